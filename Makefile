@@ -1,0 +1,82 @@
+# bwtop: the commands a user or developer types.  `make` alone lists them.
+
+PYTHON := /usr/bin/python3
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+ARGS ?=
+
+RUN_PACKAGES := python3-bpfcc python3-humanize libbpf1
+TEST_PACKAGES := $(RUN_PACKAGES) python3-venv iproute2
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := bwtop tests bwtop.py
+
+# Installs those Debian packages of a list that are missing, and does nothing when none is.
+define install_missing
+@missing=""; \
+for package in $(1); do \
+	dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then \
+	$(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
+fi
+endef
+
+.PHONY: help
+help:
+	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
+	@echo 'make test          install what the tests need and run them all'
+	@echo 'make test-newest   the unit tests with the newest humanize of PyPI'
+	@echo 'make lint          formatting, lint, types, direction of imports'
+	@echo 'make format        put the sources into their format'
+	@echo 'make clean         remove what these commands made here'
+
+.PHONY: install-deps
+install-deps:
+	$(call install_missing,$(RUN_PACKAGES))
+
+.PHONY: run
+run: install-deps
+	@$(SUDO) ./bwtop.py $(ARGS)
+
+.PHONY: test-deps
+test-deps:
+	$(call install_missing,$(TEST_PACKAGES))
+	@$(MAKE) -s $(VENV)/.ready
+
+$(VENV)/.ready: tests/requirements.txt
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(BIN)/pip install -q -r tests/requirements.txt
+	@touch $@
+
+.PHONY: test
+test: test-deps
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/pytest $(ARGS)
+
+$(VENV)-newest/.ready: tests/requirements.txt
+	$(PYTHON) -m venv --system-site-packages $(VENV)-newest
+	$(VENV)-newest/bin/pip install -q -r tests/requirements.txt
+	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed humanize
+	@touch $@
+
+.PHONY: test-newest
+test-newest: test-deps $(VENV)-newest/.ready
+	@PYTHONDONTWRITEBYTECODE=1 $(VENV)-newest/bin/pytest -m 'not kernel' $(ARGS)
+
+.PHONY: lint
+lint: test-deps
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy bwtop tests
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: test-deps
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) $(VENV)-newest .mypy_cache .ruff_cache .import_linter_cache
+	find bwtop tests -name __pycache__ -prune -exec $(SUDO) rm -rf {} +
