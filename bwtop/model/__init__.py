@@ -1,0 +1,1 @@
+"""What was measured, and what follows from it: pure data and functions, importing nothing else of bwtop."""

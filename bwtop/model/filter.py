@@ -1,0 +1,75 @@
+"""Which flows count: the filter flags' meaning."""
+
+import ipaddress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from bwtop.model.flows import (
+    UNKNOWN_IDENTITY,
+    Identity,
+    ProcessKey,
+    Remote,
+    is_loopback,
+    parse_address,
+    protocol_class,
+)
+from bwtop.model.sample import Sample
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Loopback(StrEnum):
+    """What to do with flows whose remote is 127.0.0.0/8 or ::1."""
+
+    SHOW = "show"
+    HIDE = "hide"
+    ONLY = "only"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions that a flow must all meet; an empty one is met by every flow."""
+
+    classes: frozenset[str] = frozenset()
+    """Of "tcp", "udp" and "other"."""
+    pids: frozenset[int] = frozenset()
+    uids: frozenset[int] = frozenset()
+    names: tuple[str, ...] = ()
+    """Shell patterns, of which a process's name must match one."""
+    networks: tuple[Network, ...] = ()
+    loopback: Loopback = Loopback.SHOW
+
+    def apply(self, sample: Sample) -> Sample:
+        """The sample with the flows that pass; losses stay, because they are not any one flow's."""
+        if self == Filter():
+            return sample
+        kept = {
+            key: passing
+            for key, remotes in sample.traffic.items()
+            if self.takes_process(key, sample.identities.get(key, UNKNOWN_IDENTITY))
+            and (passing := {r: t for r, t in remotes.items() if self.takes_remote(r)})
+        }
+        return replace(sample, traffic=kept)
+
+    def takes_process(self, key: ProcessKey, identity: Identity) -> bool:
+        """Whether a process's flows may pass at all."""
+        return (
+            (not self.pids or key.pid in self.pids)
+            and (not self.uids or identity.uid in self.uids)
+            and (not self.names or any(fnmatchcase(identity.name, n) for n in self.names))
+        )
+
+    def takes_remote(self, remote: Remote) -> bool:
+        """Whether a remote passes; one that is not known is in no network and not loopback."""
+        if self.classes and protocol_class(remote.protocol) not in self.classes:
+            return False
+        if self.networks and not self._in_networks(remote.address):
+            return False
+        if self.loopback is Loopback.SHOW:
+            return True
+        return is_loopback(remote.address) == (self.loopback is Loopback.ONLY)
+
+    def _in_networks(self, packed: bytes) -> bool:
+        address = parse_address(packed)
+        return address is not None and any(address in network for network in self.networks)

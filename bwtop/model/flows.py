@@ -1,0 +1,175 @@
+"""The nouns of bwtop: processes, remotes, and the bytes between them."""
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+TCP: Final = 6
+UDP: Final = 17
+
+PROTOCOL_NAMES: Final = {
+    0: "packet",
+    1: "icmp",
+    2: "igmp",
+    TCP: "tcp",
+    UDP: "udp",
+    33: "dccp",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    58: "icmpv6",
+    89: "ospf",
+    103: "pim",
+    112: "vrrp",
+    115: "l2tp",
+    132: "sctp",
+    136: "udplite",
+    254: "other",
+    255: "raw",
+}
+"""IANA protocol numbers, in lower case; 0 stands for AF_PACKET frames, 254 for what has lost its own number."""
+
+OTHER: Final = 254
+
+UNKNOWN_ADDRESS: Final = bytes(16)
+_V4_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+class Role(IntEnum):
+    """Which end of a flow the process is: it opened the connection, or it serves the port."""
+
+    CLIENT = 0
+    SERVER = 1
+
+
+class ProcessKey(NamedTuple):
+    """A process for as long as it lives; `start` is in nanoseconds of CLOCK_BOOTTIME."""
+
+    start: int
+    pid: int
+
+
+UNATTRIBUTED: Final = ProcessKey(0, 0)
+"""The row for bytes whose process could not be kept."""
+
+
+class Remote(NamedTuple):
+    """The far end of a flow; `address` is 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros where it is not known."""
+
+    protocol: int
+    role: int
+    port: int
+    address: bytes
+
+
+class Traffic(NamedTuple):
+    """Payload bytes and the calls that moved them."""
+
+    rx: int = 0
+    tx: int = 0
+    rx_calls: int = 0
+    tx_calls: int = 0
+
+    def plus(self, other: "Traffic") -> "Traffic":
+        """The sum of both."""
+        return Traffic(
+            self.rx + other.rx,
+            self.tx + other.tx,
+            self.rx_calls + other.rx_calls,
+            self.tx_calls + other.tx_calls,
+        )
+
+    def minus(self, other: "Traffic") -> "Traffic":
+        """What has come since `other`."""
+        return Traffic(
+            self.rx - other.rx,
+            self.tx - other.tx,
+            self.rx_calls - other.rx_calls,
+            self.tx_calls - other.tx_calls,
+        )
+
+
+class Loss(NamedTuple):
+    """What could not be counted where it belongs.  Bytes in `spilled_*` are in their process's totals all the same."""
+
+    spilled: int = 0
+    """Updates whose remote became '*', because the flow map was full."""
+    spilled_bytes: int = 0
+    unattributed: int = 0
+    """Updates that fell to the (unattributed) row, because the spill map was full too."""
+    unattributed_bytes: int = 0
+    unnamed: int = 0
+    """Processes whose name could not be kept."""
+    missed_events: int = 0
+    """Events that the kernel skipped because the same program was running (recursion_misses)."""
+
+    def plus(self, other: "Loss") -> "Loss":
+        """The sum of both."""
+        return Loss(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def minus(self, other: "Loss") -> "Loss":
+        """What has come since `other`."""
+        return Loss(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process is, as the kernel had it at its first byte or its last exec."""
+
+    name: str
+    uid: int | None = None
+    """Effective; None where the process is not known."""
+    cmdline: str = ""
+    """Arguments joined by spaces; at most the first 256 bytes."""
+    exe: str | None = None
+    """Full path, or None where it is not known."""
+    cgroup: str | None = None
+    """Path in the v2 hierarchy."""
+    kernel: bool = False
+    """A kernel thread."""
+    started: datetime | None = None
+    """UTC."""
+    user: str | None = None
+    unit: str | None = None
+    """systemd service, scope or slice."""
+    container: str | None = None
+    """"runtime:id", the id's first 12 digits."""
+    pod: str | None = None
+    """Kubernetes pod uid."""
+
+
+UNKNOWN_IDENTITY: Final = Identity(name="(unknown)")
+UNATTRIBUTED_IDENTITY: Final = Identity(name="(unattributed)")
+
+
+def protocol_name(protocol: int) -> str:
+    """The protocol's name in lower case, "ip-N" for one that has none here."""
+    return PROTOCOL_NAMES.get(protocol) or f"ip-{protocol}"
+
+
+def protocol_class(protocol: int) -> str:
+    """Which of the three toggles a protocol belongs to: "tcp", "udp" or "other"."""
+    return {TCP: "tcp", UDP: "udp"}.get(protocol, "other")
+
+
+def parse_address(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in 16 bytes, v4-mapped ones as IPv4; None where it is not known."""
+    if packed == UNKNOWN_ADDRESS:
+        return None
+    if packed.startswith(_V4_MAPPED):
+        return ipaddress.IPv4Address(packed[12:])
+    return ipaddress.IPv6Address(packed)
+
+
+def format_address(packed: bytes) -> str:
+    """The address as text; "*" where it is not known."""
+    address = parse_address(packed)
+    return "*" if address is None else str(address)
+
+
+def is_loopback(packed: bytes) -> bool:
+    """Whether the address is in 127.0.0.0/8 or ::1."""
+    address = parse_address(packed)
+    return address is not None and address.is_loopback

@@ -1,0 +1,43 @@
+"""One reading of the kernel's counters: what moved since the reading before."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
+
+FlowTraffic = dict[ProcessKey, dict[Remote, Traffic]]
+
+
+def add_traffic(into: FlowTraffic, process: ProcessKey, remote: Remote, traffic: Traffic) -> None:
+    """Adds one flow's traffic to what is already known of that flow."""
+    remotes = into.setdefault(process, {})
+    before = remotes.get(remote)
+    remotes[remote] = traffic if before is None else before.plus(traffic)
+
+
+@dataclass(slots=True)
+class Sample:
+    """Deltas between two readings."""
+
+    time: datetime
+    """When the reading ended, in UTC."""
+    elapsed: float
+    """Seconds of the monotonic clock since the reading before."""
+    traffic: FlowTraffic = field(default_factory=dict)
+    identities: dict[ProcessKey, Identity] = field(default_factory=dict)
+    """Of every process in `traffic`, and of those that an exec renamed."""
+    exited: set[ProcessKey] = field(default_factory=set)
+    """Processes that will move no more bytes."""
+    loss: Loss = Loss()
+
+    def absorb(self, later: Self) -> None:
+        """Makes this and the next reading one."""
+        self.time = later.time
+        self.elapsed += later.elapsed
+        for process, remotes in later.traffic.items():
+            for remote, traffic in remotes.items():
+                add_traffic(self.traffic, process, remote, traffic)
+        self.identities.update(later.identities)
+        self.exited |= later.exited
+        self.loss = self.loss.plus(later.loss)

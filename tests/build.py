@@ -1,0 +1,130 @@
+"""What tests make their processes, remotes, samples and intervals with."""
+
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from hypothesis import strategies as st
+
+from bwtop.model.flows import (
+    TCP,
+    UDP,
+    UNKNOWN_ADDRESS,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    Role,
+    Traffic,
+)
+from bwtop.model.meter import Interval, Meter
+from bwtop.model.sample import FlowTraffic, Sample
+
+NOW: Final = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)
+
+CONTROLS: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""What may never reach a terminal: C0, C1, marks of zero width or direction, line separators, surrogates."""
+
+HOSTILE: Final[tuple[str, ...]] = (
+    "\x1b[2J\x1b[31mred",
+    "\x9b31m",
+    "two\nlines\r\x0b\x0c\x85",
+    "\u202egnp.exe\u2066\u200f",
+    "line\u2028paragraph\u2029",
+    "\udcff\ud800",
+    "日本語のとても長いプロセス名",
+    "e\u0301\u0301\u0301" * 20,
+    "comma,quote\"apostrophe'tab\t",
+    "x" * 1000,
+    "漢" * 1000,
+    "",
+)
+"""Names of processes and hosts that somebody may choose."""
+
+
+def packed(address: str) -> bytes:
+    """An address as flows have it; "*" is the one that is not known."""
+    if address == "*":
+        return UNKNOWN_ADDRESS
+    parsed = ipaddress.ip_address(address)
+    return parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
+
+
+def key(pid: int) -> ProcessKey:
+    """A process that started so many seconds after the boot."""
+    return ProcessKey(pid * 10**9, pid)
+
+
+def remote(
+    address: str = "192.0.2.1", port: int = 443, protocol: int = TCP, role: Role = Role.CLIENT
+) -> Remote:
+    """The far end of a flow, by default an HTTPS server."""
+    return Remote(protocol, role, port, packed(address))
+
+
+def sample(
+    traffic: FlowTraffic | None = None,
+    *,
+    elapsed: float = 1.0,
+    identities: dict[ProcessKey, Identity] | None = None,
+    exited: Iterable[ProcessKey] = (),
+    loss: Loss = Loss(),
+) -> Sample:
+    """A reading."""
+    return Sample(NOW, elapsed, traffic or {}, identities or {}, set(exited), loss)
+
+
+def interval(
+    traffic: FlowTraffic | None = None,
+    *,
+    elapsed: float = 1.0,
+    identities: dict[ProcessKey, Identity] | None = None,
+    loss: Loss = Loss(),
+) -> Interval:
+    """What the meter makes of a first reading."""
+    return Meter().advance(sample(traffic, elapsed=elapsed, identities=identities, loss=loss))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it becomes true within two seconds."""
+    deadline = time.monotonic() + 2
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+KEYS: Final = tuple(ProcessKey(start, pid) for pid in (1, 2) for start in (10, 20))
+REMOTES: Final = (
+    remote(),
+    remote("192.0.2.2", 53, UDP),
+    remote("2001:db8::1", 22, TCP, Role.SERVER),
+    remote("127.0.0.1", 8080),
+    remote("*", 0, UDP),
+)
+
+counts: Final = st.integers(0, 2**63)
+traffics: Final = st.builds(Traffic, counts, counts, counts, counts)
+losses: Final = st.builds(Loss, counts, counts, counts, counts, counts, counts)
+flow_traffics: Final[st.SearchStrategy[FlowTraffic]] = st.dictionaries(
+    st.sampled_from(KEYS),
+    st.dictionaries(st.sampled_from(REMOTES), traffics, min_size=1),
+)
+samples: Final = st.builds(
+    Sample,
+    time=st.datetimes(timezones=st.just(UTC)),
+    elapsed=st.floats(0, 3600),
+    traffic=flow_traffics,
+    identities=st.dictionaries(
+        st.sampled_from(KEYS),
+        st.builds(Identity, name=st.sampled_from(["curl", "sshd"]), uid=st.integers(0, 2)),
+    ),
+    exited=st.sets(st.sampled_from(KEYS)),
+    loss=losses,
+)

@@ -1,0 +1,81 @@
+"""Addresses, protocols, and sums of traffic and losses."""
+
+import pytest
+from hypothesis import given
+
+from bwtop.model.flows import (
+    Loss,
+    Traffic,
+    format_address,
+    is_loopback,
+    protocol_class,
+    protocol_name,
+)
+from tests.build import losses, packed, traffics
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (bytes.fromhex("00000000000000000000ffff c0000201"), "192.0.2.1"),
+        (bytes.fromhex("20010db8000000000000000000000001"), "2001:db8::1"),
+        (bytes.fromhex("00000000000000000000000000000001"), "::1"),
+        (bytes.fromhex("00000000000000000000ffff00000000"), "0.0.0.0"),
+        (bytes(16), "*"),
+    ],
+)
+def test_address_is_shown_in_its_own_family(address: bytes, shown: str) -> None:
+    assert format_address(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("128.0.0.1", False),
+        ("::2", False),
+        ("192.0.2.1", False),
+        ("*", False),
+    ],
+)
+def test_loopback_is_127_8_and_1(address: str, *, expected: bool) -> None:
+    assert is_loopback(packed(address)) is expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "toggle"),
+    [
+        (6, "tcp", "tcp"),
+        (17, "udp", "udp"),
+        (1, "icmp", "other"),
+        (58, "icmpv6", "other"),
+        (132, "sctp", "other"),
+        (136, "udplite", "other"),
+        (0, "packet", "other"),
+        (254, "other", "other"),
+        (200, "ip-200", "other"),
+    ],
+)
+def test_protocol_has_a_name_and_a_toggle(protocol: int, name: str, toggle: str) -> None:
+    assert protocol_name(protocol) == name
+    assert protocol_class(protocol) == toggle
+
+
+def test_traffic_adds_up_field_by_field() -> None:
+    assert Traffic(1, 2, 3, 4).plus(Traffic(10, 20, 30, 40)) == Traffic(11, 22, 33, 44)
+
+
+def test_losses_add_up_field_by_field() -> None:
+    assert Loss(1, 2, 3, 4, 5, 6).plus(Loss(10, 20, 30, 40, 50, 60)) == Loss(11, 22, 33, 44, 55, 66)
+
+
+@given(traffics, traffics)
+def test_traffic_since_an_earlier_count_is_what_was_added(before: Traffic, added: Traffic) -> None:
+    assert before.plus(added).minus(before) == added
+
+
+@given(losses, losses)
+def test_loss_since_an_earlier_count_is_what_was_added(before: Loss, added: Loss) -> None:
+    assert before.plus(added).minus(before) == added
