@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Who a process is, taken at its first byte and again at every exec, so that
+ * one that lived for two milliseconds has its name like any other.
+ *
+ * This is the slow path: it reads with bpf_probe_read_kernel(), which needs no
+ * typed pointers, and it runs once per process.
+ */
+
+#define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
+#define PAGE_LEN	4096
+#define PATH_DEPTH	32
+
+BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
+	    MAX_PROCESSES, BPF_F_NO_PREALLOC);
+/* A process record of zeros to insert from: it is larger than the stack. */
+BPF_ARRAY(bwtop_blank, struct process, 1);
+/* enum change, by process: what user space has to look at again. */
+BPF_HASH(bwtop_changes, struct process_key, u32, MAX_PROCESSES);
+BPF_ARRAY(bwtop_loss, struct loss, 1);
+
+#define READ_KERNEL(type, base, offset) ({				\
+	type _value = 0;						\
+	bpf_probe_read_kernel(&_value, sizeof(_value),			\
+			      (void *)((u64)(base) + (offset)));	\
+	_value;								\
+})
+
+static __always_inline struct loss *losses(void)
+{
+	int zero = 0;
+
+	return bwtop_loss.lookup(&zero);
+}
+
+static __always_inline struct process_key current_process(void)
+{
+	u64 task = bpf_get_current_task();
+	u64 leader = READ_KERNEL(u64, task, TASK_GROUP_LEADER);
+	struct process_key key = {
+		.start = READ_KERNEL(u64, leader, TASK_START_BOOTTIME),
+		.pid = READ_KERNEL(u32, task, TASK_TGID),
+	};
+
+	return key;
+}
+
+/* Adds a component; length is below PATH_LEN, and the mask tells the verifier. */
+static __always_inline u64 path_add(char *path, u64 length, u64 name)
+{
+	long added;
+
+	length &= PATH_LEN - 1;
+	added = bpf_probe_read_kernel_str(path + length, PATH_NAME_LEN, (void *)name);
+	return added > 0 ? length + added : length;
+}
+
+/* What d_path() does, without its locks: the path of mm->exe_file. */
+static __always_inline void read_exe(struct process *process, u64 mm)
+{
+	u64 file = READ_KERNEL(u64, mm, MM_EXE_FILE);
+	u64 dentry = READ_KERNEL(u64, file, FILE_PATH_DENTRY);
+	u64 mnt = READ_KERNEL(u64, file, FILE_PATH_MNT);
+	u64 length = 0;
+	int i;
+
+	if (!file)
+		return;
+	if (!READ_KERNEL(u64, dentry, DENTRY_HASH_PPREV))
+		process->flags |= PROCESS_EXE_DELETED;
+
+	for (i = 0; i < PATH_DEPTH; i++) {
+		if (dentry == READ_KERNEL(u64, mnt, VFSMOUNT_ROOT)) {
+			u64 mount = mnt - MOUNT_MNT;
+			u64 above = READ_KERNEL(u64, mount, MOUNT_PARENT);
+
+			if (above == mount) {
+				process->flags |= PROCESS_EXE_COMPLETE;
+				break;
+			}
+			dentry = READ_KERNEL(u64, mount, MOUNT_MOUNTPOINT);
+			mnt = above + MOUNT_MNT;
+		} else {
+			u64 above = READ_KERNEL(u64, dentry, DENTRY_PARENT);
+
+			length = path_add(process->exe, length,
+					  READ_KERNEL(u64, dentry, DENTRY_NAME));
+			if (above == dentry) {	/* a memfd has no directory */
+				process->flags |= PROCESS_EXE_COMPLETE;
+				break;
+			}
+			dentry = above;
+		}
+		if (length >= PATH_LEN)
+			break;
+	}
+	process->exe_len = length;
+}
+
+/* The path in the v2 hierarchy, as /proc/PID/cgroup has it after "0::". */
+static __always_inline void read_cgroup(struct process *process, u64 task)
+{
+	u64 set = READ_KERNEL(u64, task, TASK_CGROUPS);
+	u64 cgroup = READ_KERNEL(u64, set, CSS_SET_DFL_CGRP);
+	u64 node = READ_KERNEL(u64, cgroup, CGROUP_KN);
+	u64 length = 0;
+	int i;
+
+	for (i = 0; i < PATH_DEPTH && node; i++) {
+		u64 above = READ_KERNEL(u64, node, KERNFS_PARENT);
+
+		if (!above) {
+			process->flags |= PROCESS_CGROUP_COMPLETE;
+			break;
+		}
+		length = path_add(process->cgroup, length,
+				  READ_KERNEL(u64, node, KERNFS_NAME));
+		if (length >= PATH_LEN)
+			break;
+		node = above;
+	}
+	process->cgroup_len = length;
+}
+
+static __always_inline void read_cmdline(struct process *process, u64 mm)
+{
+	u64 start = READ_KERNEL(u64, mm, MM_ARG_START);
+	u64 length = READ_KERNEL(u64, mm, MM_ARG_END) - start;
+	u64 in_page = PAGE_LEN - (start & (PAGE_LEN - 1));
+
+	if (length > CMDLINE_LEN)
+		length = CMDLINE_LEN;
+	if (bpf_probe_read_user(process->cmdline, length, (void *)start)) {
+		/* The next page may be absent; this one is worth having. */
+		if (length > in_page)
+			length = in_page;
+		if (bpf_probe_read_user(process->cmdline, length, (void *)start))
+			length = 0;
+	}
+	process->cmdline_len = length;
+}
+
+static __always_inline void read_process(struct process *process)
+{
+	u64 task = bpf_get_current_task();
+	u64 leader = READ_KERNEL(u64, task, TASK_GROUP_LEADER);
+	u64 mm = READ_KERNEL(u64, task, TASK_MM);
+
+	process->flags = 0;
+	process->exe_len = 0;
+	process->cmdline_len = 0;
+	process->uid = READ_KERNEL(u32, READ_KERNEL(u64, task, TASK_CRED), CRED_EUID);
+	bpf_probe_read_kernel_str(process->comm, COMM_LEN,
+				  (void *)(leader + TASK_COMM));
+	read_cgroup(process, task);
+	if (READ_KERNEL(u32, task, TASK_FLAGS) & PF_KTHREAD) {
+		process->flags |= PROCESS_KTHREAD;
+	} else if (mm) {
+		read_cmdline(process, mm);
+		read_exe(process, mm);
+	}
+}
+
+static __always_inline void count_unnamed(void)
+{
+	struct loss *loss = losses();
+
+	if (loss)
+		__sync_fetch_and_add(&loss->unnamed, 1);
+}
+
+/*
+ * Makes sure that the running process has its record.  The one who inserts it
+ * fills it; a reader finds it whole, because it reads a flow's process only
+ * after the swap has waited for every program that was running.
+ */
+static __always_inline void identify(struct process_key *key)
+{
+	int zero = 0;
+	struct process *process = bwtop_blank.lookup(&zero);
+
+	if (bwtop_processes.lookup(key) || !process)
+		return;
+	if (bwtop_processes.insert(key, process))
+		process = NULL;
+	else
+		process = bwtop_processes.lookup(key);
+	if (process)
+		read_process(process);
+	else if (!bwtop_processes.lookup(key))
+		count_unnamed();
+}
+
+static __always_inline void report_change(struct process_key *key, u32 change)
+{
+	u32 *before = bwtop_changes.lookup(key);
+
+	if (before)
+		change |= *before;
+	bwtop_changes.update(key, &change);
+}
+
+/*
+ * sched_process_exec(task, old_pid, bprm): in the new program, its arguments in
+ * place (exec_binprm() raises it after the binary's handler is done).
+ */
+int bwtop_exec(u64 *ctx)
+{
+	struct process_key key = current_process();
+	struct process *process = bwtop_processes.lookup(&key);
+
+	if (!process)
+		return 0;
+	read_process(process);
+	report_change(&key, CHANGE_EXEC);
+	return 0;
+}
+
+/*
+ * sched_process_exit(task, …): do_exit() has already taken this thread off
+ * signal->live, so zero means that the whole process is gone.
+ */
+int bwtop_exit(u64 *ctx)
+{
+	u64 signal = READ_KERNEL(u64, bpf_get_current_task(), TASK_SIGNAL);
+	struct process_key key;
+
+	if (READ_KERNEL(u32, signal, SIGNAL_LIVE))
+		return 0;
+	key = current_process();
+	if (bwtop_processes.lookup(&key))
+		report_change(&key, CHANGE_EXIT);
+	return 0;
+}

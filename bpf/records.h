@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The records that the kernel side and user space share.  Their Python twins
+ * are in bwtop/capture/records.py; both sides assert the sizes.
+ */
+
+#define COMM_LEN	16
+#define CMDLINE_LEN	256
+#define PATH_NAME_LEN	256	/* NAME_MAX + NUL: one component of a path */
+#define PATH_LEN	512	/* no component starts beyond this offset */
+
+/*
+ * A process for as long as it lives: the start (nanoseconds of CLOCK_BOOTTIME)
+ * tells a reused PID from its former owner.
+ */
+struct process_key {
+	u64 start;
+	u32 pid;
+	u32 unused;
+};
+
+enum role { ROLE_CLIENT, ROLE_SERVER };
+
+/*
+ * addr: IPv6, or IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2); all zeros: the
+ * remote is not known.  proto: the IP protocol number, PROTO_PACKET for
+ * AF_PACKET frames.  port: the service port, host byte order.
+ */
+struct flow_key {
+	u64 start;
+	u32 pid;
+	u8 proto;
+	u8 role;
+	u16 port;
+	u64 addr[2];
+};
+
+struct flow_value {
+	u64 rx;			/* payload bytes */
+	u64 tx;
+	u64 rx_calls;
+	u64 tx_calls;
+};
+
+enum process_flags {
+	PROCESS_KTHREAD		= 1 << 0,
+	PROCESS_EXE_COMPLETE	= 1 << 1,	/* exe reaches the root */
+	PROCESS_EXE_DELETED	= 1 << 2,
+	PROCESS_CGROUP_COMPLETE	= 1 << 3,
+};
+
+/*
+ * Paths are components from leaf to root, each ended by NUL: that is the order
+ * in which the kernel's trees are walked; user space turns them round.
+ */
+struct process {
+	u32 uid;		/* effective, of the initial user namespace */
+	u32 flags;
+	u16 cmdline_len;
+	u16 exe_len;
+	u16 cgroup_len;
+	u16 unused;
+	char comm[COMM_LEN];	/* of the thread group's leader */
+	char cmdline[CMDLINE_LEN];
+	char exe[PATH_LEN + PATH_NAME_LEN];
+	char cgroup[PATH_LEN + PATH_NAME_LEN];
+};
+
+enum change { CHANGE_EXEC = 1 << 0, CHANGE_EXIT = 1 << 1 };
+
+/* What could not be kept where it belongs; counts since the start. */
+struct loss {
+	u64 spilled;		/* updates that found the flow map full */
+	u64 spilled_bytes;
+	u64 unattributed;	/* updates that found the spill map full too */
+	u64 unattributed_bytes;
+	u64 unnamed;		/* processes that found the process map full */
+};
+
+_Static_assert(sizeof(struct process_key) == 16, "process_key");
+_Static_assert(sizeof(struct flow_key) == 32, "flow_key");
+_Static_assert(sizeof(struct flow_value) == 32, "flow_value");
+_Static_assert(sizeof(struct process) == 1824, "process");
+_Static_assert(sizeof(struct loss) == 40, "loss");

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The tracepoint backend, for kernels from 6.3: BTF-typed raw tracepoints and,
+ * for the peer of unconnected UDP, cgroup sock_addr programs.
+ *
+ * sock_send_length and sock_recv_length are raised once per message right
+ * after the protocol's sendmsg or recvmsg, in the caller's own context, with
+ * its result (net/socket.c, 6e6eda44b939): every system call, io_uring and
+ * sendfile passes there.  Received TCP is the exception: splice() and
+ * TCP_ZEROCOPY_RECEIVE pass recvmsg by, so it is counted by the advance of
+ * copied_seq (bwtop_adjust) and sock_recv_length leaves it alone.
+ */
+
+#define SOCK_STREAM	1
+#define SOCK_SEQPACKET	5
+#define MSG_PEEK	0x2
+#define MSG_ERRQUEUE	0x2000
+#define TCP_SYN_SENT	2
+#define SOCK_DONE	1	/* enum sock_flags: a FIN has come */
+#define ALLOW		1	/* a cgroup program's verdict */
+
+/*
+ * The peer that a cgroup program saw in a thread's message, for the length
+ * tracepoint that follows in the same call.
+ */
+struct seen_peer {
+	u64 sk;
+	struct peer peer;
+};
+
+struct thread {
+	struct seen_peer rx;
+	struct seen_peer tx;
+};
+
+/*
+ * What is remembered of a socket: its role, and for TCP its reading position.
+ * joined: it was first seen in the middle of a connection, so what came before
+ * its first event in that call is still to be added, once the call's result is
+ * known.
+ */
+struct socket {
+	u32 seq;
+	u32 counted;		/* since the first event, while joined */
+	u8 role;		/* enum role + 1; 0: not known yet */
+	u8 known;		/* seq is */
+	u8 joined;
+};
+
+BPF_TASK_STORAGE(bwtop_threads, struct thread);
+BPF_SK_STORAGE(bwtop_sockets, struct socket);
+
+static __always_inline struct socket *socket_of(u64 sk, u64 flags)
+{
+	return bwtop_sockets.sk_storage_get((void *)sk, 0, flags);
+}
+
+static __always_inline struct thread *thread_of(u64 flags)
+{
+	return bwtop_threads.task_storage_get(bpf_get_current_task_btf(), 0, flags);
+}
+
+/* Kernel TLS, MPTCP subflows and the like read copied_seq for themselves. */
+static __always_inline bool is_plain_tcp(const struct endpoint *end, u64 tcp)
+{
+	return end->protocol == IPPROTO_TCP && tcp && !LOAD(u64, tcp, TCP_ULP_OPS);
+}
+
+static __always_inline u8 stream_role(u64 sk, struct socket *socket)
+{
+	return socket && socket->role ? socket->role - 1 : backlog_role(sk);
+}
+
+static __always_inline bool is_stream(const struct endpoint *end)
+{
+	return end->type == SOCK_STREAM || end->type == SOCK_SEQPACKET;
+}
+
+/*
+ * The peer of this very message: the address in it if there was one, else the
+ * one the socket is connected to, else unknown (zeros).  While a datagram is
+ * corked, its next part goes where the first part went.
+ */
+static __always_inline void find_peer(struct peer *peer, u64 sk,
+				      const struct endpoint *end,
+				      enum direction direction)
+{
+	struct thread *thread;
+	struct seen_peer *seen;
+
+	*peer = end->remote;
+	if (is_stream(end))
+		return;
+	if (!end->connected)
+		*peer = (struct peer){};
+	if (!is_udp(end)) {
+		peer->port = 0;		/* raw and ICMP: not a service's port */
+		return;
+	}
+	thread = thread_of(0);
+	if (!thread)
+		return;
+	seen = direction == RX ? &thread->rx : &thread->tx;
+	if (seen->sk != sk)
+		return;
+	*peer = seen->peer;
+	/* More of a corked datagram may follow; any other peer was this message's. */
+	if (direction == RX || !READ_KERNEL(u32, sk, UDP_PENDING))
+		seen->sk = 0;
+}
+
+static __always_inline void forget_failed_peer(u64 sk)
+{
+	struct thread *thread = thread_of(0);
+
+	if (thread && thread->tx.sk == sk)
+		thread->tx.sk = 0;
+}
+
+/*
+ * UDP knows no accept().  Without a bound port and without connect(), who spoke
+ * first tells: a server is spoken to.
+ */
+static __always_inline u8 datagram_role(u64 sk, const struct endpoint *end,
+					const struct peer *peer,
+					enum direction direction)
+{
+	struct socket *socket;
+
+	if (is_bound(sk))
+		return bound_role(end, peer);
+	if (end->connected)
+		return ROLE_CLIENT;
+	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (socket && !socket->role)
+		socket->role = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
+	return socket ? socket->role - 1 : ROLE_CLIENT;
+}
+
+static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
+				  const struct peer *peer, enum direction direction)
+{
+	if (is_stream(end))
+		return stream_role(sk, socket_of(sk, 0));
+	if (is_udp(end))
+		return datagram_role(sk, end, peer, direction);
+	return ROLE_CLIENT;
+}
+
+/* What CRIU puts into a socket's queues is not traffic. */
+static __always_inline bool is_repaired(u64 sk)
+{
+	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
+
+	return tcp && LOAD(u8, tcp, TCP_REPAIR) & TCP_REPAIR_MASK;
+}
+
+/* sock_send_length(sk, ret, flags) */
+int bwtop_send(u64 *ctx)
+{
+	u64 sk = ctx[0];
+	int ret = ctx[1];
+	u16 family = LOAD(u16, sk, SOCK_FAMILY);
+	struct endpoint end;
+	struct peer peer;
+
+	if (!is_network(family) && family != AF_PACKET)
+		return 0;
+	if (ret < 0) {
+		forget_failed_peer(sk);
+		return 0;
+	}
+	read_endpoint(&end, sk, family);
+	find_peer(&peer, sk, &end, TX);
+	if (!ret || (is_stream(&end) && is_repaired(sk)))
+		return 0;
+	charge(&end, &peer, role_of(sk, &end, &peer, TX), TX, ret);
+	return 0;
+}
+
+/*
+ * How much of a receive call's result bwtop_adjust has not counted: all of it
+ * but for plain TCP, and there the first event of a connection it joined.
+ */
+static __always_inline u32 not_yet_counted(u64 sk, const struct endpoint *end, u32 bytes)
+{
+	struct socket *socket = socket_of(sk, 0);
+	u32 counted;
+
+	if (!socket || !socket->known ||
+	    !is_plain_tcp(end, (u64)bpf_skc_to_tcp_sock((void *)sk)))
+		return bytes;
+	counted = socket->joined ? socket->counted : bytes;
+	socket->joined = 0;
+	return counted < bytes ? bytes - counted : 0;
+}
+
+/* sock_recv_length(sk, ret, flags) */
+int bwtop_recv(u64 *ctx)
+{
+	u64 sk = ctx[0];
+	int ret = ctx[1];
+	u32 flags = ctx[2];
+	u32 bytes = ret;
+	u16 family = LOAD(u16, sk, SOCK_FAMILY);
+	struct endpoint end;
+	struct peer peer;
+
+	if (ret < 0 || !is_network(family))
+		return 0;
+	read_endpoint(&end, sk, family);
+	find_peer(&peer, sk, &end, RX);
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
+		return 0;
+	if (is_stream(&end))
+		bytes = not_yet_counted(sk, &end, bytes);
+	if (bytes)
+		charge(&end, &peer, role_of(sk, &end, &peer, RX), RX, bytes);
+	return 0;
+}
+
+/* The next byte to read, the FIN left out: it takes a number but is no data. */
+static __always_inline u32 read_position(u64 sk, u64 tcp)
+{
+	u32 copied = LOAD(u32, tcp, TCP_COPIED_SEQ);
+
+	if (LOAD(u64, sk, SOCK_FLAGS) & (1 << SOCK_DONE) &&
+	    copied == LOAD(u32, tcp, TCP_RCV_NXT))
+		return copied - 1;
+	return copied;
+}
+
+/*
+ * tcp_rcv_space_adjust(sk): under the socket's lock, after copied_seq moved, in
+ * recvmsg (once per segment copied), splice and zero-copy receive.  A peek does
+ * not move copied_seq, and a missed event is made good by the next one.
+ */
+int bwtop_adjust(u64 *ctx)
+{
+	u64 sk = ctx[0];
+	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
+	struct endpoint end;
+	struct socket *socket;
+	u32 seq, bytes;
+
+	if (!tcp)
+		return 0;
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (!is_plain_tcp(&end, tcp))
+		return 0;
+	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!socket)
+		return 0;		/* then bwtop_recv counts */
+
+	seq = read_position(sk, tcp);
+	bytes = seq - socket->seq;
+	socket->seq = seq;
+	if (!socket->known) {
+		socket->known = 1;
+		socket->joined = 1;
+		return 0;
+	}
+	/* In softirq the reader is the kernel itself, not who was running. */
+	if (!bytes || (s32)bytes < 0 || !LOAD(u32, sk, SOCK_LOCK_OWNED))
+		return 0;
+	if (socket->joined)
+		socket->counted += bytes;
+	charge(&end, &end.remote, stream_role(sk, socket), RX, bytes);
+	return 0;
+}
+
+/*
+ * inet_sock_set_state(sk, old, new): which side opened a connection, and where
+ * its reading starts.  An MPTCP socket passes here too, with no sequence of its
+ * own and no backlog that would tell its role later.
+ */
+int bwtop_state(u64 *ctx)
+{
+	u64 sk = ctx[0];
+	int now = ctx[2];
+	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
+	struct socket *socket;
+
+	if (now != TCP_SYN_SENT && now != TCP_ESTABLISHED)
+		return 0;
+	if (!tcp && LOAD(u16, sk, SOCK_PROTOCOL) != IPPROTO_MPTCP)
+		return 0;
+	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!socket)
+		return 0;
+	if (now == TCP_SYN_SENT) {
+		socket->role = ROLE_CLIENT + 1;
+		socket->known = 0;	/* it may have had another connection */
+		return 0;
+	}
+	/* Two ends that open at once meet in SYN_RECV too: both are clients. */
+	if (!socket->role)
+		socket->role = ROLE_SERVER + 1;
+	/* What came in the SYN (TCP Fast Open) may have been read by now. */
+	if (tcp && !socket->known) {
+		socket->seq = LOAD(u32, tcp, TCP_COPIED_SEQ);
+		socket->known = 1;
+		socket->joined = 0;
+	}
+	return 0;
+}
+
+/*
+ * iter/task_file(meta, task, fd, file), run once when all else is attached and
+ * nothing is counted yet: where reading stands on connections that are older
+ * than we are.  One that no process holds just then is joined at its first event.
+ */
+int bwtop_survey(u64 *ctx)
+{
+	u64 file = ctx[3];
+	u64 sock, sk, tcp;
+	struct socket *socket;
+
+	if (!file)
+		return 0;
+	sock = (u64)bpf_sock_from_file((void *)file);
+	if (!sock)
+		return 0;
+	sk = LOAD(u64, sock, SOCKET_SK);
+	if (!sk || !is_network(LOAD(u16, sk, SOCK_FAMILY)))
+		return 0;
+	tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
+	if (!tcp)
+		return 0;
+	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (socket && !socket->known) {
+		socket->seq = read_position(sk, tcp);
+		socket->known = 1;
+	}
+	return 0;
+}
+
+/* Where a datagram to the unspecified address goes: to this host itself. */
+static __always_inline void settle_unspecified(struct peer *peer, bool v6)
+{
+	if (peer->addr[0] || peer->addr[1])
+		return;
+	if (v6)
+		peer->addr[1] = (u64)bpf_htonl(1) << 32;
+	else
+		addr_from_v4(peer->addr, bpf_htonl(0x7f000001));
+}
+
+static __always_inline void saw_v4(struct bpf_sock_addr *ctx, struct seen_peer *seen)
+{
+	seen->sk = (u64)ctx->sk;
+	seen->peer.port = bpf_ntohs(ctx->user_port);
+	addr_from_v4(seen->peer.addr, ctx->user_ip4);
+	settle_unspecified(&seen->peer, false);
+}
+
+static __always_inline void saw_v6(struct bpf_sock_addr *ctx, struct seen_peer *seen)
+{
+	seen->sk = (u64)ctx->sk;
+	seen->peer.port = bpf_ntohs(ctx->user_port);
+	seen->peer.addr[0] = (u64)ctx->user_ip6[1] << 32 | ctx->user_ip6[0];
+	seen->peer.addr[1] = (u64)ctx->user_ip6[3] << 32 | ctx->user_ip6[2];
+	settle_unspecified(&seen->peer, true);
+}
+
+#define SOCK_ADDR_PROGRAM(name, saw, direction)				\
+int name(struct bpf_sock_addr *ctx)					\
+{									\
+	struct thread *thread = thread_of(BPF_LOCAL_STORAGE_GET_F_CREATE); \
+									\
+	if (thread)							\
+		saw(ctx, &thread->direction);				\
+	return ALLOW;							\
+}
+
+SOCK_ADDR_PROGRAM(bwtop_sendmsg4, saw_v4, tx)
+SOCK_ADDR_PROGRAM(bwtop_sendmsg6, saw_v6, tx)
+SOCK_ADDR_PROGRAM(bwtop_recvmsg4, saw_v4, rx)
+SOCK_ADDR_PROGRAM(bwtop_recvmsg6, saw_v6, rx)

@@ -1,0 +1,1 @@
+"""The kernel side seen from Python: loading, reading, decoding."""

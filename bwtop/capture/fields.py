@@ -1,0 +1,76 @@
+"""The kernel fields that the C program reads, by the macro that carries each one's offset.
+
+Our C names no field in any other way.  Alternatives are the names of one field over time, newest first.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from bwtop.capture.btf import Btf, Field, MissingFieldError
+
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "SOCK_FAMILY": ("sock.__sk_common.skc_family",),
+    "SOCK_STATE": ("sock.__sk_common.skc_state",),
+    "SOCK_DADDR": ("sock.__sk_common.skc_daddr",),
+    "SOCK_V6_DADDR": ("sock.__sk_common.skc_v6_daddr",),
+    "SOCK_DPORT": ("sock.__sk_common.skc_dport",),
+    "SOCK_NUM": ("sock.__sk_common.skc_num",),
+    "SOCK_FLAGS": ("sock.__sk_common.skc_flags",),
+    "SOCK_PROTOCOL": ("sock.sk_protocol",),
+    "SOCK_TYPE": ("sock.sk_type",),
+    "SOCK_USERLOCKS": ("sock.sk_userlocks",),
+    "SOCK_MAX_ACK_BACKLOG": ("sock.sk_max_ack_backlog",),
+    "SOCK_LOCK_OWNED": ("sock.sk_lock.owned",),
+    "INET_SPORT": ("inet_sock.inet_sport",),
+    "SOCKET_SK": ("socket.sk",),
+    "UDP_PENDING": ("udp_sock.pending",),
+    "TCP_COPIED_SEQ": ("tcp_sock.copied_seq",),
+    "TCP_RCV_NXT": ("tcp_sock.rcv_nxt",),
+    "TCP_REPAIR": ("tcp_sock.repair",),
+    "TCP_ULP_OPS": ("tcp_sock.inet_conn.icsk_ulp_ops",),
+    "TASK_GROUP_LEADER": ("task_struct.group_leader",),
+    "TASK_TGID": ("task_struct.tgid",),
+    "TASK_START_BOOTTIME": ("task_struct.start_boottime",),
+    "TASK_FLAGS": ("task_struct.flags",),
+    "TASK_COMM": ("task_struct.comm",),
+    "TASK_MM": ("task_struct.mm",),
+    "TASK_CRED": ("task_struct.cred",),
+    "TASK_SIGNAL": ("task_struct.signal",),
+    "TASK_CGROUPS": ("task_struct.cgroups",),
+    "CRED_EUID": ("cred.euid",),
+    "SIGNAL_LIVE": ("signal_struct.live",),
+    "CSS_SET_DFL_CGRP": ("css_set.dfl_cgrp",),
+    "CGROUP_KN": ("cgroup.kn",),
+    "KERNFS_NAME": ("kernfs_node.name",),
+    "KERNFS_PARENT": ("kernfs_node.__parent", "kernfs_node.parent"),  # renamed in 6.15
+    "MM_EXE_FILE": ("mm_struct.exe_file",),
+    "MM_ARG_START": ("mm_struct.arg_start",),
+    "MM_ARG_END": ("mm_struct.arg_end",),
+    "FILE_PATH_MNT": ("file.f_path.mnt", "file.__f_path.mnt"),
+    "FILE_PATH_DENTRY": ("file.f_path.dentry", "file.__f_path.dentry"),
+    "DENTRY_NAME": ("dentry.d_name.name",),
+    "DENTRY_PARENT": ("dentry.d_parent",),
+    "DENTRY_HASH_PPREV": ("dentry.d_hash.pprev",),
+    "VFSMOUNT_ROOT": ("vfsmount.mnt_root",),
+    "MOUNT_MNT": ("mount.mnt",),
+    "MOUNT_PARENT": ("mount.mnt_parent",),
+    "MOUNT_MOUNTPOINT": ("mount.mnt_mountpoint",),
+}
+
+
+def _locate(btf: Btf, alternatives: tuple[str, ...]) -> Field:
+    for path in alternatives:
+        try:
+            return btf.field(path)
+        except MissingFieldError:
+            continue
+    raise MissingFieldError(alternatives[0])
+
+
+def definitions(btf: Btf) -> Iterator[str]:
+    """The compiler's arguments: -DMACRO=offset, and for a bit-field -DMACRO_MASK too.  Raises MissingFieldError."""
+    for macro, alternatives in FIELDS.items():
+        field = _locate(btf, alternatives)
+        yield f"-D{macro}={field.offset}"
+        if field.width:
+            yield f"-D{macro}_MASK={field.mask}"

@@ -1,0 +1,259 @@
+"""The few calls of libbpf.so.1 that bwtop needs, through ctypes.
+
+BCC brings in LLVM, more than 100 MB; libbpf is 400 kB, so the process that stays reads maps with this.  Names and
+structures are those of libbpf 1.x (bpf/bpf.h, bpf/btf.h) and of uapi/linux/bpf.h.  Every call raises OSError with the
+kernel's error number.
+"""
+
+import ctypes
+import errno
+import functools
+import os
+from collections.abc import Iterator
+from typing import Final
+
+PROG_TYPE_CGROUP_SOCK_ADDR: Final = 18
+PROG_TYPE_TRACING: Final = 26
+ATTACH_UDP4_SENDMSG: Final = 14
+ATTACH_UDP6_SENDMSG: Final = 15
+ATTACH_UDP4_RECVMSG: Final = 19
+ATTACH_UDP6_RECVMSG: Final = 20
+ATTACH_TRACE_RAW_TP: Final = 23
+ATTACH_TRACE_ITER: Final = 28
+
+BATCH: Final = 8192
+"""Entries asked for by one batch call.  The kernel answers ENOSPC when one hash bucket holds more, which none does."""
+
+_VERIFIER_LOG_SIZE: Final = 1 << 20
+
+
+class _ProgLoadOpts(ctypes.Structure):
+    """struct bpf_prog_load_opts."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("kern_version", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("attach_btf_obj_fd", ctypes.c_uint32),
+        ("fd_array", ctypes.c_void_p),
+        ("func_info", ctypes.c_void_p),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_void_p),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_char_p),
+    ]
+
+
+class ProgInfo(ctypes.Structure):
+    """struct bpf_prog_info up to recursion_misses (kernel 5.12); the kernel fills what it has of it."""
+
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("tag", ctypes.c_uint8 * 8),
+        ("jited_prog_len", ctypes.c_uint32),
+        ("xlated_prog_len", ctypes.c_uint32),
+        ("jited_prog_insns", ctypes.c_uint64),
+        ("xlated_prog_insns", ctypes.c_uint64),
+        ("load_time", ctypes.c_uint64),
+        ("created_by_uid", ctypes.c_uint32),
+        ("nr_map_ids", ctypes.c_uint32),
+        ("map_ids", ctypes.c_uint64),
+        ("name", ctypes.c_char * 16),
+        ("ifindex", ctypes.c_uint32),
+        ("gpl_compatible", ctypes.c_uint32, 1),
+        ("netns_dev", ctypes.c_uint64),
+        ("netns_ino", ctypes.c_uint64),
+        ("nr_jited_ksyms", ctypes.c_uint32),
+        ("nr_jited_func_lens", ctypes.c_uint32),
+        ("jited_ksyms", ctypes.c_uint64),
+        ("jited_func_lens", ctypes.c_uint64),
+        ("btf_id", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("func_info", ctypes.c_uint64),
+        ("nr_func_info", ctypes.c_uint32),
+        ("nr_line_info", ctypes.c_uint32),
+        ("line_info", ctypes.c_uint64),
+        ("jited_line_info", ctypes.c_uint64),
+        ("nr_jited_line_info", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("jited_line_info_rec_size", ctypes.c_uint32),
+        ("nr_prog_tags", ctypes.c_uint32),
+        ("prog_tags", ctypes.c_uint64),
+        ("run_time_ns", ctypes.c_uint64),
+        ("run_cnt", ctypes.c_uint64),
+        ("recursion_misses", ctypes.c_uint64),
+    ]
+
+
+class RefusedError(Exception):
+    """The kernel did not take a program or its attachment; the text is the kernel's own reason."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """libbpf.so.1, with its own messages switched off: they would land on the screen."""
+    lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    lib.libbpf_set_print(None)
+    lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
+    lib.btf__type_by_id.restype = ctypes.c_void_p
+    lib.btf__type_by_id.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    lib.btf__name_by_offset.restype = ctypes.c_char_p
+    lib.btf__name_by_offset.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
+    lib.bpf_prog_load.argtypes = [
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.POINTER(_ProgLoadOpts),
+    ]
+    return lib
+
+
+def _check(result: int) -> int:
+    """Libbpf 1.x returns a negative error number."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def _reason(error: int, log: bytes) -> str:
+    """The error's text, and the verifier's last word if it said one."""
+    lines = [
+        line
+        for line in log.decode(errors="replace").splitlines()
+        if line.strip() and not line.startswith("processed ")
+    ]
+    text = f"{errno.errorcode.get(error, error)} ({os.strerror(error)})"
+    return f"{text}: {lines[-1].strip()}" if lines else text
+
+
+def prog_load(
+    prog_type: int, attach_type: int, name: str, instructions: bytes, attach_btf_id: int = 0
+) -> int:
+    """Loads a program and returns its descriptor; raises RefusedError."""
+    log = ctypes.create_string_buffer(_VERIFIER_LOG_SIZE)
+    opts = _ProgLoadOpts(
+        sz=ctypes.sizeof(_ProgLoadOpts),
+        expected_attach_type=attach_type,
+        attach_btf_id=attach_btf_id,
+        log_size=_VERIFIER_LOG_SIZE,
+        log_buf=ctypes.cast(log, ctypes.c_char_p),
+    )
+    count = len(instructions) // 8
+    fd = int(
+        library().bpf_prog_load(
+            prog_type, name.encode(), b"Dual MIT/GPL", instructions, count, ctypes.byref(opts)
+        )
+    )
+    if fd < 0:
+        raise RefusedError(_reason(-fd, log.value))
+    return fd
+
+
+def raw_tracepoint_open(prog_fd: int) -> int:
+    """Attaches a BTF-typed tracepoint program; the link lasts as long as the returned descriptor."""
+    return _check(library().bpf_raw_tracepoint_open(None, prog_fd))
+
+
+def cgroup_link_create(prog_fd: int, cgroup_fd: int, attach_type: int) -> int:
+    """Attaches a program to a cgroup through a link, so that it goes with the descriptor (5.7+)."""
+    return _check(library().bpf_link_create(prog_fd, cgroup_fd, attach_type, None))
+
+
+def run_iterator(prog_fd: int) -> None:
+    """Runs an iterator program over all that it iterates, once; nothing stays attached (kernel 5.8+)."""
+    link = _check(library().bpf_link_create(prog_fd, 0, ATTACH_TRACE_ITER, None))
+    try:
+        iterator = _check(library().bpf_iter_create(link))
+        try:
+            while os.read(iterator, 4096):
+                pass
+        finally:
+            os.close(iterator)
+    finally:
+        os.close(link)
+
+
+def prog_info(prog_fd: int) -> ProgInfo:
+    """What the kernel says of a program."""
+    info = ProgInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    _check(library().bpf_obj_get_info_by_fd(prog_fd, ctypes.byref(info), ctypes.byref(size)))
+    return info
+
+
+def map_update(fd: int, key: bytes, value: bytes) -> None:
+    """Inserts or replaces one entry.
+
+    On a map of maps (the value is the inner map's descriptor) the kernel returns only when every program that could
+    still see the old inner map has finished: maybe_wait_bpf_programs() in kernel/bpf/syscall.c.
+    """
+    _check(library().bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)))
+
+
+def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
+    """One entry's value, or None when there is none."""
+    value = ctypes.create_string_buffer(value_size)
+    result = library().bpf_map_lookup_elem(fd, key, value)
+    if result == -errno.ENOENT:
+        return None
+    _check(result)
+    return value.raw
+
+
+def map_delete(fd: int, key: bytes) -> None:
+    """Deletes one entry; one that is gone already is no error."""
+    result = library().bpf_map_delete_elem(fd, key)
+    if result != -errno.ENOENT:
+        _check(result)
+
+
+class BatchReader:
+    """Reads all entries of hash maps of one shape, through buffers that are kept (kernel 5.6+)."""
+
+    def __init__(self, key_size: int, value_size: int) -> None:
+        self._key_size = key_size
+        self._value_size = value_size
+        self._keys = ctypes.create_string_buffer(BATCH * key_size)
+        self._values = ctypes.create_string_buffer(BATCH * value_size)
+
+    def read(self, fd: int, *, delete: bool = False) -> Iterator[tuple[memoryview, memoryview]]:
+        """Yields (keys, values), each the packed records of one batch, valid until the next."""
+        lib = library()
+        call = lib.bpf_map_lookup_and_delete_batch if delete else lib.bpf_map_lookup_batch
+        position = ctypes.c_uint32()
+        start = None
+        more = True
+        while more:
+            count = ctypes.c_uint32(BATCH)
+            result = call(
+                fd,
+                start,
+                ctypes.byref(position),
+                self._keys,
+                self._values,
+                ctypes.byref(count),
+                None,
+            )
+            more = result != -errno.ENOENT
+            if more:
+                _check(result)
+            start = ctypes.byref(position)
+            if count.value:
+                yield (
+                    memoryview(self._keys)[: count.value * self._key_size],
+                    memoryview(self._values)[: count.value * self._value_size],
+                )

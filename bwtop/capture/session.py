@@ -1,0 +1,241 @@
+"""A running measurement: started by the loader, read once a second."""
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from json import loads
+from typing import Any, Final, Self
+
+from bwtop.capture import libbpf, loader, records
+from bwtop.capture.backends import BACKENDS, Backend, named
+from bwtop.capture.loader import Limits
+from bwtop.model.flows import (
+    OTHER,
+    TCP,
+    UDP,
+    UNATTRIBUTED,
+    UNATTRIBUTED_IDENTITY,
+    UNKNOWN_ADDRESS,
+    UNKNOWN_IDENTITY,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    Role,
+    Traffic,
+)
+from bwtop.model.sample import FlowTraffic, Sample, add_traffic
+
+DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
+
+_FIRST: Final = bytes(4)
+"""The key of an array's first entry."""
+
+_BCC_HINT: Final = "apt install python3-bpfcc, and run bwtop with /usr/bin/python3"
+
+_UNATTRIBUTED_PROTOCOLS: Final = (TCP, UDP, OTHER)
+
+
+class CaptureError(Exception):
+    """Measuring cannot start; the text says why, and what would help."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one backend; the fields are those of loader.Attempt."""
+
+    backend: Backend
+    refusal: str
+    probes: dict[str, str]
+
+    @classmethod
+    def from_json(cls, description: dict[str, Any]) -> Self:
+        """From Attempt.description()."""
+        return cls(named(description["backend"]), description["refusal"], description["probes"])
+
+    def degradations(self) -> list[str]:
+        """What is not covered, in words, with the reason."""
+        return [
+            f"{probe.without} ({probe.kind} {probe.target}: {reason})"
+            for probe in self.backend.probes
+            if (reason := self.probes.get(probe.target))
+        ]
+
+
+class Loading:
+    """A loader at work; fork it before any thread is started."""
+
+    def __init__(
+        self, backends: Sequence[Backend] = BACKENDS, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._limits = limits
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._load(theirs, backends)
+        theirs.close()
+
+    def _load(self, connection: socket.socket, backends: Sequence[Backend]) -> None:
+        """The child's whole life.  It shares the parent's memory until it writes, so it costs no second start."""
+        status = 1
+        try:
+            self.connection.close()
+            loader.serve(connection, backends, self._limits)
+            status = 0
+        except ImportError as error:
+            connection.send(f"BCC is missing ({error}): {_BCC_HINT}".encode())
+        except BaseException:
+            connection.send(traceback.format_exc().encode()[-loader.MESSAGE_SIZE // 2 :])
+        finally:
+            os._exit(status)
+
+    def finish(self) -> tuple[list[Report], "Capture | None"]:
+        """Waits for the loader: what became of each backend it tried, and the one that measures now."""
+        message, descriptors, _, _ = socket.recv_fds(self.connection, loader.MESSAGE_SIZE, 253)
+        self.connection.close()
+        _, status = os.waitpid(self._pid, 0)
+        if status:
+            reason = message.decode() or f"the loader died (wait status {status})"
+            raise CaptureError(reason)
+        answer = loads(message)
+        reports = [Report.from_json(attempt) for attempt in answer["attempts"]]
+        if not descriptors:
+            return reports, None
+        count = answer["attempts"][-1]["programs"]
+        return reports, Capture(reports[-1], descriptors, count, answer["since"])
+
+
+class Capture:
+    """Attached programs and their maps.  All of it ends when the descriptors are closed."""
+
+    def __init__(self, report: Report, descriptors: list[int], programs: int, since: float) -> None:
+        self.report = report
+        self._descriptors = descriptors
+        self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
+        self.programs = descriptors[len(loader.MAPS) :][:programs]
+        self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
+        self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size)
+        self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size)
+        self._identities: dict[ProcessKey, Identity] = {}
+        self._grown: FlowTraffic = {}
+        self._loss = Loss()
+        self._since = since
+        self._boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def close(self) -> None:
+        """Detaches everything."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def read(self) -> Sample:
+        """All that has moved since the reading before.
+
+        It waits for the kernel's RCU grace period, milliseconds to tens of them.  Changes are taken before the swap:
+        the bytes of a process that has exited by then are in this reading, not in a later one.
+        """
+        execs, exits = self._drain_changes()
+        now = time.monotonic()
+        full = self._swap()
+        sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
+        self._since = now
+        sample.traffic = self._drain(full)
+        self._read_losses(sample)
+        self._identify(sample, execs)
+        self._forget(exits)
+        return sample
+
+    def _swap(self) -> int:
+        """Puts the idle map into the slot; returns the full one, which no program can see any more."""
+        full = self._active
+        libbpf.map_update(self._maps["bwtop_active"], _FIRST, self._idle.to_bytes(4, "little"))
+        self._active, self._idle = self._idle, full
+        return full
+
+    def _drain(self, full: int) -> FlowTraffic:
+        traffic: FlowTraffic = {}
+        for keys, values in self._flows.read(full, delete=True):
+            for process, remote, moved in records.flows(keys, values):
+                traffic.setdefault(process, {})[remote] = moved
+        return traffic
+
+    def _drain_changes(self) -> tuple[set[ProcessKey], set[ProcessKey]]:
+        """Processes that have called exec and processes that have exited, since the reading before."""
+        execs: set[ProcessKey] = set()
+        exits: set[ProcessKey] = set()
+        for keys, values in self._changes.read(self._maps["bwtop_changes"], delete=True):
+            for process, change in records.changes(keys, values):
+                if change & records.CHANGE_EXEC:
+                    execs.add(process)
+                if change & records.CHANGE_EXIT:
+                    exits.add(process)
+        return execs, exits
+
+    def _read_losses(self, sample: Sample) -> None:
+        """Adds what fell beside the flow map: to the sample's traffic, and to its counts of loss."""
+        record = libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
+        assert record is not None, "an array has all its entries"
+        missed = sum(libbpf.prog_info(program).recursion_misses for program in self.programs)
+        loss = records.loss(record, missed)
+        sample.loss = loss.minus(self._loss)
+        self._loss = loss
+        if loss.spilled:
+            for keys, values in self._flows.read(self._maps["bwtop_spill"]):
+                for process, remote, total in records.flows(keys, values):
+                    self._add_growth(sample, process, remote, total)
+        if loss.unattributed:
+            self._read_unattributed(sample)
+
+    def _read_unattributed(self, sample: Sample) -> None:
+        for index, protocol in enumerate(_UNATTRIBUTED_PROTOCOLS):
+            value = libbpf.map_lookup(
+                self._maps["bwtop_unattributed"],
+                index.to_bytes(4, "little"),
+                records.FLOW_VALUE.size,
+            )
+            assert value is not None, "an array has all its entries"
+            remote = Remote(protocol, Role.CLIENT, 0, UNKNOWN_ADDRESS)
+            total = Traffic(*records.FLOW_VALUE.unpack(value))
+            self._add_growth(sample, UNATTRIBUTED, remote, total)
+
+    def _add_growth(
+        self, sample: Sample, process: ProcessKey, remote: Remote, total: Traffic
+    ) -> None:
+        """For the maps that only grow: adds what has come since the reading before."""
+        known = self._grown.setdefault(process, {})
+        growth = total.minus(known.get(remote, Traffic()))
+        known[remote] = total
+        if growth != Traffic():
+            add_traffic(sample.traffic, process, remote, growth)
+
+    def _identify(self, sample: Sample, execs: set[ProcessKey]) -> None:
+        for process in execs:
+            self._identities.pop(process, None)
+        for process in sample.traffic.keys() | execs:
+            sample.identities[process] = self._identity(process)
+
+    def _identity(self, process: ProcessKey) -> Identity:
+        if process == UNATTRIBUTED:
+            return UNATTRIBUTED_IDENTITY
+        known = self._identities.get(process)
+        if known is None:
+            key = records.PROCESS_KEY.pack(*process)
+            record = libbpf.map_lookup(self._maps["bwtop_processes"], key, records.PROCESS.size)
+            started = records.start_time(process, self._boot)
+            if record is None:
+                return replace(UNKNOWN_IDENTITY, started=started)
+            known = self._identities[process] = records.identity(record, started)
+        return known
+
+    def _forget(self, exits: set[ProcessKey]) -> None:
+        """Frees what is kept of processes that are gone, here and in the kernel."""
+        for process in exits:
+            self._identities.pop(process, None)
+            libbpf.map_delete(self._maps["bwtop_processes"], records.PROCESS_KEY.pack(*process))
+            for remote in self._grown.pop(process, {}):
+                key = records.FLOW_KEY.pack(*process, *remote)
+                libbpf.map_delete(self._maps["bwtop_spill"], key)

@@ -1,0 +1,79 @@
+"""Where the cgroup v2 hierarchy is mounted, from the text of /proc/self/mountinfo."""
+
+from pathlib import Path
+
+import pytest
+
+from bwtop.capture import cgroups
+
+UNIFIED = """\
+22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
+24 22 0:22 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
+29 24 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate
+"""
+
+HYBRID = """\
+24 22 0:22 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
+31 24 0:28 / /sys/fs/cgroup ro,nosuid,nodev,noexec shared:8 - tmpfs tmpfs ro,mode=755
+32 31 0:29 / /sys/fs/cgroup/unified rw,nosuid,nodev,noexec shared:9 - cgroup2 cgroup2 rw
+33 31 0:30 / /sys/fs/cgroup/systemd rw,nosuid shared:10 - cgroup cgroup rw,xattr,name=systemd
+34 31 0:31 / /sys/fs/cgroup/memory rw,nosuid shared:11 - cgroup cgroup rw,memory
+"""
+
+V1_ONLY = """\
+31 24 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup2 rw,cpu
+40 22 0:50 / /mnt/cgroup2 rw,relatime - ext4 cgroup2 rw
+"""
+
+BIND_MOUNT = """\
+50 24 0:26 /system.slice /srv/part rw,relatime shared:9 - cgroup2 cgroup2 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "root"),
+    [
+        (UNIFIED, "/sys/fs/cgroup"),
+        (HYBRID, "/sys/fs/cgroup/unified"),
+        (V1_ONLY, None),
+        ("", None),
+        (BIND_MOUNT, None),
+        (BIND_MOUNT + UNIFIED, "/sys/fs/cgroup"),
+        ("29 24 0:26 / /cg rw - cgroup2 none rw\n", "/cg"),
+        ("29 24 0:26 / /cg rw shared:9 master:1 unbindable - cgroup2 none rw\n", "/cg"),
+    ],
+    ids=["unified", "hybrid", "v1", "empty", "bind", "bind-first", "no-tags", "many-tags"],
+)
+def test_root_of_the_hierarchy_is_found(mountinfo: str, root: str | None) -> None:
+    assert cgroups.v2_root(mountinfo) == root
+
+
+@pytest.mark.parametrize(
+    ("escaped", "path"),
+    [
+        (r"/my\040cgroups", "/my cgroups"),
+        (r"/tab\011new\012line", "/tab\tnew\nline"),
+        (r"/back\134slash", "/back\\slash"),
+        (r"/not\134040a-space", "/not\\040a-space"),
+    ],
+)
+def test_escapes_of_the_kernel_are_undone(escaped: str, path: str) -> None:
+    assert cgroups.v2_root(f"29 24 0:26 / {escaped} rw - cgroup2 cgroup2 rw\n") == path
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\x0bb", b"a\x0cb", b"a\x1cb", "a\u2028b".encode()])
+def test_strange_names_of_other_mounts_do_no_harm(
+    name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users mount FUSE file systems where they like, and a path need not be UTF-8."""
+    mountinfo = tmp_path / "mountinfo"
+    fuse = b"90 22 0:70 / /home/ada/" + name + b" rw - fuse.sshfs ada@example.org: rw\n"
+    mountinfo.write_bytes(fuse + UNIFIED.encode())
+    monkeypatch.setattr(cgroups, "_MOUNTINFO", mountinfo)
+    assert cgroups.v2_root() == "/sys/fs/cgroup"
+
+
+def test_this_systems_root_is_a_v2_hierarchy() -> None:
+    root = cgroups.v2_root()
+    assert root is None or (Path(root) / "cgroup.controllers").exists()

@@ -1,0 +1,273 @@
+"""The kernel's records, decoded, and their agreement with bpf/records.h."""
+
+import re
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwtop.capture import records
+from bwtop.model.flows import (
+    TCP,
+    UDP,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    Role,
+    Traffic,
+    format_address,
+)
+from tests.build import NOW, packed
+
+HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
+
+KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE = 1, 2, 4, 8
+
+
+def flow_key(start: int, pid: int, protocol: int, role: int, port: int, address: bytes) -> bytes:
+    """struct flow_key, laid out by hand."""
+    head = start.to_bytes(8, "little") + pid.to_bytes(4, "little")
+    return head + bytes([protocol, role]) + port.to_bytes(2, "little") + address
+
+
+def flow_value(*counters: int) -> bytes:
+    """struct flow_value."""
+    return b"".join(counter.to_bytes(8, "little") for counter in counters)
+
+
+def process(
+    *,
+    uid: int = 0,
+    flags: int = 0,
+    comm: bytes = b"curl",
+    cmdline: bytes = b"",
+    exe: bytes = b"",
+    cgroup: bytes = b"",
+    rest: bytes = b"",
+) -> bytes:
+    """struct process; `rest` is what an earlier, longer text left behind each text."""
+
+    def filled(text: bytes, room: int) -> bytes:
+        return (text + rest)[:room].ljust(room, b"\0")
+
+    head = struct.pack("<IIHHHH", uid, flags, len(cmdline), len(exe), len(cgroup), 0)
+    texts = filled(cmdline, 256) + filled(exe, 768) + filled(cgroup, 768)
+    return head + comm.ljust(16, b"\0") + texts
+
+
+def identity(
+    *,
+    flags: int = 0,
+    comm: bytes = b"curl",
+    cmdline: bytes = b"",
+    exe: bytes = b"",
+    cgroup: bytes = b"",
+    rest: bytes = b"",
+) -> Identity:
+    record = process(flags=flags, comm=comm, cmdline=cmdline, exe=exe, cgroup=cgroup, rest=rest)
+    return records.identity(record, NOW)
+
+
+def test_flows_are_decoded_field_by_field() -> None:
+    keys = flow_key(2**40, 4711, UDP, 1, 53, packed("2001:db8::1")) + flow_key(
+        1, 2, TCP, 0, 65535, packed("192.0.2.1")
+    )
+    values = flow_value(1, 2**63, 3, 4) + flow_value(5, 6, 7, 8)
+    assert list(records.flows(memoryview(keys), memoryview(values))) == [
+        (
+            ProcessKey(2**40, 4711),
+            Remote(UDP, Role.SERVER, 53, packed("2001:db8::1")),
+            Traffic(1, 2**63, 3, 4),
+        ),
+        (
+            ProcessKey(1, 2),
+            Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1")),
+            Traffic(5, 6, 7, 8),
+        ),
+    ]
+
+
+@pytest.mark.parametrize("shown", ["192.0.2.1", "2001:db8::1", "127.0.0.1", "*"])
+def test_decoded_address_is_the_one_encoded(shown: str) -> None:
+    keys = flow_key(1, 1, TCP, 0, 80, packed(shown))
+    ((_, remote, _),) = records.flows(memoryview(keys), memoryview(flow_value(1, 1, 1, 1)))
+    assert format_address(remote.address) == shown
+
+
+def test_no_flows_are_no_error() -> None:
+    assert list(records.flows(memoryview(b""), memoryview(b""))) == []
+
+
+def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
+    keys = flow_key(1, 1, TCP, 0, 80, packed("*"))
+    with pytest.raises(ValueError, match="shorter"):
+        list(records.flows(memoryview(keys * 2), memoryview(flow_value(1, 1, 1, 1))))
+
+
+def test_changes_are_decoded() -> None:
+    keys = struct.pack("<QII", 10, 1, 0) + struct.pack("<QII", 20, 2, 0)
+    values = (1).to_bytes(4, "little") + (3).to_bytes(4, "little")
+    assert list(records.changes(memoryview(keys), memoryview(values))) == [
+        (ProcessKey(10, 1), records.CHANGE_EXEC),
+        (ProcessKey(20, 2), records.CHANGE_EXEC | records.CHANGE_EXIT),
+    ]
+
+
+def test_losses_are_decoded_and_joined_by_what_the_kernel_skipped() -> None:
+    assert records.loss(struct.pack("<5Q", 1, 2, 3, 4, 5), 6) == Loss(
+        spilled=1,
+        spilled_bytes=2,
+        unattributed=3,
+        unattributed_bytes=4,
+        unnamed=5,
+        missed_events=6,
+    )
+
+
+def test_identity_is_decoded_field_by_field() -> None:
+    record = process(
+        uid=1000,
+        flags=EXE_COMPLETE | CGROUP_COMPLETE,
+        comm=b"curl",
+        cmdline=b"curl\0-s\0https://example.org/\0",
+        exe=b"curl\0bin\0usr\0",
+        cgroup=b"session-3.scope\0user-1000.slice\0user.slice\0",
+    )
+    assert records.identity(record, NOW) == Identity(
+        name="curl",
+        uid=1000,
+        cmdline="curl -s https://example.org/",
+        exe="/usr/bin/curl",
+        cgroup="/user.slice/user-1000.slice/session-3.scope",
+        kernel=False,
+        started=NOW,
+    )
+
+
+@pytest.mark.parametrize(
+    ("comm", "name"),
+    [
+        (b"", ""),
+        (b"sh\0left-over", "sh"),
+        (b"fifteen-letters", "fifteen-letters"),
+        (b"sixteen-letters!", "sixteen-letters!"),
+        (b"kworker/0:1-x", "kworker/0:1-x"),
+        ("日本".encode(), "日本"),
+        (b"a\xff\xfeb", "a\\xff\\xfeb"),
+        (b"a\x1b[2Jb", "a\x1b[2Jb"),
+    ],
+)
+def test_name_ends_at_its_nul(comm: bytes, name: str) -> None:
+    assert identity(comm=comm).name == name
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"", ""),
+        (b"sleep\x005\0", "sleep 5"),
+        (b"sleep\x005", "sleep 5"),
+        (b"a\0\0b\0", "a  b"),
+        (b"nginx: worker process\0\0\0\0", "nginx: worker process"),
+        (b"caf\xc3\xa9\0\xff\0", "café \\xff"),
+        (b"x" * 256, "x" * 256),
+    ],
+)
+def test_arguments_are_joined_by_spaces(raw: bytes, shown: str) -> None:
+    assert identity(cmdline=raw).cmdline == shown
+
+
+@pytest.mark.parametrize(
+    ("components", "path"),
+    [
+        (b"", "/"),
+        (b"init\0", "/init"),
+        (b"python3.11\0bin\0usr\0", "/usr/bin/python3.11"),
+        (b"a b\0\xff\0", "/\\xff/a b"),
+        (b"\xc3\xa9\0", "/é"),
+    ],
+)
+def test_paths_are_turned_round(components: bytes, path: str) -> None:
+    found = identity(flags=EXE_COMPLETE | CGROUP_COMPLETE, exe=components, cgroup=components)
+    assert (found.exe, found.cgroup) == (path, path)
+
+
+def test_texts_end_at_their_lengths() -> None:
+    """A record that exec fills again keeps the end of longer texts."""
+    found = identity(
+        flags=EXE_COMPLETE | CGROUP_COMPLETE,
+        cmdline=b"sh\0",
+        exe=b"sh\0bin\0",
+        cgroup=b"a.scope\0",
+        rest=b"old\0older\0",
+    )
+    assert (found.cmdline, found.exe, found.cgroup) == ("sh", "/bin/sh", "/a.scope")
+
+
+@pytest.mark.parametrize(
+    ("flags", "exe", "cgroup"),
+    [
+        (0, None, None),
+        (EXE_COMPLETE, "/bin/sh", None),
+        (CGROUP_COMPLETE, None, "/bin/sh"),
+        (EXE_DELETED, None, None),
+        (EXE_COMPLETE | EXE_DELETED, "/bin/sh (deleted)", None),
+    ],
+)
+def test_path_that_does_not_reach_the_root_is_not_known(
+    flags: int, exe: str | None, cgroup: str | None
+) -> None:
+    found = identity(flags=flags, exe=b"sh\0bin\0", cgroup=b"sh\0bin\0")
+    assert (found.exe, found.cgroup) == (exe, cgroup)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kernel"), [(0, False), (KTHREAD, True), (15, True), (14, False)]
+)
+def test_kernel_threads_are_marked(flags: int, *, kernel: bool) -> None:
+    assert identity(flags=flags).kernel is kernel
+
+
+def test_start_is_nanoseconds_after_the_boot_in_utc() -> None:
+    boot = datetime(2026, 11, 23, 7, 0, tzinfo=UTC).timestamp()
+    started = records.start_time(ProcessKey(90_500_000_000, 1), boot)
+    assert started == datetime(2026, 11, 23, 7, 1, 30, 500_000, tzinfo=UTC)
+    assert started.tzinfo is UTC
+
+
+ASSERTED = re.findall(r"_Static_assert\(sizeof\(struct (\w+)\) == (\d+)", HEADER)
+
+
+def test_header_asserts_the_sizes_of_all_records() -> None:
+    names = {name for name, _ in ASSERTED}
+    assert names == set(re.findall(r"^struct (\w+) \{", HEADER, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("name", "size"), ASSERTED)
+def test_sizes_are_those_of_the_header(name: str, size: str) -> None:
+    twin = getattr(records, name.upper())
+    assert twin.size == int(size)
+
+
+@pytest.mark.parametrize(
+    ("c_name", "value"),
+    [
+        ("PROCESS_KTHREAD", records._KTHREAD),
+        ("PROCESS_EXE_COMPLETE", records._EXE_COMPLETE),
+        ("PROCESS_EXE_DELETED", records._EXE_DELETED),
+        ("PROCESS_CGROUP_COMPLETE", records._CGROUP_COMPLETE),
+        ("CHANGE_EXEC", records.CHANGE_EXEC),
+        ("CHANGE_EXIT", records.CHANGE_EXIT),
+    ],
+)
+def test_flags_are_those_of_the_header(c_name: str, value: int) -> None:
+    bits = dict(re.findall(r"(\w+)\s*=\s*1 << (\d+)", HEADER))
+    assert value == 1 << int(bits[c_name])
+
+
+def test_roles_are_those_of_the_header() -> None:
+    found = re.search(r"enum role \{ (.*?) \}", HEADER)
+    assert found
+    assert found[1].split(", ") == [f"ROLE_{role.name}" for role in sorted(Role)]
