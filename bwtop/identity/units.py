@@ -1,0 +1,78 @@
+"""What a cgroup path tells: the systemd unit, the container, the Kubernetes pod."""
+
+import re
+from typing import Final, NamedTuple
+
+ID_LENGTH: Final = 12
+"""Digits of a container's id that are shown, as docker and podman do."""
+
+
+class Placement(NamedTuple):
+    """Where a process runs; None for what does not apply."""
+
+    unit: str | None = None
+    container: str | None = None
+    """"runtime:id"."""
+    pod: str | None = None
+    """uid."""
+
+
+_ID: Final = r"(?P<id>[0-9a-f]{64})"
+
+_CONTAINERS: Final = (
+    # Path patterns and the runtime each belongs to; the first that matches names the container.
+    (re.compile(rf"/docker[-/]{_ID}(?:\.scope)?(?:/|$)"), "docker"),
+    (re.compile(rf"/libpod-{_ID}(?:\.scope)?(?:/|$)"), "podman"),
+    (re.compile(rf"/cri-containerd-{_ID}\.scope(?:/|$)"), "containerd"),
+    (re.compile(rf"/nerdctl-{_ID}\.scope(?:/|$)"), "containerd"),
+    (re.compile(rf"/crio-{_ID}(?:\.scope)?(?:/|$)"), "cri-o"),
+    (re.compile(rf"/kubepods(?:/[^/]+)*/pod[0-9a-f-]+/{_ID}(?:/|$)"), "kubernetes"),
+    (re.compile(rf"/(?:default|k8s\.io|moby)/{_ID}(?:/|$)"), "containerd"),
+    (re.compile(r"/lxc\.payload\.(?P<id>[^/]+)(?:/|$)"), "lxc"),
+    (re.compile(r"/lxc/(?P<id>[^/]+)(?:/|$)"), "lxc"),
+    (re.compile(r"/systemd-nspawn@(?P<id>[^/]+)\.service(?:/|$)"), "nspawn"),
+)
+"""Names given by dockerd, podman, containerd's CRI plugin, nerdctl, CRI-O, LXC and systemd-nspawn, for the systemd
+driver ("docker-ID.scope") and the cgroupfs driver ("docker/ID")."""
+
+_HEX: Final = "[0-9a-f]"
+_POD: Final = re.compile(
+    rf"pod(?P<uid>{_HEX}{{8}}(?:[-_]{_HEX}{{4}}){{3}}[-_]{_HEX}{{12}}|{_HEX}{{32}})(?:\.slice)?(?:/|$)"
+)
+"""The kubelet's pod cgroup.  Its systemd driver writes the uid's dashes as underscores; a static pod's uid is a hash
+without any."""
+
+
+def place(cgroup: str | None) -> Placement:
+    """What a path of the v2 hierarchy tells."""
+    if cgroup is None:
+        return Placement()
+    pod = _POD.search(cgroup)
+    return Placement(
+        unit=_unit(cgroup),
+        container=_container(cgroup),
+        pod=pod["uid"].replace("_", "-") if pod else None,
+    )
+
+
+def _unit(cgroup: str) -> str | None:
+    """The outermost service or scope, which is what the system's own systemd manages, else the innermost slice.
+
+    systemd.unit(5): names end in their type.
+    """
+    names = cgroup.strip("/").split("/")
+    for name in names:
+        if name.endswith((".service", ".scope")):
+            return name
+    slices = [name for name in names if name.endswith(".slice")]
+    return slices[-1] if slices else None
+
+
+def _container(cgroup: str) -> str | None:
+    for pattern, runtime in _CONTAINERS:
+        found = pattern.search(cgroup)
+        if found:
+            identifier = found["id"]
+            short = identifier[:ID_LENGTH] if len(identifier) == 64 else identifier
+            return f"{runtime}:{short}"
+    return None

@@ -1,0 +1,59 @@
+"""Names of uids, and identities filled in."""
+
+import os
+import pwd
+
+import pytest
+
+from bwtop.identity.users import describe, user_name
+from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Identity
+from tests.build import NOW
+
+NOBODYS_UID = next(uid for uid in range(3_000_000_000, 0, -1) if user_name(uid) is None)
+
+
+def test_uid_has_the_name_that_the_system_gives_it() -> None:
+    assert user_name(0) == "root"
+    assert user_name(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_uid_that_is_nobodys_has_no_name() -> None:
+    assert user_name(NOBODYS_UID) is None
+
+
+def test_identity_is_filled_in_and_otherwise_kept() -> None:
+    pod = "8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60"
+    cgroup = f"/kubepods/pod{pod}/{'ab' * 32}"
+    raw = Identity("curl", 0, "curl -s", "/usr/bin/curl", cgroup, kernel=True, started=NOW)
+    assert describe(raw) == Identity(
+        name="curl",
+        uid=0,
+        cmdline="curl -s",
+        exe="/usr/bin/curl",
+        cgroup=cgroup,
+        kernel=True,
+        started=NOW,
+        user="root",
+        unit=None,
+        container="kubernetes:" + "ab" * 6,
+        pod=pod,
+    )
+
+
+def test_user_of_a_container_without_a_name_here_stays_unnamed() -> None:
+    assert describe(Identity("app", uid=NOBODYS_UID)).user is None
+
+
+def test_unit_comes_from_the_cgroup() -> None:
+    assert describe(Identity("sshd", cgroup="/system.slice/ssh.service")).unit == "ssh.service"
+
+
+@pytest.mark.parametrize("nobody", [UNKNOWN_IDENTITY, UNATTRIBUTED_IDENTITY], ids=lambda i: i.name)
+def test_bytes_of_no_known_process_are_not_said_to_be_roots(nobody: Identity) -> None:
+    """Absent, never a false 0."""
+    assert describe(nobody).user is None
+
+
+def test_describing_twice_is_describing_once() -> None:
+    once = describe(Identity("sshd", cgroup="/system.slice/ssh.service"))
+    assert describe(once) == once
