@@ -1,0 +1,248 @@
+"""Intervals as text on standard output: a table for people, JSON lines and CSV for programs."""
+
+import csv
+import json
+import shutil
+import socket
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TextIO
+
+from bwtop import format as fmt
+from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
+from bwtop.model.flows import UNATTRIBUTED, Role, format_address, protocol_name
+from bwtop.model.meter import Counted, Interval, ProcessRow, RemoteRow
+from bwtop.text import fit, printable, squeeze
+
+SCHEMA: Final = "bwtop.batch/1"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the user asked for."""
+
+    backend: str
+    order: Order = Order()
+    limit: int | None = None
+    """Processes shown of an interval; totals are of all."""
+    bits: bool = False
+    width: int | None = None
+    """Cells of a table's line; None: the terminal's."""
+
+    def rows(self, interval: Interval) -> list[ProcessRow]:
+        """The processes to show, sorted, with their remotes sorted."""
+        shown = self.order.processes(interval.processes)[: self.limit]
+        for process in shown:
+            process.remotes = self.order.remotes(process.remotes)
+        return shown
+
+
+class JsonWriter:
+    """One object per line and interval; the fields are those of the columns."""
+
+    def __init__(self, out: TextIO, layout: Layout) -> None:
+        self._out = out
+        self._layout = layout
+        self._host = socket.gethostname()
+
+    def write(self, interval: Interval) -> None:
+        """Writes one line.  json escapes everything beyond ASCII, control characters included."""
+        json.dump(self.document(interval), self._out, separators=(",", ":"))
+        self._out.write("\n")
+
+    def document(self, interval: Interval) -> dict[str, Any]:
+        """The object, as the schema says."""
+        loss = interval.loss
+        return {
+            "schema": SCHEMA,
+            "time": iso(interval.time),
+            "interval": round(interval.elapsed, 4),
+            "backend": self._layout.backend,
+            "host": self._host,
+            "lost": {
+                "flows": loss.spilled,
+                "bytes": loss.spilled_bytes,
+                "unattributed_bytes": loss.unattributed_bytes,
+                "unnamed": loss.unnamed,
+                "events": loss.missed_events,
+            },
+            "total": {"rx": interval.rx, "tx": interval.tx},
+            "processes": [
+                {
+                    **_fields(PROCESS_COLUMNS, process),
+                    "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
+                }
+                for process in self._layout.rows(interval)
+            ],
+        }
+
+
+def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:
+    return {column.id: column.get(row) for column in columns if column.exported}
+
+
+class CsvWriter:
+    """A header, then one line per process and remote; byte columns are the remote's."""
+
+    def __init__(self, out: TextIO, layout: Layout) -> None:
+        self._writer = csv.writer(out, lineterminator="\n")
+        self._layout = layout
+        self._remote = [column for column in REMOTE_COLUMNS if column.exported]
+        ids = {column.id for column in self._remote}
+        self._process = [c for c in PROCESS_COLUMNS if c.exported and c.id not in ids]
+        self._writer.writerow(
+            ["time", "interval", *(c.id for c in self._process), *(c.id for c in self._remote)]
+        )
+
+    def write(self, interval: Interval) -> None:
+        """Writes the interval's lines."""
+        when = [iso(interval.time), round(interval.elapsed, 4)]
+        for process in self._layout.rows(interval):
+            left = [_cell(column.get(process)) for column in self._process]
+            for remote in process.remotes:
+                right = [_cell(column.get(remote)) for column in self._remote]
+                self._writer.writerow([*when, *left, *right])
+
+
+def _cell(value: Any) -> Any:
+    """Text without control characters: it may land on a terminal all the same."""
+    if isinstance(value, bool):
+        return int(value)
+    return printable(value) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A column of numbers in the table."""
+
+    title: str
+    width: int
+    get: Callable[[Counted], float]
+    is_rate: bool = False
+
+
+_NUMBERS: Final = (
+    _Number("RX/s", 12, lambda row: row.rx_rate, is_rate=True),
+    _Number("TX/s", 12, lambda row: row.tx_rate, is_rate=True),
+    _Number("RX TOTAL", 10, lambda row: row.rx_total),
+    _Number("TX TOTAL", 10, lambda row: row.tx_total),
+)
+_RATES_ONLY: Final = _NUMBERS[:2]
+
+_NO_TERMINAL: Final = 132
+"""The width of a table in a file or pipe, unless COLUMNS says another."""
+
+_PID_WIDTH: Final = 7  # kernel.pid_max is 4194304 at most
+_USER_WIDTH: Final = 8
+_NAME_WIDTH: Final = 15  # TASK_COMM_LEN without its NUL
+_INDENT: Final = "    "
+_WITH_USER: Final = _PID_WIDTH + 1 + _USER_WIDTH + 1 + _NAME_WIDTH
+
+
+class TableWriter:
+    """For people: a line per process, its remotes indented below, a line of totals.
+
+    Widths come from the terminal, never from the content.  On a narrow one the totals go first, then the user.
+    """
+
+    def __init__(self, out: TextIO, layout: Layout) -> None:
+        self._out = out
+        self._layout = layout
+
+    def write(self, interval: Interval) -> None:
+        """Writes the interval's table, and an empty line after it."""
+        width = self._layout.width or shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
+        self._numbers = _NUMBERS if _room(width, _NUMBERS) >= _WITH_USER else _RATES_ONLY
+        self._left = max(_room(width, self._numbers), 1)
+        for line in self._lines(interval):
+            self._out.write(fit(line, width).rstrip() + "\n")
+        for words in fmt.losses(interval.loss):
+            for line in textwrap.wrap(f"lost: {words}", width):
+                self._out.write(line + "\n")
+        self._out.write("\n")
+
+    def _lines(self, interval: Interval) -> Iterator[str]:
+        rows = self._layout.rows(interval)
+        when = interval.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        yield f"{when}  {interval.elapsed:.1f} s  backend {self._layout.backend}"
+        yield self._line(
+            self._head("PID", "USER", "PROCESS"),
+            (fit(n.title, n.width, ">") for n in self._numbers),
+        )
+        for process in rows:
+            yield self._line(self._process(process), self._cells(process))
+            for remote in process.remotes:
+                label = _remote_label(remote, self._left - len(_INDENT))
+                yield self._line(_INDENT + label, self._cells(remote))
+        count = len(interval.processes)
+        shown = f" (showing {len(rows)})" if len(rows) < count else ""
+        yield self._line(f"TOTAL  {fmt.count(count, 'process')}{shown}", self._cells(interval))
+
+    def _line(self, left: str, cells: Iterable[str]) -> str:
+        return " ".join([fit(left, self._left), *cells])
+
+    def _cells(self, row: Counted) -> Iterator[str]:
+        for number in self._numbers:
+            value = number.get(row)
+            text = fmt.rate(value, bits=self._layout.bits) if number.is_rate else fmt.size(value)
+            yield fit(text, number.width, ">")
+
+    def _head(self, pid: str, user: str, name: str) -> str:
+        parts = [fit(pid, _PID_WIDTH, ">")]
+        if self._left >= _WITH_USER:
+            parts.append(fit(user, _USER_WIDTH))
+        return " ".join([*parts, name])
+
+    def _process(self, row: ProcessRow) -> str:
+        identity = row.identity
+        if row.key == UNATTRIBUTED:
+            return self._head("-", "-", identity.name)
+        name = f"[{identity.name}]" if identity.kernel else identity.name
+        user = identity.user or ("-" if identity.uid is None else str(identity.uid))
+        return self._head(str(row.key.pid), printable(user), printable(name))
+
+
+def _room(width: int, numbers: tuple[_Number, ...]) -> int:
+    """Cells left of the numbers."""
+    return width - sum(1 + number.width for number in numbers)
+
+
+def _remote_label(row: RemoteRow, cells: int) -> str:
+    """A client's remote as "to HOST:PORT tcp", a server's as "from HOST on :PORT tcp"; what is too long is the host."""
+    remote = row.remote
+    protocol = protocol_name(remote.protocol)
+    host = printable(row.host) if row.host else format_address(remote.address)
+    before, after = "to ", f" {protocol}"
+    if remote.role == Role.SERVER:
+        before, after = "from ", f" on :{remote.port} {protocol}"
+    elif remote.port and ":" in host:
+        before, after = "to [", f"]:{remote.port} {protocol}"
+    elif remote.port:
+        after = f":{remote.port} {protocol}"
+    return before + squeeze(host, max(cells - len(before) - len(after), 1)) + after
+
+
+class Writer(Protocol):
+    """Writes one interval after the other."""
+
+    def write(self, interval: Interval) -> None:
+        """Writes one."""
+
+
+FORMATS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
+    "table": TableWriter,
+    "json": JsonWriter,
+    "csv": CsvWriter,
+}
+
+
+def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
+    """Writes intervals to standard output, each flushed at once, until they end or the count is reached."""
+    writer = FORMATS[form](sys.stdout, layout)
+    for count, interval in enumerate(intervals, 1):
+        writer.write(interval)
+        sys.stdout.flush()
+        if count == iterations:
+            return

@@ -1,0 +1,138 @@
+"""Every column there is, one row each; tables, sorting, JSON and CSV all take them from here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
+from bwtop.model.meter import Counted, ProcessRow, RemoteRow
+
+Value = str | int | float | bool | None
+
+Row = TypeVar("Row", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """One column; an `id` never changes once it has been released."""
+
+    id: str
+    help: str
+    get: Callable[[Row], Value]
+    descending: bool = False
+    """Whether the largest come first when sorting by it."""
+    exported: bool = True
+    """Whether JSON and CSV have it; the others are sums of those that they have."""
+
+
+def iso(time: datetime | None) -> str | None:
+    """UTC with milliseconds, as ISO 8601."""
+    return None if time is None else time.isoformat(timespec="milliseconds")
+
+
+def thousandths(number: float) -> float:
+    """Rates and lengths of time to a thousandth: more would be the clock's noise."""
+    return round(number, 3)
+
+
+_NUMBERS: Final[tuple[Column[Counted], ...]] = (
+    Column("rx", "bytes received in the interval", lambda r: r.rx, descending=True),
+    Column("tx", "bytes sent in the interval", lambda r: r.tx, descending=True),
+    Column(
+        "rx_rate", "bytes received per second", lambda r: thousandths(r.rx_rate), descending=True
+    ),
+    Column("tx_rate", "bytes sent per second", lambda r: thousandths(r.tx_rate), descending=True),
+    Column("rx_total", "bytes received since bwtop started", lambda r: r.rx_total, descending=True),
+    Column("tx_total", "bytes sent since bwtop started", lambda r: r.tx_total, descending=True),
+    Column(
+        "rate",
+        "bytes per second, both directions",
+        lambda r: r.rx_rate + r.tx_rate,
+        descending=True,
+        exported=False,
+    ),
+    Column(
+        "total",
+        "bytes since bwtop started, both directions",
+        lambda r: r.rx_total + r.tx_total,
+        descending=True,
+        exported=False,
+    ),
+)
+
+PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
+    Column("pid", "process id; 0 for bytes of no known process", lambda r: r.key.pid),
+    Column("start", "when the process started", lambda r: iso(r.identity.started)),
+    Column("name", "the process's name, 15 bytes at most", lambda r: r.identity.name),
+    Column("exe", "full path of the program", lambda r: r.identity.exe),
+    Column("cmdline", "command line, its first 256 bytes", lambda r: r.identity.cmdline),
+    Column("uid", "effective user id", lambda r: r.identity.uid),
+    Column("user", "that user's name", lambda r: r.identity.user),
+    Column("unit", "systemd unit", lambda r: r.identity.unit),
+    Column("container", "container, as runtime:id", lambda r: r.identity.container),
+    Column("pod", "uid of the Kubernetes pod", lambda r: r.identity.pod),
+    Column("kernel", "whether it is a kernel thread", lambda r: r.identity.kernel),
+    *_NUMBERS,
+)
+
+REMOTE_COLUMNS: Final[tuple[Column[RemoteRow], ...]] = (
+    Column(
+        "addr",
+        "the remote's address, * where it is not known",
+        lambda r: format_address(r.remote.address),
+    ),
+    Column("port", "the service's port", lambda r: r.remote.port),
+    Column("proto", "protocol", lambda r: protocol_name(r.remote.protocol)),
+    Column(
+        "role",
+        "which end the process is: client or server",
+        lambda r: Role(r.remote.role).name.lower(),
+    ),
+    Column("host", "the remote's name", lambda r: r.host),
+    Column(
+        "loopback",
+        "whether the remote is in 127.0.0.0/8 or ::1",
+        lambda r: is_loopback(r.remote.address),
+    ),
+    *_NUMBERS,
+)
+
+DEFAULT_SORT: Final = "rate"
+
+
+@dataclass(frozen=True)
+class Order:
+    """How rows are sorted: by a column of processes, in its natural direction or the other."""
+
+    column: str = DEFAULT_SORT
+    reverse: bool = False
+
+    def processes(self, rows: list[ProcessRow]) -> list[ProcessRow]:
+        """Sorted; rows that are equal by the column come in the order of their pids."""
+        return self._sorted(sorted(rows, key=lambda r: r.key.pid), PROCESS_COLUMNS)
+
+    def remotes(self, rows: list[RemoteRow]) -> list[RemoteRow]:
+        """Sorted by the same column, or by rate where remotes have no such column."""
+        return self._sorted(sorted(rows, key=lambda r: r.remote), REMOTE_COLUMNS)
+
+    def _sorted(self, rows: list[Row], columns: tuple[Column[Row], ...]) -> list[Row]:
+        by_id = {column.id: column for column in columns}
+        column = by_id.get(self.column, by_id[DEFAULT_SORT])
+        descending = column.descending != (self.reverse and column.id == self.column)
+        rows = sorted(rows, key=lambda row: _sortable(column.get(row)), reverse=descending)
+        return sorted(rows, key=lambda row: column.get(row) is None)  # what has no value comes last
+
+
+def _sortable(value: Value) -> tuple[str, float]:
+    """Text without regard to case."""
+    return (value.casefold(), 0.0) if isinstance(value, str) else ("", float(value or 0))
+
+
+def parse_order(text: str) -> Order:
+    """From "COLUMN" or "-COLUMN"; raises ValueError that names the columns there are."""
+    name = text.removeprefix("-")
+    ids = [column.id for column in PROCESS_COLUMNS]
+    if name not in ids:
+        raise ValueError(f"no column {name!r}; there are {', '.join(ids)}")
+    return Order(name, reverse=text.startswith("-"))

@@ -1,0 +1,120 @@
+"""Measuring as every view needs it: intervals, one after the other, with names in them."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final, Protocol
+
+from bwtop.identity.users import describe
+from bwtop.model.filter import Filter
+from bwtop.model.meter import Interval, Meter
+from bwtop.model.sample import Sample
+
+READING_PERIOD: Final = 1.0
+"""Seconds between readings of the kernel's maps, also within a longer interval: their room is for about a second."""
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+GRACE: Final = 5
+"""Seconds from the signal that ends bwtop to its end, even if nobody takes what it still wants to print."""
+
+
+class Clock(Protocol):
+    """Waits for deadlines."""
+
+    def wait(self, deadline: float) -> bool:
+        """Returns at the deadline (time.monotonic()): True; or as soon as bwtop is to stop: False."""
+
+
+class Readings(Protocol):
+    """What is measured: a capture's."""
+
+    def read(self) -> Sample:
+        """All that has moved since the reading before."""
+
+
+class NameSource(Protocol):
+    """Names of addresses, as far as they are known."""
+
+    def get(self, address: bytes) -> str | None:
+        """The name of a packed address."""
+
+
+class SignalClock:
+    """Waits, and is woken by the signals that end bwtop, but for those that it was started to ignore (nohup).
+
+    The first one lets it finish; a second one kills it at once.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._wake, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self._stopping = True
+        signal.signal(number, signal.SIG_DFL)
+        signal.alarm(GRACE)
+
+    def wait(self, deadline: float) -> bool:
+        """See Clock."""
+        while not self._stopping:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return True
+            if select.select([self._wake], [], [], remaining)[0]:
+                os.read(self._wake, 64)
+        return False
+
+
+class Live:
+    """A capture's readings, identified, filtered and metered."""
+
+    def __init__(self, capture: Readings, keep: Filter, names: NameSource | None) -> None:
+        self._capture = capture
+        self._filter = keep
+        self._names = names
+        self._meter = Meter()
+
+    def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
+        """Yields an interval every so many seconds, and the last, shorter one when the clock says stop.
+
+        Deadlines follow each other at that distance, so that delays do not add up; those missed while the process
+        was stopped are left out.
+        """
+        deadline = time.monotonic()
+        going = True
+        while going:
+            deadline += seconds
+            if deadline <= time.monotonic():
+                deadline = time.monotonic() + seconds
+            sample = None
+            while going and (sample is None or time.monotonic() < deadline):
+                going = clock.wait(min(deadline, time.monotonic() + READING_PERIOD))
+                sample = self._read(sample)
+            assert sample is not None, "the inner loop reads at least once"
+            yield self._interval(sample)
+
+    def _read(self, before: Sample | None) -> Sample:
+        """One reading, joined to those of the same interval that came before it."""
+        sample = self._capture.read()
+        if before is None:
+            return sample
+        before.absorb(sample)
+        return before
+
+    def _interval(self, sample: Sample) -> Interval:
+        sample.identities = {key: describe(known) for key, known in sample.identities.items()}
+        interval = self._meter.advance(self._filter.apply(sample))
+        if self._names:
+            for process in interval.processes:
+                for row in process.remotes:
+                    row.host = self._names.get(row.remote.address)
+        return interval

@@ -1,0 +1,172 @@
+"""A real bwtop beside the tests, and processes that move known bytes."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+LAUNCHER = Path(__file__).resolve().parents[2] / "bwtop.py"
+
+HANG = 60.0
+"""Seconds after which something that should have happened never will."""
+
+Document = dict[str, Any]
+
+
+class Flow(NamedTuple):
+    """A flow as the output names it."""
+
+    proto: str
+    addr: str
+    port: int
+    role: str
+
+
+Bytes = tuple[int, int]
+"""(received, sent)."""
+
+
+def command(*flags: str) -> list[str]:
+    """bwtop under the interpreter of the tests, which sees the distribution's bcc."""
+    return [sys.executable, str(LAUNCHER), *flags]
+
+
+class Bwtop:
+    """`bwtop --batch --format json`, its output read as it comes."""
+
+    def __init__(self, *flags: str, prefix: Sequence[str] = ()) -> None:
+        arguments = ["--batch", "--format", "json", "--no-resolve", "-d", "0.2", *flags]
+        self.process = subprocess.Popen(
+            [*prefix, *command(*arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.documents: list[Document] = []
+        self.messages: list[str] = []
+        self._ready = threading.Event()
+        self._readers = [
+            threading.Thread(target=self._read_documents, daemon=True),
+            threading.Thread(target=self._read_messages, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        if not self._ready.wait(HANG) or not self.messages:
+            raise AssertionError(f"bwtop did not start: {self.messages}")
+
+    def _read_documents(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.documents.append(json.loads(line))
+
+    def _read_messages(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.messages.append(line.rstrip("\n"))
+            if "measuring" in line:
+                self._ready.set()
+        self._ready.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self, signal_number: int = signal.SIGINT) -> int:
+        """Ends it; all output has been read afterwards.  Returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        status = self.process.wait(HANG)
+        for reader in self._readers:
+            reader.join(HANG)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe
+            pipe.close()
+        return status
+
+    def settle(self) -> None:
+        """Waits until all that has moved so far is in the documents: for the end of an interval begun after now."""
+        target = len(self.documents) + 2
+        deadline = time.monotonic() + HANG
+        while len(self.documents) < target:
+            assert self.process.poll() is None, f"bwtop ended: {self.messages}"
+            assert time.monotonic() < deadline, "no interval came"
+            time.sleep(0.02)
+
+    def processes(self, pid: int) -> list[Document]:
+        """A process's entries, one for each interval in which it moved bytes."""
+        return [p for d in list(self.documents) for p in d["processes"] if p["pid"] == pid]
+
+    def flows(self, pid: int) -> dict[Flow, Bytes]:
+        """All flows of a process with the bytes of all intervals, checked against every sum that the output has."""
+        rx: Counter[Flow] = Counter()
+        tx: Counter[Flow] = Counter()
+        last: dict[Flow, Bytes] = {}
+        for process in self.processes(pid):
+            assert process["rx"] == sum(r["rx"] for r in process["remotes"])
+            assert process["tx"] == sum(r["tx"] for r in process["remotes"])
+            for remote in process["remotes"]:
+                flow = Flow(remote["proto"], remote["addr"], remote["port"], remote["role"])
+                rx[flow] += remote["rx"]
+                tx[flow] += remote["tx"]
+                last[flow] = (remote["rx_total"], remote["tx_total"])
+        assert last == {flow: (rx[flow], tx[flow]) for flow in last}
+        return last
+
+    def settled_flows(self, pid: int) -> dict[Flow, Bytes]:
+        """`flows` after `settle`."""
+        self.settle()
+        return self.flows(pid)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process of the test's own."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Waits for its end, which must be a good one; returns its pid."""
+        _, status = os.waitpid(self.pid, 0)
+        assert status == 0, f"the child of the test failed (wait status {status})"
+        return self.pid
+
+
+def start(action: Callable[[], object]) -> Child:
+    """Runs a function in a forked process."""
+    pid = os.fork()
+    if pid:
+        return Child(pid)
+    status = 1
+    try:
+        signal.alarm(int(HANG))
+        action()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def run(action: Callable[[], object]) -> int:
+    """Runs a function in a forked process and waits for its end; returns its pid."""
+    return start(action).wait()
+
+
+def waiting_bytes(descriptor: int) -> int:
+    """What could be read without waiting: FIONREAD of tcp(7) and pipe(7)."""
+    answer = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, "little")

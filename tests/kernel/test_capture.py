@@ -1,0 +1,379 @@
+"""Nothing is lost, nothing is left behind, and root is given up."""
+
+import fcntl
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bwtop.capture import libbpf
+from bwtop.capture.backends import Kind
+from bwtop.capture.loader import Limits
+from bwtop.capture.session import Capture, Loading
+from bwtop.model.flows import UNATTRIBUTED, UNKNOWN_ADDRESS, Loss
+from bwtop.model.sample import Sample
+from tests.kernel import objects
+from tests.kernel.conftest import lost
+from tests.kernel.running import HANG, LAUNCHER, Bwtop, Flow, command, run, start, waiting_bytes
+
+pytestmark = pytest.mark.kernel
+
+SIZE = 1009
+
+
+@contextmanager
+def capturing(flows: int = 65536, processes: int = 16384) -> Iterator[Capture]:
+    """A capture in this process, with maps of the test's size."""
+    reports, capture = Loading(limits=Limits(flows, processes)).finish()
+    assert capture, reports
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+@contextmanager
+def sink() -> Iterator[int]:
+    """A bound UDP socket that nobody reads: what does not fit is dropped after it has been sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", 0))
+        yield sock.getsockname()[1]
+
+
+def sent(samples: list[Sample], pid: int) -> int:
+    """Bytes that a process sent over all samples."""
+    return sum(
+        traffic.tx
+        for sample in samples
+        for process, remotes in sample.traffic.items()
+        if process.pid == pid
+        for traffic in remotes.values()
+    )
+
+
+def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
+    """Sixteen processes write as fast as they can, to two hundred remotes each, through two hundred swaps."""
+    writers = 16
+    shared = mmap.mmap(-1, 4096)  # byte 0: stop; then each writer's count of bytes
+
+    def write(number: int, port: int) -> None:
+        count = 0
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            while not shared[0]:
+                for _ in range(20):
+                    sock.sendto(bytes(101 + number), (f"127.0.1.{count % 200}", port))
+                    count += 1
+        struct.pack_into("<Q", shared, 8 + 8 * number, count * (101 + number))
+
+    with sink() as port, capturing() as capture:
+        children = [start(lambda n=number: write(n, port)) for number in range(writers)]  # type: ignore[misc]
+        samples = [capture.read() for _ in range(200)]
+        shared[0] = 1
+        pids = [child.wait() for child in children]
+        samples.append(capture.read())
+    truth = dict(zip(pids, struct.unpack_from(f"<{writers}Q", shared, 8), strict=True))
+    assert all(truth.values())
+    assert {pid: sent(samples, pid) for pid in pids} == truth
+    assert [sample.loss for sample in samples if sample.loss != Loss()] == []
+    assert sum(len(sample.traffic) > 1 for sample in samples) > 100, "the swaps met no traffic"
+
+
+REMOTES = 300_000
+
+
+def send_to_many_remotes(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number in range(REMOTES):
+            sock.sendto(
+                b"x" * (1 + number % 7),
+                (f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}", port),
+            )
+
+
+def test_more_remotes_than_there_is_room_for() -> None:
+    """The process's total stays exact; what lost its remote is counted, and said."""
+    truth = sum(1 + number % 7 for number in range(REMOTES))
+    with sink() as port, Bwtop("--max-flows", "4096", "-d", "600") as bwtop:
+        pid = run(lambda: send_to_many_remotes(port))
+        assert bwtop.stop() == 0
+    flows = bwtop.flows(pid)
+    assert sum(tx for _, tx in flows.values()) == truth
+    assert len(flows) > 4096
+    assert flows[Flow("udp", "*", 0, "client")][1] == lost(bwtop)["bytes"] > 0
+    assert lost(bwtop)["flows"] > 0
+    assert "unattributed_bytes" not in lost(bwtop)
+
+
+def test_processes_beyond_the_flow_map_stay_apart() -> None:
+    """The map is full of one process's flows; the others' totals are still their own."""
+    with sink() as port, capturing(flows=64) as capture:
+
+        def send(count: int) -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                for number in range(count):
+                    sock.sendto(bytes(SIZE), (f"127.0.0.{1 + number}", port))
+
+        greedy = run(lambda: send(200))
+        modest = [run(lambda: send(3)) for _ in range(5)]
+        samples = [capture.read()]
+        late = run(lambda: send(100))
+        samples.append(capture.read())
+        samples.append(capture.read())
+    assert sent(samples, greedy) == 200 * SIZE
+    assert [sent(samples, pid) for pid in modest] == [3 * SIZE] * 5
+    assert sent(samples, late) == 100 * SIZE
+    assert samples[0].loss.spilled_bytes == (200 + 5 * 3 - 64) * SIZE
+    assert samples[1].loss.spilled_bytes == (100 - 64) * SIZE
+    assert samples[2].loss == Loss()
+
+
+def test_bytes_of_more_processes_than_there_is_room_for() -> None:
+    """When even the map of last resort is full, they fall to one row, and the sum is still right."""
+    with sink() as port, capturing(flows=2, processes=4) as capture:
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
+
+        pids = {run(send) for _ in range(12)}
+        sample = capture.read()
+        quiet = capture.read()
+    mine = {key for key in sample.traffic if key.pid in pids}
+    total = sum(sent([sample], key.pid) for key in mine | {UNATTRIBUTED})
+    assert total == 12 * SIZE
+    (rest,) = sample.traffic[UNATTRIBUTED].items()
+    assert rest[0].address == UNKNOWN_ADDRESS
+    assert rest[1].tx == sample.loss.unattributed_bytes == (12 - len(mine)) * SIZE
+    assert len(mine) == 2 + 4
+    assert sample.loss.unnamed == 8
+    assert sample.identities[UNATTRIBUTED].name == "(unattributed)"
+    assert UNATTRIBUTED not in quiet.traffic
+
+
+def test_room_of_exited_processes_is_used_again() -> None:
+    """Records of processes that are gone do not fill the maps: here there is room for eight, and a hundred come."""
+    with sink() as port, capturing(flows=4096, processes=8) as capture:
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
+
+        for _ in range(25):
+            pids = [run(send) for _ in range(4)]
+            sample = capture.read()
+            named = {k.pid: identity.name for k, identity in sample.identities.items()}
+            assert all(named[pid] not in ("", "(unknown)") for pid in pids)
+            assert sample.loss == Loss()
+            assert {k.pid for k in sample.exited} >= set(pids)
+
+
+def test_kill_leaves_nothing_behind() -> None:
+    """Programs, maps and links go with the process's descriptors, cgroup programs too."""
+    before = objects.ids()
+    with Bwtop() as bwtop:
+        during = objects.ids()
+        assert all(len(during[kind]) > len(before[kind]) for kind in objects.KINDS)
+        bwtop.stop(signal.SIGKILL)
+    deadline = time.monotonic() + HANG
+    while not all(objects.ids()[kind] <= before[kind] for kind in objects.KINDS):
+        assert time.monotonic() < deadline, "something of bwtop is still attached"
+        time.sleep(0.1)
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+@pytest.mark.parametrize(
+    ("environment", "uid"), [({}, "65534"), ({"SUDO_UID": "1", "SUDO_GID": "1"}, "1")]
+)
+def test_root_is_given_up(environment: dict[str, str], uid: str) -> None:
+    with Bwtop(
+        prefix=["env", "-u", "SUDO_UID", *(f"{k}={v}" for k, v in environment.items())]
+    ) as bwtop:
+        bwtop.settle()
+        status = status_of(bwtop.process.pid)
+        maps = Path(f"/proc/{bwtop.process.pid}/maps").read_text()
+    assert status["Uid"].split() == [uid] * 4
+    assert status["Gid"].split() == [uid] * 4
+    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
+    assert status["NoNewPrivs"] == "1"
+    assert "libbcc" not in maps, "the main process carries LLVM about"
+    assert "libLLVM" not in maps
+
+
+def test_without_root_one_line_says_what_to_do() -> None:
+    """The code is imported first: nobody may not be allowed into this checkout."""
+    program = "import os; from bwtop import cli; os.setresuid(*3 * [65534]); cli.main(['--batch'])"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=LAUNCHER.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "sudo bwtop" in result.stderr
+
+
+def test_without_cgroups_peers_of_unconnected_udp_are_not_guessed() -> None:
+    """Bytes are counted all the same, and what is missing is said."""
+    private = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
+    with sink() as port, Bwtop(prefix=private) as bwtop:
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
+                sock.connect(("127.0.0.1", port))
+                sock.send(bytes(SIZE))
+
+        pid = run(send)
+        flows = bwtop.settled_flows(pid)
+    assert flows == {
+        Flow("udp", "*", 0, "client"): (0, SIZE),
+        Flow("udp", "127.0.0.1", port, "client"): (0, SIZE),
+    }
+    assert any("no cgroup v2 hierarchy is mounted" in message for message in bwtop.messages)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_last_partial_interval_is_printed(number: signal.Signals) -> None:
+    with sink() as port, Bwtop("-d", "600") as bwtop:
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
+
+        pid = run(send)
+        assert bwtop.stop(number) == 0
+    assert bwtop.flows(pid) == {Flow("udp", "127.0.0.1", port, "client"): (0, SIZE)}
+    (document,) = bwtop.documents
+    assert document["interval"] < 600
+
+
+def test_counting_starts_everywhere_at_once() -> None:
+    """A connection that is busy while bwtop starts: what one end receives is what the other sent, but for its buffer."""
+    ours, theirs = stream()
+    stop = mmap.mmap(-1, 4096)
+
+    def write() -> None:
+        while not stop[0]:
+            ours.sendall(bytes(20_011))
+
+    def read() -> None:
+        while theirs.recv(20_011):
+            pass
+
+    reader, writer = start(read), start(write)
+    time.sleep(0.2)
+    with capturing() as capture:
+        time.sleep(0.3)
+        sample = capture.read()
+        stop[0] = 1
+        ours.shutdown(socket.SHUT_WR)
+    totals = {
+        process.pid: (sum(t.rx for t in remotes.values()), sum(t.tx for t in remotes.values()))
+        for process, remotes in sample.traffic.items()
+    }
+    for child in (writer, reader):
+        os.waitpid(child.pid, 0)
+    received, sent_bytes = totals[reader.pid][0], totals[writer.pid][1]
+    buffered = (
+        512 * 1024
+    )  # both ends' buffers are limited to 64 KiB below, and the kernel doubles that
+    assert sent_bytes > 10 * buffered, "too little moved to tell"
+    assert abs(received - sent_bytes) < buffered
+    for sock in (ours, theirs):
+        sock.close()
+
+
+def stream() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection with small buffers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+    return client, server
+
+
+def test_stopped_and_continued_it_goes_on() -> None:
+    """Ctrl-Z and fg: the interval is as long as it was, and the rates are right."""
+    with Bwtop() as bwtop:
+        bwtop.settle()
+        bwtop.process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        bwtop.process.send_signal(signal.SIGCONT)
+        bwtop.settle()
+        bwtop.settle()
+        assert bwtop.process.poll() is None
+    assert max(document["interval"] for document in bwtop.documents) > 0.8
+    assert all(document["interval"] > 0 for document in bwtop.documents)
+
+
+def test_nohup_is_respected() -> None:
+    with Bwtop(prefix=["nohup"]) as bwtop:
+        bwtop.process.send_signal(signal.SIGHUP)
+        bwtop.settle()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_output_that_nobody_takes_does_not_keep_it_alive(signals: int) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        command("--batch", "--no-resolve", "-d", "0.1", "--format", "json"),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert process.stderr
+    assert b"measuring" in process.stderr.readline()
+    before = -1
+    while (
+        waiting_bytes(reading) != before
+    ):  # it has printed nothing for ten intervals: the pipe is full
+        before = waiting_bytes(reading)
+        time.sleep(1)
+    for _ in range(signals):
+        process.terminate()
+        time.sleep(0.2)
+    assert process.wait(HANG) < 0, "killed by a signal, as it could not finish"
+    process.stderr.close()
+    os.close(reading)
+
+
+def test_closed_pipe_ends_it_quietly() -> None:
+    reader = f"{' '.join(command('--batch', '--format', 'json', '-d', '0.1'))} | head -n 1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", reader],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == "bwtop: measuring (backend: tracepoint)\n"
+
+
+def test_missed_events_can_be_read_for_every_program() -> None:
+    with capturing() as capture:
+        assert capture.read().loss.missed_events == 0
+        infos = [libbpf.prog_info(fd) for fd in capture.programs]
+    probes = capture.report.backend.probes
+    assert len(infos) == sum(probe.kind is not Kind.ITERATOR for probe in probes)
+    assert all(info.name.decode().startswith("bwtop_") for info in infos)

@@ -1,0 +1,255 @@
+"""What people and programs read, from real traffic."""
+
+import csv
+import ctypes
+import io
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from bwtop.proof import MOVES
+from tests.kernel.running import HANG, Bwtop, command, run
+from tests.kernel.test_tcp import DOWN, UP, Service, receive_then_send, send_then_receive
+
+pytestmark = pytest.mark.kernel
+
+PR_SET_NAME = 15
+
+
+@contextmanager
+def printing(*flags: str, environment: dict[str, str] | None = None) -> Iterator[list[str]]:
+    """A bwtop of one long interval; what it printed is in the list once the block is left."""
+    process = subprocess.Popen(
+        command("--batch", "--no-resolve", "-d", "600", *flags),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    assert process.stderr
+    assert "measuring" in process.stderr.readline()
+    printed: list[str] = []
+    yield printed
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=HANG)
+    assert (process.returncode, err) == (0, "")
+    printed += out.splitlines()
+
+
+def talk() -> tuple[int, int]:
+    return Service().talk(send_then_receive, receive_then_send)
+
+
+def test_every_view_gives_the_same_numbers() -> None:
+    """One interval, three instances: JSON, CSV and table, and the sums within each."""
+    with (
+        Bwtop("-d", "600") as json_view,
+        printing("--format", "csv") as lines,
+        printing("-s", "pid") as table,
+    ):
+        client, server = talk()
+        json_view.stop()
+    (document,) = json_view.documents
+    by_process = {p["pid"]: (p["rx"], p["tx"]) for p in document["processes"]}
+    assert by_process[client] == (DOWN, UP)
+    assert by_process[server] == (UP, DOWN)
+    assert document["total"] == {
+        "rx": sum(rx for rx, _ in by_process.values()),
+        "tx": sum(tx for _, tx in by_process.values()),
+    }
+
+    rx: Counter[int] = Counter()
+    tx: Counter[int] = Counter()
+    for row in csv.DictReader(io.StringIO("\n".join(lines))):
+        rx[int(row["pid"])] += int(row["rx"])
+        tx[int(row["pid"])] += int(row["tx"])
+    assert {pid: (rx[pid], tx[pid]) for pid in (client, server)} == {
+        pid: by_process[pid] for pid in (client, server)
+    }
+
+    (row_of_client,) = (line for line in table if re.match(rf" *{client} ", line))
+    assert row_of_client.split()[-4:] == ["768.0", "KiB", "976.6", "KiB"]
+
+
+def test_hostile_names_reach_no_terminal() -> None:
+    """A process may call itself what it likes: escape sequences stay words."""
+
+    def hostile() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, b"\x1b[2J\x9b31m\n\r\x07")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+
+    with printing() as table, printing("--format", "csv") as lines:
+        pid = run(hostile)
+    for printed in (table, lines):
+        text = "\n".join(printed)
+        assert str(pid) in text
+        assert "\\x1b[2J" in text
+        assert all(c == "\n" or c.isprintable() for c in text)
+
+
+def test_filters_choose_flows_and_totals_alike() -> None:
+    with (
+        Bwtop("-d", "600", "--udp", "--remote", "127.0.0.0/8") as udp,
+        Bwtop("-d", "600", "--process", "no such") as none,
+    ):
+        client, _ = talk()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+        udp.stop()
+        none.stop()
+    (document,) = udp.documents
+    assert client not in {p["pid"] for p in document["processes"]}
+    (mine,) = (p for p in document["processes"] if p["pid"] == os.getpid())
+    assert [(r["proto"], r["tx"]) for r in mine["remotes"]] == [("udp", 1009)]
+    assert document["total"]["tx"] == sum(p["tx"] for p in document["processes"])
+    (empty,) = none.documents
+    assert (empty["processes"], empty["total"]) == ([], {"rx": 0, "tx": 0})
+
+
+def test_table_fits_the_terminal() -> None:
+    with (
+        printing(environment={"COLUMNS": "57"}) as narrow,
+        printing(environment={"COLUMNS": "200"}) as wide,
+    ):
+        talk()
+    assert max(map(len, narrow)) <= 57
+    assert max(map(len, wide)) == 200
+
+
+def test_without_flags_it_prints_five_intervals_and_says_so() -> None:
+    result = subprocess.run(
+        command("-d", "0.1", "--format", "json"),
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert result.stdout.count("\n") == 5
+    assert "printing 5 intervals" in result.stderr
+
+
+def test_check_says_what_this_kernel_allows() -> None:
+    result = subprocess.run(
+        command("--check"), capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("tracepoint: works here, and would be used\n")
+    assert "  raw tracepoint sock_send_length: accepted\n" in result.stdout
+    proof = result.stdout.partition("known bytes over loopback, counted by tracepoint:\n")[
+        2
+    ].splitlines()
+    assert len(proof) == len(MOVES)
+    assert all(line.endswith(": exact") for line in proof)
+
+
+def test_check_gives_the_reason_of_what_is_missing() -> None:
+    private = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
+    result = subprocess.run(
+        [*private, *command("--check")], capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert result.returncode == 0
+    assert "  cgroup sendmsg4: refused: no cgroup v2 hierarchy is mounted\n" in result.stdout
+    assert "so the peer of unconnected UDP (sent over IPv4) shows as '*'" in result.stdout
+    assert (
+        "UDP over IPv6, unconnected: exact, but for a remote that is not known ('*')\n"
+        in result.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        (
+            "-bpf,-sys_admin",
+            "could not open bpf map: bwtop_flows_a, error: Operation not permitted",
+        ),
+        ("-perfmon,-sys_admin", "raw tracepoint sched_process_exec: EPERM"),
+    ],
+)
+def test_a_kernel_that_refuses_gets_one_line_with_its_own_reason(without: str, reason: str) -> None:
+    """Even root may load nothing without the capabilities for it."""
+    powerless = ["setpriv", "--bounding-set", without, "--"]
+    result = subprocess.run(
+        [*powerless, *command("--batch")], capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "no backend works here: tracepoint: " in result.stderr
+    assert reason in result.stderr
+    assert "it needs kernel 6.3 or newer" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        (">/dev/full", 2, "bwtop: No space left on device\n"),
+        (">&-", 2, "bwtop: standard output is closed\n"),
+        ("2>&-", 0, ""),
+        ("<&-", 0, "bwtop: measuring (backend: tracepoint)\n"),
+    ],
+)
+def test_output_that_cannot_be_written(redirection: str, status: int, said: str) -> None:
+    line = f"{' '.join(command('--batch', '-n', '1', '-d', '0.1'))} {redirection}"
+    result = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert result.returncode == status
+    assert (
+        result.stderr.removeprefix("bwtop: measuring (backend: tracepoint)\n" if status else "")
+        == said
+    )
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_name_that_the_locale_cannot_write_ends_nothing(form: str) -> None:
+    def strange() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, "naïve日本".encode())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+
+    with printing("--format", form, environment={"PYTHONIOENCODING": "ascii"}) as lines:
+        pid = run(strange)
+    (line,) = (line for line in lines if str(pid) in line)
+    assert "na\\xefve" in line
+
+
+def test_output_is_flushed_line_by_line_to_a_terminal() -> None:
+    """On a terminal too: a row of a process that moves bytes now is there within two seconds."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("--batch", "--no-resolve", "-n", "3", "--process", "visible"),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    assert process.stderr
+    assert b"measuring" in process.stderr.readline()
+
+    def visible() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, b"visible")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(20):
+                sock.sendto(bytes(1009), ("127.0.0.1", 9))
+                time.sleep(0.1)
+
+    pid = run(visible)
+    seen = b""
+    while b"TOTAL  1 process " not in seen:
+        seen += os.read(ours, 65536)
+    assert f"{pid} root     visible".encode() in seen
+    process.stderr.close()
+    assert process.wait(HANG) == 0
+    os.close(ours)

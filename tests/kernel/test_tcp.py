@@ -1,0 +1,600 @@
+"""Every way in which a TCP byte can move, in known amounts."""
+
+import ctypes
+import errno
+import mmap
+import os
+import select
+import socket
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from tests.kernel.running import Bwtop, Flow, run, start, waiting_bytes
+
+pytestmark = pytest.mark.kernel
+
+UP = 1_000_003
+DOWN = 786_433
+"""Bytes sent by the client and by the server: primes, so that no other sum looks like them."""
+
+IPPROTO_MPTCP = 262
+TCP_ZEROCOPY_RECEIVE = 35
+SO_ZEROCOPY = 60
+MSG_ZEROCOPY = 0x4000000
+
+
+def payload(size: int) -> bytes:
+    return bytes(size)
+
+
+def receive(connection: socket.socket, size: int, chunk: int = 65536) -> None:
+    """Reads exactly so many bytes."""
+    while size:
+        got = len(connection.recv(min(chunk, size)))
+        assert got, "the other end closed early"
+        size -= got
+
+
+class Service:
+    """A listening socket, and a client and a server process that talk over one connection."""
+
+    def __init__(
+        self,
+        family: int = socket.AF_INET,
+        address: str = "127.0.0.1",
+        to: str | None = None,
+        client_family: int | None = None,
+        protocol: int = 0,
+        backlog: int = 5,
+    ) -> None:
+        self.listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+        if family == socket.AF_INET6 and address == "::":
+            self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.listener.bind((address, 0))
+        self.listener.listen(backlog)
+        self.port = self.listener.getsockname()[1]
+        self._to = to or address
+        self._family = client_family or family
+        self._protocol = protocol
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(self._family, socket.SOCK_STREAM, self._protocol)
+        client.connect((self._to, self.port))
+        return client
+
+    def talk(
+        self,
+        client: Callable[[socket.socket], object],
+        server: Callable[[socket.socket], object],
+    ) -> tuple[int, int]:
+        """Runs both ends in processes of their own; returns their pids."""
+
+        def serve() -> None:
+            connection, _ = self.listener.accept()
+            server(connection)
+
+        serving = start(serve)
+        client_pid = run(lambda: client(self.connect()))
+        server_pid = serving.wait()
+        self.listener.close()
+        return client_pid, server_pid
+
+
+def send_then_receive(connection: socket.socket) -> None:
+    connection.sendall(payload(UP))
+    receive(connection, DOWN)
+
+
+def receive_then_send(connection: socket.socket) -> None:
+    receive(connection, UP)
+    connection.sendall(payload(DOWN))
+
+
+def expect(
+    bwtop: Bwtop,
+    service: Service,
+    pids: tuple[int, int],
+    up: int,
+    down: int,
+    address: str = "127.0.0.1",
+) -> None:
+    """Both ends have one flow each, with exactly these bytes."""
+    bwtop.settle()
+    client, server = pids
+    as_client = {Flow("tcp", address, service.port, "client"): (down, up)}
+    as_server = {Flow("tcp", address, service.port, "server"): (up, down)}
+    assert bwtop.flows(client) == as_client
+    assert bwtop.flows(server) == as_server
+
+
+@pytest.mark.parametrize(
+    ("service", "address"),
+    [
+        (lambda: Service(), "127.0.0.1"),
+        (lambda: Service(address="127.0.0.9"), "127.0.0.9"),
+        (lambda: Service(socket.AF_INET6, "::1"), "::1"),
+        (lambda: Service(socket.AF_INET6, "::", "127.0.0.1", socket.AF_INET), "127.0.0.1"),
+        (lambda: Service(socket.AF_INET6, "::", "::ffff:127.0.0.1"), "127.0.0.1"),
+        (lambda: Service(protocol=IPPROTO_MPTCP), "127.0.0.1"),
+        (lambda: Service(backlog=0), "127.0.0.1"),
+    ],
+    ids=["v4", "v4-other", "v6", "v4-to-v6-socket", "v4-mapped", "mptcp", "no-backlog"],
+)
+def test_both_directions(bwtop: Bwtop, service: Callable[[], Service], address: str) -> None:
+    listening = service()
+    pids = listening.talk(send_then_receive, receive_then_send)
+    client, server = pids
+    bwtop.settle()
+    assert bwtop.flows(client) == {Flow("tcp", address, listening.port, "client"): (DOWN, UP)}
+    local = {"127.0.0.9": "127.0.0.1"}.get(address, address)  # what the kernel chose for the client
+    found = bwtop.flows(server)
+    assert list(found.values()) == [(UP, DOWN)]
+    (flow,) = found
+    assert (flow.proto, flow.port, flow.role) == ("tcp", listening.port, "server")
+    assert flow.addr in (address, local)
+
+
+def by_send(connection: socket.socket, data: bytes) -> int:
+    return connection.send(data)
+
+
+def by_sendmsg(connection: socket.socket, data: bytes) -> int:
+    half = len(data) // 2
+    return connection.sendmsg([data[:half], data[half:]])
+
+
+def by_write(connection: socket.socket, data: bytes) -> int:
+    return os.write(connection.fileno(), data)
+
+
+def by_writev(connection: socket.socket, data: bytes) -> int:
+    half = len(data) // 2
+    return os.writev(connection.fileno(), [data[:half], data[half:]])
+
+
+def by_recv(connection: socket.socket, size: int) -> int:
+    return len(connection.recv(size))
+
+
+def by_recv_into(connection: socket.socket, size: int) -> int:
+    return connection.recvfrom_into(bytearray(size))[0]
+
+
+def by_recvmsg(connection: socket.socket, size: int) -> int:
+    return connection.recvmsg_into([bytearray(size // 2), bytearray(size - size // 2)])[0]
+
+
+def by_read(connection: socket.socket, size: int) -> int:
+    return len(os.read(connection.fileno(), size))
+
+
+def by_readv(connection: socket.socket, size: int) -> int:
+    return os.readv(connection.fileno(), [bytearray(size // 2), bytearray(size - size // 2)])
+
+
+def by_waitall(connection: socket.socket, size: int) -> int:
+    return len(connection.recv(size, socket.MSG_WAITALL))
+
+
+def by_truncation(connection: socket.socket, size: int) -> int:
+    """TCP's MSG_TRUNC throws the bytes away: they have arrived all the same (tcp(7))."""
+    return connection.recv_into(bytearray(size), size, socket.MSG_TRUNC)
+
+
+@pytest.mark.parametrize("send", [by_send, by_sendmsg, by_write, by_writev])
+def test_ways_to_send(bwtop: Bwtop, send: Callable[[socket.socket, bytes], int]) -> None:
+    def client(connection: socket.socket) -> None:
+        left = UP
+        while left:
+            left -= send(connection, payload(min(left, 40_009)))
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP)), UP, 0)
+
+
+@pytest.mark.parametrize(
+    "take", [by_recv, by_recv_into, by_recvmsg, by_read, by_readv, by_waitall, by_truncation]
+)
+def test_ways_to_receive(bwtop: Bwtop, take: Callable[[socket.socket, int], int]) -> None:
+    def server(connection: socket.socket) -> None:
+        left = UP
+        while left:
+            left -= take(connection, min(left, 30_011))
+
+    service = Service()
+    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+
+
+def test_a_connection_read_to_its_end_has_no_extra_byte(bwtop: Bwtop) -> None:
+    """The FIN takes a sequence number; it is no data."""
+
+    def server(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            pass
+
+    service = Service()
+    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+
+
+def test_short_writes_count_what_moved(bwtop: Bwtop) -> None:
+    """A non-blocking socket takes less than it is offered, or nothing (EAGAIN)."""
+    refusals = os.pipe()
+
+    def client(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        connection.setblocking(False)
+        left, refused = UP, 0
+        while left:
+            try:
+                left -= connection.send(payload(min(left, 100_003)))
+            except BlockingIOError:
+                refused += 1
+                select.select([], [connection], [])
+        os.write(refusals[1], b"x" * min(refused, 100))
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP, 997)), UP, 0)
+    assert os.read(refusals[0], 100), "the socket never refused; nothing was tested"
+    for descriptor in refusals:
+        os.close(descriptor)
+
+
+def test_errors_move_nothing(bwtop: Bwtop) -> None:
+    def client(connection: socket.socket) -> None:
+        connection.sendall(payload(1009))
+        receive(connection, 1)
+        connection.shutdown(socket.SHUT_WR)
+        with pytest.raises(BrokenPipeError):
+            connection.send(payload(5003))
+
+    def server(connection: socket.socket) -> None:
+        receive(connection, 1009)
+        connection.sendall(b"x")
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), 1009, 1)
+
+
+def test_peeking_is_not_traffic(bwtop: Bwtop) -> None:
+    def server(connection: socket.socket) -> None:
+        left = UP
+        while left:
+            for _ in range(3):
+                connection.recv(20_011, socket.MSG_PEEK)
+            left -= len(connection.recv(20_011))
+
+    service = Service()
+    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+
+
+def test_urgent_byte_counts_once(bwtop: Bwtop) -> None:
+    def client(connection: socket.socket) -> None:
+        connection.sendall(payload(1009))
+        connection.send(b"!", socket.MSG_OOB)
+        connection.sendall(payload(2003))
+
+    def server(connection: socket.socket) -> None:
+        select.select([], [], [connection], 10)
+        receive(connection, 1009)
+        assert connection.recv(1, socket.MSG_OOB) == b"!"
+        receive(connection, 2003)
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), 1009 + 1 + 2003, 0)
+
+
+@contextmanager
+def file_of(size: int) -> Iterator[int]:
+    with tempfile.TemporaryFile() as file:
+        file.write(payload(size))
+        file.flush()
+        file.seek(0)
+        yield file.fileno()
+
+
+def test_sendfile(bwtop: Bwtop) -> None:
+    def client(connection: socket.socket) -> None:
+        with file_of(UP) as file:
+            sent = 0
+            while sent < UP:
+                sent += os.sendfile(connection.fileno(), file, sent, UP - sent)
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP)), UP, 0)
+
+
+def splice_all(source: int, target: int, size: int) -> None:
+    while size:
+        moved = os.splice(source, target, min(size, 65536))
+        assert moved
+        size -= moved
+
+
+def receive_by_splice(connection: socket.socket, size: int, chunk: int = 65536) -> None:
+    """Reads exactly so many bytes, without recv."""
+    reading, writing = os.pipe()
+    with open(os.devnull, "wb") as sink:
+        while size:
+            moved = os.splice(connection.fileno(), writing, min(size, chunk))
+            assert moved
+            splice_all(reading, sink.fileno(), moved)
+            size -= moved
+
+
+def test_splice_both_ways(bwtop: Bwtop) -> None:
+    """A socket's bytes go through pipes at both ends: no send and no recv is called."""
+
+    def client(connection: socket.socket) -> None:
+        reading, writing = os.pipe()
+        with file_of(UP) as file:
+            left = UP
+            while left:
+                moved = os.splice(file, writing, min(left, 65536))
+                splice_all(reading, connection.fileno(), moved)
+                left -= moved
+
+    def server(connection: socket.socket) -> None:
+        receive_by_splice(connection, UP)
+        _, writing = os.pipe()
+        assert os.splice(connection.fileno(), writing, 65536) == 0, "read up to the FIN"
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), UP, 0)
+
+
+def test_splice_and_recv_on_one_connection(bwtop: Bwtop) -> None:
+    def server(connection: socket.socket) -> None:
+        reading, writing = os.pipe()
+        left = UP
+        with open(os.devnull, "wb") as sink:
+            while left:
+                moved = os.splice(connection.fileno(), writing, min(left, 10_007))
+                splice_all(reading, sink.fileno(), moved)
+                left -= moved
+                if left:
+                    left -= len(connection.recv(min(left, 10_009)))
+
+    service = Service()
+    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+
+
+def test_zero_copy_send(bwtop: Bwtop) -> None:
+    """The completion notices are read from the error queue: those bytes were counted when they were sent."""
+
+    def client(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+        left = UP
+        while left:
+            left -= connection.send(payload(min(left, 100_003)), MSG_ZEROCOPY)
+        receive(connection, 1)
+        connection.recvmsg(100, 1000, socket.MSG_ERRQUEUE)
+
+    def server(connection: socket.socket) -> None:
+        receive(connection, UP)
+        connection.sendall(b"x")
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), UP, 1)
+
+
+class ZeroCopyReceive(ctypes.Structure):
+    """struct tcp_zerocopy_receive of uapi/linux/tcp.h."""
+
+    _fields_ = [
+        ("address", ctypes.c_uint64),
+        ("length", ctypes.c_uint32),
+        ("recv_skip_hint", ctypes.c_uint32),
+        ("inq", ctypes.c_uint32),
+        ("err", ctypes.c_int32),
+        ("copybuf_address", ctypes.c_uint64),
+        ("copybuf_len", ctypes.c_int32),
+        ("flags", ctypes.c_uint32),
+    ]
+
+
+def test_zero_copy_receive(bwtop: Bwtop) -> None:
+    """TCP_ZEROCOPY_RECEIVE maps pages or copies what fills none; recvmsg is not called."""
+    size = 16 * 4096 + 1009
+
+    def server(connection: socket.socket) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        window = libc.mmap(None, 1 << 20, mmap.PROT_READ, mmap.MAP_SHARED, connection.fileno(), 0)
+        copy = ctypes.create_string_buffer(1 << 20)
+        left = size
+        while left:
+            select.select([connection], [], [])
+            ask = ZeroCopyReceive(
+                address=window,
+                length=1 << 20,
+                copybuf_address=ctypes.addressof(copy),
+                copybuf_len=1 << 20,
+            )
+            length = ctypes.c_uint32(ctypes.sizeof(ask))
+            result = libc.getsockopt(
+                connection.fileno(),
+                socket.IPPROTO_TCP,
+                TCP_ZEROCOPY_RECEIVE,
+                ctypes.byref(ask),
+                ctypes.byref(length),
+            )
+            assert result == 0, errno.errorcode[ctypes.get_errno()]
+            left -= ask.length + max(ask.copybuf_len, 0)
+
+    service = Service()
+    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(size)), server), size, 0)
+
+
+def test_fast_open(bwtop: Bwtop) -> None:
+    """The first bytes travel in the SYN."""
+    service = Service()
+    service.listener.setsockopt(socket.IPPROTO_TCP, 23, 5)  # TCP_FASTOPEN
+
+    def client() -> None:
+        for _ in range(2):  # the first connection only fetches the cookie
+            connection = socket.socket()
+            connection.sendto(payload(1009), 0x20000000, ("127.0.0.1", service.port))
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+
+    def server() -> None:
+        for _ in range(2):
+            connection, _peer = service.listener.accept()
+            with closing(connection):
+                receive(connection, 1009)
+                assert connection.recv(1) == b""
+
+    serving = start(server)
+    pids = run(client), serving.wait()
+    service.listener.close()
+    expect(bwtop, service, pids, 2 * 1009, 0)
+
+
+@pytest.mark.parametrize("take", [receive, receive_by_splice])
+def test_a_connection_older_than_bwtop(take: Callable[[socket.socket, int, int], None]) -> None:
+    """Opened, and half used, before bwtop started: only what follows counts, to the byte, on the right side."""
+    service = Service()
+    gates = [os.pipe() for _ in range(3)]
+
+    def client() -> None:
+        connection = service.connect()
+        connection.sendall(payload(5003))
+        receive(connection, 1)
+        os.write(gates[0][1], b"x")
+        os.read(gates[1][0], 1)
+        connection.sendall(payload(UP))
+        receive(connection, DOWN)
+
+    def server() -> None:
+        connection, _ = service.listener.accept()
+        receive(connection, 5003)
+        connection.sendall(b"x")
+        os.read(gates[2][0], 1)
+        take(connection, UP, 4099)
+        connection.sendall(payload(DOWN))
+
+    serving, asking = start(server), start(client)
+    service.listener.close()
+    os.read(gates[0][0], 1)
+    with Bwtop() as later:
+        os.write(gates[1][1], b"x")
+        os.write(gates[2][1], b"x")
+        expect(later, service, (asking.wait(), serving.wait()), UP, DOWN)
+
+
+def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
+    """A reset takes the server's port away from the connection, and leaves what had arrived to be read."""
+
+    def client(connection: socket.socket) -> None:
+        connection.sendall(payload(5003))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def server(connection: socket.socket) -> None:
+        hangup = select.poll()
+        hangup.register(connection, 0)
+        hangup.poll(10_000)
+        receive(connection, 5003)
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), 5003, 0)
+
+
+def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
+    """connect() with AF_UNSPEC ends a connection and keeps the socket: the second is counted from its own start."""
+    service = Service()
+
+    def client() -> None:
+        with socket.socket() as sock:
+            for size in (5003, UP):
+                sock.connect(("127.0.0.1", service.port))
+                receive(sock, size)
+                sock.sendall(b"x")
+                unspecified = bytes(16)
+                assert ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified)) == 0
+
+    def server() -> None:
+        for size in (5003, UP):
+            connection, _ = service.listener.accept()
+            connection.sendall(payload(size))
+            receive(connection, 1)
+
+    serving = start(server)
+    pids = run(client), serving.wait()
+    service.listener.close()
+    expect(bwtop, service, pids, 2, 5003 + UP)
+
+
+def test_a_connection_that_came_in_flight() -> None:
+    """Older than bwtop, and in no process's hands when it started: its first call, of many segments, joins it."""
+    service = Service()
+    service.listener.setsockopt(
+        socket.SOL_SOCKET, 33, 8 << 20
+    )  # SO_RCVBUFFORCE: room for all of it
+    connection = service.connect()
+    accepted, _ = service.listener.accept()
+    service.listener.close()
+    ours, theirs = socket.socketpair()
+    socket.send_fds(ours, [b"x"], [accepted.fileno()])
+    accepted.close()
+    with Bwtop() as later:
+        connection.sendall(payload(UP))
+
+        def server() -> None:
+            _, (descriptor,), _, _ = socket.recv_fds(theirs, 1, 1)
+            late = socket.socket(fileno=descriptor)
+            while waiting_bytes(late.fileno()) < UP:
+                time.sleep(0.01)
+            assert len(late.recv(2 * UP)) == UP
+
+        flows = later.settled_flows(run(server))
+    assert flows == {Flow("tcp", "127.0.0.1", service.port, "server"): (UP, 0)}
+    for sock in (connection, ours, theirs):
+        sock.close()
+
+
+def test_threads_reading_one_connection(bwtop: Bwtop) -> None:
+    """Four readers of one socket, each byte once, whatever the order."""
+
+    def server(connection: socket.socket) -> None:
+        def read() -> None:
+            while connection.recv(7001):
+                pass
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def client(connection: socket.socket) -> None:
+        connection.sendall(payload(UP))
+
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), UP, 0)
+
+
+def test_reset_connection(bwtop: Bwtop) -> None:
+    """What was handed to TCP counts as sent though a reset follows; what was not read does not count as received."""
+
+    def client(connection: socket.socket) -> None:
+        connection.sendall(payload(5003))
+        receive(connection, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def server(connection: socket.socket) -> None:
+        receive(connection, 1009)
+        connection.sendall(b"x")
+
+    service = Service()
+    client_pid, server_pid = service.talk(client, server)
+    bwtop.settle()
+    assert bwtop.flows(client_pid) == {Flow("tcp", "127.0.0.1", service.port, "client"): (1, 5003)}
+    assert bwtop.flows(server_pid) == {Flow("tcp", "127.0.0.1", service.port, "server"): (1009, 1)}

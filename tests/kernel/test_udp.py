@@ -1,0 +1,379 @@
+"""Every way in which a datagram can move, in known amounts."""
+
+import ctypes
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.kernel import mmsg
+from tests.kernel.running import Bwtop, Flow, run, start
+
+pytestmark = pytest.mark.kernel
+
+SIZE = 1009
+COUNT = 53
+IPPROTO_UDPLITE = 136
+UDP_SEGMENT = 103
+UDP_GRO = 104
+SOL_UDP = 17
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where the server is bound, and how the client reaches it."""
+
+    server_family: socket.AddressFamily
+    bound: str
+    client_family: socket.AddressFamily
+    to: str
+    shown: str
+
+    def server(self, kind: int = socket.SOCK_DGRAM, protocol: int = 0) -> socket.socket:
+        sock = socket.socket(self.server_family, kind, protocol)
+        if self.bound == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((self.bound, 0))
+        return sock
+
+
+V4 = Case(socket.AF_INET, "127.0.0.5", socket.AF_INET, "127.0.0.5", "127.0.0.5")
+CASES = {
+    "v4": V4,
+    "v6": Case(socket.AF_INET6, "::1", socket.AF_INET6, "::1", "::1"),
+    "v4-to-v6-socket": Case(socket.AF_INET6, "::", socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+    "v4-mapped": Case(socket.AF_INET6, "::", socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1"),
+    "unspecified-v4": Case(socket.AF_INET, "0.0.0.0", socket.AF_INET, "0.0.0.0", "127.0.0.1"),
+    "unspecified-v6": Case(socket.AF_INET6, "::", socket.AF_INET6, "::", "::1"),
+}
+
+
+def port_of(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["unconnected", "connected"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_request_and_answer(bwtop: Bwtop, case: Case, connected: bool) -> None:
+    """Both ends name the other by the address in the very message, whatever the socket is."""
+    with case.server() as server:
+        port = port_of(server)
+
+        def ask() -> None:
+            with socket.socket(case.client_family, socket.SOCK_DGRAM) as sock:
+                if connected:
+                    sock.connect((case.to, port))
+                for _ in range(COUNT):
+                    if connected:
+                        sock.send(bytes(SIZE))
+                        assert len(sock.recv(2048)) == 2 * SIZE - 1
+                    else:
+                        sock.sendto(bytes(SIZE), (case.to, port))
+                        assert len(sock.recvfrom(2048)[0]) == 2 * SIZE - 1
+
+        def answer() -> None:
+            for _ in range(COUNT):
+                data, peer = server.recvfrom(2048)
+                assert len(data) == SIZE
+                server.sendto(bytes(2 * SIZE - 1), peer)
+
+        answering = start(answer)
+        client_pid, server_pid = run(ask), answering.wait()
+    up, down = COUNT * SIZE, COUNT * (2 * SIZE - 1)
+    bwtop.settle()
+    assert bwtop.flows(client_pid) == {Flow("udp", case.shown, port, "client"): (down, up)}
+    (flow,) = bwtop.flows(server_pid)
+    assert bwtop.flows(server_pid)[flow] == (up, down)
+    assert (flow.proto, flow.port, flow.role) == ("udp", port, "server")
+    assert flow.addr in (case.shown, "127.0.0.1")  # the kernel answers 127.0.0.5 from 127.0.0.1
+
+
+def one_way(
+    bwtop: Bwtop,
+    send: Callable[[socket.socket, int], object],
+    receive: Callable[[socket.socket], object],
+) -> tuple[dict[Flow, tuple[int, int]], dict[Flow, tuple[int, int]], int]:
+    """Runs a sender and a receiver over IPv4; returns the flows of both and the receiver's port."""
+    with V4.server() as server:
+        port = port_of(server)
+
+        def sender() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                send(sock, port)
+
+        receiving = start(lambda: receive(server))
+        sender_pid, receiver_pid = run(sender), receiving.wait()
+    bwtop.settle()
+    return bwtop.flows(sender_pid), bwtop.flows(receiver_pid), port
+
+
+def send_one(sock: socket.socket, port: int) -> None:
+    sock.sendto(bytes(SIZE), ("127.0.0.5", port))
+
+
+def test_reading_without_asking_for_the_address(bwtop: Bwtop) -> None:
+    """recv() on an unconnected socket: the source cannot be known here, and is not guessed."""
+    _, received, port = one_way(bwtop, send_one, lambda s: s.recv(2048))
+    assert received == {Flow("udp", "*", port, "server"): (SIZE, 0)}
+
+
+def test_two_peers_of_one_socket(bwtop: Bwtop) -> None:
+    with V4.server() as first, V4.server() as second:
+        ports = port_of(first), port_of(second)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect(("127.0.0.5", ports[0]))
+                for size in (101, 103, 107):
+                    sock.sendto(bytes(size), ("127.0.0.5", ports[1]))
+                    sock.send(bytes(10 * size))
+
+        pid = run(send)
+    assert bwtop.settled_flows(pid) == {
+        Flow("udp", "127.0.0.5", ports[0], "client"): (0, 10 * (101 + 103 + 107)),
+        Flow("udp", "127.0.0.5", ports[1], "client"): (0, 101 + 103 + 107),
+    }
+
+
+def test_an_address_holds_for_its_own_message_only(bwtop: Bwtop) -> None:
+    """Connected after a datagram to somebody else, and disconnected, and connected again."""
+    with V4.server() as server:
+        port = port_of(server)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                for size in (101, 103):
+                    sock.sendto(bytes(size), ("127.0.3.1", 9))
+                    sock.connect(("127.0.0.5", port))
+                    sock.send(bytes(10 * size))
+                    sock.send(bytes(10))
+                    assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
+
+        pid = run(send)
+    assert bwtop.settled_flows(pid) == {
+        Flow("udp", "127.0.3.1", 9, "client"): (0, 101 + 103),
+        Flow("udp", "127.0.0.5", port, "client"): (0, 10 * (101 + 103) + 20),
+    }
+
+
+def test_a_new_socket_does_not_inherit_an_address(bwtop: Bwtop) -> None:
+    """The kernel gives a closed socket's memory to the next one."""
+    rounds, fresh = 40, 100
+
+    def send() -> None:
+        for _ in range(rounds):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(101), ("127.0.3.1", 9))
+            time.sleep(0.02)  # an RCU grace period later its memory is free
+            for _ in range(fresh):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.connect(("127.0.3.2", 9))
+                    sock.send(bytes(10))
+
+    pid = run(send)
+    assert bwtop.settled_flows(pid) == {
+        Flow("udp", "127.0.3.1", 9, "client"): (0, rounds * 101),
+        Flow("udp", "127.0.3.2", 9, "client"): (0, rounds * fresh * 10),
+    }
+
+
+def test_threads_of_one_socket_each_have_their_peer(bwtop: Bwtop) -> None:
+    """The address is remembered by thread: four send at once, each to a peer of its own."""
+
+    def work(sock: socket.socket, number: int) -> None:
+        for _ in range(2000):
+            sock.sendto(bytes(101 + number), (f"127.0.2.{number}", 9))
+
+    def threads() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            workers = [threading.Thread(target=work, args=(sock, n)) for n in range(4)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+
+    pid = run(threads)
+    assert bwtop.settled_flows(pid) == {
+        Flow("udp", f"127.0.2.{n}", 9, "client"): (0, 2000 * (101 + n)) for n in range(4)
+    }
+
+
+def test_failed_send_leaves_no_wrong_peer(bwtop: Bwtop) -> None:
+    """A broadcast without leave fails after its address was seen; the next send names no address."""
+    with V4.server() as server:
+        port = port_of(server)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect(("127.0.0.5", port))
+                with pytest.raises(PermissionError):
+                    sock.sendto(bytes(SIZE), ("127.255.255.255", port))
+                sock.send(bytes(SIZE))
+
+        pid = run(send)
+    assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
+
+
+def test_sendmmsg_and_recvmmsg(bwtop: Bwtop) -> None:
+    sizes = [1, 7, 1009, 1471, 4001]
+
+    def send(sock: socket.socket, port: int) -> None:
+        to = mmsg.address_v4("127.0.0.5", port)
+        assert mmsg.send(sock, [(bytes(size), to) for size in sizes]) == len(sizes)
+
+    def receive(sock: socket.socket) -> None:
+        left = sum(sizes)
+        while left:
+            left -= mmsg.receive(sock, 8, 8192)
+
+    sent, received, port = one_way(bwtop, send, receive)
+    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, sum(sizes))}
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (sum(sizes), 0)}
+
+
+def test_peeking_is_not_traffic(bwtop: Bwtop) -> None:
+    def receive(sock: socket.socket) -> None:
+        for _ in range(3):
+            sock.recvfrom(2048, socket.MSG_PEEK)
+        sock.recvfrom(2048)
+
+    _, received, port = one_way(bwtop, send_one, receive)
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (SIZE, 0)}
+
+
+def test_error_queue_is_not_traffic(bwtop: Bwtop) -> None:
+    """The kernel hands back the datagram that nobody wanted; it was counted when it was sent."""
+    with V4.server() as closed:
+        port = port_of(closed)
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+            sock.sendto(bytes(SIZE), ("127.0.0.5", port))
+            data, *_ = sock.recvmsg(2048, 1000, socket.MSG_ERRQUEUE)
+            assert data, "part of the datagram, as ICMP quotes it"
+
+    pid = run(send)
+    assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
+
+
+def test_truncated_datagram_counts_what_was_read(bwtop: Bwtop) -> None:
+    """This backend sees the call's result; with MSG_TRUNC that is the datagram's whole length."""
+
+    def receive(sock: socket.socket) -> None:
+        sock.recvfrom(100)
+        sock.recvfrom_into(bytearray(100), 100, socket.MSG_TRUNC)
+
+    def send(sock: socket.socket, port: int) -> None:
+        send_one(sock, port)
+        send_one(sock, port)
+
+    _, received, port = one_way(bwtop, send, receive)
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (100 + SIZE, 0)}
+
+
+def test_empty_datagrams_move_no_bytes(bwtop: Bwtop) -> None:
+    def send(sock: socket.socket, port: int) -> None:
+        sock.sendto(b"", ("127.0.0.5", port))
+        send_one(sock, port)
+
+    def receive(sock: socket.socket) -> None:
+        assert sock.recvfrom(2048)[0] == b""
+        sock.recvfrom(2048)
+
+    sent, received, port = one_way(bwtop, send, receive)
+    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (SIZE, 0)}
+
+
+def test_corked_datagram(bwtop: Bwtop) -> None:
+    """MSG_MORE builds one datagram of several calls; only the first names the address that holds."""
+
+    def send(sock: socket.socket, port: int) -> None:
+        sock.sendto(bytes(101), socket.MSG_MORE, ("127.0.0.5", port))
+        sock.send(bytes(103), socket.MSG_MORE)
+        sock.send(bytes(107))
+
+    def receive(sock: socket.socket) -> None:
+        assert len(sock.recvfrom(2048)[0]) == 101 + 103 + 107
+
+    sent, received, port = one_way(bwtop, send, receive)
+    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, 101 + 103 + 107)}
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (101 + 103 + 107, 0)}
+
+
+def test_segmentation_and_coalescing(bwtop: Bwtop) -> None:
+    """UDP_SEGMENT sends many datagrams in a call, UDP_GRO receives many."""
+    total = 40 * SIZE + 7
+
+    def send(sock: socket.socket, port: int) -> None:
+        sock.sendmsg(
+            [bytes(total)],
+            [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", SIZE))],
+            0,
+            ("127.0.0.5", port),
+        )
+
+    def receive(sock: socket.socket) -> None:
+        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        left = total
+        while left:
+            left -= len(sock.recvmsg(65536, 100)[0])
+
+    sent, received, port = one_way(bwtop, send, receive)
+    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, total)}
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (total, 0)}
+
+
+def test_splice_into_a_udp_socket(bwtop: Bwtop) -> None:
+    def send(sock: socket.socket, port: int) -> None:
+        sock.connect(("127.0.0.5", port))
+        reading, writing = os.pipe()
+        os.write(writing, bytes(SIZE))
+        assert os.splice(reading, sock.fileno(), SIZE) == SIZE
+
+    sent, received, port = one_way(bwtop, send, lambda s: s.recvfrom(2048))
+    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
+    assert received == {Flow("udp", "127.0.0.1", port, "server"): (SIZE, 0)}
+
+
+def test_resolver_that_binds_its_port_is_a_client(bwtop: Bwtop) -> None:
+    """Bound by name, but the far end is a well-known port: the service is the far end's."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            with V4.server() as free:
+                mine = port_of(free)
+            sock.bind(("127.0.0.1", mine))
+            sock.sendto(bytes(SIZE), ("127.0.0.5", 953))
+
+    pid = run(send)
+    assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", 953, "client"): (0, SIZE)}
+
+
+def has_udp_lite() -> bool:
+    """The kernel dropped the protocol in 7.1."""
+    with open("/proc/net/protocols") as protocols:
+        return any(line.startswith("UDP-Lite") for line in protocols)
+
+
+@pytest.mark.skipif(not has_udp_lite(), reason="this kernel has no UDP-Lite any more")
+def test_udp_lite(bwtop: Bwtop) -> None:
+    with V4.server(socket.SOCK_DGRAM, IPPROTO_UDPLITE) as server:
+        port = port_of(server)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, IPPROTO_UDPLITE) as sock:
+                sock.sendto(bytes(SIZE), ("127.0.0.5", port))
+
+        receiving = start(lambda: server.recvfrom(2048))
+        sender, receiver = run(send), receiving.wait()
+    bwtop.settle()
+    assert bwtop.flows(sender) == {Flow("udplite", "127.0.0.5", port, "client"): (0, SIZE)}
+    assert bwtop.flows(receiver) == {Flow("udplite", "127.0.0.1", port, "server"): (SIZE, 0)}
