@@ -21,11 +21,13 @@
 
 /*
  * The peer that a cgroup program saw in a thread's message, for the length
- * tracepoint that follows in the same call.
+ * tracepoint that follows in the same call.  kept: for the parts to come of a
+ * corked datagram, whose addresses the kernel ignores.
  */
 struct seen_peer {
 	u64 sk;
 	struct peer peer;
+	bool kept;
 };
 
 struct thread {
@@ -78,8 +80,11 @@ static __always_inline bool is_stream(const struct endpoint *end)
 
 /*
  * The peer of this very message: the address in it if there was one, else the
- * one the socket is connected to, else unknown (zeros).  While a datagram is
- * corked, its next part goes where the first part went.
+ * one the socket is connected to, else unknown (zeros).
+ *
+ * A corked datagram's next part goes where the first part went.  Without an
+ * address, an unconnected socket's send can be nothing else; on a connected one
+ * the cork may have been pulled in between, and then it cannot be known.
  */
 static __always_inline void find_peer(struct peer *peer, u64 sk,
 				      const struct endpoint *end,
@@ -103,9 +108,9 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 	seen = direction == RX ? &thread->rx : &thread->tx;
 	if (seen->sk != sk)
 		return;
-	*peer = seen->peer;
-	/* More of a corked datagram may follow; any other peer was this message's. */
-	if (direction == RX || !READ_KERNEL(u32, sk, UDP_PENDING))
+	*peer = seen->kept && end->connected ? (struct peer){} : seen->peer;
+	seen->kept = direction == TX && READ_KERNEL(u32, sk, UDP_PENDING);
+	if (!seen->kept)
 		seen->sk = 0;
 }
 
@@ -258,6 +263,7 @@ int bwtop_adjust(u64 *ctx)
 	if (!socket->known) {
 		socket->known = 1;
 		socket->joined = 1;
+		socket->counted = 0;
 		return 0;
 	}
 	/* In softirq the reader is the kernel itself, not who was running. */
@@ -349,6 +355,7 @@ static __always_inline void settle_unspecified(struct peer *peer, bool v6)
 static __always_inline void saw_v4(struct bpf_sock_addr *ctx, struct seen_peer *seen)
 {
 	seen->sk = (u64)ctx->sk;
+	seen->kept = false;
 	seen->peer.port = bpf_ntohs(ctx->user_port);
 	addr_from_v4(seen->peer.addr, ctx->user_ip4);
 	settle_unspecified(&seen->peer, false);
@@ -357,6 +364,7 @@ static __always_inline void saw_v4(struct bpf_sock_addr *ctx, struct seen_peer *
 static __always_inline void saw_v6(struct bpf_sock_addr *ctx, struct seen_peer *seen)
 {
 	seen->sk = (u64)ctx->sk;
+	seen->kept = false;
 	seen->peer.port = bpf_ntohs(ctx->user_port);
 	seen->peer.addr[0] = (u64)ctx->user_ip6[1] << 32 | ctx->user_ip6[0];
 	seen->peer.addr[1] = (u64)ctx->user_ip6[3] << 32 | ctx->user_ip6[2];

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.kernel
 SIZE = 1009
 COUNT = 53
 IPPROTO_UDPLITE = 136
+UDP_CORK = 1
 UDP_SEGMENT = 103
 UDP_GRO = 104
 SOL_UDP = 17
@@ -306,6 +307,30 @@ def test_corked_datagram(bwtop: Bwtop) -> None:
     sent, received, port = one_way(bwtop, send, receive)
     assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, 101 + 103 + 107)}
     assert received == {Flow("udp", "127.0.0.1", port, "server"): (101 + 103 + 107, 0)}
+
+
+def test_cork_that_was_pulled_leaves_no_wrong_peer(bwtop: Bwtop) -> None:
+    """setsockopt() sends a corked datagram off without a further call that could be seen.
+
+    Whether the next send continues it or goes to the peer connected since then cannot be known: it is '*'.
+    """
+    with V4.server() as server:
+        port = port_of(server)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(101), socket.MSG_MORE, ("127.0.3.1", 9))
+                sock.setsockopt(SOL_UDP, UDP_CORK, 0)
+                sock.connect(("127.0.0.5", port))
+                sock.send(bytes(1009))
+                sock.send(bytes(10))
+
+        pid = run(send)
+    assert bwtop.settled_flows(pid) == {
+        Flow("udp", "127.0.3.1", 9, "client"): (0, 101),
+        Flow("udp", "*", 0, "client"): (0, 1009),
+        Flow("udp", "127.0.0.5", port, "client"): (0, 10),
+    }
 
 
 def test_segmentation_and_coalescing(bwtop: Bwtop) -> None:
