@@ -10,6 +10,7 @@
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
 #define PAGE_LEN	4096
 #define PATH_DEPTH	32
+#define MNT_NS_INTERNAL	((u64)-22)	/* ERR_PTR(-EINVAL), fs/mount.h */
 
 BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
 	    MAX_PROCESSES, BPF_F_NO_PREALLOC);
@@ -55,7 +56,12 @@ static __always_inline u64 path_add(char *path, u64 length, u64 name)
 	return added > 0 ? length + added : length;
 }
 
-/* What d_path() does, without its locks: the path of mm->exe_file. */
+/*
+ * What d_path() does, without its locks: the path of mm->exe_file, in the
+ * process's mount namespace.  It is complete only where it ends at the root of a
+ * namespace (a mount that was detached ends in none), or for a memfd, which has
+ * no directory, on the kernel's own mount of shmem.
+ */
 static __always_inline void read_exe(struct process *process, u64 mm)
 {
 	u64 file = READ_KERNEL(u64, mm, MM_EXE_FILE);
@@ -75,7 +81,8 @@ static __always_inline void read_exe(struct process *process, u64 mm)
 			u64 above = READ_KERNEL(u64, mount, MOUNT_PARENT);
 
 			if (above == mount) {
-				process->flags |= PROCESS_EXE_COMPLETE;
+				if (READ_KERNEL(u64, mount, MOUNT_NS))
+					process->flags |= PROCESS_EXE_COMPLETE;
 				break;
 			}
 			dentry = READ_KERNEL(u64, mount, MOUNT_MOUNTPOINT);
@@ -85,8 +92,10 @@ static __always_inline void read_exe(struct process *process, u64 mm)
 
 			length = path_add(process->exe, length,
 					  READ_KERNEL(u64, dentry, DENTRY_NAME));
-			if (above == dentry) {	/* a memfd has no directory */
-				process->flags |= PROCESS_EXE_COMPLETE;
+			if (above == dentry) {
+				if (READ_KERNEL(u64, mnt - MOUNT_MNT, MOUNT_NS) ==
+				    MNT_NS_INTERNAL)
+					process->flags |= PROCESS_EXE_COMPLETE;
 				break;
 			}
 			dentry = above;
@@ -178,17 +187,16 @@ static __always_inline void identify(struct process_key *key)
 {
 	int zero = 0;
 	struct process *process = bwtop_blank.lookup(&zero);
+	bool inserted;
 
 	if (bwtop_processes.lookup(key) || !process)
 		return;
-	if (bwtop_processes.insert(key, process))
-		process = NULL;
-	else
-		process = bwtop_processes.lookup(key);
-	if (process)
-		read_process(process);
-	else if (!bwtop_processes.lookup(key))
+	inserted = !bwtop_processes.insert(key, process);
+	process = bwtop_processes.lookup(key);
+	if (!process)
 		count_unnamed();
+	else if (inserted)
+		read_process(process);
 }
 
 static __always_inline void report_change(struct process_key *key, u32 change)

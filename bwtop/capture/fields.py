@@ -53,6 +53,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "DENTRY_HASH_PPREV": ("dentry.d_hash.pprev",),
     "VFSMOUNT_ROOT": ("vfsmount.mnt_root",),
     "MOUNT_MNT": ("mount.mnt",),
+    "MOUNT_NS": ("mount.mnt_ns",),
     "MOUNT_PARENT": ("mount.mnt_parent",),
     "MOUNT_MOUNTPOINT": ("mount.mnt_mountpoint",),
 }

@@ -254,6 +254,23 @@ def test_program_on_another_mount(bwtop: Bwtop, port: int, tmp_path: Path) -> No
     assert only(bwtop, run(mounted))["exe"] == f"{tmp_path}/there"
 
 
+def test_program_whose_mount_is_gone_has_no_path(bwtop: Bwtop, port: int, tmp_path: Path) -> None:
+    """Half a path would be a wrong one."""
+
+    def detached() -> None:
+        libc = ctypes.CDLL(None)
+        assert libc.unshare(0x00020000) == 0  # CLONE_NEWNS
+        assert libc.mount(b"none", b"/", None, 0x44000, None) == 0  # MS_REC | MS_PRIVATE
+        assert libc.mount(b"none", os.fsencode(tmp_path), b"tmpfs", 0, None) == 0
+        program = tmp_path / "there"
+        shutil.copy(BASH, program)
+        script = f"umount -l '{tmp_path}'; {datagram_script(port, 1009)}"
+        os.execv(program, [str(program), "-c", script])
+
+    entry = only(bwtop, run(detached))
+    assert (entry["name"], entry["exe"]) == ("there", None)
+
+
 def test_long_command_line_is_cut(bwtop: Bwtop, port: int) -> None:
     process = subprocess.Popen([BASH, "-c", datagram_script(port, 1009), "x" * 1000])
     assert process.wait(30) == 0
