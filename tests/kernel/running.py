@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 LAUNCHER = Path(__file__).resolve().parents[2] / "bwtop.py"
+
+WITHOUT_CGROUPS = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
+"""What to put before a command that is to see no cgroup v2 hierarchy."""
 
 HANG = 60.0
 """Seconds after which something that should have happened never will."""
@@ -164,6 +168,12 @@ def start(action: Callable[[], object]) -> Child:
 def run(action: Callable[[], object]) -> int:
     """Runs a function in a forked process and waits for its end; returns its pid."""
     return start(action).wait()
+
+
+def send_datagram(port: int, size: int) -> None:
+    """One datagram to 127.0.0.1, from a socket of its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(bytes(size), ("127.0.0.1", port))
 
 
 def waiting_bytes(descriptor: int) -> int:

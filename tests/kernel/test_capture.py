@@ -23,7 +23,18 @@ from bwtop.model.flows import UNATTRIBUTED, UNKNOWN_ADDRESS, Loss
 from bwtop.model.sample import Sample
 from tests.kernel import objects
 from tests.kernel.conftest import lost
-from tests.kernel.running import HANG, LAUNCHER, Bwtop, Flow, command, run, start, waiting_bytes
+from tests.kernel.running import (
+    HANG,
+    LAUNCHER,
+    WITHOUT_CGROUPS,
+    Bwtop,
+    Flow,
+    command,
+    run,
+    send_datagram,
+    start,
+    waiting_bytes,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -139,12 +150,7 @@ def test_processes_beyond_the_flow_map_stay_apart() -> None:
 def test_bytes_of_more_processes_than_there_is_room_for() -> None:
     """When even the map of last resort is full, they fall to one row, and the sum is still right."""
     with sink() as port, capturing(flows=2, processes=4) as capture:
-
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
-
-        pids = {run(send) for _ in range(12)}
+        pids = {run(lambda: send_datagram(port, SIZE)) for _ in range(12)}
         sample = capture.read()
         quiet = capture.read()
     mine = {key for key in sample.traffic if key.pid in pids}
@@ -162,13 +168,8 @@ def test_bytes_of_more_processes_than_there_is_room_for() -> None:
 def test_room_of_exited_processes_is_used_again() -> None:
     """Records of processes that are gone do not fill the maps: here there is room for eight, and a hundred come."""
     with sink() as port, capturing(flows=4096, processes=8) as capture:
-
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
-
         for _ in range(25):
-            pids = [run(send) for _ in range(4)]
+            pids = [run(lambda: send_datagram(port, SIZE)) for _ in range(4)]
             sample = capture.read()
             named = {k.pid: identity.name for k, identity in sample.identities.items()}
             assert all(named[pid] not in ("", "(unknown)") for pid in pids)
@@ -230,8 +231,7 @@ def test_without_root_one_line_says_what_to_do() -> None:
 
 def test_without_cgroups_peers_of_unconnected_udp_are_not_guessed() -> None:
     """Bytes are counted all the same, and what is missing is said."""
-    private = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
-    with sink() as port, Bwtop(prefix=private) as bwtop:
+    with sink() as port, Bwtop(prefix=WITHOUT_CGROUPS) as bwtop:
 
         def send() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -251,12 +251,7 @@ def test_without_cgroups_peers_of_unconnected_udp_are_not_guessed() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_last_partial_interval_is_printed(number: signal.Signals) -> None:
     with sink() as port, Bwtop("-d", "600") as bwtop:
-
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.sendto(bytes(SIZE), ("127.0.0.1", port))
-
-        pid = run(send)
+        pid = run(lambda: send_datagram(port, SIZE))
         assert bwtop.stop(number) == 0
     assert bwtop.flows(pid) == {Flow("udp", "127.0.0.1", port, "client"): (0, SIZE)}
     (document,) = bwtop.documents

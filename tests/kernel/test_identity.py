@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.capture.cgroups import v2_root
-from tests.kernel.running import Bwtop, Document, Flow, run, start
+from tests.kernel.running import Bwtop, Document, Flow, run, send_datagram, start
 from tests.kernel.test_tcp import UP, Service, payload, receive
 
 pytestmark = pytest.mark.kernel
@@ -29,11 +29,6 @@ def port() -> Iterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
-
-
-def send_datagram(port: int, size: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.sendto(bytes(size), ("127.0.0.1", port))
 
 
 def datagram_script(port: int, size: int) -> str:

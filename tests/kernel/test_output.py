@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import pytest
 
 from bwtop.proof import MOVES
-from tests.kernel.running import HANG, Bwtop, command, run
+from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, command, run, send_datagram
 from tests.kernel.test_tcp import DOWN, UP, Service, receive_then_send, send_then_receive
 
 pytestmark = pytest.mark.kernel
@@ -86,8 +86,7 @@ def test_hostile_names_reach_no_terminal() -> None:
 
     def hostile() -> None:
         ctypes.CDLL(None).prctl(PR_SET_NAME, b"\x1b[2J\x9b31m\n\r\x07")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+        send_datagram(9, 1009)
 
     with printing() as table, printing("--format", "csv") as lines:
         pid = run(hostile)
@@ -104,8 +103,7 @@ def test_filters_choose_flows_and_totals_alike() -> None:
         Bwtop("-d", "600", "--process", "no such") as none,
     ):
         client, _ = talk()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+        send_datagram(9, 1009)
         udp.stop()
         none.stop()
     (document,) = udp.documents
@@ -155,9 +153,12 @@ def test_check_says_what_this_kernel_allows() -> None:
 
 
 def test_check_gives_the_reason_of_what_is_missing() -> None:
-    private = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
     result = subprocess.run(
-        [*private, *command("--check")], capture_output=True, text=True, timeout=HANG, check=False
+        [*WITHOUT_CGROUPS, *command("--check")],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
     )
     assert result.returncode == 0
     assert "  cgroup sendmsg4: refused: no cgroup v2 hierarchy is mounted\n" in result.stdout
@@ -217,8 +218,7 @@ def test_output_that_cannot_be_written(redirection: str, status: int, said: str)
 def test_a_name_that_the_locale_cannot_write_ends_nothing(form: str) -> None:
     def strange() -> None:
         ctypes.CDLL(None).prctl(PR_SET_NAME, "naïve日本".encode())
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(bytes(1009), ("127.0.0.1", 9))
+        send_datagram(9, 1009)
 
     with printing("--format", form, environment={"PYTHONIOENCODING": "ascii"}) as lines:
         pid = run(strange)
