@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Final, NamedTuple
 
 TCP: Final = 6
@@ -35,6 +36,8 @@ OTHER: Final = 254
 
 UNKNOWN_ADDRESS: Final = bytes(16)
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
+LOOPBACK_V4: Final = _V4_MAPPED + b"\x7f\x00\x00\x01"
+LOOPBACK_V6: Final = bytes(15) + b"\x01"
 
 
 class Role(IntEnum):
@@ -158,18 +161,25 @@ def parse_address(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
     """The address in 16 bytes, v4-mapped ones as IPv4; None where it is not known."""
     if packed == UNKNOWN_ADDRESS:
         return None
-    if packed.startswith(_V4_MAPPED):
+    if is_v4(packed):
         return ipaddress.IPv4Address(packed[12:])
     return ipaddress.IPv6Address(packed)
 
 
+def is_v4(packed: bytes) -> bool:
+    """Whether it is an IPv4 address."""
+    return packed.startswith(_V4_MAPPED)
+
+
 def format_address(packed: bytes) -> str:
     """The address as text; "*" where it is not known."""
-    address = parse_address(packed)
-    return "*" if address is None else str(address)
+    if packed == UNKNOWN_ADDRESS:
+        return "*"
+    if is_v4(packed):
+        return inet_ntop(AF_INET, packed[12:])
+    return inet_ntop(AF_INET6, packed)
 
 
 def is_loopback(packed: bytes) -> bool:
     """Whether the address is in 127.0.0.0/8 or ::1."""
-    address = parse_address(packed)
-    return address is not None and address.is_loopback
+    return packed == LOOPBACK_V6 or (is_v4(packed) and packed[12] == 127)

@@ -1,10 +1,12 @@
 """From deltas to rates and totals: the one place where bytes per second are made."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from itertools import groupby
 
-from bwtop.model.flows import UNKNOWN_IDENTITY, Identity, Loss, ProcessKey, Remote, Traffic
+from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
+from bwtop.model.ledger import Flow, Ledger, Process, Tally
 from bwtop.model.sample import Sample
 
 
@@ -50,79 +52,54 @@ class Interval(Counted):
     loss: Loss
 
 
-@dataclass(slots=True)
-class _Total:
-    """Bytes since bwtop started."""
-
-    rx: int = 0
-    tx: int = 0
-
-    def advance(self, rx: int, tx: int, elapsed: float) -> tuple[int, int, float, float, int, int]:
-        """Adds an interval's bytes; returns the fields of Counted."""
-        self.rx += rx
-        self.tx += tx
-        return rx, tx, rate(rx, elapsed), rate(tx, elapsed), self.rx, self.tx
-
-
-@dataclass(slots=True)
-class _Process:
-    """What is remembered of a process."""
-
-    identity: Identity
-    total: _Total = field(default_factory=_Total)
-    remotes: dict[Remote, _Total] = field(default_factory=dict)
-
-
-MAX_REMOTES: Final = 65536
-"""Remotes remembered of a process: some 25 MB.  Beyond it the oldest that are idle are forgotten; the process's own
-totals keep their bytes."""
-
-
 class Meter:
     """Turns samples into intervals, remembering totals."""
 
     def __init__(self) -> None:
-        self._total = _Total()
-        self._processes: dict[ProcessKey, _Process] = {}
+        self._ledger = Ledger()
 
     def advance(self, sample: Sample) -> Interval:
         """The interval that ends with this sample; what moved no byte in it is left out."""
-        for key, identity in sample.identities.items():
-            if key in self._processes:
-                self._processes[key].identity = identity
+        frame = self._ledger.take(sample)
+        self._ledger.book(frame)
         rows = [
-            self._process(key, moved, sample)
-            for key, remotes in sample.traffic.items()
-            if (moved := {r: t for r, t in remotes.items() if t.rx or t.tx})
+            _process_row(process, list(entries), frame.elapsed)
+            for process, entries in groupby(frame.entries(), key=lambda entry: entry[0].process)
         ]
-        for key in sample.exited:
-            self._processes.pop(key, None)
-        counted = self._total.advance(*_sums(rows), sample.elapsed)
-        return Interval(*counted, sample.time, sample.elapsed, rows, sample.loss)
-
-    def _process(self, key: ProcessKey, moved: dict[Remote, Traffic], sample: Sample) -> ProcessRow:
-        process = self._processes.get(key)
-        if process is None:
-            identity = sample.identities.get(key, UNKNOWN_IDENTITY)
-            process = self._processes[key] = _Process(identity)
-        rows = []
-        for remote, traffic in moved.items():
-            total = process.remotes.setdefault(remote, _Total())
-            rows.append(RemoteRow(*total.advance(traffic.rx, traffic.tx, sample.elapsed), remote))
-        _forget_idle(process.remotes, moved)
-        counted = process.total.advance(*_sums(rows), sample.elapsed)
-        return ProcessRow(*counted, key, process.identity, rows)
+        for key in frame.exited:
+            self._ledger.forget(key)
+        total = added(self._ledger.sums.values())
+        rx, tx = sum(row.rx for row in rows), sum(row.tx for row in rows)
+        counted = _counted(rx, tx, total, frame.elapsed)
+        return Interval(*counted, frame.time, frame.elapsed, rows, frame.loss)
 
 
-def _forget_idle(remotes: dict[Remote, _Total], moved: dict[Remote, Traffic]) -> None:
-    if len(remotes) > MAX_REMOTES:
-        idle = [remote for remote in remotes if remote not in moved]
-        for remote in idle[: len(remotes) - MAX_REMOTES]:
-            del remotes[remote]
+def _process_row(
+    process: Process, entries: list[tuple[Flow, int, int]], elapsed: float
+) -> ProcessRow:
+    remotes = [
+        RemoteRow(*_counted(rx, tx, (flow.rx, flow.tx), elapsed), flow.remote)
+        for flow, rx, tx in entries
+    ]
+    rx, tx = sum(row.rx for row in remotes), sum(row.tx for row in remotes)
+    counted = _counted(rx, tx, added(process.sums.values()), elapsed)
+    return ProcessRow(*counted, process.key, process.identity, remotes)
 
 
-def _sums(rows: "list[RemoteRow] | list[ProcessRow]") -> tuple[int, int]:
-    return sum(row.rx for row in rows), sum(row.tx for row in rows)
+def _counted(
+    rx: int, tx: int, total: tuple[int, int], elapsed: float
+) -> tuple[int, int, float, float, int, int]:
+    """The fields of Counted."""
+    return rx, tx, rate(rx, elapsed), rate(tx, elapsed), *total
+
+
+def added(tallies: Iterable[Tally]) -> tuple[int, int]:
+    """The totals of them all: (received, sent)."""
+    rx = tx = 0
+    for tally in tallies:
+        rx += tally.rx
+        tx += tally.tx
+    return rx, tx
 
 
 def rate(amount: int, elapsed: float) -> float:

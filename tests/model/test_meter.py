@@ -158,7 +158,7 @@ def test_quiet_interval_has_no_rows_and_keeps_the_totals() -> None:
 
 def test_idle_remotes_beyond_the_limit_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go; what moves bytes now stays, and the process's totals keep everything."""
-    monkeypatch.setattr("bwtop.model.meter.MAX_REMOTES", 3)
+    monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 3)
     meter = Meter()
     first = remote("192.0.2.1")
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):

@@ -1,0 +1,211 @@
+"""What is known of all processes and their flows: totals that only grow, booked reading by reading."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from bwtop.model.flows import (
+    UNKNOWN_IDENTITY,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    is_loopback,
+    protocol_class,
+)
+from bwtop.model.sample import Sample
+
+CLASSES: Final = ("tcp", "udp", "other")
+
+Category = int
+"""A class of protocols, on loopback or not: what the toggles tell apart.  Every flow is of one."""
+
+CATEGORIES: Final[dict[Category, tuple[str, bool]]] = {
+    2 * index + loopback: (name, bool(loopback))
+    for index, name in enumerate(CLASSES)
+    for loopback in (0, 1)
+}
+"""(class, whether it is loopback)."""
+
+MAX_REMOTES: Final = 65536
+"""Remotes remembered of a process: some 25 MB.  Beyond it the oldest that are idle are forgotten; the process's own
+totals keep their bytes."""
+
+
+def category(remote: Remote) -> Category:
+    """Which category a remote's flows are of."""
+    return 2 * CLASSES.index(protocol_class(remote.protocol)) + is_loopback(remote.address)
+
+
+class Tally:
+    """Payload bytes: since the beginning, and within the window that rates are averaged over."""
+
+    __slots__ = ("rx", "rx_window", "tx", "tx_window")
+
+    def __init__(self) -> None:
+        self.rx = self.tx = self.rx_window = self.tx_window = 0
+
+    def amounts(self) -> tuple[int, int, int, int]:
+        """All its numbers; none where it has not moved anything yet."""
+        return self.rx, self.tx, self.rx_window, self.tx_window
+
+
+class Flow(Tally):
+    """What one process moves to and from one remote."""
+
+    __slots__ = ("category", "process", "remote", "sum")
+
+    def __init__(self, process: "Process", remote: Remote) -> None:
+        super().__init__()
+        self.process = process
+        self.remote = remote
+        self.category = category(remote)
+        self.sum = process.sum(self.category)
+        """The process's sum that this flow is part of."""
+
+
+class Process:
+    """A process that has moved bytes; for as long as it is known it is the same object."""
+
+    __slots__ = ("count", "flows", "identity", "key", "sums")
+
+    def __init__(self, key: ProcessKey, identity: Identity) -> None:
+        self.key = key
+        self.identity = identity
+        self.count = 1
+        """How many processes it stands for: more than one where they are remembered together."""
+        self.flows: dict[Remote, Flow] = {}
+        self.sums: dict[Category, Tally] = {}
+
+    def sum(self, of: Category) -> Tally:
+        """The sum of its flows of a category, also of those that are forgotten."""
+        known = self.sums.get(of)
+        if known is None:
+            known = self.sums[of] = Tally()
+        return known
+
+    def flow(self, remote: Remote) -> Flow:
+        """Its flow with a remote, from now on if there was none."""
+        known = self.flows.get(remote)
+        if known is None:
+            known = self.flows[remote] = Flow(self, remote)
+        return known
+
+
+@dataclass(slots=True)
+class Frame:
+    """A reading as the ledger books it: flows, and beside each the bytes it has moved."""
+
+    time: datetime
+    """Its end, in UTC."""
+    elapsed: float
+    """Seconds, by the monotonic clock."""
+    flows: list[Flow] = field(default_factory=list)
+    """A process's flows follow each other."""
+    rx: "array[int]" = field(default_factory=lambda: array("Q"))
+    tx: "array[int]" = field(default_factory=lambda: array("Q"))
+    renamed: dict[ProcessKey, Identity] = field(default_factory=dict)
+    """Identities of known processes, as they are now."""
+    exited: set[ProcessKey] = field(default_factory=set)
+    loss: Loss = Loss()
+
+    def entries(self) -> Iterator[tuple[Flow, int, int]]:
+        """(flow, bytes received, bytes sent)."""
+        return zip(self.flows, self.rx, self.tx, strict=True)
+
+    def add(self, flow: Flow, rx: int, tx: int) -> None:
+        """Notes what a flow has moved."""
+        self.flows.append(flow)
+        self.rx.append(rx)
+        self.tx.append(tx)
+
+    def absorb(self, later: "Frame") -> None:
+        """Makes this and the next frame one."""
+        moved: dict[Flow, tuple[int, int]] = {}
+        for frame in (self, later):
+            for flow, rx, tx in frame.entries():
+                before = moved.get(flow, (0, 0))
+                moved[flow] = (before[0] + rx, before[1] + tx)
+        self.flows, self.rx, self.tx = [], array("Q"), array("Q")
+        for flow, (rx, tx) in sorted(moved.items(), key=lambda item: item[0].process.key):
+            self.add(flow, rx, tx)
+        self.time = later.time
+        self.elapsed += later.elapsed
+        self.renamed.update(later.renamed)
+        self.exited |= later.exited
+        self.loss = self.loss.plus(later.loss)
+
+
+class Ledger:
+    """All processes and flows that are known, and the sums over all that ever were."""
+
+    def __init__(self) -> None:
+        self.processes: dict[ProcessKey, Process] = {}
+        self.sums = {of: Tally() for of in CATEGORIES}
+        """Of all processes, also of those that are gone."""
+
+    def take(self, sample: Sample) -> Frame:
+        """A reading as a frame; no number changes before it is booked.  Flows that moved no byte are left out."""
+        frame = Frame(sample.time, sample.elapsed, loss=sample.loss, exited=set(sample.exited))
+        for key, identity in sample.identities.items():
+            if key in self.processes:
+                frame.renamed[key] = identity
+        for key, remotes in sample.traffic.items():
+            moved = [(r, t.rx, t.tx) for r, t in remotes.items() if t.rx or t.tx]
+            if moved:
+                process = self._process(key, sample)
+                for remote, rx, tx in moved:
+                    frame.add(process.flow(remote), rx, tx)
+                _forget_idle(process, remotes.keys())
+        return frame
+
+    def _process(self, key: ProcessKey, sample: Sample) -> Process:
+        known = self.processes.get(key)
+        if known is None:
+            identity = sample.identities.get(key, UNKNOWN_IDENTITY)
+            known = self.processes[key] = Process(key, identity)
+        return known
+
+    def book(self, frame: Frame) -> None:
+        """Adds a frame to the totals."""
+        for key, identity in frame.renamed.items():
+            if key in self.processes:
+                self.processes[key].identity = identity
+        for flow, rx, tx in frame.entries():
+            flow.rx += rx
+            flow.tx += tx
+            of_process = flow.sum
+            of_process.rx += rx
+            of_process.tx += tx
+        for of, (rx, tx) in sums(frame).items():
+            of_all = self.sums[of]
+            of_all.rx += rx
+            of_all.tx += tx
+
+    def size(self) -> int:
+        """Flows that are known."""
+        return sum(len(process.flows) for process in self.processes.values())
+
+    def forget(self, key: ProcessKey) -> Process | None:
+        """Leaves a process out from now on; the sums over all keep its bytes."""
+        return self.processes.pop(key, None)
+
+
+def sums(frame: Frame) -> dict[Category, tuple[int, int]]:
+    """Bytes of a frame by category: (received, sent)."""
+    found: dict[Category, tuple[int, int]] = {}
+    for flow, rx, tx in frame.entries():
+        before = found.get(flow.category, (0, 0))
+        found[flow.category] = (before[0] + rx, before[1] + tx)
+    return found
+
+
+def _forget_idle(process: Process, moved: Iterable[Remote]) -> None:
+    excess = len(process.flows) - MAX_REMOTES
+    if excess > 0:
+        active = set(moved)
+        idle = [remote for remote in process.flows if remote not in active]
+        for remote in idle[:excess]:
+            del process.flows[remote]
