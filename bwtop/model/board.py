@@ -1,0 +1,264 @@
+"""What a lasting view remembers: the ledger, and the last frames of it."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from bwtop.model.flows import (
+    LOOPBACK_V4,
+    LOOPBACK_V6,
+    UNKNOWN_ADDRESS,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    is_loopback,
+    is_v4,
+)
+from bwtop.model.ledger import Category, Frame, Ledger, Process, Tally, sums
+from bwtop.model.meter import rate
+from bwtop.model.sample import Sample
+from bwtop.model.series import Rates, Series, Timeline, added
+
+AVERAGES: Final = (1.0, 2.0, 10.0, 40.0)
+"""Seconds that rates may be averaged over."""
+
+GRAPH_SECONDS: Final = 120.0
+
+LINGER: Final = AVERAGES[-1]
+"""Seconds for which a process that has exited is still listed: until its bytes have left every average."""
+
+MAX_LINGERING: Final = 2000
+"""Processes that linger; beyond it the first that exited go early."""
+
+MAX_ENTRIES: Final = 400_000
+"""Flows times frames kept for the averages, 24 bytes each; beyond it averages are over less time."""
+
+MAX_PENDING: Final = 120
+"""Frames that wait while the view is paused; beyond it the oldest are made one."""
+
+MAX_WAITING: Final = 100_000
+"""Flows in them together; the same beyond it, so that the end of a pause takes no longer than 0.2 s."""
+
+MAX_GONE: Final = 1024
+"""Kinds of processes whose totals are remembered after they are gone."""
+
+MAX_GONE_REMOTES: Final = 1024
+"""Remotes remembered of each of those."""
+
+_SLACK: Final = 0.95
+"""Clocks never give exactly a second: a window that is that full has the length asked for."""
+
+_OTHERS: Final = Identity(name="(others)")
+
+
+class Board:
+    """Known processes and flows with totals, rates over a window, and graphs."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.timeline = Timeline(GRAPH_SECONDS)
+        self.loss = Loss()
+        """Since the beginning."""
+        self.exited: dict[ProcessKey, float] = {}
+        """Processes that have exited and are still listed, with the time at which they did, in measured seconds."""
+        self.gone: dict[Identity, Process] = {}
+        """Processes that are not listed any more, those alike as one, so that sums over many never shrink."""
+        self.average = AVERAGES[0]
+        self.covered = 0.0
+        """Seconds that the window of the averages has."""
+        self.paused = False
+        self.number = 0
+        """Frames booked so far."""
+        self.time = 0.0
+        """Seconds measured so far."""
+        self._series: dict[Tally, Series] = {}
+        self._frames: deque[Frame] = deque()
+        self._entries = 0
+        self._window = 0  # how many of the last frames are within the window
+        self._pending: deque[Frame] = deque()
+
+    def advance(self, sample: Sample) -> None:
+        """Books a reading; while the view is paused it waits."""
+        self._pending.append(self.ledger.take(sample))
+        if not self.paused:
+            self.resume()
+        else:
+            self._merge_pending()
+
+    def _merge_pending(self) -> None:
+        while len(self._pending) > MAX_PENDING or (
+            len(self._pending) > 2 and sum(len(f.flows) for f in self._pending) > MAX_WAITING
+        ):
+            oldest = self._pending.popleft()
+            oldest.absorb(self._pending.popleft())
+            self._pending.appendleft(oldest)
+
+    def pause(self) -> None:
+        """No number changes until the end of the pause."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Ends a pause: books what has come meanwhile."""
+        self.paused = False
+        self._book_pending()
+
+    def _book_pending(self) -> None:
+        while self._pending:
+            self._book(self._pending.popleft())
+
+    def _book(self, frame: Frame) -> None:
+        self.number += 1
+        self.time += frame.elapsed
+        self.loss = self.loss.plus(frame.loss)
+        before = {flow.sum: (flow.sum.rx, flow.sum.tx) for flow in frame.flows}
+        self.ledger.book(frame)
+        for tally, (rx, tx) in before.items():
+            rates = rate(tally.rx - rx, frame.elapsed), rate(tally.tx - tx, frame.elapsed)
+            self._series_of(tally).put(self.number, rates)
+        self.timeline.add(frame)
+        self._frames.append(frame)
+        self._entries += len(frame.flows)
+        self._enter(frame)
+        self._trim()
+        for key in frame.exited:
+            if key in self.ledger.processes:
+                self.exited.setdefault(key, self.time)
+        self._let_go()
+
+    def _series_of(self, tally: Tally) -> Series:
+        known = self._series.get(tally)
+        if known is None:
+            known = self._series[tally] = Series()
+        return known
+
+    def set_average(self, seconds: float) -> None:
+        """Rates are averages over so many seconds from now on, and over one interval at least."""
+        self.average = seconds
+        while self._window < len(self._frames) and self.covered < seconds * _SLACK:
+            self._enter(self._frames[-1 - self._window])
+        self._trim()
+
+    def _enter(self, frame: Frame) -> None:
+        self._window += 1
+        self.covered += frame.elapsed
+        for flow, rx, tx in frame.entries():
+            flow.rx_window += rx
+            flow.tx_window += tx
+            tally = flow.sum
+            tally.rx_window += rx
+            tally.tx_window += tx
+        for of, (rx, tx) in sums(frame).items():
+            of_all = self.ledger.sums[of]
+            of_all.rx_window += rx
+            of_all.tx_window += tx
+
+    def _leave(self, frame: Frame) -> None:
+        self._window -= 1
+        self.covered -= frame.elapsed
+        for flow, rx, tx in frame.entries():
+            flow.rx_window -= rx
+            flow.tx_window -= tx
+            tally = flow.sum
+            tally.rx_window -= rx
+            tally.tx_window -= tx
+        for of, (rx, tx) in sums(frame).items():
+            of_all = self.ledger.sums[of]
+            of_all.rx_window -= rx
+            of_all.tx_window -= tx
+
+    def _trim(self) -> None:
+        """Lets frames leave the window that it can do without, and forgets those that no window needs."""
+        while self._window > 1:
+            oldest = self._frames[-self._window]
+            if self.covered - oldest.elapsed < self.average * _SLACK:
+                break
+            self._leave(oldest)
+        while len(self._frames) > 1 and self._is_spare(self._frames[0]):
+            frame = self._frames[0]
+            if self._window == len(self._frames):
+                self._leave(frame)
+            self._frames.popleft()
+            self._entries -= len(frame.flows)
+
+    def _is_spare(self, frame: Frame) -> bool:
+        kept = sum(known.elapsed for known in self._frames)
+        return self._entries > MAX_ENTRIES or kept - frame.elapsed >= AVERAGES[-1]
+
+    def window_sums(self, categories: Iterable[Category]) -> list[Tally]:
+        """What all processes together moved, by category."""
+        return [self.ledger.sums[of] for of in categories]
+
+    def rates(self, tallies: Iterable[Tally]) -> Rates:
+        """The average rates of them all."""
+        rx = tx = 0
+        for tally in tallies:
+            rx += tally.rx_window
+            tx += tally.tx_window
+        return rate(rx, self.covered), rate(tx, self.covered)
+
+    def graph(self, process: Process, categories: Iterable[Category], count: int) -> list[Rates]:
+        """A process's rates over the last `count` intervals (at most series.LENGTH), the oldest first."""
+        tallies = [process.sums[of] for of in categories if of in process.sums]
+        series = [self._series[tally] for tally in tallies if tally in self._series]
+        if not series:
+            return [(0.0, 0.0)] * count
+        return added([one.last(self.number, count) for one in series])
+
+    def reset(self) -> None:
+        """Sets all totals to zero, as if bwtop had been started now; rates and graphs go on.
+
+        What waits for the end of a pause has moved before now, and is booked before.
+        """
+        self._book_pending()
+        self.loss = Loss()
+        self.gone.clear()
+        for tally in self.ledger.sums.values():
+            tally.rx = tally.tx = 0
+        for process in self.ledger.processes.values():
+            for tally in (*process.sums.values(), *process.flows.values()):
+                tally.rx = tally.tx = 0
+
+    def _let_go(self) -> None:
+        """Takes those off the list that exited long ago.  They exited in the order in which they are noted."""
+        while self.exited:
+            key, when = next(iter(self.exited.items()))
+            if self.time - when < LINGER and len(self.exited) <= MAX_LINGERING:
+                break
+            del self.exited[key]
+            process = self.ledger.forget(key)
+            if process:
+                for tally in process.sums.values():
+                    self._series.pop(tally, None)
+                self._remember(process)
+                process.flows.clear()  # they refer to it, and it to them
+
+    def _remember(self, process: Process) -> None:
+        kind = replace(process.identity, cmdline="", started=None)
+        if kind not in self.gone and len(self.gone) >= MAX_GONE:
+            kind = _OTHERS
+        together = self.gone.get(kind)
+        if together is None:
+            together = self.gone[kind] = Process(ProcessKey(0, -1 - len(self.gone)), kind)
+            together.count = 0
+        together.count += 1
+        for of, tally in process.sums.items():
+            _add(together.sum(of), tally)
+        for flow in process.flows.values():
+            _add(together.flow(_place(together, flow.remote)), flow)
+
+
+def _add(into: Tally, more: Tally) -> None:
+    into.rx += more.rx
+    into.tx += more.tx
+
+
+def _place(process: Process, remote: Remote) -> Remote:
+    """The remote; or where no more are remembered one for all, that is loopback where it is."""
+    if remote in process.flows or len(process.flows) < MAX_GONE_REMOTES:
+        return remote
+    address = UNKNOWN_ADDRESS
+    if is_loopback(remote.address):
+        address = LOOPBACK_V4 if is_v4(remote.address) else LOOPBACK_V6
+    return remote._replace(address=address, port=0)

@@ -1,0 +1,101 @@
+"""The last rates, as graphs show them."""
+
+from array import array
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bwtop.model.ledger import Category, Frame, sums
+from bwtop.model.meter import rate
+
+Rates = tuple[float, float]
+"""Bytes per second: (received, sent)."""
+
+LENGTH: Final = 120
+"""Intervals that a process's graph goes back."""
+
+
+class Series:
+    """Rates of the last LENGTH intervals, numbered; intervals without traffic cost nothing.  About 1 KiB."""
+
+    __slots__ = ("_last", "_rx", "_tx")
+
+    def __init__(self) -> None:
+        self._rx = array("f", bytes(4 * LENGTH))
+        self._tx = array("f", bytes(4 * LENGTH))
+        self._last = 0
+
+    def put(self, number: int, rates: Rates) -> None:
+        """Sets an interval's rates; intervals are put in the order of their numbers."""
+        self._clear_to(number)
+        self._rx[number % LENGTH], self._tx[number % LENGTH] = rates
+
+    def _clear_to(self, number: int) -> None:
+        """Zeroes what has come since the last one; its places still have the rates of a lap before."""
+        for passed in range(max(self._last + 1, number - LENGTH + 1), number + 1):
+            self._rx[passed % LENGTH] = self._tx[passed % LENGTH] = 0.0
+        self._last = max(self._last, number)
+
+    def last(self, number: int, count: int) -> list[Rates]:
+        """The rates of `count` intervals (at most LENGTH) up to a number, the oldest first."""
+        self._clear_to(number)
+        places = [place % LENGTH for place in range(number - count + 1, number + 1)]
+        return [(self._rx[place], self._tx[place]) for place in places]
+
+
+def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:
+    """The sum of several, interval by interval."""
+    return [
+        (sum(rx for rx, _ in rates), sum(tx for _, tx in rates))
+        for rates in zip(*series, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    elapsed: float
+    sums: dict[Category, tuple[int, int]]
+
+
+class Timeline:
+    """What all processes together moved, by category, over so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._points: deque[_Point] = deque()
+        self._covered = 0.0
+
+    def add(self, frame: Frame) -> None:
+        """Appends a frame and lets go of what is too old."""
+        self._points.append(_Point(frame.elapsed, sums(frame)))
+        self._covered += frame.elapsed
+        while len(self._points) > 1 and self._covered - self._points[0].elapsed >= self.seconds:
+            self._covered -= self._points.popleft().elapsed
+
+    def columns(self, count: int, categories: Iterable[Category]) -> list[Rates | None]:
+        """The highest rates within each of `count` equal spans of the time, the oldest first; None: not measured."""
+        wanted = frozenset(categories)
+        found: list[Rates | None] = [None] * count
+        span = self.seconds / count
+        age = 0.0
+        for point in reversed(self._points):
+            rates = _rates(point, wanted)
+            first = int(age / span + min(point.elapsed / span, 1) / 2)  # a short one's middle
+            age += point.elapsed
+            for column in range(first, min(max(int(age / span + 0.5), first + 1), count)):
+                before = found[-1 - column] or (0.0, 0.0)
+                found[-1 - column] = (max(before[0], rates[0]), max(before[1], rates[1]))
+        return found
+
+
+def _rates(point: _Point, categories: frozenset[Category]) -> Rates:
+    moved = [amounts for of, amounts in point.sums.items() if of in categories]
+    rx, tx = sum(rx for rx, _ in moved), sum(tx for _, tx in moved)
+    return rate(rx, point.elapsed), rate(tx, point.elapsed)
+
+
+def peak(columns: Iterable[Rates | None]) -> Rates:
+    """The highest rate of each direction."""
+    known = [rates for rates in columns if rates is not None]
+    return (max((rx for rx, _ in known), default=0.0), max((tx for _, tx in known), default=0.0))
