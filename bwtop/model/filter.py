@@ -19,6 +19,17 @@ from bwtop.model.sample import Sample
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def parse_network(text: str) -> Network:
+    """An address or a network, v4-mapped ones as IPv4, as flows have them; raises ValueError."""
+    if "%" in text:
+        raise ValueError("flows have no scope")
+    network = ipaddress.ip_network(text, strict=False)
+    if isinstance(network, ipaddress.IPv4Network) or network.prefixlen < 96:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}") if mapped else network
+
+
 class Loopback(StrEnum):
     """What to do with flows whose remote is 127.0.0.0/8 or ::1."""
 

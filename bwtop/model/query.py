@@ -1,0 +1,256 @@
+"""The filter that people type: terms that must all hold, such as `curl port:443 -remote:10.0.0.0/8`."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from bwtop.model.filter import parse_network
+from bwtop.model.flows import (
+    PROTOCOL_NAMES,
+    Identity,
+    ProcessKey,
+    Remote,
+    Role,
+    format_address,
+    parse_address,
+    protocol_class,
+    protocol_name,
+)
+from bwtop.model.ledger import CLASSES
+
+HostNames = Callable[[bytes], str | None]
+"""The name of a packed address, as far as it is known."""
+
+OnProcess = Callable[[ProcessKey, Identity], bool]
+OnRemote = Callable[[Remote, str | None], bool]
+"""Whether a remote, which may have a name, meets a condition."""
+
+
+class QueryError(ValueError):
+    """A filter that cannot be understood; the text says why."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What may stand before a colon; `parse` raises QueryError for a value that it cannot have."""
+
+    name: str
+    help: str
+    parse: Callable[[str], OnProcess] | None = None
+    parse_remote: Callable[[str], OnRemote] | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One condition.  It is met by a flow whose process or whose remote meets it, unless it is negated."""
+
+    process: OnProcess | None
+    remote: OnRemote | None
+    negated: bool = False
+
+    def of_process(self, key: ProcessKey, identity: Identity) -> bool | None:
+        """Whether all flows of a process meet it (True), none does (False), or it depends on the remote (None)."""
+        if self.process and self.process(key, identity):
+            return not self.negated
+        return None if self.remote else self.negated
+
+    def of_remote(self, remote: Remote, host: str | None) -> bool:
+        """For those that depend on the remote."""
+        return (self.remote is not None and self.remote(remote, host)) != self.negated
+
+
+@dataclass(frozen=True)
+class Query:
+    """Terms that a flow must all meet."""
+
+    terms: tuple[Term, ...] = ()
+
+    def undecided(self, key: ProcessKey, identity: Identity) -> tuple[Term, ...] | None:
+        """The terms on which a process's remotes depend; None if none of its flows can pass."""
+        open_terms = []
+        for term in self.terms:
+            verdict = term.of_process(key, identity)
+            if verdict is False:
+                return None
+            if verdict is None:
+                open_terms.append(term)
+        return tuple(open_terms)
+
+
+def _contains(text: str, get: Callable[[Identity], str | None]) -> OnProcess:
+    wanted = text.casefold()
+    return lambda _, identity: wanted in (get(identity) or "").casefold()
+
+
+def _matches(pattern: str, value: str | None) -> bool:
+    return value is not None and fnmatchcase(value.casefold(), pattern.casefold())
+
+
+def _user(text: str) -> OnProcess:
+    if re.fullmatch(r"[0-9]{1,10}", text, re.ASCII):
+        return lambda _, identity: identity.uid == int(text)
+    return lambda _, identity: _matches(text, identity.user)
+
+
+def _name(text: str) -> OnProcess:
+    return lambda _, identity: _matches(text, identity.name)
+
+
+def _placement(identity: Identity) -> str:
+    return "\n".join(filter(None, (identity.unit, identity.container, identity.pod)))
+
+
+def _number(text: str, most: int, noun: str) -> int:
+    if re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) and int(text) <= most:
+        return int(text)
+    raise QueryError(f"{text!r} is not {noun}")
+
+
+def _pid(text: str) -> OnProcess:
+    wanted = _number(text, (1 << 32) - 1, "a process id")
+    return lambda key, _: key.pid == wanted
+
+
+def _port(text: str) -> OnRemote:
+    first, dash, last = text.partition("-")
+    low = _number(first, 65535, "a port")
+    high = _number(last, 65535, "a port") if dash and last else low
+    return lambda remote, _: low <= remote.port <= high
+
+
+def _protocol(text: str) -> OnRemote:
+    wanted = text.casefold()
+    names = sorted({*CLASSES, *PROTOCOL_NAMES.values()})
+    if not any(name.startswith(wanted) for name in names) and not _NUMBERED.fullmatch(wanted):
+        raise QueryError(f"no protocol {text!r}; there are {', '.join(names)}")
+    return lambda remote, _: (
+        wanted
+        in (
+            protocol_name(remote.protocol),
+            protocol_class(remote.protocol),
+        )
+    )
+
+
+_NUMBERED: Final = re.compile(r"i|ip|ip-[0-9]*")
+"""How protocols are called that have no name here."""
+
+
+def _role(text: str) -> OnRemote:
+    roles = [role for role in Role if role.name.lower().startswith(text.casefold())]
+    if not roles:
+        raise QueryError(f"no role {text!r}; there are client and server")
+    return lambda remote, _: remote.role in roles
+
+
+def _remote(text: str) -> OnRemote:
+    """An address, a network, or a part of an address's text or of its name."""
+    try:
+        network = parse_network(text)
+    except ValueError:
+        if "/" in text and re.fullmatch(r"[0-9a-fA-F.:]+/[0-9]+", text):
+            raise QueryError(f"{text!r} is not a network") from None
+        return _remote_text(text)
+    if network.prefixlen == network.max_prefixlen:
+        packed = network.network_address.packed
+        packed = packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
+        return lambda remote, _: remote.address == packed
+    return lambda remote, _: _is_in(network, remote.address)
+
+
+def _is_in(network: ipaddress.IPv4Network | ipaddress.IPv6Network, packed: bytes) -> bool:
+    address = parse_address(packed)
+    return address is not None and address in network
+
+
+def _remote_text(text: str) -> OnRemote:
+    wanted = text.casefold()
+    return lambda remote, host: (
+        wanted in format_address(remote.address) or (host is not None and wanted in host.casefold())
+    )
+
+
+FIELDS: Final = (
+    Field("pid", "process id", parse=_pid),
+    Field("user", "user's name, * for any part of it, or uid", parse=_user),
+    Field("name", "process's name, * for any part of it", parse=_name),
+    Field("exe", "part of the program's path", parse=lambda t: _contains(t, lambda i: i.exe)),
+    Field("cmd", "part of the command line", parse=lambda t: _contains(t, lambda i: i.cmdline)),
+    Field("unit", "part of a unit, container or pod", parse=lambda t: _contains(t, _placement)),
+    Field("remote", "address, network, or part of a name", parse_remote=_remote),
+    Field("port", "service port, or a range such as 8000-8999", parse_remote=_port),
+    Field("proto", "tcp, udp, other, or a name such as icmp", parse_remote=_protocol),
+    Field("role", "client or server", parse_remote=_role),
+)
+"""All fields there are; several values of one, comma separated, are alternatives."""
+
+_BY_NAME: Final = {field.name: field for field in FIELDS}
+
+_TERM: Final = re.compile(r'(-?)((?:[^\s"]|"[^"]*(?:"|$))+)')
+"""Words between blanks; within quotes a blank is a character like any other."""
+
+_FIELD: Final = re.compile(r"([A-Za-z]+):(.*)", re.DOTALL)
+
+_ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]+")
+"""What is an IPv6 address, or the beginning of one, rather than a field, such as dead:beef::1."""
+
+
+def parse(text: str) -> Query:
+    """What somebody typed; raises QueryError.  A term that is not complete yet, such as `port:`, is no condition."""
+    return Query(tuple(_terms(text)))
+
+
+def _terms(text: str) -> Iterator[Term]:
+    for found in _TERM.finditer(text):
+        word = found[2].replace('"', "")
+        if word in ("", "-"):
+            continue
+        negated = found[1] == "-"
+        quoted = found[2].startswith('"')
+        named = None if quoted or _ADDRESS.fullmatch(word) else _FIELD.fullmatch(word)
+        if not named or (named[2].startswith(":") and named[1].lower() not in _BY_NAME):
+            yield Term(_anywhere(word), _remote_text(word), negated)
+        elif named[2].strip(","):
+            yield _of_field(named[1].lower(), named[2], negated=negated)
+
+
+def _anywhere(word: str) -> OnProcess:
+    wanted = word.casefold()
+    return lambda _, identity: wanted in haystack(identity)
+
+
+def haystack(identity: Identity) -> str:
+    """All that a plain word is looked for in."""
+    texts = (identity.name, identity.cmdline, identity.exe, identity.user, _placement(identity))
+    return "\n".join(filter(None, texts)).casefold()
+
+
+def _of_field(name: str, values: str, *, negated: bool) -> Term:
+    field = _BY_NAME.get(name)
+    if field is None:
+        raise QueryError(f"no field {name!r}; there are {', '.join(_BY_NAME)}")
+    parts = [part for part in values.split(",") if part]
+    of_process = [field.parse(part) for part in parts] if field.parse else []
+    of_remote = [field.parse_remote(part) for part in parts] if field.parse_remote else []
+    return Term(
+        (lambda key, identity: any(meets(key, identity) for meets in of_process))
+        if of_process
+        else None,
+        (lambda remote, host: any(meets(remote, host) for meets in of_remote))
+        if of_remote
+        else None,
+        negated,
+    )
+
+
+def spell(values: Mapping[str, Iterable[object] | None]) -> str:
+    """Fields and their alternatives as somebody would type them."""
+    terms = []
+    for name, wanted in values.items():
+        if wanted:
+            joined = ",".join(str(value).replace('"', "?") for value in wanted)
+            terms.append(f'{name}:"{joined}"' if re.search(r"\s", joined) else f"{name}:{joined}")
+    return " ".join(terms)
