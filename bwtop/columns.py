@@ -1,9 +1,10 @@
 """Every column there is, one row each; tables, sorting, JSON and CSV all take them from here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from operator import itemgetter
+from typing import Any, Final, Generic, TypeVar
 
 from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
 from bwtop.model.meter import Counted, ProcessRow, RemoteRow
@@ -11,6 +12,8 @@ from bwtop.model.meter import Counted, ProcessRow, RemoteRow
 Value = str | int | float | bool | None
 
 Row = TypeVar("Row", contravariant=True)
+ProcessRows = TypeVar("ProcessRows", bound=ProcessRow)
+RemoteRows = TypeVar("RemoteRows", bound=RemoteRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +111,40 @@ class Order:
     column: str = DEFAULT_SORT
     reverse: bool = False
 
-    def processes(self, rows: list[ProcessRow]) -> list[ProcessRow]:
-        """Sorted; rows that are equal by the column come in the order of their pids."""
-        return self._sorted(sorted(rows, key=lambda r: r.key.pid), PROCESS_COLUMNS)
+    @property
+    def descending(self) -> bool:
+        """Whether the largest come first."""
+        return self._descends(PROCESS_COLUMNS)
 
-    def remotes(self, rows: list[RemoteRow]) -> list[RemoteRow]:
+    def _among(self, columns: tuple[Column[Row], ...]) -> Column[Row]:
+        """The column, or the default one where there is no such."""
+        by_id = {column.id: column for column in columns}
+        return by_id.get(self.column, by_id[DEFAULT_SORT])
+
+    def _descends(self, columns: tuple[Column[Row], ...]) -> bool:
+        column = self._among(columns)
+        return column.descending != (self.reverse and column.id == self.column)
+
+    def processes(self, rows: Iterable[ProcessRows]) -> list[ProcessRows]:
+        """Sorted; rows that are equal by the column come in the order of their pids."""
+        return self._sorted(sorted(rows, key=lambda r: (r.key.pid, r.key.start)), PROCESS_COLUMNS)
+
+    def remotes(self, rows: Iterable[RemoteRows]) -> list[RemoteRows]:
         """Sorted by the same column, or by rate where remotes have no such column."""
         return self._sorted(sorted(rows, key=lambda r: r.remote), REMOTE_COLUMNS)
 
     def _sorted(self, rows: list[Row], columns: tuple[Column[Row], ...]) -> list[Row]:
-        by_id = {column.id: column for column in columns}
-        column = by_id.get(self.column, by_id[DEFAULT_SORT])
-        descending = column.descending != (self.reverse and column.id == self.column)
-        rows = sorted(rows, key=lambda row: _sortable(column.get(row)), reverse=descending)
-        return sorted(rows, key=lambda row: column.get(row) is None)  # what has no value comes last
+        """What has no value comes last."""
+        column = self._among(columns)
+        pairs = [(column.get(row), row) for row in rows]
+        known = [(_sortable(value), row) for value, row in pairs if value is not None]
+        known.sort(key=itemgetter(0), reverse=self._descends(columns))
+        return [row for _, row in known] + [row for value, row in pairs if value is None]
 
 
-def _sortable(value: Value) -> tuple[str, float]:
-    """Text without regard to case."""
-    return (value.casefold(), 0.0) if isinstance(value, str) else ("", float(value or 0))
+def _sortable(value: str | float) -> Any:
+    """Text without regard to case.  All values of a column are of one kind: plain numbers sort fastest."""
+    return value.casefold() if isinstance(value, str) else value
 
 
 def parse_order(text: str) -> Order:
