@@ -50,6 +50,12 @@ class Attempt:
     programs: list[int] = field(default_factory=list)
     links: list[int] = field(default_factory=list)
 
+    def refuse(self, probe: Probe, error: Exception) -> None:
+        """Notes why a probe is not there, which may mean that the backend is not."""
+        self.probes[probe.target] = str(error)
+        if not probe.without:
+            self.refusal = f"{probe.kind} {probe.target}: {error}"
+
     def description(self) -> dict[str, Any]:
         """What the other side is told, beside the descriptors."""
         return {
@@ -74,6 +80,9 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
     attempt = Attempt(backend)
     try:
         btf = Btf()
+        _try_probes(attempt, btf)
+        if attempt.refusal:
+            return attempt
         module = _compile(backend, btf, limits)
     except MissingFieldError as missing:
         attempt.refusal = f"the kernel's BTF does not know {missing}"
@@ -134,6 +143,24 @@ def _compile(backend: Backend, btf: Btf, limits: Limits) -> Any:
             raise CompileError(f"BCC: {complaint.strip()}") from error
 
 
+_TRIAL: Final = bytes.fromhex("b700000000000000 9500000000000000")
+"""A program that returns 0 and does nothing else: r0 = 0; exit."""
+
+
+def _try_probes(attempt: Attempt, btf: Btf) -> None:
+    """Loads programs that do nothing for the probes that a backend cannot do without.
+
+    What the kernel refuses it refuses within milliseconds, before anything is compiled.
+    """
+    for probe in attempt.backend.probes:
+        if probe.kind is Kind.TRACEPOINT and not probe.without:
+            try:
+                os.close(_load_tracepoint(probe, btf, _TRIAL))
+            except (RefusedError, MissingFieldError, OSError) as error:
+                attempt.refuse(probe, error)
+                return
+
+
 def _attach_all(attempt: Attempt, btf: Btf, module: Any) -> None:
     maps = {name: module[name.encode()].map_fd for name in MAPS}
     attempt.maps = list(maps.values())
@@ -142,9 +169,8 @@ def _attach_all(attempt: Attempt, btf: Btf, module: Any) -> None:
             instructions = module.dump_func(probe.program.encode())
             attached = _ATTACH[probe.kind](probe, btf, instructions)
         except (RefusedError, MissingFieldError, OSError) as error:
-            attempt.probes[probe.target] = str(error)
-            if not probe.without:
-                attempt.refusal = f"{probe.kind} {probe.target}: {error}"
+            attempt.refuse(probe, error)
+            if attempt.refusal:
                 return
         else:
             attempt.probes[probe.target] = ""
@@ -154,14 +180,18 @@ def _attach_all(attempt: Attempt, btf: Btf, module: Any) -> None:
     libbpf.map_update(maps["bwtop_active"], bytes(4), maps["bwtop_flows_a"].to_bytes(4, "little"))
 
 
-def _attach_tracepoint(probe: Probe, btf: Btf, instructions: bytes) -> list[int]:
-    program = libbpf.prog_load(
+def _load_tracepoint(probe: Probe, btf: Btf, instructions: bytes) -> int:
+    return libbpf.prog_load(
         libbpf.PROG_TYPE_TRACING,
         libbpf.ATTACH_TRACE_RAW_TP,
         probe.program,
         instructions,
         btf.tracepoint(probe.target),
     )
+
+
+def _attach_tracepoint(probe: Probe, btf: Btf, instructions: bytes) -> list[int]:
+    program = _load_tracepoint(probe, btf, instructions)
     return [program, libbpf.raw_tracepoint_open(program)]
 
 
