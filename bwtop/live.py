@@ -3,8 +3,9 @@
 import os
 import select
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final, Protocol
 
@@ -74,6 +75,51 @@ class SignalClock:
         return False
 
 
+class ThreadClock:
+    """Waits in a thread of its own, until another one says stop."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Ends this wait and all that come."""
+        self._stopped.set()
+
+    def wait(self, deadline: float) -> bool:
+        """See Clock."""
+        return not self._stopped.wait(max(deadline - time.monotonic(), 0))
+
+
+def samples(capture: Readings, seconds: Callable[[], float], clock: Clock) -> Iterator[Sample]:
+    """Yields what moved in every so many seconds, and in the last, shorter interval when the clock says stop.
+
+    Deadlines follow each other at that distance, so that delays do not add up; those missed while the process was
+    stopped are left out.  Another length holds for the interval that has begun, within a reading.
+    """
+    begun = time.monotonic()
+    going = True
+    while going:
+        if begun + seconds() <= time.monotonic():
+            begun = time.monotonic()
+        sample = None
+        while going and (sample is None or time.monotonic() < begun + seconds()):
+            going = clock.wait(min(begun + seconds(), time.monotonic() + READING_PERIOD))
+            sample = _read(capture, sample)
+        assert sample is not None, "the inner loop reads at least once"
+        begun += seconds()
+        sample.identities = {key: describe(known) for key, known in sample.identities.items()}
+        yield sample
+
+
+def _read(capture: Readings, before: Sample | None) -> Sample:
+    """One reading, joined to those of the same interval that came before it."""
+    sample = capture.read()
+    if before is None:
+        return sample
+    before.absorb(sample)
+    return before
+
+
 class Live:
     """A capture's readings, identified, filtered and metered."""
 
@@ -84,37 +130,11 @@ class Live:
         self._meter = Meter()
 
     def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
-        """Yields an interval every so many seconds, and the last, shorter one when the clock says stop.
-
-        Deadlines follow each other at that distance, so that delays do not add up; those missed while the process
-        was stopped are left out.
-        """
-        deadline = time.monotonic()
-        going = True
-        while going:
-            deadline += seconds
-            if deadline <= time.monotonic():
-                deadline = time.monotonic() + seconds
-            sample = None
-            while going and (sample is None or time.monotonic() < deadline):
-                going = clock.wait(min(deadline, time.monotonic() + READING_PERIOD))
-                sample = self._read(sample)
-            assert sample is not None, "the inner loop reads at least once"
-            yield self._interval(sample)
-
-    def _read(self, before: Sample | None) -> Sample:
-        """One reading, joined to those of the same interval that came before it."""
-        sample = self._capture.read()
-        if before is None:
-            return sample
-        before.absorb(sample)
-        return before
-
-    def _interval(self, sample: Sample) -> Interval:
-        sample.identities = {key: describe(known) for key, known in sample.identities.items()}
-        interval = self._meter.advance(self._filter.apply(sample))
-        if self._names:
-            for process in interval.processes:
-                for row in process.remotes:
-                    row.host = self._names.get(row.remote.address)
-        return interval
+        """Yields an interval for each of `samples`."""
+        for sample in samples(self._capture, lambda: seconds, clock):
+            interval = self._meter.advance(self._filter.apply(sample))
+            if self._names:
+                for process in interval.processes:
+                    for row in process.remotes:
+                        row.host = self._names.get(row.remote.address)
+            yield interval

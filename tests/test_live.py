@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bwtop import live
-from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock
+from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock, ThreadClock
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
 from bwtop.model.meter import Interval
@@ -127,6 +127,25 @@ def test_no_reading_is_longer_than_the_maps_have_room_for(fake_time: Time, secon
     list(measure(fake_time, seconds, clock))
     waits = [b - a for a, b in zip([0.0, *clock.deadlines], clock.deadlines, strict=False)]
     assert max(waits) <= READING_PERIOD + 1e-9
+
+
+def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -> None:
+    """Nobody who shortens intervals of an hour waits for the end of this one."""
+    lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
+    clock = Clock(fake_time, stop=7.5)
+    found = live.samples(Readings(fake_time), lambda: next(lengths_wanted), clock)
+    assert sum(reading.elapsed for reading in found) == 7.5
+    assert next(lengths_wanted) == 2.0
+
+
+def test_clock_of_a_thread_waits_until_the_deadline_or_the_stop() -> None:
+    clock = ThreadClock()
+    deadline = time.monotonic() + 0.03
+    assert clock.wait(deadline)
+    assert time.monotonic() >= deadline
+    threading.Timer(0.03, clock.stop).start()
+    assert not clock.wait(time.monotonic() + 60)
+    assert not clock.wait(time.monotonic())
 
 
 def test_totals_go_on_from_interval_to_interval(fake_time: Time) -> None:
