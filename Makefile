@@ -4,7 +4,7 @@ PYTHON := /usr/bin/python3
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 ARGS ?=
 
-RUN_PACKAGES := python3-bpfcc python3-humanize libbpf1
+RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 TEST_PACKAGES := $(RUN_PACKAGES) python3-venv iproute2
 
 VENV := .venv
@@ -27,7 +27,9 @@ endef
 help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make test          install what the tests need and run them all'
-	@echo 'make test-newest   the unit tests with the newest humanize of PyPI'
+	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
+	@echo 'make bench         how long the screen takes from a key to the frame that answers it'
+	@echo 'make picture       man/screen.svg, the picture in the README, from a real run'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
 	@echo 'make clean         remove what these commands made here'
@@ -57,12 +59,22 @@ test: test-deps
 $(VENV)-newest/.ready: tests/requirements.txt
 	$(PYTHON) -m venv --system-site-packages $(VENV)-newest
 	$(VENV)-newest/bin/pip install -q -r tests/requirements.txt
-	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed humanize
+	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed urwid humanize
 	@touch $@
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@PYTHONDONTWRITEBYTECODE=1 $(VENV)-newest/bin/pytest -m 'not kernel' $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' $(ARGS)
+
+# The screen as the README shows it, from a run with real traffic.
+.PHONY: picture
+picture: test-deps
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURE=$(CURDIR)/man/screen.svg \
+		$(BIN)/pytest -q tests/screen/test_terminal.py -k picture
+
+.PHONY: bench
+bench: test-deps
+	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.screen
 
 .PHONY: lint
 lint: test-deps

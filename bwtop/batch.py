@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, TextIO
 
 from bwtop import format as fmt
 from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
-from bwtop.model.flows import UNATTRIBUTED, Role, format_address, protocol_name
-from bwtop.model.meter import Counted, Interval, ProcessRow, RemoteRow
-from bwtop.text import fit, printable, squeeze
+from bwtop.model.flows import UNATTRIBUTED
+from bwtop.model.meter import Counted, Interval, ProcessRow
+from bwtop.text import fit, printable
 
 SCHEMA: Final = "bwtop.batch/1"
 
@@ -174,7 +174,7 @@ class TableWriter:
         for process in rows:
             yield self._line(self._process(process), self._cells(process))
             for remote in process.remotes:
-                label = _remote_label(remote, self._left - len(_INDENT))
+                label = fmt.remote(remote, self._left - len(_INDENT))
                 yield self._line(_INDENT + label, self._cells(remote))
         count = len(interval.processes)
         shown = f" (showing {len(rows)})" if len(rows) < count else ""
@@ -207,21 +207,6 @@ class TableWriter:
 def _room(width: int, numbers: tuple[_Number, ...]) -> int:
     """Cells left of the numbers."""
     return width - sum(1 + number.width for number in numbers)
-
-
-def _remote_label(row: RemoteRow, cells: int) -> str:
-    """A client's remote as "to HOST:PORT tcp", a server's as "from HOST on :PORT tcp"; what is too long is the host."""
-    remote = row.remote
-    protocol = protocol_name(remote.protocol)
-    host = printable(row.host) if row.host else format_address(remote.address)
-    before, after = "to ", f" {protocol}"
-    if remote.role == Role.SERVER:
-        before, after = "from ", f" on :{remote.port} {protocol}"
-    elif remote.port and ":" in host:
-        before, after = "to [", f"]:{remote.port} {protocol}"
-    elif remote.port:
-        after = f":{remote.port} {protocol}"
-    return before + squeeze(host, max(cells - len(before) - len(after), 1)) + after
 
 
 class Writer(Protocol):

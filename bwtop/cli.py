@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import ipaddress
 import os
 import pwd
 import re
@@ -17,12 +16,16 @@ from bwtop import __version__, batch, check
 from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
-from bwtop.capture.session import DEFAULT_LIMITS, Capture, CaptureError, Loading, Report
+from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.identity.names import Names
 from bwtop.live import Live, SignalClock
-from bwtop.model.filter import Filter, Loopback, Network
+from bwtop.model import query
+from bwtop.model.filter import Filter, Loopback, Network, parse_network
+from bwtop.model.ledger import CLASSES
 from bwtop.text import printable
+from bwtop.tui.settings import Settings
+from bwtop.tui.styles import THEMES
 
 CANNOT: Final = 2
 """Exit status when bwtop cannot do what was asked."""
@@ -34,6 +37,7 @@ columns to sort by:
 {columns}
 
 examples:
+  sudo bwtop                                  the full screen; h there is its help
   sudo bwtop --batch -n 5                     five intervals of a second
   sudo bwtop --batch --format json | jq .     one JSON object per interval
   sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
@@ -115,16 +119,12 @@ def _name(text: str) -> str:
 
 
 def _network(text: str) -> Network:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise _bad(text, "an address or a network") from None
     if "%" in text:
         raise _bad(text, "an address without a scope: flows have none")
-    if isinstance(network, ipaddress.IPv4Network) or network.prefixlen < 96:
-        return network
-    mapped = network.network_address.ipv4_mapped
-    return ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}") if mapped else network
+    try:
+        return parse_network(text)
+    except ValueError:
+        raise _bad(text, "an address or a network") from None
 
 
 def _order_name(text: str) -> str:
@@ -230,7 +230,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
 
 def _add_display(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--format", choices=list(batch.FORMATS), default="table", help="default: table")
+    add("--format", choices=list(batch.FORMATS), help="of what is printed (default table)")
     add(
         "-s",
         "--sort",
@@ -241,6 +241,11 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
     )
     add("--limit", type=_count(10**9), metavar="N", help="show the first N processes only")
     add("--bits", action="store_true", help="rates of tables in bits per second")
+    add(
+        "--theme",
+        choices=list(THEMES),
+        help="colours of the full screen (default: dark, or light where COLORFGBG says so)",
+    )
     add("--no-resolve", action="store_true", help="do not look up names of addresses")
 
 
@@ -308,15 +313,66 @@ def _run(options: argparse.Namespace) -> None:
         fail("measuring needs root; try: sudo bwtop")
     if options.check:
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
-    _batch(options)
+    if _wants_screen(options) and sys.stdin.isatty() and sys.stdout.isatty():
+        _screen(options)
+    else:
+        _batch(options)
+
+
+def _wants_screen(options: argparse.Namespace) -> bool:
+    """Whether there is somebody to look at a screen, and nothing was asked for that only --batch has."""
+    asked = (options.format, options.iterations, options.limit)
+    return not options.batch and all(value is None for value in asked)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The flags as the screen's keys would set them, so that the keys can change them."""
+    return Settings(
+        classes=frozenset(options.classes or CLASSES),
+        loopback=Loopback(options.loopback),
+        filter=query.spell(
+            {
+                "pid": options.pid,
+                "user": options.user,
+                "name": options.process,
+                "remote": options.remote,
+            }
+        ),
+        order=parse_order(options.sort),
+        bits=options.bits,
+        names=not options.no_resolve,
+        interval=options.interval,
+    )
+
+
+def _screen(options: argparse.Namespace) -> None:
+    """The loader starts before the screen's libraries are imported: it takes longer than they do."""
+    loading = _load(options)
+    try:
+        from bwtop.tui.app import start
+        from bwtop.tui.terminal import TerminalLostError
+    except ImportError as error:
+        loading.abandon()
+        fail(f"urwid is missing ({error}): apt install python3-urwid, or use --batch")
+    try:
+        start(loading, _settings(options), theme=options.theme)
+    except TerminalLostError:
+        _discard_output()
+    try:
+        sys.stdout.flush()
+    except OSError:  # the same, seen later
+        _discard_output()
 
 
 def _batch(options: argparse.Namespace) -> None:
     clock = SignalClock()
-    if not options.batch:
-        options.iterations = options.iterations or _DEFAULT_ITERATIONS
-        say(f"no full screen here; printing {options.iterations} intervals, as --batch does")
-    capture = _start(options)
+    if not options.batch and options.iterations is None:
+        options.iterations = _DEFAULT_ITERATIONS
+        say(f"no terminal here; printing {options.iterations} intervals (-n N for others)")
+    capture = _load(options).start()
+    for degradation in capture.report.degradations():
+        say(degradation)
+    say(f"measuring (backend: {capture.report.backend.name})")
     privileges.drop()
     names = None if options.no_resolve else Names()
     layout = batch.Layout(
@@ -326,21 +382,10 @@ def _batch(options: argparse.Namespace) -> None:
         bits=options.bits,
     )
     intervals = Live(capture, _filter(options), names).intervals(options.interval, clock)
-    batch.run(intervals, options.format, layout, options.iterations)
+    batch.run(intervals, options.format or "table", layout, options.iterations)
 
 
-def _start(options: argparse.Namespace) -> Capture:
-    """Attaches the first backend that this kernel takes, and says which."""
+def _load(options: argparse.Namespace) -> Loading:
+    """Starts attaching the first backend that this kernel takes."""
     backends = [named(options.backend)] if options.backend else BACKENDS
-    limits = Limits(flows=options.max_flows, processes=DEFAULT_LIMITS.processes)
-    reports, capture = Loading(backends, limits).finish()
-    if capture is None:
-        fail(f"no backend works here: {'; '.join(map(_refusal, reports))}")
-    for degradation in capture.report.degradations():
-        say(degradation)
-    say(f"measuring (backend: {capture.report.backend.name})")
-    return capture
-
-
-def _refusal(report: Report) -> str:
-    return f"{report.backend.name}: {report.refusal}; it needs {report.backend.needs}"
+    return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from bwtop import __version__, cli
-from bwtop.columns import PROCESS_COLUMNS
+from bwtop.columns import PROCESS_COLUMNS, Order
+from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
+from bwtop.tui.settings import Settings
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -70,7 +72,7 @@ def actions() -> list[argparse.Action]:
         (["--no-resolve"], "no_resolve", True),
         ([], "backend", None),
         (["--backend", "tracepoint"], "backend", "tracepoint"),
-        ([], "format", "table"),
+        ([], "format", None),
         (["--format", "json"], "format", "json"),
         (["--format", "csv"], "format", "csv"),
         (["--max-flows", "1000"], "max_flows", 1000),
@@ -221,3 +223,39 @@ def test_only_a_column_with_a_dash_is_joined_to_its_flag(
 def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.say(message)
     assert capsys.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], True),
+        (["--udp", "--bits", "--no-resolve", "-d", "2", "-s", "pid", "--theme", "light"], True),
+        (["--batch"], False),
+        (["-n", "5"], False),
+        (["--limit", "5"], False),
+        (["--format", "table"], False),
+    ],
+    ids=repr,
+)
+def test_what_only_batch_has_is_printed(arguments: list[str], wanted: bool) -> None:
+    assert cli._wants_screen(parse(*arguments)) == wanted
+
+
+def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
+    settings = cli._settings(
+        parse(
+            *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
+            *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
+            *("--process", "nginx*,my app", "--remote", "10.0.0.0/8,::1"),
+        )
+    )
+    assert settings.classes == {"udp", "other"}
+    assert settings.loopback is Loopback.HIDE
+    assert (settings.bits, settings.names, settings.interval) == (True, False, 2.5)
+    assert settings.order == Order("pid", reverse=True)
+    assert settings.filter == 'pid:7,8 user:0 name:"nginx*,my app" remote:10.0.0.0/8,::1/128'
+    assert len(query.parse(settings.filter).terms) == 4
+
+
+def test_without_flags_the_screen_shows_everything() -> None:
+    assert cli._settings(parse()) == Settings()

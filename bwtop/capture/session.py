@@ -1,6 +1,7 @@
 """A running measurement: started by the loader, read once a second."""
 
 import os
+import signal
 import socket
 import time
 import traceback
@@ -107,6 +108,25 @@ class Loading:
             return reports, None
         count = answer["attempts"][-1]["programs"]
         return reports, Capture(reports[-1], descriptors, count, answer["since"])
+
+    def start(self) -> "Capture":
+        """Waits for the loader; raises CaptureError if nothing can be measured."""
+        reports, capture = self.finish()
+        if capture is None:
+            raise CaptureError(refusals(reports))
+        return capture
+
+    def abandon(self) -> None:
+        """Ends the loader, whose answer nobody wants any more."""
+        self.connection.close()
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+
+
+def refusals(reports: Sequence[Report]) -> str:
+    """Why no backend works here, and what each would need."""
+    reasons = (f"{r.backend.name}: {r.refusal}; it needs {r.backend.needs}" for r in reports)
+    return f"no backend works here: {'; '.join(reasons)}"
 
 
 class Capture:

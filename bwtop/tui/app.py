@@ -1,0 +1,246 @@
+"""The full screen at work: the loader, the reading thread, the terminal and its signals, tied together."""
+
+import gc
+import os
+import queue
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any, Final
+
+import urwid
+
+from bwtop.capture import privileges
+from bwtop.capture.session import Capture, Loading
+from bwtop.identity.names import Names
+from bwtop.live import STOP_SIGNALS, ThreadClock, samples
+from bwtop.tree import Tree
+from bwtop.tui.desk import Desk
+from bwtop.tui.screen import Screen
+from bwtop.tui.settings import Settings
+from bwtop.tui.terminal import (
+    Terminal,
+    default_theme,
+    glyphs,
+    open_terminal,
+    started_with,
+)
+
+CLOCK_PERIOD: Final = 1.0
+"""Seconds between drawings when nothing happens."""
+
+PATIENCE: Final = 0.05
+"""Seconds in which a kernel that refuses everything says so, before a screen is opened for nothing."""
+
+JOIN_SECONDS: Final = 5.0
+"""For the last reading, which waits for the kernel."""
+
+_END: Final = (*STOP_SIGNALS, signal.SIGQUIT)
+_JOBS: Final = (signal.SIGTSTP, signal.SIGCONT)
+
+
+def start(loading: Loading, settings: Settings, theme: str | None) -> None:
+    """Opens the full screen on what is being loaded, and returns when it is closed.
+
+    Raises CaptureError if nothing can be measured: before the screen is open where that is known at once.
+    """
+    collect_young_only()
+    environment = started_with()
+    desk = Desk(socket.gethostname(), settings, glyphs(environment))
+    app = App(desk, loading, open_terminal(theme or default_theme(environment), environment))
+    if select.select([loading.connection], [], [], PATIENCE)[0]:
+        app.attach()
+    app.run()
+
+
+def collect_young_only() -> None:
+    """Leaves out the collector's full passes, which stop all threads for 0.1 s where 100,000 flows are known.
+
+    What lives long and refers to each other, processes and their flows, is taken apart where it is let go.
+    """
+    gc.set_threshold(10_000, 10, 1_000_000_000)
+
+
+class App:
+    """One run of the full screen."""
+
+    def __init__(self, desk: Desk, loading: Loading, terminal: Terminal) -> None:
+        self._desk = desk
+        desk.in_background = self._make
+        self._loading: Loading | None = loading
+        self._terminal = terminal
+        self._screen = Screen(desk, self._leave, self._repaint)
+        self._loop = urwid.MainLoop(self._screen, screen=terminal)
+        self._wake = self._loop.watch_pipe(self._take_delivered)
+        self._capture: Capture | None = None
+        self._reader: threading.Thread | None = None
+        self._clock = ThreadClock()
+        self._delivered: queue.SimpleQueue[Callable[[], None] | BaseException] = queue.SimpleQueue()
+        self._drawn = 0.0
+
+    def run(self) -> None:
+        """Shows the screen until somebody ends it.
+
+        Raises CaptureError if nothing can be measured, and terminal.TerminalLostError if there is nobody to show it to: SIGHUP
+        says so too, but may be ignored.  Whatever happens, the terminal is as it was before when this is over.
+        """
+        self._take_signals()
+        try:
+            if self._loading:
+                self._loading_watch = self._loop.watch_file(
+                    self._loading.connection.fileno(), self._loaded
+                )
+            self._loop.set_alarm_in(0, self._begun)
+            self._loop.run()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._clock.stop()
+        if self._loading:
+            self._loading.abandon()
+        if self._reader:
+            self._reader.join(JOIN_SECONDS)
+        if self._capture and not (self._reader and self._reader.is_alive()):
+            self._capture.close()
+
+    # Measuring.
+
+    def _loaded(self) -> None:
+        self._loop.remove_watch_file(self._loading_watch)
+        self.attach()
+        self._changed()
+
+    def attach(self) -> None:
+        """Takes the loader's answer, gives up root and begins to read; raises CaptureError."""
+        assert self._loading
+        loading, self._loading = self._loading, None
+        self._capture = loading.start()
+        privileges.drop(keep_kill=True)
+        report = self._capture.report
+        self._desk.attached(report.backend.name, report.degradations(), Names())
+        self._reader = threading.Thread(target=self._read, name="bwtop-reader", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """The reading thread: reading waits for the kernel, and keys shall not wait for that."""
+        assert self._capture
+        try:
+            for sample in samples(self._capture, self._interval, self._clock):
+                self._deliver(partial(self._desk.advance, sample))
+        except BaseException as error:
+            self._deliver(error)
+
+    def _interval(self) -> float:
+        return self._desk.settings.interval
+
+    def _deliver(self, what: Callable[[], None] | BaseException) -> None:
+        self._delivered.put(what)
+        os.write(self._wake, b".")
+
+    def _take_delivered(self, _: bytes) -> bool:
+        """In the main thread: does what other threads have left to do, and raises what they raised."""
+        while not self._delivered.empty():
+            delivered = self._delivered.get()
+            if isinstance(delivered, BaseException):
+                raise delivered
+            delivered()
+        wait = self._desk.seconds_to_calm()
+        if wait is not None:
+            self._loop.set_alarm_in(wait, self._catch_up)
+        self._changed()
+        return True
+
+    def _catch_up(self, *_: Any) -> None:
+        self._desk.catch_up()
+        wait = self._desk.seconds_to_calm()
+        if wait is not None:
+            self._loop.set_alarm_in(wait + 0.01, self._catch_up)
+        self._changed()
+
+    def _make(self, make: Callable[[], Tree], show: Callable[[Tree], None]) -> None:
+        """See desk.Background."""
+
+        def work() -> None:
+            try:
+                tree = make()
+                self._deliver(lambda: show(tree))
+            except BaseException as error:
+                self._deliver(error)
+
+        threading.Thread(target=work, name="bwtop-rows", daemon=True).start()
+
+    # The terminal.
+
+    def _changed(self) -> None:
+        self._drawn = time.monotonic()
+        self._screen.changed()
+
+    def _tick(self, *_: Any) -> None:
+        """Moves the clock on when no interval has done so."""
+        if time.monotonic() - self._drawn >= CLOCK_PERIOD:
+            self._changed()
+        self._loop.set_alarm_in(CLOCK_PERIOD, self._tick)
+
+    def _begun(self, *_: Any) -> None:
+        """The terminal is the screen's now; urwid has set handlers of its own, which differ between its releases."""
+        self._take_job_signals()
+        self._tick()
+
+    def _leave(self) -> None:
+        raise urwid.ExitMainLoop
+
+    def _repaint(self) -> None:
+        self._terminal.clear()
+        self._screen.changed()
+
+    def _take_signals(self) -> None:
+        """Signals are written into a pipe and handled between two drawings, never within one."""
+        pipe, write = os.pipe()
+        os.set_blocking(write, False)
+        os.set_blocking(pipe, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._loop.watch_file(pipe, lambda: self._take_signal_bytes(os.read(pipe, 64)))
+        for number in _END:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _note)
+
+    def _take_job_signals(self) -> None:
+        for number in _JOBS:
+            signal.signal(number, _note)
+
+    def _take_signal_bytes(self, numbers: bytes) -> None:
+        if any(number in numbers for number in _END):
+            raise urwid.ExitMainLoop
+        if signal.SIGTSTP in numbers:
+            self._suspend()
+        elif signal.SIGCONT in numbers:  # from a SIGSTOP, which nobody can take
+            self._restart()
+
+    def _suspend(self) -> None:
+        """Gives the terminal back, stops, and takes it again."""
+        self._terminal.stop()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        self._start_again()
+
+    def _restart(self) -> None:
+        self._terminal.stop()
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._terminal.start()
+        self._terminal.set_mouse_tracking()
+        self._take_job_signals()
+        self._loop.screen_size = None
+        self._repaint()
+
+
+def _note(_: int, __: FrameType | None) -> None:
+    """The byte in the pipe is what counts."""

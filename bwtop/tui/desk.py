@@ -1,0 +1,249 @@
+"""All that the full screen knows: the board, how it is looked at, and what is open on top of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from bwtop.live import NameSource
+from bwtop.model.board import Board
+from bwtop.model.filter import Loopback
+from bwtop.model.ledger import CLASSES
+from bwtop.model.query import Query, QueryError, parse
+from bwtop.model.sample import Sample
+from bwtop.rows import Expansion, RowId
+from bwtop.tree import Scope, Tree, View
+from bwtop.tui.glyphs import UNICODE, Glyphs
+from bwtop.tui.listing import Listing
+from bwtop.tui.settings import Settings
+from bwtop.tui.styles import Style
+
+CALM: Final = 1.0
+"""Seconds after a key press within which rows keep their places."""
+
+MESSAGE_SECONDS: Final = 5.0
+
+LARGE: Final = 10_000
+"""Flows from which on rows are made in the background: some 10 ms of work."""
+
+Background = Callable[[Callable[[], Tree], Callable[[Tree], None]], None]
+"""Calls the first in another thread, and in this one the second with what it returned."""
+
+
+class Context(StrEnum):
+    """Where keys are understood."""
+
+    LIST = "list"
+    FILTER = "filter"
+    CHOOSER = "chooser"
+    CONFIRM = "question"
+    HELP = "help"
+
+
+class Effect(Enum):
+    """What a command makes necessary."""
+
+    DRAW = auto()
+    SORT = auto()
+    BUILD = auto()
+    REPAINT = auto()
+    """As after another program wrote to the terminal."""
+    QUIT = auto()
+
+
+@dataclass
+class Chooser:
+    """A list of which one line is taken."""
+
+    title: str
+    lines: Sequence[str]
+    index: int
+    take: "Callable[[Desk, int], Effect]"
+
+
+@dataclass
+class Question:
+    """Something that is done only if somebody says yes."""
+
+    before: str
+    name: str
+    """What may be shortened."""
+    after: str
+    confirm: "Callable[[Desk], Effect]"
+
+
+class Desk:
+    """The state of the full screen.  Commands change it; the screen draws it."""
+
+    def __init__(
+        self,
+        host: str,
+        settings: Settings | None = None,
+        glyphs: Glyphs = UNICODE,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.host = host
+        self.settings = settings or Settings()
+        self.glyphs = glyphs
+        self.now = now
+        self.board = Board()
+        self.phase = "attaching the probes" + glyphs.dots
+        """What is going on before anything is measured; empty once it is."""
+        self.backend = ""
+        self.degradations: list[str] = []
+        self.query = Query()
+        self.filter_error = ""
+        self.expansion = Expansion()
+        self.listing = Listing()
+        self.context = Context.LIST
+        self.details = False
+        self.columns = 80
+        """Cells of a line when the screen was drawn last."""
+        self.chooser: Chooser | None = None
+        self.question: Question | None = None
+        self.help_top = 0
+        self.last_key = -CALM
+        self.last_enter: tuple[RowId | None, float] = (None, 0.0)
+        """The row that Enter was pressed on last, and when."""
+        self._names: NameSource | None = None
+        self._message: tuple[str, Style, float] | None = None
+        self._sort_later = False
+        self._build_again = False
+        self._changes: list[Callable[[Board], None]] = []
+        self.paused = False
+        self.is_building = False
+        self.in_background: Background | None = None
+        """Where trees of large boards are made; None: here."""
+        self.filter(self.settings.filter)
+        self.tree = Tree(self.board, self._view(), self.expansion, self.name)
+
+    # What the measurement brings.
+
+    def attached(
+        self, backend: str, degradations: Sequence[str], names: NameSource | None = None
+    ) -> None:
+        """The probes are attached."""
+        self._names = names
+        self.backend = backend
+        self.degradations = list(degradations)
+        self.phase = ""
+
+    def advance(self, sample: Sample) -> None:
+        """An interval has ended.  Rows keep their places while somebody is pressing keys."""
+        self.change(lambda board: board.advance(sample))
+        if not self.paused:
+            self.build(calm=True)
+
+    def change(self, action: Callable[[Board], None]) -> None:
+        """Changes the board: at once, or as soon as nobody is making rows of it."""
+        self._changes.append(action)
+        if not self.is_building:
+            self._change()
+
+    def _change(self) -> None:
+        for action in self._changes:
+            action(self.board)
+        self._changes.clear()
+
+    def catch_up(self) -> None:
+        """Sorts what was left unsorted, once that disturbs nobody."""
+        if self._sort_later and not self._is_busy() and not self.paused:
+            self.sort()
+
+    def seconds_to_calm(self) -> float | None:
+        """Seconds until there is something to catch up on; None: there is nothing."""
+        if not self._sort_later or self.paused:
+            return None
+        return max(self.last_key + CALM - self.now(), 0.0)
+
+    def _is_busy(self) -> bool:
+        return self.now() - self.last_key < CALM
+
+    # What commands need.
+
+    def apply(self, effect: Effect) -> None:
+        """Makes what the screen shows follow from a command."""
+        if effect is Effect.BUILD:
+            self.build()
+        elif effect is Effect.SORT:
+            self.sort()
+
+    def build(self, *, calm: bool = False) -> None:
+        """Makes the rows anew; where `calm` is asked for and a key was pressed just now, in the places they had.
+
+        A large board's rows are made in the background, and those there are stay on the screen meanwhile.
+        """
+        if self.is_building:
+            self._build_again = True
+            return
+        view = self._view()
+        before = self.tree if calm and self._is_busy() else None
+        self._sort_later = before is not None
+
+        def make() -> Tree:
+            tree = Tree(self.board, view, self.expansion, self.name)
+            tree.sort(before)
+            return tree
+
+        if self.in_background and self.board.ledger.size() > LARGE:
+            self.is_building = True
+            self.in_background(make, self._built)
+        else:
+            self._show(make())
+
+    def _built(self, tree: Tree) -> None:
+        """The background has made a tree."""
+        self.is_building = False
+        self._show(tree)
+        if self._changes or self._build_again:
+            self._build_again = False
+            self._change()
+            self.build(calm=True)
+
+    def _show(self, tree: Tree) -> None:
+        if tree.order != self.settings.order:  # it has changed meanwhile
+            tree.reorder(self.settings.order)
+        self.tree = tree
+        self.listing.follow(tree)
+
+    def sort(self) -> None:
+        """Sorts the rows that there are."""
+        self._sort_later = False
+        self.tree.reorder(self.settings.order)
+        self.listing.follow(self.tree)
+
+    def _view(self) -> View:
+        scope = Scope(self.settings.classes, self.settings.loopback, self.query)
+        return View(scope, self.settings.grouping, self.settings.order)
+
+    def name(self, address: bytes) -> str | None:
+        """A remote's name, if names are wanted and it is known."""
+        return self._names.get(address) if self._names and self.settings.names else None
+
+    def filter(self, text: str) -> None:
+        """Filters by what somebody typed; by what was there before while there is a mistake in it."""
+        self.settings.filter = text
+        try:
+            self.query = parse(text)
+            self.filter_error = ""
+        except QueryError as error:
+            self.filter_error = str(error)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether anything is left out by a filter or a toggle."""
+        settings = self.settings
+        shown = (settings.classes, settings.loopback)
+        return bool(settings.filter) or shown != (frozenset(CLASSES), Loopback.SHOW)
+
+    def say(self, text: str, style: Style = Style.VALUE) -> None:
+        """Shows a message for some seconds, or until the next one."""
+        self._message = (text, style, self.now() + MESSAGE_SECONDS)
+
+    @property
+    def message(self) -> tuple[str, Style] | None:
+        """What was said last, while it is new."""
+        if self._message is None or self.now() > self._message[2]:
+            return None
+        return self._message[:2]

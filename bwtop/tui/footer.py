@@ -1,0 +1,63 @@
+"""The last line: the keys that matter now, a message, a question, or the filter being typed."""
+
+from typing import Final
+
+from bwtop.text import squeeze, width
+from bwtop.tui import keys
+from bwtop.tui.desk import Context, Desk
+from bwtop.tui.lines import Line, exactly, length
+from bwtop.tui.styles import Style
+
+_VERB: Final = "Send "
+"""What a question can do without: who is asked about and how to answer matter more."""
+
+
+def footer(desk: Desk, columns: int) -> Line:
+    """The line; hints that do not fit are left out from the right."""
+    line, shows_hints = _before(desk, columns)
+    if shows_hints:
+        line += hints(desk.context, columns - length(line))
+    return exactly(line, columns)
+
+
+def _before(desk: Desk, columns: int) -> tuple[Line, bool]:
+    """What stands before the hints, and whether they are shown."""
+    if desk.question:
+        before, after = desk.question.before, desk.question.after
+        name = desk.glyphs.text(desk.question.name)
+        room = columns - length(hints(Context.CONFIRM, columns)) - len(before + after) - 2
+        if width(name) > room:
+            before, room = before.removeprefix(_VERB), room + len(_VERB)
+        name = squeeze(name, max(room, 1))
+        return [(Style.WARNING, f"{before}{name}{after}"), (Style.HINT, "  ")], True
+    if desk.message:
+        text, style = desk.message
+        return [(style, desk.glyphs.text(text))], False
+    return [], True
+
+
+def hints(context: Context, columns: int) -> Line:
+    """Keys and what they do, the most important first."""
+    line: Line = []
+    for key in keys.of(context):
+        if key.hint:
+            more: Line = [(Style.KEY, keys.spelled(key.keys[0])), (Style.HINT, f" {key.hint} ")]
+            if length(line) + length(more) > columns:
+                break
+            line += more
+    return line
+
+
+def at(desk: Desk, columns: int, cell: int) -> str | None:
+    """The key whose hint is at a cell of the line."""
+    line, shows_hints = _before(desk, columns)
+    end = length(line)
+    if not shows_hints or cell < end:
+        return None
+    shown = [key for key in keys.of(desk.context) if key.hint]
+    pieces = hints(desk.context, columns - end)
+    for key, (label, hint) in zip(shown, zip(pieces[::2], pieces[1::2], strict=True), strict=False):
+        end += length([label, hint])
+        if cell < end:
+            return key.keys[0]
+    return None

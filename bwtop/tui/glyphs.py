@@ -1,0 +1,100 @@
+"""What is drawn beside words: for terminals that show Unicode, and for those that show ASCII only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import urwid
+
+from bwtop.text import printable, width
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """One set of signs, each one cell wide but for words."""
+
+    down: str
+    up: str
+    collapsed: str
+    expanded: str
+    ascending: str
+    descending: str
+    times: str
+    dots: str
+    bars: str
+    """From nothing to full."""
+    unicode: bool
+
+    def text(self, text: str) -> str:
+        """Text from outside, so that the terminal, urwid and bwtop agree about its width."""
+        return _drawable(text, unicode=self.unicode)
+
+    def bar(self, value: float, most: float) -> str:
+        """One cell filled in proportion; what is not nothing shows."""
+        return self.bars[_level(value, most, len(self.bars) - 1)]
+
+    def graph(self, values: Sequence[float | None], most: float, height: int = 1) -> list[str]:
+        """A line for each row of cells, the highest first; where nothing was measured nothing is drawn."""
+        steps = len(self.bars) - 1
+        levels = [0 if v is None else _level(v, most, steps * height) for v in values]
+        return [
+            "".join(self.bars[min(max(level - steps * row, 0), steps)] for level in levels)
+            for row in reversed(range(height))
+        ]
+
+
+def _level(value: float, most: float, steps: int) -> int:
+    if value <= 0 or most <= 0:
+        return 0
+    return min(max(round(value / most * steps), 1), steps)
+
+
+UNICODE: Final = Glyphs(
+    down="↓",
+    up="↑",
+    collapsed="▸",
+    expanded="▾",
+    ascending="▲",
+    descending="▼",
+    times="×",  # noqa: RUF001 - a sign, not a letter
+    dots="…",
+    bars=" ▁▂▃▄▅▆▇█",
+    unicode=True,
+)
+ASCII: Final = Glyphs(
+    down="RX",
+    up="TX",
+    collapsed="+",
+    expanded="-",
+    ascending="^",
+    descending="v",
+    times="x",
+    dots="...",
+    bars=" .:-=+*%#",
+    unicode=False,
+)
+
+
+@lru_cache(maxsize=16384)
+def _drawable(text: str, *, unicode: bool) -> str:
+    """Controls become escapes, and what the libraries measure differently, or ASCII lacks, becomes "?"."""
+    text = printable(text)
+    if text.isascii():
+        return text
+    if not unicode:
+        return text.encode("ascii", "replace").decode()
+    agreed = ""
+    for character in text:
+        agreed += character if _is_agreed(agreed[-_NEAR:] + character) else "?"
+    return agreed
+
+
+_NEAR: Final = 8
+"""Characters before one that may change how wide it is drawn: modifiers, joiners, flags of two letters."""
+
+
+@lru_cache(maxsize=4096)
+def _is_agreed(text: str) -> bool:
+    """Whether urwid, whose tables are older or newer than Python's, gives it the same width."""
+    return bool(urwid.calc_width(text, 0, len(text)) == width(text))

@@ -1,0 +1,67 @@
+"""Lines of styled text, and how they become what urwid draws."""
+
+from collections.abc import Sequence
+
+import urwid
+
+from bwtop.text import fit, width
+from bwtop.tui.styles import Style
+
+Line = list[tuple[Style, str]]
+"""Pieces from left to right; their texts are fit for the terminal."""
+
+
+def length(line: Line) -> int:
+    """Cells that a line takes."""
+    return sum(width(text) for _, text in line)
+
+
+def exactly(line: Line, cells: int, style: Style = Style.NORMAL) -> Line:
+    """The line cut, or filled up with blanks, to so many cells."""
+    room = cells
+    pieces: Line = []
+    for of, text in line:
+        taken = width(text)
+        if taken > room:
+            pieces.append((of, fit(text, room)))
+            return pieces
+        pieces.append((of, text))
+        room -= taken
+    if room:
+        pieces.append((style, " " * room))
+    return pieces
+
+
+def spread(left: Line, right: Line, cells: int, style: Style = Style.NORMAL) -> Line:
+    """One line at each end; the right one goes whole when both do not fit."""
+    room = cells - length(right)
+    if length(left) + 1 > room:
+        return exactly(left, cells, style)
+    return exactly(left, room, style) + right
+
+
+def restyled(line: Line, style: Style) -> Line:
+    """The whole line in one style."""
+    return [(style, "".join(text for _, text in line))]
+
+
+def canvas(
+    lines: Sequence[Line], size: tuple[int, int], cursor: tuple[int, int] | None = None
+) -> urwid.Canvas:
+    """Exactly `size` (columns, rows): what is missing is blank, what is too much is cut."""
+    columns, rows = size
+    texts, attributes, charsets = [], [], []
+    for place in range(rows):
+        line = lines[place] if place < len(lines) else []
+        encoded, attribute, charset = b"", [], []
+        for style, text in exactly(line, columns):
+            if not text:
+                continue  # urwid ends the line at a run of no length
+            piece, runs = urwid.apply_target_encoding(text)
+            encoded += piece
+            attribute.append((style.value, len(piece)))
+            charset += runs
+        texts.append(encoded)
+        attributes.append(attribute)
+        charsets.append(charset)
+    return urwid.TextCanvas(texts, attributes, charsets, cursor=cursor, maxcol=columns)

@@ -1,0 +1,118 @@
+"""Which row of the list is selected, and which rows are in sight."""
+
+from itertools import islice
+
+from bwtop.rows import FIRST, Path, Row, RowId
+from bwtop.tree import Tree
+
+
+class Listing:
+    """A selection that follows what it is on, and a view that moves no more than it must to keep it in sight.
+
+    Until somebody moves it, the selection is on the first row, whichever that is: the list stays at its top.
+    """
+
+    def __init__(self) -> None:
+        self.selected: RowId | None = None
+        """None: the first row, whichever that is."""
+        self._wanted: RowId | None = None
+        """What somebody selected; what is selected instead of it while it is not listed is given up for it again."""
+        self.path: Path = FIRST
+        self.top: Path = FIRST
+        self.page = 1
+        """Rows in sight when it was drawn last."""
+
+    def follow(self, tree: Tree) -> None:
+        """Finds the selected row in a new tree; where it is gone, the one in its place is selected."""
+        if not tree.tops:
+            self.path = self.top = FIRST
+            return
+        if self.selected is None:
+            self.path = self.top = FIRST
+            return
+        path = tree.find(self._wanted) if self._wanted else None
+        if path is None:
+            path = tree.find(self.selected)
+        if path is None:
+            path = (min(self.path[0], len(tree.tops) - 1),)
+        self._put(tree, _shown(tree, path))
+
+    def select(self, tree: Tree, path: Path) -> None:
+        """Puts the selection on a row."""
+        self._put(tree, path)
+        self._wanted = self.selected
+
+    def _put(self, tree: Tree, path: Path) -> None:
+        self.path = path
+        self.selected = tree.row(path).id
+
+    def row(self, tree: Tree) -> Row | None:
+        """The selected row; None in an empty list."""
+        return tree.row(self.path) if tree.tops else None
+
+    def move(self, tree: Tree, steps: int) -> None:
+        """Down, or up where it is negative, and not beyond the ends."""
+        if not tree.tops:
+            return
+        path = self.path
+        for _ in range(abs(steps)):
+            following = tree.after(path) if steps > 0 else tree.before(path)
+            if following is None:
+                break
+            path = following
+        self.select(tree, path)
+
+    def home(self) -> None:
+        """To the first row, and to whichever comes to be it."""
+        self.selected = self._wanted = None
+        self.path = self.top = FIRST
+
+    def end(self, tree: Tree) -> None:
+        """To the last row."""
+        if tree.tops:
+            self.select(tree, tree.last())
+
+    def visible(self, tree: Tree, rows: int) -> list[tuple[Path, Row]]:
+        """The rows in sight, at most so many."""
+        self.page = max(rows, 1)
+        if not tree.tops or rows <= 0:
+            return []
+        self.top = _shown(tree, _within(tree, self.top))
+        if self.path < self.top:
+            self.top = self.path
+        found = list(islice(tree.walk(self.top), rows))
+        if self.path > found[-1][0]:
+            self.top = _up(tree, self.path, rows - 1)
+        elif len(found) < rows:
+            self.top = _up(tree, found[-1][0], rows - 1)
+        return list(islice(tree.walk(self.top), rows))
+
+
+def _within(tree: Tree, path: Path) -> Path:
+    """The path, or the nearest that there is."""
+    path = (min(path[0], len(tree.tops) - 1), *path[1:])
+    while len(path) > 1:
+        try:
+            tree.row(path)
+        except IndexError:
+            path = path[:-1]
+        else:
+            break
+    return path
+
+
+def _shown(tree: Tree, path: Path) -> Path:
+    """The path, or that of the row above it which hides it."""
+    for depth in range(1, len(path)):
+        if not tree.is_expanded(tree.row(path[:depth])):
+            return path[:depth]
+    return path
+
+
+def _up(tree: Tree, path: Path, steps: int) -> Path:
+    for _ in range(steps):
+        before = tree.before(path)
+        if before is None:
+            break
+        path = before
+    return path

@@ -1,0 +1,187 @@
+"""What opens beside, below or instead of the list: choices, details, help."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+from bwtop import format as fmt
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.model.series import LENGTH, peak
+from bwtop.rows import Branch
+from bwtop.text import fit, width
+from bwtop.tui import keys
+from bwtop.tui.desk import Chooser, Context, Desk
+from bwtop.tui.dialogs import selected_process
+from bwtop.tui.layout import FIELDS
+from bwtop.tui.lines import Line, exactly
+from bwtop.tui.procfs import command_line
+from bwtop.tui.styles import Style
+
+CHOOSER_WIDTH: Final = 52
+"""Cells; on a terminal that is not much wider it takes all."""
+
+
+def chooser_width(columns: int) -> int:
+    """Cells of a line of choices beside the list."""
+    return CHOOSER_WIDTH if columns >= CHOOSER_WIDTH + 28 else columns
+
+
+def chooser(desk: Desk, panel: Chooser, columns: int, rows: int) -> list[Line]:
+    """The title, then the choices around the one that is marked."""
+    lines: list[Line] = [
+        exactly([(Style.TITLE, f" {desk.glyphs.text(panel.title)}")], columns, Style.TITLE)
+    ]
+    first = chooser_top(panel, rows)
+    for index, text in enumerate(panel.lines[first : first + rows - 1], first):
+        style = Style.SELECTED if index == panel.index else Style.NORMAL
+        lines.append([(style, fit(f" {desk.glyphs.text(text)}", columns))])
+    return lines
+
+
+def chooser_top(panel: Chooser, rows: int) -> int:
+    """The first choice in sight."""
+    room = max(rows - 1, 1)
+    return max(min(panel.index - room // 2, len(panel.lines) - room), 0)
+
+
+def details(desk: Desk, columns: int, rows: int) -> list[Line]:
+    """All about the selected process, and what it moved in each of the last intervals."""
+    row = selected_process(desk)
+    if row is None:
+        title = "No process is selected" if desk.tree.tops else "Nothing is listed"
+        return [exactly([(Style.TITLE, f" {title}")], columns, Style.TITLE)]
+    name = desk.glyphs.text(row.identity.name)
+    lines: list[Line] = [exactly([(Style.TITLE, f" {name} ({_pid(row)})")], columns, Style.TITLE)]
+    for label, value in _facts(desk, row):
+        lines += _fact(label, desk.glyphs.text(value), columns, most=3)
+    return lines + _graphs(desk, row, columns, height=1 if rows - len(lines) < 8 else 3)
+
+
+def _pid(row: Branch) -> str:
+    return str(row.key.pid) if row.key.pid > 0 else "-"
+
+
+def _facts(desk: Desk, row: Branch) -> Iterator[tuple[str, str]]:
+    identity = row.identity
+    uid = "-" if identity.uid is None else str(identity.uid)
+    started = identity.started.astimezone() if identity.started else None
+    yield "program", identity.exe or "-"
+    yield "command", command_line(row.key) or identity.cmdline or "-"
+    yield "user", f"{identity.user or '-'} (uid {uid})"
+    yield "unit", identity.unit or "-"
+    if identity.container or identity.pod:
+        yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
+    down, up = desk.glyphs.down, desk.glyphs.up
+    yield "total", f"{down} {fmt.size(row.rx_total)}  {up} {fmt.size(row.tx_total)}"
+    yield "remotes", str(len(desk.tree.children(row)))
+    yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
+
+
+def _fact(label: str, value: str, columns: int, most: int) -> list[Line]:
+    head = f" {label:<10}"
+    room = max(columns - len(head), 1)
+    texts = (_wrapped(value, room) or [""])[:most]
+    heads = [head, *[" " * len(head)] * (len(texts) - 1)]
+    return [
+        exactly([(Style.HINT, start), (Style.VALUE, text)], columns)
+        for start, text in zip(heads, texts, strict=True)
+    ]
+
+
+def _wrapped(text: str, cells: int) -> list[str]:
+    """Cut wherever a line is full: spaces in a command line mean something."""
+    lines, line, room = [], "", cells
+    for character in text:
+        taken = width(character)
+        if taken > room:
+            lines.append(line)
+            line, room = "", cells
+        line += character
+        room -= taken
+    return [*lines, line] if line else lines
+
+
+def _graphs(desk: Desk, row: Branch, columns: int, height: int) -> list[Line]:
+    rates = desk.tree.graph(row, min(LENGTH, max(columns - 34, 1)))
+    if rates is None:
+        return []
+    lines: list[Line] = []
+    for which, (sign, style) in enumerate(
+        ((desk.glyphs.down, Style.RX), (desk.glyphs.up, Style.TX))
+    ):
+        most = peak(rates)[which]
+        now = (row.rx_rate, row.tx_rate)[which]
+        head = f" {sign} {fit(fmt.rate(now, bits=desk.settings.bits), 12, '>')}"
+        tail = f" peak {fmt.rate(most, bits=desk.settings.bits)}"
+        drawn = desk.glyphs.graph([pair[which] for pair in rates], most, height)
+        for place, part in enumerate(drawn):
+            last = place == height - 1
+            lines.append(
+                exactly(
+                    [
+                        (style, head if last else " " * len(head)),
+                        (style, f" {part}"),
+                        (Style.HINT, tail if last else ""),
+                    ],
+                    columns,
+                )
+            )
+    return lines
+
+
+_SECTIONS: Final = (
+    (Context.LIST, "Keys"),
+    (Context.FILTER, "While typing a filter"),
+    (Context.CHOOSER, "In a list of choices"),
+    (Context.CONFIRM, "At a question"),
+    (Context.HELP, "In this help"),
+)
+
+_MOUSE: Final = (
+    ("click", "select a row; once more: show or hide what is below it"),
+    ("wheel", "three rows up or down"),
+    ("titles", "a click sorts by the column, once more the other way round"),
+    ("footer", "a click on a hint is its key"),
+)
+
+
+def help_lines(desk: Desk, columns: int) -> list[Line]:
+    """The help, from the tables of keys, columns and filter fields."""
+    lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
+    for context, title in _SECTIONS:
+        lines += _section(title)
+        for key in keys.of(context):
+            names = " ".join(keys.spelled(name) for name in key.keys)
+            lines += _entry(names, key.help, columns)
+    lines += _section("Mouse")
+    for name, text in _MOUSE:
+        lines += _entry(name, text, columns)
+    lines += _section("Columns")
+    columns_help = {column.id: column.help for column in PROCESS_COLUMNS}
+    for field in FIELDS:
+        title = field.title.format(down=desk.glyphs.down, up=desk.glyphs.up)
+        lines += _entry(title, field.help or columns_help[field.column], columns)
+    lines += _section("Filter: words and fields that must all hold; a leading - negates")
+    for query_field in QUERY_FIELDS:
+        lines += _entry(f"{query_field.name}:", query_field.help, columns)
+    lines += _entry("word", "in a process's name, program, user or unit, or in its remote", columns)
+    lines += _section("Here")
+    lost = [f"lost: {words}" for words in fmt.losses(desk.board.loss)]
+    for text in (f"backend {desk.backend or '-'}", *desk.degradations, *lost):
+        lines += _entry("", desk.glyphs.text(text), columns)
+    return lines
+
+
+def _section(title: str) -> list[Line]:
+    return [[], [(Style.HEADING, f" {title}")]]
+
+
+def _entry(name: str, text: str, columns: int) -> list[Line]:
+    head = 22
+    texts = textwrap.wrap(text, max(columns - head, 10)) or [""]
+    names = [fit(f"  {name}", head - 1) + " ", *[" " * head] * (len(texts) - 1)]
+    return [
+        [(Style.VALUE, start), (Style.NORMAL, part)]
+        for start, part in zip(names, texts, strict=True)
+    ]

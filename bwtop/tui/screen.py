@@ -1,0 +1,260 @@
+"""The one widget of the full screen: it draws the desk, and takes keys and clicks to its commands."""
+
+from collections.abc import Callable
+from typing import Final
+
+import urwid
+
+from bwtop.rows import RowId
+from bwtop.text import width
+from bwtop.tui import commands, dialogs, keys, layout
+from bwtop.tui.desk import Context, Desk, Effect
+from bwtop.tui.footer import at as hint_at
+from bwtop.tui.footer import footer
+from bwtop.tui.header import header
+from bwtop.tui.lines import Line, canvas, exactly
+from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
+from bwtop.tui.styles import Style
+from bwtop.tui.table import Rows, titles
+
+WHEEL: Final = 3
+"""Rows that one step of the wheel goes."""
+
+LIST_BESIDE: Final = 5
+"""Rows of the list that stay in sight above the details, unless that would be half of the screen."""
+
+FOOTER_FROM: Final = 4
+"""On fewer rows there is no footer."""
+
+Size = tuple[int, int]
+
+
+class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
+    """The whole screen as one box widget: only what is in sight is ever made."""
+
+    _sizing = frozenset(["box"])
+    _selectable = True
+    no_cache = ("render",)
+
+    def __init__(self, desk: Desk, leave: Callable[[], None], repaint: Callable[[], None]) -> None:
+        super().__init__()
+        self.desk = desk
+        self._leave = leave
+        self._repaint = repaint
+        self._edit = urwid.Edit("", desk.settings.filter)
+        self._titles: int | None = None
+        """The row of the titles; None where the list is not in sight."""
+        self._shown: list[RowId] = []
+
+    def sizing(self) -> frozenset[str]:
+        """A box: it fills what it is given."""
+        return self._sizing
+
+    def selectable(self) -> bool:
+        """It takes keys."""
+        return True
+
+    # Drawing.
+
+    def render(self, size: Size, focus: bool = False) -> urwid.Canvas:  # noqa: ARG002, FBT001, FBT002 - urwid's
+        """See urwid.Widget."""
+        columns, rows = size
+        self.desk.columns = columns
+        top = header(self.desk, columns, rows)[: max(rows - 1, 1)]
+        bottom: list[Line] = []
+        cursor = None
+        if rows >= FOOTER_FROM:
+            line, cell = self._bottom(columns)
+            bottom = [line]
+            cursor = None if cell is None else (min(cell, columns - 1), rows - 1)
+        room = max(rows - len(top) - len(bottom), 0)
+        body = self._body(columns, room, len(top))[:room]
+        body += [[] for _ in range(room - len(body))]
+        return canvas([*top, *body, *bottom], size, cursor)
+
+    def _bottom(self, columns: int) -> tuple[Line, int | None]:
+        """The footer, and the cell of the cursor while a filter is typed."""
+        if self.desk.context is not Context.FILTER:
+            return footer(self.desk, columns), None
+        glyphs = self.desk.glyphs
+        text, place = self._edit.edit_text, self._edit.edit_pos
+        before, after = glyphs.text(f"/{text[:place]}"), glyphs.text(text[place:])
+        while width(before) > max(columns - 1, 0):  # what is scrolled out at the left
+            before = before[1:]
+        line: Line = [(Style.INPUT, before + after)]
+        if self.desk.filter_error:
+            line += [(Style.ERROR, f"  {glyphs.text(self.desk.filter_error)}")]
+        return exactly(line, columns), width(before)
+
+    def _body(self, columns: int, rows: int, top: int) -> list[Line]:
+        desk = self.desk
+        self._titles = None
+        if desk.context is Context.HELP:
+            return self._help(columns, rows)
+        if desk.chooser:
+            return self._beside(columns, rows, top)
+        if not desk.details:
+            return self._list(columns, rows, top)
+        below = details(desk, columns, rows - LIST_BESIDE)
+        if rows < 2 * LIST_BESIDE:
+            return below
+        below = below[: rows - LIST_BESIDE]
+        above = self._list(columns, rows - len(below), top)
+        above += [[] for _ in range(rows - len(below) - len(above))]
+        return above + below
+
+    def _list(self, columns: int, rows: int, top: int) -> list[Line]:
+        desk = self.desk
+        self._titles = top
+        shown = desk.listing.visible(desk.tree, rows - 1)
+        self._shown = [row.id for _, row in shown]
+        drawn = Rows(desk, columns)
+        lines = [
+            drawn.line(row, len(path) - 1, selected=path == desk.listing.path)
+            for path, row in shown
+        ]
+        return [titles(desk, columns), *(lines or self._nothing(columns))]
+
+    def _nothing(self, columns: int) -> list[Line]:
+        desk = self.desk
+        if desk.phase:
+            text = desk.phase
+        elif desk.board.number == 0:
+            text = "measuring" + desk.glyphs.dots
+        elif desk.is_partial:
+            text = "nothing passes the filter and toggles"
+        else:
+            text = "no process has sent or received anything yet"
+        return [[], exactly([(Style.HINT, f"  {text}")], columns)]
+
+    def _beside(self, columns: int, rows: int, top: int) -> list[Line]:
+        """Choices at the left, and what room is left for the list at the right."""
+        desk = self.desk
+        assert desk.chooser
+        cells = chooser_width(columns)
+        left = chooser(desk, desk.chooser, cells, rows)
+        if cells == columns:
+            return left
+        right = self._list(columns - cells - 1, rows, top)
+        left += [[] for _ in range(len(right) - len(left))]
+        right += [[] for _ in range(len(left) - len(right))]
+        return [
+            [*exactly(one, cells), (Style.NORMAL, " "), *other]
+            for one, other in zip(left, right, strict=True)
+        ]
+
+    def _help(self, columns: int, rows: int) -> list[Line]:
+        lines = help_lines(self.desk, columns)
+        self.desk.listing.page = max(rows - 1, 1)
+        self.desk.help_top = min(self.desk.help_top, max(len(lines) - rows, 0))
+        return lines[self.desk.help_top : self.desk.help_top + rows]
+
+    # Keys and clicks.
+
+    def keypress(self, size: Size, key: str) -> str | None:
+        """See urwid.Widget.  Keys without a meaning are given back."""
+        self.desk.last_key = self.desk.now()
+        found = keys.find(self.desk.context, key)
+        if found:
+            self.perform(found.command)
+            return None
+        if self.desk.context is Context.FILTER:
+            return self._type(size, key)
+        return key
+
+    def perform(self, command: Callable[[Desk], Effect]) -> None:
+        """Carries a command out, and what follows from it."""
+        typing = self.desk.context is Context.FILTER
+        effect = command(self.desk)
+        if self.desk.context is Context.FILTER and not typing:
+            text = f"{self.desk.settings.filter} ".lstrip()  # what is typed now is another term
+            self._edit.set_edit_text(text)
+            self._edit.set_edit_pos(len(text))
+        if effect is Effect.QUIT:
+            self._leave()
+        elif effect is Effect.REPAINT:
+            self._repaint()
+        self.desk.apply(effect)
+        self._invalidate()
+
+    def _type(self, size: Size, key: str) -> str | None:
+        rest: str | None = self._edit.keypress((max(size[0], 1),), key)
+        if self._edit.edit_text.rstrip() != self.desk.settings.filter:
+            self.desk.filter(self._edit.edit_text.rstrip())
+            self.desk.build()
+        self._invalidate()
+        return rest
+
+    def mouse_event(
+        self,
+        size: Size,
+        event: str,
+        button: int,
+        col: int,
+        row: int,
+        focus: bool,  # noqa: ARG002, FBT001 - urwid's
+    ) -> bool:
+        """See urwid.Widget."""
+        if not event.startswith("mouse press"):
+            return False
+        self.desk.last_key = self.desk.now()
+        if button in (4, 5):
+            self._turn(button == 4)
+        elif button == 1:
+            self._click(size, col, row)
+        self._invalidate()
+        return True
+
+    def _turn(self, up: bool) -> None:  # noqa: FBT001 - there are two directions
+        name = "up" if up else "down"
+        found = keys.find(self.desk.context, name)
+        for _ in range(WHEEL if found else 0):
+            self.perform(found.command)  # type: ignore[union-attr]  # there is one
+
+    def _click(self, size: Size, column: int, row: int) -> None:
+        columns, rows = size
+        desk = self.desk
+        if row == rows - 1 and rows >= FOOTER_FROM:
+            key = None if desk.context is Context.FILTER else hint_at(desk, columns, column)
+            if key:
+                self.keypress(size, key)
+        elif desk.chooser:
+            self._click_choice(columns, rows, column, row)
+        elif desk.context in (Context.LIST, Context.FILTER):
+            self._click_list(columns, column, row)
+
+    def _click_choice(self, columns: int, rows: int, column: int, row: int) -> None:
+        panel = self.desk.chooser
+        assert panel
+        top = len(header(self.desk, columns, rows)[: max(rows - 1, 1)])
+        place = row - top - 1
+        index = place + chooser_top(panel, rows - top - 1)
+        if place >= 0 and column < chooser_width(columns) and index < len(panel.lines):
+            panel.index = index
+            self.perform(dialogs.take_choice)
+
+    def _click_list(self, columns: int, column: int, row: int) -> None:
+        if self._titles is None:
+            return
+        place = row - self._titles - 1
+        if place == -1:
+            field = layout.at(columns, column, wide=self.desk.settings.cmdlines)
+            if field:
+                self.perform(lambda desk: commands.sort_by(desk, field.column))
+        elif 0 <= place < len(self._shown):
+            self._click_row(self._shown[place], on_mark=column < layout.MARK)
+
+    def _click_row(self, row: RowId, *, on_mark: bool) -> None:
+        """A row may have gone or moved since it was drawn."""
+        desk = self.desk
+        path = desk.tree.find(row)
+        if path is None:
+            return
+        if on_mark or row == desk.listing.selected:
+            self.perform(lambda desk: commands.toggle_at(desk, path))
+        else:
+            desk.listing.select(desk.tree, path)
+
+    def changed(self) -> None:
+        """What the desk knows has changed: it is drawn anew before the next wait for keys."""
+        self._invalidate()

@@ -1,0 +1,27 @@
+"""How the board is looked at.  It imports nothing of urwid, so that flags can be read before that is there."""
+
+from dataclasses import dataclass, field
+
+from bwtop.columns import Order
+from bwtop.model.board import AVERAGES
+from bwtop.model.filter import Loopback
+from bwtop.model.ledger import CLASSES
+from bwtop.tree import Grouping
+
+
+@dataclass
+class Settings:
+    """How the board is looked at: what the flags say first, and then the keys."""
+
+    classes: frozenset[str] = frozenset(CLASSES)
+    loopback: Loopback = Loopback.SHOW
+    filter: str = ""
+    grouping: Grouping = Grouping.PROCESS
+    order: Order = field(default_factory=Order)
+    bits: bool = False
+    names: bool = True
+    cmdlines: bool = False
+    interval: float = 1.0
+    """Seconds."""
+    average: float = AVERAGES[0]
+    """Seconds that rates are averaged over."""

@@ -1,0 +1,106 @@
+"""How things look: every style, and what each theme makes of it."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Style(StrEnum):
+    """What a piece of text is.  urwid draws an unknown name in default colours, so names stand here only."""
+
+    NORMAL = "normal"
+    HEADER = "header"
+    VALUE = "value"
+    OFF = "off"
+    RX = "rx"
+    TX = "tx"
+    TITLE = "title"
+    SORTED = "sorted"
+    SELECTED = "selected"
+    PROCESS = "process"
+    KERNEL = "kernel"
+    EXITED = "exited"
+    REMOTE = "remote"
+    WARNING = "warning"
+    ERROR = "error"
+    PAUSED = "paused"
+    KEY = "key"
+    HINT = "hint"
+    INPUT = "input"
+    HEADING = "heading"
+
+
+class Look(NamedTuple):
+    """Foreground and background as urwid names them: with 16 colours, without any, and with 256."""
+
+    foreground: str
+    background: str
+    mono: str
+    high: str = ""
+    """Foreground with 256 colours; empty: as with 16."""
+    high_background: str = ""
+
+
+_DARK: Final = {
+    Style.NORMAL: Look("default", "default", ""),
+    Style.HEADER: Look("default", "default", "", "g74"),
+    Style.VALUE: Look("default,bold", "default", "bold", "g93,bold"),
+    Style.OFF: Look("yellow", "default", "underline", "#d80"),
+    Style.RX: Look("light green", "default", "", "#6d8"),
+    Style.TX: Look("light cyan", "default", "", "#6cf"),
+    Style.TITLE: Look("black", "light gray", "standout", "g85", "g23"),
+    Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#fd6,bold", "g23"),
+    Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#048"),
+    Style.PROCESS: Look("default", "default", "", "g89"),
+    Style.KERNEL: Look("light magenta", "default", "", "#c8f"),
+    Style.EXITED: Look("dark gray", "default", "", "g46"),
+    Style.REMOTE: Look("default", "default", "", "g66"),
+    Style.WARNING: Look("yellow", "default", "bold", "#fa0"),
+    Style.ERROR: Look("light red", "default", "bold", "#f66"),
+    Style.PAUSED: Look("black", "yellow", "standout,bold", "#000,bold", "#fa0"),
+    Style.KEY: Look("black", "light gray", "standout", "g93,bold", "g23"),
+    Style.HINT: Look("default", "default", "", "g62"),
+    Style.INPUT: Look("default,bold", "default", "bold", "g100,bold"),
+    Style.HEADING: Look("default,bold", "default", "bold", "#fd6,bold"),
+}
+
+_LIGHT: Final = _DARK | {
+    Style.HEADER: Look("default", "default", "", "g30"),
+    Style.VALUE: Look("default,bold", "default", "bold", "g7,bold"),
+    Style.OFF: Look("dark red", "default", "underline", "#a40"),
+    Style.RX: Look("dark green", "default", "", "#060"),
+    Style.TX: Look("dark blue", "default", "", "#06a"),
+    Style.TITLE: Look("white", "dark gray", "standout", "g11", "g82"),
+    Style.SORTED: Look("yellow,bold", "dark gray", "standout,bold", "#800,bold", "g82"),
+    Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#06a"),
+    Style.PROCESS: Look("default", "default", "", "g7"),
+    Style.KERNEL: Look("dark magenta", "default", "", "#60a"),
+    Style.EXITED: Look("dark gray", "default", "", "g62"),
+    Style.REMOTE: Look("default", "default", "", "g38"),
+    Style.WARNING: Look("dark red", "default", "bold", "#a40"),
+    Style.ERROR: Look("dark red,bold", "default", "bold", "#c00,bold"),
+    Style.PAUSED: Look("black", "yellow", "standout,bold", "#000,bold", "#fa0"),
+    Style.KEY: Look("white", "dark gray", "standout", "g7,bold", "g82"),
+    Style.HINT: Look("default", "default", "", "g42"),
+    Style.INPUT: Look("default,bold", "default", "bold", "g7,bold"),
+    Style.HEADING: Look("default,bold", "default", "bold", "#800,bold"),
+}
+
+THEMES: Final[dict[str, dict[Style, Look]]] = {"dark": _DARK, "light": _LIGHT}
+"""For dark and for light backgrounds; the terminal's own background stays."""
+
+PaletteEntry = tuple[str, str, str, str, str, str]
+
+
+def palette(theme: str) -> list[PaletteEntry]:
+    """A theme as urwid's Screen.register_palette() takes it."""
+    return [
+        (
+            style.value,
+            look.foreground,
+            look.background,
+            look.mono,
+            look.high or look.foreground,
+            look.high_background or look.background,
+        )
+        for style, look in THEMES[theme].items()
+    ]

@@ -1,0 +1,205 @@
+"""The list: a line of titles, a line for each row."""
+
+from collections.abc import Callable
+from typing import Final
+
+from bwtop import format as fmt
+from bwtop.model.flows import UNATTRIBUTED, format_address
+from bwtop.rows import Branch, Leaf, Row
+from bwtop.text import fit, squeeze
+from bwtop.tree import Grouping
+from bwtop.tui.desk import Desk
+from bwtop.tui.layout import FIELDS, TEXTS, Placed, place
+from bwtop.tui.lines import Line, exactly, restyled
+from bwtop.tui.styles import Style
+
+GRAPH_INTERVALS: Final = 10
+"""Intervals in the small graph of a row."""
+
+
+def titles(desk: Desk, columns: int) -> Line:
+    """The titles; the one that is sorted by says in which direction."""
+    glyphs, order = desk.glyphs, desk.settings.order
+    line: Line = [(Style.TITLE, " ")]
+    shown = place(columns, wide=desk.settings.cmdlines)
+    marked = _sorted_by(order.column, [placed.field.id for placed in shown])
+    for placed in shown:
+        text = _title(desk, placed)
+        style = Style.TITLE
+        if placed.field.id in marked:
+            style = Style.SORTED
+            text += glyphs.descending if order.descending else glyphs.ascending
+        line += [
+            (style, fit(text, placed.width, ">" if placed.field.right else "<")),
+            (Style.TITLE, " "),
+        ]
+    return exactly(line, columns, Style.TITLE)
+
+
+def _sorted_by(column: str, shown: list[str]) -> set[str]:
+    """The fields whose titles say so; for a sum of both directions those are both, where it has no column itself."""
+    if column == "rate" and "share" not in shown:
+        return {"rx_rate", "tx_rate"}
+    if column == "total":
+        return {"rx_total", "tx_total"}
+    return {field.id for field in FIELDS if field.column == column and field.id != "graph"}
+
+
+def _title(desk: Desk, placed: Placed) -> str:
+    """Of groups, the first columns are how many processes there are and what they have in common."""
+    grouping = desk.tree.grouping  # of the rows that are shown: others may be being made
+    if grouping is not Grouping.PROCESS and placed.field.id == "pid":
+        return "PROCS"
+    if grouping is not Grouping.PROCESS and placed.field.id == "process":
+        return grouping.value.upper()
+    return placed.title(desk.glyphs)
+
+
+class Rows:
+    """Draws rows of one frame: what they have in common is worked out once."""
+
+    def __init__(self, desk: Desk, columns: int) -> None:
+        self._desk = desk
+        self._columns = columns
+        self._placed = place(columns, wide=desk.settings.cmdlines)
+        self._categories = desk.tree.categories
+        rx, tx = desk.board.rates(desk.board.window_sums(self._categories))
+        self._rate = rx + tx
+
+    def line(self, row: Row, depth: int, *, selected: bool) -> Line:
+        """One row; `depth` is how many rows are above it in the tree."""
+        line = self._leaf(row, depth) if isinstance(row, Leaf) else self._branch(row, depth)
+        line = exactly(line, self._columns)
+        return restyled(line, Style.SELECTED) if selected else line
+
+    def _branch(self, row: Branch, depth: int) -> Line:
+        style = _style(row)
+        sign = self._desk.glyphs.expanded if row.id in self._desk.expansion else None
+        line: Line = [(style, sign or self._desk.glyphs.collapsed)]
+        if row.process is None:
+            line += self._spanning(f"{self._count(row)} {self._label(row)}", style, indent=0)
+        else:
+            line += self._texts(row, style, depth)
+        return line + self._numbers(row, style)
+
+    def _leaf(self, row: Leaf, depth: int) -> Line:
+        row.host = self._desk.name(row.remote.address)
+        cells = self._text_cells() - 2 * depth - 1
+        label = fmt.remote(row, max(cells, 1))
+        line: Line = [(Style.REMOTE, " ")]
+        line += self._spanning(self._desk.glyphs.text(label), Style.REMOTE, indent=2 * depth)
+        return line + self._numbers(row, Style.REMOTE)
+
+    def _text_cells(self) -> int:
+        """Cells of all columns of text together."""
+        ends = [placed.end for placed in self._placed if placed.field.id in TEXTS]
+        return max(ends) - self._placed[0].start
+
+    def _spanning(self, text: str, style: Style, indent: int) -> Line:
+        """A text in the room of all columns of text."""
+        cells = self._text_cells()
+        text = " " * indent + text
+        return [(style, fit(squeeze(text, max(cells, 0)), cells))]
+
+    def _texts(self, row: Branch, style: Style, depth: int) -> Line:
+        line: Line = []
+        for placed in self._placed:
+            if placed.field.id in TEXTS:
+                if placed.field.id == "process":
+                    text = self._process(row, "  " * depth, placed.width)
+                else:
+                    text = self._desk.glyphs.text(_TEXTS[placed.field.id](self, row))
+                align = ">" if placed.field.right else "<"
+                line += [(style, " ")] if line else []
+                line.append((style, fit(text, placed.width, align)))
+        return line
+
+    def _numbers(self, row: Row, style: Style) -> Line:
+        line: Line = []
+        for placed in self._placed:
+            if placed.field.id not in TEXTS:
+                of, text = self._number(placed, row, style)
+                line += [(style, " "), (of, fit(text, placed.width, ">"))]
+        return line
+
+    def _number(self, placed: Placed, row: Row, style: Style) -> tuple[Style, str]:
+        plain = style in (Style.EXITED, Style.REMOTE)
+        match placed.field.id:
+            case "rx_rate":
+                return self._rate_cell(row.rx_rate, style if plain else Style.RX)
+            case "tx_rate":
+                return self._rate_cell(row.tx_rate, style if plain else Style.TX)
+            case "rx_total":
+                return style if row.rx_total else Style.HINT, fmt.size(row.rx_total)
+            case "tx_total":
+                return style if row.tx_total else Style.HINT, fmt.size(row.tx_total)
+            case "share":
+                return style, self._share(row.rx_rate + row.tx_rate)
+            case _:
+                return (style if plain else Style.RX), self._graph(row)
+
+    def _rate_cell(self, value: float, style: Style) -> tuple[Style, str]:
+        text = fmt.rate_cell(value, bits=self._desk.settings.bits)
+        return style if value else Style.HINT, text
+
+    def _share(self, rate: float) -> str:
+        """A part of what all flows of the shown protocols move, whatever is filtered."""
+        if not rate or not self._rate:
+            return ""
+        share = 100 * rate / self._rate
+        return f"{share:.0f}%" if share >= 0.5 else "<1%"
+
+    def _graph(self, row: Row) -> str:
+        rates = None if isinstance(row, Leaf) else self._desk.tree.graph(row, GRAPH_INTERVALS)
+        if rates is None:
+            return ""
+        both = [rx + tx for rx, tx in rates]
+        return self._desk.glyphs.graph(both, max(both, default=0.0))[0]
+
+    def _pid(self, row: Branch) -> str:
+        return str(row.key.pid) if row.key.pid > 0 else "-"
+
+    def _user(self, row: Branch) -> str:
+        if row.key == UNATTRIBUTED:
+            return "-"
+        return row.identity.user or ("-" if row.identity.uid is None else str(row.identity.uid))
+
+    def _process(self, row: Branch, indent: str, cells: int) -> str:
+        """Kernel threads in brackets, as ps(1) has them; what is gone says so."""
+        name = row.identity.name
+        if row.identity.kernel:
+            name = f"[{name}]"
+        elif self._desk.settings.cmdlines and row.identity.cmdline:
+            name = row.identity.cmdline
+        name = indent + self._desk.glyphs.text(name)
+        if not row.exited:
+            return name
+        count = row.process.count if row.process else 1
+        several = f" {self._desk.glyphs.times}{count}" if count > 1 else ""
+        state = f" (exited{several})"
+        return squeeze(name, max(cells - len(state), cells // 2)) + state
+
+    def _unit(self, row: Branch) -> str:
+        return row.identity.container or row.identity.unit or "-"
+
+    def _count(self, row: Branch) -> str:
+        return fit(f"{self._desk.glyphs.times}{row.key.pid}", 8, ">")
+
+    def _label(self, row: Branch) -> str:
+        if row.address is None:
+            return self._desk.glyphs.text(row.identity.name)
+        host = self._desk.name(row.address)
+        return self._desk.glyphs.text(host) if host else format_address(row.address)
+
+
+_TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
+    "pid": Rows._pid,
+    "user": Rows._user,
+    "unit": Rows._unit,
+}
+
+
+def _style(row: Branch) -> Style:
+    if row.exited:
+        return Style.EXITED
+    return Style.KERNEL if row.identity.kernel or row.key == UNATTRIBUTED else Style.PROCESS

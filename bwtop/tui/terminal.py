@@ -1,0 +1,99 @@
+"""The terminal: what it can show, and that it is left as it was found."""
+
+import curses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import urwid
+from urwid import raw_display
+
+try:
+    from urwid.display import InputClosedError
+except ImportError:  # before urwid 3
+    InputClosedError = OSError
+
+from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.styles import THEMES, palette
+
+
+class TerminalLostError(Exception):
+    """There is nobody to show anything to any more."""
+
+
+class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no types
+    """urwid's screen, which says so when the terminal is gone."""
+
+    def get_available_raw_input(self) -> Any:
+        """See urwid.  Of a terminal that hung up, a read returns nothing (on which 2.1.2 stumbles) or EIO."""
+        try:
+            return super().get_available_raw_input()
+        except (OSError, TypeError, InputClosedError) as error:
+            raise TerminalLostError from error
+
+    def flush(self) -> None:
+        """See urwid."""
+        try:
+            super().flush()
+        except OSError as error:
+            raise TerminalLostError from error
+
+
+def open_terminal(theme: str, environment: Mapping[str, str]) -> Terminal:
+    """A screen with a theme's styles in as many colours as the terminal has."""
+    terminal = Terminal()
+    terminal.set_terminal_properties(colors=colours(environment))
+    terminal.register_palette(palette(theme))
+    return terminal
+
+
+def colours(environment: Mapping[str, str]) -> int:
+    """256, 16 or 1.  https://no-color.org: NO_COLOR, when it is not empty, turns colours off; so does TERM=dumb."""
+    kind = environment.get("TERM", "dumb")
+    if environment.get("NO_COLOR") or kind == "dumb":
+        return 1
+    number = _terminfo_colours(kind)
+    if number >= 256 or environment.get("COLORTERM") in ("truecolor", "24bit"):
+        return 256
+    return 16 if number >= 8 else 1
+
+
+def _terminfo_colours(kind: str) -> int:
+    """The number of colours in terminfo(5); -1 for none; 16 where the terminal is not known."""
+    try:
+        curses.setupterm(kind, 1)
+    except curses.error:
+        return 256 if "256color" in kind else 16
+    return curses.tigetnum("colors")
+
+
+_LIGHT_BACKGROUNDS: Final = ("7", "15")
+
+
+def default_theme(environment: Mapping[str, str]) -> str:
+    """From COLORFGBG, which rxvt, Konsole and others set to "FOREGROUND;BACKGROUND"; else dark."""
+    background = environment.get("COLORFGBG", "").rpartition(";")[2]
+    theme = "light" if background in _LIGHT_BACKGROUNDS else "dark"
+    assert theme in THEMES
+    return theme
+
+
+def glyphs(environment: Mapping[str, str]) -> Glyphs:
+    """Signs by the locale, and urwid's encoding with them; locale(7): LC_ALL, else LC_CTYPE, else LANG."""
+    name = next(filter(None, map(environment.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    is_unicode = name.lower().replace("-", "").endswith(("utf8", "utf8@euro"))
+    if environment.get("TERM") == "dumb":
+        is_unicode = False
+    urwid.set_encoding("utf-8" if is_unicode else "ascii")
+    return UNICODE if is_unicode else ASCII
+
+
+def started_with() -> dict[str, str]:
+    """The environment that the process was started with: Python turns the C locale into C.UTF-8 in its own (PEP 538)."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return dict(os.environ)
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if entry)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

@@ -1,0 +1,140 @@
+"""The real screen without a terminal: keys go in, text comes out."""
+
+import re
+from collections.abc import Iterable
+
+import urwid
+
+from bwtop.model.flows import Identity, Loss, ProcessKey
+from bwtop.model.sample import FlowTraffic
+from bwtop.tui.desk import CALM, Desk
+from bwtop.tui.glyphs import UNICODE, Glyphs
+from bwtop.tui.screen import Screen
+from bwtop.tui.settings import Settings
+from bwtop.tui.styles import Style
+from tests.build import CONTROLS, sample
+
+SIZES = ((40, 10), (40, 24), (80, 24), (132, 43), (300, 100))
+"""Terminals that people have, from the smallest on which everything has a place."""
+
+
+class Left(Exception):  # noqa: N818 - leaving is no error
+    """The screen was left."""
+
+
+class Harness:
+    """A desk and its screen, at a time that only tests move."""
+
+    def __init__(
+        self,
+        columns: int = 80,
+        rows: int = 24,
+        settings: Settings | None = None,
+        glyphs: Glyphs = UNICODE,
+        *,
+        attached: bool = True,
+    ) -> None:
+        urwid.set_encoding("utf-8")  # whatever the locale: what is not ASCII shall be seen
+        self.size = (columns, rows)
+        self.now = 1000.0
+        self.repainted = 0
+        self.desk = Desk("host.example", settings, glyphs, lambda: self.now)
+        self.screen = Screen(self.desk, self._leave, self._repaint)
+        if attached:
+            self.desk.attached("tracepoint", [], None)
+
+    def _leave(self) -> None:
+        raise Left
+
+    def _repaint(self) -> None:
+        self.repainted += 1
+
+    def feed(
+        self,
+        traffic: FlowTraffic | None = None,
+        identities: dict[ProcessKey, Identity] | None = None,
+        *,
+        elapsed: float = 1.0,
+        exited: Iterable[ProcessKey] = (),
+        loss: Loss = Loss(),
+    ) -> None:
+        """An interval passes."""
+        self.now += elapsed
+        self.desk.advance(
+            sample(traffic, elapsed=elapsed, identities=identities, exited=exited, loss=loss)
+        )
+
+    def pass_time(self, seconds: float = CALM) -> None:
+        """Nothing happens for a while; what waited for that is done."""
+        self.now += seconds
+        self.desk.catch_up()
+
+    def press(self, *names: str) -> None:
+        """Presses keys, as urwid names them, far enough apart to be no double ones."""
+        for name in names:
+            self.now += 0.5
+            self.screen.keypress(self.size, name)
+
+    def type(self, text: str) -> None:
+        """Presses a key for each character."""
+        self.press(*text)
+
+    def click(self, column: int, row: int, button: int = 1) -> None:
+        """Presses a button of the mouse; 4 and 5 are the wheel."""
+        self.screen.mouse_event(self.size, "mouse press", button, column, row, focus=True)
+
+    def lines(self) -> list[str]:
+        """The screen as text, each line in full length."""
+        canvas = self.screen.render(self.size, focus=True)
+        return [line.decode() for line in canvas.text]
+
+    def text(self) -> str:
+        """The screen as text."""
+        return "\n".join(line.rstrip() for line in self.lines())
+
+    def below(self) -> str:
+        """All but the first line, which has the clock."""
+        return self.text().partition("\n")[2]
+
+    def line(self, part: str) -> str:
+        """The only line that has a text in it."""
+        (found,) = [line for line in self.lines() if part in line]
+        return found
+
+    def row_of(self, part: str) -> int:
+        """The row of the only line that has a text in it."""
+        return self.lines().index(self.line(part))
+
+    def styles(self, row: int) -> list[tuple[Style, str]]:
+        """The pieces of a row with their styles."""
+        canvas = self.screen.render(self.size, focus=True)
+        (pieces,) = list(canvas.content(0, row, self.size[0], 1))
+        return [(Style(style), text.decode()) for style, _, text in pieces]
+
+    def styled(self, style: Style) -> list[str]:
+        """The texts in a style, one for each row that has any."""
+        rows = [self.styles(row) for row in range(self.size[1])]
+        found = ["".join(text for of, text in row if of is style) for row in rows]
+        return [text.rstrip() for text in found if text]
+
+    def selected(self) -> str:
+        """The text of the selected row."""
+        (text,) = self.styled(Style.SELECTED)
+        return text
+
+    def check(self) -> None:
+        """The screen is exactly as large as the terminal, in known styles, and nothing on it controls a terminal."""
+        columns, rows = self.size
+        canvas = self.screen.render(self.size, focus=True)
+        assert (canvas.cols(), canvas.rows()) == self.size
+        for line in canvas.text:
+            text = line.decode()
+            assert urwid.calc_width(text, 0, len(text)) == columns, text
+            assert not CONTROLS.search(text), text
+            if not self.desk.glyphs.unicode:
+                assert re.fullmatch("[ -~]*", text), text
+        for row in canvas.content():
+            assert all(Style(style) for style, _, _ in row)
+        if canvas.cursor:
+            assert canvas.cursor[0] in range(columns)
+            assert canvas.cursor[1] in range(rows)

@@ -1,0 +1,305 @@
+"""A terminal for tests: a command in a real pseudo-terminal, and what a person would see of it.
+
+The command leads a session whose controlling terminal this is, as under `ssh -t` or `xterm -e`:
+the kernel tells it of Ctrl-C, of a new size and of a hangup.  Ctrl-Z takes a shell as the command,
+which runs what is to be stopped; the kernel stops no job that has nobody to continue it.
+"""
+
+import contextlib
+import copy
+import os
+import select
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pyte
+
+HANG = 30.0
+"""Seconds after which something that should have happened never will."""
+
+GRACE = 5.0
+"""Seconds a command has to end in after its terminal was closed."""
+
+BUSY = 5.0
+"""Seconds to read from a command that never pauses; pyte does some 200 kB a second."""
+
+TICK = 0.02
+"""Seconds between two looks at whether the command has ended."""
+
+# Private modes as pyte keeps them in `Screen.mode`: shifted by five.
+_CURSOR = 25 << 5
+_SAVING = 1049 << 5
+_ALTERNATE = {mode << 5 for mode in (47, 1047, 1049)}
+_MOUSE = {mode << 5 for mode in (9, 1000, 1001, 1002, 1003)}
+
+_IN_SESSION = ["env", "--default-signal", "setsid", "--ctty"]
+"""Becomes the command, with the same pid.  nohup(1) or a job list may have left signals ignored."""
+
+
+class Screen(pyte.Screen):
+    """pyte's screen with xterm's second buffer, whose modes pyte only notes.
+
+    Of these modes 1049 also saves the cursor and clears the second buffer on the way in;
+    programs that set 47, as urwid 2.1, do so themselves.
+    """
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__(columns, lines)
+        self._hidden = self.buffer.copy()
+        self._saved = self.cursor
+
+    @property
+    def alternate(self) -> bool:
+        """Whether the second buffer is shown."""
+        return not _ALTERNATE.isdisjoint(self.mode)
+
+    def set_mode(self, *modes: int, **kwargs: Any) -> None:
+        before = self.alternate
+        super().set_mode(*modes, **kwargs)
+        if self.alternate and not before:
+            self.buffer, self._hidden = self._hidden, self.buffer
+            if _SAVING in self.mode:
+                self.buffer.clear()
+                self._saved = copy.copy(self.cursor)
+
+    def reset_mode(self, *modes: int, **kwargs: Any) -> None:
+        before, saving = self.alternate, _SAVING in self.mode
+        super().reset_mode(*modes, **kwargs)
+        if before and not self.alternate:
+            self.buffer, self._hidden = self._hidden, self.buffer
+            if saving:
+                self.cursor = self._saved
+                self._keep_cursor_inside()
+
+    def resize(self, lines: int | None = None, columns: int | None = None) -> None:
+        """pyte's, which drops lines at the top and forgets to move the cursor with the others."""
+        before = self.lines
+        super().resize(lines, columns)
+        self.cursor.y -= max(0, before - self.lines)
+        self._keep_cursor_inside()
+
+    def _keep_cursor_inside(self) -> None:
+        self.ensure_hbounds()
+        self.ensure_vbounds()
+
+
+class Terminal:
+    """A command in a terminal of that many character cells.
+
+    Output is read when something asks for the screen: a test that sleeps instead of asking makes
+    the command wait once the kernel's buffer is full.  What is asked for is up to date.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        columns: int = 80,
+        rows: int = 24,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.raw = b""
+        self._screen = Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master: int | None
+        self._master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (rows, columns))
+        self._process = subprocess.Popen(
+            [*_IN_SESSION, *command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=_environment(env),
+            cwd=cwd,
+        )
+        os.close(slave)
+
+    @property
+    def pid(self) -> int:
+        """The command's process, which is also its process group and session."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hangs up and, after `GRACE`, kills what is left of the session."""
+        self.hang_up()
+        if not self._ended(GRACE):
+            self._process.kill()
+        for pid in _session(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    # What the person at the terminal sees
+
+    def text(self) -> str:
+        """The screen, without blanks at the ends of lines and without empty lines at its end."""
+        return "\n".join(self.lines()).rstrip("\n")
+
+    def lines(self) -> list[str]:
+        """All rows of the screen, without blanks at their ends."""
+        self._drain()
+        return [self._line(row) for row in range(self._screen.lines)]
+
+    def _line(self, row: int) -> str:
+        """The cell after a wide character holds an empty string."""
+        line = self._screen.buffer[row]
+        return "".join(line[x].data for x in range(self._screen.columns)).rstrip()
+
+    def style(self, row: int, column: int) -> Any:
+        """The `pyte.screens.Char` of a cell, counted from 0: data, fg, bg, bold, reverse, ..."""
+        return self.screen.buffer[row][column]
+
+    @property
+    def screen(self) -> Screen:
+        """The emulator's screen, to draw it."""
+        self._drain()
+        return self._screen
+
+    @property
+    def alternate(self) -> bool:
+        """Whether the alternate buffer is shown: xterm's private modes 47, 1047 and 1049."""
+        return self.screen.alternate
+
+    @property
+    def mouse(self) -> bool:
+        """Whether the mouse is reported to the command instead of selecting text."""
+        return not _MOUSE.isdisjoint(self.screen.mode)
+
+    @property
+    def cursor_visible(self) -> bool:
+        """Whether the cursor is shown: DECTCEM."""
+        return _CURSOR in self.screen.mode
+
+    def settings(self) -> list[Any]:
+        """termios(3) settings of the terminal, also after the command's end; to compare."""
+        assert self._master is not None, "the terminal was closed"
+        return termios.tcgetattr(self._master)
+
+    # What the person at the terminal does
+
+    def type(self, keys: str | bytes) -> None:
+        """Types: "\\x03" is Ctrl-C, "\\x1a" Ctrl-Z, "\\r" Enter, "\\x1b[A" the arrow up."""
+        assert self._master is not None, "the terminal was closed"
+        left = keys.encode() if isinstance(keys, str) else keys
+        while left:
+            left = left[os.write(self._master, left) :]
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Changes the window's size; the kernel tells the job in the foreground by SIGWINCH."""
+        assert self._master is not None, "the terminal was closed"
+        self._drain()
+        self._screen.resize(rows, columns)
+        termios.tcsetwinsize(self._master, (rows, columns))
+
+    def hang_up(self) -> None:
+        """Closes the window; the command gets SIGHUP.  The screen stays as it was."""
+        if self._master is not None:
+            self._drain()
+            os.close(self._master)
+            self._master = None
+
+    # What happens then
+
+    def wait_for(self, what: str | Callable[[str], bool], hang: float = HANG) -> str:
+        """Waits until the screen holds this text, or until this is true of its text.
+
+        Returns the screen.  Fails after that many seconds, or when the command has ended without.
+        """
+        deadline = time.monotonic() + hang
+        while True:
+            ended = self._ended()  # before reading, so that nothing can come after
+            shown = self.text()
+            if what in shown if isinstance(what, str) else what(shown):
+                return shown
+            if ended:
+                raise self._failure(
+                    f"the command ended ({self._process.returncode}) without {what!r}"
+                )
+            if time.monotonic() > deadline:
+                raise self._failure(f"{what!r} did not come in {hang} s")
+            self._take(TICK)
+
+    def watch(self, seconds: float) -> str:
+        """Looks on for that long; returns the screen at the end."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._take(left)
+        return self.text()
+
+    def wait(self, timeout: float = HANG) -> int:
+        """The command's exit status, negative if a signal ended it; all its output was read.
+
+        Fails if it has not ended after that many seconds.
+        """
+        if not self._ended(timeout):
+            raise self._failure(f"the command did not end in {timeout} s")
+        self._drain()
+        return self._process.wait()
+
+    def _failure(self, message: str) -> AssertionError:
+        rule = "-" * self._screen.columns
+        return AssertionError(f"{message}; the screen:\n{rule}\n{self.text()}\n{rule}")
+
+    def _ended(self, timeout: float = 0.0) -> bool:
+        """Whether the command has ended, for which it waits that many seconds, reading on."""
+        deadline = time.monotonic() + timeout
+        while self._process.poll() is None:
+            if time.monotonic() >= deadline:
+                return False
+            self._take(TICK)
+        return True
+
+    def _drain(self) -> None:
+        """Reads what is there, for at most `BUSY`."""
+        deadline = time.monotonic() + BUSY
+        while self._take() and time.monotonic() < deadline:
+            pass
+
+    def _take(self, timeout: float = 0.0) -> bool:
+        """Reads what is there, at least a byte, for which it waits that many seconds."""
+        if self._master is None:
+            time.sleep(timeout)
+            return False
+        if not select.select([self._master], [], [], timeout)[0]:
+            return False
+        try:
+            output = os.read(self._master, 65536)
+        except OSError:  # EIO: nobody has the terminal open any more
+            time.sleep(timeout)
+            return False
+        self.raw += output
+        self._stream.feed(output)
+        return True
+
+
+def _environment(more: dict[str, str] | None) -> dict[str, str]:
+    """Little, and the same wherever the tests run."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **(more or {}),
+    }
+
+
+def _session(leader: int) -> list[int]:
+    """All processes of a session: the command, and jobs that it has left."""
+    members = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(int(directory.name)) == leader:
+                members.append(int(directory.name))
+    return members

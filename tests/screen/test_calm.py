@@ -1,0 +1,428 @@
+"""Whatever happens and whatever is pressed: nothing raises, nothing jumps, and every number is what was moved."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.model.flows import OTHER, UDP, UNATTRIBUTED, Identity, Loss, ProcessKey, Role, Traffic
+from bwtop.model.ledger import CATEGORIES, category
+from bwtop.model.sample import FlowTraffic
+from bwtop.rows import FIRST, Branch, RowId
+from bwtop.tree import Grouping, Tree
+from bwtop.tui import desk, dialogs
+from bwtop.tui.desk import CALM, Context
+from bwtop.tui.glyphs import ASCII, UNICODE
+from bwtop.tui.keys import KEYS
+from bwtop.tui.styles import Style
+from tests.build import HOSTILE, key, remote
+from tests.screen.harness import Harness, Left
+
+PID: Final = 1 << 23
+"""Beyond the kernel's largest, so that no signal can ever arrive."""
+
+PROCESSES: Final = (
+    *(ProcessKey(start, PID + n) for n in range(4) for start in (10**9, 2 * 10**9)),
+    UNATTRIBUTED,
+)
+REMOTES: Final = (
+    remote(),
+    remote("192.0.2.2", 53, UDP),
+    remote("2001:db8::1", 22, role=Role.SERVER),
+    remote("127.0.0.1", 8080),
+    remote("*", 0, OTHER),
+)
+NAMES: Final = ("curl", "sshd", "named", *HOSTILE)
+
+amounts: Final = st.sampled_from([0, 1, 7, 1023, 10**6, 10**12])
+traffics: Final = st.dictionaries(
+    st.sampled_from(PROCESSES),
+    st.dictionaries(
+        st.sampled_from(REMOTES), st.builds(Traffic, amounts, amounts), min_size=1, max_size=3
+    ),
+    max_size=6,
+)
+names: Final = st.sampled_from(NAMES)
+identities: Final = st.builds(
+    Identity,
+    names,
+    st.sampled_from([None, 0, 1000]),
+    user=st.none() | names,
+    unit=st.none() | names,
+    exe=st.none() | names,
+    kernel=st.booleans(),
+)
+sizes: Final = st.tuples(st.integers(1, 140), st.integers(1, 50)) | st.sampled_from(
+    [(1, 1), (40, 10), (80, 24), (132, 43), (300, 100)]
+)
+key_names: Final = st.sampled_from(
+    sorted({name for one in KEYS for name in one.keys} | set("xc*:.5") | {"backspace", "f12"})
+)
+
+
+def listed(tree: Tree) -> dict[RowId, int]:
+    """All rows that are listed, and their places."""
+    return {row.id: place for place, (_, row) in enumerate(tree.walk(FIRST))}
+
+
+class Anything(RuleBasedStateMachine):
+    """A person, a network and a terminal that do as they like."""
+
+    @initialize(size=sizes, ascii_only=st.booleans())
+    def begin(self, size: tuple[int, int], ascii_only: bool) -> None:
+        self.harness = Harness(*size, glyphs=ASCII if ascii_only else UNICODE)
+
+    @rule(pressed=st.lists(key_names, min_size=1, max_size=6), pause=st.sampled_from([0.1, 0.5, 2]))
+    def press(self, pressed: list[str], pause: float) -> None:
+        for name in pressed:
+            self.harness.now += pause - 0.5
+            try:
+                self.harness.press(name)
+            except Left:
+                assert name == "q"
+                assert self.harness.desk.context is Context.LIST
+
+    @rule(
+        traffic=traffics,
+        known=st.dictionaries(st.sampled_from(PROCESSES), identities),
+        elapsed=st.sampled_from([0.0, 0.1, 1.0, 30.0]),
+        loss=st.sampled_from([Loss(), Loss(1, 2, 3, 4, 5, 6)]),
+    )
+    def feed(
+        self,
+        traffic: FlowTraffic,
+        known: dict[ProcessKey, Identity],
+        elapsed: float,
+        loss: Loss,
+    ) -> None:
+        """A selection that somebody has made stays on its row for as long as that is listed."""
+        at, before = self.harness.desk, listed(self.harness.desk.tree)
+        selected = at.listing.selected
+        self.harness.feed(traffic, known, elapsed=elapsed, loss=loss)
+        after = listed(at.tree)
+        if selected in before and selected in after:
+            row = at.listing.row(at.tree)
+            assert row
+            assert row.id == selected
+
+    @rule(gone=st.sets(st.sampled_from(PROCESSES[:-1]), max_size=3))
+    def exit(self, gone: set[ProcessKey]) -> None:
+        self.harness.feed(exited=gone)
+
+    @rule(size=sizes)
+    def resize(self, size: tuple[int, int]) -> None:
+        self.harness.size = size
+
+    @rule(
+        column=st.integers(0, 140),
+        row=st.integers(0, 50),
+        button=st.sampled_from([1, 1, 1, 2, 3, 4, 5]),
+        traffic=st.none() | traffics,
+    )
+    def click(self, column: int, row: int, button: int, traffic: FlowTraffic | None) -> None:
+        """Perhaps after something that is not drawn yet."""
+        if traffic is not None:
+            self.harness.feed(traffic)
+        try:
+            self.harness.click(column, row, button)
+        except Left:
+            assert row == self.harness.size[1] - 1
+
+    @rule(seconds=st.sampled_from([0.1, CALM, 10.0]))
+    def wait(self, seconds: float) -> None:
+        self.harness.pass_time(seconds)
+
+    @invariant()
+    def the_screen_is_whole(self) -> None:
+        self.harness.check()
+
+    @invariant()
+    def one_row_is_selected(self) -> None:
+        at = self.harness.desk
+        marked = self.harness.styled(Style.SELECTED)
+        if at.chooser is None:
+            assert len(marked) <= 1
+        if at.context is Context.LIST and not at.details and self.harness.size[1] >= 24:
+            assert len(marked) == bool(at.tree.tops)
+
+    @invariant()
+    def rows_are_what_is_known(self) -> None:
+        """No row twice; none that has moved nothing; groups add up."""
+        tree = self.harness.desk.tree
+        ids = [row.id for _, row in tree.walk(FIRST)]
+        assert len(ids) == len(set(ids))
+        for top in tree.tops:
+            assert top.rx_total or top.tx_total
+            if top.process is None:
+                children = tree.children(top)
+                assert sum(child.rx_total for child in children) == top.rx_total
+                assert sum(child.tx_rate for child in children) == pytest.approx(top.tx_rate)
+
+    @precondition(lambda self: self.harness.desk.settings.grouping is Grouping.PROCESS)
+    @rule()
+    def calm_is_sorted(self) -> None:
+        """Once nobody presses keys, rows are in the order that is asked for."""
+        at = self.harness.desk
+        self.harness.pass_time(CALM + 0.1)
+        if at.paused:
+            return
+        (column,) = [c for c in PROCESS_COLUMNS if c.id == at.settings.order.column]
+        values = [column.get(row) for row in at.tree.tops]
+        known = [
+            value.casefold() if isinstance(value, str) else value
+            for value in values
+            if value is not None
+        ]
+        assert known == sorted(known, reverse=at.settings.order.descending)
+
+
+Anything.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
+
+
+@pytest.fixture(autouse=True)
+def _no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogs, "send", lambda *_: None)
+
+
+TestAnything = Anything.TestCase
+
+
+# Calm.
+
+A, B, C = (key(PID + n) for n in range(3))
+
+
+def three(columns: int = 80) -> Harness:
+    """A moves the most, then B, then C."""
+    harness = Harness(columns, 24)
+    busiest(harness, A, B, C)
+    return harness
+
+
+def busiest(harness: Harness, *order: ProcessKey) -> None:
+    """An interval in which they move bytes in that order."""
+    known = {A: Identity("aa", 1), B: Identity("bb", 2), C: Identity("cc", 3)}
+    traffic: FlowTraffic = {
+        process: {remote(): Traffic(1000 - 100 * place)} for place, process in enumerate(order)
+    }
+    harness.feed(traffic, known)
+
+
+def order(harness: Harness) -> str:
+    """The names listed, from the top."""
+    return " ".join(n for line in harness.lines() for n in ("aa", "bb", "cc") if f" {n} " in line)
+
+
+def test_rows_keep_their_places_within_a_second_of_a_key() -> None:
+    harness = three()
+    harness.press("down")
+    busiest(harness, C, A, B)  # a second passes
+    assert order(harness) == "cc aa bb"
+    harness.press("down")
+    harness.now -= 0.9
+    busiest(harness, B, C, A)
+    assert order(harness) == "cc aa bb"
+    assert "900 B" in harness.line("cc")
+    harness.pass_time()
+    assert order(harness) == "bb cc aa"
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda harness: harness.press("f12"),
+        lambda harness: harness.press("enter"),
+        lambda harness: harness.click(20, 8),
+        lambda harness: harness.click(20, 8, 5),
+        lambda harness: harness.press("h", "esc"),
+    ],
+)
+def test_any_key_or_click_keeps_rows_in_their_places(action: Callable[[Harness], None]) -> None:
+    harness = three()
+    action(harness)
+    harness.desk.expansion.set_all(expanded=False)
+    harness.now -= 0.9
+    busiest(harness, C, B, A)
+    assert order(harness) == "aa bb cc"
+    assert harness.desk.seconds_to_calm() == pytest.approx(0.9)
+
+
+def test_a_new_process_comes_last_while_rows_keep_their_places() -> None:
+    harness = Harness()
+    busiest(harness, B, C)
+    harness.press("down")
+    harness.now -= 1
+    busiest(harness, A, B, C)
+    assert order(harness) == "bb cc aa"
+    harness.now -= 1
+    busiest(harness, A, C, B)
+    assert order(harness) == "bb cc aa"
+
+
+def test_remotes_keep_their_places_too() -> None:
+    harness = three()
+    flows = {remote(f"192.0.2.{n}"): Traffic(100 * n) for n in (1, 2, 3)}
+    harness.feed({A: flows})
+    harness.press("home", "enter")
+    before = [line.split()[1] for line in harness.lines() if " to 192" in line]
+    harness.now -= 0.9
+    harness.feed({A: {remote("192.0.2.1"): Traffic(10**6)}})
+    assert [line.split()[1] for line in harness.lines() if " to 192" in line] == before
+    harness.pass_time()
+    assert harness.lines()[harness.row_of(" aa ") + 1].split()[1] == "192.0.2.1:443"
+
+
+def test_what_is_asked_for_is_done_at_once() -> None:
+    harness = three()
+    harness.press("down", "r")
+    assert order(harness) == "cc bb aa"
+
+
+def test_nothing_is_sorted_in_a_pause() -> None:
+    harness = three()
+    harness.press("down")
+    harness.now -= 0.9
+    busiest(harness, C, B, A)
+    harness.press(" ")
+    harness.pass_time(10)
+    assert order(harness) == "aa bb cc"
+    assert harness.desk.seconds_to_calm() is None
+    harness.press(" ")
+    assert order(harness) == "cc bb aa"
+
+
+def test_the_selection_follows_its_process() -> None:
+    harness = three()
+    harness.press("down")
+    assert " bb " in harness.selected()
+    for wanted in ((B, A, C), (A, C, B), (C, A), (C, A, B)):
+        busiest(harness, *wanted)
+        assert " bb " in harness.selected()
+    harness.press("r")
+    assert " bb " in harness.selected()
+    harness.press("/", "b", "enter", "esc")
+    assert " bb " in harness.selected()
+
+
+def test_until_somebody_moves_the_first_row_is_selected_whichever_it_is() -> None:
+    harness = three()
+    busiest(harness, C, B, A)
+    harness.pass_time()
+    assert " cc " in harness.selected()
+    harness.press("down", "home")
+    harness.pass_time()
+    busiest(harness, A, B, C)
+    assert " aa " in harness.selected()
+
+
+def test_where_the_selected_row_is_gone_the_one_in_its_place_is_selected() -> None:
+    harness = three()
+    harness.press("down", "/")
+    harness.desk.filter("-bb")
+    harness.desk.build()
+    assert " cc " in harness.selected()
+
+
+def test_the_beginning_of_a_negation_hides_nothing() -> None:
+    """What is typed first of `-bb` is no condition yet, and the selection stays."""
+    harness = three()
+    harness.press("end", "/", "-")
+    assert order(harness) == "aa bb cc"
+    harness.press("b")
+    assert " cc " in harness.selected()
+
+
+def test_the_selection_follows_a_remote_and_falls_back_to_its_process() -> None:
+    harness = three()
+    harness.feed({B: {remote(port=53, protocol=UDP): Traffic(1)}})
+    harness.press("home", "enter", "down")
+    selected = harness.selected()
+    busiest(harness, A, B, C)
+    assert harness.selected().split()[:3] == selected.split()[:3]
+    harness.press("u")
+    assert " bb " in harness.selected()
+
+
+# Large boards, whose rows are made in the background.
+
+
+class Background:
+    """Makes rows when a test says so."""
+
+    def __init__(self, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(desk, "LARGE", 0)
+        self.work: list[tuple[Callable[[], Tree], Callable[[Tree], None]]] = []
+        harness.desk.in_background = lambda make, show: self.work.append((make, show))
+
+    def finish(self, most: int = 10) -> None:
+        for _ in range(most):
+            if self.work:
+                make, show = self.work.pop()
+                show(make())
+
+
+def test_rows_are_made_in_the_background_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = three(100)
+    background = Background(harness, monkeypatch)
+    busiest(harness, C, B, A)
+    assert "working…" in harness.text()
+    assert order(harness) == "aa bb cc"
+    for _ in range(3):
+        busiest(harness, C, B, A)
+    assert len(background.work) == 1
+    background.finish()
+    assert "4.7 KiB" in harness.line(" cc ")
+    busiest(harness, C, B, A)
+    harness.press("t")
+    assert "tcp off" in harness.text()
+    harness.press("r", "t", "z", " ")
+    background.finish()
+    assert "working…" not in harness.text()
+    assert not background.work
+    harness.press(" ", "r")
+    background.finish()
+    harness.feed({A: {remote(): Traffic(77)}})
+    background.finish()
+    assert " 77 B " in harness.line(" aa ")
+
+
+def test_a_click_while_rows_are_made_is_for_the_rows_that_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = three(100)
+    background = Background(harness, monkeypatch)
+    busiest(harness, C, B, A)
+    harness.click(20, harness.row_of(" bb "))
+    harness.press("enter")
+    background.finish()
+    assert " bb " in harness.selected()
+    assert "▾" in harness.selected()
+
+
+# Sums.
+
+
+@pytest.mark.parametrize("shown", [(), ("t",), ("u",), ("o",), ("l",), ("l", "l"), ("t", "l")])
+@pytest.mark.parametrize("grouping", range(5))
+def test_rows_add_up_to_the_total(grouping: int, shown: tuple[str, ...]) -> None:
+    harness = Harness(132, 43)
+    for n in range(5):
+        harness.feed(
+            {p: {r: Traffic(n + 3 * i, n) for r in REMOTES} for i, p in enumerate(PROCESSES)},
+            {p: Identity(f"p{i % 3}", i % 2, exe=f"/p{i % 3}") for i, p in enumerate(PROCESSES)},
+        )
+    harness.press(*"g" * grouping, *shown)
+    at = harness.desk
+    tallies = at.board.window_sums(at.tree.categories)
+    assert sum(row.rx_total for row in at.tree.tops) == sum(tally.rx for tally in tallies)
+    assert sum(row.tx_total for row in at.tree.tops) == sum(tally.tx for tally in tallies)
+    kept = [r for r in REMOTES if category(r) in at.tree.categories]
+    assert sum(tally.tx for tally in tallies) == 10 * len(kept) * len(PROCESSES)
+    assert all(isinstance(row, Branch) for row in at.tree.tops)
+    assert set(at.tree.categories) <= set(CATEGORIES)

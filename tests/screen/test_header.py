@@ -1,0 +1,247 @@
+"""The lines above the list: who measures, how much moves, and whatever is not as usual."""
+
+import re
+from typing import Final
+
+import pytest
+
+from bwtop.model.flows import OTHER, UDP, Identity, Loss, Traffic
+from bwtop.model.sample import FlowTraffic
+from bwtop.tui.styles import Style
+from tests.build import key, remote
+from tests.screen.harness import SIZES, Harness
+
+CURL: Final = key(101)
+IDENTITIES: Final = {CURL: Identity("curl", 1000, user="ada")}
+TRAFFIC: Final[FlowTraffic] = {
+    CURL: {
+        remote(): Traffic(1024, 10),
+        remote(protocol=UDP): Traffic(2048, 20),
+        remote(protocol=OTHER, port=0): Traffic(4096, 40),
+        remote("127.0.0.1"): Traffic(8192, 80),
+    }
+}
+ALL_SIZES: Final = pytest.mark.parametrize("size", SIZES, ids=str)
+
+
+def busy(columns: int = 80, rows: int = 24) -> Harness:
+    harness = Harness(columns, rows)
+    harness.feed(TRAFFIC, IDENTITIES)
+    return harness
+
+
+def above(harness: Harness) -> str:
+    """The header."""
+    return "\n".join(harness.lines()[: harness.row_of("↑/s")])
+
+
+def test_who_measures_where_and_when() -> None:
+    first = busy().lines()[0]
+    for words in ("bwtop", "host.example", "backend tracepoint", "not recording"):
+        assert words in first
+    assert re.search(r"\d\d:\d\d:\d\d$", first)
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 15)], ids=str)
+def test_a_small_terminal_has_one_line_with_both_rates(size: tuple[int, int]) -> None:
+    header = above(busy(*size))
+    assert "\n" not in header
+    assert "↓ 15.0 KiB ↑ 150 B" in " ".join(header.split())
+
+
+@pytest.mark.parametrize("rows", [10, 24])
+def test_before_the_probes_are_attached_it_says_so(rows: int) -> None:
+    harness = Harness(80, rows, attached=False)
+    assert "attaching the probes…" in above(harness)
+    harness.desk.attached("fexit", [])
+    assert "attaching" not in harness.text()
+
+
+def test_rates_totals_and_peaks() -> None:
+    harness = busy(100)
+    harness.feed({CURL: {remote(): Traffic(1024, 512)}})
+    down, up = (" ".join(line.split()) for line in harness.lines() if " peak " in line)
+    assert down.startswith("↓ 1.0 KiB/s total 16.0 KiB peak 15.0 KiB/s")
+    assert up.startswith("↑ 512 B/s total 662 B peak 512 B/s")
+
+
+@pytest.mark.parametrize(("rows", "height"), [(24, 1), (40, 2), (60, 3)])
+def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
+    """One column for each second; the highest is full, and what is older than two minutes is gone."""
+    harness = Harness(200, rows)
+    harness.feed({CURL: {remote(): Traffic(8000, 8000)}}, IDENTITIES)
+    for _ in range(119):
+        harness.feed({CURL: {remote(): Traffic(1000, 1000)}})
+    assert above(harness).count("█") == 2 * height
+    harness.feed({CURL: {remote(): Traffic(1000, 1000)}})
+    assert above(harness).count("█") == 2 * 120 * height
+
+
+ODD: Final = {
+    "paused": ((" ",), "PAUSED"),
+    "no tcp": (("t",), "tcp off|-tcp"),
+    "no udp": (("u",), "udp off|-udp"),
+    "no other": (("o",), "other off|-other"),
+    "no loopback": (("l",), "loopback off|lo hide"),
+    "loopback only": (("l", "l"), "loopback only|lo only"),
+    "filter": (("/", *"ada", "enter"), "filter ada|/ada"),
+}
+
+
+@ALL_SIZES
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_not_as_usual_is_on_every_screen(size: tuple[int, int], odd: str) -> None:
+    names, words = ODD[odd]
+    harness = busy(*size)
+    assert not re.search(words, above(harness))
+    harness.press(*names)
+    assert re.search(words, above(harness))
+    style = Style.PAUSED if odd == "paused" else Style.OFF
+    assert any(re.search(words, text) for text in harness.styled(style))
+    if odd != "filter":
+        harness.press(*names[:1] * (3 - len(names) if "loopback" in odd else 1))
+        assert not re.search(words, above(harness))
+
+
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
+def test_all_that_is_off_is_visible_together(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    harness.press("t", "u", "o", "l", " ")
+    for words in ("tcp off", "udp off", "other off", "loopback off", "PAUSED"):
+        assert words in above(harness)
+
+
+@ALL_SIZES
+def test_a_long_host_name_pushes_nothing_off(size: tuple[int, int]) -> None:
+    """Linux allows 64 characters."""
+    harness = busy(*size)
+    harness.desk.host = "h" * 64
+    harness.press(" ")
+    assert "PAUSED" in above(harness)
+
+
+@pytest.mark.parametrize("columns", [80, 132])
+def test_that_names_are_off_is_visible_with_all_else(columns: int) -> None:
+    harness = busy(columns)
+    harness.press("n", "t", "u", "o", "l", "g", "a", "a", "a")
+    assert "names off" in above(harness)
+
+
+@pytest.mark.parametrize("rows", [10, 24])
+def test_toggles_change_rows_totals_and_graphs_together(rows: int) -> None:
+    harness = Harness(132, rows)
+    harness.feed(TRAFFIC, IDENTITIES)
+    for pressed, rate in (
+        (("t",), "6.0 KiB"),
+        (("u",), "4.0 KiB"),
+        (("o",), "0 B"),
+        (("t",), "9.0 KiB"),
+        (("l",), "1.0 KiB"),
+        (("l",), "8.0 KiB"),
+        (("l", "u", "o"), "15.0 KiB"),
+    ):
+        harness.press(*pressed)
+        assert f"↓ {rate}" in " ".join(above(harness).split())
+        if rows == 24:
+            assert f"total {rate} peak {rate}/s" in " ".join(above(harness).split())
+        if rate == "0 B":
+            assert "nothing passes the filter and toggles" in harness.text()
+        else:
+            assert f" {rate} " in " ".join(harness.line("curl").split())
+
+
+def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> None:
+    words = [f"no {what}: this kernel does not have it" for what in ("sctp", "dccp", "zerocopy")]
+    harness = busy(80, 43)
+    harness.desk.attached("tracepoint", words)
+    assert all(text in above(harness) for text in words)
+    harness.size = (80, 24)
+    assert words[0] in above(harness)
+    assert "…" in above(harness)
+    assert words[0] in harness.styled(Style.WARNING)[0]
+    harness.size = (80, 10)
+    assert "degraded" in above(harness)
+
+
+LOSS: Final = Loss(3, 4096, 1, 2048, 1, 2)
+LOSS_WORDS: Final = (
+    "no room for the remotes of 3 updates; their 4.0 KiB are under '*'",
+    "no room for the processes of 2.0 KiB",
+    "no room for the names of 1 process",
+    "2 events skipped by the kernel",
+)
+
+
+def test_losses_are_said_in_words() -> None:
+    harness = busy(132, 43)
+    harness.feed(loss=Loss(3, 4096))
+    harness.feed(loss=Loss(0, 0, 0, 0, 1))
+    assert f"lost: {LOSS_WORDS[0]}" in above(harness)
+    assert f"lost: {LOSS_WORDS[2]}" in above(harness)
+    harness.size = (80, 10)
+    assert "lost" in above(harness)
+    harness.press("z")
+    assert "lost" not in harness.text()
+
+
+def test_the_help_has_all_losses_and_degradations_for_which_the_header_has_no_room() -> None:
+    harness = busy(80, 24)
+    harness.desk.attached("tracepoint", ["no sctp", "no dccp"])
+    harness.feed(loss=LOSS)
+    harness.size = (200, 300)
+    harness.press("h")
+    below = harness.text().partition("bwtop: which process")[2]
+    assert all(words in below for words in ("no sctp", "no dccp", *LOSS_WORDS))
+
+
+def test_the_filter_line_counts_what_passes() -> None:
+    harness = busy()
+    harness.press("/", *"proto:udp", "enter")
+    words = " ".join(harness.line("filter proto:udp").split())
+    assert words == "filter proto:udp 1 process ↓ 2.0 KiB/s ↑ 20 B/s"
+    harness.press("g")
+    assert "1 executable" in harness.text()
+
+
+def test_how_it_is_sorted_grouped_and_averaged() -> None:
+    harness = busy(100)
+    for words in ("sort rate▼", "by process", "avg 1s", "every 1s"):
+        assert words in above(harness)
+    harness.press("s", "home", "enter", "g", "g", "a", "+", "r")
+    for words in ("sort pid▼", "by user", "avg 2s", "every 2s"):
+        assert words in above(harness)
+
+
+def test_bits() -> None:
+    harness = busy(100)
+    harness.press("b")
+    assert "↓ 122.9 kbit/s" in " ".join(above(harness).split())
+    assert "122.9 kbit" in harness.line("curl")
+    harness.press("b")
+    assert "bit" not in harness.text().replace("b bits", "")
+
+
+def test_averages_are_over_so_many_seconds() -> None:
+    harness = busy(80)
+    for _ in range(9):
+        harness.feed({}, {})
+    for average in (2, 10, 40, 1):
+        harness.press("a")
+        rate = {10: "1.5 KiB", 40: "1.5 KiB"}.get(average, "0 B")
+        assert f"avg {average}s" in above(harness)
+        assert harness.line("curl").split()[4:6] == rate.split()
+
+
+def test_the_interval_goes_from_a_tenth_of_a_second_to_an_hour() -> None:
+    harness = busy(100)
+    harness.press(*"-" * 9)
+    assert "every 0.1s" in above(harness)
+    harness.press(*"+" * 20)
+    assert "every 3600s" in above(harness)
+    assert harness.desk.settings.interval == 3600.0
+
+
+def test_while_rows_are_made_in_the_background_it_says_so() -> None:
+    harness = busy(100)
+    harness.desk.is_building = True
+    assert "working…" in above(harness)

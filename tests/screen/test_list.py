@@ -1,0 +1,533 @@
+"""The list under the keys: expanding, sorting, filtering, grouping, selecting."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bwtop.model.board import LINGER
+from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
+from bwtop.model.sample import FlowTraffic
+from bwtop.rows import Leaf
+from bwtop.tui.layout import FIELDS
+from bwtop.tui.styles import Style
+from tests.build import key, remote
+from tests.screen.harness import Harness
+
+CURL, NAMED = key(101), key(202)
+
+IDENTITIES = {
+    CURL: Identity(
+        "curl", uid=1000, user="ada", cmdline="curl -O https://x.example/big", exe="/usr/bin/curl"
+    ),
+    NAMED: Identity("named", uid=53, user="bind", unit="named.service", exe="/usr/sbin/named"),
+}
+TRAFFIC: FlowTraffic = {
+    CURL: {remote("192.0.2.1"): Traffic(rx=500_000, tx=1000)},
+    NAMED: {
+        remote("192.0.2.53", 53, UDP): Traffic(rx=2000, tx=300),
+        remote("127.0.0.1", 953): Traffic(rx=70, tx=70),
+    },
+}
+
+
+def busy(columns: int = 80, rows: int = 24) -> Harness:
+    harness = Harness(columns, rows)
+    harness.feed(TRAFFIC, IDENTITIES)
+    return harness
+
+
+def names(harness: Harness) -> list[str]:
+    """The processes listed, from the top."""
+    return [word for line in harness.lines() for word in ("curl", "named") if f" {word} " in line]
+
+
+def test_processes_are_listed_with_their_numbers() -> None:
+    line = busy().line("curl")
+    assert line.split() == [
+        "▸",
+        "101",
+        "ada",
+        "curl",
+        "488.3",
+        "KiB",
+        "1000",
+        "B",
+        "488.3",
+        "KiB",
+        "1000",
+        "B",
+    ]
+
+
+def test_enter_opens_the_remotes_and_closes_them() -> None:
+    harness = busy()
+    harness.press("enter")
+    assert "to 192.0.2.1:443 tcp" in harness.text()
+    harness.press("enter")
+    assert "192.0.2.1" not in harness.text()
+
+
+def style_of(harness: Harness, part: str) -> Style:
+    """The style of a text on the screen."""
+    return next(style for style, text in harness.styles(harness.row_of(part)) if part in text)
+
+
+def test_kernel_threads_are_in_brackets_and_the_unattributed_has_no_pid() -> None:
+    harness = busy()
+    thread = key(33)
+    harness.feed(
+        {thread: {remote(): Traffic(1)}, UNATTRIBUTED: {remote("*", 0): Traffic(2)}},
+        {thread: Identity("kworker/0:1", 0, user="root", kernel=True)}
+        | {UNATTRIBUTED: UNATTRIBUTED_IDENTITY},
+    )
+    harness.press("end")
+    assert harness.line("kworker").split()[:4] == ["▸", "33", "root", "[kworker/0:1]"]
+    assert harness.line("(unattr").split()[:4] == ["▸", "-", "-", "(unattributed)"]
+    assert style_of(harness, "[kworker/0:1]") is Style.KERNEL
+
+
+def test_what_has_exited_is_dimmed_for_a_while_and_then_gone() -> None:
+    harness = busy()
+    harness.feed(exited=[NAMED])
+    assert "named (exited)" in harness.text()
+    assert style_of(harness, "named (exited)") is Style.EXITED
+    harness.feed(elapsed=LINGER - 1)
+    assert "named (exited)" in harness.text()
+    totals = [line[:40].split()[4:6] for line in harness.lines()[1:3]]
+    harness.feed(elapsed=1.1)
+    assert "named" not in harness.text()
+    assert "curl" in harness.text()
+    assert totals == [line[:40].split()[4:6] for line in harness.lines()[1:3]]
+
+
+def test_selected_whatever_it_is_it_can_be_read_that_it_has_exited() -> None:
+    harness = busy()
+    harness.feed(exited=[CURL])
+    assert "curl (exited)" in harness.selected()
+
+
+def test_a_name_that_comes_later_takes_the_place_of_the_first() -> None:
+    harness = busy()
+    harness.press("enter")
+    harness.feed({}, {CURL: Identity("wget", 1000, user="ada")})
+    assert harness.selected().split()[:4] == ["▾", "101", "ada", "wget"]
+    assert "curl" not in harness.text()
+
+
+def test_command_lines() -> None:
+    harness = busy(132)
+    harness.press("c")
+    assert "curl -O https://x.example/" in harness.text()
+    assert "/usr/sbin/named" not in harness.text()
+    harness.press("c")
+    assert "https://" not in harness.text()
+
+
+class Names:
+    """A resolver that knows everything."""
+
+    def get(self, address: bytes) -> str:
+        return f"host-{address[-1]}.example"
+
+
+def test_names_of_remotes() -> None:
+    harness = Harness(80, 24)
+    harness.desk.attached("tracepoint", [], Names())
+    harness.feed(TRAFFIC, IDENTITIES)
+    harness.press("enter")
+    assert "to host-1.example:443 tcp" in harness.text()
+    harness.press("/", *"host-53", "enter")
+    assert names(harness) == ["named"]
+    harness.press("n")
+    assert names(harness) == []
+    assert "names off" in harness.text()
+    harness.press("n", "esc", "g", "g", "g", "g")
+    assert "host-53.example" in harness.text()
+
+
+@pytest.mark.parametrize("columns", [80, pytest.param(40, id="40, where most of a name is cut")])
+def test_a_remote_tells_its_port_at_any_width(columns: int) -> None:
+    harness = busy(columns)
+    process = key(7)
+    harness.feed(
+        {process: {remote(f"203.0.113.{n}", 8000 + n): Traffic(10**9) for n in range(3)}},
+        {process: Identity("many", 0)},
+    )
+    harness.press("home", "enter")
+    for n in range(3):
+        assert f":800{n} " in harness.text()
+        assert columns == 40 or f"203.0.113.{n}:800{n} tcp" in harness.text()
+
+
+def test_right_opens_then_goes_in_and_left_comes_back() -> None:
+    harness = busy()
+    harness.press("down")
+    assert " named " in harness.selected()
+    harness.press("right")
+    assert " named " in harness.selected()
+    harness.press("right")
+    assert "192.0.2.53" in harness.selected()
+    harness.press("right", "left")
+    assert "▾" in harness.selected()
+    harness.press("left")
+    assert "▸" in harness.selected()
+    harness.press("left", "left")
+    assert " named " in harness.selected()
+
+
+def test_e_opens_all_also_what_is_yet_to_come_and_closes_all() -> None:
+    harness = busy()
+    harness.press("e")
+    harness.feed({key(303): {remote("192.0.2.99"): Traffic(9)}}, {key(303): Identity("late", 1)})
+    for address in ("192.0.2.1", "192.0.2.53", "192.0.2.99"):
+        assert f"{address}:" in harness.text()
+    harness.press("end", "e")
+    assert "192.0.2" not in harness.text()
+    assert harness.selected().split()[:4] == ["▸", "202", "bind", "named"]
+
+
+def test_what_is_open_stays_open_and_follows_its_process() -> None:
+    harness = busy()
+    harness.press("end", "enter")
+    changes: tuple[Callable[[], None], ...] = (
+        lambda: harness.feed({CURL: {remote("192.0.2.7"): Traffic(9)}}),
+        lambda: harness.feed({NAMED: {remote("192.0.2.53", 53, UDP): Traffic(10**7)}}),
+        lambda: harness.press("s", "home", "enter", "r"),
+        lambda: harness.press("/", *"named", "enter"),
+        lambda: harness.press("/", *[*["backspace"] * 5, *"curl"], "esc"),
+        lambda: harness.press("t", "u", "t", "u"),
+        lambda: harness.press("g", "g", "g", "g", "g"),
+        lambda: harness.feed({}, IDENTITIES | {NAMED: Identity("named", 53, user="root")}),
+    )
+    for change in changes:
+        change()
+        text = harness.text()
+        assert "to 192.0.2.53:53 udp" in text
+        assert "192.0.2.1:443" not in text
+        assert text.index("192.0.2.53") > text.index(" named ")
+
+
+def test_another_process_with_the_pid_is_not_open() -> None:
+    harness = busy()
+    harness.press("enter")
+    other = CURL._replace(start=CURL.start + 10**9)
+    harness.feed({other: {remote("192.0.2.77"): Traffic(10**9)}}, {other: Identity("curl2", 1)})
+    assert "192.0.2.1:443" in harness.text()
+    assert "192.0.2.77" not in harness.text()
+
+
+def test_remotes_are_sorted_by_the_same_column() -> None:
+    harness = Harness(100, 24)
+    flows = {
+        remote("192.0.2.1"): Traffic(rx=1, tx=300),
+        remote("192.0.2.2"): Traffic(rx=500, tx=10),
+        remote("192.0.2.3"): Traffic(rx=20, tx=900),
+    }
+    harness.feed({CURL: flows}, IDENTITIES)
+    harness.press("e")
+
+    def order() -> str:
+        rows = [row.remote for _, row in harness.desk.tree.walk((0,)) if isinstance(row, Leaf)]
+        return "".join(str(far.address[-1]) for far in rows)
+
+    assert order() == "321"
+    for name, expected in (("<", "312"), ("r", "213"), ("<", "231"), ("r", "132")):
+        harness.press(name)
+        assert order() == expected
+
+
+def sorted_title(harness: Harness) -> str:
+    """The title that says that it is sorted by."""
+    (title,) = harness.styled(Style.SORTED)
+    return title.strip()
+
+
+def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
+    """Every press moves the mark by one column, as it is seen."""
+    harness = busy(200)
+    titles = [f.title.format(down="↓", up="↑") for f in FIELDS if f.id != "graph"]
+    harness.press(*"<" * len(FIELDS))
+    for title in titles:
+        assert sorted_title(harness)[:-1] == title
+        harness.press(">")
+    for title in reversed(titles):
+        assert sorted_title(harness)[:-1] == title
+        harness.press("<")
+    assert sorted_title(harness) == "PID▲"
+
+
+def test_to_the_left_of_what_it_is_sorted_by_first_are_the_totals() -> None:
+    harness = busy(200)
+    assert sorted_title(harness) == "SHARE▼"
+    harness.press("<")
+    assert sorted_title(harness) == "↑ total▼"
+
+
+def test_r_turns_the_order_round() -> None:
+    harness = busy()
+    assert names(harness) == ["curl", "named"]
+    harness.press("r")
+    assert names(harness) == ["named", "curl"]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
+def test_a_click_on_a_title_sorts_by_it_and_once_more_the_other_way(field: object) -> None:
+    harness = busy(200)
+    harness.press("s", "home", "enter", "s", "home", "down", "enter")
+    title, column = field.title, field.column  # type: ignore[attr-defined]  # a Field
+    row = harness.row_of("PROCESS")
+    cell = harness.lines()[row].index(title.format(down="↓", up="↑"))
+    harness.click(cell, row)
+    assert harness.desk.settings.order.column == column
+    assert not harness.desk.settings.order.reverse
+    harness.click(cell, row)
+    assert harness.desk.settings.order.reverse
+
+
+def test_clicks_select_then_open_and_the_mark_opens_at_once() -> None:
+    harness = busy()
+    row = harness.row_of(" named ")
+    harness.click(20, row)
+    assert " named " in harness.selected()
+    assert "▸" in harness.selected()
+    harness.now += 1
+    harness.click(20, row)
+    assert "▾" in harness.selected()
+    harness.click(0, row)
+    assert "▸" in harness.selected()
+    harness.click(0, harness.row_of(" curl "))
+    assert "192.0.2.1:443" in harness.text()
+    assert " curl " in harness.selected()
+
+
+def test_a_click_on_nothing_does_nothing() -> None:
+    harness = busy()
+    harness.press("end")
+    before = harness.below()
+    for row in (0, 1, 3, 15, 20):
+        harness.click(30, row)
+    harness.click(30, harness.row_of(" curl "), button=2)
+    harness.screen.mouse_event(harness.size, "mouse release", 0, 30, 6, True)
+    harness.screen.mouse_event(harness.size, "mouse drag", 1, 30, 6, True)
+    assert harness.below() == before
+
+
+def crowd(rows: int = 24, count: int = 200) -> Harness:
+    """Processes p0 to p199, the first the busiest."""
+    harness = Harness(80, rows)
+    harness.feed(
+        {key(n + 1): {remote(): Traffic(10**6 - n)} for n in range(count)},
+        {key(n + 1): Identity(f"p{n}", n) for n in range(count)},
+    )
+    harness.check()
+    return harness
+
+
+def selected_name(harness: Harness) -> str:
+    return harness.selected().split()[3]
+
+
+def test_a_click_is_for_the_row_that_was_seen() -> None:
+    """The list may have changed since it was drawn, and what was under the pointer is meant."""
+    harness = crowd()
+    row = harness.row_of(" p5 ")
+    harness.feed({key(6): {remote(): Traffic(10**9)}})
+    harness.click(20, row)
+    assert selected_name(harness) == "p5"
+
+
+def test_a_click_on_a_row_that_is_gone_does_no_harm() -> None:
+    harness = crowd()
+    row = harness.row_of(" p5 ")
+    harness.type("/p0")
+    harness.click(20, row)
+    harness.click(0, row)
+    harness.check()
+
+
+@pytest.mark.parametrize(
+    ("pressed", "name"),
+    [
+        (("down",), "p1"),
+        (("j", "j", "k"), "p1"),
+        (("up",), "p0"),
+        (("end",), "p199"),
+        (("G", "up"), "p198"),
+        (("end", "down"), "p199"),
+        (("end", "home"), "p0"),
+        (("page down", "page up"), "p0"),
+        (("ctrl f", "down", "ctrl b"), "p1"),
+    ],
+)
+def test_going_through_the_list(pressed: tuple[str, ...], name: str) -> None:
+    harness = crowd()
+    for one in pressed:
+        harness.press(one)
+        harness.check()
+    assert selected_name(harness) == name
+
+
+def test_a_page_is_as_long_as_the_list_and_keeps_a_row_in_sight() -> None:
+    harness = crowd()
+    listed = sum(f" p{n} " in harness.text() for n in range(200))
+    harness.press("page down")
+    assert selected_name(harness) == f"p{listed - 1}"
+    harness.check()
+    harness.press("page down")
+    assert f" p{listed - 1} " in harness.text()
+
+
+def test_the_wheel_goes_three_rows() -> None:
+    harness = crowd()
+    harness.click(20, 10, 5)
+    assert selected_name(harness) == "p3"
+    harness.click(20, 10, 5)
+    harness.click(20, 10, 4)
+    assert selected_name(harness) == "p3"
+
+
+@pytest.mark.parametrize("rows", [5, 10, 24, 60])
+def test_the_selected_row_is_always_in_sight(rows: int) -> None:
+    harness = crowd(rows)
+    for name in ("end", "up", "page up", "home", "down", "page down", "e", "down", "G", "k", "e"):
+        harness.press(name)
+        assert harness.selected()
+    for size in ((80, 5), (80, 50), (40, 10)):
+        harness.size = size
+        assert harness.selected()
+
+
+def test_no_row_is_left_blank_while_there_are_rows_to_show() -> None:
+    harness = crowd(24)
+    harness.press("end")
+    harness.check()
+    harness.size = (80, 60)
+    top = harness.row_of("PROCESS")
+    assert all(line.strip() for line in harness.lines()[top:])
+
+
+# Groups.
+
+
+@pytest.mark.parametrize(
+    ("times", "labels"),
+    [
+        (1, ["/usr/bin/curl", "/usr/sbin/named"]),
+        (2, ["ada", "bind"]),
+        (3, ["(no unit)", "named.service"]),
+        (4, ["192.0.2.1", "192.0.2.53", "127.0.0.1"]),
+    ],
+)
+def test_groups(times: int, labels: list[str]) -> None:
+    harness = busy()
+    harness.press(*"g" * times)
+    for label in labels:
+        assert f" ×1 {label} " in harness.text()  # noqa: RUF001 - a sign
+    harness.press(*"g" * (5 - times))
+    assert names(harness) == ["curl", "named"]
+
+
+def test_a_group_is_the_sum_of_its_processes_which_are_below_it() -> None:
+    harness = busy()
+    twin = key(303)
+    harness.feed(
+        {twin: {remote("192.0.2.3"): Traffic(1500, 1)}, **TRAFFIC},
+        {twin: Identity("curl", 1000, user="ada", exe="/usr/bin/curl")},
+    )
+    harness.press("g")
+    line = harness.line("/usr/bin/curl")
+    assert line.split()[:3] == ["▸", "×2", "/usr/bin/curl"]  # noqa: RUF001 - a sign
+    assert line.split()[3:7] == ["489.7", "KiB", "1001", "B"]
+    harness.press("home", "enter", "down", "enter")
+    assert [w for line in harness.lines() for w in ("101", "303") if f" {w} " in line] == [
+        "101",
+        "303",
+    ]
+    assert "to 192.0.2.1:443" in harness.text()
+
+
+def test_groups_never_shrink() -> None:
+    """What has exited and is off the list still counts where it belongs."""
+    harness = busy()
+    harness.feed(exited=[CURL])
+    harness.feed(elapsed=LINGER + 1)
+    assert "curl" not in harness.text()
+    harness.press("g", "g")
+    assert harness.line(" ada ").split()[-4:] == ["488.3", "KiB", "1000", "B"]
+
+
+def test_a_remote_s_group_has_the_processes_that_speak_to_it() -> None:
+    harness = busy()
+    harness.press("g", "g", "g", "g", "/", *"named", "enter", "e")
+    assert "127.0.0.1" in harness.text()
+    assert "192.0.2.1 " not in harness.text()
+    assert len([line for line in harness.lines() if " named " in line and "bind" in line]) == 2
+
+
+# Pause and zero.
+
+
+def test_a_pause_holds_all_numbers_and_nothing_is_lost() -> None:
+    harness = busy(100)
+    harness.press(" ")
+    before = harness.lines()[1:]
+    for _ in range(130):
+        harness.feed({NAMED: {remote(): Traffic(1024)}, key(9): {remote(): Traffic(5)}})
+    assert harness.lines()[1:] == before
+    assert "PAUSED" in harness.lines()[0]
+    harness.press("r")
+    assert names(harness) == ["named", "curl"]
+    harness.press("r", "enter", "t", "t", "a", "a", "a", "a", " ")
+    assert "PAUSED" not in harness.text()
+    assert " 132.0 KiB " in harness.line(" named ")
+    assert "(unknown)" in harness.text()
+
+
+def test_exits_wait_for_the_end_of_a_pause() -> None:
+    harness = busy()
+    harness.press(" ")
+    harness.feed(exited=[NAMED])
+    assert "exited" not in harness.text()
+    harness.press(" ")
+    assert "named (exited)" in harness.text()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_zero(paused: bool) -> None:
+    harness = busy()
+    if paused:
+        harness.press(" ")
+    harness.press("z")
+    for line in (harness.lines()[1], harness.lines()[2]):
+        assert "total        0 B" in line
+    harness.press(*" " * paused)
+    harness.feed({NAMED: {remote(): Traffic(7, 8)}})
+    assert names(harness)[0] == "named"
+    assert harness.line(" named ").split()[-4:] == ["7", "B", "8", "B"]
+
+
+@pytest.mark.parametrize(
+    ("feeds", "words"),
+    [(0, "measuring…"), (1, "no process has sent or received anything yet")],
+)
+def test_an_empty_list_says_why(feeds: int, words: str) -> None:
+    harness = Harness()
+    for _ in range(feeds):
+        harness.feed()
+    assert words in harness.text()
+    for name in ("enter", "right", "left", "up", "down", "page down", "end", "home", "e", "K", "i"):
+        harness.press(name)
+        harness.check()
+
+
+def test_the_share_is_of_all_that_is_shown() -> None:
+    harness = Harness(132, 24)
+    harness.feed({key(n): {remote(): Traffic(100 * n)} for n in (1, 3)})
+    assert [line.split()[-1] for line in harness.lines() if "%" in line] == ["75%", "25%"]
+
+
+def test_the_small_graph_has_the_last_ten_intervals() -> None:
+    harness = Harness(132, 24)
+    for rx in (800, *range(0, 900, 100), 100):
+        harness.feed({CURL: {remote(): Traffic(rx)}}, IDENTITIES)
+    assert " ▁▂▃▄▅▆▇█▁ " in harness.line(" curl ")

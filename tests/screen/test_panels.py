@@ -1,0 +1,601 @@
+"""What opens on top of the list: sort chooser, filter, details, signals, help; and the line at the bottom."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.model.flows import (
+    UDP,
+    UNATTRIBUTED,
+    UNATTRIBUTED_IDENTITY,
+    Identity,
+    ProcessKey,
+    Traffic,
+)
+from bwtop.model.sample import FlowTraffic
+from bwtop.tui import commands, dialogs, keys
+from bwtop.tui.desk import MESSAGE_SECONDS, Context
+from bwtop.tui.styles import Style
+from tests.build import NOW, eventually, key, remote
+from tests.screen.harness import SIZES, Harness, Left
+
+ALL_SIZES: Final = pytest.mark.parametrize("size", SIZES, ids=str)
+PID: Final = 1 << 23
+"""Beyond the kernel's largest, so that no signal can ever arrive."""
+
+CURL, NAMED, KWORKER = key(PID), key(PID + 1), key(PID + 2)
+COMMAND: Final = "curl --output  /dev/null https://x.example/" + "y" * 60
+IDENTITIES: Final = {
+    CURL: Identity("curl", 1000, COMMAND, "/usr/bin/curl", user="ada", started=NOW, unit="a.scope"),
+    NAMED: Identity("named", 53, "named -g", user="bind", unit="named.service"),
+    KWORKER: Identity("kworker/0:1", 0, user="root", kernel=True),
+    UNATTRIBUTED: UNATTRIBUTED_IDENTITY,
+}
+TRAFFIC: Final[FlowTraffic] = {
+    CURL: {remote(): Traffic(500_000, 1000), remote("2001:db8::1"): Traffic(1, 1)},
+    NAMED: {remote("192.0.2.53", 53, UDP): Traffic(2000, 300)},
+    KWORKER: {remote("192.0.2.9", 2049): Traffic(90, 9)},
+    UNATTRIBUTED: {remote("*", 0): Traffic(5, 5)},
+}
+
+
+def busy(columns: int = 80, rows: int = 24) -> Harness:
+    harness = Harness(columns, rows)
+    harness.feed(TRAFFIC, IDENTITIES)
+    return harness
+
+
+def bottom(harness: Harness) -> str:
+    return harness.lines()[-1].rstrip()
+
+
+def click_on(harness: Harness, text: str) -> None:
+    """Clicks into the last place where a text is."""
+    row = max(n for n, line in enumerate(harness.lines()) if text in line)
+    harness.now += 1
+    harness.click(harness.lines()[row].rindex(text) + 1, row)
+
+
+# Sorting.
+
+
+@ALL_SIZES
+def test_the_chooser_marks_what_it_is_sorted_by(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    harness.press("s")
+    assert "Sort by" in harness.text()
+    assert any(text.startswith(" rate ") for text in harness.styled(Style.SELECTED))
+    harness.press("home")
+    assert any(text.startswith(" pid ") for text in harness.styled(Style.SELECTED))
+
+
+@pytest.mark.parametrize("index", range(len(PROCESS_COLUMNS)), ids=lambda n: PROCESS_COLUMNS[n].id)
+def test_the_chooser_sorts_by_every_column(index: int) -> None:
+    harness = busy(100)
+    column = PROCESS_COLUMNS[index]
+    harness.press("s", "home", *["down"] * index, "enter")
+    assert f"sort {column.id}{'▼' if column.descending else '▲'}" in harness.text()
+    tops = [row for row in harness.desk.tree.tops if column.get(row) is not None]
+    values = [column.get(row) for row in tops]
+    assert values == sorted(values, reverse=column.descending)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("leaving", ["esc", "q"])
+def test_a_chooser_can_be_left_as_it_was(leaving: str) -> None:
+    harness = busy()
+    harness.press("s", "home", leaving)
+    assert "sort rate▼" in harness.text()
+    assert "Sort by" not in harness.text()
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (132, 43)], ids=str)
+def test_a_click_takes_a_choice(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    harness.press("s", "home")
+    click_on(harness, "name       the")
+    assert harness.desk.settings.order.column == "name"
+    assert harness.desk.context is Context.LIST
+
+
+def test_the_wheel_moves_the_mark() -> None:
+    harness = busy()
+    harness.press("s", "home")
+    harness.click(0, 10, 5)
+    assert harness.desk.chooser
+    assert harness.desk.chooser.index == 3
+    harness.click(0, 10, 4)
+    assert harness.desk.chooser.index == 0
+
+
+# Filtering.
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("", "curl named kworker (unatt"),
+        ("cur", "curl"),
+        ("CURL", "curl"),
+        ("-curl", "named kworker (unatt"),
+        ("user:ada", "curl"),
+        ("user:53", "named"),
+        ("user:a*,root", "curl kworker"),
+        ("name:c*", "curl"),
+        ("exe:usr/bin", "curl"),
+        ("cmd:-g", "named"),
+        ("unit:scope", "curl"),
+        (f"pid:{1 << 22}", ""),
+        ("port:443", "curl"),
+        ("port:50-500", "curl named"),
+        ("proto:udp", "named"),
+        ("proto:tcp -port:443", "kworker (unatt"),
+        ("remote:192.0.2.0/24", "curl named kworker"),
+        ("remote:2001:db8::/32", "curl"),
+        ("remote:*", "(unatt"),
+        ("192.0.2.53", "named"),
+        ("role:server", ""),
+        ("user:ada port:53", ""),
+        ("nobody", ""),
+    ],
+)
+def test_the_filter_works_as_it_is_typed(text: str, listed: str) -> None:
+    harness = busy()
+    harness.press("/", *text)
+    assert f"/{text}" in bottom(harness)
+    found = {word for word in ("curl", "named", "kworker", "(unatt") if shown(harness, word)}
+    assert found == set(listed.split())
+    harness.press("enter")
+    assert harness.desk.context is Context.LIST
+    assert found == {
+        word for word in ("curl", "named", "kworker", "(unatt") if shown(harness, word)
+    }
+
+
+def shown(harness: Harness, word: str) -> bool:
+    top = harness.row_of("PROCESS")
+    return any(word in line for line in harness.lines()[top + 1 : -1])
+
+
+def test_a_filter_leaves_only_the_flows_that_pass_and_their_numbers() -> None:
+    harness = busy()
+    harness.press("/", *"remote:2001:db8::1", "enter", "enter")
+    assert "[2001:db8::1]:443" in harness.text()
+    assert "192.0.2.1" not in harness.text()
+    assert harness.line(" curl ").split()[-4:] == ["1", "B", "1", "B"]
+
+
+def test_esc_clears_the_filter_while_it_is_typed_and_after() -> None:
+    for names in (["esc"], ["enter", "esc"]):
+        harness = busy()
+        harness.press("/", *"named")
+        assert not shown(harness, "curl")
+        harness.press(*names)
+        assert shown(harness, "curl")
+        assert "filter named" not in harness.text()
+
+
+def test_a_filter_can_be_edited_again() -> None:
+    harness = busy()
+    harness.press("/", *"named", "enter", "/", *["backspace"] * 6, *"curx", "backspace", "l")
+    assert bottom(harness) == "/curl"
+    assert shown(harness, "curl")
+    harness.press("home", "-", "end", "enter")
+    assert harness.desk.settings.filter == "-curl"
+
+
+@pytest.mark.parametrize("mistake", ["foo:x", "port:http", "pid:-1", "proto:http", "role:x"])
+@pytest.mark.parametrize("rows", [10, 24])
+def test_a_mistake_is_shown_and_the_last_good_filter_stays(mistake: str, rows: int) -> None:
+    harness = busy(120, rows)
+    harness.press("/", *"named ")
+    harness.press(*mistake)
+    assert any(text.strip() for text in harness.styled(Style.ERROR))
+    assert harness.desk.filter_error[:50] in harness.text()
+    assert not shown(harness, "curl")
+    assert shown(harness, "named")
+
+
+@pytest.mark.parametrize("rows", [10, 24])
+def test_the_header_names_the_filter_that_is_in_force(rows: int) -> None:
+    """A mistake that was kept with Enter is in force nowhere."""
+    harness = busy(120, rows)
+    harness.press("/", *"foo:x", "enter")
+    assert shown(harness, "curl")
+    assert "foo:x" not in harness.text() or harness.styled(Style.ERROR)
+
+
+@pytest.mark.parametrize("text", ["x" * 100, "漢字" * 40, "e\u0301" * 90])
+def test_the_end_of_a_long_filter_and_its_cursor_are_in_sight(text: str) -> None:
+    harness = busy(40)
+    harness.press("/", *text, "!")
+    assert bottom(harness).endswith("!")
+    canvas = harness.screen.render(harness.size, focus=True)
+    assert canvas.cursor == (39, 23)
+    harness.check()
+
+
+def test_letters_are_text_while_a_filter_is_typed() -> None:
+    harness = busy(200)
+    letters = sorted({name for k in keys.of(Context.LIST) for name in k.keys if len(name) == 1})
+    harness.press("/", *letters)
+    assert harness.desk.settings.filter == "".join(letters)
+
+
+def test_the_list_can_be_gone_through_while_a_filter_is_typed() -> None:
+    harness = busy()
+    harness.press("/", "e", "down")
+    assert "kworker" in harness.selected() or "named" in harness.selected()
+    assert bottom(harness) == "/e"
+
+
+# Details.
+
+
+def test_details_say_all_about_a_process() -> None:
+    harness = busy(100, 43)
+    harness.press("i")
+    text = harness.text()
+    started = datetime.astimezone(NOW).strftime("%Y-%m-%d %H:%M:%S")
+    for words in ("/usr/bin/curl", "ada (uid 1000)", "a.scope", started, "remotes   2"):
+        assert words in text
+    assert COMMAND in "".join(line.strip() for line in text.splitlines()).replace(" " * 11, "")
+    assert "peak 488.3 KiB/s" in text
+    harness.press("down")
+    assert "named.service" in harness.text().partition("program")[2]
+    harness.press("i")
+    assert "program" not in harness.text()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (132, 43), (300, 100)], ids=str)
+def test_details_have_a_graph_of_both_directions(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    before = harness.text().count("peak")
+    harness.press("i")
+    assert harness.text().count("peak") == before + 2
+    harness.check()
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.3])
+def test_enter_twice_opens_the_details_and_leaves_what_is_below_as_it_was(pause: float) -> None:
+    harness = busy()
+    before = harness.text()
+    harness.press("enter")
+    harness.now += pause - 0.5
+    harness.press("enter")
+    assert "program   /usr/bin/curl" in harness.text()
+    assert "192.0.2.1" not in harness.text()
+    harness.press("esc")
+    assert harness.text().splitlines()[5:] == before.splitlines()[5:]
+
+
+def test_enter_on_two_rows_is_not_twice() -> None:
+    harness = busy()
+    for name in ("enter", "end", "enter"):
+        harness.press(name)
+        harness.now -= 0.4
+    assert not harness.desk.details
+
+
+def test_esc_closes_the_details_before_it_clears_the_filter() -> None:
+    harness = busy()
+    harness.press("/", *"curl", "enter", "i", "esc")
+    assert not harness.desk.details
+    assert not shown(harness, "named")
+    harness.press("esc")
+    assert shown(harness, "named")
+
+
+def test_details_are_about_processes_only() -> None:
+    harness = busy()
+    harness.press("g", "i")
+    assert "No process is selected" in harness.text()
+    harness.press("enter", "right", "right")
+    assert "program" in harness.text()
+
+
+def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
+    harness = busy(40, 10)
+    harness.press("down")
+    harness.check()
+    harness.press("i")
+    harness.check()
+    row, expanded = harness.desk.listing.selected, list(harness.desk.expansion.exceptions)
+    for line in range(1, 9):
+        harness.click(5, line)
+        harness.click(5, line)
+    assert harness.desk.listing.selected == row
+    assert list(harness.desk.expansion.exceptions) == expanded
+
+
+# Signals.
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the test's own, which waits for its end."""
+    code = "import sys, time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def started(pid: int) -> int:
+    """Ticks after the boot, field 22 of proc(5)'s stat."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def watched(child: subprocess.Popen[bytes], ticks: int = 0) -> Harness:
+    """A screen with a child, which started so many ticks earlier or later."""
+    process = ProcessKey((started(child.pid) + ticks) * 10_000_000 + 4_999_999, child.pid)
+    harness = Harness(100, 24)
+    harness.feed({process: {remote(): Traffic(1)}}, {process: Identity("child", os.getuid())})
+    return harness
+
+
+def test_a_confirmed_signal_arrives(child: subprocess.Popen[bytes]) -> None:
+    harness = watched(child)
+    harness.press("K")
+    assert f"Signal for child ({child.pid})" in harness.text()
+    assert any("SIGTERM" in text for text in harness.styled(Style.SELECTED))
+    harness.press("enter")
+    assert f"Send SIGTERM to child ({child.pid})?" in bottom(harness)
+    harness.now += 60
+    assert child.poll() is None
+    harness.press("y")
+    assert f"SIGTERM sent to child ({child.pid})" in bottom(harness)
+    assert child.wait(5) == -signal.SIGTERM
+
+
+def test_any_signal_can_be_chosen(child: subprocess.Popen[bytes]) -> None:
+    harness = watched(child)
+    harness.press("K", "down", "enter")
+    assert "Send SIGINT" in bottom(harness)
+    harness.press("y")
+    assert eventually(lambda: child.poll() is not None)
+
+
+@pytest.mark.parametrize("ticks", [-1, 1, -1000])
+def test_another_process_with_the_same_pid_gets_no_signal(
+    child: subprocess.Popen[bytes], ticks: int
+) -> None:
+    harness = watched(child, ticks)
+    harness.press("K", "enter", "y")
+    assert "its pid is another process's now" in bottom(harness)
+    assert harness.styled(Style.ERROR)
+    assert not eventually_dead(child)
+
+
+def eventually_dead(child: subprocess.Popen[bytes]) -> bool:
+    try:
+        child.wait(0.2)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def test_the_kernel_s_answer_is_shown_until_it_is_old(child: subprocess.Popen[bytes]) -> None:
+    harness = watched(child)
+    child.kill()
+    child.wait()
+    harness.press("K", "enter", "y")
+    assert "SIGTERM to child" in bottom(harness)
+    assert "No such process" in bottom(harness)
+    harness.now += MESSAGE_SECONDS + 0.1
+    assert bottom(harness).startswith("h help")
+
+
+@pytest.mark.parametrize("name", ["n", "esc", "q", "x", "enter", " "])
+def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    harness = busy()
+    harness.press("K", "enter", name)
+    assert (harness.desk.context is Context.LIST) == (name in ("n", "esc", "q"))
+    harness.press("n", "n")
+    assert not sent
+
+
+@ALL_SIZES
+def test_a_question_says_how_to_answer(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    harness.feed(TRAFFIC, IDENTITIES | {CURL: Identity("fifteen-letters", 1)})
+    harness.press("K", "enter")
+    assert "SIGTERM" in bottom(harness)
+    assert f"({PID})?" in bottom(harness)
+    assert "fifteen-letters" in bottom(harness) or size[0] == 40
+    assert "y yes" in bottom(harness)
+    assert "n no" in bottom(harness)
+
+
+def test_only_a_click_on_yes_is_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    harness = busy(100)
+    harness.press("K", "enter")
+    for cell in range(bottom(harness).index("y yes")):
+        harness.click(cell, 23)
+        assert not sent
+    assert "Send SIGTERM" in bottom(harness)
+    click_on(harness, "y yes")
+    assert len(sent) == 1
+
+
+def test_a_click_on_no_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    harness = busy(100)
+    harness.press("K", "enter")
+    click_on(harness, "n no")
+    assert not sent
+    assert "Send" not in harness.text()
+
+
+def test_the_process_that_is_asked_about_stays_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the question stands the list goes on, and another process may come to be the first."""
+    sent: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    harness = busy()
+    harness.press("K", "enter")
+    harness.feed({NAMED: {remote(): Traffic(10**9)}}, exited=[CURL])
+    harness.pass_time()
+    assert f"Send SIGTERM to curl ({PID})?" in bottom(harness)
+    assert " named " in harness.selected()
+    harness.press("y")
+    assert sent == [(CURL, signal.SIGTERM)]
+    assert f"SIGTERM sent to curl ({PID})" in bottom(harness)
+
+
+@pytest.mark.parametrize(
+    ("moves", "answer"),
+    [
+        (("g",), "select a process"),
+        (("down", "down"), "kworker/0:1 is no process that takes signals"),
+        (("end",), "(unattributed) is no process that takes signals"),
+        (("t", "u"), "select a process"),
+    ],
+)
+def test_what_takes_no_signals_is_offered_none(moves: tuple[str, ...], answer: str) -> None:
+    harness = busy()
+    harness.press(*moves, "K")
+    assert answer in bottom(harness)
+    assert harness.desk.context is Context.LIST
+
+
+def test_what_has_exited_is_offered_none() -> None:
+    harness = busy()
+    harness.feed(exited=[CURL])
+    harness.press("s", "home", "enter", "home", "end", "K")
+    harness.press("esc", "esc")
+    harness.press("/", *"curl", "enter", "K")
+    assert "curl has exited" in bottom(harness)
+
+
+def test_a_remote_s_process_gets_the_signal_meant_for_it() -> None:
+    harness = busy()
+    harness.press("right", "right", "K")
+    assert f"Signal for curl ({PID})" in harness.text()
+
+
+# Help, and leaving.
+
+
+@ALL_SIZES
+@pytest.mark.parametrize("name", ["h", "?", "f1"])
+def test_help_opens_and_closes(size: tuple[int, int], name: str) -> None:
+    harness = busy(*size)
+    before = harness.below()
+    harness.press(name)
+    assert "bwtop: which process" in harness.text()
+    assert "Esc back" in bottom(harness)
+    harness.press(name)
+    assert harness.below() == before
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24)], ids=str)
+def test_all_of_the_help_can_be_read(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    harness.press("h")
+    pages = [harness.below()]
+    while not pages[1:] or pages[-1] != pages[-2]:
+        harness.press("page down")
+        pages.append(harness.below())
+    assert "backend tracepoint" in pages[-1]
+    for title in ("Keys", "Mouse", "Columns", "Filter:", "Here"):
+        assert any(f" {title}" in page for page in pages)
+    harness.press("up")
+    assert harness.below() != pages[-1]
+    harness.press("end")
+    assert harness.below() == pages[-1]
+    harness.press("home")
+    assert harness.below() == pages[0]
+    harness.press("down", "j", "k")
+    assert harness.below() != pages[0]
+    harness.press("up", "page up")
+    assert harness.below() == pages[0]
+
+
+def test_help_is_gone_through_by_page_without_missing_a_line() -> None:
+    harness = busy(80, 24)
+    harness.size = (80, 300)
+    harness.press("h")
+    everything = [line for line in harness.lines() if line.strip()]
+    harness.size = (80, 24)
+    seen = set(harness.lines())
+    for _ in range(20):
+        harness.press("page down")
+        seen |= set(harness.lines())
+    body = everything[[" bwtop: which" in line for line in everything].index(True) : -1]
+    assert not [line for line in body if line not in seen]
+
+
+def test_q_leaves_from_the_list_only() -> None:
+    harness = busy()
+    for opening in ("s", "h", "K"):
+        harness.press(opening, "q")
+        assert harness.desk.context is Context.LIST
+    harness.press("/", "q")
+    assert bottom(harness) == "/q"
+    harness.press("esc")
+    with pytest.raises(Left):
+        harness.press("q")
+
+
+def test_ctrl_l_draws_anew() -> None:
+    harness = busy()
+    harness.press("ctrl l")
+    assert harness.repainted == 1
+
+
+# The footer.
+
+
+@pytest.mark.parametrize(
+    "hinted", [k for k in keys.of(Context.LIST) if k.hint], ids=lambda k: k.hint
+)
+def test_a_click_on_a_hint_is_its_key(monkeypatch: pytest.MonkeyPatch, hinted: keys.Key) -> None:
+    harness, pressed = busy(300), busy(300)
+    if hinted.command is commands.leave:
+        with pytest.raises(Left):
+            click_on(harness, "q quit")
+        return
+    click_on(harness, f"{keys.spelled(hinted.keys[0])} {hinted.hint} ")
+    pressed.now += 0.5
+    pressed.press(hinted.keys[0])
+    assert harness.below() == pressed.below()
+    assert harness.desk.context is pressed.desk.context
+
+
+def test_a_click_beside_the_hints_does_nothing() -> None:
+    harness = busy(300)
+    before = harness.below()
+    harness.click(299, 23)
+    assert harness.below() == before
+
+
+def test_there_are_no_hints_to_click_where_a_message_is() -> None:
+    """A click on what is not there must not quit bwtop."""
+    harness = busy(100)
+    harness.press("end", "K")
+    assert "takes signals" in bottom(harness)
+    for cell in range(100):
+        harness.click(cell, 23)
+    assert harness.desk.context is Context.LIST
+
+
+def test_there_are_no_hints_to_click_where_a_filter_is_typed() -> None:
+    harness = busy(100)
+    harness.press("/", *"named")
+    for cell in range(100):
+        harness.click(cell, 23)
+    assert harness.desk.context is Context.FILTER
+    assert bottom(harness) == "/named"

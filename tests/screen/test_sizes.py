@@ -1,0 +1,195 @@
+"""Every size, every context, both sets of signs, names that mean harm: always exactly the terminal's size."""
+
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bwtop.model.flows import OTHER, UDP, Identity, Loss, Role, Traffic
+from bwtop.model.sample import FlowTraffic
+from bwtop.text import width
+from bwtop.tui import layout
+from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.layout import FIELDS
+from bwtop.tui.settings import Settings
+from tests.build import HOSTILE, key, remote
+from tests.screen.harness import Harness
+
+NAMES: Final = (*HOSTILE, "❤\ufe0f#\ufe0f\u20e3⌚\ufe0e", "👍🏽👨\u200d👩🇩🇪", "e\u0301각ⓐ½…│°")
+"""Also what stands for one picture together, and what is as wide as the terminal's maker likes."""
+
+PID: Final = 1 << 23
+"""Beyond the kernel's largest, so that no signal can ever arrive."""
+
+CONTEXTS: Final[dict[str, tuple[str, ...]]] = {
+    "list": (),
+    "bottom": ("end",),
+    "expanded": ("e", "down", "down"),
+    "by user": ("g", "g", "e"),
+    "by remote": ("g", "g", "g", "g", "e"),
+    "command lines": ("c", "b", "n"),
+    "paused": (" ", "t", "l"),
+    "nothing": ("t", "u", "o"),
+    "details": ("down", "i"),
+    "details of a group": ("g", "i"),
+    "sort": ("s", "end"),
+    "signals": ("down", "K"),
+    "question": ("down", "K", "enter"),
+    "refused": ("g", "K"),
+    "help": ("h",),
+    "end of help": ("h", "end"),
+    "filter": ("/", *"user:u"),
+    "wrong filter": ("/", *"漢:x"),
+    "long filter": ("/", *("漢x" * 40)),
+    "kept filter": ("/", *"-日", "enter"),
+}
+
+LOSS: Final = Loss(1, 2**62, 3, 2**40, 5, 6)
+
+
+def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE) -> Harness:
+    """A screen with all that somebody else may have chosen, and a lot of everything."""
+    harness = Harness(columns, rows, glyphs=glyphs, attached=False)
+    harness.desk.host = "".join(HOSTILE[:8])
+    names = {remote(f"192.0.2.{n}").address: name for n, name in enumerate(NAMES)}
+    harness.desk.attached("tracepoint", [f"cannot see {NAMES[5]}", "x" * 300], names)
+    identities = {
+        key(PID + n): Identity(
+            name,
+            uid=n % 3,
+            cmdline=f"{name} {name}",
+            exe=f"/{name}",
+            user=name,
+            unit=name,
+            container=name if n % 4 == 0 else None,
+            kernel=n % 5 == 0,
+        )
+        for n, name in enumerate(NAMES)
+    }
+    traffic: FlowTraffic = {
+        process: {
+            remote(f"192.0.2.{n}", role=Role(n % 2)): Traffic(2**n, 10**n),
+            remote("2001:db8:1234:5678:9abc:def0:1234:5678", 65535, UDP): Traffic(999_999, 1023),
+            remote("*", 0, OTHER): Traffic(1, 0),
+        }
+        for n, process in enumerate(identities)
+    }
+    harness.feed(traffic, identities, loss=LOSS)
+    harness.feed(traffic, identities, exited=list(identities)[:3])
+    harness.pass_time()
+    return harness
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
+def test_the_screen_is_exactly_as_large_as_the_terminal(glyphs: Glyphs, context: str) -> None:
+    harness = hostile(80, 24, glyphs)
+    harness.press(*CONTEXTS[context])
+    for columns in (1, 2, 3, 9, 15, 24, 40, 80, 132, 300):
+        for rows in (1, 2, 3, 4, 10, 15, 16, 24, 60):
+            harness.size = (columns, rows)
+            harness.check()
+
+
+@settings(max_examples=100)
+@given(
+    columns=st.integers(1, 320),
+    rows=st.integers(1, 110),
+    names=st.lists(st.text(max_size=30), min_size=1, max_size=3),
+    context=st.sampled_from(sorted(CONTEXTS)),
+    glyphs=st.sampled_from([UNICODE, ASCII]),
+)
+def test_any_name_fits_any_terminal(
+    columns: int, rows: int, names: list[str], context: str, glyphs: Glyphs
+) -> None:
+    harness = Harness(columns, rows, glyphs=glyphs)
+    identities = {
+        key(PID + n): Identity(name, 1, name, name, user=name, unit=name)
+        for n, name in enumerate(names)
+    }
+    harness.feed({process: {remote(): Traffic(n + 1)} for n, process in enumerate(identities)})
+    harness.feed({}, identities)
+    harness.press(*CONTEXTS[context])
+    harness.check()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("size", [(1, 1), (10, 3), (40, 10), (80, 24), (300, 100)])
+def test_before_anything_is_measured(size: tuple[int, int], context: str) -> None:
+    harness = Harness(*size, attached=False)
+    for part in ("", "attached", "fed"):
+        if part == "attached":
+            harness.desk.attached("fexit", [])
+        if part == "fed":
+            harness.feed()
+        harness.press(*CONTEXTS[context], "esc", "esc")
+        harness.check()
+
+
+@pytest.mark.parametrize("columns", range(1, 331))
+def test_columns_are_left_out_whole_and_in_a_fixed_order(columns: int) -> None:
+    placed, wider = layout.place(columns), layout.place(columns + 1)
+    ranks = sorted(one.field.rank for one in placed)
+    assert ranks == list(range(len(ranks)))
+    assert len(wider) >= len(placed)
+    assert [one.field for one in placed] == [f for f in FIELDS if f.rank < len(placed)]
+    if columns > FIELDS[2].width + layout.MARK:
+        assert all(one.width >= one.field.width for one in placed)
+        assert placed[-1].end <= columns
+    assert all(a.end + 1 == b.start for a, b in pairwise(placed))
+
+
+@pytest.mark.parametrize(
+    ("columns", "titles"),
+    [
+        (40, "PROCESS ↓/s▼ ↑/s▼"),
+        (80, "PID USER PROCESS ↓/s▼ ↑/s▼ ↓ total ↑ total"),
+        (132, "PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
+        (300, "PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
+    ],
+)
+def test_titles(columns: int, titles: str) -> None:
+    assert Harness(columns, 24).line("PROCESS").split() == titles.split()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 132, 300])
+def test_no_content_moves_a_column(columns: int) -> None:
+    """A cell of each gap between two columns is blank whatever is in the list."""
+    harness = hostile(columns, 60)
+    texts = [one.field.id in layout.TEXTS for one in layout.place(columns)]
+    gaps = [
+        one.end
+        for one, is_text, following in zip(
+            layout.place(columns), texts, [*texts[1:], False], strict=True
+        )
+        if not (is_text and following)
+    ]
+    top = harness.row_of("PROCESS")
+    for line in harness.lines()[top : top + len(NAMES)]:
+        for gap in gaps:
+            before, cells = "", 0
+            while cells < gap and len(before) < len(line):
+                before += line[len(before)]
+                cells = width(before)
+            assert len(before) == len(line) or line[len(before) :].lstrip("\u0301")[0] == " ", line
+
+
+@pytest.mark.parametrize("rows", [10, 24])
+def test_the_same_numbers_stand_in_the_same_cells(rows: int) -> None:
+    """A calm screen: only figures change, and nothing moves."""
+    harness = Harness(100, rows)
+    shapes = set()
+    for rx in (1, 1023, 10**5, 999_999_999, 2**40):
+        harness.feed({key(PID): {remote(): Traffic(rx, rx)}}, {key(PID): Identity("curl", 0)})
+        shapes.add(tuple(line.index("↑") for line in harness.lines() if "↑" in line))
+    assert len(shapes) == 1
+
+
+def test_settings_from_flags_are_on_the_screen_from_the_first_frame() -> None:
+    settings_ = Settings(classes=frozenset({"tcp"}), filter="port:443", bits=True, average=10.0)
+    harness = Harness(100, 24, settings_)
+    harness.feed({key(PID): {remote(): Traffic(1000), remote(port=80): Traffic(5)}})
+    for words in ("udp off", "other off", "filter port:443", "avg 10s", "8.0 kbit"):
+        assert words in harness.text()

@@ -1,0 +1,222 @@
+"""The tables that the screen is made of: keys, columns, styles, glyphs; what one says the others have."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+import urwid
+
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.text import width
+from bwtop.tui import commands, dialogs, footer, keys, layout
+from bwtop.tui.desk import Context, Effect
+from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.keys import KEYS, Key
+from bwtop.tui.layout import FIELDS
+from bwtop.tui.lines import length
+from bwtop.tui.styles import THEMES, Look, Style, palette
+from tests.screen.harness import Harness
+
+GLYPHS: Final = pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
+
+
+def key_id(key: Key) -> str:
+    return f"{key.context}-{'-'.join(key.keys)}"
+
+
+@pytest.mark.parametrize("key", KEYS, ids=key_id)
+def test_every_key_has_a_command_and_help(key: Key) -> None:
+    assert key.keys
+    assert key.help
+    assert inspect.getdoc(key.command)
+    assert any(getattr(m, key.command.__name__, None) is key.command for m in (commands, dialogs))
+    assert all(keys.find(key.context, name) is key for name in key.keys)
+
+
+def test_no_key_has_two_meanings_in_one_context() -> None:
+    meanings = [(key.context, name) for key in KEYS for name in key.keys]
+    assert len(meanings) == len(set(meanings))
+
+
+def test_every_command_has_a_key() -> None:
+    returns_effect = {
+        function
+        for module in (commands, dialogs)
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if inspect.signature(function).return_annotation is Effect
+        and len(inspect.signature(function).parameters) == 1
+        and function.__module__ == module.__name__
+    }
+    assert returns_effect == {key.command for key in KEYS}
+
+
+@pytest.mark.parametrize("name", sorted({name for key in KEYS for name in key.keys}))
+def test_every_key_is_spelled_as_people_do(name: str) -> None:
+    assert " " not in keys.spelled(name)
+    assert len(name) == 1 or keys.spelled(name) != name
+
+
+@pytest.mark.parametrize("context", [c for c in Context if c is not Context.LIST])
+def test_all_hints_of_a_small_context_fit_a_small_terminal(context: Context) -> None:
+    hints = [key.hint for key in keys.of(context) if key.hint]
+    shown = "".join(text for _, text in footer.hints(context, 40))
+    assert hints
+    assert all(hint in shown for hint in hints)
+
+
+@pytest.mark.parametrize("columns", range(1, 301, 7))
+def test_hints_are_shown_whole_or_not_at_all(columns: int) -> None:
+    for context in Context:
+        line = footer.hints(context, columns)
+        assert length(line) <= columns
+        whole = [f" {key.hint} " for key in keys.of(context) if key.hint]
+        assert [text for _, text in line[1::2]] == whole[: len(line) // 2]
+
+
+def test_the_widest_terminal_shows_every_hint() -> None:
+    shown = footer.hints(Context.LIST, 300)
+    assert len(shown) // 2 == sum(bool(key.hint) for key in keys.of(Context.LIST))
+
+
+@pytest.mark.parametrize("context", [c for c in Context if c is not Context.FILTER])
+def test_each_cell_of_a_hint_is_its_key(context: Context) -> None:
+    desk = Harness(300).desk
+    desk.context = context
+    hinted = [key for key in keys.of(context) if key.hint]
+    cell = 0
+    for key in hinted:
+        cells = len(keys.spelled(key.keys[0])) + len(key.hint) + 2
+        found = {footer.at(desk, 300, cell + offset) for offset in range(cells)}
+        assert found == {key.keys[0]}
+        cell += cells
+    assert footer.at(desk, 300, cell) is None
+
+
+def help_text(glyphs: Glyphs = UNICODE, columns: int = 100) -> str:
+    harness = Harness(columns, 300, glyphs=glyphs)
+    harness.press("h")
+    return harness.text()
+
+
+@pytest.mark.parametrize("key", KEYS, ids=key_id)
+def test_the_help_has_every_key(key: Key) -> None:
+    assert any(
+        line.split() == [*map(keys.spelled, key.keys), *key.help.split()]
+        for line in help_text().splitlines()
+    )
+
+
+@GLYPHS
+def test_the_help_has_every_column_and_every_field_of_filters(glyphs: Glyphs) -> None:
+    text = help_text(glyphs)
+    helps = {column.id: column.help for column in PROCESS_COLUMNS}
+    for field in FIELDS:
+        title = field.title.format(down=glyphs.down, up=glyphs.up)
+        words = " ".join(f"{title} {field.help or helps[field.column]}".split())
+        assert words in " ".join(text.split())
+    for query_field in QUERY_FIELDS:
+        assert re.search(f"^ +{query_field.name}: +[^ ]", text, re.MULTILINE)
+        assert query_field.help
+
+
+def test_every_line_of_the_help_is_short_enough_for_80_columns() -> None:
+    assert "~" not in help_text(columns=80)
+
+
+@pytest.mark.parametrize("column", PROCESS_COLUMNS, ids=lambda column: column.id)
+def test_every_column_can_be_chosen_and_says_what_it_is(column: object) -> None:
+    harness = Harness(80, 60)
+    harness.press("s")
+    identifier, text = column.id, column.help  # type: ignore[attr-defined]  # any kind of row
+    assert any(line.split()[:2] == [identifier, text.split()[0]] for line in harness.lines())
+
+
+@GLYPHS
+def test_every_field_of_the_list_has_a_title_that_fits_and_sorts_by_a_column(
+    glyphs: Glyphs,
+) -> None:
+    ids = {column.id for column in PROCESS_COLUMNS}
+    sign = max(width(glyphs.ascending), width(glyphs.descending))
+    for placed in layout.place(200):
+        assert placed.field.column in ids
+        assert width(placed.title(glyphs)) + sign <= placed.field.width
+    assert len({field.id for field in FIELDS}) == len({field.title for field in FIELDS})
+    assert sorted(field.rank for field in FIELDS) == list(range(len(FIELDS)))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_theme_has_every_style(theme: str) -> None:
+    assert set(THEMES[theme]) == set(Style)
+    assert {entry[0] for entry in palette(theme)} == {style.value for style in Style}
+
+
+@pytest.mark.parametrize("style", Style)
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_look_is_valid_with_any_number_of_colours(theme: str, style: Style) -> None:
+    look = THEMES[theme][style]
+    urwid.AttrSpec(look.mono or "default", "default", 1)
+    urwid.AttrSpec(look.foreground, look.background, 16)
+    specification = urwid.AttrSpec(
+        look.high or look.foreground, look.high_background or look.background, 256
+    )
+    assert specification.colors <= 256
+
+
+def looks(look: Look) -> list[tuple[str, ...]]:
+    """With 1, 16, and 256 colours."""
+    high = (look.high or look.foreground, look.high_background or look.background)
+    return [(look.mono,), (look.foreground, look.background), high]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    "style", [Style.SELECTED, Style.TITLE, Style.OFF, Style.PAUSED, Style.ERROR, Style.WARNING]
+)
+def test_what_matters_stands_out_even_without_colours(theme: str, style: Style) -> None:
+    theme_looks = THEMES[theme]
+    for look, normal in zip(
+        looks(theme_looks[style]), looks(theme_looks[Style.NORMAL]), strict=True
+    ):
+        assert look != normal
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_exited_processes_are_dimmed(theme: str) -> None:
+    exited, process = looks(THEMES[theme][Style.EXITED]), looks(THEMES[theme][Style.PROCESS])
+    assert all(exited[depth] != process[depth] for depth in (1, 2))
+
+
+def luminance(rgb: Sequence[int]) -> float:
+    """WCAG 2.1, relative luminance."""
+    linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("style", Style)
+@pytest.mark.parametrize(("theme", "ground"), [("dark", (0, 0, 0)), ("light", (255, 255, 255))])
+def test_every_style_can_be_read_with_256_colours(
+    theme: str, ground: tuple[int, int, int], style: Style
+) -> None:
+    """WCAG 2.1 asks for 3 to 1 of large text; what is dimmed may have a little less."""
+    look = THEMES[theme][style]
+    specification = urwid.AttrSpec(
+        look.high or look.foreground, look.high_background or look.background, 256
+    )
+    rgb = specification.get_rgb_values()
+    opposite = tuple(255 - part for part in ground)
+    text = opposite if rgb[0] is None else rgb[:3]
+    behind = ground if rgb[3] is None else rgb[3:]
+    dark, light = sorted((luminance(text), luminance(behind)))
+    assert (light + 0.05) / (dark + 0.05) >= (2.5 if style is Style.EXITED else 3.0)
+
+
+@GLYPHS
+def test_glyphs_are_of_their_character_set_and_of_one_cell(glyphs: Glyphs) -> None:
+    signs = (glyphs.collapsed, glyphs.expanded, glyphs.ascending, glyphs.descending, glyphs.times)
+    for sign in (*signs, *glyphs.bars):
+        assert urwid.calc_width(sign, 0, len(sign)) == width(sign) == 1
+    everything = "".join((*signs, *glyphs.bars, glyphs.down, glyphs.up, glyphs.dots))
+    assert everything.isascii() != glyphs.unicode

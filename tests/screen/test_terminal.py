@@ -1,0 +1,318 @@
+"""The real program in a real terminal, as root, with real traffic."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.running import LAUNCHER, command
+from tests.screen.mover import Mover, mover
+from tests.screen.picture import svg
+from tests.screen.terminal import Terminal
+
+pytestmark = [pytest.mark.kernel, pytest.mark.screen]
+
+ALTERNATE = (b"\x1b[?47h", b"\x1b[?1049h")
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[Mover]:
+    with mover(tmp_path) as running:
+        yield running
+
+
+def screen(
+    *flags: str, columns: int = 80, rows: int = 24, env: dict[str, str] | None = None
+) -> Terminal:
+    """bwtop in a terminal; it looks up no names."""
+    return Terminal(command("--no-resolve", *flags), columns=columns, rows=rows, env=env)
+
+
+def measuring(terminal: Terminal) -> None:
+    terminal.wait_for("backend tracepoint")
+
+
+def filtered(terminal: Terminal, text: str = "mover") -> None:
+    """Types a filter, so that whatever else the machine does is out of the way."""
+    terminal.type(f"/{text}\r")
+    terminal.wait_for(lambda seen: f"filter {text}" in seen and "h help" in seen)
+
+
+def modes(terminal: Terminal) -> tuple[bool, bool, bool]:
+    """Whether the second buffer is shown, the mouse reported, the cursor visible."""
+    return terminal.alternate, terminal.mouse, terminal.cursor_visible
+
+
+OURS = (True, True, False)
+THEIRS = (False, False, True)
+
+
+def status(terminal: Terminal, field: str) -> list[str]:
+    text = Path(f"/proc/{terminal.pid}/status").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{field}:")]
+    return line.split()[1:]
+
+
+def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
+    """What a person does in the first minute."""
+    with screen() as terminal:
+        measuring(terminal)
+        with mover(tmp_path) as moving:
+            seen = terminal.wait_for("mover")
+            assert re.search(rf"{moving.process.pid} +root +mover", seen)
+            filtered(terminal)
+            terminal.type("\r")
+            remote = f"to 127.0.0.1:{moving.tcp} tcp"
+            lines = terminal.wait_for(remote).splitlines()
+            (row,) = [place for place, line in enumerate(lines) if " root     mover" in line]
+            assert any(remote in line for line in lines[row + 1 :])
+            terminal.type("t")
+            seen = terminal.wait_for("tcp off")
+            assert remote not in seen
+            assert f"to 127.0.0.1:{moving.udp} udp" in seen
+            terminal.type("t")
+            terminal.wait_for(remote)
+            terminal.resize(60, 14)
+            terminal.wait_for(lambda seen: remote in seen and "peak" not in seen)
+            terminal.resize(120, 40)
+            terminal.wait_for(lambda seen: remote in seen and "peak" in seen and "UNIT" in seen)
+        terminal.wait_for("(exited)")
+        assert modes(terminal) == OURS
+        terminal.type("q")
+        assert terminal.wait() == 0
+        assert modes(terminal) == THEIRS
+        assert terminal.text().strip() == ""
+
+
+def test_terminal_is_left_as_it_was() -> None:
+    with screen() as terminal:
+        terminal.wait_for("attaching")
+        measuring(terminal)
+        terminal.type("q")
+        assert terminal.wait() == 0
+        after = terminal.settings()
+    with Terminal(["sleep", "10"]) as untouched:
+        assert after == untouched.settings()
+
+
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(moving: Mover) -> None:
+    with Terminal(["bash", "--norc", "-i"], env={"PS1": "prompt> "}) as terminal:
+        terminal.wait_for("prompt>")
+        before = terminal.settings()
+        terminal.type(" ".join(command("--no-resolve")) + "\r")
+        terminal.wait_for("mover")
+        for _ in range(2):
+            terminal.type("\x1a")
+            seen = terminal.wait_for("Stopped")
+            assert "backend" not in seen
+            assert modes(terminal) == THEIRS
+            terminal.wait_for(lambda seen: seen.rstrip().endswith("prompt>"))
+            assert terminal.settings() == before
+            terminal.type("fg\r")
+            terminal.wait_for(lambda seen: "mover" in seen and "backend" in seen)
+            assert modes(terminal) == OURS
+        terminal.type("q")
+        terminal.wait_for(lambda seen: seen.rstrip().endswith("prompt>"))
+        assert terminal.settings() == before
+        terminal.type("echo status $?\r")
+        terminal.wait_for("status 0")
+
+
+def test_stopped_by_others_it_draws_itself_again(moving: Mover) -> None:
+    """Nobody can take SIGSTOP; whoever used the terminal meanwhile has left something on it."""
+    with screen() as terminal:
+        terminal.wait_for("mover")
+        os.kill(terminal.pid, signal.SIGSTOP)
+        drawn = len(terminal.raw)
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.wait_for(lambda _: any(code in terminal.raw[drawn:] for code in ALTERNATE))
+        terminal.wait_for("mover")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_signals_that_end_it_leave_the_terminal_as_it_was(number: signal.Signals) -> None:
+    with screen() as terminal:
+        measuring(terminal)
+        os.kill(terminal.pid, number)
+        assert terminal.wait() == 0
+        assert modes(terminal) == THEIRS
+        assert "Traceback" not in terminal.text()
+
+
+def test_ctrl_c_ends_it_while_it_is_still_attaching() -> None:
+    with screen() as terminal:
+        terminal.wait_for("attaching")
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+        assert not terminal.alternate
+
+
+def test_lost_terminal_ends_it() -> None:
+    with screen() as terminal:
+        measuring(terminal)
+        terminal.hang_up()
+        assert terminal.wait() == 0
+
+
+def test_lost_terminal_ends_it_under_nohup_too() -> None:
+    with Terminal(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command()]) as terminal:
+        measuring(terminal)
+        terminal.hang_up()
+        assert terminal.wait() == 0
+
+
+BROKEN = """
+import sys
+sys.path.insert(0, {root!r})
+from bwtop import cli
+from bwtop.tui.desk import Desk
+def advance(self, sample):
+    raise RuntimeError("broken on purpose")
+Desk.advance = advance
+cli.main(["--no-resolve"])
+"""
+
+
+def test_traceback_comes_after_the_terminal_is_restored() -> None:
+    code = BROKEN.format(root=str(LAUNCHER.parent))
+    with Terminal([sys.executable, "-c", code]) as terminal:
+        assert terminal.wait() == 1
+        assert not terminal.alternate
+        assert "RuntimeError: broken on purpose" in terminal.text()
+        left = max(terminal.raw.rfind(code) for code in (b"\x1b[?47l", b"\x1b[?1049l"))
+        assert 0 < left < terminal.raw.find(b"Traceback")
+
+
+def test_keys_work_while_the_probes_are_attached() -> None:
+    with screen() as terminal:
+        terminal.wait_for("attaching")
+        terminal.type("h")
+        seen = terminal.wait_for("which process moves how many bytes")
+        assert "attaching" in seen, "the help came before the probes"
+        terminal.type("q")
+        measuring(terminal)
+
+
+REFUSED = {
+    "nobody": ["setpriv", "--reuid=65534", "--clear-groups"],
+    "without bpf(2)": ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"],
+}
+
+
+@pytest.mark.parametrize("who", REFUSED)
+def test_refused_it_says_so_in_one_line_and_opens_no_screen(who: str) -> None:
+    with Terminal([*REFUSED[who], *command()], columns=300) as terminal:
+        assert terminal.wait() == 2
+        (line,) = terminal.text().strip().splitlines()
+        assert line.startswith("bwtop: ")
+        assert not any(code in terminal.raw for code in ALTERNATE)
+
+
+def test_root_is_given_up_but_for_signals() -> None:
+    with screen() as terminal:
+        measuring(terminal)
+        assert set(status(terminal, "Uid")) == {"65534"}
+        cap_kill = f"{1 << 5:016x}"
+        assert status(terminal, "CapEff") == status(terminal, "CapPrm") == [cap_kill]
+        assert status(terminal, "NoNewPrivs") == ["1"]
+
+
+def test_signal_reaches_a_process_of_another_user(moving: Mover) -> None:
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        filtered(terminal)
+        terminal.type("K")
+        terminal.wait_for(f"Signal for mover ({moving.process.pid})")
+        terminal.type("\r")
+        terminal.wait_for(f"Send SIGTERM to mover ({moving.process.pid})?")
+        terminal.type("y")
+        terminal.wait_for("SIGTERM sent to mover")
+        assert moving.process.wait(10) == -signal.SIGTERM
+        terminal.wait_for("(exited)")
+
+
+def test_c_locale_gets_ascii(moving: Mover) -> None:
+    with screen(env={"LANG": "C"}) as terminal:
+        seen = terminal.wait_for("mover")
+        assert "RX/s" in seen
+        assert terminal.raw.isascii()
+
+
+def colours(raw: bytes) -> set[bytes]:
+    """The colours set: SGR parameters of ECMA-48 that are not plain."""
+    found = {part for run in re.findall(rb"\x1b\[([0-9;]*)m", raw) for part in run.split(b";")}
+    return {part for part in found if re.fullmatch(rb"3[0-8]|4[0-8]|9[0-7]|10[0-7]", part)}
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_colours_can_be_turned_off(moving: Mover, env: dict[str, str]) -> None:
+    with screen(env=env) as terminal:
+        terminal.wait_for("mover")
+        terminal.type("jh")
+        terminal.wait_for("Keys")
+        assert colours(terminal.raw) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "many"), [("xterm-256color", True), ("xterm", False), ("linux", False)]
+)
+def test_colours_are_those_of_the_terminal(moving: Mover, kind: str, many: bool) -> None:
+    """38;5 is one of 256; 32 and 92 are two of the 16."""
+    with screen(env={"TERM": kind}) as terminal:
+        terminal.wait_for("mover")
+        used = colours(terminal.raw)
+        assert (b"38" in used) == many
+        assert bool(used & {b"32", b"92"}) != many
+
+
+def test_hostile_name_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    with mover(tmp_path, "\x1b[2J\x1b]0;x\x07é"), screen(columns=132) as terminal:
+        terminal.wait_for(r"\x1b[2J\x1b]0;x\x07é")
+        assert b"\x1b]0;x" not in terminal.raw
+
+
+def test_flags_are_the_first_settings(moving: Mover) -> None:
+    flags = ("--process", "mover", "--udp", "--bits", "--sort", "-pid", "-d", "0.5")
+    with screen(*flags, columns=120) as terminal:
+        seen = terminal.wait_for(lambda seen: " mover " in seen)
+        for part in (
+            "filter name:mover",
+            "tcp off",
+            "other off",
+            "bit/s",
+            "sort pid",
+            "every 0.5s",
+        ):
+            assert part in seen
+
+
+PICTURE = Path(os.environ.get("BWTOP_PICTURE", ""))
+
+
+def test_picture_of_the_screen(tmp_path: Path) -> None:
+    """The README's picture, when BWTOP_PICTURE names a file for it (`make picture`)."""
+    names = {"backup": 90_001, "download": 20_011, "sensord": 211, "updater": 3001}
+    with (
+        mover(tmp_path, "backup", names["backup"]),
+        mover(tmp_path, "download", names["download"]),
+        mover(tmp_path, "sensord", names["sensord"]),
+        screen(columns=112, rows=28) as terminal,
+    ):
+        terminal.wait_for(lambda seen: all(f" {n} " in seen for n in ("backup", "sensord")))
+        terminal.type("\x1b[B\r")
+        terminal.wait_for("from 127.0.0.1 on")
+        with mover(tmp_path, "updater", names["updater"]):
+            terminal.wait_for("updater")
+            terminal.watch(20 if PICTURE.name else 2)
+        if PICTURE.name:
+            terminal.watch(20)
+        terminal.wait_for("updater (exited)")
+        drawing = svg(terminal.screen, "sudo bwtop")
+        for part in ("bwtop", "backup", "127.0.0.1", "SHARE", "updater (exited)"):
+            assert part in drawing
+        if PICTURE.name:
+            PICTURE.write_text(drawing)
