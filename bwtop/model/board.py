@@ -16,7 +16,7 @@ from bwtop.model.flows import (
     is_loopback,
     is_v4,
 )
-from bwtop.model.ledger import Category, Frame, Ledger, Process, Tally, sums
+from bwtop.model.ledger import Category, Frame, Ledger, Process, Tally
 from bwtop.model.meter import rate
 from bwtop.model.sample import Sample
 from bwtop.model.series import Rates, Series, Timeline, added
@@ -141,32 +141,25 @@ class Board:
         self._trim()
 
     def _enter(self, frame: Frame) -> None:
-        self._window += 1
-        self.covered += frame.elapsed
-        for flow, rx, tx in frame.entries():
-            flow.rx_window += rx
-            flow.tx_window += tx
-            tally = flow.sum
-            tally.rx_window += rx
-            tally.tx_window += tx
-        for of, (rx, tx) in sums(frame).items():
-            of_all = self.ledger.sums[of]
-            of_all.rx_window += rx
-            of_all.tx_window += tx
+        self._shift(frame, 1)
 
     def _leave(self, frame: Frame) -> None:
-        self._window -= 1
-        self.covered -= frame.elapsed
+        self._shift(frame, -1)
+
+    def _shift(self, frame: Frame, sign: int) -> None:
+        """Adds a frame to the window, or takes it out again."""
+        self._window += sign
+        self.covered += sign * frame.elapsed
         for flow, rx, tx in frame.entries():
-            flow.rx_window -= rx
-            flow.tx_window -= tx
             tally = flow.sum
-            tally.rx_window -= rx
-            tally.tx_window -= tx
-        for of, (rx, tx) in sums(frame).items():
+            flow.rx_window += sign * rx
+            flow.tx_window += sign * tx
+            tally.rx_window += sign * rx
+            tally.tx_window += sign * tx
+        for of, (rx, tx) in frame.sums().items():
             of_all = self.ledger.sums[of]
-            of_all.rx_window -= rx
-            of_all.tx_window -= tx
+            of_all.rx_window += sign * rx
+            of_all.tx_window += sign * tx
 
     def _trim(self) -> None:
         """Lets frames leave the window that it can do without, and forgets those that no window needs."""

@@ -110,6 +110,7 @@ class Frame:
     """Identities of known processes, as they are now."""
     exited: set[ProcessKey] = field(default_factory=set)
     loss: Loss = Loss()
+    _sums: dict[Category, tuple[int, int]] | None = None
 
     def entries(self) -> Iterator[tuple[Flow, int, int]]:
         """(flow, bytes received, bytes sent)."""
@@ -120,6 +121,17 @@ class Frame:
         self.flows.append(flow)
         self.rx.append(rx)
         self.tx.append(tx)
+        self._sums = None
+
+    def sums(self) -> dict[Category, tuple[int, int]]:
+        """Bytes by category: (received, sent).  Several ask; they are added up once."""
+        if self._sums is None:
+            found: dict[Category, tuple[int, int]] = {}
+            for flow, rx, tx in self.entries():
+                before = found.get(flow.category, (0, 0))
+                found[flow.category] = (before[0] + rx, before[1] + tx)
+            self._sums = found
+        return self._sums
 
     def absorb(self, later: "Frame") -> None:
         """Makes this and the next frame one."""
@@ -129,6 +141,7 @@ class Frame:
                 before = moved.get(flow, (0, 0))
                 moved[flow] = (before[0] + rx, before[1] + tx)
         self.flows, self.rx, self.tx = [], array("Q"), array("Q")
+        self._sums = None
         for flow, (rx, tx) in sorted(moved.items(), key=lambda item: item[0].process.key):
             self.add(flow, rx, tx)
         self.time = later.time
@@ -179,7 +192,7 @@ class Ledger:
             of_process = flow.sum
             of_process.rx += rx
             of_process.tx += tx
-        for of, (rx, tx) in sums(frame).items():
+        for of, (rx, tx) in frame.sums().items():
             of_all = self.sums[of]
             of_all.rx += rx
             of_all.tx += tx
@@ -191,15 +204,6 @@ class Ledger:
     def forget(self, key: ProcessKey) -> Process | None:
         """Leaves a process out from now on; the sums over all keep its bytes."""
         return self.processes.pop(key, None)
-
-
-def sums(frame: Frame) -> dict[Category, tuple[int, int]]:
-    """Bytes of a frame by category: (received, sent)."""
-    found: dict[Category, tuple[int, int]] = {}
-    for flow, rx, tx in frame.entries():
-        before = found.get(flow.category, (0, 0))
-        found[flow.category] = (before[0] + rx, before[1] + tx)
-    return found
 
 
 def _forget_idle(process: Process, moved: Iterable[Remote]) -> None:

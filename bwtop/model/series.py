@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bwtop.model.ledger import Category, Frame, sums
+from bwtop.model.ledger import Category, Frame
 from bwtop.model.meter import rate
 
 Rates = tuple[float, float]
@@ -68,7 +68,7 @@ class Timeline:
 
     def add(self, frame: Frame) -> None:
         """Appends a frame and lets go of what is too old."""
-        self._points.append(_Point(frame.elapsed, sums(frame)))
+        self._points.append(_Point(frame.elapsed, frame.sums()))
         self._covered += frame.elapsed
         while len(self._points) > 1 and self._covered - self._points[0].elapsed >= self.seconds:
             self._covered -= self._points.popleft().elapsed

@@ -86,8 +86,9 @@ class App:
     def run(self) -> None:
         """Shows the screen until somebody ends it.
 
-        Raises CaptureError if nothing can be measured, and terminal.TerminalLostError if there is nobody to show it to: SIGHUP
-        says so too, but may be ignored.  Whatever happens, the terminal is as it was before when this is over.
+        Raises CaptureError if nothing can be measured, and terminal.TerminalLostError if there is nobody to show it
+        to: SIGHUP says so too, but may be ignored.  Whatever happens, the terminal is as it was before when this is
+        over.
         """
         self._take_signals()
         try:

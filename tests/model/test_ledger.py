@@ -21,7 +21,7 @@ from bwtop.model.flows import (
     Remote,
     Traffic,
 )
-from bwtop.model.ledger import CATEGORIES, Frame, Ledger, Process, Tally, category, sums
+from bwtop.model.ledger import CATEGORIES, Frame, Ledger, Process, Tally, category
 from bwtop.model.sample import Sample
 from tests.build import KEYS, NOW, REMOTES, key, losses, remote, sample
 
@@ -96,7 +96,7 @@ def test_every_byte_is_booked_once_at_every_level(timeline: list[Sample]) -> Non
         frame = ledger.take(reading)
         assert totals(ledger) == before, "no number changes before it is booked"
         moved = {of: both for (who, of), both in plain([reading]).items() if who == "all"}
-        assert sums(frame) == moved
+        assert frame.sums() == moved
         ledger.book(frame)
         assert totals(ledger) == plain(timeline[:number])
 
