@@ -107,13 +107,17 @@ class Harness:
 
     def styles(self, row: int) -> list[tuple[Style, str]]:
         """The pieces of a row with their styles."""
+        return self._all_styles()[row]
+
+    def _all_styles(self) -> list[list[tuple[Style, str]]]:
+        """Of each row; drawn once, because there may be a hundred rows."""
         canvas = self.screen.render(self.size, focus=True)
-        (pieces,) = list(canvas.content(0, row, self.size[0], 1))
-        return [(Style(style), text.decode()) for style, _, text in pieces]
+        rows = canvas.content()
+        return [[(Style(style), text.decode()) for style, _, text in row] for row in rows]
 
     def styled(self, style: Style) -> list[str]:
         """The texts in a style, one for each row that has any."""
-        rows = [self.styles(row) for row in range(self.size[1])]
+        rows = self._all_styles()
         found = ["".join(text for of, text in row if of is style) for row in rows]
         return [text.rstrip() for text in found if text]
 
