@@ -1,0 +1,100 @@
+"""Minutes, hours, days, weeks and months of the local clock, as spans of UTC seconds.
+
+Days are 23 to 25 hours long where clocks change, and hours may be shorter where they change by half of one (Lord Howe).
+"""
+
+import time
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86400
+
+
+class Unit(StrEnum):
+    """What local time is cut into."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def floor(unit: Unit, when: float) -> int:
+    """The beginning of the unit that `when` is in, in UTC seconds."""
+    if unit is Unit.MINUTE:
+        return int(when // MINUTE) * MINUTE
+    if unit is Unit.HOUR:
+        return _changed_since(_aligned_hour(when), int(when // 1))
+    return midnight(_first_day(unit, local_date(when)))
+
+
+def ceiling(unit: Unit, when: float) -> int:
+    """The end of the unit that `when` is in: the beginning of the next one."""
+    if unit is Unit.MINUTE:
+        return floor(unit, when) + MINUTE
+    if unit is Unit.HOUR:
+        return _changed_before(int(when // 1), _aligned_hour(when) + HOUR)
+    return midnight(_first_day_after(unit, _first_day(unit, local_date(when))))
+
+
+def local_date(when: float) -> date:
+    """The date that local calendars show; where the clock goes back over midnight, the new day has begun."""
+    shown = datetime.fromtimestamp(when).astimezone().date()
+    tomorrow = shown + timedelta(days=1)
+    return tomorrow if midnight(tomorrow) <= when else shown
+
+
+def midnight(day: date) -> int:
+    """Where a local date begins.
+
+    A date whose midnight the clock jumps over begins where it lands (PEP 495: a time in a gap, with fold=0, counts
+    from the offset before it).
+    """
+    return int(datetime(day.year, day.month, day.day).timestamp())
+
+
+def _first_day(unit: Unit, day: date) -> date:
+    if unit is Unit.WEEK:
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if unit is Unit.MONTH else day
+
+
+def _first_day_after(unit: Unit, first: date) -> date:
+    if unit is Unit.MONTH:
+        return (first + timedelta(days=31)).replace(day=1)
+    return first + timedelta(days=7 if unit is Unit.WEEK else 1)
+
+
+def _offset(when: int) -> int:
+    return time.localtime(when).tm_gmtoff
+
+
+def _aligned_hour(when: float) -> int:
+    """The last full hour by the offset that holds now; it may not have held then."""
+    seconds = int(when // 1)
+    return seconds - (seconds + _offset(seconds)) % HOUR
+
+
+def _changed_since(start: int, end: int) -> int:
+    """`start`, or where the offset changed between the two."""
+    return start if _offset(start) == _offset(end) else _change(start, end)
+
+
+def _changed_before(start: int, end: int) -> int:
+    """`end`, or where the offset changes between the two."""
+    return end if _offset(start) == _offset(end - 1) else _change(start, end)
+
+
+def _change(start: int, end: int) -> int:
+    """The first second with another offset than that of `start`."""
+    while end - start > 1:
+        middle = (start + end) // 2
+        if _offset(middle) == _offset(start):
+            start = middle
+        else:
+            end = middle
+    return end

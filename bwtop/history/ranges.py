@@ -1,0 +1,113 @@
+"""What may stand after --history: a range of time, by the local clock."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, midnight
+
+HELP: Final = (
+    "today, yesterday, week, last-week, month, last-month, 24h, 7d, 2026-11, 2026-11-01,"
+    " 2026-11-01..2026-11-03, '2026-11-01 08:00..12:00', all"
+)
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `start` until before `end`, both UTC seconds."""
+
+    text: str
+    start: float
+    end: float
+    is_month: bool = False
+
+
+class RangeError(ValueError):
+    """Not a range; the text says why."""
+
+
+def parse(text: str, now: float) -> Range:
+    """Understands one of HELP; raises RangeError."""
+    word = " ".join(text.split()).lower()
+    try:
+        return _parse(word, now)
+    except (ValueError, OverflowError, OSError) as error:
+        reason = (
+            str(error) if isinstance(error, RangeError) else f"there is no such time as {text!r}"
+        )
+        raise RangeError(reason) from None
+
+
+def _parse(word: str, now: float) -> Range:
+    if word in _WORDS:
+        unit, back = _WORDS[word]
+        start = floor(unit, floor(unit, now) - 1) if back else floor(unit, now)
+        return Range(word, start, ceiling(unit, start), is_month=unit is Unit.MONTH)
+    if word == "all":
+        return Range(word, 0, ceiling(Unit.DAY, now))
+    if found := re.fullmatch(r"([0-9]{1,6})([mhdw])", word, re.ASCII):
+        length = int(found[1]) * _LENGTHS[found[2]]
+        if not length:
+            raise RangeError(f"{word!r} has no length")
+        return Range(word, max(floor(Unit.MINUTE, now - length), 0), now)
+    if found := re.fullmatch(_MONTH, word, re.ASCII):
+        first = midnight(date(int(found[1]), int(found[2]), 1))
+        return Range(word, first, ceiling(Unit.MONTH, first), is_month=True)
+    if ".." in word:
+        return _between(word, now)
+    day = midnight(_date(word))
+    return Range(word, day, ceiling(Unit.DAY, day))
+
+
+_WORDS: Final = {
+    "today": (Unit.DAY, False),
+    "yesterday": (Unit.DAY, True),
+    "week": (Unit.WEEK, False),
+    "last-week": (Unit.WEEK, True),
+    "month": (Unit.MONTH, False),
+    "last-month": (Unit.MONTH, True),
+}
+"""(unit, whether it is the one before)."""
+
+_LENGTHS: Final = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+
+
+def _between(word: str, now: float) -> Range:
+    left, right = (part.strip() for part in word.split("..", 1))
+    if not left:
+        raise RangeError(f"{word!r} has no beginning")
+    start = _point(left, now, fold=0)
+    if not right:
+        end = now
+    elif re.fullmatch(_TIME, right, re.ASCII):
+        end = _point(f"{left[:10]} {right}", now, fold=1)
+    else:
+        end = _point(right, now, fold=1)
+    if end <= start:
+        raise RangeError(f"{word!r} ends before it begins")
+    return Range(word, start, end)
+
+
+_MONTH: Final = r"([0-9]{4})-([0-9]{2})"
+_TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
+
+
+def _point(text: str, now: float, *, fold: int) -> float:
+    """A time; where the local clock shows it twice, the first one or (`fold` 1) the second.
+
+    Words and months stand for their beginnings, as dates do.
+    """
+    if text in _WORDS or re.fullmatch(_MONTH, text, re.ASCII):
+        return _parse(text, now).start
+    if found := re.fullmatch(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[ t]({_TIME})", text, re.ASCII):
+        day, clock = found.groups()
+        when = datetime.fromisoformat(f"{day} {clock}")
+        return max(when.replace(fold=each).timestamp() for each in {0, fold})
+    return midnight(_date(text))
+
+
+def _date(text: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+        raise RangeError(f"{text!r} is no range of time; there are {HELP}")
+    return date.fromisoformat(text)
