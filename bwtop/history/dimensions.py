@@ -1,0 +1,113 @@
+"""What sums may be made by: the table behind --by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from bwtop.history.calendar import Unit, floor
+from bwtop.model.flows import Identity, Remote, Role, format_address, is_loopback, protocol_name
+
+Label = str | int | bool | Remote | None
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One of them: of flows, or of time."""
+
+    name: str
+    help: str
+    fields: tuple[str, ...]
+    """Names of its values in JSON and CSV; they tell groups apart."""
+    of_flow: Callable[[Identity, Remote], tuple[Label, ...]] | None = None
+    unit: Unit | None = None
+    """For one of time: its value is the unit's beginning, as local clocks show it."""
+
+
+DIMENSIONS: Final = (
+    Dimension(
+        "process",
+        "name, program and user",
+        ("name", "exe", "uid", "kernel"),
+        lambda i, _: (i.name, i.exe, i.uid, i.kernel),
+    ),
+    Dimension("exe", "program", ("exe",), lambda i, _: (i.exe,)),
+    Dimension("user", "user", ("uid",), lambda i, _: (i.uid,)),
+    Dimension(
+        "unit",
+        "systemd unit, container and pod",
+        ("unit", "container", "pod"),
+        lambda i, _: (i.unit, i.container, i.pod),
+    ),
+    Dimension(
+        "remote",
+        "remote address",
+        ("addr", "loopback"),
+        lambda _, r: (format_address(r.address), is_loopback(r.address)),
+    ),
+    Dimension("proto", "protocol", ("proto",), lambda _, r: (protocol_name(r.protocol),)),
+    Dimension(
+        "port",
+        "the service's port, and which end the process is",
+        ("port", "role"),
+        lambda _, r: (r.port, Role(r.role).name.lower()),
+    ),
+    Dimension("hour", "local hour", ("hour",), unit=Unit.HOUR),
+    Dimension("day", "local day", ("day",), unit=Unit.DAY),
+    Dimension("month", "local month", ("month",), unit=Unit.MONTH),
+)
+
+ENDPOINT: Final = Dimension("endpoint", "", ("endpoint",), lambda _, r: (r,))
+"""Remote, port, role and protocol as one: for tables, which have a form of their own for them."""
+
+TIMES: Final = frozenset(d.name for d in DIMENSIONS if d.unit)
+
+
+def parse(text: str) -> Dimension:
+    """By name; raises ValueError that names those there are."""
+    for dimension in DIMENSIONS:
+        if dimension.name == text:
+            return dimension
+    raise ValueError(
+        f"no way to group by {text!r}; there are {', '.join(d.name for d in DIMENSIONS)}"
+    )
+
+
+def fields(by: Sequence[Dimension]) -> list[str]:
+    """Names of all labels of a row."""
+    return [name for dimension in by for name in dimension.fields]
+
+
+def finest(by: Sequence[Dimension]) -> Unit | None:
+    """The shortest unit of time among them."""
+    units = {dimension.unit for dimension in by}
+    return next((unit for unit in Unit if unit in units), None)
+
+
+def labels(
+    by: Sequence[Dimension], who: Identity, remote: Remote, when: float | None
+) -> tuple[Label, ...]:
+    """What tells a row's group apart."""
+    found: list[Label] = []
+    for dimension in by:
+        if dimension.of_flow:
+            found += dimension.of_flow(who, remote)
+        elif dimension.unit and when is not None:
+            found.append(_beginning(dimension.unit, when))
+    return tuple(found)
+
+
+def _beginning(unit: Unit, when: float) -> str:
+    text = local_iso(floor(unit, when))
+    return {Unit.MONTH: text[:7], Unit.DAY: text[:10]}.get(unit, text)
+
+
+def moment(label: str) -> float:
+    """When what a label of time stands for begins, in UTC seconds; as texts, hours that come twice have no order."""
+    missing = "-01" if len(label) == len("2026-11") else ""
+    return datetime.fromisoformat(label + missing).timestamp()
+
+
+def local_iso(when: float) -> str:
+    """ISO 8601 with the local offset, to the second."""
+    return datetime.fromtimestamp(when).astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,273 @@
+"""The database's tables, how it is opened, and how an older one becomes a new one."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from bwtop.model.ledger import CATEGORIES
+
+APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
+
+WAIT: Final = 0.5
+"""Seconds that a statement waits for another program's lock; then it is tried again later."""
+
+_WAL_LIMIT: Final = 4 << 20
+"""Bytes to which the write-ahead log shrinks after a long reader has let it grow."""
+
+
+def pulse_columns() -> list[str]:
+    """Columns of bytes in the table of five minutes: received and sent, by category."""
+    return [
+        f"{name}{'_loopback' if loopback else ''}_{direction}"
+        for name, loopback in CATEGORIES.values()
+        for direction in ("rx", "tx")
+    ]
+
+
+_PULSE_COLUMNS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in pulse_columns())
+
+_TABLES: Final = f"""
+CREATE TABLE program (  -- what a process runs, for whom and where; ids of processes are kept with the seconds only
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, exe TEXT, uid INTEGER, unit TEXT, container TEXT, pod TEXT,
+    kernel INTEGER NOT NULL);
+CREATE INDEX program_by_name ON program (name, unit);
+CREATE TABLE remote (  -- address: 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros where it is not known
+    id INTEGER PRIMARY KEY, address BLOB NOT NULL, port INTEGER NOT NULL, protocol INTEGER NOT NULL,
+    role INTEGER NOT NULL);
+CREATE UNIQUE INDEX remote_by_address ON remote (address, port, protocol, role);
+CREATE TABLE flow (
+    id INTEGER PRIMARY KEY, program INTEGER NOT NULL REFERENCES program, remote INTEGER NOT NULL REFERENCES remote);
+CREATE UNIQUE INDEX flow_by_ends ON flow (program, remote);
+
+CREATE TABLE process (  -- start: nanoseconds since the boot; started: UTC
+    -- ended: the last interval it may be in, below zero where nobody has seen its end
+    id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, start INTEGER NOT NULL, started REAL,
+    program INTEGER NOT NULL REFERENCES program, cmdline TEXT NOT NULL, ended INTEGER);
+CREATE INDEX process_by_pid ON process (pid, start);
+CREATE INDEX process_by_end ON process (ended) WHERE ended IS NOT NULL;
+CREATE TABLE interval (  -- start: UTC; seconds: by the monotonic clock
+    id INTEGER PRIMARY KEY AUTOINCREMENT, start REAL NOT NULL, seconds REAL NOT NULL, loss TEXT);
+CREATE INDEX interval_by_start ON interval (start);
+CREATE TABLE delta (
+    interval INTEGER NOT NULL REFERENCES interval, flow INTEGER NOT NULL REFERENCES flow,
+    process INTEGER NOT NULL REFERENCES process, rx INTEGER NOT NULL, tx INTEGER NOT NULL,
+    PRIMARY KEY (interval, flow, process)) WITHOUT ROWID;
+
+CREATE TABLE span (  -- level: 1 minute, 2 hour, 3 day, 4 month; below zero while its sums are being made
+    id INTEGER PRIMARY KEY AUTOINCREMENT, level INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    seconds REAL NOT NULL, loss TEXT);
+CREATE UNIQUE INDEX span_by_start ON span (level, start);
+CREATE TABLE traffic (
+    span INTEGER NOT NULL REFERENCES span, flow INTEGER NOT NULL REFERENCES flow,
+    rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (span, flow)) WITHOUT ROWID;
+CREATE TABLE level (  -- closed: all before it is in this level's sums; kept: all before it may be deleted
+    level INTEGER PRIMARY KEY, closed INTEGER NOT NULL, kept INTEGER NOT NULL);
+INSERT INTO level VALUES (0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0);
+
+CREATE TABLE pulse (  -- five minutes
+    start INTEGER PRIMARY KEY, seconds REAL NOT NULL, {_PULSE_COLUMNS});
+CREATE TABLE event (  -- what a reader of the sums should know: the clock was set, the machine slept, bytes were dropped
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, amount REAL NOT NULL);
+CREATE INDEX event_by_time ON event (time);
+"""  # noqa: S608 - of names that are ours
+
+MIGRATIONS: Final[Sequence[str]] = (_TABLES,)
+"""What makes of each schema the next one; an empty file has schema 0."""
+
+
+class HistoryError(Exception):
+    """The history cannot be used as it is; the text says why."""
+
+
+def version() -> int:
+    """The schema that this bwtop writes."""
+    return len(MIGRATIONS)
+
+
+def open_writer(path: Path, mode: int) -> sqlite3.Connection:
+    """Opens the database to write, makes it where it is missing, and brings it to this schema.
+
+    Raises HistoryError, OSError and sqlite3.Error.
+    """
+    connection = connect_writer(path, mode)
+    try:
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
+    """The same, but leaves an older schema to who has the lock."""
+    _make_file(path, mode)
+    connection = _connect(path, "mode=rw")
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_file(path: Path, mode: int) -> None:
+    """Makes it where it is missing; one that is there is closed to those who are neither owner nor group."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    try:
+        found = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(found):
+            raise HistoryError(f"{path} is no file")
+        if found & stat.S_IRWXO:
+            os.fchmod(descriptor, stat.S_IMODE(found) & ~stat.S_IRWXO)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path, parameters: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file://{quote(os.fsencode(path.absolute()))}?{parameters}",
+        uri=True,
+        timeout=WAIT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _check(connection, path)
+    run = connection.execute
+    if not _value(connection, "PRAGMA user_version"):
+        run("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never
+    run("PRAGMA journal_mode = WAL")
+    run("PRAGMA synchronous = FULL")  # what is committed survives a power cut
+    run("PRAGMA temp_store = MEMORY")
+    run(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Runs the migrations that the database has not seen: all of them, or none where one fails."""
+    if _value(connection, "PRAGMA user_version") == version():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(_value(connection, "PRAGMA user_version"), version()):
+            for statement in statements(MIGRATIONS[number]):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version()}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> list[str]:
+    """A script's single statements: sqlite3's executescript() would commit before it."""
+    found, begun = [], ""
+    for line in script.splitlines(keepends=True):
+        begun += line
+        if sqlite3.complete_statement(begun):
+            found.append(begun.strip())
+            begun = ""
+    return found
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises HistoryError for what is no history, or one that a newer bwtop has made."""
+    try:
+        known = _value(connection, "PRAGMA user_version")
+        application = _value(connection, "PRAGMA application_id")
+        tables = _value(connection, "SELECT count(*) FROM sqlite_schema")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        raise HistoryError(f"{path} is no history of bwtop; move it away or say --db") from None
+    if application != APPLICATION_ID and (application or tables or known):
+        raise HistoryError(f"{path} is another program's database; say --db for another place")
+    if known > version():
+        raise HistoryError(
+            f"{path} was written by a newer bwtop (schema {known}, this one knows {version()})"
+        )
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Opens the database to read; it may be another user's, and another bwtop may be writing.
+
+    Raises HistoryError, OSError and sqlite3.Error.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # its errors are plainer
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    if not is_file:
+        raise HistoryError(f"{path} is no file")
+    try:
+        return _reader(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in _NO_ROOM_BESIDE or _has_log(path):
+            raise
+    return _reader(path, "mode=ro&immutable=1")  # at rest: nobody changes it
+
+
+_NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY)
+"""What SQLite says of a database at rest in a directory that we may not write: it wants its files beside it."""
+
+
+def _has_log(path: Path) -> bool:
+    """Whether there is more than is in the database itself."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _reader(path: Path, parameters: str) -> sqlite3.Connection:
+    connection = _connect(path, parameters)
+    try:
+        _check(connection, path)
+        _check_readable(connection, path)
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Who only reads cannot migrate."""
+    known = _value(connection, "PRAGMA user_version")
+    if known == 0:
+        raise HistoryError(f"nothing has been recorded yet in {path}")
+    if known < version():
+        raise HistoryError(
+            f"{path} is an older bwtop's; it is brought up to date when bwtop records"
+        )
+
+
+def _value(connection: sqlite3.Connection, statement: str) -> int:
+    return int(connection.execute(statement).fetchone()[0])
+
+
+def plain(error: Exception, path: Path) -> str:
+    """An error in words for people."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        words = _WORDS.get(code & 0xFF)  # the extended codes' kind
+        return f"{words}: {path}" if words else f"{error}: {path}"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or path}"
+    return str(error)
+
+
+_WORDS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
+    sqlite3.SQLITE_READONLY: "the history is read-only",
+    sqlite3.SQLITE_CANTOPEN: "the history cannot be opened",
+    sqlite3.SQLITE_BUSY: "another program has locked the history",
+    sqlite3.SQLITE_CORRUPT: "the history is damaged",
+    sqlite3.SQLITE_NOTADB: "this is no history of bwtop",
+    sqlite3.SQLITE_PERM: "the history may not be written",
+}

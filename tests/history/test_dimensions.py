@@ -1,0 +1,188 @@
+"""What sums may be made by."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bwtop.history.calendar import Unit
+from bwtop.history.dimensions import (
+    DIMENSIONS,
+    ENDPOINT,
+    TIMES,
+    Dimension,
+    Label,
+    fields,
+    finest,
+    labels,
+    local_iso,
+    parse,
+)
+from bwtop.model.flows import UDP, Identity, Role
+from tests.build import KEYS, REMOTES, remote
+
+NAMES = tuple(d.name for d in DIMENSIONS)
+WHO = Identity("curl", 1000, "curl -s", "/usr/bin/curl", "/a.service", unit="a.service")
+ZONE = ZoneInfo("Asia/Kolkata")
+WHEN = datetime(2026, 11, 1, 0, 59, 59, tzinfo=ZONE).timestamp()  # October in UTC
+
+chosen = st.lists(st.sampled_from(DIMENSIONS), max_size=5)
+
+
+@pytest.fixture(autouse=True)
+def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", ZONE.key)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_found_by_its_name(name: str) -> None:
+    assert parse(name).name == name
+
+
+@pytest.mark.parametrize("text", ["", "PROCESS", "process ", "week", "minute", "endpoint", "é\n"])
+def test_who_asks_for_another_is_told_what_there_is(text: str) -> None:
+    with pytest.raises(ValueError, match="process, exe, user") as caught:
+        parse(text)
+    assert repr(text) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS, ids=NAMES)
+def test_each_says_what_it_is_and_has_fields(dimension: Dimension) -> None:
+    assert dimension.help
+    assert dimension.fields
+    assert all(name.isidentifier() for name in dimension.fields)
+    assert (dimension.of_flow is None) == (dimension.unit is not None), "of flows, or of time"
+
+
+def test_names_are_different() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_fields_of_one_name_have_one_value() -> None:
+    """Programs and users are in processes too: rows may be by all of them."""
+    found = list(zip(fields(DIMENSIONS), labels(DIMENSIONS, WHO, remote(), WHEN), strict=True))
+    assert len(set(found)) == len(dict(found))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen, st.sampled_from(REMOTES), st.floats(0, 4e9))
+def test_each_field_has_its_label(by: list[Dimension], far: object, when: float) -> None:
+    found = labels(by, WHO, next(r for r in REMOTES if r == far), when)
+    assert len(found) == len(fields(by))
+    hash(found)
+
+
+def test_of_nothing_is_one_group() -> None:
+    assert labels([], WHO, remote(), WHEN) == ()
+    assert fields([]) == []
+    assert finest([]) is None
+
+
+EXPECTED: list[tuple[str, dict[str, Label]]] = [
+    ("process", {"name": "curl", "exe": "/usr/bin/curl", "uid": 1000, "kernel": False}),
+    ("exe", {"exe": "/usr/bin/curl"}),
+    ("user", {"uid": 1000}),
+    ("unit", {"unit": "a.service", "container": None, "pod": None}),
+    ("remote", {"addr": "127.0.0.1", "loopback": True}),
+    ("proto", {"proto": "udp"}),
+    ("port", {"port": 53, "role": "server"}),
+    ("hour", {"hour": "2026-11-01T00:00:00+05:30"}),
+    ("day", {"day": "2026-11-01"}),
+    ("month", {"month": "2026-11"}),
+]
+
+
+def test_every_dimension_has_its_example_below() -> None:
+    assert [name for name, _ in EXPECTED] == list(NAMES)
+
+
+@pytest.mark.parametrize(("name", "expected"), EXPECTED)
+def test_labels_are_of_the_program_the_remote_or_the_local_time(
+    name: str, expected: dict[str, Label]
+) -> None:
+    by = [parse(name)]
+    found = labels(by, WHO, remote("127.0.0.1", 53, UDP, Role.SERVER), WHEN)
+    assert dict(zip(fields(by), found, strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", ("192.0.2.1", False)),
+        ("127.8.9.1", ("127.8.9.1", True)),
+        ("::1", ("::1", True)),
+        ("2001:db8::1", ("2001:db8::1", False)),
+        ("*", ("*", False)),
+    ],
+)
+def test_remotes_are_addresses_without_ports(address: str, expected: tuple[Label, ...]) -> None:
+    by = [parse("remote")]
+    assert labels(by, WHO, remote(address, 1), None) == expected
+    assert labels(by, WHO, remote(address, 2, UDP), None) == expected
+
+
+def test_number_from_the_database_is_as_good_as_a_role() -> None:
+    far = remote()._replace(role=Role.CLIENT.value)
+    assert labels([parse("port")], WHO, far, None) == (443, "client")
+
+
+def test_labels_come_in_the_order_that_was_asked_for() -> None:
+    by = [parse("day"), parse("proto"), parse("exe")]
+    assert fields(by) == ["day", "proto", "exe"]
+    assert labels(by, WHO, remote(), WHEN) == ("2026-11-01", "tcp", "/usr/bin/curl")
+
+
+def test_processes_with_the_same_program_are_one() -> None:
+    by = [parse("process")]
+    assert len(KEYS) > 1
+    found = {labels(by, replace(WHO, cmdline=str(k)), remote(), None) for k in KEYS}
+    assert len(found) == 1
+
+
+def test_endpoint_is_the_whole_remote() -> None:
+    assert labels([ENDPOINT], WHO, remote(), None) == (remote(),)
+    assert fields([ENDPOINT]) == ["endpoint"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["process", "port"], None),
+        (["hour"], Unit.HOUR),
+        (["month", "process", "day"], Unit.DAY),
+        (["month", "day", "hour"], Unit.HOUR),
+        (["month"], Unit.MONTH),
+    ],
+)
+def test_finest_is_the_shortest_unit(names: list[str], expected: Unit | None) -> None:
+    by = [parse(name) for name in names]
+    assert finest(by) is finest(by[::-1]) is expected
+
+
+def test_times_are_those_with_a_unit() -> None:
+    assert {"hour", "day", "month"} == TIMES
+
+
+def test_hour_that_comes_twice_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    by = [parse("hour")]
+    found = [labels(by, WHO, remote(), when)[0] for when in (first, first + 3600)]
+    assert found == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 4_000_000_000))
+def test_local_times_say_which_one_they_are(when: int) -> None:
+    assert datetime.fromisoformat(local_iso(when)).timestamp() == when

@@ -1,0 +1,77 @@
+"""Whatever the moment at which the recorder is killed: what it said is committed is there, once."""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.history.recording import (
+    LENGTH,
+    ROOT,
+    START,
+    amount,
+    answer,
+    command,
+    found,
+    is_sound,
+    rows,
+    totals,
+)
+
+KILLS = 50
+
+
+def test_no_kill_loses_or_doubles_what_is_committed(tmp_path: Path) -> None:
+    """On one database that lives through all of them, while minutes, hours and days are closed and deleted."""
+    path, dice = tmp_path / "history.db", random.Random()
+    seed = dice.randrange(10**9)
+    dice.seed(seed)
+    known, acknowledged = -1, -1
+    for turn in range(KILLS):
+        first = known + 1
+        where = f"seed {seed}, turn {turn}, from {first}"
+        told = killed(path, first, dice.uniform(0.0, 0.3), at_work=turn % 4 > 0)
+        acknowledged = max([acknowledged, *told])
+        if not path.exists() or rows(path, "PRAGMA user_version") == [(0,)]:
+            assert not told, where
+            continue
+        assert is_sound(path), where
+        now = START + (known + 1000) * LENGTH
+        there = found(path, now)
+        assert there == {n: amount(n) for n in range(len(there))}, where
+        assert len(there) > acknowledged, where
+        assert len(there) > known, where
+        seconds = answer(path, now=now).seconds
+        assert seconds == len(there) * LENGTH, where
+        assert check_finest(path), where
+        known = len(there) - 1
+    closed = dict(rows(path, "SELECT level, count(*) FROM span WHERE level > 0 GROUP BY level"))
+    assert closed.keys() >= {1, 2, 3}, f"kills hit the closing of days too; {closed}, {known}"
+    (kept,) = rows(path, "SELECT min(start) FROM interval")[0]
+    assert kept > START, "old seconds were deleted"
+
+
+def check_finest(path: Path) -> bool:
+    """Each interval that is still there is there once, with its bytes, and follows the one before."""
+    starts = [start for (start,) in rows(path, "SELECT start FROM interval ORDER BY id")]
+    per = rows(path, "SELECT rx, tx FROM delta ORDER BY interval")
+    numbers = [round((start - START) / LENGTH) for start in starts]
+    oldest = numbers[0] if numbers else 0
+    return numbers == list(range(oldest, oldest + len(numbers))) and totals(per) == totals(
+        amount(n) for n in numbers
+    )
+
+
+def killed(path: Path, first: int, after: float, *, at_work: bool) -> list[int]:
+    """What a recorder that begins with a number acknowledged until it was killed: at work, or maybe while it began."""
+    with subprocess.Popen(
+        command("race", str(path), str(first)), cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        lines = [process.stdout.readline()] if at_work else []
+        time.sleep(after)
+        process.kill()
+        lines += process.stdout.readlines()
+    assert process.returncode == -signal.SIGKILL
+    return [int(line) for line in lines if line.endswith(b"\n")]

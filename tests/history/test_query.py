@@ -1,0 +1,427 @@
+"""Answers: what of them is not a sum, and what the local clock makes of ranges."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.history import schema, upkeep
+from bwtop.history.calendar import Unit
+from bwtop.history.delta import Delta
+from bwtop.history.query import Answer, History, bar_unit, percentile
+from bwtop.history.ranges import Range, parse
+from bwtop.history.store import Event
+from bwtop.model.filter import Filter, Loopback
+from bwtop.model.flows import Loss
+from tests.history.keep import (
+    CURL,
+    DAY,
+    HOUR,
+    NGINX,
+    NOON,
+    REMOTES,
+    Kept,
+    at,
+    by,
+    delta,
+    local,
+    move_to,
+    policy,
+)
+
+FIRST = NOON - DAY // 2
+
+
+@pytest.fixture(autouse=True)
+def _utc() -> Iterator[None]:
+    with local("UTC"), patch.object(upkeep, "NEWEST", 0):
+        yield
+
+
+def labels(answer: Answer) -> list[tuple[object, ...]]:
+    return [(*row.labels, row.rx) for row in answer.rows]
+
+
+def amounts(answer: Answer) -> list[tuple[int, int]]:
+    """(start, received) of bars in which something is."""
+    return [(bar.start, bar.rx) for bar in answer.bars if bar.seconds]
+
+
+# Percentiles, bars, peaks and projections.
+
+
+def test_percentile_is_the_nearest_rank() -> None:
+    assert percentile([]) == 0
+    assert percentile([7]) == 7
+    assert percentile([3, 1, 2]) == 3
+    assert percentile(list(range(1, 21))) == 19
+    assert percentile(list(range(1, 22))) == 20
+    assert percentile(list(range(100, 0, -1))) == 95
+    assert percentile([5, 1, 3], 0.5) == 3
+
+
+@given(st.lists(st.floats(0, 1e12), min_size=1))
+def test_95_of_100_are_not_above_it_and_no_smaller_one_will_do(values: list[float]) -> None:
+    found = percentile(values)
+    assert found in values
+    assert sum(value <= found for value in values) * 100 >= 95 * len(values)
+    assert sum(value < found for value in values) * 100 < 95 * len(values)
+
+
+@pytest.mark.parametrize(
+    ("length", "unit"),
+    [
+        (1, Unit.MINUTE),
+        (90 * 60, Unit.MINUTE),
+        (91 * 60 - 1, Unit.MINUTE),
+        (91 * 60, Unit.HOUR),
+        (50 * HOUR, Unit.HOUR),
+        (50 * HOUR + 1, Unit.DAY),
+        (93 * DAY + 60, Unit.DAY),
+        (93 * DAY + 2 * HOUR, Unit.MONTH),
+    ],
+)
+def test_bars_are_as_long_as_the_range_says(length: float, unit: Unit) -> None:
+    assert bar_unit(Range("", NOON, NOON + length)) is unit
+
+
+def test_there_are_bars_of_the_whole_range_up_to_now() -> None:
+    kept = Kept()
+    kept.append(delta(NOON + 2 * HOUR, 5))
+    answer = kept.ask(FIRST, FIRST + DAY, now=NOON + 4.5 * HOUR)
+    assert [bar.start for bar in answer.bars] == [FIRST + n * HOUR for n in range(17)]
+    assert amounts(answer) == [(NOON + 2 * HOUR, 5)]
+    assert all(bar.end == bar.start + HOUR for bar in answer.bars)
+
+
+def test_the_first_bar_has_what_begins_before_the_range() -> None:
+    """Half of an hour of which only the sum is left; and a range may begin in the middle of a minute."""
+    kept = Kept(policy(seconds=0, minutes=0))
+    kept.append(
+        delta(NOON + 60), delta(NOON + HOUR + 1), delta(NOON + 4 * HOUR), delta(NOON + 6 * HOUR)
+    )
+    kept.steps(NOON + 7 * HOUR)
+    answer = kept.ask(NOON + 1800, NOON + 5400)
+    assert (answer.start, answer.end, answer.rx) == (NOON, NOON + 2 * HOUR, 200)
+    assert amounts(answer) == [(NOON + 1800, 100), (NOON + HOUR, 100)]
+    assert kept.ask(NOON + 30.5, NOON + 7200).bars[0].start == NOON
+
+
+def test_a_part_of_what_is_a_sum_only_is_all_of_it() -> None:
+    """Whichever part, and whether or not there is anything beside it."""
+    for start, end in ((0, 12), (1, 24), (0, 24), (13, 14), (5, 40), (-5, 5), (11, 12)):
+        kept = Kept(policy(seconds=0, minutes=0, hours=0))
+        kept.append(delta(NOON), *[delta(FIRST + 5 * DAY + n * 2 * HOUR) for n in range(3)])
+        kept.append(delta(FIRST + 6 * DAY))
+        kept.steps(FIRST + 7 * DAY)
+        answer = kept.ask(FIRST + start * HOUR, FIRST + end * HOUR)
+        assert answer.rx == 100
+        assert answer.start == FIRST + min(start, 0) * HOUR
+        assert answer.end == FIRST + max(end, 24) * HOUR
+
+
+def test_the_peak_is_the_highest_average_of_five_minutes() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 3000, 100, 100.0), delta(NOON + 100, 0, 500, 200.0))
+    kept.append(
+        delta(NOON + 300, 600, 0, 300.0), delta(NOON + 600, 90_000, 0, 300.0, far=REMOTES[4])
+    )
+    answer = kept.ask(NOON, NOON + HOUR)
+    assert answer.usage
+    assert answer.peak == answer.usage.peak == (300.0, 2.0)
+    assert answer.usage.percentile == (10.0, 2.0)
+    assert (answer.usage.count, answer.usage.rx, answer.usage.tx) == (3, 3600, 600)
+    hidden = kept.ask(NOON, NOON + HOUR, keep=Filter(loopback=Loopback.HIDE))
+    assert hidden.peak == (10.0, 2.0)
+    only = kept.ask(NOON, NOON + HOUR, keep=Filter(loopback=Loopback.ONLY))
+    assert only.usage
+    assert (only.peak, only.usage.rx) == ((300.0, 0.0), 90_000)
+
+
+def test_the_peak_is_a_bars_where_fives_do_not_tell() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 600, 60, 10.0), delta(NOON + 120, 100, 50, 5.0, who=NGINX))
+    answer = kept.ask(NOON, NOON + HOUR, keep=Filter(names=("*",)))
+    assert answer.usage is None
+    assert answer.peak == (60.0, 10.0)
+    assert kept.ask(NOON + DAY, NOON + 2 * DAY).peak == (0.0, 0.0)
+
+
+def test_there_is_no_usage_of_what_is_older_than_fives() -> None:
+    kept = Kept(policy(fives=HOUR))
+    kept.append(delta(NOON), delta(NOON + 5 * HOUR))
+    kept.steps(NOON + 5.5 * HOUR)
+    assert kept.ask(NOON, NOON + 6 * HOUR).usage is None
+    assert kept.ask(NOON + 4 * HOUR, NOON + 6 * HOUR).usage
+
+
+def test_the_projection_goes_on_since_the_first_record() -> None:
+    with local("Europe/Berlin"):
+        month = parse("2026-11", at("2026-11-20 12:00"))
+        kept = Kept()
+        kept.append(
+            delta(at("2026-11-11 00:00"), 1000, 10), delta(at("2026-11-13 00:00"), 1000, 10)
+        )
+        answer = kept.ask_for(month, [], Filter(), at("2026-11-16 00:00"))
+        assert answer.projection(at("2026-11-16 00:00")) == (8000, 80)
+        assert answer.projection(at("2026-12-01 00:00")) is None
+        assert answer.projection(at("2026-10-31 00:00")) is None
+        assert kept.ask_for(month, [], Filter(names=("*",))).projection(NOON) is None
+        before = kept.ask_for(parse("2026-10", NOON), [], Filter(), at("2026-10-05"))
+        assert before.projection(at("2026-10-05")) is None
+
+
+def test_the_projection_of_a_range_that_begins_within_a_bar() -> None:
+    kept = Kept()
+    kept.append(delta(NOON - 600, 100, 10))
+    answer = kept.ask(NOON - 1800, NOON + 4 * HOUR - 1800, now=NOON + HOUR / 2)
+    assert answer.projection(NOON + HOUR / 2) == (400, 40)
+
+
+def test_the_day_after_is_not_a_part_of_it() -> None:
+    kept = Kept(policy(seconds=0, minutes=0, hours=0))
+    kept.append(*[delta(NOON + n * 2 * HOUR) for n in range(48)])
+    kept.steps(NOON + 5 * DAY)
+    for start, end in ((0, 24), (3, 24), (3, 20)):
+        answer = kept.ask(FIRST + DAY + start * HOUR, FIRST + DAY + end * HOUR)
+        assert (answer.start, answer.end, answer.rx) == (FIRST + DAY, FIRST + 2 * DAY, 1200)
+
+
+# What there is.
+
+
+def test_an_empty_database() -> None:
+    kept = Kept()
+    answer = kept.ask_for(parse("all", NOON), by("process", "day"), Filter(), NOON)
+    assert (answer.rows, answer.rx, answer.tx, answer.seconds, answer.loss) == ([], 0, 0, 0, Loss())
+    assert answer.usage is None
+    assert answer.events == {}
+    history = kept.history()
+    assert history.extent() is None
+    assert history.pids_since() == 0
+
+
+def test_a_range_in_the_future() -> None:
+    kept = Kept()
+    kept.append(delta())
+    answer = kept.ask(NOON + DAY, NOON + 2 * DAY, "process", now=NOON)
+    assert (answer.rows, answer.rx, answer.usage) == ([], 0, None)
+    assert len(answer.bars) == 1
+
+
+def test_the_extent_is_that_of_all_that_is_kept() -> None:
+    kept = Kept(policy(seconds=0, minutes=0, hours=0))
+    kept.append(delta(NOON), delta(NOON + 2 * DAY, seconds=100.0))
+    assert kept.history().extent() == (NOON, NOON + 2 * DAY + 100)
+    kept.let_go()
+    kept.append(delta(NOON + 2 * DAY + 2 * HOUR), delta(NOON + 3 * DAY))
+    kept.steps(NOON + 4 * DAY)
+    assert kept.history().extent() == (FIRST, NOON + 3 * DAY + 60)
+    kept.let_go()
+    answer = kept.ask_for(parse("all", NOON + 4 * DAY), [], Filter())
+    assert (answer.range.start, answer.rx) == (FIRST, 400)
+
+
+def test_the_extent_begins_with_the_oldest_day_not_with_its_month() -> None:
+    kept = Kept(policy(seconds=0, minutes=0, hours=0))
+    kept.append(*[delta(NOON + n * 12 * HOUR) for n in range(40)])
+    kept.steps(NOON + 21 * DAY)
+    assert kept.spans(4)[0][0] < FIRST
+    history = kept.history()
+    extent = history.extent()
+    assert extent
+    assert extent[0] == FIRST
+
+
+def test_one_history_answers_more_than_once() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 1), delta(NOON + 60, 10, who=NGINX), delta(NOON + 120, 100))
+    history = kept.history()
+    for start, end, expected in ((0, 180, 111), (60, 120, 10), (0, 60, 1), (120, 180, 100)):
+        for keep in (Filter(), Filter(names=("*r*", "*n*"))):
+            wanted = Range("", NOON + start, NOON + end)
+            answer = history.ask(wanted, by("exe"), keep, NOON + HOUR)
+            assert answer.rx == expected
+            assert sum(bar.rx for bar in answer.bars) == expected
+            assert sum(row.rx for row in answer.rows) == expected
+
+
+def test_sums_that_are_being_made_are_not_there() -> None:
+    kept = Kept()
+    kept.append(Delta(NOON, 1.0, delta().flows))
+    kept.connection.execute("INSERT INTO span (level, start, end, seconds) VALUES (-1, 5, 9, 0)")
+    assert kept.history().extent() == (NOON, NOON + 1)
+
+
+def test_processes_are_told_apart_by_pid_as_long_as_seconds_are_kept() -> None:
+    kept = Kept(policy(seconds=HOUR))
+    kept.append(delta(NOON, 1, pid=1), delta(NOON, 10, pid=2), delta(NOON + 1, 100, pid=2))
+    kept.append(delta(NOON + 3 * HOUR, 1000, pid=1), delta(NOON + 3 * HOUR, 10_000, pid=3))
+    only = Filter(pids=frozenset([1, 2]))
+    answer = kept.ask(FIRST, FIRST + DAY, "process", keep=only)
+    assert (answer.rx, [bar.rx for bar in answer.bars if bar.rx]) == (1111, [111, 1000])
+    assert kept.history().pids_since() == NOON
+    kept.let_go()
+    kept.steps(NOON + 3 * HOUR + 100)
+    assert kept.history().pids_since() == NOON + 3 * HOUR
+    kept.let_go()
+    assert kept.ask(FIRST, FIRST + DAY, keep=only).rx == 1000
+    hours = kept.ask(FIRST, FIRST + DAY, "hour", keep=Filter(pids=frozenset([3])))
+    assert [(str(row.labels[0])[11:13], row.rx) for row in hours.rows] == [("15", 10_000)]
+    assert kept.ask(FIRST, FIRST + DAY, keep=Filter(pids=frozenset([99]))).rx == 0
+
+
+def test_pids_are_not_said_to_be_known_before_they_are() -> None:
+    kept = Kept(policy(seconds=0))
+    kept.append(delta(NOON), delta(NOON + 120))
+    kept.steps(NOON + HOUR)
+    history = kept.history()
+    assert history.pids_since() == NOON + 180
+
+
+def test_events_of_the_range() -> None:
+    kept = Kept()
+    events = [
+        Event(NOON + n, kind, n)
+        for n, kind in ((0, "clock"), (9, "sleep"), (5, "clock"), (10, "x"))
+    ]
+    kept.store.append([delta()], events)
+    assert kept.ask(NOON, NOON + 10).events == {
+        "clock": [(NOON, 0.0), (NOON + 5, 5.0)],
+        "sleep": [(NOON + 9, 9.0)],
+    }
+
+
+def test_one_moment_is_shown_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    kept = Kept(policy(), path)
+    kept.append(delta())
+    history = History(schema.open_reader(path))
+    assert history.extent() == (NOON, NOON + 1)
+    kept.append(delta(NOON + 1))
+    wanted = Range("", NOON, NOON + HOUR)
+    assert history.ask(wanted, [], Filter(), NOON + HOUR).rx == 100
+    history.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        history.extent()
+    kept.connection.close()
+
+
+def test_the_largest_come_first_and_of_time_the_oldest() -> None:
+    kept = Kept()
+    for hour, rx, who in ((2, 5, CURL), (0, 1, CURL), (0, 7, NGINX), (2, 6, NGINX), (2, 1, NGINX)):
+        kept.append(delta(NOON + hour * HOUR, rx, 0, who=who))
+    assert labels(kept.ask(FIRST, FIRST + DAY, "exe")) == [
+        ("/usr/sbin/nginx", 14), ("/usr/bin/curl", 6),
+    ]  # fmt: skip
+    found = kept.ask(FIRST, FIRST + DAY, "exe", "hour").rows
+    assert [(str(row.labels[1])[11:13], row.rx) for row in found] == [
+        ("12", 7), ("12", 1), ("14", 7), ("14", 5),
+    ]  # fmt: skip
+
+
+# The local clock.
+
+
+def recorded(zone: str, *times: str) -> Kept:
+    """100 bytes at each of them."""
+    with local(zone):
+        kept = Kept()
+        kept.append(*[delta(at(when)) for when in times])
+        kept.steps(at(times[-1]) + DAY)
+    return kept
+
+
+def test_hours_of_the_day_on_which_clocks_are_set_back() -> None:
+    times = [f"2026-10-2{d}T{h:02}:30:00+00:00" for d in (4, 5, 6) for h in (0, 1, 2, 23)]
+    with local("Europe/Berlin"):
+        kept = recorded("Europe/Berlin", *times)
+        day = parse("2026-10-25", NOON)
+        answer = kept.ask_for(day, by("hour"), Filter(), day.end)
+        assert sorted(labels(answer)) == [
+            ("2026-10-25T01:00:00+02:00", 100),
+            ("2026-10-25T02:00:00+01:00", 100),
+            ("2026-10-25T02:00:00+02:00", 100),
+            ("2026-10-25T03:00:00+01:00", 100),
+        ]
+        assert len(answer.bars) == 25
+        days = kept.ask(at("2026-10-24 00:00"), at("2026-10-28 00:00"), "day")
+        assert labels(days) == [
+            ("2026-10-24", 300), ("2026-10-25", 400), ("2026-10-26", 400), ("2026-10-27", 100),
+        ]  # fmt: skip
+
+
+def test_rows_of_time_are_in_the_order_of_time() -> None:
+    """Also in the hour that comes twice: 02:30 summer time is before 02:30 winter time."""
+    with local("Europe/Berlin"):
+        kept = recorded("Europe/Berlin", "2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00")
+        kept.append(delta(at("2026-10-25T01:31:00+00:00"), 1))
+        answer = kept.ask(at("2026-10-25 00:00"), at("2026-10-26 00:00"), "hour")
+        assert labels(answer) == [
+            ("2026-10-25T02:00:00+02:00", 100), ("2026-10-25T02:00:00+01:00", 101),
+        ]  # fmt: skip
+
+
+def test_hours_of_the_day_on_which_clocks_are_set_forward() -> None:
+    with local("Europe/Berlin"):
+        kept = recorded("Europe/Berlin", *[f"2026-03-29T0{h}:30:00+00:00" for h in (0, 1, 2)])
+        answer = kept.ask_for(parse("2026-03-29", NOON), by("hour"), Filter())
+        assert labels(answer) == [
+            ("2026-03-29T01:00:00+01:00", 100),
+            ("2026-03-29T03:00:00+02:00", 100),
+            ("2026-03-29T04:00:00+02:00", 100),
+        ]
+        assert len(answer.bars) == 23
+
+
+def test_a_year_ends_by_the_local_clock() -> None:
+    times = ("2026-12-30 12:00", "2026-12-31 23:59:59", "2027-01-01 00:00", "2027-01-02 12:00", "2027-02-03 12:00")  # fmt: skip
+    for zone in ("America/New_York", "Asia/Kolkata", "UTC"):
+        with local(zone):
+            kept = recorded(zone, *times)
+            start, end = at("2026-12-01 00:00"), at("2027-03-01 00:00")
+            assert labels(kept.ask(start, end, "month")) == [
+                ("2026-12", 200), ("2027-01", 200), ("2027-02", 100),
+            ]  # fmt: skip
+            assert kept.ask_for(parse("2026-12", NOON), [], Filter()).rx == 200
+            assert labels(kept.ask(at("2026-12-31 00:00"), at("2027-01-02 00:00"), "day")) == [
+                ("2026-12-31", 100), ("2027-01-01", 100),
+            ]  # fmt: skip
+            far = kept.ask(at("2026-01-01 00:00"), end)
+            assert far.bar_unit is Unit.MONTH
+            assert [bar.rx for bar in far.bars] == [0] * 11 + [200, 200, 100]
+
+
+@pytest.mark.parametrize("hours", [1.5, 24, 24 * 9])
+def test_half_hour_zones_see_their_own_hours_and_days(hours: float) -> None:
+    """Of what was recorded in UTC: spans of its hours and days are of no use, however short the range is."""
+    kept = Kept()
+    times = [NOON + n * 1200 for n in range(3 * 24 * 7)]
+    kept.append(*[delta(when) for when in times])
+    kept.steps(NOON + 8 * DAY)
+    move_to("Asia/Kolkata")
+    begin = NOON + 2 * HOUR
+    answer = kept.ask(begin, begin + hours * HOUR, "hour", "day")
+    expected: dict[tuple[str, str], int] = {}
+    for when in times:
+        if begin <= when < begin + hours * HOUR:
+            local_ = when + 19_800
+            start = local_ // HOUR * HOUR - 19_800
+            day = local_ // DAY * DAY
+            key = (str(start), str(day))
+            expected[key] = expected.get(key, 0) + 100
+    found = {
+        (str(int(at(str(r.labels[0])))), str(int(at(f"{r.labels[1]}T00:00:00+00:00")))): r.rx
+        for r in answer.rows
+    }
+    assert found == expected
+    bars = kept.ask(begin, begin + hours * HOUR).bars
+    for bar in bars:
+        inside = [
+            w for w in times if max(bar.start, begin) <= w < min(bar.end, begin + hours * HOUR)
+        ]
+        assert bar.rx == 100 * len(inside)

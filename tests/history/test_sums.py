@@ -1,0 +1,425 @@
+"""A rollup moves exact sums: no query over any range changes its total because of one."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from hypothesis import Phase, assume, given, note, settings
+from hypothesis import strategies as st
+
+from bwtop.history import upkeep
+from bwtop.history.calendar import Unit, ceiling, floor
+from bwtop.history.delta import Delta
+from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
+from bwtop.history.query import Answer, percentile
+from bwtop.history.ranges import Range, parse
+from bwtop.history.store import PULSE, unpack_loss
+from bwtop.history.tiers import COARSEST
+from bwtop.model.filter import Filter, Loopback
+from bwtop.model.flows import Loss, ProcessKey, is_loopback
+from tests.build import key
+from tests.history.keep import (
+    DAY,
+    HOUR,
+    NOON,
+    PROGRAMS,
+    REMOTES,
+    Kept,
+    Sums,
+    at,
+    grouped,
+    local,
+    lost,
+    move_to,
+    passing,
+    policy,
+    total,
+    within,
+)
+
+EVERYTHING: Final = Filter()
+
+ZONES: Final = ("UTC", "Asia/Kolkata", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
+
+BEGINNINGS: Final = (
+    at("2026-10-24T20:30:00+00:00"),  # Berlin sets its clocks back at 01:00
+    at("2026-03-28T22:10:00+00:00"),  # and forward
+    at("2026-04-04T13:50:30+00:00"),  # Lord Howe sets them back by half an hour at 15:00
+    at("2026-12-31T21:59:59+00:00"),
+    float(NOON),
+)
+
+PHASES: Final = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Without shrinking: that takes minutes here, and memory."""
+
+# What happens.
+
+eighths = st.integers(1, 24).map(lambda n: n / 8)
+"""Lengths whose sums are exact."""
+
+lengths = st.one_of(eighths, st.sampled_from([0.125, 1.0, 59.875, 60.0, 300.0, 1800.0, 3600.0]))
+bytes_ = st.one_of(st.integers(0, 2000), st.integers(0, 1 << 40))
+losses = st.one_of(st.just(Loss()), st.builds(Loss, *[st.integers(0, 5) for _ in Loss._fields]))
+who = st.tuples(st.integers(1, 3).map(key), st.sampled_from(PROGRAMS))
+flows = st.dictionaries(
+    who,
+    st.dictionaries(st.sampled_from(REMOTES), st.tuples(bytes_, bytes_), min_size=1, max_size=4),
+    max_size=3,
+)
+no_exits: set[ProcessKey] = set()
+exits = st.one_of(st.just(no_exits), st.sets(st.integers(1, 3).map(key), max_size=2))
+readings = st.builds(Delta, st.just(0.0), lengths, flows, exits, losses)
+gaps = st.one_of(
+    st.just(0.0),
+    eighths,
+    st.sampled_from([30.0, 70.0, 600.0, 1790.0, 3600.0, 5000.0]),
+    st.sampled_from([2.5 * HOUR, 7 * HOUR, 13 * HOUR, DAY, 2.25 * DAY, -HOUR, -HOUR, -3 * DAY]),
+)
+"""From one reading to the next: none, or the machine slept, or somebody set the clock."""
+
+groupings = st.lists(st.sampled_from((*DIMENSIONS, ENDPOINT)), unique=True, max_size=4)
+filters = st.one_of(
+    st.just(EVERYTHING),
+    st.builds(
+        Filter,
+        classes=st.sets(st.sampled_from(["tcp", "udp", "other"]), max_size=2).map(frozenset),
+        loopback=st.sampled_from(Loopback),
+    ),
+    st.builds(
+        Filter,
+        classes=st.sets(st.sampled_from(["tcp", "udp"]), max_size=1).map(frozenset),
+        uids=st.sampled_from([frozenset(), frozenset([33]), frozenset([0, 33])]),
+        names=st.sampled_from([(), ("ngin*",), ("curl", "(*")]),
+        networks=st.sampled_from(
+            [
+                (),
+                (ip_network("192.0.2.0/24"),),
+                (ip_network("2001:db8::/32"), ip_network("127.0.0.0/8")),
+            ]
+        ),
+        loopback=st.sampled_from(Loopback),
+    ),
+)
+
+
+@st.composite
+def retentions(draw: st.DrawFn) -> dict[str, float]:
+    """Days are kept for ever."""
+    some = st.sampled_from([0.0, 20.0, 130.0, 3600.0, 5.0 * HOUR, DAY, 3.0 * DAY, float("inf")])
+    found = sorted(draw(st.lists(some, min_size=3, max_size=3)))
+    return dict(zip(("seconds", "minutes", "hours"), found, strict=True))
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.lists(st.tuples(gaps, readings), min_size=1, max_size=4)),
+        st.tuples(st.just("read"), st.lists(st.tuples(gaps, readings), min_size=1, max_size=4)),
+        st.tuples(st.just("step"), st.integers(1, 12)),
+        st.tuples(st.just("step"), st.just(100_000)),
+        st.tuples(st.just("wait"), st.sampled_from([3.0, 64.0, 4000.0, 100_000.0])),
+        st.tuples(st.just("reopen"), st.none()),
+        st.tuples(st.just("ask"), st.none()),
+    ),
+    min_size=2,
+    max_size=14,
+)
+
+
+@contextmanager
+def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
+    """One piece of work at each, of a few flows: steps end in the middle of everything."""
+    with ExitStack() as stack:
+        for name, value in (
+            ("STEP_SECONDS", -1.0),
+            ("FLOWS_AT_ONCE", flows_at_once),
+            ("NEWEST", newest),
+        ):
+            stack.enter_context(patch.object(upkeep, name, value))
+        yield
+
+
+class World:
+    """A clock, and a database that is written by it."""
+
+    def __init__(self, kept: Kept, now: float) -> None:
+        self.kept = kept
+        self.now = self.latest = now
+
+    def read(self, gap: float, reading: Delta) -> Delta:
+        self.now += gap
+        found = Delta(self.now, reading.seconds, reading.flows, reading.exited, reading.loss)
+        self.now += reading.seconds
+        self.latest = max(self.latest, self.now)
+        return found
+
+    def do(self, what: str, how: Any) -> None:
+        if what == "read":
+            self.kept.append(*[self.read(*each) for each in how])
+        elif what == "step":
+            self.kept.steps(self.now, how)
+        elif what == "wait":
+            self.now += how
+            self.latest = max(self.latest, self.now)
+        elif what == "reopen":
+            self.kept.reopen()
+        elif what == "zone":
+            move_to(how)
+
+    def everything(self) -> Sums:
+        answer = self.kept.ask_for(parse("all", self.latest + DAY), [], EVERYTHING)
+        return answer.rx, answer.tx
+
+
+@st.composite
+def spans(draw: st.DrawFn, world: World) -> Range:
+    """Whatever somebody asks for."""
+    words = ["today", "yesterday", "week", "month", "90m", "24h", "3d", "all"]
+    if draw(st.booleans()):
+        return parse(draw(st.sampled_from(words)), draw(st.sampled_from([world.now, world.latest])))
+    marks = [delta.start for delta in world.kept.deltas] or [world.now]
+
+    def mark() -> float:
+        when = draw(st.sampled_from(marks))
+        unit = draw(st.sampled_from([None, *Unit]))
+        side = draw(st.sampled_from([floor, ceiling]))
+        return (side(unit, when) if unit else when) + draw(
+            st.sampled_from([0.0, 0.0, 0.125, -30.0, 600.0, 1800.0, -5.0 * HOUR])
+        )
+
+    start, end = sorted([max(mark(), 0.0), max(mark(), 0.0)])
+    assume(start < end)
+    return Range("", start, end)
+
+
+# What must hold.
+
+
+def check(
+    world: World, wanted: Range, by: Sequence[Dimension], keep: Filter, *, moved: bool
+) -> None:
+    """An answer against plain sums; `moved`: the zone has changed, and labels may be coarser."""
+    kept = world.kept
+    note(f"{wanted} by {[d.name for d in by]} {keep}")
+    answer = kept.ask_for(wanted, by, keep, world.now)
+    note(f"answered {answer.start}..{answer.end}")
+    inside = within(kept.deltas, answer.start, answer.end)
+    assert (answer.rx, answer.tx) == total(inside, keep)
+    check_range(kept, answer)
+    assert answer.seconds == sum(delta.seconds for delta in inside)
+    assert answer.loss == lost(inside)
+    check_rows(kept, answer, inside, by, keep, moved=moved)
+    check_bars(kept, answer, inside, keep)
+    check_usage(kept, answer, keep)
+
+
+def check_range(kept: Kept, answer: Answer) -> None:
+    """It is the one that was asked for where all detail is there, and else it has all of it in it."""
+    wanted = answer.range
+    assert answer.start <= wanted.start
+    assert answer.end >= wanted.end
+    for level, most in enumerate((0.0, 60.0, HOUR)):  # by which a bound moves at most
+        known = max(kept.kept(each) for each in range(level, 3))
+        if wanted.start >= known:
+            assert wanted.start - answer.start <= most
+        if wanted.end >= known:
+            assert answer.end - wanted.end <= most
+
+
+def check_rows(
+    kept: Kept,
+    answer: Answer,
+    inside: list[Delta],
+    by: Sequence[Dimension],
+    keep: Filter,
+    *,
+    moved: bool,
+) -> None:
+    rows = {row.labels: (row.rx, row.tx) for row in answer.rows}
+    assert len(rows) == len(answer.rows)
+    assert sum(rx for rx, _ in rows.values()) == answer.rx
+    assert sum(tx for _, tx in rows.values()) == answer.tx
+    units = {dimension.unit for dimension in by} - {None}
+    whole = (
+        not any(kept.kept(level) for level in (1, 2))
+        if moved
+        else (not units & {Unit.HOUR} or not kept.kept(2))  # else only days know
+    )
+    if whole or not units:
+        assert rows == grouped(inside, by, keep)
+    else:
+        flowing = [dimension for dimension in by if not dimension.unit]
+        timeless: dict[tuple[Any, ...], Sums] = {}
+        for group, (rx, tx) in rows.items():
+            known = iter(group)
+            parts = [(d, [next(known) for _ in d.fields]) for d in by]
+            label = tuple(part for d, found in parts if not d.unit for part in found)
+            before = timeless.get(label, (0, 0))
+            timeless[label] = (before[0] + rx, before[1] + tx)
+        assert timeless == grouped(inside, flowing, keep)
+
+
+def check_bars(kept: Kept, answer: Answer, inside: list[Delta], keep: Filter) -> None:
+    """They have a plan of their own, which may not reach further than that of the rows."""
+    bars = answer.bars
+    assert sum(bar.rx for bar in bars) == answer.rx
+    assert sum(bar.tx for bar in bars) == answer.tx
+    assert sum(bar.seconds for bar in bars) == answer.seconds
+    assert all(one.end <= other.start for one, other in pairwise(bars))
+    if not any(kept.kept(level) for level in (0, 1, 2)):
+        for bar in bars:
+            mine = within(inside, bar.start, bar.end)
+            assert (bar.rx, bar.tx, bar.seconds) == (
+                *total(mine, keep),
+                sum(d.seconds for d in mine),
+            )
+
+
+def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
+    usage = answer.usage
+    if keep.uids or keep.names or keep.networks:
+        assert usage is None
+        return
+    if usage is None:
+        assert kept.kept(0) or not answer.seconds
+        return
+    first = answer.range.start // PULSE * PULSE
+    pulses: dict[float, list[float]] = {}
+    for each in within(kept.deltas, first, -(-answer.range.end // PULSE) * PULSE):
+        sums = pulses.setdefault(each.start // PULSE, [0, 0, 0, 0, 0])
+        sums[0] += each.seconds
+        for _, far, (rx, tx) in passing(each, keep):
+            billed = keep.loopback is Loopback.ONLY or not is_loopback(far.address)
+            for place, amount in enumerate((rx, tx, rx * billed, tx * billed), 1):
+                sums[place] += amount
+    columns = list(zip(*pulses.values(), strict=True)) or [()] * 5
+    rates = [[n / s for n, s in zip(column, columns[0], strict=True)] for column in columns[1:]]
+    assert usage.count == len(pulses)
+    assert usage.peak == (max(rates[0], default=0.0), max(rates[1], default=0.0))
+    assert usage.percentile == (percentile(rates[2]), percentile(rates[3]))
+    assert (usage.rx, usage.tx) == (sum(columns[3]), sum(columns[4]))
+
+
+def check_spans(kept: Kept) -> None:
+    """Those of a level stand beside each other, and each has what begins in it."""
+    for level in range(1, COARSEST + 1):
+        found = kept.rows(
+            "SELECT id, start, end, seconds, loss FROM span WHERE level = ? ORDER BY start", level
+        )
+        end_before = 0
+        for number, start, end, seconds, loss in found:
+            assert end_before <= start < end <= kept.closed(level)
+            end_before = end
+            if start < kept.kept(level):
+                continue  # it was let go of, and this is of what came late: it will go too
+            mine = within(kept.deltas, start, end)
+            note(f"level {level}: {start}..{end}")
+            assert seconds == sum(each.seconds for each in mine)
+            assert unpack_loss(loss) == lost(mine)
+            rows = kept.rows(
+                "SELECT sum(rx), sum(tx), count(*) FROM traffic WHERE span = ?", number
+            )
+            ends = {(who, far) for each in mine for who, far, _ in passing(each, EVERYTHING)}
+            assert rows == [(*(n if ends else None for n in total(mine)), len(ends))]
+        assert all(
+            any(s <= each.start < e for _, s, e, _, _ in found)
+            for each in kept.deltas
+            if kept.kept(level) <= each.start < kept.closed(level)
+        )
+
+
+def check_wholes(kept: Kept) -> None:
+    """What may be forgotten has its sums above it, and a sum has all of what is below it."""
+    for level in range(COARSEST):
+        assert kept.kept(level) <= kept.closed(level + 1)
+    for level in range(1, COARSEST):
+        for start, end in kept.spans(level):
+            for s, e in kept.spans(level + 1):
+                assert end <= s or e <= start or (s <= start and end <= e)
+
+
+def live(
+    world: World, steps: Sequence[tuple[str, Any]], data: st.DataObject, *, moved: bool = False
+) -> None:
+    """Does all that, and looks at the sums in between and at the end."""
+    asked = 0
+    for what, how in steps:
+        before = total(world.kept.deltas)
+        world.do(what, how)
+        if what == "ask" and asked < 2:
+            asked += 1
+            check(
+                world,
+                data.draw(spans(world)),
+                data.draw(groupings),
+                data.draw(filters),
+                moved=moved,
+            )
+        if what in ("step", "reopen"):
+            assert world.everything() == before
+    check_spans(world.kept)
+    check_wholes(world.kept)
+    for _ in range(3):
+        check(world, data.draw(spans(world)), data.draw(groupings), data.draw(filters), moved=moved)
+    world.kept.steps(world.latest + DAY)
+    check_spans(world.kept)
+    check_wholes(world.kept)
+    assert world.everything() == total(world.kept.deltas)
+    for _ in range(2):
+        check(world, data.draw(spans(world)), data.draw(groupings), data.draw(filters), moved=moved)
+
+
+@settings(max_examples=110, phases=PHASES)
+@given(st.sampled_from(ZONES), st.sampled_from(BEGINNINGS), retentions(), actions, st.data())
+def test_no_rollup_changes_a_sum(
+    zone: str,
+    beginning: float,
+    retention: dict[str, float],
+    steps: list[tuple[str, Any]],
+    data: st.DataObject,
+) -> None:
+    with local(zone), in_small_steps():
+        live(World(Kept(policy(None, **retention)), beginning), steps, data)
+
+
+moves = st.tuples(st.just("zone"), st.sampled_from(ZONES))
+
+
+@settings(max_examples=80, phases=PHASES)
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from(BEGINNINGS),
+    retentions(),
+    st.lists(st.tuples(actions, moves), min_size=1, max_size=2),
+    actions,
+    st.data(),
+)
+def test_nor_does_one_after_the_zone_has_changed(
+    zone: str,
+    beginning: float,
+    retention: dict[str, float],
+    before: list[tuple[list[tuple[str, Any]], tuple[str, Any]]],
+    after: list[tuple[str, Any]],
+    data: st.DataObject,
+) -> None:
+    steps = [step for some, move in before for step in (*some, move)] + after
+    with local(zone), in_small_steps():
+        live(World(Kept(policy(None, **retention)), beginning), steps, data, moved=True)
+
+
+@settings(max_examples=10, phases=PHASES)
+@given(retentions(), actions, st.data())
+def test_nor_in_a_file(
+    retention: dict[str, float], steps: list[tuple[str, Any]], data: st.DataObject
+) -> None:
+    """It is closed and opened again in between."""
+    with tempfile.TemporaryDirectory() as directory, local("Asia/Kolkata"), in_small_steps(1):
+        world = World(Kept(policy(None, **retention), Path(directory) / "history.db"), NOON)
+        try:
+            live(world, steps, data)
+        finally:
+            world.kept.connection.close()
