@@ -5,6 +5,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from bwtop.model.flows import parse_address
@@ -38,6 +39,17 @@ class Names:
             if time.monotonic() - when >= _AGE:
                 self._ask(address)
             return name
+
+    def wait(self, addresses: Iterable[bytes], seconds: float) -> None:
+        """Waits for so many names, but no longer than that."""
+        deadline = time.monotonic() + seconds
+        for address in addresses:
+            self.get(address)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if not self._asked:
+                    return
+            time.sleep(0.005)
 
     def _ask(self, address: bytes) -> None:
         if address in self._asked or not _is_worth_asking(address):

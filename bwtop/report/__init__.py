@@ -1,0 +1,1 @@
+"""bwtop --history: what was moved in a range of time."""

@@ -1,0 +1,40 @@
+"""What was asked of a report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bwtop.history.dimensions import Dimension, finest
+from bwtop.history.query import Row
+from bwtop.history.ranges import Range
+from bwtop.identity.names import Names
+from bwtop.model.filter import Filter
+
+SORTS: Final[dict[str, Callable[[Row], int]]] = {
+    "total": lambda row: row.rx + row.tx,
+    "rx": lambda row: row.rx,
+    "tx": lambda row: row.tx,
+}
+"""Columns to sort by, the largest first."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    range: Range
+    by: Sequence[Dimension] = ()
+    """Empty: a table has processes with their remotes, anything else processes."""
+    keep: Filter = field(default_factory=Filter)
+    sort: str = "total"
+    reverse: bool = False
+    limit: int | None = None
+    bits: bool = False
+    names: Names | None = None
+    """Names of remotes, for tables."""
+
+    def sorted(self, rows: Sequence[Row]) -> list[Row]:
+        """As asked; without a wish rows of time stay in its order."""
+        if self.sort == "total" and not self.reverse and finest(self.by):
+            return list(rows)
+        return sorted(rows, key=SORTS[self.sort], reverse=not self.reverse)
