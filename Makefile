@@ -28,7 +28,7 @@ help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
-	@echo 'make bench         how long the screen takes from a key to the frame that answers it'
+	@echo 'make bench         how fast the screen answers keys, and the history answers questions'
 	@echo 'make picture       man/screen.svg, the picture in the README, from a real run'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
@@ -75,6 +75,7 @@ picture: test-deps
 .PHONY: bench
 bench: test-deps
 	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.screen
+	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.history
 
 .PHONY: lint
 lint: test-deps
