@@ -5,7 +5,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 ARGS ?=
 
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
-TEST_PACKAGES := $(RUN_PACKAGES) python3-venv iproute2
+TEST_PACKAGES := $(RUN_PACKAGES) python3-venv iproute2 faketime
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -64,7 +64,7 @@ $(VENV)-newest/.ready: tests/requirements.txt
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history $(ARGS)
 
 # The screen as the README shows it, from a run with real traffic.
 .PHONY: picture

@@ -7,22 +7,37 @@ import os
 import pwd
 import re
 import signal
+import sqlite3
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-from bwtop import __version__, batch, check
+from bwtop import __version__, batch, check, record
 from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
+from bwtop.format import count
+from bwtop.history import location, ranges
+from bwtop.history.dimensions import DIMENSIONS, Dimension
+from bwtop.history.dimensions import parse as parse_dimension
+from bwtop.history.query import History
+from bwtop.history.schema import HistoryError, open_reader, plain
+from bwtop.history.tiers import FOREVER, TIERS, default_retention, parse_retention
+from bwtop.history.upkeep import Policy
+from bwtop.history.writer import Options
+from bwtop.identity import users
 from bwtop.identity.names import Names
 from bwtop.live import Live, SignalClock
+from bwtop.measuring import NEEDS_ROOT, Measurement, follow, measure
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback, Network, parse_network
 from bwtop.model.ledger import CLASSES
+from bwtop.report import output
+from bwtop.report.request import Request
 from bwtop.text import printable
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import THEMES
@@ -36,19 +51,37 @@ _EPILOG: Final = """\
 columns to sort by:
 {columns}
 
+what is kept (--retention NAME=TIME,...; 90m, 36h, 30d, 2y, forever):
+{tiers}
+
+what --history can group --by:
+{dimensions}
+
 examples:
   sudo bwtop                                  the full screen; h there is its help
   sudo bwtop --batch -n 5                     five intervals of a second
   sudo bwtop --batch --format json | jq .     one JSON object per interval
   sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
   sudo bwtop --batch --remote 192.0.2.0/24    who talks to that network
+  sudo bwtop --record                         measure and remember, without a screen
+  bwtop --history                             what was used today
+  bwtop --history last-month --by user        and by whom last month
+  bwtop --history 7d --remote 192.0.2.0/24    and of that, with one network
   sudo bwtop --check                          what this kernel allows, and why not more
 
 Counted is payload: what programs send and receive, without headers and
 retransmissions. SIGINT, SIGTERM and SIGHUP end bwtop after a last, shorter
 interval; a second one ends it at once.
-Exit status: 0 when it measured, 2 when it could not or a flag was wrong.
+Exit status: 0 when it did what was asked, 2 when it could not or a flag was wrong.
 """
+
+_HISTORY_SORTS: Final = {
+    "rate": "total",
+    "total": "total",
+    **dict.fromkeys(("rx", "rx_rate", "rx_total"), "rx"),
+    **dict.fromkeys(("tx", "tx_rate", "tx_total"), "tx"),
+}
+"""What a column to sort by means for sums of the past."""
 
 
 T = TypeVar("T")
@@ -143,15 +176,27 @@ def _list(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
 def parser() -> argparse.ArgumentParser:
     """All flags there are."""
     columns = "\n".join(f"  {column.id:<10} {column.help}" for column in PROCESS_COLUMNS)
+    tiers = "\n".join(f"  {t.name:<10} {_kept(t.seconds):<10} {t.help}" for t in TIERS)
+    ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
     top = _Parser(
         prog="bwtop",
         description="Which process moves how many bytes, to and from which remote address.",
-        epilog=_EPILOG.format(columns=columns),
+        epilog=_EPILOG.format(columns=columns, tiers=tiers, dimensions=ways),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     modes = top.add_argument_group("modes").add_mutually_exclusive_group()
     modes.add_argument("--batch", action="store_true", help="print intervals on standard output")
+    modes.add_argument(
+        "--record", action="store_true", help="measure for the history alone, as a service does"
+    )
+    modes.add_argument(
+        "--history",
+        nargs="?",
+        const="today",
+        metavar="RANGE",
+        help=f"what was used: {ranges.HELP} (default today)",
+    )
     modes.add_argument(
         "--check", action="store_true", help="say what this kernel allows, and why not more"
     )
@@ -163,7 +208,80 @@ def parser() -> argparse.ArgumentParser:
         )
     )
     _add_display(top.add_argument_group("how to show it"))
+    _add_history(top.add_argument_group("what is remembered"))
     return top
+
+
+def _kept(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds == FOREVER:
+        return "for ever"
+    days = round(seconds / 86400)
+    return count(days, "day") if days else count(round(seconds / 3600), "hour")
+
+
+def _add_history(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--db",
+        type=Path,
+        metavar="PATH",
+        help="the history (default: BWTOP_DB, the service's, yours)",
+    )
+    add("--no-record", action="store_true", help="measure without remembering")
+    add(
+        "--by",
+        type=_list(_dimension),
+        metavar="WHAT",
+        help="group --history by these, comma separated (see below)",
+    )
+    add(
+        "--retention",
+        type=_retention,
+        metavar="NAME=TIME",
+        help="how long what is kept (see below)",
+    )
+    add(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="of the history, such as 200M: beyond it the oldest detail goes first, sums by day stay",
+    )
+    add(
+        "--store-cmdlines",
+        action="store_true",
+        help="keep command lines with the seconds, for others to see; they may hold secrets",
+    )
+
+
+def _file(text: str) -> Path:
+    if not text or text.endswith("/"):
+        raise _bad(text, "a file's path")
+    return Path(text)
+
+
+def _dimension(text: str) -> Dimension:
+    try:
+        return parse_dimension(text.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _retention(text: str) -> dict[str, float]:
+    try:
+        return parse_retention(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        raise _bad(text, "a size such as 200M or 2G")
+    size = int(found[1]) << 10 * (1 + "KMGT".index(found[2].upper()))
+    if size < 1 << 20:
+        raise _bad(text, "a size of 1M or more")
+    return size
 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
@@ -283,7 +401,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _discard_output()  # whoever read it has enough
     except OSError as error:
         _discard_output()
-        fail(error.strerror or str(error))
+        where = f": {error.filename}" if error.filename else ""
+        fail(f"{error.strerror or error}{where}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -309,14 +428,123 @@ def _discard_output() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if os.geteuid() != 0:
-        fail("measuring needs root; try: sudo bwtop")
+    _check_combination(options)
+    if options.history is not None:
+        _history(options)
+        return
+    is_root = os.geteuid() == 0
+    if not is_root and (options.check or options.record or options.no_record):
+        fail(NEEDS_ROOT)
     if options.check:
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
-    if _wants_screen(options) and sys.stdin.isatty() and sys.stdout.isatty():
-        _screen(options)
+    loading = _load(options) if is_root else None
+    if options.record:
+        _record(options, loading)
+    elif _wants_screen(options) and sys.stdin.isatty() and sys.stdout.isatty():
+        _screen(options, loading)
     else:
-        _batch(options)
+        _batch(options, loading)
+
+
+def _check_combination(options: argparse.Namespace) -> None:
+    """Flags that contradict each other, or mean nothing without others."""
+    if options.by and options.history is None:
+        fail("--by is for --history (see bwtop --help)")
+    is_kept = options.retention or options.max_size or options.store_cmdlines
+    if is_kept and (options.no_record or options.history is not None):
+        fail("--retention, --max-size and --store-cmdlines are for recording (see bwtop --help)")
+    if options.no_record and options.history is not None:
+        fail("--no-record is for measuring (see bwtop --help)")
+    if options.no_record and options.record:
+        fail("--record and --no-record contradict each other (see bwtop --help)")
+    printing = (options.iterations, options.limit, options.format)
+    if options.record and any(value is not None for value in printing):
+        fail("-n, --limit and --format are for printing, and --record prints nothing")
+    if options.history is not None and options.iterations is not None:
+        fail("-n is for measuring (see bwtop --help)")
+
+
+def _path(options: argparse.Namespace) -> Path:
+    """Where the history is."""
+    home = users.home(os.environ, os.geteuid())
+    found: Path = options.db or location.default_path(os.environ, home)
+    return Path(os.path.realpath(found))  # a lock beside a link would not be beside the database
+
+
+def _options(options: argparse.Namespace) -> Options | None:
+    """How to record; None: not at all."""
+    if options.no_record:
+        return None
+    policy = Policy(options.retention or default_retention(), options.max_size)
+    who = "bwtop --record" if options.record else "bwtop"
+    return Options(_path(options), policy, cmdlines=options.store_cmdlines, who=who)
+
+
+def _measure(
+    options: argparse.Namespace,
+    loading: Loading | None,
+    notify: Callable[[str], None],
+    *,
+    keep_kill: bool = False,
+) -> Measurement:
+    """Our own measurement, or another's for who may not measure."""
+    if loading is None:
+        return follow(_path(options))
+    return measure(loading, _options(options), notify, keep_kill=keep_kill)
+
+
+def _history(options: argparse.Namespace) -> None:
+    path = _path(options)
+    try:
+        wanted = ranges.parse(options.history, time.time())
+        if options.sort.removeprefix("-") not in _HISTORY_SORTS:
+            fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
+        _become_owner(path)
+        history = History(open_reader(path))
+    except FileNotFoundError:
+        fail(f"nothing has been recorded yet: there is no {path}; sudo bwtop records while it runs")
+    except (ranges.RangeError, HistoryError) as error:
+        fail(str(error))
+    except (OSError, sqlite3.Error) as error:
+        fail(plain(error, path))
+    form = options.format or "table"
+    request = Request(
+        wanted,
+        by=options.by or (),
+        keep=_filter(options),
+        sort=_HISTORY_SORTS[options.sort.removeprefix("-")],
+        reverse=options.sort.startswith("-"),
+        limit=options.limit,
+        bits=options.bits,
+        names=None if options.no_resolve or form != "table" else Names(),
+    )
+    try:
+        output.run(history, request, form, sys.stdout)
+        sys.stdout.flush()
+    except sqlite3.Error as error:
+        fail(plain(error, path))
+
+
+def _become_owner(path: Path) -> None:
+    """SQLite makes files beside the database, and root's would be in the way of whom it belongs to."""
+    if os.geteuid() == 0:
+        owner = location.owner(path, None)
+        if owner[0] != 0:
+            privileges.drop(owner)
+
+
+def _record(options: argparse.Namespace, loading: Loading | None) -> None:
+    clock = SignalClock()
+    log = record.Log(sys.stderr, os.environ)
+    tell = record.notifier(os.environ)
+    measurement = _measure(options, loading, log)
+    recorder = measurement.recorder
+    assert recorder, "--record comes without --no-record"
+    if recorder.state.other or recorder.state.is_lasting:
+        sys.exit(CANNOT)  # it has said why
+    for degradation in measurement.degradations:
+        log(degradation)
+    record.run(measurement, recorder, clock, log, tell)
 
 
 def _wants_screen(options: argparse.Namespace) -> bool:
@@ -345,44 +573,58 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _screen(options: argparse.Namespace) -> None:
+def _screen(options: argparse.Namespace, loading: Loading | None) -> None:
     """The loader starts before the screen's libraries are imported: it takes longer than they do."""
-    loading = _load(options)
     try:
         from bwtop.tui.app import start
         from bwtop.tui.terminal import TerminalLostError
     except ImportError as error:
-        loading.abandon()
+        if loading:
+            loading.abandon()
         fail(f"urwid is missing ({error}): apt install python3-urwid, or use --batch")
+    notices: list[str] = []
+
+    def begin() -> Measurement:
+        return _measure(options, loading, notices.append, keep_kill=True)
+
     try:
-        start(loading, _settings(options), theme=options.theme)
+        start(loading, begin, _settings(options), theme=options.theme)
     except TerminalLostError:
         _discard_output()
+    for notice in notices:
+        if notice.startswith("not recorded"):
+            say(notice)
     try:
         sys.stdout.flush()
     except OSError:  # the same, seen later
         _discard_output()
 
 
-def _batch(options: argparse.Namespace) -> None:
+def _batch(options: argparse.Namespace, loading: Loading | None) -> None:
     clock = SignalClock()
     if not options.batch and options.iterations is None:
         options.iterations = _DEFAULT_ITERATIONS
         say(f"no terminal here; printing {options.iterations} intervals (-n N for others)")
-    capture = _load(options).start()
-    for degradation in capture.report.degradations():
+    measurement = _measure(options, loading, say)
+    for degradation in measurement.degradations:
         say(degradation)
-    say(f"measuring (backend: {capture.report.backend.name})")
-    privileges.drop()
+    if measurement.following:
+        say(f"watching {measurement.status().words}")
+    else:
+        say(f"measuring (backend: {measurement.backend})")
     names = None if options.no_resolve else Names()
     layout = batch.Layout(
-        backend=capture.report.backend.name,
+        backend=measurement.backend or "history",
         order=parse_order(options.sort),
         limit=options.limit,
         bits=options.bits,
     )
-    intervals = Live(capture, _filter(options), names).intervals(options.interval, clock)
-    batch.run(intervals, options.format or "table", layout, options.iterations)
+    live = Live(measurement.readings, _filter(options), names, measurement.tap)
+    try:
+        intervals = live.intervals(options.interval, clock)
+        batch.run(intervals, options.format or "table", layout, options.iterations)
+    finally:
+        measurement.close()
 
 
 def _load(options: argparse.Namespace) -> Loading:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
 
@@ -42,6 +43,19 @@ class NameSource(Protocol):
 
     def get(self, address: bytes) -> str | None:
         """The name of a packed address."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How it goes with the history."""
+
+    words: str
+    warning: str = ""
+    """What somebody should know or do about it."""
+
+
+Tap = Callable[[Sample], None]
+"""Somebody else who takes each reading, before it is joined to others."""
 
 
 class SignalClock:
@@ -90,7 +104,9 @@ class ThreadClock:
         return not self._stopped.wait(max(deadline - time.monotonic(), 0))
 
 
-def samples(capture: Readings, seconds: Callable[[], float], clock: Clock) -> Iterator[Sample]:
+def samples(
+    capture: Readings, seconds: Callable[[], float], clock: Clock, tap: Tap | None = None
+) -> Iterator[Sample]:
     """Yields what moved in every so many seconds, and in the last, shorter interval when the clock says stop.
 
     Deadlines follow each other at that distance, so that delays do not add up; those missed while the process was
@@ -104,16 +120,18 @@ def samples(capture: Readings, seconds: Callable[[], float], clock: Clock) -> It
         sample = None
         while going and (sample is None or time.monotonic() < begun + seconds()):
             going = clock.wait(min(begun + seconds(), time.monotonic() + READING_PERIOD))
-            sample = _read(capture, sample)
+            sample = _read(capture, sample, tap)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
-        sample.identities = {key: describe(known) for key, known in sample.identities.items()}
         yield sample
 
 
-def _read(capture: Readings, before: Sample | None) -> Sample:
+def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
     """One reading, joined to those of the same interval that came before it."""
     sample = capture.read()
+    sample.identities = {key: describe(known) for key, known in sample.identities.items()}
+    if tap:
+        tap(sample)
     if before is None:
         return sample
     before.absorb(sample)
@@ -123,15 +141,18 @@ def _read(capture: Readings, before: Sample | None) -> Sample:
 class Live:
     """A capture's readings, identified, filtered and metered."""
 
-    def __init__(self, capture: Readings, keep: Filter, names: NameSource | None) -> None:
+    def __init__(
+        self, capture: Readings, keep: Filter, names: NameSource | None, tap: Tap | None = None
+    ) -> None:
         self._capture = capture
+        self._tap = tap
         self._filter = keep
         self._names = names
         self._meter = Meter()
 
     def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
         """Yields an interval for each of `samples`."""
-        for sample in samples(self._capture, lambda: seconds, clock):
+        for sample in samples(self._capture, lambda: seconds, clock, self._tap):
             interval = self._meter.advance(self._filter.apply(sample))
             if self._names:
                 for process in interval.processes:

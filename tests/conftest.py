@@ -1,12 +1,21 @@
 """What all tests share: kernel tests need root, and in CI they may not be skipped for want of it."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("bwtop", database=None, deadline=None)
 settings.load_profile("bwtop")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests start records here, and never into anybody's own history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BWTOP_DB", str(tmp_path_factory.mktemp("history") / "history.db"))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,16 +2,35 @@
 
 import argparse
 import ipaddress
+import json
+import os
 import re
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bwtop import __version__, cli
+from bwtop.capture import privileges
 from bwtop.columns import PROCESS_COLUMNS, Order
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.dimensions import parse as dimension
+from bwtop.history.tiers import TIERS, default_retention
+from bwtop.history.upkeep import Policy
+from bwtop.history.writer import Options
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
+from bwtop.report import output
+from bwtop.report.request import SORTS
 from bwtop.tui.settings import Settings
+from tests.history.keep import CURL, NGINX, Kept, delta
+
+ROOT = Path(__file__).parents[1]
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -259,3 +278,380 @@ def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
 
 def test_without_flags_the_screen_shows_everything() -> None:
     assert cli._settings(parse()) == Settings()
+
+
+# History
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where no history is; what would measure or become somebody else fails."""
+
+    def never(*_: object, **__: object) -> Any:
+        pytest.fail("there is nothing to measure, and nobody to become")
+
+    for name in ("_load", "_measure"):
+        monkeypatch.setattr(cli, name, never)
+    monkeypatch.setattr(privileges, "drop", never)
+    monkeypatch.setenv("BWTOP_DB", str(tmp_path / "none.db"))
+    return tmp_path / "none.db"
+
+
+@pytest.fixture
+def history(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One with two programs, in the last minute."""
+    start = time.time() - 30
+    kept = Kept(path=nowhere)
+    kept.append(delta(start, 100, 5000, who=CURL, pid=1), delta(start, 3000, 10, who=NGINX, pid=2))
+    kept.connection.close()
+    return nowhere
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The line that it ends with."""
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    captured = capsys.readouterr()
+    assert raised.value.code == 2
+    assert captured.out == ""
+    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
+    return captured.err
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    cli.main(arguments)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        ([], "history", None),
+        (["--history"], "history", "today"),
+        (["--history", "7d"], "history", "7d"),
+        (["--history=last-month"], "history", "last-month"),
+        (["--history", "2026-11-01 08:00..12:00"], "history", "2026-11-01 08:00..12:00"),
+        (["--history", "--by", "day"], "history", "today"),
+        ([], "by", None),
+        (["--by", "day"], "by", [dimension("day")]),
+        (["--by", "user,remote"], "by", [dimension("user"), dimension("remote")]),
+        ([], "db", None),
+        (["--db", "/tmp/a b.db"], "db", Path("/tmp/a b.db")),
+        ([], "record", False),
+        (["--record"], "record", True),
+        ([], "no_record", False),
+        (["--no-record"], "no_record", True),
+        ([], "retention", None),
+        (["--retention", "hours=1y"], "retention", default_retention() | {"hours": 365 * 86400.0}),
+        (
+            ["--retention", "seconds=2h, minutes=30d,days=forever"],
+            "retention",
+            default_retention() | {"seconds": 7200.0, "minutes": 30 * 86400.0},
+        ),
+        ([], "max_size", None),
+        (["--max-size", "1M"], "max_size", 1 << 20),
+        (["--max-size", "1024k"], "max_size", 1 << 20),
+        (["--max-size", "200M"], "max_size", 200 << 20),
+        (["--max-size", "2GiB"], "max_size", 2 << 30),
+        (["--max-size", "3gb"], "max_size", 3 << 30),
+        (["--max-size", "1T"], "max_size", 1 << 40),
+        ([], "store_cmdlines", False),
+        (["--store-cmdlines"], "store_cmdlines", True),
+    ],
+    ids=repr,
+)
+def test_flag_of_the_history_has_its_value(arguments: list[str], name: str, value: Any) -> None:
+    assert getattr(parse(*arguments), name) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *((["--by", text], ["--by"]) for text in ("", "day,", ",day", "day user", "Day", "pid")),
+        (["--by", "nope"], ["--by", "'nope'", "process", "remote", "month"]),
+        (["--by"], ["--by"]),
+        (["--db"], ["--db"]),
+        *(
+            (["--retention", text], ["--retention"])
+            for text in ("", "minutes", "minutes=", "hours=1", "hours=-1d", "days=5x", "=1d")
+        ),
+        (["--retention", "decades=1y"], ["'decades'", "seconds", "months", "fives"]),
+        (["--retention", "minutes=often"], ["'often'", "90m", "forever"]),
+        (["--retention", "minutes=1m"], ["minutes", "finer"]),
+        (["--retention", "minutes=30d,hours=7d"], ["hours", "finer"]),
+        *(
+            (["--max-size", text], ["--max-size", "200M"])
+            for text in ("", "200", "M", "0x1M", "1.5G", "5P", "1 G", "9999999G", "²M")
+        ),
+        (["--max-size", "1023K"], ["--max-size", "1M or more"]),
+        (["--max-size", "0G"], ["--max-size", "1M or more"]),
+        (["--store-cmdlines=yes"], ["--store-cmdlines"]),
+        (["--record=now"], ["--record"]),
+        (["--batch", "--record"], ["--batch", "--record"]),
+        (["--batch", "--history"], ["--batch", "--history"]),
+        (["--record", "--history"], ["--record", "--history"]),
+        (["--check", "--history", "today"], ["--check", "--history"]),
+        (["--history", "today", "yesterday"], ["yesterday"]),
+    ],
+    ids=repr,
+)
+def test_wrong_flag_of_the_history_says_what_would_do(
+    arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = failing(capsys, *arguments)
+    assert [word for word in words if word not in error] == [], error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--by", "day"], ["--by", "--history"]),
+        (["--by", "day", "--batch"], ["--by", "--history"]),
+        (["--by", "day", "--record"], ["--by", "--history"]),
+        (["--no-record", "--record"], ["--no-record", "--record"]),
+        (["--no-record", "--history"], ["--no-record"]),
+    ],
+    ids=repr,
+)
+def test_flags_that_contradict_each_other(
+    arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = failing(capsys, *arguments)
+    assert [word for word in words if word not in error] == [], error
+
+
+@pytest.mark.parametrize(
+    "text", ["nope", "", "2026-13", "2026-02-30", "0d", "2026-11-02..2026-11-01", "\x1b[2J"]
+)
+def test_wrong_range_is_one_line(
+    text: str, history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(capsys, "--history", text)
+
+
+def test_wrong_range_says_what_there_is(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = failing(capsys, "--history", "tomorrow")
+    assert [word for word in ("'tomorrow'", "last-week", "7d", "all") if word not in error] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "order"),
+    [
+        ([], ["curl", "nginx"]),
+        *(
+            (["-s", sort], ["curl", "nginx"])
+            for sort in ("rate", "total", "tx", "tx_rate", "tx_total")
+        ),
+        *((["-s", sort], ["nginx", "curl"]) for sort in ("rx", "rx_rate", "rx_total")),
+        *((["-s", sort], ["nginx", "curl"]) for sort in ("-rate", "-total", "-tx", "-tx_total")),
+        *((["--sort", sort], ["curl", "nginx"]) for sort in ("-rx", "-rx_rate", "-rx_total")),
+    ],
+    ids=repr,
+)
+def test_history_sorts(
+    flags: list[str], order: list[str], history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", *flags))
+    assert [row["name"] for row in found["rows"]] == order
+
+
+@pytest.mark.parametrize(
+    "column", [c.id for c in PROCESS_COLUMNS if not re.match(r"(rx|tx|rate|total)", c.id)]
+)
+def test_history_sorts_by_nothing_else(
+    column: str, history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for sort in (column, f"-{column}"):
+        error = failing(capsys, "--history", "--sort", sort)
+        assert error == f"bwtop: --history sorts by total, rx or tx, not by '{sort}'\n"
+
+
+def test_all_columns_of_bytes_sort_the_history() -> None:
+    numbers = {c.id for c in PROCESS_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
+    assert set(cli._HISTORY_SORTS) == numbers
+    assert set(cli._HISTORY_SORTS.values()) == set(SORTS)
+
+
+def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", "--by", "user,proto"))
+    assert found["by"] == ["user", "proto"]
+    written = printed(capsys, "--history", "1h", "--format", "csv", "--process", "curl")
+    assert written == "name,exe,uid,kernel,user,rx,tx\ncurl,/usr/bin/curl,0,0,root,100,5000\n"
+    written = printed(capsys, "--history", "1h", "--format", "csv", "--pid", "2", "--by", "exe")
+    assert written == "exe,rx,tx\n/usr/sbin/nginx,3000,10\n"
+    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", "--limit", "1"))
+    assert [row["name"] for row in found["rows"]] == ["curl"]
+    written = printed(capsys, "--history", "1h", "--no-resolve", "--bits")
+    assert "PROCESS" in written
+    assert "bit/s" in written
+    assert "nothing that passes" in printed(capsys, "--history", "1h", "--udp")
+
+
+def test_names_are_looked_up_unless_told_otherwise(
+    history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[Any] = []
+    monkeypatch.setattr(output, "run", lambda _, request, *__: requests.append(request))
+    monkeypatch.setattr(cli, "Names", lambda: "names")
+    for flags in ([], ["--no-resolve"]):
+        printed(capsys, "--history", *flags)
+    assert [request.names for request in requests] == ["names", None]
+
+
+def test_db_is_what_is_read(
+    history: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BWTOP_DB", str(tmp_path / "other.db"))
+    error = failing(capsys, "--history")
+    assert str(tmp_path / "other.db") in error
+    assert "curl" in printed(capsys, "--history", "1h", "--db", str(history), "--no-resolve")
+    monkeypatch.chdir(tmp_path)
+    assert "curl" in printed(capsys, "--history", "1h", "--db", history.name, "--no-resolve")
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all" * 100, b"SQLite format 3\0" + bytes(500)]
+)
+def test_db_that_is_none_of_ours_is_one_line(
+    content: bytes, tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.db").write_bytes(content)
+    assert str(tmp_path / "odd.db") in failing(
+        capsys, "--history", "--db", str(tmp_path / "odd.db")
+    )
+
+
+def test_directory_is_no_db(
+    tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(tmp_path) in failing(capsys, "--history", "--db", str(tmp_path))
+
+
+def test_another_programs_db_is_left_alone(
+    tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.commit()
+    assert "another program's" in failing(capsys, "--history", "--db", str(tmp_path / "odd.db"))
+
+
+def test_how_to_record_comes_from_the_flags(nowhere: Path, tmp_path: Path) -> None:
+    options = cli._options(parse())
+    assert options == Options(nowhere, Policy(default_retention(), None), who="bwtop")
+    options = cli._options(
+        parse(
+            *("--record", "--db", str(tmp_path / "x.db"), "--store-cmdlines"),
+            *("--max-size", "2M", "--retention", "seconds=1m"),
+        )
+    )
+    assert options == Options(
+        tmp_path / "x.db",
+        Policy(default_retention() | {"seconds": 60.0}, 2 << 20),
+        cmdlines=True,
+        who="bwtop --record",
+    )
+    assert cli._options(parse("--no-record")) is None
+
+
+@pytest.mark.parametrize(
+    "flags", [["--record"], ["--no-record"], ["--batch", "--no-record"], ["--check"]]
+)
+def test_measuring_needs_root(
+    flags: list[str],
+    nowhere: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert failing(capsys, *flags) == "bwtop: measuring needs root; try: sudo bwtop\n"
+
+
+def test_history_needs_no_root(
+    history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "curl" in printed(capsys, "--history", "1h", "--no-resolve")
+
+
+def test_history_that_is_not_there_is_one_line(
+    nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for arguments in (["--history"], ["--history", "7d", "--by", "day", "--format", "json"]):
+        assert failing(capsys, *arguments) == (
+            f"bwtop: nothing has been recorded yet: there is no {nowhere};"
+            " sudo bwtop records while it runs\n"
+        )
+    assert not nowhere.exists()
+
+
+def test_ordinary_user_without_a_history_gets_one_line() -> None:
+    """The real program, as nobody where we are root."""
+    user: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
+    ended = subprocess.run(
+        [sys.executable, "-B", str(ROOT / "bwtop.py"), "--history"],
+        env={"PATH": "/usr/bin", "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        **(user if os.geteuid() == 0 else {}),
+    )
+    if Path("/var/lib/bwtop/history.db").exists():
+        pytest.skip("this machine has a history")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r"bwtop: nothing has been recorded yet: .*history\.db; .*\n", ended.stderr)
+
+
+def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:
+    text = cli.parser().format_help()
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    for tier in TIERS:
+        (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]
+        assert re.fullmatch(rf"{tier.name} (for ever|\d+ \w+) {re.escape(tier.help)}", line)
+    kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "fives": "400 days"}
+    for name, length in (kept | {"days": "for ever", "months": "for ever"}).items():
+        assert [line for line in lines if line.startswith(f"{name} {length} ")], name
+    for way in DIMENSIONS:
+        assert f"{way.name} {way.help}" in lines
+    for word in ("today", "last-week", "2026-11-01..2026-11-03", "all", "--history", "--record"):
+        assert word in text
+
+
+def test_a_link_to_a_history_is_that_history(tmp_path: Path) -> None:
+    """Beside the link there would be another lock, and two bwtops would record the same."""
+    (tmp_path / "real.db").touch()
+    (tmp_path / "link.db").symlink_to("real.db")
+    assert cli._path(parse("--db", str(tmp_path / "link.db"))) == tmp_path / "real.db"
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    assert cli._path(parse("--db", str(tmp_path / "loop.db"))) == tmp_path / "loop.db"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--record", "-n", "3"],
+        ["--record", "--limit", "3"],
+        ["--record", "--format", "json"],
+        ["--record", "--no-record"],
+        ["--history", "--no-record"],
+        ["--history", "-n", "3"],
+        ["--history", "--retention", "seconds=2h"],
+        ["--no-record", "--max-size", "2M"],
+        ["--by", "user"],
+    ],
+    ids=" ".join,
+)
+def test_flags_that_mean_nothing_together_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

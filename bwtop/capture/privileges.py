@@ -13,22 +13,13 @@ _CAPABILITY_VERSION_3: Final = 0x20080522
 _NOBODY: Final = 65534
 
 
-def unprivileged_user() -> tuple[int, int]:
-    """(uid, gid) of who runs bwtop: the one behind sudo, else nobody."""
-    try:
-        uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    except (KeyError, ValueError):
-        uid = gid = 0
-    return (uid, gid) if uid > 0 and gid > 0 else (_NOBODY, _NOBODY)
-
-
-def drop(*, keep_kill: bool = False) -> None:
-    """Leaves root for good: uid, groups, all capabilities, and the way back through set-uid programs.
+def drop(user: tuple[int, int] | None, *, keep_kill: bool = False) -> None:
+    """Leaves root for a user (uid, gid), or nobody, for good: uid, groups, all capabilities, and the way back.
 
     With `keep_kill` CAP_KILL stays: who opened the screen as root may send signals from it as root could.  Call it
     before any thread is started: capabilities are a thread's own.
     """
-    uid, gid = unprivileged_user()
+    uid, gid = user or (_NOBODY, _NOBODY)
     try:
         groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:

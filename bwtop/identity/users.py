@@ -1,8 +1,10 @@
-"""Names of uids, and what a process's raw identity becomes with them."""
+"""Names of uids, who is behind sudo, and what a process's raw identity becomes with them."""
 
 import functools
 import pwd
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from bwtop.identity.units import place
 from bwtop.model.flows import Identity
@@ -19,7 +21,9 @@ def user_name(uid: int) -> str | None:
 
 @functools.lru_cache(maxsize=16384)
 def describe(identity: Identity) -> Identity:
-    """The identity with user, unit, container and pod filled in."""
+    """The identity with user, unit, container and pod filled in; without a cgroup those it has stay."""
+    if identity.cgroup is None:
+        return replace(identity, user=None if identity.uid is None else user_name(identity.uid))
     placement = place(identity.cgroup)
     return replace(
         identity,
@@ -28,3 +32,23 @@ def describe(identity: Identity) -> Identity:
         container=placement.container,
         pod=placement.pod,
     )
+
+
+def sudo_user(environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """(uid, gid) of who called sudo; None if nobody did, or root."""
+    try:
+        uid, gid = int(environment["SUDO_UID"]), int(environment["SUDO_GID"])
+    except (KeyError, ValueError):
+        return None
+    return (uid, gid) if uid > 0 and gid > 0 else None
+
+
+def home(environment: Mapping[str, str], uid: int) -> Path:
+    """The home directory of a user, or of who is behind sudo."""
+    behind = sudo_user(environment) if uid == 0 else None
+    try:
+        if behind:
+            return Path(pwd.getpwuid(behind[0]).pw_dir)
+        return Path(environment.get("HOME") or pwd.getpwuid(uid).pw_dir)
+    except KeyError:
+        return Path("/")

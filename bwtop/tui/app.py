@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import urwid
 
-from bwtop.capture import privileges
-from bwtop.capture.session import Capture, Loading
+from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
 from bwtop.live import STOP_SIGNALS, ThreadClock, samples
+from bwtop.measuring import Measurement
 from bwtop.tree import Tree
 from bwtop.tui.desk import Desk
 from bwtop.tui.screen import Screen
@@ -44,16 +44,22 @@ _END: Final = (*STOP_SIGNALS, signal.SIGQUIT)
 _JOBS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 
-def start(loading: Loading, settings: Settings, theme: str | None) -> None:
-    """Opens the full screen on what is being loaded, and returns when it is closed.
+def start(
+    loading: Loading | None,
+    measure: Callable[[], Measurement],
+    settings: Settings,
+    theme: str | None,
+) -> None:
+    """Opens the full screen, and returns when it is closed; `measure` is called when the loading is done.
 
     Raises CaptureError if nothing can be measured: before the screen is open where that is known at once.
     """
     collect_young_only()
     environment = started_with()
     desk = Desk(socket.gethostname(), settings, glyphs(environment))
-    app = App(desk, loading, open_terminal(theme or default_theme(environment), environment))
-    if select.select([loading.connection], [], [], PATIENCE)[0]:
+    terminal = open_terminal(theme or default_theme(environment), environment)
+    app = App(desk, loading, measure, terminal)
+    if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()
     app.run()
 
@@ -69,15 +75,22 @@ def collect_young_only() -> None:
 class App:
     """One run of the full screen."""
 
-    def __init__(self, desk: Desk, loading: Loading, terminal: Terminal) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        loading: Loading | None,
+        measure: Callable[[], Measurement],
+        terminal: Terminal,
+    ) -> None:
         self._desk = desk
         desk.in_background = self._make
-        self._loading: Loading | None = loading
+        self._loading = loading
+        self._measure = measure
         self._terminal = terminal
         self._screen = Screen(desk, self._leave, self._repaint)
         self._loop = urwid.MainLoop(self._screen, screen=terminal)
         self._wake = self._loop.watch_pipe(self._take_delivered)
-        self._capture: Capture | None = None
+        self._measurement: Measurement | None = None
         self._reader: threading.Thread | None = None
         self._clock = ThreadClock()
         self._delivered: queue.SimpleQueue[Callable[[], None] | BaseException] = queue.SimpleQueue()
@@ -105,10 +118,11 @@ class App:
         self._clock.stop()
         if self._loading:
             self._loading.abandon()
-        if self._reader:
+        is_ours = self._measurement is not None and not self._measurement.following
+        if self._reader and is_ours:  # another's next interval is nothing to wait for
             self._reader.join(JOIN_SECONDS)
-        if self._capture and not (self._reader and self._reader.is_alive()):
-            self._capture.close()
+        if self._measurement and not (self._reader and self._reader.is_alive()):
+            self._measurement.close()
 
     # Measuring.
 
@@ -118,21 +132,21 @@ class App:
         self._changed()
 
     def attach(self) -> None:
-        """Takes the loader's answer, gives up root and begins to read; raises CaptureError."""
-        assert self._loading
-        loading, self._loading = self._loading, None
-        self._capture = loading.start()
-        privileges.drop(keep_kill=True)
-        report = self._capture.report
-        self._desk.attached(report.backend.name, report.degradations(), Names())
-        self._reader = threading.Thread(target=self._read, name="bwtop-reader", daemon=True)
+        """Takes the loader's answer and begins to read; raises CaptureError."""
+        self._loading = None
+        found = self._measurement = self._measure()
+        self._desk.attached(found.backend, found.degradations, Names(), found.status)
+        self._reader = threading.Thread(
+            target=self._read, args=[found], name="bwtop-reader", daemon=True
+        )
         self._reader.start()
 
-    def _read(self) -> None:
+    def _read(self, measurement: Measurement) -> None:
         """The reading thread: reading waits for the kernel, and keys shall not wait for that."""
-        assert self._capture
         try:
-            for sample in samples(self._capture, self._interval, self._clock):
+            for sample in samples(
+                measurement.readings, self._interval, self._clock, measurement.tap
+            ):
                 self._deliver(partial(self._desk.advance, sample))
         except BaseException as error:
             self._deliver(error)

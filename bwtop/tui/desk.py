@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
-from bwtop.live import NameSource
+from bwtop.live import NameSource, Status
 from bwtop.model.board import Board
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
@@ -92,6 +92,7 @@ class Desk:
         """What is going on before anything is measured; empty once it is."""
         self.backend = ""
         self.degradations: list[str] = []
+        self.status: Callable[[], Status] = lambda: Status("not recording")
         self.query = Query()
         self.filter_error = ""
         self.expansion = Expansion()
@@ -121,10 +122,15 @@ class Desk:
     # What the measurement brings.
 
     def attached(
-        self, backend: str, degradations: Sequence[str], names: NameSource | None = None
+        self,
+        backend: str,
+        degradations: Sequence[str],
+        names: NameSource | None = None,
+        status: Callable[[], Status] | None = None,
     ) -> None:
-        """The probes are attached."""
+        """Readings will come: from probes of our own, or with no backend from another's history."""
         self._names = names
+        self.status = status or self.status
         self.backend = backend
         self.degradations = list(degradations)
         self.phase = ""

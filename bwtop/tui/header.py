@@ -49,7 +49,9 @@ def _state(desk: Desk) -> Line:
     line: Line = [_BLANK, (Style.PAUSED, " PAUSED ")] if desk.paused else []
     if desk.is_building:
         line += [_BLANK, (Style.HINT, f"working{desk.glyphs.dots}")]
-    return [*line, _BLANK, (Style.HEADER, f"backend {desk.backend}  not recording")]
+    if desk.backend:
+        line += [_BLANK, (Style.HEADER, f"backend {desk.backend}")]
+    return [*line, _BLANK, (Style.HEADER, desk.glyphs.text(desk.status().words))]
 
 
 def _totals(desk: Desk, columns: int, height: int) -> list[Line]:
@@ -163,7 +165,8 @@ def _found(desk: Desk, columns: int) -> list[Line]:
 
 def _warnings(desk: Desk, columns: int, most: int) -> list[Line]:
     """Losses, and what this kernel keeps from being seen, in words."""
-    texts = [f"lost: {words}" for words in fmt.losses(desk.board.loss)] + desk.degradations
+    texts = [f"lost: {words}" for words in fmt.losses(desk.board.loss)]
+    texts += [text for text in (desk.status().warning,) if text] + desk.degradations
     wrapped = [textwrap.wrap(desk.glyphs.text(text), max(columns, 1)) for text in texts]
     lines = [line for part in wrapped for line in part]
     if len(lines) > most:
@@ -197,6 +200,10 @@ def _unusual(desk: Desk) -> list[tuple[str, Style]]:
     if settings.filter:
         style = Style.ERROR if desk.filter_error else Style.OFF
         words.append((f"/{desk.glyphs.text(settings.filter)}", style))
-    if any(desk.board.loss) or desk.degradations:
-        words.append(("lost" if any(desk.board.loss) else "degraded", Style.WARNING))
+    if any(desk.board.loss):
+        words.append(("lost", Style.WARNING))
+    elif desk.status().warning:
+        words.append((desk.status().words, Style.WARNING))
+    elif desk.degradations:
+        words.append(("degraded", Style.WARNING))
     return words

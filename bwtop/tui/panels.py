@@ -168,7 +168,15 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
     lines += _entry("word", "in a process's name, program, user or unit, or in its remote", columns)
     lines += _section("Here")
     lost = [f"lost: {words}" for words in fmt.losses(desk.board.loss)]
-    for text in (f"backend {desk.backend or '-'}", *desk.degradations, *lost):
+    status = desk.status()
+    warnings = [text for text in (status.warning,) if text]
+    for text in (
+        f"backend {desk.backend or '-'}",
+        status.words,
+        *warnings,
+        *desk.degradations,
+        *lost,
+    ):
         lines += _entry("", desk.glyphs.text(text), columns)
     return lines
 

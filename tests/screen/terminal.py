@@ -288,6 +288,7 @@ def _environment(more: dict[str, str] | None) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
+        "BWTOP_DB": os.environ["BWTOP_DB"],
         "TERM": "xterm-256color",
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",

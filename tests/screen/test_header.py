@@ -5,10 +5,11 @@ from typing import Final
 
 import pytest
 
+from bwtop.live import Status
 from bwtop.model.flows import OTHER, UDP, Identity, Loss, Traffic
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.styles import Style
-from tests.build import key, remote
+from tests.build import CONTROLS, HOSTILE, key, remote
 from tests.screen.harness import SIZES, Harness
 
 CURL: Final = key(101)
@@ -161,6 +162,46 @@ def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> No
     assert words[0] in harness.styled(Style.WARNING)[0]
     harness.size = (80, 10)
     assert "degraded" in above(harness)
+
+
+@pytest.mark.parametrize(
+    "words", ["recording", "not recording", "recorded by bwtop --record (pid 4194304)"]
+)
+def test_it_says_who_records(words: str) -> None:
+    harness = busy()
+    harness.desk.attached("tracepoint", [], None, lambda: Status(words))
+    assert f"backend tracepoint  {words}" in above(harness)
+    harness.press("h")
+    harness.size = (200, 300)
+    assert words in harness.text()
+
+
+def test_what_another_one_records_is_marked() -> None:
+    harness = busy()
+    words = "from the history of bwtop --record (pid 77), a second late"
+    harness.desk.attached("", [], None, lambda: Status(words))
+    first = harness.lines()[0]
+    assert words in first
+    assert "backend" not in first
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (132, 43)], ids=str)
+def test_a_fault_of_recording_is_a_warning_while_it_lasts(size: tuple[int, int]) -> None:
+    harness = busy(*size)
+    now = Status("not recording", "not recording: the disk is full: /x/history.db")
+    harness.desk.attached("tracepoint", ["no sctp"], None, lambda: now)
+    assert "not recording" in harness.styled(Style.WARNING)[0]
+    if size[1] > 16:
+        assert "the disk is full" in above(harness)
+    now = Status("recording")
+    harness.screen.changed()
+    assert "not recording" not in harness.text()
+
+
+def test_a_hostile_name_of_who_records_reaches_no_terminal() -> None:
+    harness = busy()
+    harness.desk.attached("", [], None, lambda: Status("".join(HOSTILE), "\x1b[2J"))
+    assert not CONTROLS.search(harness.text().replace("\n", ""))
 
 
 LOSS: Final = Loss(3, 4096, 1, 2048, 1, 2)

@@ -4,17 +4,21 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.running import LAUNCHER, command
+from tests.kernel.running import LAUNCHER, command, command_as
 from tests.screen.mover import Mover, mover
 from tests.screen.picture import svg
 from tests.screen.terminal import Terminal
 
 pytestmark = [pytest.mark.kernel, pytest.mark.screen]
+
+SOMEBODY = 31234
+"""A uid that is nobody's."""
 
 ALTERNATE = (b"\x1b[?47h", b"\x1b[?1049h")
 
@@ -86,6 +90,44 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
         assert terminal.wait() == 0
         assert modes(terminal) == THEIRS
         assert terminal.text().strip() == ""
+
+
+def test_it_records_and_says_so(tmp_path: Path) -> None:
+    """A second one says who does."""
+    flags = ("--db", str(tmp_path / "history.db"))
+    with screen(*flags) as terminal:
+        terminal.wait_for("backend tracepoint  recording")
+        with screen(*flags) as second:
+            second.wait_for(f"recorded by bwtop (pid {terminal.pid})")
+            terminal.type("q")
+            assert terminal.wait() == 0
+            second.wait_for("backend tracepoint  recording")
+            second.type("q")
+            assert second.wait() == 0
+
+
+def test_who_is_not_root_sees_what_another_one_records() -> None:
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
+        os.chown(directory, SOMEBODY, SOMEBODY)
+        flags = ("--db", f"{directory}/history.db", "--no-resolve")
+        with (
+            mover(Path(directory)) as moving,
+            Terminal(command("--record", *flags)) as recorder,
+        ):
+            recorder.wait_for("recording to")
+            with Terminal(command_as(SOMEBODY, *flags), columns=100) as terminal:
+                words = f"from the history of bwtop --record (pid {recorder.pid}), a second late"
+                terminal.wait_for(words)
+                terminal.wait_for("root     mover")
+                filtered(terminal)
+                terminal.type("\r")
+                seen = terminal.wait_for(f"to 127.0.0.1:{moving.tcp} tcp")
+                assert re.search(rf"{moving.process.pid} +root +mover +\S+ +[1-9]", seen)
+                recorder.type("\x03")
+                assert recorder.wait() == 0
+                terminal.wait_for("nobody records")
+                terminal.type("q")
+                assert terminal.wait() == 0
 
 
 def test_terminal_is_left_as_it_was() -> None:

@@ -1,0 +1,127 @@
+"""What is watched: a capture of our own and its recorder, or what another bwtop records."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bwtop.capture import privileges
+from bwtop.capture.session import CaptureError, Loading
+from bwtop.history import location
+from bwtop.history.follow import Follower
+from bwtop.history.recorder import OVER_SIZE, Recorder
+from bwtop.history.schema import HistoryError, plain
+from bwtop.history.writer import Options
+from bwtop.identity.users import sudo_user
+from bwtop.live import Readings, Status, Tap
+
+NEEDS_ROOT: Final = "measuring needs root; try: sudo bwtop"
+
+Notify = Callable[[str], None]
+"""Takes a line for people; it may be called from any thread."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Readings, and where they come from."""
+
+    readings: Readings
+    backend: str
+    degradations: Sequence[str]
+    status: Callable[[], Status]
+    close: Callable[[], None]
+    """Ends it; what is still to be written is written."""
+    tap: Tap | None = None
+    recorder: Recorder | None = None
+    following: bool = False
+    """Whether the readings are another bwtop's."""
+
+
+def measure(
+    loading: Loading, options: Options | None, notify: Notify, *, keep_kill: bool = False
+) -> Measurement:
+    """Waits for the probes, gives up root, and records unless `options` are None; raises CaptureError."""
+    capture = loading.start()
+    report = capture.report
+    recorder = _give_up_root(options, notify, keep_kill=keep_kill)
+    if recorder is None:
+        return Measurement(
+            capture,
+            report.backend.name,
+            report.degradations(),
+            lambda: Status("not recording"),
+            capture.close,
+        )
+
+    def close() -> None:
+        capture.close()
+        recorder.close()
+
+    return Measurement(
+        capture,
+        report.backend.name,
+        report.degradations(),
+        lambda: _status(recorder),
+        close,
+        recorder.put,
+        recorder,
+    )
+
+
+def _give_up_root(options: Options | None, notify: Notify, *, keep_kill: bool) -> Recorder | None:
+    """Becomes whom the history belongs to, before it is opened.
+
+    A history in a directory of root's is opened first, and stays open when its path is out of reach.
+    """
+    user = sudo_user(os.environ)
+    if options is None:
+        privileges.drop(user, keep_kill=keep_kill)
+        return None
+    recorder = Recorder(options, notify)
+    owner = location.owner(options.path, user)
+    if owner[0] == 0:
+        recorder.open()
+        privileges.drop(user, keep_kill=keep_kill)
+        if recorder.state.is_lasting:
+            recorder.abandon()
+            return recorder
+    else:
+        privileges.drop(owner, keep_kill=keep_kill)
+        recorder.open()
+    recorder.start()
+    return recorder
+
+
+def _status(recorder: Recorder) -> Status:
+    state = recorder.state
+    warning = f"not recording: {state.fault}" if state.fault else ""
+    if recorder.is_over_size:
+        warning = OVER_SIZE
+    return Status(state.words(), warning)
+
+
+def follow(path: Path) -> Measurement:
+    """What another bwtop records now; raises CaptureError if nobody does, for only root can measure."""
+    try:
+        follower = Follower(path)
+    except FileNotFoundError:
+        raise CaptureError(f"{NEEDS_ROOT} (and nobody records to {path})") from None
+    except (HistoryError, OSError, sqlite3.Error) as error:
+        raise CaptureError(f"{NEEDS_ROOT} ({plain(error, path)})") from None
+    if not follower.recorder():
+        follower.close()
+        raise CaptureError(
+            f"{NEEDS_ROOT} (nobody records to {path} now; bwtop --history shows what was)"
+        )
+    return Measurement(
+        follower, "", [], lambda: _followed(follower), follower.close, following=True
+    )
+
+
+def _followed(follower: Follower) -> Status:
+    who = follower.recorder()
+    if who:
+        return Status(f"from the history of {who}, a second late")
+    return Status("nobody records", "what is shown is old: the bwtop that recorded has ended")

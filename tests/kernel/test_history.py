@@ -1,0 +1,358 @@
+"""The real program records what it measures, and reports it; also to others than root."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bwtop.history.lock import holder
+from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram
+
+pytestmark = pytest.mark.kernel
+
+USER = 31234
+"""A uid that is nobody's."""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of an ordinary user's; pytest's own are within one of root's."""
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
+        os.chown(directory, USER, USER)
+        yield Path(directory)
+
+
+@contextmanager
+def sink() -> Iterator[int]:
+    """A port that datagrams can be sent to; nobody reads them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@contextmanager
+def recording(database: Path, *flags: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """`bwtop --record`, from the line that says so on."""
+    process = subprocess.Popen(
+        command("--record", "--db", str(database), *flags),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    assert process.stderr
+    try:
+        assert "recording to" in process.stderr.readline()
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def history(database: Path, *flags: str, uid: int = 0) -> Any:
+    """What `bwtop --history` says of all times in JSON."""
+    asked = ["--history", "all", "--format", "json", "--db", str(database), *flags]
+    answer = subprocess.run(
+        command_as(uid, *asked) if uid else command(*asked),
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    return json.loads(answer.stdout)
+
+
+def sent(database: Path, pid: int) -> int:
+    """What a process sent, by the history."""
+    total: int = history(database, "--pid", str(pid))["total"]["tx"]
+    return total
+
+
+def test_every_interval_is_recorded_and_agrees_with_what_was_printed(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, Bwtop("--db", str(database)) as running:
+        pids = [run(lambda size=size: send_datagram(port, size)) for size in (1009, 10007, 40009)]  # type: ignore[misc]
+        running.settle()
+    printed = {pid: sum(p["tx"] for p in running.processes(pid)) for pid in pids}
+    assert list(printed.values()) == [1009, 10007, 40009]
+    assert {pid: sent(database, pid) for pid in pids} == printed
+    whole = history(database, "--by", "process,remote,port,proto")
+    (row,) = [r for r in whole["rows"] if r["port"] == port and r["role"] == "client"]
+    assert (row["proto"], row["addr"], row["loopback"]) == ("udp", "127.0.0.1", True)
+    assert row["tx"] == sum(printed.values())
+    assert whole["total"]["tx"] == sum(d["total"]["tx"] for d in running.documents)
+    assert whole["total"]["rx"] == sum(d["total"]["rx"] for d in running.documents)
+
+
+def test_filters_change_what_is_printed_and_not_what_is_recorded(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, Bwtop("--db", str(database), "--tcp") as running:
+        pid = run(lambda: send_datagram(port, 1013))
+        running.settle()
+    assert not running.processes(pid)
+    assert sent(database, pid) == 1013
+
+
+def test_no_record_leaves_nothing(place: Path) -> None:
+    with Bwtop("--db", str(place / "history.db"), "--no-record"):
+        pass
+    assert not list(place.iterdir())
+
+
+def test_the_last_partial_interval_is_stored_on_sigterm(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, recording(database) as process:
+        pid = run(lambda: send_datagram(port, 2003))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == 0
+        assert process.stderr
+        assert "stopped; " in process.stderr.read()
+    assert sent(database, pid) == 2003
+
+
+def test_files_belong_to_whom_the_directory_belongs_to(place: Path) -> None:
+    """And so does the process: neither is root's."""
+    database = place / "state" / "bwtop" / "history.db"
+    with recording(database) as process:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert f"Uid:\t{USER}\t{USER}\t{USER}\t{USER}\n" in status
+        assert "CapPrm:\t0000000000000000\n" in status
+        process.send_signal(signal.SIGTERM)
+        process.wait(HANG)
+        for path in place.rglob("*"):
+            assert path.stat().st_uid == USER, path
+            assert not path.stat().st_mode & 0o077, path
+    assert history(database, uid=USER)["total"] == history(database)["total"]
+    assert all(path.stat().st_uid == USER for path in place.rglob("*")), "reading made root's files"
+
+
+def test_under_sudo_it_is_the_users_own_history(place: Path) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "BWTOP_DB"},
+        "SUDO_UID": str(USER),
+        "SUDO_GID": str(USER),
+        "XDG_STATE_HOME": str(place / ".local" / "state"),
+    }
+    process = subprocess.Popen(
+        command("--record"), stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr
+    assert str(place / ".local/state/bwtop/history.db") in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=HANG)
+    made = list(place.rglob("*"))
+    assert place / ".local/state/bwtop/history.db" in made
+    assert {path.stat().st_uid for path in made} == {USER}
+
+
+def test_in_a_directory_of_roots_it_records_without_being_root(tmp_path: Path) -> None:
+    """It has the files open before it gives up root; the path is out of its reach afterwards."""
+    tmp_path.chmod(0o700)
+    database = tmp_path / "history.db"
+    with sink() as port, recording(database) as process:
+        assert "Uid:\t65534\t" in Path(f"/proc/{process.pid}/status").read_text()
+        pid = run(lambda: send_datagram(port, 3001))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == 0
+    assert sent(database, pid) == 3001
+    assert all(path.stat().st_uid == 0 for path in tmp_path.iterdir())
+
+
+def test_a_second_one_measures_and_says_who_records(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, recording(database) as first:
+        with Bwtop("--db", str(database)) as second:
+            pid = run(lambda: send_datagram(port, 1019))
+            second.settle()
+        assert sum(p["tx"] for p in second.processes(pid)) == 1019
+        (said,) = [line for line in second.messages if "not recording" in line]
+        assert said.endswith(f"is recorded by bwtop --record (pid {first.pid})")
+        third = subprocess.run(
+            command("--record", "--db", str(database)), capture_output=True, text=True, timeout=HANG
+        )
+        assert third.returncode == 2
+        assert third.stderr == said + "\n"
+        first.send_signal(signal.SIGTERM)
+        first.wait(HANG)
+    assert sent(database, pid) == 1019, "recorded once"
+
+
+def test_a_second_one_takes_over(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, recording(database) as first, Bwtop("--db", str(database)) as second:
+        first.kill()
+        first.wait()
+        deadline = time.monotonic() + HANG
+        while "again" not in second.messages[-1]:
+            assert time.monotonic() < deadline, second.messages
+            time.sleep(0.05)
+        assert holder(database) == f"bwtop (pid {second.process.pid})"
+        pid = run(lambda: send_datagram(port, 1021))
+        second.settle()
+    assert sent(database, pid) == 1021
+
+
+def test_who_is_not_root_watches_what_another_one_records(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, recording(database):
+        watching = subprocess.Popen(
+            command_as(USER, "--batch", "--format", "json", "-n", "6", "--db", str(database)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert watching.stderr
+        assert "watching from the history of bwtop --record" in watching.stderr.readline()
+        pid = run(lambda: send_datagram(port, 1031))
+        output, _ = watching.communicate(timeout=HANG)
+    found = [p for line in output.splitlines() for p in json.loads(line)["processes"]]
+    (process,) = [p for p in found if p["pid"] == pid]
+    assert process["tx"] == 1031
+    assert [r["port"] for r in process["remotes"]] == [port]
+    assert process["name"]
+    assert process["start"]
+
+
+def test_without_root_and_without_a_recorder_one_line_says_so(place: Path) -> None:
+    database = place / "history.db"
+    refused_in_one_line(database, f"and nobody records to {database}")
+    with recording(database) as process:
+        process.kill()
+        process.wait()
+    refused_in_one_line(database, f"nobody records to {database} now")
+
+
+def refused_in_one_line(database: Path, reason: str) -> None:
+    answer = subprocess.run(
+        command_as(USER, "--batch", "--db", str(database)),
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+    )
+    assert (answer.returncode, answer.stdout) == (2, "")
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"bwtop: measuring needs root; try: sudo bwtop ({reason}")
+
+
+def test_the_service_manager_is_told(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place / "notify"))
+        os.chown(place / "notify", USER, USER)
+        manager.settimeout(HANG)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(place / "notify")}
+        with recording(place / "history.db", env=environment) as process:
+            assert manager.recv(100) == b"READY=1"
+            process.send_signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+            assert process.wait(HANG) == 0
+
+
+def test_the_journal_gets_priorities(place: Path) -> None:
+    """JOURNAL_STREAM names the device and inode of standard error."""
+    with (place / "log").open("w+") as log:
+        found = os.fstat(log.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        process = subprocess.Popen(
+            command("--record", "--db", str(place / "history.db")), stderr=log, env=environment
+        )
+        deadline = time.monotonic() + HANG
+        while "recording" not in (place / "log").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.wait(HANG)
+        lines = (place / "log").read_text().splitlines()
+    assert len(lines) == 2, "one line a start and one a stop"
+    assert all(line.startswith("<5>") for line in lines)
+
+
+def test_kill_loses_no_committed_interval(place: Path) -> None:
+    """The whole program; the recorder alone is killed fifty times elsewhere."""
+    database = place / "history.db"
+    amounts = [4001, 4003, 4007]
+    with sink() as port:
+        for number, amount in enumerate(amounts, 1):
+            with recording(database) as process:
+                run(lambda amount=amount: send_datagram(port, amount))  # type: ignore[misc]
+                deadline = time.monotonic() + HANG
+                while _committed(database, port) != sum(amounts[:number]):
+                    assert time.monotonic() < deadline, "it is not recorded"
+                    time.sleep(0.05)
+                process.kill()
+    assert _committed(database, port) == sum(amounts)
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def _committed(database: Path, port: int) -> int:
+    rows = history(database, "--by", "port")["rows"]
+    return sum(row["tx"] for row in rows if (row["port"], row["role"]) == (port, "client"))
+
+
+def test_a_clock_that_is_set_bends_no_rate_and_loses_nothing(place: Path) -> None:
+    """The program's own clock goes back an hour, and then two forward, by libfaketime."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    offset = place / "offset"
+    offset.write_text("+0\n")
+    faked = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    database = place / "history.db"
+    prefix = ["env", *(f"{name}={value}" for name, value in faked.items())]
+    with sink() as port, Bwtop("-d", "1", "--db", str(database), prefix=prefix) as running:
+        for seconds in ("+0", "-3600", "+3600"):
+            offset.write_text(f"{seconds}\n")
+            running.settle()
+            run(lambda: send_datagram(port, 1039))
+            running.settle()
+    hours = [int(document["time"][11:13]) for document in running.documents]
+    assert len(set(hours)) > 2, "the clock did not move"
+    assert all(0 < document["interval"] < 10 for document in running.documents)
+    whole = history(database, "--by", "port")
+    (row,) = [r for r in whole["rows"] if (r["port"], r["role"]) == (port, "client")]
+    assert row["tx"] == 3 * 1039
+    assert whole["total"]["tx"] == sum(d["total"]["tx"] for d in running.documents)
+    assert 0 < whole["recorded"] < 60
+    back, forward = [note for note in whole["notes"] if "clock" in note]
+    assert back.startswith("the clock was set back by 1 hour at ")
+    assert forward.startswith("the clock was set forward by 2 hours at ")
+
+
+@pytest.mark.parametrize("text", ["this is no database\n" * 100, ""])
+def test_what_is_no_database_is_left_alone(place: Path, text: str) -> None:
+    """An empty file becomes one: nothing is lost by that."""
+    database = place / "history.db"
+    database.write_text(text)
+    os.chown(database, USER, USER)
+    with sink() as port, Bwtop("--db", str(database)) as running:
+        pid = run(lambda: send_datagram(port, 1033))
+        running.settle()
+        assert sum(p["tx"] for p in running.processes(pid)) == 1033
+        complaints = [line for line in running.messages if "not recording" in line]
+    if text:
+        (complaint,) = complaints
+        assert "is no history of bwtop" in complaint
+        assert database.read_text() == text
+        refused = subprocess.run(
+            command("--record", "--db", str(database)), capture_output=True, timeout=HANG
+        )
+        assert refused.returncode == 2
+    else:
+        assert not complaints
+        assert sent(database, pid) == 1033
