@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bwtop import __version__, cli
+from bwtop import __version__, cli, flags, messages
 from bwtop.capture import privileges
 from bwtop.columns import PROCESS_COLUMNS, Order
 from bwtop.history.dimensions import DIMENSIONS
@@ -34,11 +34,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def parse(*arguments: str) -> argparse.Namespace:
-    return cli.parser().parse_args(cli._join_sort(arguments))
+    return flags.parser().parse_args(flags.join_sort(arguments))
 
 
 def actions() -> list[argparse.Action]:
-    return list(cli.parser()._actions)
+    return list(flags.parser()._actions)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_every_flag_has_help(action: argparse.Action) -> None:
 
 
 def test_help_names_every_flag_and_every_column() -> None:
-    text = cli.parser().format_help()
-    flags = [flag for action in actions() for flag in action.option_strings]
-    assert [flag for flag in flags if flag not in text] == []
+    text = flags.parser().format_help()
+    names = [name for action in actions() for name in action.option_strings]
+    assert [name for name in names if name not in text] == []
     assert [c.id for c in PROCESS_COLUMNS if f"  {c.id} " not in text or c.help not in text] == []
 
 
@@ -235,12 +235,12 @@ def test_filter_is_made_from_its_flags(arguments: list[str], expected: Filter) -
 def test_only_a_column_with_a_dash_is_joined_to_its_flag(
     arguments: list[str], joined: list[str]
 ) -> None:
-    assert cli._join_sort(arguments) == joined
+    assert flags.join_sort(arguments) == joined
 
 
 @pytest.mark.parametrize("message", ["plain", "two\nlines", "  many   spaces\t\r\n"])
 def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    cli.say(message)
+    messages.say(message)
     assert capsys.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
 
 
@@ -495,8 +495,8 @@ def test_names_are_looked_up_unless_told_otherwise(
     requests: list[Any] = []
     monkeypatch.setattr(output, "run", lambda _, request, *__: requests.append(request))
     monkeypatch.setattr(cli, "Names", lambda: "names")
-    for flags in ([], ["--no-resolve"]):
-        printed(capsys, "--history", *flags)
+    for more in ([], ["--no-resolve"]):
+        printed(capsys, "--history", *more)
     assert [request.names for request in requests] == ["names", None]
 
 
@@ -610,7 +610,7 @@ def test_ordinary_user_without_a_history_gets_one_line() -> None:
 
 
 def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:
-    text = cli.parser().format_help()
+    text = flags.parser().format_help()
     lines = [" ".join(line.split()) for line in text.split("\n")]
     for tier in TIERS:
         (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]

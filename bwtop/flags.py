@@ -1,0 +1,357 @@
+"""All flags there are: what they are called, what their values may be, and which contradict each other."""
+
+import argparse
+import contextlib
+import pwd
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+from bwtop import __version__, batch
+from bwtop.capture.backends import BACKENDS
+from bwtop.capture.session import DEFAULT_LIMITS
+from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
+from bwtop.format import count
+from bwtop.history import ranges
+from bwtop.history.dimensions import DIMENSIONS, Dimension
+from bwtop.history.dimensions import parse as parse_dimension
+from bwtop.history.tiers import FOREVER, TIERS, parse_retention
+from bwtop.messages import fail
+from bwtop.model.filter import Loopback, Network, parse_network
+from bwtop.tui.styles import THEMES
+
+_EPILOG: Final = """\
+columns to sort by:
+{columns}
+
+what is kept (--retention NAME=TIME,...; 90m, 36h, 30d, 2y, forever):
+{tiers}
+
+what --history can group --by:
+{dimensions}
+
+examples:
+  sudo bwtop                                  the full screen; h there is its help
+  sudo bwtop --batch -n 5                     five intervals of a second
+  sudo bwtop --batch --format json | jq .     one JSON object per interval
+  sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
+  sudo bwtop --batch --remote 192.0.2.0/24    who talks to that network
+  sudo bwtop --record                         measure and remember, without a screen
+  bwtop --history                             what was used today
+  bwtop --history last-month --by user        and by whom last month
+  bwtop --history 7d --remote 192.0.2.0/24    and of that, with one network
+  sudo bwtop --check                          what this kernel allows, and why not more
+
+Counted is payload: what programs send and receive, without headers and
+retransmissions. SIGINT, SIGTERM and SIGHUP end bwtop after a last, shorter
+interval; a second one ends it at once.
+Exit status: 0 when it did what was asked, 2 when it could not or a flag was wrong.
+"""
+
+T = TypeVar("T")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line and exit status 2 for whatever is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        fail(f"{message} (see bwtop --help)")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options that arguments stand for; one line and exit status 2 where they are wrong."""
+    top = parser()
+    options = top.parse_args(join_sort(arguments))
+    _check(top, options)
+    return options
+
+
+def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Flags that contradict each other, or mean nothing without others."""
+    if options.by and options.history is None:
+        top.error("--by is for --history")
+    is_kept = options.retention or options.max_size or options.store_cmdlines
+    if is_kept and (options.no_record or options.history is not None):
+        top.error("--retention, --max-size and --store-cmdlines are for recording")
+    if options.no_record and options.history is not None:
+        top.error("--no-record is for measuring")
+    if options.no_record and options.record:
+        top.error("--record and --no-record contradict each other")
+    printing = (options.iterations, options.limit, options.format)
+    if options.record and any(value is not None for value in printing):
+        top.error("-n, --limit and --format are for printing, and --record prints nothing")
+    if options.history is not None and options.iterations is not None:
+        top.error("-n is for measuring")
+
+
+def _bad(text: str, wanted: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+
+
+def _seconds(text: str) -> float:
+    if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) and 0.1 <= float(text) <= 3600:
+        return float(text)
+    raise _bad(text, "a number of seconds from 0.1 to 3600")
+
+
+def _count(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if _is_number(text) and 1 <= int(text) <= most:
+            return int(text)
+        raise _bad(text, f"a whole number from 1 to {most}")
+
+    return parse
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) is not None
+
+
+def _pid(text: str) -> int:
+    if _is_number(text):
+        return int(text)
+    raise _bad(text, "a process id")
+
+
+def _uid(text: str) -> int:
+    if _is_number(text) and int(text) < 1 << 32:
+        return int(text)
+    with contextlib.suppress(KeyError, ValueError):
+        return pwd.getpwnam(text).pw_uid
+    raise argparse.ArgumentTypeError(f"there is no user {text!r}")
+
+
+def _name(text: str) -> str:
+    if text:
+        return text
+    raise _bad(text, "a process's name")
+
+
+def _network(text: str) -> Network:
+    if "%" in text:
+        raise _bad(text, "an address without a scope: flows have none")
+    try:
+        return parse_network(text)
+    except ValueError:
+        raise _bad(text, "an address or a network") from None
+
+
+def _order_name(text: str) -> str:
+    try:
+        parse_order(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _list(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """For flags that take several values, comma separated."""
+    return lambda text: [parse(part) for part in text.split(",")]
+
+
+def parser() -> argparse.ArgumentParser:
+    """All flags there are."""
+    columns = "\n".join(f"  {column.id:<10} {column.help}" for column in PROCESS_COLUMNS)
+    tiers = "\n".join(f"  {t.name:<10} {_kept(t.seconds):<10} {t.help}" for t in TIERS)
+    ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
+    top = _Parser(
+        prog="bwtop",
+        description="Which process moves how many bytes, to and from which remote address.",
+        epilog=_EPILOG.format(columns=columns, tiers=tiers, dimensions=ways),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    modes = top.add_argument_group("modes").add_mutually_exclusive_group()
+    modes.add_argument("--batch", action="store_true", help="print intervals on standard output")
+    modes.add_argument(
+        "--record", action="store_true", help="measure for the history alone, as a service does"
+    )
+    modes.add_argument(
+        "--history",
+        nargs="?",
+        const="today",
+        metavar="RANGE",
+        help=f"what was used: {ranges.HELP} (default today)",
+    )
+    modes.add_argument(
+        "--check", action="store_true", help="say what this kernel allows, and why not more"
+    )
+    modes.add_argument("--version", action="version", version=f"bwtop {__version__}")
+    _add_measuring(top.add_argument_group("measuring"))
+    _add_filters(
+        top.add_argument_group(
+            "what to count", "Conditions that all must hold; lists are comma separated."
+        )
+    )
+    _add_display(top.add_argument_group("how to show it"))
+    _add_history(top.add_argument_group("what is remembered"))
+    return top
+
+
+def _kept(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds == FOREVER:
+        return "for ever"
+    days = round(seconds / 86400)
+    return count(days, "day") if days else count(round(seconds / 3600), "hour")
+
+
+def _add_history(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--db",
+        type=Path,
+        metavar="PATH",
+        help="the history (default: BWTOP_DB, the service's, yours)",
+    )
+    add("--no-record", action="store_true", help="measure without remembering")
+    add(
+        "--by",
+        type=_list(_dimension),
+        metavar="WHAT",
+        help="group --history by these, comma separated (see below)",
+    )
+    add(
+        "--retention",
+        type=_retention,
+        metavar="NAME=TIME",
+        help="how long what is kept (see below)",
+    )
+    add(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="of the history, such as 200M: beyond it the oldest detail goes first, sums by day stay",
+    )
+    add(
+        "--store-cmdlines",
+        action="store_true",
+        help="keep command lines with the seconds, for others to see; they may hold secrets",
+    )
+
+
+def _file(text: str) -> Path:
+    if not text or text.endswith("/"):
+        raise _bad(text, "a file's path")
+    return Path(text)
+
+
+def _dimension(text: str) -> Dimension:
+    try:
+        return parse_dimension(text.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _retention(text: str) -> dict[str, float]:
+    try:
+        return parse_retention(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        raise _bad(text, "a size such as 200M or 2G")
+    size = int(found[1]) << 10 * (1 + "KMGT".index(found[2].upper()))
+    if size < 1 << 20:
+        raise _bad(text, "a size of 1M or more")
+    return size
+
+
+def _add_measuring(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "-d",
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SEC",
+        help="length of an interval, 0.1 to 3600 seconds (default 1)",
+    )
+    add(
+        "-n",
+        "--iterations",
+        type=_count(10**9),
+        metavar="N",
+        help="stop after N intervals (default: never)",
+    )
+    add("--backend", choices=[b.name for b in BACKENDS], help="use this backend or none")
+    add(
+        "--max-flows",
+        type=_count(1 << 22),
+        default=DEFAULT_LIMITS.flows,
+        metavar="N",
+        help="flows that may be active within a second; beyond, a process's further remotes"
+        " become '*' (default %(default)s)",
+    )
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    for name in ("tcp", "udp", "other"):
+        add(
+            f"--{name}",
+            dest="classes",
+            action="append_const",
+            const=name,
+            help=f"count {name} (default: all three)",
+        )
+    add("--pid", type=_list(_pid), action="extend", metavar="PID", help="these processes")
+    add("--user", type=_list(_uid), action="extend", metavar="USER", help="names or numbers")
+    add(
+        "--process",
+        type=_list(_name),
+        action="extend",
+        metavar="NAME",
+        help="process names; shell patterns like 'nginx*' are understood",
+    )
+    add(
+        "--remote",
+        type=_list(_network),
+        action="extend",
+        metavar="ADDR|CIDR",
+        help="remote addresses or networks",
+    )
+    add(
+        "--loopback",
+        choices=[choice.value for choice in Loopback],
+        default=Loopback.SHOW.value,
+        help="remotes in 127.0.0.0/8 and ::1 (default show)",
+    )
+
+
+def _add_display(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--format", choices=list(batch.FORMATS), help="of what is printed (default table)")
+    add(
+        "-s",
+        "--sort",
+        type=_order_name,
+        default=DEFAULT_SORT,
+        metavar="COLUMN",
+        help="sort by this column (default rate); a leading - reverses",
+    )
+    add("--limit", type=_count(10**9), metavar="N", help="show the first N processes only")
+    add("--bits", action="store_true", help="rates of tables in bits per second")
+    add(
+        "--theme",
+        choices=list(THEMES),
+        help="colours of the full screen (default: dark, or light where COLORFGBG says so)",
+    )
+    add("--no-resolve", action="store_true", help="do not look up names of addresses")
+
+
+def join_sort(arguments: Sequence[str]) -> list[str]:
+    """Makes "-s -pid" one argument: argparse takes a value with a leading "-" for a flag."""
+    reversed_columns = {f"-{column.id}" for column in PROCESS_COLUMNS}
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("-s", "--sort") and argument in reversed_columns:
+            joined[-1] = f"--sort={argument}"
+        else:
+            joined.append(argument)
+    return joined
