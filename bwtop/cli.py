@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
     except CaptureError as error:
         fail(str(error))
+    except sqlite3.Error as error:
+        fail(f"the history cannot be read any more: {error}")
     except BrokenPipeError:
         _discard_output()  # whoever read it has enough
     except OSError as error:

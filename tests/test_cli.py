@@ -655,3 +655,16 @@ def test_flags_that_mean_nothing_together_are_refused(
         cli.main(arguments)
     assert end.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_history_that_fails_while_it_is_followed_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: argparse.Namespace) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--batch"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "bwtop: the history cannot be read any more: disk I/O error\n"
