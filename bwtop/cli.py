@@ -18,7 +18,6 @@ from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
 from bwtop.columns import parse_order
 from bwtop.history import location, ranges
-from bwtop.history.query import History
 from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.history.tiers import default_retention
 from bwtop.history.upkeep import Policy
@@ -31,8 +30,6 @@ from bwtop.messages import CANNOT, fail, say
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.report import output
-from bwtop.report.request import Request
 from bwtop.tui.settings import Settings
 
 _DEFAULT_ITERATIONS: Final = 5
@@ -144,6 +141,11 @@ def _measure(
 
 
 def _history(options: argparse.Namespace) -> None:
+    """What only reports need is imported here: who measures for days does without."""
+    from bwtop.history.query import History
+    from bwtop.report import output
+    from bwtop.report.request import Request
+
     path = _path(options)
     try:
         wanted = ranges.parse(options.history, time.time())

@@ -29,8 +29,7 @@ class Names:
         self._known: dict[bytes, tuple[float, str | None]] = {}
         self._asked: set[bytes] = set()
         self._queue: queue.Queue[bytes] = queue.Queue(_WAITING)
-        for _ in range(_THREADS):
-            threading.Thread(target=self._work, name="bwtop-dns", daemon=True).start()
+        self._is_working = False
 
     def get(self, address: bytes) -> str | None:
         """The name of a packed address if it is known; else asks for it."""
@@ -57,6 +56,14 @@ class Names:
         with contextlib.suppress(queue.Full):  # then an interval to come asks again
             self._queue.put_nowait(address)
             self._asked.add(address)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Starts the threads when there is something to ask for: they cost memory."""
+        if not self._is_working:
+            self._is_working = True
+            for _ in range(_THREADS):
+                threading.Thread(target=self._work, name="bwtop-dns", daemon=True).start()
 
     def _work(self) -> None:
         while True:
