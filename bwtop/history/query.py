@@ -147,7 +147,8 @@ class History:
         """All about a range: rows by dimensions, of the flows that pass the filter."""
         extent = self.extent()
         if wanted.text == "all" and extent:
-            wanted = replace(wanted, start=floor(Unit.DAY, extent[0]))
+            first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
+            wanted = replace(wanted, start=first, end=max(wanted.end, last))
         rows_plan = self._plan(wanted, finest(by), keep)
         answer = Answer(wanted, rows_plan.start, rows_plan.end, bar_unit(wanted))
         answer.since = self.pids_since() if keep.pids else 0.0

@@ -425,3 +425,10 @@ def test_half_hour_zones_see_their_own_hours_and_days(hours: float) -> None:
             w for w in times if max(bar.start, begin) <= w < min(bar.end, begin + hours * HOUR)
         ]
         assert bar.rx == 100 * len(inside)
+
+
+def test_all_has_what_was_recorded_while_the_clock_was_ahead() -> None:
+    kept = Kept()
+    kept.append(delta(NOON), delta(NOON + 3 * DAY))
+    answer = kept.ask_for(parse("all", NOON + HOUR), [], Filter(), NOON + HOUR)
+    assert (answer.rx, answer.tx) == (200, 20)
