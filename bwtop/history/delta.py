@@ -4,16 +4,12 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from bwtop.model.flows import (
-    LOOPBACK_V4,
-    LOOPBACK_V6,
-    UNKNOWN_ADDRESS,
     UNKNOWN_IDENTITY,
     Identity,
     Loss,
     ProcessKey,
     Remote,
-    is_loopback,
-    is_v4,
+    nowhere,
 )
 from bwtop.model.sample import Sample
 
@@ -90,11 +86,3 @@ class Delta:
 def _add(into: dict[Remote, Moved], remote: Remote, moved: Moved) -> None:
     rx, tx = into.get(remote, (0, 0))
     into[remote] = (rx + moved[0], tx + moved[1])
-
-
-def nowhere(remote: Remote) -> Remote:
-    """The remote that stands for many: of the same protocol and role, and on loopback where it was."""
-    address = UNKNOWN_ADDRESS
-    if is_loopback(remote.address):
-        address = LOOPBACK_V4 if is_v4(remote.address) else LOOPBACK_V6
-    return remote._replace(address=address, port=0)

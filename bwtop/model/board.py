@@ -6,15 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from bwtop.model.flows import (
-    LOOPBACK_V4,
-    LOOPBACK_V6,
-    UNKNOWN_ADDRESS,
     Identity,
     Loss,
     ProcessKey,
     Remote,
-    is_loopback,
-    is_v4,
+    nowhere,
 )
 from bwtop.model.ledger import Category, Frame, Ledger, Process, Tally
 from bwtop.model.meter import rate
@@ -251,7 +247,4 @@ def _place(process: Process, remote: Remote) -> Remote:
     """The remote; or where no more are remembered one for all, that is loopback where it is."""
     if remote in process.flows or len(process.flows) < MAX_GONE_REMOTES:
         return remote
-    address = UNKNOWN_ADDRESS
-    if is_loopback(remote.address):
-        address = LOOPBACK_V4 if is_v4(remote.address) else LOOPBACK_V6
-    return remote._replace(address=address, port=0)
+    return nowhere(remote)

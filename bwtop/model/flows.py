@@ -183,3 +183,11 @@ def format_address(packed: bytes) -> str:
 def is_loopback(packed: bytes) -> bool:
     """Whether the address is in 127.0.0.0/8 or ::1."""
     return packed == LOOPBACK_V6 or (is_v4(packed) and packed[12] == 127)
+
+
+def nowhere(remote: Remote) -> Remote:
+    """The remote that stands for many: of the same protocol and role, and on loopback where it was."""
+    address = UNKNOWN_ADDRESS
+    if is_loopback(remote.address):
+        address = LOOPBACK_V4 if is_v4(remote.address) else LOOPBACK_V6
+    return remote._replace(address=address, port=0)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bwtop.history import backlog
 from bwtop.history.backlog import Backlog
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, floor
-from bwtop.history.delta import Delta, Moved, Who, nowhere
-from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role, Traffic
+from bwtop.history.delta import Delta, Moved, Who
+from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role, Traffic, nowhere
 from bwtop.model.ledger import category
 from bwtop.model.sample import Sample
 from tests.build import KEYS, REMOTES, key, losses, packed, remote, sample, samples
