@@ -1,24 +1,21 @@
 """All flags there are: what they are called, what their values may be, and which contradict each other."""
 
 import argparse
-import contextlib
-import pwd
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-from bwtop import __version__, batch
+from bwtop import __version__, batch, values
 from bwtop.capture.backends import BACKENDS
 from bwtop.capture.session import DEFAULT_LIMITS
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.format import count
 from bwtop.history import ranges
-from bwtop.history.dimensions import DIMENSIONS, Dimension
+from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.dimensions import parse as parse_dimension
 from bwtop.history.tiers import FOREVER, TIERS, parse_retention
 from bwtop.messages import fail
-from bwtop.model.filter import Loopback, Network, parse_network
+from bwtop.model.filter import Loopback
 from bwtop.tui.styles import THEMES
 
 _EPILOG: Final = """\
@@ -86,69 +83,21 @@ def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         top.error("-n is for measuring")
 
 
-def _bad(text: str, wanted: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """As argparse wants it: of a ValueError it would not show the text."""
 
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _seconds(text: str) -> float:
-    if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) and 0.1 <= float(text) <= 3600:
-        return float(text)
-    raise _bad(text, "a number of seconds from 0.1 to 3600")
-
-
-def _count(most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if _is_number(text) and 1 <= int(text) <= most:
-            return int(text)
-        raise _bad(text, f"a whole number from 1 to {most}")
-
-    return parse
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) is not None
-
-
-def _pid(text: str) -> int:
-    if _is_number(text):
-        return int(text)
-    raise _bad(text, "a process id")
-
-
-def _uid(text: str) -> int:
-    if _is_number(text) and int(text) < 1 << 32:
-        return int(text)
-    with contextlib.suppress(KeyError, ValueError):
-        return pwd.getpwnam(text).pw_uid
-    raise argparse.ArgumentTypeError(f"there is no user {text!r}")
-
-
-def _name(text: str) -> str:
-    if text:
-        return text
-    raise _bad(text, "a process's name")
-
-
-def _network(text: str) -> Network:
-    if "%" in text:
-        raise _bad(text, "an address without a scope: flows have none")
-    try:
-        return parse_network(text)
-    except ValueError:
-        raise _bad(text, "an address or a network") from None
+    return checked
 
 
 def _order_name(text: str) -> str:
-    try:
-        parse_order(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parse_order(text)
     return text
-
-
-def _list(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """For flags that take several values, comma separated."""
-    return lambda text: [parse(part) for part in text.split(",")]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -209,19 +158,19 @@ def _add_history(group: argparse._ArgumentGroup) -> None:
     add("--no-record", action="store_true", help="measure without remembering")
     add(
         "--by",
-        type=_list(_dimension),
+        type=_value(values.listed(lambda text: parse_dimension(text.strip()))),
         metavar="WHAT",
         help="group --history by these, comma separated (see below)",
     )
     add(
         "--retention",
-        type=_retention,
+        type=_value(parse_retention),
         metavar="NAME=TIME",
         help="how long what is kept (see below)",
     )
     add(
         "--max-size",
-        type=_size,
+        type=_value(values.size),
         metavar="SIZE",
         help="of the history, such as 200M: beyond it the oldest detail goes first, sums by day stay",
     )
@@ -232,42 +181,12 @@ def _add_history(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _file(text: str) -> Path:
-    if not text or text.endswith("/"):
-        raise _bad(text, "a file's path")
-    return Path(text)
-
-
-def _dimension(text: str) -> Dimension:
-    try:
-        return parse_dimension(text.strip())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _retention(text: str) -> dict[str, float]:
-    try:
-        return parse_retention(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
-    if not found:
-        raise _bad(text, "a size such as 200M or 2G")
-    size = int(found[1]) << 10 * (1 + "KMGT".index(found[2].upper()))
-    if size < 1 << 20:
-        raise _bad(text, "a size of 1M or more")
-    return size
-
-
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "-d",
         "--interval",
-        type=_seconds,
+        type=_value(values.seconds),
         default=1.0,
         metavar="SEC",
         help="length of an interval, 0.1 to 3600 seconds (default 1)",
@@ -275,14 +194,14 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add(
         "-n",
         "--iterations",
-        type=_count(10**9),
+        type=_value(values.whole(10**9)),
         metavar="N",
         help="stop after N intervals (default: never)",
     )
     add("--backend", choices=[b.name for b in BACKENDS], help="use this backend or none")
     add(
         "--max-flows",
-        type=_count(1 << 22),
+        type=_value(values.whole(1 << 22)),
         default=DEFAULT_LIMITS.flows,
         metavar="N",
         help="flows that may be active within a second; beyond, a process's further remotes"
@@ -300,18 +219,30 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
             const=name,
             help=f"count {name} (default: all three)",
         )
-    add("--pid", type=_list(_pid), action="extend", metavar="PID", help="these processes")
-    add("--user", type=_list(_uid), action="extend", metavar="USER", help="names or numbers")
+    add(
+        "--pid",
+        type=_value(values.listed(values.pid)),
+        action="extend",
+        metavar="PID",
+        help="these processes",
+    )
+    add(
+        "--user",
+        type=_value(values.listed(values.uid)),
+        action="extend",
+        metavar="USER",
+        help="names or numbers",
+    )
     add(
         "--process",
-        type=_list(_name),
+        type=_value(values.listed(values.name)),
         action="extend",
         metavar="NAME",
         help="process names; shell patterns like 'nginx*' are understood",
     )
     add(
         "--remote",
-        type=_list(_network),
+        type=_value(values.listed(values.network)),
         action="extend",
         metavar="ADDR|CIDR",
         help="remote addresses or networks",
@@ -330,12 +261,17 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
     add(
         "-s",
         "--sort",
-        type=_order_name,
+        type=_value(_order_name),
         default=DEFAULT_SORT,
         metavar="COLUMN",
         help="sort by this column (default rate); a leading - reverses",
     )
-    add("--limit", type=_count(10**9), metavar="N", help="show the first N processes only")
+    add(
+        "--limit",
+        type=_value(values.whole(10**9)),
+        metavar="N",
+        help="show the first N processes only",
+    )
     add("--bits", action="store_true", help="rates of tables in bits per second")
     add(
         "--theme",

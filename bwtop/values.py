@@ -1,0 +1,119 @@
+"""What people write as values, of flags and of the browser view's parameters: each with one line for what is wrong."""
+
+import contextlib
+import ipaddress
+import pwd
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from bwtop.model.filter import Network, parse_network
+
+T = TypeVar("T")
+
+
+def _bad(text: str, wanted: str) -> ValueError:
+    return ValueError(f"{text!r} is not {wanted}")
+
+
+def seconds(text: str) -> float:
+    """From 0.1 to 3600."""
+    if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) and 0.1 <= float(text) <= 3600:
+        return float(text)
+    raise _bad(text, "a number of seconds from 0.1 to 3600")
+
+
+def whole(most: int) -> Callable[[str], int]:
+    """From 1 to `most`."""
+
+    def parse(text: str) -> int:
+        if _is_number(text) and 1 <= int(text) <= most:
+            return int(text)
+        raise _bad(text, f"a whole number from 1 to {most}")
+
+    return parse
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) is not None
+
+
+def pid(text: str) -> int:
+    """A process id."""
+    if _is_number(text):
+        return int(text)
+    raise _bad(text, "a process id")
+
+
+def uid(text: str) -> int:
+    """A user's name or number."""
+    if _is_number(text) and int(text) < 1 << 32:
+        return int(text)
+    with contextlib.suppress(KeyError, ValueError):
+        return pwd.getpwnam(text).pw_uid
+    raise ValueError(f"there is no user {text!r}")
+
+
+def name(text: str) -> str:
+    """A process's name, or a shell pattern of such."""
+    if text:
+        return text
+    raise _bad(text, "a process's name")
+
+
+def network(text: str) -> Network:
+    """An address or a network."""
+    if "%" in text:
+        raise _bad(text, "an address without a scope: flows have none")
+    try:
+        return parse_network(text)
+    except ValueError:
+        raise _bad(text, "an address or a network") from None
+
+
+def file(text: str) -> Path:
+    """A path that may be a file's."""
+    if not text or text.endswith("/"):
+        raise _bad(text, "a file's path")
+    return Path(text)
+
+
+def endpoint(default_port: int) -> Callable[[str], tuple[str, int]]:
+    """An address to listen on, with a port or without one; port 0 is any that is free."""
+
+    def parse(text: str) -> tuple[str, int]:
+        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:%]+)(?::([0-9]{1,5}))?", text, re.ASCII)
+        port = int(found[2] or default_port) if found else 0
+        if not found or port > 65535:
+            raise _bad(text, "an address and a port, such as 127.0.0.1:8064 or [::1]:8064")
+        host = "127.0.0.1" if found[1].lower() == "localhost" else found[1].strip("[]")
+        try:
+            return str(ipaddress.ip_address(host)), port
+        except ValueError:
+            raise _bad(text, "an IP address and a port; names are not looked up") from None
+
+    return parse
+
+
+def host(text: str) -> str:
+    """A name that a server may be called by."""
+    if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text, re.ASCII) and len(text) <= 255:
+        return text
+    raise _bad(text, "a host name")
+
+
+def size(text: str) -> int:
+    """Bytes of a history: 1M or more."""
+    found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        raise _bad(text, "a size such as 200M or 2G")
+    amount = int(found[1]) << 10 * (1 + "KMGT".index(found[2].upper()))
+    if amount < 1 << 20:
+        raise _bad(text, "a size of 1M or more")
+    return amount
+
+
+def listed(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """For those that take several values, comma separated."""
+    return lambda text: [parse(part) for part in text.split(",")]
