@@ -14,7 +14,7 @@ from bwtop import format as fmt
 from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
 from bwtop.model.flows import UNATTRIBUTED
 from bwtop.model.meter import Counted, Interval, ProcessRow
-from bwtop.text import fit, printable
+from bwtop.text import cell, fit, printable
 
 SCHEMA: Final = "bwtop.batch/1"
 
@@ -40,7 +40,7 @@ class Layout:
 
 
 class JsonWriter:
-    """One object per line and interval; the fields are those of the columns."""
+    """One object per line and interval."""
 
     def __init__(self, out: TextIO, layout: Layout) -> None:
         self._out = out
@@ -49,34 +49,39 @@ class JsonWriter:
 
     def write(self, interval: Interval) -> None:
         """Writes one line.  json escapes everything beyond ASCII, control characters included."""
-        json.dump(self.document(interval), self._out, separators=(",", ":"))
+        rows = self._layout.rows(interval)
+        found = document(interval, rows, backend=self._layout.backend, host=self._host)
+        json.dump(found, self._out, separators=(",", ":"))
         self._out.write("\n")
 
-    def document(self, interval: Interval) -> dict[str, Any]:
-        """The object, as the schema says."""
-        loss = interval.loss
-        return {
-            "schema": SCHEMA,
-            "time": iso(interval.time),
-            "interval": round(interval.elapsed, 4),
-            "backend": self._layout.backend,
-            "host": self._host,
-            "lost": {
-                "flows": loss.spilled,
-                "bytes": loss.spilled_bytes,
-                "unattributed_bytes": loss.unattributed_bytes,
-                "unnamed": loss.unnamed,
-                "events": loss.missed_events,
-            },
-            "total": {"rx": interval.rx, "tx": interval.tx},
-            "processes": [
-                {
-                    **_fields(PROCESS_COLUMNS, process),
-                    "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
-                }
-                for process in self._layout.rows(interval)
-            ],
-        }
+
+def document(
+    interval: Interval, rows: Iterable[ProcessRow], *, backend: str, host: str
+) -> dict[str, Any]:
+    """An interval as the schema says, with these of its rows; the fields are those of the columns."""
+    loss = interval.loss
+    return {
+        "schema": SCHEMA,
+        "time": iso(interval.time),
+        "interval": round(interval.elapsed, 4),
+        "backend": backend,
+        "host": host,
+        "lost": {
+            "flows": loss.spilled,
+            "bytes": loss.spilled_bytes,
+            "unattributed_bytes": loss.unattributed_bytes,
+            "unnamed": loss.unnamed,
+            "events": loss.missed_events,
+        },
+        "total": {"rx": interval.rx, "tx": interval.tx},
+        "processes": [
+            {
+                **_fields(PROCESS_COLUMNS, process),
+                "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
+            }
+            for process in rows
+        ],
+    }
 
 
 def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:
@@ -86,9 +91,13 @@ def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:
 class CsvWriter:
     """A header, then one line per process and remote; byte columns are the remote's."""
 
-    def __init__(self, out: TextIO, layout: Layout) -> None:
+    def __init__(
+        self, out: TextIO, layout: Layout, clean: Callable[[str], str] = printable
+    ) -> None:
+        """`clean` makes text harmless for who reads the cells."""
         self._writer = csv.writer(out, lineterminator="\n")
         self._layout = layout
+        self._clean = clean
         self._remote = [column for column in REMOTE_COLUMNS if column.exported]
         ids = {column.id for column in self._remote}
         self._process = [c for c in PROCESS_COLUMNS if c.exported and c.id not in ids]
@@ -98,19 +107,16 @@ class CsvWriter:
 
     def write(self, interval: Interval) -> None:
         """Writes the interval's lines."""
+        self.write_rows(interval, self._layout.rows(interval))
+
+    def write_rows(self, interval: Interval, rows: Iterable[ProcessRow]) -> None:
+        """Writes the lines of these of its rows."""
         when = [iso(interval.time), round(interval.elapsed, 4)]
-        for process in self._layout.rows(interval):
-            left = [_cell(column.get(process)) for column in self._process]
+        for process in rows:
+            left = [cell(column.get(process), self._clean) for column in self._process]
             for remote in process.remotes:
-                right = [_cell(column.get(remote)) for column in self._remote]
+                right = [cell(column.get(remote), self._clean) for column in self._remote]
                 self._writer.writerow([*when, *left, *right])
-
-
-def _cell(value: Any) -> Any:
-    """Text without control characters: it may land on a terminal all the same."""
-    if isinstance(value, bool):
-        return int(value)
-    return printable(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """Text from outside, made fit for a terminal.  Names of processes and hosts are chosen by whoever wants to."""
 
+import re
 import unicodedata
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a terminal may act upon or that leave no trace: controls, bidi marks, line separators."""
@@ -25,6 +29,22 @@ def _escape(character: str) -> str:
         if code < 0x10000
         else f"\\U{code:08x}"
     )
+
+
+def cell(value: T, clean: Callable[[str], str] = printable) -> T | str | int:
+    """A value for CSV: text without control characters, for it may land on a terminal all the same."""
+    if isinstance(value, bool):
+        return int(value)
+    return clean(value) if isinstance(value, str) else value
+
+
+def inert(text: str) -> str:
+    """Printable text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    return _FORMULA.sub(r"\1'\2", printable(text))
+
+
+_FORMULA: Final = re.compile(r"(^|;)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""How formulas begin, also in full width, as some programs take them; semicolons part cells where commas are decimal."""
 
 
 def width(text: str) -> int:

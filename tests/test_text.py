@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.text import fit, printable, squeeze, width
+from bwtop.text import cell, fit, inert, printable, squeeze, width
 from tests.build import CONTROLS, HOSTILE
 
 anything = st.text(st.characters(exclude_categories=())) | st.text(
@@ -109,3 +109,72 @@ def test_squeezed_text_fits_and_keeps_its_end(text: str, cells: int) -> None:
 
 def test_the_middle_of_a_long_host_is_left_out() -> None:
     assert squeeze("ec2-203-0-113-25.compute.example.org", 20) == "ec2-203-0-~ample.org"
+
+
+# For spreadsheets.
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("curl", "curl"),
+        ("", ""),
+        ("a=b", "a=b"),
+        ("1-1", "1-1"),
+        ("'=1", "'=1"),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        (" =1", "' =1"),
+        ("\u3000\xa0-1", "'\u3000\xa0-1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20a", "'\uff20a"),
+        ("\t=1", "\\x09=1"),
+        ("\r=1", "\\x0d=1"),
+        ("\u200b=1", "\\u200b=1"),
+        ("a;b", "a;b"),
+        ("a;=1;-2; +3", "a;'=1;'-2;' +3"),
+        ("=1;=1", "'=1;'=1"),
+    ],
+)
+def test_text_that_would_be_a_formula_is_marked_as_text(text: str, shown: str) -> None:
+    assert inert(text) == shown
+
+
+@given(
+    anything
+    | st.tuples(st.sampled_from(["=", "+", "-", "@", " ", "\uff1d"]), anything).map("".join)
+)
+def test_no_text_is_a_formula_and_none_loses_a_character(text: str) -> None:
+    shown = inert(text)
+    assert shown.lstrip()[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+    assert not any(part.lstrip()[:1] in tuple("=+-@") for part in shown.split(";"))
+    assert shown.replace("'", "") == printable(text).replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("curl", "curl"),
+        ("=1", "=1"),
+        ("a\nb", "a\\x0ab"),
+        (7, 7),
+        (-7, -7),
+        (0.5, 0.5),
+        (True, 1),
+        (False, 0),
+        (None, None),
+    ],
+)
+def test_cell_is_text_without_controls_or_a_number(value: object, shown: object) -> None:
+    found = cell(value)
+    assert found == shown
+    assert type(found) is not bool
+
+
+def test_only_text_is_cleaned_as_somebody_wishes() -> None:
+    assert [cell(value, inert) for value in ("-1", -1, True, None)] == ["'-1", -1, 1, None]
+    assert cell("a", str.upper) == "A"

@@ -5,7 +5,7 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 from bwtop.history.dimensions import Dimension, Label, fields, local_iso
@@ -15,7 +15,7 @@ from bwtop.model.series import Rates
 from bwtop.report.notes import notes
 from bwtop.report.request import Request
 from bwtop.report.table import NESTED, PROCESS, Table
-from bwtop.text import printable
+from bwtop.text import cell, printable
 
 SCHEMA: Final = "bwtop.history/1"
 
@@ -28,7 +28,7 @@ def run(history: History, request: Request, form: str, out: TextIO) -> None:
     if form == "json":
         _write_json(answer, request, by, now, out)
     elif form == "csv":
-        _write_csv(answer, request, by, out)
+        write_csv(answer, request, by, out)
     else:
         columns = shutil.get_terminal_size((100, 24)).columns
         for line in Table(answer, request, columns, now, unicode=_is_unicode(out)).lines(history):
@@ -95,18 +95,18 @@ def _rates(rates: Rates) -> dict[str, float]:
     return {"rx_rate": round(rates[0], 3), "tx_rate": round(rates[1], 3)}
 
 
-def _write_csv(answer: Answer, request: Request, by: Sequence[Dimension], out: TextIO) -> None:
+def write_csv(
+    answer: Answer,
+    request: Request,
+    by: Sequence[Dimension],
+    out: TextIO,
+    clean: Callable[[str], str] = printable,
+) -> None:
+    """The rows of the answer; `clean` makes text harmless for who reads the cells."""
     writer = csv.writer(out, lineterminator="\n")
     names = list(dict.fromkeys(fields(by)))  # a process has its user and its program
     names += ["user"] if "uid" in names else []
     writer.writerow([*names, "rx", "tx"])
     for row in request.sorted(answer.rows)[: request.limit]:
         found = _named(by, row)
-        writer.writerow([*(_cell(found[name]) for name in names), row.rx, row.tx])
-
-
-def _cell(value: Label) -> Label:
-    """Text without control characters: it may land on a terminal all the same."""
-    if isinstance(value, bool):
-        return int(value)
-    return printable(value) if isinstance(value, str) else value
+        writer.writerow([*(cell(found[name], clean) for name in names), row.rx, row.tx])
