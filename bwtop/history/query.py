@@ -19,10 +19,14 @@ from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import UNATTRIBUTED, Identity, Loss, Remote
 from bwtop.model.ledger import CATEGORIES, Category
 from bwtop.model.meter import rate
+from bwtop.model.query import Query
 from bwtop.model.series import Rates, peak
 
 PERCENTILE: Final = 0.95
 """Of five-minute averages: what transit is billed by."""
+
+
+EVERYTHING: Final = Query()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,15 @@ class History:
         )
         return float(found.fetchone()[0])
 
-    def ask(self, wanted: Range, by: Sequence[Dimension], keep: Filter, now: float) -> Answer:
-        """All about a range: rows by dimensions, of the flows that pass the filter."""
+    def ask(
+        self,
+        wanted: Range,
+        by: Sequence[Dimension],
+        keep: Filter,
+        now: float,
+        query: Query = EVERYTHING,
+    ) -> Answer:
+        """All about a range: rows by dimensions, of the flows that pass both the filter and the query."""
         extent = self.extent()
         if wanted.text == "all" and extent:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
@@ -155,7 +166,7 @@ class History:
         source = Source(self._connection, rows_plan, keep.pids)
         sums = source.sums()
         found = ends(self._connection, sums)
-        taken = {flow: end for flow, end in found.items() if takes(keep, *end)}
+        taken = {f: end for f, end in found.items() if takes(keep, *end) and query.takes(*end)}
         sums = {flow: sums[flow] for flow in taken}
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
@@ -166,7 +177,7 @@ class History:
         everything = None if len(taken) == len(found) else dict.fromkeys(taken, 0)
         answer.bars = self._bars(answer, everything, keep, now)
         answer.events = self._events(answer)
-        if keep == Filter(classes=keep.classes, loopback=keep.loopback):
+        if not query.terms and keep == Filter(classes=keep.classes, loopback=keep.loopback):
             answer.usage = self._usage(answer, keep)
         return answer
 
@@ -187,8 +198,10 @@ class History:
             "SELECT min(start), max(end) FROM span WHERE level = ? AND start >= ? AND end <= ?",
             (level, wanted.start, wanted.end),
         ).fetchone()
-        edge = wanted.end if first is None else ceiling(unit, first)
-        while edge < (last or 0):
+        if first is None:
+            return True
+        edge = ceiling(unit, first)
+        while edge < last:
             (end,) = self._connection.execute(
                 "SELECT end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
                 (level, edge),

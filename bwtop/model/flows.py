@@ -180,6 +180,15 @@ def format_address(packed: bytes) -> str:
     return inet_ntop(AF_INET6, packed)
 
 
+def pack_address(text: str) -> bytes | None:
+    """What `format_address` makes of an address turned back; None for "*" and what is no address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address.packed if address.version == 6 else _V4_MAPPED + address.packed
+
+
 def is_loopback(packed: bytes) -> bool:
     """Whether the address is in 127.0.0.0/8 or ::1."""
     return packed == LOOPBACK_V6 or (is_v4(packed) and packed[12] == 127)

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from bwtop.model.filter import parse_network
 from bwtop.model.flows import (
     PROTOCOL_NAMES,
+    UNATTRIBUTED,
     Identity,
     ProcessKey,
     Remote,
@@ -41,6 +42,8 @@ class Field:
     help: str
     parse: Callable[[str], OnProcess] | None = None
     parse_remote: Callable[[str], OnRemote] | None = None
+    recorded: bool = True
+    """Whether the history can tell."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Query:
             if verdict is None:
                 open_terms.append(term)
         return tuple(open_terms)
+
+    def takes(self, identity: Identity, remote: Remote) -> bool:
+        """Whether a recorded flow passes, of which neither pid nor host name is known."""
+        terms = self.undecided(UNATTRIBUTED, identity)
+        return terms is not None and all(term.of_remote(remote, None) for term in terms)
 
 
 def _contains(text: str, get: Callable[[Identity], str | None]) -> OnProcess:
@@ -174,11 +182,16 @@ def _remote_text(text: str) -> OnRemote:
 
 
 FIELDS: Final = (
-    Field("pid", "process id", parse=_pid),
+    Field("pid", "process id", parse=_pid, recorded=False),
     Field("user", "user's name, * for any part of it, or uid", parse=_user),
     Field("name", "process's name, * for any part of it", parse=_name),
     Field("exe", "part of the program's path", parse=lambda t: _contains(t, lambda i: i.exe)),
-    Field("cmd", "part of the command line", parse=lambda t: _contains(t, lambda i: i.cmdline)),
+    Field(
+        "cmd",
+        "part of the command line",
+        parse=lambda t: _contains(t, lambda i: i.cmdline),
+        recorded=False,
+    ),
     Field("unit", "part of a unit, container or pod", parse=lambda t: _contains(t, _placement)),
     Field("remote", "address, network, or part of a name", parse_remote=_remote),
     Field("port", "service port, or a range such as 8000-8999", parse_remote=_port),
@@ -187,7 +200,8 @@ FIELDS: Final = (
 )
 """All fields there are; several values of one, comma separated, are alternatives."""
 
-_BY_NAME: Final = {field.name: field for field in FIELDS}
+RECORDED: Final = tuple(field for field in FIELDS if field.recorded)
+"""Those that may be asked of the history."""
 
 _TERM: Final = re.compile(r'(-?)((?:[^\s"]|"[^"]*(?:"|$))+)')
 """Words between blanks; within quotes a blank is a character like any other."""
@@ -198,12 +212,12 @@ _ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]+")
 """What is an IPv6 address, or the beginning of one, rather than a field, such as dead:beef::1."""
 
 
-def parse(text: str) -> Query:
+def parse(text: str, fields: Sequence[Field] = FIELDS) -> Query:
     """What somebody typed; raises QueryError.  A term that is not complete yet, such as `port:`, is no condition."""
-    return Query(tuple(_terms(text)))
+    return Query(tuple(_terms(text, {field.name: field for field in fields})))
 
 
-def _terms(text: str) -> Iterator[Term]:
+def _terms(text: str, fields: Mapping[str, Field]) -> Iterator[Term]:
     for found in _TERM.finditer(text):
         word = found[2].replace('"', "")
         if word in ("", "-"):
@@ -211,10 +225,10 @@ def _terms(text: str) -> Iterator[Term]:
         negated = found[1] == "-"
         quoted = found[2].startswith('"')
         named = None if quoted or _ADDRESS.fullmatch(word) else _FIELD.fullmatch(word)
-        if not named or (named[2].startswith(":") and named[1].lower() not in _BY_NAME):
+        if not named or (named[2].startswith(":") and named[1].lower() not in fields):
             yield Term(_anywhere(word), _remote_text(word), negated)
         elif named[2].strip(","):
-            yield _of_field(named[1].lower(), named[2], negated=negated)
+            yield _of_field(fields, named[1].lower(), named[2], negated=negated)
 
 
 def _anywhere(word: str) -> OnProcess:
@@ -228,10 +242,10 @@ def haystack(identity: Identity) -> str:
     return "\n".join(filter(None, texts)).casefold()
 
 
-def _of_field(name: str, values: str, *, negated: bool) -> Term:
-    field = _BY_NAME.get(name)
+def _of_field(fields: Mapping[str, Field], name: str, values: str, *, negated: bool) -> Term:
+    field = fields.get(name)
     if field is None:
-        raise QueryError(f"no field {name!r}; there are {', '.join(_BY_NAME)}")
+        raise QueryError(f"no field {name!r}; there are {', '.join(fields)}")
     parts = [part for part in values.split(",") if part]
     of_process = [field.parse(part) for part in parts] if field.parse else []
     of_remote = [field.parse_remote(part) for part in parts] if field.parse_remote else []

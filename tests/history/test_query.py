@@ -1,7 +1,8 @@
 """Answers: what of them is not a sum, and what the local clock makes of ranges."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,17 +13,21 @@ from hypothesis import strategies as st
 from bwtop.history import schema, upkeep
 from bwtop.history.calendar import Unit
 from bwtop.history.delta import Delta
+from bwtop.history.dimensions import labels as of_group
 from bwtop.history.query import Answer, History, bar_unit, percentile
 from bwtop.history.ranges import Range, parse
 from bwtop.history.store import Event
 from bwtop.model.filter import Filter, Loopback
-from bwtop.model.flows import Loss
+from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
+from bwtop.model.query import RECORDED
+from bwtop.model.query import parse as typed
 from tests.history.keep import (
     CURL,
     DAY,
     HOUR,
     NGINX,
     NOON,
+    PROGRAMS,
     REMOTES,
     Kept,
     at,
@@ -30,6 +35,7 @@ from tests.history.keep import (
     delta,
     local,
     move_to,
+    passing,
     policy,
 )
 
@@ -432,3 +438,77 @@ def test_all_has_what_was_recorded_while_the_clock_was_ahead() -> None:
     kept.append(delta(NOON), delta(NOON + 3 * DAY))
     answer = kept.ask_for(parse("all", NOON + HOUR), [], Filter(), NOON + HOUR)
     assert (answer.rx, answer.tx) == (200, 20)
+
+
+# A filter that somebody typed.
+
+PREDICATES: dict[str, Callable[[Identity, Remote], bool]] = {
+    "": lambda _, __: True,
+    "port:443": lambda _, far: far.port == 443,
+    "-port:443": lambda _, far: far.port != 443,
+    "nginx": lambda who, _: "nginx" in f"{who.name} {who.exe} {who.unit}",
+    "name:nginx": lambda who, _: who.name == "nginx",
+    "user:33 proto:udp": lambda who, far: who.uid == 33 and far.protocol == UDP,
+    "unit:docker": lambda who, _: bool(who.container),
+    "role:server": lambda _, far: far.role == Role.SERVER,
+    "remote:127.0.0.0/8": lambda _, far: far.address[:13] == LOOPBACK_V4[:13],
+    "-remote:192.0.2.1 -curl": lambda who, far: (
+        far.address != REMOTES[0].address and who.name != "curl"
+    ),
+    "nobody-has-this": lambda _, __: False,
+}
+
+
+@pytest.fixture(scope="module")
+def many() -> Kept:
+    """All programs with all remotes, some of it as sums of hours and days only."""
+    with local("UTC"), patch.object(upkeep, "NEWEST", 0):
+        kept = Kept(policy(seconds=HOUR, minutes=DAY, hours=2 * DAY))
+        for number, (who, far) in enumerate(product(PROGRAMS, REMOTES)):
+            when = FIRST + number % 4 * DAY + number * 600
+            kept.append(delta(when, 1000 + number, 7 * number, pid=number, who=who, far=far))
+        kept.steps(FIRST + 5 * DAY)
+    return kept
+
+
+@pytest.mark.parametrize("text", PREDICATES)
+@pytest.mark.parametrize(
+    "keep", [Filter(), Filter(loopback=Loopback.HIDE), Filter(classes=frozenset({"tcp"}))]
+)
+@pytest.mark.parametrize("names", [("process",), ("remote", "day"), ("user", "proto"), ("hour",)])
+def test_what_passes_a_filter_is_what_adds_up_by_hand(
+    many: Kept, text: str, keep: Filter, names: tuple[str, ...]
+) -> None:
+    dimensions, wanted = by(*names), Range("", FIRST, FIRST + 6 * DAY)
+    query = typed(text, RECORDED)
+    try:
+        answer = many.history().ask(wanted, dimensions, keep, wanted.end, query)
+    finally:
+        many.let_go()
+    sums: dict[tuple[object, ...], tuple[int, int]] = {}
+    total = (0, 0)
+    for one in many.deltas:
+        for who, far, (rx, tx) in passing(one, keep):
+            if PREDICATES[text](who, far):
+                group = of_group(dimensions, who, far, one.start)
+                before = sums.get(group, (0, 0))
+                sums[group] = (before[0] + rx, before[1] + tx)
+                total = (total[0] + rx, total[1] + tx)
+    if names != ("hour",):
+        assert {row.labels: (row.rx, row.tx) for row in answer.rows} == sums
+    assert (answer.rx, answer.tx) == total
+    assert (sum(row.rx for row in answer.rows), sum(row.tx for row in answer.rows)) == total
+    assert (sum(bar.rx for bar in answer.bars), sum(bar.tx for bar in answer.bars)) == total
+
+
+def test_what_is_billed_is_not_known_of_what_a_filter_passes() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 300))
+    wanted = Range("", FIRST, FIRST + DAY)
+    for text, is_known in (("", True), ("port:", True), ("curl", False), ("-nobody", False)):
+        history = kept.history()
+        answer = history.ask(wanted, by("process"), Filter(), wanted.end, typed(text, RECORDED))
+        kept.let_go()
+        assert (answer.usage is not None) == is_known
+        assert answer.rx == 300
+        assert answer.peak[0] > 0, "then it is that of a bar"

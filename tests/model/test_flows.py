@@ -2,12 +2,14 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bwtop.model.flows import (
     Loss,
     Traffic,
     format_address,
     is_loopback,
+    pack_address,
     protocol_class,
     protocol_name,
 )
@@ -26,6 +28,24 @@ from tests.build import losses, packed, traffics
 )
 def test_address_is_shown_in_its_own_family(address: bytes, shown: str) -> None:
     assert format_address(address) == shown
+
+
+@given(st.binary(min_size=16, max_size=16) | st.ip_addresses().map(str).map(packed))
+def test_address_as_text_is_packed_again(address: bytes) -> None:
+    assert pack_address(format_address(address)) == (address if any(address) else None)
+
+
+@given(st.ip_addresses(v=4))
+def test_v4_address_is_packed_as_flows_have_it(address: object) -> None:
+    assert pack_address(str(address)) == packed(str(address))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "example.org", "192.0.2", "192.0.2.1/32", "1", "\x00", "\udcff", "[::1]", "漢"],
+)
+def test_what_is_no_address_is_not_packed(text: str) -> None:
+    assert pack_address(text) is None
 
 
 @pytest.mark.parametrize(

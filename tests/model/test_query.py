@@ -1,6 +1,7 @@
 """The filter language: what each way of writing a condition takes, and what it does not."""
 
 import ipaddress
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UDP, Identity, ProcessKey, Remote, Role
-from bwtop.model.query import FIELDS, Query, QueryError, parse, spell
+from bwtop.model.query import FIELDS, RECORDED, Field, Query, QueryError, parse, spell
 from tests.build import HOSTILE, key, remote
 
 PROCESSES: dict[str, tuple[ProcessKey, Identity]] = {
@@ -402,10 +403,10 @@ def test_whatever_is_typed_is_a_filter_or_a_mistake(text: str) -> None:
         assert len(found.splitlines()) == 1
 
 
-def understood(text: str) -> Query | str:
+def understood(text: str, fields: Sequence[Field] = FIELDS) -> Query | str:
     """What a text means, or what is wrong with it."""
     try:
-        return parse(text)
+        return parse(text, fields)
     except QueryError as error:
         return str(error)
 
@@ -499,3 +500,70 @@ def test_process_name_with_a_quote_is_found_when_it_is_spelled() -> None:
     query = parse(spell({"name": ['a "b" c']}))
     assert query.undecided(key(1), Identity('a "b" c')) == ()
     assert query.undecided(key(1), Identity("a b c")) is None
+
+
+# Of the history.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ALL),
+        ("curl", of("curl")),
+        ("-curl", ALL - of("curl")),
+        ("user:0", of("sshd")),
+        ("name:curl,nginx*", of("curl nginx")),
+        ("exe:sbin", of("sshd")),
+        ("unit:docker", of("nginx")),
+        ("port:443", of("", "web web6")),
+        ("curl port:443", of("curl") & of("", "web web6")),
+        ("-port:443 -user:0", ALL - of("sshd", "web web6")),
+        ("remote:192.0.2.0/24", of("", "web web10")),
+        ("proto:udp", of("", "dns *")),
+        ("role:server", of("", "ssh lite")),
+        ("remote:resolver", set()),
+        ("-remote:resolver", ALL),
+        ("www.example.net", set()),
+        ("nobody-has-this", set()),
+    ],
+)
+def test_recorded_flow_passes_without_its_host(text: str, expected: Flows) -> None:
+    query = parse(text, RECORDED)
+    assert {
+        (process, far)
+        for process, far in ALL
+        if query.takes(PROCESSES[process][1], REMOTES[far][0])
+    } == expected
+
+
+def test_the_history_does_not_know_processes_by_their_pids_nor_their_command_lines() -> None:
+    assert {field.name for field in set(FIELDS) - set(RECORDED)} == {"pid", "cmd"}
+    names = ", ".join(field.name for field in RECORDED)
+    for text in ("pid:1", "cmd:x", "-pid:1", "PID:1", "curl cmd:a,b"):
+        parse(text)
+        with pytest.raises(
+            QueryError, match=r"no field '(pid|cmd)'; there are user, name"
+        ) as error:
+            parse(text, RECORDED)
+        assert str(error.value).endswith(names)
+
+
+@pytest.mark.parametrize("field", RECORDED, ids=lambda field: field.name)
+def test_every_other_field_may_be_asked_of_it(field: Field) -> None:
+    value = {"port": "1", "proto": "tcp", "role": "client"}.get(field.name, "x")
+    assert len(parse(f"{field.name}:{value}", RECORDED).terms) == 1
+    assert parse(f"{field.name}:", RECORDED).terms == ()
+
+
+def test_colons_after_what_is_no_field_there_are_plain_text() -> None:
+    assert parse("cmd::x", RECORDED).takes(Identity("a", exe="/cmd::x"), remote())
+    assert parse('"pid:1"', RECORDED).takes(Identity("pid:1"), remote())
+
+
+@given(st.text() | st.lists(st.sampled_from(TOKENS + HOSTILE)).map("".join))
+def test_whatever_is_asked_of_the_history_is_a_filter_or_a_mistake(text: str) -> None:
+    found = understood(text, RECORDED)
+    if isinstance(found, Query):
+        parse(text)  # what the history understands, the screen does
+        for process, far in ALL:
+            assert found.takes(PROCESSES[process][1], REMOTES[far][0]) in (True, False)
