@@ -31,7 +31,12 @@ def parse(text: str, now: float) -> Range:
     """Understands one of HELP; raises RangeError."""
     word = " ".join(text.split()).lower()
     try:
-        return _parse(word, now)
+        found = _parse(word, now)
+        if found.end <= 0 or found.start < -DAY:
+            raise RangeError(f"{text!r} is before 1970, when nothing was recorded")
+        for end in (found.start, found.end):
+            datetime.fromtimestamp(end).astimezone()  # what no clock shows is no time
+        return found
     except (ValueError, OverflowError, OSError) as error:
         reason = (
             str(error) if isinstance(error, RangeError) else f"there is no such time as {text!r}"
@@ -81,7 +86,8 @@ def _between(word: str, now: float) -> Range:
     if not right:
         end = now
     elif re.fullmatch(_TIME, right, re.ASCII):
-        end = _point(f"{left[:10]} {right}", now, fold=1)
+        offset = re.search(rf"(?:{_OFFSET})$", left)
+        end = _point(f"{left[:10]} {right}{offset[0] if offset else ''}", now, fold=1)
     else:
         end = _point(right, now, fold=1)
     if end <= start:
@@ -90,24 +96,29 @@ def _between(word: str, now: float) -> Range:
 
 
 _MONTH: Final = r"([0-9]{4})-([0-9]{2})"
+_DATE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_OFFSET: Final = r"z|[+-][0-9]{2}:[0-9]{2}"
 _TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
 
 
 def _point(text: str, now: float, *, fold: int) -> float:
-    """A time; where the local clock shows it twice, the first one or (`fold` 1) the second.
+    """A time, local unless it says its distance from UTC.
 
-    Words and months stand for their beginnings, as dates do.
+    Where the local clock shows it twice, it is the first one or (`fold` 1) the second.  Words and months stand for
+    their beginnings, as dates do.
     """
     if text in _WORDS or re.fullmatch(_MONTH, text, re.ASCII):
         return _parse(text, now).start
-    if found := re.fullmatch(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[ t]({_TIME})", text, re.ASCII):
-        day, clock = found.groups()
-        when = datetime.fromisoformat(f"{day} {clock}")
+    if found := re.fullmatch(rf"({_DATE})[ t]({_TIME})({_OFFSET})?", text, re.ASCII):
+        day, clock, offset = found.groups()
+        when = datetime.fromisoformat(f"{day} {clock}{offset or ''}".upper())
+        if offset:
+            return when.timestamp()
         return max(when.replace(fold=each).timestamp() for each in {0, fold})
     return midnight(_date(text))
 
 
 def _date(text: str) -> date:
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+    if not re.fullmatch(_DATE, text, re.ASCII):
         raise RangeError(f"{text!r} is no range of time; there are {HELP}")
     return date.fromisoformat(text)
