@@ -16,7 +16,7 @@ from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
-from bwtop.columns import parse_order
+from bwtop.columns import DEFAULT_SORT, parse_order
 from bwtop.history import location, ranges
 from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.history.tiers import default_retention
@@ -164,7 +164,7 @@ def _history(options: argparse.Namespace) -> None:
         wanted,
         by=options.by or (),
         keep=_filter(options),
-        sort=_HISTORY_SORTS[options.sort.removeprefix("-")],
+        sort="" if options.sort == DEFAULT_SORT else _HISTORY_SORTS[options.sort.removeprefix("-")],
         reverse=options.sort.startswith("-"),
         limit=options.limit,
         bits=options.bits,

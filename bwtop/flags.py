@@ -11,8 +11,7 @@ from bwtop.capture.session import DEFAULT_LIMITS
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.format import count
 from bwtop.history import ranges
-from bwtop.history.dimensions import DIMENSIONS
-from bwtop.history.dimensions import parse as parse_dimension
+from bwtop.history.dimensions import DIMENSIONS, parse_several
 from bwtop.history.tiers import FOREVER, TIERS, parse_retention
 from bwtop.messages import fail
 from bwtop.model.filter import Loopback
@@ -158,7 +157,7 @@ def _add_history(group: argparse._ArgumentGroup) -> None:
     add("--no-record", action="store_true", help="measure without remembering")
     add(
         "--by",
-        type=_value(values.listed(lambda text: parse_dimension(text.strip()))),
+        type=_value(parse_several),
         metavar="WHAT",
         help="group --history by these, comma separated (see below)",
     )

@@ -606,8 +606,9 @@ def test_rows_of_time_stay_in_its_order(kept: Kept, ask: Ask) -> None:
     ]
     sorted_rows = ask.json("today", "hour", sort="rx")["rows"]
     assert [row["hour"][11:13] for row in sorted_rows] == ["01", "02", "00"]
-    backwards = ask.json("today", "hour", reverse=True)["rows"]
-    assert [row["hour"][11:13] for row in backwards] == ["00", "02", "01"]
+    for reverse, order in ((False, ["01", "02", "00"]), (True, ["00", "02", "01"])):
+        rows = ask.json("today", "hour", sort="total", reverse=reverse)["rows"]
+        assert [row["hour"][11:13] for row in rows] == order
 
 
 def test_processes_say_who_they_are(kept: Kept, ask: Ask) -> None:

@@ -73,6 +73,15 @@ def parse(text: str) -> Dimension:
     )
 
 
+def parse_several(text: str) -> list[Dimension]:
+    """Comma separated names, each of them once; raises ValueError."""
+    found = [parse(part.strip()) for part in text.split(",")]
+    for dimension in found:
+        if found.count(dimension) > 1:
+            raise ValueError(f"{dimension.name!r} comes twice")
+    return found
+
+
 def fields(by: Sequence[Dimension]) -> list[str]:
     """Names of all labels of a row."""
     return [name for dimension in by for name in dimension.fields]

@@ -26,7 +26,8 @@ class Request:
     by: Sequence[Dimension] = ()
     """Empty: a table has processes with their remotes, anything else processes."""
     keep: Filter = field(default_factory=Filter)
-    sort: str = "total"
+    sort: str = ""
+    """One of SORTS; empty: rows of time in its order, others by their total."""
     reverse: bool = False
     limit: int | None = None
     bits: bool = False
@@ -34,7 +35,7 @@ class Request:
     """Names of remotes, for tables."""
 
     def sorted(self, rows: Sequence[Row]) -> list[Row]:
-        """As asked; without a wish rows of time stay in its order."""
-        if self.sort == "total" and not self.reverse and finest(self.by):
+        """As asked."""
+        if not self.sort and finest(self.by):
             return list(rows)
-        return sorted(rows, key=SORTS[self.sort], reverse=not self.reverse)
+        return sorted(rows, key=SORTS[self.sort or "total"], reverse=not self.reverse)
