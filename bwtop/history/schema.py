@@ -1,5 +1,7 @@
 """The database's tables, how it is opened, and how an older one becomes a new one."""
 
+import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -116,15 +118,33 @@ def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
 
 def _make_file(path: Path, mode: int) -> None:
     """Makes it where it is missing; one that is there is closed to those who are neither owner nor group."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, mode)
-    try:
-        found = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(found):
-            raise HistoryError(f"{path} is no file")
-        if found & stat.S_IRWXO:
-            os.fchmod(descriptor, stat.S_IMODE(found) & ~stat.S_IRWXO)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+    found = _check_file(path, os.R_OK | os.W_OK)
+    if found & stat.S_IRWXO:
+        path.chmod(stat.S_IMODE(found) & ~stat.S_IRWXO)
+
+
+def _check_file(path: Path, access: int) -> int:
+    """The mode of what can be opened; errors are plainer than SQLite's.
+
+    It is not opened to find out: closing it would drop the locks of all connections that this process has to it (POSIX,
+    fcntl()), and another program might take a log for its own to delete.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise HistoryError(f"{path} is no file")
+    if not os.access(path, access, effective_ids=True):
+        is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(path))
+    return mode
+
+
+def file_id(path: Path) -> tuple[int, int]:
+    """Tells a file from another one that has come in its place; raises OSError."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, parameters: str) -> sqlite3.Connection:
@@ -200,11 +220,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
     Raises HistoryError, OSError and sqlite3.Error.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # its errors are plainer
-    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    os.close(descriptor)
-    if not is_file:
-        raise HistoryError(f"{path} is no file")
+    _check_file(path, os.R_OK)
     try:
         return _reader(path, "mode=ro")
     except sqlite3.OperationalError as error:

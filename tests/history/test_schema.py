@@ -612,6 +612,20 @@ def test_writer_who_may_make_nothing_beside_it_is_told_so(public: Path) -> None:
     as_nobody(lambda: refusal(_write, public) in ("opened", ""), False)
 
 
+@as_root
+def test_database_on_a_read_only_file_system_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    mount, umount = ["mount", "-t", "tmpfs", "none", str(tmp_path)], ["umount", str(tmp_path)]
+    subprocess.run(mount, check=True)
+    try:
+        made(path)
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        assert refusal(_write, path) == f"Read-only file system: {path}"
+        assert names(path) == ["curl"]
+    finally:
+        subprocess.run(umount, check=True)
+
+
 # Words.
 
 
