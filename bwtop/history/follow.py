@@ -1,5 +1,7 @@
 """Following live what another bwtop records: its intervals as readings, for who may not measure."""
 
+import contextlib
+import sqlite3
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +27,14 @@ class Follower:
     def __init__(self, path: Path) -> None:
         """Opens the database; raises schema.HistoryError, OSError and sqlite3.Error."""
         self._path = path
-        self._connection = schema.open_reader(path)
-        self._last = self._newest()
         self._read_at = time.monotonic()
+        self._open()
+
+    def _open(self) -> None:
+        file = _file(self._path)
+        connection = schema.open_reader(self._path)
+        self._last = _newest(connection)
+        self._connection, self._file = connection, file
         self._identities: dict[int, tuple[ProcessKey, Identity]] = {}
 
     def recorder(self) -> str | None:
@@ -41,10 +48,11 @@ class Follower:
     def read(self) -> Sample:
         """All that was recorded since the reading before; waits a little for what is due."""
         began = time.monotonic()
-        newest = self._newest()
+        self._look_for_another()
+        newest = _newest(self._connection)
         while newest <= self._last and time.monotonic() < began + PATIENCE and self.recorder():
             time.sleep(LOOK)
-            newest = self._newest()
+            newest = _newest(self._connection)
         now = time.monotonic()
         passed, self._read_at = now - self._read_at, now
         sample = Sample(datetime.now(UTC), passed)
@@ -53,9 +61,14 @@ class Follower:
             self._last = newest
         return sample
 
-    def _newest(self) -> int:
-        found = self._connection.execute("SELECT coalesce(max(id), 0) FROM interval").fetchone()
-        return int(found[0])
+    def _look_for_another(self) -> None:
+        """Goes over to a database that has come in the place of this one; one that cannot be read yet, later."""
+        if _file(self._path) in (self._file, None):
+            return
+        before = self._connection
+        with contextlib.suppress(schema.HistoryError, OSError, sqlite3.Error):
+            self._open()
+            before.close()
 
     def _fill(self, sample: Sample, newest: int) -> None:
         bounds = (self._last, newest)
@@ -97,3 +110,16 @@ class Follower:
         ).fetchone()
         who = identity(self._connection, program, cmdline=cmdline, started=started)
         return ProcessKey(start, pid), who
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT coalesce(max(id), 0) FROM interval").fetchone()
+    return int(found[0])
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which one is there now, if any can be seen."""
+    try:
+        return schema.file_id(path)
+    except OSError:
+        return None

@@ -105,6 +105,25 @@ def test_all_while_both_go_on(feed: Feed, follower: Follower) -> None:
     assert elapsed == pytest.approx(80)
 
 
+def test_a_database_that_comes_in_the_place_of_another_is_followed(
+    path: Path, feed: Feed, recorders: Recorders, follower: Follower
+) -> None:
+    feed.recorder.close()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    assert numbers(follower.read()) == []
+    path.write_bytes(b"")  # not one yet
+    assert numbers(follower.read()) == []
+    path.unlink()
+    other = recorders(path)
+    other.put(3)
+    other.wait()
+    follower.read()
+    other.put(2)
+    other.wait()
+    assert numbers(follower.read()) == [3, 4]
+
+
 def test_reading_is_what_was_measured(feed: Feed, follower: Follower) -> None:
     who = {
         key(1): Identity(
