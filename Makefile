@@ -5,7 +5,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 ARGS ?=
 
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
-TEST_PACKAGES := $(RUN_PACKAGES) python3-venv iproute2 faketime
+WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
+TEST_PACKAGES := $(WEB_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,10 +27,11 @@ endef
 .PHONY: help
 help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
+	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
 	@echo 'make bench         how fast the screen answers keys, and the history answers questions'
-	@echo 'make picture       man/screen.svg, the picture in the README, from a real run'
+	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
 	@echo 'make clean         remove what these commands made here'
@@ -41,6 +43,12 @@ install-deps:
 .PHONY: run
 run: install-deps
 	@$(SUDO) ./bwtop.py $(ARGS)
+
+# Not through sudo: who is not root gets what another bwtop records.
+.PHONY: run-web
+run-web:
+	$(call install_missing,$(WEB_PACKAGES))
+	@./bwtop.py --serve $(ARGS)
 
 .PHONY: test-deps
 test-deps:
@@ -64,13 +72,13 @@ $(VENV)-newest/.ready: tests/requirements.txt
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history --ignore=tests/web $(ARGS)
 
-# The screen as the README shows it, from a run with real traffic.
+# The screen and the page as the README shows them, from runs with real traffic.
 .PHONY: picture
 picture: test-deps
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURE=$(CURDIR)/man/screen.svg \
-		$(BIN)/pytest -q tests/screen/test_terminal.py -k picture
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURES=$(CURDIR)/man \
+		$(BIN)/pytest -q tests/screen/test_terminal.py tests/web/test_page.py -k picture
 
 .PHONY: bench
 bench: test-deps

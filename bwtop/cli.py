@@ -98,6 +98,9 @@ def _run(options: argparse.Namespace) -> None:
         _history(options)
         return
     is_root = os.geteuid() == 0
+    if options.serve:
+        _serve(options, is_root=is_root)
+        return
     if not is_root and (options.check or options.record or options.no_record):
         fail(NEEDS_ROOT)
     if options.check:
@@ -123,8 +126,13 @@ def _options(options: argparse.Namespace) -> Options | None:
     if options.no_record:
         return None
     policy = Policy(options.retention or default_retention(), options.max_size)
-    who = "bwtop --record" if options.record else "bwtop"
+    who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
     return Options(_path(options), policy, cmdlines=options.store_cmdlines, who=who)
+
+
+def _lasting_mode(options: argparse.Namespace) -> str:
+    """The mode that others are told of when it records."""
+    return "record" if options.record else "serve" if options.serve else ""
 
 
 def _measure(
@@ -133,11 +141,12 @@ def _measure(
     notify: Callable[[str], None],
     *,
     keep_kill: bool = False,
+    prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Our own measurement, or another's for who may not measure."""
     if loading is None:
         return follow(_path(options))
-    return measure(loading, _options(options), notify, keep_kill=keep_kill)
+    return measure(loading, _options(options), notify, keep_kill=keep_kill, prepare=prepare)
 
 
 def _history(options: argparse.Namespace) -> None:
@@ -197,6 +206,52 @@ def _record(options: argparse.Namespace, loading: Loading | None) -> None:
     for degradation in measurement.degradations:
         log(degradation)
     record.run(measurement, recorder, clock, log, tell)
+
+
+def _serve(options: argparse.Namespace, *, is_root: bool) -> None:
+    """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
+    from bwtop.web import files, serve
+    from bwtop.web.gate import Address
+    from bwtop.web.server import Server
+
+    if not is_root and options.no_record:
+        fail(NEEDS_ROOT)
+    address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
+    clock = SignalClock()
+    try:
+        token = serve.read_token(options.token_file) if options.token_file else None
+        served = files.load(options.chart_js)
+        server = Server(address)
+    except serve.TokenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or address.url()}")
+    if token is None and not address.ip.is_loopback:
+        token = serve.make_token()
+        say(f"the token, for programs (Authorization: Bearer ...): {token}")
+    wishes = serve.Wishes(
+        _path(options),
+        options.interval,
+        token,
+        options.allow_host or (),
+        names=not options.no_resolve,
+    )
+    service = serve.Service(server, served, wishes)
+    if is_root:
+        measurement = _measure(options, _load(options), say, prepare=service.archive.keep)
+        for degradation in measurement.degradations:
+            say(degradation)
+        service.start()
+        say(f"measuring (backend: {measurement.backend})")
+        try:
+            service.measure(measurement, clock)
+        finally:
+            service.stop()
+            measurement.close()
+    else:
+        service.start()
+        service.follow(lambda: follow(_path(options)), clock)
+        service.stop()
 
 
 def _wants_screen(options: argparse.Namespace) -> bool:

@@ -34,6 +34,7 @@ examples:
   sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
   sudo bwtop --batch --remote 192.0.2.0/24    who talks to that network
   sudo bwtop --record                         measure and remember, without a screen
+  sudo bwtop --serve                          the same in a browser, on http://127.0.0.1:8064/
   bwtop --history                             what was used today
   bwtop --history last-month --by user        and by whom last month
   bwtop --history 7d --remote 192.0.2.0/24    and of that, with one network
@@ -44,6 +45,9 @@ retransmissions. SIGINT, SIGTERM and SIGHUP end bwtop after a last, shorter
 interval; a second one ends it at once.
 Exit status: 0 when it did what was asked, 2 when it could not or a flag was wrong.
 """
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8064
 
 T = TypeVar("T")
 
@@ -76,10 +80,24 @@ def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.no_record and options.record:
         top.error("--record and --no-record contradict each other")
     printing = (options.iterations, options.limit, options.format)
-    if options.record and any(value is not None for value in printing):
-        top.error("-n, --limit and --format are for printing, and --record prints nothing")
+    for mode, is_on in (("--record", options.record), ("--serve", options.serve)):
+        if is_on and any(value is not None for value in printing):
+            top.error(f"-n, --limit and --format are for printing, and {mode} prints nothing")
+    _check_serving(top, options)
     if options.history is not None and options.iterations is not None:
         top.error("-n is for measuring")
+
+
+def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    filters = (options.classes, options.pid, options.user, options.process, options.remote)
+    is_filtered = any(filters) or options.loopback != Loopback.SHOW.value
+    if options.serve and is_filtered:
+        top.error("--serve takes no filters: each page has its own")
+    if options.serve and (options.sort != DEFAULT_SORT or options.bits or options.theme):
+        top.error("--sort, --bits and --theme are not for --serve: each page has its own")
+    serving = (options.bind, options.token_file, options.allow_host, options.chart_js)
+    if not options.serve and any(value is not None for value in serving):
+        top.error("--bind, --token-file, --allow-host and --chart-js are for --serve")
 
 
 def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -124,6 +142,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"what was used: {ranges.HELP} (default today)",
     )
     modes.add_argument(
+        "--serve", action="store_true", help="show it in a browser, and answer programs"
+    )
+    modes.add_argument(
         "--check", action="store_true", help="say what this kernel allows, and why not more"
     )
     modes.add_argument("--version", action="version", version=f"bwtop {__version__}")
@@ -135,7 +156,37 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_display(top.add_argument_group("how to show it"))
     _add_history(top.add_argument_group("what is remembered"))
+    _add_serving(top.add_argument_group("the browser view"))
     return top
+
+
+def _add_serving(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--bind",
+        type=_value(values.endpoint(DEFAULT_PORT)),
+        metavar="ADDR:PORT",
+        help=f"listen there (default {DEFAULT_HOST}:{DEFAULT_PORT}); beyond loopback a token is needed",
+    )
+    add(
+        "--token-file",
+        type=_value(values.file),
+        metavar="PATH",
+        help="the token is in this file (default: a new one, which is printed; on loopback none)",
+    )
+    add(
+        "--allow-host",
+        type=_value(values.host),
+        action="append",
+        metavar="NAME",
+        help="a name that browsers may call this host by, such as a proxy's",
+    )
+    add(
+        "--chart-js",
+        type=_value(values.file),
+        metavar="PATH",
+        help="Chart.js (default: that of Debian's libjs-chart.js)",
+    )
 
 
 def _kept(seconds: float) -> str:

@@ -40,12 +40,20 @@ class Measurement:
 
 
 def measure(
-    loading: Loading, options: Options | None, notify: Notify, *, keep_kill: bool = False
+    loading: Loading,
+    options: Options | None,
+    notify: Notify,
+    *,
+    keep_kill: bool = False,
+    prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Waits for the probes, gives up root, and records unless `options` are None; raises CaptureError."""
+    """Waits for the probes, gives up root, and records unless `options` are None; raises CaptureError.
+
+    `prepare` is called when the history is there, but what root alone can reach not yet out of reach.
+    """
     capture = loading.start()
     report = capture.report
-    recorder = _give_up_root(options, notify, keep_kill=keep_kill)
+    recorder = _give_up_root(options, notify, prepare, keep_kill=keep_kill)
     if recorder is None:
         return Measurement(
             capture,
@@ -70,19 +78,23 @@ def measure(
     )
 
 
-def _give_up_root(options: Options | None, notify: Notify, *, keep_kill: bool) -> Recorder | None:
+def _give_up_root(
+    options: Options | None, notify: Notify, prepare: Callable[[], None], *, keep_kill: bool
+) -> Recorder | None:
     """Becomes whom the history belongs to, before it is opened.
 
     A history in a directory of root's is opened first, and stays open when its path is out of reach.
     """
     user = sudo_user(os.environ)
     if options is None:
+        prepare()
         privileges.drop(user, keep_kill=keep_kill)
         return None
     recorder = Recorder(options, notify)
     owner = location.owner(options.path, user)
     if owner[0] == 0:
         recorder.open()
+        prepare()
         privileges.drop(user, keep_kill=keep_kill)
         if recorder.state.is_lasting:
             recorder.abandon()

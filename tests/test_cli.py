@@ -205,6 +205,40 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *(
+            (["--serve", *filters], "--serve takes no filters")
+            for filters in (["--tcp"], ["--pid", "1"], ["--user", "0"], ["--process", "a"])
+        ),
+        (["--serve", "--remote", "::1"], "--serve takes no filters"),
+        (["--serve", "--loopback", "hide"], "--serve takes no filters"),
+        (["--serve", "--sort", "name"], "are not for --serve"),
+        (["--serve", "--bits"], "are not for --serve"),
+        (["--serve", "--theme", "light"], "are not for --serve"),
+        (["--serve", "--limit", "1"], "--serve prints nothing"),
+        (["--serve", "-n", "1"], "--serve prints nothing"),
+        (["--serve", "--batch"], "not allowed with argument"),
+        (["--bind", "[::1]"], "are for --serve"),
+        (["--batch", "--token-file", "x"], "are for --serve"),
+        (["--history", "--allow-host", "x"], "are for --serve"),
+        (["--record", "--chart-js", "x"], "are for --serve"),
+        (["--history", "--by", "day,day"], "'day' comes twice"),
+    ],
+    ids=repr,
+)
+def test_what_means_nothing_together_is_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        flags.parse(arguments)
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ([], Filter()),

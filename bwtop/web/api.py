@@ -1,0 +1,266 @@
+"""What may be asked for: the table of routes, and what each answers."""
+
+import io
+import re
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Final
+
+from bwtop import __version__
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.history.dimensions import DIMENSIONS, local_iso
+from bwtop.history.query import Answer as Sums
+from bwtop.live import NameSource
+from bwtop.model import query
+from bwtop.model.filter import Filter, Loopback
+from bwtop.model.flows import pack_address
+from bwtop.model.ledger import CLASSES
+from bwtop.report import output
+from bwtop.report.request import Request as Report
+from bwtop.text import inert
+from bwtop.web import openapi, params, views
+from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError, document, encode, refuse
+from bwtop.web.archive import Archive
+from bwtop.web.events import Events, Places
+from bwtop.web.feed import Feed, View
+from bwtop.web.files import CHART, File
+from bwtop.web.gate import Gate, Request
+from bwtop.web.params import Param, Values
+from bwtop.web.route import Route
+from bwtop.web.source import Source
+
+ABOUT: Final = "bwtop.about/1"
+
+PATIENCE: Final = 3.0
+"""Seconds to wait for the first interval."""
+
+STUCK: Final = 10.0
+"""Seconds without an interval that is due, after which something is wrong."""
+
+
+LONGEST_NAME: Final = 120
+"""Characters of a file's name, without its ending."""
+
+
+class Api:
+    """The answers, out of all that there is to tell."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        files: Mapping[str, File],
+        feed: Feed,
+        source: Source,
+        archive: Archive,
+        names: NameSource | None,
+        interval: float,
+    ) -> None:
+        """`interval` is in seconds."""
+        self._gate = gate
+        self._files = files
+        self._feed = feed
+        self._source = source
+        self._archive = archive
+        self._names = names
+        self._interval = interval
+        self._places = Places()
+
+    def respond(self, request: Request) -> Answer:
+        """Answers, or raises RefusedError."""
+        self._gate.check_host(request)
+        file = self._files.get(request.path)
+        if file is None or request.path != "/":
+            self._gate.check_origin(request)
+        if file is not None:
+            self._gate.check_token(request)
+            return file.answer(request.headers.get("If-None-Match"))
+        route = _BY_PATH.get(request.path)
+        if route is None or not route.is_open:
+            self._gate.check_token(request)
+        if route is None:
+            refuse(HTTPStatus.NOT_FOUND, "there is nothing here; see /api/v1/openapi.json")
+        return route.answer(self, request, params.read(request.query, route.params))
+
+    # What is live.
+
+    def live(self, _: Request, values: Values) -> Answer:
+        """The last interval."""
+        return Answer(HTTPStatus.OK, JSON, self._draw(views.Document(views.live(values))) + b"\n")
+
+    def live_csv(self, _: Request, values: Values) -> Answer:
+        """The last interval, a line for each process and remote."""
+        body = self._draw(views.Sheet(views.live(values)))
+        return Answer(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
+
+    def _draw(self, view: View) -> bytes:
+        """What a view shows of the last interval; refuses where there is none."""
+        drawn = None if self._source.why else self._feed.wait(view, 0, PATIENCE)
+        if drawn is None:
+            ending = "bwtop is ending" if self._feed.is_closed else ""
+            why = self._source.why or ending or "nothing has been measured yet"
+            refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "1"))
+        return drawn.body
+
+    def stream(self, request: Request, values: Values) -> Answer:
+        """Each interval, as it ends."""
+        answer = Answer(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # of nginx
+        if request.method == "HEAD":
+            return answer
+        past = values["past"] == "show"
+        view = views.live(values)
+        release = self._places.take()
+        events = Events(self._feed, self._source.status, view, release, past=past)
+        return replace(answer, stream=events)
+
+    # What is past.
+
+    def history(self, _: Request, values: Values) -> Answer:
+        """Sums over a range."""
+        return document(self._sums(values))
+
+    def export_json(self, _: Request, values: Values) -> Answer:
+        """The same, to be saved."""
+        return document(self._sums(values)).plus(_download(f"{_file_name(values)}.json"))
+
+    def export_csv(self, _: Request, values: Values) -> Answer:
+        """Its rows, to be saved."""
+        report = _report(values)
+        answer, _now = self._ask(report, values)
+        out = io.StringIO()
+        output.write_csv(answer, report, report.by, out, inert)
+        body = out.getvalue().encode()
+        return Answer(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
+
+    def _sums(self, values: Values) -> dict[str, Any]:
+        report = _report(values)
+        answer, now = self._ask(report, values)
+        found = output.document(answer, report, report.by, now)
+        for row in found["rows"]:
+            if "addr" in row:
+                row["host"] = self._host(row["addr"])
+        return found
+
+    def _ask(self, report: Report, values: Values) -> tuple[Sums, float]:
+        now = time.time()
+        with self._archive.history() as history:
+            found = history.ask(report.range, report.by, report.keep, now, values["filter"])
+        return found, now
+
+    def _host(self, address: str) -> str | None:
+        packed = pack_address(address)
+        return self._names.get(packed) if self._names and packed else None
+
+    # What else there is to know.
+
+    def about(self, _: Request, __: Values) -> Answer:
+        """What this is, and what can be asked of it."""
+        now = time.time()
+        return document(
+            {
+                "schema": ABOUT,
+                "version": __version__,
+                "host": socket.gethostname(),
+                "time": local_iso(now),
+                "interval": self._interval,
+                "status": self._source.status(),
+                "chart": CHART if CHART in self._files else None,
+                "history": self._extent(),
+                "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
+                "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
+                "fields": [
+                    {"id": f.name, "help": f.help, "recorded": f.recorded} for f in query.FIELDS
+                ],
+            }
+        )
+
+    def _extent(self) -> dict[str, str] | None:
+        """From when to when there is something; None also while others ask: no page waits for this."""
+        try:
+            with self._archive.history(patience=0) as history:
+                extent = history.extent()
+        except RefusedError:  # a question about the past will say why
+            return None
+        return extent and {"from": local_iso(extent[0]), "to": local_iso(extent[1])}
+
+    def description(self, _: Request, __: Values) -> Answer:
+        """This API, for programs."""
+        return Answer(HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n")
+
+    def healthz(self, _: Request, __: Values) -> Answer:
+        """Whether intervals come, where they should."""
+        age = self._feed.age()
+        if self._source.is_ours and age > 2 * self._interval + STUCK:
+            refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"no interval for {age:.0f} seconds")
+        return document({"status": "ok"})
+
+    # Getting in.
+
+    def login(self, request: Request, values: Values) -> Answer:
+        """Gives a browser its cookie, for a link that works once, and shows the page."""
+        home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "/"))
+        if (
+            self._gate.is_open or request.method == "HEAD"
+        ):  # who only looks at a link does not use it up
+            return home
+        return home.plus(self._gate.log_in(values["key"]))
+
+    def link(self, request: Request, _: Values) -> Answer:
+        """A further link that works once; for the token only."""
+        if self._gate.is_open:
+            refuse(HTTPStatus.NOT_FOUND, "no token is needed here")
+        if not self._gate.has_token(request):
+            refuse(HTTPStatus.FORBIDDEN, "this needs the token itself")
+        key = self._gate.new_key(works=request.method != "HEAD")
+        return document({"path": f"/login?key={key}"})
+
+
+def _report(values: Values) -> Report:
+    keep = Filter(
+        classes=frozenset() if len(values["proto"]) == len(CLASSES) else values["proto"],
+        pids=frozenset(values["pid"]),
+        uids=frozenset(values["user"]),
+        names=tuple(values["process"]),
+        networks=tuple(values["remote"]),
+        loopback=Loopback(values["loopback"]),
+    )
+    sort: str = values["sort"]
+    return Report(
+        values["range"],
+        by=values["by"],
+        keep=keep,
+        sort=sort.removeprefix("-"),
+        reverse=sort.startswith("-"),
+        limit=values["limit"],
+    )
+
+
+def _file_name(values: Values) -> str:
+    by = "-".join(dimension.name for dimension in values["by"])
+    when = re.sub(r"[^a-z0-9-]+", "-", values["range"].text)
+    return f"bwtop-{when}-by-{by}"[:LONGEST_NAME]
+
+
+def _download(name: str) -> tuple[str, str]:
+    return "Content-Disposition", f'attachment; filename="{name}"'
+
+
+_KEY: Final = Param("key", "of a link that works once", str, example="...")
+
+ROUTES: Final = (
+    Route("/api/v1/live", "the last interval (bwtop.batch/1)", Api.live, params.LIVE),
+    Route("/api/v1/live.csv", "the same as CSV", Api.live_csv, params.LIVE, CSV),
+    Route("/api/v1/stream", "each interval as it ends", Api.stream, params.STREAM, EVENTS),
+    Route("/api/v1/history", "sums over a range (bwtop.history/1)", Api.history, params.HISTORY),
+    Route("/api/v1/export.csv", "its rows, to be saved", Api.export_csv, params.HISTORY, CSV),
+    Route("/api/v1/export.json", "the same as JSON", Api.export_json, params.HISTORY),
+    Route("/api/v1/about", "what this is, and how it goes", Api.about),
+    Route("/api/v1/openapi.json", "this API, for programs", Api.description),
+    Route("/api/v1/link", "a link that opens the page once", Api.link),
+    Route("/healthz", "whether intervals come", Api.healthz, is_open=True),
+    Route("/login", "opens the page by such a link", Api.login, (_KEY,), is_open=True),
+)
+
+_BY_PATH: Final = {route.path: route for route in ROUTES}

@@ -1,0 +1,214 @@
+"""What is live, as every open page wants to see it.
+
+One thread has the board to itself: it books what is measured and draws what is wanted.  So measuring waits for no page,
+and a page that is slow misses intervals instead of holding up anybody.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from bwtop.live import NameSource
+from bwtop.messages import say
+from bwtop.model.board import Board
+from bwtop.model.flows import Loss
+from bwtop.model.ledger import Category
+from bwtop.model.sample import Sample
+from bwtop.model.series import LENGTH
+
+Sums = Mapping[Category, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An interval that has passed: what all processes together moved in it, by category."""
+
+    time: datetime
+    elapsed: float
+    sums: Sums
+
+
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass
+class Moment:
+    """All that can be drawn: the board after an interval, and that interval itself."""
+
+    names: NameSource | None = None
+    board: Board = field(default_factory=Board)
+    number: int = 0
+    """Intervals so far."""
+    time: datetime = _NEVER
+    elapsed: float = 0.0
+    loss: Loss = Loss()
+    """In the interval."""
+    past: deque[Point] = field(default_factory=lambda: deque(maxlen=LENGTH))
+    backend: str = ""
+
+    def __post_init__(self) -> None:
+        self.board.set_average(0.0)  # rates and bytes are those of the last interval alone
+
+    def host(self, address: bytes) -> str | None:
+        """A remote's name, if it is wanted and known."""
+        return self.names.get(address) if self.names else None
+
+    def advance(self, sample: Sample) -> None:
+        """Books an interval."""
+        before = {of: (tally.rx, tally.tx) for of, tally in self.board.ledger.sums.items()}
+        self.board.advance(sample)
+        self.time, self.elapsed, self.loss = sample.time, sample.elapsed, sample.loss
+        self.number += 1
+        sums = {
+            of: (tally.rx - before[of][0], tally.tx - before[of][1])
+            for of, tally in self.board.ledger.sums.items()
+        }
+        self.past.append(Point(sample.time, sample.elapsed, sums))
+
+
+class View(Protocol):
+    """A way to look at it; equal ones are drawn once.  They are keys of dictionaries."""
+
+    def draw(self, moment: Moment) -> bytes:
+        """What is sent."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a view shows of an interval."""
+
+    number: int
+    """The interval's."""
+    body: bytes
+
+
+WORK_SECONDS: Final = 3600.0
+"""For the thread's wait: it is always woken when there is something to do."""
+
+
+MAX_DRAWN: Final = 64
+"""Views kept until the next interval, beyond those that somebody waits for."""
+
+
+class Feed:
+    """Takes what is measured, from one thread; gives it to many."""
+
+    def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._moment = Moment(names)
+        self._now = now
+        lock = threading.Lock()
+        self._mutex = threading.Condition(lock)
+        """Notified when something is drawn."""
+        self._work = threading.Condition(lock)
+        """Notified when there is something to do."""
+        self._sample: Sample | None = None
+        self._backend = ""
+        self._wanted: dict[View, int] = {}
+        self._drawn: dict[View, Drawn] = {}
+        self._closed = False
+        self._taken_at = now()
+
+    def start(self) -> None:
+        """Begins to book and draw."""
+        threading.Thread(target=self._run, name="bwtop-feed", daemon=True).start()
+
+    def put(self, sample: Sample, backend: str) -> None:
+        """Takes an interval.  Those that come while the thread is busy become one, so that no byte is left out."""
+        with self._mutex:
+            if self._sample:
+                self._sample.absorb(sample)
+            else:
+                self._sample = sample
+            self._backend = backend
+            self._taken_at = self._now()
+            self._work.notify()
+
+    def age(self) -> float:
+        """Seconds since the last interval was taken, or since the beginning."""
+        return self._now() - self._taken_at
+
+    def close(self) -> None:
+        """Lets all who wait go."""
+        with self._mutex:
+            self._closed = True
+            self._work.notify()
+            self._mutex.notify_all()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._closed
+
+    def wait(self, view: View, after: int, seconds: float) -> Drawn | None:
+        """What a view shows of the first interval beyond number `after`; None: none came in so many seconds."""
+
+        def is_there() -> bool:
+            drawn = self._drawn.get(view)
+            return self._closed or (drawn is not None and drawn.number > after)
+
+        with self._mutex:
+            self._wanted[view] = self._wanted.get(view, 0) + 1
+            self._work.notify()
+            try:
+                self._mutex.wait_for(is_there, seconds)
+                drawn = self._drawn.get(view)
+            finally:
+                self._wanted[view] -= 1
+                if not self._wanted[view]:
+                    del self._wanted[view]
+            return drawn if drawn and drawn.number > after and not self._closed else None
+
+    def _run(self) -> None:
+        while True:
+            with self._mutex:
+                self._work.wait_for(
+                    lambda: self._sample or self._missing() or self._closed, WORK_SECONDS
+                )
+                sample, self._sample = self._sample, None
+                if self._closed:
+                    return
+                if sample:
+                    self._drawn.clear()
+                    self._moment.backend = self._backend
+            if sample:
+                self._moment.advance(sample)
+            self._draw()
+
+    def _missing(self) -> list[View]:
+        """Views that somebody waits for."""
+        if not self._moment.number:
+            return []
+        return [view for view in self._wanted if view not in self._drawn]
+
+    def _draw(self) -> None:
+        """Draws what is missing, who waits longest first: one view at least, and no further one when a sample waits."""
+        with self._mutex:
+            missing = self._missing()
+        for view in missing:
+            drawn = Drawn(self._moment.number, self._body(view))
+            with self._mutex:
+                self._drawn[view] = drawn
+                self._forget()
+                self._mutex.notify_all()
+                if self._sample:
+                    return
+
+    def _forget(self) -> None:
+        """Lets the oldest go that nobody waits for, when there are many: the next interval may be far."""
+        spare = [view for view in self._drawn if view not in self._wanted]
+        for view in spare[: max(len(self._drawn) - MAX_DRAWN, 0)]:
+            del self._drawn[view]
+
+    def _body(self, view: View) -> bytes:
+        """What the view draws; the thread must outlive whatever is wrong with one of them."""
+        try:
+            return view.draw(self._moment)
+        except Exception as error:
+            say(f"a page's view cannot be drawn ({error!r}); please report it")
+            return b"{}"

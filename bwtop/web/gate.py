@@ -1,0 +1,189 @@
+"""Who may ask: checks of Host, Origin and token.
+
+A page of another site can make a browser send requests here.  It cannot read the answers unless its own name leads here
+(DNS rebinding), which Host tells; it may not even ask for more than a page, which Origin and Sec-Fetch-Site tell.
+Browsers send the latter to loopback and over TLS (Fetch Metadata, 2).  Without it, beyond loopback, the cookie is not
+sent for other sites (SameSite), but for pages of this host's other ports, which it counts as one site: those can ask,
+though not read, and their servers see the cookie.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+import socket
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.message import Message
+from http import HTTPStatus
+from typing import Final
+
+from bwtop.web.answer import refuse
+
+MAX_KEYS: Final = 8
+"""One-time links that are open at once; the oldest goes first."""
+
+COOKIE_SECONDS: Final = 30 * 86400
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked."""
+
+    method: str
+    path: str
+    query: str
+    headers: Message
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    """An IP address."""
+    port: int
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        """The address."""
+        return ipaddress.ip_address(self.host)
+
+    def url(self, host: str | None = None) -> str:
+        """Where to open the page; of "all addresses" by the machine's name."""
+        shown = host or (socket.gethostname() if self.ip.is_unspecified else self.host)
+        return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
+
+
+class Gate:
+    """Refuses what must not be answered."""
+
+    def __init__(self, address: Address, token: str | None, hosts: Iterable[str] = ()) -> None:
+        """`hosts` are further names that this server may be called by; without a token everybody may ask."""
+        self._loopback = address.ip.is_loopback
+        self._names = {"localhost", *(host.lower() for host in hosts)}
+        if not self._loopback:
+            self._names.add(socket.gethostname().lower())
+        self._token = token.encode() if token else None
+        self._cookie_name = (
+            f"bwtop-{address.port}"  # cookies do not tell ports apart (RFC 6265, 8.5)
+        )
+        self._keys: deque[bytes] = deque(maxlen=MAX_KEYS)
+
+    # What must hold of every request.
+
+    def check_host(self, request: Request) -> None:
+        """Refuses names that are not ours."""
+        hosts = request.headers.get_all("Host", [])
+        if len(hosts) != 1:
+            refuse(HTTPStatus.BAD_REQUEST, "a request needs one Host")
+        if not self._is_ours(hosts[0]):
+            refuse(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "this server does not go by that name; --allow-host NAME lets it",
+            )
+
+    def _is_ours(self, host: str) -> bool:
+        """No name leads to an address literal by DNS, so that no page of another site can have it as its own."""
+        found = _HOST.fullmatch(host)
+        if not found:
+            return False
+        name = found[1].strip("[]").rstrip(".").lower()
+        if name in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or not self._loopback
+
+    def check_origin(self, request: Request) -> None:
+        """Refuses what another site's page asks for, but for going there by a link."""
+        host = request.headers.get("Host", "").lower()
+        for origin in request.headers.get_all("Origin", []):
+            if origin.lower() not in (f"http://{host}", f"https://{host}"):
+                refuse(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        is_followed = (
+            request.headers.get("Sec-Fetch-Mode") == "navigate"
+            and request.headers.get("Sec-Fetch-Dest") == "document"
+        )
+        if site not in ("none", "same-origin") and not is_followed:
+            refuse(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
+
+    # The token.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may ask."""
+        return self._token is None
+
+    def check_token(self, request: Request) -> None:
+        """Refuses who has neither the token nor the cookie."""
+        if not self.has_token(request) and not self._has_cookie(request):
+            refuse(
+                HTTPStatus.UNAUTHORIZED,
+                "this needs the token (Authorization: Bearer ...), or the link that bwtop printed",
+                ("WWW-Authenticate", 'Bearer realm="bwtop"'),
+            )
+
+    def has_token(self, request: Request) -> bool:
+        """Whether the token itself was sent, or none is needed."""
+        if self._token is None:
+            return True
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        return kind.lower() == "bearer" and _same(
+            given.strip().encode(errors="replace"), self._token
+        )
+
+    def _has_cookie(self, request: Request) -> bool:
+        wanted = self._cookie()
+        pairs = (
+            part.partition("=")
+            for header in request.headers.get_all("Cookie", [])
+            for part in header.split(";")
+        )
+        return any(
+            name.strip() == self._cookie_name
+            and _same(value.strip().encode(errors="replace"), wanted)
+            for name, _, value in pairs
+        )
+
+    def _cookie(self) -> bytes:
+        """Of the token, but not the token; the same as long as the token is."""
+        assert self._token, "there are cookies only where there is a token"
+        return hmac.new(self._token, b"bwtop cookie", hashlib.sha256).hexdigest().encode()
+
+    def new_key(self, *, works: bool = True) -> str:
+        """For a link that works once, or never."""
+        key = secrets.token_urlsafe(24)
+        if works:
+            self._keys.append(key.encode())
+        return key
+
+    def log_in(self, key: str) -> tuple[str, str]:
+        """The header with the cookie, for who has a key; refuses others."""
+        given = key.encode(errors="replace")
+        found = [known for known in list(self._keys) if _same(given, known)]
+        try:
+            for known in found:
+                self._keys.remove(known)
+        except ValueError:  # another thread was faster
+            found = []
+        if not found:
+            refuse(HTTPStatus.FORBIDDEN, "this link has been used, or never was one")
+        flags = f"HttpOnly; SameSite=Lax; Path=/; Max-Age={COOKIE_SECONDS}"
+        return "Set-Cookie", f"{self._cookie_name}={self._cookie().decode()}; {flags}"
+
+
+_HOST: Final = re.compile(
+    r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(:[0-9]{1,5})?", re.ASCII
+)
+"""RFC 3986, 3.2.2, without what is no host name."""
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """In constant time."""
+    return hmac.compare_digest(one, other)

@@ -1,0 +1,130 @@
+"""bwtop --serve: the browser view, from its first interval to its last."""
+
+import os
+import secrets
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bwtop.capture.session import CaptureError
+from bwtop.identity.names import Names
+from bwtop.live import Clock, samples
+from bwtop.measuring import Measurement
+from bwtop.messages import say
+from bwtop.web.api import Api
+from bwtop.web.archive import Archive
+from bwtop.web.feed import Feed
+from bwtop.web.files import File
+from bwtop.web.gate import Gate
+from bwtop.web.server import Server
+from bwtop.web.source import Source
+
+LOOK: Final = 2.0
+"""Seconds until it is tried again whether somebody records."""
+
+SHORTEST: Final = 16
+"""Characters of a token."""
+
+
+class TokenError(ValueError):
+    """A token that will not do; the text says why."""
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; raises TokenError and OSError."""
+    with path.open("rb") as file:
+        token = file.read(4096).strip()
+        if os.fstat(file.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            say(f"others can read the token in {path}; chmod 600 keeps it from them")
+    if not token.isascii() or not token.decode().isprintable() or b" " in token:
+        raise TokenError(f"the token in {path} is to be one word of printable ASCII")
+    if len(token) < SHORTEST:
+        raise TokenError(f"the token in {path} is to have {SHORTEST} characters or more")
+    return token.decode()
+
+
+def make_token() -> str:
+    """A new one."""
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for."""
+
+    database: Path
+    interval: float
+    """Seconds."""
+    token: str | None = None
+    """None: everybody may ask."""
+    hosts: Sequence[str] = ()
+    """Names that the server goes by besides its own."""
+    names: bool = True
+    """Whether remotes' names are looked up."""
+
+
+class Service:
+    """All that serving takes."""
+
+    def __init__(self, server: Server, files: Mapping[str, File], wishes: Wishes) -> None:
+        self._server = server
+        self._interval = wishes.interval
+        names = Names() if wishes.names else None
+        self._gate = Gate(server.address, wishes.token, wishes.hosts)
+        self._feed = Feed(names)
+        self._source = Source()
+        self.archive = Archive(wishes.database)
+        self._api = Api(
+            self._gate, files, self._feed, self._source, self.archive, names, wishes.interval
+        )
+
+    def start(self) -> None:
+        """Begins to answer, and says where."""
+        self._feed.start()
+        self._server.start(self._api.respond)
+        url = self._server.address.url()
+        say(f"serving on {url}")
+        if not self._gate.is_open:
+            say(f"open it once by {url}login?key={self._gate.new_key()}")
+
+    def measure(self, measurement: Measurement, clock: Clock) -> None:
+        """Passes on what is measured until the clock says stop."""
+        self._source.set(measurement)
+        for sample in samples(measurement.readings, lambda: self._interval, clock, measurement.tap):
+            if sample.traffic or not self._source.why:  # of nobody nothing is not zero
+                self._feed.put(sample, measurement.backend)
+
+    def follow(self, begin: Callable[[], Measurement], clock: Clock) -> None:
+        """Passes on what another bwtop records, whenever one does, until the clock says stop."""
+        told = ""
+        going = True
+        while going:
+            try:
+                measurement = begin()
+            except CaptureError as error:
+                self._source.lose(str(error))
+                if str(error) != told:
+                    told = str(error)
+                    say(f"nothing is live: {told}")
+            else:
+                told = ""
+                self._follow(measurement, clock)
+            going = clock.wait(time.monotonic() + LOOK)
+
+    def _follow(self, measurement: Measurement, clock: Clock) -> None:
+        """Until it cannot be read any more, too."""
+        say(f"watching {measurement.status().words}")
+        try:
+            self.measure(measurement, clock)
+        except sqlite3.Error as error:
+            say(f"the history cannot be read any more: {error}")
+        finally:
+            measurement.close()
+
+    def stop(self) -> None:
+        """Lets all pages go."""
+        self._feed.close()

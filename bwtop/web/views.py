@@ -1,0 +1,213 @@
+"""Views of what is live: the table of processes, and the minutes before."""
+
+import io
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import accumulate
+from typing import Any, Final
+
+from bwtop import batch
+from bwtop.columns import Order, iso, thousandths
+from bwtop.model import query
+from bwtop.model.board import LINGER
+from bwtop.model.filter import Loopback
+from bwtop.model.ledger import CLASSES
+from bwtop.model.meter import Interval, RemoteRow, rate
+from bwtop.model.series import Rates, added
+from bwtop.rows import Branch, Expansion, Leaf
+from bwtop.text import inert
+from bwtop.tree import Scope, Tree
+from bwtop.tree import View as TreeView
+from bwtop.web.answer import encode
+from bwtop.web.feed import Moment, Point
+from bwtop.web.params import Values
+
+FOLLOWED: Final = "history"
+"""What stands for the backend where another bwtop measures."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """What is asked for of an interval."""
+
+    filter: str = ""
+    classes: frozenset[str] = frozenset(CLASSES)
+    loopback: Loopback = Loopback.SHOW
+    order: Order = Order()
+    limit: int | None = None
+    """Processes; totals are of all."""
+    idle: bool = False
+    """Whether processes and remotes that moved nothing in it are there too."""
+    remotes: frozenset[int] | None = None
+    """Pids whose remotes are wanted; None: those of all."""
+    each: int | None = None
+    """Remotes of a process."""
+
+    def scope(self) -> "Live":
+        """The same flows, shown in no way of their own."""
+        return Live(self.filter, self.classes, self.loopback)
+
+    def tree(self, moment: Moment) -> Tree:
+        """The rows of it."""
+        scope = Scope(self.classes, self.loopback, query.parse(self.filter))
+        return Tree(moment.board, TreeView(scope, order=self.order), Expansion(), moment.host)
+
+    def rows(self, tree: Tree) -> list[Branch]:
+        """The processes to show, sorted."""
+        tree.sort()
+        rows = [row for row in tree.tops if self.idle or row.rx or row.tx]
+        return rows[: self.limit]
+
+    def remotes_of(self, branch: Branch, tree: Tree) -> list[RemoteRow] | None:
+        """All remotes of a process, before they are limited; None: they are not wanted."""
+        if self.remotes is not None and branch.key.pid not in self.remotes:
+            return None
+        leaves = [row for row in tree.children(branch) if isinstance(row, Leaf)]
+        return [row for row in leaves if self.idle or row.rx or row.tx]
+
+
+def live(values: Values) -> Live:
+    """The view that parameters ask for."""
+    return Live(
+        values["filter"],
+        values["proto"],
+        Loopback(values["loopback"]),
+        values["sort"],
+        values["limit"],
+        values["idle"] == "show",
+        values["remotes"],
+        values["each"],
+    )
+
+
+def interval(view: Live, tree: Tree, moment: Moment) -> tuple[Interval, list[dict[str, Any]]]:
+    """The interval with the rows that are shown, and what else there is to say of each of those."""
+    shown = view.rows(tree)
+    more: list[dict[str, Any]] = []
+    for branch in shown:
+        found = view.remotes_of(branch, tree)
+        branch.remotes = (found or [])[: view.each]
+        for row in branch.remotes:
+            row.host = moment.host(row.remote.address)
+        more.append(
+            {"exited": branch.exited, "remote_count": None if found is None else len(found)}
+        )
+    rx, tx = sum(row.rx for row in tree.tops), sum(row.tx for row in tree.tops)
+    elapsed = moment.elapsed
+    rates = rate(rx, elapsed), rate(tx, elapsed)
+    processes = list(shown)
+    return Interval(rx, tx, *rates, 0, 0, moment.time, elapsed, [*processes], moment.loss), more
+
+
+@dataclass(frozen=True)
+class Document:
+    """An interval as JSON: the schema of --batch."""
+
+    view: Live
+
+    def draw(self, moment: Moment) -> bytes:
+        """See feed.View."""
+        found, more = interval(self.view, self.view.tree(moment), moment)
+        backend = moment.backend or FOLLOWED
+        document = batch.document(
+            found, found.processes, backend=backend, host=socket.gethostname()
+        )
+        for process, further in zip(document["processes"], more, strict=True):
+            process.update(further)
+        return encode(document)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """An interval as CSV, that of --batch."""
+
+    view: Live
+
+    def draw(self, moment: Moment) -> bytes:
+        """See feed.View."""
+        found, _ = interval(self.view, self.view.tree(moment), moment)
+        out = io.StringIO()
+        writer = batch.CsvWriter(out, batch.Layout(moment.backend or FOLLOWED), inert)
+        writer.write_rows(found, found.processes)
+        return out.getvalue().encode()
+
+
+MOST: Final = 12
+"""Processes of which a chart of the past tells."""
+
+_SCANNED: Final = 200
+"""Processes that are looked at for those: what moves now, and what has moved most."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """The intervals up to now as a chart wants them: rates of all, and of the processes that moved most."""
+
+    view: Live
+
+    def draw(self, moment: Moment) -> bytes:
+        """See feed.View."""
+        tree = self.view.tree(moment)
+        points = self._points(moment)
+        known = {
+            row.id: (row, graph)
+            for row in _busiest(tree.tops)
+            if (graph := tree.graph(row, len(points))) is not None
+        }
+        total = self._total(tree, points)
+        most = nlargest(MOST, known.values(), key=lambda pair: sum(map(sum, pair[1])))
+        return encode(
+            {
+                "points": [
+                    {"time": iso(point.time), "interval": round(point.elapsed, 4), **_rates(rates)}
+                    for point, rates in zip(points, total, strict=False)
+                ],
+                "processes": [
+                    {
+                        "pid": row.key.pid,
+                        "start": iso(row.identity.started),
+                        "name": row.identity.name,
+                        "rates": [_rates(rates) for rates in graph],
+                    }
+                    for row, graph in most
+                    if any(map(any, graph))
+                ]
+                if total
+                else [],
+            }
+        )
+
+    def _points(self, moment: Moment) -> list[Point]:
+        """The intervals of which all is known; with a filter none in which processes moved that are forgotten."""
+        points = list(moment.past)
+        if not self.view.filter.strip() or not moment.board.gone:
+            return points
+        ages = accumulate(point.elapsed for point in reversed(points))
+        known = sum(age < LINGER for age in ages)
+        return points[len(points) - known :]
+
+    def _total(self, tree: Tree, points: Sequence[Point]) -> list[Rates]:
+        """Of all that is shown; nothing where that is not known, because single flows are filtered."""
+        if not self.view.filter.strip():
+            return [
+                (
+                    rate(sum(point.sums[of][0] for of in tree.categories), point.elapsed),
+                    rate(sum(point.sums[of][1] for of in tree.categories), point.elapsed),
+                )
+                for point in points
+            ]
+        graphs = [tree.graph(row, len(points)) for row in tree.tops[:_SCANNED]]
+        known = [graph for graph in graphs if graph is not None]
+        return added(known) if len(known) == len(tree.tops) else []
+
+
+def _busiest(rows: Sequence[Branch]) -> Iterable[Branch]:
+    half = _SCANNED // 2
+    yield from nlargest(half, rows, key=lambda row: row.rx + row.tx)
+    yield from nlargest(half, rows, key=lambda row: row.rx_total + row.tx_total)
+
+
+def _rates(rates: Rates) -> dict[str, float]:
+    return {"rx_rate": thousandths(rates[0]), "tx_rate": thousandths(rates[1])}

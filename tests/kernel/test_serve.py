@@ -1,0 +1,663 @@
+"""The real program serves: not as root, on time whatever is asked of it, and with exact bytes."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram
+from tests.kernel.test_history import USER, place, recording, sink
+from tests.kernel.test_tcp import DOWN, UP, Service, receive_then_send, send_then_receive
+from tests.web.serving import (
+    Listener,
+    Serving,
+    Stream,
+    ask,
+    bearer,
+    connect,
+    exchange,
+    reply,
+    request,
+    serving,
+    until,
+)
+
+pytestmark = pytest.mark.kernel
+__all__ = ["place"]  # the fixture
+
+NOBODY = 65534
+PRIMES = (1009, 2003, 10_007, 20_011, 40_009)
+
+
+def as_user(*flags: str) -> list[str]:
+    """bwtop of another user, who may not be allowed into this checkout: see command_as."""
+    program = (
+        f"import os, sys; sys.path.insert(0, {str(LAUNCHER.parent)!r});"
+        " import bwtop.cli, bwtop.web.serve, bwtop.web.files as files;"
+        " found = files.load(None); files.load = lambda _: found;"
+        f" os.setgroups([]); os.setresgid(*3 * [{USER}]); os.setresuid(*3 * [{USER}]);"
+        f" bwtop.cli.main({list(flags)!r})"
+    )
+    return ["/usr/bin/env", *command()[:1], "-c", program]
+
+
+def refusal(*flags: str) -> str:
+    """The one line with which it ends at once."""
+    answer = subprocess.run(
+        command("--serve", "--no-resolve", "--no-record", *flags),
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+    )
+    assert (answer.returncode, answer.stdout) == (2, ""), answer
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("bwtop: ")
+    return line
+
+
+def moved(documents: list[Any], pid: int) -> tuple[int, int]:
+    """(received, sent) by a process, in all intervals."""
+    found = [p for document in documents for p in document["processes"] if p["pid"] == pid]
+    for process in found:
+        assert process["rx"] == sum(remote["rx"] for remote in process["remotes"])
+        assert process["tx"] == sum(remote["tx"] for remote in process["remotes"])
+    return sum(p["rx"] for p in found), sum(p["tx"] for p in found)
+
+
+def recorded(web: Serving, pid: int) -> tuple[int, int]:
+    """The same, by the history."""
+    answer = web.ask(f"/api/v1/history?range=all&pid={pid}")
+    if answer.status == 503:
+        return 0, 0
+    total = answer.document["total"]
+    return total["rx"], total["tx"]
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def check_powerless(pid: int, uid: int) -> None:
+    """In every thread: capabilities are a thread's own."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        status = status_of(int(task.name))
+        assert status["Uid"].split() == status["Gid"].split() == [str(uid)] * 4
+        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(status[name], 16) == 0, name
+        assert status["NoNewPrivs"] == "1"
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Serving]:
+    """One for tests that leave it as it is."""
+    with serving() as running:
+        yield running
+        assert running.stop() == 0
+        assert not [line for line in running.lines if "report it" in line or "Traceback" in line]
+
+
+# Bytes.
+
+
+def test_a_stream_and_the_history_tell_each_byte_once(place: Path) -> None:
+    database = place / "history.db"
+    with (
+        sink() as port,
+        serving("--db", str(database)) as web,
+        Listener(web.port) as one,
+        Listener(web.port, "/api/v1/stream?idle=show&sort=pid&past=show") as other,
+    ):
+        pids = [run(lambda size=size: send_datagram(port, size)) for size in PRIMES]  # type: ignore[misc]
+        client, server = Service().talk(send_then_receive, receive_then_send)
+        one.settle()
+        other.settle()
+        expected = dict(zip(pids, [(0, size) for size in PRIMES], strict=True))
+        expected |= {client: (DOWN, UP), server: (UP, DOWN)}
+        for listener in (one, other):
+            assert {pid: moved(listener.intervals, pid) for pid in expected} == expected
+        until(lambda: recorded(web, pids[-1]) == (0, PRIMES[-1]))
+        assert {pid: recorded(web, pid) for pid in expected} == expected
+        by_port = web.ask("/api/v1/history?range=all&by=port,process").document
+        rows = [r for r in by_port["rows"] if r["port"] == port and r["role"] == "client"]
+        assert sum(row["tx"] for row in rows) == sum(PRIMES)
+        assert web.stop() == 0
+    lost = Counter[str]()
+    for document in one.intervals:
+        lost.update(document["lost"])
+    assert not any(lost.values())
+
+
+def test_many_small_ones_over_several_intervals_add_up(web: Serving) -> None:
+    """Sent while intervals end, so that some fall on the border."""
+
+    def trickle(port: int) -> None:
+        for _ in range(307):
+            send_datagram(port, 101)
+            time.sleep(0.01)
+
+    with sink() as port, Listener(web.port) as listener:
+        pid = run(lambda: trickle(port))
+        listener.settle()
+        seen = [d for d in listener.intervals if any(p["pid"] == pid for p in d["processes"])]
+        assert moved(listener.intervals, pid) == (0, 307 * 101)
+        assert len(seen) > 1
+        live = web.ask("/api/v1/live?idle=show").document["processes"]
+        (process,) = [p for p in live if p["pid"] == pid]
+        assert process["tx_total"] == 307 * 101
+
+
+# Whose it is.
+
+
+def test_it_is_nobodys(web: Serving) -> None:
+    check_powerless(web.pid, NOBODY)
+
+
+def test_it_is_whose_the_history_is(place: Path) -> None:
+    with serving("--db", str(place / "history.db")) as web:
+        check_powerless(web.pid, USER)
+        until(lambda: web.ask("/api/v1/history").status == 200)
+        assert {path.stat().st_uid for path in place.iterdir()} == {USER}
+
+
+def test_under_sudo_it_is_the_users() -> None:
+    environment = {**os.environ, "SUDO_UID": str(USER), "SUDO_GID": str(USER)}
+    with serving(env=environment) as web:
+        check_powerless(web.pid, USER)
+        assert web.ask("/api/v1/live").status == 200
+
+
+def test_a_history_in_a_directory_of_roots_is_read_and_written(tmp_path: Path) -> None:
+    """The path is out of reach when the questions come."""
+    tmp_path.chmod(0o700)
+    with sink() as port, serving("--db", str(tmp_path / "history.db")) as web:
+        check_powerless(web.pid, NOBODY)
+        pid = run(lambda: send_datagram(port, 1013))
+        until(lambda: recorded(web, pid) == (0, 1013))
+        answers: list[int] = []
+        asking = [
+            threading.Thread(target=lambda: answers.append(web.ask("/api/v1/history").status))
+            for _ in range(20)
+        ]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join(HANG)
+        assert answers == [200] * 20
+        pid = run(lambda: send_datagram(port, 1019))
+        until(lambda: recorded(web, pid) == (0, 1019))
+        assert web.stop() == 0
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {0}
+
+
+def test_who_records_nothing_reads_what_others_record_there(tmp_path: Path) -> None:
+    """In a directory of root's: what was, and what is recorded from now on."""
+    tmp_path.chmod(0o700)
+    database = tmp_path / "history.db"
+    with sink() as port:
+        with recording(database) as recorder:
+            before = run(lambda: send_datagram(port, 1021))
+            recorder.send_signal(signal.SIGTERM)
+            recorder.wait(HANG)
+        with serving("--db", str(database), "--no-record") as web:
+            check_powerless(web.pid, NOBODY)
+            assert recorded(web, before) == (0, 1021)
+            with recording(database):
+                after = run(lambda: send_datagram(port, 1031))
+                until(lambda: recorded(web, after) == (0, 1031))
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {0}
+
+
+def test_looking_at_a_users_history_leaves_no_files_of_roots(place: Path) -> None:
+    database = place / "history.db"
+    with recording(database) as recorder:
+        recorder.send_signal(signal.SIGTERM)
+        recorder.wait(HANG)
+    with serving("--db", str(database), "--no-record") as web:
+        web.ask("/api/v1/history")
+        assert {path.stat().st_uid for path in place.iterdir()} == {USER}
+        assert web.stop() == 0
+    assert {path.stat().st_uid for path in place.iterdir()} == {USER}
+    with recording(database):
+        pass
+
+
+def test_beside_one_that_records_it_measures_and_says_who_records(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port, recording(database) as first, serving("--db", str(database)) as web:
+        status = web.ask("/api/v1/about").document["status"]
+        assert status["state"] == "measuring"
+        assert f"pid {first.pid}" in status["history"] + status["warning"]
+        with Listener(web.port) as listener:
+            pid = run(lambda: send_datagram(port, 1033))
+            listener.settle()
+            assert moved(listener.intervals, pid) == (0, 1033)
+        until(lambda: recorded(web, pid) == (0, 1033))
+
+
+def test_a_question_takes_no_lock_from_who_writes(place: Path) -> None:
+    """Closing any descriptor of a file drops all locks that the process has on it: fcntl(2), Advisory record locking.
+
+    Without SQLite's, who writes there next believes to be alone, and deletes the log that the recorder writes to.
+    """
+    database = place / "history.db"
+
+    with serving("--db", str(database)) as web:
+        until(lambda: database.exists() and is_locked(database, web.pid))
+        for _ in range(3):
+            assert web.ask("/api/v1/history").status == 200
+            assert is_locked(database, web.pid)
+
+
+def is_locked(path: Path, pid: int) -> bool:
+    """Whether a process has a POSIX lock on a file, by /proc/locks."""
+    inode = f":{path.stat().st_ino}"
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(
+        line[1] == "POSIX" and line[3:5] == ["READ", str(pid)] and line[5].endswith(inode)
+        for line in lines
+    )
+
+
+# Without root.
+
+
+def test_without_root_it_shows_what_was_and_lives_while_somebody_records(place: Path) -> None:
+    database = place / "history.db"
+    with sink() as port:
+        with recording(database) as recorder:
+            before = run(lambda: send_datagram(port, 1039))
+            recorder.send_signal(signal.SIGTERM)
+            recorder.wait(HANG)
+        with (
+            serving("--db", str(database), started=as_user) as web,
+            Listener(web.port) as listener,
+        ):
+            assert status_of(web.pid)["Uid"].split() == [str(USER)] * 4
+            assert recorded(web, before) == (0, 1039)
+            listener.wait(lambda: listener.of("status"))
+            for _ in range(2):
+                listener.wait(lambda: nobody_records(listener))
+                with recording(database) as recorder:
+                    listener.wait(lambda: listener.of("status")[-1].data["state"] == "following")
+                    listener.wait(lambda: not nobody_records(listener))
+                    pid = run(lambda: send_datagram(port, 1049))
+                    listener.wait(lambda pid=pid: moved(listener.intervals, pid) == (0, 1049))  # type: ignore[misc]
+                    assert web.ask("/api/v1/live").status == 200
+                    assert recorded(web, pid) == (0, 1049)
+                    recorder.send_signal(signal.SIGTERM)
+                    recorder.wait(HANG)
+                listener.wait(lambda: nobody_records(listener))
+                assert moved(listener.intervals, pid) == (0, 1049)
+            assert web.stop() == 0
+        assert not [line for line in web.lines if "Traceback" in line]
+        assert len([line for line in web.lines if "nothing is live" in line]) == 1
+
+
+def nobody_records(listener: Listener) -> bool:
+    """By the status that was told last."""
+    last = listener.of("status")[-1].data
+    return last["history"] == "nobody records" and bool(last["warning"])
+
+
+def test_without_root_and_recorder_it_says_so_and_serves_the_page(place: Path) -> None:
+    """Also before anything has ever been recorded; later it is there."""
+    database = place / "history.db"
+    with serving("--db", str(database), started=as_user) as web:
+        until(lambda: any("nothing is live" in line for line in web.lines))
+        about = web.ask("/api/v1/about").document
+        assert about["history"] is None
+        assert about["status"]["state"] == "waiting"
+        assert "nobody records" in about["status"]["warning"]
+        assert web.ask("/").status == web.ask("/healthz").status == 200
+        for path in ("/api/v1/history", "/api/v1/export.csv", "/api/v1/export.json"):
+            refused = web.ask(path)
+            assert refused.status == 503
+            assert "nothing has been recorded yet" in refused.error
+        for path in ("/api/v1/live", "/api/v1/live.csv"):
+            refused = web.ask(path)
+            assert refused.status == 503
+            assert "nobody records" in refused.error
+        assert not list(place.iterdir())
+        with sink() as port, recording(database):
+            pid = run(lambda: send_datagram(port, 1051))
+            until(lambda: recorded(web, pid) == (0, 1051))
+            until(lambda: web.ask("/api/v1/live").status == 200)
+        assert web.stop() == 0
+
+
+def test_what_is_no_history_of_ours_is_said_and_all_else_goes_on(place: Path) -> None:
+    database = place / "history.db"
+    database.write_text("this is no database\n" * 100)
+    database.chmod(0o644)
+    with serving("--db", str(database), started=as_user) as web:
+        refused = web.ask("/api/v1/history")
+        assert refused.status == 503
+        assert refused.error
+        assert web.ask("/").status == 200
+        assert web.stop() == 0
+    assert not [line for line in web.lines if "Traceback" in line]
+
+
+# Beginning and end.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_with_all_its_streams(number: signal.Signals, place: Path) -> None:
+    with serving("--db", str(place / "history.db")) as web, ExitStack() as stack:
+        streams = [stack.enter_context(Stream(web.port)) for _ in range(10)]
+        assert {stream.status for stream in streams} == {200}
+        stack.enter_context(connect(web.port))  # says nothing
+        unread = stack.enter_context(connect(web.port))
+        unread.sendall(request(web.port, "/api/v1/stream"))
+        streams[0].next("interval")
+        began = time.monotonic()
+        assert web.stop(number) == 0
+        assert time.monotonic() - began < 10
+        for stream in streams:
+            try:
+                stream.rest()
+            except ConnectionError:
+                continue
+        assert all(line.startswith("bwtop: ") for line in web.lines), web.lines
+        assert not [line for line in web.lines if "Traceback" in line or "rror" in line]
+        with pytest.raises(ConnectionRefusedError):
+            connect(web.port)
+
+
+def test_it_can_be_started_again_at_once_on_the_same_port() -> None:
+    with serving() as web, Stream(web.port) as stream:
+        assert stream.status == 200
+        assert web.stop() == 0
+        with serving(bind=f"127.0.0.1:{web.port}") as again:
+            assert again.port == web.port
+            assert again.ask("/api/v1/live").status == 200
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = refusal("--bind", where)
+    assert "in use" in line
+    assert where in line
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        *("", ":", ":80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "::1"),
+        *("[::1", "evil.example:80", "256.0.0.1", "0x7f.1", "127.1", "[::1]:80:80", "\xe4"),
+    ],
+)
+def test_addresses_that_are_none_are_refused(bind: str) -> None:
+    assert "--bind" in refusal(f"--bind={bind}")
+
+
+def test_an_address_that_is_not_ours_is_refused() -> None:
+    assert "192.0.2.1" in refusal("--bind", "192.0.2.1:0")
+
+
+def test_by_default_it_listens_on_loopback_alone() -> None:
+    """In a network namespace of its own, where nobody else has its port."""
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    process = subprocess.Popen(
+        [*alone, *command("--serve", "--no-resolve", "--no-record")],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    web = Serving(process)
+    try:
+        assert web.lines[0] == "bwtop: serving on http://127.0.0.1:8064/"
+        assert listening(web.pid) == {("127.0.0.1", 8064)}
+        assert web.stop() == 0
+        assert not [line for line in web.lines if "token" in line]
+    finally:
+        web.kill()
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Where a process listens over IPv4: proc(5); it must not over IPv6."""
+    links = (os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink())
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                assert table == "tcp"
+                address, port = fields[1].split(":")
+                packed = int(address, 16).to_bytes(4, "little")
+                found.add((socket.inet_ntoa(packed), int(port, 16)))
+    return found
+
+
+def test_on_the_other_loopback_it_needs_no_token() -> None:
+    with serving(bind="[::1]:0") as web, connect(web.port, "::1") as sock:
+        sock.sendall(b"GET /api/v1/live HTTP/1.1\r\nHost: [::1]:%d\r\n\r\n" % web.port)
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert f"http://[::1]:{web.port}/" in web.lines[0]
+
+
+# The token.
+
+
+def test_beyond_loopback_it_demands_the_token_that_it_has_printed() -> None:
+    with serving(bind="0.0.0.0:0") as web:
+        token, login = web.token, web.login
+        assert len(token) >= 32
+        for path in ("/", "/api/v1/live", "/api/v1/stream", "/api/v1/history", "/api/v1/link"):
+            assert web.ask(path).status == 401, path
+            assert web.ask(path, headers=bearer("wrong")).status == 401, path
+        assert web.ask("/healthz").document == {"status": "ok"}
+        assert web.ask("/", headers=bearer(token)).status == 200
+        with Stream(web.port, headers=bearer(token)) as stream:
+            assert stream.next("interval").data["schema"] == "bwtop.batch/1"
+        assert web.ask(login, "HEAD").status == 303
+        opened = web.ask(login)
+        assert opened.status == 303
+        cookie = {"Cookie": opened.headers["set-cookie"].partition(";")[0]}
+        assert web.ask("/api/v1/live", headers=cookie).status == 200
+        assert web.ask(login).status == 403
+        assert web.ask("/api/v1/link", headers=cookie).status == 403
+        further = web.ask("/api/v1/link", headers=bearer(token)).document["path"]
+        assert web.ask(further).status == 303
+        exchange(web.port, f"nonsense {token} {further}\r\n\r\n".encode())
+        assert web.stop() == 0
+    assert [token in line for line in web.lines].count(True) == 1
+    assert [login in line for line in web.lines].count(True) == 1
+    assert not [line for line in web.lines if further.partition("=")[2] in line]
+
+
+def test_a_token_out_of_a_file_is_told_nowhere(tmp_path: Path) -> None:
+    """It holds on loopback, too."""
+    token = "prime-numbers-1009-2003"
+    (tmp_path / "token").write_text(f"{token}\n")
+    (tmp_path / "token").chmod(0o600)
+    for bind in ("127.0.0.1:0", "0.0.0.0:0"):
+        with serving("--token-file", str(tmp_path / "token"), bind=bind) as web:
+            assert web.ask("/api/v1/live").status == 401
+            assert web.ask("/api/v1/live", headers=bearer(token)).status == 200
+            assert web.ask(web.login).status == 303
+            assert web.stop() == 0
+        assert web.lines
+        assert not [line for line in web.lines if token in line]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"two words of a token", b"\x00\xff" * 20])
+def test_a_bad_token_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    line = refusal("--bind", "127.0.0.1:0", "--token-file", str(path))
+    assert str(path) in line
+    assert not content or content.decode(errors="replace") not in line
+
+
+def test_a_token_file_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "missing" / "below"):
+        assert str(path) in refusal("--bind", "127.0.0.1:0", "--token-file", str(path))
+
+
+# Load.
+
+
+def garbage(port: int, dice: random.Random) -> bytes:
+    """Something that no client should send."""
+    host = f"Host: 127.0.0.1:{port}\r\n".encode()
+    return dice.choice(
+        [
+            b"BREW /api/v1/live HTTP/1.1\r\n" + host + b"\r\n",
+            b"POST /api/v1/live HTTP/1.1\r\nContent-Length: 1000\r\n" + host + b"\r\nten bytes.",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + host + b"\r\nffff\r\nx",
+            b"GET / HTTP/1.1\r\n" + host + b"X: " + b"y" * 12_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + host + b"X: " + b"y" * 30_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + host + b"X: y\r\n" * 200 + b"\r\n",
+            b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET /api/v1/live?filter=%ff%fe HTTP/1.1\r\n" + host + b"\r\n",
+            b"GET /api/v1/live?filter=%28%28%28 HTTP/1.1\r\n" + host + b"\r\n",
+            b"GET /api/v1/live?limit=99999999999999 HTTP/1.1\r\n" + host + b"\r\n",
+            b"GET /\xff\xfe\x00 HTTP/1.1\r\n" + host + b"\r\n",
+            b"GET /../../../etc/passwd HTTP/1.1\r\n" + host + b"\r\n",
+            b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: \xff\xff\r\n\r\n",
+            b"GET /\r\n\r\n",
+            b"GET / HTT",
+            b"",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + dice.randbytes(300),
+            dice.randbytes(dice.randrange(1, 3000)) + b"\r\n\r\n",
+        ]
+    )
+
+
+GOOD = ("/healthz", "/", "/api/v1/live", "/api/v1/live.csv", "/api/v1/openapi.json", "/nothing")
+
+
+def load(port: int, count: int, dice: random.Random) -> list[str]:
+    """Requests one after the other, every other one garbage; what went wrong with the good ones."""
+    wrong = []
+    for number in range(count):
+        if number % 2:
+            got = exchange(port, garbage(port, dice), shut=True)
+            if got:
+                reply(got)
+        else:
+            path = GOOD[number // 2 % len(GOOD)]
+            answer = ask(port, path)
+            if answer.status != (404 if path == "/nothing" else 200):
+                wrong.append(f"{path}: {answer}")
+    return wrong
+
+
+def threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def proportional(pid: int) -> int:
+    """Bytes of memory that are its own, or its part of what others have, too (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("there is no Pss")
+
+
+def all_at_once(port: int, count: int) -> list[str]:
+    wrong: list[str] = []
+
+    def two(number: int) -> None:
+        try:
+            wrong.extend(load(port, 2, random.Random(number)))
+        except (OSError, AssertionError) as error:
+            wrong.append(repr(error))
+
+    asking = [threading.Thread(target=two, args=(number,)) for number in range(count // 2)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(2 * HANG)
+        assert not thread.is_alive()
+    return wrong
+
+
+def test_neither_load_nor_garbage_delays_measuring_or_is_kept(place: Path) -> None:
+    """Ten thousand requests in a row, and then two hundred at once."""
+    with (
+        sink() as port,
+        serving("--db", str(place / "history.db")) as web,
+        Listener(web.port) as listener,
+    ):
+        load(web.port, 2000, random.Random(1))
+        all_at_once(web.port, 200)  # what a heap keeps for so many threads it has now
+        listener.settle()
+        until(lambda: threads(web.pid) <= 6, lambda: f"{threads(web.pid)} threads")
+        before = (threads(web.pid), descriptors(web.pid), proportional(web.pid))
+        first = len(listener.came)
+        mover = threading.Thread(target=lambda: moving(port))
+        mover.start()
+        assert load(web.port, 10_000, random.Random(2)) == []
+        assert all_at_once(web.port, 200) == []
+        mover.join(HANG)
+        pid = run(lambda: send_datagram(port, 1061))
+        listener.settle()
+        assert moved(listener.intervals, pid) == (0, 1061)
+        until(lambda: threads(web.pid) <= before[0], lambda: f"{threads(web.pid)} threads")
+        until(lambda: descriptors(web.pid) <= before[1], lambda: f"{descriptors(web.pid)} open")
+        grown = proportional(web.pid) - before[2]
+        assert grown < 16 << 20, f"it has grown by {grown} bytes"
+        told = [(at, event) for at, event in listener.came[first:] if event.name == "interval"]
+        ids = [event.id or 0 for _, event in told]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        lengths = [event.data["interval"] for _, event in told]
+        assert max(lengths) < 2.5
+        assert sum(lengths) / len(lengths) < 1.2
+        came = [at for at, _ in told]
+        assert max(b - a for a, b in pairwise(came)) < 2.5
+        for event in listener.of("interval"):
+            assert not any(event.data["lost"].values())
+        everything = [d for d in listener.intervals for p in d["processes"] for d in p["remotes"]]
+        sent = [r["tx"] for r in everything if r["port"] == port and r["role"] == "client"]
+        assert sum(sent) == 20 * 1009 + 1061
+        assert web.stop() == 0
+    assert not [line for line in web.lines if "report it" in line or "Traceback" in line]
+
+
+def moving(port: int) -> None:
+    for _ in range(20):
+        send_datagram(port, 1009)
+        time.sleep(0.1)
+
+
+def test_silent_and_slow_clients_do_not_delay_measuring(web: Serving) -> None:
+    """As many as there is room for, and a stream that nobody reads."""
+    with Listener(web.port) as listener, ExitStack() as stack:
+        for number in range(90):
+            sock = stack.enter_context(connect(web.port))
+            if number % 3:
+                sock.sendall(b"GET / HTTP/1.1\r\nX: "[: number % 18])
+            else:
+                sock.sendall(request(web.port, "/api/v1/stream?idle=show&past=show"))
+        listener.settle()
+        assert web.ask("/").status == 200
+        listener.settle()
+        assert max(d["interval"] for d in listener.intervals) < 2.5
+        ids = [event.id or 0 for event in listener.of("interval")]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+    until(lambda: threads(web.pid) <= 5, lambda: f"{threads(web.pid)} threads")

@@ -1,0 +1,436 @@
+"""A browser view for tests, in this process or a real one, and requests as anybody might send them."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from bwtop.live import Status
+from bwtop.measuring import Measurement
+from bwtop.model.sample import Sample
+from bwtop.web.answer import Answer
+from bwtop.web.api import Api
+from bwtop.web.archive import Archive
+from bwtop.web.feed import Feed
+from bwtop.web.files import File
+from bwtop.web.gate import Address, Gate, Request
+from bwtop.web.server import Server
+from bwtop.web.source import Source
+from tests.build import sample
+from tests.kernel.running import HANG, command
+
+TOKEN: Final = "a-token-of-a-test-4b1f"
+HTML: Final = b"<!doctype html><title>the page</title>\n"
+SCRIPT: Final = b"'use strict';\n" + b"// long\n" * 1000
+FILES: Final = {
+    "/": File("text/html; charset=utf-8", HTML, '"page"'),
+    "/app.js": File("text/javascript; charset=utf-8", SCRIPT, '"script"'),
+    "/app.css": File("text/css; charset=utf-8", b"p{}\n", '"style"'),
+}
+
+Headers = Mapping[str, str]
+
+# Asking.
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, as it was sent."""
+
+    head: str
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(" ", 2)[1])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case; none comes twice."""
+        found: dict[str, str] = {}
+        for line in self.head.split("\r\n")[1:]:
+            name, _, value = line.partition(": ")
+            assert name.lower() not in found, f"{name} comes twice"
+            found[name.lower()] = value
+        return found
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """Why it was refused; the answer must be one line of JSON and nothing else."""
+        assert self.headers["content-type"] == "application/json", self
+        assert self.body.count(b"\n") == 1, self
+        assert self.body.endswith(b"\n"), self
+        found = self.document
+        assert list(found) == ["error"], self
+        assert "Traceback" not in found["error"], self
+        return str(found["error"])
+
+
+def reply(raw: bytes) -> Reply:
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    assert blank, raw
+    assert head.startswith(b"HTTP/1.1 "), raw
+    return Reply(head.decode("ascii"), body)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Up to the end, or the reset that ends it."""
+    parts: list[bytes] = []
+    try:
+        while part := sock.recv(65536):
+            parts.append(part)
+    except ConnectionError:
+        pass
+    return b"".join(parts)
+
+
+def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection((host, port), HANG)
+
+
+def exchange(port: int, data: bytes, *, shut: bool = False) -> bytes:
+    """Sends that on a connection of its own; all that comes back until the server closes it."""
+    with connect(port) as sock:
+        with suppress(OSError):  # it has read enough, and may have said so
+            sock.sendall(data)
+            if shut:
+                sock.shutdown(socket.SHUT_WR)
+        return read_all(sock)
+
+
+def request(
+    port: int,
+    path: str = "/healthz",
+    method: str = "GET",
+    headers: Headers | Sequence[tuple[str, str]] = (),
+    *,
+    host: str | None = "",
+) -> bytes:
+    """A request; `host` None: without one."""
+    lines = [f"{method} {path} HTTP/1.1"]
+    if host is not None:
+        lines.append(f"Host: {host or f'127.0.0.1:{port}'}")
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    lines += [f"{name}: {value}" for name, value in pairs]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def ask(
+    port: int,
+    path: str = "/healthz",
+    method: str = "GET",
+    headers: Headers | Sequence[tuple[str, str]] = (),
+    *,
+    host: str | None = "",
+) -> Reply:
+    return reply(exchange(port, request(port, path, method, headers, host=host)))
+
+
+def bearer(token: str = TOKEN) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event."""
+
+    name: str
+    data: Any
+    id: int | None = None
+
+
+class Stream:
+    """An open stream, read as it comes."""
+
+    def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
+        self.socket = connect(port)
+        self._file = self.socket.makefile("rb")
+        self.socket.sendall(request(port, path, headers=headers))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self._file.readline()
+            assert line, f"no head: {head!r}"
+            head += line
+        self.reply = reply(head)
+
+    @property
+    def status(self) -> int:
+        return self.reply.status
+
+    def rest(self) -> bytes:
+        return self._file.read()
+
+    def blocks(self) -> Iterator[list[str]]:
+        """What stands between blank lines, heartbeats too, until the stream ends."""
+        lines: list[str] = []
+        while line := self._file.readline():
+            text = line.decode().rstrip("\n")
+            if text:
+                lines.append(text)
+            else:
+                yield lines
+                lines = []
+
+    def events(self) -> Iterator[Event]:
+        for lines in self.blocks():
+            found = dict(line.split(": ", 1) for line in lines)
+            if "event" in found:
+                number = int(found["id"]) if "id" in found else None
+                yield Event(found["event"], json.loads(found["data"]), number)
+
+    def next(self, name: str) -> Event:
+        """The next event of that name."""
+        return next(event for event in self.events() if event.name == name)
+
+    def close(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Listener:
+    """A stream that a thread reads, with the time at which each event came."""
+
+    def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
+        self.came: list[tuple[float, Event]] = []
+        self.stream = Stream(port, path, headers)
+        assert self.stream.status == 200, self.stream.reply
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for event in self.stream.events():
+                self.came.append((time.monotonic(), event))
+        except (OSError, ValueError):  # closed
+            return
+
+    def of(self, name: str) -> list[Event]:
+        return [event for _, event in list(self.came) if event.name == name]
+
+    @property
+    def intervals(self) -> list[Any]:
+        return [event.data for event in self.of("interval")]
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        until(condition, lambda: f"only {self.came[-3:]} came")
+
+    def settle(self) -> None:
+        """Until the end of an interval that has begun after now."""
+        target = len(self.intervals) + 2
+        self.wait(lambda: len(self.intervals) >= target)
+
+    def close(self) -> None:
+        with suppress(OSError):  # the server was first
+            self.stream.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(HANG)
+        self.stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def until(
+    condition: Callable[[], object],
+    what: Callable[[], str] = lambda: "it never is",
+    seconds: float = HANG,
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.02)
+
+
+# In this process.
+
+
+class Web:
+    """A server with all that is behind it, but for the probes: the test says what is measured."""
+
+    def __init__(
+        self,
+        database: Path,
+        token: str | None = None,
+        hosts: Iterable[str] = (),
+        *,
+        bound: str = "127.0.0.1",
+        files: Mapping[str, File] = FILES,
+    ) -> None:
+        """It listens on loopback; `bound` is what the gate believes."""
+        self._threads = set(threading.enumerate())
+        self.server = Server(Address("127.0.0.1", 0))
+        self.port = self.server.server_port
+        self.gate = Gate(Address(bound, self.port), token, hosts)
+        self.feed = Feed(None)
+        self.source = Source()
+        self.archive = Archive(database)
+        api = Api(self.gate, files, self.feed, self.source, self.archive, None, 1.0)
+        self._respond = api.respond
+        self.asked: list[Request] = []
+        self.feed.start()
+        self.server.start(self._noted)
+
+    def _noted(self, request: Request) -> Answer:
+        self.asked.append(request)
+        return self._respond(request)
+
+    def measure(self) -> None:
+        """From now on it looks as if probes were attached."""
+        status = Status("not recording")
+        self.source.set(Measurement(self, "tracepoint", [], lambda: status, lambda: None))
+
+    def read(self) -> Sample:
+        raise AssertionError("nobody reads in tests: they put")
+
+    def put(self, one: Sample | None = None) -> None:
+        if self.source.why:
+            self.measure()
+        self.feed.put(one or sample(), "tracepoint")
+
+    def ask(
+        self,
+        path: str = "/healthz",
+        method: str = "GET",
+        headers: Headers | Sequence[tuple[str, str]] = (),
+        *,
+        host: str | None = "",
+    ) -> Reply:
+        return ask(self.port, path, method, headers, host=host)
+
+    def threads(self) -> list[threading.Thread]:
+        """Those that it has started, and that are not over."""
+        return [t for t in threading.enumerate() if t not in self._threads]
+
+    def close(self) -> None:
+        self.feed.close()
+        stopping = threading.Thread(target=self.server.shutdown)
+        stopping.start()
+        with socket.create_connection(("127.0.0.1", self.port)):
+            stopping.join(HANG)
+        self.server.server_close()
+        for thread in self.threads():
+            thread.join(HANG)
+            assert not thread.is_alive(), f"{thread.name} is still at work"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# The real program.
+
+
+@dataclass
+class Serving:
+    """`bwtop --serve` on a free port of loopback, from the line that says where on."""
+
+    process: subprocess.Popen[str]
+    port: int = 0
+    lines: list[str] = field(default_factory=list)
+    _served: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._served.wait(HANG) or not self.port:
+            self.kill()
+            raise AssertionError(f"it does not serve: {self.lines}")
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if found := re.match(r"bwtop: serving on http://\S+:([0-9]+)/$", line):
+                self.port = int(found[1])
+                self._served.set()
+        self._served.set()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def token(self) -> str:
+        """The one that it has made."""
+        (line,) = [line for line in self.lines if "the token" in line]
+        return line.rpartition(" ")[2]
+
+    @property
+    def login(self) -> str:
+        """The path that it has printed."""
+        until(lambda: any("open it once" in line for line in self.lines))
+        (line,) = [line for line in self.lines if "open it once" in line]
+        return "/" + line.split("/", 3)[3]
+
+    def ask(
+        self,
+        path: str = "/healthz",
+        method: str = "GET",
+        headers: Headers | Sequence[tuple[str, str]] = (),
+        *,
+        host: str | None = "",
+    ) -> Reply:
+        return ask(self.port, path, method, headers, host=host)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit status; all that it wrote has been read afterwards."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(HANG)
+        self._reader.join(HANG)
+        return status
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(HANG)
+        self._reader.join(HANG)
+        assert self.process.stderr
+        self.process.stderr.close()
+
+
+@contextmanager
+def serving(
+    *flags: str,
+    bind: str = "127.0.0.1:0",
+    started: Callable[..., list[str]] = command,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Serving]:
+    """By default a root's that records nothing; `started` makes it somebody else's."""
+    arguments = ["--serve", "--bind", bind, "--no-resolve", *flags]
+    if "--db" not in flags:
+        arguments.append("--no-record")
+    process = subprocess.Popen(
+        started(*arguments),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    found = Serving(process)
+    try:
+        yield found
+    finally:
+        found.kill()

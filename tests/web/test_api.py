@@ -1,0 +1,676 @@
+"""What is answered: by each route, to sense and to nonsense."""
+
+import csv
+import io
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from email.message import Message
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bwtop import __version__
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.history import schema
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.query import History
+from bwtop.history.ranges import parse
+from bwtop.history.schema import open_reader
+from bwtop.live import Status
+from bwtop.measuring import Measurement
+from bwtop.model import query
+from bwtop.model.filter import Filter, Loopback
+from bwtop.model.flows import Identity, Traffic
+from bwtop.report import output
+from bwtop.report.request import Request as Report
+from bwtop.values import network
+from bwtop.web import api as module
+from bwtop.web import params, views
+from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError
+from bwtop.web.api import ROUTES, STUCK, Api
+from bwtop.web.archive import Archive
+from bwtop.web.events import Events
+from bwtop.web.feed import Feed
+from bwtop.web.files import CHART, File
+from bwtop.web.gate import Address, Gate, Request
+from bwtop.web.params import HISTORY
+from bwtop.web.route import Route
+from bwtop.web.server import MAX_STREAMS
+from bwtop.web.source import Source
+from bwtop.web.views import Document, Sheet
+from tests.build import CONTROLS, HOSTILE, key, remote, sample
+from tests.history import keep
+from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
+from tests.web.test_views import FORMULAS
+
+NOW: Final = 1000.0
+FILES: Final = {
+    "/": File("text/html; charset=utf-8", b"<!doctype html>", '"1"'),
+    "/app.js": File("text/javascript; charset=utf-8", b"1", '"2"'),
+}
+TOKEN: Final = "a-token-of-the-tests"
+
+WEB: Final = remote()
+WHEN: Final = "2026-09-21"
+"""The day that NOON is of."""
+
+
+class Names:
+    """Those of some remotes."""
+
+    def get(self, address: bytes) -> str | None:
+        return "www.example.net" if address == WEB.address else None
+
+
+class Served:
+    """An Api, and all that it tells of."""
+
+    def __init__(self, path: Path, token: str | None = None, *, chart: bool = False) -> None:
+        self.now = NOW
+        self.feed = Feed(Names(), lambda: self.now)
+        self.feed.start()
+        self.source = Source()
+        self.archive = Archive(path)
+        self.gate = Gate(Address("127.0.0.1", 8064), token)
+        files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
+        self.api = Api(
+            self.gate, files, self.feed, self.source, self.archive, Names(), interval=1.0
+        )
+
+    def measure(self, *, following: bool = False) -> None:
+        class Nothing:
+            def read(self) -> Any:
+                raise AssertionError
+
+        self.source.set(
+            Measurement(
+                Nothing(),
+                "" if following else "tracepoint",
+                ["no cgroup v2"],
+                lambda: Status("recorded", "beware"),
+                lambda: None,
+                following=following,
+            )
+        )
+
+    def put(self, rx: int = 1, tx: int = 0, who: Identity = CURL) -> None:
+        one = sample({key(10): {WEB: Traffic(rx, tx)}}, identities={key(10): who})
+        self.feed.put(one, "tracepoint")
+
+    def __call__(self, path: str, text: str = "", method: str = "GET", **headers: str) -> Answer:
+        message = Message()
+        message["Host"] = "127.0.0.1:8064"
+        for name, value in headers.items():
+            message[name.replace("_", "-")] = value
+        return self.api.respond(Request(method, path, text, message))
+
+    def json(self, path: str, text: str = "") -> Any:
+        answer = self(path, text)
+        assert (answer.status, answer.type) == (HTTPStatus.OK, JSON)
+        assert answer.body.count(b"\n") == 1
+        assert answer.body.isascii()
+        return json.loads(answer.body)
+
+    def csv(self, path: str, text: str = "") -> list[dict[str, str]]:
+        answer = self(path, text)
+        assert (answer.status, answer.type) == (HTTPStatus.OK, CSV)
+        return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+
+    def refused(self, path: str, text: str = "", **headers: str) -> RefusedError:
+        with pytest.raises(RefusedError) as error:
+            self(path, text, **headers)
+        assert not CONTROLS.search(error.value.why)
+        return error.value
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _utc() -> Iterator[None]:
+    with local("UTC"):
+        yield
+
+
+def fill(kept: Kept) -> None:
+    """Two hours, in which all programs spoke with all remotes."""
+    for number, who in enumerate(PROGRAMS):
+        for place, far in enumerate(REMOTES):
+            kept.append(
+                delta(
+                    NOON + number * 1500 + place,
+                    1000 + 10 * number + place,
+                    place * 7,
+                    pid=number + 1,
+                    who=who,
+                    far=far,
+                )
+            )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    made = Kept(path=tmp_path_factory.mktemp("api") / "history.db")
+    fill(made)
+    yield made
+    made.connection.close()
+
+
+@pytest.fixture(scope="module")
+def served(kept: Kept) -> Iterator[Served]:
+    assert kept.path
+    made = Served(kept.path)
+    made.measure()
+    made.put(5, 3)
+    yield made
+    made.feed.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Served]:
+    """Nothing measured, nothing recorded."""
+    made = Served(tmp_path / "history.db")
+    yield made
+    made.feed.close()
+
+
+def ours(text: str, table: tuple[params.Param, ...] = params.LIVE) -> views.Live:
+    return views.live(params.read(text, table))
+
+
+# What is live.
+
+
+def test_live_is_the_last_interval(served: Served) -> None:
+    found = served.json("/api/v1/live")
+    assert found["schema"] == "bwtop.batch/1"
+    assert found["total"] == {"rx": 5, "tx": 3}
+    assert found["processes"][0]["remotes"][0]["host"] == "www.example.net"
+    for text in ("", "filter=nobody", "idle=show&limit=1&remotes=none&sort=-pid"):
+        drawn = served.feed.wait(Document(ours(text)), 0, 5)
+        assert drawn
+        assert served("/api/v1/live", text).body == drawn.body + b"\n"
+    assert served.json("/api/v1/live", "filter=nobody")["processes"] == []
+
+
+def test_live_as_csv(served: Served) -> None:
+    answer = served("/api/v1/live.csv", "proto=tcp")
+    drawn = served.feed.wait(Sheet(ours("proto=tcp")), 0, 5)
+    assert drawn
+    assert answer.body == drawn.body
+    assert dict(answer.headers)["Content-Disposition"] == 'attachment; filename="bwtop-live.csv"'
+    (line,) = served.csv("/api/v1/live.csv")
+    assert (line["name"], line["rx"], line["addr"]) == ("curl", "5", "192.0.2.1")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/live", "/api/v1/live.csv"])
+def test_before_the_first_interval_it_says_why(
+    fresh: Served, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    error = fresh.refused(path)
+    assert (error.status, error.why) == (HTTPStatus.SERVICE_UNAVAILABLE, "starting")
+    assert dict(error.headers)["Retry-After"]
+    fresh.source.lose("nobody records")
+    assert fresh.refused(path).why == "nobody records"
+    fresh.measure()
+    assert fresh.refused(path).why == "nothing has been measured yet"
+    fresh.put()
+    assert fresh(path).status is HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    "route", [r for r in ROUTES if r.path not in ("/api/v1/link", "/login")], ids=lambda r: r.path
+)
+def test_answers_are_not_stored(served: Served, route: Route) -> None:
+    answer = served(route.path, f"range={WHEN}" if route.params == HISTORY else "")
+    assert dict(answer.headers)["Cache-Control"] == "no-store"
+    if answer.stream:
+        answer.stream.close()
+
+
+# Streams.
+
+
+def test_stream_is_one_of_events(served: Served) -> None:
+    answer = served("/api/v1/stream", "past=show")
+    assert (answer.type, answer.body) == (EVENTS, b"")
+    assert isinstance(answer.stream, Events)
+    parts = iter(answer.stream)
+    assert next(parts).startswith(b"retry: ")
+    assert re.match(rb"id: [1-9][0-9]*\nevent: past\n", next(parts))
+    answer.stream.close()
+
+
+def test_too_many_streams_are_refused_and_headers_alone_are_none(fresh: Served) -> None:
+    for _ in range(MAX_STREAMS + 1):
+        assert fresh("/api/v1/stream", method="HEAD").stream is None
+    open_ones = [fresh("/api/v1/stream") for _ in range(MAX_STREAMS)]
+    assert fresh.refused("/api/v1/stream").status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert fresh.refused("/api/v1/stream", "filter=port:x").status is HTTPStatus.BAD_REQUEST
+    for answer in open_ones:
+        assert answer.stream
+        answer.stream.close()
+    again = fresh("/api/v1/stream")
+    assert again.stream
+    again.stream.close()
+
+
+# What is past.
+
+
+KEEP: Final = [
+    ("", Filter(), ""),
+    ("proto=udp", Filter(classes=frozenset({"udp"})), ""),
+    ("loopback=hide", Filter(loopback=Loopback.HIDE), ""),
+    ("loopback=only&proto=tcp,udp", Filter(frozenset({"tcp", "udp"}), loopback=Loopback.ONLY), ""),
+    ("process=ngin*", Filter(names=("ngin*",)), ""),
+    ("user=0,33", Filter(uids=frozenset({0, 33})), ""),
+    ("pid=1,3", Filter(pids=frozenset({1, 3})), ""),
+    ("remote=192.0.2.0/24,::1", Filter(networks=(network("192.0.2.0/24"), network("::1"))), ""),
+    ("filter=nginx+port%3A443", Filter(), "nginx port:443"),
+    ("filter=-remote:127.0.0.0/8&user=33", Filter(uids=frozenset({33})), "-remote:127.0.0.0/8"),
+    ("filter=nobody", Filter(), "nobody"),
+]
+
+
+@pytest.mark.parametrize(("text", "flags", "typed"), KEEP, ids=[text for text, _, _ in KEEP])
+@pytest.mark.parametrize(
+    "by", ["process", "remote", "user,hour", "unit,proto", "port", "day", "exe,month"]
+)
+@pytest.mark.parametrize("when", [f"{WHEN}", f"{WHEN} 12:20..13:00"])
+def test_sums_are_those_of_the_history(
+    served: Served, kept: Kept, text: str, flags: Filter, typed: str, by: str, when: str
+) -> None:
+    wanted, dimensions = parse(when, NOON), keep.by(*by.split(","))
+    wish = query.parse(typed, query.RECORDED)
+    try:
+        answer = kept.history().ask(wanted, dimensions, flags, wanted.end, wish)
+    finally:
+        kept.let_go()
+    expected = output.document(answer, Report(wanted, dimensions), dimensions, wanted.end)
+    asked = f"{text}&by={by}&range={quote(when)}".lstrip("&")
+    found = served.json("/api/v1/history", asked)
+    for row in found["rows"]:
+        assert "addr" not in row or (row.pop("host") is not None) == (row["addr"] == "192.0.2.1")
+    assert found == json.loads(json.dumps(expected))
+    assert (found["percentile95"] is None) == bool(text and not re.match("proto|loopback", text))
+    assert sum(row["rx"] for row in found["rows"]) == found["total"]["rx"]
+    rows = served.csv("/api/v1/export.csv", asked)
+    assert [(int(row["rx"]), int(row["tx"])) for row in rows] == [
+        (row["rx"], row["tx"]) for row in found["rows"]
+    ]
+
+
+def test_sums_agree_with_what_was_recorded(served: Served, kept: Kept) -> None:
+    """By hand, from the deltas themselves."""
+    total = keep.total(kept.deltas)
+    found = served.json("/api/v1/history", f"range={WHEN}&by=process")
+    assert found["total"] == {"rx": total[0], "tx": total[1]}
+    udp = keep.total(kept.deltas, Filter(classes=frozenset({"udp"})))
+    found = served.json("/api/v1/history", f"range={WHEN}&proto=udp")
+    assert found["total"] == {"rx": udp[0], "tx": udp[1]}
+
+
+def test_rows_are_sorted_and_limited_and_totals_are_of_all(served: Served) -> None:
+    everything = served.json("/api/v1/history", f"range={WHEN}&by=remote")
+    values: dict[str, Callable[[dict[str, int]], int]] = {
+        "total": lambda row: -row["rx"] - row["tx"],
+        "rx": lambda row: -row["rx"],
+        "-rx": lambda row: row["rx"],
+        "tx": lambda row: -row["tx"],
+        "-tx": lambda row: row["tx"],
+    }
+    for sort, value in values.items():
+        found = served.json("/api/v1/history", f"range={WHEN}&by=remote&limit=3&sort={sort}")
+        assert len(found["rows"]) == 3
+        assert [value(r) for r in found["rows"]] == sorted(map(value, everything["rows"]))[:3]
+        assert found["total"] == everything["total"]
+
+
+def test_rows_of_time_keep_its_order_until_something_else_is_said(served: Served) -> None:
+    def totals(text: str) -> list[int]:
+        rows = served.json("/api/v1/history", text)["rows"]
+        return [row["rx"] + row["tx"] for row in rows]
+
+    when = f"range={WHEN}&by=hour,process"
+    largest = sorted(totals(when), reverse=True)
+    assert totals(f"{when}&sort=total") == largest != totals(when)
+    assert totals(f"{when}&sort=-total") == largest[::-1]
+
+
+def test_range_is_as_it_was_asked_for(served: Served) -> None:
+    found = served.json("/api/v1/history", f"range={WHEN}+12:00..13:00&by=process")
+    assert (found["from"], found["to"]) == (
+        "2026-09-21T12:00:00+00:00",
+        "2026-09-21T13:00:00+00:00",
+    )
+    assert len(found["bars"]) == 60
+    assert found["recorded"] > 0
+
+
+def test_export_is_the_same_to_be_saved(served: Served) -> None:
+    text = f"range={WHEN}&by=day,user&filter=nginx"
+    saved = served("/api/v1/export.json", text)
+    assert saved.body == served("/api/v1/history", text).body
+    name = 'attachment; filename="bwtop-2026-09-21-by-day-user.{}"'
+    assert dict(saved.headers)["Content-Disposition"] == name.format("json")
+    rows = served("/api/v1/export.csv", text)
+    assert dict(rows.headers)["Content-Disposition"] == name.format("csv")
+
+
+@pytest.mark.parametrize("dimension", [d.name for d in DIMENSIONS])
+def test_csv_has_a_header_for_every_dimension(served: Served, dimension: str) -> None:
+    body = served("/api/v1/export.csv", f"range={WHEN}&by={dimension}").body.decode()
+    header, *lines = csv.reader(io.StringIO(body, newline=""))
+    fields = next(d.fields for d in DIMENSIONS if d.name == dimension)
+    assert header == [*fields, *(["user"] if "uid" in fields else []), "rx", "tx"]
+    assert lines
+    assert {len(line) for line in lines} == {len(header)}
+    nothing = served("/api/v1/export.csv", f"range=2020-01-01&by={dimension}").body.decode()
+    assert list(csv.reader(io.StringIO(nothing))) == [header]
+
+
+@given(
+    st.sampled_from(
+        [
+            *(WHEN, "all", "7d", "month", "2026-09", f"{WHEN}..", f"{WHEN} 08:00..12:00"),
+            *(f"{WHEN}t08:00:00+02:00..2026-09-22", f"{WHEN} 08:00z..12:00", "LAST-WEEK"),
+        ]
+    ),
+    st.lists(st.sampled_from([*" \t\n\r\x0b\x0c\x1c\x85\xa0\u2028\u3000"]), max_size=3).map(
+        "".join
+    ),
+    st.permutations([d.name for d in DIMENSIONS]).flatmap(
+        lambda names: st.integers(1, len(names)).map(lambda count: names[:count])
+    ),
+)
+@example('2026-09-21"; filename="x.exe', "", ["day"])
+@example("../../etc/passwd", "", ["day"])
+def test_names_of_saved_files_are_harmless(
+    served: Served, when: str, blank: str, by: list[str]
+) -> None:
+    text = urlencode({"range": blank + when.replace(" ", f" {blank}") + blank, "by": ",".join(by)})
+    for form in ("csv", "json"):
+        answer = outcome(served, f"/api/v1/export.{form}", text)
+        if isinstance(answer, Answer):
+            name = dict(answer.headers)["Content-Disposition"]
+            assert re.fullmatch(rf'attachment; filename="bwtop[a-z0-9-]+\.{form}"', name)
+        else:
+            assert answer.status is HTTPStatus.BAD_REQUEST
+            assert when.startswith(("../", '2026-09-21"')) or (blank and ":" in when)
+
+
+NAMES: Final = [*FORMULAS, *HOSTILE, "<script>alert(1)</script>", "a,b\n\"c'", "\x00"]
+STORED: Final = [name for name in NAMES if "\udcff" not in name]
+"""SQLite's text has no surrogates."""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Each such name has a process, a program, a unit and a container."""
+    path = tmp_path_factory.mktemp("hostile") / "history.db"
+    kept = Kept(path=path)
+    for number, name in enumerate(STORED):
+        who = Identity(name, number, exe=name, unit=name, container=name, pod=name)
+        kept.append(delta(NOON + number, number + 1, 0, pid=number + 1, who=who))
+    kept.connection.close()
+    made = Served(path)
+    yield made
+    made.feed.close()
+
+
+@pytest.mark.parametrize("number", range(len(STORED)), ids=[ascii(name)[:30] for name in STORED])
+def test_hostile_name_is_plain_text_in_json_and_csv(hostile: Served, number: int) -> None:
+    name, text = STORED[number], f"range={WHEN}&by=process,unit&user={number}"
+    (row,) = hostile.json("/api/v1/history", text)["rows"]
+    for field in ("name", "exe", "unit", "container", "pod"):
+        assert row[field] == name
+    body = hostile("/api/v1/export.csv", text).body.decode()
+    assert not CONTROLS.search(body.replace("\n", ""))
+    assert body.count("\n") == 2
+    (line,) = hostile.csv("/api/v1/export.csv", text)
+    for field in ("name", "exe", "unit", "container", "pod"):
+        assert not re.match(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", line[field])
+        assert line[field].startswith("'") == (name in FORMULAS and name[0] != "\t")
+    assert line["rx"] == str(number + 1)
+
+
+def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> None:
+    """What reads it is a program, not a spreadsheet."""
+    wanted = parse(WHEN, NOON)
+    out = io.StringIO()
+    with closing(History(open_reader(hostile.archive.path))) as history:
+        output.run(history, Report(wanted, keep.by("process")), "csv", out)
+    shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
+    assert {name for name in FORMULAS if name.isprintable()} <= shown
+    assert not [name for name in shown if name.startswith("'")]
+
+
+# Where there is no history.
+
+
+def foreign(path: Path) -> str:
+    path.write_text("this is no database, but it is long enough to be one\n" * 100)
+    return "is no history of bwtop"
+
+
+def newer(path: Path) -> str:
+    connection = schema.open_writer(path, 0o600)
+    connection.execute(f"PRAGMA user_version = {schema.version() + 1}")
+    connection.close()
+    return "was written by a newer bwtop"
+
+
+def missing(path: Path) -> str:
+    return "nothing has been recorded yet; sudo bwtop records while it runs"
+
+
+@pytest.mark.parametrize("make", [missing, foreign, newer])
+def test_without_a_history_each_question_says_why(
+    fresh: Served, make: Callable[[Path], str]
+) -> None:
+    words = make(fresh.archive.path)
+    for path in ("/api/v1/history", "/api/v1/export.csv", "/api/v1/export.json"):
+        error = fresh.refused(path)
+        assert error.status is HTTPStatus.SERVICE_UNAVAILABLE
+        assert words in error.why
+    assert fresh.json("/api/v1/about")["history"] is None
+    fresh.measure()
+    fresh.put()
+    assert fresh.json("/api/v1/live")["total"]["rx"] == 1, "what is live needs none"
+    fresh.source.lose("nobody records")
+    assert fresh.refused("/api/v1/live").why == "nobody records", "what was live is no more"
+
+
+# What else there is to know.
+
+
+def test_about(served: Served) -> None:
+    found = served.json("/api/v1/about")
+    assert found["schema"] == "bwtop.about/1"
+    assert (found["version"], found["host"]) == (__version__, socket.gethostname())
+    assert found["interval"] == 1.0
+    assert found["chart"] is None
+    assert found["history"] == {
+        "from": "2026-09-21T12:00:00+00:00",
+        "to": "2026-09-21T13:40:09+00:00",
+    }
+    assert [column["id"] for column in found["columns"]] == [c.id for c in PROCESS_COLUMNS]
+    assert [one["id"] for one in found["dimensions"]] == [d.name for d in DIMENSIONS]
+    recorded = {field["id"]: field["recorded"] for field in found["fields"]}
+    assert recorded == {f.name: f in query.RECORDED for f in query.FIELDS}
+    for row in (*found["columns"], *found["dimensions"], *found["fields"]):
+        assert row["help"]
+
+
+def test_about_waits_for_nobody(served: Served) -> None:
+    """No page starts without it."""
+    with served.archive.history(), served.archive.history():
+        assert served.json("/api/v1/about")["history"] is None
+    assert served.json("/api/v1/about")["history"]
+
+
+def test_about_names_chart_js_where_there_is_one(tmp_path: Path) -> None:
+    made = Served(tmp_path / "history.db", chart=True)
+    assert made.json("/api/v1/about")["chart"] == CHART
+    assert made(CHART).body == b"1"
+    made.feed.close()
+
+
+def test_about_says_how_it_goes(fresh: Served) -> None:
+    def status() -> Any:
+        return fresh.json("/api/v1/about")["status"]
+
+    assert (status()["state"], status()["warning"]) == ("waiting", "starting")
+    fresh.measure()
+    assert status() == {
+        "state": "measuring",
+        "backend": "tracepoint",
+        "degradations": ["no cgroup v2"],
+        "history": "recorded",
+        "warning": "beware",
+    }
+    fresh.measure(following=True)
+    assert (status()["state"], status()["backend"]) == ("following", None)
+    fresh.source.lose("nobody records")
+    assert (status()["state"], status()["warning"]) == ("waiting", "nobody records")
+
+
+def test_healthz_tells_of_intervals_that_do_not_come(fresh: Served) -> None:
+    assert fresh.json("/healthz") == {"status": "ok"}
+    fresh.measure()
+    assert fresh.json("/healthz") == {"status": "ok"}
+    fresh.put()
+    fresh.now += 2 + STUCK
+    assert fresh.json("/healthz") == {"status": "ok"}
+    fresh.now += 1
+    stuck = fresh.refused("/healthz")
+    assert (stuck.status, stuck.why) == (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "no interval for 13 seconds",
+    )
+    fresh.measure(following=True)
+    assert fresh.json("/healthz") == {"status": "ok"}, "it is another bwtop's to measure"
+    fresh.measure()
+    fresh.put()
+    assert fresh.json("/healthz") == {"status": "ok"}
+
+
+def test_files_and_what_is_not_there(served: Served) -> None:
+    assert served("/").body == FILES["/"].body
+    assert served("/app.js", If_None_Match='"2"').status is HTTPStatus.NOT_MODIFIED
+    for path in ("/index.html", "/../etc/passwd", "/app.js/", "//", "/api/v1/", CHART, "/%61pp.js"):
+        assert served.refused(path).status is HTTPStatus.NOT_FOUND
+    assert "openapi.json" in served.refused("/nope").why
+
+
+def test_without_the_token_there_is_only_what_is_open(tmp_path: Path) -> None:
+    made = Served(tmp_path / "history.db", TOKEN)
+    for path in [*FILES, *(r.path for r in ROUTES if not r.is_open), "/nope"]:
+        assert made.refused(path).status is HTTPStatus.UNAUTHORIZED
+        assert made.refused(path, "nope=1").status is HTTPStatus.UNAUTHORIZED
+    assert made.json("/healthz") == {"status": "ok"}
+    assert made.refused("/login", "key=x").status is HTTPStatus.FORBIDDEN
+    assert made("/", Authorization=f"Bearer {TOKEN}").body == FILES["/"].body
+    link = json.loads(made("/api/v1/link", Authorization=f"Bearer {TOKEN}").body)["path"]
+    path, _, text = link.partition("?")
+    assert made(path, text, "HEAD").headers == (("Cache-Control", "no-store"), ("Location", "/"))
+    cookie = dict(made(path, text).headers)["Set-Cookie"].partition(";")[0]
+    assert made("/", Cookie=cookie).body == FILES["/"].body
+    assert made.refused(path, text).status is HTTPStatus.FORBIDDEN, "it works once"
+    assert made.refused("/api/v1/link", Cookie=cookie).status is HTTPStatus.FORBIDDEN
+    made.feed.close()
+
+
+# Nonsense.
+
+
+def outcome(served: Served, path: str, text: str) -> Answer | RefusedError:
+    """Nothing else may be raised."""
+    try:
+        return served(path, text)
+    except RefusedError as refused:
+        return refused
+
+
+def is_answered(served: Served, path: str, text: str) -> None:
+    found = outcome(served, path, text)
+    if isinstance(found, RefusedError):
+        assert 400 <= found.status < 600
+        assert found.why
+        assert not CONTROLS.search(found.why)
+        json.loads(found.answer().body)
+    else:
+        assert found.status in (HTTPStatus.OK, HTTPStatus.SEE_OTHER)
+        for name, value in found.headers:
+            assert not CONTROLS.search(name + value)
+        if found.stream:
+            found.stream.close()
+
+
+PIECES: Final = (
+    *(f"{name}=" for name in sorted({p.name for route in ROUTES for p in route.params})),
+    *("&", "%", "%00", "%0A", "%FF", "%F0%9F%92%A9", "+", ",", ":", "..", "-", '"', "'", "<", "=1"),
+    *("all", "day", "process", "month", "2026-09-21", "9999-12", "0001-01-01", "1d", "port:443"),
+    *("9" * 20, "tcp", "show", "none", "::1/64", "0.0.0.0/0", "*", "[", "rx", "limit=1&by=day"),
+)
+nonsense: Final = st.text() | st.lists(st.sampled_from(PIECES + HOSTILE)).map("".join)
+sense: Final = st.sampled_from(sorted({p.name for route in ROUTES for p in route.params}))
+
+
+@pytest.mark.parametrize("path", [route.path for route in ROUTES])
+@given(
+    text=nonsense
+    | st.dictionaries(sense, st.sampled_from(PIECES + HOSTILE), max_size=3).map(
+        lambda pairs: urlencode(pairs, errors="replace")
+    )
+)
+def test_whatever_is_asked_there_is_an_answer(served: Served, path: str, text: str) -> None:
+    is_answered(served, path, text)
+
+
+@given(
+    path=st.text() | st.lists(st.sampled_from(["/", "..", "api", "v1", "%2e", "\x00"])).map("".join)
+)
+def test_whatever_path_is_asked_for_there_is_an_answer(served: Served, path: str) -> None:
+    is_answered(served, path, "")
+
+
+RANGES: Final = [
+    "9999-12-31",
+    "9999-12",
+    "9999-12-31 23:00..23:59",
+    "9999-12-01..9999-12-31",
+    "9999-01..9999-12",
+    "9998-01-01..9999-12-31",
+    "0001-01-01",
+    "0001-01",
+    "0001-01-01..",
+    "0001-01-01..9999-12-31",
+    "0001-01-02..0001-01-03",
+    "0001-01-02 00:00..00:01",
+    "1900-01..2100-01",
+    "1960-01-01",
+    "1969-12-31..1970-01-02",
+    "999999w",
+    "999999m",
+    "1m",
+    "2026-09-21 12:00:00.. 12:00:01",
+    "9999-12-31 23:00-23:59..9999-12-31 23:59-23:59",
+    "0001-01-01 00:00+23:59..0001-01-02",
+    "2026-09-21 12:00+24:00..13:00",
+    "all",
+]
+
+
+@pytest.mark.parametrize("by", ["process", "hour", "day", "month"])
+@pytest.mark.parametrize("when", RANGES)
+def test_end_of_all_calendars_is_answered_too(served: Served, when: str, by: str) -> None:
+    for path in ("/api/v1/history", "/api/v1/export.csv"):
+        is_answered(served, path, urlencode({"range": when, "by": by}))

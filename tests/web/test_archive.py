@@ -1,0 +1,333 @@
+"""The history as pages ask for it: out of reach, replaced, busy, or simply there."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from subprocess import PIPE
+from typing import Final
+
+import pytest
+
+from bwtop.history import schema
+from bwtop.history.ranges import Range
+from bwtop.model.filter import Filter
+from bwtop.web import archive as module
+from bwtop.web.answer import RefusedError
+from bwtop.web.archive import AT_ONCE, Archive
+from tests.build import eventually
+from tests.history.keep import DAY, NOON, Kept, by, delta, local
+
+RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
+
+
+@pytest.fixture(autouse=True)
+def _utc() -> Iterator[None]:
+    with local("UTC"):
+        yield
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    made = Kept(path=tmp_path / "history.db")
+    made.append(delta(NOON, 5, 3))
+    yield made
+    made.connection.close()
+
+
+@pytest.fixture
+def archive(kept: Kept) -> Iterator[Archive]:
+    assert kept.path
+    made = Archive(kept.path)
+    yield made
+    give_back(made)
+
+
+@pytest.fixture
+def beyond(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """One whose path is out of reach after it was opened."""
+    archive.keep()
+    forbid(monkeypatch)
+    return archive
+
+
+def forbid(patch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> sqlite3.Connection:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    patch.setattr(module, "open_reader", refuse)
+
+
+def give_back(archive: Archive) -> None:
+    for connection in archive._kept:
+        connection.close()
+
+
+def rx(archive: Archive) -> int:
+    with archive.history() as history:
+        return history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
+
+
+def refused(archive: Archive) -> str:
+    with pytest.raises(RefusedError) as error, archive.history():
+        pass
+    assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert "\n" not in error.value.why
+    return error.value.why
+
+
+def is_free(kept: Kept) -> bool:
+    """Whether the log can be written back as a whole: no reader holds on to a moment."""
+    busy, _, _ = kept.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0]
+    return not busy
+
+
+@pytest.mark.parametrize("which", ["archive", "beyond"])
+def test_each_question_sees_what_is_new(
+    which: str, kept: Kept, request: pytest.FixtureRequest
+) -> None:
+    """With connections that are kept, too: no more of them than questions, so that each is used again."""
+    archive: Archive = request.getfixturevalue(which)
+    for count in range(2 * AT_ONCE + 1):
+        assert rx(archive) == 5 + count
+        kept.append(delta(NOON + 1 + count, 1, 0))
+    assert rx(archive) == 6 + 2 * AT_ONCE
+
+
+def test_question_has_one_moment(archive: Archive, kept: Kept) -> None:
+    with archive.history() as history:
+        before = history.ask(RANGE, by("process"), Filter(), RANGE.end)
+        kept.append(delta(NOON + 1, 100, 0))
+        assert history.ask(RANGE, by("process"), Filter(), RANGE.end).rx == before.rx == 5
+    assert rx(archive) == 105
+
+
+@pytest.mark.parametrize("which", ["archive", "beyond"])
+def test_no_question_keeps_the_log_from_being_written_back(
+    which: str, kept: Kept, request: pytest.FixtureRequest
+) -> None:
+    archive: Archive = request.getfixturevalue(which)
+    kept.connection.execute("PRAGMA busy_timeout = 0")
+    for count in range(2 * AT_ONCE):
+        kept.append(delta(NOON + 1 + count, 1, 0))
+        with archive.history() as history:
+            history.extent()
+            kept.append(delta(NOON + 10 + count, 1, 0))
+            assert not is_free(kept), "a question that is being answered does"
+        assert is_free(kept)
+
+
+def test_opening_it_for_later_holds_on_to_no_moment(archive: Archive, kept: Kept) -> None:
+    archive.keep()
+    kept.append(delta(NOON + 1, 1, 0))
+    assert is_free(kept)
+
+
+@pytest.mark.parametrize("which", ["archive", "beyond"])
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), schema.HistoryError("old")]
+)
+def test_fault_while_reading_is_said_in_a_line_and_costs_no_turn(
+    which: str, error: Exception, kept: Kept, request: pytest.FixtureRequest
+) -> None:
+    archive: Archive = request.getfixturevalue(which)
+    for _ in range(2 * AT_ONCE):
+        with pytest.raises(RefusedError) as raised, archive.history():
+            raise error
+        assert raised.value.status is HTTPStatus.SERVICE_UNAVAILABLE
+    for _ in range(2 * AT_ONCE):
+        assert rx(archive) == 5
+    kept.append(delta(NOON + 1, 1, 0))
+    assert is_free(kept)
+
+
+def test_error_of_ours_passes_and_costs_no_turn_either(beyond: Archive) -> None:
+    for _ in range(2 * AT_ONCE):
+        with pytest.raises(ZeroDivisionError), beyond.history():
+            raise ZeroDivisionError
+    assert len(beyond._kept) == AT_ONCE
+    assert rx(beyond) == 5
+
+
+def test_out_of_reach_without_having_been_opened(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch)
+    assert refused(archive) == f"Permission denied: {archive.path}"
+    assert refused(archive), "and again: no turn is lost"
+
+
+AS_NOBODY: Final = """
+import os, sys
+from pathlib import Path
+from bwtop.web.answer import RefusedError
+from bwtop.web.archive import Archive
+from tests.web.test_archive import rx
+
+path = Path(sys.argv[1])
+archive = Archive(path)
+archive.keep()
+path.parent.chmod(0o700)
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for _ in range(5):
+    print(rx(archive), flush=True)
+    sys.stdin.readline()
+try:
+    rx(Archive(path))
+except RefusedError as refused:
+    print(refused.why)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_kept_connections_answer_who_cannot_reach_the_file_any_more(kept: Kept) -> None:
+    """As bwtop does: opened as root, then asked as nobody, who gets no further than the directory."""
+    command = [sys.executable, "-B", "-c", AS_NOBODY, str(kept.path)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        for count in range(5):
+            assert process.stdout.readline() == f"{5 + count}\n"
+            assert is_free(kept)
+            kept.append(delta(NOON + 1 + count, 1, 0))
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.stdout.read() == f"Permission denied: {kept.path}\n"
+
+
+@pytest.mark.parametrize("which", ["archive", "beyond"])
+def test_so_many_at_once_and_no_more(
+    which: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    archive: Archive = request.getfixturevalue(which)
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    assert AT_ONCE == 2
+    with archive.history() as one, archive.history() as other:
+        assert one is not other
+        assert one.extent() == other.extent()
+        assert "too many questions at once" in refused(archive)
+    assert rx(archive) == 5
+
+
+def test_more_of_them_wait_for_their_turn(beyond: Archive) -> None:
+    lock = threading.Lock()
+    now = most = 0
+
+    def ask() -> int:
+        nonlocal now, most
+        with beyond.history() as history:
+            with lock:
+                now += 1
+                most = max(most, now)
+            found = history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
+            with lock:
+                now -= 1
+        return found
+
+    with ThreadPoolExecutor(16) as pool:
+        assert {future.result(30) for future in [pool.submit(ask) for _ in range(64)]} == {5}
+    assert 1 <= most <= AT_ONCE
+    assert len(beyond._kept) == AT_ONCE
+
+
+def test_who_has_to_wait_too_long_is_told_when_to_come_back(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    with archive.history(), archive.history():
+        with pytest.raises(RefusedError) as error, archive.history():
+            pass
+        assert dict(error.value.headers)["Retry-After"]
+
+
+def test_replaced_file_is_noticed(archive: Archive, tmp_path: Path) -> None:
+    """Also by who has the old one open."""
+    archive.keep()
+    assert rx(archive) == 5
+    other = Kept(path=tmp_path / "other.db")
+    other.append(delta(NOON, 77, 0))
+    other.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.connection.close()
+    for suffix in ("-wal", "-shm"):
+        archive.path.with_name(archive.path.name + suffix).unlink(missing_ok=True)
+    (tmp_path / "other.db").replace(archive.path)
+    assert rx(archive) == 77
+
+
+def test_what_was_opened_is_asked_no_more_when_the_file_is_another(
+    beyond: Archive, tmp_path: Path
+) -> None:
+    assert rx(beyond) == 5
+    (tmp_path / "other").write_bytes(b"")
+    (tmp_path / "other").replace(beyond.path)
+    assert "Permission denied" in refused(beyond)
+
+
+def test_it_may_come_later(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "history.db")
+    archive.keep()
+    assert refused(archive) == "nothing has been recorded yet; sudo bwtop records while it runs"
+    kept = Kept(path=tmp_path / "history.db")
+    kept.append(delta(NOON, 9, 0))
+    assert rx(archive) == 9
+    kept.connection.close()
+
+
+def foreign(path: Path) -> str:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    return "is another program's database"
+
+
+def newer(path: Path) -> str:
+    connection = schema.open_writer(path, 0o600)
+    connection.execute(f"PRAGMA user_version = {schema.version() + 1}")
+    connection.close()
+    return "was written by a newer bwtop"
+
+
+def text(path: Path) -> str:
+    path.write_text("this is no database, but it is long enough to be one\n" * 100)
+    return "is no history of bwtop"
+
+
+def empty(path: Path) -> str:
+    path.touch()
+    return "nothing has been recorded yet"
+
+
+def directory(path: Path) -> str:
+    path.mkdir()
+    return "is no file"
+
+
+@pytest.mark.parametrize("make", [foreign, newer, text, empty, directory])
+@pytest.mark.parametrize("keeping", [False, True])
+def test_what_is_no_history_of_ours_is_said(
+    make: Callable[[Path], str], keeping: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "history.db"
+    words = make(path)
+    archive = Archive(path)
+    if keeping:
+        archive.keep()
+    assert archive._kept == []
+    for _ in range(2 * AT_ONCE):
+        assert words in refused(archive)
+
+
+def test_connections_that_were_opened_are_closed(archive: Archive) -> None:
+    descriptors = Path("/proc/self/fd")
+    rx(archive)
+    before = len(list(descriptors.iterdir()))
+    for _ in range(20):
+        rx(archive)
+    assert eventually(lambda: len(list(descriptors.iterdir())) <= before)

@@ -1,0 +1,520 @@
+"""The thread between measuring and the pages, and the events that a page gets from it."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.model.flows import Identity, Loss, Traffic
+from bwtop.model.sample import Sample
+from bwtop.web import events, params, views
+from bwtop.web.answer import RefusedError
+from bwtop.web.events import HEARTBEAT, RETRY, Events, Places
+from bwtop.web.feed import MAX_DRAWN, Feed, Moment
+from bwtop.web.server import MAX_STREAMS
+from bwtop.web.views import Document, Live, Past
+from tests.build import NOW, eventually, key, remote, sample
+
+CURL: Final = key(10)
+WEB, DNS = remote(), remote("192.0.2.2", 53, 17)
+
+SOON: Final = 20.0
+"""Seconds that nothing here takes."""
+
+
+def one(rx: int = 1, tx: int = 0, **more: Any) -> Sample:
+    return sample({CURL: {WEB: Traffic(rx, tx)}}, **more)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A view that notes what it is asked to draw."""
+
+    name: str = ""
+    drawn: list[int] = field(default_factory=list, compare=False)
+
+    def draw(self, moment: Moment) -> bytes:
+        self.drawn.append(moment.number)
+        totals = moment.board.ledger.sums.values()
+        rx, tx = sum(t.rx for t in totals), sum(t.tx for t in totals)
+        return json.dumps([moment.number, rx, tx, moment.elapsed]).encode()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A view that keeps the thread busy until it is let go."""
+
+    entered: threading.Event = field(default_factory=threading.Event, compare=False)
+    let: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def draw(self, _: Moment) -> bytes:
+        self.entered.set()
+        assert self.let.wait(SOON)
+        return b"gate"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A view that cannot be drawn."""
+
+    def draw(self, _: Moment) -> bytes:
+        raise RuntimeError("nothing\nworks")
+
+
+@pytest.fixture
+def feed() -> Iterator[Feed]:
+    made = Feed(None)
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as made:
+        yield made
+
+
+def seen(feed: Feed, view: Any = None, after: int = 0, seconds: float = SOON) -> Any:
+    drawn = feed.wait(view or Count(), after, seconds)
+    return drawn and json.loads(drawn.body)
+
+
+def waiting(feed: Feed, count: int = 1) -> bool:
+    """Whether so many wait."""
+    return eventually(lambda: sum(feed._wanted.values()) == count)
+
+
+# Intervals.
+
+
+def test_before_the_first_interval_there_is_nothing(feed: Feed) -> None:
+    view = Count()
+    assert feed.wait(view, 0, 0.05) is None
+    assert feed.wait(Document(Live()), 0, 0) is None
+    assert view.drawn == []
+    assert feed.age() >= 0
+
+
+def test_the_last_interval_is_there_at_once(feed: Feed) -> None:
+    feed.put(one(5, 3), "tracepoint")
+    assert seen(feed) == [1, 5, 3, 1.0]
+    feed.put(one(2, 0, elapsed=0.5), "tracepoint")
+    assert seen(feed, after=1) == [2, 7, 3, 0.5]
+    assert seen(feed) == [2, 7, 3, 0.5]
+
+
+def test_who_has_seen_an_interval_waits_for_the_next(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    feed.put(one(), "tracepoint")
+    assert seen(feed)[0] == 1
+    assert feed.wait(Count(), 1, 0.05) is None
+    later = pool.submit(seen, feed, Count(), 1)
+    assert waiting(feed)
+    assert not later.done()
+    feed.put(one(), "tracepoint")
+    assert later.result(SOON)[0] == 2
+
+
+def test_what_was_measured_before_the_start_is_not_lost() -> None:
+    feed = Feed(None)
+    feed.put(one(1), "tracepoint")
+    feed.put(one(2), "tracepoint")
+    feed.start()
+    assert seen(feed) == [1, 3, 0, 2.0]
+    feed.close()
+
+
+def test_intervals_that_come_while_the_thread_is_busy_are_joined(
+    feed: Feed, pool: ThreadPoolExecutor
+) -> None:
+    gate = Gate()
+    feed.put(one(1), "tracepoint")
+    held = pool.submit(feed.wait, gate, 0, SOON)
+    assert gate.entered.wait(SOON)
+    feed.put(sample({CURL: {WEB: Traffic(10, 1)}}, loss=Loss(1)), "tracepoint")
+    feed.put(sample({CURL: {DNS: Traffic(100, 2)}}, elapsed=0.5, loss=Loss(2)), "tracepoint")
+    last = one(1000, 4, identities={CURL: Identity("curl")}, loss=Loss(4))
+    last.time = NOW + timedelta(seconds=9)
+    feed.put(last, "tracepoint")
+    assert feed.wait(Count(), 1, 0.02) is None, "putting waits for nobody, and draws nothing"
+    gate.let.set()
+    drawn = held.result(SOON)
+    assert drawn
+    assert drawn.body == b"gate"
+    found = json.loads(feed_document(feed, 1))
+    assert (found["interval"], found["total"]) == (2.5, {"rx": 1110, "tx": 7})
+    assert found["lost"]["flows"] == 7
+    assert found["time"] == "2026-11-23T08:00:10.000+00:00"
+    assert [p["name"] for p in found["processes"]] == ["curl"]
+    assert seen(feed) == [2, 1111, 7, 2.5]
+
+
+def feed_document(feed: Feed, after: int = 0) -> bytes:
+    drawn = feed.wait(Document(views.live(params.read("", params.LIVE))), after, SOON)
+    assert drawn
+    return drawn.body
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40)), min_size=1))
+def test_no_byte_is_lost_however_fast_they_come(amounts: list[tuple[int, int]]) -> None:
+    feed = Feed(None)
+    feed.start()
+    for rx, tx in amounts:
+        feed.put(one(rx, tx), "tracepoint")
+    expected = [sum(rx for rx, _ in amounts), sum(tx for _, tx in amounts)]
+    number = 0
+    while (found := seen(feed, after=number))[1:3] != expected:
+        number = found[0]
+    feed.close()
+    assert found[0] <= len(amounts)
+
+
+def test_a_page_that_always_waits_sees_every_byte(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    """Of rates, too: what it gets of each interval adds up to all."""
+
+    def follow() -> int:
+        total = number = 0
+        while total < 5050:
+            drawn = feed.wait(Document(Live()), number, SOON)
+            assert drawn
+            assert drawn.number == number + 1
+            number = drawn.number
+            total += json.loads(drawn.body)["total"]["rx"]
+        return total
+
+    pages = [pool.submit(follow) for _ in range(3)]
+    for rx in range(1, 101):
+        waiting(feed, 3)
+        feed.put(one(rx), "tracepoint")
+    assert [page.result(SOON) for page in pages] == [5050] * 3
+
+
+def test_age_is_that_of_the_last_interval() -> None:
+    now = [100.0]
+    feed = Feed(None, lambda: now[0])
+    now[0] = 103.0
+    assert feed.age() == 3.0
+    now[0] = 100.0
+    feed.put(one(), "tracepoint")
+    now[0] = 107.5
+    assert feed.age() == 7.5
+    feed.put(one(), "tracepoint")
+    assert feed.age() == 0.0
+
+
+def test_backend_is_that_of_the_interval(feed: Feed) -> None:
+    feed.put(one(), "tracepoint")
+    assert json.loads(feed_document(feed))["backend"] == "tracepoint"
+    feed.put(one(), "")
+    assert json.loads(feed_document(feed, 1))["backend"] == "history"
+
+
+# Views.
+
+
+def test_equal_views_are_drawn_once_an_interval(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    drawn: list[int] = []
+    pages = [pool.submit(seen, feed, Count("same", drawn)) for _ in range(30)]
+    others = [pool.submit(seen, feed, Count("other")) for _ in range(3)]
+    assert waiting(feed, 33)
+    feed.put(one(), "tracepoint")
+    assert {page.result(SOON)[0] for page in pages + others} == {1}
+    assert seen(feed, Count("same", drawn))[0] == 1
+    assert drawn == [1]
+    feed.put(one(), "tracepoint")
+    assert seen(feed, Count("same", drawn), 1)[0] == 2
+    assert drawn == [1, 2]
+
+
+def test_what_nobody_waits_for_is_not_drawn(feed: Feed) -> None:
+    left, stays = Count("left"), Count("stays")
+    feed.put(one(), "tracepoint")
+    for view in (left, stays):
+        assert seen(feed, view)[0] == 1
+    feed.put(one(), "tracepoint")
+    assert seen(feed, stays, 1)[0] == 2
+    assert left.drawn == [1]
+    assert feed._wanted == {}
+
+
+def test_each_of_many_gets_every_interval(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    """With views of their own, some of them alike."""
+
+    got: list[list[int]] = [[0] for _ in range(50)]
+
+    def follow(page: int) -> None:
+        while got[page][-1] < 5:
+            got[page].append(seen(feed, Count(str(page % 10)), got[page][-1])[0])
+
+    pages = [pool.submit(follow, page) for page in range(50)]
+    for number in range(1, 6):
+        feed.put(one(), "tracepoint")
+        assert eventually(lambda: all(numbers[-1] == number for numbers in got))  # noqa: B023 - awaited here
+    for page in pages:
+        page.result(SOON)
+    assert got == [[0, 1, 2, 3, 4, 5]] * 50
+
+
+def test_view_that_cannot_be_drawn_ends_nothing(
+    feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed.put(one(), "tracepoint")
+    drawn = feed.wait(Broken(), 0, SOON)
+    assert drawn
+    assert drawn.body == b"{}"
+    assert seen(feed)[0] == 1
+    feed.put(one(), "tracepoint")
+    assert seen(feed, after=1)[0] == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "please report it" in said
+
+
+def test_one_that_waits_in_vain_leaves_nothing_behind(feed: Feed) -> None:
+    for _ in range(3):
+        assert feed.wait(Count(), 0, 0) is None
+    assert feed._wanted == {}
+
+
+def test_views_of_an_old_interval_are_not_kept_for_ever(feed: Feed) -> None:
+    """Whoever measures may have gone: then no further interval clears them, and anybody may ask for a new filter."""
+    feed.put(one(), "tracepoint")
+    for number in range(2000):
+        assert seen(feed, Count(str(number)))[0] == 1
+    assert len(feed._drawn) < 1000
+
+
+def test_views_of_this_interval_are_kept_while_they_are_few(feed: Feed) -> None:
+    feed.put(one(), "tracepoint")
+    views = [Count(str(number)) for number in range(MAX_DRAWN)]
+    for _ in range(3):
+        for view in views:
+            assert seen(feed, view)[0] == 1
+    assert [view.drawn for view in views] == [[1]] * len(views)
+
+
+def test_new_interval_waits_for_no_further_view(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    """However long drawing takes: what was not drawn of the old one is drawn of the new one."""
+    feed.put(one(), "tracepoint")
+    assert seen(feed, Count("first"))[0] == 1
+    gate, late = Gate(), Count("late")
+    held = pool.submit(feed.wait, gate, 0, SOON)
+    assert gate.entered.wait(SOON)
+    waits = pool.submit(seen, feed, late)
+    assert waiting(feed, 2)
+    feed.put(one(), "tracepoint")
+    gate.let.set()
+    assert waits.result(SOON)[0] in (1, 2)
+    assert held.result(SOON)
+    assert late.drawn[0] == 2
+
+
+def test_views_are_drawn_though_intervals_come_faster_than_they_are(feed: Feed) -> None:
+    @dataclass(frozen=True)
+    class Slow:
+        """While it is drawn another interval comes."""
+
+        name: str
+
+        def draw(self, moment: Moment) -> bytes:
+            feed.put(one(), "tracepoint")
+            return json.dumps([moment.number]).encode()
+
+    feed.put(one(), "tracepoint")
+    with ThreadPoolExecutor(3) as several:
+        waits = [several.submit(seen, feed, Slow(name)) for name in "abc"]
+        assert all(wait.result(SOON) for wait in waits)
+
+
+# The end.
+
+
+def test_close_lets_all_go(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    feed.put(one(), "tracepoint")
+    seen(feed)
+    pages = [pool.submit(feed.wait, Count(str(n)), 1, SOON) for n in range(30)]
+    assert waiting(feed, 30)
+    feed.close()
+    assert [page.result(SOON / 2) for page in pages] == [None] * 30
+    assert feed.is_closed
+    assert feed.wait(Count(), 0, SOON) is None
+
+
+def test_the_thread_ends_with_it() -> None:
+    before = threading.active_count()
+    feed = Feed(None)
+    feed.start()
+    assert threading.active_count() == before + 1
+    feed.close()
+    assert eventually(lambda: threading.active_count() == before)
+    feed.put(one(), "tracepoint")  # nobody minds
+
+
+# Events.
+
+STATUS: Final = {"state": "measuring", "warning": ""}
+
+
+class Page:
+    """An open stream."""
+
+    def __init__(self, feed: Feed, *, past: bool = False, text: str = "") -> None:
+        self.status: dict[str, Any] = dict(STATUS)
+        self.released = 0
+        view = views.live(params.read(text, params.LIVE))
+        self.events = Events(feed, lambda: dict(self.status), view, self._release, past=past)
+        self._parts = iter(self.events)
+
+    def _release(self) -> None:
+        self.released += 1
+
+    def part(self) -> bytes:
+        found = next(self._parts)
+        assert found.endswith(b"\n\n")
+        assert found.count(b"\n\n") == 1
+        return found
+
+    def event(self) -> tuple[str, Any, int | None]:
+        """(name, data, id)."""
+        fields = dict(line.split(": ", 1) for line in self.part().decode().splitlines() if line)
+        number = int(fields["id"]) if "id" in fields else None
+        assert fields.keys() <= {"event", "data", "id"}
+        return fields["event"], json.loads(fields["data"]), number
+
+    def begin(self) -> None:
+        assert self.part() == f"retry: {RETRY}\n\n".encode()
+
+
+def test_page_gets_the_status_and_then_interval_after_interval(feed: Feed) -> None:
+    page = Page(feed)
+    feed.put(one(5), "tracepoint")
+    page.begin()
+    assert page.event() == ("status", STATUS, None)
+    name, data, number = page.event()
+    assert (name, number) == ("interval", 1)
+    assert data == json.loads(feed_document(feed))
+    feed.put(one(7), "tracepoint")
+    name, data, number = page.event()
+    assert (name, data["total"]["rx"], number) == ("interval", 7, 2)
+
+
+def test_past_comes_first_where_it_is_wanted(feed: Feed) -> None:
+    feed.put(one(5), "tracepoint")
+    page = Page(feed, past=True)
+    page.begin()
+    name, data, _ = page.event()
+    assert name == "past"
+    assert [point["rx_rate"] for point in data["points"]] == [5.0]
+    assert page.event()[0] == "status"
+    assert page.event()[0] == "interval"
+
+
+def test_past_of_nothing_is_left_out(feed: Feed) -> None:
+    page = Page(feed, past=True)
+    page.begin()
+    assert page.event()[0] == "status"
+
+
+def test_past_is_that_of_the_same_view(feed: Feed) -> None:
+    feed.put(one(5), "tracepoint")
+    page = Page(feed, past=True, text="proto=udp")
+    page.begin()
+    assert page.event()[1] == json.loads(
+        Past(views.live(params.read("proto=udp", params.LIVE))).draw(feed._moment)
+    )
+
+
+def test_status_comes_again_only_when_it_has_changed(feed: Feed) -> None:
+    page = Page(feed)
+    page.begin()
+    assert page.event() == ("status", STATUS, None)
+    for number in (1, 2):
+        feed.put(one(), "tracepoint")
+        assert page.event()[2] == number
+    page.status["warning"] = "the disk is full"
+    assert page.event() == ("status", {**STATUS, "warning": "the disk is full"}, None)
+    feed.put(one(), "tracepoint")
+    assert page.event()[2] == 3
+
+
+def test_something_is_sent_all_the_same_when_there_is_no_news(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert HEARTBEAT < 30, "less than proxies and our own server's SEND_SECONDS wait"
+    monkeypatch.setattr(events, "HEARTBEAT", 0.02)
+    page = Page(feed)
+    page.begin()
+    assert page.event()[0] == "status"
+    for _ in range(3):
+        assert page.part() == b": still here\n\n", "a comment, which no page acts upon"
+    page.status["state"] = "waiting"
+    assert page.event()[1]["state"] == "waiting", "nobody need measure for that"
+    feed.put(one(), "tracepoint")
+    beats = itertools.dropwhile(lambda part: part.startswith(b":"), iter(page.part, b""))
+    assert next(beats).startswith(b"id: 1\nevent: interval\n")
+
+
+def test_page_that_is_slow_misses_intervals_and_no_more(feed: Feed) -> None:
+    page = Page(feed)
+    page.begin()
+    page.event()
+    for number in range(1, 6):
+        feed.put(one(number), "tracepoint")
+        assert seen(feed, after=number - 1)[0] == number
+    name, data, of = page.event()
+    assert (name, of) == ("interval", 5)
+    assert data["total"]["rx"] == 5
+    assert data["processes"][0]["rx_total"] == 15
+
+
+def test_stream_ends_when_bwtop_does(feed: Feed, pool: ThreadPoolExecutor) -> None:
+    page = Page(feed)
+    page.begin()
+    page.event()
+    waits = pool.submit(lambda: list(page._parts))
+    assert waiting(feed)
+    feed.close()
+    assert [part for part in waits.result(SOON) if not part.startswith(b":")] == []
+
+
+def test_hostile_names_stay_within_their_event(feed: Feed) -> None:
+    name = "x\n\nevent: status\ndata: {}\r\n\r\u2028\x85\x1b[2J</script>"
+    feed.put(one(identities={CURL: Identity(name, cmdline=name)}), "tracepoint")
+    page = Page(feed, past=True)
+    page.begin()
+    for kind in ("past", "status", "interval"):
+        found, data, _ = page.event()
+        assert found == kind
+        if kind != "status":
+            assert data["processes"][0]["name"] == name
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
+def test_place_is_given_back_also_of_a_stream_that_never_began(feed: Feed, parts: int) -> None:
+    page = Page(feed)
+    for _ in range(parts):
+        page.part()
+    page.events.close()
+    assert page.released == 1
+
+
+def test_there_are_so_many_places(feed: Feed) -> None:
+    places = Places()
+    given: list[Callable[[], None]] = [places.take() for _ in range(MAX_STREAMS)]
+    with pytest.raises(RefusedError) as error:
+        places.take()
+    assert error.value.status == 503
+    assert f"{MAX_STREAMS} pages are open already" in error.value.why
+    assert dict(error.value.headers)["Retry-After"]
+    given.pop()()
+    given.append(places.take())
+    with pytest.raises(RefusedError):
+        places.take()

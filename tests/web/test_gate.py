@@ -1,0 +1,496 @@
+"""Who may ask: by Host, Origin and Sec-Fetch-Site, by token, by cookie, and by a link that works once."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bwtop.web import gate, serve
+from bwtop.web.answer import RefusedError
+from bwtop.web.gate import Address, Gate
+from tests.kernel.running import HANG
+from tests.web.serving import HTML, TOKEN, Stream, Web, bearer, exchange, reply, request
+
+EVERYTHING = (
+    "/",
+    "/app.js",
+    "/app.css",
+    "/api/v1/live",
+    "/api/v1/live.csv",
+    "/api/v1/stream",
+    "/api/v1/history",
+    "/api/v1/export.csv",
+    "/api/v1/export.json",
+    "/api/v1/about",
+    "/api/v1/openapi.json",
+    "/api/v1/link",
+    "/nothing/of/the/kind",
+)
+OPEN = ("/healthz", "/login")
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """On loopback, for everybody."""
+    with Web(tmp_path_factory.mktemp("web") / "none.db", hosts=["Top.Example.org"]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """As if it were on all addresses."""
+    database = tmp_path_factory.mktemp("beyond") / "none.db"
+    with Web(database, TOKEN, bound="0.0.0.0") as running:
+        yield running
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Web]:
+    """With a token; a new one for each test."""
+    with Web(tmp_path / "none.db", TOKEN) as running:
+        yield running
+
+
+def cookie(web: Web) -> str:
+    """What a browser sends that has opened a link."""
+    given = web.ask(f"/login?key={web.gate.new_key()}").headers["set-cookie"]
+    return given.partition(";")[0]
+
+
+# Host.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST",
+        "127.0.0.1",
+        "127.0.0.2",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "localhost.",
+    ],
+)
+def test_it_goes_by_the_names_of_loopback_with_any_port_and_with_none(web: Web, host: str) -> None:
+    for port in ("", ":80", f":{web.port}", ":1", ":65535"):
+        assert web.ask(host=host + port).status == 200, port
+
+
+@pytest.mark.parametrize("host", ["top.example.org", "TOP.EXAMPLE.ORG:443", "top.example.org."])
+def test_it_goes_by_the_names_that_it_was_given(web: Web, host: str) -> None:
+    assert web.ask(host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8064",
+        "localhost.evil.example",
+        "evil.localhost",
+        "127.0.0.1.evil.example",
+        "example.org",
+        "a.top.example.org",
+        "192.0.2.1",
+        "10.0.0.1:8064",
+        "0.0.0.0",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "[::]",
+        "[::2]",
+        "[::ffff:192.0.2.1]",
+        "[2001:db8::1]:80",
+        "::1",
+        "[::1",
+        "::1]",
+        "[::1]x",
+        "[::1%25lo]",
+        "localhost:",
+        "localhost:x",
+        "localhost:-1",
+        "localhost:123456",
+        "localhost:80:80",
+        "localhost/",
+        "localhost,evil.example",
+        "localhost evil.example",
+        "user@localhost",
+        "http://localhost",
+        "localhost\x00",
+        "localhost\t.example",
+        "loc\xe4lhost",
+        "\xb2",
+        ".",
+        "..",
+        "-",
+        "*",
+        "a" * 300,
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/about", "/healthz", "/login?key=x", "/app.js"])
+def test_it_goes_by_no_other_name(web: Web, host: str, path: str) -> None:
+    refused = web.ask(path, host=host)
+    assert refused.status == 421
+    assert "does not go by that name" in refused.error
+
+
+def test_a_request_has_one_host(web: Web) -> None:
+    for raw in (
+        request(web.port, "/", host=None),
+        request(web.port, "/", headers=[("Host", "localhost")]),
+        request(web.port, "/", headers=[("Host", "evil.example")]),
+        request(web.port, "/", headers=[("hOST", "localhost")]),
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\tHost: localhost\r\n\r\n",
+    ):
+        refused = reply(exchange(web.port, raw))
+        assert refused.status == 400, raw
+        assert refused.error, raw
+
+
+def test_an_empty_host_is_none_of_ours(web: Web) -> None:
+    for value in (b"", b" ", b":80"):
+        raw = b"GET / HTTP/1.1\r\nHost:" + value + b"\r\n\r\n"
+        assert reply(exchange(web.port, raw)).status in (400, 421)
+
+
+def test_a_folded_host_is_refused(web: Web) -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: localhost\r\n .evil.example\r\n\r\n"
+    assert reply(exchange(web.port, raw)).status in (400, 421)
+
+
+def test_beyond_loopback_it_goes_by_addresses_and_its_own_name(
+    beyond: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No name of another site's leads to an address."""
+    for host in ("192.0.2.1:8064", "[2001:db8::1]:8064", "127.0.0.1", "localhost"):
+        assert beyond.ask(host=host).status == 200, host
+    for host in ("evil.example", "192.0.2.1.evil.example", "192.0.2.256", "1.2.3"):
+        assert beyond.ask(host=host).status == 421, host
+    monkeypatch.setattr(gate.socket, "gethostname", lambda: "Mill")  # type: ignore[attr-defined]
+    named = Gate(Address("0.0.0.0", 8064), TOKEN)
+    unnamed = Gate(Address("127.0.0.1", 8064), None)
+    message = http.client.HTTPMessage()
+    message["Host"] = "mill:8064"
+    asked = gate.Request("GET", "/", "", message)
+    named.check_host(asked)
+    with pytest.raises(RefusedError):
+        unnamed.check_host(asked)
+
+
+# Origin and Sec-Fetch-Site.
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "http://evil.example", "https://localhost.evil.example", "http://localhost", "", "*"],
+)
+@pytest.mark.parametrize("path", ["/api/v1/about", "/app.js", "/api/v1/stream", "/healthz"])
+def test_a_page_of_another_origin_gets_nothing(web: Web, origin: str, path: str) -> None:
+    refused = web.ask(path, headers={"Origin": origin})
+    assert refused.status == 403
+    assert "another site" in refused.error
+
+
+def test_the_port_is_part_of_an_origin(web: Web) -> None:
+    assert web.ask(headers={"Origin": f"http://127.0.0.1:{web.port}"}).status == 200
+    assert web.ask(headers={"Origin": f"http://127.0.0.1:{web.port + 1}"}).status == 403
+    assert web.ask(headers={"Origin": f"http://localhost:{web.port}"}).status == 403
+
+
+def test_its_own_page_behind_a_proxy_with_tls_may_ask(web: Web) -> None:
+    own = {"Origin": "https://top.example.org"}
+    assert web.ask(headers=own, host="top.example.org").status == 200
+
+
+def test_each_of_several_origins_must_be_its_own(web: Web) -> None:
+    own, evil = f"http://127.0.0.1:{web.port}", "http://evil.example"
+    for origins in ((own, evil), (evil, own)):
+        headers = [("Origin", origin) for origin in origins]
+        assert web.ask(headers=headers).status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "CROSS-SITE", "whatever"])
+@pytest.mark.parametrize("path", ["/api/v1/about", "/api/v1/live", "/app.js", "/healthz"])
+def test_another_sites_page_may_not_include_it(web: Web, site: str, path: str) -> None:
+    for mode, dest in (
+        ("no-cors", "script"),
+        ("no-cors", "image"),
+        ("cors", "empty"),
+        ("navigate", "iframe"),
+        ("navigate", "object"),
+        ("no-cors", "document"),
+    ):
+        fetch = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        assert web.ask(path, headers=fetch).status == 403, (mode, dest)
+    assert web.ask(path, headers={"Sec-Fetch-Site": site}).status == 403
+
+
+def test_a_link_on_another_site_may_be_followed(web: Web) -> None:
+    fetch = {
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+    }
+    for path in ("/", "/api/v1/about", "/healthz"):
+        assert web.ask(path, headers=fetch).status == 200
+
+
+def test_the_plain_page_may_be_asked_for_from_anywhere(web: Web) -> None:
+    """It says nothing of anybody, and no other page can read or frame it."""
+    for headers in (
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ):
+        assert web.ask("/", headers=headers).body == HTML
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+def test_its_own_page_may_ask(web: Web, site: str) -> None:
+    fetch = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+    assert web.ask("/api/v1/about", headers=fetch).status == 200
+
+
+# The token.
+
+
+def test_without_a_token_everybody_on_loopback_may_ask(web: Web) -> None:
+    assert web.ask("/").body == HTML
+    assert web.ask("/api/v1/about").status == 200
+    assert web.ask("/api/v1/link").status == 404
+    assert "set-cookie" not in web.ask("/login?key=x").headers
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+def test_nothing_is_told_without_the_token(closed: Web, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        refused = closed.ask(path, method)
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer ")
+        if method == "GET":
+            assert "token" in refused.error
+
+
+def test_whether_it_is_well_may_be_asked_without_the_token(closed: Web) -> None:
+    assert closed.ask("/healthz").document == {"status": "ok"}
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_programs_send_the_token(closed: Web, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme} {TOKEN}"}
+    assert closed.ask("/api/v1/about", headers=headers).status == 200
+    assert closed.ask("/app.js", headers=headers).status == 200
+    with Stream(closed.port, headers=headers) as stream:
+        assert stream.status == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN.upper()}",
+        f"Bearer {TOKEN} {TOKEN}",
+        f"Bearer {TOKEN}\x00",
+        f"Basic {TOKEN}",
+        f"{TOKEN}",
+        f"Bearer{TOKEN}",
+        "Bearer \xe4\xff\x80",
+        "Bearer " + "\xff" * 3000,
+        "Bearer " + "x" * 7000,
+    ],
+)
+def test_no_other_token_will_do(closed: Web, given: str) -> None:
+    refused = closed.ask("/api/v1/about", headers={"Authorization": given})
+    assert refused.status == 401
+    assert TOKEN not in refused.error
+
+
+def test_the_token_is_not_taken_from_the_address_or_from_a_cookie(closed: Web) -> None:
+    name = cookie(closed).partition("=")[0]
+    assert closed.ask(f"/api/v1/live?token={TOKEN}").status == 401
+    assert closed.ask(f"/login?key={TOKEN}").status == 403
+    assert closed.ask("/api/v1/about", headers={"Cookie": f"{name}={TOKEN}"}).status == 401
+
+
+def test_the_token_opens_no_door_to_other_sites(closed: Web) -> None:
+    with_token = bearer()
+    assert closed.ask("/api/v1/about", headers=with_token, host="evil.example").status == 421
+    from_there = {**with_token, "Origin": "http://evil.example"}
+    assert closed.ask("/api/v1/about", headers=from_there).status == 403
+
+
+# The cookie, and links that work once.
+
+
+def test_a_link_gives_a_cookie_that_scripts_cannot_read(closed: Web) -> None:
+    answer = closed.ask(f"/login?key={closed.gate.new_key()}")
+    assert answer.status == 303
+    assert answer.headers["location"] == "/"
+    assert answer.headers["cache-control"] == "no-store"
+    pair, *flags = answer.headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "Path=/"} < set(flags)
+    assert {"SameSite=Lax", "SameSite=Strict"} & set(flags)
+    assert TOKEN not in pair
+    for path in ("/", "/app.js", "/api/v1/about"):
+        assert closed.ask(path, headers={"Cookie": pair}).status == 200, path
+        among = {"Cookie": f"a=b; {pair};c=\xff"}
+        assert closed.ask(path, headers=among).status == 200, path
+
+
+def test_the_cookie_is_that_of_the_token_and_the_port(closed: Web, tmp_path: Path) -> None:
+    name, _, value = cookie(closed).partition("=")
+    assert name.endswith(f"-{closed.port}")
+    for wrong in ("", "x", value[:-1], value + "0", value.upper(), "\xff", value * 50):
+        refused = closed.ask("/api/v1/about", headers={"Cookie": f"{name}={wrong}"})
+        assert refused.status == 401, wrong
+    with Web(tmp_path / "other.db", "another-token-of-a-test") as other:
+        moved = f"{cookie(other).partition('=')[0]}={value}"
+        assert other.ask("/api/v1/about", headers={"Cookie": moved}).status == 401
+
+
+def test_a_link_works_once(closed: Web) -> None:
+    key = closed.gate.new_key()
+    assert closed.ask(f"/login?key={key}").status == 303
+    used = closed.ask(f"/login?key={key}")
+    assert used.status == 403
+    assert "set-cookie" not in used.headers
+    assert key not in used.error
+
+
+@pytest.mark.parametrize("query", ["", "?key=", "?key=x", "?key=%C3%A4", "?key=" + "x" * 900])
+def test_what_never_was_a_link_gives_no_cookie(closed: Web, query: str) -> None:
+    closed.gate.new_key()
+    refused = closed.ask(f"/login{query}")
+    assert refused.status == 403
+    assert "set-cookie" not in refused.headers
+
+
+def test_who_only_looks_at_a_link_does_not_use_it_up(closed: Web) -> None:
+    path = f"/login?key={closed.gate.new_key()}"
+    for _ in range(3):
+        assert "set-cookie" not in closed.ask(path, "HEAD").headers
+    assert closed.ask(path, headers={"Origin": "http://evil.example"}).status == 403
+    assert closed.ask(path, host="evil.example").status == 421
+    assert closed.ask(path, "POST").status == 405
+    assert "set-cookie" in closed.ask(path).headers
+
+
+def test_of_many_that_race_for_a_link_one_wins() -> None:
+    racers = 8
+    guard = Gate(Address("127.0.0.1", 8064), TOKEN)
+    for _ in range(100):
+        assert sorted(raced(guard, racers)) == [200, *[403] * (racers - 1)]
+
+
+def raced(guard: Gate, racers: int) -> list[int]:
+    """What came of it for each."""
+    key = guard.new_key()
+    barrier = threading.Barrier(racers)
+    came: list[int] = []
+
+    def race() -> None:
+        barrier.wait(HANG)
+        try:
+            guard.log_in(key)
+            came.append(200)
+        except RefusedError as refused:
+            came.append(refused.status)
+
+    threads = [threading.Thread(target=race) for _ in range(racers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG)
+    return came
+
+
+def test_between_looking_for_a_key_and_taking_it_another_may_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same, at the very moment at which it matters."""
+    guard = Gate(Address("127.0.0.1", 8064), TOKEN)
+    key = guard.new_key()
+    compare = gate._same
+    won: list[str] = []
+
+    def slow(one: bytes, other: bytes) -> bool:
+        found = compare(one, other)
+        if found and not won:
+            monkeypatch.setattr(gate, "_same", compare)
+            won.append(guard.log_in(key)[0])
+        return found
+
+    monkeypatch.setattr(gate, "_same", slow)
+    with pytest.raises(RefusedError, match="has been used"):
+        guard.log_in(key)
+    assert won == ["Set-Cookie"]
+
+
+def test_the_oldest_of_many_open_links_goes(closed: Web) -> None:
+    keys = [closed.gate.new_key() for _ in range(gate.MAX_KEYS + 1)]
+    assert len(set(keys)) == len(keys)
+    assert closed.ask(f"/login?key={keys[0]}").status == 403
+    assert [closed.ask(f"/login?key={key}").status for key in keys[1:]] == [303] * gate.MAX_KEYS
+
+
+def test_who_has_the_token_makes_further_links(closed: Web) -> None:
+    path = closed.ask("/api/v1/link", headers=bearer()).document["path"]
+    assert path.startswith("/login?key=")
+    assert "set-cookie" in closed.ask(path).headers
+    assert closed.ask(path).status == 403
+
+
+def test_who_has_only_the_cookie_makes_none(closed: Web) -> None:
+    refused = closed.ask("/api/v1/link", headers={"Cookie": cookie(closed)})
+    assert refused.status == 403
+    assert "token itself" in refused.error
+
+
+def test_looking_for_a_link_makes_none(closed: Web) -> None:
+    """Or it would push others out."""
+    key = closed.gate.new_key()
+    for _ in range(gate.MAX_KEYS + 1):
+        assert closed.ask("/api/v1/link", "HEAD", bearer()).status == 200
+    assert closed.ask(f"/login?key={key}").status == 303
+
+
+# Tokens in files.
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\n", b"short", b"x" * 15, b"two words of a token", b"tab\tin the token is wrong"),
+        *(b"\x00" * 32, b"\xff" * 32, b"\x7fELF" + bytes(60), b"escape\x1b[2Jsequence-in-it"),
+        *("schl\u00fcsselwort-lang".encode(), b"line-one-here\nline-two-here"),
+    ],
+)
+def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(serve.TokenError) as refused:
+        serve.read_token(path)
+    assert content.decode(errors="replace").strip() not in str(refused.value) or not content.strip()
+
+
+@pytest.mark.parametrize("around", ["{}", "{}\n", "\n {} \r\n"])
+def test_a_token_has_sixteen_characters_or_more(tmp_path: Path, around: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(around.format("x" * 16))
+    assert serve.read_token(path) == "x" * 16
+
+
+def test_tokens_that_are_made_are_long_and_differ() -> None:
+    made = {serve.make_token() for _ in range(100)}
+    assert len(made) == 100
+    assert min(map(len, made)) >= 32

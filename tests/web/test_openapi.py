@@ -1,0 +1,210 @@
+"""The API's description: complete, valid, and true of what is really answered."""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bwtop import __version__
+from bwtop.live import Status
+from bwtop.measuring import Measurement
+from bwtop.model.flows import Traffic
+from bwtop.web import files, openapi
+from bwtop.web.answer import Answer
+from bwtop.web.api import ROUTES, Api
+from bwtop.web.archive import Archive
+from bwtop.web.feed import Feed
+from bwtop.web.gate import Address, Gate, Request
+from bwtop.web.params import LONGEST
+from bwtop.web.server import Server
+from bwtop.web.source import Source
+from tests.build import key, sample
+from tests.history.keep import NOON, PROGRAMS, REMOTES, Kept, delta
+
+CHECKS: Final = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+)
+
+STREAM: Final = "/api/v1/stream"
+"""It has no end, which nothing that waits for whole answers can wait for."""
+
+EXAMPLES: Final = 30
+
+
+class Nothing:
+    """What is measured is put in by hand."""
+
+    def read(self) -> Any:
+        raise AssertionError
+
+
+@contextmanager
+def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[str]]]:
+    """A server that answers everybody: its address, and the paths that it has been asked for.
+
+    By its clock it begins at the first time, an interval comes at the second, and it is asked at the later ones.
+    """
+    asked: set[str] = set()
+
+    def respond(request: Request) -> Answer:
+        asked.add(request.path)
+        return api.respond(request)
+
+    server = Server(Address("127.0.0.1", 0))
+    feed, source = Feed(None, clock.__next__), Source()
+    source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
+    gate = Gate(server.address, None)
+    api = Api(gate, files.load(None), feed, source, Archive(database), None, interval=1.0)
+    feed.start()
+    traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}
+    feed.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")
+    server.start(respond)
+    try:
+        yield server.address.url().rstrip("/"), asked
+    finally:
+        feed.close()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("openapi") / "history.db"
+    kept = Kept(path=path)
+    for number, who in enumerate(PROGRAMS):
+        kept.append(*(delta(NOON + number, who=who, far=far) for far in REMOTES))
+    kept.connection.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    found = json.loads(json.dumps(openapi.describe(ROUTES, __version__)))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_route_is_described_with_every_parameter(document: dict[str, Any]) -> None:
+    assert list(document["paths"]) == [route.path for route in ROUTES]
+    for route in ROUTES:
+        (method, operation) = next(iter(document["paths"][route.path].items()))
+        assert method == "get"
+        assert operation["summary"] == route.help
+        assert [(p["name"], p["in"], p["description"]) for p in operation["parameters"]] == [
+            (param.name, "query", param.help) for param in route.params
+        ]
+
+
+def test_parameters_have_their_defaults_and_limits(document: dict[str, Any]) -> None:
+    for route in ROUTES:
+        described = document["paths"][route.path]["get"]["parameters"]
+        for param, found in zip(route.params, described, strict=True):
+            schema = found["schema"]
+            assert schema["type"] == "string"
+            assert schema["maxLength"] <= LONGEST
+            assert schema.get("default", "") == param.default
+            assert found["example"] == param.example
+            assert re.compile(schema.get("pattern", ""))
+            assert not found.get("required"), "each may be left out"
+
+
+def test_answers_have_their_types_and_all_refusals_are_there(document: dict[str, Any]) -> None:
+    for route in ROUTES:
+        responses = document["paths"][route.path]["get"]["responses"]
+        assert {"400", "401", "403", "404", "421", "503"} <= responses.keys()
+        if route.path == "/login":
+            assert "303" in responses
+        else:
+            assert list(responses["200"]["content"]) == [route.type.partition(";")[0]]
+
+
+def test_who_may_ask_without_the_token_is_said(document: dict[str, Any]) -> None:
+    for route in ROUTES:
+        security = document["paths"][route.path]["get"]["security"]
+        assert ({"token": []} not in security) == route.is_open
+    scheme = document["components"]["securitySchemes"]["token"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+def test_it_is_openapi(document: dict[str, Any]) -> None:
+    """As another program understands it; it validates what it loads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies
+        import schemathesis
+
+        loaded = schemathesis.openapi.from_dict(document)
+        loaded.validate()
+        operations: list[Any] = list(
+            loaded.get_all_operations()
+        )  # results: one that is none raises
+        found = {result.ok().path for result in operations}
+    assert document["openapi"] == "3.1.0"
+    assert found == {route.path for route in ROUTES}
+
+
+def fuzz(url: str, where: Path) -> str:
+    """What schemathesis says, in a process of its own: its dependencies warn, and here that would be an error."""
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli", "--no-color", "run"),
+        *(f"{url}/api/v1/openapi.json", "--checks", ",".join(CHECKS)),
+        *("--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing"),
+        *("--seed", "1", "--suppress-health-check", "all", "--request-timeout", "10"),
+        *("--exclude-path", STREAM, "--continue-on-failure", "--no-shrink"),
+    ]
+    found = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=120, cwd=where
+    )
+    said = found.stdout + found.stderr
+    assert found.returncode == 0, said[-8000:]
+    return said
+
+
+def test_answers_are_as_described_whatever_is_asked(
+    database: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(database, repeat(0.0)) as (url, asked):
+        said = fuzz(url, tmp_path)
+    assert asked >= {route.path for route in ROUTES} - {STREAM}
+    assert int(re.findall(r"(\d+) generated", said)[0]) > EXAMPLES * 5, said
+    assert "could not be answered" not in capfd.readouterr().err
+
+
+def test_too_long_an_address_is_answered_as_described(
+    database: Path, document: dict[str, Any]
+) -> None:
+    """Parameters that are each within their limits can make one: a character may take 12 bytes."""
+    with serving(database, repeat(0.0)) as (url, _):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection.request("GET", f"/api/v1/live?filter={'%F0%9F%98%8D' * LONGEST}")
+        with closing(connection), connection.getresponse() as answer:
+            assert answer.status == HTTPStatus.REQUEST_URI_TOO_LONG
+            assert answer.headers["Content-Type"] == "application/json"
+            assert json.load(answer) == {"error": "the address is too long"}
+    for path in document["paths"].values():
+        assert "414" in path["get"]["responses"]
+
+
+def test_who_is_not_well_says_so_as_described(database: Path, document: dict[str, Any]) -> None:
+    with serving(database, chain([0.0, 0.0], repeat(1000.0))) as (url, _):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection.request("GET", "/healthz")
+        with closing(connection), connection.getresponse() as answer:
+            assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+            found = json.load(answer)
+    response = document["paths"]["/healthz"]["get"]["responses"]["503"]
+    required = response["content"]["application/json"]["schema"].get("required", [])
+    assert found["error"] == "no interval for 1000 seconds"
+    assert set(required) <= found.keys()

@@ -1,0 +1,295 @@
+"""What may stand in the query of a URL, and what is said of everything else."""
+
+import json
+import re
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.columns import PROCESS_COLUMNS, Order
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.model.filter import Loopback
+from bwtop.model.ledger import CLASSES
+from bwtop.values import network
+from bwtop.web import params
+from bwtop.web.answer import RefusedError
+from bwtop.web.params import HISTORY, LIVE, LONGEST, STREAM, Param, Values, read
+from tests.build import CONTROLS, HOSTILE
+
+TABLES: Final = {"live": LIVE, "stream": STREAM, "history": HISTORY}
+
+EVERY: Final = [pytest.param(param, id=f"{t}-{param.name}") for t in TABLES for param in TABLES[t]]
+
+tables: Final = st.sampled_from([*TABLES.values(), ()])
+
+
+def refused(text: str, table: tuple[Param, ...] = LIVE) -> str:
+    """The one line."""
+    with pytest.raises(RefusedError) as error:
+        read(text, table)
+    assert error.value.status is HTTPStatus.BAD_REQUEST
+    is_one_line(error.value)
+    return error.value.why
+
+
+def is_one_line(error: RefusedError) -> None:
+    assert error.why.strip()
+    assert not CONTROLS.search(error.why)
+    answer = error.answer()
+    assert answer.body.count(b"\n") == 1
+    assert json.loads(answer.body) == {"error": error.why}
+
+
+# The tables.
+
+
+@pytest.mark.parametrize("param", EVERY)
+def test_example_and_default_of_every_parameter_parse(param: Param) -> None:
+    assert param.example
+    for text in (param.example, param.default):
+        param.parse(text)
+
+
+@pytest.mark.parametrize("param", EVERY)
+def test_example_and_default_are_what_the_schema_says(param: Param) -> None:
+    for text in filter(None, (param.example, param.default)):
+        assert text in param.schema.get("enum", [text])
+        assert re.search(param.schema.get("pattern", ""), text)
+        assert len(text) <= param.schema.get("maxLength", LONGEST)
+
+
+@pytest.mark.parametrize("param", EVERY)
+def test_every_word_of_a_schema_parses(param: Param) -> None:
+    for text in param.schema.get("enum", []):
+        param.parse(text)
+
+
+@pytest.mark.parametrize("param", EVERY)
+def test_help_is_one_line(param: Param) -> None:
+    assert param.help.strip()
+    assert not CONTROLS.search(param.help)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_parameter_is_there_twice(name: str) -> None:
+    names = [param.name for param in TABLES[name]]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z]+", name) for name in names)
+
+
+# What is understood.
+
+
+def test_nothing_said_means_everything() -> None:
+    assert read("", LIVE) == {
+        "filter": "",
+        "proto": frozenset(CLASSES),
+        "loopback": "show",
+        "sort": Order(),
+        "limit": None,
+        "idle": "hide",
+        "remotes": None,
+        "each": None,
+    }
+    found = read("", HISTORY)
+    assert (found["range"].text, [d.name for d in found["by"]]) == ("today", ["process"])
+    assert found["filter"].terms == ()
+    assert [found[name] for name in ("process", "user", "pid", "remote")] == [[]] * 4
+    assert (found["proto"], found["sort"], found["limit"]) == (frozenset(CLASSES), "", None)
+
+
+def test_empty_value_is_the_same_as_none() -> None:
+    for table in TABLES.values():
+        empty = read("&".join(f"{param.name}=" for param in table), table)
+        nothing = read("", table)
+        for found in (empty, nothing):
+            found.pop("range", None)  # a moment later
+        assert empty == nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("filter=curl+port%3A443", "filter", "curl port:443"),
+        ("filter=%20", "filter", " "),
+        ("proto=tcp", "proto", frozenset({"tcp"})),
+        ("proto=udp,other", "proto", frozenset({"udp", "other"})),
+        ("proto=tcp,tcp", "proto", frozenset({"tcp"})),
+        ("loopback=only", "loopback", Loopback.ONLY),
+        ("sort=tx_total", "sort", Order("tx_total")),
+        ("sort=-pid", "sort", Order("pid", reverse=True)),
+        ("limit=5", "limit", 5),
+        ("idle=show", "idle", "show"),
+        ("remotes=none", "remotes", frozenset()),
+        ("remotes=all", "remotes", None),
+        ("remotes=10,20", "remotes", frozenset({10, 20})),
+        ("each=100", "each", 100),
+        ("past=show", "past", "show"),
+    ],
+)
+def test_live_parameters(text: str, name: str, expected: Any) -> None:
+    assert read(text, STREAM)[name] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("process=a,b*", "process", ["a", "b*"]),
+        ("user=0,33", "user", [0, 33]),
+        ("pid=1,2", "pid", [1, 2]),
+        ("remote=10.0.0.0/8,::1", "remote", [network("10.0.0.0/8"), network("::1")]),
+        ("sort=-rx", "sort", "-rx"),
+        ("limit=1", "limit", 1),
+    ],
+)
+def test_history_parameters(text: str, name: str, expected: Any) -> None:
+    assert read(text, HISTORY)[name] == expected
+
+
+def test_range_and_dimensions() -> None:
+    found = read("range=2026-09-01..2026-09-03&by=day,%20user", HISTORY)
+    assert found["range"].text == "2026-09-01..2026-09-03"
+    assert [d.name for d in found["by"]] == ["day", "user"]
+    for dimension in DIMENSIONS:
+        assert read(f"by={dimension.name}", HISTORY)["by"] == [dimension]
+    for column in PROCESS_COLUMNS:
+        assert read(f"sort={column.id}", LIVE)["sort"] == Order(column.id)
+
+
+# What is not.
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nope=1", "no parameter 'nope'; there are filter, proto, loopback, sort"),
+        ("Limit=1", "no parameter 'Limit'"),
+        ("=1", "no parameter ''"),
+        ("limit", None),
+        ("limit%5B%5D=1", "no parameter 'limit[]'"),
+        ("limit=1&limit=1", "limit comes twice"),
+        ("limit=&limit=", "limit comes twice"),
+        ("limit=0", "limit: '0' is not a whole number from 1 to 999999"),
+        ("limit=1000000", "limit: '1000000' is not"),
+        ("limit=-1", "limit: '-1' is not"),
+        ("limit=%0A", r"limit: '\n' is not"),
+        ("limit=" + "1" * 1000, "limit: '111"),
+        ("limit=" + "1" * 1001, f"limit is longer than {LONGEST} characters"),
+        ("filter=" + "a" * 1001, f"filter is longer than {LONGEST} characters"),
+        ("each=x", "each: 'x' is not"),
+        ("proto=icmp", "proto: 'icmp' is not one of tcp, udp, other"),
+        ("proto=tcp,", "proto: '' is not one of"),
+        ("proto=tcp;udp", "proto: 'tcp;udp' is not one of"),
+        ("loopback=maybe", "loopback: 'maybe' is not one of show, hide, only"),
+        ("sort=nope", "sort: no column 'nope'"),
+        ("sort=--pid", "sort: no column '-pid'"),
+        ("idle=yes", "idle: 'yes' is not one of hide, show"),
+        ("remotes=some", "remotes: 'some' is not a process id"),
+        ("remotes=1,", "remotes: '' is not a process id"),
+        ("filter=port%3Ax", "filter: 'x' is not a port"),
+        ("filter=nofield%3Ax", "filter: no field 'nofield'"),
+        ("past=show", "no parameter 'past'"),
+        ("filter=%FF", "no UTF-8"),
+        ("filter=%ED%B3%BF", "no UTF-8"),
+        ("%C3=1", "no UTF-8"),
+        ("limit=%", "limit: '%' is not"),
+        ("limit=%G1", "limit: '%G1' is not"),
+        ("&".join(f"a{n}=1" for n in range(100)), "too many parameters"),
+        ("&" * 100, "too many parameters"),
+        ("nope=%1B%5B2J%0A", None),
+        ("%1B%5B2J%0A=1", r"no parameter '\x1b[2J\n'"),
+        ("filter=pid:%E2%80%AE", r"filter: '\u202e' is not a process id"),
+    ],
+)
+def test_mistake_gets_one_line(text: str, words: str | None) -> None:
+    if text == "limit":
+        assert read(text, LIVE)["limit"] is None
+    else:
+        assert (words or "no parameter") in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("range=someday", "range: 'someday' is no range of time"),
+        ("range=2026-13", "range: there is no such time as '2026-13'"),
+        ("range=2026-02-02..2026-02-01", "ends before it begins"),
+        ("range=" + "9" * 999 + "d", "range: "),
+        ("range=99999-01-01", "range: "),
+        ("range=%00", "range: "),
+        ("by=planet", "by: no way to group by 'planet'; there are process"),
+        ("by=day,", "by: no way to group by ''"),
+        ("by=day,user,day", "by: 'day' comes twice"),
+        ("range=1969-01-01", "range: '1969-01-01' is before 1970"),
+        ("sort=-", "sort: '-' is not one of total, rx, tx"),
+        ("filter=pid%3A1", "filter: no field 'pid'; there are user, name"),
+        ("filter=cmd%3Ax", "filter: no field 'cmd'"),
+        ("user=no-such-user", "user: there is no user 'no-such-user'"),
+        ("user=%00", "user: there is no user"),
+        ("pid=x", "pid: 'x' is not a process id"),
+        ("remote=example.org", "remote: 'example.org' is not an address"),
+        ("remote=fe80::1%25eth0", "remote: 'fe80::1%eth0' is not an address without a scope"),
+        ("process=a,", "process: '' is not a process's name"),
+        ("sort=name", "sort: 'name' is not one of total, rx, tx"),
+        ("sort=--rx", "sort: '--rx' is not one of"),
+    ],
+)
+def test_mistake_about_the_past_gets_one_line(text: str, words: str) -> None:
+    assert words in refused(text, HISTORY)
+
+
+def test_where_there_are_no_parameters_none_may_come() -> None:
+    assert read("", ()) == {}
+    assert refused("a=1", ()) == "no parameter 'a'; there are none"
+
+
+NAMES: Final = sorted({param.name for table in TABLES.values() for param in table})
+
+texts: Final = (
+    st.text()
+    | st.sampled_from(HOSTILE)
+    | st.sampled_from([text for p in EVERY for text in (p.values[0].example,)])  # type: ignore[union-attr] # Params
+)
+encoded: Final = st.lists(
+    st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), texts), max_size=4
+).map(lambda pairs: urlencode(pairs, errors="replace"))
+raw: Final = st.text(st.sampled_from("%&=+;,.-:/*\\'\"<>09aAfFzZ\x00\x1b\n\udcff\u202e漢"))
+bytes_: Final = st.binary(max_size=40).map(lambda b: f"filter={quote(b)}")
+queries: Final = encoded | raw | bytes_ | st.text(st.characters(exclude_categories=()))
+
+
+@given(tables, queries)
+def test_whatever_is_asked_is_understood_or_refused_in_one_line(
+    table: tuple[Param, ...], text: str
+) -> None:
+    found = outcome(text, table)
+    if isinstance(found, RefusedError):
+        assert found.status is HTTPStatus.BAD_REQUEST
+        is_one_line(found)
+    else:
+        assert set(found) == {param.name for param in table}
+
+
+def outcome(text: str, table: tuple[Param, ...]) -> Values | RefusedError:
+    """Nothing else may be raised."""
+    try:
+        return read(text, table)
+    except RefusedError as refused:
+        return refused
+
+
+@given(st.text(max_size=LONGEST).filter(lambda text: text.isprintable() and ":" not in text))
+def test_filter_arrives_as_it_was_sent(text: str) -> None:
+    assert read(urlencode({"filter": text}), LIVE)["filter"] == text
+
+
+def test_longest_value_is_read_and_a_longer_one_is_not() -> None:
+    longest = "a" * LONGEST
+    assert read(f"filter={longest}", LIVE)["filter"] == longest
+    assert params.LONGEST == 1000
+    assert "longer" in refused(f"filter={longest}a")
+    assert read("filter=" + quote("漢" * LONGEST), LIVE)["filter"] == "漢" * LONGEST

@@ -1,0 +1,850 @@
+"""The server's own promises: methods, headers, limits, and that nobody can hold it up."""
+
+import http.client
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bwtop.model.flows import Traffic
+from bwtop.web import api, events, files, server
+from bwtop.web.answer import Answer
+from bwtop.web.gate import Address, Request
+from bwtop.web.server import MAX_STREAMS
+from tests.build import key, remote, sample
+from tests.kernel.running import HANG
+from tests.web.serving import (
+    HTML,
+    SCRIPT,
+    TOKEN,
+    Listener,
+    Reply,
+    Stream,
+    Web,
+    bearer,
+    connect,
+    exchange,
+    read_all,
+    reply,
+    request,
+    until,
+)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with Web(tmp_path / "none.db") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """One for all tests that change nothing."""
+    with Web(tmp_path_factory.mktemp("still") / "none.db") as running:
+        running.put()
+        until(lambda: running.ask("/api/v1/live").status == 200)
+        yield running
+
+
+ASKED = (
+    ("/", 200, "text/html; charset=utf-8"),
+    ("/app.js", 200, "text/javascript; charset=utf-8"),
+    ("/app.css", 200, "text/css; charset=utf-8"),
+    ("/healthz", 200, "application/json"),
+    ("/api/v1/live", 200, "application/json"),
+    ("/api/v1/live.csv", 200, "text/csv; charset=utf-8"),
+    ("/api/v1/about", 200, "application/json"),
+    ("/api/v1/openapi.json", 200, "application/json"),
+    ("/login", 303, "application/json"),
+    ("/api/v1/history", 503, "application/json"),
+    ("/api/v1/export.csv", 503, "application/json"),
+    ("/api/v1/live?x=1", 400, "application/json"),
+    ("/api/v1/live?filter=%ff", 400, "application/json"),
+    ("/nothing", 404, "application/json"),
+)
+
+# What every answer has.
+
+
+def check_security(answer: Reply) -> None:
+    headers = answer.headers
+    policy = dict(
+        part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["base-uri"] == policy["form-action"] == "'none'"
+    assert not [words for words in policy.values() if "unsafe" in words or "*" in words]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["server"] == "bwtop"
+    assert headers["connection"] == "close"
+    assert "python" not in answer.head.lower()
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(("path", "status", "kind"), ASKED)
+def test_each_answer_says_what_it_is_and_what_a_page_may_not_do(
+    still: Web, path: str, status: int, kind: str
+) -> None:
+    answer = still.ask(path)
+    assert answer.status == status, answer
+    assert answer.headers["content-type"] == kind
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert "cache-control" in answer.headers
+    check_security(answer)
+    if status >= 400:
+        assert answer.error
+
+
+def test_a_stream_has_the_same_headers_and_no_length(still: Web) -> None:
+    with Stream(still.port) as stream:
+        check_security(stream.reply)
+        assert stream.reply.headers["content-type"] == "text/event-stream"
+        assert stream.reply.headers["cache-control"] == "no-store"
+        assert "content-length" not in stream.reply.headers
+
+
+@pytest.mark.parametrize("path", [path for path, _, _ in ASKED])
+def test_head_has_the_same_headers_and_no_body(still: Web, path: str) -> None:
+    got, only_head = still.ask(path), still.ask(path, "HEAD")
+    assert only_head.body == b""
+    assert only_head.status == got.status
+    if path in ("/api/v1/about",):  # its text has the time
+        lengths = {int(answer.headers["content-length"]) for answer in (got, only_head)}
+        assert max(lengths) - min(lengths) < 10
+        return
+    ignored = {"date"}
+    for answer in (got, only_head):
+        assert ignored < set(answer.headers)
+    assert {n: v for n, v in only_head.headers.items() if n not in ignored} == {
+        n: v for n, v in got.headers.items() if n not in ignored
+    }
+
+
+def test_head_of_a_link_has_the_same_headers(tmp_path: Path) -> None:
+    """RFC 9110, 8.6: a Content-Length in answer to HEAD is that of the same GET."""
+    with Web(tmp_path / "none.db", TOKEN) as web:
+        answers = [web.ask("/api/v1/link", method, bearer()) for method in ("GET", "HEAD")]
+        lengths = [answer.headers["content-length"] for answer in answers]
+    assert lengths[0] == lengths[1]
+
+
+def test_head_of_a_stream_ends_at_once(still: Web) -> None:
+    only_head = still.ask("/api/v1/stream", "HEAD")
+    assert (only_head.status, only_head.body) == (200, b"")
+    assert only_head.headers["content-type"] == "text/event-stream"
+
+
+def test_what_the_browser_has_already_is_not_sent_again(still: Web) -> None:
+    answer = still.ask("/app.js")
+    assert answer.body == SCRIPT
+    known = still.ask("/app.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert (known.status, known.body) == (304, b"")
+    assert known.headers["etag"] == answer.headers["etag"]
+    check_security(known)
+    assert still.ask("/app.js", headers={"If-None-Match": '"other"'}).body == SCRIPT
+
+
+def test_that_it_is_the_same_file_says_nothing_of_its_length(still: Web) -> None:
+    """RFC 9110, 8.6: 304 must have the length of the 200 that it stands for, or none."""
+    known = still.ask("/app.js", headers={"If-None-Match": still.ask("/app.js").headers["etag"]})
+    assert known.headers.get("content-length") in (None, str(len(SCRIPT)))
+
+
+def test_programs_of_the_standard_library_understand_it(still: Web) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", still.port, timeout=HANG)
+    for method, status, body in (("GET", 200, HTML), ("HEAD", 200, b""), ("POST", 405, None)):
+        client.request(method, "/")  # a new connection each time: it understands the "close"
+        answer = client.getresponse()
+        found = answer.read()
+        assert answer.status == status
+        assert body is None or found == body
+    client.close()
+
+
+# Methods.
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(
+            "POST",
+            "PUT",
+            "DELETE",
+            "PATCH",
+            "OPTIONS",
+            "TRACE",
+            "CONNECT",
+            "PROPFIND",
+            "get",
+            "Get",
+        ),
+        *("head", "GETX", "GE", "HEADER", "GET\x00", "\x00", "{}", "GET/", "-", "\xc9", "A" * 4000),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/app.js", "/api/v1/live", "/api/v1/stream", "/nothing"])
+def test_there_are_only_get_and_head(still: Web, method: str, path: str) -> None:
+    refused = still.ask(path, method, {"Content-Length": "0"})
+    assert refused.status == 405
+    assert refused.headers["allow"] == "GET, HEAD"
+    assert refused.error == "there are only GET and HEAD"
+    check_security(refused)
+
+
+def test_a_body_is_not_read_and_the_refusal_arrives_all_the_same(still: Web) -> None:
+    for size in (0, 1, 1009, 30_000):
+        raw = request(still.port, "/", "POST", {"Content-Length": str(size)}) + b"x" * size
+        assert reply(exchange(still.port, raw)).status == 405, size
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "5"},
+        {"Content-Length": "-1"},
+        {"Content-Length": "x"},
+        {"Content-Length": "9" * 100},
+        {"Transfer-Encoding": "chunked"},
+        {"Transfer-Encoding": "chunked, x", "Content-Length": "3"},
+        {"Expect": "100-continue", "Content-Length": "3"},
+        {"Expect": "something else"},
+        {"Connection": "keep-alive"},
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+        {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings"},
+        {"Range": "bytes=0-1"},
+    ],
+)
+def test_each_connection_has_one_answer_whatever_is_announced(
+    still: Web, headers: dict[str, str]
+) -> None:
+    """So nothing can follow a request and be taken for another."""
+    hidden = request(still.port, "/api/v1/openapi.json")
+    raw = request(still.port, "/", headers=headers) + b"0\r\n\r\n" + hidden
+    got = exchange(still.port, raw)
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert reply(got).body == HTML
+
+
+# What is no request.
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"\r\n\r\n", 400),
+        (b"\n", 400),
+        (b" \r\n\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),  # HTTP/0.9
+        (b"GET / \r\n\r\n", 400),
+        (b"POST /\r\n\r\n", 400),
+        (b"HEAD /\r\n\r\n", 400),
+        (b"GET / HTTP/0.9\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1.1\r\n\r\n", 400),
+        (b"GET / HTTP/x.y\r\n\r\n", 400),
+        (b"GET / HTTP/1.-1\r\n\r\n", 400),
+        (b"GET / HTTP/\xb2.\xb2\r\n\r\n", 400),
+        (b"GET / HTTP/1.11111111111\r\n\r\n", 400),
+        (b"GET / http/1.1\r\n\r\n", 400),
+        (b"GET / HTTPS/1.1\r\n\r\n", 400),
+        (b"GET / x HTTP/1.1\r\n\r\n", 400),
+        (b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET ?x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET file:///etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\n\n", 400),  # TLS
+        (b"\x05\x01\x00\n\n", 400),  # SOCKS
+        (bytes(100) + b"\r\n\r\n", 400),
+        (bytes(range(256)) * 4 + b"\r\n\r\n", 400),
+        (b"\xff" * 100 + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /?x=\xe9 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: yyyyyyy\r\n" * 5000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nno header at all\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"x" * 60_000, 414),
+        (b"GET /?" + b"x=y&" * 4000 + b" HTTP/1.1\r\n\r\n", 414),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_gets_one_line(still: Web, raw: bytes, status: int) -> None:
+    refused = reply(exchange(still.port, raw, shut=True))
+    assert (refused.status, bool(refused.error)) == (status, True)
+    check_security(refused)
+    assert still.ask("/").body == HTML
+
+
+def test_the_longest_request_that_is_taken(still: Web) -> None:
+    """A page's own are far shorter; a proxy adds some."""
+    path = "/" + "x" * 8000
+    assert still.ask(path).status == 404
+    assert still.ask(headers={"X": "y" * 12_000}).status == 200
+    assert still.ask(headers=[(f"X-{n}", "y") for n in range(90)]).status == 200
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 14, 16, 20, 35])
+def test_a_request_that_is_cut_does_not_stop_it(still: Web, cut: int) -> None:
+    """Whether the client closes, half-closes or resets."""
+    raw = request(still.port, "/")[:cut]
+    exchange(still.port, raw, shut=True)
+    connect(still.port).close()
+    with connect(still.port) as sock:
+        sock.sendall(raw)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert still.ask("/").body == HTML
+
+
+def test_line_ends_may_be_lf_alone(still: Web) -> None:
+    assert reply(exchange(still.port, b"GET / HTTP/1.0\nHost: localhost\n\n")).body == HTML
+
+
+def test_a_request_may_come_in_pieces(still: Web) -> None:
+    with connect(still.port) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request(still.port, "/"):
+            sock.sendall(bytes([byte]))
+        assert reply(read_all(sock)).body == HTML
+
+
+def test_an_error_of_ours_is_one_line_and_told_where_it_can_be_read(
+    web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Request) -> Answer:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(web.server, "respond", broken)
+    refused = web.ask("/api/v1/live?filter=my-secret")
+    assert refused.status == 500
+    assert "secret" not in refused.error
+    check_security(refused)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "ZeroDivisionError" in said
+    assert "my-secret" not in said
+
+
+def test_before_it_is_started_nothing_is_told(tmp_path: Path) -> None:
+    """What listens early is open before there is anything to answer."""
+    assert api.STUCK > 0
+    early = server.Server(Address("127.0.0.1", 0))
+    try:
+        with connect(early.server_port) as sock:
+            sock.sendall(request(early.server_port, "/"))
+            sock.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            assert early.respond is not None
+            threading.Thread(target=early.serve_forever, args=(0.05,), daemon=True).start()
+            sock.settimeout(HANG)
+            assert reply(read_all(sock)).status == 503
+            early.shutdown()
+    finally:
+        early.server_close()
+
+
+# Paths.
+
+
+@pytest.fixture(scope="module")
+def filed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Its files lie beside others that are nobody's business."""
+    place = tmp_path_factory.mktemp("filed")
+    (place / "secret.js").write_text("SECRET")
+    static = place / "static"
+    (static / "below").mkdir(parents=True)
+    for name in ("index.html", "app.js", "app.css", "icon.svg"):
+        (static / name).write_text(f"the {name}")
+    for name in ("notes.txt", ".hidden", "app.js~", "app.py", "below/app.js", "below/index.html"):
+        (static / name).write_text("SECRET")
+    (static / "link").symlink_to("../secret.js")
+    (static / "etc").symlink_to("/etc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "STATIC", static)
+        found = files.load(None)
+    with Web(place / "none.db", files=found) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/", "/app.js", "/app.css", "/icon.svg"])
+def test_the_files_of_the_page_are_there(filed: Web, path: str) -> None:
+    answer = filed.ask(path)
+    assert answer.body.decode() == f"the {path[1:] or 'index.html'}"
+    assert filed.ask(f"{path}?v=1").body == answer.body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.js",
+        "/./../secret.js",
+        "/below/../../secret.js",
+        "/../../../../../../../../etc/passwd",
+        "/..",
+        "/../",
+        "/.",
+        "/./app.js",
+        "/%2e%2e/secret.js",
+        "/%2e%2e%2fsecret.js",
+        "/..%2fsecret.js",
+        "/%252e%252e/secret.js",
+        "/..%c0%afsecret.js",
+        "/%u002e%u002e/secret.js",
+        "/..\\secret.js",
+        "/..%5csecret.js",
+        "/\\..\\secret.js",
+        "//etc/passwd",
+        "///etc/passwd",
+        "//127.0.0.1/etc/passwd",
+        "/etc/passwd",
+        "/etc",
+        "/etc/",
+        "/link",
+        "/secret.js",
+        "/notes.txt",
+        "/.hidden",
+        "/app.js~",
+        "/app.py",
+        "/app.js/",
+        "/app.js%00",
+        "/app.js\x00.html",
+        "/%00",
+        "/app.js;x",
+        "/app.js.",
+        "/APP.JS",
+        "/%61pp.js",
+        "/below",
+        "/below/",
+        "/below/app.js",
+        "/index.html",
+        "/static/app.js",
+        "/bwtop/web/api.py",
+        "/proc/self/environ",
+        "/api/v1/../../app.js",
+        "/api/v1/live/",
+        "/api/v1",
+        "/api/v2/live",
+        "/~root",
+        "/\xff\xfe",
+        "/\xe2\x80\xae",
+        "/#",
+        "/app.js#x",
+    ],
+)
+def test_no_path_leads_to_anything_else(filed: Web, path: str) -> None:
+    refused = filed.ask(path)
+    assert refused.status in (400, 404)
+    assert refused.error
+    for told in (b"SECRET", b"root:", b"the app.js", b"the index.html"):
+        assert told not in refused.body
+
+
+def test_a_form_with_the_whole_address_is_refused_too(filed: Web) -> None:
+    for path in ("http://127.0.0.1/app.js", "http://127.0.0.1/../secret.js", "file:///etc/passwd"):
+        assert filed.ask(path).status == 400
+
+
+def test_what_changes_on_the_disk_later_is_not_told(tmp_path: Path) -> None:
+    """Files are read once: a path is a key and never opened."""
+    static = tmp_path / "static"
+    static.mkdir()
+    (static / "index.html").write_text("the page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "STATIC", static)
+        found = files.load(None)
+        with Web(tmp_path / "none.db", files=found) as web:
+            (static / "index.html").unlink()
+            (static / "index.html").symlink_to("/etc/passwd")
+            (static / "new.js").write_text("new")
+            assert web.ask("/").body == b"the page"
+            assert web.ask("/new.js").status == 404
+
+
+def test_the_real_page_is_served(tmp_path: Path) -> None:
+    with Web(tmp_path / "none.db", files=files.load(None)) as web:
+        page = web.ask("/")
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+# Streams.
+
+
+def opened(web: Web) -> Stream:
+    """A stream, as soon as there is room."""
+    found: list[Stream] = []
+
+    def is_taken() -> bool:
+        stream = Stream(web.port)
+        if stream.status != 200:
+            stream.close()
+            return False
+        found.append(stream)
+        return True
+
+    until(is_taken, lambda: "there is no room")
+    return found[0]
+
+
+@contextmanager
+def all_places(web: Web) -> Iterator[list[Stream]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened(web)) for _ in range(MAX_STREAMS)]
+
+
+def is_full(web: Web) -> bool:
+    with Stream(web.port) as stream:
+        return stream.status == 503
+
+
+def test_there_are_thirty_two_streams_at_once(web: Web) -> None:
+    assert MAX_STREAMS == 32
+    web.put()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(Stream(web.port)) for _ in range(MAX_STREAMS)]
+        assert {stream.status for stream in streams} == {200}
+        refused = web.ask("/api/v1/stream")
+        assert refused.status == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "32 pages" in refused.error
+        assert web.ask("/api/v1/live").status == 200, "all else goes on"
+        assert all(stream.next("interval").id == 1 for stream in streams)
+
+
+def test_a_stream_that_is_closed_makes_room(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next interval, or heartbeat."""
+    monkeypatch.setattr(events, "HEARTBEAT", 0.2)
+    with all_places(web) as streams:
+        assert is_full(web)
+        for number in (0, 1, 2):
+            streams[number].close()
+            streams[number] = opened(web)
+            assert is_full(web)
+        for stream in streams:
+            stream.close()
+    with all_places(web):
+        assert is_full(web)
+
+
+def test_the_heartbeat_comes_within_some_seconds(web: Web) -> None:
+    """Or room would take long to come back while nothing moves."""
+    assert events.HEARTBEAT <= 10
+    began = time.monotonic()
+    with Stream(web.port) as stream:
+        assert any(lines == [": still here"] for lines in stream.blocks())
+    assert time.monotonic() - began < HANG
+
+
+def test_looking_at_a_stream_takes_no_place(web: Web) -> None:
+    for _ in range(MAX_STREAMS + 1):
+        assert web.ask("/api/v1/stream", "HEAD").status == 200
+    with ExitStack() as stack:
+        streams = [stack.enter_context(Stream(web.port)) for _ in range(MAX_STREAMS)]
+        assert {stream.status for stream in streams} == {200}
+        assert web.ask("/api/v1/stream", "HEAD").status == 200
+
+
+def test_streams_that_are_refused_take_no_place(tmp_path: Path) -> None:
+    with Web(tmp_path / "none.db", TOKEN) as web:
+        for _ in range(MAX_STREAMS + 1):
+            assert web.ask("/api/v1/stream").status == 401
+            assert web.ask("/api/v1/stream?x=y", headers=bearer()).status == 400
+            assert web.ask("/api/v1/stream?sort=x", headers=bearer()).status == 400
+            assert web.ask("/api/v1/stream", "POST", bearer()).status == 405
+            assert web.ask("/api/v1/stream", headers=bearer(), host="evil.example").status == 421
+        with Stream(web.port, headers=bearer()) as stream:
+            assert stream.status == 200
+
+
+def test_streams_that_die_at_once_leave_their_places(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reset before the first byte, full or not."""
+    monkeypatch.setattr(events, "HEARTBEAT", 0.1)
+
+    def reset(count: int) -> None:
+        for _ in range(count):
+            with connect(web.port) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.sendall(request(web.port, "/api/v1/stream?past=show"))
+
+    reset(3 * MAX_STREAMS)
+    with all_places(web):
+        reset(MAX_STREAMS)
+        assert is_full(web)
+    with all_places(web):
+        assert is_full(web)
+
+
+def test_a_stream_that_cannot_be_begun_gives_its_place_back(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object, __: object) -> None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.Handler, "send_response", broken)
+        for _ in range(MAX_STREAMS + 1):
+            assert exchange(web.port, request(web.port, "/api/v1/stream")) == b""
+    with all_places(web):
+        assert is_full(web)
+
+
+def test_a_stream_tells_each_interval_once_and_with_its_number(web: Web) -> None:
+    web.measure()
+    with Listener(web.port) as listener:
+        listener.wait(lambda: listener.of("status"))
+        for number in range(1, 6):
+            web.put(sample({key(7): {remote(): Traffic(1009 * number, number)}}))
+            listener.wait(lambda number=number: len(listener.intervals) == number)  # type: ignore[misc]
+    assert [event.id for event in listener.of("interval")] == [1, 2, 3, 4, 5]
+    assert [d["total"]["rx"] for d in listener.intervals] == [1009 * n for n in range(1, 6)]
+    (status,) = listener.of("status")
+    assert status.data["state"] == "measuring"
+
+
+def test_intervals_that_come_while_nobody_can_draw_become_one(web: Web) -> None:
+    """No byte is left out."""
+    with Listener(web.port) as listener:
+        for _ in range(500):
+            web.put(sample({key(7): {remote(): Traffic(1009, 2003)}}))
+        web.put()
+        listener.wait(lambda: sum(e.data["total"]["rx"] for e in listener.of("interval")) >= 1)
+        until(
+            lambda: (
+                web.ask("/api/v1/live?idle=show").document["processes"][0]["rx_total"] == 504_500
+            )
+        )
+    numbers = [event.id or 0 for event in listener.of("interval")]
+    assert numbers == sorted(set(numbers))
+
+
+def test_when_it_ends_every_stream_ends(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        web = Web(tmp_path / "none.db")
+        streams = [stack.enter_context(Stream(web.port)) for _ in range(5)]
+        web.close()
+        for stream in streams:
+            assert stream.rest().endswith(b"\n\n")
+
+
+# Time.
+
+
+def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    with connect(web.port) as sock:
+        assert sock.recv(1) == b""
+    for begun in (b"G", b"GET / HTTP/1.1\r\n", request(web.port, "/")[:-2]):
+        with connect(web.port) as sock:
+            sock.sendall(begun)
+            assert read_all(sock) == b"", begun
+
+
+def test_a_trickle_does_not_prolong_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes well within the time, all of them would take very long."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    began = time.monotonic()
+    with connect(web.port) as sock:
+        sock.settimeout(0.02)
+        sent = 0
+        while time.monotonic() < began + HANG:
+            try:
+                sock.sendall(b"GET / HTTP/1.1\r\nX: " if not sent else b"y")
+                sent += 1
+                if sock.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+    assert time.monotonic() - began < HANG
+    assert 1 < sent < 1000
+
+
+def test_who_does_not_take_a_big_answer_is_hung_up_on(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = Answer(HTTPStatus.OK, body=bytes(64 << 20))
+    monkeypatch.setattr(web.server, "respond", lambda _: big)
+    monkeypatch.setattr(server, "SEND_SECONDS", 0.3)
+    with connect(web.port) as sock:
+        sock.sendall(request(web.port, "/"))
+        until(lambda: len(web.threads()) > 2)
+        until(lambda: len(web.threads()) <= 2)
+        assert len(read_all(sock)) < len(big.body)
+
+
+def test_who_takes_a_big_answer_slowly_but_takes_it_gets_it(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = Answer(HTTPStatus.OK, body=bytes(16 << 20))
+    monkeypatch.setattr(web.server, "respond", lambda _: big)
+    with connect(web.port) as sock:
+        sock.sendall(request(web.port, "/"))
+        time.sleep(0.5)
+        assert len(reply(read_all(sock)).body) == len(big.body)
+
+
+def test_who_takes_it_steadily_has_as_long_as_it_takes(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an export over a slow line; only who takes nothing is hung up on."""
+    monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
+    big = Answer(HTTPStatus.OK, body=bytes(2 << 20))
+    monkeypatch.setattr(web.server, "respond", lambda _: big)
+    taken = 0
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.settimeout(HANG)
+        sock.connect(("127.0.0.1", web.port))
+        sock.sendall(request(web.port, "/"))
+        began = time.monotonic()
+        while part := sock.recv(65536):
+            taken += len(part)
+            time.sleep(0.05)
+    assert taken > len(big.body)
+    assert time.monotonic() - began > 1
+
+
+def test_who_does_not_read_a_stream_is_hung_up_on(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And holds up nobody else meanwhile."""
+    monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
+    many = {key(pid): {remote(): Traffic(1009, 1)} for pid in range(1, 400)}
+    with Listener(web.port) as reader, connect(web.port) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(request(web.port, "/api/v1/stream"))
+        both = 5  # the feed's, the server's, one for each stream, and ours that reads
+        until(lambda: len(web.threads()) == both)
+        put = 0
+        deadline = time.monotonic() + HANG
+        while len(web.threads()) == both and time.monotonic() < deadline:
+            web.put(sample(many))
+            put += 1
+            reader.wait(lambda put=put: len(reader.of("interval")) >= put)  # type: ignore[misc]
+        assert len(web.threads()) == both - 1
+        assert [event.id for event in reader.of("interval")] == list(range(1, put + 1))
+
+
+def test_who_goes_on_sending_after_the_answer_is_hung_up_on(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.3)
+    raw = request(web.port, "/", "POST", {"Content-Length": "99999999"})
+    with connect(web.port) as sock:
+        sock.sendall(raw)
+        with pytest.raises(ConnectionError):
+            sock.sendall(b"x" * (1 << 30))
+    with connect(web.port) as sock:  # neither sends nor closes
+        sock.sendall(raw)
+        assert reply(read_all(sock)).status == 405
+        until(lambda: len(web.threads()) <= 2)
+
+
+def test_silent_clients_lock_out_nobody_for_longer_than_the_time_they_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    with Web(tmp_path / "none.db") as web, ExitStack() as stack:
+        for _ in range(server.MAX_CONNECTIONS + 8):
+            stack.enter_context(connect(web.port))
+        began = time.monotonic()
+        assert web.ask("/").body == HTML
+        assert time.monotonic() - began < HANG / 2
+        assert len(web.threads()) <= server.MAX_CONNECTIONS + 2
+
+
+def test_there_is_a_thread_for_each_connection_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(server, "WAIT_SECONDS", 0.3)
+    with Web(tmp_path / "none.db") as web:
+        with ExitStack() as stack:
+            held = [stack.enter_context(connect(web.port)) for _ in range(5)]
+            until(lambda: len(web.threads()) == 2 + 5)
+            beyond = stack.enter_context(connect(web.port))
+            assert beyond.recv(1) == b"", "it waited, and there was no room"
+            assert len(web.threads()) == 2 + 5
+            held[0].close()
+            until(lambda: len(web.threads()) == 2 + 4)
+            assert web.ask("/").body == HTML
+        for _ in range(20):  # each has given its place back
+            assert web.ask("/").body == HTML
+
+
+def test_a_thread_that_cannot_be_started_costs_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "WAIT_SECONDS", 0.2)
+    with Web(tmp_path / "none.db") as web:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadingHTTPServer, "process_request", broken)
+            for _ in range(10):
+                assert exchange(web.port, request(web.port, "/")) == b""
+        assert web.ask("/").body == HTML
+
+
+def test_two_hundred_at_once_all_get_answers(web: Web) -> None:
+    web.put()
+    answers: list[int] = []
+
+    def one() -> None:
+        answers.append(web.ask("/api/v1/about").status)
+
+    threads = [threading.Thread(target=one) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG)
+    assert answers == [200] * 200
+    until(lambda: len(web.threads()) <= 2)
+
+
+def test_nothing_is_left_open(web: Web) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    web.ask("/")
+    until(lambda: len(web.threads()) <= 2)
+    before = descriptors()
+    for _ in range(100):
+        web.ask("/")
+        exchange(web.port, b"nonsense\r\n\r\n")
+        exchange(web.port, b"GET / HT", shut=True)
+    until(lambda: len(web.threads()) <= 2)
+    until(lambda: descriptors() <= before)
+
+
+def test_what_was_asked_for_is_written_nowhere(web: Web, capfd: pytest.CaptureFixture[str]) -> None:
+    web.ask("/api/v1/live?filter=secret")
+    web.ask("/login?key=secret")
+    web.ask("/secret", "POST")
+    exchange(web.port, b"secret\x1b[2J\r\n\r\n")
+    assert capfd.readouterr() == ("", "")

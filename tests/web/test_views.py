@@ -1,0 +1,639 @@
+"""What a page sees: with the same readings the same as --batch prints, and the two minutes before."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop import batch
+from bwtop.batch import Layout
+from bwtop.columns import PROCESS_COLUMNS, Order, parse_order
+from bwtop.live import Live as Metered
+from bwtop.live import ThreadClock
+from bwtop.model.board import LINGER
+from bwtop.model.filter import Filter, Loopback
+from bwtop.model.flows import (
+    UNATTRIBUTED,
+    UNATTRIBUTED_IDENTITY,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    Traffic,
+    is_loopback,
+    protocol_class,
+)
+from bwtop.model.ledger import CLASSES
+from bwtop.model.meter import Meter
+from bwtop.model.sample import Sample
+from bwtop.model.series import LENGTH
+from bwtop.values import network
+from bwtop.web import params, views
+from bwtop.web.feed import Moment
+from bwtop.web.views import MOST, Document, Live, Past, Sheet
+from tests.build import CONTROLS, HOSTILE, KEYS, NOW, REMOTES, key, remote, sample
+
+CURL, SSHD, NFSD = key(10), key(20), key(30)
+WHO: Final = {
+    CURL: Identity("curl", 1000, user="ada", exe="/usr/bin/curl", started=NOW),
+    SSHD: Identity("sshd", 0, user="root", unit="ssh.service"),
+    NFSD: Identity("nfsd", 0, user="root", kernel=True),
+}
+WEB, DNS, LOOP = remote(), remote("192.0.2.2", 53, 17), remote("127.0.0.1", 8080)
+PING: Final = remote("198.51.100.7", 0, 1)
+
+
+class Names:
+    """Those of some remotes."""
+
+    def get(self, address: bytes) -> str | None:
+        return "www.example.net" if address == WEB.address else None
+
+
+def after(samples: Iterable[Sample], names: Names | None = None) -> Moment:
+    """All of them booked."""
+    moment = Moment(names)
+    for one in samples:
+        moment.advance(one)
+    moment.backend = "tracepoint"
+    return moment
+
+
+def asked(text: str = "") -> Live:
+    return views.live(params.read(text, params.LIVE))
+
+
+def document(moment: Moment, text: str = "") -> dict[str, Any]:
+    drawn = Document(asked(text)).draw(moment)
+    assert b"\n" not in drawn
+    assert drawn.isascii()
+    found = json.loads(drawn)
+    assert isinstance(found, dict)
+    return found
+
+
+def past(moment: Moment, text: str = "") -> dict[str, Any]:
+    found = json.loads(Past(asked(text)).draw(moment))
+    assert isinstance(found, dict)
+    return found
+
+
+def sheet(moment: Moment, text: str = "") -> str:
+    return Sheet(asked(text)).draw(moment).decode()
+
+
+def names(found: dict[str, Any]) -> list[str]:
+    return [process["name"] for process in found["processes"]]
+
+
+def remotes(found: dict[str, Any]) -> dict[str, list[str]]:
+    return {p["name"]: [far["addr"] for far in p["remotes"]] for p in found["processes"]}
+
+
+def printed(samples: Iterable[Sample], keep: Filter = Filter(), order: Order = Order()) -> Any:  # noqa: B008 - frozen
+    """What --batch prints of the last of them."""
+    meter, out = Meter(), io.StringIO()
+    writer = batch.JsonWriter(out, Layout("tracepoint", order))
+    for one in samples:
+        writer.write(meter.advance(keep.apply(one)))
+    return json.loads(out.getvalue().splitlines()[-1])
+
+
+def without_more(found: dict[str, Any]) -> dict[str, Any]:
+    """As --batch has it."""
+    more = {"exited", "remote_count"}
+    for process in found["processes"]:
+        assert more <= process.keys()
+    found["processes"] = [
+        {name: process[name] for name in process if name not in more}
+        for process in found["processes"]
+    ]
+    return found
+
+
+def rounded(found: Any) -> Any:
+    """Rates are of a window whose length is a sum: the last digits of very large ones may differ."""
+    if isinstance(found, dict):
+        return {
+            name: pytest.approx(value, rel=1e-9, abs=2e-3) if "rate" in name else rounded(value)
+            for name, value in found.items()
+        }
+    return [rounded(one) for one in found] if isinstance(found, list) else found
+
+
+# Random samples.
+
+amounts: Final = st.integers(0, 2**40) | st.sampled_from([0, 0, 1])
+moved: Final = st.builds(Traffic, amounts, amounts, st.integers(0, 9), st.integers(0, 9))
+WHO_OF_KEYS: Final = {
+    one: Identity(f"proc{place % 3}", place % 3, user=f"user{place % 3}", started=NOW)
+    for place, one in enumerate(KEYS)
+}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Sample]:
+    """Samples one after the other; who has exited moves nothing any more."""
+    found: list[Sample] = []
+    gone: set[ProcessKey] = set()
+    for number in range(draw(st.integers(1, 6))):
+        traffic = draw(
+            st.dictionaries(
+                st.sampled_from(KEYS),
+                st.dictionaries(st.sampled_from((*REMOTES, PING)), moved, min_size=1),
+            )
+        )
+        alive = {one: flows for one, flows in traffic.items() if one not in gone}
+        exited = draw(st.sets(st.sampled_from(KEYS), max_size=1))
+        gone |= exited
+        loss = Loss(*(draw(st.integers(0, 5)) for _ in Loss._fields))
+        when = NOW + timedelta(seconds=number)
+        elapsed = draw(st.sampled_from([0.1, 0.5, 1.0, 1.0003, 10.0]) | st.floats(0.05, 100))
+        who = {one: WHO_OF_KEYS[one] for one in alive}
+        found.append(Sample(when, elapsed, alive, who, exited, loss))
+    return found
+
+
+classes: Final = st.sets(st.sampled_from(CLASSES), min_size=1).map(sorted)
+orders: Final = st.sampled_from(
+    [sign + column.id for column in PROCESS_COLUMNS for sign in ("", "-")]
+)
+
+
+@given(histories(), classes, st.sampled_from(Loopback), orders)
+def test_a_page_shows_what_batch_prints(
+    samples: list[Sample], of: list[str], loopback: Loopback, order: str
+) -> None:
+    keep = Filter(classes=frozenset(of), loopback=loopback)
+    text = urlencode({"proto": ",".join(of), "loopback": loopback.value, "sort": order})
+    found = without_more(document(after(samples), text))
+    assert found == rounded(printed(samples, keep, parse_order(order)))
+
+
+@given(
+    histories(),
+    st.sampled_from(
+        [
+            ("pid:1", Filter(pids=frozenset({1}))),
+            ("pid:1,2", Filter(pids=frozenset({1, 2}))),
+            ("user:0,2", Filter(uids=frozenset({0, 2}))),
+            ("name:proc1,*2", Filter(names=("proc1", "*2"))),
+            ("remote:192.0.2.0/24", Filter(networks=(network("192.0.2.0/24"),))),
+            (
+                "remote:127.0.0.0/8,2001:db8::1",
+                Filter(networks=(network("127.0.0.0/8"), network("2001:db8::1"))),
+            ),
+            (
+                "user:0 remote:0.0.0.0/0",
+                Filter(uids=frozenset({0}), networks=(network("0.0.0.0/0"),)),
+            ),
+            ("nobody-has-this", Filter(names=("nobody",))),
+        ]
+    ),
+    classes,
+)
+def test_a_filter_means_what_the_flags_mean(
+    samples: list[Sample], same: tuple[str, Filter], of: list[str]
+) -> None:
+    text, keep = same
+    keep = Filter(frozenset(of), keep.pids, keep.uids, keep.names, keep.networks)
+    wanted = urlencode({"filter": text, "proto": ",".join(of)})
+    found = without_more(document(after(samples), wanted))
+    assert found == rounded(printed(samples, keep))
+
+
+def test_it_is_also_what_the_whole_way_of_batch_prints() -> None:
+    """Through the class that --batch reads with, names of remotes included."""
+    reading = sample({CURL: {WEB: Traffic(7, 3, 1, 1)}}, identities=WHO)
+
+    class Reading:
+        def read(self) -> Sample:
+            return reading
+
+    clock = ThreadClock()
+    clock.stop()
+    (interval,) = Metered(Reading(), Filter(), Names()).intervals(1.0, clock)
+    out = io.StringIO()
+    batch.JsonWriter(out, Layout("tracepoint")).write(interval)
+    assert without_more(document(after([reading], Names()))) == json.loads(out.getvalue())
+    assert json.loads(out.getvalue())["processes"][0]["remotes"][0]["host"] == "www.example.net"
+
+
+@given(histories(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(["hide", "show"]))
+def test_totals_are_of_all_however_few_are_shown(
+    samples: list[Sample], limit: int, each: int, idle: str
+) -> None:
+    moment = after(samples)
+    everything = document(moment, f"idle={idle}")
+    found = document(moment, f"idle={idle}&limit={limit}&each={each}")
+    assert found["total"] == everything["total"]
+    assert names(found) == names(everything)[:limit]
+    for some, whole in zip(found["processes"], everything["processes"], strict=False):
+        assert some["remote_count"] == whole["remote_count"] == len(whole["remotes"])
+        assert some["remotes"] == whole["remotes"][:each]
+        assert {**some, "remotes": []} == {**whole, "remotes": []}
+
+
+@given(histories(), classes)
+def test_remotes_add_up_to_their_process_and_processes_to_the_total(
+    samples: list[Sample], of: list[str]
+) -> None:
+    found = document(after(samples), f"proto={','.join(of)}&idle=show")
+    for way in ("rx", "tx"):
+        assert sum(process[way] for process in found["processes"]) == found["total"][way]
+        for process in found["processes"]:
+            for name in (way, f"{way}_total"):
+                assert sum(far[name] for far in process["remotes"]) == process[name]
+
+
+@given(histories())
+def test_idle_ones_are_there_with_zeros_and_their_totals(samples: list[Sample]) -> None:
+    """All of a process's bytes are in its total, and whoever moved any is shown, for LINGER seconds after its exit."""
+    found = document(after(samples), "idle=show")
+    moved: dict[tuple[int, str], list[int]] = {}
+    for one in samples:
+        for process, flows in one.traffic.items():
+            total = moved.setdefault((process.pid, WHO_OF_KEYS[process].name), [0, 0])
+            total[0] += sum(traffic.rx for traffic in flows.values())
+            total[1] += sum(traffic.tx for traffic in flows.values())
+    shown = {(p["pid"], p["name"]): [p["rx_total"], p["tx_total"]] for p in found["processes"]}
+    lingered = sum(one.elapsed for one in samples[1:]) < LINGER
+    assert all(moved[one] == total for one, total in shown.items())
+    assert not lingered or shown == {one: total for one, total in moved.items() if any(total)}
+    last = {p.pid: f for p, f in samples[-1].traffic.items()}
+    for process in found["processes"]:
+        if process["pid"] not in last:
+            assert process["rx"] == process["tx"] == process["rx_rate"] == process["tx_rate"] == 0
+
+
+# Examples.
+
+
+@pytest.fixture
+def busy() -> Moment:
+    """curl, sshd and nfsd moved; then only curl and sshd; sshd has exited."""
+    first = {
+        CURL: {WEB: Traffic(100, 10), DNS: Traffic(5, 5), PING: Traffic(1, 2)},
+        SSHD: {LOOP: Traffic(1000, 2000)},
+        NFSD: {LOOP: Traffic(7, 0)},
+    }
+    second = {CURL: {WEB: Traffic(30, 1), LOOP: Traffic(2, 0)}, SSHD: {LOOP: Traffic(300, 0)}}
+    return after(
+        [
+            sample(first, identities=dict(WHO)),
+            sample(
+                second,
+                elapsed=2.0,
+                identities=dict(WHO),
+                exited={SSHD},
+                loss=Loss(1, 2, 3, 4, 5, 6),
+            ),
+        ],
+        Names(),
+    )
+
+
+def test_document_has_the_schema_of_batch(busy: Moment) -> None:
+    found = document(busy)
+    assert found["schema"] == "bwtop.batch/1"
+    assert found["interval"] == 2.0
+    assert found["backend"] == "tracepoint"
+    assert found["time"] == "2026-11-23T08:00:01.000+00:00"
+    assert found["total"] == {"rx": 332, "tx": 1}
+    assert found["lost"] == {
+        "flows": 1,
+        "bytes": 2,
+        "unattributed_bytes": 4,
+        "unnamed": 5,
+        "events": 6,
+    }
+    curl = next(p for p in found["processes"] if p["name"] == "curl")
+    assert (curl["rx"], curl["rx_rate"], curl["rx_total"]) == (32, 16.0, 138)
+    assert curl["exited"] is False
+    assert [far["host"] for far in curl["remotes"]] == ["www.example.net", None]
+
+
+def test_who_is_idle_is_shown_only_when_asked_for(busy: Moment) -> None:
+    assert names(document(busy)) == ["sshd", "curl"]
+    found = document(busy, "idle=show")
+    assert names(found) == ["sshd", "curl", "nfsd"]
+    nfsd = found["processes"][2]
+    assert [nfsd[c] for c in ("rx", "tx", "rx_rate", "rx_total")] == [0, 0, 0.0, 7]
+    assert nfsd["remotes"][0]["rx_total"] == 7
+    assert remotes(document(busy))["curl"] == ["192.0.2.1", "127.0.0.1"]
+    assert set(remotes(found)["curl"]) == {"192.0.2.1", "127.0.0.1", "192.0.2.2", "198.51.100.7"}
+
+
+def test_who_has_exited_is_said(busy: Moment) -> None:
+    found = document(busy, "idle=show")
+    assert {p["name"]: p["exited"] for p in found["processes"]} == {
+        "sshd": True,
+        "curl": False,
+        "nfsd": False,
+    }
+    busy.advance(sample(elapsed=LINGER / 2))
+    assert "sshd" in names(document(busy, "idle=show"))
+    assert document(busy)["processes"] == []
+    busy.advance(sample(elapsed=LINGER))
+    assert names(document(busy, "idle=show")) == ["curl", "nfsd"]
+
+
+def test_remotes_of_those_that_are_asked_for(busy: Moment) -> None:
+    assert remotes(document(busy, "remotes=none")) == {"sshd": [], "curl": []}
+    found = document(busy, "remotes=10&idle=show")
+    assert {n: len(far) for n, far in remotes(found).items()} == {"sshd": 0, "curl": 4, "nfsd": 0}
+    counts = {p["name"]: p["remote_count"] for p in found["processes"]}
+    assert counts == {"sshd": None, "curl": 4, "nfsd": None}
+    assert found["processes"][1]["rx"] == 32, "its numbers are those of all of its remotes"
+
+
+def test_toggles_hold_for_rows_remotes_and_totals(busy: Moment) -> None:
+    for text, total, expected in (
+        ("loopback=hide", (30, 1), {"curl": ["192.0.2.1"]}),
+        ("loopback=only", (302, 0), {"sshd": ["127.0.0.1"], "curl": ["127.0.0.1"]}),
+        ("proto=udp", (0, 0), {}),
+        ("filter=role:server", (0, 0), {}),
+        ("filter=curl+port:443", (30, 1), {"curl": ["192.0.2.1"]}),
+        ("filter=example.net", (30, 1), {"curl": ["192.0.2.1"]}),
+    ):
+        found = document(busy, text)
+        assert found["total"] == dict(zip(("rx", "tx"), total, strict=True)), text
+        assert remotes(found) == expected, text
+    for text in ("proto=udp", "filter=proto:udp", "filter=port:53&proto=udp,tcp"):
+        assert remotes(document(busy, f"{text}&idle=show")) == {"curl": ["192.0.2.2"]}
+    assert remotes(document(busy, "proto=other&idle=show")) == {"curl": ["198.51.100.7"]}
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("rate", ["sshd", "curl", "nfsd"]),
+        ("-rate", ["nfsd", "curl", "sshd"]),
+        ("name", ["curl", "nfsd", "sshd"]),
+        ("-name", ["sshd", "nfsd", "curl"]),
+        ("pid", ["curl", "sshd", "nfsd"]),
+        ("tx", ["curl", "sshd", "nfsd"]),
+        ("tx_total", ["sshd", "curl", "nfsd"]),
+        ("uid", ["sshd", "nfsd", "curl"]),
+        ("start", ["curl", "sshd", "nfsd"]),
+    ],
+)
+def test_processes_are_sorted(busy: Moment, sort: str, expected: list[str]) -> None:
+    assert names(document(busy, f"idle=show&sort={sort}")) == expected
+
+
+def test_remotes_are_sorted_by_the_same_column(busy: Moment) -> None:
+    by_total = remotes(document(busy, "idle=show&sort=rx_total"))["curl"]
+    assert by_total == ["192.0.2.1", "192.0.2.2", "127.0.0.1", "198.51.100.7"]
+
+
+def test_interval_is_the_last_one_alone() -> None:
+    """Not an average over several, however short they are."""
+    samples = [sample({CURL: {WEB: Traffic(n, 0)}}, elapsed=0.1) for n in range(1, 20)]
+    found = document(after(samples))
+    assert (found["total"]["rx"], found["processes"][0]["rx_rate"]) == (19, pytest.approx(190))
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 1e-9])
+def test_interval_of_hardly_any_length_is_alone_too(elapsed: float) -> None:
+    """Sums of lengths are not exact: 0.1 + 0.2 - 0.1 is more than 0.2."""
+    lengths = [0.1, 0.2, 0.3, 0.7, 1.1, elapsed]
+    samples = [sample({CURL: {WEB: Traffic(1, 0)}}, elapsed=length) for length in lengths]
+    assert document(after(samples))["total"]["rx"] == 1
+
+
+def test_bytes_of_nobody_are_a_row() -> None:
+    nobody = sample(
+        {UNATTRIBUTED: {WEB: Traffic(5, 0)}}, identities={UNATTRIBUTED: UNATTRIBUTED_IDENTITY}
+    )
+    found = document(after([nobody]))
+    assert [(p["pid"], p["name"], p["rx"]) for p in found["processes"]] == [
+        (0, "(unattributed)", 5)
+    ]
+
+
+def test_followed_intervals_say_so() -> None:
+    moment = after([sample({CURL: {WEB: Traffic(1, 1)}})])
+    moment.backend = ""
+    assert document(moment)["backend"] == "history"
+
+
+def test_equal_wishes_are_equal_views() -> None:
+    """So that they are drawn once."""
+    for text in ("", "filter=a&proto=tcp&sort=-pid&remotes=1,2&each=3&limit=4&idle=show"):
+        for kind in (Document, Sheet, Past):
+            assert kind(asked(text)) == kind(asked(text))
+            assert len({kind(asked(text)), kind(asked(text)), kind(asked("limit=9"))}) == 2
+    assert len({kind(asked()) for kind in (Document, Sheet, Past)}) == 3
+
+
+# CSV.
+
+
+@given(histories(), classes)
+def test_sheet_has_the_lines_of_the_document(samples: list[Sample], of: list[str]) -> None:
+    moment, text = after(samples), f"proto={','.join(of)}&idle=show"
+    lines = list(csv.DictReader(io.StringIO(sheet(moment, text), newline="")))
+    found = document(moment, text)
+    expected = [(p, far) for p in found["processes"] for far in p["remotes"]]
+    assert [(line["pid"], line["addr"], line["rx"], line["rx_total"]) for line in lines] == [
+        (str(p["pid"]), far["addr"], str(far["rx"]), str(far["rx_total"])) for p, far in expected
+    ]
+    assert all(line["time"] == found["time"] for line in lines)
+
+
+@given(histories())
+def test_sheet_is_what_batch_writes(samples: list[Sample]) -> None:
+    """Where no name is a formula's."""
+    meter, out = Meter(), io.StringIO()
+    intervals = [meter.advance(one) for one in samples]
+    batch.CsvWriter(out, Layout("tracepoint")).write(intervals[-1])
+    mine = list(csv.reader(io.StringIO(sheet(after(samples)))))
+    theirs = list(csv.reader(io.StringIO(out.getvalue())))
+    rates = {place for place, name in enumerate(mine[0]) if "rate" in name}
+    for one, other in zip(mine, theirs, strict=True):
+        for place, (left, right) in enumerate(zip(one, other, strict=True)):
+            if left != right:
+                assert place in rates
+                assert float(left) == pytest.approx(float(right), rel=1e-9, abs=2e-3)
+
+
+FORMULAS: Final = (
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "  =1",
+    "\t=1",
+    "\uff1d1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20a",
+    "\u3000=1",
+    '=HYPERLINK("http://example.org","x")',
+)
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, *HOSTILE, "<script>alert(1)</script>", "a,b\n\"c'"])
+def test_hostile_name_is_plain_text_in_every_form(name: str) -> None:
+    who = Identity(name, 0, name, exe=name, user=name, unit=name, container=name, pod=name)
+
+    class Hostile:
+        def get(self, _: bytes) -> str | None:
+            return name
+
+    moment = after([sample({CURL: {WEB: Traffic(1, 1)}}, identities={CURL: who})])
+    moment.names = Hostile()
+    (process,) = document(moment)["processes"]
+    for text in (process["name"], process["exe"], process["unit"], process["remotes"][0]["host"]):
+        assert text == name
+    written = sheet(moment)
+    assert written.count("\n") == 2
+    assert not CONTROLS.search(written.replace("\n", ""))
+    (line,) = csv.DictReader(io.StringIO(written, newline=""))
+    for column in ("name", "cmdline", "exe", "user", "unit", "container", "pod", "host"):
+        cell = line[column]
+        assert not cell.lstrip().startswith(
+            ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+        )
+        assert cell.startswith("'") == (name in FORMULAS and not name.startswith("\t"))
+
+
+# The past.
+
+
+def by_hand(
+    samples: Sequence[Sample], process: ProcessKey | None, flows: Iterable[Remote]
+) -> list[tuple[float, float]]:
+    """Rates of each interval, of one process or of all."""
+    wanted = set(flows)
+    found = []
+    for one in samples:
+        moved = [
+            traffic
+            for who, remotes in one.traffic.items()
+            if process in (None, who)
+            for far, traffic in remotes.items()
+            if far in wanted
+        ]
+        found.append(
+            (sum(t.rx for t in moved) / one.elapsed, sum(t.tx for t in moved) / one.elapsed)
+        )
+    return found
+
+
+def rates(rows: Iterable[dict[str, Any]]) -> list[tuple[float, float]]:
+    return [(row["rx_rate"], row["tx_rate"]) for row in rows]
+
+
+def near(expected: list[tuple[float, float]]) -> Any:
+    """Graphs are kept in single precision."""
+    return [pytest.approx(pair, rel=1e-6, abs=2e-3) for pair in expected]
+
+
+def passing(of: Iterable[str], loopback: Loopback) -> Iterator[Remote]:
+    for far in (*REMOTES, PING):
+        if protocol_class(far.protocol) in of and (
+            loopback is Loopback.SHOW or is_loopback(far.address) == (loopback is Loopback.ONLY)
+        ):
+            yield far
+
+
+@given(histories(), classes, st.sampled_from(Loopback), st.sampled_from(["", "proc"]))
+def test_the_past_is_that_of_the_intervals(
+    samples: list[Sample], of: list[str], loopback: Loopback, word: str
+) -> None:
+    """With a filter that single processes pass, too; who went long ago is in the sums of all without one only."""
+    moment = after(samples)
+    text = f"proto={','.join(of)}&loopback={loopback.value}&filter={word}"
+    found = past(moment, text)
+    flows = list(passing(of, loopback))
+    shown = document(moment, f"{text}&idle=show")["processes"]
+    if not word:
+        assert rates(found["points"]) == near(by_hand(samples, None, flows))
+        assert [p["interval"] for p in found["points"]] == [round(s.elapsed, 4) for s in samples]
+        assert [p["time"] for p in found["points"]] == [
+            s.time.isoformat(timespec="milliseconds") for s in samples
+        ]
+    elif sum(one.elapsed for one in samples[1:]) < LINGER and shown:
+        assert rates(found["points"]) == near(by_hand(samples, None, flows))
+    known = {(one.pid, WHO_OF_KEYS[one].name): one for one in KEYS}
+    drawn = {known[p["pid"], p["name"]]: rates(p["rates"]) for p in found["processes"]}
+    for process, graph in drawn.items():
+        assert graph == near(by_hand(samples, process, flows)[len(samples) - len(graph) :])
+    assert {(p.pid, WHO_OF_KEYS[p].name) for p in drawn} <= {(p["pid"], p["name"]) for p in shown}
+    if len(found["points"]) == len(samples):
+        busy = {(p["pid"], p["name"]) for p in shown if p["rx_total"] / 100 or p["tx_total"] / 100}
+        assert busy == {(p.pid, WHO_OF_KEYS[p].name) for p in drawn}
+
+
+def test_with_a_filter_on_flows_the_past_begins_empty(busy: Moment) -> None:
+    for text in ("filter=remote:192.0.2.1", "filter=port:443", "filter=curl+-proto:udp"):
+        assert past(busy, text) == {"points": [], "processes": []}
+    for text in ("", "filter=%20", "filter=curl", "filter=user:0", "proto=tcp"):
+        assert len(past(busy, text)["points"]) == 2, text
+
+
+def test_toggles_hold_for_the_past(busy: Moment) -> None:
+    assert rates(past(busy, "loopback=hide")["points"]) == [(106.0, 17.0), (15.0, 0.5)]
+    assert rates(past(busy, "proto=udp")["points"]) == [(5.0, 5.0), (0.0, 0.0)]
+    found = past(busy, "loopback=hide")
+    assert names(found) == ["curl"]
+    assert rates(found["processes"][0]["rates"]) == [(106.0, 17.0), (15.0, 0.5)]
+
+
+def test_who_has_exited_is_in_the_past(busy: Moment) -> None:
+    found = past(busy)
+    sshd = next(p for p in found["processes"] if p["name"] == "sshd")
+    assert rates(sshd["rates"]) == [(1000.0, 2000.0), (150.0, 0.0)]
+    busy.advance(sample(elapsed=LINGER))
+    found = past(busy)
+    assert "sshd" not in names(found)
+    assert rates(found["points"])[:2] == [(1113.0, 2017.0), (166.0, 0.5)]
+
+
+def test_the_past_is_no_longer_than_a_graph() -> None:
+    samples = [sample({CURL: {WEB: Traffic(n, 0)}}) for n in range(LENGTH + 30)]
+    found = past(after(samples))
+    assert [rx for rx, _ in rates(found["points"])] == list(range(30, LENGTH + 30))
+    assert rates(found["processes"][0]["rates"]) == rates(found["points"])
+
+
+def test_those_that_moved_most_are_in_the_past_the_largest_first() -> None:
+    many = {key(pid): {WEB: Traffic(pid, 0)} for pid in range(1, 500)}
+    found = past(after([sample(many), sample({key(1): {WEB: Traffic(10**6, 0)}})]))
+    assert [p["pid"] for p in found["processes"]] == [1, *range(499, 499 - MOST + 1, -1)]
+
+
+@pytest.mark.parametrize("idle", range(4))
+def test_who_moved_nothing_lately_is_not_in_the_past(idle: int) -> None:
+    first = sample({CURL: {WEB: Traffic(1, 0)}, SSHD: {LOOP: Traffic(1, 0)}})
+    moment = after([first])
+    for _ in range(LENGTH - 2 + idle):
+        moment.advance(sample({SSHD: {LOOP: Traffic(1, 0)}}))
+    pids = {process["pid"] for process in past(moment)["processes"]}
+    assert pids == ({CURL.pid, SSHD.pid} if idle < 2 else {SSHD.pid})
+
+
+def test_with_a_filter_the_past_begins_where_all_of_it_is_known() -> None:
+    """Whoever has exited is known for a while; before that there may have been others."""
+    names = dict(WHO)
+    moment = after([sample({CURL: {WEB: Traffic(100, 0)}}, identities=names) for _ in range(3)])
+    moment.advance(sample({CURL: {WEB: Traffic(1, 0)}}, exited={CURL}))
+    assert rates(past(moment, "filter=curl")["points"]) == [(100.0, 0.0)] * 3 + [(1.0, 0.0)]
+    for _ in range(int(LINGER) + 5):
+        moment.advance(sample({SSHD: {LOOP: Traffic(7, 0)}}, identities=names))
+    assert len(past(moment)["points"]) == 4 + int(LINGER) + 5
+    found = rates(past(moment, "filter=user:0")["points"])
+    assert found == [(7.0, 0.0)] * (int(LINGER) - 1)
+
+
+def test_before_the_first_interval_there_is_no_past() -> None:
+    assert past(Moment()) == {"points": [], "processes": []}
