@@ -1,0 +1,35 @@
+// The few things that are done to the document again and again.  Text goes in as text, never as markup.
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+export function make(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Changes only what differs: so nothing flickers, and no selection is lost.
+export function setText(element, text) {
+  const words = String(text);
+  if (element.textContent !== words) element.textContent = words;
+}
+
+export function setClass(element, className) {
+  if (element.className !== className) element.className = className;
+}
+
+// Where what is hidden had the focus, that goes to the table, not back to the page's beginning.
+export function hide(element, isHidden) {
+  if (isHidden && element === document.activeElement) byId("rows").focus({ preventScroll: true });
+  element.hidden = isHidden;
+}
+
+export function option(select, value, text = value) {
+  const made = make("option", "", text);
+  made.value = value;
+  select.append(made);
+  return made;
+}

@@ -1,0 +1,423 @@
+// What was moved: sums over a range, as bars and a table.
+
+import { byId, hide, make, option, setText } from "./dom.js";
+import { minute, plain, process, rate, remote, size, user } from "./format.js";
+import { beyond, isFiltered, scope } from "./state.js";
+
+export const RANGES = ["today", "yesterday", "24h", "week", "last-week", "7d", "month", "last-month", "30d", "all"];
+const REFRESH = 60000; // milliseconds
+const RETRY = 5000; // milliseconds
+const TYPING = 600; // milliseconds without a key after which a date is taken for complete
+const EARLIEST = "1970-01-01";
+const MOST = 2000; // remotes that are listed of a process
+const TIMES = ["hour", "day", "month"];
+
+const port = (row) => (row.role === "server" ? `:${row.port} served` : row.port ? `:${row.port}` : "no port");
+
+// How a row is called, by what it stands for.
+const NAMES = {
+  process: (row) => process(row),
+  exe: (row) => plain(row.exe ?? "(not known)"),
+  user: (row) => String(user(row)),
+  unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
+  remote: (row) => plain(row.host ?? row.addr),
+  proto: (row) => plain(row.proto),
+  port,
+  hour: (row) => minute(row.hour),
+  day: (row) => row.day,
+  month: (row) => row.month,
+};
+
+const MORE = {
+  process: (row) => row.exe ?? "",
+  remote: (row) => (row.host ? row.addr : ""),
+  unit: (row) => (row.container && row.unit) || "",
+};
+
+const NUMBERS = [
+  { id: "rx", title: "↓ received" },
+  { id: "tx", title: "↑ sent" },
+  { id: "total", title: "total" },
+];
+
+export class History {
+  constructor(page) {
+    this.page = page;
+    this.details = new Map(); // remotes of open processes
+  }
+
+  // Once it is known what can be asked for.
+  prepare() {
+    for (const range of RANGES) option(byId("range"), range);
+    for (const { id, help } of this.page.about.dimensions) {
+      const select = byId(TIMES.includes(id) ? "per" : "by");
+      if (id === "hour") option(select, "", "—");
+      option(select, id).title = help;
+    }
+    for (const id of ["range", "by"]) {
+      byId(id).addEventListener("change", (event) => this.page.change({ [id]: event.target.value, open: [] }));
+    }
+    byId("per").addEventListener("change", (event) => this.page.change({ per: event.target.value, open: [], sort: "" }));
+    for (const id of ["from", "through"]) {
+      byId(id).addEventListener("change", () => this.typed(id));
+      byId(id).addEventListener("blur", () => this.left(id));
+    }
+    document.addEventListener("visibilitychange", () => {
+      if (this.isLate && !document.hidden && this.page.state.view === "history") this.ask();
+    });
+  }
+
+  show() {
+    const { state } = this.page;
+    this.controls(state);
+    this.links(state);
+    setText(byId("caption"), `what was moved, by ${state.by}`);
+    if (this.wish(state) !== this.wanted) this.ask();
+    else if (this.last && this.shown === this.query(state).toString()) this.draw();
+  }
+
+  // What takes another question to show: another query, or another row to open.
+  wish(state) {
+    return JSON.stringify([`${this.query(state)}`, [...state.open].sort()]);
+  }
+
+  hide() {
+    clearTimeout(this.timer);
+    clearTimeout(this.typing);
+    this.asked?.abort();
+    this.wanted = undefined;
+    this.shown = undefined;
+    document.body.classList.remove("stale");
+  }
+
+  // The controls.
+
+  controls(state) {
+    const select = byId("range");
+    for (const old of [...select.options]) if (!RANGES.includes(old.value)) old.remove();
+    if (!RANGES.includes(state.range)) option(select, state.range, shortened(state.range));
+    select.value = state.range;
+    byId("by").value = state.by;
+    byId("per").value = state.per;
+    const [from, through] = datesOf(state.range);
+    this.dated = { from, through };
+    for (const [id, date] of Object.entries(this.dated)) {
+      if (document.activeElement !== byId(id)) byId(id).value = date;
+    }
+  }
+
+  // While somebody types a date, each key makes another one: of a year before 1970, of a month before the one that is
+  // meant.  Such are left alone until they can be meant, or the field is left.
+  typed(id) {
+    clearTimeout(this.typing);
+    const [from, through] = [byId("from").value, byId("through").value];
+    if (from && through && from > through) return;
+    this.typing = setTimeout(() => this.dates(id), TYPING);
+  }
+
+  left(id) {
+    this.dates(id);
+    this.isTyped = false;
+    if (this.dated) byId(id).value = this.dated[id];
+  }
+
+  // Two dates, both of them in the range; its text ends before its end.  The one that was changed counts.
+  dates(id) {
+    clearTimeout(this.typing);
+    const given = byId(id).value;
+    if (this.page.state.view !== "history" || given < EARLIEST || given === this.dated[id]) return;
+    let [from, through] = ["from", "through"].map((each) => (byId(each).value >= EARLIEST ? byId(each).value : given));
+    if (through < from) from = through = given;
+    const range = from === through ? from : `${from}..${moved(through, 1)}`;
+    this.page.change({ range, open: [] }, { replace: this.isTyped });
+    this.isTyped = document.activeElement === byId(id);
+  }
+
+  query(state, changes = {}) {
+    const said = scope(state);
+    said.set("range", state.range);
+    said.set("by", state.per ? `${state.per},${state.by}` : state.by);
+    if (state.sort) said.set("sort", state.sort);
+    said.set("limit", beyond(state));
+    for (const [name, value] of Object.entries(changes)) said.set(name, value);
+    return said;
+  }
+
+  sort(id) {
+    const natural = this.page.state.per ? "" : "total"; // rows of time keep its order, and come back to it
+    const before = this.page.state.sort || natural;
+    const isLast = before === `-${id}` && !natural;
+    this.page.change({ sort: before === id ? `-${id}` : isLast || id === natural ? "" : id });
+  }
+
+  // Asking: sums, and the remotes of open processes, which are shown together.
+
+  async ask() {
+    const { state } = this.page;
+    const query = this.query(state).toString();
+    clearTimeout(this.timer);
+    this.isLate = false;
+    this.asked?.abort();
+    const asked = new AbortController();
+    this.asked = asked;
+    this.wanted = this.wish(state);
+    document.body.classList.toggle("stale", this.last !== undefined && this.shown !== query);
+    try {
+      const { ok, status, headers, found } = await get(query, asked.signal);
+      const details = ok ? await this.remotes(found, asked.signal) : undefined;
+      document.body.classList.remove("stale");
+      this.page.complain(ok ? "" : found.error);
+      if (ok) this.take(found, details, query);
+      else if (status === 400 || this.shown !== query) this.blank();
+      if (status === 400) return;
+      const seconds = Number(headers.get("Retry-After"));
+      this.again(seconds ? seconds * 1000 : REFRESH);
+    } catch {
+      if (asked.signal.aborted) return;
+      this.page.say("not connected; trying again", true);
+      this.again(RETRY);
+    }
+  }
+
+  // Of a page that nobody sees only when somebody does.
+  again(milliseconds) {
+    this.timer = setTimeout(() => {
+      this.isLate = document.hidden;
+      if (!this.isLate) this.ask();
+    }, milliseconds);
+  }
+
+  take(found, details, query) {
+    this.last = found;
+    this.details = details;
+    this.shown = query;
+    this.tell();
+    this.draw();
+  }
+
+  blank() {
+    this.last = undefined;
+    this.page.blank();
+    this.page.say("", false);
+    byId("bars").tBodies[0].replaceChildren();
+    this.barred = undefined;
+  }
+
+  tell() {
+    const { from, to, recorded } = this.last;
+    this.page.say(recorded ? "" : `nothing is recorded from ${minute(from)} to ${minute(to)}`, !recorded);
+    this.page.note(this.last.notes);
+  }
+
+  links(state) {
+    const query = this.query(state);
+    query.delete("limit");
+    byId("csv").href = `api/v1/export.csv?${query}`;
+    byId("json").href = `api/v1/export.json?${query}`;
+    for (const id of ["csv", "json"]) byId(id).download = "";
+  }
+
+  // By their keys, the remotes of processes that are open.
+  async remotes(found, signal) {
+    if (!isOfProcesses(found)) return new Map();
+    const open = found.rows.filter((row) => this.page.state.open.includes(keyOf(row)));
+    const answers = await Promise.all(open.map((row) => get(this.detail(row), signal)));
+    const same = (row) => (other) => ["name", "exe", "uid", "kernel"].every((field) => other[field] === row[field]);
+    return new Map(open.map((row, index) => [keyOf(row), (answers[index].found.rows ?? []).filter(same(row))]));
+  }
+
+  detail(row) {
+    const name = row.name.replace(/[*?[]/g, "[$&]").replace(/,/g, "?");
+    const changes = { by: "process,remote,port,proto", process: name, limit: MOST };
+    if (row.uid !== null) changes.user = row.uid;
+    return this.query(this.page.state, changes);
+  }
+
+  // Drawing.
+
+  draw() {
+    const { state } = this.page;
+    const found = this.last;
+    this.summary(found);
+    this.bars(found);
+    this.page.table.head(this.columns(state, found));
+    const shown = found.rows.slice(0, Number(state.limit));
+    this.page.table.body(shown.flatMap((row) => this.rows(row, found)));
+    const nothing = isFiltered(state) ? "nothing that passes the filter was moved" : "nothing was moved";
+    this.page.empty(shown.length ? "" : found.recorded ? nothing : "nothing is recorded of this time");
+    this.page.more(found.rows.length > shown.length);
+  }
+
+  summary(found) {
+    const { units } = this.page.state;
+    const both = (rates) => `↓ ${rate(rates.rx_rate, units)} ↑ ${rate(rates.tx_rate, units)}`;
+    const parts = [["rx", `↓ ${size(found.total.rx)}`], ["tx", `↑ ${size(found.total.tx)}`]];
+    const of = found.percentile95 ? "" : " of a bar"; // finer ones are not kept of parts
+    if (found.recorded) parts.push(["", `peak${of} ${both(found.peak)}`]);
+    if (found.percentile95 && found.recorded) parts.push(["", `95th percentile ${both(found.percentile95)}`]);
+    if (found.projection) {
+      parts.push(["", `by the month's end ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
+    }
+    this.page.head(`${minute(found.from)} to ${minute(found.to)}`, parts);
+    this.up(found);
+  }
+
+  // From a time within a day to the day, from a day to its month.
+  up(found) {
+    const link = byId("up");
+    const hours = (Date.parse(found.to) - Date.parse(found.from)) / 3600000;
+    const wider = hours < 23 ? found.from.slice(0, 10) : hours <= 25 ? found.from.slice(0, 7) : "";
+    hide(link, !wider);
+    if (!wider) return;
+    setText(link, `all of ${wider}`);
+    link.href = this.page.address({ range: wider, open: [] });
+    link.onclick = (event) => { event.preventDefault(); this.page.change({ range: wider, open: [] }); };
+  }
+
+  bars(found) {
+    const drill = (bar) => {
+      const range = within(bar);
+      if (range) this.page.change({ range, open: [] });
+    };
+    const isLong = hoursOf(found) > 26;
+    this.page.graph.draw({
+      labels: found.bars.map((bar) => (isLong ? label(bar) : label(bar).slice(-5))),
+      series: [{
+        name: "",
+        colour: "rx",
+        colourSent: "tx",
+        rx: found.bars.map((bar) => bar.rx),
+        tx: found.bars.map((bar) => bar.tx),
+      }],
+      units: "sizes",
+      gaps: true,
+      text: `received and sent from ${minute(found.from)} to ${minute(found.to)}: ${byId("summary").textContent}`,
+      click: (index) => drill(found.bars[index]),
+    });
+    const barred = JSON.stringify([found.bars, this.page.address({ range: "" })]);
+    if (barred === this.barred) return; // nor is a focus lost
+    this.barred = barred;
+    byId("bars").tBodies[0].replaceChildren(...found.bars.map((bar) => this.bar(bar, drill)));
+  }
+
+  bar(bar, drill) {
+    const row = make("tr");
+    const head = make("th");
+    head.scope = "row";
+    const range = within(bar);
+    if (range) {
+      const link = make("a", "", label(bar));
+      link.href = this.page.address({ range, open: [] });
+      link.addEventListener("click", (event) => { event.preventDefault(); drill(bar); });
+      head.append(link);
+    } else {
+      head.textContent = label(bar);
+    }
+    const text = (amount) => (bar.recorded || amount ? size(amount) : "not recorded");
+    row.append(head, make("td", "number", text(bar.rx)), make("td", "number", text(bar.tx)));
+    return row;
+  }
+
+  columns(state, found) {
+    const sort = state.sort || (state.per ? "" : "total");
+    const numbers = NUMBERS.map((column) => ({
+      ...column,
+      className: `number-column number${column.id === "total" ? "" : " low"}`,
+      sortable: true,
+      sort: sort.replace("-", "") !== column.id ? "none" : sort.startsWith("-") ? "ascending" : "descending",
+    }));
+    const title = found.by.join(", ");
+    return [{ id: title, title, className: "process-column" }, ...numbers, { id: "share", title: "share", className: "number-column number share" }];
+  }
+
+  rows(row, found) {
+    const all = found.total.rx + found.total.tx;
+    const key = keyOf(row);
+    const open = isOfProcesses(found) ? this.page.state.open.includes(key) : undefined;
+    const top = {
+      key,
+      name: found.by.map((by) => NAMES[by](row)).join("  "),
+      more: found.by.map((by) => plain(MORE[by]?.(row) ?? "")).join(" "),
+      title: found.by.includes("process") ? [row.exe ?? "", user(row)].map(plain).join("\n") : "",
+      open,
+      cells: cells(row, all),
+    };
+    if (!open) return [top];
+    const child = (name, each) => ({ key: `${key} ${keyOf(each)}`, parent: key, name, title: each.addr, className: "child", cells: cells(each, all) });
+    const listed = this.details.get(key) ?? [];
+    return [top, ...listed.map((each) => child(remote(each), each)), ...rest(row, listed).map((each) => child("others", each))];
+  }
+}
+
+// An answer of the API.
+async function get(query, signal) {
+  const answer = await fetch(`api/v1/history?${query}`, { signal });
+  return { ok: answer.ok, status: answer.status, headers: answer.headers, found: await answer.json() };
+}
+
+// Rows that can be opened.
+const isOfProcesses = (found) => found.by.length === 1 && found.by[0] === "process";
+
+// What remotes beyond those that are listed have moved.
+function rest(row, listed) {
+  const left = (direction) => row[direction] - listed.reduce((sum, each) => sum + each[direction], 0);
+  const [rx, tx] = [left("rx"), left("tx")];
+  return listed.length && rx >= 0 && tx >= 0 && rx + tx > 0 ? [{ rx, tx }] : [];
+}
+
+// What tells a row from all others: its labels.
+function keyOf(row) {
+  return JSON.stringify(Object.entries(row).filter(([name]) => !["rx", "tx", "host"].includes(name)).map(([, value]) => value));
+}
+
+// A range as a choice of a list: without years, seconds and the distance from UTC, and its day once.
+function shortened(range) {
+  const short = range.replace(/(\d{4}-)?(\d\d-\d\d)T(\d\d:\d\d)[^.]*/g, "$2 $3");
+  return short.replace(/^(\d\d-\d\d) (\d\d:\d\d)\.\.\1 /, "$1 $2–");
+}
+
+// The first and last day of a range of whole days; nothing of others.
+function datesOf(range) {
+  const days = /^(\d{4}-\d\d-\d\d)(?:\.\.(\d{4}-\d\d-\d\d))?$/.exec(range);
+  if (!days || !isDate(days[1]) || !isDate(days[2] ?? days[1])) return ["", ""];
+  return [days[1], days[2] ? moved(days[2], -1) : days[1]];
+}
+
+// Whether there is such a day.
+function isDate(text) {
+  const time = Date.parse(`${text}T00:00:00Z`);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text);
+}
+
+function cells(row, all) {
+  const share = all ? (row.rx + row.tx) / all : 0;
+  return [
+    { text: size(row.rx) },
+    { text: size(row.tx) },
+    { text: size(row.rx + row.tx) },
+    { text: `${(100 * share).toFixed(1)} %`, part: share },
+  ];
+}
+
+const hoursOf = (bar) => (Date.parse(bar.to) - Date.parse(bar.from)) / 3600000;
+
+// What a bar is called: its month, day, or time.
+function label(bar) {
+  const hours = hoursOf(bar);
+  if (hours > 26) return bar.from.slice(0, 7);
+  return hours > 22 ? bar.from.slice(0, 10) : minute(bar.from).slice(5);
+}
+
+// The range that a bar stands for; nothing for one of a minute, in which there is nothing finer to see.
+function within(bar) {
+  const hours = hoursOf(bar);
+  if (hours < 0.9) return "";
+  return hours > 22 ? label(bar) : `${bar.from}..${bar.to}`;
+}
+
+// A date so many days on.
+function moved(date, days) {
+  const day = new Date(`${date}T00:00:00Z`);
+  day.setUTCDate(day.getUTCDate() + days);
+  return day.toISOString().slice(0, 10);
+}

@@ -1,0 +1,405 @@
+// What moves now: a stream of intervals, as a chart and a table.
+
+import { byId, setText } from "./dom.js";
+import { plain, process, rate, remote, size, user } from "./format.js";
+import { beyond, isFiltered, scope } from "./state.js";
+
+const SLOTS = 120; // intervals that the chart shows
+const TOP = 5; // processes that have a colour of their own
+const TICK = 20; // intervals from one mark of the time axis to the next; twice that where it is narrow
+const NARROW = 480; // pixels
+const EACH = 200; // remotes that are listed of a process
+const RETRY = 2000; // milliseconds
+const SLACK = 4000; // milliseconds beyond an interval after which its data is stale
+const SORT = "rate"; // where nothing else is said
+
+const COLUMNS = [
+  { id: "name", title: "process", className: "process-column", text: true, value: (row) => row.name.toLowerCase() },
+  { id: "user", title: "user", className: "user-column", text: true, value: (row) => String(user(row)).toLowerCase() },
+  { id: "rx_rate", title: "↓ /s", className: "number-column number", value: (row) => row.rx_rate },
+  { id: "tx_rate", title: "↑ /s", className: "number-column number", value: (row) => row.tx_rate },
+  { id: "rate", title: "both /s", className: "number-column number low", value: (row) => row.rx_rate + row.tx_rate },
+  { id: "rx_total", title: "↓ total", className: "number-column number low", value: (row) => row.rx_total },
+  { id: "tx_total", title: "↑ total", className: "number-column number low", value: (row) => row.tx_total },
+];
+
+const keyOf = (row) => `${row.pid}@${row.start ?? ""}`;
+
+export class Live {
+  // `page` is main.js's.
+  constructor(page) {
+    this.page = page;
+    this.points = [];
+    this.names = new Map();
+    this.colours = new Map();
+    this.paused = false;
+    byId("pause").addEventListener("click", () => this.pause(!this.paused));
+    document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
+    setInterval(() => this.look(), 1000);
+  }
+
+  // Browsers have few connections to a host: a page that nobody sees leaves its own to others.
+  seen(isSeen) {
+    if (this.page.state.view !== "live" || this.paused) return;
+    if (isSeen) this.open(true);
+    else this.close();
+  }
+
+  // The state has changed, or this view was chosen.
+  show() {
+    const { state } = this.page;
+    setText(byId("caption"), "processes and their remotes");
+    this.page.table.head(COLUMNS.map((column) => ({
+      ...column, sortable: true, help: this.help(column.id), sort: this.direction(column),
+    })));
+    const shown = scope(state).toString();
+    if (shown !== this.scope) this.forget();
+    this.scope = shown;
+    this.links();
+    const wanted = this.query(state).toString();
+    if (this.paused) this.showHeld();
+    else if (wanted !== this.wanted || !this.isOpen()) this.open(!this.isOpen() || !this.points.length);
+    else if (this.last) this.draw();
+  }
+
+  hide() {
+    this.close();
+    this.mark(false);
+    this.forget();
+  }
+
+  // What is shown is not what is asked for any more.
+  forget() {
+    this.points = [];
+    this.last = undefined;
+    this.page.blank();
+    document.body.classList.remove("stale");
+    document.title = "bwtop";
+  }
+
+  help(id) {
+    return this.page.about.columns.find((column) => column.id === id)?.help;
+  }
+
+  // How a column is sorted, if it is.
+  direction(column) {
+    const sort = this.page.state.sort || SORT;
+    if (sort.replace("-", "") !== column.id) return "none";
+    return sort.startsWith("-") === Boolean(column.text) ? "descending" : "ascending";
+  }
+
+  sort(id) {
+    const before = this.page.state.sort || SORT;
+    this.page.change({ sort: before === id ? `-${id}` : id === SORT ? "" : id });
+  }
+
+  query(state) {
+    const said = scope(state);
+    if (state.sort) said.set("sort", state.sort);
+    said.set("idle", "show");
+    said.set("limit", beyond(state));
+    said.set("each", EACH);
+    const pids = state.open.map((key) => key.split("@")[0]).filter((pid) => /^[0-9]{1,10}$/.test(pid));
+    said.set("remotes", pids.length ? [...new Set(pids)].join(",") : "none");
+    return said;
+  }
+
+  // Pausing: an interval is held, and all other processes and remotes are asked for, so that it can be looked through.
+
+  pause(paused) {
+    this.mark(paused);
+    if (!paused) {
+      this.open(true);
+      return;
+    }
+    this.close();
+    this.held = undefined;
+    document.body.classList.remove("stale");
+    this.page.say("paused", false);
+    this.hold();
+  }
+
+  mark(paused) {
+    this.paused = paused;
+    byId("exports").hidden = paused; // they would be of now
+    byId("pause").setAttribute("aria-pressed", String(paused));
+    setText(byId("pause"), paused ? "Resume" : "Pause");
+  }
+
+  showHeld() {
+    if (this.last) this.draw();
+    if (this.held !== this.scope) this.hold();
+  }
+
+  async hold() {
+    const asked = this.scope;
+    const isWanted = () => this.paused && this.scope === asked;
+    const query = this.query(this.page.state);
+    for (const name of ["remotes", "limit"]) query.delete(name);
+    try {
+      const answer = await fetch(`api/v1/live?${query}`);
+      const found = await answer.json();
+      if (!isWanted()) return;
+      this.page.complain(answer.ok ? "" : found.error);
+      if (!answer.ok) return;
+      this.held = asked;
+      this.last = this.last ? joined(this.last, found) : found;
+      this.draw();
+    } catch {
+      if (isWanted()) this.page.say("paused, and not connected", true);
+    }
+  }
+
+  // The stream.
+
+  isOpen() {
+    return this.source !== undefined && this.source.readyState !== EventSource.CLOSED;
+  }
+
+  close() {
+    this.source?.close();
+    this.source = undefined;
+    clearTimeout(this.retry);
+    document.title = "bwtop"; // numbers there would be old
+  }
+
+  open(past) {
+    this.close();
+    const query = this.query(this.page.state);
+    this.wanted = query.toString();
+    if (document.hidden) return;
+    if (past) query.set("past", "show");
+    const source = new EventSource(`api/v1/stream?${query}`);
+    this.source = source;
+    source.addEventListener("past", (event) => this.takePast(JSON.parse(event.data), Number(event.lastEventId)));
+    source.addEventListener("status", (event) => this.takeStatus(JSON.parse(event.data)));
+    source.addEventListener("interval", (event) => this.take(JSON.parse(event.data), Number(event.lastEventId)));
+    source.addEventListener("error", () => this.broken(source));
+  }
+
+  // A stream that broke off is begun anew, with what was missed; of one that was refused the browser does not say why.
+  async broken(source) {
+    if (source !== this.source) return;
+    const isRefused = source.readyState === EventSource.CLOSED;
+    source.close();
+    document.title = "bwtop";
+    const { why, isMistake } = isRefused ? await this.refusal() : { why: "connection lost" };
+    if (source !== this.source) return;
+    if (isMistake) {
+      this.forget();
+      this.page.say("", false);
+      this.page.complain(why);
+      return;
+    }
+    this.page.say(`${why}; trying again`, true);
+    this.retry = setTimeout(() => this.open(true), RETRY);
+  }
+
+  // Why there is no stream, and whether it is no use to try again.
+  async refusal() {
+    try {
+      const answer = await fetch(`api/v1/live?${this.query(this.page.state)}`);
+      if (answer.ok) return { why: "too many pages are open" };
+      return { why: (await answer.json()).error, isMistake: answer.status === 400 };
+    } catch {
+      return { why: "not connected" };
+    }
+  }
+
+  takePast(past, number) {
+    const first = number - past.points.length + 1;
+    this.points = past.points.map((point, index) => ({
+      number: first + index, time: Date.parse(point.time), rx: point.rx_rate, tx: point.tx_rate, by: new Map(),
+    }));
+    for (const one of past.processes) {
+      const key = keyOf(one);
+      this.names.set(key, `${process(one)} (${one.pid})`);
+      one.rates.forEach((rates, index) => {
+        if (rates.rx_rate || rates.tx_rate) this.points[index]?.by.set(key, [rates.rx_rate, rates.tx_rate]);
+      });
+    }
+  }
+
+  takeStatus(status) {
+    this.status = status;
+    this.tell();
+  }
+
+  take(found, number) {
+    this.at = performance.now();
+    document.body.classList.remove("stale");
+    this.page.complain("");
+    this.last = found;
+    const by = new Map();
+    for (const row of found.processes) {
+      if (!row.rx && !row.tx) continue;
+      by.set(keyOf(row), [row.rx_rate, row.tx_rate]);
+      this.names.set(keyOf(row), `${process(row)} (${row.pid})`);
+    }
+    const time = Date.parse(found.time);
+    const point = { number, time, rx: found.total.rx / found.interval, tx: found.total.tx / found.interval, by };
+    this.points = this.points.filter((other) => other.number < number && other.number > number - SLOTS);
+    this.points.push(point);
+    this.tell();
+    this.draw();
+  }
+
+  // Whether what is shown is of now.
+  look() {
+    if (this.paused || !this.source || !this.last) return;
+    const age = performance.now() - this.at;
+    const stale = age > this.last.interval * 1000 + SLACK;
+    document.body.classList.toggle("stale", stale);
+    if (stale && this.isOpen() && !this.status?.warning) this.page.say("stale: nothing comes any more", true);
+  }
+
+  tell() {
+    const { status } = this;
+    if (!status) return;
+    const how = { measuring: `measuring (${status.backend}), `, following: "", waiting: "" }[status.state];
+    this.page.say(status.warning || `${how}${status.history}`, Boolean(status.warning));
+    const lost = this.last ? losses(this.last.lost) : [];
+    this.page.note([...status.degradations, ...lost]);
+    if (status.state === "waiting" && !this.last) this.page.empty(status.warning);
+  }
+
+  links() {
+    const said = this.query(this.page.state);
+    for (const name of ["limit", "each", "remotes"]) said.delete(name);
+    byId("csv").href = `api/v1/live.csv?${said}`;
+    byId("csv").download = "bwtop-live.csv";
+    byId("json").href = `api/v1/live?${said}`;
+    byId("json").download = "bwtop-live.json";
+  }
+
+  // Drawing.
+
+  draw() {
+    const { state } = this.page;
+    const { total, interval, processes } = this.last;
+    const down = rate(total.rx / interval, state.units);
+    const up = rate(total.tx / interval, state.units);
+    this.page.head(this.paused ? "Then" : "Now", [["rx", `↓ ${down}`], ["tx", `↑ ${up}`]]);
+    if (!this.paused) document.title = `↓ ${down} ↑ ${up} – bwtop`;
+    const open = new Set(state.open);
+    const shown = this.inOrder(processes).slice(0, Number(state.limit));
+    this.page.table.body(shown.flatMap((row) => this.rows(row, open)), { keep: true });
+    const nothing = isFiltered(state) ? "nothing that passes the filter has moved" : "nothing has moved yet";
+    this.page.empty(shown.length ? "" : nothing);
+    this.page.more(processes.length > shown.length);
+    this.drawGraph();
+  }
+
+  // As they came; what is held is sorted here.
+  inOrder(rows) {
+    const sort = this.page.state.sort || SORT;
+    const column = COLUMNS.find((known) => known.id === sort.replace("-", ""));
+    if (!this.paused || !column) return rows;
+    const sign = sort.startsWith("-") ? -1 : 1;
+    const compare = column.text
+      ? (one, other) => (column.value(one) < column.value(other) ? -1 : column.value(one) > column.value(other) ? 1 : 0)
+      : (one, other) => column.value(other) - column.value(one);
+    return [...rows].sort((one, other) => sign * compare(one, other));
+  }
+
+  rows(row, open) {
+    const key = keyOf(row);
+    const top = {
+      key,
+      name: process(row),
+      more: row.exited ? `${row.pid} exited` : row.pid || "",
+      title: [row.exe, row.cmdline, row.unit, row.container].filter(Boolean).map(plain).join("\n"),
+      className: row.exited ? "dim" : "",
+      open: open.has(key),
+      cells: this.cells(row, user(row)),
+    };
+    if (!top.open) return [top];
+    const below = row.remotes.map((each) => ({
+      key: `${key} ${each.proto} ${each.role} ${each.addr} ${each.port}`,
+      parent: key,
+      name: remote(each),
+      title: each.addr,
+      className: "child",
+      cells: this.cells(each, ""),
+    }));
+    const left = (row.remote_count ?? 0) - below.length;
+    if (left > 0) below.push({ key: `${key} more`, parent: key, name: `and ${left} more`, className: "child", cells: [] });
+    return [top, ...below];
+  }
+
+  cells(row, who) {
+    const { units } = this.page.state;
+    return [
+      { text: who },
+      { text: rate(row.rx_rate, units) },
+      { text: rate(row.tx_rate, units) },
+      { text: rate(row.rx_rate + row.tx_rate, units) },
+      { text: size(row.rx_total) },
+      { text: size(row.tx_total) },
+    ];
+  }
+
+  drawGraph() {
+    const now = this.points.at(-1);
+    if (!now) return;
+    const places = new Map(this.points.map((point) => [SLOTS - 1 - (now.number - point.number), point]));
+    const slots = Array.from({ length: SLOTS }, (_, index) => places.get(index));
+    const rates = (direction, of) => slots.map((point) => (point ? of(point)?.[direction] ?? 0 : null));
+    const series = this.top().map((key) => ({
+      name: this.names.get(key),
+      colour: `series-${this.colours.get(key)}`,
+      rx: rates(0, (point) => point.by.get(key)),
+      tx: rates(1, (point) => point.by.get(key)),
+    }));
+    const rest = (direction) => slots.map((point, slot) => {
+      const known = series.reduce((sum, one) => sum + one[direction][slot], 0);
+      return point ? Math.max(point[direction] - known, 0) : null;
+    });
+    const others = { name: "others", colour: "series-other", rx: rest("rx"), tx: rest("tx") };
+    const age = (index) => Math.round(slots[index] ? (now.time - slots[index].time) / 1000 : (SLOTS - 1 - index) * this.last.interval);
+    const tick = innerWidth < NARROW ? 2 * TICK : TICK;
+    this.page.graph.draw({
+      labels: slots.map((_, index) => (index === SLOTS - 1 ? "now" : `${age(index)} s ago`)),
+      ticks: (index) => ((SLOTS - 1 - index) % tick ? "" : index === SLOTS - 1 ? "now" : `−${age(index)} s`),
+      series: [...series, others],
+      units: this.page.state.units,
+      text: `received and sent in the last ${Math.round((now.time - this.points[0].time) / 1000 + this.last.interval)} seconds: now ${byId("summary").textContent.trim()}`,
+    });
+  }
+
+  // The processes that moved most, each with a colour that it keeps.
+  top() {
+    const sums = new Map();
+    for (const point of this.points) {
+      for (const [key, [rx, tx]] of point.by) sums.set(key, (sums.get(key) ?? 0) + rx + tx);
+    }
+    const most = [...sums].sort((one, other) => other[1] - one[1]).slice(0, TOP).map(([key]) => key);
+    for (const key of this.names.keys()) if (!sums.has(key)) this.names.delete(key);
+    for (const key of this.colours.keys()) if (!most.includes(key)) this.colours.delete(key);
+    const taken = new Set(this.colours.values());
+    const free = [0, 1, 2, 3, 4, 5].filter((colour) => !taken.has(colour));
+    for (const key of most) if (!this.colours.has(key)) this.colours.set(key, free.shift());
+    return most;
+  }
+}
+
+// What is shown, with what is not: from a question that was asked later, and may have met the next interval.
+function joined(shown, found) {
+  const rows = new Map(found.processes.map((row) => [keyOf(row), row]));
+  const processes = shown.processes.map((row) => {
+    const more = rows.get(keyOf(row));
+    rows.delete(keyOf(row));
+    const isKnown = row.remote_count !== null || !more;
+    return isKnown ? row : { ...row, remotes: more.remotes, remote_count: more.remote_count };
+  });
+  return { ...shown, processes: [...processes, ...rows.values()] };
+}
+
+function losses(lost) {
+  const words = [];
+  if (lost.flows) words.push(`no room for the remotes of ${size(lost.bytes)}; they are under *`);
+  if (lost.unattributed_bytes) words.push(`no room for the processes of ${size(lost.unattributed_bytes)}`);
+  if (lost.unnamed) words.push(`no room for the names of ${lost.unnamed} processes`);
+  if (lost.events) words.push(`${lost.events} events skipped by the kernel; what they moved is not counted`);
+  return words.map((text) => `lost: ${text}`);
+}

@@ -1,0 +1,224 @@
+// The page: what is in its address, its controls, and the two views.
+
+import { byId, hide, make, setText } from "./dom.js";
+import { Graph } from "./graph.js";
+import { History } from "./history.js";
+import { Live } from "./live.js";
+import { read, write } from "./state.js";
+import { Table } from "./table.js";
+
+const TYPING = 250; // milliseconds without a key after which a filter is applied
+const RETRY = 2000; // milliseconds
+const STEP = 200; // rows more
+const LONGEST = 4000; // characters of the address that open rows may take it to; servers refuse 8192
+
+class Page {
+  constructor(about, Chart) {
+    this.about = about;
+    this.state = read(location.search);
+    this.graph = new Graph(Chart);
+    const act = {
+      sort: (id) => this.view.sort(id),
+      toggle: (key) => this.toggle(key),
+    };
+    this.table = new Table(byId("rows"), act);
+    this.views = { live: new Live(this), history: new History(this) };
+    this.views.history.prepare();
+    this.describe();
+    this.wire();
+    addEventListener("popstate", () => {
+      this.typed(); // it is not what was gone back to
+      this.go(read(location.search));
+    });
+    this.go(this.state);
+  }
+
+  get view() {
+    return this.views[this.state.view];
+  }
+
+  // Changes what is shown, and the address with it.
+  change(changes, { replace = false } = {}) {
+    const state = { ...this.state, ...this.typed(), ...changes };
+    const address = write(state);
+    if (replace) history.replaceState(null, "", address);
+    else if (address !== write(this.state)) history.pushState(null, "", address);
+    this.go(state);
+  }
+
+  // A filter that has been typed, but not applied yet.
+  typed() {
+    if (!this.typing) return {};
+    clearTimeout(this.typing);
+    this.typing = undefined;
+    return { filter: byId("filter").value.trim() };
+  }
+
+  // Opens a row, or closes it.
+  toggle(key) {
+    const open = this.state.open.filter((other) => other !== key);
+    if (open.length === this.state.open.length) open.push(key);
+    while (open.length > 1 && this.address({ open }).length > LONGEST) open.shift();
+    this.change({ open });
+  }
+
+  address(changes) {
+    return write({ ...this.state, ...changes });
+  }
+
+  go(state) {
+    if (state.view !== this.shown) {
+      this.views[this.shown]?.hide();
+      this.blank();
+      this.complain("");
+      this.say("", false);
+      hide(byId("up"), true);
+    }
+    this.shown = state.view;
+    this.state = state;
+    this.controls();
+    this.view.show();
+  }
+
+  // Controls that both views have.
+
+  wire() {
+    for (const view of ["live", "history"]) {
+      byId(`to-${view}`).addEventListener("click", (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        if (view !== this.state.view) this.change(this.other(view));
+      });
+    }
+    const filter = byId("filter");
+    filter.addEventListener("input", () => {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.change({}, { replace: true }), TYPING);
+    });
+    byId("controls").addEventListener("submit", (event) => event.preventDefault());
+    byId("proto").addEventListener("change", () => this.protocols());
+    for (const name of ["loopback", "units"]) {
+      byId(name).addEventListener("change", (event) => this.change({ [name]: event.target.value }));
+    }
+    byId("more").addEventListener("click", () => this.change({ limit: String(Number(this.state.limit) + STEP) }));
+    addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const filter = byId("filter");
+    const typing = event.target.matches?.("input, select, textarea");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      filter.focus();
+      filter.select();
+    } else if (event.key === "Escape" && event.target === filter) {
+      this.change({ filter: "" }, { replace: true });
+    }
+  }
+
+  protocols() {
+    const boxes = [...byId("proto").querySelectorAll("input")];
+    const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+    if (chosen.length) this.change({ proto: chosen.join(",") });
+    else this.controls(); // nothing at all would be nothing to look at
+  }
+
+  // The other view of the same things: sorting and what is open are a view's own.
+  other(view) {
+    return { view, sort: "", open: [], limit: "100" };
+  }
+
+  controls() {
+    const { state } = this;
+    for (const view of ["live", "history"]) {
+      const link = byId(`to-${view}`);
+      link.href = this.address(this.other(view));
+      if (view === state.view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      for (const own of document.querySelectorAll(`.${view}-only`)) own.classList.toggle("unseen-view", view !== state.view);
+    }
+    const filter = byId("filter");
+    if (filter.value.trim() !== state.filter && !this.typing) filter.value = state.filter;
+    const shown = state.proto.split(",");
+    for (const box of byId("proto").querySelectorAll("input")) box.checked = shown.includes(box.value);
+    byId("loopback").value = state.loopback;
+    byId("units").value = state.units;
+  }
+
+  describe() {
+    setText(byId("host"), this.about.host);
+    setText(byId("version"), `bwtop ${this.about.version}`);
+    for (const field of this.about.fields) {
+      byId("fields").append(make("dt", "", `${field.id}:`), make("dd", "", field.recorded ? field.help : `${field.help} (live only)`));
+    }
+    byId("no-charts").hidden = Boolean(this.about.chart);
+  }
+
+  // What views say.
+
+  say(text, warning) {
+    const status = byId("status");
+    setText(status, text);
+    status.classList.toggle("warning", warning);
+  }
+
+  complain(text) {
+    byId("error").hidden = !text;
+    setText(byId("error"), text);
+    byId("filter").setAttribute("aria-invalid", String(text.startsWith("filter:")));
+  }
+
+  note(words) {
+    const notes = byId("notes");
+    notes.hidden = !words.length;
+    if (JSON.stringify(words) === this.noted) return;
+    this.noted = JSON.stringify(words);
+    notes.replaceChildren(...words.map((text) => make("li", "", text)));
+  }
+
+  head(title, parts) {
+    setText(byId("title"), title);
+    const summary = byId("summary");
+    const text = JSON.stringify(parts);
+    if (text === this.summed) return;
+    this.summed = text;
+    summary.replaceChildren(...parts.flatMap(([className, words], index) => [index > 1 ? " · " : index ? " " : "", make("span", className, words)]));
+  }
+
+  empty(text) {
+    byId("empty").hidden = !text;
+    setText(byId("empty"), text);
+  }
+
+  more(isThere) {
+    hide(byId("more"), !isThere);
+  }
+
+  // Nothing of what was shown holds any more.
+  blank() {
+    this.table.clear();
+    this.graph.clear();
+    this.head("", []);
+    this.note([]);
+    this.empty("");
+    this.more(false);
+  }
+}
+
+// Once bwtop answers.
+async function begin() {
+  let about;
+  try {
+    const answer = await fetch("api/v1/about");
+    about = await answer.json();
+    if (!answer.ok) throw new Error(about.error);
+    if (about.chart) await import(`.${about.chart}`).catch(() => { about.chart = null; });
+  } catch (error) {
+    setText(byId("status"), `not connected (${error.message}); trying again`);
+    setTimeout(begin, RETRY);
+    return;
+  }
+  new Page(about, about.chart ? globalThis.Chart : undefined);
+}
+
+begin();

@@ -1,0 +1,402 @@
+"""A real browser before the real page: Chromium, what it must never see, and named processes that move bytes."""
+
+import contextlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Request, sync_playwright
+
+from tests.kernel.running import HANG
+
+CHROMIUM: Final = "/usr/bin/chromium"
+
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+PATIENCE: Final = 30.0
+"""Seconds to wait for what the page is to show."""
+
+_WATCH: Final = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
+});
+"""
+
+_ROWS: Final = """
+() => [...document.querySelectorAll("#rows tbody tr")].map((row) => {
+  const [name, more] = row.firstElementChild.children;
+  return {
+    name: name.textContent,
+    more: more.textContent,
+    title: row.firstElementChild.title,
+    kind: row.className,
+    open: name.getAttribute("aria-expanded"),
+    cells: [...row.children].slice(1).map((cell) => cell.textContent),
+  };
+})
+"""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """While it runs no other event loop can: it is to be closed before the next module."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row of the table, as its texts."""
+
+    name: str
+    more: str
+    title: str
+    kind: str
+    open: str | None
+    """aria-expanded; None: it cannot be opened."""
+    cells: list[str]
+
+
+class Visit:
+    """A page that somebody has open, and all that it complained of or asked for."""
+
+    def __init__(self, browser: Browser, origin: str, query: str = "", **options: Any) -> None:
+        """`options` are those of Playwright's new_context."""
+        self.origin = origin
+        self.context = browser.new_context(**options)
+        self.context.add_init_script(_WATCH)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(1000 * PATIENCE)
+        self.asked: list[str] = []
+        self.faults: list[str] = []
+        self._expected: list[str] = []
+        self.context.on("request", self._note_request)
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("crash", lambda _: self.faults.append("the page crashed"))
+        self.page.on("dialog", self._note_dialog)
+        self.go(query)
+
+    def _note_request(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning", "assert"):
+            self.faults.append(f"{message.type}: {message.text}")
+
+    def _note_dialog(self, dialog: Any) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def expect_fault(self, pattern: str) -> None:
+        """The browser itself says so on the console when a request is refused; nothing else may be there."""
+        self._expected.append(pattern)
+
+    def check(self) -> None:
+        """Nothing on the console, no violation of the policy, no request to anybody else."""
+        left = [f for f in self.faults if not any(re.search(p, f) for p in self._expected)]
+        assert not left, left
+        others = [url for url in self.asked if not url.startswith(f"{self.origin}/")]
+        assert not others, others
+
+    def close(self) -> None:
+        self.context.close()
+
+    # Going about.
+
+    def go(self, query: str = "") -> None:
+        self.page.goto(f"{self.origin}/{query}")
+
+    def find(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        """What an expression or function gives in the page."""
+        return self.page.evaluate(script, argument)
+
+    def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """The policy forbids what Playwright's own wait_for_function does."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} never came; {self.text('main')[-700:]}"
+            self.page.wait_for_timeout(40)
+
+    def text(self, selector: str) -> str:
+        return self.find(selector).first.inner_text()
+
+    def has(self, selector: str, text: str) -> None:
+        """Waits until an element's text contains that."""
+        self.until(lambda: text in (self.find(selector).text_content() or ""), text)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the address says."""
+        return dict(parse_qsl(urlsplit(self.page.url).query))
+
+    # The table.
+
+    def rows(self) -> list[Shown]:
+        return [Shown(**row) for row in self.run(_ROWS)]
+
+    def names(self) -> list[str]:
+        """Of the rows of the highest level."""
+        return [row.name for row in self.rows() if row.kind != "child"]
+
+    def children(self) -> list[Shown]:
+        return [row for row in self.rows() if row.kind == "child"]
+
+    def row(self, name: str, pid: int | None = None) -> Shown:
+        """The row of that name, once it is there; the pid tells it from another of that name."""
+        found: list[Shown] = []
+
+        def is_there() -> bool:
+            found[:] = [row for row in self.rows() if row.name == name and row.kind != "child"]
+            found[:] = [row for row in found if pid is None or row.more.startswith(str(pid))]
+            return bool(found)
+
+        self.until(is_there, name)
+        assert len(found) == 1, found
+        return found[0]
+
+    def toggle(self, name: str, pid: int | str = "") -> Locator:
+        """What opens a row."""
+        row = self.find("#rows tbody tr").filter(has_text=str(pid))
+        return row.locator(".toggle").filter(has_text=re.compile(f"^{re.escape(name)}$"))
+
+    def header(self, column: str) -> Locator:
+        return self.find(f'#rows thead button[data-column="{column}"]')
+
+    def direction(self, column: str) -> str | None:
+        return self.find(f'#rows th:has(button[data-column="{column}"])').get_attribute("aria-sort")
+
+    def filter(self, text: str) -> None:
+        """Types it, and waits until it is in the address."""
+        self.find("#filter").fill(text)
+        self.until(lambda: self.query.get("filter", "") == text, f"filter {text}")
+
+    def download(self, selector: str) -> tuple[str, bytes]:
+        """Follows a link to a file: its name, and what is in it."""
+        with self.page.expect_download() as coming:
+            self.find(selector).click()
+        return coming.value.suggested_filename, coming.value.path().read_bytes()
+
+
+# Who moves bytes.
+
+_MOVER: Final = r"""
+import signal, socket, sys, threading, time
+
+signal.alarm(400)
+with open("/proc/self/comm", "wb") as comm:
+    comm.write(bytes.fromhex(sys.argv[1]))
+connections = {}
+
+def drain(sock):
+    while sock.recv(65536):
+        pass
+
+def accept(listener):
+    while True:
+        threading.Thread(target=drain, args=(listener.accept()[0],), daemon=True).start()
+
+def listen(host):
+    listener = socket.create_server((host, 0))
+    threading.Thread(target=accept, args=(listener,), daemon=True).start()
+    return listener.getsockname()[1]
+
+def bind(host):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    threading.Thread(target=drain, args=(sock,), daemon=True).start()
+    return sock.getsockname()[1]
+
+def tcp(host, port, size):
+    place = host, int(port)
+    if place not in connections:
+        connections[place] = socket.create_connection(place)
+    connections[place].sendall(bytes(int(size)))
+
+def udp(host, port, size, count):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(int(count)):
+            sock.sendto(bytes(int(size)), (host, int(port)))
+
+def go_on(kind, *arguments):
+    while True:
+        globals()[kind](*arguments)
+        time.sleep(0.1)
+
+def steady(*arguments):
+    threading.Thread(target=go_on, args=arguments, daemon=True).start()
+
+for line in sys.stdin:
+    command, *arguments = line.split()
+    print(globals()[command](*arguments), flush=True)
+"""
+
+
+@dataclass
+class Mover:
+    """A process of a known name that moves what it is told to, and drains what it gets."""
+
+    process: subprocess.Popen[str]
+    name: str
+    tcp_ports: dict[str, int] = field(default_factory=dict)
+    udp_ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def _do(self, *words: object) -> str:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        assert answer, f"{self.name} has died of {words}"
+        return answer
+
+    def listen(self, host: str) -> int:
+        """A port that takes connections."""
+        return int(self._do("listen", host))
+
+    def bind(self, host: str) -> int:
+        """A port that takes datagrams."""
+        return int(self._do("bind", host))
+
+    def tcp(self, host: str, port: int, size: int) -> None:
+        """Sends, always over the same connection."""
+        self._do("tcp", host, port, size)
+
+    def udp(self, host: str, port: int, size: int, count: int) -> None:
+        self._do("udp", host, port, size, count)
+
+    def steady(self, host: str, port: int, size: int) -> None:
+        """Sends that ten times a second from now on."""
+        self._do("steady", "tcp", host, port, size)
+
+    def steady_udp(self, host: str, port: int, size: int) -> None:
+        self._do("steady", "udp", host, port, size, 1)
+
+    def end(self) -> None:
+        """It exits."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(HANG)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+def mover(name: str) -> Mover:
+    """Starts one; the kernel takes 15 bytes of a name."""
+    raw = name.encode()
+    assert len(raw) <= 15, name
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", _MOVER, raw.hex()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return Mover(process, name)
+
+
+# What a page looks like.
+
+PIXELS: Final = """
+() => {
+  const canvas = document.getElementById("chart");
+  const { width, height } = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
+  const chart = globalThis.Chart.getChart(canvas);
+  const axis = chart.scales.y.getPixelForValue(0) * (height / canvas.clientHeight);
+  const counted = { above: 0, below: 0 };
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const at = 4 * (y * width + x);
+      const [r, g, b, a] = data.slice(at, at + 4);
+      const saturated = Math.max(r, g, b) - Math.min(r, g, b) > 60;
+      if (a > 200 && saturated) counted[y < axis ? "above" : "below"] += 1;
+    }
+  }
+  return counted;
+}
+"""
+"""How many coloured pixels the chart has on each side of its axis; grey is text, grid and what is of others."""
+
+CONTRASTS: Final = """
+() => {
+  const parse = (text) => {
+    const [r, g, b, a] = text.match(/[0-9.]+/g).map(Number);
+    return { r, g, b, a: a ?? 1 };
+  };
+  const linear = (part) => {
+    const value = part / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  };
+  const light = ({ r, g, b }) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const ratio = (one, other) => {
+    const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const grounds = (element) => {
+    const found = [];
+    for (let at = element; at; at = at.parentElement) {
+      const style = getComputedStyle(at);
+      found.push(...(style.backgroundImage.match(/rgba?\\([^)]*\\)/g) ?? []).map(parse));
+      const colour = parse(style.backgroundColor);
+      if (colour.a > 0) return [...found, colour];
+    }
+    return [...found, parse("rgb(255, 255, 255)")];
+  };
+  const texts = [...document.body.querySelectorAll("*")].filter((element) =>
+    element.checkVisibility({ visibilityProperty: true })
+    && (element.matches("input, select") || [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())));
+  return texts.map((element) => {
+    const colour = parse(getComputedStyle(element).color);
+    const least = Math.min(...grounds(element).map((ground) => ratio(colour, ground)));
+    return { what: `${element.tagName} ${element.id} ${element.className}: ${element.textContent.trim().slice(0, 40)}`, ratio: least };
+  });
+}
+"""
+"""Every visible text with the contrast that it has to whatever is behind it (WCAG 2.2, 1.4.3)."""
+
+UNNAMED: Final = """
+() => [...document.querySelectorAll("input, select, textarea, button, a, summary, canvas")]
+  .filter((element) => element.checkVisibility({ visibilityProperty: true }))
+  .filter((element) => ![
+    element.getAttribute("aria-label"),
+    ...[...(element.matches("button, a, summary") ? [] : element.labels ?? [])].map((label) =>
+      [...label.childNodes].filter((node) => node !== element).map((node) => node.textContent).join("")),
+    element.matches("button, a, summary") ? element.textContent : "",
+  ].some((text) => text?.trim()))
+  .map((element) => element.outerHTML)
+"""
+"""What can be used, but has no name."""
