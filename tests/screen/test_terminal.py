@@ -332,11 +332,11 @@ def test_flags_are_the_first_settings(moving: Mover) -> None:
             assert part in seen
 
 
-PICTURE = Path(os.environ.get("BWTOP_PICTURE", ""))
+PICTURES = os.environ.get("BWTOP_PICTURES")
 
 
 def test_picture_of_the_screen(tmp_path: Path) -> None:
-    """The README's picture, when BWTOP_PICTURE names a file for it (`make picture`)."""
+    """The README's picture, when BWTOP_PICTURES names a directory for it (`make picture`)."""
     names = {"backup": 90_001, "download": 20_011, "sensord": 211, "updater": 3001}
     with (
         mover(tmp_path, "backup", names["backup"]),
@@ -349,12 +349,12 @@ def test_picture_of_the_screen(tmp_path: Path) -> None:
         terminal.wait_for("from 127.0.0.1 on")
         with mover(tmp_path, "updater", names["updater"]):
             terminal.wait_for("updater")
-            terminal.watch(20 if PICTURE.name else 2)
-        if PICTURE.name:
+            terminal.watch(20 if PICTURES else 2)
+        if PICTURES:
             terminal.watch(20)
         terminal.wait_for("updater (exited)")
         drawing = svg(terminal.screen, "sudo bwtop")
         for part in ("bwtop", "backup", "127.0.0.1", "SHARE", "updater (exited)"):
             assert part in drawing
-        if PICTURE.name:
-            PICTURE.write_text(drawing)
+        if PICTURES:
+            (Path(PICTURES) / "screen.svg").write_text(drawing)
