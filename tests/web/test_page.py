@@ -1300,6 +1300,30 @@ def test_open_row_does_not_flicker_when_the_history_is_asked_again(
     assert page.run("() => window.fewest") > 0
 
 
+def test_row_closes_at_once_though_nobody_answers(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={_before(1)}")
+    page.row("plain")
+    page.toggle("plain").click()
+    page.until(page.children)
+    page.expect_fault(LOST)
+    page.page.route("**/api/v1/history?*", lambda route: route.abort())
+    page.toggle("plain").click()
+    page.until(lambda: not page.children(), "closed")
+    page.has("#status", "not connected")
+
+
+def test_remotes_that_cannot_be_had_are_missed_with_a_reason(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={_before(1)}")
+    page.row("plain")
+    page.expect_fault(REFUSED)
+    refusal = json.dumps({"error": "too many questions at once; try again"})
+    page.page.route(
+        "**/api/v1/history?*process=*", lambda route: route.fulfill(status=503, body=refusal)
+    )
+    page.toggle("plain").click()
+    page.has("#error", "too many questions at once")
+
+
 def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> None:
     """Two processes of one name, of which one is the kernel's, are two rows, and stay two."""
     kept = Kept(policy(), tmp_path / "history.db")

@@ -4,7 +4,7 @@ import { byId, hide, make, option, setText } from "./dom.js";
 import { minute, plain, process, rate, remote, size, user } from "./format.js";
 import { beyond, isFiltered, scope } from "./state.js";
 
-export const RANGES = ["today", "yesterday", "24h", "week", "last-week", "7d", "month", "last-month", "30d", "all"];
+const RANGES = ["today", "yesterday", "24h", "week", "last-week", "7d", "month", "last-month", "30d", "all"];
 const REFRESH = 60000; // milliseconds
 const RETRY = 5000; // milliseconds
 const TYPING = 600; // milliseconds without a key after which a date is taken for complete
@@ -72,8 +72,8 @@ export class History {
     this.controls(state);
     this.links(state);
     setText(byId("caption"), `what was moved, by ${state.by}`);
+    if (this.last && this.shown === this.query(state).toString()) this.draw();
     if (this.wish(state) !== this.wanted) this.ask();
-    else if (this.last && this.shown === this.query(state).toString()) this.draw();
   }
 
   // What takes another question to show: another query, or another row to open.
@@ -164,9 +164,9 @@ export class History {
     document.body.classList.toggle("stale", this.last !== undefined && this.shown !== query);
     try {
       const { ok, status, headers, found } = await get(query, asked.signal);
-      const details = ok ? await this.remotes(found, asked.signal) : undefined;
+      const { details, error } = ok ? await this.remotes(found, asked.signal) : found;
       document.body.classList.remove("stale");
-      this.page.complain(ok ? "" : found.error);
+      this.page.complain(error ?? "");
       if (ok) this.take(found, details, query);
       else if (status === 400 || this.shown !== query) this.blank();
       if (status === 400) return;
@@ -217,13 +217,14 @@ export class History {
     for (const id of ["csv", "json"]) byId(id).download = "";
   }
 
-  // By their keys, the remotes of processes that are open.
+  // By their keys, the remotes of processes that are open; and what was wrong if some could not be had.
   async remotes(found, signal) {
-    if (!isOfProcesses(found)) return new Map();
+    if (!isOfProcesses(found)) return { details: new Map() };
     const open = found.rows.filter((row) => this.page.state.open.includes(keyOf(row)));
     const answers = await Promise.all(open.map((row) => get(this.detail(row), signal)));
     const same = (row) => (other) => ["name", "exe", "uid", "kernel"].every((field) => other[field] === row[field]);
-    return new Map(open.map((row, index) => [keyOf(row), (answers[index].found.rows ?? []).filter(same(row))]));
+    const details = new Map(open.map((row, index) => [keyOf(row), (answers[index].found.rows ?? []).filter(same(row))]));
+    return { details, error: answers.find((answer) => !answer.ok)?.found.error };
   }
 
   detail(row) {
@@ -265,7 +266,7 @@ export class History {
   // From a time within a day to the day, from a day to its month.
   up(found) {
     const link = byId("up");
-    const hours = (Date.parse(found.to) - Date.parse(found.from)) / 3600000;
+    const hours = hoursOf(found);
     const wider = hours < 23 ? found.from.slice(0, 10) : hours <= 25 ? found.from.slice(0, 7) : "";
     hide(link, !wider);
     if (!wider) return;
@@ -399,7 +400,7 @@ function cells(row, all) {
   ];
 }
 
-const hoursOf = (bar) => (Date.parse(bar.to) - Date.parse(bar.from)) / 3600000;
+const hoursOf = (span) => (Date.parse(span.to) - Date.parse(span.from)) / 3600000;
 
 // What a bar is called: its month, day, or time.
 function label(bar) {

@@ -49,12 +49,12 @@ export class Live {
   show() {
     const { state } = this.page;
     setText(byId("caption"), "processes and their remotes");
-    this.page.table.head(COLUMNS.map((column) => ({
-      ...column, sortable: true, help: this.help(column.id), sort: this.direction(column),
-    })));
     const shown = scope(state).toString();
     if (shown !== this.scope) this.forget();
     this.scope = shown;
+    this.page.table.head(COLUMNS.map((column) => ({
+      ...column, sortable: true, help: this.help(column.id), sort: this.direction(column),
+    })));
     this.links();
     const wanted = this.query(state).toString();
     if (this.paused) this.showHeld();

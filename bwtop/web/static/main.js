@@ -69,6 +69,7 @@ class Page {
   go(state) {
     if (state.view !== this.shown) {
       this.views[this.shown]?.hide();
+      this.table.reset();
       this.blank();
       this.complain("");
       this.say("", false);

@@ -54,6 +54,14 @@ export class Table {
     return cell;
   }
 
+  // Neither rows nor columns.
+  reset() {
+    this.clear();
+    this.columns = [];
+    this.same = undefined;
+    this.element.tHead.replaceChildren();
+  }
+
   clear() {
     this.rows.clear();
     this.element.tBodies[0].replaceChildren();
