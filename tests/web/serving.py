@@ -261,10 +261,26 @@ def until(
         time.sleep(0.02)
 
 
+class Asked:
+    """Something that listens on a port of loopback."""
+
+    port: int
+
+    def ask(
+        self,
+        path: str = "/healthz",
+        method: str = "GET",
+        headers: Headers | Sequence[tuple[str, str]] = (),
+        *,
+        host: str | None = "",
+    ) -> Reply:
+        return ask(self.port, path, method, headers, host=host)
+
+
 # In this process.
 
 
-class Web:
+class Web(Asked):
     """A server with all that is behind it, but for the probes: the test says what is measured."""
 
     def __init__(
@@ -307,16 +323,6 @@ class Web:
             self.measure()
         self.feed.put(one or sample(), "tracepoint")
 
-    def ask(
-        self,
-        path: str = "/healthz",
-        method: str = "GET",
-        headers: Headers | Sequence[tuple[str, str]] = (),
-        *,
-        host: str | None = "",
-    ) -> Reply:
-        return ask(self.port, path, method, headers, host=host)
-
     def threads(self) -> list[threading.Thread]:
         """Those that it has started, and that are not over."""
         return [t for t in threading.enumerate() if t not in self._threads]
@@ -343,7 +349,7 @@ class Web:
 
 
 @dataclass
-class Serving:
+class Serving(Asked):
     """`bwtop --serve` on a free port of loopback, from the line that says where on."""
 
     process: subprocess.Popen[str]
@@ -383,16 +389,6 @@ class Serving:
         until(lambda: any("open it once" in line for line in self.lines))
         (line,) = [line for line in self.lines if "open it once" in line]
         return "/" + line.split("/", 3)[3]
-
-    def ask(
-        self,
-        path: str = "/healthz",
-        method: str = "GET",
-        headers: Headers | Sequence[tuple[str, str]] = (),
-        *,
-        host: str | None = "",
-    ) -> Reply:
-        return ask(self.port, path, method, headers, host=host)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit status; all that it wrote has been read afterwards."""

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.message import Message
@@ -36,7 +37,7 @@ from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError
 from bwtop.web.api import ROUTES, STUCK, Api
-from bwtop.web.archive import Archive
+from bwtop.web.archive import PATIENCE, Archive
 from bwtop.web.events import Events
 from bwtop.web.feed import Feed
 from bwtop.web.files import CHART, File
@@ -512,7 +513,9 @@ def test_about(served: Served) -> None:
 def test_about_waits_for_nobody(served: Served) -> None:
     """No page starts without it."""
     with served.archive.history(), served.archive.history():
+        began = time.monotonic()
         assert served.json("/api/v1/about")["history"] is None
+        assert time.monotonic() - began < PATIENCE / 2
     assert served.json("/api/v1/about")["history"]
 
 

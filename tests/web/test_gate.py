@@ -1,5 +1,6 @@
 """Who may ask: by Host, Origin and Sec-Fetch-Site, by token, by cookie, and by a link that works once."""
 
+import hmac
 import http.client
 import threading
 from collections.abc import Iterator
@@ -313,6 +314,29 @@ def test_no_other_token_will_do(closed: Web, given: str) -> None:
     refused = closed.ask("/api/v1/about", headers={"Authorization": given})
     assert refused.status == 401
     assert TOKEN not in refused.error
+
+
+def test_secrets_are_compared_in_constant_time(
+    closed: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hmac.compare_digest() and nothing else: with one that finds nothing equal, nothing is."""
+    known = cookie(closed)
+    for name in ("authorization", "cookie", "key"):
+        compared: list[bytes] = []
+
+        def never(given: bytes, wanted: bytes, compared: list[bytes] = compared) -> bool:
+            compared.append(wanted)
+            return False
+
+        key = closed.gate.new_key()
+        with monkeypatch.context() as patch:
+            patch.setattr(hmac, "compare_digest", never)
+            if name == "key":
+                assert closed.ask(f"/login?key={key}").status == 403
+            else:
+                headers = bearer() if name == "authorization" else {"Cookie": known}
+                assert closed.ask("/api/v1/about", headers=headers).status == 401
+        assert compared, name
 
 
 def test_the_token_is_not_taken_from_the_address_or_from_a_cookie(closed: Web) -> None:

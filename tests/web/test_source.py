@@ -1,0 +1,54 @@
+"""Where what is live comes from, and what of it is passed on."""
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from bwtop.live import Status, ThreadClock
+from bwtop.measuring import Measurement
+from bwtop.model.flows import Traffic
+from bwtop.model.sample import Sample
+from bwtop.web.gate import Address
+from bwtop.web.serve import Service, Wishes
+from bwtop.web.server import Server
+from tests.build import key, remote, sample
+from tests.web.serving import FILES
+
+
+class Recorder:
+    """What another bwtop records: after the second reading it has ended, and its last bytes are in the third."""
+
+    def __init__(self, clock: ThreadClock) -> None:
+        self.clock = clock
+        self.readings: deque[int | None] = deque((5, None, 7, None, None))
+        self.ended = False
+
+    def read(self) -> Sample:
+        amount = self.readings.popleft()
+        self.ended = self.ended or amount == 7
+        if len(self.readings) == 1:  # there is a last reading after that
+            self.clock.stop()
+        return sample({key(1): {remote(): Traffic(amount, 0)}} if amount else {})
+
+    def status(self) -> Status:
+        return Status("nobody records", "it has ended") if self.ended else Status("recorded")
+
+
+@pytest.mark.parametrize("following", [True, False])
+def test_where_nobody_records_nothing_is_not_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, following: bool
+) -> None:
+    """But what was recorded last is told; and who measures knows that nothing is zero."""
+    clock = ThreadClock()
+    recorder = Recorder(clock)
+    passed: list[int] = []
+    with Server(Address("127.0.0.1", 0)) as server:
+        service = Service(server, FILES, Wishes(tmp_path / "none.db", 0.1, names=False))
+        monkeypatch.setattr(
+            service._feed, "put", lambda one, _: passed.append(sum(map(len, one.traffic.values())))
+        )
+        service.measure(
+            Measurement(recorder, "", [], recorder.status, lambda: None, following=following), clock
+        )
+    assert passed == ([1, 0, 1] if following else [1, 0, 1, 0, 0])
