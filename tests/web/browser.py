@@ -336,8 +336,9 @@ PIXELS: Final = """
   copy.drawImage(canvas, 0, 0);
   const { data } = copy.getImageData(0, 0, width, height);
   const chart = globalThis.Chart.getChart(canvas);
-  const axis = chart.scales.y.getPixelForValue(0) * (height / canvas.clientHeight);
   const counted = { above: 0, below: 0 };
+  if (!chart) return counted; // it comes after the rows
+  const axis = chart.scales.y.getPixelForValue(0) * (height / canvas.clientHeight);
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const at = 4 * (y * width + x);
