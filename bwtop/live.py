@@ -20,8 +20,8 @@ READING_PERIOD: Final = 1.0
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-GRACE: Final = 5
-"""Seconds from the signal that ends bwtop to its end, even if nobody takes what it still wants to print."""
+GRACE: Final = 5.0
+"""Seconds without work, after the signal that ends bwtop, to its end: nobody takes what it still wants to print."""
 
 
 class Clock(Protocol):
@@ -61,11 +61,13 @@ Tap = Callable[[Sample], None]
 class SignalClock:
     """Waits, and is woken by the signals that end bwtop, but for those that it was started to ignore (nohup).
 
-    The first one lets it finish; a second one kills it at once.
+    The first one lets it finish, however long that takes a slow machine; a second one kills it at once, and so it ends
+    when it does nothing but wait for somebody.
     """
 
     def __init__(self) -> None:
         self._stopping = False
+        self._worked = 0.0
         self._wake, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -76,7 +78,16 @@ class SignalClock:
     def _stop(self, number: int, _: FrameType | None) -> None:
         self._stopping = True
         signal.signal(number, signal.SIG_DFL)
-        signal.alarm(GRACE)
+        signal.signal(signal.SIGALRM, self._check)
+        self._worked = time.process_time()
+        signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
+
+    def _check(self, *_: object) -> None:
+        """Ends a process that has not worked, in the sense of CPU time, since it was last looked at."""
+        if time.process_time() - self._worked < GRACE / 1000:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGALRM)
+        self._worked = time.process_time()
 
     def wait(self, deadline: float) -> bool:
         """See Clock."""

@@ -1,6 +1,8 @@
 """Intervals out of readings, with names in them.  The clock is not the real one, so nobody waits."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -205,7 +207,8 @@ def signal_clock() -> Iterator[SignalClock]:
     """A clock of signals; afterwards they are as they were."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield SignalClock()
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -231,7 +234,30 @@ def test_signal_that_came_before_the_wait_ends_it(
     assert time.monotonic() < before + 1
     assert not signal_clock.wait(time.monotonic()), "it stays stopped"
     assert signal.getsignal(number) is signal.SIG_DFL, "a second one kills"
-    assert signal.alarm(0), "it ends soon, whatever blocks it"
+    assert signal.getitimer(signal.ITIMER_REAL)[0], "it ends soon, whatever blocks it"
+
+
+@pytest.mark.parametrize(
+    ("last_words", "status"), [("work()", 0), ("time.sleep(60)", -signal.SIGALRM)]
+)
+def test_slow_end_is_waited_for_and_a_blocked_one_is_not(last_words: str, status: int) -> None:
+    """A loaded machine took six seconds to print the last interval, and lost it."""
+    code = f"""
+import signal, time
+from bwtop import live
+
+def work():
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        pass
+
+live.GRACE = 0.1
+clock = live.SignalClock()
+signal.raise_signal(signal.SIGTERM)
+assert not clock.wait(time.monotonic() + 60)
+{last_words}
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == status
 
 
 def test_ignored_signal_stays_ignored() -> None:
