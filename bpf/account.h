@@ -20,13 +20,17 @@
 #define IPPROTO_RAW	255
 #define IPPROTO_MPTCP	262
 #define PROTO_PACKET	0	/* IP's own zero is never a socket's protocol */
+#define SOCK_STREAM	1
 #define SOCK_RAW	3
+#define SOCK_SEQPACKET	5
+#define MSG_PEEK	0x2
+#define MSG_ERRQUEUE	0x2000
 #define TCP_ESTABLISHED	1	/* connected datagram sockets have it too */
-#define SOCK_BINDPORT_LOCK 8	/* sk_userlocks: bind() named the port */
+#define TCP_SYN_SENT	2
 #define V4_MAPPED	bpf_htonl(0x0000ffff)
-#define WELL_KNOWN_PORTS 1024	/* below: RFC 6335's system ports */
 
 enum direction { RX, TX };
+
 
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_a, MAX_FLOWS);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_b, MAX_FLOWS);
@@ -64,6 +68,22 @@ static __always_inline bool is_network(u16 family)
 static __always_inline bool is_udp(const struct endpoint *end)
 {
 	return end->protocol == IPPROTO_UDP || end->protocol == IPPROTO_UDPLITE;
+}
+
+static __always_inline bool is_stream(const struct endpoint *end)
+{
+	return end->type == SOCK_STREAM || end->type == SOCK_SEQPACKET;
+}
+
+/* What CRIU puts into a socket's queues is not traffic. */
+static __always_inline bool is_repaired(u64 sk, const struct endpoint *end)
+{
+#ifdef TCP_REPAIR
+	return end->protocol == IPPROTO_TCP && is_stream(end) &&
+	       READ_KERNEL(u8, sk, TCP_REPAIR) & TCP_REPAIR_MASK;
+#else
+	return false;
+#endif
 }
 
 static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 family)
@@ -109,33 +129,6 @@ static __always_inline u8 flow_protocol(const struct endpoint *end)
 	return end->protocol;
 }
 
-/*
- * An accepted socket is a copy of its listener, backlog included; one that
- * connected has none.  sock_clone in net/core/sock.c, 4.15 to 6.18.
- */
-static __always_inline u8 backlog_role(u64 sk)
-{
-	return LOAD(u32, sk, SOCK_MAX_ACK_BACKLOG) ? ROLE_SERVER : ROLE_CLIENT;
-}
-
-/* Whether bind() named this datagram socket's port. */
-static __always_inline bool is_bound(u64 sk)
-{
-	return LOAD(u8, sk, SOCK_USERLOCKS) & SOCK_BINDPORT_LOCK;
-}
-
-/*
- * A port that bind() named is a service, unless the far end is a well-known
- * port and ours is not: resolvers bind random ports to ask port 53.
- */
-static __always_inline u8 bound_role(const struct endpoint *end, const struct peer *peer)
-{
-	if (peer->port && peer->port < WELL_KNOWN_PORTS &&
-	    end->local_port >= WELL_KNOWN_PORTS)
-		return ROLE_CLIENT;
-	return ROLE_SERVER;
-}
-
 static __always_inline void add(struct flow_value *value, enum direction direction,
 				u64 bytes)
 {
@@ -175,6 +168,9 @@ static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
 	return bwtop_unattributed.lookup(&class);
 }
 
+/* bwtop_identify(), a copy of which the loader puts behind every program. */
+static int (*call_identify)(struct process_key *key) = (void *)IDENTIFY_CALL;
+
 static __always_inline void account(struct flow_key *key, enum direction direction,
 				    u64 bytes)
 {
@@ -189,7 +185,7 @@ static __always_inline void account(struct flow_key *key, enum direction directi
 	if (!value) {
 		struct process_key process = { .start = key->start, .pid = key->pid };
 
-		identify(&process);
+		call_identify(&process);
 		bpf_map_update_elem(flows, key, &blank, BPF_NOEXIST);
 		value = bpf_map_lookup_elem(flows, key);
 		if (!value)
@@ -205,10 +201,10 @@ static __always_inline void charge(const struct endpoint *end, const struct peer
 				   u8 role, enum direction direction, u64 bytes)
 {
 	u64 task = (u64)CURRENT_TASK();
-	u64 leader = LOAD(u64, task, TASK_GROUP_LEADER);
+	u64 leader = LOAD_TASK(u64, task, TASK_GROUP_LEADER);
 	struct flow_key key = {
-		.start = LOAD(u64, leader, TASK_START_BOOTTIME),
-		.pid = LOAD(u32, task, TASK_TGID),
+		.start = LOAD_TASK(u64, leader, TASK_START_BOOTTIME),
+		.pid = LOAD_TASK(u32, task, TASK_TGID),
 		.proto = flow_protocol(end),
 		.role = role,
 		.port = role == ROLE_SERVER ? end->local_port : peer->port,

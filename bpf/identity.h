@@ -5,15 +5,32 @@
  *
  * This is the slow path: it reads with bpf_probe_read_kernel(), which needs no
  * typed pointers, and it runs once per process.
+ *
+ * Depending on the kernel, the loader defines NO_KERNEL_READS (before 5.5 one
+ * helper reads kernel and user memory) and NO_LOOPS (before 5.3; programs are
+ * limited to 4096 instructions there, too), and leaves out offsets of fields
+ * that it does not find.
  */
 
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
 #define PAGE_LEN	4096
+#ifdef NO_LOOPS
+#define PATH_DEPTH	10
+#define UNROLL		_Pragma("clang loop unroll(full)")
+#else
 #define PATH_DEPTH	32
+#define UNROLL
+#endif
 #define MNT_NS_INTERNAL	((u64)-22)	/* ERR_PTR(-EINVAL), fs/mount.h */
 
+#ifdef NO_KERNEL_READS
+#define bpf_probe_read_kernel		bpf_probe_read
+#define bpf_probe_read_kernel_str	bpf_probe_read_str
+#define bpf_probe_read_user		bpf_probe_read
+#endif
+
 BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
-	    MAX_PROCESSES, BPF_F_NO_PREALLOC);
+	    MAX_PROCESSES, PROCESSES_FLAGS);
 /* A process record of zeros to insert from: it is larger than the stack. */
 BPF_ARRAY(bwtop_blank, struct process, 1);
 /* enum change, by process: what user space has to look at again. */
@@ -46,11 +63,21 @@ static __always_inline struct process_key current_process(void)
 	return key;
 }
 
+/* Keeps the compiler from using what it knows of a value, which the verifier may not know. */
+#define HIDE(value)	asm volatile("" : "+r"(value))
+
+static __always_inline u64 at_most(u64 value, u64 limit)
+{
+	HIDE(value);
+	return value > limit ? limit : value;
+}
+
 /* Adds a component; length is below PATH_LEN, and the mask tells the verifier. */
 static __always_inline u64 path_add(char *path, u64 length, u64 name)
 {
 	long added;
 
+	HIDE(length);
 	length &= PATH_LEN - 1;
 	added = bpf_probe_read_kernel_str(path + length, PATH_NAME_LEN, (void *)name);
 	return added > 0 ? length + added : length;
@@ -64,6 +91,7 @@ static __always_inline u64 path_add(char *path, u64 length, u64 name)
  */
 static __always_inline void read_exe(struct process *process, u64 mm)
 {
+#ifdef MOUNT_NS	/* struct mount is the kernel's own: headers do not have it */
 	u64 file = READ_KERNEL(u64, mm, MM_EXE_FILE);
 	u64 dentry = READ_KERNEL(u64, file, FILE_PATH_DENTRY);
 	u64 mnt = READ_KERNEL(u64, file, FILE_PATH_MNT);
@@ -75,6 +103,7 @@ static __always_inline void read_exe(struct process *process, u64 mm)
 	if (!READ_KERNEL(u64, dentry, DENTRY_HASH_PPREV))
 		process->flags |= PROCESS_EXE_DELETED;
 
+	UNROLL
 	for (i = 0; i < PATH_DEPTH; i++) {
 		if (dentry == READ_KERNEL(u64, mnt, VFSMOUNT_ROOT)) {
 			u64 mount = mnt - MOUNT_MNT;
@@ -104,6 +133,7 @@ static __always_inline void read_exe(struct process *process, u64 mm)
 			break;
 	}
 	process->exe_len = length;
+#endif
 }
 
 /* The path in the v2 hierarchy, as /proc/PID/cgroup has it after "0::". */
@@ -115,6 +145,7 @@ static __always_inline void read_cgroup(struct process *process, u64 task)
 	u64 length = 0;
 	int i;
 
+	UNROLL
 	for (i = 0; i < PATH_DEPTH && node; i++) {
 		u64 above = READ_KERNEL(u64, node, KERNFS_PARENT);
 
@@ -137,12 +168,10 @@ static __always_inline void read_cmdline(struct process *process, u64 mm)
 	u64 length = READ_KERNEL(u64, mm, MM_ARG_END) - start;
 	u64 in_page = PAGE_LEN - (start & (PAGE_LEN - 1));
 
-	if (length > CMDLINE_LEN)
-		length = CMDLINE_LEN;
+	length = at_most(length, CMDLINE_LEN);
 	if (bpf_probe_read_user(process->cmdline, length, (void *)start)) {
 		/* The next page may be absent; this one is worth having. */
-		if (length > in_page)
-			length = in_page;
+		length = at_most(at_most(length, in_page), CMDLINE_LEN);
 		if (bpf_probe_read_user(process->cmdline, length, (void *)start))
 			length = 0;
 	}
@@ -170,6 +199,14 @@ static __always_inline void read_process(struct process *process)
 	}
 }
 
+static __always_inline void count_missed(void)
+{
+	struct loss *loss = losses();
+
+	if (loss)
+		__sync_fetch_and_add(&loss->missed, 1);
+}
+
 static __always_inline void count_unnamed(void)
 {
 	struct loss *loss = losses();
@@ -182,22 +219,30 @@ static __always_inline void count_unnamed(void)
  * Makes sure that the running process has its record.  The one who inserts it
  * fills it; a reader finds it whole, because it reads a flow's process only
  * after the swap has waited for every program that was running.
+ *
+ * A function of its own, which all programs call: it is most of their code, and
+ * inlined into each it would be most of the time that compiling takes.  BCC
+ * compiles no such calls, so the loader makes them (capture/linking.py).
  */
-static __always_inline void identify(struct process_key *key)
+int bwtop_identify(struct process_key *key)
 {
 	int zero = 0;
 	struct process *process = bwtop_blank.lookup(&zero);
 	bool inserted;
 
 	if (bwtop_processes.lookup(key) || !process)
-		return;
+		return 0;
 	inserted = !bwtop_processes.insert(key, process);
 	process = bwtop_processes.lookup(key);
 	if (!process)
 		count_unnamed();
 	else if (inserted)
 		read_process(process);
+	return 0;
 }
+
+/* What a backend remembers of the running thread goes with it. */
+static __always_inline void forget_thread(void);
 
 static __always_inline void report_change(struct process_key *key, u32 change)
 {
@@ -233,6 +278,7 @@ int bwtop_exit(u64 *ctx)
 	u64 signal = READ_KERNEL(u64, bpf_get_current_task(), TASK_SIGNAL);
 	struct process_key key;
 
+	forget_thread();
 	if (READ_KERNEL(u32, signal, SIGNAL_LIVE))
 		return 0;
 	key = current_process();

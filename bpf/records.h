@@ -75,10 +75,11 @@ struct loss {
 	u64 unattributed;	/* updates that found the spill map full too */
 	u64 unattributed_bytes;
 	u64 unnamed;		/* processes that found the process map full */
+	u64 missed;		/* calls of threads that found no room */
 };
 
 _Static_assert(sizeof(struct process_key) == 16, "process_key");
 _Static_assert(sizeof(struct flow_key) == 32, "flow_key");
 _Static_assert(sizeof(struct flow_value) == 32, "flow_value");
 _Static_assert(sizeof(struct process) == 1824, "process");
-_Static_assert(sizeof(struct loss) == 40, "loss");
+_Static_assert(sizeof(struct loss) == 48, "loss");

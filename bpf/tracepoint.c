@@ -11,29 +11,8 @@
  * copied_seq (bwtop_adjust) and sock_recv_length leaves it alone.
  */
 
-#define SOCK_STREAM	1
-#define SOCK_SEQPACKET	5
-#define MSG_PEEK	0x2
-#define MSG_ERRQUEUE	0x2000
-#define TCP_SYN_SENT	2
 #define SOCK_DONE	1	/* enum sock_flags: a FIN has come */
 #define ALLOW		1	/* a cgroup program's verdict */
-
-/*
- * The peer that a cgroup program saw in a thread's message, for the length
- * tracepoint that follows in the same call.  kept: for the parts to come of a
- * corked datagram, whose addresses the kernel ignores.
- */
-struct seen_peer {
-	u64 sk;
-	struct peer peer;
-	bool kept;
-};
-
-struct thread {
-	struct seen_peer rx;
-	struct seen_peer tx;
-};
 
 /*
  * What is remembered of a socket: its role, and for TCP its reading position.
@@ -49,7 +28,6 @@ struct socket {
 	u8 joined;
 };
 
-BPF_TASK_STORAGE(bwtop_threads, struct thread);
 BPF_SK_STORAGE(bwtop_sockets, struct socket);
 
 static __always_inline struct socket *socket_of(u64 sk, u64 flags)
@@ -57,25 +35,17 @@ static __always_inline struct socket *socket_of(u64 sk, u64 flags)
 	return bwtop_sockets.sk_storage_get((void *)sk, 0, flags);
 }
 
-static __always_inline struct thread *thread_of(u64 flags)
+static __always_inline u8 *remembered_role(u64 sk, bool create)
 {
-	return bwtop_threads.task_storage_get(bpf_get_current_task_btf(), 0, flags);
+	struct socket *socket = socket_of(sk, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+
+	return socket ? &socket->role : NULL;
 }
 
 /* Kernel TLS, MPTCP subflows and the like read copied_seq for themselves. */
 static __always_inline bool is_plain_tcp(const struct endpoint *end, u64 tcp)
 {
 	return end->protocol == IPPROTO_TCP && tcp && !LOAD(u64, tcp, TCP_ULP_OPS);
-}
-
-static __always_inline u8 stream_role(u64 sk, struct socket *socket)
-{
-	return socket && socket->role ? socket->role - 1 : backlog_role(sk);
-}
-
-static __always_inline bool is_stream(const struct endpoint *end)
-{
-	return end->type == SOCK_STREAM || end->type == SOCK_SEQPACKET;
 }
 
 /*
@@ -102,7 +72,7 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 		peer->port = 0;		/* raw and ICMP: not a service's port */
 		return;
 	}
-	thread = thread_of(0);
+	thread = thread_of(false);
 	if (!thread)
 		return;
 	seen = direction == RX ? &thread->rx : &thread->tx;
@@ -116,48 +86,10 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 
 static __always_inline void forget_failed_peer(u64 sk)
 {
-	struct thread *thread = thread_of(0);
+	struct thread *thread = thread_of(false);
 
 	if (thread && thread->tx.sk == sk)
 		thread->tx.sk = 0;
-}
-
-/*
- * UDP knows no accept().  Without a bound port and without connect(), who spoke
- * first tells: a server is spoken to.
- */
-static __always_inline u8 datagram_role(u64 sk, const struct endpoint *end,
-					const struct peer *peer,
-					enum direction direction)
-{
-	struct socket *socket;
-
-	if (is_bound(sk))
-		return bound_role(end, peer);
-	if (end->connected)
-		return ROLE_CLIENT;
-	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
-	if (socket && !socket->role)
-		socket->role = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
-	return socket ? socket->role - 1 : ROLE_CLIENT;
-}
-
-static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
-				  const struct peer *peer, enum direction direction)
-{
-	if (is_stream(end))
-		return stream_role(sk, socket_of(sk, 0));
-	if (is_udp(end))
-		return datagram_role(sk, end, peer, direction);
-	return ROLE_CLIENT;
-}
-
-/* What CRIU puts into a socket's queues is not traffic. */
-static __always_inline bool is_repaired(u64 sk)
-{
-	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
-
-	return tcp && LOAD(u8, tcp, TCP_REPAIR) & TCP_REPAIR_MASK;
 }
 
 /* sock_send_length(sk, ret, flags) */
@@ -177,7 +109,7 @@ int bwtop_send(u64 *ctx)
 	}
 	read_endpoint(&end, sk, family);
 	find_peer(&peer, sk, &end, TX);
-	if (!ret || (is_stream(&end) && is_repaired(sk)))
+	if (!ret || is_repaired(sk, &end))
 		return 0;
 	charge(&end, &peer, role_of(sk, &end, &peer, TX), TX, ret);
 	return 0;
@@ -271,7 +203,7 @@ int bwtop_adjust(u64 *ctx)
 		return 0;
 	if (socket->joined)
 		socket->counted += bytes;
-	charge(&end, &end.remote, stream_role(sk, socket), RX, bytes);
+	charge(&end, &end.remote, stream_role(sk, &socket->role), RX, bytes);
 	return 0;
 }
 
@@ -374,7 +306,7 @@ static __always_inline void saw_v6(struct bpf_sock_addr *ctx, struct seen_peer *
 #define SOCK_ADDR_PROGRAM(name, saw, direction)				\
 int name(struct bpf_sock_addr *ctx)					\
 {									\
-	struct thread *thread = thread_of(BPF_LOCAL_STORAGE_GET_F_CREATE); \
+	struct thread *thread = thread_of(true); \
 									\
 	if (thread)							\
 		saw(ctx, &thread->direction);				\

@@ -4,4 +4,14 @@
  * fields: plain loads, which it turns into ones that cannot fault.
  */
 #define LOAD(type, base, offset) (*(type *)((u64)(base) + (offset)))
-#define CURRENT_TASK() bpf_get_current_task_btf()
+
+#ifdef TASK_STORAGE	/* 5.11: the running task has a type, and a store */
+#define LOAD_TASK	LOAD
+#define CURRENT_TASK()	bpf_get_current_task_btf()
+#else
+#define LOAD_TASK	READ_KERNEL
+#define CURRENT_TASK()	bpf_get_current_task()
+#endif
+
+/* A struct socket, with its type (5.11; before that splice() is counted elsewhere). */
+#define SOCKET_OF_FILE(file)	((u64)bpf_sock_from_file((void *)(file)))

@@ -5,26 +5,29 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from bwtop.capture import privileges
-from bwtop.capture.backends import BACKENDS
+from bwtop.capture.backends import ABSENT, BACKENDS, Probe
 from bwtop.capture.session import Capture, Loading, Report
 from bwtop.identity.users import sudo_user
 from bwtop.proof import prove
 
 
 def run(out: TextIO) -> bool:
-    """Tries every backend and writes what came of it, then proves the first that works.
+    """Tries every backend and writes what came of it, then proves those that work.
 
-    True when one works and all that it counted was exact.
+    True when one works and all that was counted was right.
     """
-    used: Capture | None = None
+    working: list[Capture] = []
     for backend in BACKENDS:
         (report,), capture = Loading([backend]).finish()
-        if capture and used:
-            capture.close()
-        for line in _lines(report, used=capture is not None and used is None):
+        for line in _lines(report, used=capture is not None and not working):
             out.write(f"{line}\n")
-        used = used or capture
-    return used is not None and _prove(used, out)
+        if capture:
+            working.append(capture)
+    if not working:
+        return False
+    privileges.drop(sudo_user(os.environ), keep=privileges.needed(working[0].try_reading))
+    verdicts = [_prove(capture, out) for capture in working]
+    return all(verdicts)
 
 
 def _lines(report: Report, *, used: bool) -> Iterator[str]:
@@ -36,14 +39,20 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"{name}: works here" + (", and would be used" if used else "")
     for probe in report.backend.probes:
         reason = report.probes.get(probe.target)
-        state = "not tried" if reason is None else f"refused: {reason}" if reason else "accepted"
-        yield f"  {probe.kind} {probe.target}: {state}"
-        if reason and probe.without:
+        yield f"  {probe.kind} {probe.target}: {_state(probe, reason)}"
+        if reason and reason != ABSENT and probe.without:
             yield f"    so {probe.without}"
+    for note in report.notes:
+        yield f"  {note}"
+
+
+def _state(probe: Probe, reason: str | None) -> str:
+    if reason is None:
+        return f"only in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
+    return f"refused: {reason}" if reason else "accepted"
 
 
 def _prove(capture: Capture, out: TextIO) -> bool:
-    privileges.drop(sudo_user(os.environ))
     out.write(f"known bytes over loopback, counted by {capture.report.backend.name}:\n")
     everything_right = True
     for result in prove(capture):

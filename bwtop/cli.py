@@ -97,15 +97,15 @@ def _run(options: argparse.Namespace) -> None:
     if options.history is not None:
         _history(options)
         return
-    is_root = os.geteuid() == 0
+    may_measure = privileges.may_load()
     if options.serve:
-        _serve(options, is_root=is_root)
+        _serve(options, may_measure=may_measure)
         return
-    if not is_root and (options.check or options.record or options.no_record):
+    if not may_measure and (options.check or options.record or options.no_record):
         fail(NEEDS_ROOT)
     if options.check:
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
-    loading = _load(options) if is_root else None
+    loading = _load(options) if may_measure else None
     if options.record:
         _record(options, loading)
     elif _wants_screen(options) and sys.stdin.isatty() and sys.stdout.isatty():
@@ -208,13 +208,13 @@ def _record(options: argparse.Namespace, loading: Loading | None) -> None:
     record.run(measurement, recorder, clock, log, tell)
 
 
-def _serve(options: argparse.Namespace, *, is_root: bool) -> None:
+def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
     from bwtop.web import files, serve
     from bwtop.web.gate import Address
     from bwtop.web.server import Server
 
-    if not is_root and options.no_record:
+    if not may_measure and options.no_record:
         fail(NEEDS_ROOT)
     address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
     clock = SignalClock()
@@ -237,7 +237,7 @@ def _serve(options: argparse.Namespace, *, is_root: bool) -> None:
         names=not options.no_resolve,
     )
     service = serve.Service(server, served, wishes)
-    if is_root:
+    if may_measure:
         measurement = _measure(options, _load(options), say, prepare=service.archive.keep)
         for degradation in measurement.degradations:
             say(degradation)

@@ -17,7 +17,7 @@ from bwtop.history.writer import Options
 from bwtop.identity.users import sudo_user
 from bwtop.live import Readings, Status, Tap
 
-NEEDS_ROOT: Final = "measuring needs root; try: sudo bwtop"
+NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
 
 Notify = Callable[[str], None]
 """Takes a line for people; it may be called from any thread."""
@@ -37,6 +37,8 @@ class Measurement:
     recorder: Recorder | None = None
     following: bool = False
     """Whether the readings are another bwtop's."""
+    passed_over: Sequence[str] = ()
+    """Backends that would have come first, and why they are not used."""
 
 
 def measure(
@@ -53,7 +55,10 @@ def measure(
     """
     capture = loading.start()
     report = capture.report
-    recorder = _give_up_root(options, notify, prepare, keep_kill=keep_kill)
+    keep = privileges.needed(capture.try_reading)
+    if keep_kill:
+        keep += (privileges.CAP_KILL,)
+    recorder = _give_up_root(options, notify, prepare, keep)
     if recorder is None:
         return Measurement(
             capture,
@@ -61,6 +66,7 @@ def measure(
             report.degradations(),
             lambda: Status("not recording"),
             capture.close,
+            passed_over=capture.passed_over,
         )
 
     def close() -> None:
@@ -75,11 +81,12 @@ def measure(
         close,
         recorder.put,
         recorder,
+        passed_over=capture.passed_over,
     )
 
 
 def _give_up_root(
-    options: Options | None, notify: Notify, prepare: Callable[[], None], *, keep_kill: bool
+    options: Options | None, notify: Notify, prepare: Callable[[], None], keep: tuple[int, ...]
 ) -> Recorder | None:
     """Becomes whom the history belongs to, before it is opened.
 
@@ -88,19 +95,19 @@ def _give_up_root(
     user = sudo_user(os.environ)
     if options is None:
         prepare()
-        privileges.drop(user, keep_kill=keep_kill)
+        privileges.drop(user, keep=keep)
         return None
     recorder = Recorder(options, notify)
     owner = location.owner(options.path, user)
     if owner[0] == 0:
         recorder.open()
         prepare()
-        privileges.drop(user, keep_kill=keep_kill)
+        privileges.drop(user, keep=keep)
         if recorder.state.is_lasting:
             recorder.abandon()
             return recorder
     else:
-        privileges.drop(owner, keep_kill=keep_kill)
+        privileges.drop(owner, keep=keep)
         recorder.open()
     recorder.start()
     return recorder

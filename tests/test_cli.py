@@ -23,6 +23,7 @@ from bwtop.history.dimensions import parse as dimension
 from bwtop.history.tiers import TIERS, default_retention
 from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
+from bwtop.measuring import NEEDS_ROOT
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.report import output
@@ -603,13 +604,15 @@ def test_measuring_needs_root(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert failing(capsys, *flags) == "bwtop: measuring needs root; try: sudo bwtop\n"
+    monkeypatch.setattr(privileges, "may_load", lambda: False)
+    assert failing(capsys, *flags) == f"bwtop: {NEEDS_ROOT}\n"
 
 
 def test_history_needs_no_root(
     history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(privileges, "may_load", lambda: False)
     assert "curl" in printed(capsys, "--history", "1h", "--no-resolve")
 
 
@@ -617,6 +620,7 @@ def test_history_that_is_not_there_is_one_line(
     nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(privileges, "may_load", lambda: False)
     for arguments in (["--history"], ["--history", "7d", "--by", "day", "--format", "json"]):
         assert failing(capsys, *arguments) == (
             f"bwtop: nothing has been recorded yet: there is no {nowhere};"

@@ -1,5 +1,6 @@
 """The backends, in the order in which they are tried, and the programs each one attaches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -11,9 +12,20 @@ class Kind(StrEnum):
     """How a program is attached."""
 
     TRACEPOINT = "raw tracepoint"
+    """With typed arguments, from BTF."""
+    UNTYPED_TRACEPOINT = "raw tracepoint, untyped"
     ITERATOR = "iterator"
     """Run once, at its place in the order."""
     CGROUP = "cgroup"
+    FENTRY = "fentry"
+    FEXIT = "fexit"
+    KPROBE = "kprobe"
+    KRETPROBE = "kretprobe"
+    """Two programs: at the entry, named with _in behind, and at the return."""
+
+
+ABSENT: Final = "this kernel has none, and needs none"
+"""The reason why a probe that may be absent is."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +36,14 @@ class Probe:
     """The C function's name."""
     kind: Kind
     target: str
-    """The tracepoint's or the cgroup hook's name."""
+    """The tracepoint's, the cgroup hook's or the function's name."""
     attach_type: int = 0
     without: str = ""
     """What is not covered when this probe is refused; empty: the backend is no use without it."""
+    may_be_absent: bool = False
+    """Whether there are kernels that have no such target and need none."""
+    stands_in_for: str = ""
+    """The target in whose place this one is tried, when that was refused."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +64,178 @@ def _cgroup(program: str, target: str, attach_type: int, direction: str) -> Prob
     return Probe(program, Kind.CGROUP, target, attach_type, without)
 
 
-BACKENDS: Final = (
-    Backend(
-        name="tracepoint",
-        needs="kernel 6.3 or newer, with BTF (CONFIG_DEBUG_INFO_BTF); cgroup v2 for the peers of unconnected UDP",
-        parts=("records.h", "identity.h", "typed.h", "account.h", "tracepoint.c"),
-        probes=(
-            Probe("bwtop_exec", Kind.TRACEPOINT, "sched_process_exec"),
-            Probe("bwtop_exit", Kind.TRACEPOINT, "sched_process_exit"),
-            Probe("bwtop_state", Kind.TRACEPOINT, "inet_sock_set_state"),
-            _cgroup("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
-            _cgroup("bwtop_sendmsg6", "sendmsg6", libbpf.ATTACH_UDP6_SENDMSG, "sent over IPv6"),
-            _cgroup("bwtop_recvmsg4", "recvmsg4", libbpf.ATTACH_UDP4_RECVMSG, "received over IPv4"),
-            _cgroup("bwtop_recvmsg6", "recvmsg6", libbpf.ATTACH_UDP6_RECVMSG, "received over IPv6"),
-            Probe("bwtop_adjust", Kind.TRACEPOINT, "tcp_rcv_space_adjust"),
-            Probe("bwtop_recv", Kind.TRACEPOINT, "sock_recv_length"),
-            Probe("bwtop_send", Kind.TRACEPOINT, "sock_send_length"),
-            Probe(
-                "bwtop_survey",
-                Kind.ITERATOR,
-                "task_file",
-                without="the first splice() from a connection older than bwtop is not counted",
-            ),
+@dataclass(frozen=True)
+class Hook:
+    """A function that the backends `fexit` and `kprobe` hook; bpf/hooks.c has their handlers."""
+
+    function: str
+    without: str = ""
+    at_entry: bool = False
+    may_be_absent: bool = False
+    stands_in_for: str = ""
+    program: str = ""
+    """Where it is not the function's name behind bwtop_."""
+
+
+_BY_CALL: Final = (
+    "UDP counts by call, datagrams that a cork keeps back too, and under the address given"
+)
+_NO_FRAMES: Final = "frames sent through AF_PACKET are not counted"
+
+HOOKS: Final = (
+    Hook(
+        "inet_release",
+        "a new UDP socket may be taken for server or client as a closed one was",
+        at_entry=True,
+    ),
+    Hook("tcp_sendmsg"),
+    Hook("tcp_recvmsg"),
+    Hook("udp_sendmsg"),
+    Hook("udp_recvmsg"),
+    Hook("udpv6_sendmsg", "UDP sent over IPv6 is not counted"),
+    Hook("udpv6_recvmsg", "UDP received over IPv6 is not counted"),
+    Hook("udp_send_skb", _BY_CALL),
+    Hook("udp_v6_send_skb", _BY_CALL),
+    Hook(
+        "udp_push_pending_frames",
+        "datagrams that setsockopt() uncorks are not counted (IPv4)",
+        program="bwtop_udp_push",
+    ),
+    Hook(
+        "udp_v6_push_pending_frames",
+        "datagrams that setsockopt() uncorks are not counted (IPv6)",
+        program="bwtop_udp_v6_push",
+    ),
+    Hook(
+        "skb_consume_udp",
+        "received UDP counts by call, cut datagrams as what was read",
+        at_entry=True,
+    ),
+    Hook("inet_sendmsg"),
+    Hook("inet_recvmsg"),
+    Hook(
+        "inet6_sendmsg",
+        "raw IP, MPTCP and kernel TLS sent over IPv6 are not counted",
+        may_be_absent=True,
+    ),  # <5.3
+    Hook(
+        "inet6_recvmsg",
+        "MPTCP and kernel TLS received over IPv6 are not counted",
+        may_be_absent=True,
+    ),
+    Hook("sock_common_recvmsg", "some rare protocols (DCCP, L2TP over IPv6) are not counted"),
+    Hook(
+        "inet_sendpage", "what sendfile() sends is not counted", may_be_absent=True
+    ),  # gone in 6.5
+    Hook("sock_splice_read", "splice() out of kernel TLS is not counted"),
+    Hook("tcp_splice_read", "splice() out of TCP is not counted", stands_in_for="sock_splice_read"),
+    Hook("tcp_zerocopy_receive", "TCP_ZEROCOPY_RECEIVE is not counted", may_be_absent=True),  # 4.18
+    Hook("skb_recv_datagram", "received ICMP and raw IP are not counted"),
+    Hook("packet_sendmsg", _NO_FRAMES),
+    Hook("packet_sendmsg_spkt", _NO_FRAMES),
+)
+"""In the order in which they are attached: the roles of sockets first, what counts most last but one."""
+
+
+def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
+    for hook in HOOKS:
+        yield Probe(
+            hook.program or f"bwtop_{hook.function}",
+            entry if hook.at_entry else exit_,
+            hook.function,
+            without=hook.without,
+            may_be_absent=hook.may_be_absent,
+            stands_in_for=hook.stands_in_for,
+        )
+
+
+def _process_probes(kind: Kind) -> tuple[Probe, ...]:
+    return (
+        Probe("bwtop_exec", kind, "sched_process_exec"),
+        Probe("bwtop_exit", kind, "sched_process_exit"),
+    )
+
+
+_NO_ROLES: Final = "a connection accepted from a listener with a backlog of 0 looks like a client's"
+
+FEXIT: Final = Backend(
+    name="fexit",
+    needs="kernel 5.5 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines",
+    parts=(
+        "records.h",
+        "identity.h",
+        "typed.h",
+        "account.h",
+        "roles.h",
+        "fexit.h",
+        "calls.h",
+        "threads.h",
+        "functions.h",
+        "hooks.c",
+    ),
+    probes=(
+        *_process_probes(Kind.TRACEPOINT),
+        Probe("bwtop_state", Kind.TRACEPOINT, "inet_sock_set_state", without=_NO_ROLES),
+        *_function_probes(Kind.FENTRY, Kind.FEXIT),
+    ),
+)
+
+TRACEPOINT: Final = Backend(
+    name="tracepoint",
+    needs="kernel 6.3 or newer, with BTF (CONFIG_DEBUG_INFO_BTF); cgroup v2 for the peers of unconnected UDP",
+    parts=(
+        "records.h",
+        "identity.h",
+        "typed.h",
+        "account.h",
+        "roles.h",
+        "peers.h",
+        "threads.h",
+        "tracepoint.c",
+    ),
+    probes=(
+        *_process_probes(Kind.TRACEPOINT),
+        Probe("bwtop_state", Kind.TRACEPOINT, "inet_sock_set_state"),
+        _cgroup("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
+        _cgroup("bwtop_sendmsg6", "sendmsg6", libbpf.ATTACH_UDP6_SENDMSG, "sent over IPv6"),
+        _cgroup("bwtop_recvmsg4", "recvmsg4", libbpf.ATTACH_UDP4_RECVMSG, "received over IPv4"),
+        _cgroup("bwtop_recvmsg6", "recvmsg6", libbpf.ATTACH_UDP6_RECVMSG, "received over IPv6"),
+        Probe("bwtop_adjust", Kind.TRACEPOINT, "tcp_rcv_space_adjust"),
+        Probe("bwtop_recv", Kind.TRACEPOINT, "sock_recv_length"),
+        Probe("bwtop_send", Kind.TRACEPOINT, "sock_send_length"),
+        Probe(
+            "bwtop_survey",
+            Kind.ITERATOR,
+            "task_file",
+            without="the first splice() from a connection older than bwtop is not counted",
         ),
     ),
 )
+
+KPROBE: Final = Backend(
+    name="kprobe",
+    needs="kernel 4.17 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
+    parts=(
+        "records.h",
+        "identity.h",
+        "untyped.h",
+        "account.h",
+        "roles.h",
+        "kprobe.h",
+        "calls.h",
+        "threads.h",
+        "functions.h",
+        "kprobe.c",
+        "hooks.c",
+    ),
+    probes=(
+        *_process_probes(Kind.UNTYPED_TRACEPOINT),
+        Probe("bwtop_state", Kind.UNTYPED_TRACEPOINT, "inet_sock_set_state", without=_NO_ROLES),
+        *_function_probes(Kind.KPROBE, Kind.KRETPROBE),
+    ),
+)
+
+BACKENDS: Final = (FEXIT, TRACEPOINT, KPROBE)
 
 
 def named(name: str) -> Backend:

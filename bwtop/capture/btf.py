@@ -5,7 +5,7 @@ Format: Documentation/bpf/btf.rst.  libbpf reads and indexes it (about 10 ms); t
 
 import ctypes
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from bwtop.capture.libbpf import library
 
@@ -13,6 +13,7 @@ _KIND_STRUCT: Final = 4
 _KIND_UNION: Final = 5
 _KIND_TYPEDEF: Final = 8
 _KIND_FUNC: Final = 12
+_KIND_FUNC_PROTO: Final = 13
 _QUALIFIERS: Final = frozenset(
     {_KIND_TYPEDEF, 9, 10, 11, 18}
 )  # typedef, volatile, const, restrict, type_tag
@@ -38,6 +39,21 @@ class _Member(ctypes.Structure):
     ]
 
 
+class _Param(ctypes.Structure):
+    """struct btf_param."""
+
+    _fields_ = [("name_off", ctypes.c_uint32), ("type", ctypes.c_uint32)]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A kernel function's prototype."""
+
+    type_id: int
+    parameters: tuple[str, ...]
+    """Their names, in order."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A member's place: bits from the start of its structure; width in bits, 0 unless it is a bit-field."""
@@ -56,6 +72,16 @@ class Field:
         return ((1 << (self.width or 8)) - 1) << (self.bits % 8)
 
 
+class Kernel(Protocol):
+    """What tells of the running kernel's structures and functions: Btf, or capture.headers.Headers."""
+
+    def field(self, path: str) -> Field:
+        """The place of "struct.member.member"; raises MissingFieldError."""
+
+    def function(self, name: str) -> Function:
+        """A function that can be hooked; raises MissingFieldError."""
+
+
 class Btf:
     """The running kernel's type information; raises OSError when it offers none."""
 
@@ -72,6 +98,17 @@ class Btf:
     def iterator(self, name: str) -> int:
         """The function that an iterator program attaches to; raises MissingFieldError."""
         return self._find(f"bpf_iter_{name}", _KIND_FUNC)
+
+    def function(self, name: str) -> Function:
+        """A function that is not inlined everywhere; raises MissingFieldError."""
+        type_id = self._find(name, _KIND_FUNC)
+        address = self._lib.btf__type_by_id(self._btf, type_id)
+        address = self._lib.btf__type_by_id(self._btf, _Type.from_address(address).size)
+        head = _Type.from_address(address)
+        assert head.info >> 24 & 0x1F == _KIND_FUNC_PROTO, name
+        params = (_Param * (head.info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type))
+        names = (self._lib.btf__name_by_offset(self._btf, param.name_off) for param in params)
+        return Function(type_id, tuple(name.decode() for name in names))
 
     def field(self, path: str) -> Field:
         """The place of "struct.member.member"; members of anonymous structures count as their parent's."""

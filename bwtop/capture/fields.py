@@ -3,10 +3,11 @@
 Our C names no field in any other way.  Alternatives are the names of one field over time, newest first.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
-from bwtop.capture.btf import Btf, Field, MissingFieldError
+from bwtop.capture.btf import Field, Kernel, MissingFieldError
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SOCK_FAMILY": ("sock.__sk_common.skc_family",),
@@ -22,7 +23,26 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SOCK_MAX_ACK_BACKLOG": ("sock.sk_max_ack_backlog",),
     "SOCK_LOCK_OWNED": ("sock.sk_lock.owned",),
     "INET_SPORT": ("inet_sock.inet_sport",),
+    "SOCK_PROT": ("sock.__sk_common.skc_prot",),
     "SOCKET_SK": ("socket.sk",),
+    "SOCKET_OPS": ("socket.ops",),
+    "PROTO_SENDPAGE": ("proto.sendpage",),  # gone in 6.5
+    "PROTO_OPS_SPLICE_READ": ("proto_ops.splice_read",),
+    "MSGHDR_NAME": ("msghdr.msg_name",),
+    "SKB_LEN": ("sk_buff.len",),
+    "SKB_NEXT": ("sk_buff.next",),
+    "SKB_HEAD": ("sk_buff.head",),
+    "SKB_NETWORK_HEADER": ("sk_buff.network_header",),
+    "SKB_TRANSPORT_HEADER": ("sk_buff.transport_header",),
+    "FLOWI4_DADDR": ("flowi4.daddr",),
+    "FLOWI4_DPORT": ("flowi4.uli.ports.dport",),
+    "FLOWI4_SPORT": ("flowi4.uli.ports.sport",),
+    "FLOWI6_DADDR": ("flowi6.daddr",),
+    "FLOWI6_DPORT": ("flowi6.uli.ports.dport",),
+    "FLOWI6_SPORT": ("flowi6.uli.ports.sport",),
+    "CORK_LENGTH": ("inet_cork.length",),
+    "ZEROCOPY_LENGTH": ("tcp_zerocopy_receive.length",),
+    "ZEROCOPY_COPYBUF_LEN": ("tcp_zerocopy_receive.copybuf_len",),  # 5.11
     "UDP_PENDING": ("udp_sock.pending",),
     "TCP_COPIED_SEQ": ("tcp_sock.copied_seq",),
     "TCP_RCV_NXT": ("tcp_sock.rcv_nxt",),
@@ -46,6 +66,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "MM_EXE_FILE": ("mm_struct.exe_file",),
     "MM_ARG_START": ("mm_struct.arg_start",),
     "MM_ARG_END": ("mm_struct.arg_end",),
+    "FILE_PRIVATE_DATA": ("file.private_data",),
     "FILE_PATH_MNT": ("file.f_path.mnt", "file.__f_path.mnt"),
     "FILE_PATH_DENTRY": ("file.f_path.dentry", "file.__f_path.dentry"),
     "DENTRY_NAME": ("dentry.d_name.name",),
@@ -59,19 +80,40 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def _locate(btf: Btf, alternatives: tuple[str, ...]) -> Field:
+OPTIONAL: Final = frozenset(
+    {
+        "PROTO_SENDPAGE",
+        "ZEROCOPY_COPYBUF_LEN",
+        *("MOUNT_MNT", "MOUNT_NS", "MOUNT_PARENT", "MOUNT_MOUNTPOINT"),  # not in headers
+    }
+)
+"""Programs can do without these: because the kernel does, or because processes are named without their path then."""
+
+
+def _locate(kernel: Kernel, alternatives: tuple[str, ...]) -> Field:
     for path in alternatives:
         try:
-            return btf.field(path)
+            return kernel.field(path)
         except MissingFieldError:
             continue
     raise MissingFieldError(alternatives[0])
 
 
-def definitions(btf: Btf) -> Iterator[str]:
-    """The compiler's arguments: -DMACRO=offset, and for a bit-field -DMACRO_MASK too.  Raises MissingFieldError."""
+def definitions(kernel: Kernel, text: str) -> Iterator[str]:
+    """The compiler's arguments for the fields that a program's text reads; raises MissingFieldError.
+
+    They are -DMACRO=offset, and for a bit-field -DMACRO_MASK=mask too.
+    """
+    words = set(re.findall(r"[A-Z][A-Z0-9_]+", text))
     for macro, alternatives in FIELDS.items():
-        field = _locate(btf, alternatives)
+        if macro not in words:
+            continue
+        try:
+            field = _locate(kernel, alternatives)
+        except MissingFieldError:
+            if macro in OPTIONAL:
+                continue
+            raise
         yield f"-D{macro}={field.offset}"
         if field.width:
             yield f"-D{macro}_MASK={field.mask}"

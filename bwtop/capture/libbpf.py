@@ -9,9 +9,12 @@ import ctypes
 import errno
 import functools
 import os
+import re
 from collections.abc import Iterator
 from typing import Final
 
+PROG_TYPE_KPROBE: Final = 2
+PROG_TYPE_RAW_TRACEPOINT: Final = 17
 PROG_TYPE_CGROUP_SOCK_ADDR: Final = 18
 PROG_TYPE_TRACING: Final = 26
 ATTACH_UDP4_SENDMSG: Final = 14
@@ -19,7 +22,10 @@ ATTACH_UDP6_SENDMSG: Final = 15
 ATTACH_UDP4_RECVMSG: Final = 19
 ATTACH_UDP6_RECVMSG: Final = 20
 ATTACH_TRACE_RAW_TP: Final = 23
+ATTACH_TRACE_FENTRY: Final = 24
+ATTACH_TRACE_FEXIT: Final = 25
 ATTACH_TRACE_ITER: Final = 28
+MAP_NO_PREALLOC: Final = 1
 
 BATCH: Final = 8192
 """Entries asked for by one batch call.  The kernel answers ENOSPC when one hash bucket holds more, which none does."""
@@ -140,6 +146,20 @@ def _reason(error: int, log: bytes) -> str:
     return f"{text}: {lines[-1].strip()}" if lines else text
 
 
+def _version() -> int:
+    """LINUX_VERSION_CODE, which kernels before 5.0 want to see in programs for kprobes.
+
+    Debian's release names no patch level, but its version does: "#1 SMP Debian 4.19.304-1 (2024-01-09)".
+    """
+    system = os.uname()
+    found = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", system.version) or re.match(
+        r"(\d+)\.(\d+)\.?(\d*)", system.release
+    )
+    assert found, system.release
+    major, minor, patch = (int(number or 0) for number in found.groups())
+    return (major << 16) + (minor << 8) + min(patch, 255)
+
+
 def prog_load(
     prog_type: int, attach_type: int, name: str, instructions: bytes, attach_btf_id: int = 0
 ) -> int:
@@ -148,6 +168,7 @@ def prog_load(
     opts = _ProgLoadOpts(
         sz=ctypes.sizeof(_ProgLoadOpts),
         expected_attach_type=attach_type,
+        kern_version=_version() if prog_type == PROG_TYPE_KPROBE else 0,
         attach_btf_id=attach_btf_id,
         log_size=_VERIFIER_LOG_SIZE,
         log_buf=ctypes.cast(log, ctypes.c_char_p),
@@ -163,9 +184,12 @@ def prog_load(
     return fd
 
 
-def raw_tracepoint_open(prog_fd: int) -> int:
-    """Attaches a BTF-typed tracepoint program; the link lasts as long as the returned descriptor."""
-    return _check(library().bpf_raw_tracepoint_open(None, prog_fd))
+def raw_tracepoint_open(prog_fd: int, name: str | None = None) -> int:
+    """Attaches a program that was loaded for its target, or an untyped one to the tracepoint of that name.
+
+    The link lasts as long as the returned descriptor.
+    """
+    return _check(library().bpf_raw_tracepoint_open(name and name.encode(), prog_fd))
 
 
 def cgroup_link_create(prog_fd: int, cgroup_fd: int, attach_type: int) -> int:
@@ -214,6 +238,16 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
     return value.raw
 
 
+def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    """The key that follows another one, or the first; None when there is none."""
+    following = ctypes.create_string_buffer(key_size)
+    result = library().bpf_map_get_next_key(fd, key, following)
+    if result == -errno.ENOENT:
+        return None
+    _check(result)
+    return following.raw
+
+
 def map_delete(fd: int, key: bytes) -> None:
     """Deletes one entry; one that is gone already is no error."""
     result = library().bpf_map_delete_elem(fd, key)
@@ -221,17 +255,32 @@ def map_delete(fd: int, key: bytes) -> None:
         _check(result)
 
 
+_NOT_SUPPORTED: Final = (errno.EINVAL, 524)
+"""EINVAL of a command that the kernel does not know, ENOTSUPP of one that a kind of map does not."""
+
+
 class BatchReader:
-    """Reads all entries of hash maps of one shape, through buffers that are kept (kernel 5.6+)."""
+    """Reads all entries of hash maps of one shape, through buffers that are kept."""
 
     def __init__(self, key_size: int, value_size: int) -> None:
         self._key_size = key_size
         self._value_size = value_size
         self._keys = ctypes.create_string_buffer(BATCH * key_size)
         self._values = ctypes.create_string_buffer(BATCH * value_size)
+        self.in_batches = True
+        """Whether the kernel reads many entries in one call (5.6+); else they are read one by one."""
 
     def read(self, fd: int, *, delete: bool = False) -> Iterator[tuple[memoryview, memoryview]]:
         """Yields (keys, values), each the packed records of one batch, valid until the next."""
+        read = self._read_batches if self.in_batches else self._read_singly
+        for count in read(fd, delete=delete):
+            yield (
+                memoryview(self._keys)[: count * self._key_size],
+                memoryview(self._values)[: count * self._value_size],
+            )
+
+    def _read_batches(self, fd: int, *, delete: bool) -> Iterator[int]:
+        """Fills the buffers again and again, and yields how many entries are in them."""
         lib = library()
         call = lib.bpf_map_lookup_and_delete_batch if delete else lib.bpf_map_lookup_batch
         position = ctypes.c_uint32()
@@ -248,12 +297,33 @@ class BatchReader:
                 ctypes.byref(count),
                 None,
             )
+            if start is None and -result in _NOT_SUPPORTED:
+                self.in_batches = False
+                yield from self._read_singly(fd, delete=delete)
+                return
             more = result != -errno.ENOENT
             if more:
                 _check(result)
             start = ctypes.byref(position)
             if count.value:
-                yield (
-                    memoryview(self._keys)[: count.value * self._key_size],
-                    memoryview(self._values)[: count.value * self._value_size],
-                )
+                yield count.value
+
+    def _read_singly(self, fd: int, *, delete: bool) -> Iterator[int]:
+        """The same, a call or three for each entry; nobody else may change the map meanwhile."""
+        count = 0
+        before: bytes | None = None
+        while (key := map_next_key(fd, before, self._key_size)) is not None:
+            value = map_lookup(fd, key, self._value_size)
+            assert value is not None, "entries are taken away by nobody else"
+            ctypes.memmove(ctypes.byref(self._keys, count * self._key_size), key, len(key))
+            ctypes.memmove(ctypes.byref(self._values, count * self._value_size), value, len(value))
+            count += 1
+            if delete:
+                map_delete(fd, key)
+            else:
+                before = key
+            if count == BATCH:
+                yield count
+                count = 0
+        if count:
+            yield count

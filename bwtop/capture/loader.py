@@ -4,21 +4,23 @@ It is the only importer of bcc, which brings LLVM along: more than 100 MB that l
 attaches is a descriptor, so what it hands over ends with the process that holds it, kill -9 included.
 """
 
+import functools
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bwtop.capture import libbpf
-from bwtop.capture.backends import Backend, Kind, Probe
-from bwtop.capture.btf import Btf, MissingFieldError
-from bwtop.capture.cgroups import v2_root
-from bwtop.capture.fields import definitions
+from bwtop.capture import features, fields, functions, libbpf
+from bwtop.capture.attach import Attacher
+from bwtop.capture.backends import ABSENT, KPROBE, Backend, Kind, Probe
+from bwtop.capture.btf import Btf, Kernel, MissingFieldError
+from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.linking import IDENTIFY_CALL, link
 
 BPF_SOURCES: Final = Path(__file__).resolve().parents[2] / "bpf"
 
@@ -46,15 +48,38 @@ class Attempt:
     """Why it cannot be used; empty when it can."""
     probes: dict[str, str] = field(default_factory=dict)
     """By target: the kernel's reason for refusing it, empty when it is attached."""
+    notes: list[str] = field(default_factory=list)
+    """What else is not as it should be, in words for the user."""
     maps: list[int] = field(default_factory=list)
     programs: list[int] = field(default_factory=list)
     links: list[int] = field(default_factory=list)
+    profile: int | None = None
+    """The kernel's counts of what kprobes have missed."""
+    events: str = ""
+    """How the names of its kprobes begin."""
 
     def refuse(self, probe: Probe, error: Exception) -> None:
         """Notes why a probe is not there, which may mean that the backend is not."""
-        self.probes[probe.target] = str(error)
+        if isinstance(error, MissingFieldError):
+            self.probes[probe.target] = ABSENT if probe.may_be_absent else "this kernel has none"
+        else:
+            self.probes[probe.target] = str(error)
         if not probe.without:
-            self.refusal = f"{probe.kind} {probe.target}: {error}"
+            self.refusal = f"{probe.kind} {probe.target}: {self.probes[probe.target]}"
+
+    def refused(self) -> set[str]:
+        """The targets of probes that are not there."""
+        return {target for target, reason in self.probes.items() if reason}
+
+    def is_to_be_tried(self, probe: Probe) -> bool:
+        """Whether nothing has spoken against the probe yet, nor made it needless."""
+        stood_in = probe.stands_in_for and not self.probes.get(probe.stands_in_for)
+        return not self.probes.get(probe.target) and not stood_in
+
+    def descriptors(self) -> list[int]:
+        """All that the other side gets, in the order in which it takes them."""
+        profile = [] if self.profile is None else [self.profile]
+        return [*self.maps, *self.programs, *profile, *self.links]
 
     def description(self) -> dict[str, Any]:
         """What the other side is told, beside the descriptors."""
@@ -62,7 +87,9 @@ class Attempt:
             "backend": self.backend.name,
             "refusal": self.refusal,
             "probes": self.probes,
+            "notes": self.notes,
             "programs": len(self.programs),
+            "events": self.events,
         }
 
 
@@ -79,17 +106,18 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
     """Compiles, loads and attaches a backend as far as this kernel lets it."""
     attempt = Attempt(backend)
     try:
-        btf = Btf()
-        _try_probes(attempt, btf)
+        attacher = Attacher(_kernel(attempt))
+        _try_probes(attempt, attacher)
         if attempt.refusal:
             return attempt
-        module = _compile(backend, btf, limits)
+        module = _compile(backend, _definitions(attempt, attacher, limits))
+        _attach_all(attempt, attacher, module)
     except MissingFieldError as missing:
-        attempt.refusal = f"the kernel's BTF does not know {missing}"
-    except (OSError, CompileError) as error:
+        attempt.refusal = f"this kernel does not know {missing}"
+    except OSError as error:
+        attempt.refusal = error.strerror or str(error)
+    except CompileError as error:
         attempt.refusal = str(error)
-    else:
-        _attach_all(attempt, btf, module)
     return attempt
 
 
@@ -117,121 +145,131 @@ class _StandardError:
         self._file.close()
 
 
-def _compile(backend: Backend, btf: Btf, limits: Limits) -> Any:
-    """BCC's module: maps created, programs compiled and not yet loaded.
+def _kernel(attempt: Attempt) -> Kernel:
+    """What tells of this kernel; without BTF only untyped programs are of use."""
+    try:
+        return Btf()
+    except OSError as no_btf:
+        if attempt.backend is not KPROBE:
+            raise
+        try:
+            headers = Headers(_compile_with_headers)
+        except OSError as no_headers:
+            raise OSError(
+                f"{no_btf.strerror}, and its headers cannot be used: {no_headers}"
+            ) from None
+    attempt.notes.append("programs are named without their path (the kernel offers no BTF)")
+    return headers
 
-    The parts are joined because BCC rewrites map accesses only in the main file.
-    """
+
+def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str]:
+    """With the kernel's own headers, which BCC looks for where its modules are."""
+    os.environ.pop("BCC_KERNEL_SOURCE", None)
+    import bcc
+
+    with _StandardError() as said:
+        try:
+            module = bcc.BPF(text=text.encode(), cflags=["-w", "-ferror-limit=0"])
+        except Exception:  # bcc raises nothing more precise
+            return None, said.text()
+    return lambda name: bytes(module.dump_func(name.encode())), ""
+
+
+def _text(backend: Backend) -> str:
+    """The parts joined, because BCC rewrites map accesses only in the main file."""
+    return "".join(
+        f'#line 1 "{name}"\n{(BPF_SOURCES / name).read_text()}' for name in backend.parts
+    )
+
+
+def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterator[str]:
+    """What the C code has to know of this kernel, as arguments of the compiler."""
+    backend = attempt.backend
+    first = backend.probes[0]
+    yield from fields.definitions(attacher.kernel, _text(backend))
+    yield from features.definitions(lambda instructions: attacher.try_(first, instructions))
+    if "hooks.c" in backend.parts:
+        yield from functions.definitions(attacher.kernel, attempt.refused())
+    for probe in backend.probes:
+        if probe.kind is Kind.CGROUP and not features.may_call(
+            functools.partial(attacher.try_cgroup, probe), features.TASK_STORAGE_GET
+        ):
+            yield "-DTHREADS_IN_HASH"
+            break
+    yield f"-DIDENTIFY_CALL={IDENTIFY_CALL}"
+    # Up to 6.0 the kernel warns of untyped programs that allocate memory.
+    yield f"-DPROCESSES_FLAGS={0 if backend is KPROBE else libbpf.MAP_NO_PREALLOC}"
+    yield f"-DMAX_FLOWS={limits.flows}"
+    yield f"-DMAX_PROCESSES={limits.processes}"
+
+
+def _compile(backend: Backend, definitions: Iterator[str]) -> Any:
+    """BCC's module: maps created, programs compiled and not yet loaded."""
     os.environ["BCC_KERNEL_SOURCE"] = str(BPF_SOURCES)
     import bcc
 
-    text = b"".join(
-        f'#line 1 "{name}"\n'.encode() + (BPF_SOURCES / name).read_bytes() for name in backend.parts
-    )
-    flags = [
-        *definitions(btf),
-        f"-DMAX_FLOWS={limits.flows}",
-        f"-DMAX_PROCESSES={limits.processes}",
-        "-Wno-macro-redefined",  # of BCC's own headers
-    ]
+    flags = [*definitions, "-Wno-macro-redefined"]  # of BCC's own headers
     with _StandardError() as said:
         try:
-            return bcc.BPF(text=text, cflags=flags)
+            return bcc.BPF(text=_text(backend).encode(), cflags=flags)
         except Exception as error:  # bcc raises nothing more precise
             lines = said.text().splitlines()
             complaint = next((line for line in lines if "error" in line), type(error).__name__)
             raise CompileError(f"BCC: {complaint.strip()}") from error
 
 
-_TRIAL: Final = bytes.fromhex("b700000000000000 9500000000000000")
-"""A program that returns 0 and does nothing else: r0 = 0; exit."""
-
-
-def _try_probes(attempt: Attempt, btf: Btf) -> None:
-    """Loads programs that do nothing for the probes that a backend cannot do without.
+def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
+    """Loads programs that do nothing in the place of the probes'.
 
     What the kernel refuses it refuses within milliseconds, before anything is compiled.
     """
     for probe in attempt.backend.probes:
-        if probe.kind is Kind.TRACEPOINT and not probe.without:
-            try:
-                os.close(_load_tracepoint(probe, btf, _TRIAL))
-            except (RefusedError, MissingFieldError, OSError) as error:
-                attempt.refuse(probe, error)
-                return
-
-
-def _attach_all(attempt: Attempt, btf: Btf, module: Any) -> None:
-    maps = {name: module[name.encode()].map_fd for name in MAPS}
-    attempt.maps = list(maps.values())
-    for probe in attempt.backend.probes:
         try:
-            instructions = module.dump_func(probe.program.encode())
-            attached = _ATTACH[probe.kind](probe, btf, instructions)
+            attacher.try_(probe)
         except (RefusedError, MissingFieldError, OSError) as error:
             attempt.refuse(probe, error)
             if attempt.refusal:
                 return
+
+
+def _attach_all(attempt: Attempt, attacher: Attacher, module: Any) -> None:
+    function = module.dump_func(b"bwtop_identify")
+
+    def linked(name: str) -> bytes:
+        return link(module.dump_func(name.encode()), function)
+
+    for probe in filter(attempt.is_to_be_tried, attempt.backend.probes):
+        try:
+            attacher.attach(probe, linked)
+        except (RefusedError, MissingFieldError, OSError) as error:
+            attempt.refuse(probe, error)
+            if attempt.refusal:
+                attacher.close()
+                return
         else:
             attempt.probes[probe.target] = ""
-            attempt.programs += attached[:1]
-            attempt.links += attached[1:]
+    _hand_over(attempt, attacher, module)
+
+
+def _hand_over(attempt: Attempt, attacher: Attacher, module: Any) -> None:
+    maps = {name: module[name.encode()].map_fd for name in MAPS}
+    attempt.maps = list(maps.values())
+    attempt.programs = attacher.programs
+    attempt.links = attacher.links
+    if attacher.events:
+        attempt.profile = attacher.events.open_profile()
+        attempt.events = attacher.events.prefix
+        attempt.links.append(attacher.events.leave_sweeper())
     # Counting starts here, everywhere at once: until now there was no map to count in.
     libbpf.map_update(maps["bwtop_active"], bytes(4), maps["bwtop_flows_a"].to_bytes(4, "little"))
-
-
-def _load_tracepoint(probe: Probe, btf: Btf, instructions: bytes) -> int:
-    return libbpf.prog_load(
-        libbpf.PROG_TYPE_TRACING,
-        libbpf.ATTACH_TRACE_RAW_TP,
-        probe.program,
-        instructions,
-        btf.tracepoint(probe.target),
-    )
-
-
-def _attach_tracepoint(probe: Probe, btf: Btf, instructions: bytes) -> list[int]:
-    program = _load_tracepoint(probe, btf, instructions)
-    return [program, libbpf.raw_tracepoint_open(program)]
-
-
-def _run_iterator(probe: Probe, btf: Btf, instructions: bytes) -> list[int]:
-    program = libbpf.prog_load(
-        libbpf.PROG_TYPE_TRACING,
-        libbpf.ATTACH_TRACE_ITER,
-        probe.program,
-        instructions,
-        btf.iterator(probe.target),
-    )
-    libbpf.run_iterator(program)
-    return []
-
-
-def _attach_cgroup(probe: Probe, _: Btf, instructions: bytes) -> list[int]:
-    root = v2_root()
-    if root is None:
-        raise RefusedError("no cgroup v2 hierarchy is mounted")
-    program = libbpf.prog_load(
-        libbpf.PROG_TYPE_CGROUP_SOCK_ADDR, probe.attach_type, probe.program, instructions
-    )
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    return [program, libbpf.cgroup_link_create(program, directory, probe.attach_type)]
-
-
-_ATTACH: Final[dict[Kind, Callable[[Probe, Btf, bytes], list[int]]]] = {
-    Kind.TRACEPOINT: _attach_tracepoint,
-    Kind.CGROUP: _attach_cgroup,
-    Kind.ITERATOR: _run_iterator,
-}
-"""How each kind is attached: descriptors of the program and of the link that holds it, none for what has had its run.
-They raise RefusedError, MissingFieldError or OSError."""
 
 
 def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits) -> None:
     """Tries the backends in turn and sends what came of it, with the descriptors of the first that attached.
 
     The message is JSON: {"attempts": [Attempt.description(), …], "since": seconds of the monotonic clock}; its
-    descriptors are the MAPS, then the programs, then the links of the last attempt, unless that was refused.
+    descriptors are those of the last attempt, unless that was refused: the MAPS, the programs, kprobe_profile if it has
+    "events", then what only has to stay open.
     """
     attempts: list[Attempt] = []
     for backend in backends:
@@ -243,5 +281,5 @@ def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits
         "since": time.monotonic(),
     }
     last = attempts[-1]
-    descriptors = [] if last.refusal else [*last.maps, *last.programs, *last.links]
+    descriptors = [] if last.refusal else last.descriptors()
     socket.send_fds(connection, [json.dumps(message).encode()], descriptors)

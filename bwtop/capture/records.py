@@ -11,13 +11,13 @@ PROCESS_KEY: Final = struct.Struct("<QI4x")
 FLOW_KEY: Final = struct.Struct("<QIBBH16s")
 FLOW_VALUE: Final = struct.Struct("<QQQQ")
 CHANGE: Final = struct.Struct("<I")
-LOSS: Final = struct.Struct("<5Q")
+LOSS: Final = struct.Struct("<6Q")
 PROCESS: Final = struct.Struct("<IIHHH2x16s256s768s768s")
 
 assert PROCESS_KEY.size == 16
 assert FLOW_KEY.size == 32
 assert FLOW_VALUE.size == 32
-assert LOSS.size == 40
+assert LOSS.size == 48
 assert PROCESS.size == 1824
 
 CHANGE_EXEC: Final = 1
@@ -44,8 +44,9 @@ def changes(keys: memoryview, values: memoryview) -> Iterator[tuple[ProcessKey, 
 
 
 def loss(record: bytes, missed_events: int) -> Loss:
-    """The kernel side's counts of what it could not keep."""
-    return Loss(*LOSS.unpack(record))._replace(missed_events=missed_events)
+    """The kernel side's counts of what it could not keep; missed_events: those that no program saw."""
+    *counts, missed_calls = LOSS.unpack(record)
+    return Loss(*counts)._replace(missed_events=missed_events + missed_calls)
 
 
 def identity(record: bytes, started: datetime) -> Identity:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from json import loads
 from typing import Any, Final, Self
 
-from bwtop.capture import libbpf, loader, records
-from bwtop.capture.backends import BACKENDS, Backend, named
+from bwtop.capture import kprobes, libbpf, loader, records
+from bwtop.capture.backends import ABSENT, BACKENDS, Backend, named
 from bwtop.capture.loader import Limits
 from bwtop.model.flows import (
     OTHER,
@@ -36,6 +36,8 @@ DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
 _FIRST: Final = bytes(4)
 """The key of an array's first entry."""
 
+_PROFILE_SIZE: Final = 1 << 20
+
 _BCC_HINT: Final = "apt install python3-bpfcc, and run bwtop with /usr/bin/python3"
 
 _UNATTRIBUTED_PROTOCOLS: Final = (TCP, UDP, OTHER)
@@ -52,18 +54,29 @@ class Report:
     backend: Backend
     refusal: str
     probes: dict[str, str]
+    notes: list[str]
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
         """From Attempt.description()."""
-        return cls(named(description["backend"]), description["refusal"], description["probes"])
+        return cls(
+            named(description["backend"]),
+            description["refusal"],
+            description["probes"],
+            description["notes"],
+        )
+
+    @property
+    def sees_datagrams(self) -> bool:
+        """Whether a received datagram counts by itself: whole, and with its sender."""
+        return self.probes.get("skb_consume_udp") == ""
 
     def degradations(self) -> list[str]:
         """What is not covered, in words, with the reason."""
-        return [
+        return self.notes + [
             f"{probe.without} ({probe.kind} {probe.target}: {reason})"
             for probe in self.backend.probes
-            if (reason := self.probes.get(probe.target))
+            if (reason := self.probes.get(probe.target, "")) not in ("", ABSENT)
         ]
 
 
@@ -106,8 +119,12 @@ class Loading:
         reports = [Report.from_json(attempt) for attempt in answer["attempts"]]
         if not descriptors:
             return reports, None
-        count = answer["attempts"][-1]["programs"]
-        return reports, Capture(reports[-1], descriptors, count, answer["since"])
+        last = answer["attempts"][-1]
+        capture = Capture(
+            reports[-1], descriptors, last["programs"], last["events"], answer["since"]
+        )
+        capture.passed_over = [f"{r.backend.name}: {r.refusal}" for r in reports[:-1]]
+        return reports, capture
 
     def start(self) -> "Capture":
         """Waits for the loader; raises CaptureError if nothing can be measured."""
@@ -132,11 +149,18 @@ def refusals(reports: Sequence[Report]) -> str:
 class Capture:
     """Attached programs and their maps.  All of it ends when the descriptors are closed."""
 
-    def __init__(self, report: Report, descriptors: list[int], programs: int, since: float) -> None:
+    def __init__(
+        self, report: Report, descriptors: list[int], programs: int, events: str, since: float
+    ) -> None:
         self.report = report
+        self.passed_over: list[str] = []
+        """Backends that would have come first, and why this kernel refused them."""
         self._descriptors = descriptors
         self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
-        self.programs = descriptors[len(loader.MAPS) :][:programs]
+        after_maps = descriptors[len(loader.MAPS) :]
+        self.programs = after_maps[:programs]
+        self._events = events
+        self._profile = after_maps[programs] if events else None
         self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
         self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size)
         self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size)
@@ -151,6 +175,10 @@ class Capture:
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
+
+    def try_reading(self) -> None:
+        """Reads something that changes nothing; raises OSError where the kernel refuses it."""
+        libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
 
     def read(self) -> Sample:
         """All that has moved since the reading before.
@@ -199,8 +227,7 @@ class Capture:
         """Adds what fell beside the flow map: to the sample's traffic, and to its counts of loss."""
         record = libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
         assert record is not None, "an array has all its entries"
-        missed = sum(libbpf.prog_info(program).recursion_misses for program in self.programs)
-        loss = records.loss(record, missed)
+        loss = records.loss(record, self._missed_events())
         sample.loss = loss.minus(self._loss)
         self._loss = loss
         if loss.spilled:
@@ -209,6 +236,14 @@ class Capture:
                     self._add_growth(sample, process, remote, total)
         if loss.unattributed:
             self._read_unattributed(sample)
+
+    def _missed_events(self) -> int:
+        """Events that passed without their program, since the start."""
+        missed: int = sum(libbpf.prog_info(program).recursion_misses for program in self.programs)
+        if self._profile is not None:
+            profile = os.pread(self._profile, _PROFILE_SIZE, 0).decode(errors="replace")
+            missed += kprobes.missed(profile, self._events)
+        return missed
 
     def _read_unattributed(self, sample: Sample) -> None:
         for index, protocol in enumerate(_UNATTRIBUTED_PROTOCOLS):

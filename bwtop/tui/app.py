@@ -135,7 +135,9 @@ class App:
         """Takes the loader's answer and begins to read; raises CaptureError."""
         self._loading = None
         found = self._measurement = self._measure()
-        self._desk.attached(found.backend, found.degradations, Names(), found.status)
+        self._desk.attached(
+            found.backend, found.degradations, Names(), found.status, found.passed_over
+        )
         self._reader = threading.Thread(
             target=self._read, args=[found], name="bwtop-reader", daemon=True
         )

@@ -92,6 +92,8 @@ class Desk:
         """What is going on before anything is measured; empty once it is."""
         self.backend = ""
         self.degradations: list[str] = []
+        self.passed_over: list[str] = []
+        """Backends that would have come first, and why they are not used."""
         self.status: Callable[[], Status] = lambda: Status("not recording")
         self.query = Query()
         self.filter_error = ""
@@ -127,12 +129,14 @@ class Desk:
         degradations: Sequence[str],
         names: NameSource | None = None,
         status: Callable[[], Status] | None = None,
+        passed_over: Sequence[str] = (),
     ) -> None:
         """Readings will come: from probes of our own, or with no backend from another's history."""
         self._names = names
         self.status = status or self.status
         self.backend = backend
         self.degradations = list(degradations)
+        self.passed_over = list(passed_over)
         self.phase = ""
 
     def advance(self, sample: Sample) -> None:

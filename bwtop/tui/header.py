@@ -18,6 +18,9 @@ from bwtop.tui.styles import Style
 SMALL: Final = 16
 """Below so many rows the header is one line."""
 
+_WIDE: Final = 100
+"""From so many columns on there is room for more than must be said."""
+
 _BLANK: Final = (Style.HEADER, "  ")
 
 
@@ -36,14 +39,15 @@ def header(desk: Desk, columns: int, rows: int) -> list[Line]:
 
 def _first(desk: Desk, columns: int) -> Line:
     """What is going on matters most: the host's name has what room is left, and the clock goes first."""
-    state = _state(desk)
+    state = _state(desk, columns)
     room = columns - len("bwtop ") - length(state)
     host = squeeze(desk.glyphs.text(desk.host), max(room, 0))
     left: Line = [(Style.VALUE, "bwtop "), (Style.HEADER, host), *state]
     return spread(left, [(Style.HEADER, time.strftime("%H:%M:%S"))], columns, Style.HEADER)
 
 
-def _state(desk: Desk) -> Line:
+def _state(desk: Desk, columns: int) -> Line:
+    """The backend has its reason beside it where there is room: those refused that would have come first."""
     if desk.phase:
         return [_BLANK, (Style.WARNING, desk.phase)]
     line: Line = [_BLANK, (Style.PAUSED, " PAUSED ")] if desk.paused else []
@@ -51,6 +55,9 @@ def _state(desk: Desk) -> Line:
         line += [_BLANK, (Style.HINT, f"working{desk.glyphs.dots}")]
     if desk.backend:
         line += [_BLANK, (Style.HEADER, f"backend {desk.backend}")]
+        if desk.passed_over and columns >= _WIDE:
+            names = ", ".join(reason.partition(":")[0] for reason in desk.passed_over)
+            line.append((Style.HEADER, f" ({names} refused)"))
     return [*line, _BLANK, (Style.HEADER, desk.glyphs.text(desk.status().words))]
 
 

@@ -172,6 +172,7 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
     warnings = [text for text in (status.warning,) if text]
     for text in (
         f"backend {desk.backend or '-'}",
+        *(f"not used: backend {reason}" for reason in desk.passed_over),
         status.words,
         *warnings,
         *desk.degradations,

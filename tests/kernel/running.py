@@ -22,8 +22,11 @@ LAUNCHER = Path(__file__).resolve().parents[2] / "bwtop.py"
 WITHOUT_CGROUPS = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
 """What to put before a command that is to see no cgroup v2 hierarchy."""
 
-HANG = 60.0
-"""Seconds after which something that should have happened never will."""
+HANG = 60.0 * float(os.environ.get("BWTOP_TEST_PATIENCE", "1"))
+"""Seconds after which something that should have happened never will; emulated machines are slow."""
+
+BACKEND = os.environ.get("BWTOP_TEST_BACKEND", "")
+"""The backend that is tested; empty: whichever bwtop takes."""
 
 Document = dict[str, Any]
 
@@ -60,11 +63,15 @@ def command_as(uid: int, *flags: str) -> list[str]:
 class Bwtop:
     """`bwtop --batch --format json`, its output read as it comes; it records only to a history of its own."""
 
-    def __init__(self, *flags: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, *flags: str, prefix: Sequence[str] = (), launcher: str = "") -> None:
         arguments = ["--batch", "--format", "json", "--no-resolve", "-d", "0.2", *flags]
         arguments += [] if "--db" in flags else ["--no-record"]
+        arguments += ["--backend", BACKEND] if BACKEND and "--backend" not in flags else []
         self.process = subprocess.Popen(
-            [*prefix, *command(*arguments)],
+            [
+                *prefix,
+                *(["/usr/bin/python3", launcher, *arguments] if launcher else command(*arguments)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,6 +107,11 @@ class Bwtop:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def sees_datagrams(self) -> bool:
+        """Whether its backend sees datagrams, their peers and sizes themselves, or only what calls say of them."""
+        return not any("backend: tracepoint" in message for message in self.messages)
 
     def stop(self, signal_number: int = signal.SIGINT) -> int:
         """Ends it; all output has been read afterwards.  Returns its exit status."""
@@ -180,6 +192,15 @@ def start(action: Callable[[], object]) -> Child:
 def run(action: Callable[[], object]) -> int:
     """Runs a function in a forked process and waits for its end; returns its pid."""
     return start(action).wait()
+
+
+def has_protocol(protocol: int) -> bool:
+    """Whether this kernel has a stream protocol, which it may load as a module only now."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol).close()
+    except OSError:
+        return False
+    return True
 
 
 def send_datagram(port: int, size: int) -> None:

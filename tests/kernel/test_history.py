@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bwtop.history.lock import holder
+from bwtop.measuring import NEEDS_ROOT
 from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram
 
 pytestmark = pytest.mark.kernel
@@ -243,7 +244,7 @@ def refused_in_one_line(database: Path, reason: str) -> None:
     )
     assert (answer.returncode, answer.stdout) == (2, "")
     (line,) = answer.stderr.splitlines()
-    assert line.startswith(f"bwtop: measuring needs root; try: sudo bwtop ({reason}")
+    assert line.startswith(f"bwtop: {NEEDS_ROOT} ({reason}")
 
 
 def test_the_service_manager_is_told(place: Path) -> None:

@@ -164,6 +164,19 @@ def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> No
     assert "degraded" in above(harness)
 
 
+def test_a_backend_that_is_not_used_is_named_where_there_is_room_and_its_reason_in_the_help() -> (
+    None
+):
+    harness = busy(120, 24)
+    harness.desk.attached("tracepoint", [], passed_over=["fexit: tcp_sendmsg: EPERM"])
+    assert "backend tracepoint (fexit refused)" in above(harness)
+    harness.size = (80, 24)
+    assert "refused" not in above(harness)
+    harness.press("h")
+    harness.size = (200, 300)
+    assert "not used: backend fexit: tcp_sendmsg: EPERM" in harness.text()
+
+
 @pytest.mark.parametrize(
     "words", ["recording", "not recording", "recorded by bwtop --record (pid 4194304)"]
 )

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The fexit backend: BPF trampolines, from 5.5 with BTF.  At a function's exit
+ * its arguments are still there, and its result behind them; ARGS_* is their
+ * number, from the kernel's BTF.
+ */
+
+/*
+ * A hook that was missed leaves its mark in place: what tells is whether it is
+ * for the same socket.
+ */
+#define SAME_CALL(marked, sk)	((marked) == (sk))
+
+#define EXIT(program, function, handler)				\
+int program(u64 *ctx)							\
+{									\
+	handler(ctx, ctx[ARGS_##function]);				\
+	return 0;							\
+}
+
+#define ENTRY(program, function, handler)				\
+int program(u64 *ctx)							\
+{									\
+	handler(ctx);							\
+	return 0;							\
+}

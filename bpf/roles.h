@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Which end of a flow serves.
+ */
+
+#ifndef SOCK_USERLOCKS_MASK	/* four bits of a byte, or one of its own */
+#define SOCK_USERLOCKS_MASK 1
+#endif
+/* sk_userlocks: bind() named the port */
+#define SOCK_BINDPORT_LOCK (8 * (SOCK_USERLOCKS_MASK & -SOCK_USERLOCKS_MASK))
+#define WELL_KNOWN_PORTS 1024	/* below: RFC 6335's system ports */
+
+/*
+ * Where a backend remembers a socket's role, as enum role + 1; 0: not known yet.
+ * NULL if there is no such place; with create only if there is no room.
+ */
+static __always_inline u8 *remembered_role(u64 sk, bool create);
+
+/*
+ * An accepted socket is a copy of its listener, backlog included; one that
+ * connected has none.  sock_clone in net/core/sock.c, 4.15 to 6.18.
+ */
+static __always_inline u8 backlog_role(u64 sk)
+{
+	return LOAD(u32, sk, SOCK_MAX_ACK_BACKLOG) ? ROLE_SERVER : ROLE_CLIENT;
+}
+
+static __always_inline u8 stream_role(u64 sk, const u8 *remembered)
+{
+	return remembered && *remembered ? *remembered - 1 : backlog_role(sk);
+}
+
+/* Whether bind() named this datagram socket's port. */
+static __always_inline bool is_bound(u64 sk)
+{
+	return LOAD(u8, sk, SOCK_USERLOCKS) & SOCK_BINDPORT_LOCK;
+}
+
+/*
+ * A port that bind() named is a service, unless the far end is a well-known
+ * port and ours is not: resolvers bind random ports to ask port 53.
+ */
+static __always_inline u8 bound_role(const struct endpoint *end, const struct peer *peer)
+{
+	if (peer->port && peer->port < WELL_KNOWN_PORTS &&
+	    end->local_port >= WELL_KNOWN_PORTS)
+		return ROLE_CLIENT;
+	return ROLE_SERVER;
+}
+
+/*
+ * UDP knows no accept().  Without a bound port and without connect(), who spoke
+ * first tells: a server is spoken to.
+ */
+static __always_inline u8 datagram_role(u64 sk, const struct endpoint *end,
+					const struct peer *peer,
+					enum direction direction)
+{
+	u8 *remembered;
+
+	if (is_bound(sk))
+		return bound_role(end, peer);
+	if (end->connected)
+		return ROLE_CLIENT;
+	remembered = remembered_role(sk, true);
+	if (remembered && !*remembered)
+		*remembered = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
+	return remembered ? *remembered - 1 : ROLE_CLIENT;
+}
+
+static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
+				  const struct peer *peer, enum direction direction)
+{
+	if (is_stream(end))
+		return stream_role(sk, remembered_role(sk, false));
+	if (is_udp(end))
+		return datagram_role(sk, end, peer, direction);
+	return ROLE_CLIENT;
+}

@@ -1,0 +1,72 @@
+"""What the running kernel's BPF can do, found out by loading programs of a few instructions.
+
+Never derived from a version: distributions carry features back.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from bwtop.capture.libbpf import RefusedError
+
+NOTHING: Final = bytes.fromhex("b700000000000000 9500000000000000")
+"""A program that returns 0 and does nothing else: r0 = 0; exit."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A macro for the C code, and the program that decides whether it is defined."""
+
+    macro: str
+    instructions: bytes
+    when_accepted: bool
+
+
+TASK_STORAGE_GET: Final = 156
+"""bpf_task_storage_get(): not every kind of program may call it."""
+
+TRIALS: Final = (
+    Trial(
+        "TASK_STORAGE",  # 5.11: r0 = bpf_get_current_task_btf(), which came with the storage of tasks
+        bytes.fromhex("850000009e000000") + NOTHING,
+        when_accepted=True,
+    ),
+    Trial(
+        "NO_KERNEL_READS",  # 5.5: bpf_probe_read_kernel(r10 - 8, 8, 0)
+        bytes.fromhex(
+            "bfa1000000000000 07010000f8ffffff b702000008000000 b703000000000000 8500000071000000"
+        )
+        + NOTHING,
+        when_accepted=False,
+    ),
+    Trial(
+        "NO_LOOPS",  # 5.3: r0 = 0; do { r0 += 1 } while (r0 < 4); exit
+        bytes.fromhex("b700000000000000 0700000001000000 a500feff04000000") + NOTHING,
+        when_accepted=False,
+    ),
+)
+
+
+def definitions(load: Callable[[bytes], object]) -> Iterator[str]:
+    """The compiler's arguments; `load` loads a program of the backend's kind or raises RefusedError."""
+    for trial in TRIALS:
+        if _is_accepted(load, trial.instructions) is trial.when_accepted:
+            yield f"-D{trial.macro}"
+
+
+def _is_accepted(load: Callable[[bytes], object], instructions: bytes) -> bool:
+    try:
+        load(instructions)
+    except RefusedError:
+        return False
+    return True
+
+
+def may_call(load: Callable[[bytes], object], helper: int) -> bool:
+    """Whether a kind of program may call a helper: what is wrong with its arguments is looked at later."""
+    call = bytes([0x85, 0, 0, 0]) + helper.to_bytes(4, "little")
+    try:
+        load(call + NOTHING)
+    except RefusedError as error:
+        return f"#{helper}" not in str(error)
+    return True

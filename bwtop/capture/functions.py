@@ -1,0 +1,41 @@
+"""What the C code has to know of the functions it hooks: their arguments, from the running kernel's own prototypes."""
+
+import os
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from bwtop.capture.backends import HOOKS
+from bwtop.capture.btf import Kernel, MissingFieldError
+
+_REGISTERS: Final = {
+    "x86_64": ("14,13,12,11,9", 10),  # di, si, dx, cx, r8; ax
+    "aarch64": ("0,1,2,3,4", 0),  # x0 to x4; x0
+}
+"""Where struct pt_regs has a function's first five arguments and its result, in words (asm/ptrace.h)."""
+
+_FLAGS: Final = {"TCP_RECVMSG_FLAGS": "tcp_recvmsg", "UDP_RECVMSG_FLAGS": "udp_recvmsg"}
+"""Functions whose flags are the fourth argument, or before 5.19 the fifth."""
+
+
+def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:
+    """The compiler's arguments; `refused` are functions that cannot be hooked."""
+    registers, result = _REGISTERS.get(os.uname().machine, ("0,0,0,0,0", 0))
+    yield f"-DREGISTERS={registers}"
+    yield f"-DRESULT={result}"
+    yield "-DARGUMENTS=5"
+    yield f"-DCALLS={len(HOOKS)}"
+    for number, hook in enumerate(HOOKS):
+        yield f"-DCALL_{hook.function}={number}"
+        yield f"-DARGS_{hook.function}={len(_parameters(kernel, hook.function))}"
+    for macro, function in _FLAGS.items():
+        yield f"-D{macro}={_parameters(kernel, function).index('flags')}"
+    by_call = {"udp_send_skb", "udp_v6_send_skb"} & set(refused)
+    yield f"-DUDP_BY_CALL={int(bool(by_call))}"
+
+
+def _parameters(kernel: Kernel, name: str) -> tuple[str, ...]:
+    """The names of a function's parameters; none if there is no such function, which is not going to be hooked then."""
+    try:
+        return kernel.function(name).parameters
+    except MissingFieldError:
+        return ()

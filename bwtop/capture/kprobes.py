@@ -1,0 +1,181 @@
+"""Probes at the entry and the return of kernel functions, as events of tracefs.
+
+Only there can be said how many calls of a function may be under way at once (maxactive): by default some ten, and a
+return beyond that is not seen.  Format: Documentation/trace/kprobetrace.rst.
+
+A program is attached through a perf event, so it goes with its descriptor; what stays is the event's name, without a
+probe.  A small shell waits for bwtop's end and takes the names away; those that are left when that is killed, too, go
+with the next start.
+"""
+
+import ctypes
+import errno
+import fcntl
+import functools
+import os
+import struct
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bwtop.capture.libbpf import RefusedError
+
+MAX_ACTIVE: Final = 4096
+"""Calls of one function that may wait at once: KRETPROBE_MAXACTIVE_MAX in kernel/trace/trace_kprobe.c."""
+
+_KALLSYMS: Final = Path("/proc/kallsyms")
+_GROUP: Final = "bwtop"
+_ROOTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+
+_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}  # asm/unistd.h
+_PERF_TYPE_TRACEPOINT: Final = 2  # uapi/linux/perf_event.h, with the rest
+_PERF_FLAG_FD_CLOEXEC: Final = 8
+_PERF_EVENT_IOC_ENABLE: Final = 0x2400
+_PERF_EVENT_IOC_SET_BPF: Final = 0x40042408
+_ATTR: Final = struct.Struct("=IIQQ88x")
+"""struct perf_event_attr up to sample_period, PERF_ATTR_SIZE_VER5 bytes."""
+
+_SWEEP: Final = """
+events=$1; shift
+read -r _
+for name in "$@"; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        echo "-:$name" >>"$events" && break
+        sleep 0.1
+    done
+done
+"""
+"""Waits for the end of its input, which is bwtop's end, and takes the events away."""
+
+
+class Events:
+    """The events of one bwtop; raises RefusedError where the kernel has none."""
+
+    def __init__(self, owner: int) -> None:
+        self.prefix: Final = f"bwtop_{owner}_"
+        self._root = _root()
+        self._names: list[str] = []
+        self._sweep_up()
+
+    def attach(self, program: int, function: str, *, at_return: bool) -> int:
+        """Attaches a program; the perf event returned holds it.  Raises RefusedError or OSError."""
+        name = f"{self.prefix}{'r' if at_return else 'p'}_{function}"
+        kind = f"r{MAX_ACTIVE}" if at_return else "p"
+        self._write(f"{kind}:{_GROUP}/{name} {function}")
+        self._names.append(f"{_GROUP}/{name}")
+        event = int((self._root / "events" / _GROUP / name / "id").read_text())
+        return _open(event, program)
+
+    def open_profile(self) -> int:
+        """A descriptor of the counts of hits and misses, which can be read without being root."""
+        return os.open(self._root / "kprobe_profile", os.O_RDONLY)
+
+    def leave_sweeper(self) -> int:
+        """Starts the shell that takes the events away when the returned descriptor is closed."""
+        reading, writing = os.pipe()
+        subprocess.Popen(  # noqa: S603  nothing of it comes from outside
+            ["/bin/sh", "-c", _SWEEP, "sh", str(self._root / "kprobe_events"), *self._names],
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(reading)
+        return writing
+
+    def remove(self) -> None:
+        """Takes the events away at once, if nothing is attached to them any more."""
+        for name in self._names:
+            self._remove(name)
+
+    def _write(self, command: str) -> None:
+        """One command a write; the kernel's reason is the write's error."""
+        try:
+            events = os.open(self._root / "kprobe_events", os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(events, command.encode())
+            finally:
+                os.close(events)
+        except OSError as error:
+            raise RefusedError(_reason(error)) from error
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._write(f"-:{name}")
+        except RefusedError:
+            return  # still in use, by another bwtop, which will take it away itself
+
+    def _sweep_up(self) -> None:
+        """Takes away what bwtops that were killed have left."""
+        for name in _left(self._read("kprobe_events")):
+            self._remove(name)
+
+    def _read(self, file: str) -> str:
+        try:
+            return (self._root / file).read_text()
+        except OSError as error:
+            raise RefusedError(_reason(error)) from error
+
+
+@functools.cache
+def symbols() -> frozenset[str]:
+    """The names of the kernel's functions.
+
+    A name that occurs more than once, or has a suffix since the compiler changed the function, is not among them.
+    """
+    names = Counter(
+        name
+        for _, kind, name, *_ in map(str.split, _KALLSYMS.read_text().splitlines())
+        if kind in "tT"
+    )
+    return frozenset(name for name, count in names.items() if count == 1)
+
+
+def missed(profile: str, prefix: str) -> int:
+    """How many hits of a bwtop's probes went without its programs.
+
+    Lines of kprobe_profile: event, hits, misses (probes_profile_seq_show() in kernel/trace/trace_kprobe.c).
+    """
+    rows = (line.split() for line in profile.splitlines())
+    return sum(int(row[2]) for row in rows if row and row[0].startswith(prefix))
+
+
+def _left(events: str) -> Iterator[str]:
+    """The names of events whose bwtop is gone, from lines as "r4096:bwtop/bwtop_17_r_tcp_sendmsg tcp_sendmsg+0"."""
+    for line in events.splitlines():
+        name = line.split()[0].partition(":")[2]
+        if name.startswith(f"{_GROUP}/bwtop_") and not Path("/proc", name.split("_")[1]).exists():
+            yield name
+
+
+def _root() -> Path:
+    for root in _ROOTS:
+        if (root / "kprobe_events").exists():
+            return root
+    if any((root / "trace").exists() for root in _ROOTS):
+        raise RefusedError("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
+    raise RefusedError("tracefs cannot be read at /sys/kernel/tracing")
+
+
+def _reason(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, str(error.errno))
+    return f"{name} ({os.strerror(error.errno or 0)})"
+
+
+def _open(event: int, program: int) -> int:
+    """A perf event for the tracepoint of a kprobe, on all processors, that runs the program."""
+    number = _PERF_EVENT_OPEN[os.uname().machine]
+    attr = _ATTR.pack(_PERF_TYPE_TRACEPOINT, _ATTR.size, event, 1)
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(number, attr, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    try:
+        fcntl.ioctl(descriptor, _PERF_EVENT_IOC_SET_BPF, program)
+        fcntl.ioctl(descriptor, _PERF_EVENT_IOC_ENABLE, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return int(descriptor)

@@ -1,0 +1,78 @@
+"""What BCC makes of a text on this machine: programs compiled as the loader does, and not loaded."""
+
+import struct
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+
+from bwtop.capture import features, loader
+from bwtop.capture.attach import Attacher
+from bwtop.capture.backends import Backend, Kind
+from bwtop.capture.btf import Btf
+
+LIMITS = loader.Limits(flows=1024, processes=1024)
+
+
+class Instruction(NamedTuple):
+    """struct bpf_insn; a 64-bit load comes with only its first half of the value."""
+
+    place: int
+    """Counted in slots of eight bytes."""
+    code: int
+    source: int
+    offset: int
+    value: int
+
+
+def instructions(program: bytes) -> Iterator[Instruction]:
+    """All of a program, without the second slots of 64-bit loads."""
+    skip = False
+    for place, (code, registers, offset, value) in enumerate(struct.iter_unpack("<BBhi", program)):
+        if not skip:
+            yield Instruction(place, code, registers >> 4, offset, value)
+        skip = not skip and code == 0x18
+
+
+def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
+    """As loader._compile_with_headers(), but with the few headers that bwtop brings along."""
+    import bcc
+
+    with pytest.MonkeyPatch.context() as patch, loader._StandardError() as said:
+        patch.setenv("BCC_KERNEL_SOURCE", str(loader.BPF_SOURCES))
+        try:
+            module = bcc.BPF(text=text.encode(), cflags=["-w", "-ferror-limit=0"])
+        except Exception:  # bcc raises nothing more precise
+            return None, said.text()
+    return lambda name: bytes(module.dump_func(name.encode())), ""
+
+
+@cache
+def module(backend: Backend) -> Any:
+    """The backend's programs for the running kernel."""
+    return _compiled(backend, loader._definitions(loader.Attempt(backend), Attacher(Btf()), LIMITS))
+
+
+@cache
+def old_module(backend: Backend) -> Any:
+    """The same for the oldest kernel: it knows no loops, no kernel reads and no storage, but sendpage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "definitions", lambda _: ["-DNO_LOOPS", "-DNO_KERNEL_READS"])
+        words = [*loader._definitions(loader.Attempt(backend), Attacher(Btf()), LIMITS)]
+    if not any(word.startswith("-DPROTO_SENDPAGE=") for word in words):
+        words.append("-DPROTO_SENDPAGE=0")
+    return _compiled(backend, iter(words))
+
+
+def _compiled(backend: Backend, words: Iterator[str]) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BCC_KERNEL_SOURCE", "")  # put back afterwards: the loader sets it for good
+        return loader._compile(backend, words)
+
+
+def programs(backend: Backend) -> dict[str, Kind]:
+    """The names of all that is attached: at a return and its entry there are two."""
+    found = {probe.program: probe.kind for probe in backend.probes}
+    entries = {f"{name}_in": Kind.KPROBE for name, kind in found.items() if kind is Kind.KRETPROBE}
+    return found | entries

@@ -1,0 +1,203 @@
+"""What is asked of a kernel, and what the compiler is told of the answers."""
+
+import os
+import struct
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from bwtop.capture import features, libbpf, loader
+from bwtop.capture.attach import Attacher
+from bwtop.capture.backends import FEXIT, KPROBE, Kind
+from bwtop.capture.btf import Btf
+from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.linking import link
+from tests.capture import natively
+from tests.capture.natively import Instruction, instructions
+
+OLD_PROGRAMS = natively.programs(KPROBE)
+LAST_HELPER_OF_4_17 = 64  # bpf_bind(), uapi/linux/bpf.h
+MAP_IN_LOAD = 1  # BPF_PSEUDO_MAP_FD
+
+
+def refusing(*macros: str) -> Callable[[bytes], None]:
+    refused = {trial.instructions for trial in features.TRIALS if trial.macro in macros}
+    assert len(refused) == len(macros)
+
+    def load(instructions: bytes) -> None:
+        if instructions in refused:
+            raise RefusedError("EINVAL")
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("refused", "defined"),
+    [
+        ((), {"-DTASK_STORAGE"}),  # a kernel of today
+        (("TASK_STORAGE",), set()),  # 5.10
+        (("TASK_STORAGE", "NO_KERNEL_READS"), {"-DNO_KERNEL_READS"}),  # 5.4
+        (("TASK_STORAGE", "NO_KERNEL_READS", "NO_LOOPS"), {"-DNO_KERNEL_READS", "-DNO_LOOPS"}),
+        # Carried back by a distribution: each is asked for by itself.
+        (("NO_LOOPS",), {"-DTASK_STORAGE", "-DNO_LOOPS"}),
+        (("NO_KERNEL_READS",), {"-DTASK_STORAGE", "-DNO_KERNEL_READS"}),
+    ],
+)
+def test_what_is_refused_is_done_without(refused: tuple[str, ...], defined: set[str]) -> None:
+    found = list(features.definitions(refusing(*refused)))
+    assert set(found) == defined
+    assert len(found) == len(defined)
+
+
+def test_macros_of_trials_are_in_the_c_code() -> None:
+    text = "".join(path.read_text() for path in loader.BPF_SOURCES.glob("*.[ch]"))
+    for trial in features.TRIALS:
+        assert f"#ifdef {trial.macro}\n" in text or f"defined({trial.macro})" in text, trial.macro
+
+
+def test_only_a_refusal_is_an_answer() -> None:
+    """Without a descriptor left, say, nothing is known of the kernel."""
+
+    def load(_: bytes) -> None:
+        raise OSError(24, "Too many open files")
+
+    with pytest.raises(OSError, match="Too many"):
+        list(features.definitions(load))
+
+
+@pytest.mark.parametrize(
+    ("reason", "may"),
+    [
+        ("EINVAL (Invalid argument): unknown func bpf_task_storage_get#156", False),
+        ("EINVAL (Invalid argument): invalid func unknown#156", False),
+        (
+            "EINVAL (Invalid argument): program of this type cannot use helper bpf_task_storage_get#156",
+            False,
+        ),
+        ("EACCES (Permission denied): R1 type=ctx expected=map_ptr", True),
+        ("EACCES (Permission denied): R1 !read_ok", True),
+    ],
+)
+def test_refusal_of_a_helper_is_told_from_that_of_its_arguments(reason: str, may: bool) -> None:
+    def load(instructions: bytes) -> None:
+        first, *_ = natively.instructions(instructions)
+        assert first == Instruction(0, 0x85, 0, 0, 156)
+        raise RefusedError(reason)
+
+    assert features.may_call(load, 156) is may
+
+
+@pytest.mark.kernel
+def test_running_kernel_has_all_of_it() -> None:
+    """Linux 6.3 and newer, where the tests run."""
+    attacher = Attacher(Btf())
+    probe = FEXIT.probes[0]
+    before = os.listdir("/proc/self/fd")
+    found = list(features.definitions(lambda instructions: attacher.try_(probe, instructions)))
+    assert found == ["-DTASK_STORAGE"]
+    assert os.listdir("/proc/self/fd") == before, "programs of trials are closed"
+
+
+@pytest.mark.kernel
+def test_helper_that_does_not_exist_may_not_be_called() -> None:
+    attacher = Attacher(Btf())
+    probe = FEXIT.probes[0]
+
+    def load(instructions: bytes) -> None:
+        attacher.try_(probe, instructions)
+
+    assert features.may_call(load, features.TASK_STORAGE_GET)
+    assert not features.may_call(load, 9999)
+
+
+@cache
+def old_program(name: str) -> bytes:
+    """The program of an old kernel, as it is loaded."""
+    module = natively.old_module(KPROBE)
+    return link(bytes(module.dump_func(name.encode())), old_identify())
+
+
+@cache
+def old_identify() -> bytes:
+    return bytes(natively.old_module(KPROBE).dump_func(b"bwtop_identify"))
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", OLD_PROGRAMS)
+def test_program_for_old_kernels_is_short_and_without_loops(name: str) -> None:
+    """Before 5.2 a program may have 4096 instructions (BPF_MAXINSNS), its functions included.
+
+    Before 5.3 no jump may lead back to where it came from: check_cfg() in kernel/bpf/verifier.c of those.
+    """
+    program = old_program(name)
+    assert len(program) // 8 <= 4096
+    assert not has_loop(program.removesuffix(old_identify()))
+
+
+@pytest.mark.kernel
+def test_function_for_old_kernels_is_without_loops() -> None:
+    assert not has_loop(old_identify())
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", OLD_PROGRAMS)
+def test_program_for_old_kernels_has_only_what_4_17_knows(name: str) -> None:
+    found = list(instructions(old_program(name)))
+    calls = {i.value for i in found if i.code == 0x85 and i.source == 0}
+    assert max(calls, default=0) <= LAST_HELPER_OF_4_17
+    assert not [i for i in found if i.code & 7 == 6], "32-bit jumps came with 5.1"
+    additions = [i for i in found if i.code in (0xC3, 0xDB)]
+    assert not [i for i in additions if i.value], "atomic operations but additions came with 5.12"
+    loads = {i.source for i in found if i.code == 0x18}
+    assert loads <= {0, MAP_IN_LOAD}, "global data came with 5.2"
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("name", "kind"), OLD_PROGRAMS.items())
+def test_program_for_old_kernels_is_accepted_by_this_one_too(name: str, kind: Kind) -> None:
+    kinds = {Kind.UNTYPED_TRACEPOINT: libbpf.PROG_TYPE_RAW_TRACEPOINT}
+    os.close(libbpf.prog_load(kinds.get(kind, libbpf.PROG_TYPE_KPROBE), 0, name, old_program(name)))
+
+
+def has_loop(instructions: bytes) -> bool:
+    """Whether any instruction can come after itself, without calls: what check_cfg() looked for."""
+    decoded = list(struct.iter_unpack("<BBhi", instructions))
+
+    def following(place: int) -> list[int]:
+        code, _, offset, _ = decoded[place]
+        if code == 0x95:  # exit
+            return []
+        if code == 0x18:  # two slots
+            return [place + 2]
+        if code & 7 not in (5, 6) or code == 0x85:  # no jump, or a call
+            return [place + 1]
+        return [place + 1 + offset] if code == 0x05 else [place + 1, place + 1 + offset]
+
+    done: set[int] = set()
+    path: list[tuple[int, list[int]]] = [(0, following(0))]
+    under_way = {0}
+    while path:
+        place, left = path[-1]
+        if not left:
+            path.pop()
+            under_way.discard(place)
+            done.add(place)
+            continue
+        after = left.pop()
+        if after in under_way:
+            return True
+        if after not in done:
+            under_way.add(after)
+            path.append((after, following(after)))
+    return False
+
+
+def test_a_loop_is_found_and_a_mere_jump_back_is_none() -> None:
+    loop = next(trial.instructions for trial in features.TRIALS if trial.macro == "NO_LOOPS")
+    # goto +2; r0 = 0; exit; goto -3
+    there_and_back = bytes.fromhex(
+        "0500020000000000 b700000000000000 9500000000000000 0500fdff00000000"
+    )
+    assert has_loop(loop)
+    assert not has_loop(there_and_back)

@@ -1,0 +1,141 @@
+"""What the compiler is told of hooked functions."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from bwtop.capture import functions
+from bwtop.capture.backends import HOOKS, Hook
+from bwtop.capture.btf import Field, Function, MissingFieldError
+
+BPF = Path(__file__).parents[2] / "bpf"
+HOOKS_C = (BPF / "hooks.c").read_text()
+
+RECVMSG = {
+    4: ("sk", "msg", "len", "flags"),
+    5: ("sk", "msg", "len", "flags", "addr_len"),
+    6: ("sk", "msg", "len", "nonblock", "flags", "addr_len"),
+}
+"""The prototypes of tcp_recvmsg and udp_recvmsg over time."""
+
+
+class Kernel:
+    """Has these functions and no others."""
+
+    def __init__(self, **prototypes: tuple[str, ...]) -> None:
+        self._prototypes = prototypes
+
+    def field(self, path: str) -> Field:
+        raise MissingFieldError(path)
+
+    def function(self, name: str) -> Function:
+        if name not in self._prototypes:
+            raise MissingFieldError(name)
+        return Function(1, self._prototypes[name])
+
+
+def defined(kernel: Kernel, refused: set[str] | None = None) -> dict[str, str]:
+    words = functions.definitions(kernel, refused or set())
+    return dict(word.removeprefix("-D").split("=", 1) for word in words)
+
+
+@pytest.mark.parametrize(("arguments", "flags"), [(4, "3"), (5, "3"), (6, "4")])
+def test_flags_are_where_the_prototype_has_them(arguments: int, flags: str) -> None:
+    found = defined(Kernel(tcp_recvmsg=RECVMSG[arguments], udp_recvmsg=RECVMSG[arguments]))
+    assert found["TCP_RECVMSG_FLAGS"] == found["UDP_RECVMSG_FLAGS"] == flags
+    assert found["ARGS_tcp_recvmsg"] == str(arguments)
+
+
+def test_every_hook_has_a_number_of_its_own_and_its_arguments() -> None:
+    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
+    numbers = [int(found[f"CALL_{hook.function}"]) for hook in HOOKS]
+    assert sorted(numbers) == list(range(int(found["CALLS"])))
+    assert found["ARGS_inet_sendpage"] == "0", "a function that is not there is not hooked"
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.function)
+def test_arguments_are_as_many_as_the_prototype_has(hook: Hook) -> None:
+    both = {"tcp_recvmsg": RECVMSG[5], "udp_recvmsg": RECVMSG[5]}
+    seven = ("flags", *"abcdef")
+    found = defined(Kernel(**{**both, hook.function: seven}))
+    assert found[f"ARGS_{hook.function}"] == "7"
+    assert [name for name, value in found.items() if value == "7" and name.startswith("ARGS")] == [
+        f"ARGS_{hook.function}"
+    ]
+
+
+def test_flags_of_each_protocol_are_its_own() -> None:
+    found = defined(Kernel(tcp_recvmsg=RECVMSG[6], udp_recvmsg=RECVMSG[5]))
+    assert (found["TCP_RECVMSG_FLAGS"], found["UDP_RECVMSG_FLAGS"]) == ("4", "3")
+
+
+def test_nothing_is_defined_twice_and_all_of_it_is_used() -> None:
+    kernel = Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4])
+    words = list(functions.definitions(kernel, ()))
+    names = [re.match(r"-D(\w+)=", word)[1] for word in words]  # type: ignore[index]
+    assert len(set(names)) == len(names)
+    by_hook = re.compile(r"(ARGS|CALL)_[a-z]\w+$")
+    text = "".join(path.read_text() for path in BPF.glob("*.[ch]"))
+    assert [n for n in names if not by_hook.match(n) and not re.search(rf"\b{n}\b", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "registers", "result"),
+    [
+        # Words of struct pt_regs, arch/x86/include/asm/ptrace.h: di, si, dx, cx, r8; ax
+        ("x86_64", "14,13,12,11,9", "10"),
+        ("aarch64", "0,1,2,3,4", "0"),
+    ],
+)
+def test_registers_are_the_machines(
+    machine: str, registers: str, result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*system[:4], machine)))
+    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
+    assert (found["REGISTERS"], found["RESULT"]) == (registers, result)
+    assert int(found["ARGUMENTS"]) == len(registers.split(","))
+
+
+@pytest.mark.parametrize(
+    ("refused", "by_call"),
+    [
+        ((), "0"),
+        (("udp_send_skb",), "1"),
+        (("udp_v6_send_skb",), "1"),
+        (("udp_send_skb", "udp_v6_send_skb"), "1"),
+        (("inet_sendpage", "skb_consume_udp", "udp_push_pending_frames"), "0"),
+    ],
+)
+def test_udp_counts_by_call_where_its_datagrams_cannot_be_seen(
+    refused: tuple[str, ...], by_call: str
+) -> None:
+    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]), set(refused))
+    assert found["UDP_BY_CALL"] == by_call
+
+
+def test_every_hook_has_its_program_and_handler() -> None:
+    rows = re.findall(r"^(EXIT|ENTRY)\((\w+), (\w+), on_\w+\)$", HOOKS_C, re.MULTILINE)
+    in_c = {(kind == "ENTRY", program, function) for kind, program, function in rows}
+    in_python = {(h.at_entry, h.program or f"bwtop_{h.function}", h.function) for h in HOOKS}
+    assert in_c == in_python
+    assert len(rows) == len(HOOKS), "each is there once"
+    assert len(rows) == len(re.findall(r"^E\w+\(", HOOKS_C, re.MULTILINE)), "the pattern sees all"
+
+
+def test_every_handler_is_defined_once() -> None:
+    text = (BPF / "functions.h").read_text()
+    handlers = set(re.findall(r", (on_\w+)\)$", HOOKS_C, re.MULTILINE))
+    defined_ones = re.findall(r"^static __always_inline void (on_\w+)\(", text, re.MULTILINE)
+    assert sorted(handlers) == sorted(defined_ones)
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.function)
+def test_handler_takes_a_result_only_at_the_exit(hook: Hook) -> None:
+    row = re.search(rf"^E\w+\(\w+, {hook.function}, (on_\w+)\)$", HOOKS_C, re.MULTILINE)
+    assert row
+    head = re.search(rf"void {row[1]}\((.*?)\)", (BPF / "functions.h").read_text())
+    assert head
+    assert ("," not in head[1]) is hook.at_entry

@@ -1,0 +1,185 @@
+"""What tracefs says of probes, and whose they are."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bwtop.capture import kprobes
+from bwtop.capture.libbpf import RefusedError
+
+PROFILE = """  bwtop_17_r_tcp_sendmsg                                  1000               3
+  bwtop_17_p_tcp_sendmsg                                  1000               4
+  bwtop_170_r_tcp_sendmsg                                  500             100
+  myprobe                                                  500            1000
+"""
+
+
+def test_misses_of_ones_own_probes_are_added_up() -> None:
+    assert kprobes.missed(PROFILE, "bwtop_17_") == 7
+    assert kprobes.missed(PROFILE, "bwtop_170_") == 100
+    assert kprobes.missed(PROFILE, "bwtop_18_") == 0
+    assert kprobes.missed("", "bwtop_17_") == 0
+    assert kprobes.missed("\n  bwtop_17_p_f 18446744073709551615 5\n\n", "bwtop_17_") == 5
+
+
+def test_only_events_of_bwtops_that_are_gone_are_left_over() -> None:
+    gone, mine = 2**22 + 1, os.getpid()  # the first is above any pid: PID_MAX_LIMIT
+    events = "\n".join(
+        (
+            f"r4096:bwtop/bwtop_{gone}_r_tcp_sendmsg tcp_sendmsg+0",
+            f"p:bwtop/bwtop_{gone}_p_tcp_sendmsg tcp_sendmsg",
+            f"p:bwtop/bwtop_{mine}_p_tcp_sendmsg tcp_sendmsg",
+            f"p:other/bwtop_{gone}_p_tcp_sendmsg tcp_sendmsg",
+            "p:kprobes/p_do_exit_0 do_exit",
+        )
+    )
+    assert list(kprobes._left(events)) == [
+        f"bwtop/bwtop_{gone}_r_tcp_sendmsg",
+        f"bwtop/bwtop_{gone}_p_tcp_sendmsg",
+    ]
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> str:
+    """The reason why there are no events where tracefs would be at these places."""
+    monkeypatch.setattr(kprobes, "_ROOTS", roots)
+    with pytest.raises(RefusedError) as raised:
+        kprobes.Events(1)
+    reason = str(raised.value)
+    assert "\n" not in reason
+    assert "Errno" not in reason, "a plain text, not what Python makes of an error"
+    return reason
+
+
+def test_without_tracefs_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "tracefs cannot be read" in without(monkeypatch)
+    assert "tracefs cannot be read" in without(monkeypatch, tmp_path / "empty", tmp_path / "none")
+
+
+def test_without_kprobes_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "trace").touch()
+    assert "CONFIG_KPROBE_EVENTS" in without(monkeypatch, tmp_path / "none", tmp_path)
+
+
+def test_events_that_cannot_be_read_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kprobe_events").mkdir()
+    assert without(monkeypatch, tmp_path) == "EISDIR (Is a directory)"
+
+
+@pytest.fixture
+def tracefs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Files where the kernel's would be; what is written to them stays there, one behind the other."""
+    monkeypatch.setattr(kprobes, "_ROOTS", (tmp_path / "none", tmp_path))
+    (tmp_path / "kprobe_events").touch()
+    return tmp_path
+
+
+def give_id(tracefs: Path, name: str, number: int) -> None:
+    folder = tracefs / "events" / "bwtop" / name
+    folder.mkdir(parents=True)
+    (folder / "id").write_text(f"{number}\n")
+
+
+def written(tracefs: Path) -> str:
+    return (tracefs / "kprobe_events").read_text()
+
+
+def test_start_takes_away_what_others_have_left(tracefs: Path) -> None:
+    gone = 2**22 + 1
+    before = f"p:bwtop/bwtop_{os.getpid()}_p_f f\np:kprobes/q f\nr64:bwtop/bwtop_{gone}_r_f f+0\n"
+    (tracefs / "kprobe_events").write_text(before)
+    kprobes.Events(1)
+    assert written(tracefs) == f"{before}-:bwtop/bwtop_{gone}_r_f"
+
+
+def test_events_are_made_attached_and_taken_away(
+    tracefs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached = []
+
+    def attach(event: int, program: int) -> int:
+        attached.append((event, program))
+        return 1000 + event
+
+    monkeypatch.setattr(kprobes, "_open", attach)
+    give_id(tracefs, "bwtop_7_r_tcp_sendmsg", 41)
+    give_id(tracefs, "bwtop_7_p_tcp_sendmsg", 42)
+    events = kprobes.Events(7)
+    assert events.prefix == "bwtop_7_"
+    assert events.attach(5, "tcp_sendmsg", at_return=True) == 1041
+    assert written(tracefs) == "r4096:bwtop/bwtop_7_r_tcp_sendmsg tcp_sendmsg"
+    (tracefs / "kprobe_events").write_text("")
+    assert events.attach(6, "tcp_sendmsg", at_return=False) == 1042
+    assert written(tracefs) == "p:bwtop/bwtop_7_p_tcp_sendmsg tcp_sendmsg"
+    assert attached == [(41, 5), (42, 6)]
+    (tracefs / "kprobe_events").write_text("")
+    events.remove()
+    assert written(tracefs) == "-:bwtop/bwtop_7_r_tcp_sendmsg-:bwtop/bwtop_7_p_tcp_sendmsg"
+
+
+def test_event_whose_attachment_fails_is_taken_away_too(
+    tracefs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(event: int, program: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(kprobes, "_open", refuse)
+    give_id(tracefs, "bwtop_7_p_f", 41)
+    events = kprobes.Events(7)
+    with pytest.raises(PermissionError):
+        events.attach(5, "f", at_return=False)
+    events.remove()
+    assert written(tracefs).endswith("-:bwtop/bwtop_7_p_f")
+
+
+@pytest.mark.filterwarnings(
+    "ignore:subprocess:ResourceWarning"
+)  # it outlives its maker: that is its purpose
+def test_what_is_left_behind_takes_the_events_away_at_the_end(
+    tracefs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kprobes, "_open", lambda *_: 0)
+    events = kprobes.Events(7)
+    for name in ("bwtop_7_p_f", "bwtop_7_p_g"):
+        give_id(tracefs, name, 1)
+        events.attach(5, name[-1], at_return=False)
+    (tracefs / "kprobe_events").write_text("")
+    held = events.leave_sweeper()
+    time.sleep(0.3)
+    assert written(tracefs) == "", "not before the end"
+    os.close(held)
+    deadline = time.monotonic() + 30
+    while written(tracefs).count("\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert written(tracefs) == "-:bwtop/bwtop_7_p_f\n-:bwtop/bwtop_7_p_g\n"
+
+
+def test_functions_that_are_there_once_can_be_hooked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kallsyms = tmp_path / "kallsyms"
+    kallsyms.write_text(
+        "ffffffff81000000 T once\n"
+        "ffffffff81000010 t of_a_module\t[ipv6]\n"
+        "ffffffff81000020 t twice\n"
+        "ffffffff81000030 t twice\n"
+        "ffffffff81000040 t changed.isra.0\n"
+        "ffffffff81000050 D data\n"
+        "ffffffff81000060 b once\n"
+    )
+    monkeypatch.setattr(kprobes, "_KALLSYMS", kallsyms)
+    assert kprobes.symbols.__wrapped__() == {"once", "of_a_module", "changed.isra.0"}
+
+
+def test_perf_events_attributes_have_the_size_that_they_name() -> None:
+    assert kprobes._ATTR.size == 112  # PERF_ATTR_SIZE_VER5 of uapi/linux/perf_event.h
+
+
+@pytest.mark.kernel
+def test_functions_of_the_running_kernel_are_known() -> None:
+    assert {"tcp_sendmsg", "tcp_recvmsg", "udp_sendmsg", "udp_recvmsg"} <= kprobes.symbols()
+    assert "jiffies" not in kprobes.symbols(), "data is no function"
