@@ -7,6 +7,7 @@ ARGS ?=
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 TEST_PACKAGES := $(WEB_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core
+VM_PACKAGES := qemu-system-x86 busybox-static kmod file
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +31,8 @@ help:
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
-	@echo 'make bench         how fast the screen answers keys, and the history answers questions'
+	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (40 minutes)'
+	@echo 'make bench         how fast the screen and the history answer, and what measuring costs'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
@@ -74,6 +76,17 @@ $(VENV)-newest/.ready: tests/requirements.txt
 test-newest: test-deps $(VENV)-newest/.ready
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history --ignore=tests/web $(ARGS)
 
+$(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
+	$(BIN)/pip install -q -r tests/vm/requirements.txt
+	@touch $@
+
+# Not through sudo: in a virtual machine everyone is root.
+.PHONY: test-kernels
+test-kernels: test-deps
+	$(call install_missing,$(VM_PACKAGES))
+	@$(MAKE) -s $(VENV)/.ready-vm
+	@PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/python -m tests.vm $(ARGS)
+
 # The screen and the page as the README shows them, from runs with real traffic.
 .PHONY: picture
 picture: test-deps
@@ -84,6 +97,7 @@ picture: test-deps
 bench: test-deps
 	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.screen
 	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.history
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.backends
 
 .PHONY: lint
 lint: test-deps

@@ -1,10 +1,16 @@
 """One bwtop for all tests that only watch; tests tell their processes apart by pid."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.kernel.running import Bwtop
+
+MAY_MISS = bool(os.environ.get("BWTOP_TEST_MAY_MISS"))
+"""Set on kernels that preempt programs, and where emulation makes those last long enough for it to happen."""
+
+ATTEMPTS = 6
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +18,32 @@ def bwtop() -> Iterator[Bwtop]:
     """A running bwtop that sees everything, with room for all that any test sends."""
     with Bwtop("--max-flows", "524288") as running:
         yield running
-        assert not lost(running), "something was lost while the tests ran"
+        found = lost(running)
+        if running.sees_datagrams or MAY_MISS:
+            # What a hook missed because it interrupted itself the one around it has counted: the tests compare bytes.
+            found.pop("events", None)
+        assert not found, "something was lost while the tests ran"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Where events may be missed, what is counted is exact unless bwtop says that some were: then it is tried again."""
+    running = pyfuncitem.funcargs.get("bwtop")
+    if not MAY_MISS or not isinstance(running, Bwtop):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    for attempts_left in reversed(range(ATTEMPTS)):
+        missed = lost(running).get("events", 0)
+        try:
+            pyfuncitem.obj(**arguments)
+        except AssertionError:
+            running.settle()
+            if not attempts_left or lost(running).get("events", 0) == missed:
+                raise
+        else:
+            break
+    return True
 
 
 def lost(running: Bwtop) -> dict[str, int]:

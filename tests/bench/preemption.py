@@ -1,0 +1,92 @@
+"""What each backend misses when its programs are interrupted, on a kernel that preempts: bytes, and events it says so of.
+
+Eight processes on two processors send and receive small messages over loopback, more often interrupted the slower the
+machine is.  `make test-kernels ARGS="--kernel newest --exec 'python3 -m tests.bench.preemption'"` runs it emulated.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bwtop.capture.backends import BACKENDS
+from bwtop.capture.session import Capture, Loading
+
+PROCESSES = 8
+MESSAGES = int(os.environ.get("BWTOP_BENCH_MESSAGES", "5000"))
+SIZE = 101
+
+PREEMPTION = Path("/sys/kernel/debug/sched/preempt")
+
+
+def udp() -> None:
+    """Datagrams to oneself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        for _ in range(MESSAGES):
+            sock.sendto(bytes(SIZE), sock.getsockname())
+            sock.recvfrom(SIZE)
+
+
+def tcp() -> None:
+    """Messages over a connection with oneself."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    for _ in range(MESSAGES):
+        client.sendall(bytes(SIZE))
+        server.recv(SIZE, socket.MSG_WAITALL)
+
+
+def in_processes(work: Callable[[], None]) -> set[int]:
+    """Runs it in all of them at once; returns their pids."""
+    pids = set()
+    for _ in range(PROCESSES):
+        pid = os.fork()
+        if not pid:
+            work()
+            os._exit(0)
+        pids.add(pid)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    return pids
+
+
+def lost(capture: Capture, work: Callable[[], None]) -> tuple[float, int]:
+    """The part of the bytes that was not counted, and how many events the kernel says it skipped."""
+    capture.read()
+    pids = in_processes(work)
+    sample = capture.read()
+    counted = sum(
+        traffic.rx + traffic.tx
+        for process, remotes in sample.traffic.items()
+        if process.pid in pids
+        for traffic in remotes.values()
+    )
+    moved = 2 * PROCESSES * MESSAGES * SIZE
+    return 1 - counted / moved, sample.loss.missed_events
+
+
+def main() -> None:
+    """Writes a line for each backend that works here, and each kind of traffic."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    mode = PREEMPTION.read_text().strip() if PREEMPTION.exists() else "of unknown kind"
+    sys.stdout.write(f"kernel {os.uname().release}, preemption {mode}\n")
+    for backend in BACKENDS:
+        capture = Loading([backend]).finish()[1]
+        if capture is None:
+            continue
+        for name, work in (("udp", udp), ("tcp", tcp)):
+            share, missed = lost(capture, work)
+            events = 2 * PROCESSES * MESSAGES
+            sys.stdout.write(
+                f"{backend.name:<11} {name}  lost {share:9.4%} of the bytes"
+                f"  missed {missed} events of {events} messages\n"
+            )
+            sys.stdout.flush()
+        capture.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Hooks that are not there: the layer around them, or the next one inwards, counts in their place."""
+
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+
+from bwtop.capture.attach import Attacher
+from bwtop.capture.backends import ABSENT, Backend, Probe, named
+from bwtop.capture.features import NOTHING
+from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.session import Loading
+from bwtop.proof import prove
+from tests.kernel.running import BACKEND
+
+pytestmark = pytest.mark.kernel
+
+HOOKS_FUNCTIONS = BACKEND in ("fexit", "kprobe")
+
+
+def proven(backend: Backend) -> None:
+    """Moves known bytes in every way, by this process, and compares."""
+    capture = Loading([backend]).start()
+    try:
+        results = list(prove(capture))
+        assert [str(result) for result in results if not result.right] == []
+    finally:
+        capture.close()
+
+
+@pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend has one layer only")
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("tcp_sendmsg", "tcp_recvmsg"),
+        ("inet_sendmsg", "inet_recvmsg", "inet6_sendmsg", "inet6_recvmsg"),
+        ("udp_recvmsg", "udpv6_recvmsg"),
+        ("udp_push_pending_frames", "udp_v6_push_pending_frames"),
+    ],
+    ids=", ".join,
+)
+def test_each_layer_counts_what_the_other_misses(missing: tuple[str, ...]) -> None:
+    """As when the kernel skips a program because it interrupted itself, only always."""
+    backend = named(BACKEND)
+    probes = tuple(probe for probe in backend.probes if probe.target not in missing)
+    assert len(probes) == len(backend.probes) - len(missing)
+    proven(replace(backend, probes=probes))
+
+
+@pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
+def test_functions_that_cannot_be_hooked_have_their_fallback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when the compiler has inlined them: UDP counts by call then, and splice() a layer further in."""
+    inlined = {
+        "udp_send_skb",
+        "udp_v6_send_skb",
+        "udp_push_pending_frames",
+        "udp_v6_push_pending_frames",
+        "skb_consume_udp",
+        "sock_splice_read",
+    }
+    attacher_try = Attacher.try_
+
+    def refuse(attacher: Attacher, probe: Probe, instructions: bytes = NOTHING) -> None:
+        if probe.target in inlined:
+            raise RefusedError("inlined")
+        attacher_try(attacher, probe, instructions)
+
+    monkeypatch.setattr(Attacher, "try_", refuse)
+    capture = Loading([named(BACKEND)]).start()
+    try:
+        assert {reason for reason in capture.report.probes.values() if reason} <= {
+            "inlined",
+            ABSENT,
+        }
+        assert sum("inlined" in text for text in capture.report.degradations()) == len(inlined)
+        assert [str(result) for result in prove(capture) if not result.right] == []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(bytes(101), socket.MSG_MORE, ("127.0.3.1", 9))
+            sock.send(bytes(103))
+        sample = capture.read()
+    finally:
+        capture.close()
+    flows = [
+        traffic.tx
+        for process, remotes in sample.traffic.items()
+        if process.pid == os.getpid()
+        for traffic in remotes.values()
+    ]
+    assert sum(flows) == 101 + 103

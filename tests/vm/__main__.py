@@ -1,0 +1,141 @@
+"""The kernel tests in guests with other kernels: `make test-kernels`."""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+from tests.vm.guest import PROGRESS, Guest
+from tests.vm.jobs import JOBS, LIMIT, Job, chosen, script
+from tests.vm.kernels import KERNELS, Kernel, NotFetchedError, Tree, fetch
+from tests.vm.results import LAST, Row, failures, read, table
+
+AT_ONCE = 2
+"""Guests that run side by side."""
+
+BOOT = 300
+"""Seconds in which a guest boots and ends."""
+
+INDISPENSABLE = "6.1"
+"""The kernel that a change may not land without."""
+
+
+def main() -> int:
+    """Runs what the command line says; returns the exit status."""
+    args = arguments()
+    # Ends like Ctrl-C, so that no guest is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
+    if args.exec:
+        return asyncio.run(by_hand(args.kernel, args.exec, folder))
+    return concluded(asyncio.run(all_rows(args.jobs, folder)), folder)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tests.vm", description=__doc__)
+    names = list(dict.fromkeys(job.name for job in JOBS))
+    parser.add_argument("--kernel", choices=[kernel.name for kernel in KERNELS])
+    parser.add_argument("--backend", choices=names, help="a backend, or another column")
+    parser.add_argument("-k", dest="keywords", metavar="WORDS", help="pytest's -k")
+    parser.add_argument("--exec", metavar="COMMAND", help="run this in a kernel's guest instead")
+    args = parser.parse_args()
+    if args.exec and not args.kernel:
+        parser.error("--exec needs --kernel")
+    args.jobs = chosen(args.kernel, args.backend, args.keywords)
+    if not args.jobs:
+        parser.error(f"{args.kernel} is not tested with {args.backend}")
+    return args
+
+
+def out(line: str) -> None:
+    """Says something at once: who waits may be a log."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def by_hand(name: str, command: str, folder: Path) -> int:
+    """Runs a command in a guest; returns its exit status."""
+    kernel = next(kernel for kernel in KERNELS if kernel.name == name)
+    tree = fetch(kernel)
+    guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT)
+    status = await guest.run(command + "\n", out)
+    out(f"{tree.release}: status {status}, files in {folder}")
+    return status
+
+
+async def all_rows(jobs: list[Job], folder: Path) -> list[Row]:
+    """Runs jobs in their kernels, some side by side."""
+    room = asyncio.Semaphore(AT_ONCE)
+    tasks = {
+        kernel.name: asyncio.create_task(one_row(kernel, mine, folder / kernel.name, room))
+        for kernel in reversed(KERNELS)  # the newest takes longest
+        if (mine := [job for job in jobs if job.kernel == kernel.name])
+    }
+    await asyncio.gather(*tasks.values())
+    return [tasks[kernel.name].result() for kernel in KERNELS if kernel.name in tasks]
+
+
+async def one_row(kernel: Kernel, jobs: list[Job], folder: Path, room: asyncio.Semaphore) -> Row:
+    """Fetches a kernel, boots it and runs its jobs."""
+    async with room:
+        try:
+            tree = await asyncio.to_thread(fetch, kernel)
+        except NotFetchedError as error:
+            out(f"{kernel.name}: not tested ({error})")
+            return Row(kernel.name, untested=str(error))
+        if tree.old:
+            out(f"{kernel.name}: there may be a newer one ({tree.old})")
+        return await booted(kernel, tree, jobs, folder)
+
+
+async def booted(kernel: Kernel, tree: Tree, jobs: list[Job], folder: Path) -> Row:
+    """Runs a kernel's jobs in one guest."""
+    last: deque[str] = deque(maxlen=LAST)
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        out(f"[{time.monotonic() - began:5.0f} s] {kernel.name}: {text}")
+
+    def hear(line: str) -> None:
+        last.append(line)
+        if line.startswith(PROGRESS):
+            say(progress(line.removeprefix(PROGRESS), jobs, folder))
+
+    say(f"boots {tree.release}")
+    guest = Guest(kernel, tree, folder, BOOT + LIMIT * len(jobs))
+    await guest.run(script(jobs), hear)
+    console = "\n".join(last)
+    return Row(kernel.name, tree.release, tuple(read(job, folder, console) for job in jobs))
+
+
+def progress(said: str, jobs: list[Job], folder: Path) -> str:
+    """What a guest says, and of a job that has ended, what came of it."""
+    for job in jobs:
+        if said == f"ended {job.name}":
+            result = read(job, folder, "")
+            return f"{job.name}: {result.cell} ({result.seconds:.0f} s)"
+    return said
+
+
+def concluded(rows: list[Row], folder: Path) -> int:
+    """Prints the table and the failures; returns the exit status.  The guests' files stay only if something failed."""
+    out(f"\n{table(rows)}\n")
+    missing = [
+        row for row in rows if row.untested and os.environ.get("CI") and row.kernel == INDISPENSABLE
+    ]
+    if not missing and not any(row.failures for row in rows):
+        shutil.rmtree(folder)
+        return 0
+    out(failures(rows))
+    out(f"\nThe consoles of the guests: {folder}/*/console.log")
+    return 1
+
+
+sys.exit(main())
