@@ -149,10 +149,17 @@ def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
         )
 
 
-def _process_probes(kind: Kind) -> tuple[Probe, ...]:
+def _core(access: str) -> tuple[str, ...]:
+    """The parts that all backends begin with; `access` says how they read the kernel's fields."""
+    return ("records.h", "identity.h", access, "account.h", "roles.h")
+
+
+def _life_probes(kind: Kind, without: str = "") -> tuple[Probe, ...]:
+    """Beginnings and ends of programs, processes and connections; `without` is about the last."""
     return (
         Probe("bwtop_exec", kind, "sched_process_exec"),
         Probe("bwtop_exit", kind, "sched_process_exit"),
+        Probe("bwtop_state", kind, "inet_sock_set_state", without=without),
     )
 
 
@@ -161,21 +168,9 @@ _NO_ROLES: Final = "a connection accepted from a listener with a backlog of 0 lo
 FEXIT: Final = Backend(
     name="fexit",
     needs="kernel 5.5 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines",
-    parts=(
-        "records.h",
-        "identity.h",
-        "typed.h",
-        "account.h",
-        "roles.h",
-        "fexit.h",
-        "calls.h",
-        "threads.h",
-        "functions.h",
-        "hooks.c",
-    ),
+    parts=(*_core("typed.h"), "fexit.h", "calls.h", "threads.h", "functions.h", "hooks.c"),
     probes=(
-        *_process_probes(Kind.TRACEPOINT),
-        Probe("bwtop_state", Kind.TRACEPOINT, "inet_sock_set_state", without=_NO_ROLES),
+        *_life_probes(Kind.TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.FENTRY, Kind.FEXIT),
     ),
 )
@@ -183,19 +178,9 @@ FEXIT: Final = Backend(
 TRACEPOINT: Final = Backend(
     name="tracepoint",
     needs="kernel 6.3 or newer, with BTF (CONFIG_DEBUG_INFO_BTF); cgroup v2 for the peers of unconnected UDP",
-    parts=(
-        "records.h",
-        "identity.h",
-        "typed.h",
-        "account.h",
-        "roles.h",
-        "peers.h",
-        "threads.h",
-        "tracepoint.c",
-    ),
+    parts=(*_core("typed.h"), "peers.h", "threads.h", "tracepoint.c"),
     probes=(
-        *_process_probes(Kind.TRACEPOINT),
-        Probe("bwtop_state", Kind.TRACEPOINT, "inet_sock_set_state"),
+        *_life_probes(Kind.TRACEPOINT),
         _cgroup("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
         _cgroup("bwtop_sendmsg6", "sendmsg6", libbpf.ATTACH_UDP6_SENDMSG, "sent over IPv6"),
         _cgroup("bwtop_recvmsg4", "recvmsg4", libbpf.ATTACH_UDP4_RECVMSG, "received over IPv4"),
@@ -216,11 +201,7 @@ KPROBE: Final = Backend(
     name="kprobe",
     needs="kernel 4.17 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
     parts=(
-        "records.h",
-        "identity.h",
-        "untyped.h",
-        "account.h",
-        "roles.h",
+        *_core("untyped.h"),
         "kprobe.h",
         "calls.h",
         "threads.h",
@@ -229,8 +210,7 @@ KPROBE: Final = Backend(
         "hooks.c",
     ),
     probes=(
-        *_process_probes(Kind.UNTYPED_TRACEPOINT),
-        Probe("bwtop_state", Kind.UNTYPED_TRACEPOINT, "inet_sock_set_state", without=_NO_ROLES),
+        *_life_probes(Kind.UNTYPED_TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.KPROBE, Kind.KRETPROBE),
     ),
 )
