@@ -86,10 +86,19 @@ static __always_inline bool is_repaired(u64 sk, const struct endpoint *end)
 #endif
 }
 
+static __always_inline u16 socket_protocol(u64 sk)
+{
+#ifdef SOCK_PROTOCOL_MASK	/* up to 5.5: a bit-field of one byte, beside another */
+	return LOAD(u8, sk, SOCK_PROTOCOL);
+#else
+	return LOAD(u16, sk, SOCK_PROTOCOL);
+#endif
+}
+
 static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 family)
 {
 	end->family = family;
-	end->protocol = LOAD(u16, sk, SOCK_PROTOCOL);
+	end->protocol = socket_protocol(sk);
 	end->type = LOAD(u16, sk, SOCK_TYPE);
 	end->remote.addr[0] = 0;
 	end->remote.addr[1] = 0;

@@ -221,7 +221,7 @@ int bwtop_state(u64 *ctx)
 
 	if (now != TCP_SYN_SENT && now != TCP_ESTABLISHED)
 		return 0;
-	if (!tcp && LOAD(u16, sk, SOCK_PROTOCOL) != IPPROTO_MPTCP)
+	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP)
 		return 0;
 	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)

@@ -49,8 +49,12 @@ _ERROR: Final = re.compile(r"^([A-Z0-9_]+):\d+:\d+: (?:fatal )?error: (.*)$", re
 _INSTRUCTION: Final = struct.Struct("<BBhi")
 _LOADS: Final = {0x61: 4, 0x69: 2, 0x71: 1, 0x79: 8}
 """Bytes that the instructions BPF_LDX | BPF_MEM load, by their code."""
-_ANDS: Final = (0x54, 0x57)  # BPF_ALU | BPF_AND, BPF_ALU64 | BPF_AND
+# Each for 32 and for 64 bits: BPF_ALU and BPF_ALU64 with an immediate value; _COPIES with a register.
+_ANDS: Final = (0x54, 0x57)
+_LEFT_SHIFTS: Final = (0x64, 0x67)
+_RIGHT_SHIFTS: Final = (0x74, 0x77)
 _MOVES: Final = (0xB4, 0xB7)
+_COPIES: Final = (0xBC, 0xBF)
 
 Compile = Callable[[str], tuple[Callable[[str], bytes] | None, str]]
 """Compiles a text with the kernel's headers: gives the instructions of a function by its name, and what was said."""
@@ -112,7 +116,7 @@ def _reconsider(questions: dict[str, str], name: str, fault: str) -> None:
     """Asks otherwise for a bit-field, which has no offset, and no more for what is not there."""
     match = re.fullmatch(r"return __builtin_offsetof\((.*), (.*)\);", questions[name])
     if match and "bit-field" in fault:
-        questions[name] = f"return (({match[1]} *)ctx)->{match[2]} != 0;"
+        questions[name] = f"return (({match[1]} *)ctx)->{match[2]};"
     else:
         del questions[name]
 
@@ -127,19 +131,29 @@ def _text(questions: Mapping[str, str]) -> str:
 
 
 def _decode(instructions: bytes) -> Field:
-    """From a function that returns an offset, or one that loads a bit-field and compares it with zero."""
-    loaded = None
-    for code, _, offset, value in _INSTRUCTION.iter_unpack(instructions):
-        if code in _LOADS and loaded is None:
-            loaded = Field(offset * 8, _LOADS[code] * 8)
-        elif code in _ANDS and loaded:
-            mask = value & 0xFFFFFFFF
-            low = (mask & -mask).bit_length() - 1
-            return Field(loaded.bits + low, mask.bit_count())
-        elif code in _MOVES and loaded is None:
+    """From a function that returns an offset, or the value of a bit-field.
+
+    Values are lists of bits, lowest first: their numbers in the structure, or None for those that were masked out.
+    """
+    registers: dict[int, list[int | None]] = {}
+    for code, both, offset, value in _INSTRUCTION.iter_unpack(instructions):
+        target, source = both & 15, both >> 4
+        if code in _LOADS:
+            registers[target] = list(range(offset * 8, (offset + _LOADS[code]) * 8))
+        elif code in _COPIES:
+            registers[target] = registers.get(source, [])
+        elif code in _MOVES and target == 0:
             return Field(value * 8, 0)
-    assert loaded, instructions.hex()
-    return loaded
+        elif code in _RIGHT_SHIFTS:
+            registers[target] = registers[target][value:]
+        elif code in _LEFT_SHIFTS:
+            registers[target] = ([None] * value + registers[target])[: 64 if code & 7 == 7 else 32]
+        elif code in _ANDS:
+            mask = value & 0xFFFFFFFF
+            bits = enumerate(registers[target])
+            registers[target] = [bit if mask >> n & 1 else None for n, bit in bits]
+    found = [bit for bit in registers[0] if bit is not None]
+    return Field(found[0], len(found))
 
 
 def _complaint(said: str) -> str:

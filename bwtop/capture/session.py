@@ -36,8 +36,6 @@ DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
 _FIRST: Final = bytes(4)
 """The key of an array's first entry."""
 
-_PROFILE_SIZE: Final = 1 << 20
-
 _BCC_HINT: Final = "apt install python3-bpfcc, and run bwtop with /usr/bin/python3"
 
 _UNATTRIBUTED_PROTOCOLS: Final = (TCP, UDP, OTHER)
@@ -138,6 +136,14 @@ class Loading:
         self.connection.close()
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
+
+
+def _read_all(descriptor: int) -> str:
+    """A file of the kernel's from its beginning; it comes a page at a time."""
+    content = b""
+    while part := os.pread(descriptor, 1 << 16, len(content)):
+        content += part
+    return content.decode(errors="replace")
 
 
 def refusals(reports: Sequence[Report]) -> str:
@@ -241,8 +247,7 @@ class Capture:
         """Events that passed without their program, since the start."""
         missed: int = sum(libbpf.prog_info(program).recursion_misses for program in self.programs)
         if self._profile is not None:
-            profile = os.pread(self._profile, _PROFILE_SIZE, 0).decode(errors="replace")
-            missed += kprobes.missed(profile, self._events)
+            missed += kprobes.missed(_read_all(self._profile), self._events)
         return missed
 
     def _read_unattributed(self, sample: Sample) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bwtop.capture import fields
 from bwtop.capture.backends import BACKENDS, Backend, Kind, Probe, named
-from bwtop.capture.btf import Btf, Field, MissingFieldError
+from bwtop.capture.btf import Btf, Field, Function, MissingFieldError
 
 BPF = Path(__file__).parents[2] / "bpf"
 
@@ -120,6 +120,11 @@ def test_field_is_in_the_running_kernel_unless_programs_can_do_without(
         fields._locate(btf, fields.FIELDS[macro])
     except MissingFieldError:
         assert macro in {"PROTO_SENDPAGE"}, "of those that are optional, 6.5 dropped this one"
+        assert macro in fields.OPTIONAL
+
+
+def test_optional_fields_are_fields() -> None:
+    assert fields.OPTIONAL.issubset(fields.FIELDS)
 
 
 def test_definitions_carry_every_offset_that_a_text_reads_to_the_compiler(btf: Btf) -> None:
@@ -128,6 +133,7 @@ def test_definitions_carry_every_offset_that_a_text_reads_to_the_compiler(btf: B
         re.findall(r"^-D(\w+)=(\d+)$", "\n".join(fields.definitions(btf, text)), re.MULTILINE)
     )
     named_fields = {name.removesuffix("_MASK") for name in defined}
+    assert named_fields <= fields.FIELDS.keys()
     assert fields.FIELDS.keys() - named_fields <= fields.OPTIONAL
     assert list(fields.definitions(btf, "LOAD(u16, sk, SOCK_FAMILY_OF)")) == []
     assert len(list(fields.definitions(btf, "LOAD(u16, sk, SOCK_FAMILY)"))) == 1
@@ -137,6 +143,74 @@ def test_definitions_carry_every_offset_that_a_text_reads_to_the_compiler(btf: B
         repair.offset,
         repair.mask,
     )
+
+
+class Fields:
+    """A kernel that has these fields and no others."""
+
+    def __init__(self, **fields: Field) -> None:
+        self._fields = fields
+
+    def field(self, path: str) -> Field:
+        name = path.rpartition(".")[2]
+        if name not in self._fields:
+            raise MissingFieldError(path)
+        return self._fields[name]
+
+    def function(self, name: str) -> Function:
+        raise MissingFieldError(name)
+
+
+def test_bit_field_comes_with_its_mask() -> None:
+    """The fields of Linux up to 5.5, some of which are bit-fields to this day."""
+    old = Fields(
+        sk_userlocks=Field(504 * 8 + 4, 4),
+        sk_protocol=Field(505 * 8, 8),
+        sk_type=Field(506 * 8, 16),
+        skc_num=Field(14 * 8, 0),
+    )
+    text = "SOCK_USERLOCKS SOCK_PROTOCOL SOCK_TYPE SOCK_NUM"
+    assert sorted(fields.definitions(old, text)) == [
+        "-DSOCK_NUM=14",
+        "-DSOCK_PROTOCOL=505",
+        "-DSOCK_PROTOCOL_MASK=255",
+        "-DSOCK_TYPE=506",
+        "-DSOCK_TYPE_MASK=65535",
+        "-DSOCK_USERLOCKS=504",
+        "-DSOCK_USERLOCKS_MASK=240",
+    ]
+
+
+@pytest.mark.parametrize("macro", sorted(fields.OPTIONAL))
+def test_optional_field_that_is_missing_is_left_out(macro: str) -> None:
+    assert list(fields.definitions(Fields(), f"#ifdef {macro}")) == []
+
+
+def test_any_other_field_that_is_missing_is_named() -> None:
+    with pytest.raises(MissingFieldError, match=r"sock\.sk_type"):
+        list(fields.definitions(Fields(), "LOAD(u16, sk, SOCK_TYPE)"))
+
+
+@pytest.mark.parametrize("macro", sorted(fields.OPTIONAL))
+def test_programs_ask_whether_an_optional_field_is_there(macro: str) -> None:
+    """One of struct mount's stands for all of them: they are there together or not at all."""
+    asked = "MOUNT_NS" if macro.startswith("MOUNT_") else macro
+    for backend in BACKENDS:
+        text = source(backend)
+        if re.search(rf"\b{macro}\b", text):
+            assert f"#ifdef {asked}" in text
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("macro", ["SOCK_USERLOCKS", "SOCK_PROTOCOL", "TCP_REPAIR"])
+def test_field_that_is_a_bit_field_on_some_kernels_is_read_as_one(
+    backend: Backend, macro: str
+) -> None:
+    """sk_protocol had eight bits up to 5.5, and the type begins in the next: read as 16 bits UDP was no UDP.
+
+    sk_type had 16 even then, so it is read like a field of its own.
+    """
+    assert re.search(rf"\b{macro}_MASK\b", source(backend))
 
 
 def test_newest_name_that_the_kernel_has_is_taken(btf: Btf) -> None:
@@ -160,6 +234,11 @@ def test_every_offset_that_a_program_reads_is_a_field(backend: Backend) -> None:
     )
     assert read, "the pattern finds none: it is out of date"
     assert set(read) - fields.FIELDS.keys() == set()
+
+
+def test_backends_are_tried_in_this_order() -> None:
+    """The one that counts most exactly, the one without trampolines, and the one that needs least."""
+    assert [backend.name for backend in BACKENDS] == ["fexit", "tracepoint", "kprobe"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
@@ -202,6 +281,37 @@ def test_no_program_and_no_target_is_attached_twice(backend: Backend) -> None:
     targets = [(probe.kind, probe.target) for probe in backend.probes]
     assert len(set(programs)) == len(programs)
     assert len(set(targets)) == len(targets)
+
+
+@pytest.mark.parametrize(("backend", "probe"), PROBES)
+def test_probe_that_may_be_absent_is_not_indispensable(backend: Backend, probe: Probe) -> None:
+    if probe.may_be_absent:
+        assert probe.without
+
+
+@pytest.mark.parametrize(("backend", "probe"), PROBES)
+def test_macro_of_a_program_is_of_its_probes_kind(backend: Backend, probe: Probe) -> None:
+    """EXIT for those at a return, of which kprobe.h makes two programs, the entry's with _in behind."""
+    macros = {
+        Kind.FEXIT: "EXIT",
+        Kind.KRETPROBE: "EXIT",
+        Kind.FENTRY: "ENTRY",
+        Kind.KPROBE: "ENTRY",
+    }
+    found = re.findall(rf"^(\w+)\({probe.program}, (\w+), ", source(backend), re.MULTILINE)
+    expected = [(macros[probe.kind], probe.target)] if probe.kind in macros else []
+    assert [row for row in found if row[0] in ("EXIT", "ENTRY")] == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "programs"),
+    [("fexit.h", {"program"}), ("kprobe.h", {"program", "program##_in"})],
+)
+def test_programs_that_a_backend_makes_of_an_exit(header: str, programs: set[str]) -> None:
+    text = (BPF / header).read_text()
+    macro = re.search(r"#define EXIT\(program, .*?\n\n", text, re.DOTALL)
+    assert macro
+    assert set(re.findall(r"^int (\S+?)\(", macro[0], re.MULTILINE)) == programs
 
 
 @pytest.mark.parametrize(("backend", "probe"), PROBES)

@@ -1,0 +1,92 @@
+"""What becomes of a backend whose probes are refused one by one, as it is told to people."""
+
+import pytest
+
+from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, KPROBE, Backend, Kind, Probe
+from bwtop.capture.btf import MissingFieldError
+from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.loader import Attempt
+from bwtop.capture.session import Report
+
+NEEDED = Probe("bwtop_a", Kind.FEXIT, "a")
+FIRST = Probe("bwtop_b", Kind.FEXIT, "b", without="b is not counted")
+STAND_IN = Probe("bwtop_c", Kind.FEXIT, "c", without="c is not counted", stands_in_for="b")
+NEW = Probe("bwtop_d", Kind.FENTRY, "d", without="d is not counted", may_be_absent=True)
+
+BACKEND = Backend("fexit", "this and that", (), (NEEDED, FIRST, STAND_IN, NEW))
+
+
+def tried(attempt: Attempt) -> list[str]:
+    return [probe.target for probe in BACKEND.probes if attempt.is_to_be_tried(probe)]
+
+
+def test_all_are_tried_but_those_that_only_stand_in() -> None:
+    assert tried(Attempt(BACKEND)) == ["a", "b", "d"]
+
+
+def test_stand_in_is_tried_when_the_other_was_refused() -> None:
+    attempt = Attempt(BACKEND)
+    attempt.refuse(FIRST, RefusedError("EINVAL (Invalid argument)"))
+    assert tried(attempt) == ["a", "c", "d"]
+    assert attempt.refused() == {"b"}
+    assert attempt.refusal == ""
+
+
+def test_stand_in_is_not_tried_beside_the_other() -> None:
+    attempt = Attempt(BACKEND, probes={"b": ""})
+    assert tried(attempt) == ["a", "b", "d"]
+    assert attempt.refused() == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RefusedError("EINVAL (Invalid argument): R1 !read_ok"),
+            "EINVAL (Invalid argument): R1 !read_ok",
+        ),
+        (MissingFieldError("a"), "this kernel has none"),
+        (OSError(1, "Operation not permitted"), "[Errno 1] Operation not permitted"),
+    ],
+)
+def test_without_an_indispensable_probe_the_backend_is_refused(
+    error: Exception, reason: str
+) -> None:
+    attempt = Attempt(BACKEND)
+    attempt.refuse(NEEDED, error)
+    assert attempt.probes == {"a": reason}
+    assert attempt.refusal == f"fexit a: {reason}"
+
+
+def test_what_need_not_be_there_is_no_degradation() -> None:
+    attempt = Attempt(FEXIT)
+    new = next(p for p in FEXIT.probes if p.may_be_absent)
+    old = next(p for p in FEXIT.probes if p.without and not p.may_be_absent)
+    attempt.refuse(new, MissingFieldError(new.target))
+    assert (attempt.probes[new.target], attempt.refusal) == (ABSENT, "")
+    assert Report.from_json(attempt.description()).degradations() == []
+    attempt.refuse(new, RefusedError("EPERM"))
+    attempt.refuse(old, MissingFieldError(old.target))
+    assert attempt.refusal == ""
+    # In the order of the probes, whatever was refused first.
+    assert sorted(Report.from_json(attempt.description()).degradations()) == sorted(
+        [
+            f"{new.without} ({new.kind} {new.target}: EPERM)",
+            f"{old.without} ({old.kind} {old.target}: this kernel has none)",
+        ]
+    )
+
+
+def test_descriptors_are_in_the_order_in_which_they_are_taken() -> None:
+    attempt = Attempt(KPROBE, maps=[1, 2], programs=[3], links=[5, 6])
+    assert attempt.descriptors() == [1, 2, 3, 5, 6]
+    attempt.profile = 4
+    assert attempt.descriptors() == [1, 2, 3, 4, 5, 6]
+
+
+def test_descriptors_are_no_more_than_one_message_takes() -> None:
+    """SCM_MAX_FD of include/net/scm.h; session.py asks for as many."""
+    for backend in BACKENDS:
+        programs = sum(2 if p.kind is Kind.KRETPROBE else 1 for p in backend.probes)
+        maps, profile, sweeper = 8, 1, 1
+        assert maps + 2 * programs + profile + sweeper <= 253, backend.name
