@@ -64,6 +64,8 @@ def test_only_a_refusal_is_an_answer() -> None:
 
     with pytest.raises(OSError, match="Too many"):
         list(features.definitions(load))
+    with pytest.raises(OSError, match="Too many"):
+        features.may_call(load, features.TASK_STORAGE_GET)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,14 @@ class Bwtop:
         """A process's entries, one for each interval in which it moved bytes."""
         return [p for d in list(self.documents) for p in d["processes"] if p["pid"] == pid]
 
+    def await_entries(self, pid: int, count: int) -> list[Document]:
+        """The process's entries, once there are so many."""
+        deadline = time.monotonic() + HANG
+        while len(entries := self.processes(pid)) < count:
+            assert time.monotonic() < deadline, "the process moved nothing"
+            self.settle()
+        return entries
+
     def flows(self, pid: int) -> dict[Flow, Bytes]:
         """All flows of a process with the bytes of all intervals, checked against every sum that the output has."""
         rx: Counter[Flow] = Counter()

@@ -80,8 +80,7 @@ def test_exec_renames(bwtop: Bwtop, port: int, tmp_path: Path) -> None:
         os.execv(link, ["afterwards", "-c", datagram_script(port, 2003), "new"])
 
     child = start(become)
-    bwtop.settle()
-    (before,) = bwtop.processes(child.pid)
+    (before,) = bwtop.await_entries(child.pid, 1)
     os.write(writing, b"x")
     child.wait()
     after = only(bwtop, child.pid)
@@ -158,8 +157,8 @@ def test_end_of_a_thread_is_not_the_end_of_its_process(bwtop: Bwtop, port: int) 
             os.read(reading, 1)
 
     child = start(threads)
-    for _ in range(3):
-        bwtop.settle()
+    for count in (1, 2, 3):
+        bwtop.await_entries(child.pid, count)
         os.write(writing, b"x")
     child.wait()
     for descriptor in (reading, writing):
