@@ -9,10 +9,10 @@
  * passes the inner hook by is counted outside (kernel TLS, MPTCP, SCTP), and so
  * is what the inner hook missed because its program was interrupted by itself.
  *
- *   inner					outer
- *   tcp_sendmsg, tcp_recvmsg			inet_sendmsg, inet_recvmsg, …
- *   udp_send_skb -> udp_sendmsg		(udpv6_sendmsg)
- *   skb_consume_udp				udp_recvmsg, udpv6_recvmsg
+ *   innermost			inner				outer
+ *				tcp_sendmsg, tcp_recvmsg	inet_sendmsg,
+ *   udp_send_skb		udp_sendmsg, udpv6_sendmsg	inet_recvmsg, …
+ *   skb_consume_udp		udp_recvmsg, udpv6_recvmsg
  *
  * Counted by results, never by the sizes asked for; not at tcp_cleanup_rbuf(),
  * which also runs for peeks and with running sums.
@@ -184,10 +184,12 @@ static __always_inline void on_tcp_recvmsg(const u64 *args, u64 result)
 		count(sk, &end, &end.remote, RX, ret);
 }
 
+static __always_inline bool count_datagram(u64 sk, const struct endpoint *end);
+static __always_inline bool count_udp_sent(u64 sk, const struct endpoint *end, u64 msg, int ret);
+
 /*
- * inet_sendmsg(sock, msg, size), inet6_sendmsg(): around tcp_sendmsg(), and the
- * only place for kernel TLS, MPTCP, SCTP, ICMP and raw IP.  UDP passes here,
- * too: its datagrams are counted at udp_send_skb().
+ * inet_sendmsg(sock, msg, size), inet6_sendmsg(): around tcp_sendmsg() and
+ * udp_sendmsg(), and the only place for kernel TLS, MPTCP, SCTP, ICMP and raw IP.
  */
 static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
 {
@@ -199,17 +201,20 @@ static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
 	if (!sk || was_counted_inside(sk, TX) || ret <= 0)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (!is_network(end.family) || is_udp_socket(&end) || is_repaired(sk, &end))
+	if (!is_network(end.family) || is_repaired(sk, &end))
 		return;
+	if (is_udp_socket(&end)) {
+		count_udp_sent(sk, &end, args[1], ret);
+		return;
+	}
 	message_peer(&peer, args[1], &end);
 	count(sk, &end, &peer, TX, ret);
 }
 
 /*
  * inet_recvmsg(sock, msg, size, flags), inet6_recvmsg(), sock_common_recvmsg():
- * around tcp_recvmsg(), and the only place for kernel TLS, MPTCP and SCTP.  Of
- * the others UDP is counted at skb_consume_udp(), ICMP and raw IP are at
- * skb_recv_datagram().
+ * around tcp_recvmsg() and udp_recvmsg(), and the only place for kernel TLS,
+ * MPTCP and SCTP.  ICMP and raw IP are counted at skb_recv_datagram().
  */
 static __always_inline void on_inet_recvmsg(const u64 *args, u64 result)
 {
@@ -221,13 +226,11 @@ static __always_inline void on_inet_recvmsg(const u64 *args, u64 result)
 	if (!sk || was_counted_inside(sk, RX) || ret <= 0 || is_read_without_moving(args[3]))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (!is_network(end.family) || is_udp_socket(&end) || is_raw_socket(&end))
+	if (!is_network(end.family) || is_raw_socket(&end))
 		return;
 	message_peer(&peer, args[1], &end);
 	count(sk, &end, &peer, RX, ret);
 }
-
-static __always_inline bool count_datagram(u64 sk, const struct endpoint *end);
 
 #ifdef PROTO_SENDPAGE
 /*
@@ -370,37 +373,38 @@ static __always_inline bool count_datagram(u64 sk, const struct endpoint *end)
 }
 
 /*
+ * What a UDP socket sent in a call that nobody inside it has counted: its
+ * datagram, or if that was missed what the call says, unless it is waiting for
+ * more (corked).
+ */
+static __always_inline bool count_udp_sent(u64 sk, const struct endpoint *end, u64 msg, int ret)
+{
+	struct peer peer;
+
+	if (count_datagram(sk, end))
+		return true;
+	if (ret <= 0 || (!UDP_BY_CALL && READ_KERNEL(u32, sk, UDP_PENDING)))
+		return false;
+	message_peer(&peer, msg, end);
+	count(sk, end, &peer, TX, ret);
+	return true;
+}
+
+/*
  * udp_sendmsg(sk, msg, len), and udpv6_sendmsg(), which hands on to the former
- * for IPv4.  What has no datagram although it is not waiting for more (corked)
- * was missed, and counts by the call's result.
+ * for IPv4: what is marked then is marked for the next one outwards.
  */
 static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
 {
 	u64 sk = args[0];
-	u16 family = LOAD(u16, sk, SOCK_FAMILY);
-	int ret = result;
-	bool counted;
+	struct thread *thread = thread_of(false);
 	struct endpoint end;
-	struct peer peer;
 
-	read_endpoint(&end, sk, family);
-	counted = count_datagram(sk, &end);
-	if (!counted)
-		counted = was_counted_inside(sk, TX);
-	if (!counted && ret > 0 && (UDP_BY_CALL || !READ_KERNEL(u32, sk, UDP_PENDING))) {
-		message_peer(&peer, args[1], &end);
-		count(sk, &end, &peer, TX, ret);
-		counted = true;
-	}
-	if (counted && family == AF_INET6)
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (thread && !thread->datagram.bytes && SAME_CALL(thread->sent, sk))
+		return;
+	if (count_udp_sent(sk, &end, args[1], result))
 		mark(sk, TX);
-}
-
-/* The outer of the two. */
-static __always_inline void on_udpv6_sendmsg(const u64 *args, u64 result)
-{
-	on_udp_sendmsg(args, result);
-	was_counted_inside(args[0], TX);
 }
 
 /*
@@ -441,20 +445,25 @@ static __always_inline void on_skb_consume_udp(const u64 *args)
 		count(sk, &end, &peer, RX, bytes);
 }
 
-/* udp_recvmsg(sk, msg, len, …flags…), udpv6_recvmsg(): what was missed there. */
+/*
+ * udp_recvmsg(sk, msg, len, …flags…), udpv6_recvmsg(): what was missed there.  The
+ * mark stays, for the next one outwards.
+ */
 static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
 {
 	u64 sk = args[0];
+	struct thread *thread = thread_of(false);
 	int ret = result;
 	struct endpoint end;
 	struct peer peer;
 
-	if (was_counted_inside(sk, RX) || ret <= 0 ||
-	    is_read_without_moving(args[UDP_RECVMSG_FLAGS]))
+	if (ret <= 0 || is_read_without_moving(args[UDP_RECVMSG_FLAGS]) ||
+	    (thread && SAME_CALL(thread->received, sk)))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	message_peer(&peer, args[1], &end);
-	count(sk, &end, &peer, RX, ret);
+	if (mark(sk, RX))
+		count(sk, &end, &peer, RX, ret);
 }
 
 /*

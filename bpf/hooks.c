@@ -8,7 +8,7 @@ EXIT(bwtop_tcp_sendmsg, tcp_sendmsg, on_tcp_sendmsg)
 EXIT(bwtop_tcp_recvmsg, tcp_recvmsg, on_tcp_recvmsg)
 EXIT(bwtop_udp_sendmsg, udp_sendmsg, on_udp_sendmsg)
 EXIT(bwtop_udp_recvmsg, udp_recvmsg, on_udp_recvmsg)
-EXIT(bwtop_udpv6_sendmsg, udpv6_sendmsg, on_udpv6_sendmsg)
+EXIT(bwtop_udpv6_sendmsg, udpv6_sendmsg, on_udp_sendmsg)
 EXIT(bwtop_udpv6_recvmsg, udpv6_recvmsg, on_udp_recvmsg)
 
 EXIT(bwtop_udp_send_skb, udp_send_skb, on_udp_send_skb)

@@ -28,7 +28,10 @@ def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:
         yield f"-DCALL_{hook.function}={number}"
         yield f"-DARGS_{hook.function}={len(_parameters(kernel, hook.function))}"
     for macro, function in _FLAGS.items():
-        yield f"-D{macro}={_parameters(kernel, function).index('flags')}"
+        parameters = _parameters(kernel, function)
+        if "flags" not in parameters:
+            raise MissingFieldError(f"the flags of {function}")
+        yield f"-D{macro}={parameters.index('flags')}"
     by_call = {"udp_send_skb", "udp_v6_send_skb"} & set(refused)
     yield f"-DUDP_BY_CALL={int(bool(by_call))}"
 

@@ -55,6 +55,7 @@ _LEFT_SHIFTS: Final = (0x64, 0x67)
 _RIGHT_SHIFTS: Final = (0x74, 0x77)
 _MOVES: Final = (0xB4, 0xB7)
 _COPIES: Final = (0xBC, 0xBF)
+_EXIT: Final = 0x95
 
 Compile = Callable[[str], tuple[Callable[[str], bytes] | None, str]]
 """Compiles a text with the kernel's headers: gives the instructions of a function by its name, and what was said."""
@@ -152,6 +153,10 @@ def _decode(instructions: bytes) -> Field:
             mask = value & 0xFFFFFFFF
             bits = enumerate(registers[target])
             registers[target] = [bit if mask >> n & 1 else None for n, bit in bits]
+        elif code != _EXIT:
+            raise OSError(
+                f"the compiler answers by instructions of another kind: {instructions.hex()}"
+            )
     found = [bit for bit in registers[0] if bit is not None]
     return Field(found[0], len(found))
 

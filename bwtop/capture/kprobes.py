@@ -152,9 +152,9 @@ def _left(events: str) -> Iterator[str]:
 
 def _root() -> Path:
     for root in _ROOTS:
-        if (root / "kprobe_events").exists():
+        if os.access(root / "kprobe_events", os.F_OK):  # false, too, for who may not look
             return root
-    if any((root / "trace").exists() for root in _ROOTS):
+    if any(os.access(root / "trace", os.F_OK) for root in _ROOTS):
         raise RefusedError("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
     raise RefusedError("tracefs cannot be read at /sys/kernel/tracing")
 

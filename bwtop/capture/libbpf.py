@@ -311,17 +311,17 @@ class BatchReader:
     def _read_singly(self, fd: int, *, delete: bool) -> Iterator[int]:
         """The same, a call or three for each entry; nobody else may change the map meanwhile."""
         count = 0
-        before: bytes | None = None
-        while (key := map_next_key(fd, before, self._key_size)) is not None:
+        key = map_next_key(fd, None, self._key_size)
+        while key is not None:
             value = map_lookup(fd, key, self._value_size)
             assert value is not None, "entries are taken away by nobody else"
             ctypes.memmove(ctypes.byref(self._keys, count * self._key_size), key, len(key))
             ctypes.memmove(ctypes.byref(self._values, count * self._value_size), value, len(value))
             count += 1
+            following = map_next_key(fd, key, self._key_size)  # of a deleted one it is the first
             if delete:
                 map_delete(fd, key)
-            else:
-                before = key
+            key = following
             if count == BATCH:
                 yield count
                 count = 0
