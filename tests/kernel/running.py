@@ -60,6 +60,10 @@ def command_as(uid: int, *flags: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
+STARTED: list["Bwtop"] = []
+"""Every bwtop that a test has started."""
+
+
 class Bwtop:
     """`bwtop --batch --format json`, its output read as it comes; it records only to a history of its own."""
 
@@ -77,6 +81,7 @@ class Bwtop:
             stderr=subprocess.PIPE,
             text=True,
         )
+        STARTED.append(self)
         self.documents: list[Document] = []
         self.messages: list[str] = []
         self._ready = threading.Event()

@@ -138,4 +138,7 @@ def concluded(rows: list[Row], folder: Path) -> int:
     return 1
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit(130)
