@@ -40,14 +40,18 @@ _ATTR: Final = struct.Struct("=IIQQ88x")
 _SWEEP: Final = """
 events=$1; shift
 read -r _
+patience=600
 for name in "$@"; do
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        echo "-:$name" >>"$events" && break
+    until echo "-:$name" >>"$events"; do
+        patience=$((patience - 1))
+        [ $patience -gt 0 ] || exit 1
         sleep 0.1
     done
 done
 """
-"""Waits for the end of its input, which is bwtop's end, and takes the events away."""
+"""Waits for the end of its input, which is bwtop's end, and takes the events away.
+
+What was attached to them goes by and by, after a grace period each: that can take seconds, and here a minute at most."""
 
 
 class Events:

@@ -10,6 +10,12 @@ from tests.vm.jobs import LIMIT, Job
 LAST = 12
 """How many lines of a traceback or of a console are shown."""
 
+INDISPENSABLE = "6.1"
+"""The kernel that a change may not land without in CI; others may be out of reach."""
+
+MOVING = "newest"
+"""The kernel that changes by itself: in CI its failures are told, and stop nobody's change."""
+
 NOTHING_SELECTED = 5
 """pytest's exit status when -k left no test."""
 
@@ -137,3 +143,12 @@ def failures(rows: Iterable[Row]) -> str:
 def indented(text: str) -> str:
     """A text that stands out from what surrounds it."""
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def blocks(rows: Iterable[Row], *, ci: bool) -> bool:
+    """Whether a change may not land: in CI not for what is only told."""
+    return any(
+        (ci and bool(row.untested) and row.kernel == INDISPENSABLE)
+        or (bool(row.failures) and not (ci and row.kernel == MOVING))
+        for row in rows
+    )

@@ -8,7 +8,7 @@ import pytest
 from tests.vm import jobs
 from tests.vm.jobs import JOBS, Job, chosen
 from tests.vm.kernels import KERNELS
-from tests.vm.results import Failure, Result, Row, failures, judged, read, table
+from tests.vm.results import Failure, Result, Row, blocks, failures, judged, read, table
 
 REPORT = """\
 <?xml version="1.0" encoding="utf-8"?>
@@ -134,3 +134,22 @@ def test_jobs_are_chosen() -> None:
     assert "-k 'tcp and not out'" in " ".join(jobs.commands(job)).replace("'\"'\"'", "'")
     assert chosen("5.10", "tracepoint", None) == []
     assert chosen(None, None, None) == list(JOBS)
+
+
+FAILED = Result(Job("fexit", "6.1"), failures=(Failure("test", "assert False"),))
+
+
+@pytest.mark.parametrize(
+    ("row", "by_hand", "in_ci"),
+    [
+        (Row("6.1", results=(Result(Job("fexit", "6.1"), passed=1),)), False, False),
+        (Row("6.1", results=(FAILED,)), True, True),
+        (Row("newest", results=(FAILED,)), True, False),
+        (Row("6.1", untested="no network"), False, True),
+        (Row("5.10", untested="no network"), False, False),
+    ],
+)
+def test_what_stops_a_change(row: Row, by_hand: bool, in_ci: bool) -> None:
+    good = Row("6.12", results=(Result(Job("fexit", "6.12"), passed=1),))
+    assert blocks([good, row], ci=False) is by_hand
+    assert blocks([good, row], ci=True) is in_ci
