@@ -1,7 +1,7 @@
 """What each backend misses when its programs are interrupted, on a kernel that preempts: bytes, and events it says so of.
 
 Eight processes on two processors send and receive small messages over loopback, more often interrupted the slower the
-machine is.  `make test-kernels ARGS="--kernel newest --exec 'python3 -m tests.bench.preemption'"` runs it emulated.
+machine is.  To run it emulated: make test-kernels ARGS="--kernel newest --exec 'python3 -m tests.bench.preemption'".
 """
 
 import os
