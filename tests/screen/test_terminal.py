@@ -247,7 +247,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("who", REFUSED)
 def test_refused_it_says_so_in_one_line_and_opens_no_screen(who: str) -> None:
-    with Terminal([*REFUSED[who], *command()], columns=300) as terminal:
+    with Terminal(
+        [*REFUSED[who], *command()], columns=800
+    ) as terminal:  # it has three backends to speak of
         assert terminal.wait() == 2
         (line,) = terminal.text().strip().splitlines()
         assert line.startswith("bwtop: ")
