@@ -111,10 +111,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why a kernel could not be had, in a line: what the failed command said last."""
+    """Why a kernel could not be had, in a line: apt's first error, of which the later ones follow."""
     if isinstance(error, subprocess.CalledProcessError):
-        said = str(error.stderr or "").strip().splitlines()
-        return said[-1] if said else f"{error.cmd[0]} failed"
+        errors = re.findall(r"^E: (.*)$", str(error.stderr or ""), re.MULTILINE)
+        return str(errors[0]) if errors else f"{error.cmd[0]} failed"
     return str(error)
 
 

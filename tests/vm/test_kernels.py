@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -117,6 +118,13 @@ def test_what_is_there_is_used(folder: Path, age: float) -> None:
 def test_nothing_there_and_no_network(folder: Path) -> None:
     with pytest.raises(NotFetchedError, match="no route to host"):
         fetch(Kernel("6.1", "bookworm"))
+
+
+def test_the_first_error_is_the_reason() -> None:
+    said = "W: slow\nE: Failed to fetch a  no route\nE: Some index files failed to download.\n"
+    error = subprocess.CalledProcessError(100, ["apt-get"], stderr=said)
+    assert kernels.reason(error) == "Failed to fetch a  no route"
+    assert kernels.reason(subprocess.CalledProcessError(2, ["dpkg-deb"])) == "dpkg-deb failed"
 
 
 def test_an_older_version_goes(folder: Path) -> None:
