@@ -154,6 +154,10 @@ def _core(access: str) -> tuple[str, ...]:
     return ("records.h", "identity.h", access, "account.h", "roles.h")
 
 
+FUNCTION_PARTS: Final = ("calls.h", "threads.h", "functions.h", "udp.h", "sockets.h")
+"""What the hooks of functions count, however they are attached."""
+
+
 def _life_probes(kind: Kind, without: str = "") -> tuple[Probe, ...]:
     """Beginnings and ends of programs, processes and connections; `without` is about the last."""
     return (
@@ -168,7 +172,7 @@ _NO_ROLES: Final = "a connection accepted from a listener with a backlog of 0 lo
 FEXIT: Final = Backend(
     name="fexit",
     needs="kernel 5.5 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines",
-    parts=(*_core("typed.h"), "fexit.h", "calls.h", "threads.h", "functions.h", "hooks.c"),
+    parts=(*_core("typed.h"), "fexit.h", *FUNCTION_PARTS, "hooks.c"),
     probes=(
         *_life_probes(Kind.TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.FENTRY, Kind.FEXIT),
@@ -200,15 +204,7 @@ TRACEPOINT: Final = Backend(
 KPROBE: Final = Backend(
     name="kprobe",
     needs="kernel 4.17 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
-    parts=(
-        *_core("untyped.h"),
-        "kprobe.h",
-        "calls.h",
-        "threads.h",
-        "functions.h",
-        "kprobe.c",
-        "hooks.c",
-    ),
+    parts=(*_core("untyped.h"), "kprobe.h", *FUNCTION_PARTS, "kprobe.c", "hooks.c"),
     probes=(
         *_life_probes(Kind.UNTYPED_TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.KPROBE, Kind.KRETPROBE),

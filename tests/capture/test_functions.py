@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from bwtop.capture import functions
-from bwtop.capture.backends import HOOKS, Hook
+from bwtop.capture.backends import FUNCTION_PARTS, HOOKS, Hook
 from bwtop.capture.btf import Field, Function, MissingFieldError
 
 BPF = Path(__file__).parents[2] / "bpf"
 HOOKS_C = (BPF / "hooks.c").read_text()
+HANDLERS = "".join((BPF / name).read_text() for name in FUNCTION_PARTS)
 
 RECVMSG = {
     4: ("sk", "msg", "len", "flags"),
@@ -126,9 +127,8 @@ def test_every_hook_has_its_program_and_handler() -> None:
 
 
 def test_every_handler_is_defined_once() -> None:
-    text = (BPF / "functions.h").read_text()
     handlers = set(re.findall(r", (on_\w+)\)$", HOOKS_C, re.MULTILINE))
-    defined_ones = re.findall(r"^static __always_inline void (on_\w+)\(", text, re.MULTILINE)
+    defined_ones = re.findall(r"^static __always_inline void (on_\w+)\(", HANDLERS, re.MULTILINE)
     assert sorted(handlers) == sorted(defined_ones)
 
 
@@ -136,6 +136,6 @@ def test_every_handler_is_defined_once() -> None:
 def test_handler_takes_a_result_only_at_the_exit(hook: Hook) -> None:
     row = re.search(rf"^E\w+\(\w+, {hook.function}, (on_\w+)\)$", HOOKS_C, re.MULTILINE)
     assert row
-    head = re.search(rf"void {row[1]}\((.*?)\)", (BPF / "functions.h").read_text())
+    head = re.search(rf"void {row[1]}\((.*?)\)", HANDLERS)
     assert head
     assert ("," not in head[1]) is hook.at_entry

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Datagrams: UDP's, those that ICMP and raw IP sockets receive, and the frames
+ * that AF_PACKET sends.
+ */
+
+/*
+ * udp_send_skb(skb, fl4, cork), udp_v6_send_skb(skb, fl6, cork): one datagram
+ * (or a train of segments) handed to IP, where it is really going: after
+ * corking, routing and whatever cgroup programs made of its address.  The skb
+ * is gone at the return, and its socket with it, so udp_sendmsg() counts.
+ */
+static __always_inline void note_datagram(u64 cork, const struct peer *peer, u16 local_port)
+{
+	struct thread *thread = thread_of(true);
+
+	if (!thread)
+		return;
+	thread->datagram.bytes = LOAD(u32, cork, CORK_LENGTH) - UDP_HEADER;
+	thread->datagram.peer = *peer;
+	thread->datagram.local_port = local_port;
+}
+
+static __always_inline void on_udp_send_skb(const u64 *args, u64 result)
+{
+	u64 fl4 = args[1];
+	struct peer peer;
+
+	if ((int)result)
+		return;
+	addr_from_v4(peer.addr, LOAD(u32, fl4, FLOWI4_DADDR));
+	peer.port = bpf_ntohs(LOAD(u16, fl4, FLOWI4_DPORT));
+	note_datagram(args[2], &peer, bpf_ntohs(LOAD(u16, fl4, FLOWI4_SPORT)));
+}
+
+static __always_inline void on_udp_v6_send_skb(const u64 *args, u64 result)
+{
+	u64 fl6 = args[1];
+	struct peer peer;
+
+	if ((int)result)
+		return;
+	peer.addr[0] = LOAD(u64, fl6, FLOWI6_DADDR);
+	peer.addr[1] = LOAD(u64, fl6, FLOWI6_DADDR + 8);
+	peer.port = bpf_ntohs(LOAD(u16, fl6, FLOWI6_DPORT));
+	note_datagram(args[2], &peer, bpf_ntohs(LOAD(u16, fl6, FLOWI6_SPORT)));
+}
+
+/*
+ * Counts the datagram that this thread has handed on; false if there is none of
+ * this socket.
+ */
+static __always_inline bool count_datagram(u64 sk, const struct endpoint *end)
+{
+	struct thread *thread = thread_of(false);
+	struct peer peer;
+	u64 bytes;
+
+	if (!thread || !thread->datagram.bytes)
+		return false;
+	bytes = thread->datagram.bytes;
+	thread->datagram.bytes = 0;
+	if (thread->datagram.local_port != end->local_port)
+		return false;
+	peer = thread->datagram.peer;
+	count(sk, end, &peer, TX, bytes);
+	return true;
+}
+
+/*
+ * What a UDP socket sent in a call that nobody inside it has counted: its
+ * datagram, or if that was missed what the call says, unless it is waiting for
+ * more (corked).
+ */
+static __always_inline bool count_udp_sent(u64 sk, const struct endpoint *end, u64 msg, int ret)
+{
+	struct peer peer;
+
+	if (count_datagram(sk, end))
+		return true;
+	if (ret <= 0 || (!UDP_BY_CALL && READ_KERNEL(u32, sk, UDP_PENDING)))
+		return false;
+	message_peer(&peer, msg, end);
+	count(sk, end, &peer, TX, ret);
+	return true;
+}
+
+/*
+ * udp_sendmsg(sk, msg, len), and udpv6_sendmsg(), which hands on to the former
+ * for IPv4: what is marked then is marked for the next one outwards.
+ */
+static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
+{
+	u64 sk = args[0];
+	struct thread *thread = thread_of(false);
+	struct endpoint end;
+
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (thread && !thread->datagram.bytes && SAME_CALL(thread->sent, sk))
+		return;
+	if (count_udp_sent(sk, &end, args[1], result))
+		mark(sk, TX);
+}
+
+/*
+ * udp_push_pending_frames(sk), udp_v6_push_pending_frames(sk): the end of a
+ * cork, by setsockopt() too.  The mark is for a udp_sendmsg() around it.
+ */
+static __always_inline void on_udp_push_pending_frames(const u64 *args, u64 result)
+{
+	u64 sk = args[0];
+	struct endpoint end;
+
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (count_datagram(sk, &end))
+		mark(sk, TX);
+}
+
+/*
+ * skb_consume_udp(sk, skb, len), at its entry: the datagram that udp_recvmsg()
+ * or udpv6_recvmsg() takes off the queue, whole, and with its sender whether
+ * that was asked for or not.  A peek passes its negative length; one of no
+ * bytes passes 0 and leaves the datagram linked in the queue.
+ */
+static __always_inline void on_skb_consume_udp(const u64 *args)
+{
+	u64 sk = args[0], skb = args[1];
+	int len = args[2];
+	u32 bytes = LOAD(u32, skb, SKB_LEN);
+	struct endpoint end;
+	struct peer peer;
+
+	if (!bytes || len < 0 || (!len && LOAD(u64, skb, SKB_NEXT)))
+		return;
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	sender_address(&peer, skb);
+	peer.port = bpf_ntohs(READ_KERNEL(u16, LOAD(u64, skb, SKB_HEAD),
+					  LOAD(u16, skb, SKB_TRANSPORT_HEADER)));
+	if (mark(sk, RX))
+		count(sk, &end, &peer, RX, bytes);
+}
+
+/*
+ * udp_recvmsg(sk, msg, len, …flags…), udpv6_recvmsg(): what was missed there.  The
+ * mark stays, for the next one outwards.
+ */
+static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
+{
+	u64 sk = args[0];
+	struct thread *thread = thread_of(false);
+	int ret = result;
+	struct endpoint end;
+	struct peer peer;
+
+	if (ret <= 0 || is_read_without_moving(args[UDP_RECVMSG_FLAGS]) ||
+	    (thread && SAME_CALL(thread->received, sk)))
+		return;
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	message_peer(&peer, args[1], &end);
+	if (mark(sk, RX))
+		count(sk, &end, &peer, RX, ret);
+}
+
+/*
+ * skb_recv_datagram(sk, flags, …): the packet that an ICMP or raw IP socket
+ * takes off its queue.  Raw IPv4 sockets get the IP header, too; it is no
+ * payload.
+ */
+static __always_inline void on_skb_recv_datagram(const u64 *args, u64 skb)
+{
+	u64 sk = args[0];
+	u16 family = LOAD(u16, sk, SOCK_FAMILY);
+	u32 bytes, header;
+	struct endpoint end;
+	struct peer peer;
+
+	if (!is_network(family) || !skb || is_read_without_moving(args[1]))
+		return;
+	read_endpoint(&end, sk, family);
+	if (!is_raw_socket(&end))
+		return;
+	bytes = LOAD(u32, skb, SKB_LEN);
+	header = sender_address(&peer, skb);
+	if (end.type == SOCK_RAW && family == AF_INET)
+		bytes = bytes > header ? bytes - header : 0;
+	if (bytes)
+		count(sk, &end, &peer, RX, bytes);
+}
+
+/* packet_sendmsg(sock, msg, len), packet_sendmsg_spkt(): frames sent by AF_PACKET. */
+static __always_inline void on_packet_sendmsg(const u64 *args, u64 result)
+{
+	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	int ret = result;
+	struct endpoint end;
+	struct peer nobody = {};
+
+	if (!sk || ret <= 0)
+		return;
+	read_endpoint(&end, sk, AF_PACKET);
+	count(sk, &end, &nobody, TX, ret);
+}
