@@ -11,7 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tests.vm.guest import PROGRESS, Guest
+from tests.vm.guest import BY_INSTRUCTIONS, PROGRESS, Guest
 from tests.vm.jobs import JOBS, LIMIT, Job, chosen, script
 from tests.vm.kernels import KERNELS, Kernel, NotFetchedError, Tree, fetch
 from tests.vm.results import LAST, Row, blocks, failures, read, table
@@ -30,7 +30,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
     if args.exec:
-        return asyncio.run(by_hand(args.kernel, args.exec, folder))
+        options = BY_INSTRUCTIONS if args.count else []
+        return asyncio.run(by_hand(args.kernel, args.exec, folder, options))
     return concluded(asyncio.run(all_rows(args.jobs, folder)), folder)
 
 
@@ -42,9 +43,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backend", choices=names, help="a backend, or another column")
     parser.add_argument("-k", dest="keywords", metavar="WORDS", help="pytest's -k")
     parser.add_argument("--exec", metavar="COMMAND", help="run this in a kernel's guest instead")
+    parser.add_argument(
+        "--count", action="store_true", help="and let its clock count instructions, for a benchmark"
+    )
     args = parser.parse_args()
     if args.exec and not args.kernel:
         parser.error("--exec needs --kernel")
+    if args.count and not args.exec:
+        parser.error("--count needs --exec")
     args.jobs = chosen(args.kernel, args.backend, args.keywords)
     if not args.jobs:
         parser.error(f"{args.kernel} is not tested with {args.backend}")
@@ -57,11 +63,11 @@ def out(line: str) -> None:
     sys.stdout.flush()
 
 
-async def by_hand(name: str, command: str, folder: Path) -> int:
+async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> int:
     """Runs a command in a guest; returns its exit status."""
     kernel = next(kernel for kernel in KERNELS if kernel.name == name)
     tree = fetch(kernel)
-    guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT)
+    guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT, tuple(options))
     status = await guest.run(command + "\n", out)
     out(f"{tree.release}: status {status}, files in {folder}")
     return status

@@ -22,6 +22,9 @@ EMULATION = ["-accel", "tcg,thread=single", "-cpu", "max,erms=off"]
 Without ERMS kernels clear memory by words.  QEMU emulates the string instructions step by step.
 """
 
+BY_INSTRUCTIONS = ["-icount", "shift=0,sleep=off"]
+"""A nanosecond of the guest's clock is an instruction: what is measured there does not depend on the machine's load."""
+
 FILES_AGAIN = [
     *("-fsdev", "local,id=files,path=/,security_model=none,readonly=on,multidevs=remap"),
     *("-device", "virtio-9p-pci,fsdev=files,mount_tag=files"),
@@ -78,6 +81,8 @@ class Guest:
     """A folder that the guest may write to; the log of its console is kept there too."""
     limit: int
     """Seconds after which it is ended: emulated, it may have hung without a word."""
+    options: tuple[str, ...] = ()
+    """More of QEMU's own."""
 
     async def run(self, script: str, say: Callable[[str], None]) -> int:
         """Boots, runs the script, gives `say` the console's lines, and returns the script's exit status.
@@ -136,7 +141,7 @@ class Guest:
             *("--rwdir", f"{SHARED}={self.shared.resolve()}", "--cwd", "/"),
             *("--show-boot-console", "--kopt", "loglevel=4", "--kopt", "init_on_alloc=0"),
             *("--script-sh", shell),
-            *("--qemu-opts", *EMULATION, *FILES_AGAIN),
+            *("--qemu-opts", *EMULATION, *FILES_AGAIN, *self.options),
         ]
 
 
