@@ -30,26 +30,41 @@
  * Roles that the socket itself does not tell: of accepted sockets without a
  * backlog, of connected ones with one, and of unbound datagram sockets.  Least
  * recently used ones make room: then the socket's own fields decide.
+ *
+ * A socket's memory is used again, and its release may have been missed.  So
+ * datagram sockets are told apart by their port, too; of streams, whose port is
+ * 0 here, the state tells when another one begins.
  */
-BPF_TABLE("lru_hash", u64, u8, bwtop_roles, MAX_PROCESSES);
+struct role_key {
+	u64 sk;
+	u64 port;
+};
 
-static __always_inline u8 *remembered_role(u64 sk, bool create)
+BPF_TABLE("lru_hash", struct role_key, u8, bwtop_roles, MAX_PROCESSES);
+
+static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
 {
-	u8 *role = bwtop_roles.lookup(&sk);
+	struct role_key key = {.sk = sk, .port = port};
+	u8 *role = bwtop_roles.lookup(&key);
 	u8 unknown = 0;
 
 	if (role || !create)
 		return role;
-	bwtop_roles.update(&sk, &unknown);
-	return bwtop_roles.lookup(&sk);
+	bwtop_roles.update(&key, &unknown);
+	return bwtop_roles.lookup(&key);
 }
 
 /* inet_release(sock), at its entry: a socket is closed, and its memory used again. */
 static __always_inline void on_inet_release(const u64 *args)
 {
 	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	struct role_key key = {.sk = sk};
 
-	bwtop_roles.delete(&sk);
+	if (!sk)
+		return;
+	bwtop_roles.delete(&key);
+	key.port = LOAD(u16, sk, SOCK_NUM);
+	bwtop_roles.delete(&key);
 }
 
 /*
@@ -60,6 +75,7 @@ static __always_inline void on_inet_release(const u64 *args)
 int bwtop_state(u64 *ctx)
 {
 	u64 sk = ctx[0];
+	struct role_key key = {.sk = sk};
 	int before = ctx[1], now = ctx[2];
 	u8 role;
 
@@ -72,9 +88,9 @@ int bwtop_state(u64 *ctx)
 	else
 		return 0;
 	if (!role || stream_role(sk, NULL) + 1 == role)
-		bwtop_roles.delete(&sk);
+		bwtop_roles.delete(&key);
 	else
-		bwtop_roles.update(&sk, &role);
+		bwtop_roles.update(&key, &role);
 	return 0;
 }
 

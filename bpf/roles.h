@@ -12,9 +12,10 @@
 
 /*
  * Where a backend remembers a socket's role, as enum role + 1; 0: not known yet.
- * NULL if there is no such place; with create only if there is no room.
+ * NULL if there is no such place; with create only if there is no room.  The
+ * port is a datagram socket's own, 0 for streams.
  */
-static __always_inline u8 *remembered_role(u64 sk, bool create);
+static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create);
 
 /*
  * An accepted socket is a copy of its listener, backlog included; one that
@@ -62,7 +63,7 @@ static __always_inline u8 datagram_role(u64 sk, const struct endpoint *end,
 		return bound_role(end, peer);
 	if (end->connected)
 		return ROLE_CLIENT;
-	remembered = remembered_role(sk, true);
+	remembered = remembered_role(sk, end->local_port, true);
 	if (remembered && !*remembered)
 		*remembered = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
 	return remembered ? *remembered - 1 : ROLE_CLIENT;
@@ -72,7 +73,7 @@ static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
 				  const struct peer *peer, enum direction direction)
 {
 	if (is_stream(end))
-		return stream_role(sk, remembered_role(sk, false));
+		return stream_role(sk, remembered_role(sk, 0, false));
 	if (is_udp(end))
 		return datagram_role(sk, end, peer, direction);
 	return ROLE_CLIENT;

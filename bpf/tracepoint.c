@@ -35,7 +35,7 @@ static __always_inline struct socket *socket_of(u64 sk, u64 flags)
 	return bwtop_sockets.sk_storage_get((void *)sk, 0, flags);
 }
 
-static __always_inline u8 *remembered_role(u64 sk, bool create)
+static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
 {
 	struct socket *socket = socket_of(sk, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 

@@ -11,6 +11,7 @@ from bwtop.capture.backends import ABSENT, Backend, Probe, named
 from bwtop.capture.features import NOTHING
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.session import Loading
+from bwtop.model.flows import Role, format_address
 from bwtop.proof import prove
 from tests.kernel.running import BACKEND
 
@@ -46,6 +47,49 @@ def test_each_layer_counts_what_the_other_misses(missing: tuple[str, ...]) -> No
     probes = tuple(probe for probe in backend.probes if probe.target not in missing)
     assert len(probes) == len(backend.probes) - len(missing)
     proven(replace(backend, probes=probes))
+
+
+@pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
+def test_a_missed_release_leaves_no_role_to_the_next_socket() -> None:
+    """Sockets whose ends nobody sees are answered to; others, in the same memory, ask."""
+    backend = named(BACKEND)
+    probes = tuple(probe for probe in backend.probes if probe.target != "inet_release")
+    assert len(probes) == len(backend.probes) - 1
+    capture = Loading([replace(backend, probes=probes)]).start()
+    try:
+        for _ in range(100):
+            spoken_to()
+            speaks()
+        sample = capture.read()
+    finally:
+        capture.close()
+    roles = {
+        (format_address(remote.address), Role(remote.role))
+        for process, remotes in sample.traffic.items()
+        if process.pid == os.getpid()
+        for remote in remotes
+    }
+    assert {role for address, role in roles if address == "127.0.3.1"} == {Role.SERVER}
+    assert {role for address, role in roles if address == "127.0.3.2"} == {Role.CLIENT}
+
+
+def spoken_to() -> None:
+    """A socket whose port bind() did not name, and whose first datagram comes from 127.0.3.1."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        other.bind(("127.0.3.1", 0))
+        other.sendto(b"x", sock.getsockname())
+        sock.recv(1)
+
+
+def speaks() -> None:
+    """Sockets that send to 127.0.3.2 first."""
+    for _ in range(2):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", ("127.0.3.2", 9))
 
 
 @pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
