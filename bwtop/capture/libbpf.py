@@ -10,7 +10,8 @@ import errno
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 PROG_TYPE_KPROBE: Final = 2
@@ -262,9 +263,16 @@ _NOT_SUPPORTED: Final = (errno.EINVAL, 524)
 class BatchReader:
     """Reads all entries of hash maps of one shape, through buffers that are kept."""
 
-    def __init__(self, key_size: int, value_size: int) -> None:
+    def __init__(
+        self,
+        key_size: int,
+        value_size: int,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """around: what each batch call happens in."""
         self._key_size = key_size
         self._value_size = value_size
+        self._around = around
         self._keys = ctypes.create_string_buffer(BATCH * key_size)
         self._values = ctypes.create_string_buffer(BATCH * value_size)
         self.in_batches = True
@@ -288,15 +296,16 @@ class BatchReader:
         more = True
         while more:
             count = ctypes.c_uint32(BATCH)
-            result = call(
-                fd,
-                start,
-                ctypes.byref(position),
-                self._keys,
-                self._values,
-                ctypes.byref(count),
-                None,
-            )
+            with self._around():
+                result = call(
+                    fd,
+                    start,
+                    ctypes.byref(position),
+                    self._keys,
+                    self._values,
+                    ctypes.byref(count),
+                    None,
+                )
             if start is None and -result in _NOT_SUPPORTED:
                 self.in_batches = False
                 yield from self._read_singly(fd, delete=delete)

@@ -5,14 +5,15 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from json import loads
 from typing import Any, Final, Self
 
-from bwtop.capture import kprobes, libbpf, loader, records
-from bwtop.capture.backends import ABSENT, BACKENDS, Backend, named
+from bwtop.capture import kprobes, libbpf, loader, records, scheduling
+from bwtop.capture.backends import ABSENT, BACKENDS, KPROBE, Backend, named
 from bwtop.capture.loader import Limits
 from bwtop.model.flows import (
     OTHER,
@@ -138,6 +139,18 @@ class Loading:
         os.waitpid(self._pid, 0)
 
 
+def _around_reading(backend: Backend) -> Callable[[], AbstractContextManager[None]]:
+    """What reading a map happens in.
+
+    While it lasts the kernel runs no program of a kprobe on that processor (trace_call_bpf() in
+    kernel/trace/bpf_trace.c), also for those that interrupt the reading on a kernel that preempts.
+    """
+    if backend is not KPROBE:
+        return nullcontext
+    scheduling.allow()
+    return scheduling.uninterrupted
+
+
 def _read_all(descriptor: int) -> str:
     """A file of the kernel's from its beginning; it comes a page at a time."""
     content = b""
@@ -168,8 +181,9 @@ class Capture:
         self._events = events
         self._profile = after_maps[programs] if events else None
         self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
-        self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size)
-        self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size)
+        around = _around_reading(report.backend)
+        self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
+        self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size, around)
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
         self._loss = Loss()

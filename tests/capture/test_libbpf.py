@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -47,6 +48,26 @@ def contents(reader: BatchReader, table: int, *, delete: bool) -> dict[bytes, by
             assert key not in found, "no entry comes twice"
             found[key] = bytes(values[place * 16 : place * 16 + 16])
     return found
+
+
+@pytest.mark.kernel
+def test_each_batch_call_happens_within_what_it_is_given(table: int) -> None:
+    """And nothing else does: what is made of the entries takes its time."""
+    fill(table, BATCH + 1)
+    within = 0
+    entered = 0
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        nonlocal within, entered
+        entered += 1
+        within += 1
+        yield
+        within -= 1
+
+    for _ in BatchReader(8, 16, around).read(table):
+        assert not within
+    assert entered >= 2
 
 
 @pytest.mark.kernel

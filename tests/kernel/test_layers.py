@@ -14,6 +14,7 @@ from bwtop.capture import kprobes
 from bwtop.capture.backends import named
 from bwtop.capture.session import Loading
 from bwtop.model.flows import TCP, format_address
+from tests.kernel.conftest import MAY_MISS, lost
 from tests.kernel.running import BACKEND, HANG, Bwtop, Flow, has_protocol, run, start
 from tests.kernel.test_tcp import (
     DOWN,
@@ -84,6 +85,7 @@ def test_two_hundred_threads_that_wait_lose_nothing(bwtop: Bwtop) -> None:
     """All of them are inside recv() at once, on two processors, each in a call that was entered long before."""
     connections = pairs(THREADS)
     servers = [server for _, server in connections]
+    missed = lost(bwtop).get("events", 0)
     receiving = start(lambda: receive_in_threads(servers, SIZE * 3))
     wait_until_blocked(receiving.pid, THREADS)
     for client, _ in connections:
@@ -96,12 +98,23 @@ def test_two_hundred_threads_that_wait_lose_nothing(bwtop: Bwtop) -> None:
     for ends in connections:
         for end in ends:
             end.close()
-    assert bwtop.settled_flows(receiving.pid) == {
+    found = bwtop.settled_flows(receiving.pid)
+    missed = lost(bwtop).get("events", 0) - missed
+    whole = {
         Flow("tcp", f"127.0.4.{number + 1}", port, "server"): (3 * SIZE, 0)
         for number in range(THREADS)
     }
+    if MAY_MISS:
+        # So many threads on two processors interrupt each other all the time; what lacks must have been said.
+        lacking = {flow: 3 * SIZE - found.get(flow, (0, 0))[0] for flow in whole}
+        assert found.keys() <= whole.keys()
+        assert set(lacking.values()) <= {0, SIZE, 2 * SIZE, 3 * SIZE}
+        assert sum(lacking.values()) <= missed * 2 * SIZE
+    else:
+        assert found == whole
 
 
+@pytest.mark.starts
 @pytest.mark.skipif(
     BACKEND != "kprobe", reason="only kprobes can miss returns; this backend has none"
 )
@@ -253,6 +266,21 @@ def test_bound_socket_that_speaks_first_is_a_server(bwtop: Bwtop) -> None:
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "server"): (0, SIZE)}
 
 
+@pytest.mark.starts
+@pytest.mark.skipif(BACKEND != "kprobe", reason="only kprobes are held back by reading maps")
+def test_reading_is_interrupted_by_no_ordinary_thread() -> None:
+    """Though it has given up root: its schedule is real-time while it reads, and ordinary again."""
+    with Bwtop() as bwtop:
+        stat = Path(f"/proc/{bwtop.process.pid}/stat")
+        seen: set[int] = set()
+        deadline = time.monotonic() + HANG
+        while len(seen) < 2:
+            assert time.monotonic() < deadline, f"policies of sched(7) seen: {seen}"
+            seen.add(int(stat.read_text().rpartition(")")[2].split()[38]))
+        assert seen == {os.SCHED_FIFO, os.SCHED_OTHER}
+
+
+@pytest.mark.starts
 @pytest.mark.skipif(BACKEND != "kprobe", reason="only kprobes have names that could stay behind")
 def test_killed_it_leaves_no_kprobes_behind() -> None:
     """The kernel keeps events of tracefs until they are taken away."""

@@ -462,6 +462,7 @@ def test_fast_open(bwtop: Bwtop) -> None:
     expect(bwtop, service, pids, 2 * 1009, 0)
 
 
+@pytest.mark.starts
 @pytest.mark.parametrize("take", [receive, receive_by_splice])
 def test_a_connection_older_than_bwtop(take: Callable[[socket.socket, int, int], None]) -> None:
     """Opened, and half used, before bwtop started: only what follows counts, to the byte, on the right side."""
@@ -537,6 +538,7 @@ def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
     expect(bwtop, service, pids, 2, 5003 + UP)
 
 
+@pytest.mark.starts
 def test_a_connection_that_came_in_flight() -> None:
     """Older than bwtop, and in no process's hands when it started: its first call, of many segments, joins it."""
     service = Service()

@@ -76,7 +76,7 @@ JOBS = (
         for kernel, backends in BACKENDS.items()
         for backend in backends
     ),
-    Job("kprobe, BTF hidden", "6.1", "kprobe", HIDE_BTF),
+    Job("kprobe, BTF hidden", "6.1", "kprobe", HIDE_BTF, (*EXACT, "-m", "kernel and not starts")),
     *(
         Job(
             "unprivileged_bpf_disabled=2", kernel, preparation=ONLY_PRIVILEGED, arguments=PRIVILEGES

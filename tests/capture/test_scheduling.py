@@ -1,0 +1,84 @@
+"""Moments in which no ordinary thread interrupts a process, also once it is nobody."""
+
+import os
+import resource
+from collections.abc import Callable
+
+import pytest
+
+from bwtop.capture import privileges, scheduling
+
+pytestmark = pytest.mark.kernel
+
+ORDINARY = (os.SCHED_OTHER, 0)
+
+
+def scheduled() -> tuple[int, int]:
+    """The policy and the real-time priority of this thread."""
+    return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+
+
+def in_child(action: Callable[[], None]) -> None:
+    """Runs it in a process whose rights and schedule are nobody else's."""
+    pid = os.fork()
+    if not pid:
+        try:
+            action()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_nobody_has_such_moments_if_it_was_allowed() -> None:
+    """A container's root may not be able to allow it."""
+
+    def action() -> None:
+        scheduling.allow()
+        limit, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
+        privileges.drop(None)
+        with scheduling.uninterrupted():
+            assert scheduled() == ((os.SCHED_FIFO, scheduling.PRIORITY) if limit else ORDINARY)
+        assert scheduled() == ORDINARY
+
+    in_child(action)
+
+
+def test_it_ends_with_an_error_too() -> None:
+    def action() -> None:
+        with pytest.raises(ZeroDivisionError), scheduling.uninterrupted():
+            raise ZeroDivisionError
+        assert scheduled() == ORDINARY
+
+    in_child(action)
+
+
+def test_without_the_right_to_it_nothing_changes() -> None:
+    def action() -> None:
+        privileges.drop(None)
+        scheduling.allow()  # nobody may not
+        with scheduling.uninterrupted():
+            assert scheduled() == ORDINARY
+
+    in_child(action)
+
+
+@pytest.mark.parametrize("policy", [os.SCHED_FIFO, os.SCHED_RR])
+def test_a_schedule_that_is_real_time_already_stays(policy: int) -> None:
+    def action() -> None:
+        os.sched_setscheduler(0, policy, os.sched_param(7))
+        with scheduling.uninterrupted():
+            assert scheduled() == (policy, 7)
+        assert scheduled() == (policy, 7)
+
+    in_child(action)
+
+
+def test_batch_jobs_are_batch_jobs_again() -> None:
+    def action() -> None:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with scheduling.uninterrupted():
+            assert scheduled() == (os.SCHED_FIFO, scheduling.PRIORITY)
+        assert scheduled() == (os.SCHED_BATCH, 0)
+
+    in_child(action)
