@@ -76,10 +76,14 @@ async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> 
 async def all_rows(jobs: list[Job], folder: Path) -> list[Row]:
     """Runs jobs in their kernels, some side by side."""
     room = asyncio.Semaphore(AT_ONCE)
+    work = {
+        kernel: [job for job in jobs if job.kernel == kernel.name] for kernel in reversed(KERNELS)
+    }
+    longest_first = sorted(work.items(), key=lambda item: -len(item[1]))
     tasks = {
         kernel.name: asyncio.create_task(one_row(kernel, mine, folder / kernel.name, room))
-        for kernel in reversed(KERNELS)  # the newest takes longest
-        if (mine := [job for job in jobs if job.kernel == kernel.name])
+        for kernel, mine in longest_first
+        if mine
     }
     await asyncio.gather(*tasks.values())
     return [tasks[kernel.name].result() for kernel in KERNELS if kernel.name in tasks]
