@@ -36,7 +36,7 @@ PREEMPTING = ("newest",)
 HIDE_BTF = "mount -t tmpfs -o ro none /sys/kernel/btf"
 ONLY_PRIVILEGED = "echo 2 > /proc/sys/kernel/unprivileged_bpf_disabled"
 
-LIMIT = 1500
+LIMIT = 2400
 """Seconds after which a job is interrupted: several times what the slowest one needs."""
 
 SILENCE = 600
