@@ -39,10 +39,10 @@ ONLY_PRIVILEGED = "echo 2 > /proc/sys/kernel/unprivileged_bpf_disabled"
 LIMIT = 2400
 """Seconds after which a job is interrupted: several times what the slowest one needs."""
 
-SILENCE = 600
+SILENCE = 900
 """Seconds after which pytest says where a test waits."""
 
-PATIENCE = 5
+PATIENCE = 10
 """How many times longer than on a real processor something may take before a test calls it hung."""
 
 
