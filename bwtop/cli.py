@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bwtop import batch, check, flags, record
+from bwtop import batch, check, config, flags, record
 from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
 from bwtop.columns import DEFAULT_SORT, parse_order
+from bwtop.config import Config, ConfigError
+from bwtop.flags import Given, Mode
 from bwtop.history import location, ranges
 from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.history.tiers import default_retention
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_descriptors()
     try:
         _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
-    except CaptureError as error:
+    except (CaptureError, ConfigError) as error:
         fail(str(error))
     except sqlite3.Error as error:
         fail(f"the history cannot be read any more: {error}")
@@ -93,23 +95,30 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(options: argparse.Namespace) -> None:
-    if options.history is not None:
+def _run(given: Given) -> None:
+    home = users.home(os.environ, os.geteuid())
+    files = config.files(given, os.environ, home)
+    if given.values.get(Mode.PRINT_CONFIG):
+        sys.stdout.writelines(f"{line}\n" for line in config.spelled(given, files))
+        return
+    mode = given.mode(terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    options = given.options(mode, files.flags)
+    if mode is Mode.HISTORY:
         _history(options)
         return
     may_measure = privileges.may_load()
-    if options.serve:
+    if mode is Mode.SERVE:
         _serve(options, may_measure=may_measure)
         return
-    if not may_measure and (options.check or options.record or options.no_record):
+    if not may_measure and (mode in (Mode.CHECK, Mode.RECORD) or options.no_record):
         fail(NEEDS_ROOT)
-    if options.check:
+    if mode is Mode.CHECK:
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
     loading = _load(options) if may_measure else None
-    if options.record:
+    if mode is Mode.RECORD:
         _record(options, loading)
-    elif _wants_screen(options) and sys.stdin.isatty() and sys.stdout.isatty():
-        _screen(options, loading)
+    elif mode is Mode.SCREEN:
+        _screen(options, files, loading)
     else:
         _batch(options, loading)
 
@@ -254,15 +263,10 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.stop()
 
 
-def _wants_screen(options: argparse.Namespace) -> bool:
-    """Whether there is somebody to look at a screen, and nothing was asked for that only --batch has."""
-    asked = (options.format, options.iterations, options.limit)
-    return not options.batch and all(value is None for value in asked)
-
-
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace, files: Config) -> Settings:
     """The flags as the screen's keys would set them, so that the keys can change them."""
     return Settings(
+        **files.settings(),
         classes=frozenset(options.classes or CLASSES),
         loopback=Loopback(options.loopback),
         filter=query.spell(
@@ -280,9 +284,10 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _screen(options: argparse.Namespace, loading: Loading | None) -> None:
+def _screen(options: argparse.Namespace, files: Config, loading: Loading | None) -> None:
     """The loader starts before the screen's libraries are imported: it takes longer than they do."""
     try:
+        from bwtop.tui import keys
         from bwtop.tui.app import start
         from bwtop.tui.terminal import TerminalLostError
     except ImportError as error:
@@ -295,7 +300,8 @@ def _screen(options: argparse.Namespace, loading: Loading | None) -> None:
         return _measure(options, loading, notices.append, keep_kill=True)
 
     try:
-        start(loading, begin, _settings(options), theme=options.theme)
+        keymap = files.keymap or keys.DEFAULT
+        start(loading, begin, _settings(options, files), keymap, theme=options.theme)
     except TerminalLostError:
         _discard_output()
     for notice in notices:

@@ -1,9 +1,11 @@
 """All flags there are: what they are called, what their values may be, and which contradict each other."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from bwtop import __version__, batch, values
 from bwtop.capture.backends import BACKENDS
@@ -52,6 +54,56 @@ DEFAULT_PORT: Final = 8064
 T = TypeVar("T")
 
 
+class Mode(StrEnum):
+    """What bwtop is started for: the flag's name, but for the full screen, which has none."""
+
+    SCREEN = "screen"
+    BATCH = "batch"
+    RECORD = "record"
+    HISTORY = "history"
+    SERVE = "serve"
+    CHECK = "check"
+    PRINT_CONFIG = "print_config"
+
+
+_MEASURING: Final = frozenset({Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.SERVE})
+_WATCHING: Final = frozenset({Mode.SCREEN, Mode.BATCH})
+_PRINTING: Final = frozenset({Mode.BATCH, Mode.HISTORY})
+_LOOKING: Final = _WATCHING | _PRINTING
+
+MODES: Final = {
+    "interval": _MEASURING,
+    "iterations": frozenset({Mode.BATCH}),
+    "backend": _MEASURING,
+    "max_flows": _MEASURING,
+    "classes": _LOOKING,
+    "pid": _LOOKING,
+    "user": _LOOKING,
+    "process": _LOOKING,
+    "remote": _LOOKING,
+    "loopback": _LOOKING,
+    "format": _PRINTING,
+    "sort": _WATCHING,
+    "limit": _PRINTING,
+    "bits": _LOOKING,
+    "theme": frozenset({Mode.SCREEN}),
+    "no_resolve": _LOOKING | {Mode.SERVE},
+    "db": _MEASURING | _PRINTING,
+    "no_record": _MEASURING - {Mode.RECORD},
+    "by": frozenset({Mode.HISTORY}),
+    "retention": _MEASURING,
+    "max_size": _MEASURING,
+    "store_cmdlines": _MEASURING,
+    "bind": frozenset({Mode.SERVE}),
+    "token_file": frozenset({Mode.SERVE}),
+    "allow_host": frozenset({Mode.SERVE}),
+    "chart_js": frozenset({Mode.SERVE}),
+}
+"""What a configuration file may say, by the name that argparse has for it, and in which modes that counts.
+
+Elsewhere it is ignored, unlike a flag that is given: `limit` in a file shall not make `bwtop --record` fail."""
+
+
 class _Parser(argparse.ArgumentParser):
     """One line and exit status 2 for whatever is wrong."""
 
@@ -60,12 +112,36 @@ class _Parser(argparse.ArgumentParser):
         fail(f"{message} (see bwtop --help)")
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options that arguments stand for; one line and exit status 2 where they are wrong."""
+@dataclass(frozen=True)
+class Given:
+    """What somebody typed, and what flags are where nobody says anything; both by the names that argparse has."""
+
+    values: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    def mode(self, *, terminal: bool) -> Mode:
+        """What is asked for; terminal: whether there is one for a full screen."""
+        for mode in Mode:
+            if self.values.get(mode, None) not in (None, False):
+                return mode
+        printing = ("format", "iterations", "limit")
+        return Mode.SCREEN if terminal and not self.values.keys() & set(printing) else Mode.BATCH
+
+    def options(self, mode: Mode, configured: Mapping[str, Any]) -> argparse.Namespace:
+        """All options, what is `configured` among them where the mode takes it."""
+        taken = {name: value for name, value in configured.items() if mode in MODES[name]}
+        return argparse.Namespace(**{**self.defaults, **taken, **self.values})
+
+
+def parse(arguments: Sequence[str]) -> Given:
+    """What arguments say; one line and exit status 2 where they are wrong."""
     top = parser()
-    options = top.parse_args(join_sort(arguments))
-    _check(top, options)
-    return options
+    defaults = {a.dest: a.default for a in top._actions if a.default != argparse.SUPPRESS}
+    for action in top._actions:
+        action.default = argparse.SUPPRESS
+    given = Given(vars(top.parse_args(join_sort(arguments))), defaults)
+    _check(top, given.options(Mode.CHECK, {}))
+    return given
 
 
 def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -147,6 +223,11 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument(
         "--check", action="store_true", help="say what this kernel allows, and why not more"
     )
+    modes.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print what the configuration files and flags come to, as such a file",
+    )
     modes.add_argument("--version", action="version", version=f"bwtop {__version__}")
     _add_measuring(top.add_argument_group("measuring"))
     _add_filters(
@@ -157,7 +238,19 @@ def parser() -> argparse.ArgumentParser:
     _add_display(top.add_argument_group("how to show it"))
     _add_history(top.add_argument_group("what is remembered"))
     _add_serving(top.add_argument_group("the browser view"))
+    _add_configuration(top.add_argument_group("configuration"))
     return top
+
+
+def _add_configuration(group: argparse._ArgumentGroup) -> None:
+    files = group.add_mutually_exclusive_group()
+    files.add_argument(
+        "--config",
+        type=_value(values.file),
+        metavar="PATH",
+        help="read this file (default: /etc/bwtop/config.toml, then ~/.config/bwtop/config.toml)",
+    )
+    files.add_argument("--no-config", action="store_true", help="read none")
 
 
 def _add_serving(group: argparse._ArgumentGroup) -> None:
@@ -324,11 +417,25 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
     )
     add("--bits", action="store_true", help="rates of tables in bits per second")
     add(
+        "--no-bits",
+        dest="bits",
+        action="store_false",
+        default=False,
+        help="in bytes per second (default)",
+    )
+    add(
         "--theme",
         choices=list(THEMES),
         help="colours of the full screen (default: dark, or light where COLORFGBG says so)",
     )
     add("--no-resolve", action="store_true", help="do not look up names of addresses")
+    add(
+        "--resolve",
+        dest="no_resolve",
+        action="store_false",
+        default=False,
+        help="do look them up (default)",
+    )
 
 
 def join_sort(arguments: Sequence[str]) -> list[str]:

@@ -114,6 +114,18 @@ def size(text: str) -> int:
     return amount
 
 
+def spell_size(amount: int) -> str:
+    """What size() makes the same of."""
+    power = next(power for power in (4, 3, 2, 1) if amount % (1 << 10 * power) == 0)
+    return f"{amount >> 10 * power}{'KMGT'[power - 1]}"
+
+
+def spell_endpoint(endpoint: tuple[str, int]) -> str:
+    """What endpoint() makes the same of."""
+    host, port = endpoint
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def listed(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
     """For those that take several values, comma separated."""
     return lambda text: [parse(part) for part in text.split(",")]

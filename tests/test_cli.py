@@ -18,6 +18,8 @@ import pytest
 from bwtop import __version__, cli, flags, messages
 from bwtop.capture import privileges
 from bwtop.columns import PROCESS_COLUMNS, Order
+from bwtop.config import Config
+from bwtop.flags import Mode
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.dimensions import parse as dimension
 from bwtop.history.tiers import TIERS, default_retention
@@ -292,7 +294,9 @@ def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -
     ids=repr,
 )
 def test_what_only_batch_has_is_printed(arguments: list[str], wanted: bool) -> None:
-    assert cli._wants_screen(parse(*arguments)) == wanted
+    given = flags.parse(arguments)
+    assert given.mode(terminal=True) is (Mode.SCREEN if wanted else Mode.BATCH)
+    assert given.mode(terminal=False) is Mode.BATCH
 
 
 def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
@@ -301,7 +305,8 @@ def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
             *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
             *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
             *("--process", "nginx*,my app", "--remote", "10.0.0.0/8,::1"),
-        )
+        ),
+        Config(),
     )
     assert settings.classes == {"udp", "other"}
     assert settings.loopback is Loopback.HIDE
@@ -312,7 +317,7 @@ def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
 
 
 def test_without_flags_the_screen_shows_everything() -> None:
-    assert cli._settings(parse()) == Settings()
+    assert cli._settings(parse(), Config()) == Settings()
 
 
 # History

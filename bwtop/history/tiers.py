@@ -1,6 +1,7 @@
 """What is kept for how long: from every second to months."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,18 @@ def _duration(text: str) -> float:
     if found := re.fullmatch(r"([0-9]{1,6})([smhdwy])", text, re.ASCII):
         return float(int(found[1]) * _LENGTHS[found[2]])
     raise ValueError(f"{text!r} is no length of time such as 90m, 36h, 30d, 2y or forever")
+
+
+def spell_retention(retention: Mapping[str, float]) -> str:
+    """What parse_retention() makes the same of."""
+    return ",".join(f"{name}={_spelled(seconds)}" for name, seconds in retention.items())
+
+
+def _spelled(seconds: float) -> str:
+    if seconds == FOREVER:
+        return "forever"
+    unit = max((u for u in _LENGTHS if seconds % _LENGTHS[u] == 0), key=lambda u: _LENGTHS[u])
+    return f"{seconds / _LENGTHS[unit]:.0f}{unit}"
 
 
 def default_retention() -> dict[str, float]:

@@ -21,6 +21,7 @@ from bwtop.live import STOP_SIGNALS, ThreadClock, samples
 from bwtop.measuring import Measurement
 from bwtop.tree import Tree
 from bwtop.tui.desk import Desk
+from bwtop.tui.keymap import Keymap
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.terminal import (
@@ -48,6 +49,7 @@ def start(
     loading: Loading | None,
     measure: Callable[[], Measurement],
     settings: Settings,
+    keymap: Keymap,
     theme: str | None,
 ) -> None:
     """Opens the full screen, and returns when it is closed; `measure` is called when the loading is done.
@@ -56,7 +58,7 @@ def start(
     """
     collect_young_only()
     environment = started_with()
-    desk = Desk(socket.gethostname(), settings, glyphs(environment))
+    desk = Desk(socket.gethostname(), keymap, settings, glyphs(environment))
     terminal = open_terminal(theme or default_theme(environment), environment)
     app = App(desk, loading, measure, terminal)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:

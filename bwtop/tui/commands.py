@@ -8,8 +8,8 @@ from bwtop.model.board import AVERAGES, Board
 from bwtop.model.filter import Loopback
 from bwtop.rows import Branch, Path
 from bwtop.tree import Grouping
-from bwtop.tui import layout
-from bwtop.tui.desk import Context, Desk, Effect
+from bwtop.tui.desk import Desk, Effect
+from bwtop.tui.keymap import Context
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 """Seconds, as + and - go through them."""
@@ -143,7 +143,7 @@ def sort_right(desk: Desk) -> Effect:
 
 def _sort_beside(desk: Desk, step: int) -> Effect:
     """Goes through the columns on the screen; from one that is not there to the default one."""
-    shown = [placed.field for placed in layout.place(desk.columns, wide=desk.settings.cmdlines)]
+    shown = [placed.field for placed in desk.settings.placed(desk.columns)]
     columns = [field.column for field in shown if field.column != DEFAULT_SORT] + [DEFAULT_SORT]
     here = desk.settings.order.column
     place = columns.index(here) + step if here in columns else len(columns) - 1

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from typing import Final
 
 from bwtop.live import NameSource, Status
@@ -15,6 +15,7 @@ from bwtop.model.sample import Sample
 from bwtop.rows import Expansion, RowId
 from bwtop.tree import Scope, Tree, View
 from bwtop.tui.glyphs import UNICODE, Glyphs
+from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.listing import Listing
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -29,16 +30,6 @@ LARGE: Final = 10_000
 
 Background = Callable[[Callable[[], Tree], Callable[[Tree], None]], None]
 """Calls the first in another thread, and in this one the second with what it returned."""
-
-
-class Context(StrEnum):
-    """Where keys are understood."""
-
-    LIST = "list"
-    FILTER = "filter"
-    CHOOSER = "chooser"
-    CONFIRM = "question"
-    HELP = "help"
 
 
 class Effect(Enum):
@@ -79,15 +70,18 @@ class Desk:
     def __init__(
         self,
         host: str,
+        keymap: Keymap,
         settings: Settings | None = None,
         glyphs: Glyphs = UNICODE,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host
+        self.keymap = keymap
         self.settings = settings or Settings()
         self.glyphs = glyphs
         self.now = now
         self.board = Board()
+        self.board.set_average(self.settings.average)
         self.phase = "attaching the probes" + glyphs.dots
         """What is going on before anything is measured; empty once it is."""
         self.backend = ""

@@ -6,7 +6,8 @@ from bwtop.columns import PROCESS_COLUMNS
 from bwtop.model.flows import UNATTRIBUTED
 from bwtop.rows import Branch, Row
 from bwtop.tui.commands import sort_by
-from bwtop.tui.desk import Chooser, Context, Desk, Effect, Question
+from bwtop.tui.desk import Chooser, Desk, Effect, Question
+from bwtop.tui.keymap import Context
 from bwtop.tui.signals import SIGNALS, SignalError, send
 from bwtop.tui.styles import Style
 

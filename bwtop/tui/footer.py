@@ -3,8 +3,8 @@
 from typing import Final
 
 from bwtop.text import squeeze, width
-from bwtop.tui import keys
-from bwtop.tui.desk import Context, Desk
+from bwtop.tui.desk import Desk
+from bwtop.tui.keymap import Context, Keymap, spelled
 from bwtop.tui.lines import Line, exactly, length
 from bwtop.tui.styles import Style
 
@@ -16,7 +16,7 @@ def footer(desk: Desk, columns: int) -> Line:
     """The line; hints that do not fit are left out from the right."""
     line, shows_hints = _before(desk, columns)
     if shows_hints:
-        line += hints(desk.context, columns - length(line))
+        line += hints(desk.keymap, desk.context, columns - length(line))
     return exactly(line, columns)
 
 
@@ -25,7 +25,9 @@ def _before(desk: Desk, columns: int) -> tuple[Line, bool]:
     if desk.question:
         before, after = desk.question.before, desk.question.after
         name = desk.glyphs.text(desk.question.name)
-        room = columns - length(hints(Context.CONFIRM, columns)) - len(before + after) - 2
+        room = (
+            columns - length(hints(desk.keymap, Context.CONFIRM, columns)) - len(before + after) - 2
+        )
         if width(name) > room:
             before, room = before.removeprefix(_VERB), room + len(_VERB)
         name = squeeze(name, max(room, 1))
@@ -36,12 +38,12 @@ def _before(desk: Desk, columns: int) -> tuple[Line, bool]:
     return [], True
 
 
-def hints(context: Context, columns: int) -> Line:
+def hints(keymap: Keymap, context: Context, columns: int) -> Line:
     """Keys and what they do, the most important first."""
     line: Line = []
-    for key in keys.of(context):
+    for key in keymap.of(context):
         if key.hint:
-            more: Line = [(Style.KEY, keys.spelled(key.keys[0])), (Style.HINT, f" {key.hint} ")]
+            more: Line = [(Style.KEY, spelled(key.keys[0])), (Style.HINT, f" {key.hint} ")]
             if length(line) + length(more) > columns:
                 break
             line += more
@@ -54,8 +56,8 @@ def at(desk: Desk, columns: int, cell: int) -> str | None:
     end = length(line)
     if not shows_hints or cell < end:
         return None
-    shown = [key for key in keys.of(desk.context) if key.hint]
-    pieces = hints(desk.context, columns - end)
+    shown = [key for key in desk.keymap.of(desk.context) if key.hint]
+    pieces = hints(desk.keymap, desk.context, columns - end)
     for key, (label, hint) in zip(shown, zip(pieces[::2], pieces[1::2], strict=True), strict=False):
         end += length([label, hint])
         if cell < end:

@@ -11,7 +11,8 @@ from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.series import Rates, peak
 from bwtop.text import fit, squeeze
-from bwtop.tui.desk import Context, Desk
+from bwtop.tui.desk import Desk
+from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread
 from bwtop.tui.styles import Style
 

@@ -1,25 +1,9 @@
 """Every key, one row each: the footer, the help and the tests take them from here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bwtop.tui import commands, dialogs
-from bwtop.tui.desk import Context, Desk, Effect
-
-
-@dataclass(frozen=True)
-class Key:
-    """A command and the keys for it."""
-
-    keys: tuple[str, ...]
-    """As urwid names them; the first is the one that is shown."""
-    command: Callable[[Desk], Effect]
-    hint: str
-    """For the footer; empty: not shown there."""
-    help: str
-    context: Context = Context.LIST
-
+from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
     Key(("h", "?", "f1"), dialogs.show_help, "help", "this help"),
@@ -81,38 +65,4 @@ KEYS: Final = (
     Key(("end", "G"), dialogs.help_end, "", "the end", Context.HELP),
 )
 
-_BY_KEY: Final = {(key.context, name): key for key in KEYS for name in key.keys}
-
-
-def find(context: Context, name: str) -> Key | None:
-    """What a key does in a context."""
-    return _BY_KEY.get((context, name))
-
-
-def of(context: Context) -> list[Key]:
-    """The keys of a context, the most important first."""
-    return [key for key in KEYS if key.context is context]
-
-
-_SPELLED: Final = {
-    " ": "Space",
-    "enter": "Enter",
-    "esc": "Esc",
-    "up": "Up",
-    "down": "Down",
-    "left": "Left",
-    "right": "Right",
-    "page up": "PgUp",
-    "page down": "PgDn",
-    "home": "Home",
-    "end": "End",
-    "f1": "F1",
-    "ctrl l": "Ctrl-L",
-    "ctrl b": "Ctrl-B",
-    "ctrl f": "Ctrl-F",
-}
-
-
-def spelled(name: str) -> str:
-    """A key as people call it."""
-    return _SPELLED.get(name, name)
+DEFAULT: Final = Keymap(KEYS)

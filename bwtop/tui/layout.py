@@ -1,5 +1,6 @@
 """Which columns the list has, one row each, and which of them a terminal has room for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,17 +81,17 @@ class Placed:
         return self.field.title.format(down=glyphs.down, up=glyphs.up)
 
 
-def place(columns: int, *, wide: bool = False) -> list[Placed]:
-    """The columns that fit, from left to right; one cell between each two.  Those left out are left out whole.
+def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[Placed]:
+    """Those that fit, from left to right; one cell between each two.  Those left out are left out whole.
 
     With `wide` they take all room there is.
     """
     shown: list[Field] = []
-    for field in sorted(FIELDS, key=lambda field: field.rank):
+    for field in sorted(fields, key=lambda field: field.rank):
         if shown and _needed([*shown, field]) > columns:
             break
         shown.append(field)
-    shown.sort(key=FIELDS.index)
+    shown.sort(key=fields.index)
     spare = columns - _needed(shown)
     first = {field: min(field.first, spare) for field in shown}
     spare -= sum(first.values())
@@ -111,9 +112,22 @@ def _needed(fields: list[Field]) -> int:
     return MARK + sum(field.width + 1 for field in fields) - 1
 
 
-def at(columns: int, cell: int, *, wide: bool = False) -> Field | None:
+def at(shown: Sequence[Placed], cell: int) -> Field | None:
     """The column that a cell of the line is in."""
-    for placed in place(columns, wide=wide):
+    for placed in shown:
         if placed.start <= cell <= placed.end:
             return placed.field
     return None
+
+
+def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
+    """Columns by their ids, texts before numbers whatever their order; raises ValueError."""
+    by_id = {field.id: field for field in FIELDS}
+    for name in names:
+        if name not in by_id:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(by_id)}")
+        if names.count(name) > 1:
+            raise ValueError(f"column {name!r} is there twice")
+    if "process" not in names:
+        raise ValueError("without column 'process' nobody would know whose numbers they are")
+    return tuple(sorted((by_id[name] for name in names), key=lambda field: field.id not in TEXTS))

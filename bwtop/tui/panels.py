@@ -10,10 +10,9 @@ from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.model.series import LENGTH, peak
 from bwtop.rows import Branch
 from bwtop.text import fit, width
-from bwtop.tui import keys
-from bwtop.tui.desk import Chooser, Context, Desk
+from bwtop.tui.desk import Chooser, Desk
 from bwtop.tui.dialogs import selected_process
-from bwtop.tui.layout import FIELDS
+from bwtop.tui.keymap import Context, spelled
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
 from bwtop.tui.styles import Style
@@ -151,15 +150,15 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
     for context, title in _SECTIONS:
         lines += _section(title)
-        for key in keys.of(context):
-            names = " ".join(keys.spelled(name) for name in key.keys)
+        for key in desk.keymap.of(context):
+            names = " ".join(spelled(name) for name in key.keys)
             lines += _entry(names, key.help, columns)
     lines += _section("Mouse")
     for name, text in _MOUSE:
         lines += _entry(name, text, columns)
     lines += _section("Columns")
     columns_help = {column.id: column.help for column in PROCESS_COLUMNS}
-    for field in FIELDS:
+    for field in desk.settings.fields:
         title = field.title.format(down=desk.glyphs.down, up=desk.glyphs.up)
         lines += _entry(title, field.help or columns_help[field.column], columns)
     lines += _section("Filter: words and fields that must all hold; a leading - negates")

@@ -8,10 +8,11 @@ import urwid
 from bwtop.rows import RowId
 from bwtop.text import width
 from bwtop.tui import commands, dialogs, keys, layout
-from bwtop.tui.desk import Context, Desk, Effect
+from bwtop.tui.desk import Desk, Effect
 from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer
 from bwtop.tui.header import header
+from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, canvas, exactly
 from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
 from bwtop.tui.styles import Style
@@ -154,7 +155,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
     def keypress(self, size: Size, key: str) -> str | None:
         """See urwid.Widget.  Keys without a meaning are given back."""
         self.desk.last_key = self.desk.now()
-        found = keys.find(self.desk.context, key)
+        found = self.desk.keymap.find(self.desk.context, key)
         if found:
             self.perform(found.command)
             return None
@@ -207,7 +208,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def _turn(self, up: bool) -> None:  # noqa: FBT001 - there are two directions
         name = "up" if up else "down"
-        found = keys.find(self.desk.context, name)
+        found = keys.DEFAULT.find(self.desk.context, name)
         for _ in range(WHEEL if found else 0):
             self.perform(found.command)  # type: ignore[union-attr]  # there is one
 
@@ -238,7 +239,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             return
         place = row - self._titles - 1
         if place == -1:
-            field = layout.at(columns, column, wide=self.desk.settings.cmdlines)
+            field = layout.at(self.desk.settings.placed(columns), column)
             if field:
                 self.perform(lambda desk: commands.sort_by(desk, field.column))
         elif 0 <= place < len(self._shown):

@@ -7,6 +7,7 @@ from bwtop.model.board import AVERAGES
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.tree import Grouping
+from bwtop.tui.layout import FIELDS, Field, Placed, place
 
 
 @dataclass
@@ -25,3 +26,9 @@ class Settings:
     """Seconds."""
     average: float = AVERAGES[0]
     """Seconds that rates are averaged over."""
+    fields: tuple[Field, ...] = FIELDS
+    """The columns of the list, from left to right."""
+
+    def placed(self, columns: int) -> list[Placed]:
+        """The columns of the list that fit into so many cells."""
+        return place(self.fields, columns, wide=self.cmdlines)

@@ -9,7 +9,7 @@ from bwtop.rows import Branch, Leaf, Row
 from bwtop.text import fit, squeeze
 from bwtop.tree import Grouping
 from bwtop.tui.desk import Desk
-from bwtop.tui.layout import FIELDS, TEXTS, Placed, place
+from bwtop.tui.layout import FIELDS, TEXTS, Placed
 from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.styles import Style
 
@@ -21,7 +21,7 @@ def titles(desk: Desk, columns: int) -> Line:
     """The titles; the one that is sorted by says in which direction."""
     glyphs, order = desk.glyphs, desk.settings.order
     line: Line = [(Style.TITLE, " ")]
-    shown = place(columns, wide=desk.settings.cmdlines)
+    shown = desk.settings.placed(columns)
     marked = _sorted_by(order.column, [placed.field.id for placed in shown])
     for placed in shown:
         text = _title(desk, placed)
@@ -61,7 +61,7 @@ class Rows:
     def __init__(self, desk: Desk, columns: int) -> None:
         self._desk = desk
         self._columns = columns
-        self._placed = place(columns, wide=desk.settings.cmdlines)
+        self._placed = desk.settings.placed(columns)
         self._categories = desk.tree.categories
         rx, tx = desk.board.rates(desk.board.window_sums(self._categories))
         self._rate = rx + tx

@@ -9,6 +9,8 @@ from bwtop.model.flows import Identity, Loss, ProcessKey
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.desk import CALM, Desk
 from bwtop.tui.glyphs import UNICODE, Glyphs
+from bwtop.tui.keymap import Keymap
+from bwtop.tui.keys import DEFAULT
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -33,12 +35,13 @@ class Harness:
         glyphs: Glyphs = UNICODE,
         *,
         attached: bool = True,
+        keymap: Keymap = DEFAULT,
     ) -> None:
         urwid.set_encoding("utf-8")  # whatever the locale: what is not ASCII shall be seen
         self.size = (columns, rows)
         self.now = 1000.0
         self.repainted = 0
-        self.desk = Desk("host.example", settings, glyphs, lambda: self.now)
+        self.desk = Desk("host.example", keymap, settings, glyphs, lambda: self.now)
         self.screen = Screen(self.desk, self._leave, self._repaint)
         if attached:
             self.desk.attached("tracepoint", [], None)

@@ -15,8 +15,9 @@ from bwtop.model.sample import FlowTraffic
 from bwtop.rows import FIRST, Branch, RowId
 from bwtop.tree import Grouping, Tree
 from bwtop.tui import desk, dialogs
-from bwtop.tui.desk import CALM, Context
+from bwtop.tui.desk import CALM
 from bwtop.tui.glyphs import ASCII, UNICODE
+from bwtop.tui.keymap import Context
 from bwtop.tui.keys import KEYS
 from bwtop.tui.styles import Style
 from tests.build import HOSTILE, key, remote

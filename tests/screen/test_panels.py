@@ -22,7 +22,8 @@ from bwtop.model.flows import (
 )
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import commands, dialogs, keys
-from bwtop.tui.desk import MESSAGE_SECONDS, Context
+from bwtop.tui.desk import MESSAGE_SECONDS
+from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.styles import Style
 from tests.build import NOW, eventually, key, remote
 from tests.screen.harness import SIZES, Harness, Left
@@ -224,7 +225,9 @@ def test_the_end_of_a_long_filter_and_its_cursor_are_in_sight(text: str) -> None
 
 def test_letters_are_text_while_a_filter_is_typed() -> None:
     harness = busy(200)
-    letters = sorted({name for k in keys.of(Context.LIST) for name in k.keys if len(name) == 1})
+    letters = sorted(
+        {name for k in keys.DEFAULT.of(Context.LIST) for name in k.keys if len(name) == 1}
+    )
     harness.press("/", *letters)
     assert harness.desk.settings.filter == "".join(letters)
 
@@ -560,15 +563,15 @@ def test_ctrl_l_draws_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    "hinted", [k for k in keys.of(Context.LIST) if k.hint], ids=lambda k: k.hint
+    "hinted", [k for k in keys.DEFAULT.of(Context.LIST) if k.hint], ids=lambda k: k.hint
 )
-def test_a_click_on_a_hint_is_its_key(monkeypatch: pytest.MonkeyPatch, hinted: keys.Key) -> None:
+def test_a_click_on_a_hint_is_its_key(monkeypatch: pytest.MonkeyPatch, hinted: Key) -> None:
     harness, pressed = busy(300), busy(300)
     if hinted.command is commands.leave:
         with pytest.raises(Left):
             click_on(harness, "q quit")
         return
-    click_on(harness, f"{keys.spelled(hinted.keys[0])} {hinted.hint} ")
+    click_on(harness, f"{spelled(hinted.keys[0])} {hinted.hint} ")
     pressed.now += 0.5
     pressed.press(hinted.keys[0])
     assert harness.below() == pressed.below()

@@ -130,7 +130,7 @@ def test_before_anything_is_measured(size: tuple[int, int], context: str) -> Non
 
 @pytest.mark.parametrize("columns", range(1, 331))
 def test_columns_are_left_out_whole_and_in_a_fixed_order(columns: int) -> None:
-    placed, wider = layout.place(columns), layout.place(columns + 1)
+    placed, wider = layout.place(FIELDS, columns), layout.place(FIELDS, columns + 1)
     ranks = sorted(one.field.rank for one in placed)
     assert ranks == list(range(len(ranks)))
     assert len(wider) >= len(placed)
@@ -158,11 +158,11 @@ def test_titles(columns: int, titles: str) -> None:
 def test_no_content_moves_a_column(columns: int) -> None:
     """A cell of each gap between two columns is blank whatever is in the list."""
     harness = hostile(columns, 60)
-    texts = [one.field.id in layout.TEXTS for one in layout.place(columns)]
+    texts = [one.field.id in layout.TEXTS for one in layout.place(FIELDS, columns)]
     gaps = [
         one.end
         for one, is_text, following in zip(
-            layout.place(columns), texts, [*texts[1:], False], strict=True
+            layout.place(FIELDS, columns), texts, [*texts[1:], False], strict=True
         )
         if not (is_text and following)
     ]

@@ -12,9 +12,10 @@ from bwtop.columns import PROCESS_COLUMNS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.text import width
 from bwtop.tui import commands, dialogs, footer, keys, layout
-from bwtop.tui.desk import Context, Effect
+from bwtop.tui.desk import Effect
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
-from bwtop.tui.keys import KEYS, Key
+from bwtop.tui.keymap import Context, Key, spelled
+from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.lines import length
 from bwtop.tui.styles import THEMES, Look, Style, palette
@@ -33,7 +34,7 @@ def test_every_key_has_a_command_and_help(key: Key) -> None:
     assert key.help
     assert inspect.getdoc(key.command)
     assert any(getattr(m, key.command.__name__, None) is key.command for m in (commands, dialogs))
-    assert all(keys.find(key.context, name) is key for name in key.keys)
+    assert all(keys.DEFAULT.find(key.context, name) is key for name in key.keys)
 
 
 def test_no_key_has_two_meanings_in_one_context() -> None:
@@ -55,14 +56,14 @@ def test_every_command_has_a_key() -> None:
 
 @pytest.mark.parametrize("name", sorted({name for key in KEYS for name in key.keys}))
 def test_every_key_is_spelled_as_people_do(name: str) -> None:
-    assert " " not in keys.spelled(name)
-    assert len(name) == 1 or keys.spelled(name) != name
+    assert " " not in spelled(name)
+    assert len(name) == 1 or spelled(name) != name
 
 
 @pytest.mark.parametrize("context", [c for c in Context if c is not Context.LIST])
 def test_all_hints_of_a_small_context_fit_a_small_terminal(context: Context) -> None:
-    hints = [key.hint for key in keys.of(context) if key.hint]
-    shown = "".join(text for _, text in footer.hints(context, 40))
+    hints = [key.hint for key in keys.DEFAULT.of(context) if key.hint]
+    shown = "".join(text for _, text in footer.hints(keys.DEFAULT, context, 40))
     assert hints
     assert all(hint in shown for hint in hints)
 
@@ -70,25 +71,25 @@ def test_all_hints_of_a_small_context_fit_a_small_terminal(context: Context) -> 
 @pytest.mark.parametrize("columns", range(1, 301, 7))
 def test_hints_are_shown_whole_or_not_at_all(columns: int) -> None:
     for context in Context:
-        line = footer.hints(context, columns)
+        line = footer.hints(keys.DEFAULT, context, columns)
         assert length(line) <= columns
-        whole = [f" {key.hint} " for key in keys.of(context) if key.hint]
+        whole = [f" {key.hint} " for key in keys.DEFAULT.of(context) if key.hint]
         assert [text for _, text in line[1::2]] == whole[: len(line) // 2]
 
 
 def test_the_widest_terminal_shows_every_hint() -> None:
-    shown = footer.hints(Context.LIST, 300)
-    assert len(shown) // 2 == sum(bool(key.hint) for key in keys.of(Context.LIST))
+    shown = footer.hints(keys.DEFAULT, Context.LIST, 300)
+    assert len(shown) // 2 == sum(bool(key.hint) for key in keys.DEFAULT.of(Context.LIST))
 
 
 @pytest.mark.parametrize("context", [c for c in Context if c is not Context.FILTER])
 def test_each_cell_of_a_hint_is_its_key(context: Context) -> None:
     desk = Harness(300).desk
     desk.context = context
-    hinted = [key for key in keys.of(context) if key.hint]
+    hinted = [key for key in keys.DEFAULT.of(context) if key.hint]
     cell = 0
     for key in hinted:
-        cells = len(keys.spelled(key.keys[0])) + len(key.hint) + 2
+        cells = len(spelled(key.keys[0])) + len(key.hint) + 2
         found = {footer.at(desk, 300, cell + offset) for offset in range(cells)}
         assert found == {key.keys[0]}
         cell += cells
@@ -104,7 +105,7 @@ def help_text(glyphs: Glyphs = UNICODE, columns: int = 100) -> str:
 @pytest.mark.parametrize("key", KEYS, ids=key_id)
 def test_the_help_has_every_key(key: Key) -> None:
     assert any(
-        line.split() == [*map(keys.spelled, key.keys), *key.help.split()]
+        line.split() == [*map(spelled, key.keys), *key.help.split()]
         for line in help_text().splitlines()
     )
 
@@ -140,7 +141,7 @@ def test_every_field_of_the_list_has_a_title_that_fits_and_sorts_by_a_column(
 ) -> None:
     ids = {column.id for column in PROCESS_COLUMNS}
     sign = max(width(glyphs.ascending), width(glyphs.descending))
-    for placed in layout.place(200):
+    for placed in layout.place(FIELDS, 200):
         assert placed.field.column in ids
         assert width(placed.title(glyphs)) + sign <= placed.field.width
     assert len({field.id for field in FIELDS}) == len({field.title for field in FIELDS})

@@ -1,0 +1,149 @@
+"""What a key is, how people write it, and which keys there are where: the defaults, or as somebody has bound them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from bwtop.tui.desk import Desk, Effect
+
+
+class Context(StrEnum):
+    """Where keys are understood."""
+
+    LIST = "list"
+    FILTER = "filter"
+    CHOOSER = "chooser"
+    CONFIRM = "question"
+    HELP = "help"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A command and the keys for it."""
+
+    keys: tuple[str, ...]
+    """As urwid names them; the first is the one that is shown."""
+    command: "Callable[[Desk], Effect]"
+    hint: str
+    """For the footer; empty: not shown there."""
+    help: str
+    context: Context = Context.LIST
+
+    @property
+    def name(self) -> str:
+        """What the command is called in a configuration file; it never changes once it has been released."""
+        return self.command.__name__.replace("_", "-")
+
+
+_NAMES: Final = {
+    " ": "Space",
+    "enter": "Enter",
+    "esc": "Esc",
+    "tab": "Tab",
+    "backspace": "Backspace",
+    "insert": "Insert",
+    "delete": "Delete",
+    "up": "Up",
+    "down": "Down",
+    "left": "Left",
+    "right": "Right",
+    "page up": "PgUp",
+    "page down": "PgDn",
+    "home": "Home",
+    "end": "End",
+    **{f"f{number}": f"F{number}" for number in range(1, 13)},
+}
+_BY_NAME: Final = {name.casefold(): key for key, name in _NAMES.items()}
+
+_TAKEN: Final = {
+    **dict.fromkeys("cz\\", "the terminal makes a signal of it"),
+    **dict.fromkeys("sq", "the terminal stops and starts its output with it"),
+    **dict.fromkeys("him[j", "terminals send the same for Backspace, Tab, Enter or Esc"),
+}
+"""Letters that Ctrl does not go with."""
+
+
+def spelled(key: str) -> str:
+    """A key as people call it, from urwid's name."""
+    if key in _NAMES:
+        return _NAMES[key]
+    modifier, _, rest = key.partition(" ")
+    if modifier == "ctrl" and rest:
+        return f"Ctrl-{rest.upper()}"
+    return f"Alt-{spelled(rest)}" if modifier == "meta" and rest else key
+
+
+def parse_key(text: str) -> str:
+    """Urwid's name of a key, from what people call it; raises ValueError."""
+    if len(text) == 1 and text.isprintable():
+        return text
+    if text.casefold() in _BY_NAME:
+        return _BY_NAME[text.casefold()]
+    if found := re.fullmatch(r"(?i)ctrl-([a-z\\\[])", text):
+        letter = found[1].lower()
+        if letter in _TAKEN:
+            raise ValueError(f"{text!r} cannot be used: {_TAKEN[letter]}")
+        return f"ctrl {letter}"
+    if found := re.fullmatch(r"(?i)alt-(\S+)", text):
+        return f"meta {parse_key(found[1])}"
+    raise ValueError(
+        f"{text!r} is no key; a key is a character, Ctrl-A, Alt-A, or one of"
+        f" {', '.join(name for name in _NAMES.values())}"
+    )
+
+
+class BindingError(ValueError):
+    """What somebody wants to bind does not work; the text says why, and what there is."""
+
+
+class Keymap:
+    """The keys that are understood, by context."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = tuple(keys)
+        self._by_key = {(key.context, name): key for key in keys for name in key.keys}
+
+    def find(self, context: Context, name: str) -> Key | None:
+        """What a key does in a context, by urwid's name of it."""
+        return self._by_key.get((context, name))
+
+    def of(self, context: Context) -> list[Key]:
+        """The commands of a context that have keys, the most important first."""
+        return [key for key in self.all_of(context) if key.keys]
+
+    def all_of(self, context: Context) -> list[Key]:
+        """All commands of a context, those without keys too."""
+        return [key for key in self._keys if key.context is context]
+
+    def bound(self, context: Context, bindings: Mapping[str, Sequence[str]]) -> Self:
+        """With other keys (urwid's names) for some commands; what is bound is taken from whatever had it before.
+
+        Raises BindingError.
+        """
+        names = [key.name for key in self.all_of(context)]
+        owners: dict[str, str] = {}
+        for command, keys in bindings.items():
+            if command not in names:
+                raise BindingError(f"there is no {command!r}; there are {', '.join(names)}")
+            for key in keys:
+                if owners.setdefault(key, command) != command:
+                    raise BindingError(f"{spelled(key)} is bound twice: {owners[key]}, {command}")
+                if context is Context.FILTER and len(key) == 1:
+                    raise BindingError(f"{spelled(key)} is part of what is typed there")
+        return type(self)(
+            [
+                replace(key, keys=_keys(key, bindings, owners)) if key.context is context else key
+                for key in self._keys
+            ]
+        )
+
+
+def _keys(
+    key: Key, bindings: Mapping[str, Sequence[str]], owners: Mapping[str, str]
+) -> tuple[str, ...]:
+    if key.name in bindings:
+        return tuple(dict.fromkeys(bindings[key.name]))
+    return tuple(name for name in key.keys if name not in owners)

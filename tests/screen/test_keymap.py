@@ -1,0 +1,121 @@
+"""Keys as people write them, and keys that somebody has bound."""
+
+import pytest
+
+from bwtop.tui.keymap import BindingError, Context, parse_key, spelled
+from bwtop.tui.keys import DEFAULT, KEYS
+from bwtop.tui.layout import parse_fields
+from bwtop.tui.settings import Settings
+from tests.screen.harness import Harness, Left
+
+
+@pytest.mark.parametrize("key", sorted({name for key in KEYS for name in key.keys}))
+def test_what_is_shown_can_be_written(key: str) -> None:
+    assert parse_key(spelled(key)) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("q", "q"),
+        ("Q", "Q"),
+        ("ü", "ü"),
+        (" ", " "),
+        ("space", " "),
+        ("PGUP", "page up"),
+        ("F12", "f12"),
+        ("ctrl-x", "ctrl x"),
+        ("Ctrl-X", "ctrl x"),
+        ("Alt-x", "meta x"),
+        ("Alt-X", "meta X"),
+        ("Alt-Enter", "meta enter"),
+        ("Tab", "tab"),
+    ],
+)
+def test_key(text: str, key: str) -> None:
+    assert parse_key(text) == key
+    assert parse_key(spelled(key)) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "xx", "F13", "F0", "Ctrl-", "Ctrl-é", "Ctrl-C", "Ctrl-M", "Alt-", "\n", "\x1b", "Shift-X"],
+)
+def test_no_key(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no key|cannot be used"):
+        parse_key(text)
+
+
+def test_commands_have_names_of_their_own_within_a_context() -> None:
+    for context in Context:
+        names = [key.name for key in DEFAULT.all_of(context)]
+        assert len(names) == len(set(names))
+
+
+def test_what_is_bound_is_taken_from_what_had_it() -> None:
+    keymap = DEFAULT.bound(Context.LIST, {"pause": ["q", "x"], "toggle-tcp": []})
+    found = keymap.find(Context.LIST, "q")
+    assert found
+    assert found.name == "pause"
+    assert keymap.find(Context.LIST, " ") is None, "its old key is its no more"
+    assert keymap.find(Context.LIST, "t") is None
+    assert "leave" not in [key.name for key in keymap.of(Context.LIST)]
+    assert keymap.find(Context.HELP, "q") is DEFAULT.find(Context.HELP, "q")
+    again = keymap.bound(Context.LIST, {"leave": ["q"]})
+    assert [key.keys for key in again.of(Context.LIST) if key.name == "pause"] == [("x",)]
+
+
+def test_a_key_bound_twice_is_refused() -> None:
+    with pytest.raises(BindingError, match="Ctrl-X is bound twice: leave, pause"):
+        DEFAULT.bound(Context.LIST, {"leave": ["ctrl x"], "pause": ["ctrl x"]})
+
+
+def test_the_screen_takes_bound_keys() -> None:
+    keymap = DEFAULT.bound(Context.LIST, {"leave": ["ctrl x"], "toggle-bits": ["B"]})
+    harness = Harness(160, 24, keymap=keymap)
+    harness.feed()
+    harness.press("B")
+    assert harness.desk.settings.bits
+    harness.press("b", "q")
+    assert harness.desk.settings.bits
+    assert "Ctrl-X quit" in harness.text()
+    assert "B bits" in harness.text()
+    harness.press("h")
+    assert "Ctrl-X" in harness.text()
+    harness.press("esc")
+    with pytest.raises(Left):
+        harness.press("ctrl x")
+
+
+def test_the_wheel_turns_whatever_the_arrows_do() -> None:
+    keymap = DEFAULT.bound(Context.LIST, {"up": ["w"], "down": ["s"]})
+    harness = Harness(keymap=keymap)
+    harness.feed()
+    harness.screen.mouse_event((80, 24), "mouse press", 5, 1, 5, True)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["process"],
+        ["process", "pid", "rx_rate"],
+        ["share", "tx_total", "unit", "process", "user"],
+        ["graph", "process"],
+    ],
+)
+def test_columns_as_somebody_wants_them(columns: int, names: list[str]) -> None:
+    fields = parse_fields(names)
+    harness = Harness(columns, 24, Settings(fields=fields))
+    harness.feed()
+    harness.press("g", "g", "g", "g", "g", "e", "<", ">", "h", "esc")
+    harness.check()
+    shown = [placed.field for placed in harness.desk.settings.placed(columns)]
+    assert shown == [field for field in fields if field in shown]
+    if columns == 200:
+        assert shown == list(fields)
+
+
+def test_the_average_holds_from_the_start() -> None:
+    harness = Harness(settings=Settings(average=10.0))
+    assert harness.desk.board.average == 10.0
