@@ -6,12 +6,12 @@ ARGS ?=
 
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
-TEST_PACKAGES := $(WEB_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core
+TEST_PACKAGES := $(WEB_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core mandoc groff-base zsh fish
 VM_PACKAGES := qemu-system-x86 busybox-static kmod file
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := bwtop tests bwtop.py
+SOURCES := bwtop man tests bwtop.py
 
 # Installs those Debian packages of a list that are missing, and does nothing when none is.
 define install_missing
@@ -34,6 +34,7 @@ help:
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (40 minutes)'
 	@echo 'make bench         how fast the screen and the history answer, and what measuring costs'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
+	@echo 'make docs          the manual and the completions, from the tables in the program'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
 	@echo 'make clean         remove what these commands made here'
@@ -99,11 +100,15 @@ bench: test-deps
 	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.history
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.backends
 
+.PHONY: docs
+docs:
+	@$(PYTHON) -m man
+
 .PHONY: lint
 lint: test-deps
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy bwtop tests
+	$(BIN)/mypy bwtop man tests
 	$(BIN)/lint-imports
 
 .PHONY: format

@@ -154,8 +154,8 @@ def _found(path: Path, trusted: Collection[int]) -> dict[str, Any] | None:
     """
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None  # in a folder that may not be looked into is no file of ours
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     if os.geteuid() == 0 and (status.st_uid not in trusted or status.st_mode & 0o002):
@@ -309,8 +309,7 @@ def spelled(given: Given, config: Config) -> Iterator[str]:
 
 def _help(action: argparse.Action) -> str:
     choices = f": {', '.join(action.choices)}" if action.choices else ""
-    text = (action.help or "") % {"default": action.default}
-    return f"{text}{choices}"
+    return f"{action.help}{choices}".replace("%%", "%")
 
 
 def _spelled_value(action: argparse.Action, value: Any) -> str:

@@ -196,7 +196,7 @@ def _order_name(text: str) -> str:
 def parser() -> argparse.ArgumentParser:
     """All flags there are."""
     columns = "\n".join(f"  {column.id:<10} {column.help}" for column in PROCESS_COLUMNS)
-    tiers = "\n".join(f"  {t.name:<10} {_kept(t.seconds):<10} {t.help}" for t in TIERS)
+    tiers = "\n".join(f"  {t.name:<10} {kept(t.seconds):<10} {t.help}" for t in TIERS)
     ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
     top = _Parser(
         prog="bwtop",
@@ -250,7 +250,7 @@ def _add_configuration(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="read this file (default: /etc/bwtop/config.toml, then ~/.config/bwtop/config.toml)",
     )
-    files.add_argument("--no-config", action="store_true", help="read none")
+    files.add_argument("--no-config", action="store_true", help="read no configuration file")
 
 
 def _add_serving(group: argparse._ArgumentGroup) -> None:
@@ -282,8 +282,8 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _kept(seconds: float) -> str:
-    """A length of time for people."""
+def kept(seconds: float) -> str:
+    """How long something is kept, for people."""
     if seconds == FOREVER:
         return "for ever"
     days = round(seconds / 86400)
@@ -309,13 +309,13 @@ def _add_history(group: argparse._ArgumentGroup) -> None:
         "--retention",
         type=_value(parse_retention),
         metavar="NAME=TIME",
-        help="how long what is kept (see below)",
+        help="for how long what is kept (see below)",
     )
     add(
         "--max-size",
         type=_value(values.size),
         metavar="SIZE",
-        help="of the history, such as 200M: beyond it the oldest detail goes first, sums by day stay",
+        help="of the history, such as 200M; beyond it the oldest detail goes first, sums by day stay",
     )
     add(
         "--store-cmdlines",
@@ -348,47 +348,50 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
         default=DEFAULT_LIMITS.flows,
         metavar="N",
         help="flows that may be active within a second; beyond, a process's further remotes"
-        " become '*' (default %(default)s)",
+        f" become '*' (default {DEFAULT_LIMITS.flows})",
     )
+
+
+_CLASSES: Final = {"tcp": "TCP", "udp": "UDP", "other": "other protocols: ICMP, raw IP, SCTP"}
 
 
 def _add_filters(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    for name in ("tcp", "udp", "other"):
+    for name in _CLASSES:
         add(
             f"--{name}",
             dest="classes",
             action="append_const",
             const=name,
-            help=f"count {name} (default: all three)",
+            help=f"only {_CLASSES[name]} (default: all; several add up)",
         )
     add(
         "--pid",
         type=_value(values.listed(values.pid)),
         action="extend",
         metavar="PID",
-        help="these processes",
+        help="only these processes",
     )
     add(
         "--user",
         type=_value(values.listed(values.uid)),
         action="extend",
         metavar="USER",
-        help="names or numbers",
+        help="only processes of these users, by name or number",
     )
     add(
         "--process",
         type=_value(values.listed(values.name)),
         action="extend",
         metavar="NAME",
-        help="process names; shell patterns like 'nginx*' are understood",
+        help="only processes of these names; shell patterns like 'nginx*' are understood",
     )
     add(
         "--remote",
         type=_value(values.listed(values.network)),
         action="extend",
         metavar="ADDR|CIDR",
-        help="remote addresses or networks",
+        help="only what goes to and comes from these addresses or networks",
     )
     add(
         "--loopback",
@@ -400,7 +403,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
 
 def _add_display(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--format", choices=list(batch.FORMATS), help="of what is printed (default table)")
+    add("--format", choices=list(batch.FORMATS), help="form of what is printed (default table)")
     add(
         "-s",
         "--sort",
@@ -421,7 +424,7 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
         dest="bits",
         action="store_false",
         default=False,
-        help="in bytes per second (default)",
+        help="rates of tables in bytes per second (default)",
     )
     add(
         "--theme",
@@ -434,7 +437,7 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
         dest="no_resolve",
         action="store_false",
         default=False,
-        help="do look them up (default)",
+        help="do look up names of addresses (default)",
     )
 
 

@@ -12,9 +12,10 @@ settings.load_profile("bwtop")
 
 @pytest.fixture(scope="session", autouse=True)
 def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What tests start records here, and never into anybody's own history."""
+    """What tests start records here, and never into anybody's own history; nor does it read anybody's configuration."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BWTOP_DB", str(tmp_path_factory.mktemp("history") / "history.db"))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         yield
 
 

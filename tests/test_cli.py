@@ -200,6 +200,13 @@ def test_help_names_every_flag_and_every_column() -> None:
     assert [c.id for c in PROCESS_COLUMNS if f"  {c.id} " not in text or c.help not in text] == []
 
 
+def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        flags.parse(["--help"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == flags.parser().format_help()
+
+
 def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         parse("--version")

@@ -129,7 +129,7 @@ def _graphs(desk: Desk, row: Branch, columns: int, height: int) -> list[Line]:
     return lines
 
 
-_SECTIONS: Final = (
+SECTIONS: Final = (
     (Context.LIST, "Keys"),
     (Context.FILTER, "While typing a filter"),
     (Context.CHOOSER, "In a list of choices"),
@@ -137,7 +137,7 @@ _SECTIONS: Final = (
     (Context.HELP, "In this help"),
 )
 
-_MOUSE: Final = (
+MOUSE: Final = (
     ("click", "select a row; once more: show or hide what is below it"),
     ("wheel", "three rows up or down"),
     ("titles", "a click sorts by the column, once more the other way round"),
@@ -148,13 +148,13 @@ _MOUSE: Final = (
 def help_lines(desk: Desk, columns: int) -> list[Line]:
     """The help, from the tables of keys, columns and filter fields."""
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
-    for context, title in _SECTIONS:
+    for context, title in SECTIONS:
         lines += _section(title)
         for key in desk.keymap.of(context):
             names = " ".join(spelled(name) for name in key.keys)
             lines += _entry(names, key.help, columns)
     lines += _section("Mouse")
-    for name, text in _MOUSE:
+    for name, text in MOUSE:
         lines += _entry(name, text, columns)
     lines += _section("Columns")
     columns_help = {column.id: column.help for column in PROCESS_COLUMNS}

@@ -1,0 +1,148 @@
+"""bwtop.1: what is written by hand, with the tables put in.  The language is mdoc(7)."""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bwtop.capture.backends import BACKENDS
+from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column
+from bwtop.config import SETTINGS
+from bwtop.flags import kept
+from bwtop.history import ranges
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.tiers import TIERS
+from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.tui.keymap import Context, Key, spelled
+from bwtop.tui.keys import DEFAULT
+from bwtop.tui.layout import FIELDS
+from bwtop.tui.panels import MOUSE, SECTIONS
+from man.options import Option, options
+
+TEMPLATE: Final = Path(__file__).with_name("bwtop.1.in")
+
+Lines = Iterator[str]
+
+
+def text(words: str) -> str:
+    """Plain text as a line of mdoc: nothing in it is a macro or an escape."""
+    words = words.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{words}" if words.startswith((".", "'")) else words
+
+
+def argument(words: str) -> str:
+    """Text as one argument of a macro, where punctuation at its end is punctuation no more."""
+    words = words.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
+    return f'"{words}\\&"' if words[-1:] in set(".,:;?!)|") else f'"{words}"'
+
+
+def table(rows: Sequence[tuple[str, str]], macro: str = "Li", width: str = "") -> Lines:
+    """Names and what they mean."""
+    width = width or max((name for name, _ in rows), key=len)
+    yield f".Bl -tag -width {argument(width)} -compact"
+    for name, meaning in rows:
+        yield f".It {macro} {argument(name)}"
+        yield text(meaning)
+    yield ".El"
+
+
+def _flags() -> Lines:
+    found = options()
+    for group in dict.fromkeys(option.group for option in found):
+        yield f".Ss {text(group[:1].upper() + group[1:])}"
+        yield ".Bl -tag -width Ds"
+        for option in found:
+            if option.group == group:
+                yield f".It {_heading(option)}"
+                yield text(_sentence(option.help.replace(" (see below)", "")))
+        yield ".El"
+
+
+def _heading(option: Option) -> str:
+    names = " , ".join(f"Fl {name[1:]}" for name in option.names)
+    if not option.metavar:
+        return names
+    if option.choices:
+        value = "Cm " + " | ".join(option.choices)
+    else:
+        value = f"Ar {argument(option.metavar)}"
+    return f"{names} Oo {value} Oc" if option.is_optional else f"{names} {value}"
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + "."
+
+
+def _keys() -> Lines:
+    for context, title in SECTIONS:
+        yield f".Ss \\&{text(title)}"
+        yield from table(
+            [(_names(key), _bound(key)) for key in DEFAULT.of(context)], width="PgUp Ctrl-B"
+        )
+    yield ".Ss Mouse"
+    yield from table(list(MOUSE))
+
+
+def _names(key: Key) -> str:
+    return " ".join(spelled(name) for name in key.keys)
+
+
+def _bound(key: Key) -> str:
+    """With the name that a configuration file has for it."""
+    return f"{key.help} ({key.name})"
+
+
+def _fields() -> Lines:
+    helps = {column.id: column.help for column in PROCESS_COLUMNS}
+    rows = [
+        (f.title.format(down="RX", up="TX"), f"{f.help or helps[f.column]} ({f.id})")
+        for f in FIELDS
+    ]
+    yield from table(rows)
+
+
+def _columns(columns: Sequence[Column[object]], *, exported: bool) -> Lines:
+    yield from table([(c.id, c.help) for c in columns if c.exported or not exported])
+
+
+def _backends() -> Lines:
+    yield from table([(backend.name, f"Needs {backend.needs}.") for backend in BACKENDS])
+
+
+TABLES: Final[dict[str, Callable[[], Lines]]] = {
+    "flags": _flags,
+    "keys": _keys,
+    "screen columns": _fields,
+    "sort columns": lambda: _columns(PROCESS_COLUMNS, exported=False),  # type: ignore[arg-type]
+    "remote columns": lambda: _columns(REMOTE_COLUMNS, exported=True),  # type: ignore[arg-type]
+    "filter": lambda: table([(f"{field.name}:", field.help) for field in QUERY_FIELDS]),
+    "dimensions": lambda: table([(one.name, one.help) for one in DIMENSIONS]),
+    "tiers": lambda: table([(t.name, f"{t.help}: {kept(t.seconds)}") for t in TIERS]),
+    "ranges": lambda: iter([text(ranges.HELP + ".")]),
+    "settings": lambda: table([(setting.name, setting.help) for setting in SETTINGS]),
+    "contexts": lambda: table([(context, title.lower()) for context, title in SECTIONS]),
+    "backends": _backends,
+}
+"""What stands in the page in the place of a line `@NAME@`."""
+
+
+def _wrapped(line: str) -> list[str]:
+    """Text in lines of 78 characters; macros take all of theirs."""
+    if line.startswith((".", "'")):
+        return [line]
+    broken = textwrap.wrap(line, 78, break_on_hyphens=False, break_long_words=False)
+    return [f"\\&{part}" if part.startswith((".", "'")) else part for part in broken]
+
+
+def page() -> str:
+    """The manual."""
+    lines: list[str] = []
+    for line in TEMPLATE.read_text().splitlines():
+        found = re.fullmatch(r"@([a-z ]+)@", line)
+        for made in TABLES[found[1]]() if found else [line]:
+            lines += _wrapped(made)
+    return "\n".join(lines) + "\n"
+
+
+assert {context for context, _ in SECTIONS} == set(Context)

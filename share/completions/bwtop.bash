@@ -1,0 +1,109 @@
+# Made by `make docs` from the program's own tables.
+_bwtop()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    # bash makes --flag=value three words
+    if [[ $current == = ]]; then
+        current=
+    elif [[ $before == = ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    COMPREPLY=()
+    case $before in
+        --history)
+            mapfile -t COMPREPLY < <(compgen -W "today yesterday week last-week month last-month 24h 7d all" -- "$current")
+            [[ $current != -* ]] && return
+            ;;
+        -d | --interval)
+            return
+            ;;
+        -n | --iterations)
+            return
+            ;;
+        --backend)
+            mapfile -t COMPREPLY < <(compgen -W "fexit tracepoint kprobe" -- "$current")
+            return
+            ;;
+        --max-flows)
+            return
+            ;;
+        --pid)
+            mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$current")
+            return
+            ;;
+        --user)
+            mapfile -t COMPREPLY < <(compgen -u -- "$current")
+            return
+            ;;
+        --process)
+            return
+            ;;
+        --remote)
+            return
+            ;;
+        --loopback)
+            mapfile -t COMPREPLY < <(compgen -W "show hide only" -- "$current")
+            return
+            ;;
+        --format)
+            mapfile -t COMPREPLY < <(compgen -W "table json csv" -- "$current")
+            return
+            ;;
+        -s | --sort)
+            mapfile -t COMPREPLY < <(compgen -W "pid start name exe cmdline uid user unit container pod kernel rx tx rx_rate tx_rate rx_total tx_total rate total -pid -start -name -exe -cmdline -uid -user -unit -container -pod -kernel -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
+            return
+            ;;
+        --limit)
+            return
+            ;;
+        --theme)
+            mapfile -t COMPREPLY < <(compgen -W "dark light" -- "$current")
+            return
+            ;;
+        --db)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
+        --by)
+            local first=
+            [[ $current == *,* ]] && first=${current%,*},
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user unit remote proto port hour day month" -- "${current##*,}")
+            compopt -o nospace 2>/dev/null
+            return
+            ;;
+        --retention)
+            local first=
+            [[ $current == *,* ]] && first=${current%,*},
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "seconds= minutes= hours= days= months= fives=" -- "${current##*,}")
+            compopt -o nospace 2>/dev/null
+            return
+            ;;
+        --max-size)
+            return
+            ;;
+        --bind)
+            return
+            ;;
+        --token-file)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
+        --allow-host)
+            return
+            ;;
+        --chart-js)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
+        --config)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
+}
+complete -F _bwtop bwtop

@@ -1,0 +1,164 @@
+"""What the shells complete: asked of the shells."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.history.dimensions import DIMENSIONS
+from man.__main__ import ROOT
+from man.completions import FILES, LISTS, PIDS, USERS, WORDS
+from man.options import options
+
+FOLDER = ROOT / "share" / "completions"
+HANG = 60
+
+Ask = Callable[[str], set[str]]
+"""What completes a command line."""
+
+
+def bash(line: str) -> set[str]:
+    """As readline divides it: "=" is a word of its own."""
+    words = [word for word in re.split(r"(=)|\s+", line) if word]
+    if line[-1] in " =":
+        words += [""] if line[-1] == " " else []
+    script = (
+        f'source {FOLDER}/bwtop.bash; COMP_WORDS=("$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1));'
+        ' _bwtop; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script, "bash", *words],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def fish(line: str) -> set[str]:
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source {FOLDER}/bwtop.fish; complete -C {line!r}"],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    assert done.stderr == ""
+    found = {row.split("\t")[0] for row in done.stdout.splitlines()}
+    before, equals, _ = line.split(" ")[-1].partition("=")  # fish gives the flag again
+    return {word.removeprefix(before + equals) if equals else word for word in found}
+
+
+ZSHRC = f"""
+PS1='READY> ' RPS1= PROMPT_EOL_MARK=
+unsetopt prompt_cr prompt_sp
+fpath=({FOLDER} $fpath)
+autoload -Uz compinit
+compinit -u -D
+zstyle ':completion:*' verbose no
+LISTMAX=0
+bindkey '^I' list-choices
+"""
+
+
+def zsh(line: str) -> set[str]:
+    """A real one, at a terminal: it lists what there is, and is then told to say that it has."""
+    with TemporaryDirectory() as folder:
+        Path(folder, ".zshrc").write_text(ZSHRC)
+        pid, terminal = pty.fork()
+        if not pid:
+            os.environ.update(ZDOTDIR=folder, TERM="dumb")
+            os.execvp("sh", ["sh", "-c", "stty rows 200 columns 100; exec zsh -d -i"])
+        try:
+            read_until(terminal, b"READY> ")
+            os.write(terminal, line.encode() + b"\t\x15print DONE$((1+1))\n")
+            shown = read_until(terminal, b"DONE2").decode(errors="replace")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(terminal)
+    return set(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown).split())
+
+
+def read_until(terminal: int, mark: bytes) -> bytes:
+    shown, deadline = b"", time.monotonic() + HANG
+    while mark not in shown:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 4096)
+    return shown
+
+
+SHELLS = pytest.mark.parametrize("ask", [bash, zsh, fish], ids=lambda ask: ask.__name__)
+
+
+@SHELLS
+def test_every_flag_is_there(ask: Ask) -> None:
+    names = {option.long for option in options()}
+    found = {word.rstrip("=") for word in ask("bwtop --")}
+    assert names - found == set()
+
+
+@SHELLS
+def test_a_flag_is_completed(ask: Ask) -> None:
+    assert {"--format", "--format="} & ask("bwtop --batch --form")
+    assert "--bits" not in ask("bwtop --batch --form")
+
+
+@SHELLS
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bwtop --format ", {"table", "json", "csv"}),
+        ("bwtop --format j", {"json"}),
+        ("bwtop --backend=", {"fexit", "tracepoint", "kprobe"}),
+        ("bwtop --loopback ", {"show", "hide", "only"}),
+        ("bwtop --theme=l", {"light"}),
+        ("bwtop --sort tx", {column.id for column in PROCESS_COLUMNS if column.id[:2] == "tx"}),
+        ("bwtop -s un", {"unit"}),
+        ("bwtop --by ", {dimension.name for dimension in DIMENSIONS}),
+        ("bwtop --history last", {"last-week", "last-month"}),
+        ("bwtop --user roo", {"root"}),
+    ],
+)
+def test_a_value_is_completed(ask: Ask, line: str, words: set[str]) -> None:
+    found = ask(line)
+    assert words <= found
+    assert not {"--batch", "--bits"} & found
+
+
+@SHELLS
+def test_a_list_goes_on(ask: Ask) -> None:
+    found = {word.rpartition(",")[2] for word in ask("bwtop --by day,us")}
+    assert "user" in found
+    assert "proto" not in found
+
+
+@SHELLS
+def test_this_process_is_a_process(ask: Ask) -> None:
+    found = ask(f"bwtop --pid {str(os.getpid())[:-1]}")
+    assert str(os.getpid()) in found
+
+
+@SHELLS
+def test_files(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "history-one.db").touch()
+    found = ask(f"bwtop --db {tmp_path}/hist")
+    assert any(word.endswith("history-one.db") for word in found)
+
+
+def test_values_are_told_for_flags_that_there_are() -> None:
+    taking = {option.dest for option in options() if option.metavar}
+    assert taking >= {*WORDS, *LISTS, *FILES, *USERS, *PIDS}
+    assert set(WORDS) >= LISTS

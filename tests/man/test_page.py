@@ -1,0 +1,116 @@
+"""The manual: made from the program's tables, up to date, and good mdoc."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bwtop.columns import PROCESS_COLUMNS
+from bwtop.tui.keymap import spelled
+from bwtop.tui.keys import KEYS
+from bwtop.tui.layout import FIELDS
+from man import page
+from man.__main__ import FILES, ROOT
+from man.options import options
+
+PAGE = ROOT / "man" / "bwtop.1"
+
+
+def rendered() -> str:
+    """As a reader sees it, on one long line per paragraph."""
+    made = subprocess.run(
+        ["mandoc", "-T", "utf8", "-O", "width=500", str(PAGE)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return re.sub(".\b", "", made)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_made_is_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text() == FILES[name](), "make docs"
+
+
+def test_a_stale_page_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each table is really in it."""
+    before = page.page()
+    for name in page.TABLES:
+        with monkeypatch.context() as patch:
+            patch.setitem(page.TABLES, name, lambda: iter(["nothing"]))
+            assert page.page() != before, name
+
+
+def test_mandoc_has_nothing_to_say() -> None:
+    """But about pages that this machine does not have."""
+    said = subprocess.run(
+        ["mandoc", "-T", "lint", str(PAGE)], capture_output=True, text=True, check=False
+    ).stdout
+    assert [line for line in said.splitlines() if "referenced manual not found" not in line] == []
+
+
+def test_groff_has_nothing_to_say() -> None:
+    """It is what man-db renders with."""
+    said = subprocess.run(
+        ["groff", "-mdoc", "-ww", "-Tutf8", "-z", str(PAGE)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stderr == ""
+
+
+def test_every_flag_key_and_column_is_in_it() -> None:
+    text = rendered()
+    for option in options():
+        assert all(name in text for name in option.names)
+        assert " ".join(option.help.replace(" (see below)", "").split())[1:] in text
+    for key in KEYS:
+        assert f"{' '.join(spelled(name) for name in key.keys)}" in text
+        assert f"{key.help} ({key.name})" in text
+    for column in PROCESS_COLUMNS:
+        assert column.help in text
+    for field in FIELDS:
+        assert f"({field.id})" in text
+
+
+def environment_of(package: Path) -> set[str]:
+    """The variables that the program reads."""
+    source = "".join(
+        path.read_text() for path in package.rglob("*.py") if "capture" not in path.parts
+    )
+    pattern = r'(?:environ|environment)(?:\.get)?[(\[]"([A-Z_]+)"'
+    return set(re.findall(pattern, source))
+
+
+def test_every_variable_is_in_it() -> None:
+    text = rendered().partition("ENVIRONMENT")[2].partition("FILES")[0]
+    names = environment_of(ROOT / "bwtop")
+    assert {"BWTOP_DB", "NO_COLOR", "SUDO_UID"} <= names
+    assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "THE FULL SCREEN", "PRINTING INTERVALS"),
+        *("THE HISTORY", "THE BROWSER VIEW", "WHAT IS COUNTED", "OVERHEAD", "CONFIGURATION"),
+        *("ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "DIAGNOSTICS", "SECURITY", "SEE ALSO"),
+    ],
+)
+def test_it_has_a_section(section: str) -> None:
+    assert f"\n{section}\n" in rendered()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [(".Nm", "\\&.Nm"), ("'a", "\\&'a"), ("a\\b", "a\\eb"), ("a-b", "a\\-b"), ("a", "a")],
+)
+def test_text_is_text(words: str, line: str) -> None:
+    assert page.text(words) == line
+
+
+def test_lines_are_broken_where_nothing_becomes_a_macro() -> None:
+    line = "x" * 77 + " .Nm y"
+    assert page._wrapped(line) == ["x" * 77, "\\&.Nm y"]
