@@ -8,10 +8,11 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bwtop import batch, check, config, flags, record
+from bwtop import batch, check, config, demo, flags, record
 from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
@@ -26,7 +27,7 @@ from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
 from bwtop.identity import users
 from bwtop.identity.names import Names
-from bwtop.live import Live, SignalClock
+from bwtop.live import Live, SignalClock, Status
 from bwtop.measuring import NEEDS_ROOT, Measurement, follow, measure
 from bwtop.messages import CANNOT, fail, say
 from bwtop.model import query
@@ -35,6 +36,9 @@ from bwtop.model.ledger import CLASSES
 from bwtop.tui.settings import Settings
 
 _DEFAULT_ITERATIONS: Final = 5
+
+_NEED_ROOT: Final = (Mode.CHECK, Mode.RECORD, Mode.DEMO)
+"""Modes that cannot do with what another bwtop measures."""
 
 _HISTORY_SORTS: Final = {
     "rate": "total",
@@ -101,7 +105,7 @@ def _run(given: Given) -> None:
     if given.values.get(Mode.PRINT_CONFIG):
         sys.stdout.writelines(f"{line}\n" for line in config.spelled(given, files))
         return
-    mode = given.mode(terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    mode = given.mode(terminal=_has_terminal())
     options = given.options(mode, files.flags)
     if mode is Mode.HISTORY:
         _history(options)
@@ -110,10 +114,13 @@ def _run(given: Given) -> None:
     if mode is Mode.SERVE:
         _serve(options, may_measure=may_measure)
         return
-    if not may_measure and (mode in (Mode.CHECK, Mode.RECORD) or options.no_record):
+    if not may_measure and (mode in _NEED_ROOT or options.no_record):
         fail(NEEDS_ROOT)
     if mode is Mode.CHECK:
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
+    if mode is Mode.DEMO:
+        _demo(options, files)
+        return
     loading = _load(options) if may_measure else None
     if mode is Mode.RECORD:
         _record(options, loading)
@@ -132,7 +139,7 @@ def _path(options: argparse.Namespace) -> Path:
 
 def _options(options: argparse.Namespace) -> Options | None:
     """How to record; None: not at all."""
-    if options.no_record:
+    if options.no_record or options.demo:
         return None
     policy = Policy(options.retention or default_retention(), options.max_size)
     who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
@@ -263,6 +270,18 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.stop()
 
 
+def _demo(options: argparse.Namespace, files: Config) -> None:
+    """The screen beside processes that move bytes: forked first, so that they have nothing of what comes later."""
+    if not _has_terminal():
+        fail("--demo shows the full screen, and there is no terminal here")
+    with demo.Demo(users.sudo_user(os.environ), demo.SECONDS) as running:
+        _screen(options, files, _load(options), running.status)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _settings(options: argparse.Namespace, files: Config) -> Settings:
     """The flags as the screen's keys would set them, so that the keys can change them."""
     return Settings(
@@ -284,8 +303,16 @@ def _settings(options: argparse.Namespace, files: Config) -> Settings:
     )
 
 
-def _screen(options: argparse.Namespace, files: Config, loading: Loading | None) -> None:
-    """The loader starts before the screen's libraries are imported: it takes longer than they do."""
+def _screen(
+    options: argparse.Namespace,
+    files: Config,
+    loading: Loading | None,
+    status: Callable[[], Status] | None = None,
+) -> None:
+    """The loader starts before the screen's libraries are imported: it takes longer than they do.
+
+    What `status` says stands where the screen else says how it goes with the history.
+    """
     try:
         from bwtop.tui import keys
         from bwtop.tui.app import start
@@ -297,7 +324,8 @@ def _screen(options: argparse.Namespace, files: Config, loading: Loading | None)
     notices: list[str] = []
 
     def begin() -> Measurement:
-        return _measure(options, loading, notices.append, keep_kill=True)
+        measurement = _measure(options, loading, notices.append, keep_kill=True)
+        return replace(measurement, status=status) if status else measurement
 
     try:
         keymap = files.keymap or keys.DEFAULT

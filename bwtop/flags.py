@@ -31,6 +31,7 @@ what --history can group --by:
 
 examples:
   sudo bwtop                                  the full screen; h there is its help
+  sudo bwtop --demo                           the same, with some traffic to look at
   sudo bwtop --batch -n 5                     five intervals of a second
   sudo bwtop --batch --format json | jq .     one JSON object per interval
   sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
@@ -63,13 +64,15 @@ class Mode(StrEnum):
     HISTORY = "history"
     SERVE = "serve"
     CHECK = "check"
+    DEMO = "demo"
     PRINT_CONFIG = "print_config"
 
 
-_MEASURING: Final = frozenset({Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.SERVE})
-_WATCHING: Final = frozenset({Mode.SCREEN, Mode.BATCH})
+_RECORDING: Final = frozenset({Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.SERVE})
+_MEASURING: Final = _RECORDING | {Mode.DEMO}
+_SCREENS: Final = frozenset({Mode.SCREEN, Mode.DEMO})
 _PRINTING: Final = frozenset({Mode.BATCH, Mode.HISTORY})
-_LOOKING: Final = _WATCHING | _PRINTING
+_LOOKING: Final = _SCREENS | _PRINTING
 
 MODES: Final = {
     "interval": _MEASURING,
@@ -81,19 +84,19 @@ MODES: Final = {
     "user": _LOOKING,
     "process": _LOOKING,
     "remote": _LOOKING,
-    "loopback": _LOOKING,
+    "loopback": _LOOKING - {Mode.DEMO},
     "format": _PRINTING,
-    "sort": _WATCHING,
+    "sort": _SCREENS | {Mode.BATCH},
     "limit": _PRINTING,
     "bits": _LOOKING,
-    "theme": frozenset({Mode.SCREEN}),
+    "theme": _SCREENS,
     "no_resolve": _LOOKING | {Mode.SERVE},
-    "db": _MEASURING | _PRINTING,
-    "no_record": _MEASURING - {Mode.RECORD},
+    "db": _RECORDING | _PRINTING,
+    "no_record": _RECORDING - {Mode.RECORD},
     "by": frozenset({Mode.HISTORY}),
-    "retention": _MEASURING,
-    "max_size": _MEASURING,
-    "store_cmdlines": _MEASURING,
+    "retention": _RECORDING,
+    "max_size": _RECORDING,
+    "store_cmdlines": _RECORDING,
     "bind": frozenset({Mode.SERVE}),
     "token_file": frozenset({Mode.SERVE}),
     "allow_host": frozenset({Mode.SERVE}),
@@ -156,10 +159,11 @@ def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.no_record and options.record:
         top.error("--record and --no-record contradict each other")
     printing = (options.iterations, options.limit, options.format)
-    for mode, is_on in (("--record", options.record), ("--serve", options.serve)):
-        if is_on and any(value is not None for value in printing):
-            top.error(f"-n, --limit and --format are for printing, and {mode} prints nothing")
+    for mode in ("record", "serve", "demo"):
+        if getattr(options, mode) and any(value is not None for value in printing):
+            top.error(f"-n, --limit and --format are for printing, and --{mode} prints nothing")
     _check_serving(top, options)
+    _check_demo(top, options)
     if options.history is not None and options.iterations is not None:
         top.error("-n is for measuring")
 
@@ -174,6 +178,17 @@ def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) ->
     serving = (options.bind, options.token_file, options.allow_host, options.chart_js)
     if not options.serve and any(value is not None for value in serving):
         top.error("--bind, --token-file, --allow-host and --chart-js are for --serve")
+
+
+def _check_demo(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    kept = (options.db, options.retention, options.max_size, options.store_cmdlines)
+    if options.demo and any(kept):
+        top.error(
+            "--db, --retention, --max-size and --store-cmdlines are for the history,"
+            " and --demo records nothing"
+        )
+    if options.demo and options.loopback == Loopback.HIDE.value:
+        top.error("--loopback hide would hide all that --demo moves")
 
 
 def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -222,6 +237,11 @@ def parser() -> argparse.ArgumentParser:
     )
     modes.add_argument(
         "--check", action="store_true", help="say what this kernel allows, and why not more"
+    )
+    modes.add_argument(
+        "--demo",
+        action="store_true",
+        help="the full screen, and for ten minutes some traffic on loopback to look at; not recorded",
     )
     modes.add_argument(
         "--print-config",

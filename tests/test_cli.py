@@ -100,6 +100,8 @@ def actions() -> list[argparse.Action]:
         (["--max-flows", "1000"], "max_flows", 1000),
         (["--batch"], "batch", True),
         (["--check"], "check", True),
+        ([], "demo", False),
+        (["--demo"], "demo", True),
     ],
     ids=repr,
 )
@@ -234,6 +236,20 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
         (["--history", "--allow-host", "x"], "are for --serve"),
         (["--record", "--chart-js", "x"], "are for --serve"),
         (["--history", "--by", "day,day"], "'day' comes twice"),
+        *(
+            (["--demo", *mode], "not allowed with argument")
+            for mode in (["--batch"], ["--record"], ["--history"], ["--serve"], ["--check"])
+        ),
+        (["--demo", "-n", "1"], "--demo prints nothing"),
+        (["--demo", "--limit", "1"], "--demo prints nothing"),
+        (["--demo", "--format", "table"], "--demo prints nothing"),
+        (["--demo", "--db", "x"], "--demo records nothing"),
+        (["--demo", "--retention", "hours=1y"], "--demo records nothing"),
+        (["--demo", "--max-size", "1M"], "--demo records nothing"),
+        (["--demo", "--store-cmdlines"], "--demo records nothing"),
+        (["--demo", "--loopback", "hide"], "would hide all that --demo moves"),
+        (["--demo", "--by", "day"], "--by is for --history"),
+        (["--demo", "--bind", "[::1]"], "are for --serve"),
     ],
     ids=repr,
 )

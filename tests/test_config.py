@@ -152,6 +152,7 @@ def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) ->
         Mode.RECORD: {"interval"},
         Mode.HISTORY: {"limit", "format"},
         Mode.SERVE: {"interval", "bind"},
+        Mode.DEMO: {"interval", "sort"},
         Mode.CHECK: set(),
     }
     assert taken == expected[mode]
@@ -173,6 +174,7 @@ def test_a_file_does_not_change_the_mode(write: Write) -> None:
         (["--history", "7d"], Mode.HISTORY),
         (["--serve"], Mode.SERVE),
         (["--check"], Mode.CHECK),
+        (["--demo"], Mode.DEMO),
         (["--print-config"], Mode.PRINT_CONFIG),
         ([], Mode.SCREEN),
     ],

@@ -104,6 +104,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -6,6 +6,7 @@ complete -c bwtop -l history -a 'today yesterday week last-week month last-month
 complete -c bwtop -n '__fish_prev_arg_in --history' -a 'today yesterday week last-week month last-month 24h 7d all'
 complete -c bwtop -l serve -d 'show it in a browser, and answer programs'
 complete -c bwtop -l check -d 'say what this kernel allows, and why not more'
+complete -c bwtop -l demo -d 'the full screen, and for ten minutes some traffic on loopback to look at; not recorded'
 complete -c bwtop -l print-config -d 'print what the configuration files and flags come to, as such a file'
 complete -c bwtop -l version -d 'show program'"'"'s version number and exit'
 complete -c bwtop -s d -l interval -x -d 'length of an interval, 0.1 to 3600 seconds (default 1)'
