@@ -5,11 +5,14 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bwtop.history.calendar import Unit, floor
+from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
 from tests.screen.mover import Mover, mover
 from tests.screen.picture import svg
@@ -360,3 +363,18 @@ def test_picture_of_the_screen(tmp_path: Path) -> None:
             assert part in drawing
         if PICTURES:
             (Path(PICTURES) / "screen.svg").write_text(drawing)
+
+
+def test_picture_of_a_report(tmp_path: Path) -> None:
+    """Another one of the README's."""
+    midnight = floor(Unit.DAY, floor(Unit.DAY, time.time()) - 1)
+    a_desktops_day(tmp_path / "history.db", midnight)
+    report = command("--history", "yesterday", "--no-resolve", "--db", str(tmp_path / "history.db"))
+    with Terminal(report, columns=100, rows=52) as terminal:
+        terminal.wait_for("average")
+        terminal.wait_for("peak")
+        drawing = svg(terminal.screen, "bwtop --history yesterday")
+        for part in ("firefox", "backup", "SHARE", "TOTAL", "23:00"):
+            assert part in drawing
+        if PICTURES:
+            (Path(PICTURES) / "report.svg").write_text(drawing)

@@ -33,6 +33,7 @@ from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.text import printable
 from bwtop.web import files
 from tests.build import key, remote
+from tests.history.desktop import a_desktops_day
 from tests.history.keep import Kept, policy, total, within
 from tests.kernel.running import command_as
 from tests.web.browser import CONTRASTS, PIXELS, UNNAMED, Mover, Visit, chromium, mover
@@ -1741,33 +1742,7 @@ def test_picture_of_what_moves_now(visit: Visitor, tmp_path: Path) -> None:
 
 
 def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
-    programs = (
-        (Identity("backup", 0, exe="/usr/bin/restic"), 40, ("192.0.2.10", 443)),
-        (Identity("firefox", 1000, exe="/usr/lib/firefox/firefox"), 25, ("198.51.100.7", 443)),
-        (Identity("apt", 0, exe="/usr/lib/apt/methods/http"), 9, ("203.0.113.80", 80)),
-        (Identity("syncd", 1000, exe="/opt/sync/syncd"), 6, ("2001:db8::17", 22000)),
-        (Identity("ssh", 1000, exe="/usr/bin/ssh"), 3, ("192.0.2.22", 22)),
-        (Identity("chronyd", 110, exe="/usr/sbin/chronyd"), 1, ("198.51.100.123", 123)),
-    )
-    kept = Kept(policy(), tmp_path / "history.db")
-    randomly = random.Random(3)
-    start = _midnight(1)
-    for when in range(start, ceiling(Unit.DAY, start), 600):
-        hour = (when - start) / HOUR
-        flows = {}
-        for place, (who, weight, (address, port)) in enumerate(programs):
-            wave = 0.15 + math.sin(math.pi * hour / 24) ** 4 + (place == 0) * (2 < hour < 4) * 3
-            amount = int(weight * 200_003 * wave * (0.5 + randomly.random()))
-            up = 0.9 if who.name in ("backup", "syncd") else 0.08
-            far = remote(address, port, UDP if port == 123 else TCP)
-            near = remote(f"203.0.113.{20 + place}", port, UDP if port == 123 else TCP)
-            flows[ProcessKey(place + 1, 100 + place), who] = {
-                far: (int(amount * (1 - up)), int(amount * up)),
-                near: (amount // 9, amount // 31),
-            }
-        kept.append(Delta(when, 600.0, flows))
-    kept.steps(time.time())
-    kept.connection.close()
+    a_desktops_day(tmp_path / "history.db", _midnight(1))
     with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
         page = visit(
             server,
