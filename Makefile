@@ -6,12 +6,24 @@ ARGS ?=
 
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
-TEST_PACKAGES := $(WEB_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core mandoc groff-base zsh fish
+PACKAGING_PACKAGES := systemd
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core mandoc groff-base zsh fish
 VM_PACKAGES := qemu-system-x86 busybox-static kmod file
 
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := bwtop man tests bwtop.py
+
+# Where `make install` puts it; DESTDIR stands before that for who makes packages.
+PREFIX := /usr/local
+PRIVATE = $(DESTDIR)$(PREFIX)/share/bwtop
+UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/bwtop.service
+SYSUSERS = $(DESTDIR)$(PREFIX)/lib/sysusers.d/bwtop.conf
+BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bwtop
+ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_bwtop
+FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bwtop.fish
+MAN_PAGES := $(wildcard man/*.1)
+COMPILE := yes
 
 # Installs those Debian packages of a list that are missing, and does nothing when none is.
 define install_missing
@@ -29,6 +41,7 @@ endef
 help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
+	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (40 minutes)'
@@ -53,6 +66,32 @@ run-web:
 	$(call install_missing,$(WEB_PACKAGES))
 	@./bwtop.py --serve $(ARGS)
 
+# The interpreter is told from where the byte code will be read: tracebacks show that.
+.PHONY: install
+install:
+	rm -rf "$(PRIVATE)"
+	find bwtop bpf -name __pycache__ -prune -o -type f \( -name '*.py' -o -name '*.[ch]' -o -path '*/static/*' \) \
+		-exec sh -c 'for file; do install -D -m 644 "$$file" "$(PRIVATE)/$$file" || exit; done' sh {} +
+	install -m 755 bwtop.py "$(PRIVATE)/bwtop.py"
+	$(if $(COMPILE),umask 022 && $(PYTHON) -m compileall -q $(if $(DESTDIR),-s "$(DESTDIR)" -p /) "$(PRIVATE)/bwtop")
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	ln -sfn ../share/bwtop/bwtop.py "$(DESTDIR)$(PREFIX)/bin/bwtop"
+	install -D -m 644 share/bwtop.service "$(UNIT)"
+	sed -i 's|/usr/bin/bwtop|$(PREFIX)/bin/bwtop|' "$(UNIT)"
+	install -D -m 644 share/bwtop.sysusers "$(SYSUSERS)"
+	$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) "$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))" &&) :
+	[ ! -d share/completions ] || { \
+		install -D -m 644 share/completions/bwtop.bash "$(BASH_COMPLETION)" && \
+		install -D -m 644 share/completions/_bwtop "$(ZSH_COMPLETION)" && \
+		install -D -m 644 share/completions/bwtop.fish "$(FISH_COMPLETION)"; }
+
+.PHONY: uninstall
+uninstall:
+	rm -rf "$(PRIVATE)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/bwtop" "$(UNIT)" "$(SYSUSERS)" \
+		$(foreach page,$(MAN_PAGES),"$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))") \
+		"$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"
+
 .PHONY: test-deps
 test-deps:
 	$(call install_missing,$(TEST_PACKAGES))
@@ -75,7 +114,7 @@ $(VENV)-newest/.ready: tests/requirements.txt
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history --ignore=tests/web $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history --ignore=tests/web --ignore=tests/packaging $(ARGS)
 
 $(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
 	$(BIN)/pip install -q -r tests/vm/requirements.txt

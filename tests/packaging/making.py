@@ -1,0 +1,74 @@
+"""`make` as a user types it, and what it leaves behind."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STUCK = 900
+"""Seconds after which a command never ends: several times what the slowest needs on a busy machine."""
+
+Tree = dict[str, str]
+"""What is in a folder, by its path there: a folder, a link and where to, or a file with its mode and size."""
+
+
+def run(
+    *command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None, umask: int = -1
+) -> str:
+    """The standard output of a command, which must do well.  Nothing is inherited that make tells the makes it starts."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        list(command),
+        cwd=cwd,
+        env=inherited | (env or {}),
+        umask=umask,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=STUCK,
+        check=False,
+    )
+    said = f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{said}"
+    return done.stdout
+
+
+def make(target: str, *variables: str, checkout: Path = ROOT, umask: int = -1) -> None:
+    """Runs it."""
+    run("make", target, *variables, cwd=checkout, umask=umask)
+
+
+def tree(folder: Path) -> Tree:
+    """All that is there."""
+    return {str(path.relative_to(folder)): kind(path) for path in sorted(folder.rglob("*"))}
+
+
+def kind(path: Path) -> str:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return f"-> {path.readlink()}"
+    mode = f"{stat.S_IMODE(found.st_mode):o}"
+    if stat.S_ISDIR(found.st_mode):
+        return f"folder {mode}"
+    return f"{mode} {found.st_size} {found.st_mtime_ns}"
+
+
+def sources() -> set[str]:
+    """The files that bwtop is, as a checkout names them."""
+    found = {"bwtop.py"}
+    for name in ("bwtop", "bpf"):
+        for path in (ROOT / name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.add(str(path.relative_to(ROOT)))
+    return found
+
+
+def copy_of_checkout(target: Path) -> Path:
+    """A checkout that a test may change."""
+    made = shutil.ignore_patterns(
+        ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "dist"
+    )
+    return Path(shutil.copytree(ROOT, target, ignore=made, symlinks=True))

@@ -1,0 +1,190 @@
+"""make install and make uninstall: all that is needed, nothing else, and nothing left."""
+
+import marshal
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bwtop import __version__
+from tests.kernel.running import HANG
+from tests.packaging.making import ROOT, copy_of_checkout, make, run, sources, tree
+
+SHARED = {
+    *("bin", "lib", "lib/systemd", "lib/systemd/system", "lib/sysusers.d"),
+    *("share", "share/man", "share/man/man1"),
+    *("share/bash-completion", "share/bash-completion/completions"),
+    *("share/zsh", "share/zsh/site-functions", "share/zsh/vendor-completions"),
+    *("share/fish", "share/fish/vendor_completions.d"),
+}
+"""Folders that belong to no program alone: an administrator's own files go there, too."""
+
+
+COMPLETIONS = {
+    "share/bash-completion/completions/bwtop",
+    "share/zsh/site-functions/_bwtop",
+    "share/fish/vendor_completions.d/bwtop.fish",
+}
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it is installed in earnest."""
+    folder = tmp_path_factory.mktemp("installed")
+    make("install", f"PREFIX={folder}")
+    return folder
+
+
+def private(prefix: Path) -> Path:
+    return prefix / "share" / "bwtop"
+
+
+def installed(prefix: Path) -> set[str]:
+    """Files of the private folder, without byte code."""
+    found = (path for path in private(prefix).rglob("*") if path.is_file())
+    return {str(path.relative_to(private(prefix))) for path in found if path.suffix != ".pyc"}
+
+
+def test_what_is_installed_is_what_is_needed(prefix: Path) -> None:
+    assert installed(prefix) == sources()
+    others = {name for name in tree(prefix) if not name.startswith("share/bwtop")} - SHARED
+    shipped = {f"share/man/man1/{path.name}" for path in (ROOT / "man").glob("*.1")}
+    if (ROOT / "share" / "completions").is_dir():
+        shipped |= COMPLETIONS
+    services = {"lib/systemd/system/bwtop.service", "lib/sysusers.d/bwtop.conf"}
+    assert others == {"bin/bwtop", *services, *shipped}
+
+
+def test_command_is_a_relative_link(prefix: Path) -> None:
+    """So that the tree can be moved, and what DESTDIR holds is right where it will be."""
+    assert os.readlink(prefix / "bin" / "bwtop") == "../share/bwtop/bwtop.py"
+    assert os.access(prefix / "bin" / "bwtop", os.X_OK)
+
+
+def test_unit_starts_what_was_installed(prefix: Path) -> None:
+    unit = (prefix / "lib/systemd/system/bwtop.service").read_text()
+    assert re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE) == [f"{prefix}/bin/bwtop"]
+    assert "/usr/" not in unit
+
+
+def test_default_is_the_administrators_own_tree(tmp_path: Path) -> None:
+    make("install", f"DESTDIR={tmp_path}")
+    assert {path.name for path in tmp_path.iterdir()} == {"usr"}
+    assert {path.name for path in (tmp_path / "usr").iterdir()} == {"local"}
+    unit = (tmp_path / "usr/local/lib/systemd/system/bwtop.service").read_text()
+    assert "ExecStart=/usr/local/bin/bwtop --record" in unit
+
+
+def test_byte_code_is_there_and_fits(tmp_path: Path) -> None:
+    """With the names of where it will be: who sees a traceback knows nothing of DESTDIR."""
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/x")
+    folder = private(tmp_path / "opt/x")
+    modules = [path for path in folder.rglob("*.py") if path.name != "bwtop.py"]
+    assert modules
+    for module in modules:
+        (code,) = (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc")
+        content = code.read_bytes()
+        stamp, size = (int.from_bytes(content[at : at + 4], "little") for at in (8, 12))
+        assert (stamp, size) == (int(module.stat().st_mtime), module.stat().st_size)
+        name = marshal.loads(content[16:]).co_filename
+        assert name == f"/opt/x/share/bwtop/{module.relative_to(folder)}"
+
+
+def test_byte_code_can_be_left_to_others(tmp_path: Path) -> None:
+    make("install", f"DESTDIR={tmp_path}", "COMPILE=")
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+def test_everybody_may_read_it(tmp_path: Path) -> None:
+    """Whatever root's umask is."""
+    make("install", f"DESTDIR={tmp_path}", umask=0o077)
+    private_to_root = [
+        path for path in private(tmp_path / "usr/local").rglob("*") if not path.stat().st_mode & 4
+    ]
+    assert private_to_root == []
+
+
+def test_older_installation_leaves_nothing_in_it(tmp_path: Path) -> None:
+    """A module that bwtop has no more could be imported in the place of another one."""
+    make("install", f"PREFIX={tmp_path}")
+    (private(tmp_path) / "bwtop" / "gone.py").touch()
+    (private(tmp_path) / "bwtop" / "urwid").mkdir()
+    make("install", f"PREFIX={tmp_path}")
+    assert installed(tmp_path) == sources()
+    assert not (private(tmp_path) / "bwtop" / "urwid").exists()
+
+
+def test_uninstall_leaves_what_was_there(tmp_path: Path) -> None:
+    for name in ("bin/other", "share/man/man1/other.1", "share/other/file", "lib/other"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("not ours")
+    before = tree(tmp_path)
+    make("install", f"PREFIX={tmp_path}")
+    run(tmp_path / "bin/bwtop", "--version")
+    make("uninstall", f"PREFIX={tmp_path}")
+    after = tree(tmp_path)
+    assert {name: after.pop(name) for name in before} == before
+    assert set(after) <= SHARED
+    assert all(kind.startswith("folder") for kind in after.values())
+
+
+def test_uninstall_keeps_to_destdir(tmp_path: Path) -> None:
+    make("install", f"DESTDIR={tmp_path / 'one'}")
+    make("install", f"DESTDIR={tmp_path / 'two'}")
+    before = tree(tmp_path / "two")
+    make("uninstall", f"DESTDIR={tmp_path / 'one'}")
+    assert tree(tmp_path / "two") == before
+    assert not [path for path in (tmp_path / "one").rglob("*") if not path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("folder", "zsh"), [("/usr/local", "site-functions"), ("/usr", "vendor-completions")]
+)
+def test_man_pages_and_completions_go_along(tmp_path: Path, folder: str, zsh: str) -> None:
+    """Debian's zsh looks in folders of these names."""
+    checkout = copy_of_checkout(tmp_path / "checkout")
+    for name in ("man/bwtop.1", *(f"share/completions/{n}" for n in ("bwtop.bash", "_bwtop"))):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).write_text("made by a test")
+    (checkout / "share/completions/bwtop.fish").write_text("made by a test")
+    place = [f"DESTDIR={tmp_path / 'root'}", f"PREFIX={folder}"]
+    make("install", *place, checkout=checkout)
+    found = {name for name in tree(tmp_path / "root") if "bwtop" in Path(name).name}
+    expected = {name.replace("site-functions", zsh) for name in COMPLETIONS}
+    expected.add("share/man/man1/bwtop.1")
+    assert {f"{folder[1:]}/{name}" for name in expected} <= found
+    make("uninstall", *place, checkout=checkout)
+    assert not [path for path in (tmp_path / "root").rglob("*") if not path.is_dir()]
+
+
+# The installed program.
+
+
+def test_it_runs_from_anywhere(prefix: Path, tmp_path: Path) -> None:
+    assert run(prefix / "bin/bwtop", "--version", cwd=tmp_path) == f"bwtop {__version__}\n"
+    (tmp_path / "link").symlink_to(prefix / "bin/bwtop")
+    assert run(tmp_path / "link", "--version", cwd=tmp_path) == f"bwtop {__version__}\n"
+
+
+@pytest.mark.kernel
+def test_it_measures_and_writes_nothing_to_where_it_is(prefix: Path, tmp_path: Path) -> None:
+    before = tree(prefix)
+    measured = subprocess.run(
+        [prefix / "bin/bwtop", "--batch", "-n", "1", "--no-resolve", "--db", tmp_path / "db"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+    )
+    assert measured.returncode == 0, measured.stderr
+    assert "measuring (backend: " in measured.stderr
+    assert "TOTAL" in measured.stdout
+    assert tree(prefix) == before
+
+
+@pytest.mark.kernel
+def test_its_check_proves_the_count(prefix: Path, tmp_path: Path) -> None:
+    said = run(prefix / "bin/bwtop", "--check", cwd=tmp_path)
+    assert "exact" in said
