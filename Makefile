@@ -25,6 +25,14 @@ FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bwtop.fish
 MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
+# What packages are made from, and the beginning of a recipe that makes them in a copy, so that nothing is left here.
+RELEASED := CHANGELOG.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py man pyproject.toml share
+
+define in_a_copy
+@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 1' INT TERM && mkdir -p dist "$$copy/bwtop" && \
+cp -R -P -p $(RELEASED) "$$copy/bwtop" && find "$$copy" -name __pycache__ -prune -exec rm -rf {} + && umask 022
+endef
+
 # Installs those Debian packages of a list that are missing, and does nothing when none is.
 define install_missing
 @missing=""; \
@@ -42,6 +50,7 @@ help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
+	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (40 minutes)'
@@ -91,6 +100,15 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/bwtop" "$(UNIT)" "$(SYSUSERS)" \
 		$(foreach page,$(MAN_PAGES),"$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))") \
 		"$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"
+
+$(VENV)-build/.ready:
+	$(PYTHON) -m venv $(VENV)-build
+	$(VENV)-build/bin/pip install -q 'build >= 1, < 2'
+	@touch $@
+
+.PHONY: wheel
+wheel: $(VENV)-build/.ready
+	$(in_a_copy) && $(VENV)-build/bin/python -m build -o dist "$$copy/bwtop"
 
 .PHONY: test-deps
 test-deps:
@@ -157,5 +175,5 @@ format: test-deps
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) $(VENV)-newest .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf dist $(VENV) $(VENV)-build $(VENV)-newest .mypy_cache .ruff_cache .import_linter_cache
 	find bwtop tests -name __pycache__ -prune -exec $(SUDO) rm -rf {} +

@@ -22,7 +22,16 @@ from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.linking import IDENTIFY_CALL, link
 
-BPF_SOURCES: Final = Path(__file__).resolve().parents[2] / "bpf"
+
+def _sources() -> Path:
+    """Inside the package in a wheel; beside it in a checkout and where `make install` puts them."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "bpf"
+    return inside if inside.is_dir() else package.parent / "bpf"
+
+
+BPF_SOURCES: Final = _sources()
+"""The C code."""
 
 MAPS: Final = (
     "bwtop_active",

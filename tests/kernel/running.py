@@ -67,14 +67,20 @@ STARTED: list["Bwtop"] = []
 class Bwtop:
     """`bwtop --batch --format json`, its output read as it comes; it records only to a history of its own."""
 
-    def __init__(self, *flags: str, prefix: Sequence[str] = (), launcher: str = "") -> None:
+    def __init__(
+        self,
+        *flags: str,
+        prefix: Sequence[str] = (),
+        launcher: str = "",
+        started: Callable[..., list[str]] = command,
+    ) -> None:
         arguments = ["--batch", "--format", "json", "--no-resolve", "-d", "0.2", *flags]
         arguments += [] if "--db" in flags else ["--no-record"]
         arguments += ["--backend", BACKEND] if BACKEND and "--backend" not in flags else []
         self.process = subprocess.Popen(
             [
                 *prefix,
-                *(["/usr/bin/python3", launcher, *arguments] if launcher else command(*arguments)),
+                *(["/usr/bin/python3", launcher, *arguments] if launcher else started(*arguments)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

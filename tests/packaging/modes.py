@@ -1,0 +1,124 @@
+"""What bwtop can do, for tests of all the ways in which it can be installed."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bwtop import __version__
+from tests.kernel.running import HANG, Bwtop, Flow, send_datagram
+from tests.kernel.running import run as forked
+from tests.packaging.making import run
+from tests.screen.terminal import Terminal
+from tests.web.serving import serving
+
+SIZE = 1009
+DISCARD = 9
+"""The port; nobody reads there."""
+
+FLOW = Flow("udp", "127.0.0.1", DISCARD, "client")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A bwtop."""
+
+    command: Callable[..., list[str]]
+    """What starts it, with flags."""
+    database: str
+    """Where it may record, by the name that it has for it."""
+    cwd: Path
+    """From where it is started: no checkout."""
+
+    def says(self, *flags: str) -> str:
+        """What it prints, and ends well."""
+        return run(*self.command(*flags), cwd=self.cwd)
+
+
+def check_version(bwtop: Installed) -> None:
+    assert bwtop.says("--version") == f"bwtop {__version__}\n"
+
+
+def check_proof(bwtop: Installed) -> None:
+    """--check moves known bytes, and counts all of them."""
+    lines = bwtop.says("--check").splitlines()
+    proof = lines[next(i for i, line in enumerate(lines) if line.startswith("known bytes")) :]
+    counted = [line for line in proof if not line.startswith("known bytes")]
+    assert len(counted) >= 13
+    assert all(line.endswith(": exact") for line in counted), lines
+
+
+def check_batch(bwtop: Installed) -> None:
+    with Bwtop(started=bwtop.command) as running:
+        pid = forked(send)
+        assert running.settled_flows(pid) == {FLOW: (0, SIZE)}
+    table = bwtop.says("--batch", "-n", "2", "--no-resolve", "--no-record", "-d", "0.2")
+    assert table.count("TOTAL") >= 2
+
+
+def check_history(bwtop: Installed) -> None:
+    with recording(bwtop):
+        pid = forked(send)
+    assert sent(bwtop, pid) == SIZE
+    assert "TOTAL" in bwtop.says("--history", "--db", bwtop.database, "--no-resolve")
+
+
+@contextmanager
+def recording(bwtop: Installed) -> Iterator[None]:
+    """`bwtop --record`, from the line that says so until it has ended well."""
+    with subprocess.Popen(
+        bwtop.command("--record", "--db", bwtop.database),
+        cwd=bwtop.cwd,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        try:
+            first = process.stderr.readline()
+            assert "recording to" in first, first + process.stderr.read()
+            yield
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(HANG) == 0
+            assert "recorded" in process.stderr.read()
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def sent(bwtop: Installed, pid: int) -> int:
+    """Bytes that the history knows of."""
+    flags = ("--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json")
+    document: dict[str, Any] = json.loads(bwtop.says(*flags, "--db", bwtop.database))
+    return int(document["total"]["tx"])
+
+
+def check_serving(bwtop: Installed) -> None:
+    """With the page, the charts, and what moves now."""
+    with serving(started=bwtop.command) as web:
+        page = web.ask("/")
+        assert page.status == 200
+        assert "<title>" in page.body.decode()
+        for name in ("/main.js", "/style.css", "/chart.js"):
+            assert web.ask(name).status == 200, name
+        assert web.ask("/api/v1/about").document["version"] == __version__
+        assert web.stop() == 0
+
+
+def check_screen(bwtop: Installed) -> None:
+    command = bwtop.command("--no-resolve", "--no-record")
+    with Terminal(command, cwd=bwtop.cwd) as terminal:
+        terminal.wait_for("backend ")
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def send() -> None:
+    send_datagram(DISCARD, SIZE)
+
+
+MODES = (check_version, check_proof, check_batch, check_history, check_serving, check_screen)
