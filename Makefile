@@ -6,7 +6,8 @@ ARGS ?=
 
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
-PACKAGING_PACKAGES := systemd
+DEB_PACKAGES := debhelper dh-python
+PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
 TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core mandoc groff-base zsh fish
 VM_PACKAGES := qemu-system-x86 busybox-static kmod file
 
@@ -26,7 +27,7 @@ MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
 # What packages are made from, and the beginning of a recipe that makes them in a copy, so that nothing is left here.
-RELEASED := CHANGELOG.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py man pyproject.toml share
+RELEASED := CHANGELOG.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py debian man pyproject.toml share
 
 define in_a_copy
 @copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 1' INT TERM && mkdir -p dist "$$copy/bwtop" && \
@@ -50,6 +51,7 @@ help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
+	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
@@ -100,6 +102,12 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/bwtop" "$(UNIT)" "$(SYSUSERS)" \
 		$(foreach page,$(MAN_PAGES),"$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))") \
 		"$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"
+
+# -d: all that is needed is installed by now; a compiler, which Debian's tools take for needed by all packages, is not.
+.PHONY: deb
+deb:
+	$(call install_missing,$(DEB_PACKAGES))
+	$(in_a_copy) && (cd "$$copy/bwtop" && dpkg-buildpackage -d --build=binary --no-sign) && cp "$$copy"/*.deb dist
 
 $(VENV)-build/.ready:
 	$(PYTHON) -m venv $(VENV)-build

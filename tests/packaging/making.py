@@ -72,3 +72,14 @@ def copy_of_checkout(target: Path) -> Path:
         ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "dist"
     )
     return Path(shutil.copytree(ROOT, target, ignore=made, symlinks=True))
+
+
+def built_deb(checkout: Path, umask: int = -1) -> Path:
+    """What `make deb` makes of a checkout, where it changes nothing else."""
+    before = tree(checkout)
+    make("deb", checkout=checkout, umask=umask)
+    after = tree(checkout)
+    made = {name: after.pop(name) for name in tree(checkout) if name.split("/")[0] == "dist"}
+    assert after == before
+    (name,) = (name for name in made if name != "dist")
+    return checkout / name

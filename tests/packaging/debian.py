@@ -1,0 +1,173 @@
+"""A fresh Debian of the machine's own release in a folder, from where the machine's apt has its packages."""
+
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.packaging.making import run
+from tests.vm.sources import Stanza, deb822, for_suite, machine_sources
+
+INSIDE = (
+    'for name in proc sys dev; do mount --rbind "/$name" "$0/$name"; done; exec chroot "$0" "$@"'
+)
+"""What it mounts is gone when its command has ended: it runs in a mount namespace of its own."""
+
+ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "TERM": "xterm-256color",
+}
+
+BOOT = 300
+"""Seconds after which systemd will never be up."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """It."""
+
+    path: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """What runs a command there, as root, on this machine's kernel."""
+        variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        mounted = ["unshare", "--mount", "sh", "-c", INSIDE, str(self.path)]
+        return ["env", "-i", *variables, *mounted, *arguments]
+
+    def run(self, *arguments: str) -> str:
+        """What a command prints that does well."""
+        return run(*self.command(*arguments))
+
+
+def made(folder: Path) -> Root:
+    """Makes it."""
+    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    sources = for_suite(machine_sources(), release, release)
+    assert sources, "this machine's apt has no source of Debian's packages"
+    archive = next(deb822(sources))
+    mirror = archive["uris"].split()[0]
+    run("debootstrap", "--variant=minbase", *trust(archive), release, folder, mirror)
+    configure_apt(folder, sources)
+    root = Root(folder)
+    root.run("apt-get", "update", "-q")
+    return root
+
+
+def trust(archive: Stanza) -> list[str]:
+    """What says to debootstrap how apt checks the archive."""
+    if archive.get("trusted") == "yes":
+        return ["--no-check-gpg"]
+    key = archive.get("signed-by", "")
+    return [f"--keyring={key}"] if key.startswith("/") else []
+
+
+def configure_apt(root: Path, sources: str) -> None:
+    """Gives it these sources, the keys that they name, and what the machine's apt says of the network."""
+    etc = root / "etc/apt"
+    (etc / "sources.list").unlink(missing_ok=True)
+    (etc / "sources.list.d/debian.sources").write_text(sources)
+    for key in re.findall(r"^signed-by: (/.*)$", sources, re.MULTILINE):
+        copy = root / key[1:]
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(key, copy)
+    settings = run("apt-config", "dump").splitlines()
+    wanted = re.compile(r'Acquire::(?!IndexTargets|Languages|cdrom|Changelogs)[\w:.-]+ ".')
+    lines = (line for line in settings if wanted.match(line))
+    (etc / "apt.conf.d/90machine").write_text("\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The same, booted: with systemd."""
+
+    leader: int
+    """systemd's process, as this machine sees it."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """What runs a command there as root."""
+        variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        entered = ["nsenter", f"--target={self.leader}", "--all", "--"]
+        return [*entered, "env", "-i", *variables, *arguments]
+
+    def run(self, *arguments: str) -> str:
+        """What a command prints that does well."""
+        return run(*self.command(*arguments))
+
+    def state(self, unit: str, name: str) -> str:
+        """A unit's property."""
+        return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
+NAME = "bwtop-test"
+
+NSPAWN = [
+    *("systemd-nspawn", "--boot", f"--machine={NAME}", "--register=no", "--console=pipe"),
+    *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+    *("--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", "--system-call-filter=bpf perf_event_open"),
+]
+"""Boots a container with this machine's network, which may load programs into its kernel."""
+
+
+@contextmanager
+def booted(root: Root) -> Iterator[Machine]:
+    """Boots it; whatever runs there has ended afterwards."""
+    log = root.path.with_name(f"{root.path.name}.log")
+    before = cgroups()
+    # Where systemd runs, it makes the container's cgroups.
+    alone = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
+    with log.open("w") as console:
+        process = subprocess.Popen(
+            [*NSPAWN, *alone, f"--directory={root.path}"],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        )
+    try:
+        yield await_boot(process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(BOOT)
+        for made in cgroups() - before:
+            for folder, _, _ in os.walk(made, topdown=False):
+                os.rmdir(folder)
+
+
+def cgroups() -> set[Path]:
+    """Those that nspawn makes within this process's, and leaves."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    ours = {line.split(":", 2)[2].strip("/") for line in lines}
+    root = Path("/sys/fs/cgroup")
+    within = [path for path in (root, *root.glob("*")) if path.is_dir()]
+    wanted = (w / our / name for w in within for our in ours for name in ("payload", "supervisor"))
+    return {path for path in wanted if path.is_dir()}
+
+
+def await_boot(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
+    """Waits until all is started that starts by itself."""
+    deadline = time.monotonic() + BOOT
+    while time.monotonic() < deadline and process.poll() is None:
+        for leader in children(process.pid):
+            machine = Machine(leader)
+            asked = [*machine.command("systemctl", "is-system-running")]
+            said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            if said.strip() in ("running", "degraded"):
+                return machine
+        time.sleep(0.5)
+    raise AssertionError(f"it did not boot:\n{log.read_text()}")
+
+
+def children(pid: int) -> list[int]:
+    """A process's."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]

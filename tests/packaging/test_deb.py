@@ -1,0 +1,128 @@
+"""make deb: the package, its contents and what it says of itself.  test_debian.py installs it."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bwtop import __version__
+from tests.packaging.making import (
+    ROOT,
+    built_deb,
+    copy_of_checkout,
+    make,
+    run,
+    sources,
+    tree,
+)
+
+NEEDED = {
+    *("libbpf1", "libjs-chart.js", "python3", "python3-bpfcc", "python3-humanize"),
+    *("python3-urwid", "systemd"),
+}
+
+
+def field(deb: Path, name: str) -> str:
+    return run("dpkg-deb", "--field", deb, name).strip()
+
+
+def source_field(name: str) -> str:
+    """Of debian/control's first paragraph."""
+    (found,) = re.findall(rf"^{name}: (.*)$", (ROOT / "debian/control").read_text(), re.MULTILINE)
+    return str(found)
+
+
+def packages(relations: str) -> set[str]:
+    """The first alternatives, without versions and architectures."""
+    return {re.split(r"[\s:|(]", relation.strip())[0] for relation in relations.split(",")}
+
+
+def as_debian_has_it(version: str) -> str:
+    """PEP 440's order of versions in deb-version(7)'s: what comes before a release has a tilde."""
+    return re.sub(r"\.?(dev|a|b|rc)(\d+)", r"~\1\2", version)
+
+
+def listed(name: str) -> set[str]:
+    """A list of packages in the Makefile."""
+    (found,) = re.findall(rf"^{name} := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return set(str(found).split())
+
+
+def test_version_is_the_programs(deb: Path) -> None:
+    changelog = run("dpkg-parsechangelog", "--show-field", "Version").strip()
+    assert changelog == as_debian_has_it(__version__)
+    assert field(deb, "Version") == changelog
+    assert deb.name == f"bwtop_{changelog}_all.deb"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("0.1.0.dev0", "0.1.0~dev0"),
+        ("0.1.0", "0.1.0"),
+        ("1.0.0rc2", "1.0.0~rc2"),
+        ("10.2.1", "10.2.1"),
+    ],
+)
+def test_versions_before_a_release_are_older(version: str, expected: str) -> None:
+    assert as_debian_has_it(version) == expected
+    release = re.sub(r"\.?(dev|rc)\d+", "", version)
+    if version != release:
+        run("dpkg", "--compare-versions", expected, "lt", release)
+
+
+def test_dependencies_are_debians_packages(deb: Path) -> None:
+    assert packages(field(deb, "Depends")) == NEEDED
+    assert listed("RUN_PACKAGES") | {"libjs-chart.js"} <= NEEDED
+    assert field(deb, "Architecture") == "all"
+    assert not field(deb, "Pre-Depends")
+
+
+def test_make_installs_what_building_needs() -> None:
+    """debhelper-compat is debhelper's; Python is what this runs on."""
+    needed = {name.removesuffix("-compat") for name in packages(source_field("Build-Depends"))}
+    assert needed - {"python3"} == listed("DEB_PACKAGES")
+
+
+def test_contents_are_what_make_installs(deb: Path, tmp_path: Path) -> None:
+    run("dpkg-deb", "-x", deb, tmp_path / "deb")
+    make("install", f"DESTDIR={tmp_path / 'make'}", "PREFIX=/usr", "COMPILE=")
+    packaged, installed = files(tmp_path / "deb"), files(tmp_path / "make")
+    assert {f"usr/share/bwtop/{name}" for name in sources()} <= packaged
+    ours = {name for name in packaged if not name.startswith("usr/share/doc/")}
+    debians = {"usr/share/python3/runtime.d/bwtop.rtupdate", "usr/share/lintian/overrides/bwtop"}
+    assert ours - debians == installed
+
+
+def files(folder: Path) -> set[str]:
+    """By name; without the `/usr` that Debian 12 leaves out of some, and the compression of manual pages."""
+    return {
+        re.sub(r"^lib/", "usr/lib/", name).removesuffix(".gz")
+        for name, kind in tree(folder).items()
+        if not kind.startswith("folder")
+    }
+
+
+def test_documentation_says_why_the_service_is_off(deb: Path, tmp_path: Path) -> None:
+    run("dpkg-deb", "-x", deb, tmp_path)
+    folder = tmp_path / "usr/share/doc/bwtop"
+    assert "systemctl enable --now bwtop" in (folder / "README.Debian").read_text()
+    for name in ("copyright", "changelog.gz", "README.md.gz"):
+        assert (folder / name).exists(), name
+
+
+def test_same_sources_make_the_same_package(deb: Path, tmp_path: Path) -> None:
+    again = built_deb(copy_of_checkout(tmp_path / "elsewhere"), umask=0o077)
+    assert again.read_bytes() == deb.read_bytes()
+
+
+def test_lintian_has_no_complaint(deb: Path) -> None:
+    done = subprocess.run(
+        ["lintian", "--no-cfg", "--allow-root", "--display-info", "--pedantic", deb],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = done.stdout.splitlines()
+    assert (done.returncode, complaints) == (0, []), done.stderr

@@ -1,0 +1,253 @@
+"""The package in a fresh Debian: what it brings along, every mode of bwtop, the service, and what is left after it.
+
+This takes minutes: a Debian is made, with all that bwtop depends on.  The tests of a root build on each other, in this
+order.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bwtop.capture.privileges import CAP_BPF
+from tests.kernel.running import HANG
+from tests.kernel.running import run as forked
+from tests.kernel.test_privileges import reads_maps
+from tests.packaging.debian import Machine, Root, booted, made
+from tests.packaging.modes import MODES, SIZE, Installed, send
+
+pytestmark = pytest.mark.kernel
+
+STATE = "var/lib/bwtop"
+DATABASE = f"/{STATE}/history.db"
+MEMBER = "ada"
+
+
+@pytest.fixture(scope="module")
+def root(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """With the package, by apt: so its dependencies are what they say."""
+    folder = tmp_path_factory.mktemp("debian") / "root"
+    root = made(folder)
+    shutil.copy(deb, folder / "var/tmp/bwtop.deb")
+    root.run("apt-get", "install", "-q", "-y", "--no-install-recommends", "/var/tmp/bwtop.deb")
+    yield root
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("check", MODES, ids=lambda check: check.__name__)
+def test_mode(root: Root, check: Callable[[Installed], None]) -> None:
+    check(Installed(lambda *flags: root.command("bwtop", *flags), "/root/history.db", Path("/")))
+
+
+def test_python_has_compiled_it(root: Root) -> None:
+    modules = list((root.path / "usr/share/bwtop/bwtop").rglob("*.py"))
+    compiled = list((root.path / "usr/share/bwtop/bwtop").rglob("__pycache__/*.pyc"))
+    assert len(modules) == len(compiled) > 0
+
+
+def test_service_is_the_administrators_decision(root: Root) -> None:
+    assert not list((root.path / "etc/systemd").rglob("*bwtop*"))
+    assert not (root.path / STATE).exists()
+
+
+@pytest.fixture(scope="module")
+def machine(root: Root) -> Iterator[Machine]:
+    """Booted, with a member of the group bwtop."""
+    root.run("useradd", "--groups", "bwtop", MEMBER)
+    root.run("useradd", "other")
+    with booted(root) as running:
+        yield running
+
+
+def as_user(machine: Machine, user: str, *flags: str) -> list[str]:
+    """What starts a user's bwtop."""
+    identity = ["--reset-env", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    return machine.command("setpriv", *identity, "bwtop", *flags)
+
+
+def report(machine: Machine, user: str, pid: int) -> subprocess.CompletedProcess[str]:
+    """What a process has sent, as a user learns it."""
+    flags = ["--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json"]
+    command = as_user(machine, user, *flags)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+
+
+def sent(machine: Machine, pid: int, user: str = MEMBER) -> int:
+    """The same, as soon as the recorder has written it."""
+    deadline = time.monotonic() + HANG
+    while True:
+        answer = report(machine, user, pid)
+        assert answer.returncode == 0, answer.stderr
+        document: dict[str, Any] = json.loads(answer.stdout)
+        if document["total"]["tx"] or time.monotonic() > deadline:
+            return int(document["total"]["tx"])
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def service(machine: Machine) -> Machine:
+    """The recorder, at work.  When it fails, it comes back sooner than elsewhere."""
+    drop_in = "/run/systemd/system/bwtop.service.d"
+    machine.run("mkdir", "-p", drop_in)
+    machine.run("sh", "-c", f"printf '[Service]\\nRestartSec=1\\n' >{drop_in}/soon.conf")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "bwtop")
+    return machine
+
+
+def test_boot_does_not_start_the_service(machine: Machine) -> None:
+    assert machine.state("bwtop", "ActiveState") == "inactive"
+    assert machine.state("bwtop", "UnitFileState") == "disabled"
+
+
+def test_service_records_what_everybody_moves(service: Machine) -> None:
+    """In a network namespace of its own: the test's process is in this machine's."""
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    assert service.state("bwtop", "ActiveState") == "active"
+
+
+def test_sandbox_takes_nothing_away(service: Machine, root: Root) -> None:
+    """What root's bwtop cannot see here the service may not see either, and nothing else."""
+    main = service.state("bwtop", "MainPID")
+    said = service.run("journalctl", "--output=cat", f"_PID={main}").splitlines()
+    assert [line for line in said if line.startswith(f"recording to {DATABASE} (backend: ")]
+    flags = ("--batch", "-n", "1", "-d", "0.1", "--no-resolve", "--no-record")
+    roots = subprocess.run(
+        root.command("bwtop", *flags), capture_output=True, text=True, timeout=HANG, check=True
+    )
+    lacking = {line.removeprefix("bwtop: ") for line in roots.stderr.splitlines()}
+    assert {line for line in said if "recording to" not in line} == {
+        line for line in lacking if "measuring (backend" not in line
+    }
+
+
+def test_service_has_few_privileges(service: Machine) -> None:
+    """Of the three that it starts with it keeps what the kernel demands for reading maps: from 5.19 on none."""
+    kept = 0 if reads_maps() else 1 << CAP_BPF
+    main = service.state("bwtop", "MainPID")
+    inside = service.run("cat", f"/proc/{main}/status")
+    found = dict(line.split(":\t", 1) for line in inside.splitlines())
+    uid = service.run("id", "-u", "bwtop").strip()
+    assert found["Uid"].split() == [uid] * 4
+    assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")] == [kept, kept, 0]
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+
+
+def test_members_read_while_it_records_and_others_do_not(service: Machine) -> None:
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    refused = report(service, "other", pid)
+    assert refused.returncode == 2
+    assert "nothing has been recorded yet" in refused.stderr
+
+
+def test_members_see_it_live(service: Machine) -> None:
+    with following(service) as said:
+        assert "watching" in said
+
+
+@contextmanager
+def following(machine: Machine) -> Iterator[str]:
+    """A member's bwtop that watches, from its first interval on; and what it said first."""
+    command = as_user(machine, MEMBER, "--batch", "--no-resolve", "-n", "1000")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        try:
+            said = process.stderr.readline()
+            assert process.stdout.readline(), said + process.stderr.read()
+            yield said
+        finally:
+            process.kill()
+
+
+def test_members_read_after_it_was_stopped_while_one_looked_on(service: Machine) -> None:
+    """Then the log stays beside the database, and nobody who may write it has it open."""
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    with following(service):
+        service.run("systemctl", "stop", "bwtop")
+        assert sent(service, pid) == SIZE
+    assert sent(service, pid) == SIZE
+    service.run("systemctl", "start", "bwtop")
+    assert sent(service, pid) == SIZE
+
+
+def test_members_read_after_it_was_stopped(service: Machine) -> None:
+    """Then there is no log beside the database, and they may make none."""
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    service.run("systemctl", "stop", "bwtop")
+    assert service.state("bwtop", "Result") == "success"
+    assert sent(service, pid) == SIZE
+    service.run("systemctl", "start", "bwtop")
+
+
+def test_members_read_after_it_was_killed_and_it_comes_back(service: Machine) -> None:
+    """Then what was written last is in the log alone."""
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    main = service.state("bwtop", "MainPID")
+    service.run("systemctl", "kill", "--signal=KILL", "bwtop")
+    assert sent(service, pid) == SIZE
+    deadline = time.monotonic() + HANG
+    while service.state("bwtop", "ActiveState") != "active":
+        assert time.monotonic() < deadline, service.run("systemctl", "status", "bwtop")
+        time.sleep(0.5)
+    assert service.state("bwtop", "MainPID") != main
+    assert sent(service, pid) == SIZE
+
+
+def test_upgrade_goes_on_with_recording(service: Machine) -> None:
+    """And does not begin with it where it was off."""
+    main = service.state("bwtop", "MainPID")
+    install = ("dpkg", "--install", "/var/tmp/bwtop.deb")
+    service.run(*install)
+    assert service.state("bwtop", "ActiveState") == "active"
+    assert service.state("bwtop", "MainPID") != main
+    service.run("systemctl", "stop", "bwtop")
+    service.run(*install)
+    assert service.state("bwtop", "ActiveState") == "inactive"
+    service.run("systemctl", "start", "bwtop")
+
+
+def test_removal_stops_the_service_and_keeps_the_history(service: Machine, root: Root) -> None:
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    service.run("apt-get", "remove", "-q", "-y", "bwtop")
+    assert service.state("bwtop", "ActiveState") == "inactive"
+    memory = "var/lib/systemd/deb-systemd-helper-enabled/bwtop.service.dsh-also"
+    history = {STATE, f"{STATE}/history.db", f"{STATE}/history.db.lock"}
+    assert left(root) - {memory} == history  # Debian remembers that it was not enabled
+    assert not (root.path / "usr/share/bwtop").exists()
+    service.run("dpkg", "--install", "/var/tmp/bwtop.deb")
+    assert sent(service, pid) == SIZE
+
+
+def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:
+    """As Debian's system users stay: files of theirs may be anywhere."""
+    machine.run("apt-get", "purge", "-q", "-y", "bwtop")
+    assert left(root) == set()
+    mentions = subprocess.run(
+        ["grep", "-rlw", "bwtop", root.path / "etc"], capture_output=True, text=True, check=False
+    )
+    names = {Path(path).name.rstrip("-") for path in mentions.stdout.splitlines()}
+    assert names == {"passwd", "shadow", "group", "gshadow"}
+
+
+def left(root: Root) -> set[str]:
+    """What has its name there, but for what was copied there, and for logs and lists of packages."""
+    others = ("var/log/", "var/tmp/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/")
+    names = (str(path.relative_to(root.path)) for path in root.path.rglob("*bwtop*"))
+    inside = (str(p.relative_to(root.path)) for p in (root.path / STATE).rglob("*"))
+    virtual = ("proc/", "sys/", "dev/", "run/", "tmp/")
+    return {name for name in (*names, *inside) if not name.startswith((*others, *virtual))}
