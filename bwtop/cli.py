@@ -279,7 +279,8 @@ def _demo(options: argparse.Namespace, files: Config) -> None:
 
 
 def _has_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Both ways; Python has no stream for a descriptor that was closed."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _settings(options: argparse.Namespace, files: Config) -> Settings:
