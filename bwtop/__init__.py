@@ -1,3 +1,3 @@
 """bwtop: top for the network, measured in the kernel."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
