@@ -72,7 +72,10 @@ def sent(samples: list[Sample], pid: int) -> int:
 
 
 def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
-    """Sixteen processes write as fast as they can, to two hundred remotes each, through two hundred swaps."""
+    """Sixteen processes write as fast as they can, to two hundred remotes each, through two hundred swaps.
+
+    Fewer where a busy machine makes them last: the writers are patient for HANG seconds.
+    """
     writers = 16
     shared = mmap.mmap(-1, 4096)  # byte 0: stop; then each writer's count of bytes
 
@@ -87,7 +90,10 @@ def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
 
     with sink() as port, capturing() as capture:
         children = [start(lambda n=number: write(n, port)) for number in range(writers)]  # type: ignore[misc]
-        samples = [capture.read() for _ in range(200)]
+        end = time.monotonic() + HANG / 2
+        samples = [capture.read()]
+        while len(samples) < 200 and time.monotonic() < end:
+            samples.append(capture.read())
         shared[0] = 1
         pids = [child.wait() for child in children]
         samples.append(capture.read())
@@ -95,7 +101,9 @@ def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
     assert all(truth.values())
     assert {pid: sent(samples, pid) for pid in pids} == truth
     assert [sample.loss for sample in samples if sample.loss != Loss()] == []
-    assert sum(len(sample.traffic) > 1 for sample in samples) > 100, "the swaps met no traffic"
+    meeting = sum(len(sample.traffic) > 1 for sample in samples)
+    assert meeting > len(samples) / 2, "the swaps met no traffic"
+    assert len(samples) > 20
 
 
 REMOTES = 300_000

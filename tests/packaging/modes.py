@@ -106,7 +106,8 @@ def check_serving(bwtop: Installed) -> None:
         for name in ("/main.js", "/style.css", "/chart.js"):
             assert web.ask(name).status == 200, name
         assert web.ask("/api/v1/about").document["version"] == __version__
-        assert web.stop() == 0
+        status = web.stop()
+        assert status == 0, f"exit status {status}"
 
 
 def check_screen(bwtop: Installed) -> None:
