@@ -130,12 +130,12 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
     """What the files say, each as it is `read`; raises ConfigError."""
     config = Config()
     switched: dict[str, bool] = {}
-    actions = _actions()
     for path in files:
         table = read(path)
         if table is None:
             continue
         config.read.append(path)
+        actions = _actions()
         for name, value in table.items():
             try:
                 _take(config, switched, actions, name, value)
