@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kernel.older import Older, older
 from tests.kernel.running import STARTED, Bwtop
 
 MAY_MISS = bool(os.environ.get("BWTOP_TEST_MAY_MISS"))
@@ -14,7 +15,14 @@ ATTEMPTS = 6
 
 
 @pytest.fixture(scope="session")
-def bwtop() -> Iterator[Bwtop]:
+def before() -> Iterator[Older]:
+    """Connections that are there before `bwtop` is."""
+    with older(ATTEMPTS if MAY_MISS else 1) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def bwtop(before: Older) -> Iterator[Bwtop]:
     """A running bwtop that sees everything, with room for all that any test sends.
 
     Where events may be missed the room is less: with kprobes they are while a map is read, and a large one takes longer.

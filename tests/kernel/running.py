@@ -22,8 +22,11 @@ LAUNCHER = Path(__file__).resolve().parents[2] / "bwtop.py"
 WITHOUT_CGROUPS = ["unshare", "--mount", "sh", "-c", 'umount -a -t cgroup2 && exec "$@"', "sh"]
 """What to put before a command that is to see no cgroup v2 hierarchy."""
 
-HANG = 60.0 * float(os.environ.get("BWTOP_TEST_PATIENCE", "1"))
-"""Seconds after which something that should have happened never will; emulated machines are slow."""
+PATIENCE = float(os.environ.get("BWTOP_TEST_PATIENCE", "1"))
+"""How many times longer than on a real processor things take; emulated machines are slow."""
+
+HANG = 60.0 * PATIENCE
+"""Seconds after which something that should have happened never will."""
 
 BACKEND = os.environ.get("BWTOP_TEST_BACKEND", "")
 """The backend that is tested; empty: whichever bwtop takes."""

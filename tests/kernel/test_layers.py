@@ -16,17 +16,17 @@ from bwtop.capture.session import Loading
 from bwtop.model.flows import TCP, format_address
 from tests.kernel.conftest import MAY_MISS, lost
 from tests.kernel.running import BACKEND, HANG, Bwtop, Flow, has_protocol, run, start
-from tests.kernel.test_tcp import (
+from tests.kernel.talking import (
     DOWN,
     UP,
     Service,
-    file_of,
     payload,
     receive,
     receive_by_splice,
     receive_then_send,
     send_then_receive,
 )
+from tests.kernel.test_tcp import file_of
 
 pytestmark = pytest.mark.kernel
 
@@ -266,18 +266,16 @@ def test_bound_socket_that_speaks_first_is_a_server(bwtop: Bwtop) -> None:
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "server"): (0, SIZE)}
 
 
-@pytest.mark.starts
 @pytest.mark.skipif(BACKEND != "kprobe", reason="only kprobes are held back by reading maps")
-def test_reading_is_interrupted_by_no_ordinary_thread() -> None:
+def test_reading_is_interrupted_by_no_ordinary_thread(bwtop: Bwtop) -> None:
     """Though it has given up root: its schedule is real-time while it reads, and ordinary again."""
-    with Bwtop() as bwtop:
-        stat = Path(f"/proc/{bwtop.process.pid}/stat")
-        seen: set[int] = set()
-        deadline = time.monotonic() + HANG
-        while len(seen) < 2:
-            assert time.monotonic() < deadline, f"policies of sched(7) seen: {seen}"
-            seen.add(int(stat.read_text().rpartition(")")[2].split()[38]))
-        assert seen == {os.SCHED_FIFO, os.SCHED_OTHER}
+    stat = Path(f"/proc/{bwtop.process.pid}/stat")
+    seen: set[int] = set()
+    deadline = time.monotonic() + HANG
+    while len(seen) < 2:
+        assert time.monotonic() < deadline, f"policies of sched(7) seen: {seen}"
+        seen.add(int(stat.read_text().rpartition(")")[2].split()[38]))
+    assert seen == {os.SCHED_FIFO, os.SCHED_OTHER}
 
 
 @pytest.mark.starts

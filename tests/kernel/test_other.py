@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernel.running import Bwtop, Flow, run, start
-from tests.kernel.test_tcp import UP, Service, expect, payload
+from tests.kernel.talking import UP, Service, expect, payload
 from tests.kernel.uring import IORING_OP_RECV, IORING_OP_SEND, Ring
 
 pytestmark = pytest.mark.kernel

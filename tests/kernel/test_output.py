@@ -18,7 +18,7 @@ import pytest
 
 from bwtop.proof import moves
 from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, command, run, send_datagram
-from tests.kernel.test_tcp import DOWN, UP, Service, receive_then_send, send_then_receive
+from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 
 pytestmark = pytest.mark.kernel
 

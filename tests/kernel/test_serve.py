@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram
+from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.kernel.test_history import USER, place, recording, sink
-from tests.kernel.test_tcp import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.web.serving import (
     Listener,
     Serving,

@@ -9,108 +9,32 @@ import socket
 import struct
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
 
-from tests.kernel.running import Bwtop, Flow, has_protocol, run, start, waiting_bytes
+from tests.kernel.older import Older, Take
+from tests.kernel.running import Bwtop, Flow, has_protocol, run, start
+from tests.kernel.talking import (
+    DOWN,
+    UP,
+    Service,
+    expect,
+    payload,
+    receive,
+    receive_by_splice,
+    receive_then_send,
+    send_then_receive,
+    splice_all,
+)
 
 pytestmark = pytest.mark.kernel
-
-UP = 1_000_003
-DOWN = 786_433
-"""Bytes sent by the client and by the server: primes, so that no other sum looks like them."""
 
 IPPROTO_MPTCP = 262
 TCP_ZEROCOPY_RECEIVE = 35
 SO_ZEROCOPY = 60
 MSG_ZEROCOPY = 0x4000000
-
-
-def payload(size: int) -> bytes:
-    return bytes(size)
-
-
-def receive(connection: socket.socket, size: int, chunk: int = 65536) -> None:
-    """Reads exactly so many bytes."""
-    while size:
-        got = len(connection.recv(min(chunk, size)))
-        assert got, "the other end closed early"
-        size -= got
-
-
-class Service:
-    """A listening socket, and a client and a server process that talk over one connection."""
-
-    def __init__(
-        self,
-        family: int = socket.AF_INET,
-        address: str = "127.0.0.1",
-        to: str | None = None,
-        client_family: int | None = None,
-        protocol: int = 0,
-        backlog: int = 5,
-    ) -> None:
-        self.listener = socket.socket(family, socket.SOCK_STREAM, protocol)
-        if family == socket.AF_INET6 and address == "::":
-            self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.listener.bind((address, 0))
-        self.listener.listen(backlog)
-        self.port = self.listener.getsockname()[1]
-        self._to = to or address
-        self._family = client_family or family
-        self._protocol = protocol
-
-    def connect(self) -> socket.socket:
-        client = socket.socket(self._family, socket.SOCK_STREAM, self._protocol)
-        client.connect((self._to, self.port))
-        return client
-
-    def talk(
-        self,
-        client: Callable[[socket.socket], object],
-        server: Callable[[socket.socket], object],
-    ) -> tuple[int, int]:
-        """Runs both ends in processes of their own; returns their pids."""
-
-        def serve() -> None:
-            connection, _ = self.listener.accept()
-            server(connection)
-
-        serving = start(serve)
-        client_pid = run(lambda: client(self.connect()))
-        server_pid = serving.wait()
-        self.listener.close()
-        return client_pid, server_pid
-
-
-def send_then_receive(connection: socket.socket) -> None:
-    connection.sendall(payload(UP))
-    receive(connection, DOWN)
-
-
-def receive_then_send(connection: socket.socket) -> None:
-    receive(connection, UP)
-    connection.sendall(payload(DOWN))
-
-
-def expect(
-    bwtop: Bwtop,
-    service: Service,
-    pids: tuple[int, int],
-    up: int,
-    down: int,
-    address: str = "127.0.0.1",
-) -> None:
-    """Both ends have one flow each, with exactly these bytes."""
-    bwtop.settle()
-    client, server = pids
-    as_client = {Flow("tcp", address, service.port, "client"): (down, up)}
-    as_server = {Flow("tcp", address, service.port, "server"): (up, down)}
-    assert bwtop.flows(client) == as_client
-    assert bwtop.flows(server) == as_server
 
 
 @pytest.mark.parametrize(
@@ -315,24 +239,6 @@ def test_sendfile(bwtop: Bwtop) -> None:
     expect(bwtop, service, service.talk(client, lambda c: receive(c, UP)), UP, 0)
 
 
-def splice_all(source: int, target: int, size: int) -> None:
-    while size:
-        moved = os.splice(source, target, min(size, 65536))
-        assert moved
-        size -= moved
-
-
-def receive_by_splice(connection: socket.socket, size: int, chunk: int = 65536) -> None:
-    """Reads exactly so many bytes, without recv."""
-    reading, writing = os.pipe()
-    with open(os.devnull, "wb") as sink:
-        while size:
-            moved = os.splice(connection.fileno(), writing, min(size, chunk))
-            assert moved
-            splice_all(reading, sink.fileno(), moved)
-            size -= moved
-
-
 def test_splice_both_ways(bwtop: Bwtop) -> None:
     """A socket's bytes go through pipes at both ends: no send and no recv is called."""
 
@@ -462,37 +368,11 @@ def test_fast_open(bwtop: Bwtop) -> None:
     expect(bwtop, service, pids, 2 * 1009, 0)
 
 
-@pytest.mark.starts
 @pytest.mark.parametrize("take", [receive, receive_by_splice])
-def test_a_connection_older_than_bwtop(take: Callable[[socket.socket, int, int], None]) -> None:
+def test_a_connection_older_than_bwtop(bwtop: Bwtop, before: Older, take: Take) -> None:
     """Opened, and half used, before bwtop started: only what follows counts, to the byte, on the right side."""
-    service = Service()
-    gates = [os.pipe() for _ in range(3)]
-
-    def client() -> None:
-        connection = service.connect()
-        connection.sendall(payload(5003))
-        receive(connection, 1)
-        os.write(gates[0][1], b"x")
-        os.read(gates[1][0], 1)
-        connection.sendall(payload(UP))
-        receive(connection, DOWN)
-
-    def server() -> None:
-        connection, _ = service.listener.accept()
-        receive(connection, 5003)
-        connection.sendall(b"x")
-        os.read(gates[2][0], 1)
-        take(connection, UP, 4099)
-        connection.sendall(payload(DOWN))
-
-    serving, asking = start(server), start(client)
-    service.listener.close()
-    os.read(gates[0][0], 1)
-    with Bwtop() as later:
-        os.write(gates[1][1], b"x")
-        os.write(gates[2][1], b"x")
-        expect(later, service, (asking.wait(), serving.wait()), UP, DOWN)
+    conversation = before.conversations[take].pop()
+    expect(bwtop, conversation.service, conversation.go_on(), UP, DOWN)
 
 
 def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
@@ -538,33 +418,12 @@ def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
     expect(bwtop, service, pids, 2, 5003 + UP)
 
 
-@pytest.mark.starts
-def test_a_connection_that_came_in_flight() -> None:
+def test_a_connection_that_came_in_flight(bwtop: Bwtop, before: Older) -> None:
     """Older than bwtop, and in no process's hands when it started: its first call, of many segments, joins it."""
-    service = Service()
-    service.listener.setsockopt(
-        socket.SOL_SOCKET, 33, 8 << 20
-    )  # SO_RCVBUFFORCE: room for all of it
-    connection = service.connect()
-    accepted, _ = service.listener.accept()
-    service.listener.close()
-    ours, theirs = socket.socketpair()
-    socket.send_fds(ours, [b"x"], [accepted.fileno()])
-    accepted.close()
-    with Bwtop() as later:
-        connection.sendall(payload(UP))
-
-        def server() -> None:
-            _, (descriptor,), _, _ = socket.recv_fds(theirs, 1, 1)
-            late = socket.socket(fileno=descriptor)
-            while waiting_bytes(late.fileno()) < UP:
-                time.sleep(0.01)
-            assert len(late.recv(2 * UP)) == UP
-
-        flows = later.settled_flows(run(server))
-    assert flows == {Flow("tcp", "127.0.0.1", service.port, "server"): (UP, 0)}
-    for sock in (connection, ours, theirs):
-        sock.close()
+    connection = before.in_flight.pop()
+    flows = bwtop.settled_flows(connection.arrive())
+    connection.end()
+    assert flows == {Flow("tcp", "127.0.0.1", connection.port, "server"): (UP, 0)}
 
 
 def test_threads_reading_one_connection(bwtop: Bwtop) -> None:

@@ -54,7 +54,8 @@ cd {CHECKOUT}
 mkdir -p /usr/lib/modules
 mount -t tmpfs tmpfs /usr/lib/modules
 
-export HOME=/run/private TMPDIR=/run/private PYTHONDONTWRITEBYTECODE=1
+export HOME=/run/private TMPDIR=/run/private
+unset PYTHONDONTWRITEBYTECODE
 export PATH={CHECKOUT}/.venv/bin:$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
