@@ -8,8 +8,8 @@ RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
-TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core mandoc groff-base zsh fish
-VM_PACKAGES := qemu-system-x86 busybox-static kmod file
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish
+VM_PACKAGES := qemu-system-x86 busybox-static file
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,8 +54,8 @@ help:
 	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
 	@echo 'make test          install what the tests need and run them all'
-	@echo 'make test-newest   the unit and the screen tests with the newest urwid and humanize of PyPI'
-	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (40 minutes)'
+	@echo 'make test-newest   the tests of all that is shown, with the newest urwid and humanize of PyPI'
+	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour)'
 	@echo 'make bench         how fast the screen and the history answer, and what measuring costs'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
 	@echo 'make docs          the manual and the completions, from the tables in the program'
@@ -140,7 +140,7 @@ $(VENV)-newest/.ready: tests/requirements.txt
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' --ignore=tests/history --ignore=tests/web --ignore=tests/packaging $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen $(wildcard tests/test_*.py) $(ARGS)
 
 $(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
 	$(BIN)/pip install -q -r tests/vm/requirements.txt
