@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,11 @@ FLAGS: Final = (
 
 PATIENCE: Final = 30.0
 """Seconds to wait for what the page is to show."""
+
+LOST: Final = (
+    r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|FAILED)"
+)
+"""How Chromium tells that the server has gone away."""
 
 _WATCH: Final = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -109,9 +115,19 @@ class Visit:
         """The browser itself says so on the console when a request is refused; nothing else may be there."""
         self._expected.append(pattern)
 
+    def _is_served(self) -> bool:
+        """A server may have ended before its pages, which then say so."""
+        where = urlsplit(self.origin)
+        try:
+            socket.create_connection((where.hostname, where.port)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
     def check(self) -> None:
         """Nothing on the console, no violation of the policy, no request to anybody else."""
-        left = [f for f in self.faults if not any(re.search(p, f) for p in self._expected)]
+        expected = self._expected if self._is_served() else [*self._expected, LOST]
+        left = [f for f in self.faults if not any(re.search(p, f) for p in expected)]
         assert not left, left
         others = [url for url in self.asked if not url.startswith(f"{self.origin}/")]
         assert not others, others

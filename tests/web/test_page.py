@@ -36,7 +36,7 @@ from tests.build import key, remote
 from tests.history.desktop import a_desktops_day
 from tests.history.keep import Kept, policy, total, within
 from tests.kernel.running import command_as
-from tests.web.browser import CONTRASTS, PIXELS, UNNAMED, Mover, Visit, chromium, mover
+from tests.web.browser import CONTRASTS, LOST, PIXELS, UNNAMED, Mover, Visit, chromium, mover
 from tests.web.serving import Serving, Web, serving
 
 SOMEBODY: Final = 31234
@@ -44,10 +44,6 @@ SOMEBODY: Final = 31234
 
 REFUSED: Final = r"the server responded with a status of (400|503)"
 """How Chromium tells of an answer that is a refusal."""
-
-LOST: Final = (
-    r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|FAILED)"
-)
 
 Visitor = Callable[..., Visit]
 
