@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tests.kernel.running import HANG, Child, run, start, waiting_bytes
-from tests.kernel.talking import (
-    DOWN,
-    UP,
-    Service,
-    payload,
-    receive,
-    receive_by_splice,
-)
+from tests.kernel.talking import DOWN, UP, Service, payload, receive, receive_by_splice
 
 Take = Callable[[socket.socket, int, int], None]
 
