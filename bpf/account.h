@@ -80,7 +80,7 @@ static __always_inline bool is_repaired(u64 sk, const struct endpoint *end)
 {
 #ifdef TCP_REPAIR
 	return end->protocol == IPPROTO_TCP && is_stream(end) &&
-	       READ_KERNEL(u8, sk, TCP_REPAIR) & TCP_REPAIR_MASK;
+	       LOAD_AS(u8, tcp_sock, sk, TCP_REPAIR) & TCP_REPAIR_MASK;
 #else
 	return false;
 #endif
@@ -111,7 +111,7 @@ static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 fami
 	end->local_port = LOAD(u16, sk, SOCK_NUM);
 	/* A connection that was reset gave its port back, and can still be read. */
 	if (!end->local_port)
-		end->local_port = bpf_ntohs(READ_KERNEL(u16, sk, INET_SPORT));
+		end->local_port = bpf_ntohs(LOAD_AS(u16, inet_sock, sk, INET_SPORT));
 	end->remote.port = bpf_ntohs(LOAD(u16, sk, SOCK_DPORT));
 	end->connected = LOAD(u8, sk, SOCK_STATE) == TCP_ESTABLISHED;
 	if (family == AF_INET) {
@@ -141,13 +141,7 @@ static __always_inline u8 flow_protocol(const struct endpoint *end)
 static __always_inline void add(struct flow_value *value, enum direction direction,
 				u64 bytes)
 {
-	if (direction == RX) {
-		__sync_fetch_and_add(&value->rx, bytes);
-		__sync_fetch_and_add(&value->rx_calls, 1);
-	} else {
-		__sync_fetch_and_add(&value->tx, bytes);
-		__sync_fetch_and_add(&value->tx_calls, 1);
-	}
+	__sync_fetch_and_add(direction == RX ? &value->rx : &value->tx, bytes);
 }
 
 static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)

@@ -62,7 +62,8 @@ static __always_inline void on_inet_release(const u64 *args)
 
 	if (!sk)
 		return;
-	bwtop_roles.delete(&key);
+	if (has_odd_streams())
+		bwtop_roles.delete(&key);
 	key.port = LOAD(u16, sk, SOCK_NUM);
 	bwtop_roles.delete(&key);
 }
@@ -87,10 +88,13 @@ int bwtop_state(u64 *ctx)
 		role = 0;
 	else
 		return 0;
-	if (!role || stream_role(sk, NULL) + 1 == role)
-		bwtop_roles.delete(&key);
-	else
+	if (!role || backlog_role(sk) + 1 == role) {
+		if (has_odd_streams())
+			bwtop_roles.delete(&key);
+	} else {
 		bwtop_roles.update(&key, &role);
+		note_odd_stream();
+	}
 	return 0;
 }
 
@@ -98,10 +102,8 @@ int bwtop_state(u64 *ctx)
  * The mark is set before anything is counted: where it cannot be, the outer
  * hook counts.
  */
-static __always_inline bool mark(u64 sk, enum direction direction)
+static __always_inline bool mark(struct thread *thread, u64 sk, enum direction direction)
 {
-	struct thread *thread = thread_of(true);
-
 	if (!thread)
 		return false;
 	if (direction == RX)

@@ -38,8 +38,6 @@ struct flow_key {
 struct flow_value {
 	u64 rx;			/* payload bytes */
 	u64 tx;
-	u64 rx_calls;
-	u64 tx_calls;
 };
 
 enum process_flags {
@@ -80,6 +78,6 @@ struct loss {
 
 _Static_assert(sizeof(struct process_key) == 16, "process_key");
 _Static_assert(sizeof(struct flow_key) == 32, "flow_key");
-_Static_assert(sizeof(struct flow_value) == 32, "flow_value");
+_Static_assert(sizeof(struct flow_value) == 16, "flow_value");
 _Static_assert(sizeof(struct process) == 1824, "process");
 _Static_assert(sizeof(struct loss) == 48, "loss");

@@ -26,6 +26,27 @@ static __always_inline u8 backlog_role(u64 sk)
 	return LOAD(u32, sk, SOCK_MAX_ACK_BACKLOG) ? ROLE_SERVER : ROLE_CLIENT;
 }
 
+/*
+ * Whether there has been a stream whose role is not what its backlog says.  Until
+ * then what is remembered of streams need not be looked up.
+ */
+BPF_ARRAY(bwtop_odd_streams, u32, 1);
+
+static __always_inline void note_odd_stream(void)
+{
+	u32 zero = 0, one = 1;
+
+	bwtop_odd_streams.update(&zero, &one);
+}
+
+static __always_inline bool has_odd_streams(void)
+{
+	u32 zero = 0;
+	u32 *odd = bwtop_odd_streams.lookup(&zero);
+
+	return odd && *odd;
+}
+
 static __always_inline u8 stream_role(u64 sk, const u8 *remembered)
 {
 	return remembered && *remembered ? *remembered - 1 : backlog_role(sk);
@@ -73,7 +94,8 @@ static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
 				  const struct peer *peer, enum direction direction)
 {
 	if (is_stream(end))
-		return stream_role(sk, remembered_role(sk, 0, false));
+		return stream_role(sk, has_odd_streams() ?
+				       remembered_role(sk, 0, false) : NULL);
 	if (is_udp(end))
 		return datagram_role(sk, end, peer, direction);
 	return ROLE_CLIENT;

@@ -16,7 +16,7 @@ static __always_inline void on_tcp_sendmsg(const u64 *args, u64 result)
 	if (ret <= 0)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (mark(sk, TX) && !is_repaired(sk, &end))
+	if (mark(thread_of(true), sk, TX) && !is_repaired(sk, &end))
 		count(sk, &end, &end.remote, TX, ret);
 }
 
@@ -30,7 +30,7 @@ static __always_inline void on_tcp_recvmsg(const u64 *args, u64 result)
 	if (ret <= 0 || is_read_without_moving(args[TCP_RECVMSG_FLAGS]))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (mark(sk, RX))
+	if (mark(thread_of(true), sk, RX))
 		count(sk, &end, &end.remote, RX, ret);
 }
 
@@ -51,7 +51,7 @@ static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
 	if (!is_network(end.family) || is_repaired(sk, &end))
 		return;
 	if (is_udp_socket(&end)) {
-		count_udp_sent(sk, &end, args[1], ret);
+		count_udp_sent(thread_of(false), sk, &end, args[1], ret);
 		return;
 	}
 	message_peer(&peer, args[1], &end);
@@ -97,7 +97,7 @@ static __always_inline void on_inet_sendpage(const u64 *args, u64 result)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (is_udp_socket(&end))
-		count_datagram(sk, &end);
+		count_datagram(thread_of(false), sk, &end);
 	else if (is_network(end.family) && LOAD(u64, LOAD(u64, sk, SOCK_PROT), PROTO_SENDPAGE))
 		count(sk, &end, &end.remote, TX, ret);
 }

@@ -79,7 +79,7 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 	if (seen->sk != sk)
 		return;
 	*peer = seen->kept && end->connected ? (struct peer){} : seen->peer;
-	seen->kept = direction == TX && READ_KERNEL(u32, sk, UDP_PENDING);
+	seen->kept = direction == TX && LOAD_AS(u32, udp_sock, sk, UDP_PENDING);
 	if (!seen->kept)
 		seen->sk = 0;
 }
@@ -229,11 +229,14 @@ int bwtop_state(u64 *ctx)
 	if (now == TCP_SYN_SENT) {
 		socket->role = ROLE_CLIENT + 1;
 		socket->known = 0;	/* it may have had another connection */
-		return 0;
-	}
-	/* Two ends that open at once meet in SYN_RECV too: both are clients. */
-	if (!socket->role)
+	} else if (!socket->role) {
+		/* Two ends that open at once meet in SYN_RECV too: both are clients. */
 		socket->role = ROLE_SERVER + 1;
+	}
+	if (!tcp || socket->role != backlog_role(sk) + 1)
+		note_odd_stream();
+	if (now == TCP_SYN_SENT)
+		return 0;
 	/* What came in the SYN (TCP Fast Open) may have been read by now. */
 	if (tcp && !socket->known) {
 		socket->seq = LOAD(u32, tcp, TCP_COPIED_SEQ);

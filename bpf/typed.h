@@ -13,5 +13,19 @@
 #define CURRENT_TASK()	bpf_get_current_task()
 #endif
 
+/*
+ * A field of a structure that a pointer does not have for its type, though it
+ * points to one: a socket's protocol's own part, a packet's headers.  The cast is
+ * a function of the kernel's (6.2) that it makes no code for; the loader makes the
+ * call (capture/linking.py), and gives the structures' types.
+ */
+#ifdef CAST_CALL
+static u64 (*call_cast)(u64 pointer, u32 type) = (void *)CAST_CALL;
+#define LOAD_AS(type, structure, base, offset) \
+	LOAD(type, call_cast((u64)(base), TYPE_##structure), offset)
+#else
+#define LOAD_AS(type, structure, base, offset) READ_KERNEL(type, base, offset)
+#endif
+
 /* A struct socket, with its type (5.11; before that splice() is counted elsewhere). */
 #define SOCKET_OF_FILE(file)	((u64)bpf_sock_from_file((void *)(file)))

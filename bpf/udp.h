@@ -50,9 +50,9 @@ static __always_inline void on_udp_v6_send_skb(const u64 *args, u64 result)
  * Counts the datagram that this thread has handed on; false if there is none of
  * this socket.
  */
-static __always_inline bool count_datagram(u64 sk, const struct endpoint *end)
+static __always_inline bool count_datagram(struct thread *thread, u64 sk,
+					   const struct endpoint *end)
 {
-	struct thread *thread = thread_of(false);
 	struct peer peer;
 	u64 bytes;
 
@@ -72,13 +72,14 @@ static __always_inline bool count_datagram(u64 sk, const struct endpoint *end)
  * datagram, or if that was missed what the call says, unless it is waiting for
  * more (corked).
  */
-static __always_inline bool count_udp_sent(u64 sk, const struct endpoint *end, u64 msg, int ret)
+static __always_inline bool count_udp_sent(struct thread *thread, u64 sk,
+					   const struct endpoint *end, u64 msg, int ret)
 {
 	struct peer peer;
 
-	if (count_datagram(sk, end))
+	if (count_datagram(thread, sk, end))
 		return true;
-	if (ret <= 0 || (!UDP_BY_CALL && READ_KERNEL(u32, sk, UDP_PENDING)))
+	if (ret <= 0 || (!UDP_BY_CALL && LOAD_AS(u32, udp_sock, sk, UDP_PENDING)))
 		return false;
 	message_peer(&peer, msg, end);
 	count(sk, end, &peer, TX, ret);
@@ -92,14 +93,14 @@ static __always_inline bool count_udp_sent(u64 sk, const struct endpoint *end, u
 static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
 {
 	u64 sk = args[0];
-	struct thread *thread = thread_of(false);
+	struct thread *thread = thread_of(true);
 	struct endpoint end;
 
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (thread && !thread->datagram.bytes && SAME_CALL(thread->sent, sk))
 		return;
-	if (count_udp_sent(sk, &end, args[1], result))
-		mark(sk, TX);
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (count_udp_sent(thread, sk, &end, args[1], result))
+		mark(thread, sk, TX);
 }
 
 /*
@@ -109,11 +110,12 @@ static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
 static __always_inline void on_udp_push_pending_frames(const u64 *args, u64 result)
 {
 	u64 sk = args[0];
+	struct thread *thread = thread_of(true);
 	struct endpoint end;
 
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (count_datagram(sk, &end))
-		mark(sk, TX);
+	if (count_datagram(thread, sk, &end))
+		mark(thread, sk, TX);
 }
 
 /*
@@ -136,7 +138,7 @@ static __always_inline void on_skb_consume_udp(const u64 *args)
 	sender_address(&peer, skb);
 	peer.port = bpf_ntohs(READ_KERNEL(u16, LOAD(u64, skb, SKB_HEAD),
 					  LOAD(u16, skb, SKB_TRANSPORT_HEADER)));
-	if (mark(sk, RX))
+	if (mark(thread_of(true), sk, RX))
 		count(sk, &end, &peer, RX, bytes);
 }
 
@@ -147,7 +149,7 @@ static __always_inline void on_skb_consume_udp(const u64 *args)
 static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
 {
 	u64 sk = args[0];
-	struct thread *thread = thread_of(false);
+	struct thread *thread = thread_of(true);
 	int ret = result;
 	struct endpoint end;
 	struct peer peer;
@@ -157,7 +159,7 @@ static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	message_peer(&peer, args[1], &end);
-	if (mark(sk, RX))
+	if (mark(thread, sk, RX))
 		count(sk, &end, &peer, RX, ret);
 }
 

@@ -110,10 +110,14 @@ class Btf:
         names = (self._lib.btf__name_by_offset(self._btf, param.name_off) for param in params)
         return Function(type_id, tuple(name.decode() for name in names))
 
+    def structure(self, name: str) -> int:
+        """The type of a structure; raises MissingFieldError."""
+        return self._find(name, _KIND_STRUCT)
+
     def field(self, path: str) -> Field:
         """The place of "struct.member.member"; members of anonymous structures count as their parent's."""
         struct, *members = path.split(".")
-        type_id = self._find(struct, _KIND_STRUCT)
+        type_id = self.structure(struct)
         bits = width = 0
         for name in members:
             found = self._member(type_id, name)

@@ -3,11 +3,14 @@
 Never derived from a version: distributions carry features back.
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from bwtop.capture.btf import Btf, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.linking import CAST_CALL, link
 
 NOTHING: Final = bytes.fromhex("b700000000000000 9500000000000000")
 """A program that returns 0 and does nothing else: r0 = 0; exit."""
@@ -52,6 +55,30 @@ def definitions(load: Callable[[bytes], object]) -> Iterator[str]:
     for trial in TRIALS:
         if _is_accepted(load, trial.instructions) is trial.when_accepted:
             yield f"-D{trial.macro}"
+
+
+CASTS: Final = ("inet_sock", "tcp_sock", "udp_sock")
+"""The structures that typed programs cast pointers to, where they can."""
+
+
+def cast(btf: Btf, load: Callable[[bytes], object]) -> int:
+    """The type of bpf_rdonly_cast() (6.2), which makes a pointer one to another structure; 0 without it."""
+    try:
+        function = btf.function("bpf_rdonly_cast").type_id
+        target = btf.structure(CASTS[0])
+    except MissingFieldError:
+        return 0
+    # bpf_rdonly_cast(r10, target)
+    call = bytes.fromhex("bfa1000000000000") + struct.pack("<BBhi", 0xB7, 2, 0, target)
+    call += struct.pack("<BBhi", 0x85, 0, 0, CAST_CALL)
+    return function if _is_accepted(load, link(call + NOTHING, b"", function)) else 0
+
+
+def cast_definitions(btf: Btf) -> Iterator[str]:
+    """The compiler's arguments where there is a cast."""
+    yield f"-DCAST_CALL={CAST_CALL}"
+    for structure in CASTS:
+        yield f"-DTYPE_{structure}={btf.structure(structure)}"
 
 
 def _is_accepted(load: Callable[[bytes], object], instructions: bytes) -> bool:

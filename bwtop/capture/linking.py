@@ -1,7 +1,8 @@
-"""Puts a function behind a program that calls it, which BCC's compiler does not do.
+"""Makes the calls that BCC's compiler does not: of a function behind the program, and of one of the kernel's.
 
-The C code calls a helper of a number that the kernel has none for; here that becomes a call of the function, whose
-instructions are appended.  Encoding: Documentation/bpf/standardization/instruction-set.rst, "Program-local functions".
+The C code calls helpers of numbers that the kernel has none for.  Here one becomes a call of the function, whose
+instructions are appended; another a call of bpf_rdonly_cast().  Encoding: "Call instructions" and "Program-local
+functions" in Documentation/bpf/standardization/instruction-set.rst.
 """
 
 import struct
@@ -11,29 +12,35 @@ from typing import Final
 IDENTIFY_CALL: Final = 0x7FFF
 """The number by which programs call bwtop_identify()."""
 
+CAST_CALL: Final = 0x7FFE
+"""The number by which programs call bpf_rdonly_cast()."""
+
 _INSTRUCTION: Final = struct.Struct("<BBhi")
 _CALL: Final = 0x85  # BPF_JMP | BPF_CALL
 _PSEUDO_CALL: Final = 1 << 4  # BPF_PSEUDO_CALL as the source register
+_KERNEL_CALL: Final = 2 << 4  # BPF_PSEUDO_KFUNC_CALL
 _LOAD_64: Final = 0x18  # the one instruction of two slots
 
 
-def link(program: bytes, function: bytes) -> bytes:
-    """The program with the function behind it, if it calls it."""
-    calls = list(_calls(program))
-    if not calls:
-        return program
-    linked = bytearray(program + function)
+def link(program: bytes, function: bytes, cast: int = 0) -> bytes:
+    """The program with its calls made, and the function behind it if it calls that; cast: bpf_rdonly_cast()'s BTF id."""
+    linked = bytearray(program)
     end = len(program) // _INSTRUCTION.size
-    for position in calls:
-        offset = end - position - 1  # counted from the instruction that follows
-        _INSTRUCTION.pack_into(linked, position * _INSTRUCTION.size, _CALL, _PSEUDO_CALL, 0, offset)
+    for position, called in _calls(program):
+        at = position * _INSTRUCTION.size
+        if called == CAST_CALL:
+            _INSTRUCTION.pack_into(linked, at, _CALL, _KERNEL_CALL, 0, cast)
+        elif called == IDENTIFY_CALL:
+            offset = end - position - 1  # counted from the instruction that follows
+            _INSTRUCTION.pack_into(linked, at, _CALL, _PSEUDO_CALL, 0, offset)
+            linked[len(program) :] = function
     return bytes(linked)
 
 
-def _calls(program: bytes) -> Iterator[int]:
-    """The places, in instructions, of calls to the function."""
+def _calls(program: bytes) -> Iterator[tuple[int, int]]:
+    """The places of helpers' calls, in instructions, and the helpers' numbers."""
     second_slot = False
     for position, (code, registers, _, value) in enumerate(_INSTRUCTION.iter_unpack(program)):
-        if not second_slot and code == _CALL and not registers >> 4 and value == IDENTIFY_CALL:
-            yield position
+        if not second_slot and code == _CALL and not registers >> 4:
+            yield position, value
         second_slot = not second_slot and code == _LOAD_64

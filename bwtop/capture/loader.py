@@ -64,6 +64,8 @@ class Attempt:
     links: list[int] = field(default_factory=list)
     profile: int | None = None
     """The kernel's counts of what kprobes have missed."""
+    cast: int = 0
+    """The type of bpf_rdonly_cast(), where programs call it."""
     events: str = ""
     """How the names of its kprobes begin."""
 
@@ -119,6 +121,7 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
         _try_probes(attempt, attacher)
         if attempt.refusal:
             return attempt
+        attempt.cast = _cast(attacher, backend)
         module = _compile(backend, _definitions(attempt, attacher, limits))
         _attach_all(attempt, attacher, module)
     except MissingFieldError as missing:
@@ -191,12 +194,21 @@ def _text(backend: Backend) -> str:
     )
 
 
+def _cast(attacher: Attacher, backend: Backend) -> int:
+    """The kernel's function for it, if there is one that the backend's programs can call; else 0."""
+    if not isinstance(attacher.kernel, Btf) or "typed.h" not in backend.parts:
+        return 0
+    return features.cast(attacher.kernel, functools.partial(attacher.try_, backend.probes[0]))
+
+
 def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterator[str]:
     """What the C code has to know of this kernel, as arguments of the compiler."""
     backend = attempt.backend
     first = backend.probes[0]
     yield from fields.definitions(attacher.kernel, _text(backend))
     yield from features.definitions(lambda instructions: attacher.try_(first, instructions))
+    if attempt.cast and isinstance(attacher.kernel, Btf):
+        yield from features.cast_definitions(attacher.kernel)
     if "hooks.c" in backend.parts:
         yield from functions.definitions(attacher.kernel, attempt.refused())
     for probe in backend.probes:
@@ -245,7 +257,7 @@ def _attach_all(attempt: Attempt, attacher: Attacher, module: Any) -> None:
     function = module.dump_func(b"bwtop_identify")
 
     def linked(name: str) -> bytes:
-        return link(module.dump_func(name.encode()), function)
+        return link(module.dump_func(name.encode()), function, attempt.cast)
 
     for probe in filter(attempt.is_to_be_tried, attempt.backend.probes):
         try:

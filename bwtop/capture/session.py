@@ -184,6 +184,7 @@ class Capture:
         around = _around_reading(report.backend)
         self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
         self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size, around)
+        self._decoder = records.FlowDecoder()
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
         self._loss = Loss()
@@ -211,7 +212,7 @@ class Capture:
         full = self._swap()
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
         self._since = now
-        sample.traffic = self._drain(full)
+        sample.traffic = self._decoder.decode(self._flows.read(full, delete=True))
         self._read_losses(sample)
         self._identify(sample, execs)
         self._forget(exits)
@@ -223,13 +224,6 @@ class Capture:
         libbpf.map_update(self._maps["bwtop_active"], _FIRST, self._idle.to_bytes(4, "little"))
         self._active, self._idle = self._idle, full
         return full
-
-    def _drain(self, full: int) -> FlowTraffic:
-        traffic: FlowTraffic = {}
-        for keys, values in self._flows.read(full, delete=True):
-            for process, remote, moved in records.flows(keys, values):
-                traffic.setdefault(process, {})[remote] = moved
-        return traffic
 
     def _drain_changes(self) -> tuple[set[ProcessKey], set[ProcessKey]]:
         """Processes that have called exec and processes that have exited, since the reading before."""
@@ -251,8 +245,9 @@ class Capture:
         sample.loss = loss.minus(self._loss)
         self._loss = loss
         if loss.spilled:
-            for keys, values in self._flows.read(self._maps["bwtop_spill"]):
-                for process, remote, total in records.flows(keys, values):
+            spilled = records.FlowDecoder().decode(self._flows.read(self._maps["bwtop_spill"]))
+            for process, totals in spilled.items():
+                for remote, total in totals.items():
                     self._add_growth(sample, process, remote, total)
         if loss.unattributed:
             self._read_unattributed(sample)

@@ -68,30 +68,18 @@ class Remote(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """Payload bytes and the calls that moved them."""
+    """Payload bytes."""
 
     rx: int = 0
     tx: int = 0
-    rx_calls: int = 0
-    tx_calls: int = 0
 
     def plus(self, other: "Traffic") -> "Traffic":
         """The sum of both."""
-        return Traffic(
-            self.rx + other.rx,
-            self.tx + other.tx,
-            self.rx_calls + other.rx_calls,
-            self.tx_calls + other.tx_calls,
-        )
+        return Traffic(self.rx + other.rx, self.tx + other.tx)
 
     def minus(self, other: "Traffic") -> "Traffic":
         """What has come since `other`."""
-        return Traffic(
-            self.rx - other.rx,
-            self.tx - other.tx,
-            self.rx_calls - other.rx_calls,
-            self.tx_calls - other.tx_calls,
-        )
+        return Traffic(self.rx - other.rx, self.tx - other.tx)
 
 
 class Loss(NamedTuple):

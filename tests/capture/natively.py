@@ -51,7 +51,12 @@ def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
 @cache
 def module(backend: Backend) -> Any:
     """The backend's programs for the running kernel."""
-    return _compiled(backend, loader._definitions(loader.Attempt(backend), Attacher(Btf()), LIMITS))
+    return compiled(loader.Attempt(backend))
+
+
+def compiled(attempt: loader.Attempt) -> Any:
+    """The programs of an attempt at a backend."""
+    return _compiled(attempt.backend, loader._definitions(attempt, Attacher(Btf()), LIMITS))
 
 
 @cache

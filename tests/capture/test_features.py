@@ -9,16 +9,60 @@ import pytest
 
 from bwtop.capture import features, libbpf, loader
 from bwtop.capture.attach import Attacher
-from bwtop.capture.backends import FEXIT, KPROBE, Kind
-from bwtop.capture.btf import Btf
+from bwtop.capture.backends import FEXIT, KPROBE, TRACEPOINT, Kind
+from bwtop.capture.btf import Btf, Function, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.linking import link
+from bwtop.capture.linking import CAST_CALL, link
 from tests.capture import natively
 from tests.capture.natively import Instruction, instructions
 
 OLD_PROGRAMS = natively.programs(KPROBE)
 LAST_HELPER_OF_4_17 = 64  # bpf_bind(), uapi/linux/bpf.h
+PROBE_READ_KERNEL = 113  # uapi/linux/bpf.h
 MAP_IN_LOAD = 1  # BPF_PSEUDO_MAP_FD
+
+
+class WithoutCast(Btf):
+    """A kernel before 6.2."""
+
+    def function(self, name: str) -> Function:
+        if name == "bpf_rdonly_cast":
+            raise MissingFieldError(name)
+        return super().function(name)
+
+
+@pytest.mark.kernel
+def test_kernel_that_takes_typed_programs_is_asked_for_the_cast() -> None:
+    attacher = Attacher(Btf())
+    asked: list[bytes] = []
+
+    def load(instructions: bytes) -> None:
+        asked.append(instructions)
+        attacher.try_(TRACEPOINT.probes[0], instructions)
+
+    assert features.cast(Btf(), load) == Btf().function("bpf_rdonly_cast").type_id
+    assert len(asked) == 1
+
+
+def test_kernel_without_the_cast_or_that_refuses_it_does_without() -> None:
+    def refuse(instructions: bytes) -> None:
+        raise RefusedError("EINVAL")
+
+    assert features.cast(WithoutCast(), lambda _: None) == 0
+    assert features.cast(Btf(), refuse) == 0
+
+
+@pytest.mark.kernel
+def test_with_the_cast_nothing_on_the_way_of_a_message_is_read_by_a_helper() -> None:
+    """Only naming a process reads so (bwtop_identify), and addresses that are no structures' fields."""
+    attempt = loader.Attempt(TRACEPOINT, cast=1)
+    module = natively.compiled(attempt)
+    for name in ("bwtop_send", "bwtop_recv", "bwtop_adjust"):
+        calls = [
+            i.value for i in instructions(bytes(module.dump_func(name.encode()))) if i.code == 0x85
+        ]
+        assert PROBE_READ_KERNEL not in calls
+        assert CAST_CALL in calls
 
 
 def refusing(*macros: str) -> Callable[[bytes], None]:

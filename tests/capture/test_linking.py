@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from bwtop.capture.backends import BACKENDS, KPROBE, Backend
-from bwtop.capture.linking import IDENTIFY_CALL, link
+from bwtop.capture.linking import CAST_CALL, IDENTIFY_CALL, link
 from tests.capture import natively
 from tests.capture.natively import instructions
 
@@ -41,7 +41,7 @@ def test_call_leads_to_the_function_behind_the_program(before: int, after: int) 
 
 def test_other_calls_are_left_alone() -> None:
     """Of a helper, and of a function that the program had before, whose offset may look like the number."""
-    helper = instruction(0x85, value=IDENTIFY_CALL - 1)
+    helper = instruction(0x85, value=IDENTIFY_CALL - 2)
     within = instruction(0x85, registers=0x10, value=IDENTIFY_CALL)
     linked = link(helper + within + CALL + EXIT, FUNCTION)
     assert linked[:16] == helper + within
@@ -52,6 +52,17 @@ def test_every_call_leads_to_the_one_copy() -> None:
     assert len(linked) == 3 * 8 + len(FUNCTION)
     offsets = [struct.unpack_from("<BBhi", linked, place * 8)[3] for place in (0, 1)]
     assert offsets == [2, 1]
+
+
+def test_call_of_the_cast_is_one_of_the_kernel() -> None:
+    program = instruction(0x85, value=CAST_CALL) + EXIT
+    assert link(program, FUNCTION, 4711) == instruction(0x85, registers=0x20, value=4711) + EXIT
+
+
+def test_both_kinds_of_calls_are_made() -> None:
+    linked = link(instruction(0x85, value=CAST_CALL) + CALL + EXIT, FUNCTION, 7)
+    kernel, own = instruction(0x85, registers=0x20, value=7), instruction(0x85, 0x10, 1)
+    assert linked == kernel + own + EXIT + FUNCTION
 
 
 def test_numbers_that_look_like_a_call_are_left_alone() -> None:

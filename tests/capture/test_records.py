@@ -19,6 +19,7 @@ from bwtop.model.flows import (
     Traffic,
     format_address,
 )
+from bwtop.model.sample import FlowTraffic
 from tests.build import NOW, packed
 
 HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
@@ -70,40 +71,67 @@ def identity(
     return records.identity(record, NOW)
 
 
+def decoded(*batches: tuple[bytes, bytes]) -> FlowTraffic:
+    """What is made of packed keys and values."""
+    views = [(memoryview(keys), memoryview(values)) for keys, values in batches]
+    return records.FlowDecoder().decode(views)
+
+
 def test_flows_are_decoded_field_by_field() -> None:
     keys = flow_key(2**40, 4711, UDP, 1, 53, packed("2001:db8::1")) + flow_key(
         1, 2, TCP, 0, 65535, packed("192.0.2.1")
     )
-    values = flow_value(1, 2**63, 3, 4) + flow_value(5, 6, 7, 8)
-    assert list(records.flows(memoryview(keys), memoryview(values))) == [
-        (
-            ProcessKey(2**40, 4711),
-            Remote(UDP, Role.SERVER, 53, packed("2001:db8::1")),
-            Traffic(1, 2**63, 3, 4),
-        ),
-        (
-            ProcessKey(1, 2),
-            Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1")),
-            Traffic(5, 6, 7, 8),
-        ),
-    ]
+    traffic = decoded((keys, flow_value(1, 2**63) + flow_value(5, 6)))
+    assert traffic == {
+        ProcessKey(2**40, 4711): {
+            Remote(UDP, Role.SERVER, 53, packed("2001:db8::1")): Traffic(1, 2**63)
+        },
+        ProcessKey(1, 2): {Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1")): Traffic(5, 6)},
+    }
+    ((_, flows), _) = traffic.items()
+    ((remote, moved),) = flows.items()
+    assert (type(remote), type(moved)) == (Remote, Traffic), "not only equal tuples"
+
+
+def test_flows_of_a_process_are_together_whatever_lies_between_them() -> None:
+    ours = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in (80, 443)]
+    other = flow_key(2, 1, TCP, 0, 80, packed("192.0.2.1"))
+    amounts = [flow_value(n, 0) for n in (1, 2, 3)]
+    traffic = decoded((ours[0] + other, amounts[0] + amounts[1]), (ours[1], amounts[2]))
+    assert [moved.rx for moved in traffic[ProcessKey(1, 1)].values()] == [1, 3]
+    assert [moved.rx for moved in traffic[ProcessKey(2, 1)].values()] == [2]
 
 
 @pytest.mark.parametrize("shown", ["192.0.2.1", "2001:db8::1", "127.0.0.1", "*"])
 def test_decoded_address_is_the_one_encoded(shown: str) -> None:
-    keys = flow_key(1, 1, TCP, 0, 80, packed(shown))
-    ((_, remote, _),) = records.flows(memoryview(keys), memoryview(flow_value(1, 1, 1, 1)))
+    ((remote,),) = decoded((flow_key(1, 1, TCP, 0, 80, packed(shown)), flow_value(1, 1))).values()
     assert format_address(remote.address) == shown
 
 
 def test_no_flows_are_no_error() -> None:
-    assert list(records.flows(memoryview(b""), memoryview(b""))) == []
+    assert decoded() == decoded((b"", b"")) == {}
+
+
+def test_remote_that_comes_again_is_made_once_and_not_kept_for_ever() -> None:
+    decoder = records.FlowDecoder()
+    many = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in range(5000)]
+
+    def read(keys: list[bytes]) -> list[Remote]:
+        view = memoryview(b"".join(keys)), memoryview(flow_value(1, 1) * len(keys))
+        ((*remotes,),) = decoder.decode([view]).values()
+        return remotes
+
+    first, again = read(many), read(many)
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert len(decoder._remotes) == len(many)
+    read(many[:1])
+    assert not decoder._remotes
 
 
 def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
     keys = flow_key(1, 1, TCP, 0, 80, packed("*"))
     with pytest.raises(ValueError, match="shorter"):
-        list(records.flows(memoryview(keys * 2), memoryview(flow_value(1, 1, 1, 1))))
+        decoded((keys * 2, flow_value(1, 1)))
 
 
 def test_changes_are_decoded() -> None:

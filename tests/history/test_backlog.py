@@ -317,7 +317,7 @@ def test_two_are_one_that_begins_with_the_earlier() -> None:
 
 def test_quiet_is_only_what_has_nothing_to_tell() -> None:
     assert Delta(START, 1.0).is_quiet()
-    assert Delta.of(sample({key(1): {remote(): Traffic(0, 0, 1, 1)}})).is_quiet()
+    assert Delta.of(sample({key(1): {remote(): Traffic(0, 0)}})).is_quiet()
     assert not delta(0).is_quiet()
     assert not Delta(START, 1.0, exited={key(1)}).is_quiet()
     assert not Delta(START, 1.0, loss=Loss(missed_events=1)).is_quiet()

@@ -32,7 +32,7 @@ IDENTITIES = {
 
 def everything() -> Sample:
     """Each process with each remote."""
-    traffic: FlowTraffic = {p: dict.fromkeys(REMOTES, Traffic(3, 5, 1, 1)) for p in IDENTITIES}
+    traffic: FlowTraffic = {p: dict.fromkeys(REMOTES, Traffic(3, 5)) for p in IDENTITIES}
     return sample(traffic, identities=dict(IDENTITIES), exited={SSHD}, loss=Loss(1, 2, 3, 4, 5, 6))
 
 
@@ -89,13 +89,13 @@ def test_conditions_on_processes(keep: Filter, expected: set[ProcessKey]) -> Non
 def test_conditions_on_remotes(keep: Filter, expected: set[Remote]) -> None:
     passed = keep.apply(everything())
     assert passed.traffic == (
-        {p: dict.fromkeys(expected, Traffic(3, 5, 1, 1)) for p in IDENTITIES} if expected else {}
+        {p: dict.fromkeys(expected, Traffic(3, 5)) for p in IDENTITIES} if expected else {}
     )
 
 
 def test_conditions_on_processes_and_remotes_must_both_hold() -> None:
     keep = Filter(classes=frozenset({"udp"}), uids=frozenset({1000}))
-    assert keep.apply(everything()).traffic == {CURL: {DNS: Traffic(3, 5, 1, 1)}}
+    assert keep.apply(everything()).traffic == {CURL: {DNS: Traffic(3, 5)}}
 
 
 def test_process_that_is_not_known_has_no_name_to_match() -> None:

@@ -138,8 +138,8 @@ def test_flow_that_moved_no_byte_is_left_out() -> None:
     frame = Ledger().take(
         sample(
             {
-                key(1): {remote(): Traffic(0, 0, 1, 1)},
-                key(2): {remote(): Traffic(0, 7), remote("192.0.2.2"): Traffic(rx_calls=1)},
+                key(1): {remote(): Traffic(0, 0)},
+                key(2): {remote(): Traffic(0, 7), remote("192.0.2.2"): Traffic()},
             }
         )
     )

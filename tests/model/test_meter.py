@@ -102,7 +102,7 @@ def only_row(interval: Interval) -> ProcessRow:
 
 def moved(rx: int = 100, **more: object) -> Sample:
     """A reading in which process 1 received that much."""
-    reading = sample({key(1): {remote(): Traffic(rx, 0, 1, 0)}})
+    reading = sample({key(1): {remote(): Traffic(rx, 0)}})
     for name, value in more.items():
         setattr(reading, name, value)
     return reading
@@ -145,7 +145,7 @@ def test_process_without_identity_is_unknown() -> None:
 
 def test_process_that_moved_no_byte_is_left_out() -> None:
     """A datagram without payload is a call, but no traffic."""
-    empty = sample({key(1): {remote(): Traffic(0, 0, 1, 1)}})
+    empty = sample({key(1): {remote(): Traffic(0, 0)}})
     assert Meter().advance(empty).processes == []
 
 

@@ -56,11 +56,11 @@ def test_the_later_identity_counts() -> None:
 
 
 def test_adding_traffic_touches_one_flow_only() -> None:
-    traffic: FlowTraffic = {key(1): {remote(): Traffic(1, 1, 1, 1)}}
-    add_traffic(traffic, key(1), remote(), Traffic(2, 3, 4, 5))
+    traffic: FlowTraffic = {key(1): {remote(): Traffic(1, 1)}}
+    add_traffic(traffic, key(1), remote(), Traffic(2, 3))
     add_traffic(traffic, key(1), remote("*"), Traffic(7))
     add_traffic(traffic, key(2), remote(), Traffic(tx=9))
     assert traffic == {
-        key(1): {remote(): Traffic(3, 4, 5, 6), remote("*"): Traffic(7)},
+        key(1): {remote(): Traffic(3, 4), remote("*"): Traffic(7)},
         key(2): {remote(): Traffic(tx=9)},
     }
