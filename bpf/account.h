@@ -171,9 +171,6 @@ static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
 	return bwtop_unattributed.lookup(&class);
 }
 
-/* bwtop_identify(), a copy of which the loader puts behind every program. */
-static int (*call_identify)(struct process_key *key) = (void *)IDENTIFY_CALL;
-
 static __always_inline void account(struct flow_key *key, enum direction direction,
 				    u64 bytes)
 {
@@ -186,9 +183,11 @@ static __always_inline void account(struct flow_key *key, enum direction directi
 		return;		/* not all is attached yet */
 	value = bpf_map_lookup_elem(flows, key);
 	if (!value) {
-		struct process_key process = { .start = key->start, .pid = key->pid };
+		struct question who = {
+			.key = { .start = key->start, .pid = key->pid },
+		};
 
-		call_identify(&process);
+		call_identify(&who);
 		bpf_map_update_elem(flows, key, &blank, BPF_NOEXIST);
 		value = bpf_map_lookup_elem(flows, key);
 		if (!value)

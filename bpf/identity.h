@@ -215,6 +215,12 @@ static __always_inline void count_unnamed(void)
 		__sync_fetch_and_add(&loss->unnamed, 1);
 }
 
+/* What bwtop_identify() is asked.  BCC lets functions have one argument. */
+struct question {
+	struct process_key key;
+	bool again;		/* read a record that is there, too */
+};
+
 /*
  * Makes sure that the running process has its record.  The one who inserts it
  * fills it; a reader finds it whole, because it reads a flow's process only
@@ -224,22 +230,26 @@ static __always_inline void count_unnamed(void)
  * inlined into each it would be most of the time that compiling takes.  BCC
  * compiles no such calls, so the loader makes them (capture/linking.py).
  */
-int bwtop_identify(struct process_key *key)
+int bwtop_identify(struct question *question)
 {
 	int zero = 0;
+	struct process_key *key = &question->key;
 	struct process *process = bwtop_blank.lookup(&zero);
 	bool inserted;
 
-	if (bwtop_processes.lookup(key) || !process)
+	if (!process || (bwtop_processes.lookup(key) && !question->again))
 		return 0;
 	inserted = !bwtop_processes.insert(key, process);
 	process = bwtop_processes.lookup(key);
 	if (!process)
 		count_unnamed();
-	else if (inserted)
+	else if (inserted || question->again)
 		read_process(process);
 	return 0;
 }
+
+/* A copy of it, which the loader puts behind every program that calls it. */
+static int (*call_identify)(struct question *question) = (void *)IDENTIFY_CALL;
 
 /* What a backend remembers of the running thread goes with it. */
 static __always_inline void forget_thread(void);
@@ -259,13 +269,12 @@ static __always_inline void report_change(struct process_key *key, u32 change)
  */
 int bwtop_exec(u64 *ctx)
 {
-	struct process_key key = current_process();
-	struct process *process = bwtop_processes.lookup(&key);
+	struct question question = { .key = current_process(), .again = true };
 
-	if (!process)
+	if (!bwtop_processes.lookup(&question.key))
 		return 0;
-	read_process(process);
-	report_change(&key, CHANGE_EXEC);
+	call_identify(&question);
+	report_change(&question.key, CHANGE_EXEC);
 	return 0;
 }
 
