@@ -14,7 +14,7 @@ from bwtop import format as fmt
 from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
 from bwtop.model.flows import UNATTRIBUTED
 from bwtop.model.meter import Counted, Interval, ProcessRow
-from bwtop.text import cell, fit, printable
+from bwtop.text import cell, count, fit, printable
 
 SCHEMA: Final = "bwtop.batch/1"
 
@@ -182,9 +182,9 @@ class TableWriter:
             for remote in process.remotes:
                 label = fmt.remote(remote, self._left - len(_INDENT))
                 yield self._line(_INDENT + label, self._cells(remote))
-        count = len(interval.processes)
-        shown = f" (showing {len(rows)})" if len(rows) < count else ""
-        yield self._line(f"TOTAL  {fmt.count(count, 'process')}{shown}", self._cells(interval))
+        number = len(interval.processes)
+        shown = f" (showing {len(rows)})" if len(rows) < number else ""
+        yield self._line(f"TOTAL  {count(number, 'process')}{shown}", self._cells(interval))
 
     def _line(self, left: str, cells: Iterable[str]) -> str:
         return " ".join([fit(left, self._left), *cells])
@@ -222,16 +222,17 @@ class Writer(Protocol):
         """Writes one."""
 
 
-FORMATS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
+WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
     "table": TableWriter,
     "json": JsonWriter,
     "csv": CsvWriter,
 }
+"""By the format; values.FORMATS has their names, so that flags can be read without this."""
 
 
 def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
     """Writes intervals to standard output, each flushed at once, until they end or the count is reached."""
-    writer = FORMATS[form](sys.stdout, layout)
+    writer = WRITERS[form](sys.stdout, layout)
     for count, interval in enumerate(intervals, 1):
         writer.write(interval)
         sys.stdout.flush()

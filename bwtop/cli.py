@@ -1,4 +1,7 @@
-"""From flags to one mode."""
+"""From flags to one mode.
+
+What only one mode needs is imported in it: after the loader has been started, which takes longer than that.
+"""
 
 import argparse
 import io
@@ -12,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bwtop import batch, check, config, demo, flags, record
+from bwtop import config, demo, flags
 from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
@@ -117,6 +120,8 @@ def _run(given: Given) -> None:
     if not may_measure and (mode in _NEED_ROOT or options.no_record):
         fail(NEEDS_ROOT)
     if mode is Mode.CHECK:
+        from bwtop import check
+
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
     if mode is Mode.DEMO:
         _demo(options, files)
@@ -166,7 +171,6 @@ def _measure(
 
 
 def _history(options: argparse.Namespace) -> None:
-    """What only reports need is imported here: who measures for days does without."""
     from bwtop.history.query import History
     from bwtop.report import output
     from bwtop.report.request import Request
@@ -211,6 +215,8 @@ def _become_owner(path: Path) -> None:
 
 
 def _record(options: argparse.Namespace, loading: Loading | None) -> None:
+    from bwtop import record
+
     clock = SignalClock()
     log = record.Log(sys.stderr, os.environ)
     tell = record.notifier(os.environ)
@@ -310,10 +316,7 @@ def _screen(
     loading: Loading | None,
     status: Callable[[], Status] | None = None,
 ) -> None:
-    """The loader starts before the screen's libraries are imported: it takes longer than they do.
-
-    What `status` says stands where the screen else says how it goes with the history.
-    """
+    """What `status` says stands where the screen else says how it goes with the history."""
     try:
         from bwtop.tui import keys
         from bwtop.tui.app import start
@@ -343,6 +346,8 @@ def _screen(
 
 
 def _batch(options: argparse.Namespace, loading: Loading | None) -> None:
+    from bwtop import batch
+
     clock = SignalClock()
     if not options.batch and options.iterations is None:
         options.iterations = _DEFAULT_ITERATIONS

@@ -7,16 +7,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from bwtop import __version__, batch, values
+from bwtop import __version__, values
 from bwtop.capture.backends import BACKENDS
 from bwtop.capture.session import DEFAULT_LIMITS
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
-from bwtop.format import count
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, parse_several
 from bwtop.history.tiers import FOREVER, TIERS, parse_retention
 from bwtop.messages import fail
 from bwtop.model.filter import Loopback
+from bwtop.text import count
 from bwtop.tui.styles import THEMES
 
 _EPILOG: Final = """\
@@ -423,7 +423,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
 
 def _add_display(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--format", choices=list(batch.FORMATS), help="form of what is printed (default table)")
+    add("--format", choices=values.FORMATS, help="form of what is printed (default table)")
     add(
         "-s",
         "--sort",

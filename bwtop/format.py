@@ -7,7 +7,7 @@ import humanize
 
 from bwtop.model.flows import Loss, Role, format_address, protocol_name
 from bwtop.model.meter import RemoteRow
-from bwtop.text import printable, squeeze, width
+from bwtop.text import count, printable, squeeze, width
 
 
 def size(amount: float) -> str:
@@ -34,13 +34,6 @@ def rate_cell(bytes_per_second: float, *, bits: bool = False) -> str:
 def _short(text: str) -> str:
     """Humanize spells out the unit of small numbers."""
     return text.replace(" Bytes", " B").replace(" Byte", " B")
-
-
-def count(number: int, noun: str) -> str:
-    """A number and what it counts: "1 process", "2 processes"."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
 
 
 def losses(loss: Loss) -> Iterator[str]:

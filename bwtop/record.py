@@ -6,11 +6,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
-from bwtop.format import count
 from bwtop.history.recorder import Recorder
 from bwtop.live import READING_PERIOD, Clock, samples
 from bwtop.measuring import Measurement
-from bwtop.text import printable
+from bwtop.text import count, printable
 
 NOTICE: Final = 5
 WARNING: Final = 4

@@ -88,3 +88,10 @@ def _cut(text: str, cells: int) -> tuple[str, int]:
         room -= _cells(character)
         kept += character
     return (kept + "~", room) if cells > 0 else ("", 0)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and what it counts: "1 process", "2 processes"."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"

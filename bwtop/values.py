@@ -6,11 +6,14 @@ import pwd
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from bwtop.model.filter import Network, parse_network
 
 T = TypeVar("T")
+
+FORMATS: Final = ("table", "json", "csv")
+"""Forms of what is printed, of intervals and of reports."""
 
 
 def _bad(text: str, wanted: str) -> ValueError:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop import batch
-from bwtop.batch import FORMATS, Layout
+from bwtop.batch import WRITERS, Layout
 from bwtop.columns import Order
 from bwtop.model.flows import (
     UDP,
@@ -31,6 +31,7 @@ from bwtop.model.flows import (
 from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.text import width
+from bwtop.values import FORMATS
 from tests.build import CONTROLS, HOSTILE, NOW, flow_traffics, interval, key, remote, samples
 
 WIDTHS = [1, 40, 60, 80, 200]
@@ -54,11 +55,11 @@ IDENTITIES = {
 }
 TRAFFIC: FlowTraffic = {
     CURL: {
-        remote("192.0.2.1", 443): Traffic(2048, 100, 3, 1),
-        remote("2001:db8::1", 443): Traffic(4096, 0, 1, 0),
+        remote("192.0.2.1", 443): Traffic(2048, 100),
+        remote("2001:db8::1", 443): Traffic(4096, 0),
     },
-    SSHD: {remote("198.51.100.7", 22, role=Role.SERVER): Traffic(10, 1_000_000, 1, 9)},
-    NFSD: {remote("*", 0, UDP): Traffic(7, 0, 1, 0)},
+    SSHD: {remote("198.51.100.7", 22, role=Role.SERVER): Traffic(10, 1_000_000)},
+    NFSD: {remote("*", 0, UDP): Traffic(7, 0)},
 }
 
 
@@ -69,7 +70,7 @@ def busy(loss: Loss = Loss()) -> Interval:
 
 def hostile() -> Interval:
     """Every hostile name as a process's, a user's and a host's."""
-    traffic = {key(pid): {remote(): Traffic(pid, pid, 1, 1)} for pid in range(1, len(HOSTILE) + 1)}
+    traffic = {key(pid): {remote(): Traffic(pid, pid)} for pid in range(1, len(HOSTILE) + 1)}
     identities = {
         process: Identity(name, cmdline=name, exe=name, user=name, unit=name, container=name)
         for process, name in zip(traffic, HOSTILE, strict=True)
@@ -82,7 +83,7 @@ def hostile() -> Interval:
 
 def written(form: str, layout: Layout, *intervals: Interval) -> str:
     out = io.StringIO()
-    writer = FORMATS[form](out, layout)
+    writer = WRITERS[form](out, layout)
     for one in intervals:
         writer.write(one)
     return out.getvalue()
@@ -186,7 +187,7 @@ def test_rows_are_sorted_as_asked() -> None:
 def test_remote_says_its_direction_host_port_and_protocol(
     far: Any, host: str | None, label: str
 ) -> None:
-    shown = interval({CURL: {far: Traffic(1, 1, 1, 1)}})
+    shown = interval({CURL: {far: Traffic(1, 1)}})
     shown.processes[0].remotes[0].host = host
     assert table(shown)[3].startswith(f"    {label}  ")
 
@@ -459,6 +460,10 @@ def test_run_ends_after_so_many_iterations(capsys: pytest.CaptureFixture[str]) -
 def test_run_without_a_count_ends_with_the_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     batch.run(iter([busy(), busy(), busy()]), "json", WIDE, None)
     assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_flags_know_the_formats_that_there_are() -> None:
+    assert tuple(WRITERS) == FORMATS
 
 
 @pytest.mark.parametrize("form", FORMATS)

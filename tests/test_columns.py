@@ -26,9 +26,9 @@ def three_processes() -> Interval:
     """Processes that differ in every column, the third with as little known of it as can be."""
     return interval(
         {
-            key(30): {remote(): Traffic(10, 200, 1, 1)},
-            key(10): {remote(): Traffic(30, 10, 1, 1), remote("192.0.2.2"): Traffic(1, 1, 1, 1)},
-            key(20): {remote("*", 0): Traffic(20, 5, 1, 1)},
+            key(30): {remote(): Traffic(10, 200)},
+            key(10): {remote(): Traffic(30, 10), remote("192.0.2.2"): Traffic(1, 1)},
+            key(20): {remote("*", 0): Traffic(20, 5)},
         },
         elapsed=2.0,
         identities={
@@ -171,7 +171,7 @@ def test_reverse_is_the_other_way_round(column: str) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("column", IDS)
 def test_equal_rows_come_in_the_order_of_their_pids(column: str, *, reverse: bool) -> None:
-    traffic = {ProcessKey(1, pid): {remote(): Traffic(5, 5, 1, 1)} for pid in (7, 3, 9, 5)}
+    traffic = {ProcessKey(1, pid): {remote(): Traffic(5, 5)} for pid in (7, 3, 9, 5)}
     identities = dict.fromkeys(traffic, Identity("same"))
     rows = Order(column, reverse).processes(interval(traffic, identities=identities).processes)
     expected = [9, 7, 5, 3] if column == "pid" and reverse else [3, 5, 7, 9]
@@ -188,9 +188,9 @@ def test_sorting_leaves_the_list_it_was_given() -> None:
 REMOTES = interval(
     {
         key(1): {
-            remote("192.0.2.1"): Traffic(1, 5, 1, 1),
-            remote("192.0.2.2"): Traffic(9, 0, 1, 1),
-            remote("192.0.2.3"): Traffic(2, 1, 1, 1),
+            remote("192.0.2.1"): Traffic(1, 5),
+            remote("192.0.2.2"): Traffic(9, 0),
+            remote("192.0.2.3"): Traffic(2, 1),
         }
     }
 ).processes[0].remotes  # fmt: skip
@@ -214,7 +214,7 @@ def test_remotes_are_sorted_like_their_processes_or_by_rate(
 
 
 def test_equal_remotes_come_in_a_fixed_order() -> None:
-    forwards = {remote(f"192.0.2.{n}"): Traffic(1, 1, 1, 1) for n in range(1, 6)}
+    forwards = {remote(f"192.0.2.{n}"): Traffic(1, 1) for n in range(1, 6)}
     backwards = dict(reversed(forwards.items()))
     orders = [
         [row.remote for row in Order().remotes(interval({key(1): flows}).processes[0].remotes)]

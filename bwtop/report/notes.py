@@ -8,6 +8,7 @@ import humanize
 
 from bwtop import format as fmt
 from bwtop.history.query import Answer
+from bwtop.text import count
 
 _MOVES: Final = 3
 """How often a report says of the clock that it was set."""
@@ -28,7 +29,7 @@ def notes(answer: Answer) -> Iterator[str]:
         way = "forward" if by > 0 else "back"
         yield f"the clock was set {way} by {length(abs(by))} at {local_minute(when)}"
     if len(moves) > _MOVES:
-        yield f"the clock was set {fmt.count(len(moves) - _MOVES, 'more time')}"
+        yield f"the clock was set {count(len(moves) - _MOVES, 'more time')}"
     slept = sum(amount for _, amount in answer.events.get("sleep", []))
     if slept:
         yield f"the machine slept for {length(slept)}"
@@ -46,7 +47,7 @@ def local_minute(when: float) -> str:
 def length(seconds: float) -> str:
     """A length of time in at most two words of units."""
     if seconds < 60:
-        return fmt.count(round(seconds), "second")
+        return count(round(seconds), "second")
     return humanize.precisedelta(round(seconds / 60) * 60, minimum_unit="minutes", format="%d")
 
 

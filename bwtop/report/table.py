@@ -18,7 +18,7 @@ from bwtop.model.meter import RemoteRow, rate
 from bwtop.model.series import Rates
 from bwtop.report.notes import length, local_minute, notes
 from bwtop.report.request import Request
-from bwtop.text import fit, printable, squeeze, width
+from bwtop.text import count, fit, printable, squeeze, width
 
 PROCESSES: Final = 10
 REMOTES: Final = 3
@@ -196,7 +196,7 @@ class Table:
 
     def _rest(self, rows: Sequence[Row], noun: str, indent: str = "") -> Iterator[str]:
         if rows:
-            text = f"{indent}and {fmt.count(len(rows), f'more {noun}')}"
+            text = f"{indent}and {count(len(rows), f'more {noun}')}"
             yield self._line(text, sum(row.rx for row in rows), sum(row.tx for row in rows))
 
     def _groups(self, by: Sequence[Dimension]) -> Iterator[str]:
@@ -249,7 +249,7 @@ class Table:
         if not usage:
             yield "95th percentile and projection: not with filters on processes or remotes"
             return
-        text = f"of {fmt.count(usage.count, 'five-minute average')}{self._without()}"
+        text = f"of {count(usage.count, 'five-minute average')}{self._without()}"
         yield self._rates("95th percentile", usage.percentile, text)
         projection = self._answer.projection(self._now)
         if projection:

@@ -10,7 +10,7 @@ from bwtop.model.board import GRAPH_SECONDS
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.series import Rates, peak
-from bwtop.text import fit, squeeze
+from bwtop.text import count, fit, squeeze
 from bwtop.tui.desk import Desk
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread
@@ -163,7 +163,7 @@ def _found(desk: Desk, columns: int) -> list[Line]:
     tops = desk.tree.tops
     rx, tx = sum(row.rx_rate for row in tops), sum(row.tx_rate for row in tops)
     found = [
-        (Style.HEADER, f"  {fmt.count(len(tops), desk.tree.grouping.value)}"),
+        (Style.HEADER, f"  {count(len(tops), desk.tree.grouping.value)}"),
         (Style.RX, f"  {desk.glyphs.down} {_rate(desk, rx)}"),
         (Style.TX, f"  {desk.glyphs.up} {_rate(desk, tx)}"),
     ]

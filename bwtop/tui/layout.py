@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bwtop.tui.glyphs import Glyphs
+if TYPE_CHECKING:  # it imports urwid, and flags are read with this
+    from bwtop.tui.glyphs import Glyphs
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Placed:
         """The first cell behind it."""
         return self.start + self.width
 
-    def title(self, glyphs: Glyphs) -> str:
+    def title(self, glyphs: "Glyphs") -> str:
         """Its title."""
         return self.field.title.format(down=glyphs.down, up=glyphs.up)
 

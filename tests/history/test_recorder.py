@@ -178,7 +178,7 @@ def test_losses_and_exits_are_not_quiet(path: Path, recorders: Recorders) -> Non
 
 def moving(feed: Feed, pid: int, who: Identity) -> Sample:
     made = reading(feed)
-    made.traffic = {key(pid): {remote(): Traffic(10, 20, 1, 1)}}
+    made.traffic = {key(pid): {remote(): Traffic(10, 20)}}
     made.identities = {key(pid): who}
     return made
 

@@ -492,7 +492,7 @@ class Scene(Quiet):
         identities: dict[ProcessKey, Identity] = {}
         for name, amount in sent.items():
             pid = sum(name.encode())
-            traffic[key(pid)] = {remote("192.0.2.7"): Traffic(amount // 2, amount, 1, 1)}
+            traffic[key(pid)] = {remote("192.0.2.7"): Traffic(amount // 2, amount)}
             identities[key(pid)] = Identity(
                 name.replace("_", " "),
                 0,

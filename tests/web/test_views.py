@@ -211,7 +211,7 @@ def test_a_filter_means_what_the_flags_mean(
 
 def test_it_is_also_what_the_whole_way_of_batch_prints() -> None:
     """Through the class that --batch reads with, names of remotes included."""
-    reading = sample({CURL: {WEB: Traffic(7, 3, 1, 1)}}, identities=WHO)
+    reading = sample({CURL: {WEB: Traffic(7, 3)}}, identities=WHO)
 
     class Reading:
         def read(self) -> Sample:
