@@ -1,0 +1,61 @@
+"""What all benchmarks share: how they are asked, and how their figures are written."""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for a figure; `quick` shows that all works, and its figures say little."""
+
+    quick: bool = False
+
+    def rounds(self, full: int) -> int:
+        """How often each thing is measured, in turn with the others."""
+        return 3 if self.quick else full
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures as text, with a sentence on how they were made."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """In a form that is legible on a terminal and in Markdown; the first column to the left, the others to the right."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[n]) for line in lines) for n in range(len(self.columns))]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        body = [_line(line, widths) for line in (self.columns, rule, *self.rows)]
+        note = ["", self.note] if self.note else []
+        return "\n".join([f"### {self.title}", "", *body, *note, ""])
+
+
+Part = Callable[[Effort], Iterator[Table]]
+"""A benchmark: it measures, and yields its tables one by one."""
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (
+        cell.rjust(width) if n else cell.ljust(width)
+        for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join([first, *others])} |"
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median with the quartiles behind it."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{median:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
