@@ -14,10 +14,11 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import history
+from tests.bench import history, screen
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
+    "screen": screen.tables,
     "history": history.tables,
 }
 """In the order in which they run."""

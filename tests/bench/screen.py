@@ -1,13 +1,11 @@
 """How long the full screen takes from a key to the frame that answers it, against the number of processes.
 
-Run it with `make bench`.  The screen is the real one, its rows are made in the background as in the program, and a frame
-is what urwid would write to the terminal.  Each figure is the median of several presses; the ratio is that of the last
-size to the first, and the worst is of the last size.
+The screen is the real one, its rows are made in the background as in the program, and a frame is what urwid would write to
+the terminal.
 """
 
 import queue
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +14,11 @@ from typing import Final
 from bwtop.model.flows import TCP, UDP, Identity, Traffic
 from bwtop.tree import Tree
 from bwtop.tui.app import collect_young_only
+from tests.bench.tables import Effort, Table
 from tests.build import key, remote
 from tests.screen.harness import Harness
 
 REMOTES: Final = 10
-PRESSES: Final = 9
 SIZES: Final = (100, 1000, 10_000)
 
 KEYS: Final = {
@@ -92,9 +90,11 @@ def address(number: int) -> str:
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def measure(harness: Harness, background: Background, keys: list[str]) -> Iterator[float]:
+def measure(
+    harness: Harness, background: Background, keys: list[str], presses: int
+) -> Iterator[float]:
     """Seconds from each press to its frame; what the background does is waited for between presses."""
-    for _ in range(PRESSES):
+    for _ in range(presses):
         for name in keys:
             harness.now += 1
             begun = time.perf_counter()
@@ -105,28 +105,30 @@ def measure(harness: Harness, background: Background, keys: list[str]) -> Iterat
             harness.screen.render(harness.size, focus=True)
 
 
-def main() -> None:
-    """Prints the table."""
+def tables(effort: Effort) -> Iterator[Table]:
+    """See tables.Part."""
     collect_young_only()
-    rows: dict[str, list[float]] = {name: [] for name in KEYS}
+    sizes = SIZES[:2] if effort.quick else SIZES
+    medians: dict[str, list[float]] = {name: [] for name in KEYS}
     worst: dict[str, float] = {}
-    for processes in SIZES:
+    for processes in sizes:
         harness, background = board(processes)
         for name, keys in KEYS.items():
-            taken = [1000 * seconds for seconds in measure(harness, background, keys)]
-            rows[name].append(statistics.median(taken))
+            taken = [1000 * s for s in measure(harness, background, keys, effort.rounds(9))]
+            medians[name].append(statistics.median(taken))
             worst[name] = max(taken)
-    heads = [f"{size:,} x {REMOTES}" for size in SIZES]
-    out = sys.stdout.write
-    out(
-        f"{'key to frame, ms':<24}"
-        + "".join(f"{head:>14}" for head in heads)
-        + f"{'ratio':>8}{'worst':>8}\n"
+    yield Table(
+        "From a key to its frame, ms",
+        ["key", *(f"{size:,} x {REMOTES}" for size in sizes), "ratio", "worst"],
+        [
+            [
+                name,
+                *(f"{value:.1f}" for value in values),
+                f"{values[-1] / values[0]:.1f}",
+                f"{worst[name]:.1f}",
+            ]
+            for name, values in medians.items()
+        ],
+        "Processes times remotes; medians.  The ratio is that of the last size to the first, the worst is of the last size."
+        "  Budget: 50 ms with 10,000 rows.",
     )
-    for name, values in rows.items():
-        cells = "".join(f"{value:>14.1f}" for value in values)
-        out(f"{name:<24}{cells}{values[-1] / values[0]:>8.1f}{worst[name]:>8.1f}\n")
-
-
-if __name__ == "__main__":
-    main()
