@@ -14,10 +14,11 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import history, screen
+from tests.bench import history, latency, screen
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
+    "latency": latency.tables,
     "screen": screen.tables,
     "history": history.tables,
 }

@@ -1,0 +1,40 @@
+"""The real capture with as many active flows as are asked for."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from bwtop.capture.session import Capture, Loading
+from tests.kernel.running import run
+
+MOST: Final = 65_536
+"""Flows that the kernel's map has room for, unless somebody says otherwise."""
+
+_PORT: Final = 9
+"""Nobody listens there; an unconnected socket is not told."""
+
+
+@contextmanager
+def capturing() -> Iterator[Capture]:
+    """Probes of our own, attached."""
+    capture = Loading().start()
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+def fill(flows: int) -> None:
+    """One process sends to so many addresses of loopback, each of which is a flow."""
+    run(lambda: _send(flows))
+
+
+def _send(flows: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number in range(1, flows + 1):
+            sock.sendto(b"x", (_address(number), _PORT))
+
+
+def _address(number: int) -> str:
+    return f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
