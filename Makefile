@@ -159,10 +159,17 @@ picture: test-deps
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURES=$(CURDIR)/man \
 		$(BIN)/pytest -q tests/screen/test_terminal.py tests/web/test_page.py -k picture
 
+$(VENV)/.ready-bench: tests/bench/requirements.txt $(VENV)/.ready
+	$(BIN)/python -m pip install -q -r tests/bench/requirements.txt
+	@touch $@
+
+.PHONY: bench-deps
+bench-deps: test-deps
+	@$(MAKE) -s $(VENV)/.ready-bench
+
 .PHONY: bench
-bench: test-deps
-	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.screen
-	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.history
+bench: bench-deps
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench $(ARGS)
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.backends
 
 .PHONY: docs

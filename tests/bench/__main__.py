@@ -14,13 +14,14 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import history, latency, screen
+from tests.bench import history, latency, scale, screen
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
     "latency": latency.tables,
     "screen": screen.tables,
     "history": history.tables,
+    "scale": scale.tables,
 }
 """In the order in which they run."""
 

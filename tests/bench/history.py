@@ -4,6 +4,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,7 @@ def inserted(flows: int, rounds: int) -> tuple[list[float], float]:
     store.append([year.delta(start, 1.0, active)])  # ids are given once
     before = year.used(connection)
     waiting = [year.delta(start + 1 + n, 1.0, active) for n in range(rounds)]
-    took = [timed(lambda each=each: store.append([each])) for each in waiting]  # type: ignore[misc]
+    took = [timed(partial(store.append, [each])) for each in waiting]
     grown = (year.used(connection) - before) / (flows * rounds)
     connection.close()
     path.unlink()
@@ -83,11 +84,11 @@ def reports(path: Path, effort: Effort) -> Table:
     rows = []
     report(path, "today")  # the first one compiles
     for text in RANGES:
-        asked = [timed(lambda text=text: ask(path, text)) for _ in rounds]  # type: ignore[misc]
+        asked = [timed(partial(ask, path, text)) for _ in rounds]
         whole = [report(path, text) for _ in rounds]
         rows.append([text, spread(asked, 0), spread(whole, 0)])
     for text, by, keep in QUESTIONS:
-        asked = [timed(lambda t=text, k=keep, b=by: ask(path, t, k, b)) for _ in rounds]  # type: ignore[misc]
+        asked = [timed(partial(ask, path, text, keep, by)) for _ in rounds]
         rows.append(
             [f"{text} --by {by}{' --remote' if keep.networks else ''}", spread(asked, 0), ""]
         )

@@ -48,7 +48,7 @@ class Extent:
 
 
 FULL: Final = Extent()
-QUICK: Final = Extent(days=30, hours=7, minutes=1, hourly=100, minutely=30)
+QUICK: Final = Extent(days=30, hours=3, minutes=0, hourly=100, minutely=30)
 
 
 def flows(count: int) -> list[Ends]:

@@ -1,0 +1,238 @@
+"""What an interval costs against active flows and against processes that are merely known, and a report against the past.
+
+Each measurement has a process of its own, so that none has the memory of another.  The picture is scale.svg beside this.
+"""
+
+import gc
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bwtop.history.calendar import DAY
+from bwtop.model.board import Board
+from bwtop.model.flows import Identity, Traffic
+from bwtop.model.meter import Meter
+from bwtop.model.sample import Sample
+from bwtop.rows import Expansion
+from bwtop.tree import Tree, View
+from bwtop.tui.app import collect_young_only
+from tests.bench import draining, history, year
+from tests.bench.picture import Curve, Panel, draw
+from tests.bench.screen import address
+from tests.bench.tables import MIB, Effort, Table, middle
+from tests.build import key, remote, sample
+
+PICTURE: Final = Path(__file__).with_name("scale.svg")
+
+ACTIVE: Final = (10, 100, 1000, 4096, 16_384, 65_536)
+KNOWN: Final = (10, 100, 1000, 10_000, 100_000)
+DAYS: Final = (1, 7, 30, 90, 365)
+
+REMOTES: Final = 10
+"""Of a process, where flows are made."""
+
+QUICK_ACTIVE: Final = (100, 4096, 16_384)
+QUICK_KNOWN: Final = (100, 1000, 10_000)
+
+LEAST_ACTIVE: Final = 4096
+"""Flows from which on reading them costs more than the kernel's grace period, which it waits for in any case."""
+
+LEAST_KNOWN: Final = 1000
+"""Processes from which on anything that they cost would be seen."""
+
+Costs = dict[str, float]
+"""By name; milliseconds, or MiB."""
+
+
+def apart(measure: Callable[..., Costs], *arguments: object) -> Costs:
+    """Measures in a process of its own."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(measure, arguments)
+
+
+def curves(
+    measure: Callable[..., Costs], sizes: Sequence[int], effort: Effort, begin: float, wanted: str
+) -> list[Curve]:
+    """A curve for each cost."""
+    found = [apart(measure, size, effort) for size in sizes]
+    return [Curve(name, sizes, [each[name] for each in found], begin, wanted) for name in found[0]]
+
+
+# Against active flows.
+
+
+def active(flows: int, effort: Effort) -> Costs:
+    """An interval in which so many flows move."""
+    collect_young_only()
+    rounds = effort.rounds(7)
+    with draining.capturing() as capture:
+        reads = [_read(capture.read, flows) for _ in range(rounds)]
+    moving = _moving(flows)
+    meter, board = Meter(), Board()
+    meter.advance(moving)
+    board.advance(moving)
+    return {
+        "read": middle(reads),
+        "meter": middle([history.timed(lambda: meter.advance(moving)) for _ in range(rounds)]),
+        "board": middle([history.timed(lambda: board.advance(moving)) for _ in range(rounds)]),
+        "rows": middle([history.timed(lambda: rows(board)) for _ in range(rounds)]),
+    }
+
+
+def _read(read: Callable[[], Sample], flows: int) -> float:
+    read()
+    draining.fill(flows)
+    return history.timed(read)
+
+
+def rows(board: Board) -> None:
+    """The screen's."""
+    Tree(board, View(), Expansion(), lambda _: None).sort()
+
+
+def _moving(flows: int) -> Sample:
+    """A reading of so many flows."""
+    each = min(flows, REMOTES)
+    pids = range(1, flows // each + 1)
+    return sample(
+        {
+            key(pid): {
+                remote(address(pid * each + n), 443): Traffic(pid + n, n) for n in range(each)
+            }
+            for pid in pids
+        },
+        identities={key(pid): Identity(f"worker{pid}") for pid in pids},
+    )
+
+
+# Against processes that are merely known.
+
+
+def known(processes: int, effort: Effort) -> Costs:
+    """An interval in which ten flows move, with so many other processes that have moved something before."""
+    collect_young_only()
+    rounds = effort.rounds(15)
+    first, then = _first(processes), _moving(10)
+    meter, board = Meter(), Board()
+    meter.advance(first)
+    before = _resident()
+    board.advance(first)
+    grown = _resident() - before
+    for _ in range(50):  # seconds, after which no average has the first reading in it
+        board.advance(then)
+    return {
+        "meter": middle([history.timed(lambda: meter.advance(then)) for _ in range(rounds)]),
+        "board": middle([history.timed(lambda: board.advance(then)) for _ in range(rounds)]),
+        "rows": middle([history.timed(lambda: rows(board)) for _ in range(rounds)]),
+        "memory of the board, MiB": max(grown / MIB, 0.01),
+    }
+
+
+def _first(processes: int) -> Sample:
+    """A reading in which so many processes move something, each with one remote."""
+    pids = range(100_000, 100_000 + processes)
+    return sample(
+        {key(pid): {remote(address(pid), 443): Traffic(pid, 1)} for pid in pids},
+        identities={key(pid): Identity(f"worker{pid}") for pid in pids},
+    )
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# Against the past.
+
+
+def past(effort: Effort) -> list[Curve]:
+    """Reports of today and of all there is, of histories of different lengths: the longest, cut shorter and shorter."""
+    full = year.QUICK if effort.quick else year.FULL
+    days = [length for length in DAYS if length <= full.days]
+    path = year.scratch() / "cut.db"
+    shutil.copyfile(year.built(effort).path, path)
+    found: dict[str, list[float]] = {"today": [], "all": []}
+    for length in reversed(days):
+        cut(path, time.time() - length * DAY)
+        for text, taken in found.items():
+            asked = [
+                history.timed(partial(history.ask, path, text)) for _ in range(effort.rounds(9))
+            ]
+            taken.insert(0, middle(asked))
+    path.unlink()
+    return [
+        Curve("--history today", days, found["today"], wanted="flat"),
+        Curve("--history all", days, found["all"], wanted="below linear"),
+    ]
+
+
+def cut(path: Path, oldest: float) -> None:
+    """Forgets what is older, as if it had never been recorded."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("BEGIN")
+    connection.execute(
+        "DELETE FROM traffic WHERE span IN (SELECT id FROM span WHERE start < ?)", (oldest,)
+    )
+    connection.execute("DELETE FROM span WHERE start < ?", (oldest,))
+    connection.execute("DELETE FROM pulse WHERE start < ?", (oldest,))
+    connection.execute("COMMIT")
+    connection.execute("VACUUM")
+    connection.close()
+
+
+# The figures.
+
+
+def panels(effort: Effort) -> list[Panel]:
+    """All curves."""
+    some, many = (QUICK_ACTIVE, QUICK_KNOWN) if effort.quick else (ACTIVE, KNOWN)
+    flows = curves(active, some, effort, LEAST_ACTIVE, "linear: 1")
+    *times, memory = curves(known, many, effort, LEAST_KNOWN, "flat: 0")
+    grows = replace(memory, wanted="linear: 1")
+    return [
+        Panel("An interval, against active flows", "flows that move in it", "ms", flows),
+        Panel(
+            "An interval, against known processes",
+            "processes that move nothing",
+            "ms; MiB",
+            [*times, grows],
+        ),
+        Panel("A report, against the past", "days that are recorded", "ms", past(effort)),
+    ]
+
+
+def _about_slope(begin: float) -> str:
+    words = "The slope is of a line through the logarithms"
+    return f"{words}, from {begin:,.0f} on." if begin else f"{words}."
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """See tables.Part."""
+    found = panels(effort)
+    for panel in found:
+        sizes = panel.curves[0].sizes
+        yield Table(
+            panel.title,
+            [panel.across, *(f"{size:,}" for size in sizes), "slope", "should be"],
+            [
+                [
+                    curve.name,
+                    *(f"{cost:.2f}" for cost in curve.costs),
+                    f"{curve.slope:.2f}",
+                    curve.wanted,
+                ]
+                for curve in panel.curves
+            ],
+            f"{panel.up}; medians.  {_about_slope(panel.curves[0].begin)}",
+        )
+    if not effort.quick:
+        draw(found, PICTURE)
