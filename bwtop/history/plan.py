@@ -99,9 +99,14 @@ def _inside(
 def _widened(
     connection: sqlite3.Connection, level: int, when: float, forgotten: float
 ) -> tuple[float, float]:
-    """The bounds of the span around a time, if nothing finer is left of it; (inf, -inf) otherwise."""
+    """The bounds of the span around a time, if nothing finer is left of it; (inf, -inf) otherwise.
+
+    Spans of a level do not overlap: it is the last that begins before, and none of the years before need be looked at.
+    """
     found = connection.execute(
-        "SELECT start, end FROM span WHERE level = ? AND start < ? AND end > ? AND start < ?",
-        (level, when, when, forgotten),
+        "SELECT start, end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
+        (level, when),
     ).fetchone()
-    return (found[0], found[1]) if found else (_FAR, -_FAR)
+    if found and found[1] > when and found[0] < forgotten:
+        return found[0], found[1]
+    return _FAR, -_FAR
