@@ -9,6 +9,7 @@ WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
 TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish
+BENCH_PACKAGES := iperf3 nethogs tcpdump
 VM_PACKAGES := qemu-system-x86 busybox-static file
 
 VENV := .venv
@@ -56,7 +57,7 @@ help:
 	@echo 'make test          install what the tests need and run them all'
 	@echo 'make test-newest   the tests of all that is shown, with the newest urwid and humanize of PyPI'
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour)'
-	@echo 'make bench         how fast the screen and the history answer, and what measuring costs'
+	@echo 'make bench         how fast and how small bwtop is, beside its peers (ARGS="--quick overhead" for less)'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
 	@echo 'make docs          the manual and the completions, from the tables in the program'
 	@echo 'make lint          formatting, lint, types, direction of imports'
@@ -165,12 +166,12 @@ $(VENV)/.ready-bench: tests/bench/requirements.txt $(VENV)/.ready
 
 .PHONY: bench-deps
 bench-deps: test-deps
+	$(call install_missing,$(BENCH_PACKAGES))
 	@$(MAKE) -s $(VENV)/.ready-bench
 
 .PHONY: bench
 bench: bench-deps
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench $(ARGS)
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.bench.backends
+	@$(SUDO) env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/pycache $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: docs
 docs:

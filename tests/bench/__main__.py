@@ -14,10 +14,12 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import history, latency, scale, screen
+from tests.bench import history, latency, overhead, programs, scale, screen
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
+    "overhead": overhead.tables,
+    "programs": programs.tables,
     "latency": latency.tables,
     "screen": screen.tables,
     "history": history.tables,

@@ -1,0 +1,113 @@
+"""What watching costs the work that is watched: with bwtop, with its peers, and with nobody.
+
+In each round every observer has its turn and sees every kind of work, and the ratio is to the same round's without any: a
+machine that is slow for a while is so for all.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from bwtop.capture.backends import BACKENDS
+from tests.bench.programs import capture_with
+from tests.bench.tables import Effort, Table, spread
+from tests.bench.works import WORKS, Work, measured
+from tests.kernel.running import LAUNCHER
+
+ROUNDS: Final = 11
+
+
+@dataclass(frozen=True)
+class Observer:
+    """A program that watches the traffic."""
+
+    name: str
+    command: list[str]
+    ready: str
+    """What it writes once it watches."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Runs it; its output is thrown away once it watches."""
+        process = subprocess.Popen(
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
+        )
+        assert process.stdout
+        try:
+            while self.ready.encode() not in (line := process.stdout.readline()):
+                assert line, f"{self.name} ended before it watched"
+            drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            process.stdout.close()
+        drain.wait()
+
+
+def observers() -> list[Observer]:
+    """Those that run on this machine, bwtop with each backend that its kernel takes."""
+    found = [
+        Observer(
+            f"bwtop, {name}",
+            [sys.executable, str(LAUNCHER), "--batch", "--no-record", "--backend", name],
+            "measuring",
+        )
+        for name in _backends()
+    ]
+    peers = [
+        Observer("nethogs -a", ["nethogs", "-a", "-t", "-d", "1"], "Refreshing"),
+        Observer("bandwhich", ["bandwhich", "--raw", "--interface", "lo"], "Refreshing"),
+        Observer("tcpdump", ["tcpdump", "-i", "lo", "-w", "/dev/null"], "listening on"),
+    ]
+    return found + [peer for peer in peers if shutil.which(peer.command[0])]
+
+
+def _backends() -> Iterator[str]:
+    for backend in BACKENDS:
+        capture = capture_with(backend)
+        if capture:
+            capture.close()
+            yield backend.name
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """One table: a line for each kind of work, a column for each observer."""
+    watching = observers()
+    alone: dict[str, list[float]] = {work.name: [] for work in WORKS}
+    ratios: dict[tuple[str, str], list[float]] = {}
+    rounds = effort.rounds(ROUNDS)
+    for number in range(rounds):
+        turn = number % len(watching)
+        base = {work.name: measured(work, quick=effort.quick) for work in WORKS}
+        for observer in watching[turn:] + watching[:turn]:
+            with observer.watching():
+                for work in WORKS:
+                    figure = measured(work, quick=effort.quick)
+                    ratio = figure / base[work.name]
+                    ratios.setdefault((work.name, observer.name), []).append(ratio)
+        for name, figure in base.items():
+            alone[name].append(figure)
+    yield Table(
+        "Time or throughput of the work, with somebody watching over nobody",
+        ("work", "nobody", *(observer.name for observer in watching)),
+        [_row(work, alone, ratios, watching) for work in WORKS],
+        f"Medians of {rounds} rounds, quartiles in parentheses.  A ratio above 1 is slower, but for iperf3, where one"
+        " below 1 is.  tcpdump writes to /dev/null.",
+    )
+
+
+def _row(
+    work: Work,
+    alone: dict[str, list[float]],
+    ratios: dict[tuple[str, str], list[float]],
+    watching: list[Observer],
+) -> tuple[str, ...]:
+    figures = (spread(ratios[work.name, observer.name]) for observer in watching)
+    return (work.title, spread(alone[work.name]), *figures)

@@ -1,0 +1,70 @@
+"""What each program costs a message, by the kernel's own clock.
+
+The kernel reads its clock before and after each run while that is switched on (BPF_ENABLE_STATS, Linux 5.8 and newer).
+Reading it takes some 20 ns of what is shown, which an empty program tells; and what it takes to call a program is left out.
+"""
+
+import os
+import statistics
+from collections.abc import Iterator
+
+from bwtop.capture.backends import BACKENDS, Backend
+from bwtop.capture.libbpf import ProgInfo, library, prog_info
+from bwtop.capture.session import Capture, Loading
+from tests.bench import works
+from tests.bench.tables import Effort, Table
+
+ROUNDS = 9
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """A table of the programs that ran, of all backends that this kernel takes."""
+    statistics_on = library().bpf_enable_stats(0)
+    assert statistics_on >= 0, os.strerror(-statistics_on)
+    rows = [row for backend in BACKENDS for row in _rows(backend, effort)]
+    os.close(statistics_on)
+    yield Table(
+        "Each program's time per run",
+        ("backend, program", "work", "runs a message", "ns", "instructions"),
+        rows,
+        "By the kernel's clock, reading which takes about 20 ns of each; medians of the rounds.",
+    )
+
+
+def capture_with(backend: Backend) -> Capture | None:
+    """A capture with that backend, if the kernel takes it."""
+    return Loading([backend]).finish()[1]
+
+
+def _rows(backend: Backend, effort: Effort) -> Iterator[tuple[str, ...]]:
+    capture = capture_with(backend)
+    if capture is None:
+        return
+    messages = 2000 if effort.quick else 20_000
+    for work in works.WORKS[:2]:
+        work.do(messages)
+        found: dict[int, list[tuple[float, float]]] = {}
+        for _ in range(effort.rounds(ROUNDS)):
+            before = _infos(capture)
+            work.do(messages)
+            for n, (old, new) in enumerate(zip(before, _infos(capture), strict=True)):
+                runs = new.run_cnt - old.run_cnt
+                if runs > messages // 4:
+                    found.setdefault(n, []).append(
+                        (runs / messages, (new.run_time_ns - old.run_time_ns) / runs)
+                    )
+        for n, values in found.items():
+            info = prog_info(capture.programs[n])
+            yield (
+                f"{backend.name}, {info.name.decode()}",
+                work.name,
+                f"{statistics.median(runs for runs, _ in values):.2f}",
+                f"{statistics.median(ns for _, ns in values):.0f}",
+                str(info.xlated_prog_len // 8),
+            )
+        capture.read()
+    capture.close()
+
+
+def _infos(capture: Capture) -> list[ProgInfo]:
+    return [prog_info(program) for program in capture.programs]
