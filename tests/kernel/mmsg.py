@@ -53,6 +53,21 @@ def send(sock: socket.socket, datagrams: list[tuple[bytes, bytes]]) -> int:
     return _check(_LIBC.sendmmsg(sock.fileno(), messages, len(messages), 0))
 
 
+class Batch:
+    """Datagrams that are made once and sent as often as one likes: (payload, packed address) pairs."""
+
+    def __init__(self, datagrams: list[tuple[bytes, bytes]]) -> None:
+        self._messages, self._keep = _messages(
+            [(ctypes.create_string_buffer(data, len(data)), to) for data, to in datagrams]
+        )
+
+    def send(self, sock: socket.socket, first: int, end: int) -> None:
+        """Sends those from `first` on, up to `end`, in as few calls as the kernel takes."""
+        while first < end:
+            place = ctypes.byref(self._messages, first * ctypes.sizeof(_Message))
+            first += _check(_LIBC.sendmmsg(sock.fileno(), place, end - first, 0))
+
+
 def receive(sock: socket.socket, count: int, size: int) -> int:
     """Receives up to `count` datagrams in one call; returns their bytes."""
     messages, _keep = _messages(

@@ -1,0 +1,118 @@
+"""Makes flows: each a small datagram a second to an address of loopback of its own, from as many processes as there may be.
+
+`python -m tests.bench.flows FLOWS SECONDS` says "flowing" when it begins.  What it sends goes to a socket that nobody
+reads: that is full at once, and further datagrams are dropped without the ICMP error that a closed port sends for each.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.kernel.mmsg import Batch, address_v4
+
+SENDERS: Final = 50
+"""Processes that share the flows."""
+
+PARTS: Final = 20
+"""How often in a second each of them wakes up to send a part of its own."""
+
+LATE: Final = 1.0
+"""Seconds behind its plan after which a sender gives up: figures for so many flows would be of fewer."""
+
+PAYLOAD: Final = bytes(16)
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@contextmanager
+def flowing(flows: int, seconds: int) -> Iterator[None]:
+    """So many flows a second until the block ends, or those seconds; none at all for 0."""
+    if not flows:
+        yield
+        return
+    generator = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.flows", str(flows), str(seconds)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+    )
+    assert generator.stdout
+    try:
+        assert generator.stdout.readline() == b"flowing\n", "no flows were made"
+        yield
+        assert generator.poll() is None, "the flows ended before they should"
+    finally:
+        generator.terminate()
+        generator.wait()
+        generator.stdout.close()
+
+
+def sink() -> socket.socket:
+    """A socket that takes from every address of loopback, and is full at once."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    found.bind(("0.0.0.0", 0))
+    return found
+
+
+def address(number: int) -> str:
+    """A different one for each number below 2**24 - 2**16, of 127.0.0.0/8, and never its broadcast address."""
+    assert number < 254 << 16, "there are no more"
+    return f"127.{(number >> 16) + 1}.{number >> 8 & 255}.{number & 255}"
+
+
+def die_with_parent() -> None:
+    """See PR_SET_PDEATHSIG in prctl(2)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def send(numbers: range, port: int, begun: float, seconds: int) -> None:
+    """A datagram to each of these addresses in every second; `begun` is of time.monotonic()."""
+    batch = Batch([(PAYLOAD, address_v4(address(number), port)) for number in numbers])
+    parts = min(len(numbers), PARTS)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for step in range(seconds * parts):
+            wait_until(begun + step / parts)
+            part = step % parts
+            batch.send(sock, len(numbers) * part // parts, len(numbers) * (part + 1) // parts)
+
+
+def wait_until(moment: float) -> None:
+    """Sleeps, if that is still to come."""
+    left = moment - time.monotonic()
+    if left < -LATE:
+        raise SystemExit(f"{-left:.1f} s late: this machine cannot send so much")
+    time.sleep(max(left, 0))
+
+
+def main() -> None:
+    """Starts the senders, and ends as soon as one of them does."""
+    flows, seconds = int(sys.argv[1]), int(sys.argv[2])
+    senders = min(flows, SENDERS)
+    begun = time.monotonic() + 1
+    with sink() as taking:
+        port = taking.getsockname()[1]
+        for number in range(senders):
+            if os.fork() == 0:
+                die_with_parent()
+                share = range(flows * number // senders, flows * (number + 1) // senders)
+                send(share, port, begun + number / senders / PARTS, seconds)
+                return
+        wait_until(begun)
+        sys.stdout.write("flowing\n")
+        sys.stdout.flush()
+        _, status = os.wait()
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()
