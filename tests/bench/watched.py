@@ -1,0 +1,198 @@
+"""A bwtop as users have it, with somebody at its other end, and what it takes of the machine."""
+
+import os
+import re
+import subprocess
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from tests.bench.flows import CHECKOUT
+from tests.bench.tables import MIB
+from tests.web.serving import connect, request
+
+HANG: Final = 60.0
+"""Seconds after which something that should have happened never will."""
+
+SIZE: Final = (43, 132)
+"""Rows and columns of the terminal."""
+
+VIEWERS: Final = 10
+"""Pages that are open."""
+
+PAGE: Final = "/api/v1/stream?idle=show&limit=101&each=200&remotes=none&past=show"
+"""What a page asks for that has just been opened."""
+
+IN_SESSION: Final = ("env", "--default-signal", "setsid", "--ctty")
+"""Becomes the command, with the same pid, in a session whose terminal that is."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to run it."""
+
+    name: str
+    flags: Sequence[str]
+    ready: bytes
+    """What it writes when it measures."""
+    records: bool = True
+    screen: bool = False
+    viewers: int = 0
+
+
+BATCH: Final = Mode("batch", ["--batch", "--no-resolve"], b"measuring", records=False)
+JSON: Final = Mode(
+    "batch, JSON", ["--batch", "--no-resolve", "--format", "json"], b"measuring", records=False
+)
+RECORD: Final = Mode("recorder", ["--record"], b"recording to")
+SCREEN: Final = Mode("screen, recording", ["--no-resolve"], b"backend ", screen=True)
+SERVE: Final = Mode(
+    f"web with {VIEWERS} pages, recording",
+    ["--serve", "--bind", "127.0.0.1:0", "--no-resolve"],
+    b"measuring",
+    viewers=VIEWERS,
+)
+MODES: Final = (BATCH, JSON, RECORD, SCREEN, SERVE)
+
+
+@contextmanager
+def installed() -> Iterator[Path]:
+    """The command, installed by `make install`: nothing is compiled when it starts."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)  # bwtop is root only when it begins
+        subprocess.run(["make", "-s", "install", f"DESTDIR={directory}"], cwd=CHECKOUT, check=True)
+        yield Path(directory, "usr/local/bin/bwtop")
+
+
+class Watched:
+    """A running bwtop; whatever it writes is taken from it at once."""
+
+    def __init__(self, bwtop: Path, mode: Mode) -> None:
+        self._end = ExitStack()
+        self._written = b""
+        try:
+            self._begin(bwtop, mode)
+        except BaseException:
+            self._end.close()
+            raise
+
+    def _begin(self, bwtop: Path, mode: Mode) -> None:
+        directory = self._end.enter_context(tempfile.TemporaryDirectory())
+        history = ["--db", f"{directory}/history.db"] if mode.records else ["--no-record"]
+        self.process = self._start([str(bwtop), *mode.flags, *history], screen=mode.screen)
+        self.await_text(mode.ready)
+        if mode.viewers:
+            port = int(self.await_text(rb"serving on http://\S+:([0-9]+)/")[1])
+            for _ in range(mode.viewers):
+                self._view(port)
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self.process.pid
+
+    def _start(self, command: list[str], *, screen: bool) -> subprocess.Popen[bytes]:
+        master, theirs = os.openpty() if screen else os.pipe()
+        if screen:
+            termios.tcsetwinsize(theirs, SIZE)
+            command = [*IN_SESSION, *command]
+        process = subprocess.Popen(
+            command,
+            stdin=theirs if screen else subprocess.DEVNULL,
+            stdout=theirs if screen else subprocess.DEVNULL,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+        )
+        os.close(theirs)
+        self._drain(master, self._note)
+        self._end.callback(self._stop, process)
+        return process
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(HANG)
+        process.kill()
+        process.wait()
+
+    def _view(self, port: int) -> None:
+        """A page; one that reads all that comes, and does nothing with it."""
+        sock = self._end.enter_context(connect(port))
+        sock.sendall(request(port, PAGE))
+        self._drain(os.dup(sock.fileno()), lambda _: None)
+
+    def _drain(self, descriptor: int, take: Callable[[bytes], None]) -> None:
+        """In a thread: reads until there is no more, and closes it."""
+
+        def work() -> None:
+            with suppress(OSError):  # EIO: nobody has the terminal open any more
+                while part := os.read(descriptor, 1 << 16):
+                    take(part)
+            os.close(descriptor)
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def _note(self, part: bytes) -> None:
+        if len(self._written) < MIB:
+            self._written += part
+
+    def await_text(self, pattern: bytes) -> re.Match[bytes]:
+        """Waits until it has written that."""
+        deadline = time.monotonic() + HANG
+        while not (found := re.search(pattern, self._written)):
+            assert self.process.poll() is None, self._written
+            assert time.monotonic() < deadline, self._written
+            time.sleep(0.02)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
+
+
+# What it takes, with all of its processes.
+
+
+def tree(pid: int) -> list[int]:
+    """The process and its descendants (proc_pid_task_children(5))."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended
+            for child in children.read_text().split():
+                found += tree(int(child))
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of the tree, to the nanosecond (clock_getcpuclockid(3), whose clock is made of the pid)."""
+    return sum(time.clock_gettime(~each << 3 | 2) for each in tree(pid))
+
+
+def memory(pid: int) -> float:
+    """PSS of the tree, in MiB."""
+    return sum(map(_proportional, tree(pid))) / MIB
+
+
+def _proportional(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("there is no Pss")
+
+
+def threads(pid: int) -> int:
+    """Of the tree."""
+    return sum(len(os.listdir(f"/proc/{each}/task")) for each in tree(pid))
+
+
+def descriptors(pid: int) -> int:
+    """Open in the tree."""
+    return sum(len(os.listdir(f"/proc/{each}/fd")) for each in tree(pid))
