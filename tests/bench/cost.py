@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def seconds(self) -> int:
-        """All of it, and time to start."""
+        """All of it, and time to spare."""
         return round(self.warm + self.windows * self.window) + 15
 
 
@@ -73,7 +73,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 def cost(bwtop: Path, mode: Mode, flows: int, plan: Plan) -> Cost:
     """Of one that sees so many flows in every second."""
-    with flowing(flows, plan.seconds), Watched(bwtop, mode) as watched:
+    with Watched(bwtop, mode) as watched, flowing(flows, plan.seconds):
         time.sleep(plan.warm)
         shares = [share(watched.pid, plan.window) for _ in range(plan.windows)]
         return Cost(middle(shares), memory(watched.pid))
