@@ -31,6 +31,9 @@ PAYLOAD: Final = bytes(16)
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
+ADDRESSES: Final = 254 << 16
+"""Those of loopback that are used: 127.1.0.0 and on, but for the /16 with its broadcast address."""
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -65,8 +68,7 @@ def sink() -> socket.socket:
 
 
 def address(number: int) -> str:
-    """A different one for each number below 2**24 - 2**16, of 127.0.0.0/8, and never its broadcast address."""
-    assert number < 254 << 16, "there are no more"
+    """A different one for each number below ADDRESSES."""
     return f"127.{(number >> 16) + 1}.{number >> 8 & 255}.{number & 255}"
 
 

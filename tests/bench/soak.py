@@ -1,0 +1,73 @@
+"""Whether bwtop stays as it is, when all it sees is new: an hour of remotes that never come back and of brief processes.
+
+BWTOP_BENCH_SOAK has the seconds, if it is to be shorter or longer.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final
+
+from tests.bench.churn import churning
+from tests.bench.tables import Effort, Table, middle
+from tests.bench.watched import (
+    SCREEN,
+    SERVE,
+    Watched,
+    descriptors,
+    installed,
+    memory,
+    threads,
+)
+
+REMOTES: Final = 500
+PROCESSES: Final = 20
+"""New ones in a second."""
+
+FULL_SECONDS: Final = 3600
+QUICK_SECONDS: Final = 30
+
+LOOKS: Final = 120
+"""How often it is looked at, but not more than once a second."""
+
+MODES: Final = (SCREEN, SERVE)
+"""Those that run, side by side."""
+
+FIGURES: Final = {"memory, MiB (PSS)": memory, "descriptors": descriptors, "threads": threads}
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """Each figure at the beginning and at the end."""
+    seconds = int(os.environ.get("BWTOP_BENCH_SOAK") or 0)
+    seconds = seconds or (QUICK_SECONDS if effort.quick else FULL_SECONDS)
+    with installed() as bwtop, ExitStack() as running:
+        pids = {mode.name: running.enter_context(Watched(bwtop, mode)).pid for mode in MODES}
+        running.enter_context(churning(REMOTES, PROCESSES, seconds + 60))
+        found = looks(pids, seconds)
+    yield Table(
+        f"Staying power: {seconds / 60:.3g} minutes",
+        ["", "first quarter", "last quarter", "ratio"],
+        [[f"{name}: {title}", *ends(values)] for (name, title), values in found.items()],
+        f"Medians, while {REMOTES} remotes a second are new, and {PROCESSES} processes come and go.",
+    )
+
+
+def looks(pids: dict[str, int], seconds: int) -> dict[tuple[str, str], list[float]]:
+    """All values of each figure, by (mode, figure)."""
+    found: dict[tuple[str, str], list[float]] = {
+        (name, title): [] for name in pids for title in FIGURES
+    }
+    begun, period = time.monotonic(), max(seconds / LOOKS, 1)
+    while time.monotonic() < begun + seconds:
+        time.sleep(period)
+        for name, title in found:
+            found[name, title].append(FIGURES[title](pids[name]))
+    return found
+
+
+def ends(values: list[float]) -> list[str]:
+    """The medians of the first and of the last quarter, and what became of the one."""
+    quarter = max(len(values) // 4, 1)
+    first, last = middle(values[:quarter]), middle(values[-quarter:])
+    return [f"{first:.1f}", f"{last:.1f}", f"{last / first:.2f}"]

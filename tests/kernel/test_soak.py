@@ -1,0 +1,51 @@
+"""What is gone is forgotten: a bwtop that has seen many processes and remotes come and go is what it was before."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.churn import churn
+from tests.bench.watched import descriptors, memory, threads
+from tests.kernel.running import Bwtop, run
+from tests.web.serving import Listener, serving, until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.starts]
+
+SECONDS = 2
+REMOTES = 15_000
+PROCESSES = 150
+"""In each of those seconds."""
+
+ROOM = 9.0
+"""MiB that the heap may differ by; it does by some 4.  30,000 flows that are kept take 17 and more."""
+
+
+def come_and_go() -> None:
+    """Many processes; and one that speaks to many remotes, and ends."""
+    run(lambda: churn(REMOTES, PROCESSES, SECONDS))
+
+
+def test_what_is_gone_takes_no_memory(tmp_path: Path) -> None:
+    """After the first time it has what it needs for so many: a heap, and the files of the history that it records to."""
+    with Bwtop("--db", str(tmp_path / "history.db")) as bwtop:
+        pid = bwtop.process.pid
+        come_and_go()
+        bwtop.settle()
+        before, taken = (threads(pid), descriptors(pid)), memory(pid)
+        come_and_go()
+        bwtop.settle()
+        assert (threads(pid), descriptors(pid)) == before
+        assert memory(pid) - taken < ROOM
+        seen = {
+            (p["pid"], p["start"]) for document in bwtop.documents for p in document["processes"]
+        }
+        assert len(seen) > 2 * SECONDS * PROCESSES
+
+
+def test_serving_opens_and_starts_nothing_for_what_comes_and_goes() -> None:
+    with serving() as web, Listener(web.port) as listener:
+        listener.settle()
+        before = threads(web.pid), descriptors(web.pid)
+        come_and_go()
+        listener.settle()
+        until(lambda: (threads(web.pid), descriptors(web.pid)) == before)
