@@ -1,5 +1,6 @@
 """What a cgroup path tells: the systemd unit, the container, the Kubernetes pod."""
 
+import functools
 import re
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ _POD: Final = re.compile(
 without any."""
 
 
+@functools.lru_cache(maxsize=1024)
 def place(cgroup: str | None) -> Placement:
     """What a path of the v2 hierarchy tells."""
     if cgroup is None:

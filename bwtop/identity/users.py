@@ -5,6 +5,7 @@ import pwd
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from bwtop.identity.units import place
 from bwtop.model.flows import Identity
@@ -19,7 +20,12 @@ def user_name(uid: int) -> str | None:
         return None
 
 
-@functools.lru_cache(maxsize=16384)
+DESCRIBED: Final = 2048
+"""Processes that are remembered, of which many are long gone: 0.8 KiB each.  Where more are active in a second, each of
+them is described anew every time."""
+
+
+@functools.lru_cache(maxsize=DESCRIBED)
 def describe(identity: Identity) -> Identity:
     """The identity with user, unit, container and pod filled in; without a cgroup those it has stay."""
     if identity.cgroup is None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,15 @@ def test_home_is_that_of_who_is_behind_sudo() -> None:
     assert home({"HOME": "/x"}, 0) == Path("/x")
     assert home({}, daemon.pw_uid) == Path(daemon.pw_dir)
     assert home({}, 4_000_000_000) == Path("/")
+
+
+def test_identities_of_processes_long_gone_take_little_memory() -> None:
+    """Each of 20,000 that live for a moment has a command line of its own."""
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            describe(Identity("cc1", 0, f"cc1 -O2 file{number}.c", "/usr/bin/cc1", "/a.service"))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 4 << 20
