@@ -238,5 +238,5 @@ def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: in
     for count, interval in enumerate(intervals, 1):
         writer.write(interval)
         sys.stdout.flush()
-        if count == iterations:
+        if done == iterations:
             return

@@ -14,16 +14,18 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import history, latency, overhead, programs, scale, screen
+from tests.bench import cost, history, latency, overhead, programs, scale, screen, soak
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
     "overhead": overhead.tables,
     "programs": programs.tables,
+    "cost": cost.tables,
     "latency": latency.tables,
     "screen": screen.tables,
     "history": history.tables,
     "scale": scale.tables,
+    "soak": soak.tables,
 }
 """In the order in which they run."""
 
