@@ -235,7 +235,7 @@ WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
 def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
     """Writes intervals to standard output, each flushed at once, until they end or the count is reached."""
     writer = WRITERS[form](sys.stdout, layout)
-    for count, interval in enumerate(intervals, 1):
+    for done, interval in enumerate(intervals, 1):
         writer.write(interval)
         sys.stdout.flush()
         if done == iterations:

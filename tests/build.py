@@ -110,7 +110,7 @@ REMOTES: Final = (
 )
 
 counts: Final = st.integers(0, 2**63)
-traffics: Final = st.builds(Traffic, counts, counts, counts, counts)
+traffics: Final = st.builds(Traffic, counts, counts)
 losses: Final = st.builds(Loss, counts, counts, counts, counts, counts, counts)
 flow_traffics: Final[st.SearchStrategy[FlowTraffic]] = st.dictionaries(
     st.sampled_from(KEYS),

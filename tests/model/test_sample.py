@@ -17,7 +17,7 @@ def sums(readings: list[Sample]) -> FlowTraffic:
     for reading in readings:
         for process, remotes in reading.traffic.items():
             for far, traffic in remotes.items():
-                total = counters.setdefault(process, {}).setdefault(far, [0, 0, 0, 0])
+                total = counters.setdefault(process, {}).setdefault(far, [0, 0])
                 for index, amount in enumerate(traffic):
                     total[index] += amount
     return {p: {r: Traffic(*t) for r, t in remotes.items()} for p, remotes in counters.items()}

@@ -131,7 +131,7 @@ def rounded(found: Any) -> Any:
 # Random samples.
 
 amounts: Final = st.integers(0, 2**40) | st.sampled_from([0, 0, 1])
-moved: Final = st.builds(Traffic, amounts, amounts, st.integers(0, 9), st.integers(0, 9))
+moved: Final = st.builds(Traffic, amounts, amounts)
 WHO_OF_KEYS: Final = {
     one: Identity(f"proc{place % 3}", place % 3, user=f"user{place % 3}", started=NOW)
     for place, one in enumerate(KEYS)
