@@ -108,7 +108,7 @@ class Board:
         self.number += 1
         self.time += frame.elapsed
         self.loss = self.loss.plus(frame.loss)
-        before = {flow.sum: (flow.sum.rx, flow.sum.tx) for flow in frame.flows}
+        before = {tally: (tally.rx, tally.tx) for tally in {flow.sum for flow in frame.flows}}
         self.ledger.book(frame)
         for tally, (rx, tx) in before.items():
             rates = rate(tally.rx - rx, frame.elapsed), rate(tally.tx - tx, frame.elapsed)

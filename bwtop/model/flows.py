@@ -34,9 +34,12 @@ PROTOCOL_NAMES: Final = {
 
 OTHER: Final = 254
 
+_CLASSES: Final = {TCP: "tcp", UDP: "udp"}
+
 UNKNOWN_ADDRESS: Final = bytes(16)
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
-LOOPBACK_V4: Final = _V4_MAPPED + b"\x7f\x00\x00\x01"
+_V4_LOOPBACK: Final = _V4_MAPPED + b"\x7f"
+LOOPBACK_V4: Final = _V4_LOOPBACK + b"\x00\x00\x01"
 LOOPBACK_V6: Final = bytes(15) + b"\x01"
 
 
@@ -142,7 +145,7 @@ def protocol_name(protocol: int) -> str:
 
 def protocol_class(protocol: int) -> str:
     """Which of the three toggles a protocol belongs to: "tcp", "udp" or "other"."""
-    return {TCP: "tcp", UDP: "udp"}.get(protocol, "other")
+    return _CLASSES.get(protocol, "other")
 
 
 def parse_address(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -179,7 +182,7 @@ def pack_address(text: str) -> bytes | None:
 
 def is_loopback(packed: bytes) -> bool:
     """Whether the address is in 127.0.0.0/8 or ::1."""
-    return packed == LOOPBACK_V6 or (is_v4(packed) and packed[12] == 127)
+    return packed.startswith(_V4_LOOPBACK) or packed == LOOPBACK_V6
 
 
 def nowhere(remote: Remote) -> Remote:

@@ -29,6 +29,8 @@ CATEGORIES: Final[dict[Category, tuple[str, bool]]] = {
 }
 """(class, whether it is loopback)."""
 
+_CATEGORY: Final = {what: of for of, what in CATEGORIES.items()}
+
 MAX_REMOTES: Final = 65536
 """Remotes remembered of a process: some 25 MB.  Beyond it the oldest that are idle are forgotten; the process's own
 totals keep their bytes."""
@@ -36,7 +38,7 @@ totals keep their bytes."""
 
 def category(remote: Remote) -> Category:
     """Which category a remote's flows are of."""
-    return 2 * CLASSES.index(protocol_class(remote.protocol)) + is_loopback(remote.address)
+    return _CATEGORY[protocol_class(remote.protocol), is_loopback(remote.address)]
 
 
 class Tally:
