@@ -16,8 +16,9 @@ from bwtop.model.ledger import CATEGORIES, category
 PULSE: Final = 5 * MINUTE
 """Seconds of the totals that percentiles are made of: the industry's usual five minutes."""
 
-MAX_CACHED: Final = 65536
-"""Flows whose ids are remembered: some 15 MB."""
+MAX_CACHED: Final = 100_000
+"""Flows whose ids are remembered: some 23 MB.  It is more than an interval has, unless --max-flows is raised: with fewer,
+all would be forgotten in each and looked up again, which takes three times as long."""
 
 _COLUMNS: Final = pulse_columns()
 _ADD_PULSE: Final = (
