@@ -1,6 +1,7 @@
 """What all tests share: kernel tests need root, and in CI they may not be skipped for want of it."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 
 settings.register_profile("bwtop", database=None, deadline=None)
 settings.load_profile("bwtop")
+
+# A shell's job in the background ignores the first, nohup the other, and what tests start and end by them would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
