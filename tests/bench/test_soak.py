@@ -16,8 +16,10 @@ REMOTES = 15_000
 PROCESSES = 150
 """In each of those seconds."""
 
-ROOM = 9.0
-"""MiB that the heap may differ by; it does by some 4.  30,000 flows that are kept take 17 and more."""
+ROUNDS = 4
+
+ROOM = 20.0
+"""MiB that the heap may grow by in all rounds; it does by some 5.  The flows of all, if they were kept, take 40."""
 
 
 def come_and_go() -> None:
@@ -32,14 +34,15 @@ def test_what_is_gone_takes_no_memory(tmp_path: Path) -> None:
         come_and_go()
         bwtop.settle()
         before, taken = (threads(pid), descriptors(pid)), memory(pid)
-        come_and_go()
-        bwtop.settle()
-        until(lambda: (threads(pid), descriptors(pid)) == before)
+        for _ in range(ROUNDS):
+            come_and_go()
+            bwtop.settle()
         assert memory(pid) - taken < ROOM
+        until(lambda: (threads(pid), descriptors(pid)) == before)
         seen = {
             (p["pid"], p["start"]) for document in bwtop.documents for p in document["processes"]
         }
-        assert len(seen) > 2 * SECONDS * PROCESSES
+        assert len(seen) > ROUNDS * SECONDS * PROCESSES
 
 
 def test_serving_opens_and_starts_nothing_for_what_comes_and_goes() -> None:
