@@ -1,7 +1,7 @@
 """Measures how fast and how small bwtop is, beside its peers: `make bench`, or parts of it by name.
 
 The tables go to standard output as they are made; with --results they are also written to a file, with the machine's
-description before them, as RESULTS.md in this directory is.
+description before them.
 """
 
 import argparse
