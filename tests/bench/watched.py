@@ -15,10 +15,8 @@ from typing import Final, Self
 
 from tests.bench.flows import CHECKOUT
 from tests.bench.tables import MIB
+from tests.kernel.running import HANG
 from tests.web.serving import connect, request
-
-HANG: Final = 60.0
-"""Seconds after which something that should have happened never will."""
 
 SIZE: Final = (43, 132)
 """Rows and columns of the terminal."""
