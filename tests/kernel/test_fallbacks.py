@@ -58,9 +58,11 @@ def test_a_missed_release_leaves_no_role_to_the_next_socket() -> None:
     assert len(probes) == len(backend.probes) - 1
     capture = Loading([replace(backend, probes=probes)]).start()
     try:
+        ports: set[int] = set()
         for _ in range(100):
-            spoken_to()
-            speaks()
+            spoken_to(ports)
+            speaks(ports)
+            speaks(ports)
         sample = capture.read()
     finally:
         capture.close()
@@ -74,23 +76,30 @@ def test_a_missed_release_leaves_no_role_to_the_next_socket() -> None:
     assert {role for address, role in roles if address == "127.0.3.2"} == {Role.CLIENT}
 
 
-def spoken_to() -> None:
-    """A socket whose port bind() did not name, and whose first datagram comes from 127.0.3.1."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
-    ):
+def unnamed(ports: set[int]) -> socket.socket:
+    """A socket whose port bind() did not name, and which none of these had before: by that sockets are told apart."""
+    while True:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        if port not in ports:
+            ports.add(port)
+            return sock
+        sock.close()
+
+
+def spoken_to(ports: set[int]) -> None:
+    """A socket whose first datagram comes from 127.0.3.1."""
+    with unnamed(ports) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.3.1", 0))
         other.sendto(b"x", sock.getsockname())
         sock.recv(1)
 
 
-def speaks() -> None:
-    """Sockets that send to 127.0.3.2 first."""
-    for _ in range(2):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(b"x", ("127.0.3.2", 9))
+def speaks(ports: set[int]) -> None:
+    """A socket that sends to 127.0.3.2 first."""
+    with unnamed(ports) as sock:
+        sock.sendto(b"x", ("127.0.3.2", 9))
 
 
 @pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
