@@ -4,14 +4,14 @@ import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from bwtop.history import plan
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.history.dimensions import TIMES, Dimension, Label, fields, finest, labels, moment
 from bwtop.history.plan import Piece, Plan
 from bwtop.history.ranges import Range
-from bwtop.history.schema import pulse_columns
+from bwtop.history.schema import pulse_column
 from bwtop.history.source import Source, ends
 from bwtop.history.store import PULSE, FlowSums
 from bwtop.history.tiers import COARSEST, DAYS
@@ -25,6 +25,8 @@ from bwtop.model.series import Rates, peak
 PERCENTILE: Final = 0.95
 """Of five-minute averages: what transit is billed by."""
 
+
+_WAYS: Final = ("rx", "tx")
 
 EVERYTHING: Final = Query()
 
@@ -166,7 +168,8 @@ class History:
         source = Source(self._connection, rows_plan, keep.pids)
         sums = source.sums()
         found = ends(self._connection, sums)
-        taken = {f: end for f, end in found.items() if takes(keep, *end) and query.takes(*end)}
+        flows = replace(keep, pids=frozenset())  # that of pids is for the rows below
+        taken = {f: e for f, e in found.items() if takes(flows, *e) and query.takes(*e)}
         sums = {flow: sums[flow] for flow in taken}
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
@@ -249,31 +252,50 @@ class History:
         known = [bar.start for bar in answer.bars if bar.seconds]
         if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
             return None
-        first = answer.range.start // PULSE * PULSE
+        start = answer.range.start // PULSE * PULSE
+        return _Pulses(self._connection, start, answer.range.end).usage(keep)
+
+
+class _Pulses:
+    """The totals of five minutes in a range.  A year has 100,000: they stay in the database."""
+
+    def __init__(self, connection: sqlite3.Connection, start: float, end: float) -> None:
+        self._connection = connection
+        self._bounds = (start, end)
+
+    def usage(self, keep: Filter) -> Usage:
         passing, billed = _passing(keep), _billed(keep)
-        pulses = self._connection.execute(
-            f"SELECT seconds, {_sums(passing)}, {_sums(billed)} FROM pulse"  # noqa: S608 - our own names
-            " WHERE start >= ? AND start < ?",
-            (first, answer.range.end),
-        ).fetchall()
+        terms = [
+            "count(*)",
+            *(f"max({_rate(passing, way)})" for way in _WAYS),
+            *(f"sum({_amount(billed, way)})" for way in _WAYS),
+        ]
+        count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
+        if not count:
+            return Usage((0.0, 0.0), (0.0, 0.0), 0, 0, 0)
+        # The smallest that 95 % of them do not exceed, by nearest rank.
+        place = f"ORDER BY 1 DESC LIMIT 1 OFFSET {count - math.ceil(PERCENTILE * count)}"
+        rx_high, tx_high = (self._first(_rate(billed, way), place)[0] for way in _WAYS)
         return Usage(
-            peak((rate(rx, seconds), rate(tx, seconds)) for seconds, rx, tx, _, _ in pulses),
-            (
-                percentile([rate(rx, seconds) for seconds, _, _, rx, _ in pulses]),
-                percentile([rate(tx, seconds) for seconds, _, _, _, tx in pulses]),
-            ),
-            len(pulses),
-            sum(rx for _, _, _, rx, _ in pulses),
-            sum(tx for _, _, _, _, tx in pulses),
+            (rx_peak or 0.0, tx_peak or 0.0), (rx_high or 0.0, tx_high or 0.0), count, rx, tx
         )
 
+    def _first(self, terms: str, rest: str = "") -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self._connection.execute(
+            f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
+            self._bounds,
+        ).fetchone()
+        return found
 
-def _sums(categories: Sequence[Category]) -> str:
-    """Two terms of SQL: what these categories received, and what they sent."""
-    columns = pulse_columns()
-    return ", ".join(
-        " + ".join(columns[2 * of + direction] for of in categories) for direction in (0, 1)
-    )
+
+def _amount(categories: Sequence[Category], way: str) -> str:
+    """In SQL, what these categories received or sent."""
+    return " + ".join(pulse_column(of, way) for of in categories)
+
+
+def _rate(categories: Sequence[Category], way: str) -> str:
+    """In SQL, what rate() says of it; but NULL, which is below everything, for a time of no length."""
+    return f"({_amount(categories, way)}) / seconds"
 
 
 def bar_unit(wanted: Range) -> Unit:
@@ -287,9 +309,8 @@ def bar_unit(wanted: Range) -> Unit:
 
 
 def takes(keep: Filter, who: Identity, remote: Remote) -> bool:
-    """Whether a flow passes; that of pids is for the rows below."""
-    anybody = replace(keep, pids=frozenset())
-    return anybody.takes_process(UNATTRIBUTED, who) and anybody.takes_remote(remote)
+    """Whether a flow passes a filter that does not ask for pids."""
+    return keep.takes_process(UNATTRIBUTED, who) and keep.takes_remote(remote)
 
 
 def _passing(keep: Filter) -> list[Category]:
@@ -307,11 +328,6 @@ def _billed(keep: Filter) -> list[Category]:
     return _passing(
         replace(keep, loopback=Loopback.HIDE) if keep.loopback is Loopback.SHOW else keep
     )
-
-
-def percentile(values: Sequence[float], share: float = PERCENTILE) -> float:
-    """The smallest value that a share of them all does not exceed (nearest rank); 0 of none."""
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1] if values else 0.0
 
 
 def _rows(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from bwtop.model.ledger import CATEGORIES
+from bwtop.model.ledger import CATEGORIES, Category
 
 APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
 
@@ -21,13 +21,15 @@ _WAL_LIMIT: Final = 4 << 20
 """Bytes to which the write-ahead log shrinks after a long reader has let it grow."""
 
 
+def pulse_column(category: Category, way: str) -> str:
+    """The column of what a category received ("rx") or sent ("tx") in the table of five minutes."""
+    name, loopback = CATEGORIES[category]
+    return f"{name}{'_loopback' if loopback else ''}_{way}"
+
+
 def pulse_columns() -> list[str]:
-    """Columns of bytes in the table of five minutes: received and sent, by category."""
-    return [
-        f"{name}{'_loopback' if loopback else ''}_{direction}"
-        for name, loopback in CATEGORIES.values()
-        for direction in ("rx", "tx")
-    ]
+    """All of them, received and sent, by category."""
+    return [pulse_column(category, way) for category in CATEGORIES for way in ("rx", "tx")]
 
 
 _PULSE_COLUMNS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in pulse_columns())

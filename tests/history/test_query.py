@@ -1,7 +1,7 @@
 """Answers: what of them is not a sum, and what the local clock makes of ranges."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -14,9 +14,9 @@ from bwtop.history import schema, upkeep
 from bwtop.history.calendar import Unit
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import labels as of_group
-from bwtop.history.query import Answer, History, bar_unit, percentile
+from bwtop.history.query import Answer, History, bar_unit
 from bwtop.history.ranges import Range, parse
-from bwtop.history.store import Event
+from bwtop.history.store import PULSE, Event
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
 from bwtop.model.query import RECORDED
@@ -60,22 +60,40 @@ def amounts(answer: Answer) -> list[tuple[int, int]]:
 # Percentiles, bars, peaks and projections.
 
 
+def percentile(values: Sequence[int]) -> float:
+    """The one of averages of five minutes that a report names."""
+    kept = Kept()
+    kept.append(*(delta(NOON + n * PULSE, value, 0, 1.0) for n, value in enumerate(values)))
+    usage = kept.ask(NOON, NOON + len(values) * PULSE).usage
+    assert usage
+    assert usage.count == len(values)
+    return usage.percentile[0]
+
+
 def test_percentile_is_the_nearest_rank() -> None:
-    assert percentile([]) == 0
     assert percentile([7]) == 7
     assert percentile([3, 1, 2]) == 3
     assert percentile(list(range(1, 21))) == 19
     assert percentile(list(range(1, 22))) == 20
     assert percentile(list(range(100, 0, -1))) == 95
-    assert percentile([5, 1, 3], 0.5) == 3
+    assert percentile([0]) == 0
 
 
-@given(st.lists(st.floats(0, 1e12), min_size=1))
-def test_95_of_100_are_not_above_it_and_no_smaller_one_will_do(values: list[float]) -> None:
+@given(st.lists(st.integers(0, 10**12), min_size=1))
+def test_95_of_100_are_not_above_it_and_no_smaller_one_will_do(values: list[int]) -> None:
     found = percentile(values)
     assert found in values
     assert sum(value <= found for value in values) * 100 >= 95 * len(values)
     assert sum(value < found for value in values) * 100 < 95 * len(values)
+
+
+def test_an_average_over_no_time_is_nothing() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 100, 50, 0.0))
+    kept.append(delta(NOON + PULSE, 100, 50, 2.0))
+    usage = kept.ask(NOON, NOON + HOUR).usage
+    assert usage
+    assert (usage.count, usage.peak, usage.percentile) == (2, (50.0, 25.0), (50.0, 25.0))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A rollup moves exact sums: no query over any range changes its total because of one."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from bwtop.history import upkeep
 from bwtop.history.calendar import Unit, ceiling, floor
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
-from bwtop.history.query import Answer, percentile
+from bwtop.history.query import PERCENTILE, Answer
 from bwtop.history.ranges import Range, parse
 from bwtop.history.store import PULSE, unpack_loss
 from bwtop.history.tiers import COARSEST
@@ -277,6 +278,11 @@ def check_bars(kept: Kept, answer: Answer, inside: list[Delta], keep: Filter) ->
                 *total(mine, keep),
                 sum(d.seconds for d in mine),
             )
+
+
+def percentile(values: Sequence[float]) -> float:
+    """By nearest rank."""
+    return sorted(values)[max(math.ceil(PERCENTILE * len(values)), 1) - 1] if values else 0.0
 
 
 def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
