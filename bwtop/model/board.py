@@ -43,6 +43,9 @@ MAX_GONE: Final = 1024
 MAX_GONE_REMOTES: Final = 1024
 """Remotes remembered of each of those."""
 
+MAX_GONE_FLOWS: Final = 65536
+"""And of all of them: some 25 MB."""
+
 _SLACK: Final = 0.95
 """Clocks never give exactly a second: a window that is that full has the length asked for."""
 
@@ -61,6 +64,7 @@ class Board:
         """Processes that have exited and are still listed, with the time at which they did, in measured seconds."""
         self.gone: dict[Identity, Process] = {}
         """Processes that are not listed any more, those alike as one, so that sums over many never shrink."""
+        self._gone_flows = 0
         self.average = AVERAGES[0]
         self.covered = 0.0
         """Seconds that the window of the averages has."""
@@ -203,6 +207,7 @@ class Board:
         self._book_pending()
         self.loss = Loss()
         self.gone.clear()
+        self._gone_flows = 0
         for tally in self.ledger.sums.values():
             tally.rx = tally.tx = 0
         for process in self.ledger.processes.values():
@@ -235,16 +240,18 @@ class Board:
         for of, tally in process.sums.items():
             _add(together.sum(of), tally)
         for flow in process.flows.values():
-            _add(together.flow(_place(together, flow.remote)), flow)
+            _add(together.flow(self._place(together, flow.remote)), flow)
+
+    def _place(self, process: Process, remote: Remote) -> Remote:
+        """The remote; or where no more are remembered one for all, that is loopback where it is."""
+        if remote in process.flows:
+            return remote
+        if len(process.flows) >= MAX_GONE_REMOTES or self._gone_flows >= MAX_GONE_FLOWS:
+            return nowhere(remote)
+        self._gone_flows += 1
+        return remote
 
 
 def _add(into: Tally, more: Tally) -> None:
     into.rx += more.rx
     into.tx += more.tx
-
-
-def _place(process: Process, remote: Remote) -> Remote:
-    """The remote; or where no more are remembered one for all, that is loopback where it is."""
-    if remote in process.flows or len(process.flows) < MAX_GONE_REMOTES:
-        return remote
-    return nowhere(remote)

@@ -1,9 +1,10 @@
 """What is known of all processes and their flows: totals that only grow, booked reading by reading."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from bwtop.model.flows import (
@@ -34,6 +35,10 @@ _CATEGORY: Final = {what: of for of, what in CATEGORIES.items()}
 MAX_REMOTES: Final = 65536
 """Remotes remembered of a process: some 25 MB.  Beyond it the oldest that are idle are forgotten; the process's own
 totals keep their bytes."""
+
+MAX_FLOWS: Final = 131072
+"""Flows remembered of all processes: some 50 MB.  Beyond it those that remember the most forget idle ones, an eighth of
+all at once."""
 
 
 def category(remote: Remote) -> Category:
@@ -160,6 +165,7 @@ class Ledger:
         self.processes: dict[ProcessKey, Process] = {}
         self.sums = {of: Tally() for of in CATEGORIES}
         """Of all processes, also of those that are gone."""
+        self._size = 0
 
     def take(self, sample: Sample) -> Frame:
         """A reading as a frame; no number changes before it is booked.  Flows that moved no byte are left out."""
@@ -171,10 +177,21 @@ class Ledger:
             moved = [(r, t.rx, t.tx) for r, t in remotes.items() if t.rx or t.tx]
             if moved:
                 process = self._process(key, sample)
+                self._size -= len(process.flows)
                 for remote, rx, tx in moved:
                     frame.add(process.flow(remote), rx, tx)
-                _forget_idle(process, remotes.keys())
+                _forget_idle(process, remotes.keys(), len(process.flows) - MAX_REMOTES)
+                self._size += len(process.flows)
+        if self._size > MAX_FLOWS:
+            self._make_room(sample)
         return frame
+
+    def _make_room(self, sample: Sample) -> None:
+        wanted = MAX_FLOWS - MAX_FLOWS // 8
+        by_size = sorted(self.processes.values(), key=lambda process: -len(process.flows))
+        for process in by_size:
+            active = sample.traffic.get(process.key, {}).keys()
+            self._size -= _forget_idle(process, active, self._size - wanted)
 
     def _process(self, key: ProcessKey, sample: Sample) -> Process:
         known = self.processes.get(key)
@@ -201,17 +218,21 @@ class Ledger:
 
     def size(self) -> int:
         """Flows that are known."""
-        return sum(len(process.flows) for process in self.processes.values())
+        return self._size
 
     def forget(self, key: ProcessKey) -> Process | None:
         """Leaves a process out from now on; the sums over all keep its bytes."""
-        return self.processes.pop(key, None)
+        process = self.processes.pop(key, None)
+        if process:
+            self._size -= len(process.flows)
+        return process
 
 
-def _forget_idle(process: Process, moved: Iterable[Remote]) -> None:
-    excess = len(process.flows) - MAX_REMOTES
-    if excess > 0:
-        active = set(moved)
-        idle = [remote for remote in process.flows if remote not in active]
-        for remote in idle[:excess]:
-            del process.flows[remote]
+def _forget_idle(process: Process, active: Set[Remote], excess: int) -> int:
+    """Forgets the oldest remotes that are not active, at most so many; how many it forgot."""
+    if excess <= 0:
+        return 0
+    idle = list(islice((remote for remote in process.flows if remote not in active), excess))
+    for remote in idle:
+        del process.flows[remote]
+    return len(idle)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bwtop.model import board as limits
 from bwtop.model.board import AVERAGES, GRAPH_SECONDS, LINGER, Board
-from bwtop.model.flows import TCP, UDP, Identity, Loss, ProcessKey, Remote, Traffic
+from bwtop.model.flows import TCP, UDP, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
 from bwtop.model.ledger import CATEGORIES, Category, Ledger, Tally, category
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
@@ -223,12 +223,14 @@ def remembered(board: Board) -> tuple[ByCategory, ...]:
     st.sampled_from([0, 1, 10**6]),
     st.sampled_from([0, 1, 2, 10**6]),
     st.sampled_from([0, 1, 2, 10**6]),
+    st.sampled_from([0, 1, 3, 10**6]),
 )
 def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
-    timeline: list[Sample], lingering: int, kinds: int, remotes: int
+    timeline: list[Sample], lingering: int, kinds: int, remotes: int, flows: int
 ) -> None:
     board = Board()
     few: Any = {"MAX_LINGERING": lingering, "MAX_GONE": kinds, "MAX_GONE_REMOTES": remotes}
+    few["MAX_GONE_FLOWS"] = flows
     with patch.multiple(limits, **few):
         for number, reading in enumerate(timeline, 1):
             board.advance(reading)
@@ -238,6 +240,8 @@ def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
             assert len(board.gone) <= kinds + 1
             assert len(board.exited) <= lingering
             assert all(len(kind.flows) <= remotes + len(REMOTES) for kind in board.gone.values())
+            named = [f for kind in board.gone.values() for f in kind.flows if f != nowhere(f)]
+            assert len(named) <= flows
     pids = [kind.key.pid for kind in board.gone.values()]
     assert len(set(pids)) == len(pids)
     assert all(pid < 0 for pid in pids), "no process has such a pid"
@@ -514,7 +518,13 @@ def test_timeline_has_all_that_was_booked(timeline: list[Sample]) -> None:
 
 def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of short lives, of many remotes, and through pauses."""
-    few = {"MAX_LINGERING": 5, "MAX_GONE": 5, "MAX_GONE_REMOTES": 5, "MAX_PENDING": 5}
+    few = {
+        "MAX_LINGERING": 5,
+        "MAX_PENDING": 5,
+        "MAX_GONE": 5,
+        "MAX_GONE_REMOTES": 5,
+        "MAX_GONE_FLOWS": 12,
+    }
     for name, most in few.items():
         monkeypatch.setattr(limits, name, most)
     monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 5)

@@ -228,6 +228,40 @@ def test_remotes_beyond_the_limit_are_forgotten_unless_they_move_bytes(
     assert (of_process, sum(t.rx for t in ledger.sums.values())) == (moved, moved)
 
 
+@given(timelines)
+def test_flows_beyond_the_limit_for_all_are_forgotten_unless_they_move_bytes(
+    timeline: list[Sample],
+) -> None:
+    ledger = Ledger()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bwtop.model.ledger.MAX_FLOWS", 4)
+        for reading in timeline:
+            ledger.book(ledger.take(reading))
+            known = {(k, far) for k, p in ledger.processes.items() for far in p.flows}
+            moved = {
+                (k, far)
+                for k, remotes in reading.traffic.items()
+                for far, traffic in remotes.items()
+                if traffic.rx or traffic.tx
+            }
+            assert known >= moved
+            assert ledger.size() == len(known) <= max(4, len(moved) + 1)
+            for k in reading.exited:
+                ledger.forget(k)
+        assert ledger.size() == sum(len(p.flows) for p in ledger.processes.values())
+    of_all = {name: sums for name, sums in plain(timeline).items() if name[0] == "all"}
+    assert {("all", of): (t.rx, t.tx) for of, t in ledger.sums.items() if t.rx or t.tx} == of_all
+
+
+def test_who_remembers_the_most_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bwtop.model.ledger.MAX_FLOWS", 8)
+    first = sample({key(1): dict.fromkeys(MANY[:5], Traffic(10)), key(2): {MANY[0]: Traffic(10)}})
+    ledger = booked([first, sample({key(3): dict.fromkeys(MANY[:3], Traffic(1))})])
+    assert {k.pid: len(p.flows) for k, p in ledger.processes.items()} == {1: 3, 2: 1, 3: 3}
+    assert list(ledger.processes[key(1)].flows) == MANY[2:5]
+    assert totals(ledger)[key(1), category(MANY[0])] == (50, 0)
+
+
 def test_the_oldest_remotes_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 3)
     ledger = booked(sample({key(1): {far: Traffic(10)}}) for far in MANY[:4])
