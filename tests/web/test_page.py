@@ -772,6 +772,33 @@ def test_text_is_escaped_as_in_the_other_views(visit: Visitor, scene: Scene) -> 
         assert page.run("(text) => window.format.plain(text)", text) == printable(text)
 
 
+def test_rows_do_not_wait_for_the_chart(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 3001})
+    page = visit(scene)
+    page.row("one")
+    held: list[Route] = []
+    page.page.route("**/chart.js", lambda route: held.append(route))
+    page.go()
+    page.row("one")
+    page.until(lambda: held, "the request for Chart.js")
+    assert page.run("() => globalThis.Chart === undefined")
+    assert page.find("#plot").is_visible(), "its place is kept"
+    assert not page.find("#no-charts").is_visible()
+    held[0].continue_()
+    page.until(lambda: page.run("() => Boolean(globalThis.Chart?.getChart('chart'))"), "the chart")
+
+
+def test_a_chart_js_that_is_broken_is_none(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
+    page.page.route("**/chart.js", lambda route: route.abort())
+    page.expect_fault("ERR_FAILED")
+    page.go()
+    page.until(lambda: page.find("#no-charts").is_visible(), "the word that there are no charts")
+    assert not page.find("#plot").is_visible()
+    scene.move({"one": 3001})
+    page.row("one")
+
+
 def test_without_chart_js_the_page_works_and_says_so(
     visit: Visitor, tmp_path: Path, past: Web
 ) -> None:

@@ -64,13 +64,17 @@ function settings(what, format, click) {
 }
 
 export class Graph {
-  // Without Chart.js there is nothing but the words of a summary.
-  constructor(Chart) {
-    this.Chart = Chart;
+  constructor() {
     this.canvas = byId("chart");
     this.click = () => {};
-    byId("plot").hidden = !Chart;
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+  }
+
+  // Chart.js; undefined where there is none: then there is nothing but the words of a summary.
+  use(Chart) {
+    this.Chart = Chart;
+    byId("plot").hidden = !Chart;
+    this.redraw();
   }
 
   redraw() {

@@ -13,10 +13,11 @@ const STEP = 200; // rows more
 const LONGEST = 4000; // characters of the address that open rows may take it to; servers refuse 8192
 
 class Page {
-  constructor(about, Chart) {
+  constructor(about) {
     this.about = about;
     this.state = read(location.search);
-    this.graph = new Graph(Chart);
+    this.graph = new Graph();
+    this.draw();
     const act = {
       sort: (id) => this.view.sort(id),
       toggle: (key) => this.toggle(key),
@@ -152,7 +153,13 @@ class Page {
     for (const field of this.about.fields) {
       byId("fields").append(make("dt", "", `${field.id}:`), make("dd", "", field.recorded ? field.help : `${field.help} (live only)`));
     }
-    byId("no-charts").hidden = Boolean(this.about.chart);
+  }
+
+  // Rows do not wait for Chart.js.
+  async draw() {
+    if (this.about.chart) await import(`.${this.about.chart}`).catch(() => {});
+    this.graph.use(globalThis.Chart);
+    byId("no-charts").hidden = Boolean(globalThis.Chart);
   }
 
   // What views say.
@@ -213,13 +220,12 @@ async function begin() {
     const answer = await fetch("api/v1/about");
     about = await answer.json();
     if (!answer.ok) throw new Error(about.error);
-    if (about.chart) await import(`.${about.chart}`).catch(() => { about.chart = null; });
   } catch (error) {
     setText(byId("status"), `not connected (${error.message}); trying again`);
     setTimeout(begin, RETRY);
     return;
   }
-  new Page(about, about.chart ? globalThis.Chart : undefined);
+  new Page(about);
 }
 
 begin();
