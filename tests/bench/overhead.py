@@ -1,7 +1,7 @@
 """What watching costs the work that is watched: with bwtop, with its peers, and with nobody.
 
-In each round every observer has its turn and sees every kind of work, and the ratio is to the same round's without any: a
-machine that is slow for a while is so for all.
+In each round every observer has its turn and sees every kind of work.  Before and after it the work is done with nobody
+watching, and the ratio is to the mean of those two: a machine that is slow for a while is so for them, too.
 """
 
 import os
@@ -85,15 +85,16 @@ def tables(effort: Effort) -> Iterator[Table]:
     rounds = effort.rounds(ROUNDS)
     for number in range(rounds):
         turn = number % len(watching)
-        base = {work.name: measured(work, quick=effort.quick) for work in WORKS}
+        before = _figures(effort)
         for observer in watching[turn:] + watching[:turn]:
             with observer.watching():
-                for work in WORKS:
-                    figure = measured(work, quick=effort.quick)
-                    ratio = figure / base[work.name]
-                    ratios.setdefault((work.name, observer.name), []).append(ratio)
-        for name, figure in base.items():
-            alone[name].append(figure)
+                watched = _figures(effort)
+            after = _figures(effort)
+            for name, figure in watched.items():
+                base = (before[name] + after[name]) / 2
+                alone[name].append(base)
+                ratios.setdefault((name, observer.name), []).append(figure / base)
+            before = after
     yield Table(
         "Time or throughput of the work, with somebody watching over nobody",
         ("work", "nobody", *(observer.name for observer in watching)),
@@ -101,6 +102,11 @@ def tables(effort: Effort) -> Iterator[Table]:
         f"Medians of {rounds} rounds, quartiles in parentheses.  A ratio above 1 is slower, but for iperf3, where one"
         " below 1 is.  tcpdump writes to /dev/null.",
     )
+
+
+def _figures(effort: Effort) -> dict[str, float]:
+    """Of every kind of work, done once."""
+    return {work.name: measured(work, quick=effort.quick) for work in WORKS}
 
 
 def _row(
