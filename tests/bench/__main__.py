@@ -1,7 +1,7 @@
 """Measures how fast and how small bwtop is, beside its peers: `make bench`, or parts of it by name.
 
 The tables go to standard output as they are made; with --results they are also written to a file, with the machine's
-description before them.
+description before them.  RESULTS.md is put together of such files, one or more parts each.
 """
 
 import argparse
