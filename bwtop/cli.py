@@ -171,6 +171,7 @@ def _measure(
 
 
 def _history(options: argparse.Namespace) -> None:
+    from bwtop.history.local import Local
     from bwtop.history.query import History
     from bwtop.report import output
     from bwtop.report.request import Request
@@ -181,7 +182,7 @@ def _history(options: argparse.Namespace) -> None:
         if options.sort.removeprefix("-") not in _HISTORY_SORTS:
             fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
         _become_owner(path)
-        history = History(open_reader(path))
+        history = History(Local(open_reader(path)))
     except FileNotFoundError:
         fail(f"nothing has been recorded yet: there is no {path}; sudo bwtop records while it runs")
     except (ranges.RangeError, HistoryError) as error:

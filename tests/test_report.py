@@ -21,6 +21,7 @@ from bwtop.history import ranges
 from bwtop.history.calendar import Unit
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, TIMES, Dimension, fields
+from bwtop.history.local import Local
 from bwtop.history.query import History
 from bwtop.history.schema import open_reader
 from bwtop.history.store import Event
@@ -81,7 +82,7 @@ class Ask:
         request = Request(ranges.parse(text, self.now), by=keep.by(*names), **wishes)
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
-        with closing(History(open_reader(self._path))) as history:
+        with closing(History(Local(open_reader(self._path)))) as history:
             output.run(history, request, form, out)
         out.flush()
         return raw.getvalue().decode(encoding)
@@ -909,7 +910,7 @@ def test_stream_without_an_encoding_gets_ascii(kept: Kept, ask: Ask) -> None:
     some(kept)
     assert kept.path
     out = io.StringIO()
-    with closing(History(open_reader(kept.path))) as history:
+    with closing(History(Local(open_reader(kept.path)))) as history:
         output.run(history, Request(ranges.parse("2026-09-21", at("2026-09-22"))), "table", out)
     assert out.getvalue().isascii()
 

@@ -22,7 +22,15 @@ class Dimension:
     of_flow: Callable[[Identity, Remote], tuple[Label, ...]] | None = None
     unit: Unit | None = None
     """For one of time: its value is the unit's beginning, as local clocks show it."""
+    needs: tuple[str, ...] = ()
+    """Which of ENDS decide over its values."""
 
+
+ENDS: Final = (
+    *("host", "name", "exe", "uid", "unit", "container", "pod", "kernel"),
+    *("protocol", "role", "port", "address"),
+)
+"""What is recorded of a flow's ends: of its process's identity, and of its remote."""
 
 DIMENSIONS: Final = (
     Dimension(
@@ -30,34 +38,53 @@ DIMENSIONS: Final = (
         "name, program and user",
         ("name", "exe", "uid", "kernel"),
         lambda i, _: (i.name, i.exe, i.uid, i.kernel),
+        needs=("name", "exe", "uid", "kernel"),
     ),
-    Dimension("exe", "program", ("exe",), lambda i, _: (i.exe,)),
-    Dimension("user", "user", ("uid",), lambda i, _: (i.uid,)),
+    Dimension("exe", "program", ("exe",), lambda i, _: (i.exe,), needs=("exe",)),
+    Dimension("user", "user", ("uid",), lambda i, _: (i.uid,), needs=("uid",)),
     Dimension(
         "unit",
         "systemd unit, container and pod",
         ("unit", "container", "pod"),
         lambda i, _: (i.unit, i.container, i.pod),
+        needs=("unit", "container", "pod"),
+    ),
+    Dimension(
+        "host",
+        "the machine that recorded it",
+        ("hostname", "host_id"),
+        lambda i, _: i.host or (None, None),
+        needs=("host",),
     ),
     Dimension(
         "remote",
         "remote address",
         ("addr", "loopback"),
         lambda _, r: (format_address(r.address), is_loopback(r.address)),
+        needs=("address",),
     ),
-    Dimension("proto", "protocol", ("proto",), lambda _, r: (protocol_name(r.protocol),)),
+    Dimension(
+        "proto",
+        "protocol",
+        ("proto",),
+        lambda _, r: (protocol_name(r.protocol),),
+        needs=("protocol",),
+    ),
     Dimension(
         "port",
         "the service's port, and which end the process is",
         ("port", "role"),
         lambda _, r: (r.port, Role(r.role).name.lower()),
+        needs=("port", "role"),
     ),
     Dimension("hour", "local hour", ("hour",), unit=Unit.HOUR),
     Dimension("day", "local day", ("day",), unit=Unit.DAY),
     Dimension("month", "local month", ("month",), unit=Unit.MONTH),
 )
 
-ENDPOINT: Final = Dimension("endpoint", "", ("endpoint",), lambda _, r: (r,))
+ENDPOINT: Final = Dimension(
+    "endpoint", "", ("endpoint",), lambda _, r: (r,), needs=("protocol", "role", "port", "address")
+)
 """Remote, port, role and protocol as one: for tables, which have a form of their own for them."""
 
 TIMES: Final = frozenset(d.name for d in DIMENSIONS if d.unit)
@@ -85,6 +112,11 @@ def parse_several(text: str) -> list[Dimension]:
 def fields(by: Sequence[Dimension]) -> list[str]:
     """Names of all labels of a row."""
     return [name for dimension in by for name in dimension.fields]
+
+
+def needed(by: Sequence[Dimension]) -> frozenset[str]:
+    """Which of ENDS decide over the labels of a row."""
+    return frozenset(name for dimension in by for name in dimension.needs)
 
 
 def finest(by: Sequence[Dimension]) -> Unit | None:

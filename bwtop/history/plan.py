@@ -1,13 +1,17 @@
 """Which rows answer for a range of time: the coarsest that fit, finer ones at its ends, and none twice."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol
 
+from bwtop.history.calendar import Unit
 from bwtop.history.tiers import COARSEST
 
-_FAR: Final = float("inf")
+Bounds = tuple[float, float]
+"""UTC seconds: from, until before."""
+
+NOTHING: Final[Bounds] = (float("inf"), float("-inf"))
+"""Bounds of nothing: whatever they are joined to stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,25 @@ class Plan:
     end: float
 
 
-@dataclass(frozen=True)
-class _Level:
-    closed: float
-    kept: float
+class Spans(Protocol):
+    """Which spans there are of one host.  Those of a level do not overlap."""
+
+    def forgotten(self, level: int) -> float:
+        """All that is finer than this level may be gone before that time."""
+
+    def inside(self, level: int, start: float, end: float) -> Bounds:
+        """The bounds of all spans that are wholly within a range; NOTHING where there are none."""
+
+    def widened(self, level: int, when: float) -> Bounds:
+        """The bounds of the span around a time, if nothing finer is left of it; NOTHING otherwise."""
+
+    def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
+        """Whether no span within a range reaches over a unit's end: where it was recorded, days may begin elsewhere."""
 
 
-def make(
-    connection: sqlite3.Connection, start: float, end: float, coarsest: int = COARSEST
-) -> Plan:
-    """The plan for a range; with spans above the level `coarsest` only where nothing finer is left."""
-    found = connection.execute("SELECT level, closed, kept FROM level")
-    levels = {int(level): _Level(closed, kept) for level, closed, kept in found}
-    pieces = list(_cover(connection, levels, COARSEST, start, end, coarsest))
+def make(spans: Spans, start: float, end: float, unit: Unit | None = None) -> Plan:
+    """The plan for a range; spans that reach over a unit's end are in it only where nothing finer is left."""
+    pieces = list(_cover(spans, COARSEST, start, end, _coarsest(spans, start, end, unit)))
     return Plan(
         pieces,
         min([start, *(piece.start for piece in pieces)]),
@@ -49,64 +59,35 @@ def make(
     )
 
 
-def _cover(
-    connection: sqlite3.Connection,
-    levels: dict[int, _Level],
-    level: int,
-    start: float,
-    end: float,
-    coarsest: int,
-) -> Iterator[Piece]:
+def finest(start: float, end: float) -> Plan:
+    """What was measured, and nothing else: that alone has process ids."""
+    return Plan([Piece(0, start, end)], start, end)
+
+
+def _coarsest(spans: Spans, start: float, end: float, unit: Unit | None) -> int:
+    """The coarsest level whose spans all fit; without a unit, they all do."""
+    for level in range(2, COARSEST + 1):
+        if unit and not spans.fits(level, start, end, unit):
+            return level - 1
+    return COARSEST
+
+
+def _cover(spans: Spans, level: int, start: float, end: float, coarsest: int) -> Iterator[Piece]:
     if start >= end:
         return
     if level == 0:
         yield Piece(0, start, end)
         return
-    forgotten = levels[level - 1].kept
-    last = end if level <= coarsest else min(end, forgotten)
+    last = end if level <= coarsest else min(end, spans.forgotten(level))
     bounds = [
-        _inside(connection, level, start, last),
-        _widened(connection, level, start, forgotten),
-        _widened(connection, level, end, forgotten),
+        spans.inside(level, start, last),
+        spans.widened(level, start),
+        spans.widened(level, end),
     ]
     first, after = min(first for first, _ in bounds), max(after for _, after in bounds)
     if first < after:
-        yield from _cover(connection, levels, level - 1, start, first, coarsest)
+        yield from _cover(spans, level - 1, start, first, coarsest)
         yield Piece(level, first, after)
-        yield from _cover(connection, levels, level - 1, after, end, coarsest)
+        yield from _cover(spans, level - 1, after, end, coarsest)
     else:
-        yield from _cover(connection, levels, level - 1, start, end, coarsest)
-
-
-def _inside(
-    connection: sqlite3.Connection, level: int, start: float, end: float
-) -> tuple[float, float]:
-    """The bounds of all spans that are wholly within a range; (inf, -inf) where there are none."""
-    first = connection.execute(
-        "SELECT min(start) FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?",
-        (level, start, end, end),
-    ).fetchone()[0]
-    if first is None:
-        return _FAR, -_FAR
-    last: Any = connection.execute(
-        "SELECT end FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?"
-        " ORDER BY start DESC LIMIT 1",
-        (level, start, end, end),
-    ).fetchone()[0]
-    return first, last
-
-
-def _widened(
-    connection: sqlite3.Connection, level: int, when: float, forgotten: float
-) -> tuple[float, float]:
-    """The bounds of the span around a time, if nothing finer is left of it; (inf, -inf) otherwise.
-
-    Spans of a level do not overlap: it is the last that begins before, and none of the years before need be looked at.
-    """
-    found = connection.execute(
-        "SELECT start, end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
-        (level, when),
-    ).fetchone()
-    if found and found[1] > when and found[0] < forgotten:
-        return found[0], found[1]
-    return _FAR, -_FAR
+        yield from _cover(spans, level - 1, start, end, coarsest)

@@ -1,32 +1,29 @@
 """What was moved in a range of time, exact as far as the detail is kept."""
 
-import math
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
-from bwtop.history import plan
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
-from bwtop.history.dimensions import TIMES, Dimension, Label, fields, finest, labels, moment
-from bwtop.history.plan import Piece, Plan
+from bwtop.history.dimensions import (
+    ENDS,
+    TIMES,
+    Dimension,
+    Label,
+    fields,
+    finest,
+    labels,
+    moment,
+    needed,
+)
+from bwtop.history.past import Ends, Flow, FlowSums, Past, Selection
 from bwtop.history.ranges import Range
-from bwtop.history.schema import pulse_column
-from bwtop.history.source import Source, ends
-from bwtop.history.store import PULSE, FlowSums
-from bwtop.history.tiers import COARSEST, DAYS
-from bwtop.model.filter import Filter, Loopback
+from bwtop.history.usage import Usage
+from bwtop.model.filter import Filter
 from bwtop.model.flows import UNATTRIBUTED, Identity, Loss, Remote
-from bwtop.model.ledger import CATEGORIES, Category
 from bwtop.model.meter import rate
 from bwtop.model.query import Query
 from bwtop.model.series import Rates, peak
-
-PERCENTILE: Final = 0.95
-"""Of five-minute averages: what transit is billed by."""
-
-
-_WAYS: Final = ("rx", "tx")
 
 EVERYTHING: Final = Query()
 
@@ -50,23 +47,6 @@ class Bar:
     tx: int = 0
     seconds: float = 0.0
     """Recorded of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What bills and caps are about, from averages over five minutes.
-
-    Loopback is left out of all but the peak, unless it is all that is asked for.
-    """
-
-    peak: Rates
-    """The highest averages, of all that passes the filter."""
-    percentile: Rates
-    """95 % of the averages are not above it (nearest rank)."""
-    count: int
-    """Averages there are."""
-    rx: int
-    tx: int
 
 
 @dataclass
@@ -114,40 +94,18 @@ class Answer:
 
 
 class History:
-    """A database as it is at one moment, whatever is written meanwhile."""
+    """Questions to a store of the past: which rows count, what they are added up by, and what is told of them."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        connection.execute("BEGIN")
+    def __init__(self, past: Past) -> None:
+        self._past = past
 
     def close(self) -> None:
-        """Lets go of the moment, and of the database."""
-        self._connection.close()
+        """Lets go of the store."""
+        self._past.close()
 
     def extent(self) -> tuple[float, float] | None:
         """When what is recorded begins and ends, as far as is known; None: nothing is."""
-        start, end = self._connection.execute(
-            "SELECT min(first), max(last) FROM ("
-            "SELECT min(start) AS first, max(end) AS last FROM span WHERE level BETWEEN 1 AND ?"
-            " UNION ALL SELECT min(start), max(start + seconds) FROM interval)",
-            (DAYS,),
-        ).fetchone()
-        months = self._connection.execute(
-            "SELECT min(start), max(end) FROM span WHERE level > ? AND (?2 IS NULL OR end <= ?2)",
-            (DAYS, start),
-        ).fetchone()
-        if start is None:
-            start, end = months
-        elif months[0] is not None:
-            start = months[0]
-        return None if start is None else (start, end)
-
-    def pids_since(self) -> float:
-        """From when on processes are told apart by pid."""
-        found = self._connection.execute(
-            "SELECT max(kept, coalesce((SELECT min(start) FROM interval), 0)) FROM level WHERE level = 0"
-        )
-        return float(found.fetchone()[0])
+        return self._past.extent()
 
     def ask(
         self,
@@ -158,144 +116,73 @@ class History:
         query: Query = EVERYTHING,
     ) -> Answer:
         """All about a range: rows by dimensions, of the flows that pass both the filter and the query."""
-        extent = self.extent()
-        if wanted.text == "all" and extent:
+        extent = self.extent() if wanted.text == "all" else None
+        if extent:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
-        rows_plan = self._plan(wanted, finest(by), keep)
-        answer = Answer(wanted, rows_plan.start, rows_plan.end, bar_unit(wanted))
-        answer.since = self.pids_since() if keep.pids else 0.0
-        source = Source(self._connection, rows_plan, keep.pids)
-        sums = source.sums()
-        found = ends(self._connection, sums)
-        flows = replace(keep, pids=frozenset())  # that of pids is for the rows below
-        taken = {f: e for f, e in found.items() if takes(flows, *e) and query.takes(*e)}
+        bounds, needs = (wanted.start, wanted.end), _needs(by, keep, query)
+        found = self._past.select(bounds, finest(by), needs, keep.pids)
+        answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
+        answer.since = self._past.pids_since() if keep.pids else 0.0
+        sums = found.sums()
+        taken, is_all = _taken(found.ends(sums.keys()), keep, query)
         sums = {flow: sums[flow] for flow in taken}
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
-        answer.rows = _rows(source, by, sums, taken)
-        for _, seconds, loss in source.coverage():
+        answer.rows = _rows(found, by, sums, taken)
+        for _, seconds, loss in found.coverage():
             answer.seconds += seconds
             answer.loss = answer.loss.plus(loss)
-        everything = None if len(taken) == len(found) else dict.fromkeys(taken, 0)
-        answer.bars = self._bars(answer, everything, keep, now)
-        answer.events = self._events(answer)
+        in_bars = self._past.select(bounds, answer.bar_unit, needs, keep.pids)
+        answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
+        for when, kind, amount in self._past.events(answer.start, answer.end):
+            answer.events.setdefault(kind, []).append((when, amount))
         if not query.terms and keep == Filter(classes=keep.classes, loopback=keep.loopback):
             answer.usage = self._usage(answer, keep)
         return answer
 
-    def _plan(self, wanted: Range, unit: Unit | None, keep: Filter) -> Plan:
-        if keep.pids:
-            return Plan([Piece(0, wanted.start, wanted.end)], wanted.start, wanted.end)
-        too_coarse = (
-            level
-            for level in range(2, COARSEST + 1)
-            if unit and not self._fits(wanted, level, unit)
-        )
-        coarsest = next(too_coarse, COARSEST + 1) - 1
-        return plan.make(self._connection, wanted.start, wanted.end, coarsest)
-
-    def _fits(self, wanted: Range, level: int, unit: Unit) -> bool:
-        """Whether no span of a level reaches over a unit's end: where it was recorded, days may begin elsewhere."""
-        first, last = self._connection.execute(
-            "SELECT min(start), max(end) FROM span WHERE level = ? AND start >= ? AND end <= ?",
-            (level, wanted.start, wanted.end),
-        ).fetchone()
-        if first is None:
-            return True
-        edge = ceiling(unit, first)
-        while edge < last:
-            (end,) = self._connection.execute(
-                "SELECT end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
-                (level, edge),
-            ).fetchone()
-            if end > edge:
-                return False
-            edge = ceiling(unit, edge)
-        return True
-
-    def _bars(
-        self, answer: Answer, groups: dict[int, int] | None, keep: Filter, now: float
-    ) -> list[Bar]:
-        unit, wanted = answer.bar_unit, answer.range
-        bars: dict[int, Bar] = {}
-        start = floor(unit, wanted.start)
-        while start < min(wanted.end, max(now, wanted.start + 1)):
-            bars[start] = Bar(start, ceiling(unit, start))
-            start = ceiling(unit, start)
-
-        def at(when: float) -> Bar:
-            """A span that reaches into the range belongs to its first bar."""
-            place = floor(unit, max(when, wanted.start))
-            return bars.setdefault(place, Bar(place, ceiling(unit, place)))
-
-        source = Source(self._connection, self._plan(wanted, unit, keep), keep.pids)
-        for when, _, rx, tx in source.timeline(groups):
-            at(when).rx += rx
-            at(when).tx += tx
-        for when, seconds, _ in source.coverage():
-            at(when).seconds += seconds
-        return [bars[start] for start in sorted(bars)]
-
-    def _events(self, answer: Answer) -> dict[str, list[tuple[float, float]]]:
-        found: dict[str, list[tuple[float, float]]] = {}
-        for when, kind, amount in self._connection.execute(
-            "SELECT time, kind, amount FROM event WHERE time >= ? AND time < ? ORDER BY id",
-            (answer.start, answer.end),
-        ):
-            found.setdefault(kind, []).append((when, amount))
-        return found
-
     def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
-        """From the totals of five minutes, if there are any for the whole range."""
-        oldest = self._connection.execute("SELECT min(start) FROM pulse").fetchone()[0]
+        """If there are averages for the whole range."""
+        oldest = self._past.usage_since()
         known = [bar.start for bar in answer.bars if bar.seconds]
         if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
             return None
-        start = answer.range.start // PULSE * PULSE
-        return _Pulses(self._connection, start, answer.range.end).usage(keep)
+        return self._past.usage(answer.range.start, answer.range.end, keep)
 
 
-class _Pulses:
-    """The totals of five minutes in a range.  A year has 100,000: they stay in the database."""
-
-    def __init__(self, connection: sqlite3.Connection, start: float, end: float) -> None:
-        self._connection = connection
-        self._bounds = (start, end)
-
-    def usage(self, keep: Filter) -> Usage:
-        passing, billed = _passing(keep), _billed(keep)
-        terms = [
-            "count(*)",
-            *(f"max({_rate(passing, way)})" for way in _WAYS),
-            *(f"sum({_amount(billed, way)})" for way in _WAYS),
-        ]
-        count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
-        if not count:
-            return Usage((0.0, 0.0), (0.0, 0.0), 0, 0, 0)
-        # The smallest that 95 % of them do not exceed, by nearest rank.
-        place = f"ORDER BY 1 DESC LIMIT 1 OFFSET {count - math.ceil(PERCENTILE * count)}"
-        rx_high, tx_high = (self._first(_rate(billed, way), place)[0] for way in _WAYS)
-        return Usage(
-            (rx_peak or 0.0, tx_peak or 0.0), (rx_high or 0.0, tx_high or 0.0), count, rx, tx
-        )
-
-    def _first(self, terms: str, rest: str = "") -> tuple[Any, ...]:
-        found: tuple[Any, ...] = self._connection.execute(
-            f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
-            self._bounds,
-        ).fetchone()
-        return found
+def _needs(by: Sequence[Dimension], keep: Filter, query: Query) -> frozenset[str]:
+    """What of a flow's ends decides where its bytes go."""
+    return frozenset(ENDS) if query.terms else needed(by) | keep.needs()
 
 
-def _amount(categories: Sequence[Category], way: str) -> str:
-    """In SQL, what these categories received or sent."""
-    return " + ".join(pulse_column(of, way) for of in categories)
+def _taken(ends: Ends, keep: Filter, query: Query) -> tuple[Ends, bool]:
+    """The flows that pass, and whether those are all of them."""
+    flows = replace(keep, pids=frozenset())  # pids decide which rows are read
+    taken = {f: e for f, e in ends.items() if takes(flows, *e) and query.takes(*e)}
+    return taken, len(taken) == len(ends)
 
 
-def _rate(categories: Sequence[Category], way: str) -> str:
-    """In SQL, what rate() says of it; but NULL, which is below everything, for a time of no length."""
-    return f"({_amount(categories, way)}) / seconds"
+def _bars(
+    answer: Answer, selection: Selection, groups: dict[Flow, Flow] | None, now: float
+) -> list[Bar]:
+    unit, wanted = answer.bar_unit, answer.range
+    bars: dict[int, Bar] = {}
+    start = floor(unit, wanted.start)
+    while start < min(wanted.end, max(now, wanted.start + 1)):
+        bars[start] = Bar(start, ceiling(unit, start))
+        start = ceiling(unit, start)
+
+    def at(when: float) -> Bar:
+        """A span that reaches into the range belongs to its first bar."""
+        place = floor(unit, max(when, wanted.start))
+        return bars.setdefault(place, Bar(place, ceiling(unit, place)))
+
+    for when, _, rx, tx in selection.timeline(groups):
+        at(when).rx += rx
+        at(when).tx += tx
+    for when, seconds, _ in selection.coverage():
+        at(when).seconds += seconds
+    return [bars[start] for start in sorted(bars)]
 
 
 def bar_unit(wanted: Range) -> Unit:
@@ -313,28 +200,11 @@ def takes(keep: Filter, who: Identity, remote: Remote) -> bool:
     return keep.takes_process(UNATTRIBUTED, who) and keep.takes_remote(remote)
 
 
-def _passing(keep: Filter) -> list[Category]:
-    """Categories that pass a filter."""
-    return [
-        of
-        for of, (name, loopback) in CATEGORIES.items()
-        if (not keep.classes or name in keep.classes)
-        and (keep.loopback is Loopback.SHOW or loopback == (keep.loopback is Loopback.ONLY))
-    ]
-
-
-def _billed(keep: Filter) -> list[Category]:
-    """Those of them that a bill is about."""
-    return _passing(
-        replace(keep, loopback=Loopback.HIDE) if keep.loopback is Loopback.SHOW else keep
-    )
-
-
 def _rows(
-    source: Source,
+    selection: Selection,
     by: Sequence[Dimension],
     sums: FlowSums,
-    taken: dict[int, tuple[Identity, Remote]],
+    taken: Ends,
 ) -> list[Row]:
     found: dict[tuple[Label, ...], tuple[int, int]] = {}
 
@@ -346,7 +216,7 @@ def _rows(
         for flow, (rx, tx) in sums.items():
             add(labels(by, *taken[flow], None), rx, tx)
     else:
-        _by_time(source, by, taken, add)
+        _by_time(selection, by, taken, add)
     rows = [Row(group, rx, tx) for group, (rx, tx) in found.items()]
     rows.sort(key=lambda row: -(row.rx + row.tx))
     times = [place for place, name in enumerate(fields(by)) if name in TIMES]
@@ -355,16 +225,16 @@ def _rows(
 
 
 def _by_time(
-    source: Source,
+    selection: Selection,
     by: Sequence[Dimension],
-    taken: dict[int, tuple[Identity, Remote]],
+    taken: Ends,
     add: Callable[[tuple[Label, ...], int, int], None],
 ) -> None:
     """Flows that have the same labels but for the time are a group: there are far fewer of those."""
     flowing = [dimension for dimension in by if dimension.of_flow]
-    examples: dict[tuple[Label, ...], int] = {}
+    examples: dict[tuple[Label, ...], Flow] = {}
     groups = {
         flow: examples.setdefault(labels(flowing, *end, None), flow) for flow, end in taken.items()
     }
-    for when, example, rx, tx in source.timeline(groups):
+    for when, example, rx, tx in selection.timeline(groups):
         add(labels(by, *taken[example], when), rx, tx)

@@ -1,32 +1,42 @@
 """Reading the rows that a plan names."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from bwtop.history.past import Ends, Flow, FlowSums
 from bwtop.history.plan import Piece, Plan
-from bwtop.history.store import FlowSums, unpack_loss
-from bwtop.model.flows import Identity, Loss, Remote
+from bwtop.history.store import unpack_loss
+from bwtop.model.flows import Host, Identity, Loss, Remote
 
 _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
 _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 
 
 class Source:
-    """The traffic of some pieces of time; with `pids`, of those processes only, which the finest level knows."""
+    """The traffic of some pieces of time; with `pids`, of those processes only, which the finest level knows.
+
+    It is a past.Selection; flows are told apart by their ids.
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, plan: Plan, pids: frozenset[int] = frozenset()
+        self,
+        connection: sqlite3.Connection,
+        plan: Plan,
+        host: Host | None = None,
+        pids: frozenset[int] = frozenset(),
     ) -> None:
+        self._connection = connection
         self._run = connection.execute
-        self._fill = connection.executemany
         self._plan = plan
+        self._host = host
         self._pids = pids
+        self.start, self.end = plan.start, plan.end
 
     def sums(self) -> FlowSums:
         """Bytes by flow."""
-        found: FlowSums = {}
+        found: dict[Flow, tuple[int, int]] = {}
         for piece in self._plan.pieces:
             key, parents = _parents(piece)
             table = "delta" if piece.level == 0 else "traffic"
@@ -39,14 +49,32 @@ class Source:
                 found[flow] = (before[0] + rx, before[1] + tx)
         return found
 
-    def timeline(self, groups: Mapping[int, int] | None) -> Iterator[tuple[float, int, int, int]]:
+    def ends(self, flows: Collection[Flow]) -> Ends:
+        """Who and where each flow is."""
+        programs: dict[int, Identity] = {}
+        found: dict[Flow, tuple[Identity, Remote]] = {}
+        self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
+        self._run("DELETE FROM asked")
+        self._connection.executemany("INSERT INTO asked VALUES (?)", ((flow,) for flow in flows))
+        for flow, program, address, port, protocol, role in self._run(
+            "SELECT flow.id, program, address, port, protocol, role FROM asked"
+            " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
+        ):
+            if program not in programs:
+                programs[program] = identity(self._connection, program, host=self._host)
+            found[flow] = (programs[program], Remote(protocol, role, port, address))
+        return found
+
+    def timeline(
+        self, groups: Mapping[Flow, Flow] | None
+    ) -> Iterator[tuple[float, Flow, int, int]]:
         """(start, group, received, sent) of the flows that are in a group; None: all flows are in group 0."""
         if groups is not None:
             self._run(
                 "CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY, grp INTEGER)"
             )
             self._run("DELETE FROM chosen")
-            self._fill("INSERT INTO chosen VALUES (?, ?)", groups.items())
+            self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", groups.items())
         group, join, by = (
             ("0", "", "start")
             if groups is None
@@ -87,31 +115,13 @@ def _bounds(piece: Piece) -> tuple[float, ...]:
     return bounds if piece.level == 0 else (piece.level, *bounds)
 
 
-def ends(
-    connection: sqlite3.Connection, flows: Iterable[int]
-) -> dict[int, tuple[Identity, Remote]]:
-    """Who and where each flow is."""
-    programs: dict[int, Identity] = {}
-    found: dict[int, tuple[Identity, Remote]] = {}
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
-    connection.execute("DELETE FROM asked")
-    connection.executemany("INSERT INTO asked VALUES (?)", ((flow,) for flow in flows))
-    for flow, program, address, port, protocol, role in connection.execute(
-        "SELECT flow.id, program, address, port, protocol, role FROM asked"
-        " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
-    ):
-        if program not in programs:
-            programs[program] = identity(connection, program)
-        found[flow] = (programs[program], Remote(protocol, role, port, address))
-    return found
-
-
 def identity(
     connection: sqlite3.Connection,
     program: int,
     *,
     cmdline: str = "",
     started: float | None = None,
+    host: Host | None = None,
 ) -> Identity:
     """What is kept of who a process is, with what is known of it besides."""
     name, exe, uid, unit, container, pod, kernel = connection.execute(
@@ -127,4 +137,5 @@ def identity(
         unit=unit,
         container=container,
         pod=pod,
+        host=host,
     )

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from bwtop.model.flows import (
     UNKNOWN_IDENTITY,
+    Host,
     Identity,
     ProcessKey,
     Remote,
@@ -50,6 +51,19 @@ class Filter:
     """Shell patterns, of which a process's name must match one."""
     networks: tuple[Network, ...] = ()
     loopback: Loopback = Loopback.SHOW
+    hosts: tuple[str, ...] = ()
+    """Shell patterns, of which a machine's name must match one, or its id."""
+
+    def needs(self) -> frozenset[str]:
+        """What of a flow's ends it looks at: names of columns of the history."""
+        looks = {
+            "host": self.hosts,
+            "uid": self.uids,
+            "name": self.names,
+            "protocol": self.classes,
+            "address": self.networks or self.loopback is not Loopback.SHOW,
+        }
+        return frozenset(name for name, wanted in looks.items() if wanted)
 
     def apply(self, sample: Sample) -> Sample:
         """The sample with the flows that pass; losses stay, because they are not any one flow's."""
@@ -69,6 +83,12 @@ class Filter:
             (not self.pids or key.pid in self.pids)
             and (not self.uids or identity.uid in self.uids)
             and (not self.names or any(fnmatchcase(identity.name, n) for n in self.names))
+            and (not self.hosts or self._takes_host(identity.host))
+        )
+
+    def _takes_host(self, host: Host | None) -> bool:
+        return host is not None and any(
+            fnmatchcase(host.name, wanted) or host.id == wanted for wanted in self.hosts
         )
 
     def takes_remote(self, remote: Remote) -> bool:

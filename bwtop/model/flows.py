@@ -108,6 +108,14 @@ class Loss(NamedTuple):
         return Loss(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+class Host(NamedTuple):
+    """A machine, as others know it."""
+
+    name: str
+    id: str
+    """Stays the same when the name changes: a UUID."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a process is, as the kernel had it at its first byte or its last exec."""
@@ -132,6 +140,8 @@ class Identity:
     """"runtime:id", the id's first 12 digits."""
     pod: str | None = None
     """Kubernetes pod uid."""
+    host: Host | None = None
+    """Where it runs; None: here."""
 
 
 UNKNOWN_IDENTITY: Final = Identity(name="(unknown)")

@@ -107,6 +107,13 @@ def _name(text: str) -> OnProcess:
     return lambda _, identity: _matches(text, identity.name)
 
 
+def _host(text: str) -> OnProcess:
+    return lambda _, identity: (
+        identity.host is not None
+        and (_matches(text, identity.host.name) or identity.host.id == text)
+    )
+
+
 def _placement(identity: Identity) -> str:
     return "\n".join(filter(None, (identity.unit, identity.container, identity.pod)))
 
@@ -200,8 +207,10 @@ FIELDS: Final = (
 )
 """All fields there are; several values of one, comma separated, are alternatives."""
 
-RECORDED: Final = tuple(field for field in FIELDS if field.recorded)
-"""Those that may be asked of the history."""
+HOST: Final = Field("host", "machine's name, * for any part of it, or its id", parse=_host)
+
+RECORDED: Final = (*(field for field in FIELDS if field.recorded), HOST)
+"""Those that may be asked of the history: what is live is of one machine alone."""
 
 _TERM: Final = re.compile(r'(-?)((?:[^\s"]|"[^"]*(?:"|$))+)')
 """Words between blanks; within quotes a blank is a character like any other."""

@@ -306,6 +306,7 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "exe": lambda exe: exe or "(unknown)",
     "user": lambda uid: "-" if uid is None else user_name(uid) or str(uid),
     "unit": lambda unit, container, _: container or unit or "(no unit)",
+    "host": lambda name, _: name or "(unknown)",
     "remote": lambda address, _: address,
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from bwtop.history.local import Local
 from bwtop.history.query import History
 from bwtop.history.schema import HistoryError, file_id, open_reader, plain
 from bwtop.web.answer import refuse
@@ -68,7 +69,7 @@ class Archive:
             yield from self._borrow()
             return
         try:
-            yield History(connection)
+            yield History(Local(connection))
         finally:
             connection.close()
 
@@ -82,7 +83,7 @@ class Archive:
     def _borrow(self) -> Iterator[History]:
         connection = self._kept.pop()
         try:
-            yield History(connection)
+            yield History(Local(connection))
         finally:
             connection.rollback()
             self._kept.append(connection)

@@ -10,6 +10,7 @@ from typing import Final
 
 from bwtop.history import ranges, schema
 from bwtop.history.dimensions import ENDPOINT, parse
+from bwtop.history.local import Local
 from bwtop.history.query import History
 from bwtop.history.store import Store
 from bwtop.model.filter import Filter, parse_network
@@ -67,7 +68,7 @@ def inserts(effort: Effort) -> Table:
 def ask(path: Path, text: str, keep: Filter = Filter(), by: str = "") -> None:  # noqa: B008 - frozen
     """A question as the command asks it."""
     now = time.time()
-    history = History(schema.open_reader(path))
+    history = History(Local(schema.open_reader(path)))
     dimensions = [parse(name) for name in by.split(",")] if by else [parse("process"), ENDPOINT]
     history.ask(ranges.parse(text, now), dimensions, keep, now)
     history.close()

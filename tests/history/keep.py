@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -14,6 +15,8 @@ from bwtop.history import schema, tiers
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import Dimension, labels
 from bwtop.history.dimensions import parse as dimension
+from bwtop.history.local import Local
+from bwtop.history.machine import this_machine
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.history.store import Store
@@ -179,7 +182,10 @@ class Kept:
             self.let_go()
 
     def history(self) -> History:
-        return History(self.connection)
+        return History(self.past())
+
+    def past(self) -> Local:
+        return Local(self.connection)
 
     def let_go(self) -> None:
         """Of the moment that a History holds."""
@@ -233,7 +239,7 @@ def grouped(
     found: dict[tuple[Any, ...], Sums] = {}
     for delta in deltas:
         for who, far, (rx, tx) in passing(delta, keep):
-            group = labels(by, who, far, delta.start)
+            group = labels(by, replace(who, host=this_machine()), far, delta.start)
             before = found.get(group, (0, 0))
             found[group] = (before[0] + rx, before[1] + tx)
     return found

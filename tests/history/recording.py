@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from bwtop.history import dimensions, ranges, recorder, schema, tiers, upkeep
 from bwtop.history.clocks import Moment
+from bwtop.history.local import Local
 from bwtop.history.query import Answer, History
 from bwtop.history.recorder import Recorder
 from bwtop.history.upkeep import Policy
@@ -159,7 +160,7 @@ class Recorders:
 def answer(path: Path, *by: str, now: float = START) -> Answer:
     """All of it."""
     chosen = [dimensions.parse(name) for name in by]
-    with closing(History(schema.open_reader(path))) as history:
+    with closing(History(Local(schema.open_reader(path)))) as history:
         return history.ask(ranges.parse("all", now), chosen, Filter(), now)
 
 

@@ -23,11 +23,19 @@ from bwtop.history.dimensions import (
     local_iso,
     parse,
 )
-from bwtop.model.flows import UDP, Identity, Role
+from bwtop.model.flows import UDP, Host, Identity, Role
 from tests.build import KEYS, REMOTES, remote
 
 NAMES = tuple(d.name for d in DIMENSIONS)
-WHO = Identity("curl", 1000, "curl -s", "/usr/bin/curl", "/a.service", unit="a.service")
+WHO = Identity(
+    "curl",
+    1000,
+    "curl -s",
+    "/usr/bin/curl",
+    "/a.service",
+    unit="a.service",
+    host=Host("web1", "4f3e"),
+)
 ZONE = ZoneInfo("Asia/Kolkata")
 WHEN = datetime(2026, 11, 1, 0, 59, 59, tzinfo=ZONE).timestamp()  # October in UTC
 
@@ -93,6 +101,7 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("exe", {"exe": "/usr/bin/curl"}),
     ("user", {"uid": 1000}),
     ("unit", {"unit": "a.service", "container": None, "pod": None}),
+    ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
     ("proto", {"proto": "udp"}),
     ("port", {"port": 53, "role": "server"}),

@@ -14,6 +14,7 @@ from bwtop.history import schema, upkeep
 from bwtop.history.calendar import Unit
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import labels as of_group
+from bwtop.history.local import Local
 from bwtop.history.query import Answer, History, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.history.store import PULSE, Event
@@ -224,9 +225,9 @@ def test_an_empty_database() -> None:
     assert (answer.rows, answer.rx, answer.tx, answer.seconds, answer.loss) == ([], 0, 0, 0, Loss())
     assert answer.usage is None
     assert answer.events == {}
-    history = kept.history()
-    assert history.extent() is None
-    assert history.pids_since() == 0
+    past = kept.past()
+    assert past.extent() is None
+    assert past.pids_since() == 0
 
 
 def test_a_range_in_the_future() -> None:
@@ -288,10 +289,10 @@ def test_processes_are_told_apart_by_pid_as_long_as_seconds_are_kept() -> None:
     only = Filter(pids=frozenset([1, 2]))
     answer = kept.ask(FIRST, FIRST + DAY, "process", keep=only)
     assert (answer.rx, [bar.rx for bar in answer.bars if bar.rx]) == (1111, [111, 1000])
-    assert kept.history().pids_since() == NOON
+    assert kept.past().pids_since() == NOON
     kept.let_go()
     kept.steps(NOON + 3 * HOUR + 100)
-    assert kept.history().pids_since() == NOON + 3 * HOUR
+    assert kept.past().pids_since() == NOON + 3 * HOUR
     kept.let_go()
     assert kept.ask(FIRST, FIRST + DAY, keep=only).rx == 1000
     hours = kept.ask(FIRST, FIRST + DAY, "hour", keep=Filter(pids=frozenset([3])))
@@ -303,8 +304,7 @@ def test_pids_are_not_said_to_be_known_before_they_are() -> None:
     kept = Kept(policy(seconds=0))
     kept.append(delta(NOON), delta(NOON + 120))
     kept.steps(NOON + HOUR)
-    history = kept.history()
-    assert history.pids_since() == NOON + 180
+    assert kept.past().pids_since() == NOON + 180
 
 
 def test_events_of_the_range() -> None:
@@ -324,7 +324,7 @@ def test_one_moment_is_shown_whatever_is_written_meanwhile(tmp_path: Path) -> No
     path = tmp_path / "history.db"
     kept = Kept(policy(), path)
     kept.append(delta())
-    history = History(schema.open_reader(path))
+    history = History(Local(schema.open_reader(path)))
     assert history.extent() == (NOON, NOON + 1)
     kept.append(delta(NOON + 1))
     wanted = Range("", NOON, NOON + HOUR)

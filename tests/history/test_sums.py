@@ -17,10 +17,11 @@ from bwtop.history import upkeep
 from bwtop.history.calendar import Unit, ceiling, floor
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
-from bwtop.history.query import PERCENTILE, Answer
+from bwtop.history.query import Answer
 from bwtop.history.ranges import Range, parse
 from bwtop.history.store import PULSE, unpack_loss
 from bwtop.history.tiers import COARSEST
+from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
 from tests.build import key

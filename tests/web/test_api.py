@@ -22,6 +22,7 @@ from bwtop import __version__
 from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history import schema
 from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.local import Local
 from bwtop.history.query import History
 from bwtop.history.ranges import parse
 from bwtop.history.schema import open_reader
@@ -446,7 +447,7 @@ def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> N
     """What reads it is a program, not a spreadsheet."""
     wanted = parse(WHEN, NOON)
     out = io.StringIO()
-    with closing(History(open_reader(hostile.archive.path))) as history:
+    with closing(History(Local(open_reader(hostile.archive.path)))) as history:
         output.run(history, Report(wanted, keep.by("process")), "csv", out)
     shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
     assert {name for name in FORMULAS if name.isprintable()} <= shown
