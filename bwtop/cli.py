@@ -7,13 +7,14 @@ import argparse
 import io
 import os
 import signal
+import socket
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bwtop import config, demo, flags
 from bwtop.capture import privileges
@@ -23,6 +24,10 @@ from bwtop.capture.session import DEFAULT_LIMITS, CaptureError, Loading
 from bwtop.columns import DEFAULT_SORT, parse_order
 from bwtop.config import Config, ConfigError
 from bwtop.flags import Given, Mode
+from bwtop.fleet import client
+from bwtop.fleet.client import Client, FleetError
+from bwtop.fleet.shipper import Options as ShipTo
+from bwtop.fleet.target import DATABASE, PasswordError, Target, password
 from bwtop.history import location, ranges
 from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.history.tiers import default_retention
@@ -37,6 +42,10 @@ from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.tui.settings import Settings
+
+if TYPE_CHECKING:
+    from bwtop.history.query import History
+    from bwtop.web.archive import FleetArchive
 
 _DEFAULT_ITERATIONS: Final = 5
 
@@ -60,6 +69,7 @@ def _filter(options: argparse.Namespace) -> Filter:
         names=tuple(options.process or ()),
         networks=tuple(options.remote or ()),
         loopback=Loopback(options.loopback),
+        hosts=tuple(options.host or ()),
     )
 
 
@@ -68,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_descriptors()
     try:
         _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
-    except (CaptureError, ConfigError) as error:
+    except (CaptureError, ConfigError, FleetError, PasswordError) as error:
         fail(str(error))
     except sqlite3.Error as error:
         fail(f"the history cannot be read any more: {error}")
@@ -113,6 +123,10 @@ def _run(given: Given) -> None:
     if mode is Mode.HISTORY:
         _history(options)
         return
+    if mode in (Mode.INIT, Mode.PRINT_SCHEMA):
+        _make_tables(options, mode)
+        return
+    options.ship = _shipping(options)
     may_measure = privileges.may_load()
     if mode is Mode.SERVE:
         _serve(options, may_measure=may_measure)
@@ -156,6 +170,45 @@ def _lasting_mode(options: argparse.Namespace) -> str:
     return "record" if options.record else "serve" if options.serve else ""
 
 
+def _client(options: argparse.Namespace, target: Target, *, database: bool = True) -> Client:
+    """Of the server that --ship or --from names; it connects when it is first asked."""
+    if not client.load():
+        fail(client.MISSING)
+    return Client(target, _password(options), database=database)
+
+
+def _password(options: argparse.Namespace) -> str:
+    return password(options.password_file, os.environ)
+
+
+def _shipping(options: argparse.Namespace) -> ShipTo | None:
+    """Where what is recorded is sent."""
+    if options.ship is None:
+        return None
+    if not client.load():
+        fail(client.MISSING)
+    return ShipTo(options.ship, _password(options))
+
+
+def _make_tables(options: argparse.Namespace, mode: Mode) -> None:
+    from bwtop.fleet import schema
+
+    retention, cluster = options.retention or schema.KEPT, options.cluster
+    server = _client(options, options.ship, database=False) if options.ship else None
+    database = options.ship.database if options.ship else DATABASE
+    if mode is Mode.PRINT_SCHEMA:
+        version = server.version if server else schema.TODAY
+        sys.stdout.writelines(schema.printed(database, version, retention, cluster))
+        return
+    assert server, "--init comes with --ship"
+    schema.create(server, database, retention, cluster)
+    if server.version < schema.TODAY:
+        say(
+            "this server is too old to let go of old rows by itself; ALTER TABLE ... DROP PARTITION does it"
+        )
+    say(f"the tables are in {options.ship.url()}")
+
+
 def _measure(
     options: argparse.Namespace,
     loading: Loading | None,
@@ -167,28 +220,28 @@ def _measure(
     """Our own measurement, or another's for who may not measure."""
     if loading is None:
         return follow(_path(options))
-    return measure(loading, _options(options), notify, keep_kill=keep_kill, prepare=prepare)
+    return measure(
+        loading,
+        _options(options),
+        notify,
+        ship=options.ship,
+        keep_kill=keep_kill,
+        prepare=prepare,
+    )
 
 
 def _history(options: argparse.Namespace) -> None:
-    from bwtop.history.local import Local
-    from bwtop.history.query import History
     from bwtop.report import output
     from bwtop.report.request import Request
 
     path = _path(options)
     try:
         wanted = ranges.parse(options.history, time.time())
-        if options.sort.removeprefix("-") not in _HISTORY_SORTS:
-            fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
-        _become_owner(path)
-        history = History(Local(open_reader(path)))
-    except FileNotFoundError:
-        fail(f"nothing has been recorded yet: there is no {path}; sudo bwtop records while it runs")
-    except (ranges.RangeError, HistoryError) as error:
+    except ranges.RangeError as error:
         fail(str(error))
-    except (OSError, sqlite3.Error) as error:
-        fail(plain(error, path))
+    if options.sort.removeprefix("-") not in _HISTORY_SORTS:
+        fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
+    history = _past(options, path)
     form = options.format or "table"
     request = Request(
         wanted,
@@ -199,11 +252,32 @@ def _history(options: argparse.Namespace) -> None:
         limit=options.limit,
         bits=options.bits,
         names=None if options.no_resolve or form != "table" else Names(),
+        host=None if options.origin else socket.gethostname(),
     )
     try:
         output.run(history, request, form, sys.stdout)
         sys.stdout.flush()
     except sqlite3.Error as error:
+        fail(plain(error, path))
+
+
+def _past(options: argparse.Namespace, path: Path) -> "History":
+    """What is asked: many hosts' past, or this one's."""
+    from bwtop.history.local import Local
+    from bwtop.history.query import History
+
+    if options.origin:
+        from bwtop.fleet.past import Fleet
+
+        return History(Fleet(_client(options, options.origin)))
+    try:
+        _become_owner(path)
+        return History(Local(open_reader(path)))
+    except FileNotFoundError:
+        fail(f"nothing has been recorded yet: there is no {path}; sudo bwtop records while it runs")
+    except HistoryError as error:
+        fail(str(error))
+    except (OSError, sqlite3.Error) as error:
         fail(plain(error, path))
 
 
@@ -234,10 +308,11 @@ def _record(options: argparse.Namespace, loading: Loading | None) -> None:
 def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
     from bwtop.web import files, serve
+    from bwtop.web.archive import LocalArchive
     from bwtop.web.gate import Address
     from bwtop.web.server import Server
 
-    if not may_measure and options.no_record:
+    if not may_measure and options.no_record and not options.origin:
         fail(NEEDS_ROOT)
     address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
     clock = SignalClock()
@@ -252,16 +327,22 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     if token is None and not address.ip.is_loopback:
         token = serve.make_token()
         say(f"the token, for programs (Authorization: Bearer ...): {token}")
+    archive = LocalArchive(_path(options))
     wishes = serve.Wishes(
-        _path(options),
+        _fleet_archive(options) if options.origin else archive,
         options.interval,
         token,
         options.allow_host or (),
         names=not options.no_resolve,
     )
     service = serve.Service(server, served, wishes)
-    if may_measure:
-        measurement = _measure(options, _load(options), say, prepare=service.archive.keep)
+    if options.origin:
+        privileges.drop(users.sudo_user(os.environ), keep=())
+        service.start()
+        service.remember(clock)
+        service.stop()
+    elif may_measure:
+        measurement = _measure(options, _load(options), say, prepare=archive.keep)
         for degradation in measurement.degradations:
             say(degradation)
         service.start()
@@ -275,6 +356,15 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.start()
         service.follow(lambda: follow(_path(options)), clock)
         service.stop()
+
+
+def _fleet_archive(options: argparse.Namespace) -> "FleetArchive":
+    from bwtop.web.archive import FleetArchive
+
+    target, secret = options.origin, _password(options)
+    if not client.load():
+        fail(client.MISSING)
+    return FleetArchive(target.url(), lambda: Client(target, secret))
 
 
 def _demo(options: argparse.Namespace, files: Config) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bwtop.flags import MODES, Given, parser
+from bwtop.fleet.target import Target
 from bwtop.history.dimensions import Dimension
 from bwtop.history.tiers import spell_retention
 from bwtop.identity.users import sudo_user
@@ -323,6 +324,8 @@ _SPELLED: Final[dict[str, Callable[[Any], Any]]] = {
     "retention": spell_retention,
     "max_size": spell_size,
     "bind": spell_endpoint,
+    "ship": Target.url,
+    "origin": Target.url,
 }
 """How values are written that are kept in another form."""
 

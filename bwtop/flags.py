@@ -11,6 +11,7 @@ from bwtop import __version__, values
 from bwtop.capture.backends import BACKENDS
 from bwtop.capture.session import DEFAULT_LIMITS
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
+from bwtop.fleet import target
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, parse_several
 from bwtop.history.tiers import FOREVER, TIERS, parse_retention
@@ -41,6 +42,10 @@ examples:
   bwtop --history                             what was used today
   bwtop --history last-month --by user        and by whom last month
   bwtop --history 7d --remote 192.0.2.0/24    and of that, with one network
+  sudo bwtop --record --ship clickhouse://bwtop@192.0.2.9/bwtop
+                                              send what is recorded to a ClickHouse, too
+  bwtop --history --from clickhouse://bwtop@192.0.2.9/bwtop --by host,process
+                                              and what all hosts together used
   sudo bwtop --check                          what this kernel allows, and why not more
 
 Counted is payload: what programs send and receive, without headers and
@@ -65,6 +70,8 @@ class Mode(StrEnum):
     SERVE = "serve"
     CHECK = "check"
     DEMO = "demo"
+    INIT = "init"
+    PRINT_SCHEMA = "print_schema"
     PRINT_CONFIG = "print_config"
 
 
@@ -85,6 +92,7 @@ MODES: Final = {
     "process": _LOOKING,
     "remote": _LOOKING,
     "loopback": _LOOKING - {Mode.DEMO},
+    "host": frozenset({Mode.HISTORY}),
     "format": _PRINTING,
     "sort": _SCREENS | {Mode.BATCH},
     "limit": _PRINTING,
@@ -94,6 +102,9 @@ MODES: Final = {
     "db": _RECORDING | _PRINTING,
     "no_record": _RECORDING - {Mode.RECORD},
     "by": frozenset({Mode.HISTORY}),
+    "ship": _RECORDING,
+    "origin": frozenset({Mode.HISTORY, Mode.SERVE}),
+    "password_file": _RECORDING | {Mode.HISTORY, Mode.INIT, Mode.PRINT_SCHEMA},
     "retention": _RECORDING,
     "max_size": _RECORDING,
     "store_cmdlines": _RECORDING,
@@ -152,6 +163,7 @@ def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.by and options.history is None:
         top.error("--by is for --history")
     is_kept = options.retention or options.max_size or options.store_cmdlines
+    _check_fleet(top, options)
     if is_kept and (options.no_record or options.history is not None):
         top.error("--retention, --max-size and --store-cmdlines are for recording")
     if options.no_record and options.history is not None:
@@ -166,6 +178,25 @@ def _check(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     _check_demo(top, options)
     if options.history is not None and options.iterations is not None:
         top.error("-n is for measuring")
+
+
+def _check_fleet(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    makes_tables = options.init or options.print_schema
+    if options.init and not options.ship:
+        top.error("--init needs --ship: it says where the tables are to be")
+    if options.cluster and not makes_tables:
+        top.error("--cluster is for --init and --print-schema")
+    if options.ship and (options.no_record or options.history is not None or options.demo):
+        top.error("--ship sends what is recorded: it is for recording")
+    if options.origin and not (options.history is not None or options.serve):
+        top.error("--from is for --history and --serve")
+    recorded = (options.db, options.ship, options.retention, options.max_size)
+    if options.origin and (any(recorded) or options.store_cmdlines or options.no_record):
+        top.error("--from reads what others have recorded: nothing is measured or recorded with it")
+    if options.password_file and not (options.ship or options.origin):
+        top.error("--password-file is for --ship and --from")
+    if options.host and options.history is None:
+        top.error("--host is for --history: what is live is of this machine")
 
 
 def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -244,6 +275,14 @@ def parser() -> argparse.ArgumentParser:
         help="the full screen, and for ten minutes some traffic on loopback to look at; not recorded",
     )
     modes.add_argument(
+        "--init",
+        action="store_true",
+        help="make the tables in the ClickHouse that --ship names, where they are missing",
+    )
+    modes.add_argument(
+        "--print-schema", action="store_true", help="print what --init would send, as SQL"
+    )
+    modes.add_argument(
         "--print-config",
         action="store_true",
         help="print what the configuration files and flags come to, as such a file",
@@ -257,6 +296,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_display(top.add_argument_group("how to show it"))
     _add_history(top.add_argument_group("what is remembered"))
+    _add_fleet(top.add_argument_group("many hosts"))
     _add_serving(top.add_argument_group("the browser view"))
     _add_configuration(top.add_argument_group("configuration"))
     return top
@@ -271,6 +311,42 @@ def _add_configuration(group: argparse._ArgumentGroup) -> None:
         help="read this file (default: /etc/bwtop/config.toml, then ~/.config/bwtop/config.toml)",
     )
     files.add_argument("--no-config", action="store_true", help="read no configuration file")
+
+
+def _add_fleet(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--ship",
+        type=_value(target.parse),
+        metavar="URL",
+        help="send what is recorded to this ClickHouse, clickhouse://user@host:9000/database; clickhouses:// is TLS",
+    )
+    add(
+        "--from",
+        dest="origin",
+        type=_value(target.parse),
+        metavar="URL",
+        help="read what all hosts have sent there, instead of this machine's history",
+    )
+    add(
+        "--password-file",
+        type=_value(values.file),
+        metavar="PATH",
+        help=f"the password for it is in this file (default: {target.PASSWORD} of the environment, or none)",
+    )
+    add(
+        "--host",
+        type=_value(values.listed(values.machine)),
+        action="extend",
+        metavar="NAME",
+        help="only what these machines have sent; shell patterns like 'web*' are understood",
+    )
+    add(
+        "--cluster",
+        type=_value(values.cluster),
+        metavar="NAME",
+        help="make tables that are replicated and distributed over this cluster of ClickHouse's",
+    )
 
 
 def _add_serving(group: argparse._ArgumentGroup) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Final
 
 from bwtop.capture import privileges
 from bwtop.capture.session import CaptureError, Loading
+from bwtop.fleet import shipper
+from bwtop.fleet.shipper import Shipper
 from bwtop.history import location
 from bwtop.history.follow import Follower
 from bwtop.history.recorder import OVER_SIZE, Recorder
@@ -35,6 +38,7 @@ class Measurement:
     """Ends it; what is still to be written is written."""
     tap: Tap | None = None
     recorder: Recorder | None = None
+    shipper: Shipper | None = None
     following: bool = False
     """Whether the readings are another bwtop's."""
     passed_over: Sequence[str] = ()
@@ -46,20 +50,22 @@ def measure(
     options: Options | None,
     notify: Notify,
     *,
+    ship: shipper.Options | None = None,
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Waits for the probes, gives up root, and records unless `options` are None; raises CaptureError.
 
-    `prepare` is called when the history is there, but what root alone can reach not yet out of reach.
+    What is recorded is shipped, if somebody says where.  `prepare` is called when the history is there, but what root alone can reach not yet out of reach.
     """
     capture = loading.start()
     report = capture.report
     keep = privileges.needed(capture.try_reading)
     if keep_kill:
         keep += (privileges.CAP_KILL,)
-    recorder = _give_up_root(options, notify, prepare, keep)
-    if recorder is None:
+    if options is None:
+        prepare()
+        privileges.drop(sudo_user(os.environ), keep=keep)
         return Measurement(
             capture,
             report.backend.name,
@@ -68,56 +74,62 @@ def measure(
             capture.close,
             passed_over=capture.passed_over,
         )
+    recorder = Recorder(options, notify)
+    sender = Shipper(ship, options.path, notify) if ship else None
+    _give_up_root(recorder, sender, prepare, keep)
 
     def close() -> None:
         capture.close()
         recorder.close()
+        if sender:
+            sender.close()
 
     return Measurement(
         capture,
         report.backend.name,
         report.degradations(),
-        lambda: _status(recorder),
+        lambda: _status(recorder, sender),
         close,
         recorder.put,
         recorder,
+        sender,
         passed_over=capture.passed_over,
     )
 
 
 def _give_up_root(
-    options: Options | None, notify: Notify, prepare: Callable[[], None], keep: tuple[int, ...]
-) -> Recorder | None:
+    recorder: Recorder, sender: Shipper | None, prepare: Callable[[], None], keep: tuple[int, ...]
+) -> None:
     """Becomes whom the history belongs to, before it is opened.
 
     A history in a directory of root's is opened first, and stays open when its path is out of reach.
     """
     user = sudo_user(os.environ)
-    if options is None:
-        prepare()
-        privileges.drop(user, keep=keep)
-        return None
-    recorder = Recorder(options, notify)
-    owner = location.owner(options.path, user)
+    owner = location.owner(recorder.path, user)
     if owner[0] == 0:
         recorder.open()
+        if sender:
+            sender.open()
         prepare()
         privileges.drop(user, keep=keep)
         if recorder.state.is_lasting:
             recorder.abandon()
-            return recorder
+            return
     else:
         privileges.drop(owner, keep=keep)
         recorder.open()
     recorder.start()
-    return recorder
+    if sender:
+        sender.start(lambda: recorder.state.recording)
 
 
-def _status(recorder: Recorder) -> Status:
+def _status(recorder: Recorder, sender: Shipper | None) -> Status:
     state = recorder.state
     warning = f"not recording: {state.fault}" if state.fault else ""
     if recorder.is_over_size:
         warning = OVER_SIZE
+    if sender and state.recording:
+        return Status(f"{state.words()}, shipping", warning or sender.state.warning(time.time()))
     return Status(state.words(), warning)
 
 

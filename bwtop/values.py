@@ -65,6 +65,20 @@ def name(text: str) -> str:
     raise _bad(text, "a process's name")
 
 
+def machine(text: str) -> str:
+    """A machine's name, a shell pattern of such, or its id."""
+    if text:
+        return text
+    raise _bad(text, "a machine's name")
+
+
+def cluster(text: str) -> str:
+    """The name of a cluster of ClickHouse's, as its configuration has it."""
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text, re.ASCII):
+        return text
+    raise _bad(text, "a cluster's name: letters, digits, _, . and -")
+
+
 def network(text: str) -> Network:
     """An address or a network."""
     if "%" in text:

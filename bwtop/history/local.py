@@ -14,6 +14,7 @@ from bwtop.history.store import PULSE
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import Usage, billed, passing, rank
 from bwtop.model.filter import Filter
+from bwtop.model.flows import Host
 from bwtop.model.ledger import Category
 
 _WAYS: Final = ("rx", "tx")
@@ -33,6 +34,10 @@ class Local:
 
     def _one(self, statement: str, *values: float | None) -> tuple[Any, ...]:
         return tuple(self._connection.execute(statement, values).fetchone())
+
+    def hosts(self) -> Sequence[Host]:
+        """See Past."""
+        return [self._host]
 
     def extent(self) -> Bounds | None:
         """See Past."""
@@ -64,11 +69,14 @@ class Local:
         bounds: Bounds,
         unit: Unit | None,
         needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all of it
-        pids: frozenset[int] = frozenset(),
+        keep: Filter,
     ) -> Source:
         """See Past."""
-        found = plan.finest(*bounds) if pids else plan.make(_Spans(self._connection), *bounds, unit)
-        return Source(self._connection, found, self._host, pids)
+        if keep.pids:
+            found = plan.finest(*bounds)
+        else:
+            found = plan.make(_Spans(self._connection), *bounds, unit)
+        return Source(self._connection, found, self._host, keep.pids)
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See Past."""
@@ -151,7 +159,7 @@ class _Pulses:
         self._connection = connection
         self._bounds = (start, end)
 
-    def usage(self, keep: Filter) -> Usage:
+    def usage(self, keep: Filter) -> Usage | None:
         shown, paid = passing(keep), billed(keep)
         terms = [
             "count(*)",
@@ -160,7 +168,7 @@ class _Pulses:
         ]
         count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
         if not count:
-            return Usage((0.0, 0.0), (0.0, 0.0), 0, 0, 0)
+            return None
         # The smallest that 95 % of them do not exceed, by nearest rank.
         place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
         rx_high, tx_high = (self._first(_rate(paid, way), place)[0] for way in _WAYS)

@@ -1,13 +1,13 @@
 """What a store of the past tells, be it this machine's or that of many: what query.History asks of it."""
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from bwtop.history.calendar import Unit
 from bwtop.history.plan import Bounds
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
-from bwtop.model.flows import Identity, Loss, Remote
+from bwtop.model.flows import Host, Identity, Loss, Remote
 
 Flow = Hashable
 """What a store tells flows apart by, as far as that is asked for."""
@@ -32,6 +32,9 @@ class Selection(Protocol):
     def ends(self, flows: Collection[Flow]) -> Ends:
         """Who and where these flows are, as far as that was asked for."""
 
+    def users(self) -> Mapping[int, str] | None:
+        """Names of the uids in what sums() gave, where they are sure; None: they are this machine's."""
+
     def timeline(
         self, groups: Mapping[Flow, Flow] | None
     ) -> Iterator[tuple[float, Flow, int, int]]:
@@ -43,6 +46,9 @@ class Selection(Protocol):
 
 class Past(Protocol):
     """A store, as it is at one moment."""
+
+    def hosts(self) -> Sequence[Host]:
+        """Whose past it is."""
 
     def close(self) -> None:
         """Lets go of it."""
@@ -58,11 +64,12 @@ class Past(Protocol):
         bounds: Bounds,
         unit: Unit | None,
         needs: frozenset[str],
-        pids: frozenset[int] = frozenset(),
+        keep: Filter,
     ) -> Selection:
         """The traffic within bounds, in rows that do not reach over a unit's end.
 
-        Of flows only what is named in `needs` (dimensions.ENDS) need be told; with `pids`, those processes' alone count.
+        Of flows only what is named in `needs` (dimensions.ENDS) need be told.  Of the filter that of pids holds, and
+        hosts that it leaves out are not looked at; whatever else does not pass may be left in.
         """
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:

@@ -1,6 +1,6 @@
 """What was moved in a range of time, exact as far as the detail is kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from bwtop.history.past import Ends, Flow, FlowSums, Past, Selection
 from bwtop.history.ranges import Range
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNATTRIBUTED, Identity, Loss, Remote
+from bwtop.model.flows import UNATTRIBUTED, Host, Identity, Loss, Remote
 from bwtop.model.meter import rate
 from bwtop.model.query import Query
 from bwtop.model.series import Rates, peak
@@ -70,6 +70,8 @@ class Answer:
     """None where totals do not tell: with filters on processes or remotes, or of times long ago."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """(UTC seconds, amount) by kind."""
+    users: Mapping[int, str] | None = None
+    """Names of uids, where this machine's are not those that are meant."""
     since: float = 0.0
     """With a filter by pid: from when on pids are known; nothing before is in it."""
 
@@ -103,6 +105,10 @@ class History:
         """Lets go of the store."""
         self._past.close()
 
+    def hosts(self) -> Sequence[Host]:
+        """Whose past it is."""
+        return self._past.hosts()
+
     def extent(self) -> tuple[float, float] | None:
         """When what is recorded begins and ends, as far as is known; None: nothing is."""
         return self._past.extent()
@@ -121,19 +127,20 @@ class History:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
         bounds, needs = (wanted.start, wanted.end), _needs(by, keep, query)
-        found = self._past.select(bounds, finest(by), needs, keep.pids)
+        found = self._past.select(bounds, finest(by), needs, keep)
         answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
         answer.since = self._past.pids_since() if keep.pids else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep, query)
         sums = {flow: sums[flow] for flow in taken}
+        answer.users = found.users()
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
         answer.rows = _rows(found, by, sums, taken)
         for _, seconds, loss in found.coverage():
             answer.seconds += seconds
             answer.loss = answer.loss.plus(loss)
-        in_bars = self._past.select(bounds, answer.bar_unit, needs, keep.pids)
+        in_bars = self._past.select(bounds, answer.bar_unit, needs, keep)
         answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
         for when, kind, amount in self._past.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))

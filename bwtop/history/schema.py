@@ -79,7 +79,26 @@ CREATE TABLE event (  -- what a reader of the sums should know: the clock was se
 CREATE INDEX event_by_time ON event (time);
 """  # noqa: S608 - of names that are ours
 
-MIGRATIONS: Final[Sequence[str]] = (_TABLES,)
+_SPOOL: Final = """
+ALTER TABLE span ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;  -- the last change of all that concerned it
+UPDATE span SET changed = id WHERE level > 0;
+CREATE INDEX span_by_change ON span (changed);
+CREATE TABLE spool (  -- one row: what this database is known by elsewhere, and how often a closed span has changed
+    id INTEGER NOT NULL, changes INTEGER NOT NULL);
+INSERT INTO spool SELECT random(), coalesce(max(changed), 0) FROM span;
+CREATE TRIGGER span_made AFTER INSERT ON span WHEN new.level > 0 BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE span SET changed = (SELECT changes FROM spool) WHERE id = new.id;
+END;
+CREATE TRIGGER span_changed AFTER UPDATE OF level, seconds ON span WHEN new.level > 0 BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE span SET changed = (SELECT changes FROM spool) WHERE id = new.id;
+END;
+CREATE TABLE shipped (  -- the last of each that a server has
+    target TEXT PRIMARY KEY, interval INTEGER NOT NULL, change INTEGER NOT NULL, event INTEGER NOT NULL);
+"""
+
+MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL)
 """What makes of each schema the next one; an empty file has schema 0."""
 
 

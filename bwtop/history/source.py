@@ -65,6 +65,9 @@ class Source:
             found[flow] = (programs[program], Remote(protocol, role, port, address))
         return found
 
+    def users(self) -> None:
+        """See Selection."""
+
     def timeline(
         self, groups: Mapping[Flow, Flow] | None
     ) -> Iterator[tuple[float, Flow, int, int]]:

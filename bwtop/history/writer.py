@@ -15,7 +15,8 @@ from bwtop.history.schema import HistoryError
 from bwtop.history.store import Event, Store
 from bwtop.history.upkeep import Policy, Upkeep
 
-_UNSEEN: Final = (-1, -1)
+UNSEEN: Final = (-1, -1)
+"""Instead of a device and an inode, where they cannot be looked up."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class Writer:
         Returns who has the lock; None: we do, and may write.
         """
         path, mode = self._options.path, location.mode(self._options.path)
-        if self._store and _file(path) not in (self._file, _UNSEEN):
+        if self._store and file_seen(path) not in (self._file, UNSEEN):
             self.close()  # what we have open is nobody's any more
             raise HistoryError(f"{path} was deleted or replaced")
         if not self._store:
             location.make_directory(path)
             connection = schema.connect_writer(path, mode)
             self._store = Store(connection, cmdlines=self._options.cmdlines)
-            self._file = _file(path)
+            self._file = file_seen(path)
         if not self._lock:
             self._lock = Lock(path, mode)
         if not self._upkeep:
@@ -100,12 +101,12 @@ class Writer:
         self._store = self._upkeep = self._lock = None
 
 
-def _file(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None: it is not there; _UNSEEN: in a directory of root's, once we are not root any more."""
+def file_seen(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None: it is not there; UNSEEN: in a directory of root's, once we are not root any more."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        return _UNSEEN
+        return UNSEEN
     return found.st_dev, found.st_ino

@@ -83,12 +83,14 @@ class Filter:
             (not self.pids or key.pid in self.pids)
             and (not self.uids or identity.uid in self.uids)
             and (not self.names or any(fnmatchcase(identity.name, n) for n in self.names))
-            and (not self.hosts or self._takes_host(identity.host))
+            and self.takes_host(identity.host)
         )
 
-    def _takes_host(self, host: Host | None) -> bool:
-        return host is not None and any(
-            fnmatchcase(host.name, wanted) or host.id == wanted for wanted in self.hosts
+    def takes_host(self, host: Host | None) -> bool:
+        """Whether a machine's flows may pass at all."""
+        return not self.hosts or (
+            host is not None
+            and any(fnmatchcase(host.name, wanted) or host.id == wanted for wanted in self.hosts)
         )
 
     def takes_remote(self, remote: Remote) -> bool:

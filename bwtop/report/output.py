@@ -3,17 +3,15 @@
 import csv
 import json
 import shutil
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 from bwtop.history.dimensions import Dimension, Label, fields, local_iso
 from bwtop.history.query import Answer, History, Row
-from bwtop.identity.users import user_name
 from bwtop.model.series import Rates
 from bwtop.report.notes import notes
-from bwtop.report.request import Request
+from bwtop.report.request import Request, user_of
 from bwtop.report.table import NESTED, PROCESS, Table
 from bwtop.text import cell, printable
 
@@ -39,12 +37,11 @@ def _is_unicode(out: TextIO) -> bool:
     return (out.encoding or "").lower().startswith("utf")
 
 
-def _named(by: Sequence[Dimension], row: Row) -> dict[str, Label]:
+def _named(by: Sequence[Dimension], row: Row, answer: Answer) -> dict[str, Label]:
     """A row's labels by name, with the user's name beside each uid."""
     found = dict(zip(fields(by), row.labels, strict=True))
     if "uid" in found:
-        uid = found["uid"]
-        found["user"] = user_name(uid) if isinstance(uid, int) else None
+        found["user"] = user_of(answer, found["uid"])
     return found
 
 
@@ -62,7 +59,7 @@ def document(
     usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
     return {
         "schema": SCHEMA,
-        "host": socket.gethostname(),
+        "host": request.host,
         "from": local_iso(answer.range.start),
         "to": local_iso(answer.range.end),
         "covered": {"from": local_iso(answer.start), "to": local_iso(answer.end)},
@@ -85,7 +82,7 @@ def document(
             for bar in answer.bars
         ],
         "rows": [
-            {**_named(by, row), "rx": row.rx, "tx": row.tx}
+            {**_named(by, row, answer), "rx": row.rx, "tx": row.tx}
             for row in request.sorted(answer.rows)[: request.limit]
         ],
     }
@@ -108,5 +105,5 @@ def write_csv(
     names += ["user"] if "uid" in names else []
     writer.writerow([*names, "rx", "tx"])
     for row in request.sorted(answer.rows)[: request.limit]:
-        found = _named(by, row)
+        found = _named(by, row, answer)
         writer.writerow([*(cell(found[name], clean) for name in names), row.rx, row.tx])

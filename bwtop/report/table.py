@@ -12,12 +12,11 @@ from bwtop import format as fmt
 from bwtop.history.calendar import HOUR, Unit, floor
 from bwtop.history.dimensions import ENDPOINT, Dimension, Label, fields, moment, parse
 from bwtop.history.query import Answer, Bar, History, Row
-from bwtop.identity.users import user_name
 from bwtop.model.flows import Remote
 from bwtop.model.meter import RemoteRow, rate
 from bwtop.model.series import Rates
 from bwtop.report.notes import length, local_minute, notes
-from bwtop.report.request import Request
+from bwtop.report.request import Request, user_of
 from bwtop.text import count, fit, printable, squeeze, width
 
 PROCESSES: Final = 10
@@ -184,7 +183,7 @@ class Table:
             self._request.names.wait({_remote(row).address for row in rows}, LOOK_UP)
         yield self._head("PROCESS")
         for top in shown:
-            yield self._line(_process_text(self._namesakes, *top.labels), top.rx, top.tx)
+            yield self._line(self._process_text(*top.labels), top.rx, top.tx)
             for row in remotes[top.labels][:REMOTES]:
                 yield self._line("    " + self._endpoint(_remote(row)), row.rx, row.tx)
             yield from self._rest(remotes[top.labels][REMOTES:], "remote", "    ")
@@ -222,9 +221,21 @@ class Table:
         for dimension in by:
             own, labels = labels[: len(dimension.fields)], labels[len(dimension.fields) :]
             if dimension is PROCESS:
-                yield _process_text(self._namesakes, *own)
+                yield self._process_text(*own)
+            elif dimension.name == "user":
+                yield self._user_text(*own)
             else:
                 yield printable(_TEXTS[dimension.name](*own))
+
+    def _process_text(self, name: Label, exe: Label, uid: Label, kernel: Label) -> str:
+        """Name and user, and the program where the name does not tell it."""
+        text = f"[{name}]" if kernel else str(name)
+        is_told = name not in self._namesakes and PurePath(str(exe)).name == name
+        program = f"  {exe}" if exe and not is_told else ""
+        return printable(f"{text}  {self._user_text(uid)}{program}")
+
+    def _user_text(self, uid: Label) -> str:
+        return "-" if uid is None else user_of(self._answer, uid) or str(uid)
 
     # Totals.
 
@@ -280,17 +291,6 @@ def _namesakes(answer: Answer, by: Sequence[Dimension]) -> frozenset[Label]:
     return frozenset(name for name, count in names.items() if count > 1)
 
 
-def _process_text(
-    namesakes: frozenset[Label], name: Label, exe: Label, uid: Label, kernel: Label
-) -> str:
-    """Name and user, and the program where the name does not tell it."""
-    text = f"[{name}]" if kernel else str(name)
-    user = user_name(uid) or str(uid) if isinstance(uid, int) else "-"
-    is_told = name not in namesakes and PurePath(str(exe)).name == name
-    program = f"  {exe}" if exe and not is_told else ""
-    return printable(f"{text}  {user}{program}")
-
-
 def _clock(when: float, form: str) -> str:
     """What local clocks show, with their offset where they show it twice."""
     local = datetime.fromtimestamp(when).astimezone()
@@ -304,7 +304,6 @@ def _clock(when: float, form: str) -> str:
 
 _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "exe": lambda exe: exe or "(unknown)",
-    "user": lambda uid: "-" if uid is None else user_name(uid) or str(uid),
     "unit": lambda unit, container, _: container or unit or "(no unit)",
     "host": lambda name, _: name or "(unknown)",
     "remote": lambda address, _: address,
@@ -314,4 +313,4 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "day": lambda text: text,
     "month": lambda text: text,
 }
-"""What is shown of each dimension's labels, but for processes."""
+"""What is shown of each dimension's labels, but for processes and users."""

@@ -127,7 +127,7 @@ class Api:
 
     def export_csv(self, _: Request, values: Values) -> Answer:
         """Its rows, to be saved."""
-        report = _report(values)
+        report = self._report(values)
         answer, _now = self._ask(report, values)
         out = io.StringIO()
         output.write_csv(answer, report, report.by, out, inert)
@@ -135,13 +135,34 @@ class Api:
         return Answer(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
 
     def _sums(self, values: Values) -> dict[str, Any]:
-        report = _report(values)
+        report = self._report(values)
         answer, now = self._ask(report, values)
         found = output.document(answer, report, report.by, now)
         for row in found["rows"]:
             if "addr" in row:
                 row["host"] = self._host(row["addr"])
         return found
+
+    def _report(self, values: Values) -> Report:
+        keep = Filter(
+            classes=frozenset() if len(values["proto"]) == len(CLASSES) else values["proto"],
+            pids=frozenset(values["pid"]),
+            uids=frozenset(values["user"]),
+            names=tuple(values["process"]),
+            networks=tuple(values["remote"]),
+            loopback=Loopback(values["loopback"]),
+            hosts=tuple(values["host"]),
+        )
+        sort: str = values["sort"]
+        return Report(
+            values["range"],
+            by=values["by"],
+            keep=keep,
+            sort=sort.removeprefix("-"),
+            reverse=sort.startswith("-"),
+            limit=values["limit"],
+            host=None if self._archive.origin else socket.gethostname(),
+        )
 
     def _ask(self, report: Report, values: Values) -> tuple[Sums, float]:
         now = time.time()
@@ -167,11 +188,13 @@ class Api:
                 "interval": self._interval,
                 "status": self._source.status(),
                 "chart": CHART if CHART in self._files else None,
+                "origin": self._archive.origin,
                 "history": self._extent(),
                 "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
                 "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
                 "fields": [
-                    {"id": f.name, "help": f.help, "recorded": f.recorded} for f in query.FIELDS
+                    {"id": f.name, "help": f.help, "recorded": f.recorded}
+                    for f in (*query.FIELDS, query.HOST)
                 ],
             }
         )
@@ -215,26 +238,6 @@ class Api:
             refuse(HTTPStatus.FORBIDDEN, "this needs the token itself")
         key = self._gate.new_key(works=request.method != "HEAD")
         return document({"path": f"/login?key={key}"})
-
-
-def _report(values: Values) -> Report:
-    keep = Filter(
-        classes=frozenset() if len(values["proto"]) == len(CLASSES) else values["proto"],
-        pids=frozenset(values["pid"]),
-        uids=frozenset(values["user"]),
-        names=tuple(values["process"]),
-        networks=tuple(values["remote"]),
-        loopback=Loopback(values["loopback"]),
-    )
-    sort: str = values["sort"]
-    return Report(
-        values["range"],
-        by=values["by"],
-        keep=keep,
-        sort=sort.removeprefix("-"),
-        reverse=sort.startswith("-"),
-        limit=values["limit"],
-    )
 
 
 def _file_name(values: Values) -> str:

@@ -2,12 +2,15 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+from bwtop.fleet.client import FleetError, Server
+from bwtop.fleet.past import Fleet
 from bwtop.history.local import Local
 from bwtop.history.query import History
 from bwtop.history.schema import HistoryError, file_id, open_reader, plain
@@ -20,12 +23,56 @@ PATIENCE: Final = 20.0
 """Seconds that a question waits for its turn."""
 
 
-class Archive:
+class Archive(ABC):
+    """A past that may be out of reach; it is asked by a few at a time."""
+
+    def __init__(self, origin: str | None = None) -> None:
+        self.origin = origin
+        """Where it comes from; None: it is this machine's."""
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    @contextmanager
+    def history(self, patience: float | None = None) -> Iterator[History]:
+        """The history as it is now; refuses where there is none, or too many ask for so many seconds (PATIENCE)."""
+        if not self._turns.acquire(timeout=PATIENCE if patience is None else patience):
+            refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many questions at once; try again",
+                ("Retry-After", "5"),
+            )
+        try:
+            yield from self._open()
+        finally:
+            self._turns.release()
+
+    @abstractmethod
+    def _open(self) -> Iterator[History]:
+        """Yields it once; refuses where that is not possible."""
+
+
+class FleetArchive(Archive):
+    """Many hosts' past, on a server."""
+
+    def __init__(self, origin: str, connect: Callable[[], Server]) -> None:
+        super().__init__(origin)
+        self._connect = connect
+
+    def _open(self) -> Iterator[History]:
+        history = History(Fleet(self._connect()))
+        try:
+            yield history
+        except FleetError as error:
+            _refuse(str(error))
+        finally:
+            history.close()
+
+
+class LocalArchive(Archive):
     """A database that may not be there yet, or be out of reach once root is given up."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._kept: list[sqlite3.Connection] = []
         self._kept_file: tuple[int, int] | None = None
 
@@ -39,28 +86,15 @@ class Archive:
         except (HistoryError, OSError, sqlite3.Error):
             self._kept = []  # each question will say why
 
-    @contextmanager
-    def history(self, patience: float | None = None) -> Iterator[History]:
-        """The history as it is now; refuses where there is none, or too many ask for so many seconds (PATIENCE)."""
-        if not self._turns.acquire(timeout=PATIENCE if patience is None else patience):
-            refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too many questions at once; try again",
-                ("Retry-After", "5"),
-            )
-        try:
-            yield from self._open()
-        except FileNotFoundError:
-            self._refuse("nothing has been recorded yet; sudo bwtop records while it runs")
-        except (HistoryError, OSError, sqlite3.Error) as error:
-            self._refuse(plain(error, self.path))
-        finally:
-            self._turns.release()
-
-    def _refuse(self, why: str) -> None:
-        refuse(HTTPStatus.SERVICE_UNAVAILABLE, why)
-
     def _open(self) -> Iterator[History]:
+        try:
+            yield from self._opened()
+        except FileNotFoundError:
+            _refuse("nothing has been recorded yet; sudo bwtop records while it runs")
+        except (HistoryError, OSError, sqlite3.Error) as error:
+            _refuse(plain(error, self.path))
+
+    def _opened(self) -> Iterator[History]:
         try:
             connection = open_reader(self.path)
         except PermissionError:
@@ -87,3 +121,7 @@ class Archive:
         finally:
             connection.rollback()
             self._kept.append(connection)
+
+
+def _refuse(why: str) -> NoReturn:
+    refuse(HTTPStatus.SERVICE_UNAVAILABLE, why)

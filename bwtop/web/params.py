@@ -204,6 +204,12 @@ HISTORY: Final = (
         example="nginx*",
     ),
     Param(
+        "host",
+        "machines' names, shell patterns of them, or ids, comma separated",
+        lambda text: _list(text, values.machine),
+        example="web*",
+    ),
+    Param(
         "user",
         "names or numbers, comma separated",
         lambda text: _list(text, values.uid),

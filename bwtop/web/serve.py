@@ -56,7 +56,8 @@ def make_token() -> str:
 class Wishes:
     """What the user asked for."""
 
-    database: Path
+    archive: Archive
+    """The past."""
     interval: float
     """Seconds."""
     token: str | None = None
@@ -77,9 +78,8 @@ class Service:
         self._gate = Gate(server.address, wishes.token, wishes.hosts)
         self._feed = Feed(names)
         self._source = Source()
-        self.archive = Archive(wishes.database)
         self._api = Api(
-            self._gate, files, self._feed, self._source, self.archive, names, wishes.interval
+            self._gate, files, self._feed, self._source, wishes.archive, names, wishes.interval
         )
 
     def start(self) -> None:
@@ -124,6 +124,12 @@ class Service:
             say(f"the history cannot be read any more: {error}")
         finally:
             measurement.close()
+
+    def remember(self, clock: Clock) -> None:
+        """Tells of the past alone, until the clock says stop."""
+        self._source.lose("what is live is not here: these are the hosts' histories")
+        while clock.wait(time.monotonic() + LOOK):
+            pass
 
     def stop(self) -> None:
         """Lets all pages go."""

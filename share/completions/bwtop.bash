@@ -82,6 +82,21 @@ _bwtop()
         --max-size)
             return
             ;;
+        --ship)
+            return
+            ;;
+        --from)
+            return
+            ;;
+        --password-file)
+            return
+            ;;
+        --host)
+            return
+            ;;
+        --cluster)
+            return
+            ;;
         --bind)
             return
             ;;
@@ -104,6 +119,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import cost, history, latency, overhead, programs, scale, screen, soak
+from tests.bench import cost, fleet, history, latency, overhead, programs, scale, screen, soak
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
@@ -25,6 +25,7 @@ PARTS: Final[dict[str, Part]] = {
     "screen": screen.tables,
     "history": history.tables,
     "scale": scale.tables,
+    "fleet": fleet.tables,
     "soak": soak.tables,
 }
 """In the order in which they run."""

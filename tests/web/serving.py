@@ -18,7 +18,7 @@ from bwtop.measuring import Measurement
 from bwtop.model.sample import Sample
 from bwtop.web.answer import Answer
 from bwtop.web.api import Api
-from bwtop.web.archive import Archive
+from bwtop.web.archive import LocalArchive
 from bwtop.web.feed import Feed
 from bwtop.web.files import File
 from bwtop.web.gate import Address, Gate, Request
@@ -299,7 +299,7 @@ class Web(Asked):
         self.gate = Gate(Address(bound, self.port), token, hosts)
         self.feed = Feed(None)
         self.source = Source()
-        self.archive = Archive(database)
+        self.archive = LocalArchive(database)
         api = Api(self.gate, files, self.feed, self.source, self.archive, None, 1.0)
         self._respond = api.respond
         self.asked: list[Request] = []

@@ -38,7 +38,7 @@ from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError
 from bwtop.web.api import ROUTES, STUCK, Api
-from bwtop.web.archive import PATIENCE, Archive
+from bwtop.web.archive import PATIENCE, LocalArchive
 from bwtop.web.events import Events
 from bwtop.web.feed import Feed
 from bwtop.web.files import CHART, File
@@ -80,7 +80,7 @@ class Served:
         self.feed = Feed(Names(), lambda: self.now)
         self.feed.start()
         self.source = Source()
-        self.archive = Archive(path)
+        self.archive = LocalArchive(path)
         self.gate = Gate(Address("127.0.0.1", 8064), token)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
@@ -506,7 +506,7 @@ def test_about(served: Served) -> None:
     assert [column["id"] for column in found["columns"]] == [c.id for c in PROCESS_COLUMNS]
     assert [one["id"] for one in found["dimensions"]] == [d.name for d in DIMENSIONS]
     recorded = {field["id"]: field["recorded"] for field in found["fields"]}
-    assert recorded == {f.name: f in query.RECORDED for f in query.FIELDS}
+    assert recorded == {f.name: f in query.RECORDED for f in (*query.FIELDS, query.HOST)}
     for row in (*found["columns"], *found["dimensions"], *found["fields"]):
         assert row["help"]
 

@@ -19,7 +19,7 @@ from bwtop.history.ranges import Range
 from bwtop.model.filter import Filter
 from bwtop.web import archive as module
 from bwtop.web.answer import RefusedError
-from bwtop.web.archive import AT_ONCE, Archive
+from bwtop.web.archive import AT_ONCE, LocalArchive
 from tests.build import eventually
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
 
@@ -41,15 +41,15 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 
 @pytest.fixture
-def archive(kept: Kept) -> Iterator[Archive]:
+def archive(kept: Kept) -> Iterator[LocalArchive]:
     assert kept.path
-    made = Archive(kept.path)
+    made = LocalArchive(kept.path)
     yield made
     give_back(made)
 
 
 @pytest.fixture
-def beyond(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
+def beyond(archive: LocalArchive, monkeypatch: pytest.MonkeyPatch) -> LocalArchive:
     """One whose path is out of reach after it was opened."""
     archive.keep()
     forbid(monkeypatch)
@@ -63,17 +63,17 @@ def forbid(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(module, "open_reader", refuse)
 
 
-def give_back(archive: Archive) -> None:
+def give_back(archive: LocalArchive) -> None:
     for connection in archive._kept:
         connection.close()
 
 
-def rx(archive: Archive) -> int:
+def rx(archive: LocalArchive) -> int:
     with archive.history() as history:
         return history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
 
 
-def refused(archive: Archive) -> str:
+def refused(archive: LocalArchive) -> str:
     with pytest.raises(RefusedError) as error, archive.history():
         pass
     assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
@@ -92,14 +92,14 @@ def test_each_question_sees_what_is_new(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
     """With connections that are kept, too: no more of them than questions, so that each is used again."""
-    archive: Archive = request.getfixturevalue(which)
+    archive: LocalArchive = request.getfixturevalue(which)
     for count in range(2 * AT_ONCE + 1):
         assert rx(archive) == 5 + count
         kept.append(delta(NOON + 1 + count, 1, 0))
     assert rx(archive) == 6 + 2 * AT_ONCE
 
 
-def test_question_has_one_moment(archive: Archive, kept: Kept) -> None:
+def test_question_has_one_moment(archive: LocalArchive, kept: Kept) -> None:
     with archive.history() as history:
         before = history.ask(RANGE, by("process"), Filter(), RANGE.end)
         kept.append(delta(NOON + 1, 100, 0))
@@ -111,7 +111,7 @@ def test_question_has_one_moment(archive: Archive, kept: Kept) -> None:
 def test_no_question_keeps_the_log_from_being_written_back(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
-    archive: Archive = request.getfixturevalue(which)
+    archive: LocalArchive = request.getfixturevalue(which)
     kept.connection.execute("PRAGMA busy_timeout = 0")
     for count in range(2 * AT_ONCE):
         kept.append(delta(NOON + 1 + count, 1, 0))
@@ -122,7 +122,7 @@ def test_no_question_keeps_the_log_from_being_written_back(
         assert is_free(kept)
 
 
-def test_opening_it_for_later_holds_on_to_no_moment(archive: Archive, kept: Kept) -> None:
+def test_opening_it_for_later_holds_on_to_no_moment(archive: LocalArchive, kept: Kept) -> None:
     archive.keep()
     kept.append(delta(NOON + 1, 1, 0))
     assert is_free(kept)
@@ -135,7 +135,7 @@ def test_opening_it_for_later_holds_on_to_no_moment(archive: Archive, kept: Kept
 def test_fault_while_reading_is_said_in_a_line_and_costs_no_turn(
     which: str, error: Exception, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
-    archive: Archive = request.getfixturevalue(which)
+    archive: LocalArchive = request.getfixturevalue(which)
     for _ in range(2 * AT_ONCE):
         with pytest.raises(RefusedError) as raised, archive.history():
             raise error
@@ -146,7 +146,7 @@ def test_fault_while_reading_is_said_in_a_line_and_costs_no_turn(
     assert is_free(kept)
 
 
-def test_error_of_ours_passes_and_costs_no_turn_either(beyond: Archive) -> None:
+def test_error_of_ours_passes_and_costs_no_turn_either(beyond: LocalArchive) -> None:
     for _ in range(2 * AT_ONCE):
         with pytest.raises(ZeroDivisionError), beyond.history():
             raise ZeroDivisionError
@@ -155,7 +155,7 @@ def test_error_of_ours_passes_and_costs_no_turn_either(beyond: Archive) -> None:
 
 
 def test_out_of_reach_without_having_been_opened(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid(monkeypatch)
     assert refused(archive) == f"Permission denied: {archive.path}"
@@ -166,11 +166,11 @@ AS_NOBODY: Final = """
 import os, sys
 from pathlib import Path
 from bwtop.web.answer import RefusedError
-from bwtop.web.archive import Archive
+from bwtop.web.archive import LocalArchive
 from tests.web.test_archive import rx
 
 path = Path(sys.argv[1])
-archive = Archive(path)
+archive = LocalArchive(path)
 archive.keep()
 path.parent.chmod(0o700)
 os.setgroups([])
@@ -180,7 +180,7 @@ for _ in range(5):
     print(rx(archive), flush=True)
     sys.stdin.readline()
 try:
-    rx(Archive(path))
+    rx(LocalArchive(path))
 except RefusedError as refused:
     print(refused.why)
 """
@@ -206,7 +206,7 @@ def test_kept_connections_answer_who_cannot_reach_the_file_any_more(kept: Kept) 
 def test_so_many_at_once_and_no_more(
     which: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    archive: Archive = request.getfixturevalue(which)
+    archive: LocalArchive = request.getfixturevalue(which)
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     assert AT_ONCE == 2
     with archive.history() as one, archive.history() as other:
@@ -216,7 +216,7 @@ def test_so_many_at_once_and_no_more(
     assert rx(archive) == 5
 
 
-def test_more_of_them_wait_for_their_turn(beyond: Archive) -> None:
+def test_more_of_them_wait_for_their_turn(beyond: LocalArchive) -> None:
     lock = threading.Lock()
     now = most = 0
 
@@ -238,7 +238,7 @@ def test_more_of_them_wait_for_their_turn(beyond: Archive) -> None:
 
 
 def test_who_has_to_wait_too_long_is_told_when_to_come_back(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
     with archive.history(), archive.history():
@@ -247,7 +247,7 @@ def test_who_has_to_wait_too_long_is_told_when_to_come_back(
         assert dict(error.value.headers)["Retry-After"]
 
 
-def test_replaced_file_is_noticed(archive: Archive, tmp_path: Path) -> None:
+def test_replaced_file_is_noticed(archive: LocalArchive, tmp_path: Path) -> None:
     """Also by who has the old one open."""
     archive.keep()
     assert rx(archive) == 5
@@ -262,7 +262,7 @@ def test_replaced_file_is_noticed(archive: Archive, tmp_path: Path) -> None:
 
 
 def test_what_was_opened_is_asked_no_more_when_the_file_is_another(
-    beyond: Archive, tmp_path: Path
+    beyond: LocalArchive, tmp_path: Path
 ) -> None:
     assert rx(beyond) == 5
     (tmp_path / "other").write_bytes(b"")
@@ -271,7 +271,7 @@ def test_what_was_opened_is_asked_no_more_when_the_file_is_another(
 
 
 def test_it_may_come_later(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "history.db")
+    archive = LocalArchive(tmp_path / "history.db")
     archive.keep()
     assert refused(archive) == "nothing has been recorded yet; sudo bwtop records while it runs"
     kept = Kept(path=tmp_path / "history.db")
@@ -316,7 +316,7 @@ def test_what_is_no_history_of_ours_is_said(
 ) -> None:
     path = tmp_path / "history.db"
     words = make(path)
-    archive = Archive(path)
+    archive = LocalArchive(path)
     if keeping:
         archive.keep()
     assert archive._kept == []
@@ -324,7 +324,7 @@ def test_what_is_no_history_of_ours_is_said(
         assert words in refused(archive)
 
 
-def test_connections_that_were_opened_are_closed(archive: Archive) -> None:
+def test_connections_that_were_opened_are_closed(archive: LocalArchive) -> None:
     descriptors = Path("/proc/self/fd")
     rx(archive)
     before = len(list(descriptors.iterdir()))

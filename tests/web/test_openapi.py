@@ -22,7 +22,7 @@ from bwtop.model.flows import Traffic
 from bwtop.web import files, openapi
 from bwtop.web.answer import Answer
 from bwtop.web.api import ROUTES, Api
-from bwtop.web.archive import Archive
+from bwtop.web.archive import LocalArchive
 from bwtop.web.feed import Feed
 from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.params import LONGEST
@@ -67,7 +67,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     feed, source = Feed(None, clock.__next__), Source()
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
     gate = Gate(server.address, None)
-    api = Api(gate, files.load(None), feed, source, Archive(database), None, interval=1.0)
+    api = Api(gate, files.load(None), feed, source, LocalArchive(database), None, interval=1.0)
     feed.start()
     traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}
     feed.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")

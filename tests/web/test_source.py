@@ -9,6 +9,7 @@ from bwtop.live import Status, ThreadClock
 from bwtop.measuring import Measurement
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
+from bwtop.web.archive import LocalArchive
 from bwtop.web.gate import Address
 from bwtop.web.serve import Service, Wishes
 from bwtop.web.server import Server
@@ -44,7 +45,9 @@ def test_where_nobody_records_nothing_is_not_zero(
     recorder = Recorder(clock)
     passed: list[int] = []
     with Server(Address("127.0.0.1", 0)) as server:
-        service = Service(server, FILES, Wishes(tmp_path / "none.db", 0.1, names=False))
+        service = Service(
+            server, FILES, Wishes(LocalArchive(tmp_path / "none.db"), 0.1, names=False)
+        )
         monkeypatch.setattr(
             service._feed, "put", lambda one, _: passed.append(sum(map(len, one.traffic.values())))
         )

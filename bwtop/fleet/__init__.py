@@ -1,0 +1,1 @@
+"""Many hosts, one ClickHouse: what is recorded is shipped there, and read from there."""

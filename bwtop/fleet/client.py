@@ -1,0 +1,134 @@
+"""A connection to ClickHouse by its native protocol (clickhouse-driver)."""
+
+import importlib
+import importlib.util
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from bwtop.fleet.target import Target
+from bwtop.text import printable
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 60.0
+"""Between two parts of an answer."""
+
+LONGEST: Final = 300
+"""Characters of what a server says is wrong."""
+
+MISSING: Final = (
+    "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]' (PyPI; Debian has none)"
+)
+
+_MENDED: Final = {
+    60: "bwtop --ship ... --init makes the tables",  # UNKNOWN_TABLE
+    81: "bwtop --ship ... --init makes the database",  # UNKNOWN_DATABASE
+}
+"""What helps against an error, by the server's number for it."""
+
+
+class FleetError(Exception):
+    """The server cannot be used now; the text says why, in one line."""
+
+
+class Server(Protocol):
+    """What takes SQL: a server, or ClickHouse as a library."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Its first two numbers."""
+
+    def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        """Runs it; the rows that it gives.  Raises FleetError."""
+
+    def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+        """Adds rows, given column by column; returns once the server has them.  Raises FleetError."""
+
+    def close(self) -> None:
+        """Lets go of it."""
+
+
+def load() -> bool:
+    """Loads the driver, while it can still be read: root may be about to be given up; whether it is there."""
+    try:
+        importlib.import_module("clickhouse_driver")
+    except ImportError:
+        return False
+    return True
+
+
+class Client:
+    """A Server by its address; it connects when it is first asked, and again after an error."""
+
+    def __init__(
+        self,
+        target: Target,
+        password: str,
+        *,
+        database: bool = True,
+        patience: float = ANSWER_SECONDS,
+    ) -> None:
+        """`database`: whether to be in the target's, which must be there then; `patience` in seconds."""
+        import clickhouse_driver
+
+        logging.getLogger("clickhouse_driver").setLevel(
+            logging.CRITICAL
+        )  # its errors are raised, too
+        self._where = target.url()
+        has_lz4 = all(map(importlib.util.find_spec, ("lz4", "clickhouse_cityhash")))
+        self._client = clickhouse_driver.Client(
+            target.host,
+            target.port,
+            database=target.database if database else "",
+            user=target.user,
+            password=password,
+            secure=target.secure,
+            client_name="bwtop",
+            connect_timeout=CONNECT_SECONDS,
+            send_receive_timeout=patience,
+            compression="lz4" if has_lz4 else False,
+            settings={"insert_distributed_sync": 1},  # a row is there when the shard has it
+        )
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """See Server."""
+        if self._version is None:
+            text = str(self.query("SELECT version()")[0][0])
+            major, minor = text.split(".")[:2]
+            self._version = int(major), int(minor)
+        return self._version
+
+    def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        """See Server."""
+        return self._run(statement) or ()
+
+    def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+        """See Server."""
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
+        self._run(statement, values, columnar=True)
+
+    def _run(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return self._client.execute(*arguments, **options)
+        except (
+            Exception
+        ) as error:  # the driver's own, the socket's, and what it makes of a cut block
+            self.close()
+            raise FleetError(f"{self._where}: {_words(error)}") from error
+
+    def close(self) -> None:
+        """See Server."""
+        self._client.disconnect()
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, EOFError):
+        return "the connection was lost"
+    text = getattr(error, "message", "") or str(error) or type(error).__name__
+    text = " ".join(text.split("Stack trace:")[0].removeprefix("DB::Exception:").split())
+    text = printable(text)[:LONGEST].rstrip(". ")
+    mended = _MENDED.get(getattr(error, "code", 0))
+    return f"{text} ({mended})" if mended else text

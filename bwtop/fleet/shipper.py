@@ -1,0 +1,214 @@
+"""Sending the history to a server, from a thread of its own: what is measured and recorded never waits for it."""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bwtop.fleet.client import Client, FleetError, Server
+from bwtop.fleet.schema import TABLES
+from bwtop.fleet.spool import Batch, Spool, Waiting
+from bwtop.fleet.target import Target
+from bwtop.history import location, schema
+from bwtop.history.machine import this_machine
+from bwtop.history.schema import HistoryError
+from bwtop.history.writer import UNSEEN, file_seen
+from bwtop.model.flows import Host
+from bwtop.text import count
+
+PERIOD: Final = 10.0
+"""Seconds between two batches, while one is enough: each becomes a file on the server, which has to merge them."""
+
+RETRY: Final = 1.0
+LONGEST_RETRY: Final = 60.0
+"""Seconds from one attempt to the next: each time twice as many."""
+
+BEHIND: Final = 60.0
+"""Seconds that the oldest interval may wait, before somebody is told."""
+
+CLOSE_SECONDS: Final = 3.0
+"""For the last batch, when bwtop ends.  What is left is sent when it is started again."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is shipped, and where."""
+
+    target: Target
+    password: str = ""
+    host: Host | None = None
+    """None: this machine."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How it goes with shipping."""
+
+    fault: str = ""
+    """Why nothing can be sent now."""
+    waiting: Waiting = field(default_factory=Waiting)
+    rows: int = 0
+    """Sent and acknowledged, of all tables."""
+
+    def lag(self, now: float) -> float:
+        """Seconds since the oldest interval that waits began; `now` is UTC."""
+        return max(now - self.waiting.since, 0.0) if self.waiting.since is not None else 0.0
+
+    def warning(self, now: float) -> str:
+        """What somebody should know; empty while all is well."""
+        lag = self.lag(now)
+        if lag < BEHIND and not self.fault:
+            return ""
+        why = self.fault or "the server is slow"
+        return f"not shipped: {count(self.waiting.intervals, 'interval')}, {lag:.0f} s old; {why}"
+
+
+class Shipper:
+    """Sends what is committed, whenever it can; the database keeps what it cannot send yet."""
+
+    def __init__(
+        self,
+        options: Options,
+        path: Path,
+        notify: Callable[[str], None] = lambda _: None,
+        connect: Callable[[Options], Server] | None = None,
+    ) -> None:
+        """`notify` is called with a line for people when the state changes, from the sending thread."""
+        self.target = options.target.url()
+        self._options = options
+        self._path = path
+        self._notify = notify
+        self._connect = connect or (lambda o: Client(o.target, o.password))
+        self._host = options.host or this_machine()
+        self._server: Server | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._spool: Spool | None = None
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self.state = State()
+
+    def open(self) -> None:
+        """Opens the database, as long as it is in reach; later attempts say why it is not."""
+        with contextlib.suppress(HistoryError, OSError, sqlite3.Error):
+            self._connected()
+
+    def start(self, may_send: Callable[[], bool] = lambda: True) -> None:
+        """Begins to send, whenever it may: who does not record leaves it to who does."""
+        self._thread = threading.Thread(
+            target=self._work, args=(may_send,), name="bwtop-shipper", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Sends what is left, if that is quickly done; call it when all is committed."""
+        self._closing = True
+        self._wake.set()
+        if self._thread:
+            self._thread.join(CLOSE_SECONDS)
+
+    # From the sending thread.
+
+    def _connected(self) -> sqlite3.Connection:
+        """The database that is there now, or was before its directory was out of reach."""
+        seen = file_seen(self._path)
+        if self._connection and seen not in (self._file, UNSEEN):
+            self._connection.close()
+            self._connection = self._spool = None
+        if self._connection is None:
+            self._connection = schema.connect_writer(self._path, location.mode(self._path))
+            self._file = file_seen(self._path)
+        return self._connection
+
+    def _opened(self) -> Spool:
+        connection = self._connected()
+        if self._spool is None:
+            self._spool = Spool(connection, self.target, self._host)
+        return self._spool
+
+    def _work(self, may_send: Callable[[], bool]) -> None:
+        retry = RETRY
+        while True:
+            closing = self._closing
+            wait = PERIOD
+            if may_send():
+                if self._attempt():
+                    retry = RETRY
+                else:
+                    wait, retry = retry, min(2 * retry, LONGEST_RETRY)
+            if closing:
+                self._end()
+                return
+            self._wake.wait(wait)
+
+    def _attempt(self) -> bool:
+        """Sends all there is; whether it could."""
+        try:
+            self._ship()
+        except Exception as error:  # whatever it is: a thread that dies would say nothing
+            self._lose_server()
+            self._set(State(self._words(error), self._waiting(), self.state.rows))
+            return False
+        self._set(State("", self._waiting(), self.state.rows))
+        return True
+
+    def _words(self, error: Exception) -> str:
+        return str(error) if isinstance(error, FleetError) else schema.plain(error, self._path)
+
+    def _ship(self) -> None:
+        spool = self._opened()
+        spool.begin()
+        is_last = False
+        while not is_last:
+            batch = spool.batch()
+            if batch is None:
+                return
+            self._send(batch)
+            spool.move(batch.after)
+            self.state = State(self.state.fault, spool.waiting(), self.state.rows + batch.rows())
+            is_last = batch.is_last
+
+    def _send(self, batch: Batch) -> None:
+        if self._server is None:
+            self._server = self._connect(self._options)
+        for table, columns in batch.tables:
+            self._server.insert(table.name, table.names(), columns)
+
+    def _waiting(self) -> Waiting:
+        """What is left; as before, where the database cannot be read now."""
+        if self._spool:
+            with contextlib.suppress(sqlite3.Error):
+                return self._spool.waiting()
+        return self.state.waiting
+
+    def _set(self, state: State) -> None:
+        before, self.state = self.state, state
+        if state.fault and state.fault != before.fault:
+            kept = "" if before.fault else "; what is recorded waits in the history"
+            self._notify(f"not shipping: {state.fault}{kept}")
+        elif before.fault and not state.fault:
+            self._notify(f"shipping to {self.target} again")
+
+    def _lose_server(self) -> None:
+        if self._server:
+            with contextlib.suppress(Exception):  # it may be gone in every way
+                self._server.close()
+            self._server = None
+
+    def _end(self) -> None:
+        self._lose_server()
+        left = self.state.waiting.intervals
+        if left:
+            self._notify(f"{count(left, 'interval')} not shipped yet; they wait in the history")
+        if self._connection:
+            self._connection.close()
+
+
+def check(server: Server) -> None:
+    """Raises FleetError where the tables are not there, or are others."""
+    for table in TABLES:
+        server.query(f"SELECT {', '.join(table.names())} FROM {table.name} LIMIT 0")

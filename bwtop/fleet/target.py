@@ -1,0 +1,84 @@
+"""Where a ClickHouse is, and how to get in."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+PORTS: Final = {"clickhouse": 9000, "clickhouses": 9440}
+"""Of the native protocol, without TLS and with it."""
+
+DATABASE: Final = "bwtop"
+USER: Final = "default"
+
+PASSWORD: Final = "BWTOP_PASSWORD"  # noqa: S105 - the variable that has it
+"""Of the environment, where no file is named."""
+
+
+class PasswordError(ValueError):
+    """A password that cannot be read; the text says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database of a server."""
+
+    host: str
+    port: int
+    user: str = USER
+    database: str = DATABASE
+    secure: bool = False
+    """TLS, with a certificate that a known authority has signed."""
+
+    def url(self) -> str:
+        """As it is typed; there is no password in it."""
+        scheme = "clickhouses" if self.secure else "clickhouse"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == PORTS[scheme] else f":{self.port}"
+        user = "" if self.user == USER else f"{quote(self.user, safe='')}@"
+        return f"{scheme}://{user}{host}{port}/{self.database}"
+
+
+def parse(text: str) -> Target:
+    """clickhouse://[user@]host[:port][/database], or clickhouses:// for TLS; raises ValueError."""
+    try:
+        found = urlsplit(text)
+        port = found.port
+    except ValueError:
+        raise ValueError(f"{text!r} is no address of a ClickHouse") from None
+    if found.password is not None:
+        raise ValueError(
+            f"a password in an address is for everybody to see; --password-file or {PASSWORD} has it"
+        )
+    if found.scheme not in PORTS or not found.hostname or port == 0 or found.query + found.fragment:
+        raise ValueError(f"{text!r} is not like clickhouse://user@host:9000/{DATABASE}")
+    database = found.path.strip("/") or DATABASE
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", database, re.ASCII):
+        raise ValueError(f"{database!r} is no name of a database: letters, digits and _")
+    user = unquote(found.username or "") or USER
+    if not user.isprintable():
+        raise ValueError(f"{user!r} is no user's name")
+    return Target(
+        found.hostname, port or PORTS[found.scheme], user, database, found.scheme == "clickhouses"
+    )
+
+
+def password(path: Path | None, environment: Mapping[str, str]) -> str:
+    """What is in the file, but for a line's end; else in the environment; else none.
+
+    Raises PasswordError and OSError.
+    """
+    if path is None:
+        return environment.get(PASSWORD, "")
+    with path.open("rb") as file:
+        content = file.read(4096)
+        if os.fstat(file.fileno()).st_mode & stat.S_IROTH:
+            raise PasswordError(f"everybody can read the password in {path}; chmod 600 mends it")
+    try:
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise PasswordError(f"the password in {path} is no UTF-8") from None

@@ -1,0 +1,197 @@
+"""What a fleet costs: many hosts' histories, each with a minute of busy seconds, shipped to one ClickHouse at once.
+
+The hosts are databases that the recorder's own code has written; a process has many of them, one after the other, and
+sends them as bwtop does.  Writing them is not measured.
+"""
+
+import multiprocessing
+import random
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Final
+
+from bwtop.fleet.client import Client
+from bwtop.fleet.spool import Spool
+from bwtop.history import schema
+from bwtop.history.store import Store
+from bwtop.history.upkeep import Policy, Upkeep
+from bwtop.model.flows import Host
+from tests.bench import year
+from tests.bench.tables import Effort, Table
+from tests.fleet.servers import ClickHouse
+
+PROCESSES: Final = 4
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large it is."""
+
+    hosts: int = 200
+    flows: int = 500
+    """Active in every second, of twice as many that there are."""
+    seconds: int = 60
+
+
+FULL: Final = Extent()
+QUICK: Final = Extent(hosts=8, flows=100, seconds=20)
+
+
+def write(path: Path, extent: Extent) -> None:
+    """A host's history: some seconds, and their minute closed."""
+    connection = schema.open_writer(path, 0o600)
+    connection.execute("PRAGMA synchronous = OFF")  # it is not what is measured
+    store = Store(connection)
+    start = time.time() // 60 * 60 - 3600
+    pool = year.flows(2 * extent.flows)
+    store.append(
+        [
+            year.delta(start + second, 1.0, random.sample(pool, extent.flows))
+            for second in range(extent.seconds)
+        ]
+    )
+    upkeep = Upkeep(connection, Policy())
+    while upkeep.step(start + 120):
+        pass
+    connection.close()
+
+
+def ship(path: Path, port: int, host: Host) -> int:
+    """Sends all of a host's history; how many rows."""
+    sent = 0
+    with (
+        closing(schema.connect_writer(path, 0o600)) as connection,
+        closing(Client(ClickHouse.at(port), "")) as client,
+    ):
+        spool = Spool(connection, "bench", host)
+        while batch := spool.batch():
+            for table, columns in batch.tables:
+                client.insert(table.name, table.names(), columns)
+            spool.move(batch.after)
+            sent += batch.rows()
+    return sent
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process has done."""
+
+    rows: int
+    cpu: float
+    """Seconds."""
+
+
+def work(
+    paths: list[Path],
+    port: int,
+    extent: Extent,
+    ready: Barrier,
+    results: "multiprocessing.Queue[Share]",
+) -> None:
+    """Writes some hosts, waits for the others, ships."""
+    for path in paths:
+        write(path, extent)
+    ready.wait()
+    before = time.process_time()
+    rows = sum(ship(path, port, Host(path.stem, str(uuid.uuid4()))) for path in paths)
+    results.put(Share(rows, time.process_time() - before))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What all of them have done together."""
+
+    rows: int
+    seconds: float
+    cpu: float
+    """Seconds of the processor that the senders took."""
+
+
+def loaded(folder: Path, port: int, extent: Extent) -> Load:
+    """Ships all hosts from several processes at once."""
+    paths = [folder / f"host{number}.db" for number in range(extent.hosts)]
+    ready = multiprocessing.Barrier(PROCESSES + 1)
+    results: multiprocessing.Queue[Share] = multiprocessing.Queue()
+    workers = [
+        multiprocessing.Process(
+            target=work, args=(paths[place::PROCESSES], port, extent, ready, results)
+        )
+        for place in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    begun = time.monotonic()
+    shares = [results.get() for _ in workers]
+    seconds = time.monotonic() - begun
+    for worker in workers:
+        worker.join()
+    return Load(sum(s.rows for s in shares), seconds, sum(s.cpu for s in shares))
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of the processor that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / 100
+
+
+def stored(client: Client) -> Iterator[list[str]]:
+    """Rows and bytes of each table, once everything is merged."""
+    for table in ("traffic", "span"):
+        client.query(f"OPTIMIZE TABLE {table} FINAL")
+        ((rows, size),) = client.query(
+            f"SELECT sum(rows), sum(bytes) FROM system.parts WHERE active AND table = '{table}'"
+            " AND database = currentDatabase()"
+        )
+        yield [table, f"{rows:,}", f"{size / 1e6:.1f}", f"{size / max(rows, 1):.1f}"]
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """See tables.Part."""
+    extent = QUICK if effort.quick else FULL
+    folder = year.scratch() / f"fleet-{time.monotonic_ns()}"
+    server = ClickHouse(folder / "server")
+    server.start()
+    try:
+        server.init()
+        before = cpu_of(server.pid)
+        found = loaded(folder, server.port, extent)
+        took = cpu_of(server.pid) - before
+        million = found.rows / 1e6
+        yield Table(
+            f"{extent.hosts} hosts with {extent.flows} flows a second, {extent.seconds} seconds of them",
+            [
+                "rows",
+                "s",
+                "rows per second",
+                "senders, CPU s per million",
+                "server, CPU s per million",
+            ],
+            [
+                [
+                    f"{found.rows:,}",
+                    f"{found.seconds:.1f}",
+                    f"{found.rows / found.seconds:,.0f}",
+                    f"{found.cpu / million:.1f}",
+                    f"{took / million:.1f}",
+                ]
+            ],
+            f"Shipped at once by {PROCESSES} processes, beside the server on the same processors.",
+        )
+        with closing(server.client(patience=600.0)) as client:
+            yield Table(
+                "The same on the server's disk",
+                ["table", "rows", "MB", "bytes per row"],
+                list(stored(client)),
+                "ClickHouse 18.16, LZ4, merged.",
+            )
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
