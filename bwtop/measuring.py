@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.capture import privileges
-from bwtop.capture.session import CaptureError, Loading
+from bwtop.capture.session import CaptureError, Fill, Loading
 from bwtop.fleet import shipper
 from bwtop.fleet.shipper import Shipper
 from bwtop.history import location
@@ -43,6 +43,8 @@ class Measurement:
     """Whether the readings are another bwtop's."""
     passed_over: Sequence[str] = ()
     """Backends that would have come first, and why they are not used."""
+    fill: Callable[[], Fill] | None = None
+    """How full the kernel's map of flows was at the last reading; None where another bwtop reads it."""
 
 
 def measure(
@@ -73,6 +75,7 @@ def measure(
             lambda: Status("not recording"),
             capture.close,
             passed_over=capture.passed_over,
+            fill=lambda: capture.fill,
         )
     recorder = Recorder(options, notify)
     sender = Shipper(ship, options.path, notify) if ship else None
@@ -94,6 +97,7 @@ def measure(
         recorder,
         sender,
         passed_over=capture.passed_over,
+        fill=lambda: capture.fill,
     )
 
 

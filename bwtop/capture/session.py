@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from json import loads
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from bwtop.capture import kprobes, libbpf, loader, records, scheduling
 from bwtop.capture.backends import ABSENT, BACKENDS, KPROBE, Backend, named
@@ -79,6 +79,14 @@ class Report:
         ]
 
 
+class Fill(NamedTuple):
+    """How full the kernel's map of flows was when it was read."""
+
+    entries: int
+    room: int
+    """Entries that it takes; what comes beyond them is counted at its process's '*' remote."""
+
+
 class Loading:
     """A loader at work; fork it before any thread is started."""
 
@@ -122,6 +130,7 @@ class Loading:
         capture = Capture(
             reports[-1], descriptors, last["programs"], last["events"], answer["since"]
         )
+        capture.fill = Fill(0, self._limits.flows)
         capture.passed_over = [f"{r.backend.name}: {r.refusal}" for r in reports[:-1]]
         return reports, capture
 
@@ -174,6 +183,8 @@ class Capture:
         self.report = report
         self.passed_over: list[str] = []
         """Backends that would have come first, and why this kernel refused them."""
+        self.fill = Fill(0, 0)
+        """Of the last reading, what it read in the map itself: whatever fell beside it is not among that."""
         self._descriptors = descriptors
         self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
         after_maps = descriptors[len(loader.MAPS) :]
@@ -213,6 +224,7 @@ class Capture:
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
         self._since = now
         sample.traffic = self._decoder.decode(self._flows.read(full, delete=True))
+        self.fill = self.fill._replace(entries=sum(map(len, sample.traffic.values())))
         self._read_losses(sample)
         self._identify(sample, execs)
         self._forget(exits)

@@ -31,6 +31,8 @@ class Delta:
     flows: dict[Who, dict[Remote, Moved]] = field(default_factory=dict)
     exited: set[ProcessKey] = field(default_factory=set)
     loss: Loss = Loss()
+    since: float = field(default=0.0, compare=False)
+    """Seconds of CLOCK_MONOTONIC at which it began to wait for being written."""
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
@@ -66,6 +68,7 @@ class Delta:
             for remote, moved in remotes.items():
                 _add(mine, remote, moved)
         self.start = min(self.start, other.start)
+        self.since = min(self.since, other.since)
         self.seconds += other.seconds
         self.exited |= other.exited
         self.loss = self.loss.plus(other.loss)

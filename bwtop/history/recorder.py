@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.history import clocks, schema
 from bwtop.history.backlog import Backlog
@@ -59,6 +59,15 @@ class State:
         return "recording" if self.recording else "not recording"
 
 
+class Waiting(NamedTuple):
+    """What is measured and not committed yet; without what is quiet, which waits to become a minute."""
+
+    intervals: int
+    """Merged ones count once."""
+    seconds: float
+    """For how long the oldest of them has waited."""
+
+
 class Recorder:
     """Writes what is measured, whenever it can; what it cannot write yet waits in bounded memory."""
 
@@ -76,6 +85,7 @@ class Recorder:
         self._watch = ClockWatch()
         self._mutex = threading.Condition()
         self._backlog = Backlog()
+        self._writing: list[Delta] = []
         self._events: list[Event] = []
         self._open: Delta | None = None
         self._quiet: Delta | None = None
@@ -96,6 +106,19 @@ class Recorder:
         """Whether the history is larger than it should be, though nothing more can go."""
         return self._writer.is_over_size
 
+    @property
+    def dropped(self) -> int:
+        """Bytes that found no room while they waited; they are in no sum."""
+        return self._backlog.dropped
+
+    def waiting(self) -> Waiting:
+        """What is still to be written; from any thread."""
+        with self._mutex:
+            waiting = [*self._writing, *self._backlog]
+        if not waiting:
+            return Waiting(0, 0.0)
+        return Waiting(len(waiting), self._look().awake - min(delta.since for delta in waiting))
+
     # From the thread that measures.
 
     def put(self, sample: Sample) -> None:
@@ -112,7 +135,7 @@ class Recorder:
             else:
                 self._open = delta
             if self._open.seconds >= INTERVAL:
-                self._finish_interval()
+                self._finish_interval(moment.awake)
                 self._mutex.notify()
 
     def _forget(self) -> None:
@@ -121,28 +144,33 @@ class Recorder:
         self._events.clear()
         self._backlog.clear()
 
-    def _finish_interval(self) -> None:
+    def _finish_interval(self, now: float) -> None:
         """Puts the open interval into the queue; quiet ones wait, and become one a minute."""
         delta, self._open = self._open, None
         if delta is None:
             return
         quiet = self._quiet
         if quiet and (not delta.is_quiet() or not _same_minute(quiet, delta)):
-            self._backlog.add(quiet)
+            self._enqueue(quiet, now)
             quiet = self._quiet = None
         if not delta.is_quiet():
-            self._backlog.add(delta)
+            self._enqueue(delta, now)
         elif quiet:
             quiet.absorb(delta)
         else:
             self._quiet = delta
 
+    def _enqueue(self, delta: Delta, now: float) -> None:
+        delta.since = now
+        self._backlog.add(delta)
+
     def close(self) -> None:
         """Writes what is left, the last and partial interval too, and lets go of the database."""
+        now = self._look().awake
         with self._mutex:
-            self._finish_interval()
+            self._finish_interval(now)
             if self._quiet:
-                self._backlog.add(self._quiet)
+                self._enqueue(self._quiet, now)
                 self._quiet = None
             self._closing = True
             self._deadline = time.monotonic() + LAST_SECONDS
@@ -216,7 +244,7 @@ class Recorder:
         """Writes what waits; raises sqlite3.Error, and then it still waits."""
         while True:
             with self._mutex:
-                deltas = self._backlog.take(BATCH)
+                deltas = self._writing = self._backlog.take(BATCH)
                 events, self._events = self._events, []
                 dropped = self._backlog.dropped
             if not deltas and not events:
@@ -225,9 +253,12 @@ class Recorder:
                 self._append(deltas, events, dropped)
             except BaseException:
                 with self._mutex:
+                    self._writing = []
                     self._backlog.give_back(deltas)
                     self._events = events + self._events
                 raise
+            with self._mutex:
+                self._writing = []
 
     def _append(self, deltas: list[Delta], events: list[Event], dropped: int) -> None:
         more = dropped - self._told_dropped

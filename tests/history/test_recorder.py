@@ -315,6 +315,29 @@ def test_close_is_bounded_and_says_what_could_not_be_written(
     )
 
 
+def test_what_waits_is_told_with_the_age_of_the_oldest(path: Path, recorders: Recorders) -> None:
+    """Also while it is tried to write it; what is quiet does not count, nor does a clock that is set."""
+    feed = recorders(path)
+    waiting = feed.recorder.waiting
+    assert waiting() == (0, 0.0)
+    feed.quiet(3)
+    assert waiting() == (0, 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put(3)
+        feed.wait(lambda: feed.recorder._writing)
+        assert waiting() == (4, 2.0), "the quiet one is before them now"
+        feed.clock.wall += 86400
+        feed.clock.go(5)
+        feed.wait(lambda: feed.recorder.state.fault)
+        assert waiting() == (4, 7.0)
+    feed.wait(lambda: waiting() == (0, 0.0))
+    feed.put()
+    feed.recorder.close()
+    assert waiting() == (0, 0.0)
+    assert feed.recorder.dropped == 0
+
+
 def test_what_was_dropped_is_noted_where_it_is_missing(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +350,7 @@ def test_what_was_dropped_is_noted_where_it_is_missing(
     feed.put(2)
     feed.wait(lambda: feed.recorder.stored == 5)
     dropped = sum(sum(amount(n)) for n in range(7))
+    assert feed.recorder.dropped == dropped
     assert rows(path, "SELECT kind, amount FROM event") == [("dropped", dropped)]
     feed.recorder.close()
     assert feed.lines[-1].startswith(f"not recorded: {dropped} bytes")

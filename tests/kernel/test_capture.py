@@ -144,9 +144,11 @@ def test_processes_beyond_the_flow_map_stay_apart() -> None:
         greedy = run(lambda: send(200))
         modest = [run(lambda: send(3)) for _ in range(5)]
         samples = [capture.read()]
+        assert capture.fill == (64, 64)
         late = run(lambda: send(100))
         samples.append(capture.read())
         samples.append(capture.read())
+        assert capture.fill.entries < 64
     assert sent(samples, greedy) == 200 * SIZE
     assert [sent(samples, pid) for pid in modest] == [3 * SIZE] * 5
     assert sent(samples, late) == 100 * SIZE
