@@ -8,7 +8,7 @@ RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
-TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client
 BENCH_PACKAGES := iperf3 nethogs tcpdump
 VM_PACKAGES := qemu-system-x86 busybox-static file
 
@@ -55,7 +55,7 @@ help:
 	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
 	@echo 'make test          install what the tests need and run them all'
-	@echo 'make test-newest   the tests of all that is shown, with the newest urwid and humanize of PyPI'
+	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour)'
 	@echo 'make bench         how fast and how small bwtop is, beside its peers (ARGS="--quick overhead" for less)'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
@@ -136,12 +136,12 @@ test: test-deps
 $(VENV)-newest/.ready: tests/requirements.txt
 	$(PYTHON) -m venv --system-site-packages $(VENV)-newest
 	$(VENV)-newest/bin/pip install -q -r tests/requirements.txt
-	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed urwid humanize
+	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed urwid humanize prometheus-client
 	@touch $@
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen $(wildcard tests/test_*.py) $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen tests/metrics $(wildcard tests/test_*.py) $(ARGS)
 
 $(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
 	$(BIN)/pip install -q -r tests/vm/requirements.txt

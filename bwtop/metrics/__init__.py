@@ -1,0 +1,1 @@
+"""What Prometheus may ask for: bytes by process name, and how bwtop itself does."""

@@ -1,0 +1,215 @@
+"""The table of metrics: what each is called, what it means, and where it comes from."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import Final, NamedTuple, TypeVar
+
+from bwtop import __version__
+from bwtop.capture.session import Fill
+from bwtop.history.recorder import Recorder, Waiting
+from bwtop.metrics.totals import OTHER, TOP
+from bwtop.metrics.watch import BOUNDS, READINGS, Figures
+
+T = TypeVar("T")
+
+
+class Type(StrEnum):
+    """As Prometheus calls them."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Point(NamedTuple):
+    """One number of a metric."""
+
+    value: float
+    """Exact up to 2**53, as Prometheus has it: of bytes, nine million billions."""
+    labels: tuple[str, ...] = ()
+    """Values of Metric.labels."""
+    suffix: str = ""
+    """What a histogram appends to its name."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric."""
+
+    name: str
+    type: Type
+    help: str
+    points: Callable[[Figures], Iterable[Point]]
+    """Nothing where it is not known: absent, never a false 0."""
+    labels: tuple[str, ...] = ()
+
+
+def _bytes(figures: Figures) -> Iterator[Point]:
+    for name, moved in figures.totals.items():
+        for (protocol, loopback), traffic in moved.items():
+            for direction, amount in zip(("rx", "tx"), traffic, strict=True):
+                yield Point(amount, (name, direction, protocol, "true" if loopback else "false"))
+
+
+def _durations(figures: Figures) -> Iterator[Point]:
+    counts, seconds = figures.durations
+    bounds = (*map(str, BOUNDS), "+Inf")
+    for bound, count in zip(bounds, accumulate(counts), strict=True):
+        yield Point(count, (bound,), "_bucket")
+    yield Point(sum(counts), (), "_count")
+    yield Point(seconds, (), "_sum")
+
+
+def _known(
+    find: Callable[[Figures], T | None], value: Callable[[T], float]
+) -> Callable[[Figures], Iterator[Point]]:
+    """A number of something that is not always there."""
+
+    def points(figures: Figures) -> Iterator[Point]:
+        found = find(figures)
+        if found is not None:
+            yield Point(value(found))
+
+    return points
+
+
+def _filled(value: Callable[[Fill], float]) -> Callable[[Figures], Iterator[Point]]:
+    return _known(lambda figures: figures.fill, value)
+
+
+def _recorded(value: Callable[[Recorder], float]) -> Callable[[Figures], Iterator[Point]]:
+    return _known(lambda figures: figures.recorder, value)
+
+
+def _waiting(value: Callable[[Waiting], float]) -> Callable[[Figures], Iterator[Point]]:
+    return _known(lambda figures: figures.waiting, value)
+
+
+def _behind(value: Callable[[tuple[int, float]], float]) -> Callable[[Figures], Iterator[Point]]:
+    return _known(lambda figures: figures.behind, value)
+
+
+METRICS: Final = (
+    Metric(
+        "bwtop_info",
+        Type.GAUGE,
+        'bwtop itself; the backend is "history" where another bwtop measures, "none" while nobody does',
+        lambda figures: [Point(1, (__version__, figures.backend))],
+        ("version", "backend"),
+    ),
+    Metric(
+        "bwtop_bytes_total",
+        Type.COUNTER,
+        f'Payload bytes by name of process; beyond {TOP} names they are in "{OTHER}", so that the sum is exact',
+        _bytes,
+        ("process", "direction", "protocol", "loopback"),
+    ),
+    Metric(
+        "bwtop_lost_bytes_total",
+        Type.COUNTER,
+        "Bytes of which the remote, or even the process, could not be kept; they are in the sums all the same",
+        lambda figures: [
+            Point(figures.loss.spilled_bytes, ("remote",)),
+            Point(figures.loss.unattributed_bytes, ("process",)),
+        ],
+        ("what",),
+    ),
+    Metric(
+        "bwtop_lost_updates_total",
+        Type.COUNTER,
+        "How often that happened",
+        lambda figures: [
+            Point(figures.loss.spilled, ("remote",)),
+            Point(figures.loss.unattributed, ("process",)),
+        ],
+        ("what",),
+    ),
+    Metric(
+        "bwtop_unnamed_processes_total",
+        Type.COUNTER,
+        "Processes whose name could not be kept",
+        lambda figures: [Point(figures.loss.unnamed)],
+    ),
+    Metric(
+        "bwtop_missed_events_total",
+        Type.COUNTER,
+        "Calls that the kernel let pass uncounted; their bytes may be missing",
+        lambda figures: [Point(figures.loss.missed_events)],
+    ),
+    Metric(
+        "bwtop_flow_map_entries",
+        Type.GAUGE,
+        f"Flows in the kernel's map, at the fullest of the last {READINGS} readings",
+        _filled(lambda fill: fill.entries),
+    ),
+    Metric(
+        "bwtop_flow_map_max_entries",
+        Type.GAUGE,
+        "Flows that there is room for in it (--max-flows)",
+        _filled(lambda fill: fill.room),
+    ),
+    Metric(
+        "bwtop_reading_seconds",
+        Type.HISTOGRAM,
+        "How long readings took: of the kernel's maps, or of another bwtop's history; one is due every second",
+        _durations,
+        ("le",),
+    ),
+    Metric(
+        "bwtop_measured_seconds_total",
+        Type.COUNTER,
+        "Seconds that the readings span",
+        lambda figures: [Point(figures.measured)],
+    ),
+    Metric(
+        "bwtop_recording",
+        Type.GAUGE,
+        "1 where this bwtop writes the history, 0 where it cannot or another one does",
+        _recorded(lambda recorder: recorder.state.recording),
+    ),
+    Metric(
+        "bwtop_recorder_lag_seconds",
+        Type.GAUGE,
+        "For how long the oldest interval has waited that is measured and not committed; 0 when none waits",
+        _waiting(lambda waiting: waiting.seconds),
+    ),
+    Metric(
+        "bwtop_recorder_waiting_intervals",
+        Type.GAUGE,
+        "Intervals that wait so",
+        _waiting(lambda waiting: waiting.intervals),
+    ),
+    Metric(
+        "bwtop_recorder_intervals_total",
+        Type.COUNTER,
+        "Intervals committed; in quiet times one a minute",
+        _recorded(lambda recorder: recorder.stored),
+    ),
+    Metric(
+        "bwtop_recorder_dropped_bytes_total",
+        Type.COUNTER,
+        "Bytes that found no room while they waited, and are not in the history",
+        _recorded(lambda recorder: recorder.dropped),
+    ),
+    Metric(
+        "bwtop_history_over_size",
+        Type.GAUGE,
+        "1 where the history is larger than --max-size, with nothing left in it that may go",
+        _recorded(lambda recorder: recorder.is_over_size),
+    ),
+    Metric(
+        "bwtop_spool_intervals",
+        Type.GAUGE,
+        "Intervals that wait to be sent elsewhere",
+        _behind(lambda behind: behind[0]),
+    ),
+    Metric(
+        "bwtop_spool_lag_seconds",
+        Type.GAUGE,
+        "For how long the oldest of them has",
+        _behind(lambda behind: behind[1]),
+    ),
+)
+"""In the order in which they are exposed."""

@@ -1,0 +1,306 @@
+"""What is exposed: complete, well formed, of one moment, and read back as it was meant."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from bwtop import __version__
+from bwtop.capture.session import Fill
+from bwtop.history.recorder import Recorder
+from bwtop.history.writer import Options
+from bwtop.live import Status
+from bwtop.measuring import Measurement
+from bwtop.metrics.exposition import Exposition
+from bwtop.metrics.table import METRICS, Type
+from bwtop.metrics.totals import OTHER, label
+from bwtop.metrics.watch import BOUNDS, READINGS, Watch
+from bwtop.model.flows import Identity, Loss, Traffic
+from bwtop.model.sample import Sample
+from tests.build import HOSTILE, key, remote, sample
+
+Labels = frozenset[tuple[str, str]]
+
+
+class Behind:
+    """What waits to be sent elsewhere."""
+
+    def behind(self) -> tuple[int, float]:
+        return 17, 23.5
+
+
+class Readings:
+    """Samples that a test has made."""
+
+    def __init__(self, *samples: Sample, seconds: float = 0.0) -> None:
+        self.samples = list(samples)
+        self.seconds = seconds
+
+    def read(self) -> Sample:
+        time.sleep(self.seconds)
+        return self.samples.pop(0)
+
+
+def measurement(
+    readings: Readings,
+    backend: str = "fexit",
+    fill: Callable[[], Fill] | None = None,
+    **others: Any,
+) -> Measurement:
+    status = Status("")
+    return Measurement(readings, backend, [], lambda: status, lambda: None, fill=fill, **others)
+
+
+def parsed(text: str) -> dict[str, dict[Labels, float]]:
+    """Values by the names of samples and their labels, as prometheus_client reads them."""
+    found: dict[str, dict[Labels, float]] = {}
+    for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]  # of its own
+        for one in family.samples:
+            values = found.setdefault(one.name, {})
+            labels = frozenset(one.labels.items())
+            assert labels not in values, one
+            values[labels] = one.value
+    return found
+
+
+def exposed(watch: Watch) -> dict[str, dict[Labels, float]]:
+    return parsed(Exposition(watch).text().decode())
+
+
+def value(watch: Watch, name: str, **labels: str) -> float:
+    return exposed(watch)[name][frozenset(labels.items())]
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    made = Recorder(Options(tmp_path / "history.db"))
+    made.open()
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def full(recorder: Recorder) -> Watch:
+    """All that there can be."""
+    watch = Watch()
+    watch.spool = Behind()
+    reading = sample(
+        {key(1): {remote(): Traffic(1009, 2003)}},
+        identities={key(1): Identity("curl")},
+        loss=Loss(1, 2, 3, 4, 5, 6),
+    )
+    readings = Readings(reading)
+    watch.over(
+        measurement(readings, fill=lambda: Fill(7, 65536), recorder=recorder)
+    ).readings.read()
+    return watch
+
+
+# The table.
+
+
+def test_all_of_the_table_is_exposed_and_nothing_else(full: Watch) -> None:
+    text = Exposition(full).text().decode()
+    told = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert told == [[metric.name, metric.type] for metric in METRICS]
+    for metric in METRICS:
+        assert f"# HELP {metric.name} {metric.help}\n" in text
+        for one in parsed(text).get(metric.name, {}):
+            assert {name for name, _ in one} == set(metric.labels)
+
+
+def test_prometheus_own_linter_has_no_complaint(full: Watch) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=Exposition(full).text(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_names_are_as_prometheus_wants_them(metric: Any) -> None:
+    assert metric.name.startswith("bwtop_")
+    assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)
+    assert metric.help[0].isupper() or metric.help.startswith(("bwtop", "1 "))
+    assert not metric.help.endswith(".")
+
+
+def test_remotes_are_nowhere(full: Watch) -> None:
+    text = Exposition(full).text()
+    assert b"192.0.2.1" not in text
+    assert b"443" not in text
+
+
+# What is known, and what is not.
+
+
+def test_what_is_not_known_is_not_there() -> None:
+    found = exposed(Watch())
+    absent = ("bwtop_flow_map", "bwtop_record", "bwtop_history", "bwtop_spool")
+    assert not [name for name in found if name.startswith(absent)]
+    assert found["bwtop_info"] == {frozenset({("version", __version__), ("backend", "none")}): 1}
+    assert len(found["bwtop_bytes_total"]) == 12
+    assert set(found["bwtop_bytes_total"].values()) == {0}
+
+
+def test_another_bwtops_history_is_said_to_be_that() -> None:
+    watch = Watch()
+    watch.over(measurement(Readings(), "", following=True))
+    assert value(watch, "bwtop_info", version=__version__, backend="history") == 1
+
+
+def test_losses_add_up() -> None:
+    watch = Watch()
+    for _ in range(2):
+        watch.take(sample(loss=Loss(1, 20, 300, 4000, 50_000, 600_000)), 0.0)
+    assert value(watch, "bwtop_lost_updates_total", what="remote") == 2
+    assert value(watch, "bwtop_lost_bytes_total", what="remote") == 40
+    assert value(watch, "bwtop_lost_updates_total", what="process") == 600
+    assert value(watch, "bwtop_lost_bytes_total", what="process") == 8000
+    assert value(watch, "bwtop_unnamed_processes_total") == 100_000
+    assert value(watch, "bwtop_missed_events_total") == 1_200_000
+
+
+def test_readings_are_timed() -> None:
+    watch = Watch()
+    readings = Readings(sample(elapsed=1.5), sample(elapsed=2.0), seconds=0.05)
+    watched = watch.over(measurement(readings))
+    watched.readings.read()
+    watched.readings.read()
+    found = exposed(watch)
+    assert value(watch, "bwtop_reading_seconds_count") == 2
+    assert 0.1 <= value(watch, "bwtop_reading_seconds_sum") < 2
+    assert value(watch, "bwtop_measured_seconds_total") == 3.5
+    buckets = {dict(labels)["le"]: n for labels, n in found["bwtop_reading_seconds_bucket"].items()}
+    assert list(map(float, buckets)) == [*BOUNDS, float("inf")]
+    assert (buckets["0.03"], buckets["+Inf"]) == (0, 2)
+
+
+@pytest.mark.parametrize("seconds", [0.0, *BOUNDS, 3.01, 1e9])
+def test_a_bound_belongs_to_what_is_below_it(seconds: float) -> None:
+    watch = Watch()
+    watch.take(sample(), seconds)
+    for bound in BOUNDS:
+        found = value(watch, "bwtop_reading_seconds_bucket", le=str(bound))
+        assert found == (seconds <= bound)
+
+
+def test_of_the_map_the_fullest_reading_counts_for_a_minute() -> None:
+    watch = Watch()
+    watch.take(sample(), 0.0, Fill(900, 1000))
+    for entries in range(READINGS - 1):
+        watch.take(sample(), 0.0, Fill(entries, 1000))
+        assert value(watch, "bwtop_flow_map_entries") == 900
+    watch.take(sample(), 0.0, Fill(3, 1000))
+    assert value(watch, "bwtop_flow_map_entries") == READINGS - 2
+    assert value(watch, "bwtop_flow_map_max_entries") == 1000
+
+
+def test_the_recorder_tells_how_it_does(full: Watch, recorder: Recorder) -> None:
+    assert value(full, "bwtop_recording") == 1
+    for name in ("lag_seconds", "waiting_intervals", "intervals_total", "dropped_bytes_total"):
+        assert value(full, f"bwtop_recorder_{name}") == 0, name
+    recorder.put(sample({key(1): {remote(): Traffic(1, 1)}}))
+    deadline = time.monotonic() + 10
+    while value(full, "bwtop_recorder_intervals_total") < 1:
+        assert time.monotonic() < deadline
+    assert value(full, "bwtop_recorder_lag_seconds") < 5
+
+
+def test_a_spool_tells_what_waits(full: Watch) -> None:
+    assert value(full, "bwtop_spool_intervals") == 17
+    assert value(full, "bwtop_spool_lag_seconds") == 23.5
+
+
+# Names, and numbers.
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from(HOSTILE), max_size=20))
+@example(list(HOSTILE))
+@example(['a"b', "a\\b", "a\\\\", "{}", 'x",process="y', "# HELP", "\\n", "NaN"])
+def test_names_are_read_back_as_they_were_meant(names: list[str]) -> None:
+    watch = Watch()
+    keys = [key(number) for number in range(len(names))]
+    watch.take(
+        sample(
+            {one: {remote(): Traffic(1, 0)} for one in keys},
+            identities=dict(zip(keys, map(Identity, names), strict=True)),
+        ),
+        0.0,
+    )
+    found = exposed(watch)["bwtop_bytes_total"]
+    assert {dict(labels)["process"] for labels in found} == {OTHER, *map(label, names)}
+    assert sum(found.values()) == len(names)
+
+
+@given(st.integers(0, 2**53), st.integers(0, 2**53))
+def test_bytes_are_exact(rx: int, tx: int) -> None:
+    watch = Watch()
+    reading = sample(
+        {key(1): {remote("127.0.0.1"): Traffic(rx, tx)}}, identities={key(1): Identity("curl")}
+    )
+    watch.take(reading, 0.0)
+    if rx or tx:
+        labels = {"process": "curl", "protocol": "tcp", "loopback": "true"}
+        assert value(watch, "bwtop_bytes_total", direction="rx", **labels) == rx
+        assert value(watch, "bwtop_bytes_total", direction="tx", **labels) == tx
+
+
+def test_each_exposition_is_of_one_moment() -> None:
+    """While readings come all the time: in each of them as much is received as sent, by two names alike."""
+    watch = Watch()
+    reading = sample(
+        {key(n): {remote(): Traffic(1009, 1009)} for n in (1, 2)},
+        identities={key(1): Identity("one"), key(2): Identity("two")},
+    )
+    done = threading.Event()
+
+    def measure() -> None:
+        while not done.is_set():
+            watch.take(reading, 0.0)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    last = 0.0
+    try:
+        for _ in range(200):
+            found = exposed(watch)["bwtop_bytes_total"]
+            own = {n for labels, n in found.items() if ("process", OTHER) not in labels}
+            assert len(own) <= 1
+            now = max(own, default=0.0)
+            assert now >= last
+            last = now
+    finally:
+        done.set()
+        thread.join()
+    assert last > 0
+
+
+LONG: Final = 0.02
+"""Seconds; Python lets threads wait for each other for 0.005 at a time."""
+
+
+def test_who_reads_slowly_is_not_waited_for(full: Watch) -> None:
+    families = Exposition(full).collect()
+    next(iter(families))
+    began = time.monotonic()
+    full.take(sample(), 0.0)
+    assert time.monotonic() - began < LONG
+
+
+def test_age_is_of_the_last_reading() -> None:
+    watch = Watch()
+    time.sleep(0.05)
+    assert watch.age() >= 0.05
+    watch.take(sample(), 0.0)
+    assert watch.age() < 0.05

@@ -1,0 +1,182 @@
+"""Bytes by name: exact in sum, never less than before, few, and with names that do no harm."""
+
+from collections import Counter
+from typing import Final
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bwtop.metrics import totals
+from bwtop.metrics.totals import LONGEST, OTHER, TOP, Kind, Moved, Totals, by_name, label
+from bwtop.model.flows import UDP, Identity, ProcessKey, Traffic
+from bwtop.model.sample import Sample
+from tests.build import CONTROLS, HOSTILE, KEYS, REMOTES, key, remote, sample
+
+FEW: Final = 5
+"""Names that have counters of their own, so that a test can use them up."""
+
+names: Final = st.sampled_from([*(f"program {n}" for n in range(12)), OTHER]) | st.text(max_size=20)
+amounts: Final = st.integers(0, 100) | st.integers(0, 2**53)
+readings: Final = st.builds(
+    sample,
+    st.dictionaries(
+        st.sampled_from(KEYS),
+        st.dictionaries(st.sampled_from(REMOTES), st.builds(Traffic, amounts, amounts), min_size=1),
+    ),
+    identities=st.dictionaries(st.sampled_from(KEYS), st.builds(Identity, names)),
+)
+
+Series = dict[tuple[str, Kind, str], int]
+
+
+def series(found: dict[str, Moved]) -> Series:
+    return {
+        (name, kind, direction): getattr(traffic, direction)
+        for name, kinds in found.items()
+        for kind, traffic in kinds.items()
+        for direction in ("rx", "tx")
+    }
+
+
+def moved(samples: list[Sample]) -> Counter[tuple[Kind, str]]:
+    """The same over all names, added up in the plainest way."""
+    found: Counter[tuple[Kind, str]] = Counter()
+    for one in samples:
+        for remotes in one.traffic.values():
+            for far, traffic in remotes.items():
+                protocol = {6: "tcp", 17: "udp"}.get(far.protocol, "other")
+                kind = Kind(protocol, far == REMOTES[3])
+                found[kind, "rx"] += traffic.rx
+                found[kind, "tx"] += traffic.tx
+    return found
+
+
+def one(name: str, amount: int, pid: int = 1) -> Sample:
+    """A reading in which nothing but this has moved."""
+    return sample({key(pid): {remote(): Traffic(amount, 0)}}, identities={key(pid): Identity(name)})
+
+
+def received(counted: Totals) -> dict[str, int]:
+    """Bytes by name."""
+    return {
+        name: sum(traffic.rx for traffic in kinds.values())
+        for name, kinds in counted.copy().items()
+    }
+
+
+@given(st.lists(readings, max_size=30), st.integers(1, FEW))
+def test_sums_are_exact_and_no_counter_goes_back(samples: list[Sample], top: int) -> None:
+    counted = Totals(top)
+    before: Series = {}
+    for number, reading in enumerate(samples):
+        counted.add(by_name(reading))
+        after = series(counted.copy())
+        assert before.keys() <= after.keys()
+        assert all(after[name] >= amount for name, amount in before.items())
+        sums: Counter[tuple[Kind, str]] = Counter()
+        for (_, kind, direction), amount in after.items():
+            sums[kind, direction] += amount
+        assert +sums == +moved(samples[: number + 1])
+        assert len({name for name, _, _ in after}) <= top + 1
+        before = after
+
+
+@given(st.lists(names | st.sampled_from(HOSTILE), max_size=30))
+@example(list(HOSTILE))
+def test_names_do_no_harm(said: list[str]) -> None:
+    for name in said:
+        found = label(name)
+        assert 0 < len(found) <= LONGEST
+        assert not CONTROLS.search(found)
+        found.encode()
+
+
+def test_who_has_no_name_or_that_of_all_others_is_among_them() -> None:
+    counted = Totals()
+    for name in ("", OTHER):
+        counted.add(by_name(one(name, 1009)))
+    counted.add(by_name(sample({key(1): {remote(): Traffic(7, 0)}})))
+    assert received(counted) == {OTHER: 2018, "(unknown)": 7}
+
+
+def test_the_first_names_have_counters_at_once() -> None:
+    counted = Totals()
+    counted.add(by_name(one("curl", 1009)))
+    counted.add(by_name(one("nginx", 2003)))
+    counted.add(by_name(one("curl", 4001)))
+    assert received(counted) == {OTHER: 0, "curl": 5010, "nginx": 2003}
+
+
+def test_of_many_at_once_those_that_move_most_have_counters() -> None:
+    traffic = {key(n): {remote(): Traffic(n * 1000, 0)} for n in range(1, 301)}
+    counted = Totals()
+    counted.add(by_name(sample(traffic, identities={k: Identity(f"p{k.pid}") for k in traffic})))
+    found = received(counted)
+    shown = sorted(int(name[1:]) for name in found if name != OTHER)
+    assert shown == list(range(301 - len(shown), 301))
+    assert 50 < len(shown) < TOP
+    assert sum(found.values()) == 1000 * 300 * 301 // 2
+
+
+def test_many_small_ones_leave_room_for_a_large_one() -> None:
+    """It is counted by itself from when it is due: what it moved before that stays where it was."""
+    counted = Totals()
+    counted.add(by_name(one("large", 10**9)))
+    for number in range(2000):
+        counted.add(by_name(one(f"small {number}", 900)))
+    assert received(counted).keys() == {"large", OTHER}
+    counted.add(by_name(one("late", 900)))
+    before = received(counted)
+    assert "late" not in before
+    counted.add(by_name(one("late", 10**8)))
+    after = received(counted)
+    assert after["late"] == 10**8
+    assert after[OTHER] == before[OTHER]
+
+
+def test_when_all_counters_are_taken_nobody_loses_one() -> None:
+    counted = Totals(3)
+    for name in ("a", "b", "c"):
+        counted.add(by_name(one(name, 1000)))
+    counted.add(by_name(one("d", 10**12)))
+    assert received(counted) == {"a": 1000, "b": 1000, "c": 1000, OTHER: 10**12}
+    assert not counted._candidates
+
+
+def test_candidates_are_few_and_the_largest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "MAX_CANDIDATES", 10)
+    counted = Totals()
+    counted.add(by_name(one("large", 10**12)))
+    for number in range(50):
+        counted.add(by_name(one(f"p{number}", 1000 + number)))
+        assert len(counted._candidates) <= 10
+    assert "p49" in counted._candidates
+
+
+def test_what_is_copied_stays_as_it_was() -> None:
+    counted = Totals()
+    counted.add(by_name(one("curl", 1009)))
+    before = counted.copy()
+    counted.add(by_name(one("curl", 1009)))
+    assert before["curl"] == {Kind("tcp", loopback=False): Traffic(1009, 0)}
+
+
+def test_processes_of_a_name_are_added_and_their_kinds_told_apart() -> None:
+    far = {
+        remote(): Traffic(1, 2),
+        remote("127.0.0.1"): Traffic(10, 20),
+        remote("::1", 53, UDP): Traffic(100, 200),
+        remote("192.0.2.9", 0, 1): Traffic(1000, 2000),
+        remote("192.0.2.9", 0, 58): Traffic(10_000, 20_000),
+    }
+    keys: list[ProcessKey] = [key(1), key(2)]
+    reading = sample(dict.fromkeys(keys, far), identities=dict.fromkeys(keys, Identity("curl")))
+    assert by_name(reading) == {
+        "curl": {
+            Kind("tcp", loopback=False): Traffic(2, 4),
+            Kind("tcp", loopback=True): Traffic(20, 40),
+            Kind("udp", loopback=True): Traffic(200, 400),
+            Kind("other", loopback=False): Traffic(22_000, 44_000),
+        }
+    }
