@@ -46,6 +46,7 @@ from bwtop.tui.settings import Settings
 if TYPE_CHECKING:
     from bwtop.history.query import History
     from bwtop.web.archive import FleetArchive
+    from bwtop.web.scrape import Scraped
 
 _DEFAULT_ITERATIONS: Final = 5
 
@@ -140,10 +141,11 @@ def _run(given: Given) -> None:
     if mode is Mode.DEMO:
         _demo(options, files)
         return
-    loading = _load(options) if may_measure else None
     if mode is Mode.RECORD:
-        _record(options, loading)
-    elif mode is Mode.SCREEN:
+        _record(options)
+        return
+    loading = _load(options) if may_measure else None
+    if mode is Mode.SCREEN:
         _screen(options, files, loading)
     else:
         _batch(options, loading)
@@ -289,7 +291,9 @@ def _become_owner(path: Path) -> None:
             privileges.drop(owner)
 
 
-def _record(options: argparse.Namespace, loading: Loading | None) -> None:
+def _record(options: argparse.Namespace) -> None:
+    scraped = _scraped(options) if options.metrics else None
+    loading = _load(options)
     from bwtop import record
 
     clock = SignalClock()
@@ -302,7 +306,33 @@ def _record(options: argparse.Namespace, loading: Loading | None) -> None:
         sys.exit(CANNOT)  # it has said why
     for degradation in measurement.degradations:
         log(degradation)
+    if scraped:
+        measurement = scraped.watch.over(measurement)
+        scraped.start()
+        log(f"metrics on {scraped.url}", record.NOTICE)
     record.run(measurement, recorder, clock, log, tell)
+
+
+def _scraped(options: argparse.Namespace) -> "Scraped":
+    """Listens, before anything else, for who wants metrics."""
+    from bwtop.metrics.table import NEEDED
+    from bwtop.web.gate import Address
+    from bwtop.web.tokens import TokenError, read_token
+
+    try:
+        from bwtop.web.scrape import Scraped
+    except ImportError as error:
+        fail(f"--metrics needs {NEEDED} ({error})")
+    address = Address(*options.metrics)
+    if options.token_file is None and not address.ip.is_loopback:
+        fail("--metrics beyond loopback needs a token: --token-file PATH")
+    try:
+        token = read_token(options.token_file) if options.token_file else None
+        return Scraped(address, token, options.allow_host or ())
+    except TokenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or address.url()}")
 
 
 def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
@@ -311,21 +341,22 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     from bwtop.web.archive import LocalArchive
     from bwtop.web.gate import Address
     from bwtop.web.server import Server
+    from bwtop.web.tokens import TokenError, make_token, read_token
 
     if not may_measure and options.no_record and not options.origin:
         fail(NEEDS_ROOT)
     address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
     clock = SignalClock()
     try:
-        token = serve.read_token(options.token_file) if options.token_file else None
+        token = read_token(options.token_file) if options.token_file else None
         served = files.load(options.chart_js)
         server = Server(address)
-    except serve.TokenError as error:
+    except TokenError as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename or address.url()}")
     if token is None and not address.ip.is_loopback:
-        token = serve.make_token()
+        token = make_token()
         say(f"the token, for programs (Authorization: Bearer ...): {token}")
     archive = LocalArchive(_path(options))
     wishes = serve.Wishes(
@@ -335,14 +366,15 @@ def _serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         options.allow_host or (),
         names=not options.no_resolve,
     )
+    loading = _load(options) if may_measure and not options.origin else None
     service = serve.Service(server, served, wishes)
     if options.origin:
         privileges.drop(users.sudo_user(os.environ), keep=())
         service.start()
         service.remember(clock)
         service.stop()
-    elif may_measure:
-        measurement = _measure(options, _load(options), say, prepare=archive.keep)
+    elif loading:
+        measurement = _measure(options, loading, say, prepare=archive.keep)
         for degradation in measurement.degradations:
             say(degradation)
         service.start()

@@ -326,6 +326,7 @@ _SPELLED: Final[dict[str, Callable[[Any], Any]]] = {
     "bind": spell_endpoint,
     "ship": Target.url,
     "origin": Target.url,
+    "metrics": spell_endpoint,
 }
 """How values are written that are kept in another form."""
 

@@ -38,6 +38,7 @@ examples:
   sudo bwtop --batch --udp --sort tx_total    who sends most over UDP
   sudo bwtop --batch --remote 192.0.2.0/24    who talks to that network
   sudo bwtop --record                         measure and remember, without a screen
+  sudo bwtop --record --metrics 127.0.0.1     and answer Prometheus, on port 8063
   sudo bwtop --serve                          the same in a browser, on http://127.0.0.1:8064/
   bwtop --history                             what was used today
   bwtop --history last-month --by user        and by whom last month
@@ -56,6 +57,8 @@ Exit status: 0 when it did what was asked, 2 when it could not or a flag was wro
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8064
+METRICS_PORT: Final = 8063
+"""Where the browser view is not, so that it can be had beside a service; of Prometheus' own range all are taken."""
 
 T = TypeVar("T")
 
@@ -79,6 +82,7 @@ _RECORDING: Final = frozenset({Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.SERVE}
 _MEASURING: Final = _RECORDING | {Mode.DEMO}
 _SCREENS: Final = frozenset({Mode.SCREEN, Mode.DEMO})
 _PRINTING: Final = frozenset({Mode.BATCH, Mode.HISTORY})
+_LISTENING: Final = frozenset({Mode.RECORD, Mode.SERVE})
 _LOOKING: Final = _SCREENS | _PRINTING
 
 MODES: Final = {
@@ -109,8 +113,9 @@ MODES: Final = {
     "max_size": _RECORDING,
     "store_cmdlines": _RECORDING,
     "bind": frozenset({Mode.SERVE}),
-    "token_file": frozenset({Mode.SERVE}),
-    "allow_host": frozenset({Mode.SERVE}),
+    "metrics": frozenset({Mode.RECORD}),
+    "token_file": _LISTENING,
+    "allow_host": _LISTENING,
     "chart_js": frozenset({Mode.SERVE}),
 }
 """What a configuration file may say, by the name that argparse has for it, and in which modes that counts.
@@ -206,9 +211,12 @@ def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) ->
         top.error("--serve takes no filters: each page has its own")
     if options.serve and (options.sort != DEFAULT_SORT or options.bits or options.theme):
         top.error("--sort, --bits and --theme are not for --serve: each page has its own")
-    serving = (options.bind, options.token_file, options.allow_host, options.chart_js)
-    if not options.serve and any(value is not None for value in serving):
-        top.error("--bind, --token-file, --allow-host and --chart-js are for --serve")
+    if not options.serve and (options.bind or options.chart_js):
+        top.error("--bind and --chart-js are for --serve")
+    if options.metrics and not options.record:
+        top.error("--metrics is for --record; --serve has /metrics anyway")
+    if (options.token_file or options.allow_host) and not (options.serve or options.record):
+        top.error("--token-file and --allow-host are for --serve and --record --metrics")
 
 
 def _check_demo(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -297,7 +305,7 @@ def parser() -> argparse.ArgumentParser:
     _add_display(top.add_argument_group("how to show it"))
     _add_history(top.add_argument_group("what is remembered"))
     _add_fleet(top.add_argument_group("many hosts"))
-    _add_serving(top.add_argument_group("the browser view"))
+    _add_serving(top.add_argument_group("the browser view, and metrics"))
     _add_configuration(top.add_argument_group("configuration"))
     return top
 
@@ -358,6 +366,13 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         help=f"listen there (default {DEFAULT_HOST}:{DEFAULT_PORT}); beyond loopback a token is needed",
     )
     add(
+        "--metrics",
+        type=_value(values.endpoint(METRICS_PORT)),
+        metavar="ADDR:PORT",
+        help="with --record, answer Prometheus there, such as on"
+        f" {DEFAULT_HOST}:{METRICS_PORT}; beyond loopback with --token-file",
+    )
+    add(
         "--token-file",
         type=_value(values.file),
         metavar="PATH",
@@ -368,7 +383,7 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         type=_value(values.host),
         action="append",
         metavar="NAME",
-        help="a name that browsers may call this host by, such as a proxy's",
+        help="a name that this host may be called by, such as a proxy's",
     )
     add(
         "--chart-js",

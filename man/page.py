@@ -13,6 +13,7 @@ from bwtop.flags import kept
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
+from bwtop.metrics.table import METRICS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import DEFAULT
@@ -123,6 +124,7 @@ TABLES: Final[dict[str, Callable[[], Lines]]] = {
     "settings": lambda: table([(setting.name, setting.help) for setting in SETTINGS]),
     "contexts": lambda: table([(context, title.lower()) for context, title in SECTIONS]),
     "backends": _backends,
+    "metrics": lambda: table([(one.name, _sentence(one.help)) for one in METRICS], width="Ds"),
 }
 """What stands in the page in the place of a line `@NAME@`."""
 

@@ -100,6 +100,9 @@ def actions() -> list[argparse.Action]:
         (["--max-flows", "1000"], "max_flows", 1000),
         (["--batch"], "batch", True),
         (["--check"], "check", True),
+        ([], "metrics", None),
+        (["--metrics", "localhost"], "metrics", ("127.0.0.1", 8063)),
+        (["--metrics", "[::]:9000"], "metrics", ("::", 9000)),
         ([], "demo", False),
         (["--demo"], "demo", True),
     ],
@@ -235,6 +238,8 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
         (["--batch", "--token-file", "x"], "are for --serve"),
         (["--history", "--allow-host", "x"], "are for --serve"),
         (["--record", "--chart-js", "x"], "are for --serve"),
+        (["--serve", "--metrics", "[::1]"], "--metrics is for --record"),
+        (["--metrics", "127.0.0.1:1"], "--metrics is for --record"),
         (["--history", "--by", "day,day"], "'day' comes twice"),
         *(
             (["--demo", *mode], "not allowed with argument")

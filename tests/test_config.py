@@ -76,6 +76,7 @@ def mistake(path: Path) -> str:
         ('user = ["root", 1000]', "user", [0, 1000]),
         ('allow-host = ["a.example", "b.example"]', "allow_host", ["a.example", "b.example"]),
         ('bind = "[::1]:80"', "bind", ("::1", 80)),
+        ('metrics = "127.0.0.1"', "metrics", ("127.0.0.1", 8063)),
         ('db = "/x/y.db"', "db", Path("/x/y.db")),
         ('max-size = "2M"', "max_size", 2 << 20),
         ("tcp = true", "classes", ["tcp"]),
@@ -139,7 +140,7 @@ def test_flags_win(write: Write) -> None:
 
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.PRINT_CONFIG])
 def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) -> None:
-    text = 'interval = 5\nlimit = 3\nformat = "json"\nsort = "pid"\nloopback = "hide"\nbind = "127.0.0.1:1"'
+    text = 'interval = 5\nlimit = 3\nformat = "json"\nsort = "pid"\nloopback = "hide"\nbind = "127.0.0.1:1"\nmetrics = "127.0.0.1:2"'
     files = load(write(text))
     options = flags.parse([]).options(mode, files.flags)
     taken = {
@@ -150,7 +151,7 @@ def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) ->
     expected = {
         Mode.SCREEN: {"interval", "sort"},
         Mode.BATCH: {"interval", "limit", "format", "sort"},
-        Mode.RECORD: {"interval"},
+        Mode.RECORD: {"interval", "metrics"},
         Mode.HISTORY: {"limit", "format"},
         Mode.SERVE: {"interval", "bind"},
         Mode.DEMO: {"interval", "sort"},
@@ -352,6 +353,7 @@ retention = "seconds=2h,days=forever"
 max-size = "3G"
 store-cmdlines = true
 bind = "[::1]:99"
+metrics = "[::1]:9000"
 token-file = "/x/token"
 allow-host = ["a.example"]
 chart-js = "/x/chart.js"

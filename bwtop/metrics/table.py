@@ -14,6 +14,9 @@ from bwtop.metrics.watch import BOUNDS, READINGS, Figures
 
 T = TypeVar("T")
 
+NEEDED: Final = "prometheus_client: apt install python3-prometheus-client"
+"""What makes text of the table, and where it comes from."""
+
 
 class Type(StrEnum):
     """As Prometheus calls them."""
@@ -114,7 +117,7 @@ METRICS: Final = (
             Point(figures.loss.spilled_bytes, ("remote",)),
             Point(figures.loss.unattributed_bytes, ("process",)),
         ],
-        ("what",),
+        ("kind",),
     ),
     Metric(
         "bwtop_lost_updates_total",
@@ -124,7 +127,7 @@ METRICS: Final = (
             Point(figures.loss.spilled, ("remote",)),
             Point(figures.loss.unattributed, ("process",)),
         ],
-        ("what",),
+        ("kind",),
     ),
     Metric(
         "bwtop_unnamed_processes_total",

@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn, Protocol
 JSON: Final = "application/json"
 CSV: Final = "text/csv; charset=utf-8"
 EVENTS: Final = "text/event-stream"
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Headers = tuple[tuple[str, str], ...]
 

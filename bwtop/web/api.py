@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bwtop import __version__
 from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS, local_iso
 from bwtop.history.query import Answer as Sums
 from bwtop.live import NameSource
+from bwtop.metrics.table import NEEDED
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import pack_address
@@ -22,7 +23,17 @@ from bwtop.report import output
 from bwtop.report.request import Request as Report
 from bwtop.text import inert
 from bwtop.web import openapi, params, views
-from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError, document, encode, refuse
+from bwtop.web.answer import (
+    CSV,
+    EVENTS,
+    JSON,
+    METRICS,
+    Answer,
+    RefusedError,
+    document,
+    encode,
+    refuse,
+)
 from bwtop.web.archive import Archive
 from bwtop.web.events import Events, Places
 from bwtop.web.feed import Feed, View
@@ -30,19 +41,22 @@ from bwtop.web.files import CHART, File
 from bwtop.web.gate import Gate, Request
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
-from bwtop.web.source import Source
+from bwtop.web.source import STUCK, Source
 
 ABOUT: Final = "bwtop.about/1"
 
 PATIENCE: Final = 3.0
 """Seconds to wait for the first interval."""
 
-STUCK: Final = 10.0
-"""Seconds without an interval that is due, after which something is wrong."""
-
-
 LONGEST_NAME: Final = 120
 """Characters of a file's name, without its ending."""
+
+
+class Exposed(Protocol):
+    """Metrics, as they are exposed: see bwtop.metrics.exposition, which may be missing."""
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
 
 
 class Api:
@@ -57,8 +71,9 @@ class Api:
         archive: Archive,
         names: NameSource | None,
         interval: float,
+        metrics: Exposed | None = None,
     ) -> None:
-        """`interval` is in seconds."""
+        """`interval` is in seconds; `metrics` is None where nothing can make their text."""
         self._gate = gate
         self._files = files
         self._feed = feed
@@ -66,6 +81,7 @@ class Api:
         self._archive = archive
         self._names = names
         self._interval = interval
+        self._metrics = metrics
         self._places = Places()
 
     def respond(self, request: Request) -> Answer:
@@ -212,6 +228,12 @@ class Api:
         """This API, for programs."""
         return Answer(HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n")
 
+    def metrics(self, _: Request, __: Values) -> Answer:
+        """Counters since the start, for Prometheus."""
+        if self._metrics is None:
+            refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"/metrics needs {NEEDED}")
+        return Answer(HTTPStatus.OK, METRICS, self._metrics.text())
+
     def healthz(self, _: Request, __: Values) -> Answer:
         """Whether intervals come, where they should."""
         age = self._feed.age()
@@ -262,6 +284,7 @@ ROUTES: Final = (
     Route("/api/v1/about", "what this is, and how it goes", Api.about),
     Route("/api/v1/openapi.json", "this API, for programs", Api.description),
     Route("/api/v1/link", "a link that opens the page once", Api.link),
+    Route("/metrics", "counters for Prometheus", Api.metrics, type=METRICS),
     Route("/healthz", "whether intervals come", Api.healthz, is_open=True),
     Route("/login", "opens the page by such a link", Api.login, (_KEY,), is_open=True),
 )

@@ -1,13 +1,9 @@
 """bwtop --serve: the browser view, from its first interval to its last."""
 
-import os
-import secrets
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bwtop.capture.session import CaptureError
@@ -15,7 +11,8 @@ from bwtop.identity.names import Names
 from bwtop.live import Clock, samples
 from bwtop.measuring import Measurement
 from bwtop.messages import say
-from bwtop.web.api import Api
+from bwtop.metrics.watch import Watch
+from bwtop.web.api import Api, Exposed
 from bwtop.web.archive import Archive
 from bwtop.web.feed import Feed
 from bwtop.web.files import File
@@ -25,31 +22,6 @@ from bwtop.web.source import Source
 
 LOOK: Final = 2.0
 """Seconds until it is tried again whether somebody records."""
-
-SHORTEST: Final = 16
-"""Characters of a token."""
-
-
-class TokenError(ValueError):
-    """A token that will not do; the text says why."""
-
-
-def read_token(path: Path) -> str:
-    """The token in a file; raises TokenError and OSError."""
-    with path.open("rb") as file:
-        token = file.read(4096).strip()
-        if os.fstat(file.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            say(f"others can read the token in {path}; chmod 600 keeps it from them")
-    if not token.isascii() or not token.decode().isprintable() or b" " in token:
-        raise TokenError(f"the token in {path} is to be one word of printable ASCII")
-    if len(token) < SHORTEST:
-        raise TokenError(f"the token in {path} is to have {SHORTEST} characters or more")
-    return token.decode()
-
-
-def make_token() -> str:
-    """A new one."""
-    return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True)
@@ -78,8 +50,16 @@ class Service:
         self._gate = Gate(server.address, wishes.token, wishes.hosts)
         self._feed = Feed(names)
         self._source = Source()
+        self.watch = Watch()
         self._api = Api(
-            self._gate, files, self._feed, self._source, wishes.archive, names, wishes.interval
+            self._gate,
+            files,
+            self._feed,
+            self._source,
+            wishes.archive,
+            names,
+            wishes.interval,
+            _exposition(self.watch),
         )
 
     def start(self) -> None:
@@ -93,6 +73,7 @@ class Service:
 
     def measure(self, measurement: Measurement, clock: Clock) -> None:
         """Passes on what is measured until the clock says stop."""
+        measurement = self.watch.over(measurement)
         self._source.set(measurement)
         for sample in samples(measurement.readings, lambda: self._interval, clock, measurement.tap):
             if sample.traffic or not self._source.why:  # of nobody nothing is not zero
@@ -134,3 +115,12 @@ class Service:
     def stop(self) -> None:
         """Lets all pages go."""
         self._feed.close()
+
+
+def _exposition(watch: Watch) -> Exposed | None:
+    """What exposes it; None without prometheus_client.  Imported now, while all that is installed can be read."""
+    try:
+        from bwtop.metrics.exposition import Exposition
+    except ImportError:
+        return None
+    return Exposition(watch)

@@ -1,8 +1,11 @@
 """Where what is live comes from, as it changes: probes of our own, another bwtop's history, or nowhere yet."""
 
-from typing import Any
+from typing import Any, Final
 
 from bwtop.measuring import Measurement
+
+STUCK: Final = 10.0
+"""Seconds without an interval that is due, after which something is wrong."""
 
 
 class Source:

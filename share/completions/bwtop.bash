@@ -100,6 +100,9 @@ _bwtop()
         --bind)
             return
             ;;
+        --metrics)
+            return
+            ;;
         --token-file)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             compopt -o filenames 2>/dev/null
@@ -119,6 +122,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -95,7 +95,14 @@ def test_every_variable_is_in_it() -> None:
     "section",
     [
         *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "THE FULL SCREEN", "PRINTING INTERVALS"),
-        *("THE HISTORY", "THE BROWSER VIEW", "WHAT IS COUNTED", "OVERHEAD", "CONFIGURATION"),
+        *(
+            "THE HISTORY",
+            "THE BROWSER VIEW",
+            "METRICS",
+            "WHAT IS COUNTED",
+            "OVERHEAD",
+            "CONFIGURATION",
+        ),
         *("ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "DIAGNOSTICS", "SECURITY", "SEE ALSO"),
     ],
 )

@@ -163,10 +163,10 @@ def test_losses_add_up() -> None:
     watch = Watch()
     for _ in range(2):
         watch.take(sample(loss=Loss(1, 20, 300, 4000, 50_000, 600_000)), 0.0)
-    assert value(watch, "bwtop_lost_updates_total", what="remote") == 2
-    assert value(watch, "bwtop_lost_bytes_total", what="remote") == 40
-    assert value(watch, "bwtop_lost_updates_total", what="process") == 600
-    assert value(watch, "bwtop_lost_bytes_total", what="process") == 8000
+    assert value(watch, "bwtop_lost_updates_total", kind="remote") == 2
+    assert value(watch, "bwtop_lost_bytes_total", kind="remote") == 40
+    assert value(watch, "bwtop_lost_updates_total", kind="process") == 600
+    assert value(watch, "bwtop_lost_bytes_total", kind="process") == 8000
     assert value(watch, "bwtop_unnamed_processes_total") == 100_000
     assert value(watch, "bwtop_missed_events_total") == 1_200_000
 

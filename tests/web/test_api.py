@@ -28,6 +28,8 @@ from bwtop.history.ranges import parse
 from bwtop.history.schema import open_reader
 from bwtop.live import Status
 from bwtop.measuring import Measurement
+from bwtop.metrics.exposition import Exposition
+from bwtop.metrics.watch import Watch
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Identity, Traffic
@@ -36,8 +38,8 @@ from bwtop.report.request import Request as Report
 from bwtop.values import network
 from bwtop.web import api as module
 from bwtop.web import params, views
-from bwtop.web.answer import CSV, EVENTS, JSON, Answer, RefusedError
-from bwtop.web.api import ROUTES, STUCK, Api
+from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, Answer, RefusedError
+from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, LocalArchive
 from bwtop.web.events import Events
 from bwtop.web.feed import Feed
@@ -46,7 +48,7 @@ from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.source import Source
+from bwtop.web.source import STUCK, Source
 from bwtop.web.views import Document, Sheet
 from tests.build import CONTROLS, HOSTILE, key, remote, sample
 from tests.history import keep
@@ -75,16 +77,26 @@ class Names:
 class Served:
     """An Api, and all that it tells of."""
 
-    def __init__(self, path: Path, token: str | None = None, *, chart: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        token: str | None = None,
+        *,
+        chart: bool = False,
+        exposing: bool = True,
+    ) -> None:
         self.now = NOW
         self.feed = Feed(Names(), lambda: self.now)
         self.feed.start()
         self.source = Source()
         self.archive = LocalArchive(path)
+        self.watch = Watch()
         self.gate = Gate(Address("127.0.0.1", 8064), token)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
-            self.gate, files, self.feed, self.source, self.archive, Names(), interval=1.0
+            *(self.gate, files, self.feed, self.source, self.archive, Names()),
+            interval=1.0,
+            metrics=Exposition(self.watch) if exposing else None,
         )
 
     def measure(self, *, following: bool = False) -> None:
@@ -544,6 +556,24 @@ def test_about_says_how_it_goes(fresh: Served) -> None:
     assert (status()["state"], status()["backend"]) == ("following", None)
     fresh.source.lose("nobody records")
     assert (status()["state"], status()["warning"]) == ("waiting", "nobody records")
+
+
+def test_metrics_are_as_prometheus_reads_them(served: Served) -> None:
+    reading = sample({key(10): {WEB: Traffic(1009, 0)}}, identities={key(10): CURL})
+    served.watch.take(reading, 0.01)
+    answer = served("/metrics")
+    assert (answer.status, answer.type) == (HTTPStatus.OK, METRICS)
+    line = 'bwtop_bytes_total{direction="rx",loopback="false",process="curl",protocol="tcp"} 1009.0'
+    assert line in answer.body.decode().splitlines()
+
+
+def test_without_prometheus_client_there_are_none_and_all_else_is(tmp_path: Path) -> None:
+    made = Served(tmp_path / "history.db", exposing=False)
+    refused = made.refused("/metrics")
+    assert refused.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "apt install python3-prometheus-client" in refused.why
+    assert made.json("/healthz") == {"status": "ok"}
+    made.feed.close()
 
 
 def test_healthz_tells_of_intervals_that_do_not_come(fresh: Served) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.web import gate, serve
+from bwtop.web import gate, tokens
 from bwtop.web.answer import RefusedError
 from bwtop.web.gate import Address, Gate
 from tests.kernel.running import HANG
@@ -502,8 +502,8 @@ def test_looking_for_a_link_makes_none(closed: Web) -> None:
 def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
-    with pytest.raises(serve.TokenError) as refused:
-        serve.read_token(path)
+    with pytest.raises(tokens.TokenError) as refused:
+        tokens.read_token(path)
     assert content.decode(errors="replace").strip() not in str(refused.value) or not content.strip()
 
 
@@ -511,10 +511,10 @@ def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -
 def test_a_token_has_sixteen_characters_or_more(tmp_path: Path, around: str) -> None:
     path = tmp_path / "token"
     path.write_text(around.format("x" * 16))
-    assert serve.read_token(path) == "x" * 16
+    assert tokens.read_token(path) == "x" * 16
 
 
 def test_tokens_that_are_made_are_long_and_differ() -> None:
-    made = {serve.make_token() for _ in range(100)}
+    made = {tokens.make_token() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 32

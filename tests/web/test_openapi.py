@@ -18,6 +18,8 @@ import pytest
 from bwtop import __version__
 from bwtop.live import Status
 from bwtop.measuring import Measurement
+from bwtop.metrics.exposition import Exposition
+from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Traffic
 from bwtop.web import files, openapi
 from bwtop.web.answer import Answer
@@ -65,9 +67,10 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
 
     server = Server(Address("127.0.0.1", 0))
     feed, source = Feed(None, clock.__next__), Source()
+    metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
     gate = Gate(server.address, None)
-    api = Api(gate, files.load(None), feed, source, LocalArchive(database), None, interval=1.0)
+    api = Api(gate, files.load(None), feed, source, LocalArchive(database), None, 1.0, metrics)
     feed.start()
     traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}
     feed.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")

@@ -1,0 +1,50 @@
+"""bwtop --record --metrics: what Prometheus asks for, where there is no page."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from bwtop.live import READING_PERIOD
+from bwtop.metrics.exposition import Exposition
+from bwtop.metrics.watch import Watch
+from bwtop.web.answer import METRICS, Answer, document, refuse
+from bwtop.web.gate import Address, Gate, Request
+from bwtop.web.server import Server
+from bwtop.web.source import STUCK
+
+
+class Scraped:
+    """A server of /metrics and /healthz; it listens at once, and answers when it is started."""
+
+    def __init__(self, address: Address, token: str | None, hosts: Iterable[str] = ()) -> None:
+        """See Gate; raises OSError where that address cannot be listened on."""
+        self.watch = Watch()
+        self._exposition = Exposition(self.watch)
+        self._server = Server(address)
+        self._gate = Gate(self._server.address, token, hosts)
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        return f"{self._server.address.url()}metrics"
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._server.start(self.respond)
+
+    def respond(self, request: Request) -> Answer:
+        """Answers, or raises RefusedError.  Parameters have no meaning here."""
+        self._gate.check_host(request)
+        self._gate.check_origin(request)
+        if request.path == "/healthz":
+            return self._healthz()
+        self._gate.check_token(request)
+        if request.path != "/metrics":
+            refuse(HTTPStatus.NOT_FOUND, "there is nothing here but /metrics and /healthz")
+        return Answer(HTTPStatus.OK, METRICS, self._exposition.text())
+
+    def _healthz(self) -> Answer:
+        """Whether readings come; needs no token."""
+        age = self.watch.age()
+        if age > 2 * READING_PERIOD + STUCK:
+            refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"no reading for {age:.0f} seconds")
+        return document({"status": "ok"})
