@@ -24,6 +24,7 @@ SYSUSERS = $(DESTDIR)$(PREFIX)/lib/sysusers.d/bwtop.conf
 BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bwtop
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_bwtop
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bwtop.fish
+EXAMPLES = $(DESTDIR)$(PREFIX)/share/doc/bwtop/examples
 MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
@@ -96,10 +97,14 @@ install:
 		install -D -m 644 share/completions/bwtop.bash "$(BASH_COMPLETION)" && \
 		install -D -m 644 share/completions/_bwtop "$(ZSH_COMPLETION)" && \
 		install -D -m 644 share/completions/bwtop.fish "$(FISH_COMPLETION)"; }
+	install -d "$(EXAMPLES)/prometheus" "$(EXAMPLES)/grafana"
+	install -m 644 share/prometheus/* "$(EXAMPLES)/prometheus"
+	install -m 644 share/grafana/* "$(EXAMPLES)/grafana"
 
 .PHONY: uninstall
 uninstall:
-	rm -rf "$(PRIVATE)"
+	rm -rf "$(PRIVATE)" "$(EXAMPLES)"
+	[ ! -d "$(dir $(EXAMPLES))" ] || rmdir --ignore-fail-on-non-empty "$(dir $(EXAMPLES))"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/bwtop" "$(UNIT)" "$(SYSUSERS)" \
 		$(foreach page,$(MAN_PAGES),"$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))") \
 		"$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"

@@ -5,6 +5,7 @@ order.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -21,6 +22,7 @@ from tests.kernel.running import run as forked
 from tests.kernel.test_privileges import reads_maps
 from tests.packaging.debian import Machine, Root, booted, made
 from tests.packaging.modes import MODES, SIZE, Installed, send
+from tests.web.serving import ask
 
 pytestmark = pytest.mark.kernel
 
@@ -138,6 +140,38 @@ def test_service_has_few_privileges(service: Machine) -> None:
     assert found["Uid"].split() == [uid] * 4
     assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")] == [kept, kept, 0]
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+
+
+def test_drop_in_of_the_examples_lets_prometheus_in(service: Machine) -> None:
+    """Without it the service has no network to answer on, and says so."""
+    service.run("apt-get", "install", "-q", "-y", "python3-prometheus-client")
+    service.run("mkdir", "-p", "/etc/bwtop", "/run/systemd/system/bwtop.service.d")
+    service.run("sh", "-c", "echo 'metrics = \"127.0.0.1:0\"' >/etc/bwtop/config.toml")
+    example = "/usr/share/doc/bwtop/examples/prometheus/service.conf"
+    drop_in = "/run/systemd/system/bwtop.service.d/metrics.conf"
+    try:
+        service.run("systemctl", "restart", "--no-block", "bwtop")
+        await_line(service, r"Address family not supported by protocol: http://127\.0\.0\.1:0/$")
+        service.run("cp", example, drop_in)
+        service.run("systemctl", "daemon-reload")
+        service.run("systemctl", "restart", "bwtop")
+        port = await_line(service, r"metrics on http://127\.0\.0\.1:(\d+)/metrics$")
+        assert b"\nbwtop_recording 1.0\n" in ask(int(port), "/metrics").body
+    finally:
+        service.run("rm", "-rf", "/etc/bwtop", drop_in)
+        service.run("systemctl", "daemon-reload")
+        service.run("systemctl", "restart", "bwtop")
+
+
+def await_line(machine: Machine, pattern: str) -> str:
+    """What the pattern finds in what the service says."""
+    deadline = time.monotonic() + HANG
+    while True:
+        said = machine.run("journalctl", "--output=cat", "--unit=bwtop")
+        if found := re.search(pattern, said, re.MULTILINE):
+            return found[found.re.groups]
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
 
 
 def test_members_read_while_it_records_and_others_do_not(service: Machine) -> None:

@@ -18,6 +18,7 @@ SHARED = {
     *("share/bash-completion", "share/bash-completion/completions"),
     *("share/zsh", "share/zsh/site-functions", "share/zsh/vendor-completions"),
     *("share/fish", "share/fish/vendor_completions.d"),
+    "share/doc",
 }
 """Folders that belong to no program alone: an administrator's own files go there, too."""
 
@@ -27,6 +28,17 @@ COMPLETIONS = {
     "share/zsh/site-functions/_bwtop",
     "share/fish/vendor_completions.d/bwtop.fish",
 }
+
+
+EXAMPLES = "share/doc/bwtop/examples"
+
+
+def examples() -> set[str]:
+    """With the folders that they are in."""
+    folder = ROOT / "share"
+    found = {path for name in ("prometheus", "grafana") for path in (folder / name).iterdir()}
+    shown = {str(path.relative_to(folder)) for path in found | {path.parent for path in found}}
+    return {"share/doc/bwtop", EXAMPLES, *(f"{EXAMPLES}/{name}" for name in shown)}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +66,7 @@ def test_what_is_installed_is_what_is_needed(prefix: Path) -> None:
     if (ROOT / "share" / "completions").is_dir():
         shipped |= COMPLETIONS
     services = {"lib/systemd/system/bwtop.service", "lib/sysusers.d/bwtop.conf"}
-    assert others == {"bin/bwtop", *services, *shipped}
+    assert others == {"bin/bwtop", *services, *shipped, *examples()}
 
 
 def test_command_is_a_relative_link(prefix: Path) -> None:

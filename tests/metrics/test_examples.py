@@ -1,0 +1,312 @@
+"""The examples for Prometheus and Grafana: they load, their alerts fire, and they name nothing that is not exposed."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from bwtop import flags
+from bwtop.metrics.table import METRICS, Type
+from tests.metrics.server import (
+    COMMENTED,
+    DASHBOARD,
+    EXAMPLE,
+    ROOT,
+    RULES,
+    Prometheus,
+    example,
+    prometheus,
+)
+
+SAMPLES: Final = {
+    metric.name + suffix: metric
+    for metric in METRICS
+    for suffix in (("_bucket", "_count", "_sum") if metric.type is Type.HISTOGRAM else ("",))
+}
+"""All that can be asked for."""
+
+JOBS: Final = ("bwtop", "bwtop-remote", "bwtop-serve")
+
+VARIABLES: Final = {
+    "$__rate_interval": "1m",
+    "$__range": "1h",
+    "$instance": ".*",
+    "$job": ".*",
+    "$loopback": "true|false",
+}
+"""What Grafana puts in the place of names, at its choice or the user's."""
+
+
+def promtool(*arguments: str | Path) -> tuple[int, str]:
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def dashboard() -> dict[str, Any]:
+    found = json.loads(DASHBOARD.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def asked(panel: dict[str, Any]) -> list[str]:
+    """A panel's queries, as Prometheus gets them."""
+    found = [target["expr"] for target in panel.get("targets", [])]
+    for name, text in VARIABLES.items():
+        found = [query.replace(name, text) for query in found]
+    assert not [query for query in found if "$" in query]
+    return found
+
+
+def alerts() -> dict[str, str]:
+    """Their expressions, by their names."""
+    pattern = (
+        r"- alert: (\w+)\n        expr: (?:>\n)?((?:.|\n          )+)\n        (?:for|labels):"
+    )
+    return dict(re.findall(pattern, RULES.read_text()))
+
+
+def named(text: str) -> set[str]:
+    """All that look like ours."""
+    return set(re.findall(r"\bbwtop_[a-z_]+", text))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One that has nothing to scrape."""
+    with prometheus(tmp_path_factory.mktemp("prometheus"), "scrape_configs: []\n") as running:
+        yield running
+
+
+# Prometheus.
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_configuration_is_one(job: str, tmp_path: Path) -> None:
+    """Also with a job that stands there as a comment."""
+    (tmp_path / "rules.yml").write_text(RULES.read_text())
+    (tmp_path / "bwtop.token").write_text("a token")
+    path = tmp_path / "prometheus.yml"
+    path.write_text(example(job, "127.0.0.1:1"))
+    status, said = promtool("check", "config", path)
+    assert status == 0, said
+    assert f"- job_name: {job}\n" in path.read_text()
+    path.write_text(path.read_text().replace("static_configs", "statik_configs"))
+    assert promtool("check", "config", path)[0] != 0
+
+
+def test_the_example_as_it_is_can_be_used() -> None:
+    assert promtool("check", "config", EXAMPLE)[0] == 0
+    assert {"bwtop", *(found[2] for found in COMMENTED.finditer(EXAMPLE.read_text()))} == set(JOBS)
+    assert f"127.0.0.1:{flags.METRICS_PORT}" in EXAMPLE.read_text()
+    assert f"127.0.0.1:{flags.DEFAULT_PORT}" in EXAMPLE.read_text()
+
+
+def test_the_rules_are_rules() -> None:
+    status, said = promtool("check", "rules", RULES)
+    assert status == 0, said
+    assert f"{len(alerts())} rules found" in said
+
+
+def test_alerts_name_what_is_exposed() -> None:
+    for name, expression in alerts().items():
+        assert named(expression) <= SAMPLES.keys(), name
+        assert named(expression) or "up{" in expression
+
+
+HEALTHY: Final = {
+    "up": "1x90",
+    'bwtop_info{backend="fexit"}': "1x90",
+    "bwtop_reading_seconds_count": "0+60x90",
+    'bwtop_reading_seconds_bucket{le="0.03"}': "0+60x90",
+    'bwtop_reading_seconds_bucket{le="1.0"}': "0+60x90",
+    'bwtop_reading_seconds_bucket{le="+Inf"}': "0+60x90",
+    'bwtop_lost_updates_total{kind="remote"}': "3x90",
+    "bwtop_missed_events_total": "3x90",
+    "bwtop_flow_map_entries": "100x90",
+    "bwtop_flow_map_max_entries": "65536x90",
+    "bwtop_recording": "1x90",
+    "bwtop_recorder_lag_seconds": "1x90",
+    "bwtop_recorder_dropped_bytes_total": "3x90",
+    "bwtop_history_over_size": "0x90",
+    "bwtop_spool_lag_seconds": "3x90",
+    'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000x90",
+}
+"""What a Prometheus has of ninety minutes in which nothing was wrong, a sample a minute."""
+
+WRONG: Final = {
+    "BwtopDown": {"up": "1x60 0x30"},
+    "BwtopReadsNothing": {"bwtop_reading_seconds_count": "0+60x60 3600x30"},
+    "BwtopReadsSlowly": {'bwtop_reading_seconds_bucket{le="0.03"}': "0+1x90"},
+    "BwtopMissesEvents": {"bwtop_missed_events_total": "3x85 5x5"},
+    "BwtopLosesDetail": {'bwtop_lost_updates_total{kind="remote"}': "3x85 5x5"},
+    "BwtopMapNearlyFull": {"bwtop_flow_map_entries": "100x60 60000x30"},
+    "BwtopRecordsNothing": {"bwtop_recording": "1x60 0x30"},
+    "BwtopRecorderBehind": {"bwtop_recorder_lag_seconds": "1x60 70+60x30"},
+    "BwtopDropsHistory": {"bwtop_recorder_dropped_bytes_total": "3x85 5x5"},
+    "BwtopHistoryTooLarge": {"bwtop_history_over_size": "1x90"},
+    "BwtopSpoolBehind": {"bwtop_spool_lag_seconds": "3x60 700+60x30"},
+    "BwtopProcessMovesMuch": {
+        'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000000x90"
+    },
+}
+"""What is different where an alert fires."""
+
+
+def firing(series: dict[str, str], folder: Path, expected: set[str]) -> None:
+    """These alerts do at the end, and no others, by Prometheus' own test of rules."""
+    labels = 'job="bwtop",instance="127.0.0.1:8063"'
+    given = {
+        name.replace("}", f",{labels}}}") if "{" in name else f"{name}{{{labels}}}": values
+        for name, values in series.items()
+    }
+    case = {
+        "rule_files": [str(RULES)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": s, "values": v} for s, v in given.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": 'group by (alertname) (ALERTS{alertstate="firing"})',
+                        "eval_time": "90m",
+                        "exp_samples": [
+                            {"labels": f'{{alertname="{name}"}}', "value": 1} for name in expected
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    path = folder / "test.yml"
+    path.write_text(json.dumps(case))  # which is YAML, too
+    status, said = promtool("test", "rules", path)
+    assert status == 0, said
+
+
+def test_nothing_fires_where_nothing_is_wrong(tmp_path: Path) -> None:
+    firing(HEALTHY, tmp_path, set())
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_each_alert_fires_where_it_should(name: str, tmp_path: Path) -> None:
+    firing({**HEALTHY, **WRONG[name]}, tmp_path, {name})
+
+
+def test_who_follows_another_one_is_slow_and_well(tmp_path: Path) -> None:
+    """It waits for what the other one writes."""
+    series = {**HEALTHY, **WRONG["BwtopReadsSlowly"], 'bwtop_info{backend="history"}': "1x90"}
+    firing(series, tmp_path, set())
+
+
+# Grafana.
+
+
+def test_grafanas_own_model_takes_the_dashboard() -> None:
+    """All of it: what its model does not know it would leave out."""
+    register_default_plugins()
+    given = dashboard()
+    taken = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(given)))
+    left_out = set(missing(given, taken))
+    assert {path.rpartition("/")[2] for path in left_out} <= {"definition"}, left_out
+
+
+def missing(given: Any, taken: Any, path: str = "") -> Iterator[str]:
+    """Where something was that is not there any more, or is something else."""
+    if isinstance(given, dict) and isinstance(taken, dict):
+        for name, value in given.items():
+            yield from missing(value, taken.get(name), f"{path}/{name}")
+    elif isinstance(given, list) and isinstance(taken, list) and len(given) == len(taken):
+        for number, value in enumerate(given):
+            yield from missing(value, taken[number], f"{path}/{number}")
+    elif given != taken:
+        yield path
+
+
+def test_its_panels_are_beside_each_other() -> None:
+    """On Grafana's grid of 24 columns."""
+    panels = dashboard()["panels"]
+    numbers = [panel["id"] for panel in panels]
+    assert len(set(numbers)) == len(numbers)
+    places = [panel["gridPos"] for panel in panels]
+    for one in places:
+        assert 0 <= one["x"] < one["x"] + one["w"] <= 24
+        assert one["h"] > 0
+    for one, other in combinations(places, 2):
+        is_beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        is_above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert is_beside or is_above, (one, other)
+
+
+def test_it_can_be_imported_anywhere() -> None:
+    """No number of somebody's database, and no name of somebody's Prometheus."""
+    found = dashboard()
+    assert "id" not in found
+    assert (found["uid"], found["title"]) == ("bwtop", "bwtop")
+    kinds = {variable["name"]: variable["type"] for variable in found["templating"]["list"]}
+    assert kinds == {
+        "datasource": "datasource",
+        "job": "query",
+        "instance": "query",
+        "loopback": "custom",
+    }
+    sources = set(re.findall(r'"uid": "([^"]*)"', DASHBOARD.read_text()))
+    assert sources == {"${datasource}", "bwtop"}
+
+
+def test_it_shows_all_that_is_exposed_and_nothing_else() -> None:
+    shown = {
+        name for panel in dashboard()["panels"] for query in asked(panel) for name in named(query)
+    }
+    assert shown <= SAMPLES.keys()
+    for variable in dashboard()["templating"]["list"]:
+        assert named(json.dumps(variable)) <= SAMPLES.keys()
+    wanted = {"bwtop_bytes_total", "bwtop_info", "bwtop_lost_bytes_total", "bwtop_recording"}
+    assert wanted <= shown
+
+
+QUERIES: Final = sorted(
+    {query for panel in dashboard()["panels"] for query in asked(panel)} | set(alerts().values())
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_real_prometheus_understands_each_query(query: str, empty: Prometheus) -> None:
+    assert empty.query(query) == []
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_queries_ask_for_labels_that_there_are(query: str) -> None:
+    for name, selector in re.findall(r"(bwtop_[a-z_]+)\{([^}]*)\}", query):
+        labels = set(re.findall(r"(\w+)(?:=~|!=|!~|=)", selector)) - {"job", "instance"}
+        assert labels <= set(SAMPLES[name].labels), name
+
+
+# The service.
+
+
+def test_systemd_finds_nothing_wrong_with_the_drop_in(tmp_path: Path) -> None:
+    unit = tmp_path / "bwtop.service"
+    text = (ROOT / "share/bwtop.service").read_text().replace("/usr/bin/bwtop", "/bin/true")
+    unit.write_text(text)
+    (tmp_path / "bwtop.service.d").mkdir()
+    drop_in = tmp_path / "bwtop.service.d" / "metrics.conf"
+    example_of_it = (ROOT / "share/prometheus/service.conf").read_text()
+    for text in (example_of_it, example_of_it.replace("#Load", "Load")):
+        drop_in.write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    drop_in.write_text(example_of_it.replace("PrivateNetwork", "PrivateNetworks"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True
+    )
+    assert "PrivateNetworks" in done.stderr
