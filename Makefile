@@ -8,7 +8,7 @@ RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
-TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client clickhouse-server
 BENCH_PACKAGES := iperf3 nethogs tcpdump
 VM_PACKAGES := qemu-system-x86 busybox-static file
 
@@ -97,9 +97,8 @@ install:
 		install -D -m 644 share/completions/bwtop.bash "$(BASH_COMPLETION)" && \
 		install -D -m 644 share/completions/_bwtop "$(ZSH_COMPLETION)" && \
 		install -D -m 644 share/completions/bwtop.fish "$(FISH_COMPLETION)"; }
-	install -d "$(EXAMPLES)/prometheus" "$(EXAMPLES)/grafana"
-	install -m 644 share/prometheus/* "$(EXAMPLES)/prometheus"
-	install -m 644 share/grafana/* "$(EXAMPLES)/grafana"
+	$(foreach kind,prometheus grafana clickhouse,install -d "$(EXAMPLES)/$(kind)" && \
+		install -m 644 share/$(kind)/* "$(EXAMPLES)/$(kind)" &&) :
 
 .PHONY: uninstall
 uninstall:

@@ -8,18 +8,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bwtop.fleet.client import Server
-from bwtop.fleet.spans import ROUNDING, FleetSpans, of_hosts, since
+from bwtop.fleet.spans import ROUNDING, FleetSpans, of_hosts, since, within
 from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.past import Ends, Flow, FlowSums
 from bwtop.history.plan import Bounds, Piece, Plan
+from bwtop.history.schema import pulse_column
 from bwtop.history.store import PULSE
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import Usage, billed, passing, rank
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote
-from bwtop.model.ledger import CATEGORIES, Category
+from bwtop.model.ledger import Category
 from bwtop.model.meter import rate
 from bwtop.model.series import Rates, peak
 
@@ -28,12 +29,6 @@ _KEYS: Final = {"host": "host_id"}
 
 _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
 """How it is read, where not as it is."""
-
-_CLASSES: Final = {
-    "tcp": "protocol = 6",
-    "udp": "protocol = 17",
-    "other": "protocol NOT IN (6, 17)",
-}
 
 
 class Fleet:
@@ -114,15 +109,38 @@ class Fleet:
                 yield moment, kind, amount
 
     def usage_since(self) -> float | None:
-        """See Past: averages are made of minutes, and of what is finer."""
-        found = self._extent("level <= 1")
-        return found[0] // PULSE * PULSE if found else None
+        """See Past."""
+        ((count, first),) = self._ask("SELECT count(), toUInt64(min(time)) FROM fives")
+        return float(first) if count else None
 
     def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
-        """See Past."""
-        bounds = (start // PULSE * PULSE, end)
-        found = self.select(bounds, Unit.MINUTE, frozenset(), keep)
-        return None if found.coarsest() > 1 else found.usage(keep)
+        """See Past; of many hosts it is what they moved together."""
+        shown, paid = passing(keep), billed(keep)
+        sums = [f"sum({_amount(of, way)})" for of in (shown, paid) for way in ("rx", "tx")]
+        found = self._ask(
+            f"SELECT max(seconds), {', '.join(sums)} FROM fives FINAL"
+            f" WHERE {within(start // PULSE * PULSE, end)} GROUP BY time"
+        )
+        if not found:
+            return None
+        rates = [(rate(rx, seconds), rate(tx, seconds)) for seconds, _, _, rx, tx in found]
+        return Usage(
+            peak((rate(rx, seconds), rate(tx, seconds)) for seconds, rx, tx, *_ in found),
+            _percentile(rates),
+            len(found),
+            sum(rx for *_, rx, _ in found),
+            sum(tx for *_, tx in found),
+        )
+
+
+def _amount(categories: Sequence[Category], way: str) -> str:
+    """In SQL, what these categories received or sent."""
+    return " + ".join(pulse_column(of, way) for of in categories) or "0"
+
+
+def _percentile(rates: Sequence[Rates]) -> Rates:
+    rx, tx = (sorted(one[way] for one in rates)[rank(len(rates))] for way in (0, 1))
+    return rx, tx
 
 
 class FleetSelection:
@@ -148,10 +166,6 @@ class FleetSelection:
             self._pieces.setdefault(tuple(one.pieces), []).append(host)
         self.start = min([bounds[0], *(one.start for one in plans.values())])
         self.end = max([bounds[1], *(one.end for one in plans.values())])
-
-    def coarsest(self) -> int:
-        """The highest level that is in it."""
-        return max((piece.level for pieces in self._pieces for piece in pieces), default=0)
 
     def _where(self) -> str:
         """In SQL: the rows of every host's plan."""
@@ -259,35 +273,3 @@ class FleetSelection:
             f"if(level = 0, floor(start / {MINUTE}) * {MINUTE}, start)"
         ):
             yield start, seconds, Loss(*loss)
-
-    def usage(self, keep: Filter) -> Usage | None:
-        """Averages over five minutes of all hosts together, if there are any."""
-        five = f"intDiv(toUInt64(start), {PULSE})"
-        shown, paid = _of(passing(keep)), _of(billed(keep))
-        sums = [f"sumIf({way}, {of})" for of in (shown, paid) for way in ("rx", "tx")]
-        moved = {key: rest for key, *rest in self._traffic([f"{five} AS five", *sums], ["five"])}
-        lengths = {key: seconds for key, seconds, *_ in self._coverage(five)}
-        peaks, rates = [], []
-        rx = tx = 0
-        for key, seconds in lengths.items():
-            shown_rx, shown_tx, paid_rx, paid_tx = moved.get(key, (0, 0, 0, 0))
-            peaks.append((rate(shown_rx, seconds), rate(shown_tx, seconds)))
-            rates.append((rate(paid_rx, seconds), rate(paid_tx, seconds)))
-            rx, tx = rx + paid_rx, tx + paid_tx
-        return Usage(peak(peaks), _percentile(rates), len(rates), rx, tx) if rates else None
-
-
-def _percentile(rates: Sequence[Rates]) -> Rates:
-    rx, tx = (sorted(one[way] for one in rates)[rank(len(rates))] for way in (0, 1))
-    return rx, tx
-
-
-def _of(categories: Sequence[Category]) -> str:
-    """In SQL: rows of these."""
-    return (
-        " OR ".join(
-            f"({_CLASSES[name]} AND loopback = {int(loopback)})"
-            for name, loopback in (CATEGORIES[of] for of in categories)
-        )
-        or "0"
-    )

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from bwtop.fleet.client import Server
+from bwtop.history.schema import pulse_columns
 from bwtop.history.tiers import FOREVER, TIERS
 
 TODAY: Final = (21, 3)
 """The first version that takes the schema as it is printed."""
 
-KEPT: Final = {"seconds": 7 * 86400.0, "minutes": 30 * 86400.0, "hours": 730 * 86400.0}
+KEPT: Final = {
+    "seconds": 7 * 86400.0,
+    "minutes": 30 * 86400.0,
+    "hours": 730 * 86400.0,
+    "fives": 730 * 86400.0,
+}
 """Seconds by tier, unless --retention says otherwise; what is not named is kept for ever."""
 
 LOCAL: Final = "_local"
@@ -122,6 +128,19 @@ TABLES: Final = (
         "version",
     ),
     Table(
+        "fives",
+        "totals of five minutes by category of protocols, for percentiles and peaks",
+        ("host_id", "time", "spool"),
+        (
+            *_WHERE,
+            Column("time", "DateTime('UTC')", "where they begin", "DoubleDelta, ZSTD"),
+            Column("seconds", "Float64", "recorded of them"),
+            *(Column(name, "UInt64", codec="T64, ZSTD") for name in pulse_columns()),
+            *_MORE,
+        ),
+        "version",
+    ),
+    Table(
         "event",
         "what readers of the sums should know: the clock was set, the machine slept, bytes were dropped",
         ("host_id", "time", "spool", "event_id"),
@@ -136,7 +155,7 @@ TABLES: Final = (
     ),
 )
 
-TRAFFIC, SPAN, EVENT = TABLES
+TRAFFIC, SPAN, FIVES, EVENT = TABLES
 
 
 def create(
@@ -238,12 +257,15 @@ def _engine(table: Table, database: str, *, is_replicated: bool) -> str:
 
 def _ttl(table: Table, retention: Mapping[str, float]) -> Sequence[str]:
     """Old rows go when the server finds the time."""
-    if "level" not in table.names():
-        return []
-    kept = {tier.level: retention.get(tier.name, FOREVER) for tier in TIERS if tier.level >= 0}
+    kept = {tier.level: retention.get(tier.name, FOREVER) for tier in TIERS}
+    conditions = {level: f" DELETE WHERE level = {level}" for level in kept if level >= 0}
+    if table is FIVES:
+        conditions = {-1: ""}
+    elif table is EVENT:
+        conditions = {}
     rules = [
-        f"time + INTERVAL {seconds:.0f} SECOND DELETE WHERE level = {level}"
-        for level, seconds in kept.items()
-        if seconds != FOREVER
+        f"time + INTERVAL {kept[level]:.0f} SECOND{condition}"
+        for level, condition in conditions.items()
+        if kept[level] != FOREVER
     ]
     return [f"TTL {', '.join(rules)}"] if rules else []

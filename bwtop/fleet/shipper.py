@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,11 @@ class Shipper:
             target=self._work, args=(may_send,), name="bwtop-shipper", daemon=True
         )
         self._thread.start()
+
+    def behind(self) -> tuple[int, float]:
+        """Intervals that wait, and for how many seconds the oldest of them has; from any thread."""
+        state = self.state
+        return state.waiting.intervals, state.lag(time.time())
 
     def close(self) -> None:
         """Sends what is left, if that is quickly done; call it when all is committed."""

@@ -1,5 +1,6 @@
 """Which spans the hosts have sent, asked of all of them at once: what is planned for one is the same for most."""
 
+import math
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any, Final
@@ -18,13 +19,16 @@ ROUNDING: Final = 0.001
 """Seconds by which sums may differ that were made in another order."""
 
 
+def within(start: float, end: float) -> str:
+    """In SQL: a DateTime from `start` until before `end`, to the second."""
+    first, last = (min(max(math.ceil(when), 0), LAST) for when in (start, end))
+    return f"time >= toDateTime({first}) AND time < toDateTime({last})"
+
+
 def since(level: int, start: float, end: float) -> str:
     """In SQL: rows of a level that begin from `start` until before `end`; the key's time finds them."""
-    first, last = (min(max(int(when), 0), LAST) for when in (start, end))
-    return (
-        f"level = {level} AND time >= toDateTime({first}) AND time <= toDateTime({last})"
-        f" AND start >= {start!r} AND start < {end!r}"
-    )
+    around = within(math.floor(start), end + 1)
+    return f"level = {level} AND {around} AND start >= {start!r} AND start < {end!r}"
 
 
 def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:

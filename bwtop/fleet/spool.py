@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from bwtop.fleet.schema import EVENT, SPAN, TRAFFIC, Table
+from bwtop.fleet.schema import EVENT, FIVES, SPAN, TRAFFIC, Table
+from bwtop.history.schema import pulse_columns
 from bwtop.history.store import unpack_loss
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
@@ -22,7 +23,8 @@ ROWS: Final = 20_000
 SPANS: Final = 2000
 """Intervals and spans in a batch, of each."""
 
-EVENTS: Final = 1000
+LISTED: Final = 1000
+"""Totals of five minutes and events in a batch, of each."""
 
 
 class Cursor(NamedTuple):
@@ -30,6 +32,7 @@ class Cursor(NamedTuple):
 
     interval: int = 0
     change: int = 0
+    fives: int = 0
     event: int = 0
 
 
@@ -72,13 +75,13 @@ class Spool:
     def cursor(self) -> Cursor:
         """Where it is."""
         found = self._run(
-            "SELECT interval, change, event FROM shipped WHERE target = ?", (self._target,)
+            "SELECT interval, change, fives, event FROM shipped WHERE target = ?", (self._target,)
         ).fetchone()
         return Cursor(*found) if found else Cursor()
 
     def move(self, cursor: Cursor) -> None:
         """All before is with the server; raises sqlite3.Error."""
-        self._run("INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?)", (self._target, *cursor))
+        self._run("INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?, ?)", (self._target, *cursor))
 
     def waiting(self) -> Waiting:
         """What is left to be sent."""
@@ -105,20 +108,26 @@ class Spool:
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        events = self._run(
-            "SELECT id, cast(time AS INTEGER), time, kind, amount FROM event"
-            " WHERE id > ? ORDER BY id LIMIT ?",
-            (cursor.event, EVENTS),
-        ).fetchall()
-        after = Cursor(intervals.last, spans.last, events[-1][0] if events else cursor.event)
+        fives = self._listed(_FIVES, cursor.fives)
+        events = self._listed(_EVENTS, cursor.event)
         tables = (
             (TRAFFIC, intervals.traffic + spans.traffic),
             (SPAN, intervals.spans + spans.spans),
+            (FIVES, fives),
             (EVENT, events),
         )
         found = [(table, self._columns(table, lines)) for table, lines in tables if lines]
-        more = intervals.more or spans.more or len(events) == EVENTS
+        after = Cursor(
+            intervals.last,
+            spans.last,
+            fives[-1][-1] if fives else cursor.fives,
+            events[-1][0] if events else cursor.event,
+        )
+        more = intervals.more or spans.more or LISTED in (len(fives), len(events))
         return Batch(after, found, not more) if found else None
+
+    def _listed(self, statement: str, last: int) -> list[tuple[Any, ...]]:
+        return self._run(statement, (last, LISTED)).fetchall()
 
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
         """What comes after the last one: as many as have no more rows together, or a part of one that has more."""
@@ -218,3 +227,9 @@ _SUMS: Final = _Kind(
     f"SELECT flow, 0, 0, {_ENDS} FROM traffic {_JOINS}"
     " WHERE span = ? AND (flow, 0) > (?, ?) ORDER BY flow LIMIT ?",
 )
+
+_FIVES: Final = (
+    f"SELECT start, seconds, {', '.join(pulse_columns())}, changed FROM pulse"
+    " WHERE changed > ? ORDER BY changed LIMIT ?"
+)
+_EVENTS: Final = "SELECT id, cast(time AS INTEGER), time, kind, amount FROM event WHERE id > ? ORDER BY id LIMIT ?"

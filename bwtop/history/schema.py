@@ -83,9 +83,13 @@ _SPOOL: Final = """
 ALTER TABLE span ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;  -- the last change of all that concerned it
 UPDATE span SET changed = id WHERE level > 0;
 CREATE INDEX span_by_change ON span (changed);
-CREATE TABLE spool (  -- one row: what this database is known by elsewhere, and how often a closed span has changed
+ALTER TABLE pulse ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+UPDATE pulse SET changed = start;
+CREATE INDEX pulse_by_change ON pulse (changed);
+CREATE TABLE spool (  -- one row: what this database is known by elsewhere, and the number of the last change
     id INTEGER NOT NULL, changes INTEGER NOT NULL);
-INSERT INTO spool SELECT random(), coalesce(max(changed), 0) FROM span;
+INSERT INTO spool SELECT random(), max((SELECT coalesce(max(changed), 0) FROM span),
+    (SELECT coalesce(max(changed), 0) FROM pulse));
 CREATE TRIGGER span_made AFTER INSERT ON span WHEN new.level > 0 BEGIN
     UPDATE spool SET changes = changes + 1;
     UPDATE span SET changed = (SELECT changes FROM spool) WHERE id = new.id;
@@ -94,8 +98,17 @@ CREATE TRIGGER span_changed AFTER UPDATE OF level, seconds ON span WHEN new.leve
     UPDATE spool SET changes = changes + 1;
     UPDATE span SET changed = (SELECT changes FROM spool) WHERE id = new.id;
 END;
+CREATE TRIGGER pulse_made AFTER INSERT ON pulse BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE pulse SET changed = (SELECT changes FROM spool) WHERE start = new.start;
+END;
+CREATE TRIGGER pulse_changed AFTER UPDATE OF seconds ON pulse BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE pulse SET changed = (SELECT changes FROM spool) WHERE start = new.start;
+END;
 CREATE TABLE shipped (  -- the last of each that a server has
-    target TEXT PRIMARY KEY, interval INTEGER NOT NULL, change INTEGER NOT NULL, event INTEGER NOT NULL);
+    target TEXT PRIMARY KEY, interval INTEGER NOT NULL, change INTEGER NOT NULL, fives INTEGER NOT NULL,
+    event INTEGER NOT NULL);
 """
 
 MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL)

@@ -22,7 +22,8 @@ all would be forgotten in each and looked up again, which takes three times as l
 
 _COLUMNS: Final = pulse_columns()
 _ADD_PULSE: Final = (
-    f"INSERT INTO pulse VALUES (?, ?{', ?' * len(_COLUMNS)}) ON CONFLICT DO UPDATE SET"  # noqa: S608 - our own names
+    f"INSERT INTO pulse (start, seconds, {', '.join(_COLUMNS)})"  # noqa: S608 - our own names
+    f" VALUES (?, ?{', ?' * len(_COLUMNS)}) ON CONFLICT DO UPDATE SET"
     f" seconds = seconds + excluded.seconds, {', '.join(f'{c} = {c} + excluded.{c}' for c in _COLUMNS)}"
 )
 

@@ -64,7 +64,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.spool: Spool | None = None
-        """Set by who makes one, before anybody asks."""
+        """None where nothing is sent elsewhere."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
         self._totals = Totals()
@@ -79,6 +79,7 @@ class Watch:
         """The same measurement, counted; in the place of the one before, if there was one."""
         with self._mutex:
             self._measurement = measurement
+            self.spool = measurement.shipper
             self._fills.clear()
         return replace(measurement, readings=_Watched(measurement, self))
 
