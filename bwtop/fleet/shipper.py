@@ -64,7 +64,8 @@ class State:
         if lag < BEHIND and not self.fault:
             return ""
         why = self.fault or "the server is slow"
-        return f"not shipped: {count(self.waiting.intervals, 'interval')}, {lag:.0f} s old; {why}"
+        waiting = count(self.waiting.intervals, "interval")
+        return f"not shipped for {lag:.0f} s ({waiting}): {why}" if lag else f"not shipping: {why}"
 
 
 class Shipper:

@@ -36,7 +36,11 @@ EXAMPLES = "share/doc/bwtop/examples"
 def examples() -> set[str]:
     """With the folders that they are in."""
     folder = ROOT / "share"
-    found = {path for name in ("prometheus", "grafana") for path in (folder / name).iterdir()}
+    found = {
+        path
+        for name in ("prometheus", "grafana", "clickhouse")
+        for path in (folder / name).iterdir()
+    }
     shown = {str(path.relative_to(folder)) for path in found | {path.parent for path in found}}
     return {"share/doc/bwtop", EXAMPLES, *(f"{EXAMPLES}/{name}" for name in shown)}
 
