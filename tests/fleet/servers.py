@@ -92,9 +92,9 @@ class ClickHouse:
     def client(self, *, database: bool = True, patience: float = 60.0) -> Client:
         return Client(self.target, "", database=database, patience=patience)
 
-    def init(self, cluster: str | None = None) -> None:
+    def init(self, database: str | None = None, cluster: str | None = None) -> None:
         with contextlib.closing(self.client(database=False)) as client:
-            schema.create(client, self.target.database, cluster=cluster)
+            schema.create(client, database or self.target.database, cluster=cluster)
 
     def signal(self, number: int) -> None:
         assert self._process

@@ -310,7 +310,7 @@ def test_nothing_is_known_of_an_empty_one(server: Server) -> None:
     assert (answer.rows, answer.rx, answer.seconds, answer.usage) == ([], 0, 0.0, None)
 
 
-def test_a_server_without_tables_says_so(clickhouse: ClickHouse) -> None:
-    client = Client(Target("127.0.0.1", clickhouse.port, database="default"), "")
+def test_a_server_without_tables_says_so(running: ClickHouse) -> None:
+    client = Client(Target("127.0.0.1", running.port, database="default"), "")
     with closing(client), pytest.raises(FleetError, match="--init makes the tables"):
         Fleet(client).extent()
