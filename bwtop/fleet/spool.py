@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from bwtop.fleet.schema import EVENT, FIVES, SPAN, TRAFFIC, Table
+from bwtop.fleet.spans import LAST
 from bwtop.history.schema import pulse_columns
 from bwtop.history.store import unpack_loss
 from bwtop.identity.users import user_name
@@ -135,7 +136,7 @@ class Spool:
         place = self._places.pop(kind, _Place(last))
         listed = self._run(kind.spans, (last, SPANS)).fetchall()
         for number, span, level, start, end, seconds, loss, version in listed:
-            head = (level, span, int(start), float(start))
+            head = (level, span, min(int(start), LAST), float(start))
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)
             lines = self._lines(kind, span, after, room + 1)
@@ -229,7 +230,7 @@ _SUMS: Final = _Kind(
 )
 
 _FIVES: Final = (
-    f"SELECT start, seconds, {', '.join(pulse_columns())}, changed FROM pulse"
+    f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse"
     " WHERE changed > ? ORDER BY changed LIMIT ?"
 )
 _EVENTS: Final = "SELECT id, cast(time AS INTEGER), time, kind, amount FROM event WHERE id > ? ORDER BY id LIMIT ?"

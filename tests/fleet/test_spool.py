@@ -263,6 +263,17 @@ def test_more_intervals_or_events_than_a_batch_may_have_are_sent_in_several(
     assert Received(sent).side() == here(kept.connection)
 
 
+def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
+    """A DateTime ends in 2106; a clock without a battery may say what it likes."""
+    kept = Kept()
+    kept.append(delta(NOON), delta(2.0**33), delta(0.0))
+    kept.store.append([], [Event(2.0**33, "clock", 1e10)])
+    sent = batches(spool(kept))
+    assert [row["time"] for row in lines(sent, TRAFFIC)] == [NOON, 2**32 - 1, 0]
+    assert [row["start"] for row in lines(sent, TRAFFIC)] == [NOON, 2.0**33, 0.0]
+    assert [row["time"] for row in lines(sent, EVENT)] == [2**32 - 1]
+
+
 # What is larger than a batch.
 
 
