@@ -26,6 +26,9 @@ _MENDED: Final = {
 }
 """What helps against an error, by the server's number for it."""
 
+_TIMED_OUT: Final = 209
+"""The driver's number for it: SOCKET_TIMEOUT."""
+
 
 class FleetError(Exception):
     """The server cannot be used now; the text says why, in one line."""
@@ -127,6 +130,8 @@ def _words(error: Exception) -> str:
     """What is wrong, in one line."""
     if isinstance(error, EOFError):
         return "the connection was lost"
+    if isinstance(error, TimeoutError) or getattr(error, "code", 0) == _TIMED_OUT:
+        return "it does not answer"
     text = getattr(error, "message", "") or str(error) or type(error).__name__
     text = " ".join(text.split("Stack trace:")[0].removeprefix("DB::Exception:").split())
     text = printable(text)[:LONGEST].rstrip(". ")
