@@ -142,7 +142,7 @@ class Shipper:
         while True:
             closing = self._closing
             wait = PERIOD
-            if may_send():
+            if may_send() and file_seen(self._path):  # that it is gone is for who records to say
                 if self._attempt():
                     retry = RETRY
                 else:
