@@ -78,7 +78,7 @@ class Shipper:
         notify: Callable[[str], None] = lambda _: None,
         connect: Callable[[Options], Server] | None = None,
     ) -> None:
-        """`notify` is called with a line for people when the state changes, from the sending thread."""
+        """`notify` is called with a line for people when the state changes: from the sending thread, but for the end."""
         self.target = options.target.url()
         self._options = options
         self._path = path
@@ -117,6 +117,9 @@ class Shipper:
         self._wake.set()
         if self._thread:
             self._thread.join(CLOSE_SECONDS)
+        left = self._waiting().intervals
+        if left:
+            self._notify(f"{count(left, 'interval')} not shipped yet; they wait in the history")
 
     # From the sending thread.
 
@@ -174,10 +177,15 @@ class Shipper:
             batch = spool.batch()
             if batch is None:
                 return
+            self._tell(spool)  # it may take long
             self._send(batch)
             spool.move(batch.after)
-            self.state = State(self.state.fault, spool.waiting(), self.state.rows + batch.rows())
+            self._tell(spool, batch.rows())
             is_last = batch.is_last
+
+    def _tell(self, spool: Spool, rows: int = 0) -> None:
+        """Brings the figures of the state up to date; so many rows more have been sent."""
+        self.state = State(self.state.fault, spool.waiting(), self.state.rows + rows)
 
     def _send(self, batch: Batch) -> None:
         if self._server is None:
@@ -208,9 +216,6 @@ class Shipper:
 
     def _end(self) -> None:
         self._lose_server()
-        left = self.state.waiting.intervals
-        if left:
-            self._notify(f"{count(left, 'interval')} not shipped yet; they wait in the history")
         if self._connection:
             self._connection.close()
 
