@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bwtop.fleet.client import Server
+from bwtop.fleet.client import Client, Server
 from bwtop.fleet.target import Target
 from tests.fleet.servers import ClickHouse
+from tests.fleet.shipping import Shippers, hurry
 from tests.fleet.stores import Make, of_library, of_server
 
 _NUMBERS = count()
@@ -22,6 +24,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     """Nobody stops it."""
     server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
     server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[ClickHouse]:
+    """One with tables that the test may stop as it likes."""
+    server = ClickHouse(tmp_path / "clickhouse")
+    server.start()
+    server.init()
     yield server
     server.stop()
 
@@ -51,6 +63,23 @@ def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
         yield lambda: stack.enter_context(closing(make()))
 
 
-@pytest.fixture(name="server")
-def _server(make: Make) -> Server:
+@pytest.fixture
+def store(make: Make) -> Server:
+    """An empty one, of each kind."""
     return make()
+
+
+@pytest.fixture
+def server(target: Target) -> Iterator[Client]:
+    """A connection to that."""
+    with closing(Client(target, "")) as client:
+        yield client
+
+
+@pytest.fixture
+def shippers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shippers]:
+    """They are in a hurry."""
+    hurry(monkeypatch)
+    made = Shippers()
+    yield made
+    made.close()

@@ -159,51 +159,51 @@ def agree(kept: Kept, server: Server, host: Host, count: int = 26, now: float = 
         assert not told_apart, f"{text} by {fields(grouping)}, {keep}, {typed!r}: {told_apart}"
 
 
-def test_every_number_is_the_same(server: Server) -> None:
+def test_every_number_is_the_same(store: Server) -> None:
     kept = recorded(1, Kept())
-    ship(kept, server, WEB1)
-    agree(kept, server, WEB1, 104)
+    ship(kept, store, WEB1)
+    agree(kept, store, WEB1, 104)
     past = kept.past()
-    assert Fleet(server).extent() == past.extent()
-    assert Fleet(server).hosts() == [WEB1]
+    assert Fleet(store).extent() == past.extent()
+    assert Fleet(store).hosts() == [WEB1]
 
 
-def test_so_it_is_when_everything_was_sent_twice(server: Server) -> None:
+def test_so_it_is_when_everything_was_sent_twice(store: Server) -> None:
     kept = recorded(2, Kept())
-    ship(kept, server, WEB1, rows=333)
-    ship(kept, server, WEB1, target="again")
-    agree(kept, server, WEB1)
+    ship(kept, store, WEB1, rows=333)
+    ship(kept, store, WEB1, target="again")
+    agree(kept, store, WEB1)
 
 
-def test_so_it_is_where_hosts_forget(server: Server) -> None:
+def test_so_it_is_where_hosts_forget(store: Server) -> None:
     """What is there is what was sent: more than the host itself still has."""
     kept = recorded(3, Kept())
-    ship(kept, server, WEB1)
+    ship(kept, store, WEB1)
     whole = recorded(3, Kept(policy()))
     kept.upkeep = type(kept.upkeep)(
         kept.connection, policy(seconds=600, minutes=DAY, hours=3 * DAY)
     )
     kept.steps(NOW)
     assert kept.kept(0) > 0
-    ship(kept, server, WEB1)
-    agree(whole, server, WEB1)
+    ship(kept, store, WEB1)
+    agree(whole, store, WEB1)
 
 
-def test_what_was_forgotten_before_it_was_sent_is_in_coarser_sums(server: Server) -> None:
+def test_what_was_forgotten_before_it_was_sent_is_in_coarser_sums(store: Server) -> None:
     """Then both widen a range in the same way."""
     kept = recorded(4, Kept(policy(seconds=600, minutes=DAY, hours=3 * DAY)))
     assert kept.kept(0) > 0
     assert kept.kept(1) > 0
-    ship(kept, server, WEB1)
-    agree(kept, server, WEB1)
+    ship(kept, store, WEB1)
+    agree(kept, store, WEB1)
 
 
-def test_after_the_zone_has_changed(server: Server) -> None:
+def test_after_the_zone_has_changed(store: Server) -> None:
     """Days of hosts begin where theirs did; nobody's hour is cut."""
     kept = recorded(5, Kept())
-    ship(kept, server, WEB1)
+    ship(kept, store, WEB1)
     move_to("America/New_York")
-    agree(kept, server, WEB1)
+    agree(kept, store, WEB1)
 
 
 def fleet(make: Make) -> tuple[dict[Host, Kept], Server]:
@@ -270,13 +270,13 @@ def test_seconds_of_many_hosts_are_those_of_the_longest(make: Make) -> None:
     assert max(each) <= answer.seconds <= sum(each)
 
 
-def test_a_name_that_changes_is_the_same_host(server: Server) -> None:
+def test_a_name_that_changes_is_the_same_host(store: Server) -> None:
     kept = Kept()
     kept.append(moved(random.Random(1), NOON))
-    ship(kept, server, WEB1)
+    ship(kept, store, WEB1)
     kept.append(moved(random.Random(1), NOON + 1))
-    ship(kept, server, replace_name(WEB1, "www"))
-    answer = ask(server, Range("", NOON, NOON + 9), by("host"))
+    ship(kept, store, replace_name(WEB1, "www"))
+    answer = ask(store, Range("", NOON, NOON + 9), by("host"))
     assert [row.labels for row in answer.rows] == [("www", WEB1.id)]
     assert answer.rx == total(kept.deltas)[0]
 
@@ -285,28 +285,28 @@ def replace_name(host: Host, name: str) -> Host:
     return Host(name, host.id)
 
 
-def test_users_have_the_names_that_all_hosts_agree_on(server: Server) -> None:
+def test_users_have_the_names_that_all_hosts_agree_on(store: Server) -> None:
     kept = Kept()
     kept.append(moved(random.Random(1), NOON))
-    ship(kept, server, WEB1)
-    answer = ask(server, Range("", NOON, NOON + 9), by("user"))
+    ship(kept, store, WEB1)
+    answer = ask(store, Range("", NOON, NOON + 9), by("user"))
     assert answer.users is not None
     assert answer.users.get(0, "root") == "root"
     columns = [column for column in TRAFFIC.names() if column != "user"]
-    server.query(
+    store.query(
         f"INSERT INTO traffic ({', '.join(columns)}, user)"
         f" SELECT {', '.join(column if column != 'process' else 'process + 1' for column in columns)},"
         " concat(user, '2') FROM traffic"
     )
-    again = ask(server, Range("", NOON, NOON + 9), by("user"))
+    again = ask(store, Range("", NOON, NOON + 9), by("user"))
     assert again.users == {}
     assert again.rx == 2 * answer.rx
 
 
-def test_nothing_is_known_of_an_empty_one(server: Server) -> None:
-    past = Fleet(server)
+def test_nothing_is_known_of_an_empty_one(store: Server) -> None:
+    past = Fleet(store)
     assert (past.hosts(), past.extent(), past.pids_since()) == ([], None, 0.0)
-    answer = ask(server, parse("all", NOW), by("host"), now=NOW)
+    answer = ask(store, parse("all", NOW), by("host"), now=NOW)
     assert (answer.rows, answer.rx, answer.seconds, answer.usage) == ([], 0, 0.0, None)
 
 
