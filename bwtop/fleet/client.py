@@ -3,7 +3,8 @@
 import importlib
 import importlib.util
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
 from typing import Any, Final, Protocol
 
 from bwtop.fleet.target import Target
@@ -32,6 +33,11 @@ _TIMED_OUT: Final = 209
 
 class FleetError(Exception):
     """The server cannot be used now; the text says why, in one line."""
+
+    def __init__(self, text: str, kind: Hashable = None) -> None:
+        """`kind` tells one from another where texts have names that differ every time; None: the text does."""
+        super().__init__(text)
+        self.kind = text if kind is None else kind
 
 
 class Server(Protocol):
@@ -119,7 +125,9 @@ class Client:
             Exception
         ) as error:  # the driver's own, the socket's, and what it makes of a cut block
             self.close()
-            raise FleetError(f"{self._where}: {_words(error)}") from error
+            words = _words(error)
+            kind = getattr(error, "code", None) or words
+            raise FleetError(f"{self._where}: {words}", kind) from error
 
     def close(self) -> None:
         """See Server."""
@@ -128,12 +136,12 @@ class Client:
 
 def _words(error: Exception) -> str:
     """What is wrong, in one line."""
-    if isinstance(error, EOFError):
+    if isinstance(error, EOFError | ConnectionError):
         return "the connection was lost"
     if isinstance(error, TimeoutError) or getattr(error, "code", 0) == _TIMED_OUT:
         return "it does not answer"
     text = getattr(error, "message", "") or str(error) or type(error).__name__
-    text = " ".join(text.split("Stack trace:")[0].removeprefix("DB::Exception:").split())
+    text = re.sub(r"^(DB::\w+[.:] )+", "", " ".join(text.split("Stack trace:")[0].split()))
     text = printable(text)[:LONGEST].rstrip(". ")
     mended = _MENDED.get(getattr(error, "code", 0))
     return f"{text} ({mended})" if mended else text

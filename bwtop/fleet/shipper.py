@@ -4,8 +4,8 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +91,7 @@ class Shipper:
         self._spool: Spool | None = None
         self._wake = threading.Event()
         self._closing = False
+        self._told: set[Hashable] = set()
         self._thread: threading.Thread | None = None
         self.state = State()
 
@@ -161,10 +162,27 @@ class Shipper:
             self._ship()
         except Exception as error:  # whatever it is: a thread that dies would say nothing
             self._lose_server()
-            self._set(State(self._words(error), self._waiting(), self.state.rows))
+            self._fail(error)
             return False
-        self._set(State("", self._waiting(), self.state.rows))
+        self._succeed()
         return True
+
+    def _succeed(self, rows: int = 0) -> None:
+        """So many rows more are with the server."""
+        self.state = State("", self._waiting(), self.state.rows + rows)
+        if self._told:
+            self._told.clear()
+            self._notify(f"shipping to {self.target} again")
+
+    def _fail(self, error: Exception) -> None:
+        """Each kind of fault is said once, until something could be sent again."""
+        words = self._words(error)
+        self.state = State(words, self._waiting(), self.state.rows)
+        kind = error.kind if isinstance(error, FleetError) else words
+        if kind not in self._told:
+            kept = "" if self._told else "; what is recorded waits in the history"
+            self._told.add(kind)
+            self._notify(f"not shipping: {words}{kept}")
 
     def _words(self, error: Exception) -> str:
         return str(error) if isinstance(error, FleetError) else schema.plain(error, self._path)
@@ -177,15 +195,11 @@ class Shipper:
             batch = spool.batch()
             if batch is None:
                 return
-            self._tell(spool)  # it may take long
+            self.state = replace(self.state, waiting=spool.waiting())  # the server may take long
             self._send(batch)
             spool.move(batch.after)
-            self._tell(spool, batch.rows())
+            self._succeed(batch.rows())
             is_last = batch.is_last
-
-    def _tell(self, spool: Spool, rows: int = 0) -> None:
-        """Brings the figures of the state up to date; so many rows more have been sent."""
-        self.state = State(self.state.fault, spool.waiting(), self.state.rows + rows)
 
     def _send(self, batch: Batch) -> None:
         if self._server is None:
@@ -199,14 +213,6 @@ class Shipper:
             with contextlib.suppress(sqlite3.Error):
                 return self._spool.waiting()
         return self.state.waiting
-
-    def _set(self, state: State) -> None:
-        before, self.state = self.state, state
-        if state.fault and state.fault != before.fault:
-            kept = "" if before.fault else "; what is recorded waits in the history"
-            self._notify(f"not shipping: {state.fault}{kept}")
-        elif before.fault and not state.fault:
-            self._notify(f"shipping to {self.target} again")
 
     def _lose_server(self) -> None:
         if self._server:
