@@ -1,9 +1,10 @@
 """Shippers as tests run them: beside a recorder that is fed with numbered samples, to a real server."""
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partialmethod
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any, Final
 import pytest
 
 from bwtop.fleet import shipper
-from bwtop.fleet.client import Client, Server
+from bwtop.fleet.client import Client, FleetError, Server
 from bwtop.fleet.shipper import Options, Shipper
 from bwtop.fleet.spool import Cursor, Spool, Waiting
 from bwtop.fleet.target import Target
 from bwtop.history import recorder
 from tests.fleet.sides import Side, here, there
 from tests.history.keep import policy
-from tests.history.recording import Feed, Recorders
+from tests.history.recording import LENGTH, Feed, Recorders
 
 SOON: Final = 20.0
 """Seconds after which something that should have happened never will."""
@@ -30,14 +31,11 @@ class Tally:
     """How the inserts of a shipper went."""
 
     begun: int = 0
-    done: int = 0
+    failed: int = 0
     rows: int = 0
     """Acknowledged or not."""
-
-    @property
-    def is_at_work(self) -> bool:
-        """Whether one is on its way now: true for ever after one that failed, until the next."""
-        return self.begun > self.done
+    is_at_work: bool = False
+    """Whether one is on its way now."""
 
 
 class Counted(Client):
@@ -50,8 +48,14 @@ class Counted(Client):
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         self._tally.begun += 1
         self._tally.rows += len(values[0])
-        super().insert(table, columns, values)
-        self._tally.done += 1
+        self._tally.is_at_work = True
+        try:
+            super().insert(table, columns, values)
+        except FleetError:
+            self._tally.failed += 1
+            raise
+        finally:
+            self._tally.is_at_work = False
 
 
 @dataclass
@@ -69,8 +73,23 @@ class Shipping:
         """Waits, and feeds nothing."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, (self.shipper.state, self.lines, self.feed.lines)
+            assert time.monotonic() < deadline, self.words()
             time.sleep(0.005)
+
+    def words(self) -> str:
+        """How it goes."""
+        state, lines = self.feed.recorder.state, self.feed.lines[-4:]
+        return f"{self.shipper.state}, {self.lines[-4:]}; {state}, {lines}; {self.tally}"
+
+    def sends(self, rows: int = 1) -> None:
+        """Waits until so many more are with the server."""
+        before = self.shipper.state.rows
+        self.until(lambda: self.shipper.state.rows >= before + rows)
+
+    def fails(self, times: int) -> None:
+        """Waits until so many more inserts have failed."""
+        before = self.tally.failed
+        self.until(lambda: self.tally.failed >= before + times)
 
     def all_sent(self, seconds: float = SOON) -> None:
         """Waits until the server has all that was fed."""
@@ -154,6 +173,29 @@ def hurry(patch: pytest.MonkeyPatch, rows: int = 40) -> None:
     patch.setattr(recorder, "RETRY", 0.1)
     patch.setattr(recorder, "UPKEEP_PERIOD", 0.1)
     patch.setattr(Spool, "batch", partialmethod(Spool.batch, rows))
+
+
+@contextmanager
+def load(feed: Feed, pause: float = 0.002, seconds: float = LENGTH) -> Iterator[None]:
+    """Samples that come all the while; time runs fast."""
+    enough = threading.Event()
+
+    def put() -> None:
+        while not enough.wait(pause):
+            feed.put(1, seconds)
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+
+
+def rows_of(side: Side) -> int:
+    """Of all tables."""
+    return side.events + sum(count + spans for count, _, _, spans, _ in side.by_level.values())
 
 
 def agreed(shipping: Shipping, server: Server, seconds: float = SOON) -> Side:
