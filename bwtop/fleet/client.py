@@ -1,5 +1,6 @@
 """A connection to ClickHouse by its native protocol (clickhouse-driver)."""
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -26,6 +27,9 @@ _MENDED: Final = {
     81: "bwtop --ship ... --init makes the database",  # UNKNOWN_DATABASE
 }
 """What helps against an error, by the server's number for it."""
+
+_NOISE: Final = r"^(DB::\w+[.:] )+|\[SSL[^]]*\] | \(_ssl\.c:\d+\)"
+"""What of an error's text is for programmers."""
 
 _TIMED_OUT: Final = 209
 """The driver's number for it: SOCKET_TIMEOUT."""
@@ -63,6 +67,9 @@ def load() -> bool:
         importlib.import_module("clickhouse_driver")
     except ImportError:
         return False
+    with contextlib.suppress(ImportError):  # nothing is compressed then
+        for part in ("compression.lz4", "streams.compressed"):
+            importlib.import_module(f"clickhouse_driver.{part}")
     return True
 
 
@@ -98,6 +105,8 @@ class Client:
             compression="lz4" if has_lz4 else False,
             settings={"insert_distributed_sync": 1},  # a row is there when the shard has it
         )
+        # certifi's authorities, where that is there: the system's count, and those of SSL_CERT_FILE
+        self._client.connection.ssl_options.pop("ca_certs", None)
         self._version: tuple[int, int] | None = None
 
     @property
@@ -141,7 +150,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError) or getattr(error, "code", 0) == _TIMED_OUT:
         return "it does not answer"
     text = getattr(error, "message", "") or str(error) or type(error).__name__
-    text = re.sub(r"^(DB::\w+[.:] )+", "", " ".join(text.split("Stack trace:")[0].split()))
+    text = re.sub(_NOISE, "", " ".join(text.split("Stack trace:")[0].split()))
     text = printable(text)[:LONGEST].rstrip(". ")
     mended = _MENDED.get(getattr(error, "code", 0))
     return f"{text} ({mended})" if mended else text
