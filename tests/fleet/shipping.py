@@ -165,7 +165,7 @@ class Shippers:
             made.close()
 
 
-def hurry(patch: pytest.MonkeyPatch, rows: int = 40) -> None:
+def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
     """Small batches, which soon follow each other, and sums that are soon made."""
     patch.setattr(shipper, "PERIOD", 0.05)
     patch.setattr(shipper, "RETRY", 0.05)
@@ -198,8 +198,11 @@ def rows_of(side: Side) -> int:
     return side.events + sum(count + spans for count, _, _, spans, _ in side.by_level.values())
 
 
-def agreed(shipping: Shipping, server: Server, seconds: float = SOON) -> Side:
-    """What both sides have: the same, to the byte, whether the server has merged its rows or not."""
+def agreed(shipping: Shipping, server: Server, seconds: float = 90.0) -> Side:
+    """What both sides have: the same, to the byte, whether the server has merged its rows or not.
+
+    A server slows down who sends more small batches than it can merge.
+    """
     shipping.feed.recorder.close()
     shipping.until(lambda: shipping.is_at_end() and not shipping.shipper.state.fault, seconds)
     shipping.until(lambda: shipping.shipper.state.waiting == Waiting())

@@ -144,7 +144,7 @@ def test_a_minute_without_the_server_under_load_loses_and_holds_up_nothing(
     assert warning.startswith("not shipped: ")
     assert warning.endswith(f"s old; {shipping.shipper.target}: it does not answer")
     with closing(own.client()) as client:
-        side = agreed(shipping, client, 60.0)
+        side = agreed(shipping, client)
     assert side.by_level[0][1:3] == totals(shipping)
     again(shipping, rows_of(side))
     assert shipping.feed.lines == []
