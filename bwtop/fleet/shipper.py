@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.fleet.client import Client, FleetError, Server
-from bwtop.fleet.schema import TABLES
 from bwtop.fleet.spool import Batch, Spool, Waiting
 from bwtop.fleet.target import Target
 from bwtop.history import location, schema
@@ -177,7 +176,8 @@ class Shipper:
     def _fail(self, error: Exception) -> None:
         """Each kind of fault is said once, until something could be sent again."""
         words = self._words(error)
-        self.state = State(words, self._waiting(), self.state.rows)
+        why = words.removeprefix(f"{self.target}: ")  # a screen has little room
+        self.state = State(why, self._waiting(), self.state.rows)
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
             kept = "" if self._told else "; what is recorded waits in the history"
@@ -225,8 +225,3 @@ class Shipper:
         if self._connection:
             self._connection.close()
 
-
-def check(server: Server) -> None:
-    """Raises FleetError where the tables are not there, or are others."""
-    for table in TABLES:
-        server.query(f"SELECT {', '.join(table.names())} FROM {table.name} LIMIT 0")

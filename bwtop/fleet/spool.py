@@ -233,4 +233,7 @@ _FIVES: Final = (
     f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse"
     " WHERE changed > ? ORDER BY changed LIMIT ?"
 )
-_EVENTS: Final = "SELECT id, cast(time AS INTEGER), time, kind, amount FROM event WHERE id > ? ORDER BY id LIMIT ?"
+_EVENTS: Final = (
+    f"SELECT id, min(cast(time AS INTEGER), {LAST}), time, kind, amount FROM event"
+    " WHERE id > ? ORDER BY id LIMIT ?"
+)

@@ -114,7 +114,7 @@ class Shipping:
 
 def cursor(connection: sqlite3.Connection, target: str) -> Cursor:
     found = connection.execute(
-        "SELECT interval, change, event FROM shipped WHERE target = ?", (target,)
+        "SELECT interval, change, fives, event FROM shipped WHERE target = ?", (target,)
     ).fetchone()
     return Cursor(*found) if found else Cursor()
 
@@ -125,6 +125,7 @@ def end(connection: sqlite3.Connection) -> Cursor:
         *connection.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM interval),"
             " (SELECT coalesce(max(changed), 0) FROM span WHERE level > 0),"
+            " (SELECT coalesce(max(changed), 0) FROM pulse),"
             " (SELECT coalesce(max(id), 0) FROM event)"
         ).fetchone()
     )
