@@ -224,4 +224,3 @@ class Shipper:
         self._lose_server()
         if self._connection:
             self._connection.close()
-

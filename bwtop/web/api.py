@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from bwtop import __version__
 from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS, local_iso
 from bwtop.history.query import Answer as Sums
+from bwtop.history.query import History
 from bwtop.live import NameSource
 from bwtop.metrics.table import NEEDED
 from bwtop.model import query
@@ -44,6 +45,7 @@ from bwtop.web.route import Route
 from bwtop.web.source import STUCK, Source
 
 ABOUT: Final = "bwtop.about/1"
+HOSTS: Final = "bwtop.hosts/1"
 
 PATIENCE: Final = 3.0
 """Seconds to wait for the first interval."""
@@ -117,11 +119,18 @@ class Api:
         if drawn is None:
             ending = "bwtop is ending" if self._feed.is_closed else ""
             why = self._source.why or ending or "nothing has been measured yet"
-            refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "1"))
+            self._refuse_live(why)
         return drawn.body
+
+    def _refuse_live(self, why: str) -> NoReturn:
+        """To ask again soon is of use, except where there will never be anything."""
+        again = () if self._source.is_past else (("Retry-After", "1"),)
+        refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, *again)
 
     def stream(self, request: Request, values: Values) -> Answer:
         """Each interval, as it ends."""
+        if self._source.is_past:
+            self._refuse_live(self._source.why)
         answer = Answer(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # of nginx
         if request.method == "HEAD":
             return answer
@@ -205,11 +214,16 @@ class Api:
                 "status": self._source.status(),
                 "chart": CHART if CHART in self._files else None,
                 "origin": self._archive.origin,
-                "history": self._extent(),
+                "history": None if self._archive.origin else self._extent(),
                 "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
                 "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
                 "fields": [
-                    {"id": f.name, "help": f.help, "recorded": f.recorded}
+                    {
+                        "id": f.name,
+                        "help": f.help,
+                        "live": f in query.FIELDS,
+                        "recorded": f in query.RECORDED,
+                    }
                     for f in (*query.FIELDS, query.HOST)
                 ],
             }
@@ -219,10 +233,22 @@ class Api:
         """From when to when there is something; None also while others ask: no page waits for this."""
         try:
             with self._archive.history(patience=0) as history:
-                extent = history.extent()
+                return _extent(history)
         except RefusedError:  # a question about the past will say why
             return None
-        return extent and {"from": local_iso(extent[0]), "to": local_iso(extent[1])}
+
+    def hosts(self, _: Request, __: Values) -> Answer:
+        """Whose past it is, and its extent: a server far away may take its time, which `about` may not."""
+        with self._archive.history() as history:
+            hosts, extent = history.hosts(), _extent(history)
+        return document(
+            {
+                "schema": HOSTS,
+                "origin": self._archive.origin,
+                "history": extent,
+                "hosts": [{"hostname": host.name, "host_id": host.id} for host in hosts],
+            }
+        )
 
     def description(self, _: Request, __: Values) -> Answer:
         """This API, for programs."""
@@ -262,6 +288,12 @@ class Api:
         return document({"path": f"/login?key={key}"})
 
 
+def _extent(history: History) -> dict[str, str] | None:
+    """From when to when there is something."""
+    extent = history.extent()
+    return extent and {"from": local_iso(extent[0]), "to": local_iso(extent[1])}
+
+
 def _file_name(values: Values) -> str:
     by = "-".join(dimension.name for dimension in values["by"])
     when = re.sub(r"[^a-z0-9-]+", "-", values["range"].text)
@@ -281,6 +313,7 @@ ROUTES: Final = (
     Route("/api/v1/history", "sums over a range (bwtop.history/1)", Api.history, params.HISTORY),
     Route("/api/v1/export.csv", "its rows, to be saved", Api.export_csv, params.HISTORY, CSV),
     Route("/api/v1/export.json", "the same as JSON", Api.export_json, params.HISTORY),
+    Route("/api/v1/hosts", "whose past it is (bwtop.hosts/1)", Api.hosts),
     Route("/api/v1/about", "what this is, and how it goes", Api.about),
     Route("/api/v1/openapi.json", "this API, for programs", Api.description),
     Route("/api/v1/link", "a link that opens the page once", Api.link),

@@ -49,7 +49,7 @@ class Service:
         names = Names() if wishes.names else None
         self._gate = Gate(server.address, wishes.token, wishes.hosts)
         self._feed = Feed(names)
-        self._source = Source()
+        self._source = Source(wishes.archive.origin)
         self.watch = Watch()
         self._api = Api(
             self._gate,
@@ -108,7 +108,7 @@ class Service:
 
     def remember(self, clock: Clock) -> None:
         """Tells of the past alone, until the clock says stop."""
-        self._source.lose("what is live is not here: these are the hosts' histories")
+        say(self._source.status()["history"])
         while clock.wait(time.monotonic() + LOOK):
             pass
 

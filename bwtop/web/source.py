@@ -1,4 +1,4 @@
-"""Where what is live comes from, as it changes: probes of our own, another bwtop's history, or nowhere yet."""
+"""Where what is live comes from, as it changes: probes of our own, another bwtop's history, or nowhere."""
 
 from typing import Any, Final
 
@@ -7,13 +7,17 @@ from bwtop.measuring import Measurement
 STUCK: Final = 10.0
 """Seconds without an interval that is due, after which something is wrong."""
 
+ELSEWHERE: Final = "what is live is to be seen on the hosts themselves"
+
 
 class Source:
     """Set by the thread that measures, read by all."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str | None = None) -> None:
+        """`origin`: from where the past comes, where that is all there is."""
         self._measurement: Measurement | None = None
-        self._why = "starting"
+        self._why = ELSEWHERE if origin else "starting"
+        self._origin = origin
 
     def set(self, measurement: Measurement) -> None:
         """There will be intervals."""
@@ -23,6 +27,11 @@ class Source:
         """There are none, for this reason."""
         self._measurement = None
         self._why = why
+
+    @property
+    def is_past(self) -> bool:
+        """Whether there never will be any."""
+        return self._origin is not None
 
     @property
     def is_ours(self) -> bool:
@@ -40,14 +49,10 @@ class Source:
     def status(self) -> dict[str, Any]:
         """How it goes, for the page to show."""
         found = self._measurement
+        if self._origin is not None:
+            return _idle("past", f"many hosts' past, from {self._origin}", "")
         if found is None:
-            return {
-                "state": "waiting",
-                "backend": None,
-                "degradations": [],
-                "history": "nobody records",
-                "warning": self._why,
-            }
+            return _idle("waiting", "nobody records", self._why)
         status = found.status()
         return {
             "state": "following" if found.following else "measuring",
@@ -56,3 +61,14 @@ class Source:
             "history": status.words,
             "warning": status.warning,
         }
+
+
+def _idle(state: str, history: str, warning: str) -> dict[str, Any]:
+    """A status without intervals."""
+    return {
+        "state": state,
+        "backend": None,
+        "degradations": [],
+        "history": history,
+        "warning": warning,
+    }

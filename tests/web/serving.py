@@ -18,7 +18,7 @@ from bwtop.measuring import Measurement
 from bwtop.model.sample import Sample
 from bwtop.web.answer import Answer
 from bwtop.web.api import Api
-from bwtop.web.archive import LocalArchive
+from bwtop.web.archive import Archive, LocalArchive
 from bwtop.web.feed import Feed
 from bwtop.web.files import File
 from bwtop.web.gate import Address, Gate, Request
@@ -291,15 +291,16 @@ class Web(Asked):
         *,
         bound: str = "127.0.0.1",
         files: Mapping[str, File] = FILES,
+        archive: Archive | None = None,
     ) -> None:
-        """It listens on loopback; `bound` is what the gate believes."""
+        """It listens on loopback; `bound` is what the gate believes; `archive` is another past than the database's."""
         self._threads = set(threading.enumerate())
         self.server = Server(Address("127.0.0.1", 0))
         self.port = self.server.server_port
         self.gate = Gate(Address(bound, self.port), token, hosts)
         self.feed = Feed(None)
-        self.source = Source()
-        self.archive = LocalArchive(database)
+        self.archive = archive or LocalArchive(database)
+        self.source = Source(self.archive.origin)
         api = Api(self.gate, files, self.feed, self.source, self.archive, None, 1.0)
         self._respond = api.respond
         self.asked: list[Request] = []
@@ -415,7 +416,7 @@ def serving(
 ) -> Iterator[Serving]:
     """By default a root's that records nothing; `started` makes it somebody else's."""
     arguments = ["--serve", "--bind", bind, "--no-resolve", *flags]
-    if "--db" not in flags:
+    if not {"--db", "--from"} & set(flags):
         arguments.append("--no-record")
     process = subprocess.Popen(
         started(*arguments),

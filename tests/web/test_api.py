@@ -23,6 +23,7 @@ from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history import schema
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.local import Local
+from bwtop.history.machine import this_machine
 from bwtop.history.query import History
 from bwtop.history.ranges import parse
 from bwtop.history.schema import open_reader
@@ -40,7 +41,7 @@ from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, Answer, RefusedError
 from bwtop.web.api import ROUTES, Api
-from bwtop.web.archive import PATIENCE, LocalArchive
+from bwtop.web.archive import PATIENCE, Archive, LocalArchive
 from bwtop.web.events import Events
 from bwtop.web.feed import Feed
 from bwtop.web.files import CHART, File
@@ -84,12 +85,14 @@ class Served:
         *,
         chart: bool = False,
         exposing: bool = True,
+        archive: Archive | None = None,
     ) -> None:
         self.now = NOW
         self.feed = Feed(Names(), lambda: self.now)
         self.feed.start()
-        self.source = Source()
-        self.archive = LocalArchive(path)
+        self.local = LocalArchive(path)
+        self.archive = archive or self.local
+        self.source = Source(self.archive.origin)
         self.watch = Watch()
         self.gate = Gate(Address("127.0.0.1", 8064), token)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
@@ -459,7 +462,7 @@ def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> N
     """What reads it is a program, not a spreadsheet."""
     wanted = parse(WHEN, NOON)
     out = io.StringIO()
-    with closing(History(Local(open_reader(hostile.archive.path)))) as history:
+    with closing(History(Local(open_reader(hostile.local.path)))) as history:
         output.run(history, Report(wanted, keep.by("process")), "csv", out)
     shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
     assert {name for name in FORMULAS if name.isprintable()} <= shown
@@ -489,7 +492,7 @@ def missing(path: Path) -> str:
 def test_without_a_history_each_question_says_why(
     fresh: Served, make: Callable[[Path], str]
 ) -> None:
-    words = make(fresh.archive.path)
+    words = make(fresh.local.path)
     for path in ("/api/v1/history", "/api/v1/export.csv", "/api/v1/export.json"):
         error = fresh.refused(path)
         assert error.status is HTTPStatus.SERVICE_UNAVAILABLE
@@ -517,10 +520,24 @@ def test_about(served: Served) -> None:
     }
     assert [column["id"] for column in found["columns"]] == [c.id for c in PROCESS_COLUMNS]
     assert [one["id"] for one in found["dimensions"]] == [d.name for d in DIMENSIONS]
-    recorded = {field["id"]: field["recorded"] for field in found["fields"]}
-    assert recorded == {f.name: f in query.RECORDED for f in (*query.FIELDS, query.HOST)}
+    fields = {field["id"]: (field["live"], field["recorded"]) for field in found["fields"]}
+    assert fields == {
+        f.name: (f in query.FIELDS, f in query.RECORDED) for f in (*query.FIELDS, query.HOST)
+    }
     for row in (*found["columns"], *found["dimensions"], *found["fields"]):
         assert row["help"]
+
+
+def test_hosts_of_one_machine_are_itself(served: Served, fresh: Served) -> None:
+    found = served.json("/api/v1/hosts")
+    here = this_machine()
+    assert found == {
+        "schema": "bwtop.hosts/1",
+        "origin": None,
+        "history": served.json("/api/v1/about")["history"],
+        "hosts": [{"hostname": here.name, "host_id": here.id}],
+    }
+    assert fresh.refused("/api/v1/hosts").status is HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def test_about_waits_for_nobody(served: Served) -> None:

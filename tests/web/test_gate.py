@@ -24,6 +24,7 @@ EVERYTHING = (
     "/api/v1/history",
     "/api/v1/export.csv",
     "/api/v1/export.json",
+    "/api/v1/hosts",
     "/api/v1/about",
     "/api/v1/openapi.json",
     "/api/v1/link",

@@ -66,6 +66,7 @@ ASKED = (
     ("/login", 303, "application/json"),
     ("/metrics", 503, "application/json"),
     ("/api/v1/history", 503, "application/json"),
+    ("/api/v1/hosts", 503, "application/json"),
     ("/api/v1/export.csv", 503, "application/json"),
     ("/api/v1/live?x=1", 400, "application/json"),
     ("/api/v1/live?filter=%ff", 400, "application/json"),

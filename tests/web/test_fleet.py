@@ -1,0 +1,317 @@
+"""The past of many hosts, as it is served out of a real ClickHouse: what the API answers, and how the program goes."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import pytest
+
+from bwtop.fleet.client import Client
+from bwtop.fleet.target import Target
+from bwtop.model.flows import Host
+from bwtop.web.archive import FleetArchive
+from bwtop.web.source import ELSEWHERE
+from tests.fleet import hosts
+from tests.fleet.hosts import BACKUP, DATABASE, FORMULA, HOSTILE, HOSTS, NGINX, RUNNING, TWINS, WEB
+from tests.fleet.servers import PASSWORD, ClickHouse, free_port
+from tests.kernel.running import HANG, command
+from tests.web.serving import Serving, bearer, connect, request, serving, until
+from tests.web.test_api import Served
+
+as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    with hosts.clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
+        with closing(running.client()) as client:
+            hosts.send_yesterday(client)
+        yield running
+
+
+def archive(target: Target, patience: float = 60.0) -> FleetArchive:
+    return FleetArchive(target.url(), lambda: Client(target, "", patience=patience))
+
+
+@pytest.fixture(scope="module")
+def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("none") / "none.db", archive=archive(server.target))
+    yield made
+    made.feed.close()
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Iterator[Served]:
+    """What it reads from is not there."""
+    made = Served(tmp_path / "none.db", archive=archive(Target("127.0.0.1", free_port())))
+    yield made
+    made.feed.close()
+
+
+def total(moved: Sequence[tuple[int, int]]) -> dict[str, int]:
+    return {"rx": sum(rx for rx, _ in moved), "tx": sum(tx for _, tx in moved)}
+
+
+# What is answered.
+
+
+def test_about_says_where_it_comes_from_and_that_nothing_is_live(
+    served: Served, server: ClickHouse
+) -> None:
+    found = served.json("/api/v1/about")
+    assert found["origin"] == server.target.url() == f"clickhouse://127.0.0.1:{server.port}/bwtop"
+    assert found["status"] == {
+        "state": "past",
+        "backend": None,
+        "degradations": [],
+        "history": f"many hosts' past, from {server.target.url()}",
+        "warning": "",
+    }
+    assert served.json("/healthz") == {"status": "ok"}
+
+
+def test_about_does_not_wait_for_the_server(
+    server: ClickHouse, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No page starts without it."""
+    server.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert served.json("/api/v1/about")["history"] is None
+        assert time.monotonic() - began < 1
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+def test_hosts_are_told_with_their_ids(served: Served, server: ClickHouse) -> None:
+    found = served.json("/api/v1/hosts")
+    assert (found["schema"], found["origin"]) == ("bwtop.hosts/1", server.target.url())
+    assert [(one["hostname"], one["host_id"]) for one in found["hosts"]] == sorted(HOSTS)
+    assert found["history"]["from"] < found["history"]["to"]
+
+
+def test_hosts_and_their_processes_have_their_bytes(served: Served) -> None:
+    found = served.json("/api/v1/history", "range=yesterday&by=host,process")
+    assert found["host"] is None
+    assert found["by"] == ["host", "process"]
+    assert {
+        (Host(row["hostname"], row["host_id"]), row["name"]): (row["rx"], row["tx"])
+        for row in found["rows"]
+    } == {(host, who.name): hosts.moved(host, who) for host in HOSTS for who in RUNNING[host]}
+    sums = [row["rx"] + row["tx"] for row in found["rows"]]
+    assert sums == sorted(sums, reverse=True)
+
+
+CHOSEN: Final[tuple[tuple[str, Sequence[Host]], ...]] = (
+    ("host=web1.example.org", [WEB]),
+    ("host=web*,db-?", [WEB, DATABASE]),
+    ("host=localhost", TWINS),
+    (f"host={TWINS[1].id}", [TWINS[1]]),
+    (f"host={HOSTILE.id},{WEB.id}", [HOSTILE, WEB]),
+    ("host=<img*", [HOSTILE]),
+    ("host=nobody", []),
+    ("filter=host:web1.example.org", [WEB]),
+    ("filter=host:WEB*,db-2", [WEB, DATABASE]),
+    (f"filter=host:{TWINS[1].id}", [TWINS[1]]),
+    ('filter=host:"<img src=x*"', [HOSTILE]),
+    ("filter=host:web* name:nobody", []),
+    ("filter=-host:web* -host:db-2", [HOSTILE, *TWINS, FORMULA]),
+    ("host=web*,db-2&filter=-host:db-2", [WEB]),
+)
+
+
+@pytest.mark.parametrize(("text", "wanted"), CHOSEN, ids=[text for text, _ in CHOSEN])
+def test_some_hosts_alone(served: Served, text: str, wanted: Sequence[Host]) -> None:
+    asked = quote(text, safe="=&")
+    found = served.json("/api/v1/history", f"range=yesterday&by=host&{asked}")
+    assert sorted((row["hostname"], row["host_id"]) for row in found["rows"]) == sorted(wanted)
+    assert found["total"] == total([hosts.moved(host) for host in wanted])
+
+
+def test_exports_are_of_the_same_hosts(served: Served) -> None:
+    asked = f"range=yesterday&by=host,process&host={HOSTILE.id},{quote(FORMULA.name)}"
+    found = served.json("/api/v1/history", asked)
+    assert len(found["rows"]) == 2
+    assert served.json("/api/v1/export.json", asked) == found
+    answer = served("/api/v1/export.csv", asked)
+    assert dict(answer.headers)["Content-Disposition"] == (
+        'attachment; filename="bwtop-yesterday-by-host-process.csv"'
+    )
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert {row["host_id"]: row["hostname"] for row in rows} == {
+        HOSTILE.id: "<img src=x onerror=alert(1)>\\x1b[2J\\u202e,*",
+        FORMULA.id: "'=1+2",
+    }
+
+
+def test_one_line_says_that_the_server_is_not_there(nowhere: Served) -> None:
+    for path in ("history", "hosts", "export.csv", "export.json"):
+        refused = nowhere.refused(f"/api/v1/{path}")
+        assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
+        assert refused.why.startswith(f"{nowhere.archive.origin}: ")
+        assert "refused" in refused.why
+        assert "\n" not in refused.why
+    assert nowhere.json("/api/v1/about")["status"]["state"] == "past"
+
+
+@pytest.mark.parametrize("path", ["live", "live.csv", "stream"])
+def test_what_is_live_is_refused_for_good(served: Served, path: str) -> None:
+    """To try again would be no use, so nobody is told to."""
+    refused = served.refused(f"/api/v1/{path}")
+    assert (refused.status, refused.why) == (HTTPStatus.SERVICE_UNAVAILABLE, ELSEWHERE)
+    assert refused.headers == ()
+
+
+# The program.
+
+
+def as_somebody(*flags: str) -> list[str]:
+    """bwtop of a user who has no rights at all, and may not be allowed into this checkout."""
+    start, launcher, *rest = command(*flags)
+    program = (
+        f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"
+        " import bwtop.cli, bwtop.web.serve, bwtop.web.archive, bwtop.web.files as files;"
+        " import bwtop.fleet.client as client; client.load();"
+        " found = files.load(None); files.load = lambda _: found;"
+        " os.setgroups([]); os.setresgid(*3 * [31234]); os.setresuid(*3 * [31234]);"
+        f" bwtop.cli.main({rest!r})"
+    )
+    return [start, "-c", program]
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
+
+
+def rows(web: Serving, **headers: str) -> list[Any]:
+    answer = web.ask("/api/v1/history?range=yesterday&by=host", headers=headers)
+    assert answer.status == 200, answer
+    found: list[Any] = answer.document["rows"]
+    return found
+
+
+@as_root
+def test_root_is_given_up(server: ClickHouse) -> None:
+    with serving("--from", server.target.url()) as web:
+        assert len(rows(web)) == len(HOSTS)
+        found = status(web.pid)
+        assert found["Uid"].split() == found["Gid"].split() == ["65534"] * 4
+        assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+        assert found["NoNewPrivs"] == "1"
+        assert web.lines[1:] == [f"bwtop: many hosts' past, from {server.target.url()}"]
+
+
+@as_root
+def test_it_needs_no_root(server: ClickHouse) -> None:
+    with serving("--from", server.target.url(), started=as_somebody) as web:
+        assert len(rows(web)) == len(HOSTS)
+        assert status(web.pid)["Uid"].split() == ["31234"] * 4
+
+
+def test_it_starts_without_the_server_and_goes_on_when_that_is_there(tmp_path: Path) -> None:
+    late = ClickHouse(tmp_path)
+    with serving("--from", late.target.url()) as web:
+        for _ in range(2):
+            refused = web.ask("/api/v1/history")
+            assert refused.status == 503
+            assert refused.error.startswith(f"{late.target.url()}: ")
+            assert "refused" in refused.error
+        assert web.ask("/").status == web.ask("/healthz").status == 200
+        try:
+            late.start()
+            assert "bwtop --ship ... --init" in web.ask("/api/v1/history").error
+            late.init()
+            with closing(late.client()) as client:
+                hosts.send_past(WEB, hosts.yesterday(WEB), client)
+            assert [row["host_id"] for row in rows(web)] == [WEB.id]
+            late.kill()
+            assert web.ask("/api/v1/history").status == 503
+        finally:
+            late.stop()
+        assert web.stop() == 0
+    assert not any("Traceback" in line for line in web.lines)
+    assert len(web.lines) == 2, web.lines
+
+
+def test_a_password_that_is_wrong_is_said_and_not_shown(server: ClickHouse, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not the one\n")
+    secret.chmod(0o600)
+    url = f"clickhouse://writer@127.0.0.1:{server.port}/bwtop"
+    with serving("--from", url, "--password-file", str(secret)) as web:
+        refused = web.ask("/api/v1/history")
+        assert refused.status == 503
+        assert "not the one" not in refused.error
+        assert "not the one" not in web.ask("/api/v1/about").body.decode()
+    secret.write_text(f"{PASSWORD}\n")
+    with serving("--from", url, "--password-file", str(secret)) as web:
+        assert len(rows(web)) == len(HOSTS)
+
+
+def test_a_token_is_demanded_as_ever(server: ClickHouse, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("a-token-of-the-fleet-test")
+    path.chmod(0o600)
+    with serving("--from", server.target.url(), "--token-file", str(path)) as web:
+        for asked in ("/", "/api/v1/about", "/api/v1/hosts", "/api/v1/history"):
+            assert web.ask(asked).status == 401, asked
+        assert len(rows(web, **bearer("a-token-of-the-fleet-test"))) == len(HOSTS)
+        assert web.ask("/api/v1/hosts", host="evil.example").status == 421
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_ends_it_while_the_server_says_nothing(
+    server: ClickHouse, number: signal.Signals
+) -> None:
+    with serving("--from", server.target.url()) as web:
+        assert rows(web)
+        server.signal(signal.SIGSTOP)
+        try:
+            with connect(web.port) as asking:
+                asking.sendall(request(web.port, "/api/v1/history"))
+                asked = time.monotonic()
+                until(lambda: time.monotonic() > asked + 0.5)
+                assert web.stop(number) == 0
+                assert time.monotonic() - asked < 5
+        finally:
+            server.signal(signal.SIGCONT)
+        assert not any("Traceback" in line for line in web.lines), web.lines
+
+
+def test_what_is_for_measuring_is_refused(tmp_path: Path) -> None:
+    for flags in (("--db", str(tmp_path / "x.db")), ("--no-record",), ("--retention", "days=5y")):
+        answer = subprocess.run(
+            command("--serve", "--from", "clickhouse://127.0.0.1/bwtop", *flags),
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+        )
+        assert answer.returncode == 2
+        (line,) = answer.stderr.splitlines()
+        assert "nothing is measured or recorded" in line
+
+
+def test_json_has_no_text_that_is_markup_or_control(served: Served) -> None:
+    body = served("/api/v1/hosts").body
+    assert body.isascii()
+    assert b"\x1b" not in body
+    assert HOSTILE.name in [one["hostname"] for one in json.loads(body)["hosts"]]
+
+
+def test_programs_of_one_name_are_summed_over_hosts(served: Served) -> None:
+    found = served.json("/api/v1/history", "range=yesterday&by=process")
+    by_name = {row["name"]: {"rx": row["rx"], "tx": row["tx"]} for row in found["rows"]}
+    for who in (NGINX, BACKUP):
+        running = [host for host in HOSTS if who in RUNNING[host]]
+        assert by_name[who.name] == total([hosts.moved(host, who) for host in running])
