@@ -62,7 +62,7 @@ class FleetArchive(Archive):
         try:
             yield history
         except FleetError as error:
-            _refuse(str(error))
+            _refuse(str(error), ("Retry-After", "10"))
         finally:
             history.close()
 
@@ -123,5 +123,5 @@ class LocalArchive(Archive):
             self._kept.append(connection)
 
 
-def _refuse(why: str) -> NoReturn:
-    refuse(HTTPStatus.SERVICE_UNAVAILABLE, why)
+def _refuse(why: str, *headers: tuple[str, str]) -> NoReturn:
+    refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, *headers)

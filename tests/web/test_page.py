@@ -27,6 +27,7 @@ from bwtop import format as fmt
 from bwtop.history.calendar import DAY, HOUR, Unit, ceiling, floor
 from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, TIMES, local_iso
+from bwtop.history.machine import this_machine
 from bwtop.history.ranges import parse as parse_range
 from bwtop.model.flows import TCP, UDP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import FlowTraffic, Sample
@@ -1063,7 +1064,7 @@ def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> N
     page = visit(past, f"?view=history&range={when}")
     page.until(lambda: page.rows())
     for dimension in DIMENSIONS:
-        if dimension.name in TIMES:
+        if dimension.name in (*TIMES, "host"):
             continue
         page.find("#by").select_option(dimension.name)
         wanted = api(past, f"history?range={when}&by={dimension.name}")["rows"]
@@ -1083,6 +1084,25 @@ def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> N
         assert not any("undefined" in name for name in page.names())
     page.find("#per").select_option("")
     page.until(lambda: "per" not in page.query)
+
+
+def test_one_machine_is_not_told_from_others(visit: Visitor, past: Past) -> None:
+    """Nothing about hosts is offered; but an address may ask."""
+    page = visit(past, "?view=history&range=yesterday&host=nobody")
+    page.until(lambda: len(page.rows()) == len(PROGRAMS), "all rows")
+    offered = page.run(
+        "() => [...document.querySelectorAll('#by option, #by optgroup')].map((one) => one.value)"
+    )
+    assert offered == [d.name for d in DIMENSIONS if d.name not in (*TIMES, "host")]
+    for hidden in ("#host-box", "#all-hosts", "#elsewhere"):
+        assert not page.find(hidden).is_visible()
+    assert page.find("nav").is_visible()
+    assert page.text("#host") == this_machine().name
+    assert "host:" not in page.run("() => document.getElementById('fields').textContent")
+    page.go("?view=history&range=yesterday&by=host")
+    page.until(lambda: page.names() == [printable(this_machine().name)], "itself")
+    assert page.find("#rows tbody a").count() == 0
+    assert not any("/api/v1/hosts" in url for url in page.asked)
 
 
 def test_dates_make_a_range(visit: Visitor, past: Past) -> None:

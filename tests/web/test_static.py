@@ -9,7 +9,7 @@ import pytest
 
 from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, parse_order
 from bwtop.history import ranges
-from bwtop.history.dimensions import DIMENSIONS, TIMES
+from bwtop.history.dimensions import DIMENSIONS, TIMES, parse_several
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.report.request import SORTS
@@ -188,6 +188,9 @@ def test_default_state_is_understood() -> None:
     defaults = dict(re.findall(r'^  (\w+): "([^"]*)",$', FILES["state.js"], re.MULTILINE))
     assert defaults["range"] in listed("RANGES", FILES["history.js"])
     assert defaults["by"] in {d.name for d in DIMENSIONS}
+    fleet = dict(re.findall(r'(\w+): "([^"]*)"', listed("FLEET", FILES["state.js"])))
+    assert (fleet["view"], fleet["host"]) == ("history", "")
+    assert parse_several(fleet["by"])
     assert defaults["proto"].split(",") == list(CLASSES)
     assert defaults["loopback"] == Loopback.SHOW.value
     assert ranges.parse(defaults["range"], time.time())

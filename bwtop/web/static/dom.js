@@ -33,3 +33,21 @@ export function option(select, value, text = value) {
   select.append(made);
   return made;
 }
+
+// Options with a title of their own.
+export function optionGroup(select, title) {
+  const made = make("optgroup");
+  made.label = title;
+  select.append(made);
+  return made;
+}
+
+// A link within the page: a click changes what is shown, and opens it elsewhere where links do.
+export function lead(link, address, go) {
+  if (link.getAttribute("href") !== address) link.href = address;
+  link.onclick = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go();
+  };
+}

@@ -1,6 +1,6 @@
 // What was moved: sums over a range, as bars and a table.
 
-import { byId, hide, make, option, setText } from "./dom.js";
+import { byId, hide, lead, make, option, optionGroup, setText } from "./dom.js";
 import { minute, plain, process, rate, remote, size, user } from "./format.js";
 import { beyond, isFiltered, scope } from "./state.js";
 
@@ -21,6 +21,7 @@ const NAMES = {
   user: (row) => String(user(row)),
   unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
   remote: (row) => plain(row.host ?? row.addr),
+  host: (row, hosts) => hosts.label(row),
   proto: (row) => plain(row.proto),
   port,
   hour: (row) => minute(row.hour),
@@ -49,11 +50,9 @@ export class History {
   // Once it is known what can be asked for.
   prepare() {
     for (const range of RANGES) option(byId("range"), range);
-    for (const { id, help } of this.page.about.dimensions) {
-      const select = byId(TIMES.includes(id) ? "per" : "by");
-      if (id === "hour") option(select, "", "—");
-      option(select, id).title = help;
-    }
+    option(byId("per"), "", "—");
+    for (const id of TIMES) option(byId("per"), id).title = this.help(id);
+    this.groupings();
     for (const id of ["range", "by"]) {
       byId(id).addEventListener("change", (event) => this.page.change({ [id]: event.target.value, open: [] }));
     }
@@ -65,6 +64,29 @@ export class History {
     document.addEventListener("visibilitychange", () => {
       if (this.isLate && !document.hidden && this.page.state.view === "history") this.ask();
     });
+  }
+
+  help(id) {
+    return this.page.about.dimensions.find((dimension) => dimension.id === id)?.help;
+  }
+
+  // Of one machine `host` tells nothing apart.
+  groupings() {
+    const ids = this.page.about.dimensions.map(({ id }) => id).filter((id) => id !== "host" && !TIMES.includes(id));
+    const add = (select, id, value) => { option(select, value, value.replace(",", ", ")).title = this.help(id); };
+    let select = byId("by");
+    if (this.page.about.origin) {
+      const each = optionGroup(select, "of each host");
+      add(each, "host", "host");
+      for (const id of ids) add(each, id, `host,${id}`);
+      select = optionGroup(select, "of all hosts together");
+    }
+    for (const id of ids) add(select, id, id);
+  }
+
+  // It is known what hosts are called.
+  named() {
+    if (this.last && this.page.state.view === "history") this.draw();
   }
 
   show() {
@@ -136,6 +158,7 @@ export class History {
   query(state, changes = {}) {
     const said = scope(state);
     said.set("range", state.range);
+    if (state.host) said.set("host", state.host);
     said.set("by", state.per ? `${state.per},${state.by}` : state.by);
     if (state.sort) said.set("sort", state.sort);
     said.set("limit", beyond(state));
@@ -193,6 +216,7 @@ export class History {
     this.shown = query;
     this.tell();
     this.draw();
+    if (this.page.about.origin) this.page.hosts.look();
   }
 
   blank() {
@@ -205,8 +229,13 @@ export class History {
 
   tell() {
     const { from, to, recorded } = this.last;
-    this.page.say(recorded ? "" : `nothing is recorded from ${minute(from)} to ${minute(to)}`, !recorded);
+    this.page.say(recorded ? "" : `${this.missing()} from ${minute(from)} to ${minute(to)}`, !recorded);
     this.page.note(this.last.notes);
+  }
+
+  // What is not there, where nothing is.
+  missing() {
+    return this.page.state.host ? "no such host has recorded anything" : "nothing is recorded";
   }
 
   links(state) {
@@ -231,6 +260,7 @@ export class History {
     const name = row.name.replace(/[*?[]/g, "[$&]").replace(/,/g, "?");
     const changes = { by: "process,remote,port,proto", process: name, limit: MOST };
     if (row.uid !== null) changes.user = row.uid;
+    if (row.host_id) changes.host = row.host_id;
     return this.query(this.page.state, changes);
   }
 
@@ -245,7 +275,7 @@ export class History {
     const shown = found.rows.slice(0, Number(state.limit));
     this.page.table.body(shown.flatMap((row) => this.rows(row, found)));
     const nothing = isFiltered(state) ? "nothing that passes the filter was moved" : "nothing was moved";
-    this.page.empty(shown.length ? "" : found.recorded ? nothing : "nothing is recorded of this time");
+    this.page.empty(shown.length ? "" : found.recorded ? nothing : `${this.missing()} of this time`);
     this.page.more(found.rows.length > shown.length);
   }
 
@@ -259,8 +289,11 @@ export class History {
     if (found.projection) {
       parts.push(["", `by the month's end ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
     }
-    this.page.head(`${minute(found.from)} to ${minute(found.to)}`, parts);
+    const { host } = this.page.state;
+    const whose = host ? `, ${this.page.hosts.called(host)}` : "";
+    this.page.head(`${minute(found.from)} to ${minute(found.to)}${whose}`, parts);
     this.up(found);
+    this.around();
   }
 
   // From a time within a day to the day, from a day to its month.
@@ -271,8 +304,24 @@ export class History {
     hide(link, !wider);
     if (!wider) return;
     setText(link, `all of ${wider}`);
-    link.href = this.page.address({ range: wider, open: [] });
-    link.onclick = (event) => { event.preventDefault(); this.page.change({ range: wider, open: [] }); };
+    this.lead(link, { range: wider, open: [] });
+  }
+
+  // From a host to all of them, told apart again.
+  around() {
+    const { host, by } = this.page.state;
+    hide(byId("all-hosts"), !host);
+    this.lead(byId("all-hosts"), { host: "", by: by === "process" ? "host,process" : by, open: [] });
+  }
+
+  // From all hosts to one, and to what runs there.
+  narrow(row) {
+    const by = othersThanHost(this.page.state.by.split(",")).join(",") || "process";
+    return { host: this.page.hosts.term(row), by, open: [] };
+  }
+
+  lead(link, changes) {
+    lead(link, this.page.address(changes), () => this.page.change(changes));
   }
 
   bars(found) {
@@ -308,8 +357,7 @@ export class History {
     const range = within(bar);
     if (range) {
       const link = make("a", "", label(bar));
-      link.href = this.page.address({ range, open: [] });
-      link.addEventListener("click", (event) => { event.preventDefault(); drill(bar); });
+      lead(link, this.page.address({ range, open: [] }), () => drill(bar));
       head.append(link);
     } else {
       head.textContent = label(bar);
@@ -327,24 +375,31 @@ export class History {
       sortable: true,
       sort: sort.replace("-", "") !== column.id ? "none" : sort.startsWith("-") ? "ascending" : "descending",
     }));
-    const title = found.by.join(", ");
-    return [{ id: title, title, className: "process-column" }, ...numbers, { id: "share", title: "share", className: "number-column number share" }];
+    const title = namedBy(found).join(", ");
+    const host = hasHostColumn(found) ? [{ id: "host", title: "host", help: this.help("host"), className: "host-column" }] : [];
+    const share = `number-column number share${host.length ? " spare" : ""}`;
+    return [{ id: title, title, className: "process-column" }, ...host, ...numbers, { id: "share", title: "share", className: share }];
   }
 
   rows(row, found) {
     const all = found.total.rx + found.total.tx;
     const key = keyOf(row);
     const open = isOfProcesses(found) ? this.page.state.open.includes(key) : undefined;
+    const { hosts, about } = this.page;
+    const to = row.host_id && about.origin ? this.narrow(row) : undefined;
+    const wide = hasHostColumn(found);
+    const host = wide ? [{ text: hosts.label(row), to, title: `${hosts.label(row)}\n${row.host_id}` }] : [];
     const top = {
       key,
-      name: found.by.map((by) => NAMES[by](row)).join("  "),
-      more: found.by.map((by) => plain(MORE[by]?.(row) ?? "")).join(" "),
+      name: namedBy(found).map((by) => NAMES[by](row, hosts)).join("  "),
+      to: wide ? undefined : to,
+      more: namedBy(found).map((by) => plain(MORE[by]?.(row) ?? "")).join(" "),
       title: found.by.includes("process") ? [row.exe ?? "", user(row)].map(plain).join("\n") : "",
       open,
-      cells: cells(row, all),
+      cells: [...host, ...cells(row, all)],
     };
     if (!open) return [top];
-    const child = (name, each) => ({ key: `${key} ${keyOf(each)}`, parent: key, name, title: each.addr, className: "child", cells: cells(each, all) });
+    const child = (name, each) => ({ key: `${key} ${keyOf(each)}`, parent: key, name, title: each.addr, className: "child", wide, cells: cells(each, all) });
     const listed = this.details.get(key) ?? [];
     return [top, ...listed.map((each) => child(remote(each), each)), ...rest(row, listed).map((each) => child("others", each))];
   }
@@ -356,8 +411,14 @@ async function get(query, signal) {
   return { ok: answer.ok, status: answer.status, headers: answer.headers, found: await answer.json() };
 }
 
+const othersThanHost = (by) => by.filter((each) => each !== "host");
+
+// What stands in a row's first column: hosts have one of their own beside anything else.
+const namedBy = (found) => (hasHostColumn(found) ? othersThanHost(found.by) : found.by);
+const hasHostColumn = (found) => found.by.length > 1 && found.by.includes("host");
+
 // Rows that can be opened.
-const isOfProcesses = (found) => found.by.length === 1 && found.by[0] === "process";
+const isOfProcesses = (found) => othersThanHost(found.by).join() === "process";
 
 // What remotes beyond those that are listed have moved.
 function rest(row, listed) {

@@ -3,8 +3,9 @@
 import { byId, hide, make, setText } from "./dom.js";
 import { Graph } from "./graph.js";
 import { History } from "./history.js";
+import { Hosts } from "./hosts.js";
 import { Live } from "./live.js";
-import { read, write } from "./state.js";
+import { defaults, read, write } from "./state.js";
 import { Table } from "./table.js";
 
 const TYPING = 250; // milliseconds without a key after which a filter is applied
@@ -15,21 +16,26 @@ const LONGEST = 4000; // characters of the address that open rows may take it to
 class Page {
   constructor(about) {
     this.about = about;
-    this.state = read(location.search);
+    this.usual = defaults(about.origin);
+    this.state = read(location.search, this.usual);
     this.graph = new Graph();
     this.draw();
     const act = {
       sort: (id) => this.view.sort(id),
       toggle: (key) => this.toggle(key),
+      address: (changes) => this.address(changes),
+      change: (changes) => this.change(changes),
     };
     this.table = new Table(byId("rows"), act);
     this.views = { live: new Live(this), history: new History(this) };
     this.views.history.prepare();
+    this.hosts = new Hosts(this, () => this.views.history.named());
+    if (about.origin) this.hosts.prepare();
     this.describe();
     this.wire();
     addEventListener("popstate", () => {
       this.typed(); // it is not what was gone back to
-      this.go(read(location.search));
+      this.go(read(location.search, this.usual));
     });
     this.go(this.state);
   }
@@ -41,9 +47,9 @@ class Page {
   // Changes what is shown, and the address with it.
   change(changes, { replace = false } = {}) {
     const state = { ...this.state, ...this.typed(), ...changes };
-    const address = write(state);
+    const address = write(state, this.usual);
     if (replace) history.replaceState(null, "", address);
-    else if (address !== write(this.state)) history.pushState(null, "", address);
+    else if (address !== write(this.state, this.usual)) history.pushState(null, "", address);
     this.go(state);
   }
 
@@ -64,7 +70,7 @@ class Page {
   }
 
   address(changes) {
-    return write({ ...this.state, ...changes });
+    return write({ ...this.state, ...changes }, this.usual);
   }
 
   go(state) {
@@ -145,14 +151,20 @@ class Page {
     for (const box of byId("proto").querySelectorAll("input")) box.checked = shown.includes(box.value);
     byId("loopback").value = state.loopback;
     byId("units").value = state.units;
+    if (this.about.origin) this.hosts.controls(state);
   }
 
   describe() {
-    setText(byId("host"), this.about.host);
-    setText(byId("version"), `bwtop ${this.about.version}`);
-    for (const field of this.about.fields) {
+    const { host, origin, status, version, fields } = this.about;
+    setText(byId("host"), origin ? status.history : host);
+    setText(byId("version"), `bwtop ${version}`);
+    for (const field of fields.filter(({ live, recorded }) => (origin ? recorded : live))) {
       byId("fields").append(make("dt", "", `${field.id}:`), make("dd", "", field.recorded ? field.help : `${field.help} (live only)`));
     }
+    if (!origin) return;
+    byId("views").hidden = true;
+    byId("elsewhere").hidden = false;
+    byId("filter").placeholder = "host:web* curl port:443";
   }
 
   // Rows do not wait for Chart.js.
@@ -174,6 +186,7 @@ class Page {
     byId("error").hidden = !text;
     setText(byId("error"), text);
     byId("filter").setAttribute("aria-invalid", String(text.startsWith("filter:")));
+    byId("on-host").setAttribute("aria-invalid", String(text.startsWith("host:")));
   }
 
   note(words) {

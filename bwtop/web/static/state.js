@@ -1,6 +1,6 @@
 // What is shown, as it stands in the address: so that a view can be bookmarked, sent, and gone back to.
 
-export const DEFAULTS = Object.freeze({
+const DEFAULTS = Object.freeze({
   view: "live",
   filter: "",
   proto: "tcp,udp,other",
@@ -13,25 +13,34 @@ export const DEFAULTS = Object.freeze({
   per: "",
 });
 
+// Where many hosts' past is all there is.
+const FLEET = Object.freeze({ ...DEFAULTS, view: "history", by: "host,process", host: "" });
+
 const OPEN = 100; // rows that are open at most
 
 const CHOICES = { view: ["live", "history"], units: ["bytes", "bits"] };
 
-export function read(search) {
+// `origin`: from where the past comes; nothing where it is this machine's.
+export function defaults(origin) {
+  return origin ? FLEET : DEFAULTS;
+}
+
+export function read(search, usual) {
   const given = new URLSearchParams(search);
-  const state = { ...DEFAULTS, open: given.getAll("open").slice(-OPEN) };
-  for (const name of Object.keys(DEFAULTS)) {
+  const state = { ...usual, open: given.getAll("open").slice(-OPEN) };
+  for (const name of Object.keys(usual)) {
     const value = given.get(name);
     if (value && (!CHOICES[name] || CHOICES[name].includes(value))) state[name] = value;
   }
   if (!/^[1-9][0-9]{0,5}$/.test(state.limit)) state.limit = DEFAULTS.limit;
+  if (usual === FLEET) state.view = FLEET.view;
   return state;
 }
 
-// What differs from the defaults, as a query.
-export function write(state) {
+// What differs from the usual, as a query.
+export function write(state, usual) {
   const said = new URLSearchParams();
-  for (const [name, value] of Object.entries(DEFAULTS)) {
+  for (const [name, value] of Object.entries(usual)) {
     if (state[name] !== value) said.set(name, state[name]);
   }
   for (const key of state.open) said.append("open", key);
@@ -46,7 +55,7 @@ export function beyond(state) {
 
 // Whether anything is left out.
 export function isFiltered(state) {
-  return ["filter", "proto", "loopback"].some((name) => state[name] !== DEFAULTS[name]);
+  return Boolean(state.host) || ["filter", "proto", "loopback"].some((name) => state[name] !== DEFAULTS[name]);
 }
 
 // Parameters of the API that both views have.

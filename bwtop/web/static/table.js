@@ -1,11 +1,11 @@
 // A table whose rows stay the same elements for as long as they stand for the same thing.
 
-import { make, setClass, setText } from "./dom.js";
+import { lead, make, setClass, setText } from "./dom.js";
 
 const CALM = 2000; // milliseconds after a movement over the table in which rows keep their places
 
 export class Table {
-  // `act` has sort(column) and toggle(key).
+  // `act` has sort(column), toggle(key), change(changes), and address(changes) for where that leads.
   constructor(element, act) {
     this.element = element;
     this.act = act;
@@ -71,7 +71,8 @@ export class Table {
     return performance.now() - this.touched < CALM;
   }
 
-  // Rows: {key, parent, name, more, title, className, open: boolean | undefined, cells: [{text, part}]}.
+  // Rows: {key, parent, name, to, more, title, className, wide, open: boolean | undefined, cells: [{text, to, part, title}]};
+  // `to` are changes: what has it is a link.  One that is `wide` has no cell of its own in the second column.
   body(rows, { keep = false } = {}) {
     const wanted = keep && this.isCalm() ? this.inPlace(rows) : rows;
     const known = this.rows;
@@ -109,7 +110,10 @@ export class Table {
     const element = make("tr");
     const first = make("th", "process-column");
     first.scope = "row";
-    if (row.open === undefined) {
+    if (row.wide) first.colSpan = 2;
+    if (row.to) {
+      first.append(make("a", "plain"));
+    } else if (row.open === undefined) {
       first.append(make("span", row.parent ? "" : "plain"));
     } else {
       const button = make("button", "toggle");
@@ -119,7 +123,7 @@ export class Table {
     }
     first.append(make("span", "more"));
     element.append(first);
-    for (const column of this.columns.slice(1)) element.append(make("td", column.className));
+    for (const column of this.columns.slice(first.colSpan)) element.append(make("td", column.className));
     return element;
   }
 
@@ -127,13 +131,27 @@ export class Table {
     setClass(element, row.className ?? "");
     const [name, more] = element.firstElementChild.children;
     setText(name, row.name);
+    if (row.to) this.lead(name, row.to);
     setText(more, row.more ?? "");
     if (element.firstElementChild.title !== (row.title ?? "")) element.firstElementChild.title = row.title ?? "";
     if (row.open !== undefined) name.setAttribute("aria-expanded", String(row.open));
     row.cells.forEach((cell, index) => {
       const place = element.children[index + 1];
-      setText(place, cell.text);
+      if (cell.to) this.link(place, cell);
+      else setText(place, cell.text);
+      if (cell.title !== undefined && place.title !== cell.title) place.title = cell.title;
       if (cell.part !== undefined) place.style.setProperty("--part", `${(100 * cell.part).toFixed(1)}%`);
     });
+  }
+
+  link(place, cell) {
+    const link = place.firstElementChild ?? make("a");
+    setText(link, cell.text);
+    this.lead(link, cell.to);
+    if (!link.isConnected) place.replaceChildren(link);
+  }
+
+  lead(link, to) {
+    lead(link, this.act.address(to), () => this.act.change(to));
   }
 }
