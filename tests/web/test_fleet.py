@@ -161,6 +161,7 @@ def test_one_line_says_that_the_server_is_not_there(nowhere: Served) -> None:
         assert refused.why.startswith(f"{nowhere.archive.origin}: ")
         assert "refused" in refused.why
         assert "\n" not in refused.why
+        assert refused.headers == (("Retry-After", "10"),)
     assert nowhere.json("/api/v1/about")["status"]["state"] == "past"
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -338,6 +339,20 @@ def test_two_hundred_hosts(visit: Visitor, tmp_path: Path) -> None:
         page.find("#on-host").press_sequentially("node-123")
         page.until(lambda: [row.cells[0] for row in page.rows()] == ["node-123"], "one")
         summed(page, (512 * 124, 512))
+
+
+def test_slow_server_is_waited_for(visit: Visitor, server: ClickHouse, fleet: Quiet) -> None:
+    server.signal(signal.SIGSTOP)
+    try:
+        page = visit(fleet, YESTERDAY)
+        page.has("#empty", "asking…")
+        page.page.wait_for_timeout(500)
+        assert not page.find("#error").is_visible()
+    finally:
+        server.signal(signal.SIGCONT)
+    named(page)
+    assert len(page.rows()) == sum(map(len, RUNNING.values()))
+    assert not page.find("#empty").is_visible()
 
 
 def test_server_that_is_gone_gets_one_line_and_comes_back(visit: Visitor, tmp_path: Path) -> None:

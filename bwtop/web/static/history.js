@@ -185,6 +185,7 @@ export class History {
     this.asked = asked;
     this.wanted = this.wish(state);
     document.body.classList.toggle("stale", this.last !== undefined && this.shown !== query);
+    if (this.page.about.origin && !this.last) this.page.empty("asking…"); // a server may take its time
     try {
       const { ok, status, headers, found } = await get(query, asked.signal);
       const { details, error } = ok ? await this.remotes(found, asked.signal) : found;
