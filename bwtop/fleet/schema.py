@@ -195,7 +195,7 @@ def statements(
             yield (
                 "the same of all shards: this is the one to write and to read",
                 f"CREATE TABLE IF NOT EXISTS {name}{on} AS {name}{LOCAL}\n"
-                f"ENGINE = Distributed('{cluster}', '{database}', '{table.name}{LOCAL}', cityHash64(host_id))",
+                f"ENGINE = Distributed('{cluster}', '{database}', '{table.name}{LOCAL}', cityHash64(toString(host_id)))",
             )
 
 
