@@ -165,8 +165,6 @@ def create(
     cluster: str | None = None,
 ) -> None:
     """Makes what is missing on a server; raises FleetError."""
-    if server.version < TODAY:
-        server.query("SET allow_experimental_low_cardinality_type = 1")  # it was an experiment then
     for _, statement in statements(database, server.version, retention, cluster):
         server.query(statement)
 
@@ -237,7 +235,8 @@ def _table(
 
 def _column(column: Column, *, is_old: bool) -> str:
     if is_old:
-        return f"    {column.name} {column.old_type or column.type}"
+        plain = "String" if column.type == _TEXT else column.type  # that was an experiment then
+        return f"    {column.name} {column.old_type or plain}"
     codec = f" CODEC({column.codec})" if column.codec else " CODEC(ZSTD)"
     text = column.help.replace("'", "''")
     comment = f" COMMENT '{text}'" if text else ""
