@@ -34,15 +34,15 @@ def here(connection: sqlite3.Connection) -> Side:
     return _side(traffic, spans, events)
 
 
-def there(server: Server, where: str = "1", final: str = "FINAL") -> Side:
-    """What counts on a server."""
+def there(server: Server, where: str = "1", final: str = "FINAL", table: str = "") -> Side:
+    """What counts on a server; `table` is what its tables have behind their names."""
     traffic = server.query(
-        f"SELECT level, count(), sum(rx), sum(tx) FROM traffic {final} WHERE {where} GROUP BY level"
+        f"SELECT level, count(), sum(rx), sum(tx) FROM traffic{table} {final} WHERE {where} GROUP BY level"
     )
     spans = server.query(
-        f"SELECT level, count(), sum(seconds) FROM span {final} WHERE {where} GROUP BY level"
+        f"SELECT level, count(), sum(seconds) FROM span{table} {final} WHERE {where} GROUP BY level"
     )
-    ((events,),) = server.query(f"SELECT count() FROM event {final} WHERE {where}")
+    ((events,),) = server.query(f"SELECT count() FROM event{table} {final} WHERE {where}")
     return _side(traffic, spans, events)
 
 
