@@ -147,7 +147,7 @@ def questions(count: int) -> list[Question]:
     return found
 
 
-def agree(kept: Kept, server: Server, host: Host, count: int = 26, now: float = NOW) -> None:
+def agree(kept: Kept, server: Server, host: Host, count: int = 13, now: float = NOW) -> None:
     for text, grouping, keep, typed in questions(count):
         wanted, words = parse(text, now), query.parse(typed, query.RECORDED)
         past = kept.past()
@@ -162,7 +162,7 @@ def agree(kept: Kept, server: Server, host: Host, count: int = 26, now: float = 
 def test_every_number_is_the_same(store: Server) -> None:
     kept = recorded(1, Kept())
     ship(kept, store, WEB1)
-    agree(kept, store, WEB1, 104)
+    agree(kept, store, WEB1, 52)
     past = kept.past()
     assert Fleet(store).extent() == past.extent()
     assert Fleet(store).hosts() == [WEB1]
