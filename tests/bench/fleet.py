@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.fleet.client import Client
+from bwtop.fleet.shipper import PERIOD
 from bwtop.fleet.spool import Spool
+from bwtop.fleet.target import Target
 from bwtop.history import schema
 from bwtop.history.store import Store
 from bwtop.history.upkeep import Policy, Upkeep
@@ -62,15 +64,15 @@ def write(path: Path, extent: Extent) -> None:
     connection.close()
 
 
-def ship(path: Path, port: int, host: Host) -> int:
-    """Sends all of a host's history; how many rows."""
+def ship(path: Path, port: int, host: Host, rows: int) -> int:
+    """Sends all of a host's history, so many rows of traffic at once; how many rows."""
     sent = 0
     with (
         closing(schema.connect_writer(path, 0o600)) as connection,
-        closing(Client(ClickHouse.at(port), "")) as client,
+        closing(Client(Target("127.0.0.1", port), "")) as client,
     ):
         spool = Spool(connection, "bench", host)
-        while batch := spool.batch():
+        while batch := spool.batch(rows):
             for table, columns in batch.tables:
                 client.insert(table.name, table.names(), columns)
             spool.move(batch.after)
@@ -99,7 +101,8 @@ def work(
         write(path, extent)
     ready.wait()
     before = time.process_time()
-    rows = sum(ship(path, port, Host(path.stem, str(uuid.uuid4()))) for path in paths)
+    at_once = int(PERIOD * extent.flows)
+    rows = sum(ship(path, port, Host(path.stem, str(uuid.uuid4())), at_once) for path in paths)
     results.put(Share(rows, time.process_time() - before))
 
 
@@ -144,7 +147,7 @@ def cpu_of(pid: int) -> float:
 
 def stored(client: Client) -> Iterator[list[str]]:
     """Rows and bytes of each table, once everything is merged."""
-    for table in ("traffic", "span"):
+    for table in ("traffic", "span", "fives"):
         client.query(f"OPTIMIZE TABLE {table} FINAL")
         ((rows, size),) = client.query(
             f"SELECT sum(rows), sum(bytes) FROM system.parts WHERE active AND table = '{table}'"
@@ -183,7 +186,8 @@ def tables(effort: Effort) -> Iterator[Table]:
                     f"{took / million:.1f}",
                 ]
             ],
-            f"Shipped at once by {PROCESSES} processes, beside the server on the same processors.",
+            f"Shipped at once by {PROCESSES} processes, beside the server on the same processors, in the batches of"
+            f" {PERIOD:.0f} seconds that bwtop sends.",
         )
         with closing(server.client(patience=600.0)) as client:
             yield Table(
