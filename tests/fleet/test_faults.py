@@ -237,7 +237,7 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHo
     path, reached = tmp_path / "history.db", set[int]()
     large(path)
     with closing(own.client()) as client:
-        for _ in range(8):
+        for _ in range(6):
             with shipping_bwtop(path, own) as process:
                 time.sleep(chance.uniform(0, 0.7))
                 process.kill()
