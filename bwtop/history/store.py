@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,6 +64,15 @@ class Store:
         """Nobody recorded until now: what former recorders have seen alive may have ended meanwhile."""
         self.connection.execute(
             "UPDATE process SET ended = -(SELECT coalesce(max(id), 0) FROM interval) WHERE ended IS NULL"
+        )
+
+    def number_on(self) -> None:
+        """This may be a backup, put back in its place: from now on changes have numbers that nobody has seen.
+
+        Microseconds: there are fewer changes than those.
+        """
+        self.connection.execute(
+            "UPDATE spool SET changes = max(changes, ?)", (int(1e6 * time.time()),)
         )
 
     def append(self, deltas: Sequence[Delta], events: Iterable[Event] = ()) -> None:

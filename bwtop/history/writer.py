@@ -70,6 +70,7 @@ class Writer:
                 return self._lock.holder() or "another bwtop"
             schema.migrate(self._store.connection)
             self._store.begin()
+            self._store.number_on()
             self._upkeep = Upkeep(self._store.connection, self._options.policy)
         return None
 

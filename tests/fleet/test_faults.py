@@ -237,12 +237,14 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHo
     path, reached = tmp_path / "history.db", set[int]()
     large(path)
     with closing(own.client()) as client:
-        for _ in range(6):
+        for kill in range(KILLS):
             with shipping_bwtop(path, own) as process:
                 time.sleep(chance.uniform(0, 0.7))
                 process.kill()
                 process.wait()
             reached.add(client.query("SELECT count() FROM traffic FINAL")[0][0])
+            if kill > 4 and len(reached) > 2:
+                break
         print(sorted(reached))  # noqa: T201 - pytest -s shows it
         assert len(reached) > 2, f"kills hit the sending; {reached}, {where}"
         with shipping_bwtop(path, own) as process:

@@ -1,9 +1,11 @@
 """The same questions to SQLite and to ClickHouse: every number is the same."""
 
 import random
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -173,6 +175,29 @@ def test_so_it_is_when_everything_was_sent_twice(store: Server) -> None:
     ship(kept, store, WEB1, rows=333)
     ship(kept, store, WEB1, target="again")
     agree(kept, store, WEB1)
+
+
+def test_so_it_is_after_a_backup_was_put_back(store: Server, tmp_path: Path) -> None:
+    """What was changed since has higher numbers than what the server had seen of another future."""
+    kept = recorded(6, Kept(path=tmp_path / "history.db"))
+    backup = sqlite3.connect(tmp_path / "backup.db")
+    kept.connection.backup(backup)
+    ship(kept, store, WEB1)
+    for _ in range(9):
+        kept.append(moved(random.Random(9), NOW - 4 * HOUR))
+        ship(kept, store, WEB1)
+    backup.backup(kept.connection)
+    backup.close()
+    kept.reopen()
+    kept.store.number_on()
+    kept.append(moved(random.Random(9), NOW - 4 * HOUR))
+    ship(kept, store, WEB1)
+    for level in (1, 2):
+        expected = kept.one(
+            "SELECT sum(rx) FROM traffic JOIN span ON span.id = span WHERE level = ?", level
+        )
+        found = store.query(f"SELECT sum(rx) FROM traffic FINAL WHERE level = {level}")
+        assert found == [(expected,)]
 
 
 def test_so_it_is_where_hosts_forget(store: Server) -> None:
