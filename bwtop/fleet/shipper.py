@@ -190,7 +190,7 @@ class Shipper:
     def _ship(self) -> None:
         spool = self._opened()
         spool.begin()
-        is_last = False
+        began, is_told, is_last = time.monotonic(), False, False
         while not is_last:
             batch = spool.batch()
             if batch is None:
@@ -200,6 +200,10 @@ class Shipper:
             spool.move(batch.after)
             self._succeed(batch.rows())
             is_last = batch.is_last
+            if not is_told and time.monotonic() - began > BEHIND:
+                is_told = True
+                waiting = count(self.state.waiting.intervals, "interval")
+                self._notify(f"shipping to {self.target} is slow: {waiting} wait")
 
     def _send(self, batch: Batch) -> None:
         if self._server is None:

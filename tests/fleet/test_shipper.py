@@ -14,10 +14,14 @@ import pytest
 
 from bwtop.fleet import shipper
 from bwtop.fleet.client import Client, FleetError
-from bwtop.fleet.shipper import State
+from bwtop.fleet.shipper import Options, Shipper, State
 from bwtop.fleet.spool import Waiting
 from bwtop.fleet.target import Target
 from bwtop.history.machine import this_machine
+from bwtop.live import Status
+from bwtop.measuring import Measurement
+from bwtop.metrics.watch import Watch
+from bwtop.model.sample import Sample
 from tests.fleet.servers import PASSWORD, ClickHouse, free_port
 from tests.fleet.shipping import Shippers, Shipping, agreed
 from tests.fleet.sides import Side, there
@@ -377,3 +381,20 @@ def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
     assert all(pause >= 0.05 for pause in pauses)
     assert all(pause >= 0.19 for pause in pauses[2:]), pauses
     assert shipping.lines == ["not shipping: no; what is recorded waits in the history"]
+
+
+class Nothing:
+    def read(self) -> Sample:
+        raise AssertionError("nobody asks")
+
+
+def test_metrics_tell_of_what_waits(tmp_path: Path) -> None:
+    made = Shipper(Options(Target("127.0.0.1", 1)), tmp_path / "history.db")
+    made.state = State("it is gone", Waiting(3, time.time() - 50.0))
+    nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
+    watch = Watch()
+    watch.over(nothing)
+    behind = watch.figures().behind
+    assert behind
+    assert behind[0] == 3
+    assert behind[1] == pytest.approx(50.0, abs=5.0)
