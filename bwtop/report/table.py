@@ -27,6 +27,7 @@ LOOK_UP: Final = 0.5
 """Seconds that a report waits for the names of remotes."""
 
 PROCESS: Final = parse("process")
+HOST: Final = parse("host")
 NESTED: Final = (PROCESS, ENDPOINT)
 
 _SIZE: Final = 11
@@ -50,6 +51,7 @@ class Table:
         self._now = now
         self._is_unicode = unicode
         self._namesakes = _namesakes(answer, request.by or NESTED)
+        self._twins = _shared(answer, request.by, "hostname") if HOST in request.by else frozenset()
         self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
 
     def lines(self, history: History) -> Iterator[str]:
@@ -224,6 +226,8 @@ class Table:
                 yield self._process_text(*own)
             elif dimension.name == "user":
                 yield self._user_text(*own)
+            elif dimension is HOST:
+                yield printable(self._host_text(*own))
             else:
                 yield printable(_TEXTS[dimension.name](*own))
 
@@ -233,6 +237,10 @@ class Table:
         is_told = name not in self._namesakes and PurePath(str(exe)).name == name
         program = f"  {exe}" if exe and not is_told else ""
         return printable(f"{text}  {self._user_text(uid)}{program}")
+
+    def _host_text(self, name: Label, id_: Label) -> str:
+        """Its name, with the beginning of its id where another host has the same."""
+        return f"{name} ({str(id_)[:8]})" if name in self._twins else str(name or "(unknown)")
 
     def _user_text(self, uid: Label) -> str:
         return "-" if uid is None else user_of(self._answer, uid) or str(uid)
@@ -283,12 +291,15 @@ def _remote(row: Row) -> Remote:
 
 def _namesakes(answer: Answer, by: Sequence[Dimension]) -> frozenset[Label]:
     """Names that several programs have."""
-    if PROCESS not in by:
-        return frozenset()
-    place = fields(by).index("name")
-    programs = {row.labels[place : place + 2] for row in answer.rows}
-    names = Counter(name for name, _ in programs)
-    return frozenset(name for name, count in names.items() if count > 1)
+    return _shared(answer, by, "name") if PROCESS in by else frozenset()
+
+
+def _shared(answer: Answer, by: Sequence[Dimension], field: str) -> frozenset[Label]:
+    """Values of a field beside which different ones of the next field stand."""
+    place = fields(by).index(field)
+    known = {row.labels[place : place + 2] for row in answer.rows}
+    counts = Counter(value for value, _ in known)
+    return frozenset(value for value, count in counts.items() if count > 1)
 
 
 def _clock(when: float, form: str) -> str:
@@ -305,7 +316,6 @@ def _clock(when: float, form: str) -> str:
 _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "exe": lambda exe: exe or "(unknown)",
     "unit": lambda unit, container, _: container or unit or "(no unit)",
-    "host": lambda name, _: name or "(unknown)",
     "remote": lambda address, _: address,
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",
@@ -313,4 +323,4 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "day": lambda text: text,
     "month": lambda text: text,
 }
-"""What is shown of each dimension's labels, but for processes and users."""
+"""What is shown of each dimension's labels, but for processes, users and hosts."""
