@@ -125,7 +125,7 @@ def fill_pulses(connection: sqlite3.Connection, now: float, extent: Extent) -> N
     begin = int(floor(Unit.DAY, now - extent.days * DAY)) // PULSE * PULSE
     connection.execute("BEGIN")
     connection.executemany(
-        f"INSERT OR IGNORE INTO pulse VALUES ({marks})",
+        f"INSERT OR IGNORE INTO pulse (start, seconds, {', '.join(columns)}) VALUES ({marks})",
         (
             (start, PULSE, *(random.randrange(10**7) for _ in columns))
             for start in range(begin, int(now) - PULSE, PULSE)

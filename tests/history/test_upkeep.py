@@ -329,7 +329,7 @@ def test_fives_are_kept_for_as_long_as_they_are_to_be() -> None:
 def test_many_fives_go_in_some_steps() -> None:
     kept = Kept(policy(fives=0))
     kept.connection.executemany(
-        f"INSERT INTO pulse VALUES (?, 1{', 0' * 12})", [(n * 300,) for n in range(2500)]
+        f"INSERT INTO pulse VALUES (?, 1{', 0' * 13})", [(n * 300,) for n in range(2500)]
     )
     assert kept.steps(NOON) == 4
     assert kept.count("pulse") == 0

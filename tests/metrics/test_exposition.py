@@ -91,7 +91,6 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 def full(recorder: Recorder) -> Watch:
     """All that there can be."""
     watch = Watch()
-    watch.spool = Behind()
     reading = sample(
         {key(1): {remote(): Traffic(1009, 2003)}},
         identities={key(1): Identity("curl")},
@@ -101,6 +100,7 @@ def full(recorder: Recorder) -> Watch:
     watch.over(
         measurement(readings, fill=lambda: Fill(7, 65536), recorder=recorder)
     ).readings.read()
+    watch.spool = Behind()
     return watch
 
 
