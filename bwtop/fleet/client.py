@@ -18,6 +18,9 @@ ANSWER_SECONDS: Final = 60.0
 LONGEST: Final = 300
 """Characters of what a server says is wrong."""
 
+LONG: Final = 1 << 17
+"""Characters of a statement, half of what servers take by themselves: thousands of hosts that have plans of their own."""
+
 MISSING: Final = (
     "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]' (PyPI; Debian has none)"
 )
@@ -103,7 +106,6 @@ class Client:
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=patience,
             compression="lz4" if has_lz4 else False,
-            settings={"insert_distributed_sync": 1},  # a row is there when the shard has it
         )
         # certifi's authorities, where that is there: the system's count, and those of SSL_CERT_FILE
         self._client.connection.ssl_options.pop("ca_certs", None)
@@ -119,13 +121,16 @@ class Client:
         return self._version
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
-        """See Server."""
-        return self._run(statement) or ()
+        """See Server; without settings, if that is possible: who may only read may set none."""
+        is_long = len(statement) > LONG
+        settings = {"max_query_size": 2 * len(statement.encode())} if is_long else None
+        return self._run(statement, settings=settings) or ()
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         """See Server."""
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
-        self._run(statement, values, columnar=True)
+        settings = {"insert_distributed_sync": 1}  # a row is there when its shard has it
+        self._run(statement, values, columnar=True, settings=settings)
 
     def _run(self, *arguments: Any, **options: Any) -> Any:
         try:

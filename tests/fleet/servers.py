@@ -30,11 +30,13 @@ _CONFIG: Final = """<yandex>
 </yandex>
 """
 
-_USERS: Final = """<yandex><profiles><default/></profiles><quotas><default/></quotas><users>
+_USERS: Final = """<yandex><profiles><default/><readonly><readonly>1</readonly></readonly></profiles><quotas><default/></quotas><users>
 <default><password></password><networks><ip>127.0.0.1</ip></networks>
 <profile>default</profile><quota>default</quota></default>
 <{user}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>
 <profile>default</profile><quota>default</quota></{user}>
+<reader><password></password><networks><ip>127.0.0.1</ip></networks>
+<profile>readonly</profile><quota>default</quota></reader>
 </users></yandex>
 """
 

@@ -73,6 +73,15 @@ def test_a_report_of_some_hosts(full: ClickHouse) -> None:
     assert (found["total"]["rx"], found["total"]["tx"]) == expected
 
 
+def test_who_may_only_read_can_ask(full: ClickHouse) -> None:
+    """Not even settings may be changed then."""
+    flags = ("--history", "yesterday", "--by", "host")
+    found = bwtop(*flags, "--from", url(full, "reader"))
+    assert found.returncode == 0
+    assert found.stdout == bwtop(*flags, "--from", url(full)).stdout
+    assert "readonly" in fails("--ship", url(full, "reader"), "--init")
+
+
 def test_a_password_is_in_a_file_or_in_the_environment(full: ClickHouse, tmp_path: Path) -> None:
     flags = ("--history", "yesterday", "--from", url(full, "writer"))
     file = tmp_path / "password"

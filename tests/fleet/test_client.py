@@ -230,3 +230,9 @@ def test_tls_and_none_do_not_understand_each_other(secure: Target, target: Targe
     for wrong in (replace(secure, secure=False), replace(target, secure=True)):
         words = error_of(Client(wrong, "", patience=2.0))
         assert is_line(words)
+
+
+def test_a_statement_may_name_thousands_of_hosts(running: ClickHouse) -> None:
+    listed = ", ".join(f"'{number:036}'" for number in range(10_000))
+    with contextlib.closing(running.client(database=False)) as client:
+        assert client.query(f"SELECT '{7:036}' IN ({listed})") == [(1,)]
