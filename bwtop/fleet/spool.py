@@ -6,6 +6,7 @@ what has been forgotten here before it could be sent is not lost: the sums of a 
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from uuid import UUID
 from bwtop.fleet.schema import EVENT, FIVES, SPAN, TRAFFIC, Table
 from bwtop.fleet.spans import LAST
 from bwtop.history.schema import pulse_columns
-from bwtop.history.store import unpack_loss
+from bwtop.history.store import PULSE, unpack_loss
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
 
@@ -109,8 +110,9 @@ class Spool:
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        fives = self._listed(_FIVES, cursor.fives)
-        events = self._listed(_EVENTS, cursor.event)
+        over = time.time() - PULSE  # each batch would else have the one that goes on
+        fives = self._run(_FIVES, (cursor.fives, over, LISTED)).fetchall()
+        events = self._run(_EVENTS, (cursor.event, LISTED)).fetchall()
         tables = (
             (TRAFFIC, intervals.traffic + spans.traffic),
             (SPAN, intervals.spans + spans.spans),
@@ -126,9 +128,6 @@ class Spool:
         )
         more = intervals.more or spans.more or LISTED in (len(fives), len(events))
         return Batch(after, found, not more) if found else None
-
-    def _listed(self, statement: str, last: int) -> list[tuple[Any, ...]]:
-        return self._run(statement, (last, LISTED)).fetchall()
 
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
         """What comes after the last one: as many as have no more rows together, or a part of one that has more."""
@@ -231,7 +230,7 @@ _SUMS: Final = _Kind(
 
 _FIVES: Final = (
     f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse"
-    " WHERE changed > ? ORDER BY changed LIMIT ?"
+    " WHERE changed > ? AND start <= ? ORDER BY changed LIMIT ?"
 )
 _EVENTS: Final = (
     f"SELECT id, min(cast(time AS INTEGER), {LAST}), time, kind, amount FROM event"

@@ -125,7 +125,7 @@ def end(connection: sqlite3.Connection) -> Cursor:
         *connection.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM interval),"
             " (SELECT coalesce(max(changed), 0) FROM span WHERE level > 0),"
-            " (SELECT coalesce(max(changed), 0) FROM pulse),"
+            " (SELECT coalesce(max(changed), 0) FROM pulse WHERE start <= unixepoch() - 300),"
             " (SELECT coalesce(max(id), 0) FROM event)"
         ).fetchone()
     )
