@@ -271,7 +271,9 @@ def _past(options: argparse.Namespace, path: Path) -> "History":
     if options.origin:
         from bwtop.fleet.past import Fleet
 
-        return History(Fleet(_client(options, options.origin)))
+        server = _client(options, options.origin)
+        privileges.drop(users.sudo_user(os.environ))  # there is nothing left for root to do
+        return History(Fleet(server))
     try:
         _become_owner(path)
         return History(Local(open_reader(path)))

@@ -82,6 +82,25 @@ def test_who_may_only_read_can_ask(full: ClickHouse) -> None:
     assert "readonly" in fails("--ship", url(full, "reader"), "--init")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
+def test_root_is_given_up_before_a_server_is_asked(full: ClickHouse) -> None:
+    code = (
+        "import os, sys; from bwtop.report import output; from bwtop.cli import main;"
+        "output.run = lambda *_: print(os.getresuid());"
+        f"main(['--history', '--from', {url(full)!r}])"
+    )
+    nobody_behind = {k: v for k, v in os.environ.items() if not k.startswith("SUDO_")}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=nobody_behind,
+        check=True,
+    )
+    assert found.stdout == f"{(65534,) * 3}\n"
+
+
 def test_a_password_is_in_a_file_or_in_the_environment(full: ClickHouse, tmp_path: Path) -> None:
     flags = ("--history", "yesterday", "--from", url(full, "writer"))
     file = tmp_path / "password"
