@@ -22,7 +22,8 @@ LONG: Final = 1 << 17
 """Characters of a statement, half of what servers take by themselves: thousands of hosts that have plans of their own."""
 
 MISSING: Final = (
-    "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]' (PyPI; Debian has none)"
+    "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]'"
+    " (Debian's pip wants --break-system-packages, too)"
 )
 
 _MENDED: Final = {

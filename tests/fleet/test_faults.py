@@ -23,7 +23,8 @@ from tests.fleet.shipping import Shippers, Shipping, agreed, cursor, end, load, 
 from tests.fleet.sides import here, there
 from tests.history.keep import HOUR, NOON, REMOTES, Kept, flows_of
 from tests.history.recording import is_line
-from tests.kernel.running import HANG, command
+from tests.kernel.running import HANG
+from tests.kernel.test_history import recording
 
 LONGEST = 0.3
 """Seconds that a put() may take on a slow machine: less than anybody waits for a server."""
@@ -264,22 +265,11 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHo
         assert there(client, final="") == side, where
 
 
-@contextlib.contextmanager
-def shipping_bwtop(path: Path, server: ClickHouse) -> Iterator[subprocess.Popen[str]]:
+def shipping_bwtop(
+    path: Path, server: ClickHouse
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """`bwtop --record --ship`, from the line on that says that it records."""
-    flags = ["--record", "--db", str(path), "--retention", FOREVER, "--ship", server.target.url()]
-    process = subprocess.Popen(
-        command(*flags), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr
-    try:
-        assert "recording to" in process.stderr.readline()
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stderr.close()
+    return recording(path, "--retention", FOREVER, "--ship", server.target.url())
 
 
 def await_shipped(path: Path, server: ClickHouse) -> None:
