@@ -154,6 +154,12 @@ class Visit:
             assert time.monotonic() < deadline, f"{what} never came; {self.text('main')[-700:]}"
             self.page.wait_for_timeout(40)
 
+    def chart_drawn(self) -> None:
+        """Chart.js is fetched beside the first rows, which do not wait for it."""
+        self.until(
+            lambda: self.run("() => Boolean(globalThis.Chart?.getChart('chart'))"), "the chart"
+        )
+
     def text(self, selector: str) -> str:
         return self.find(selector).first.inner_text()
 
@@ -351,7 +357,7 @@ PIXELS: Final = """
   const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   copy.drawImage(canvas, 0, 0);
   const { data } = copy.getImageData(0, 0, width, height);
-  const chart = globalThis.Chart.getChart(canvas);
+  const chart = globalThis.Chart?.getChart(canvas);
   const counted = { above: 0, below: 0 };
   if (!chart) return counted; // it comes after the rows
   const axis = chart.scales.y.getPixelForValue(0) * (height / canvas.clientHeight);

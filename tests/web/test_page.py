@@ -683,6 +683,7 @@ def test_chart_has_no_hole_after_a_look_at_the_history(visit: Visitor, scene: Sc
     page.row("one")
     scene.move({"one": 1000})
     page.until(lambda: page.row("one").cells[-1] == fmt.size(12_000))
+    page.chart_drawn()
     bars = page.run(
         """() => globalThis.Chart.getChart("chart").data.datasets
              .filter((set) => set.name.startsWith("one")).at(-1).data.slice(-12)"""
@@ -786,7 +787,7 @@ def test_rows_do_not_wait_for_the_chart(visit: Visitor, scene: Scene) -> None:
     assert page.find("#plot").is_visible(), "its place is kept"
     assert not page.find("#no-charts").is_visible()
     held[0].continue_()
-    page.until(lambda: page.run("() => Boolean(globalThis.Chart?.getChart('chart'))"), "the chart")
+    page.chart_drawn()
 
 
 def test_a_chart_js_that_is_broken_is_none(visit: Visitor, scene: Scene) -> None:
@@ -946,6 +947,7 @@ def test_yesterday_has_the_right_totals_rows_and_bars(visit: Visitor, past: Past
 
 def click_bar(page: Visit, index: int) -> None:
     """Where the chart says that it is."""
+    page.chart_drawn()
     place = page.run(
         """(index) => {
           const chart = globalThis.Chart.getChart("chart");
@@ -1636,7 +1638,7 @@ def test_light_and_dark_can_be_read(visit: Visitor, past: Past, scene: Scene, vi
 
 def test_chart_follows_a_change_of_the_colour_scheme(visit: Visitor, past: Past) -> None:
     page = visit(past, "?view=history&range=yesterday", color_scheme="light")
-    page.until(lambda: page.rows())
+    page.chart_drawn()
     colour = "() => globalThis.Chart.getChart('chart').data.datasets[0].backgroundColor"
     before = page.run(colour)
     page.page.emulate_media(color_scheme="dark")
