@@ -50,6 +50,7 @@ _SLACK: Final = 0.95
 """Clocks never give exactly a second: a window that is that full has the length asked for."""
 
 _OTHERS: Final = Identity(name="(others)")
+"""Those of one machine stand for no other's."""
 
 
 class Board:
@@ -231,7 +232,7 @@ class Board:
     def _remember(self, process: Process) -> None:
         kind = replace(process.identity, cmdline="", started=None)
         if kind not in self.gone and len(self.gone) >= MAX_GONE:
-            kind = _OTHERS
+            kind = replace(_OTHERS, host=process.identity.host)
         together = self.gone.get(kind)
         if together is None:
             together = self.gone[kind] = Process(ProcessKey(0, -1 - len(self.gone)), kind)

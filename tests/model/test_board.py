@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bwtop.model import board as limits
 from bwtop.model.board import AVERAGES, GRAPH_SECONDS, LINGER, Board
-from bwtop.model.flows import TCP, UDP, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
+from bwtop.model.flows import TCP, UDP, Host, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
 from bwtop.model.ledger import CATEGORIES, Category, Ledger, Tally, category
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
@@ -338,6 +338,18 @@ def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.Monk
     )
     assert {kind.name: gone.count for kind, gone in board.gone.items()} == {"a": 5, "(others)": 2}
     assert kind.flows[remote()].rx == 20, "what is remembered already is not another"
+
+
+def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_LINGERING", 0)
+    monkeypatch.setattr(limits, "MAX_GONE", 0)
+    web, mail = Host("web", "1"), Host("mail", "2")
+    hosts = (web, mail, web)
+    board = advanced(exiting(n, Identity(f"{n}", host=host)) for n, host in enumerate(hosts, 1))
+    assert {(one.name, one.host): gone.count for one, gone in board.gone.items()} == {
+        ("(others)", web): 2,
+        ("(others)", mail): 1,
+    }
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.1"])
