@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TextIO
 
 from bwtop import format as fmt
-from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
-from bwtop.model.flows import UNATTRIBUTED
+from bwtop.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
 from bwtop.model.meter import Counted, Interval, ProcessRow
 from bwtop.text import cell, count, fit, printable
 
@@ -28,8 +27,15 @@ class Layout:
     limit: int | None = None
     """Processes shown of an interval; totals are of all."""
     bits: bool = False
+    origin: str = ""
+    """Where the rows of many machines come from; empty: they are this one's."""
     width: int | None = None
     """Cells of a table's line; None: the terminal's."""
+
+    @property
+    def columns(self) -> tuple[Column[ProcessRow], ...]:
+        """Of processes."""
+        return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
 
     def rows(self, interval: Interval) -> list[ProcessRow]:
         """The processes to show, sorted, with their remotes sorted."""
@@ -45,7 +51,7 @@ class JsonWriter:
     def __init__(self, out: TextIO, layout: Layout) -> None:
         self._out = out
         self._layout = layout
-        self._host = socket.gethostname()
+        self._host = layout.origin or socket.gethostname()
 
     def write(self, interval: Interval) -> None:
         """Writes one line.  json escapes everything beyond ASCII, control characters included.
@@ -53,12 +59,23 @@ class JsonWriter:
         It is made whole: json.dump(), which writes in pieces, takes four times as long.
         """
         rows = self._layout.rows(interval)
-        found = document(interval, rows, backend=self._layout.backend, host=self._host)
+        found = document(
+            interval,
+            rows,
+            backend=self._layout.backend,
+            host=self._host,
+            columns=self._layout.columns,
+        )
         self._out.write(json.dumps(found, separators=(",", ":")) + "\n")
 
 
 def document(
-    interval: Interval, rows: Iterable[ProcessRow], *, backend: str, host: str
+    interval: Interval,
+    rows: Iterable[ProcessRow],
+    *,
+    backend: str,
+    host: str,
+    columns: tuple[Column[ProcessRow], ...] = PROCESS_COLUMNS,
 ) -> dict[str, Any]:
     """An interval as the schema says, with these of its rows; the fields are those of the columns."""
     loss = interval.loss
@@ -78,7 +95,7 @@ def document(
         "total": {"rx": interval.rx, "tx": interval.tx},
         "processes": [
             {
-                **_fields(PROCESS_COLUMNS, process),
+                **_fields(columns, process),
                 "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
             }
             for process in rows
@@ -102,7 +119,7 @@ class CsvWriter:
         self._clean = clean
         self._remote = [column for column in REMOTE_COLUMNS if column.exported]
         ids = {column.id for column in self._remote}
-        self._process = [c for c in PROCESS_COLUMNS if c.exported and c.id not in ids]
+        self._process = [c for c in layout.columns if c.exported and c.id not in ids]
         self._writer.writerow(
             ["time", "interval", *(c.id for c in self._process), *(c.id for c in self._remote)]
         )
@@ -142,6 +159,7 @@ _RATES_ONLY: Final = _NUMBERS[:2]
 _NO_TERMINAL: Final = 132
 """The width of a table in a file or pipe, unless COLUMNS says another."""
 
+_HOST_WIDTH: Final = 16
 _PID_WIDTH: Final = 7  # kernel.pid_max is 4194304 at most
 _USER_WIDTH: Final = 8
 _NAME_WIDTH: Final = 15  # TASK_COMM_LEN without its NUL
@@ -162,7 +180,7 @@ class TableWriter:
     def write(self, interval: Interval) -> None:
         """Writes the interval's table, and an empty line after it."""
         width = self._layout.width or shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
-        self._numbers = _NUMBERS if _room(width, _NUMBERS) >= _WITH_USER else _RATES_ONLY
+        self._numbers = _NUMBERS if _room(width, _NUMBERS) >= self._with_user else _RATES_ONLY
         self._left = max(_room(width, self._numbers), 1)
         for line in self._lines(interval):
             self._out.write(fit(line, width).rstrip() + "\n")
@@ -174,9 +192,10 @@ class TableWriter:
     def _lines(self, interval: Interval) -> Iterator[str]:
         rows = self._layout.rows(interval)
         when = interval.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        yield f"{when}  {interval.elapsed:.1f} s  backend {self._layout.backend}"
+        origin = self._layout.origin or f"backend {self._layout.backend}"
+        yield f"{when}  {interval.elapsed:.1f} s  {origin}"
         yield self._line(
-            self._head("PID", "USER", "PROCESS"),
+            self._head("HOST", "PID", "USER", "PROCESS"),
             (fit(n.title, n.width, ">") for n in self._numbers),
         )
         for process in rows:
@@ -197,19 +216,25 @@ class TableWriter:
             text = fmt.rate(value, bits=self._layout.bits) if number.is_rate else fmt.size(value)
             yield fit(text, number.width, ">")
 
-    def _head(self, pid: str, user: str, name: str) -> str:
-        parts = [fit(pid, _PID_WIDTH, ">")]
-        if self._left >= _WITH_USER:
+    def _head(self, host: str, pid: str, user: str, name: str) -> str:
+        parts = [fit(host, _HOST_WIDTH)] if self._layout.origin else []
+        parts.append(fit(pid, _PID_WIDTH, ">"))
+        if self._left >= self._with_user:
             parts.append(fit(user, _USER_WIDTH))
         return " ".join([*parts, name])
 
+    @property
+    def _with_user(self) -> int:
+        return _WITH_USER + (_HOST_WIDTH + 1 if self._layout.origin else 0)
+
     def _process(self, row: ProcessRow) -> str:
         identity = row.identity
-        if row.key == UNATTRIBUTED:
-            return self._head("-", "-", identity.name)
+        host = printable(identity.host.name) if identity.host else ""
+        if row.key.pid == 0:
+            return self._head(host, "-", "-", identity.name)
         name = f"[{identity.name}]" if identity.kernel else identity.name
         user = identity.user or ("-" if identity.uid is None else str(identity.uid))
-        return self._head(str(row.key.pid), printable(user), printable(name))
+        return self._head(host, str(row.key.pid), printable(user), printable(name))
 
 
 def _room(width: int, numbers: tuple[_Number, ...]) -> int:

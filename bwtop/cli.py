@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bwtop import config, demo, flags
 from bwtop.capture import privileges
@@ -35,8 +35,8 @@ from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
 from bwtop.identity import users
 from bwtop.identity.names import Names
-from bwtop.live import Live, SignalClock, Status
-from bwtop.measuring import NEEDS_ROOT, Measurement, follow, measure
+from bwtop.live import Live, SignalClock, Status, warned
+from bwtop.measuring import FOLLOW_SECONDS, NEEDS_ROOT, Measurement, follow, follow_fleet, measure
 from bwtop.messages import CANNOT, fail, say
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
@@ -132,7 +132,7 @@ def _run(given: Given) -> None:
     if mode is Mode.SERVE:
         _serve(options, may_measure=may_measure)
         return
-    if not may_measure and (mode in _NEED_ROOT or options.no_record):
+    if not (may_measure or options.origin) and (mode in _NEED_ROOT or options.no_record):
         fail(NEEDS_ROOT)
     if mode is Mode.CHECK:
         from bwtop import check
@@ -144,7 +144,7 @@ def _run(given: Given) -> None:
     if mode is Mode.RECORD:
         _record(options)
         return
-    loading = _load(options) if may_measure else None
+    loading = _load(options) if may_measure and not options.origin else None
     if mode is Mode.SCREEN:
         _screen(options, files, loading)
     else:
@@ -172,11 +172,11 @@ def _lasting_mode(options: argparse.Namespace) -> str:
     return "record" if options.record else "serve" if options.serve else ""
 
 
-def _client(options: argparse.Namespace, target: Target, *, database: bool = True) -> Client:
+def _client(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
     """Of the server that --ship or --from names; it connects when it is first asked."""
     if not client.load():
         fail(client.MISSING)
-    return Client(target, _password(options), database=database)
+    return Client(target, _password(options), **settings)
 
 
 def _password(options: argparse.Namespace) -> str:
@@ -184,8 +184,8 @@ def _password(options: argparse.Namespace) -> str:
 
 
 def _shipping(options: argparse.Namespace) -> ShipTo | None:
-    """Where what is recorded is sent."""
-    if options.ship is None:
+    """Where what is recorded is sent; nothing is with --from."""
+    if options.ship is None or options.origin:
         return None
     if not client.load():
         fail(client.MISSING)
@@ -219,7 +219,11 @@ def _measure(
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Our own measurement, or another's for who may not measure."""
+    """Our own measurement; or another's for who may not measure, or that of many hosts."""
+    if options.origin:
+        server = _client(options, options.origin, patience=FOLLOW_SECONDS)
+        privileges.drop(users.sudo_user(os.environ))
+        return follow_fleet(server, _filter(options))
     if loading is None:
         return follow(_path(options))
     return measure(
@@ -458,7 +462,8 @@ def _screen(
 
     try:
         keymap = files.keymap or keys.DEFAULT
-        start(loading, begin, _settings(options, files), keymap, theme=options.theme)
+        origin = options.origin.url() if options.origin else ""
+        start(loading, begin, _settings(options, files), keymap, theme=options.theme, origin=origin)
     except TerminalLostError:
         _discard_output()
     for notice in notices:
@@ -486,14 +491,17 @@ def _batch(options: argparse.Namespace, loading: Loading | None) -> None:
         say(f"measuring (backend: {measurement.backend})")
     names = None if options.no_resolve else Names()
     layout = batch.Layout(
-        backend=measurement.backend or "history",
+        backend=measurement.backend or ("clickhouse" if options.origin else "history"),
         order=parse_order(options.sort),
         limit=options.limit,
         bits=options.bits,
+        origin=options.origin.url() if options.origin else "",
     )
-    live = Live(measurement.readings, _filter(options), names, measurement.tap)
+    live = Live(measurement.readings, _filter(options), names, measurement.tap, measurement.period)
     try:
         intervals = live.intervals(options.interval, clock)
+        if measurement.following:
+            intervals = warned(intervals, measurement.status, say)
         batch.run(intervals, options.format or "table", layout, options.iterations)
     finally:
         measurement.close()

@@ -79,6 +79,19 @@ PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
     *_NUMBERS,
 )
 
+HOST_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
+    Column(
+        "hostname",
+        "the machine that it runs on, with --from",
+        lambda r: r.identity.host and r.identity.host.name,
+    ),
+    Column("host_id", "that machine's id", lambda r: r.identity.host and r.identity.host.id),
+)
+"""What rows of many machines have before all others."""
+
+ALL_COLUMNS: Final = (*HOST_COLUMNS, *PROCESS_COLUMNS)
+"""Of processes; also what they are sorted by."""
+
 REMOTE_COLUMNS: Final[tuple[Column[RemoteRow], ...]] = (
     Column(
         "addr",
@@ -114,7 +127,7 @@ class Order:
     @property
     def descending(self) -> bool:
         """Whether the largest come first."""
-        return self._descends(PROCESS_COLUMNS)
+        return self._descends(ALL_COLUMNS)
 
     def _among(self, columns: tuple[Column[Row], ...]) -> Column[Row]:
         """The column, or the default one where there is no such."""
@@ -127,7 +140,7 @@ class Order:
 
     def processes(self, rows: Iterable[ProcessRows]) -> list[ProcessRows]:
         """Sorted; rows that are equal by the column come in the order of their pids."""
-        return self._sorted(sorted(rows, key=lambda r: (r.key.pid, r.key.start)), PROCESS_COLUMNS)
+        return self._sorted(sorted(rows, key=lambda r: (r.key.pid, r.key.start)), ALL_COLUMNS)
 
     def remotes(self, rows: Iterable[RemoteRows]) -> list[RemoteRows]:
         """Sorted by the same column, or by rate where remotes have no such column."""
@@ -150,7 +163,7 @@ def _sortable(value: str | float) -> Any:
 def parse_order(text: str) -> Order:
     """From "COLUMN" or "-COLUMN"; raises ValueError that names the columns there are."""
     name = text.removeprefix("-")
-    ids = [column.id for column in PROCESS_COLUMNS]
+    ids = [column.id for column in ALL_COLUMNS]
     if name not in ids:
         raise ValueError(f"no column {name!r}; there are {', '.join(ids)}")
     return Order(name, reverse=text.startswith("-"))

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from bwtop import __version__, values
 from bwtop.capture.backends import BACKENDS
 from bwtop.capture.session import DEFAULT_LIMITS
-from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
+from bwtop.columns import ALL_COLUMNS, DEFAULT_SORT, parse_order
 from bwtop.fleet import target
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, parse_several
@@ -107,7 +107,7 @@ MODES: Final = {
     "no_record": _RECORDING - {Mode.RECORD},
     "by": frozenset({Mode.HISTORY}),
     "ship": _RECORDING,
-    "origin": frozenset({Mode.HISTORY, Mode.SERVE}),
+    "origin": frozenset({Mode.HISTORY, Mode.SERVE}),  # else no configured machine shows itself
     "password_file": _RECORDING | {Mode.HISTORY, Mode.INIT, Mode.PRINT_SCHEMA},
     "retention": _RECORDING,
     "max_size": _RECORDING,
@@ -193,15 +193,15 @@ def _check_fleet(top: argparse.ArgumentParser, options: argparse.Namespace) -> N
         top.error("--cluster is for --init and --print-schema")
     if options.ship and (options.no_record or options.history is not None or options.demo):
         top.error("--ship sends what is recorded: it is for recording")
-    if options.origin and not (options.history is not None or options.serve):
-        top.error("--from is for --history and --serve")
-    recorded = (options.db, options.ship, options.retention, options.max_size)
+    if options.origin and (options.record or options.check or options.demo or makes_tables):
+        top.error("--from is for the full screen, --batch, --history and --serve")
+    recorded = (options.db, options.ship, options.retention, options.max_size, options.backend)
     if options.origin and (any(recorded) or options.store_cmdlines or options.no_record):
         top.error("--from reads what others have recorded: nothing is measured or recorded with it")
     if options.password_file and not (options.ship or options.origin):
         top.error("--password-file is for --ship and --from")
-    if options.host and options.history is None:
-        top.error("--host is for --history: what is live is of this machine")
+    if options.host and (options.serve or not (options.origin or options.history is not None)):
+        top.error("--host is for --history and for what --from shows; a page has its own filter")
 
 
 def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -249,7 +249,7 @@ def _order_name(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """All flags there are."""
-    columns = "\n".join(f"  {column.id:<10} {column.help}" for column in PROCESS_COLUMNS)
+    columns = "\n".join(f"  {column.id:<10} {column.help}" for column in ALL_COLUMNS)
     tiers = "\n".join(f"  {t.name:<10} {kept(t.seconds):<10} {t.help}" for t in TIERS)
     ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
     top = _Parser(
@@ -334,7 +334,7 @@ def _add_fleet(group: argparse._ArgumentGroup) -> None:
         dest="origin",
         type=_value(target.parse),
         metavar="URL",
-        help="read what all hosts have sent there, instead of this machine's history",
+        help="show what all hosts have sent there, live or as history, instead of this machine",
     )
     add(
         "--password-file",
@@ -554,7 +554,7 @@ def _add_display(group: argparse._ArgumentGroup) -> None:
 
 def join_sort(arguments: Sequence[str]) -> list[str]:
     """Makes "-s -pid" one argument: argparse takes a value with a leading "-" for a flag."""
-    reversed_columns = {f"-{column.id}" for column in PROCESS_COLUMNS}
+    reversed_columns = {f"-{column.id}" for column in ALL_COLUMNS}
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] in ("-s", "--sort") and argument in reversed_columns:

@@ -5,7 +5,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
@@ -116,12 +116,17 @@ class ThreadClock:
 
 
 def samples(
-    capture: Readings, seconds: Callable[[], float], clock: Clock, tap: Tap | None = None
+    capture: Readings,
+    seconds: Callable[[], float],
+    clock: Clock,
+    tap: Tap | None = None,
+    period: float = READING_PERIOD,
 ) -> Iterator[Sample]:
     """Yields what moved in every so many seconds, and in the last, shorter interval when the clock says stop.
 
     Deadlines follow each other at that distance, so that delays do not add up; those missed while the process was
-    stopped are left out.  Another length holds for the interval that has begun, within a reading.
+    stopped are left out.  Another length holds for the interval that has begun, within a reading; those are `period`
+    seconds apart at most.
     """
     begun = time.monotonic()
     going = True
@@ -130,7 +135,7 @@ def samples(
             begun = time.monotonic()
         sample = None
         while going and (sample is None or time.monotonic() < begun + seconds()):
-            going = clock.wait(min(begun + seconds(), time.monotonic() + READING_PERIOD))
+            going = clock.wait(min(begun + seconds(), time.monotonic() + period))
             sample = _read(capture, sample, tap)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
@@ -153,9 +158,16 @@ class Live:
     """A capture's readings, identified, filtered and metered."""
 
     def __init__(
-        self, capture: Readings, keep: Filter, names: NameSource | None, tap: Tap | None = None
+        self,
+        capture: Readings,
+        keep: Filter,
+        names: NameSource | None,
+        tap: Tap | None = None,
+        period: float = READING_PERIOD,
     ) -> None:
+        """`period`: see samples()."""
         self._capture = capture
+        self._period = period
         self._tap = tap
         self._filter = keep
         self._names = names
@@ -163,10 +175,23 @@ class Live:
 
     def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
         """Yields an interval for each of `samples`."""
-        for sample in samples(self._capture, lambda: seconds, clock, self._tap):
+        for sample in samples(self._capture, lambda: seconds, clock, self._tap, self._period):
             interval = self._meter.advance(self._filter.apply(sample))
             if self._names:
                 for process in interval.processes:
                     for row in process.remotes:
                         row.host = self._names.get(row.remote.address)
             yield interval
+
+
+def warned(
+    intervals: Iterable[Interval], status: Callable[[], Status], tell: Callable[[str], None]
+) -> Iterator[Interval]:
+    """The same intervals; tells what somebody should know of where they come from, when that changes."""
+    told = ""
+    for interval in intervals:
+        warning = status().warning
+        if warning != told:
+            tell(warning or "all is well again")
+            told = warning
+        yield interval

@@ -1,4 +1,4 @@
-"""What is watched: a capture of our own and its recorder, or what another bwtop records."""
+"""What is watched: a capture of our own and its recorder, what another bwtop records, or what many hosts send."""
 
 import os
 import sqlite3
@@ -11,6 +11,8 @@ from typing import Final
 from bwtop.capture import privileges
 from bwtop.capture.session import CaptureError, Fill, Loading
 from bwtop.fleet import shipper
+from bwtop.fleet.client import Server
+from bwtop.fleet.follow import FleetFollower
 from bwtop.fleet.shipper import Shipper
 from bwtop.history import location
 from bwtop.history.follow import Follower
@@ -18,9 +20,16 @@ from bwtop.history.recorder import OVER_SIZE, Recorder
 from bwtop.history.schema import HistoryError, plain
 from bwtop.history.writer import Options
 from bwtop.identity.users import sudo_user
-from bwtop.live import Readings, Status, Tap
+from bwtop.live import READING_PERIOD, Readings, Status, Tap
+from bwtop.model.filter import Filter
 
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
+
+FOLLOW_PERIOD: Final = 10.0
+"""Seconds between questions to a server, within longer intervals: it has work to do for each."""
+
+FOLLOW_SECONDS: Final = 10.0
+"""For a server to answer who follows what it gets: what is live is not worth more."""
 
 Notify = Callable[[str], None]
 """Takes a line for people; it may be called from any thread."""
@@ -41,6 +50,8 @@ class Measurement:
     shipper: Shipper | None = None
     following: bool = False
     """Whether the readings are another bwtop's."""
+    period: float = READING_PERIOD
+    """Seconds between readings, at most."""
     passed_over: Sequence[str] = ()
     """Backends that would have come first, and why they are not used."""
     fill: Callable[[], Fill] | None = None
@@ -152,6 +163,20 @@ def follow(path: Path) -> Measurement:
         )
     return Measurement(
         follower, "", [], lambda: _followed(follower), follower.close, following=True
+    )
+
+
+def follow_fleet(server: Server, keep: Filter) -> Measurement:
+    """What the hosts that a filter names send to a server now; raises FleetError."""
+    follower = FleetFollower(server, keep)
+    return Measurement(
+        follower,
+        "",
+        [],
+        lambda: Status(*follower.state()),
+        follower.close,
+        following=True,
+        period=FOLLOW_PERIOD,
     )
 
 

@@ -42,6 +42,7 @@ class Grouping(StrEnum):
     USER = "user"
     UNIT = "unit"
     REMOTE = "remote"
+    HOST = "host"
 
 
 def _executable(identity: Identity) -> str:
@@ -58,11 +59,23 @@ def _unit(identity: Identity) -> str:
     return identity.container or identity.unit or "(no unit)"
 
 
+def _host(identity: Identity) -> str:
+    return identity.host.name or identity.host.id if identity.host else "(this machine)"
+
+
+def _host_id(identity: Identity) -> str:
+    return identity.host.id if identity.host else ""
+
+
 _LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
     Grouping.EXECUTABLE: _executable,
     Grouping.USER: _user,
     Grouping.UNIT: _unit,
+    Grouping.HOST: _host,
 }
+
+_KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
+"""What members of a group share: its label, but machines may have the same name."""
 
 
 @dataclass(frozen=True)
@@ -177,11 +190,11 @@ class Tree:
             return branches
         if grouping is Grouping.REMOTE:
             return self._by_remote(branches)
-        label = _LABELS[grouping]
+        key_of = _KEYS[grouping]
         groups: dict[str, list[Branch]] = {}
         for branch in branches:
-            groups.setdefault(label(branch.identity), []).append(branch)
-        return [self._make_group(text, members) for text, members in groups.items()]
+            groups.setdefault(key_of(branch.identity), []).append(branch)
+        return [self._make_group(key, members) for key, members in groups.items()]
 
     def _by_remote(self, branches: Iterable[Branch]) -> Iterator[Branch]:
         """Turns the tree round: a group for each address; the processes that speak to it are made when asked for."""
@@ -225,8 +238,9 @@ class Tree:
     def _is_gone(self, process: Process) -> bool:
         return process.key in self._board.exited or process.key.pid < 0
 
-    def _make_group(self, label: str, members: list[Branch]) -> Branch:
-        group = f"{self._view.grouping.value} {label}"
+    def _make_group(self, key: str, members: list[Branch]) -> Branch:
+        group = f"{self._view.grouping.value} {key}"
+        label = _LABELS[self._view.grouping](members[0].identity)
         for member in members:
             member.id = RowId(group, member.key)
         count = sum(member.process.count for member in members if member.process)
@@ -383,7 +397,7 @@ def _common(label: str, identities: list[Identity]) -> Identity:
         return replace(first, name=label)
     shared = {
         name: getattr(first, name)
-        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel")
+        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel", "host")
         if all(getattr(other, name) == getattr(first, name) for other in identities)
     }
     return Identity(label, **shared)

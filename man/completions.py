@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bwtop.columns import PROCESS_COLUMNS
+from bwtop.columns import ALL_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
 from man.options import Option, options
 
-_COLUMNS: Final = [column.id for column in PROCESS_COLUMNS]
+_COLUMNS: Final = [column.id for column in ALL_COLUMNS]
 
 WORDS: Final[dict[str, Sequence[str]]] = {
     "sort": [*_COLUMNS, *(f"-{name}" for name in _COLUMNS)],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.capture.backends import BACKENDS
-from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, Column
+from bwtop.columns import ALL_COLUMNS, REMOTE_COLUMNS, Column
 from bwtop.config import SETTINGS
 from bwtop.flags import kept
 from bwtop.history import ranges
@@ -95,7 +95,7 @@ def _bound(key: Key) -> str:
 
 
 def _fields() -> Lines:
-    helps = {column.id: column.help for column in PROCESS_COLUMNS}
+    helps = {column.id: column.help for column in ALL_COLUMNS}
     rows = [
         (f.title.format(down="RX", up="TX"), f"{f.help or helps[f.column]} ({f.id})")
         for f in FIELDS
@@ -115,7 +115,7 @@ TABLES: Final[dict[str, Callable[[], Lines]]] = {
     "flags": _flags,
     "keys": _keys,
     "screen columns": _fields,
-    "sort columns": lambda: _columns(PROCESS_COLUMNS, exported=False),  # type: ignore[arg-type]
+    "sort columns": lambda: _columns(ALL_COLUMNS, exported=False),  # type: ignore[arg-type]
     "remote columns": lambda: _columns(REMOTE_COLUMNS, exported=True),  # type: ignore[arg-type]
     "filter": lambda: table([(f"{field.name}:", field.help) for field in QUERY_FIELDS]),
     "dimensions": lambda: table([(one.name, one.help) for one in DIMENSIONS]),

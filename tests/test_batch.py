@@ -23,8 +23,10 @@ from bwtop.model.flows import (
     UDP,
     UNATTRIBUTED,
     UNATTRIBUTED_IDENTITY,
+    Host,
     Identity,
     Loss,
+    ProcessKey,
     Role,
     Traffic,
 )
@@ -480,3 +482,52 @@ def test_each_interval_is_flushed_at_once(form: str, monkeypatch: pytest.MonkeyP
     batch.run(intervals(), form, WIDE, None)
     sizes.append(len(reached.getvalue()))
     assert sizes == sorted(set(sizes)), "an interval waited for the next one"
+
+
+# Of many machines
+
+
+WEB = Host("web1", "11111111-1111-4111-8111-111111111111")
+FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop")
+
+
+def of_hosts() -> Interval:
+    """As busy(), on a machine with a name of its own, with bytes of no known process."""
+    unknown = ProcessKey(9, 0)
+    identities = {
+        process: replace(who, host=WEB)
+        for process, who in {**IDENTITIES, unknown: UNATTRIBUTED_IDENTITY}.items()
+    }
+    return interval(
+        {**TRAFFIC, unknown: {remote("*"): Traffic(1, 0)}}, elapsed=2.0, identities=identities
+    )
+
+
+def test_fleets_rows_name_their_host_in_every_form() -> None:
+    found = document(of_hosts(), FLEET)
+    assert (found["backend"], found["host"]) == ("clickhouse", FLEET.origin)
+    assert {(p["hostname"], p["host_id"]) for p in found["processes"]} == {WEB}
+    header, *lines = csv.reader(io.StringIO(written("csv", FLEET, of_hosts()), newline=""))
+    assert header[2:5] == ["hostname", "host_id", "pid"]
+    assert {tuple(line[2:4]) for line in lines} == {WEB}
+    first, titles, *rows = written("table", FLEET, of_hosts()).splitlines()
+    assert first.endswith(f"  {FLEET.origin}")
+    assert titles.split()[:4] == ["HOST", "PID", "USER", "PROCESS"]
+    named = [row.split()[:4] for row in rows if row.startswith("web1")]
+    assert named[0] == ["web1", "20", "33333", "sshd"]
+    assert named[-1] == ["web1", "-", "-", "(unattributed)"]
+    assert len(named) == 4
+
+
+def test_own_rows_name_no_host() -> None:
+    assert "hostname" not in document(busy())["processes"][0]
+    assert "hostname" not in written("csv", WIDE)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_fleets_table_is_as_wide_as_the_terminal(columns: int) -> None:
+    shown = of_hosts()
+    for process, name in zip(shown.processes, HOSTILE, strict=False):
+        process.identity = replace(process.identity, host=Host(name, name))
+    lines = written("table", replace(FLEET, width=columns), shown).splitlines()
+    assert not [line for line in lines if width(line) > columns or CONTROLS.search(line)]

@@ -17,7 +17,7 @@ import pytest
 
 from bwtop import __version__, cli, flags, messages
 from bwtop.capture import privileges
-from bwtop.columns import PROCESS_COLUMNS, Order
+from bwtop.columns import ALL_COLUMNS, Order
 from bwtop.config import Config
 from bwtop.flags import Mode
 from bwtop.history.dimensions import DIMENSIONS
@@ -118,7 +118,7 @@ def test_flags_may_come_in_any_number() -> None:
     assert (options.batch, options.classes, options.bits) == (True, ["udp"], True)
 
 
-@pytest.mark.parametrize("column", [column.id for column in PROCESS_COLUMNS])
+@pytest.mark.parametrize("column", [column.id for column in ALL_COLUMNS])
 def test_every_column_sorts_both_ways(column: str) -> None:
     assert parse("-s", column).sort == column
     assert parse("-s", f"-{column}").sort == f"-{column}"
@@ -202,7 +202,7 @@ def test_help_names_every_flag_and_every_column() -> None:
     text = flags.parser().format_help()
     names = [name for action in actions() for name in action.option_strings]
     assert [name for name in names if name not in text] == []
-    assert [c.id for c in PROCESS_COLUMNS if f"  {c.id} " not in text or c.help not in text] == []
+    assert [c.id for c in ALL_COLUMNS if f"  {c.id} " not in text or c.help not in text] == []
 
 
 def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -526,7 +526,7 @@ def test_history_sorts(
 
 
 @pytest.mark.parametrize(
-    "column", [c.id for c in PROCESS_COLUMNS if not re.match(r"(rx|tx|rate|total)", c.id)]
+    "column", [c.id for c in ALL_COLUMNS if not re.match(r"(rx|tx|rate|total)", c.id)]
 )
 def test_history_sorts_by_nothing_else(
     column: str, history: Path, capsys: pytest.CaptureFixture[str]
@@ -537,7 +537,7 @@ def test_history_sorts_by_nothing_else(
 
 
 def test_all_columns_of_bytes_sort_the_history() -> None:
-    numbers = {c.id for c in PROCESS_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
+    numbers = {c.id for c in ALL_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
     assert set(cli._HISTORY_SORTS) == numbers
     assert set(cli._HISTORY_SORTS.values()) == set(SORTS)
 

@@ -202,7 +202,7 @@ def test_mode(arguments: list[str], mode: Mode) -> None:
         ('tcp = "yes"', "tcp: 'yes' is neither true nor false"),
         ('loopback = "maybe"', "loopback: 'maybe' is not one of show, hide, only"),
         ('theme = "blue"', "theme: 'blue' is not one of dark, light"),
-        ('sort = "nope"', "sort: no column 'nope'; there are pid, "),
+        ('sort = "nope"', "sort: no column 'nope'; there are hostname, "),
         ('user = "no-such-user-here"', "user: there is no user 'no-such-user-here'"),
         ('retention = "weeks=1d"', f"retention: nothing called 'weeks' is kept; {TIERS[0].name}"),
         ("interwal = 1", "interwal: there is no such setting; did you mean interval?"),

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from bwtop import live
-from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock, ThreadClock
+from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock, Status, ThreadClock, warned
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
 from bwtop.model.meter import Interval
 from bwtop.model.sample import Sample
-from tests.build import key, packed, remote, sample
+from tests.build import interval, key, packed, remote, sample
 
 START = 1000.0
 
@@ -131,6 +131,16 @@ def test_no_reading_is_longer_than_the_maps_have_room_for(fake_time: Time, secon
     assert max(waits) <= READING_PERIOD + 1e-9
 
 
+def test_who_can_wait_is_read_once_in_an_interval(fake_time: Time) -> None:
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
+    found = Live(readings, Filter(), None, period=10.0).intervals(5.0, clock)
+    assert lengths(found) == [5.0] * 9 + [0.5]
+    assert readings.count == 10
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=145.5)
+    assert lengths(Live(readings, Filter(), None, period=10.0).intervals(25.0, clock)) == [25.0] * 4
+    assert readings.count == 12, "and a long one within ten seconds"
+
+
 def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -> None:
     """Nobody who shortens intervals of an hour waits for the end of this one."""
     lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
@@ -200,6 +210,15 @@ def test_remotes_have_their_names_where_they_are_known(fake_time: Time) -> None:
 def test_nobody_is_asked_for_names_without_being_told_to(fake_time: Time) -> None:
     (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=None)
     assert [row.remotes[0].host for row in interval.processes] == [None, None]
+
+
+def test_what_somebody_should_know_is_told_when_it_changes() -> None:
+    warnings = iter(["", "a host is late", "a host is late", "", ""])
+    told: list[str] = []
+    between = [interval(elapsed=n) for n in range(5)]
+    seen = list(warned(iter(between), lambda: Status("3 hosts", next(warnings)), told.append))
+    assert seen == between
+    assert told == ["a host is late", "all is well again"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
 from bwtop.model.board import AVERAGES, Board
 from bwtop.model.filter import Loopback
-from bwtop.model.flows import UDP, UNATTRIBUTED, Identity, ProcessKey, Role, Traffic
+from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
 from bwtop.model.query import parse
 from bwtop.model.sample import Sample
@@ -259,11 +259,43 @@ def test_group_is_named_for_what_its_processes_share(
     assert tree.grouping is grouping
 
 
-@pytest.mark.parametrize("name", ["uid", "exe", "user", "unit", "container", "pod", "kernel"])
+def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
+    """A machine that gets another name meanwhile is still one."""
+    hosts = (Host("web", "a"), Host("web", "b"), Host("new", "a"), None)
+    board = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
+    tree = built(board, Grouping.HOST, Order("pid"))
+    assert [(top.id.group, top.identity.name) for top in tree.tops] == [
+        ("host b", "web"),
+        ("host ", "(this machine)"),
+        ("host a", "web"),
+    ]
+    assert [[child.id.process for child in tree.children(top)] for top in tree.tops] == [
+        [key(2)],
+        [key(4)],
+        [key(1), key(3)],
+    ]
+
+
+def test_machine_without_a_name_is_called_by_its_id() -> None:
+    (group,) = built(lasting({key(1): Identity("sh", host=Host("", "a"))}), Grouping.HOST).tops
+    assert group.identity.name == "a"
+
+
+@pytest.mark.parametrize(
+    "name", ["uid", "exe", "user", "unit", "container", "pod", "kernel", "host"]
+)
 def test_group_has_the_columns_that_its_processes_share(name: str) -> None:
     """But not those in which they differ."""
     whole = Identity(
-        "sh", 5, exe="/bin/sh", kernel=True, user="ada", unit="a", container="c:1", pod="d"
+        "sh",
+        5,
+        exe="/bin/sh",
+        kernel=True,
+        user="ada",
+        unit="a",
+        container="c:1",
+        pod="d",
+        host=Host("web", "id"),
     )
     for grouping in list(Grouping)[1:]:
         (group,) = built(lasting({key(1): whole, key(2): whole}), grouping).tops

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bwtop.fleet.client import Server
-from bwtop.fleet.spans import ROUNDING, FleetSpans, of_hosts, since, within
+from bwtop.fleet.spans import ROUNDING, FleetSpans, of_hosts, of_plans, within
 from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.past import Ends, Flow, FlowSums
-from bwtop.history.plan import Bounds, Piece, Plan
+from bwtop.history.plan import Bounds, Plan
 from bwtop.history.schema import pulse_column
 from bwtop.history.store import PULSE
 from bwtop.history.tiers import DAYS
@@ -159,32 +159,16 @@ class FleetSelection:
         self._server = server
         self._users: dict[int, str] = {}
         self._needs = [name for name in ENDS if name in needs]
-        self._of_hosts = "" if hosts is None else f" AND {of_hosts(hosts)}"
+        of_chosen = f" AND {of_hosts(hosts)}" if hosts else ""
         self._of_pids = f" AND pid IN ({', '.join(map(str, sorted(pids)))})" if pids else ""
-        self._pieces: dict[tuple[Piece, ...], list[str]] = {}
-        for host, one in plans.items():
-            self._pieces.setdefault(tuple(one.pieces), []).append(host)
+        self._where = of_plans({host: one.pieces for host, one in plans.items()}) + of_chosen
         self.start = min([bounds[0], *(one.start for one in plans.values())])
         self.end = max([bounds[1], *(one.end for one in plans.values())])
-
-    def _where(self) -> str:
-        """In SQL: the rows of every host's plan."""
-        by_size = sorted(self._pieces.items(), key=lambda item: -len(item[1]))
-        others = [host for _, hosts in by_size[1:] for host in hosts]
-        alternatives = []
-        for place, (pieces, hosts) in enumerate(by_size):
-            rows = " OR ".join(f"({since(p.level, p.start, p.end)})" for p in pieces)
-            if not others:
-                alternatives.append(rows)
-            else:
-                whose = of_hosts(hosts) if place else of_hosts(others, others=True)
-                alternatives.append(f"({whose} AND ({rows}))")
-        return f"({' OR '.join(alternatives)}){self._of_hosts}" if alternatives else "0"
 
     def _traffic(self, columns: Sequence[str], by: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         groups = f"GROUP BY {', '.join(by)}" if by else ""
         return self._server.query(
-            f"SELECT {', '.join(columns)} FROM traffic FINAL WHERE {self._where()}{self._of_pids} {groups}"
+            f"SELECT {', '.join(columns)} FROM traffic FINAL WHERE {self._where}{self._of_pids} {groups}"
         )
 
     def _coverage(self, bucket: str) -> Sequence[tuple[Any, ...]]:
@@ -194,7 +178,7 @@ class FleetSelection:
         return self._server.query(
             f"SELECT bucket, max(recorded), {totals} FROM"
             f" (SELECT host_id, {bucket} AS bucket, sum(seconds) AS recorded, {sums} FROM span FINAL"
-            f" WHERE {self._where()} GROUP BY host_id, bucket) GROUP BY bucket"
+            f" WHERE {self._where} GROUP BY host_id, bucket) GROUP BY bucket"
         )
 
     def sums(self) -> FlowSums:
@@ -247,7 +231,7 @@ class FleetSelection:
     def _hosts(self) -> dict[str, Host]:
         """By id, with the last name that each had."""
         found = self._server.query(
-            f"SELECT toString(host_id), argMax(host, time) FROM span WHERE {self._where()} GROUP BY host_id"
+            f"SELECT toString(host_id), argMax(host, time) FROM span WHERE {self._where} GROUP BY host_id"
         )
         return {id_: Host(name, id_) for id_, name in found}
 

@@ -1,13 +1,13 @@
 """Which spans the hosts have sent, asked of all of them at once: what is planned for one is the same for most."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
 from bwtop.fleet.client import Server
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
-from bwtop.history.plan import NOTHING, Bounds
+from bwtop.history.plan import NOTHING, Bounds, Piece
 
 LAST: Final = 2**32 - 1
 """The last second that a DateTime has."""
@@ -35,6 +35,27 @@ def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
     """In SQL: rows of these hosts; or of all others."""
     listed = ", ".join(f"'{host}'" for host in sorted(hosts))
     return f"host_id {'NOT ' if others else ''}IN ({listed})"
+
+
+def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
+    """In SQL: the rows of each host's pieces; of hosts that are not named, those that most have.
+
+    Most have the same, and the statement is short.
+    """
+    by_pieces: dict[tuple[Piece, ...], list[str]] = {}
+    for host, pieces in plans.items():
+        by_pieces.setdefault(tuple(pieces), []).append(host)
+    by_size = sorted(by_pieces.items(), key=lambda item: -len(item[1]))
+    others = [host for _, hosts in by_size[1:] for host in hosts]
+    alternatives = []
+    for place, (of, hosts) in enumerate(by_size):
+        rows = " OR ".join(f"({since(piece.level, piece.start, piece.end)})" for piece in of)
+        if not others:
+            alternatives.append(rows or "0")
+        elif rows:
+            whose = of_hosts(hosts) if place else of_hosts(others, others=True)
+            alternatives.append(f"({whose} AND ({rows}))")
+    return f"({' OR '.join(alternatives) or '0'})"
 
 
 class FleetSpans:

@@ -27,7 +27,12 @@ them is described anew every time."""
 
 @functools.lru_cache(maxsize=DESCRIBED)
 def describe(identity: Identity) -> Identity:
-    """The identity with user, unit, container and pod filled in; without a cgroup those it has stay."""
+    """The identity with user, unit, container and pod filled in; without a cgroup those it has stay.
+
+    Another machine's has them already: its uids are not this one's.
+    """
+    if identity.host is not None:
+        return identity
     if identity.cgroup is None:
         return replace(identity, user=None if identity.uid is None else user_name(identity.uid))
     placement = place(identity.cgroup)

@@ -51,14 +51,17 @@ def start(
     settings: Settings,
     keymap: Keymap,
     theme: str | None,
+    origin: str = "",
 ) -> None:
     """Opens the full screen, and returns when it is closed; `measure` is called when the loading is done.
+
+    Where rows are of many machines, `origin` is the URL that they come from, without a password: it is shown.
 
     Raises CaptureError if nothing can be measured: before the screen is open where that is known at once.
     """
     collect_young_only()
     environment = started_with()
-    desk = Desk(socket.gethostname(), keymap, settings, glyphs(environment))
+    desk = Desk(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
     terminal = open_terminal(theme or default_theme(environment), environment)
     app = App(desk, loading, measure, terminal)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
@@ -149,7 +152,11 @@ class App:
         """The reading thread: reading waits for the kernel, and keys shall not wait for that."""
         try:
             for sample in samples(
-                measurement.readings, self._interval, self._clock, measurement.tap
+                measurement.readings,
+                self._interval,
+                self._clock,
+                measurement.tap,
+                measurement.period,
             ):
                 self._deliver(partial(self._desk.advance, sample))
         except BaseException as error:

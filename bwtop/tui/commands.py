@@ -50,7 +50,8 @@ def next_loopback(desk: Desk) -> Effect:
 
 def next_grouping(desk: Desk) -> Effect:
     """The next thing to group by; the selection stays on what it was on, if that is a row of its own there."""
-    desk.settings.grouping = _next(list(Grouping), desk.settings.grouping)
+    groupings = [one for one in Grouping if desk.is_fleet or one is not Grouping.HOST]
+    desk.settings.grouping = _next(groupings, desk.settings.grouping)
     return Effect.BUILD
 
 
@@ -143,7 +144,7 @@ def sort_right(desk: Desk) -> Effect:
 
 def _sort_beside(desk: Desk, step: int) -> Effect:
     """Goes through the columns on the screen; from one that is not there to the default one."""
-    shown = [placed.field for placed in desk.settings.placed(desk.columns)]
+    shown = [placed.field for placed in desk.placed(desk.columns)]
     columns = [field.column for field in shown if field.column != DEFAULT_SORT] + [DEFAULT_SORT]
     here = desk.settings.order.column
     place = columns.index(here) + step if here in columns else len(columns) - 1

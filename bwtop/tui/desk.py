@@ -9,13 +9,18 @@ from typing import Final
 from bwtop.live import NameSource, Status
 from bwtop.model.board import Board
 from bwtop.model.filter import Loopback
+from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
+from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.model.query import HOST as QUERY_HOST
+from bwtop.model.query import Field as QueryField
 from bwtop.model.query import Query, QueryError, parse
 from bwtop.model.sample import Sample
 from bwtop.rows import Expansion, RowId
-from bwtop.tree import Scope, Tree, View
+from bwtop.tree import Grouping, Scope, Tree, View
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
+from bwtop.tui.layout import HOST_FIELD, Field, Placed
 from bwtop.tui.listing import Listing
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -74,15 +79,20 @@ class Desk:
         settings: Settings | None = None,
         glyphs: Glyphs = UNICODE,
         now: Callable[[], float] = time.monotonic,
+        origin: str = "",
     ) -> None:
-        self.host = host
-        self.keymap = keymap
+        self.host = origin or host
+        self.is_fleet = bool(origin)
+        """Whether rows are of many machines: those that an origin, a database's URL, tells of."""
+        self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
+        if not self.is_fleet and self.settings.grouping is Grouping.HOST:
+            self.settings.grouping = Grouping.PROCESS  # configured for fleets; here it is one row
         self.glyphs = glyphs
         self.now = now
         self.board = Board()
         self.board.set_average(self.settings.average)
-        self.phase = "attaching the probes" + glyphs.dots
+        self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """What is going on before anything is measured; empty once it is."""
         self.backend = ""
         self.degradations: list[str] = []
@@ -221,6 +231,25 @@ class Desk:
         scope = Scope(self.settings.classes, self.settings.loopback, self.query)
         return View(scope, self.settings.grouping, self.settings.order)
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All columns that the list may have, from left to right."""
+        return (HOST_FIELD, *self.settings.fields) if self.is_fleet else self.settings.fields
+
+    def placed(self, columns: int) -> list[Placed]:
+        """The columns of the list that fit into so many cells; rows that are machines say themselves which."""
+        names_host = self.is_fleet and self.tree.grouping is not Grouping.HOST
+        return self.settings.placed(columns, (HOST_FIELD,) if names_host else ())
+
+    @property
+    def query_fields(self) -> tuple[QueryField, ...]:
+        """What a filter may ask for."""
+        return (*QUERY_FIELDS, QUERY_HOST) if self.is_fleet else QUERY_FIELDS
+
+    def is_here(self, identity: Identity) -> bool:
+        """Whether a process runs on this machine, whose /proc and signals are about it."""
+        return not self.is_fleet and identity.host is None
+
     def name(self, address: bytes) -> str | None:
         """A remote's name, if names are wanted and it is known."""
         return self._names.get(address) if self._names and self.settings.names else None
@@ -229,7 +258,7 @@ class Desk:
         """Filters by what somebody typed; by what was there before while there is a mistake in it."""
         self.settings.filter = text
         try:
-            self.query = parse(text)
+            self.query = parse(text, self.query_fields)
             self.filter_error = ""
         except QueryError as error:
             self.filter_error = str(error)

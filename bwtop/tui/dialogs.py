@@ -2,9 +2,10 @@
 
 import signal
 
-from bwtop.columns import PROCESS_COLUMNS
-from bwtop.model.flows import UNATTRIBUTED
+from bwtop.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
+from bwtop.model.flows import UNATTRIBUTED, Identity
 from bwtop.rows import Branch, Row
+from bwtop.text import squeeze
 from bwtop.tui.commands import sort_by
 from bwtop.tui.desk import Chooser, Desk, Effect, Question
 from bwtop.tui.keymap import Context
@@ -14,14 +15,17 @@ from bwtop.tui.styles import Style
 
 def choose_order(desk: Desk) -> Effect:
     """Opens the list of columns."""
-    ids = [column.id for column in PROCESS_COLUMNS]
-    lines = [f"{column.id:<10} {column.help}" for column in PROCESS_COLUMNS]
+    columns = ALL_COLUMNS if desk.is_fleet else PROCESS_COLUMNS
+    ids = [column.id for column in columns]
+    lines = [f"{column.id:<10} {column.help}" for column in columns]
+    here = desk.settings.order.column
+    marked = ids.index(here if here in ids else DEFAULT_SORT)
 
     def take(desk: Desk, index: int) -> Effect:
         same = ids[index] == desk.settings.order.column
         return Effect.DRAW if same else sort_by(desk, ids[index])
 
-    return _open(desk, Chooser("Sort by", lines, ids.index(desk.settings.order.column), take))
+    return _open(desk, Chooser("Sort by", lines, marked, take))
 
 
 # Signals.
@@ -40,6 +44,8 @@ def choose_signal(desk: Desk) -> Effect:
     target = selected_process(desk)
     if target is None:
         return _refuse(desk, "select a process to send a signal to")
+    if not desk.is_here(target.identity):
+        return _refuse(desk, _is_elsewhere(desk, target.identity))
     if target.identity.kernel or target.key == UNATTRIBUTED:
         return _refuse(desk, f"{target.identity.name} is no process that takes signals")
     if target.exited:
@@ -67,6 +73,14 @@ def choose_signal(desk: Desk) -> Effect:
     lines = [f"{number:>2} {number.name:<9} {signal.strsignal(number)}" for number in SIGNALS]
     term = SIGNALS.index(signal.SIGTERM)
     return _open(desk, Chooser(f"Signal for {whom}", lines, term, take))
+
+
+def _is_elsewhere(desk: Desk, identity: Identity) -> str:
+    """Why it gets no signal; a long name is shortened, so that a line of 80 cells has all of that."""
+    where = (
+        squeeze(desk.glyphs.text(identity.host.name), 24) if identity.host else "another machine"
+    )
+    return f"it runs on {where}: bwtop sends signals on its own machine only"
 
 
 def _refuse(desk: Desk, why: str) -> Effect:

@@ -31,6 +31,8 @@ class Key:
     """For the footer; empty: not shown there."""
     help: str
     context: Context = Context.LIST
+    fleet_help: str | None = None
+    """The help where rows are of many machines; empty: it is of no use there, and not shown."""
 
     @property
     def name(self) -> str:
@@ -118,6 +120,10 @@ class Keymap:
         """All commands of a context, those without keys too."""
         return [key for key in self._keys if key.context is context]
 
+    def of_fleet(self) -> Self:
+        """As it is shown where rows are of many machines; a key that is of no use there can say why when pressed."""
+        return type(self)([_of_fleet(key) for key in self._keys])
+
     def bound(self, context: Context, bindings: Mapping[str, Sequence[str]]) -> Self:
         """With other keys (urwid's names) for some commands; what is bound is taken from whatever had it before.
 
@@ -139,6 +145,12 @@ class Keymap:
                 for key in self._keys
             ]
         )
+
+
+def _of_fleet(key: Key) -> Key:
+    if key.fleet_help is None:
+        return key
+    return replace(key, help=key.fleet_help, hint=key.hint if key.fleet_help else "")
 
 
 def _keys(

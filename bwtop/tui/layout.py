@@ -20,7 +20,7 @@ class Field:
     width: int
     """Cells; of a column that grows, the least."""
     rank: int
-    """Columns come in in this order as the terminal gets wider, and all before it are there."""
+    """Columns come in in this order as the terminal gets wider, and all before it are there; alike, from the left."""
     right: bool = False
     """Whether its content is aligned to the right."""
     grows: int = 0
@@ -57,7 +57,12 @@ FIELDS: Final = (
 )
 """From left to right.  Texts come before numbers: a remote's name takes the room of all texts."""
 
-TEXTS: Final = ("pid", "user", "process", "unit")
+HOST_FIELD: Final = Field(
+    "host", "HOST", "hostname", 12, 3, grows=1, first=4, most=20, help="the machine that it runs on"
+)
+"""In front of all others where rows are of many machines; nobody needs it for one's own."""
+
+TEXTS: Final = ("host", "pid", "user", "process", "unit")
 
 MARK: Final = 1
 """Cells for the sign that there is something below."""

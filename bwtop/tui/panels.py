@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bwtop import format as fmt
-from bwtop.columns import PROCESS_COLUMNS
-from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.columns import ALL_COLUMNS
 from bwtop.model.series import LENGTH, peak
 from bwtop.rows import Branch
 from bwtop.text import fit, width
@@ -65,8 +64,11 @@ def _facts(desk: Desk, row: Branch) -> Iterator[tuple[str, str]]:
     identity = row.identity
     uid = "-" if identity.uid is None else str(identity.uid)
     started = identity.started.astimezone() if identity.started else None
+    whole = command_line(row.key) if desk.is_here(identity) else None
+    if identity.host:
+        yield "host", f"{identity.host.name} ({identity.host.id})"
     yield "program", identity.exe or "-"
-    yield "command", command_line(row.key) or identity.cmdline or "-"
+    yield "command", whole or identity.cmdline or "-"
     yield "user", f"{identity.user or '-'} (uid {uid})"
     yield "unit", identity.unit or "-"
     if identity.container or identity.pod:
@@ -152,17 +154,17 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
         lines += _section(title)
         for key in desk.keymap.of(context):
             names = " ".join(spelled(name) for name in key.keys)
-            lines += _entry(names, key.help, columns)
+            lines += _entry(names, key.help, columns) if key.help else []
     lines += _section("Mouse")
     for name, text in MOUSE:
         lines += _entry(name, text, columns)
     lines += _section("Columns")
-    columns_help = {column.id: column.help for column in PROCESS_COLUMNS}
-    for field in desk.settings.fields:
+    columns_help = {column.id: column.help for column in ALL_COLUMNS}
+    for field in desk.fields:
         title = field.title.format(down=desk.glyphs.down, up=desk.glyphs.up)
         lines += _entry(title, field.help or columns_help[field.column], columns)
     lines += _section("Filter: words and fields that must all hold; a leading - negates")
-    for query_field in QUERY_FIELDS:
+    for query_field in desk.query_fields:
         lines += _entry(f"{query_field.name}:", query_field.help, columns)
     lines += _entry("word", "in a process's name, program, user or unit, or in its remote", columns)
     lines += _section("Here")
@@ -170,7 +172,7 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
     status = desk.status()
     warnings = [text for text in (status.warning,) if text]
     for text in (
-        f"backend {desk.backend or '-'}",
+        f"from {desk.host}" if desk.is_fleet else f"backend {desk.backend or '-'}",
         *(f"not used: backend {reason}" for reason in desk.passed_over),
         status.words,
         *warnings,

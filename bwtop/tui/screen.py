@@ -239,7 +239,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             return
         place = row - self._titles - 1
         if place == -1:
-            field = layout.at(self.desk.settings.placed(columns), column)
+            field = layout.at(self.desk.placed(columns), column)
             if field:
                 self.perform(lambda desk: commands.sort_by(desk, field.column))
         elif 0 <= place < len(self._shown):

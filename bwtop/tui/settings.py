@@ -29,6 +29,6 @@ class Settings:
     fields: tuple[Field, ...] = FIELDS
     """The columns of the list, from left to right."""
 
-    def placed(self, columns: int) -> list[Placed]:
-        """The columns of the list that fit into so many cells."""
-        return place(self.fields, columns, wide=self.cmdlines)
+    def placed(self, columns: int, before: tuple[Field, ...] = ()) -> list[Placed]:
+        """The columns of the list that fit into so many cells, with others before them."""
+        return place((*before, *self.fields), columns, wide=self.cmdlines)

@@ -9,7 +9,7 @@ from bwtop.rows import Branch, Leaf, Row
 from bwtop.text import fit, squeeze
 from bwtop.tree import Grouping
 from bwtop.tui.desk import Desk
-from bwtop.tui.layout import FIELDS, TEXTS, Placed
+from bwtop.tui.layout import HOST_FIELD, TEXTS, Field, Placed
 from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.styles import Style
 
@@ -21,8 +21,8 @@ def titles(desk: Desk, columns: int) -> Line:
     """The titles; the one that is sorted by says in which direction."""
     glyphs, order = desk.glyphs, desk.settings.order
     line: Line = [(Style.TITLE, " ")]
-    shown = desk.settings.placed(columns)
-    marked = _sorted_by(order.column, [placed.field.id for placed in shown])
+    shown = desk.placed(columns)
+    marked = _sorted_by(order.column, [placed.field for placed in shown])
     for placed in shown:
         text = _title(desk, placed)
         style = Style.TITLE
@@ -36,13 +36,13 @@ def titles(desk: Desk, columns: int) -> Line:
     return exactly(line, columns, Style.TITLE)
 
 
-def _sorted_by(column: str, shown: list[str]) -> set[str]:
+def _sorted_by(column: str, shown: list[Field]) -> set[str]:
     """The fields whose titles say so; for a sum of both directions those are both, where it has no column itself."""
-    if column == "rate" and "share" not in shown:
+    if column == "rate" and "share" not in {field.id for field in shown}:
         return {"rx_rate", "tx_rate"}
     if column == "total":
         return {"rx_total", "tx_total"}
-    return {field.id for field in FIELDS if field.column == column and field.id != "graph"}
+    return {field.id for field in shown if field.column == column and field.id != "graph"}
 
 
 def _title(desk: Desk, placed: Placed) -> str:
@@ -61,7 +61,7 @@ class Rows:
     def __init__(self, desk: Desk, columns: int) -> None:
         self._desk = desk
         self._columns = columns
-        self._placed = desk.settings.placed(columns)
+        self._placed = desk.placed(columns)
         self._categories = desk.tree.categories
         rx, tx = desk.board.rates(desk.board.window_sums(self._categories))
         self._rate = rx + tx
@@ -77,10 +77,20 @@ class Rows:
         sign = self._desk.glyphs.expanded if row.id in self._desk.expansion else None
         line: Line = [(style, sign or self._desk.glyphs.collapsed)]
         if row.process is None:
-            line += self._spanning(f"{self._count(row)} {self._label(row)}", style, indent=0)
+            line += self._group(row, style)
         else:
             line += self._texts(row, style, depth)
         return line + self._numbers(row, style)
+
+    def _group(self, row: Branch, style: Style) -> Line:
+        """How many processes it has, and what they share: in the room of all columns of text but the machine's."""
+        text = f"{self._count(row)} {self._label(row)}"
+        first = self._placed[0]
+        if first.field is not HOST_FIELD:
+            return self._spanning(text, style, indent=0)
+        host = fit(self._desk.glyphs.text(self._host(row)), first.width)
+        taken = first.width + 1
+        return [(style, f"{host} "), *self._spanning(text, style, indent=0, taken=taken)]
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         row.host = self._desk.name(row.remote.address)
@@ -95,9 +105,9 @@ class Rows:
         ends = [placed.end for placed in self._placed if placed.field.id in TEXTS]
         return max(ends) - self._placed[0].start
 
-    def _spanning(self, text: str, style: Style, indent: int) -> Line:
-        """A text in the room of all columns of text."""
-        cells = self._text_cells()
+    def _spanning(self, text: str, style: Style, indent: int, taken: int = 0) -> Line:
+        """A text in the room of all columns of text, but for the cells that are taken."""
+        cells = self._text_cells() - taken
         text = " " * indent + text
         return [(style, fit(squeeze(text, max(cells, 0)), cells))]
 
@@ -156,16 +166,21 @@ class Rows:
         both = [rx + tx for rx, tx in rates]
         return self._desk.glyphs.graph(both, max(both, default=0.0))[0]
 
+    def _host(self, row: Branch) -> str:
+        if row.identity.host:
+            return row.identity.host.name or "-"
+        return "-" if row.process else "(several)"
+
     def _pid(self, row: Branch) -> str:
         return str(row.key.pid) if row.key.pid > 0 else "-"
 
     def _user(self, row: Branch) -> str:
-        if row.key == UNATTRIBUTED:
+        if _is_unattributed(row):
             return "-"
         return row.identity.user or ("-" if row.identity.uid is None else str(row.identity.uid))
 
     def _process(self, row: Branch, indent: str, cells: int) -> str:
-        """Kernel threads in brackets, as ps(1) has them; what is gone says so."""
+        """Kernel threads in brackets, as ps(1) has them; what is gone says so, as far as that is known."""
         name = row.identity.name
         if row.identity.kernel:
             name = f"[{name}]"
@@ -176,7 +191,7 @@ class Rows:
             return name
         count = row.process.count if row.process else 1
         several = f" {self._desk.glyphs.times}{count}" if count > 1 else ""
-        state = f" (exited{several})"
+        state = f" ({'quiet' if self._desk.is_fleet else 'exited'}{several})"
         return squeeze(name, max(cells - len(state), cells // 2)) + state
 
     def _unit(self, row: Branch) -> str:
@@ -193,13 +208,19 @@ class Rows:
 
 
 _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
+    "host": Rows._host,
     "pid": Rows._pid,
     "user": Rows._user,
     "unit": Rows._unit,
 }
 
 
+def _is_unattributed(row: Branch) -> bool:
+    """Of each machine there is such a row; what they share is that they have no pid."""
+    return row.key.pid == UNATTRIBUTED.pid
+
+
 def _style(row: Branch) -> Style:
     if row.exited:
         return Style.EXITED
-    return Style.KERNEL if row.identity.kernel or row.key == UNATTRIBUTED else Style.PROCESS
+    return Style.KERNEL if row.identity.kernel or _is_unattributed(row) else Style.PROCESS

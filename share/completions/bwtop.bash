@@ -50,7 +50,7 @@ _bwtop()
             return
             ;;
         -s | --sort)
-            mapfile -t COMPREPLY < <(compgen -W "pid start name exe cmdline uid user unit container pod kernel rx tx rx_rate tx_rate rx_total tx_total rate total -pid -start -name -exe -cmdline -uid -user -unit -container -pod -kernel -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "hostname host_id pid start name exe cmdline uid user unit container pod kernel rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -pod -kernel -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
             return
             ;;
         --limit)

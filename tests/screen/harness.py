@@ -36,12 +36,13 @@ class Harness:
         *,
         attached: bool = True,
         keymap: Keymap = DEFAULT,
+        origin: str = "",
     ) -> None:
         urwid.set_encoding("utf-8")  # whatever the locale: what is not ASCII shall be seen
         self.size = (columns, rows)
         self.now = 1000.0
         self.repainted = 0
-        self.desk = Desk("host.example", keymap, settings, glyphs, lambda: self.now)
+        self.desk = Desk("host.example", keymap, settings, glyphs, lambda: self.now, origin)
         self.screen = Screen(self.desk, self._leave, self._repaint)
         if attached:
             self.desk.attached("tracepoint", [], None)

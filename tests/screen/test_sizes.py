@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bwtop.model.flows import OTHER, UDP, Identity, Loss, Role, Traffic
+from bwtop.model.flows import OTHER, UDP, Host, Identity, Loss, Role, Traffic
 from bwtop.model.sample import FlowTraffic
 from bwtop.text import width
 from bwtop.tui import layout
@@ -29,6 +29,7 @@ CONTEXTS: Final[dict[str, tuple[str, ...]]] = {
     "expanded": ("e", "down", "down"),
     "by user": ("g", "g", "e"),
     "by remote": ("g", "g", "g", "g", "e"),
+    "by host": ("g", "g", "g", "g", "g", "e"),
     "command lines": ("c", "b", "n"),
     "paused": (" ", "t", "l"),
     "nothing": ("t", "u", "o"),
@@ -49,9 +50,10 @@ CONTEXTS: Final[dict[str, tuple[str, ...]]] = {
 LOSS: Final = Loss(1, 2**62, 3, 2**40, 5, 6)
 
 
-def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE) -> Harness:
+def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE, *, fleet: bool = False) -> Harness:
     """A screen with all that somebody else may have chosen, and a lot of everything."""
-    harness = Harness(columns, rows, glyphs=glyphs, attached=False)
+    origin = "clickhouse://db" if fleet else ""
+    harness = Harness(columns, rows, glyphs=glyphs, attached=False, origin=origin)
     harness.desk.host = "".join(HOSTILE[:8])
     names = {remote(f"192.0.2.{n}").address: name for n, name in enumerate(NAMES)}
     harness.desk.attached("tracepoint", [f"cannot see {NAMES[5]}", "x" * 300], names)
@@ -65,6 +67,7 @@ def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE) -> Harness:
             unit=name,
             container=name if n % 4 == 0 else None,
             kernel=n % 5 == 0,
+            host=Host(name, str(n)) if fleet else None,
         )
         for n, name in enumerate(NAMES)
     }
@@ -84,8 +87,11 @@ def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE) -> Harness:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
-def test_the_screen_is_exactly_as_large_as_the_terminal(glyphs: Glyphs, context: str) -> None:
-    harness = hostile(80, 24, glyphs)
+@pytest.mark.parametrize("fleet", [False, True], ids=["own", "fleet"])
+def test_the_screen_is_exactly_as_large_as_the_terminal(
+    glyphs: Glyphs, context: str, *, fleet: bool
+) -> None:
+    harness = hostile(80, 24, glyphs, fleet=fleet)
     harness.press(*CONTEXTS[context])
     for columns in (1, 2, 3, 9, 15, 24, 40, 80, 132, 300):
         for rows in (1, 2, 3, 4, 10, 15, 16, 24, 60):
@@ -100,13 +106,15 @@ def test_the_screen_is_exactly_as_large_as_the_terminal(glyphs: Glyphs, context:
     names=st.lists(st.text(max_size=30), min_size=1, max_size=3),
     context=st.sampled_from(sorted(CONTEXTS)),
     glyphs=st.sampled_from([UNICODE, ASCII]),
+    fleet=st.booleans(),
 )
 def test_any_name_fits_any_terminal(
-    columns: int, rows: int, names: list[str], context: str, glyphs: Glyphs
+    columns: int, rows: int, names: list[str], context: str, glyphs: Glyphs, *, fleet: bool
 ) -> None:
-    harness = Harness(columns, rows, glyphs=glyphs)
+    harness = Harness(columns, rows, glyphs=glyphs, origin=names[0] if fleet else "")
+    host = Host(names[-1], names[0]) if fleet else None
     identities = {
-        key(PID + n): Identity(name, 1, name, name, user=name, unit=name)
+        key(PID + n): Identity(name, 1, name, name, user=name, unit=name, host=host)
         for n, name in enumerate(names)
     }
     harness.feed({process: {remote(): Traffic(n + 1)} for n, process in enumerate(identities)})
@@ -126,6 +134,20 @@ def test_before_anything_is_measured(size: tuple[int, int], context: str) -> Non
             harness.feed()
         harness.press(*CONTEXTS[context], "esc", "esc")
         harness.check()
+
+
+@pytest.mark.parametrize("columns", range(1, 331))
+def test_the_machine_is_left_out_whole_and_comes_before_all_but_what_must_be_there(
+    columns: int,
+) -> None:
+    fields = (layout.HOST_FIELD, *FIELDS)
+    placed = layout.place(fields, columns)
+    shown = [one.field for one in placed]
+    assert shown == [field for field in fields if field in shown]
+    assert layout.HOST_FIELD in shown or len(shown) <= 3
+    assert len(shown) < 4 or shown[0] is layout.HOST_FIELD
+    assert columns < FIELDS[2].width + layout.MARK or placed[-1].end <= columns
+    assert all(a.end + 1 == b.start for a, b in pairwise(placed))
 
 
 @pytest.mark.parametrize("columns", range(1, 331))
@@ -155,14 +177,16 @@ def test_titles(columns: int, titles: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 132, 300])
-def test_no_content_moves_a_column(columns: int) -> None:
+@pytest.mark.parametrize("fleet", [False, True], ids=["own", "fleet"])
+def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
     """A cell of each gap between two columns is blank whatever is in the list."""
-    harness = hostile(columns, 60)
-    texts = [one.field.id in layout.TEXTS for one in layout.place(FIELDS, columns)]
+    harness = hostile(columns, 60, fleet=fleet)
+    fields = (layout.HOST_FIELD, *FIELDS) if fleet else FIELDS
+    texts = [one.field.id in layout.TEXTS for one in layout.place(fields, columns)]
     gaps = [
         one.end
         for one, is_text, following in zip(
-            layout.place(FIELDS, columns), texts, [*texts[1:], False], strict=True
+            layout.place(fields, columns), texts, [*texts[1:], False], strict=True
         )
         if not (is_text and following)
     ]

@@ -1,0 +1,392 @@
+"""Rows of many machines: where each is named, and what a machine's own screen has that others do not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bwtop.columns import HOST_COLUMNS, Order
+from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Traffic
+from bwtop.tree import Grouping
+from bwtop.tui import app, dialogs, panels
+from bwtop.tui.desk import Desk
+from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.layout import parse_fields
+from bwtop.tui.settings import Settings
+from bwtop.tui.styles import Style
+from tests.build import HOSTILE, key, remote
+from tests.screen.harness import Harness
+
+ORIGIN: Final = "clickhouse://me@db:9000/bwtop"
+PID: Final = 1 << 23
+"""Beyond the kernel's largest, so that no signal can ever arrive."""
+
+WEB, MAIL, TWIN = Host("web1", "id-of-web"), Host("mail", "id-of-mail"), Host("web1", "id-of-twin")
+CURL, NGINX, EXIM, SSHD = (key(PID + n) for n in range(4))
+NOBODY: Final = ProcessKey(7, 0)
+IDENTITIES: Final = {
+    CURL: Identity("curl", 1000, "curl -s", user="ada", unit="a.scope", host=WEB),
+    NGINX: Identity("nginx", 33, user="www", host=WEB),
+    EXIM: Identity("exim", 8, user="mail", host=MAIL),
+    SSHD: Identity("sshd", 0, user="root", host=TWIN),
+    NOBODY: Identity(UNATTRIBUTED_IDENTITY.name, host=MAIL),
+}
+AMOUNTS: Final = {CURL: 100_000, NGINX: 40_000, EXIM: 20_000, SSHD: 5000, NOBODY: 1}
+
+
+def fleet(
+    columns: int = 80,
+    rows: int = 24,
+    settings: Settings | None = None,
+    glyphs: Glyphs = UNICODE,
+    identities: dict[ProcessKey, Identity] = IDENTITIES,
+) -> Harness:
+    """A screen with five processes of three machines."""
+    harness = Harness(columns, rows, settings, glyphs, origin=ORIGIN)
+    traffic = {one: {remote(): Traffic(amount)} for one, amount in AMOUNTS.items()}
+    harness.feed({one: traffic[one] for one in identities}, identities)
+    return harness
+
+
+def own(settings: Settings | None = None) -> Harness:
+    """A machine's own screen, where the same processes are its own."""
+    harness = Harness(100, 60, settings)
+    harness.feed({CURL: {remote(): Traffic(1)}}, {CURL: Identity("curl", 1000, user="ada")})
+    return harness
+
+
+def listed(harness: Harness) -> list[list[str]]:
+    """The words of the rows below the titles."""
+    top = harness.row_of("↑/s") + 1
+    lines = [line.removeprefix("▸").removeprefix("▾") for line in harness.lines()[top:-1]]
+    return [line.split() for line in lines if line.strip()]
+
+
+# The column.
+
+
+@pytest.mark.parametrize(
+    ("columns", "titles"),
+    [
+        (40, "PROCESS ↓/s▼ ↑/s▼"),
+        (80, "HOST PID PROCESS ↓/s▼ ↑/s▼ ↓ total"),
+        (120, "HOST PID USER PROCESS LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
+        (132, "HOST PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
+    ],
+)
+def test_titles(columns: int, titles: str) -> None:
+    assert fleet(columns).line("PROCESS").split() == titles.split()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_every_process_has_its_machine_before_it(columns: int) -> None:
+    rows = listed(fleet(columns))
+    assert [row[:2] for row in rows] == [
+        ["web1", str(PID)],
+        ["web1", str(PID + 1)],
+        ["mail", str(PID + 2)],
+        ["web1", str(PID + 3)],
+        ["mail", "-"],
+    ]
+
+
+def test_bytes_of_no_known_process_look_so_on_every_machine() -> None:
+    harness = fleet(120)
+    assert harness.line("(unattributed)")[1:].split()[:4] == ["mail", "-", "-", "(unattributed)"]
+    assert any("(unattributed)" in text for text in harness.styled(Style.KERNEL))
+
+
+def test_columns_that_somebody_configured_come_behind_it() -> None:
+    harness = fleet(120, settings=Settings(fields=parse_fields(["process", "rx_rate", "pid"])))
+    assert harness.line("PROCESS").split() == ["HOST", "PROCESS", "PID", "↓/s▼"]
+
+
+def test_a_click_on_its_title_sorts_by_it_and_its_title_says_so() -> None:
+    harness = fleet()
+    harness.click(3, harness.row_of("PROCESS"))
+    harness.pass_time()
+    assert harness.desk.settings.order == Order("hostname")
+    assert "HOST▲" in harness.line("PROCESS")
+    assert [row[0] for row in listed(harness)] == ["mail", "mail", "web1", "web1", "web1"]
+
+
+def test_the_keys_beside_the_columns_go_to_it() -> None:
+    harness = fleet()
+    harness.press(*["<"] * 20)
+    assert harness.desk.settings.order.column == "hostname"
+
+
+def test_a_machine_s_own_screen_has_no_such_column() -> None:
+    for name in ("", "g", "s", "h"):
+        harness = own()
+        harness.press(*name)
+        assert "HOST" not in harness.text()
+
+
+def test_a_machine_s_own_rows_are_not_sorted_by_machines_but_may_have_been() -> None:
+    harness = own(Settings(order=Order("hostname")))
+    harness.press("s")
+    assert marked(harness).split()[0] == "rate"
+    choices = harness.text().partition("Sort by")[2]
+    assert [column.id for column in HOST_COLUMNS if column.id in choices] == []
+
+
+def marked(harness: Harness) -> str:
+    """The marked line of a chooser: below or beside the list, which has a selected row."""
+    return harness.styled(Style.SELECTED)[-1]
+
+
+def test_the_chooser_sorts_by_machines() -> None:
+    harness = fleet(80, 60, Settings(order=Order("host_id")))
+    harness.press("s")
+    assert marked(harness).split()[0] == "host_id"
+    harness.press("up", "enter")
+    assert harness.desk.settings.order == Order("hostname")
+
+
+# Where they come from.
+
+
+@pytest.mark.parametrize("columns", [80, 300])
+def test_the_header_says_where_they_come_from(columns: int) -> None:
+    first = fleet(columns).lines()[0]
+    assert ORIGIN in first
+    assert "host.example" not in first
+
+
+def test_no_probes_are_attached_to_other_machines() -> None:
+    harness = Harness(100, 300, attached=False, origin=ORIGIN)
+    assert "connecting…" in harness.text()
+    harness.desk.attached("", [])
+    harness.press("h")
+    assert f"from {ORIGIN}" in harness.text()
+    assert "backend" not in harness.text()
+
+
+def test_start_tells_the_screen_where_rows_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    desks: list[Desk] = []
+
+    class Never(app.App):
+        def __init__(self, desk: Desk, *_: object) -> None:
+            desks.append(desk)
+
+        def attach(self) -> None:
+            pass
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(app, "App", Never)
+    monkeypatch.setattr(app, "open_terminal", lambda *_: None)
+    monkeypatch.setattr(app, "collect_young_only", lambda: None)
+    keymap = Harness().desk.keymap
+    app.start(None, NotImplemented, Settings(), keymap, None, origin=ORIGIN)
+    app.start(None, NotImplemented, Settings(), keymap, None)
+    assert [desk.is_fleet for desk in desks] == [True, False]
+    assert [desk.host == ORIGIN for desk in desks] == [True, False]
+
+
+# Groups.
+
+
+def grouped(harness: Harness, grouping: Grouping) -> Harness:
+    while harness.desk.settings.grouping is not grouping:
+        harness.press("g")
+    harness.pass_time()
+    return harness
+
+
+def test_machines_of_one_name_are_two_groups() -> None:
+    one, two = f"{UNICODE.times}1", f"{UNICODE.times}2"
+    harness = grouped(fleet(), Grouping.HOST)
+    assert "by host" in harness.text()
+    assert harness.line("PROCS").split()[:3] == ["PROCS", "USER", "HOST"]
+    assert [row[:2] for row in listed(harness)] == [[two, "web1"], [two, "mail"], [one, "web1"]]
+    harness.press("enter")
+    assert [row[0] for row in listed(harness)] == [two, str(PID), str(PID + 1), two, one]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_group_s_machine_is_where_its_processes_are_or_several(columns: int) -> None:
+    one = f"{UNICODE.times}1"
+    harness = grouped(fleet(columns), Grouping.REMOTE)
+    assert listed(harness)[0][:3] == ["(several)", f"{UNICODE.times}5", "192.0.2.1"]
+    harness = grouped(fleet(columns), Grouping.USER)
+    assert listed(harness)[0][:3] == ["web1", one, "ada"]
+    title, row = harness.line("PROCS"), harness.line(" ada ")
+    assert title.index("PROCS") + len("PROCS") == row.index(one) + len(one)
+
+
+def test_g_comes_to_machines_only_where_there_are_many() -> None:
+    for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-1])):
+        found = []
+        for _ in range(2 * len(groupings)):
+            found.append(harness.desk.settings.grouping)
+            harness.press("g")
+        assert found == 2 * groupings
+
+
+def test_groups_of_machines_are_of_no_use_on_one() -> None:
+    """A configuration file may ask for them, and is read wherever bwtop runs."""
+    harness = own(Settings(grouping=Grouping.HOST))
+    assert "by process" in harness.text()
+    harness.press("g")
+    assert harness.desk.settings.grouping is Grouping.EXECUTABLE
+    assert "by host" in fleet(settings=Settings(grouping=Grouping.HOST)).text()
+
+
+# The filter.
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("host:web1", ["curl", "nginx", "sshd"]),
+        ("host:WEB* -nginx", ["curl", "sshd"]),
+        ("host:id-of-twin", ["sshd"]),
+        ("-host:web1", ["exim", "(unattributed)"]),
+        ("host:web", []),
+    ],
+)
+def test_the_filter_knows_machines(text: str, names: list[str]) -> None:
+    harness = fleet()
+    harness.press("/", *text, "enter")
+    harness.pass_time()
+    assert not harness.desk.filter_error
+    assert [row.identity.name for row in harness.desk.tree.tops] == names
+
+
+def test_on_a_machine_s_own_screen_there_is_no_such_field() -> None:
+    harness = own()
+    harness.press("/", *"host:web1")
+    assert "no field 'host'; there are pid, user" in harness.text()
+    assert harness.desk.filter_error.endswith("proto, role")
+
+
+# Help.
+
+
+def helped(harness: Harness) -> str:
+    harness.size = (100, 300)
+    harness.press("h")
+    return harness.text()
+
+
+def test_the_help_is_about_what_there_is() -> None:
+    text = helped(fleet())
+    for words in ("remote or host", "HOST ", "the machine that it runs on", " host: ", "or its id"):
+        assert words in text
+    assert "a signal" not in text
+    assert "kill" not in fleet(300).lines()[-1]
+
+
+def test_the_help_of_one_s_own_machine_says_nothing_of_others() -> None:
+    text = helped(own())
+    assert "unit or remote\n" in text
+    assert "a signal" in text
+    assert "host:" not in text
+    assert "the machine" not in text
+
+
+# Signals and details.
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this machine that could be taken for another's."""
+    code = "import sys, time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def namesake(child: subprocess.Popen[bytes], host: Host | None, origin: str) -> Harness:
+    """A screen with a process of the same pid and start."""
+    stat = Path(f"/proc/{child.pid}/stat").read_text()
+    process = ProcessKey(int(stat.rpartition(")")[2].split()[19]) * 10_000_000, child.pid)
+    harness = Harness(100, 24, origin=origin)
+    identity = Identity("other", os.getuid(), "other --there", host=host)
+    harness.feed({process: {remote(): Traffic(1)}}, {process: identity})
+    return harness
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "where"),
+    [(WEB, ORIGIN, "web1"), (WEB, "", "web1"), (None, ORIGIN, "another machine")],
+)
+def test_a_process_elsewhere_gets_no_signal_meant_for_its_namesake_here(
+    child: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    host: Host | None,
+    origin: str,
+    where: str,
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    harness = namesake(child, host, origin)
+    harness.press("K")
+    answer = f"it runs on {where}: bwtop sends signals on its own machine only"
+    assert harness.lines()[-1].rstrip() == answer
+    harness.press("enter", "y")
+    assert sent == []
+
+
+@pytest.mark.parametrize(("host", "origin"), [(WEB, ORIGIN), (WEB, ""), (None, ORIGIN)])
+def test_details_of_a_process_elsewhere_are_nothing_that_is_read_here(
+    child: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    host: Host | None,
+    origin: str,
+) -> None:
+    asked: list[ProcessKey] = []
+    monkeypatch.setattr(panels, "command_line", asked.append)
+    harness = namesake(child, host, origin)
+    harness.press("i")
+    assert "other --there" in harness.text()
+    assert asked == []
+
+
+def test_details_say_which_machine_it_is() -> None:
+    harness = fleet(100, 43)
+    harness.press("i")
+    assert harness.line(" host ").split() == ["host", "web1", "(id-of-web)"]
+    harness = own()
+    harness.press("i")
+    assert "(uid 1000)" in harness.text()
+    assert " host " not in harness.text()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_refusal_is_read_whole_however_long_the_name_is(columns: int) -> None:
+    identities = {CURL: Identity("curl", host=Host("x" * 64, "id"))}
+    harness = fleet(columns, identities=identities)
+    harness.press("K")
+    assert harness.lines()[-1].rstrip().endswith("on its own machine only")
+
+
+def test_what_is_gone_is_quiet_for_nobody_knows_whether_it_has_ended() -> None:
+    harness = fleet(120)
+    harness.feed(exited=[CURL])
+    assert "curl (quiet)" in harness.text()
+    assert "exited" not in harness.text()
+
+
+# Names that mean harm.
+
+
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_machine_reaches_the_terminal_as_it_is(name: str, glyphs: Glyphs) -> None:
+    host = Host(name, name[::-1])
+    identities = {CURL: Identity("curl", host=host), EXIM: Identity("exim", host=MAIL)}
+    for columns in (20, 40, 80, 120, 300):
+        for names in ((), ("g",), ("g",) * 5, ("i",), ("K",), ("/", *"host:*")):
+            harness = fleet(columns, 24, None, glyphs, identities)
+            harness.press(*names)
+            harness.check()
