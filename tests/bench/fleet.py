@@ -7,6 +7,7 @@ sends them as bwtop does.  Writing them is not measured.
 import multiprocessing
 import random
 import shutil
+import statistics
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.fleet.client import Client
+from bwtop.fleet.follow import FleetFollower
 from bwtop.fleet.shipper import PERIOD
 from bwtop.fleet.spool import Spool
 from bwtop.fleet.target import Target
 from bwtop.history import schema
 from bwtop.history.store import Store
 from bwtop.history.upkeep import Policy, Upkeep
+from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
 from tests.bench import year
 from tests.bench.tables import Effort, Table
@@ -156,6 +159,38 @@ def stored(client: Client) -> Iterator[list[str]]:
         yield [table, f"{rows:,}", f"{size / 1e6:.1f}", f"{size / max(rows, 1):.1f}"]
 
 
+READINGS: Final = 10
+
+
+def watched(client: Client, pid: int) -> Table:
+    """What somebody costs who looks on, as when the last batch has just come."""
+    ((moment,),) = client.query("SELECT max(end) FROM span WHERE level = 0")
+    now = [moment + 0.5]
+    follower = FleetFollower(client, Filter(), lambda: now[0], lambda: now[0])
+    lengths, flows = [], 0
+    server, own = cpu_of(pid), time.process_time()
+    for _ in range(READINGS):
+        now[0] += 1
+        begun = time.monotonic()
+        sample = follower.read()
+        lengths.append(time.monotonic() - begun)
+        flows = max(flows, sum(map(len, sample.traffic.values())))
+    server, own = cpu_of(pid) - server, time.process_time() - own
+    return Table(
+        "A second of all of them, live on the screen",
+        ["flows told", "s", "watcher, CPU s", "server, CPU s"],
+        [
+            [
+                f"{flows:,}",
+                f"{statistics.median(lengths):.2f}",
+                f"{own / READINGS:.2f}",
+                f"{server / READINGS:.2f}",
+            ]
+        ],
+        f"The median of {READINGS} readings, of a second each; with -d 10 the server is asked every ten.",
+    )
+
+
 def tables(effort: Effort) -> Iterator[Table]:
     """See tables.Part."""
     extent = QUICK if effort.quick else FULL
@@ -190,6 +225,7 @@ def tables(effort: Effort) -> Iterator[Table]:
             f" {PERIOD:.0f} seconds that bwtop sends.",
         )
         with closing(server.client(patience=600.0)) as client:
+            yield watched(client, server.pid)
             yield Table(
                 "The same on the server's disk",
                 ["table", "rows", "MB", "bytes per row"],
