@@ -1,6 +1,7 @@
 """What bwtop says on standard error: one line each time."""
 
 import contextlib
+import os
 import sys
 from typing import Final, NoReturn
 
@@ -21,3 +22,8 @@ def say(message: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"bwtop: {printable(' '.join(message.split()))}\n")
         sys.stderr.flush()
+
+
+def discard_output() -> None:
+    """Python writes at its end what is still buffered: not there, where it failed once."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,6 +28,8 @@ from bwtop.history.writer import Options
 from bwtop.measuring import NEEDS_ROOT
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
+from bwtop.modes import common, watching
+from bwtop.modes import history as modes_history
 from bwtop.report import output
 from bwtop.report.request import SORTS
 from bwtop.tui.settings import Settings
@@ -283,7 +285,7 @@ def test_what_means_nothing_together_is_refused(
     ids=repr,
 )
 def test_filter_is_made_from_its_flags(arguments: list[str], expected: Filter) -> None:
-    assert cli._filter(parse(*arguments)) == expected
+    assert common.filter_of(parse(*arguments)) == expected
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_what_only_batch_has_is_printed(arguments: list[str], wanted: bool) -> N
 
 
 def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
-    settings = cli._settings(
+    settings = watching.settings_of(
         parse(
             *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
             *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
@@ -345,7 +347,7 @@ def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
 
 
 def test_without_flags_the_screen_shows_everything() -> None:
-    assert cli._settings(parse(), Config()) == Settings()
+    assert watching.settings_of(parse(), Config()) == Settings()
 
 
 # History
@@ -358,8 +360,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def never(*_: object, **__: object) -> Any:
         pytest.fail("there is nothing to measure, and nobody to become")
 
-    for name in ("_load", "_measure"):
-        monkeypatch.setattr(cli, name, never)
+    for name in ("load", "start_measuring"):
+        monkeypatch.setattr(common, name, never)
     monkeypatch.setattr(privileges, "drop", never)
     monkeypatch.setenv("BWTOP_DB", str(tmp_path / "none.db"))
     return tmp_path / "none.db"
@@ -538,8 +540,8 @@ def test_history_sorts_by_nothing_else(
 
 def test_all_columns_of_bytes_sort_the_history() -> None:
     numbers = {c.id for c in ALL_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
-    assert set(cli._HISTORY_SORTS) == numbers
-    assert set(cli._HISTORY_SORTS.values()) == set(SORTS)
+    assert set(modes_history.SORTS) == numbers
+    assert set(modes_history.SORTS.values()) == set(SORTS)
 
 
 def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -562,7 +564,7 @@ def test_names_are_looked_up_unless_told_otherwise(
 ) -> None:
     requests: list[Any] = []
     monkeypatch.setattr(output, "run", lambda _, request, *__: requests.append(request))
-    monkeypatch.setattr(cli, "Names", lambda: "names")
+    monkeypatch.setattr(modes_history, "Names", lambda: "names")
     for more in ([], ["--no-resolve"]):
         printed(capsys, "--history", *more)
     assert [request.names for request in requests] == ["names", None]
@@ -610,9 +612,9 @@ def test_another_programs_db_is_left_alone(
 
 
 def test_how_to_record_comes_from_the_flags(nowhere: Path, tmp_path: Path) -> None:
-    options = cli._options(parse())
+    options = common.recording(parse())
     assert options == Options(nowhere, Policy(default_retention(), None), who="bwtop")
-    options = cli._options(
+    options = common.recording(
         parse(
             *("--record", "--db", str(tmp_path / "x.db"), "--store-cmdlines"),
             *("--max-size", "2M", "--retention", "seconds=1m"),
@@ -624,7 +626,7 @@ def test_how_to_record_comes_from_the_flags(nowhere: Path, tmp_path: Path) -> No
         cmdlines=True,
         who="bwtop --record",
     )
-    assert cli._options(parse("--no-record")) is None
+    assert common.recording(parse("--no-record")) is None
 
 
 @pytest.mark.parametrize(
@@ -699,9 +701,9 @@ def test_a_link_to_a_history_is_that_history(tmp_path: Path) -> None:
     """Beside the link there would be another lock, and two bwtops would record the same."""
     (tmp_path / "real.db").touch()
     (tmp_path / "link.db").symlink_to("real.db")
-    assert cli._path(parse("--db", str(tmp_path / "link.db"))) == tmp_path / "real.db"
+    assert common.history_path(parse("--db", str(tmp_path / "link.db"))) == tmp_path / "real.db"
     (tmp_path / "loop.db").symlink_to("loop.db")
-    assert cli._path(parse("--db", str(tmp_path / "loop.db"))) == tmp_path / "loop.db"
+    assert common.history_path(parse("--db", str(tmp_path / "loop.db"))) == tmp_path / "loop.db"
 
 
 @pytest.mark.parametrize(

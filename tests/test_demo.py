@@ -19,6 +19,7 @@ from bwtop.capture import privileges
 from bwtop.demo import FAR_END, PROCESSES, Demo, Process
 from bwtop.measuring import NEEDS_ROOT
 from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
+from bwtop.modes import common, watching
 from tests.kernel.running import HANG, Bwtop, command
 from tests.screen.terminal import Terminal
 
@@ -555,8 +556,8 @@ def no_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("there was to be no traffic")
 
     monkeypatch.setattr(demo, "Demo", never)
-    monkeypatch.setattr(cli, "_load", never)
-    monkeypatch.setattr(cli, "_measure", never)
+    monkeypatch.setattr(common, "load", never)
+    monkeypatch.setattr(common, "start_measuring", never)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -594,11 +595,13 @@ def test_flags_of_the_screen_are_the_demos_too(
             made.append("stopped")
 
     monkeypatch.setattr(privileges, "may_load", lambda: True)
-    monkeypatch.setattr(cli, "_has_terminal", lambda: True)
+    monkeypatch.setattr(watching, "has_terminal", lambda: True)
     monkeypatch.setattr(demo, "Demo", Nothing)
-    monkeypatch.setattr(cli, "_load", lambda _: None)
+    monkeypatch.setattr(common, "load", lambda _: None)
     monkeypatch.setattr(
-        cli, "_screen", lambda options, files, *_: made.append(cli._settings(options, files))
+        watching,
+        "run_screen",
+        lambda options, files, *_: made.append(watching.settings_of(options, files)),
     )
     monkeypatch.setenv("SUDO_UID", "1234")
     monkeypatch.setenv("SUDO_GID", "1235")

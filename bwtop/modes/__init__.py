@@ -1,0 +1,1 @@
+"""What bwtop does: each mode from its options on."""

@@ -1,0 +1,110 @@
+"""What several modes are started with: options turned into what they mean."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bwtop.capture import privileges
+from bwtop.capture.backends import BACKENDS, named
+from bwtop.capture.loader import Limits
+from bwtop.capture.session import DEFAULT_LIMITS, Loading
+from bwtop.fleet import client
+from bwtop.fleet.client import Client
+from bwtop.fleet.shipper import Options as ShipTo
+from bwtop.fleet.target import Target, password
+from bwtop.history import location
+from bwtop.history.tiers import default_retention
+from bwtop.history.upkeep import Policy
+from bwtop.history.writer import Options
+from bwtop.identity import users
+from bwtop.measuring import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
+from bwtop.messages import fail
+from bwtop.model.filter import Filter, Loopback
+
+
+def filter_of(options: argparse.Namespace) -> Filter:
+    """What the filter flags say."""
+    return Filter(
+        classes=frozenset(options.classes or ()),
+        pids=frozenset(options.pid or ()),
+        uids=frozenset(options.user or ()),
+        names=tuple(options.process or ()),
+        networks=tuple(options.remote or ()),
+        loopback=Loopback(options.loopback),
+        hosts=tuple(options.host or ()),
+    )
+
+
+def history_path(options: argparse.Namespace) -> Path:
+    """Where the history is."""
+    home = users.home(os.environ, os.geteuid())
+    found: Path = options.db or location.default_path(os.environ, home)
+    return Path(os.path.realpath(found))  # a lock beside a link would not be beside the database
+
+
+def recording(options: argparse.Namespace) -> Options | None:
+    """How to record; None: not at all."""
+    if options.no_record or options.demo:
+        return None
+    policy = Policy(options.retention or default_retention(), options.max_size)
+    who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
+    return Options(history_path(options), policy, cmdlines=options.store_cmdlines, who=who)
+
+
+def _lasting_mode(options: argparse.Namespace) -> str:
+    """The mode that others are told of when it records."""
+    return "record" if options.record else "serve" if options.serve else ""
+
+
+def password_of(options: argparse.Namespace) -> str:
+    """For the server; raises target.PasswordError."""
+    return password(options.password_file, os.environ)
+
+
+def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
+    """Of the server that --ship or --from names; it connects when it is first asked."""
+    if not client.load():
+        fail(client.MISSING)
+    return Client(target, password_of(options), **settings)
+
+
+def shipping(options: argparse.Namespace) -> ShipTo | None:
+    """Where what is recorded is sent; nothing is with --from."""
+    if options.ship is None or options.origin:
+        return None
+    if not client.load():
+        fail(client.MISSING)
+    return ShipTo(options.ship, password_of(options))
+
+
+def load(options: argparse.Namespace) -> Loading:
+    """Starts attaching the first backend that this kernel takes."""
+    backends = [named(options.backend)] if options.backend else BACKENDS
+    return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))
+
+
+def start_measuring(
+    options: argparse.Namespace,
+    loading: Loading | None,
+    notify: Callable[[str], None],
+    *,
+    keep_kill: bool = False,
+    prepare: Callable[[], None] = lambda: None,
+) -> Measurement:
+    """Our own measurement; or another's for who may not measure, or that of many hosts."""
+    if options.origin:
+        server = client_of(options, options.origin, patience=FOLLOW_SECONDS)
+        privileges.drop(users.sudo_user(os.environ))
+        return follow_fleet(server, filter_of(options))
+    if loading is None:
+        return follow(history_path(options))
+    return measure(
+        loading,
+        recording(options),
+        notify,
+        ship=options.ship,
+        keep_kill=keep_kill,
+        prepare=prepare,
+    )

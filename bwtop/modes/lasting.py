@@ -1,0 +1,129 @@
+"""bwtop --record and --serve: what goes on without a terminal."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bwtop import flags
+from bwtop.capture import privileges
+from bwtop.fleet import client
+from bwtop.fleet.client import Client
+from bwtop.identity import users
+from bwtop.live import SignalClock
+from bwtop.measuring import NEEDS_ROOT, follow
+from bwtop.messages import CANNOT, fail, say
+from bwtop.modes import common
+
+if TYPE_CHECKING:
+    from bwtop.web.archive import FleetArchive
+    from bwtop.web.scrape import Scraped
+
+
+def run_record(options: argparse.Namespace) -> None:
+    """Measures for the history alone, until it is told to end."""
+    scraped = _scraped(options) if options.metrics else None
+    loading = common.load(options)
+    from bwtop import record
+
+    clock = SignalClock()
+    log = record.Log(sys.stderr, os.environ)
+    tell = record.notifier(os.environ)
+    measurement = common.start_measuring(options, loading, log)
+    recorder = measurement.recorder
+    assert recorder, "--record comes without --no-record"
+    if recorder.state.other or recorder.state.is_lasting:
+        sys.exit(CANNOT)  # it has said why
+    for degradation in measurement.degradations:
+        log(degradation)
+    if scraped:
+        measurement = scraped.watch.over(measurement)
+        scraped.start()
+        log(f"metrics on {scraped.url}", record.NOTICE)
+    record.run(measurement, recorder, clock, log, tell)
+
+
+def _scraped(options: argparse.Namespace) -> "Scraped":
+    """Listens, before anything else, for who wants metrics."""
+    from bwtop.metrics.table import NEEDED
+    from bwtop.web.gate import Address
+    from bwtop.web.tokens import TokenError, read_token
+
+    try:
+        from bwtop.web.scrape import Scraped
+    except ImportError as error:
+        fail(f"--metrics needs {NEEDED} ({error})")
+    address = Address(*options.metrics)
+    if options.token_file is None and not address.ip.is_loopback:
+        fail("--metrics beyond loopback needs a token: --token-file PATH")
+    try:
+        token = read_token(options.token_file) if options.token_file else None
+        return Scraped(address, token, options.allow_host or ())
+    except TokenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or address.url()}")
+
+
+def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
+    """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
+    from bwtop.web import files, serve
+    from bwtop.web.archive import LocalArchive
+    from bwtop.web.gate import Address
+    from bwtop.web.server import Server
+    from bwtop.web.tokens import TokenError, make_token, read_token
+
+    if not may_measure and options.no_record and not options.origin:
+        fail(NEEDS_ROOT)
+    address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
+    clock = SignalClock()
+    try:
+        token = read_token(options.token_file) if options.token_file else None
+        served = files.load(options.chart_js)
+        server = Server(address)
+    except TokenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or address.url()}")
+    if token is None and not address.ip.is_loopback:
+        token = make_token()
+        say(f"the token, for programs (Authorization: Bearer ...): {token}")
+    archive = LocalArchive(common.history_path(options))
+    wishes = serve.Wishes(
+        _fleet_archive(options) if options.origin else archive,
+        options.interval,
+        token,
+        options.allow_host or (),
+        names=not options.no_resolve,
+    )
+    loading = common.load(options) if may_measure and not options.origin else None
+    service = serve.Service(server, served, wishes)
+    if options.origin:
+        privileges.drop(users.sudo_user(os.environ), keep=())
+        service.start()
+        service.remember(clock)
+        service.stop()
+    elif loading:
+        measurement = common.start_measuring(options, loading, say, prepare=archive.keep)
+        for degradation in measurement.degradations:
+            say(degradation)
+        service.start()
+        say(f"measuring (backend: {measurement.backend})")
+        try:
+            service.measure(measurement, clock)
+        finally:
+            service.stop()
+            measurement.close()
+    else:
+        service.start()
+        service.follow(lambda: follow(common.history_path(options)), clock)
+        service.stop()
+
+
+def _fleet_archive(options: argparse.Namespace) -> "FleetArchive":
+    from bwtop.web.archive import FleetArchive
+
+    target, secret = options.origin, common.password_of(options)
+    if not client.load():
+        fail(client.MISSING)
+    return FleetArchive(target.url(), lambda: Client(target, secret))
