@@ -28,9 +28,6 @@ NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sud
 FOLLOW_PERIOD: Final = 10.0
 """Seconds between questions to a server, within longer intervals: it has work to do for each."""
 
-FOLLOW_SECONDS: Final = 10.0
-"""For a server to answer who follows what it gets: what is live is not worth more."""
-
 Notify = Callable[[str], None]
 """Takes a line for people; it may be called from any thread."""
 

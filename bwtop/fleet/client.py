@@ -13,7 +13,10 @@ from bwtop.text import printable
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
-"""Between two parts of an answer."""
+"""Between two parts of an answer; a server says nothing while it writes what it was sent."""
+
+READ_SECONDS: Final = 20.0
+"""The same where somebody waits: a server that works on a question says so ten times a second."""
 
 LONGEST: Final = 300
 """Characters of what a server says is wrong."""

@@ -11,7 +11,7 @@ from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.fleet import client
-from bwtop.fleet.client import Client
+from bwtop.fleet.client import READ_SECONDS, Client
 from bwtop.fleet.shipper import Options as ShipTo
 from bwtop.fleet.target import Target, password
 from bwtop.history import location
@@ -19,7 +19,7 @@ from bwtop.history.tiers import default_retention
 from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
 from bwtop.identity import users
-from bwtop.measuring import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
+from bwtop.measuring import Measurement, follow, follow_fleet, measure
 from bwtop.messages import fail
 from bwtop.model.filter import Filter, Loopback
 
@@ -70,6 +70,13 @@ def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> C
     return Client(target, password_of(options), **settings)
 
 
+def reading(options: argparse.Namespace) -> Client:
+    """Of the server that --from names; gives up root, which has nothing left to do."""
+    server = client_of(options, options.origin, patience=READ_SECONDS)
+    privileges.drop(users.sudo_user(os.environ))
+    return server
+
+
 def shipping(options: argparse.Namespace) -> ShipTo | None:
     """Where what is recorded is sent; nothing is with --from."""
     if options.ship is None or options.origin:
@@ -95,9 +102,7 @@ def start_measuring(
 ) -> Measurement:
     """Our own measurement; or another's for who may not measure, or that of many hosts."""
     if options.origin:
-        server = client_of(options, options.origin, patience=FOLLOW_SECONDS)
-        privileges.drop(users.sudo_user(os.environ))
-        return follow_fleet(server, filter_of(options))
+        return follow_fleet(reading(options), filter_of(options))
     if loading is None:
         return follow(history_path(options))
     return measure(

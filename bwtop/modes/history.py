@@ -13,7 +13,6 @@ from bwtop.capture import privileges
 from bwtop.columns import DEFAULT_SORT
 from bwtop.history import location, ranges
 from bwtop.history.schema import HistoryError, open_reader, plain
-from bwtop.identity import users
 from bwtop.identity.names import Names
 from bwtop.messages import fail
 from bwtop.modes import common
@@ -70,9 +69,7 @@ def _past(options: argparse.Namespace, path: Path) -> "History":
     if options.origin:
         from bwtop.fleet.past import Fleet
 
-        server = common.client_of(options, options.origin)
-        privileges.drop(users.sudo_user(os.environ))  # there is nothing left for root to do
-        return History(Fleet(server))
+        return History(Fleet(common.reading(options)))
     try:
         _become_owner(path)
         return History(Local(open_reader(path)))

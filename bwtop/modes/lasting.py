@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bwtop import flags
 from bwtop.capture import privileges
 from bwtop.fleet import client
-from bwtop.fleet.client import Client
+from bwtop.fleet.client import READ_SECONDS, Client
 from bwtop.identity import users
 from bwtop.live import SignalClock
 from bwtop.measuring import NEEDS_ROOT, follow
@@ -126,4 +126,4 @@ def _fleet_archive(options: argparse.Namespace) -> "FleetArchive":
     target, secret = options.origin, common.password_of(options)
     if not client.load():
         fail(client.MISSING)
-    return FleetArchive(target.url(), lambda: Client(target, secret))
+    return FleetArchive(target.url(), lambda: Client(target, secret, patience=READ_SECONDS))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from bwtop.fleet.client import Client, FleetError
+from bwtop.fleet.client import READ_SECONDS, Client, FleetError
 from bwtop.history.delta import Delta
 from tests.build import key
 from tests.fleet.hosts import BACKUP, DATABASE, HOSTILE, NGINX, UPLINK, WEB
@@ -185,6 +185,20 @@ def test_the_screen_stays_while_the_server_is_away(own: ClickHouse, sending: Sen
         terminal.wait_for(lambda text: "refused" not in text)
         terminal.type("q")
         assert terminal.wait() == 0
+
+
+def test_a_server_that_hangs_holds_up_neither_keys_nor_the_end(
+    own: ClickHouse, sending: Sending
+) -> None:
+    with Terminal(watching(own), 100, 30) as terminal:
+        terminal.wait_for("nginx")
+        sending.close()
+        own.signal(signal.SIGSTOP)
+        terminal.watch(2.0)
+        terminal.type("g" * 5)
+        terminal.wait_for("by host", READ_SECONDS / 2)
+        terminal.type("q")
+        assert terminal.wait(READ_SECONDS / 2) == 0
 
 
 @pytest.mark.parametrize("flags", [(), ("--batch",)])
