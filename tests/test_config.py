@@ -162,6 +162,17 @@ def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) ->
     assert taken == expected[mode]
 
 
+def test_a_configured_server_does_not_stand_for_the_machine_itself(write: Write) -> None:
+    """Who types bwtop on a host wants to see that host."""
+    files = load(write('from = "clickhouse://db/bwtop"\nhost = ["web*"]\n'))
+    typed = flags.parse([])
+    for mode in (Mode.SCREEN, Mode.BATCH):
+        options = typed.options(mode, files.flags)
+        assert (options.origin, options.host) == (None, None)
+    assert typed.options(Mode.HISTORY, files.flags).origin.host == "db"
+    assert typed.options(Mode.SERVE, files.flags).origin.host == "db"
+
+
 def test_a_file_does_not_change_the_mode(write: Write) -> None:
     files = load(write('format = "json"\nlimit = 3\niterations = 1'))
     typed = flags.parse([])
