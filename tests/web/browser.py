@@ -35,6 +35,9 @@ LOST: Final = (
 )
 """How Chromium tells that the server has gone away."""
 
+ENDING: Final = r"the server responded with a status of 503"
+"""What a server answers that ends while it is asked."""
+
 _WATCH: Final = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
@@ -126,7 +129,7 @@ class Visit:
 
     def check(self) -> None:
         """Nothing on the console, no violation of the policy, no request to anybody else."""
-        expected = self._expected if self._is_served() else [*self._expected, LOST]
+        expected = self._expected if self._is_served() else [*self._expected, LOST, ENDING]
         left = [f for f in self.faults if not any(re.search(p, f) for p in expected)]
         assert not left, left
         others = [url for url in self.asked if not url.startswith(f"{self.origin}/")]
