@@ -159,7 +159,8 @@ _RATES_ONLY: Final = _NUMBERS[:2]
 _NO_TERMINAL: Final = 132
 """The width of a table in a file or pipe, unless COLUMNS says another."""
 
-_HOST_WIDTH: Final = 16
+_HOST_WIDTH: Final = 13
+_HOST_MOST: Final = 33
 _PID_WIDTH: Final = 7  # kernel.pid_max is 4194304 at most
 _USER_WIDTH: Final = 8
 _NAME_WIDTH: Final = 15  # TASK_COMM_LEN without its NUL
@@ -180,8 +181,12 @@ class TableWriter:
     def write(self, interval: Interval) -> None:
         """Writes the interval's table, and an empty line after it."""
         width = self._layout.width or shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
-        self._numbers = _NUMBERS if _room(width, _NUMBERS) >= self._with_user else _RATES_ONLY
+        self._host = _HOST_WIDTH if self._layout.origin else 0
+        wide = _room(width, _NUMBERS) - self._host >= _WITH_USER
+        self._numbers = _NUMBERS if wide else _RATES_ONLY
         self._left = max(_room(width, self._numbers), 1)
+        if self._host:
+            self._host = max(_HOST_WIDTH, min(self._left - _WITH_USER, _HOST_MOST))
         for line in self._lines(interval):
             self._out.write(fit(line, width).rstrip() + "\n")
         for words in fmt.losses(interval.loss):
@@ -217,15 +222,11 @@ class TableWriter:
             yield fit(text, number.width, ">")
 
     def _head(self, host: str, pid: str, user: str, name: str) -> str:
-        parts = [fit(host, _HOST_WIDTH)] if self._layout.origin else []
+        parts = [fit(host, self._host - 1)] if self._host else []
         parts.append(fit(pid, _PID_WIDTH, ">"))
-        if self._left >= self._with_user:
+        if self._left - self._host >= _WITH_USER:
             parts.append(fit(user, _USER_WIDTH))
         return " ".join([*parts, name])
-
-    @property
-    def _with_user(self) -> int:
-        return _WITH_USER + (_HOST_WIDTH + 1 if self._layout.origin else 0)
 
     def _process(self, row: ProcessRow) -> str:
         identity = row.identity

@@ -85,6 +85,11 @@ _PRINTING: Final = frozenset({Mode.BATCH, Mode.HISTORY})
 _LISTENING: Final = frozenset({Mode.RECORD, Mode.SERVE})
 _LOOKING: Final = _SCREENS | _PRINTING
 
+_OWN: Final = frozenset(
+    {"db", "ship", "retention", "max_size", "backend", "no_record", "store_cmdlines"}
+)
+"""What is about this machine: who types one of these means no configured --from."""
+
 MODES: Final = {
     "interval": _MEASURING,
     "iterations": frozenset({Mode.BATCH}),
@@ -149,6 +154,8 @@ class Given:
     def options(self, mode: Mode, configured: Mapping[str, Any]) -> argparse.Namespace:
         """All options, what is `configured` among them where the mode takes it."""
         taken = {name: value for name, value in configured.items() if mode in MODES[name]}
+        if self.values.keys() & _OWN:
+            taken.pop("origin", None)
         return argparse.Namespace(**{**self.defaults, **taken, **self.values})
 
 
@@ -195,9 +202,13 @@ def _check_fleet(top: argparse.ArgumentParser, options: argparse.Namespace) -> N
         top.error("--ship sends what is recorded: it is for recording")
     if options.origin and (options.record or options.check or options.demo or makes_tables):
         top.error("--from is for the full screen, --batch, --history and --serve")
-    recorded = (options.db, options.ship, options.retention, options.max_size, options.backend)
-    if options.origin and (any(recorded) or options.store_cmdlines or options.no_record):
+    recorded = (options.db, options.ship, options.retention, options.max_size)
+    own = (options.store_cmdlines, options.no_record, options.backend)
+    is_sized = options.max_flows != DEFAULT_LIMITS.flows
+    if options.origin and (any(recorded) or any(own) or is_sized):
         top.error("--from reads what others have recorded: nothing is measured or recorded with it")
+    if options.origin and options.interval < 1:
+        top.error("--from shows whole seconds: -d is 1 or more with it")
     if options.password_file and not (options.ship or options.origin):
         top.error("--password-file is for --ship and --from")
     if options.host and (options.serve or not (options.origin or options.history is not None)):

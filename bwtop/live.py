@@ -5,7 +5,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
@@ -35,7 +35,7 @@ class Readings(Protocol):
     """What is measured: a capture's."""
 
     def read(self) -> Sample:
-        """All that has moved since the reading before."""
+        """All that has moved since the reading before; of no length where that cannot be known yet."""
 
 
 class NameSource(Protocol):
@@ -121,12 +121,15 @@ def samples(
     clock: Clock,
     tap: Tap | None = None,
     period: float = READING_PERIOD,
+    *,
+    to_the_end: bool = True,
 ) -> Iterator[Sample]:
     """Yields what moved in every so many seconds, and in the last, shorter interval when the clock says stop.
 
     Deadlines follow each other at that distance, so that delays do not add up; those missed while the process was
     stopped are left out.  Another length holds for the interval that has begun, within a reading; those are `period`
-    seconds apart at most.
+    seconds apart at most.  What has come late follows as a sample of no length.  What is not read `to_the_end` has no
+    shorter interval as its last.
     """
     begun = time.monotonic()
     going = True
@@ -136,16 +139,23 @@ def samples(
         sample = None
         while going and (sample is None or time.monotonic() < begun + seconds()):
             going = clock.wait(min(begun + seconds(), time.monotonic() + period))
+            if not (going or to_the_end):
+                return
             sample = _read(capture, sample, tap)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
-        yield sample
+        if sample.elapsed:  # else nobody knows what moved
+            yield sample
+        if sample.late:
+            yield sample.late
 
 
 def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
     """One reading, joined to those of the same interval that came before it."""
     sample = capture.read()
-    sample.identities = {key: describe(known) for key, known in sample.identities.items()}
+    for part in (sample, sample.late):
+        if part:
+            part.identities = {key: describe(known) for key, known in part.identities.items()}
     if tap:
         tap(sample)
     if before is None:
@@ -164,8 +174,11 @@ class Live:
         names: NameSource | None,
         tap: Tap | None = None,
         period: float = READING_PERIOD,
+        *,
+        to_the_end: bool = True,
     ) -> None:
-        """`period`: see samples()."""
+        """For `period` and `to_the_end` see samples()."""
+        self._to_the_end = to_the_end
         self._capture = capture
         self._period = period
         self._tap = tap
@@ -175,7 +188,14 @@ class Live:
 
     def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
         """Yields an interval for each of `samples`."""
-        for sample in samples(self._capture, lambda: seconds, clock, self._tap, self._period):
+        for sample in samples(
+            self._capture,
+            lambda: seconds,
+            clock,
+            self._tap,
+            self._period,
+            to_the_end=self._to_the_end,
+        ):
             interval = self._meter.advance(self._filter.apply(sample))
             if self._names:
                 for process in interval.processes:
@@ -184,14 +204,14 @@ class Live:
             yield interval
 
 
-def warned(
-    intervals: Iterable[Interval], status: Callable[[], Status], tell: Callable[[str], None]
-) -> Iterator[Interval]:
-    """The same intervals; tells what somebody should know of where they come from, when that changes."""
-    told = ""
-    for interval in intervals:
+def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> Tap:
+    """Tells what somebody should know of where readings come from, when that changes."""
+    told = [""]
+
+    def tap(_: Sample) -> None:
         warning = status().warning
-        if warning != told:
+        if warning != told[0]:
             tell(warning or "all is well again")
-            told = warning
-        yield interval
+            told[0] = warning
+
+    return tap

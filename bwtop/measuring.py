@@ -25,6 +25,10 @@ from bwtop.model.filter import Filter
 
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
 
+FOLLOW_SECONDS: Final = 3.0
+"""For a server to go on with an answer: with the ping before it less than live.GRACE, so that bwtop ends well where one
+hangs."""
+
 FOLLOW_PERIOD: Final = 10.0
 """Seconds between questions to a server, within longer intervals: it has work to do for each."""
 
@@ -49,6 +53,8 @@ class Measurement:
     """Whether the readings are another bwtop's."""
     period: float = READING_PERIOD
     """Seconds between readings, at most."""
+    to_the_end: bool = True
+    """Whether what moved until the end is worth a last reading."""
     passed_over: Sequence[str] = ()
     """Backends that would have come first, and why they are not used."""
     fill: Callable[[], Fill] | None = None
@@ -174,6 +180,7 @@ def follow_fleet(server: Server, keep: Filter) -> Measurement:
         follower.close,
         following=True,
         period=FOLLOW_PERIOD,
+        to_the_end=False,
     )
 
 

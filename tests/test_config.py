@@ -173,6 +173,21 @@ def test_a_configured_server_does_not_stand_for_the_machine_itself(write: Write)
     assert typed.options(Mode.SERVE, files.flags).origin.host == "db"
 
 
+@pytest.mark.parametrize(
+    ("mode", "typed"),
+    [
+        (Mode.HISTORY, ["--history", "--db", "/x"]),
+        (Mode.SERVE, ["--serve", "--ship", "clickhouse://h/d"]),
+        (Mode.SERVE, ["--serve", "--no-record"]),
+    ],
+)
+def test_flags_about_the_machine_itself_win_over_a_configured_server(
+    mode: Mode, typed: list[str], write: Write
+) -> None:
+    files = load(write('from = "clickhouse://db/bwtop"\n'))
+    assert flags.parse(typed).options(mode, files.flags).origin is None
+
+
 def test_a_file_does_not_change_the_mode(write: Write) -> None:
     files = load(write('format = "json"\nlimit = 3\niterations = 1'))
     typed = flags.parse([])

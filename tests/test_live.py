@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from bwtop import live
-from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock, Status, ThreadClock, warned
+from bwtop.live import READING_PERIOD, STOP_SIGNALS, Live, SignalClock, Status, ThreadClock, warner
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
 from bwtop.model.meter import Interval
 from bwtop.model.sample import Sample
-from tests.build import interval, key, packed, remote, sample
+from tests.build import key, packed, remote, sample
 
 START = 1000.0
 
@@ -141,6 +141,45 @@ def test_who_can_wait_is_read_once_in_an_interval(fake_time: Time) -> None:
     assert readings.count == 12, "and a long one within ten seconds"
 
 
+def test_what_came_late_follows_with_no_length_and_is_in_totals(fake_time: Time) -> None:
+    class Late(Readings):
+        def read(self) -> Sample:
+            found = super().read()
+            if self.count == 2:
+                found.late = sample({key(1): {remote(): Traffic(rx=500)}}, elapsed=0.0)
+            return found
+
+    clock = Clock(fake_time, stop=2.5)
+    found = list(Live(Late(fake_time), Filter(), None).intervals(1.0, clock))
+    assert [(i.elapsed, i.rx, i.rx_rate) for i in found] == [
+        (1.0, 1, 1.0),
+        (1.0, 2, 2.0),
+        (0.0, 500, 0.0),
+        (0.5, 3, 6.0),
+    ]
+    assert found[-1].rx_total == 506
+    fake_time.now = START
+    (joined, late, _) = Live(Late(fake_time), Filter(), None).intervals(2.0, Clock(fake_time, 2.5))
+    assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
+
+
+def test_where_nobody_knows_what_moved_there_is_no_interval(fake_time: Time) -> None:
+    class Away(Readings):
+        def read(self) -> Sample:
+            if fake_time.now - START in (2.0, 3.0):
+                return sample(elapsed=0.0)
+            return super().read()
+
+    found = Live(Away(fake_time), Filter(), None).intervals(1.0, Clock(fake_time, stop=5.0))
+    assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
+
+
+def test_what_is_not_read_to_the_end_has_no_shorter_interval(fake_time: Time) -> None:
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
+    found = Live(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
+    assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
+
+
 def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -> None:
     """Nobody who shortens intervals of an hour waits for the end of this one."""
     lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
@@ -215,9 +254,9 @@ def test_nobody_is_asked_for_names_without_being_told_to(fake_time: Time) -> Non
 def test_what_somebody_should_know_is_told_when_it_changes() -> None:
     warnings = iter(["", "a host is late", "a host is late", "", ""])
     told: list[str] = []
-    between = [interval(elapsed=n) for n in range(5)]
-    seen = list(warned(iter(between), lambda: Status("3 hosts", next(warnings)), told.append))
-    assert seen == between
+    tap = warner(lambda: Status("3 hosts", next(warnings)), told.append)
+    for _ in range(5):
+        tap(sample())
     assert told == ["a host is late", "all is well again"]
 
 

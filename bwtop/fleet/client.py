@@ -12,6 +12,9 @@ from bwtop.fleet.target import Target
 from bwtop.text import printable
 
 CONNECT_SECONDS: Final = 5.0
+PING_SECONDS: Final = 5.0
+"""The driver asks for an answer before each question, and connects anew where none comes."""
+
 ANSWER_SECONDS: Final = 60.0
 """Between two parts of an answer; a server says nothing while it writes what it was sent."""
 
@@ -98,6 +101,7 @@ class Client:
             logging.CRITICAL
         )  # its errors are raised, too
         self._where = target.url()
+        self._peer = f" ({target.host}:{target.port})"  # the address has it already
         has_lz4 = all(map(importlib.util.find_spec, ("lz4", "clickhouse_cityhash")))
         self._client = clickhouse_driver.Client(
             target.host,
@@ -107,8 +111,9 @@ class Client:
             password=password,
             secure=target.secure,
             client_name="bwtop",
-            connect_timeout=CONNECT_SECONDS,
+            connect_timeout=min(CONNECT_SECONDS, patience),
             send_receive_timeout=patience,
+            sync_request_timeout=min(PING_SECONDS, patience / 3),
             compression="lz4" if has_lz4 else False,
         )
         # certifi's authorities, where that is there: the system's count, and those of SSL_CERT_FILE
@@ -128,7 +133,7 @@ class Client:
         """See Server; without settings, if that is possible: who may only read may set none."""
         is_long = len(statement) > LONG
         settings = {"max_query_size": 2 * len(statement.encode())} if is_long else None
-        return self._run(statement, settings=settings) or ()
+        return _decoded(self._run(statement, settings=settings) or ())
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         """See Server."""
@@ -143,13 +148,22 @@ class Client:
             Exception
         ) as error:  # the driver's own, the socket's, and what it makes of a cut block
             self.close()
-            words = _words(error)
+            words = _words(error).removesuffix(self._peer)
             kind = getattr(error, "code", None) or words
             raise FleetError(f"{self._where}: {words}", kind) from error
 
     def close(self) -> None:
         """See Server."""
         self._client.disconnect()
+
+
+def _decoded(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """With text where others have written what is none; the driver leaves that as it is."""
+    if not any(bytes in map(type, row) for row in rows):
+        return rows
+    return [
+        tuple(v.decode(errors="replace") if isinstance(v, bytes) else v for v in r) for r in rows
+    ]
 
 
 def _words(error: Exception) -> str:

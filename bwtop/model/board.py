@@ -110,9 +110,19 @@ class Board:
             self._book(self._pending.popleft())
 
     def _book(self, frame: Frame) -> None:
+        self.loss = self.loss.plus(frame.loss)
+        if frame.elapsed:
+            self._measure(frame)
+        else:  # it has come late: it is in totals, and in no rate
+            self.ledger.book(frame)
+        for key in frame.exited:
+            if key in self.ledger.processes:
+                self.exited.setdefault(key, self.time)
+        self._let_go()
+
+    def _measure(self, frame: Frame) -> None:
         self.number += 1
         self.time += frame.elapsed
-        self.loss = self.loss.plus(frame.loss)
         before = {tally: (tally.rx, tally.tx) for tally in {flow.sum for flow in frame.flows}}
         self.ledger.book(frame)
         for tally, (rx, tx) in before.items():
@@ -123,10 +133,6 @@ class Board:
         self._entries += len(frame.flows)
         self._enter(frame)
         self._trim()
-        for key in frame.exited:
-            if key in self.ledger.processes:
-                self.exited.setdefault(key, self.time)
-        self._let_go()
 
     def _series_of(self, tally: Tally) -> Series:
         known = self._series.get(tally)

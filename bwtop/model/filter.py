@@ -52,7 +52,7 @@ class Filter:
     networks: tuple[Network, ...] = ()
     loopback: Loopback = Loopback.SHOW
     hosts: tuple[str, ...] = ()
-    """Shell patterns, of which a machine's name must match one, or its id."""
+    """Shell patterns, of which a machine's name must match one in any case, as DNS has it; or its id."""
 
     def needs(self) -> frozenset[str]:
         """What of a flow's ends it looks at: names of columns of the history."""
@@ -90,7 +90,10 @@ class Filter:
         """Whether a machine's flows may pass at all."""
         return not self.hosts or (
             host is not None
-            and any(fnmatchcase(host.name, wanted) or host.id == wanted for wanted in self.hosts)
+            and any(
+                fnmatchcase(host.name.casefold(), wanted.casefold()) or host.id == wanted
+                for wanted in self.hosts
+            )
         )
 
     def takes_remote(self, remote: Remote) -> bool:

@@ -30,6 +30,8 @@ class Sample:
     exited: set[ProcessKey] = field(default_factory=set)
     """Processes that will move no more bytes."""
     loss: Loss = Loss()
+    late: "Sample | None" = None
+    """What moved before and has become known only now: of no length, so that it is in totals and in no rate."""
 
     def absorb(self, later: Self) -> None:
         """Makes this and the next reading one."""
@@ -41,3 +43,7 @@ class Sample:
         self.identities.update(later.identities)
         self.exited |= later.exited
         self.loss = self.loss.plus(later.loss)
+        if later.late and self.late:
+            self.late.absorb(later.late)
+        else:
+            self.late = self.late or later.late

@@ -19,7 +19,7 @@ from bwtop.history.tiers import default_retention
 from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
 from bwtop.identity import users
-from bwtop.measuring import Measurement, follow, follow_fleet, measure
+from bwtop.measuring import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
 from bwtop.messages import fail
 from bwtop.model.filter import Filter, Loopback
 
@@ -70,9 +70,9 @@ def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> C
     return Client(target, password_of(options), **settings)
 
 
-def reading(options: argparse.Namespace) -> Client:
+def reading(options: argparse.Namespace, patience: float = READ_SECONDS) -> Client:
     """Of the server that --from names; gives up root, which has nothing left to do."""
-    server = client_of(options, options.origin, patience=READ_SECONDS)
+    server = client_of(options, options.origin, patience=patience)
     privileges.drop(users.sudo_user(os.environ))
     return server
 
@@ -102,7 +102,7 @@ def start_measuring(
 ) -> Measurement:
     """Our own measurement; or another's for who may not measure, or that of many hosts."""
     if options.origin:
-        return follow_fleet(reading(options), filter_of(options))
+        return follow_fleet(reading(options, FOLLOW_SECONDS), filter_of(options))
     if loading is None:
         return follow(history_path(options))
     return measure(

@@ -13,7 +13,7 @@ from bwtop.columns import parse_order
 from bwtop.config import Config
 from bwtop.identity import users
 from bwtop.identity.names import Names
-from bwtop.live import Live, SignalClock, Status, warned
+from bwtop.live import Live, SignalClock, Status, warner
 from bwtop.measuring import Measurement
 from bwtop.messages import discard_output, fail, say
 from bwtop.model import query
@@ -112,13 +112,17 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
     )
+    tap = warner(measurement.status, say) if measurement.following else measurement.tap
     live = Live(
-        measurement.readings, common.filter_of(options), names, measurement.tap, measurement.period
+        measurement.readings,
+        common.filter_of(options),
+        names,
+        tap,
+        measurement.period,
+        to_the_end=measurement.to_the_end,
     )
     try:
         intervals = live.intervals(options.interval, clock)
-        if measurement.following:
-            intervals = warned(intervals, measurement.status, say)
         batch.run(intervals, options.format or "table", layout, options.iterations)
     finally:
         measurement.close()

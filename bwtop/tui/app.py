@@ -157,6 +157,7 @@ class App:
                 self._clock,
                 measurement.tap,
                 measurement.period,
+                to_the_end=measurement.to_the_end,
             ):
                 self._deliver(partial(self._desk.advance, sample))
         except BaseException as error:

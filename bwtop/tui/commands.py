@@ -14,6 +14,9 @@ from bwtop.tui.keymap import Context
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 """Seconds, as + and - go through them."""
 
+SENT: Final = 1.0
+"""Seconds of an interval that hosts record and send: of less than that nobody knows."""
+
 DOUBLE: Final = 0.4
 """Seconds within which a second Enter is part of a double one."""
 
@@ -109,7 +112,8 @@ def longer_interval(desk: Desk) -> Effect:
 
 def shorter_interval(desk: Desk) -> Effect:
     """The next shorter interval."""
-    shorter = [seconds for seconds in INTERVALS if seconds < desk.settings.interval]
+    least = SENT if desk.is_fleet else 0.0
+    shorter = [seconds for seconds in INTERVALS if least <= seconds < desk.settings.interval]
     desk.settings.interval = shorter[-1] if shorter else desk.settings.interval
     return Effect.DRAW
 

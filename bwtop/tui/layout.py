@@ -58,7 +58,7 @@ FIELDS: Final = (
 """From left to right.  Texts come before numbers: a remote's name takes the room of all texts."""
 
 HOST_FIELD: Final = Field(
-    "host", "HOST", "hostname", 12, 3, grows=1, first=4, most=20, help="the machine that it runs on"
+    "host", "HOST", "hostname", 12, 3, grows=2, first=8, most=40, help="the machine that it runs on"
 )
 """In front of all others where rows are of many machines; nobody needs it for one's own."""
 

@@ -169,6 +169,8 @@ def test_without_the_driver_one_line_says_how_to_get_it(flags: str) -> None:
         ("--init --ship clickhouse://h/d --from clickhouse://h/d", "--from is for the full screen"),
         ("--batch --from clickhouse://h/d --ship clickhouse://h/d", "nothing is measured"),
         ("--from clickhouse://h/d --backend fexit", "nothing is measured"),
+        ("--from clickhouse://h/d --max-flows 10", "nothing is measured"),
+        ("--from clickhouse://h/d -d 0.5", "-d is 1 or more"),
         ("--serve --from clickhouse://h/d --host a", "a page has its own filter"),
         ("--history --from clickhouse://h/d --db /x", "nothing is measured or recorded"),
         ("--batch --host a", "--host is for --history"),

@@ -113,7 +113,7 @@ def test_the_right_password_lets_in(target: Target) -> None:
 def test_a_port_where_nobody_listens() -> None:
     port = free_port()
     words = error_of(Client(Target("127.0.0.1", port), ""))
-    assert words == f"Connection refused (127.0.0.1:{port})"
+    assert words == "Connection refused"
 
 
 @contextlib.contextmanager
@@ -212,10 +212,7 @@ def test_tls_takes_a_certificate_of_a_known_authority(
 
 def test_tls_refuses_a_certificate_that_nobody_known_has_signed(secure: Target) -> None:
     words = error_of(Client(secure, ""))
-    assert words == (
-        "certificate verify failed: unable to get local issuer certificate"
-        f" (localhost:{secure.port})"
-    )
+    assert words == "certificate verify failed: unable to get local issuer certificate"
 
 
 def test_tls_refuses_a_certificate_of_another_name(

@@ -1,9 +1,9 @@
 """Many hosts, live: what they send is told once, all of it, and as if it were measured here."""
 
-import itertools
-import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ BATCH = 10
 
 steps = st.lists(
     st.tuples(
-        st.floats(0.1, 3.0),  # from reading to reading
+        st.floats(1.0, 3.0),  # from reading to reading
         st.floats(0.0, 40.0),  # until the next batch comes
         st.booleans(),  # whether the server could be asked
     ),
@@ -55,68 +55,126 @@ def test_each_second_is_told_once_and_never_faster_than_it_passed(
     course: list[tuple[float, float, bool]], skew: float
 ) -> None:
     """Whenever batches come, whatever the host's clock says, and whether or not the server answers."""
-    playback, now, arrived, next_batch = Playback(), float(NOON), NOON - skew, 0.0
+    playback, now, arrived, next_batch, passed = Playback(), float(NOON), NOON - skew, 0.0, 0.0
     told: list[tuple[float, float]] = []
-    for passed, wait, answered in course:
-        now += passed
-        next_batch -= passed
+    for step, wait, answered in course:
+        now += step
+        passed += step
+        next_batch -= step
         if next_batch <= 0:
             arrived, next_batch = now - skew, wait
-        windows = playback.windows(now, passed, {"h": arrived})
         if not answered:
             continue
-        start, end = windows["h"]
+        windows = playback.windows(now, passed, {"h": arrived})
+        (first, start), (_, end) = windows.late["h"], windows.due["h"]
         playback.move(windows)
+        assert first <= start <= end <= arrived + 1e-6
         assert end - start <= passed + SLACK + 1e-6
-        assert end <= arrived + 1e-6
-        if told:
-            assert start >= told[-1][1]
-        told.append((start, end))
+        if told and first != end:  # it may begin anew after long
+            assert first == told[-1][1]
+        told.append((first, end))
+        passed = 0.0
+
+
+class Sender:
+    """A host that sends every ten seconds, as playback sees it."""
+
+    def __init__(self) -> None:
+        self.playback = Playback()
+        self.now = float(NOON)
+        self.arrived = 0.0
+        self.skew = 0.0
+        """Of its own clock, and:"""
+        self.ahead = 0.0
+        """of who looks on."""
+        self.due: list[float] = []
+        """Seconds told with a time, by reading."""
+        self.late = 0.0
+
+    def run(self, seconds: int, delay: float = 0.0, passed: float = 1.0) -> None:
+        """Batches come so many seconds after the ten."""
+        for _ in range(seconds):
+            self.now += passed
+            self.arrived = max(self.arrived, (self.now - delay) // BATCH * BATCH)
+            looked_at, last = self.now + self.ahead, self.arrived + self.skew
+            windows = self.playback.windows(looked_at, passed, {"h": last})
+            self.playback.move(windows)
+            self.due.append(windows.due["h"][1] - windows.due["h"][0])
+            self.late += windows.late["h"][1] - windows.late["h"][0]
+
+    @property
+    def delay(self) -> float:
+        return self.playback.late().get("h", STEP)
 
 
 def test_who_sends_in_time_is_told_without_a_gap() -> None:
-    playback = Playback()
-    told = []
-    for second in range(100):
-        arrived = NOON + second // BATCH * BATCH
-        windows = playback.windows(NOON + second + 0.5, 1.0, {"h": arrived})
-        playback.move(windows)
-        told.append(windows["h"])
-    assert told[0][0] == told[0][1], "what was before is history"
-    assert all(before[1] == after[0] for before, after in itertools.pairwise(told))
-    assert told[-1][1] == NOON + 99.5 - STEP
-    assert playback.late() == {}
+    host = Sender()
+    host.run(100)
+    assert host.due == [0.0] + [1.0] * 99, "what was before is history"
+    assert (host.late, host.delay) == (0.0, STEP)
 
 
-def test_who_sends_late_is_told_later_and_all_of_it() -> None:
-    playback = Playback()
-    told = 0.0
-    for second in range(100):
-        delay = 25 if second > 30 else 0
-        arrived = NOON + max(second - delay, 30 if second > 30 else 0) // BATCH * BATCH
-        windows = playback.windows(float(NOON + second), 1.0, {"h": arrived})
-        playback.move(windows)
-        told += windows["h"][1] - windows["h"][0]
-        assert windows["h"][1] - windows["h"][0] <= 1.0
-    late = playback.late()["h"]
-    assert late == 3 * STEP
-    assert told == 99 - (late - STEP)
+def test_who_sends_late_is_told_later_and_when_it_comes_in_time_again_as_before() -> None:
+    """What lies between is told once, and in no rate."""
+    host = Sender()
+    host.run(30)
+    host.run(60, delay=25)
+    assert host.delay == 3 * STEP
+    assert sum(host.due) == 89 - 2 * STEP
+    host.run(60)
+    assert host.delay == STEP
+    assert host.late == 2 * STEP
+    assert max(host.due) == 1.0
+    assert sum(host.due) + host.late == 149
 
 
-def test_who_was_away_is_told_from_anew() -> None:
-    playback = Playback()
-    playback.move(playback.windows(NOON, 1.0, {"h": NOON - 1.0}))
-    assert playback.windows(NOON + 1, 1.0, {}) == {}
-    back = playback.windows(NOON + 300, 1.0, {"h": NOON + 299.0})["h"]
-    assert back == (NOON + 300 - STEP, NOON + 300 - STEP)
-    assert playback.late() == {}
+def test_many_short_faults_do_not_add_up() -> None:
+    host = Sender()
+    host.run(30)
+    for _ in range(20):
+        host.run(1, passed=3.0)  # nobody could be asked for two
+        host.run(50)
+    assert host.delay == STEP
+    assert host.late == 0
+    assert sum(host.due) == host.now - NOON - 1, "as long as what has passed"
 
 
-def test_after_a_long_time_without_an_answer_all_are_told_from_anew() -> None:
-    playback = Playback()
-    playback.move(playback.windows(NOON, 1.0, {"h": NOON - 1.0}))
-    later = NOON + REACH + STEP + 1
-    assert playback.windows(later, 1.0, {"h": later - 1})["h"] == (later - STEP, later - STEP)
+@pytest.mark.parametrize("skew", [600.0, -90.0, -600.0, 3600.0])
+def test_a_clock_that_is_set_is_followed(skew: float) -> None:
+    host = Sender()
+    host.run(60)
+    host.skew = skew
+    host.run(120)
+    assert host.due[-60:] == [1.0] * 60
+    assert max(host.due) == 1.0
+
+
+def test_a_clock_of_who_looks_on_that_is_set_back_is_borne() -> None:
+    host = Sender()
+    host.run(60)
+    host.ahead = -3600
+    host.run(120)
+    assert host.due[-60:] == [1.0] * 60
+
+
+def test_who_was_away_for_long_is_told_from_anew() -> None:
+    host = Sender()
+    host.run(30)
+    host.now += 300
+    host.run(30)
+    assert sum(host.due) == 29 + 29
+    assert (host.late, host.delay) == (0.0, STEP)
+
+
+def test_who_is_missing_in_one_answer_is_not_told_twice() -> None:
+    host = Sender()
+    host.run(30)
+    told = sum(host.due)
+    host.now += 10
+    assert host.playback.windows(host.now, 10.0, {}).due == {}
+    host.run(1, passed=1.0)
+    assert sum(host.due) - told <= 1.0
+    assert host.late == 10.0
 
 
 # What is read of a server.
@@ -372,7 +430,7 @@ def test_who_is_quiet_is_let_go_and_may_come_again(fleet: Fleet) -> None:
     assert len({p for sample in samples for p in sample.traffic if p.pid == 1}) == 1
 
 
-def test_a_host_that_stops_sending_is_no_longer_counted(fleet: Fleet) -> None:
+def test_a_host_that_stops_sending_is_missed(fleet: Fleet) -> None:
     fleet.plan(WEB, *every_second(10, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     fleet.plan(TWINS[0], *every_second(300, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     follower = fleet.follow()
@@ -381,7 +439,76 @@ def test_a_host_that_stops_sending_is_no_longer_counted(fleet: Fleet) -> None:
     assert words == "2 hosts, 15 s late"
     assert warning.startswith(f"late: {WEB.name} (")
     list(fleet.readings(follower, int(REACH)))
-    assert follower.state() == ("1 host, 15 s late", "")
+    since = time.strftime("%H:%M", time.localtime(NOON + 10))
+    assert follower.state() == (
+        "1 host, 15 s late",
+        f"sends nothing: {WEB.name} (since {since})",
+    )
+
+
+def test_a_host_that_was_ahead_once_is_told(fleet: Fleet) -> None:
+    """As one is whose clock was wrong before it was set."""
+    wrong = every_second(-28, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    fleet.plan(WEB, *(replace(d, start=d.start - 100) for d in wrong))
+    follower = fleet.follow()
+    fleet.hosts[WEB].append(*(replace(d, start=d.start + 3600) for d in wrong))
+    right = every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    fleet.waiting[WEB] = right
+    samples = list(fleet.readings(follower, 50))
+    assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
+
+
+def test_a_name_that_no_host_has_is_said(make: Make) -> None:
+    fleet = Fleet(make(), Filter(hosts=("web",)))
+    fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    assert follower.state() == (
+        "0 hosts, 15 s late",
+        f"no host of that name sends; there are {WEB.name}",
+    )
+    fleet.close()
+
+
+def test_rows_that_come_between_two_questions_are_told_once(fleet: Fleet) -> None:
+    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    real, other = follower._flows, Kept()
+
+    def flows(where: str) -> Any:
+        found = real(where)
+        if not other.deltas:
+            other.append(*every_second(0, {(key(1), NGINX): {REMOTES[0]: (7, 0)}}))
+            ship(other, fleet.server, WEB)
+        return found
+
+    follower._flows = flows  # type: ignore[method-assign]
+    samples = list(fleet.readings(follower, 10))
+    assert moved(samples)[WEB.id, 1, "nginx", Remote(6, 0, 0, UNKNOWN_ADDRESS), "rx"] > 0
+    assert all(rx > 0 for _, rx in _amounts(samples))
+    other.connection.close()
+
+
+def test_so_many_processes_are_known_and_no_more(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "MOST_KNOWN", 20)
+    deltas = [
+        Delta(
+            NOON + second,
+            1.0,
+            {
+                (key(100 * (second + 31) + n), CURL): {REMOTES[0]: (1, 1)} for n in range(3)
+            },
+        )
+        for second in range(-30, 40)
+    ]  # fmt: skip
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 30))
+    assert moved(samples) == recorded(WEB, deltas, NOON - STEP, NOON + 30 - STEP)
+    assert sum(len(sample.traffic) for sample in samples) == 90
+    assert sum(len(sample.exited) for sample in samples) == 70
 
 
 def test_nobody_sends() -> None:
@@ -403,34 +530,66 @@ def test_nobody_sends() -> None:
 # A server that comes and goes.
 
 
-def test_a_server_that_was_away_makes_no_spike(own: ClickHouse) -> None:
-    """What was not told meanwhile is told later, at its own pace."""
+def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse) -> None:
     client = Client(own.target, "", patience=5)
     fleet = Fleet(client)
-    deltas = every_second(120, {(key(1), CURL): {REMOTES[0]: (0, 0)}})
-    deltas = [
-        replace(d, flows={(key(1), CURL): {REMOTES[0]: (1000, 0)}}) for d in deltas
-    ]  # the same in every second
-    fleet.plan(WEB, *deltas)
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}  # the same in every second
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 200)))
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 10))
     own.kill()
     for _ in range(20):
         fleet.clock.now += 1
-        samples.append(follower.read())
+        sample = follower.read()
+        assert (sample.elapsed, sample.traffic) == (0.0, {}), "nobody knows"
     words, warning = follower.state()
-    assert "refused" in warning.lower()
+    assert warning == f"{own.target.url()}: Connection refused; what is shown is old"
     assert words == "1 host, 15 s late"
     own.start()
-    fleet.send()
-    samples += fleet.readings(follower, 50)
-    told = [rx for _, rx in _amounts(samples)]
-    assert max(told) == 1000
+    samples += fleet.readings(follower, 80)
+    assert all(rx <= 1000 * sample.elapsed for sample in samples for _, rx in _amounts([sample]))
     assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
-    assert follower.state()[1] == f"late: {WEB.name} (45 s)"
-    assert sum(told) == 1000 * (80 - 30), "later by what it was away"
+    assert follower.state() == ("1 host, 15 s late", "")
+    late = [sample.late for sample in samples if sample.late]
+    assert all(sample.elapsed == 0.0 for sample in late)
+    told = sum(rx for _, rx in _amounts([*samples, *late]))
+    assert told == 1000 * 110
     follower.close()
     fleet.close()
+
+
+def test_after_a_long_time_without_an_answer_all_is_told_from_anew(own: ClickHouse) -> None:
+    client = Client(own.target, "", patience=5)
+    fleet = Fleet(client)
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 400)))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 10))
+    fleet.clock.now += 2 * REACH
+    fleet.send()
+    sample = follower.read()
+    assert (sample.elapsed, sample.traffic, sample.late) == (0.0, {}, None)
+    told = [rx for _, rx in _amounts(list(fleet.readings(follower, 10)))]
+    assert told == [1000] * 10
+    follower.close()
+    fleet.close()
+
+
+def test_text_that_is_none_is_no_end(own: ClickHouse) -> None:
+    """Others may write there, too."""
+    with closing(own.client()) as client:
+        fleet = Fleet(client)
+        fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+        follower = fleet.follow()
+        client.query("ALTER TABLE traffic UPDATE name = unhex('FF41') WHERE 1")
+        deadline = time.monotonic() + 20
+        while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        fleet.clock.now += 1
+        (who,) = follower.read().identities.values()
+        assert who.name == "\ufffdA"
+        fleet.close()
 
 
 def test_a_server_that_is_away_at_the_start_is_an_error(own: ClickHouse) -> None:
@@ -440,16 +599,21 @@ def test_a_server_that_is_away_at_the_start_is_an_error(own: ClickHouse) -> None
 
 
 def test_late_hosts_are_few_words(fleet: Fleet) -> None:
-    hosts = [Host(f"web{n}", f"{n}1111111-1111-4111-8111-111111111111") for n in range(6)]
+    hosts = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
     for host in hosts:
         fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    fleet.plan(WEB, *every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     follower = fleet.follow()
-    fleet.clock.now += 40
-    follower.read()
-    late = math.ceil(40 / STEP) * STEP
-    assert follower.state()[1] == (
-        f"late: web0 ({late:.0f} s), web1 ({late:.0f} s), web2 ({late:.0f} s), 3 more"
-    )
+    list(fleet.readings(follower, 40))
+    assert follower.state()[1] == "late: web0 (45 s), web1 (45 s), web2 (45 s), 3 more"
+
+
+def test_all_hosts_are_fewer_words(fleet: Fleet) -> None:
+    for host in TWINS:
+        fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 40))
+    assert follower.state()[1] == "late: all hosts (up to 45 s)"
 
 
 def test_a_hostile_host_name_is_harmless_in_what_is_said(fleet: Fleet) -> None:

@@ -141,15 +141,33 @@ def test_batch_says_when_it_cannot_see_and_when_it_can_again(
     own: ClickHouse, sending: Sending
 ) -> None:
     del sending
-    with watcher(own, "-d", "0.5") as process:
+    with watcher(own) as process:
         assert process.stderr
+        assert process.stdout
         assert "watching 3 hosts" in process.stderr.readline()
+        process.stdout.readline()
         own.kill()
         assert own.target.url() in process.stderr.readline()
         own.start()
         lines = iter(process.stderr.readline, "bwtop: all is well again\n")
         assert all(own.target.url() in line or "late: " in line for line in lines)
         process.send_signal(signal.SIGINT)
+        assert process.wait(HANG) == 0
+        documents = [json.loads(line) for line in process.stdout]
+    assert all(d["processes"] for d in documents if d["interval"] > 1.5), "no time without rows"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_batch_ends_well_where_the_server_hangs(
+    own: ClickHouse, sending: Sending, number: signal.Signals
+) -> None:
+    with watcher(own) as process:
+        assert process.stdout
+        process.stdout.readline()
+        sending.close()
+        own.signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(number)
         assert process.wait(HANG) == 0
 
 

@@ -340,6 +340,16 @@ def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.Monk
     assert kind.flows[remote()].rx == 20, "what is remembered already is not another"
 
 
+def test_what_came_late_is_in_totals_and_in_no_rate() -> None:
+    board = advanced([moved(rx=100), moved(rx=200)])
+    before = (of_all(board), windows(board), board.time, board.number, board.covered)
+    board.advance(moved(rx=5000, elapsed=0.0))
+    board.advance(moved(rx=70, pid=2, elapsed=0.0))
+    assert (of_all(board), windows(board), board.time, board.number, board.covered) == before
+    assert sum(tally.rx for tally in board.ledger.sums.values()) == 5370
+    assert {process.pid for process in board.ledger.processes} == {1, 2}
+
+
 def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_LINGERING", 0)
     monkeypatch.setattr(limits, "MAX_GONE", 0)

@@ -377,6 +377,15 @@ def test_what_is_gone_is_quiet_for_nobody_knows_whether_it_has_ended() -> None:
     assert "exited" not in harness.text()
 
 
+def test_intervals_are_whole_seconds_as_hosts_record_them() -> None:
+    harness = fleet(120)
+    harness.press("-", "-", "-")
+    assert harness.desk.settings.interval == 1.0
+    harness = own()
+    harness.press("-")
+    assert harness.desk.settings.interval == 0.5
+
+
 # Names that mean harm.
 
 
