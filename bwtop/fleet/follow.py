@@ -52,6 +52,9 @@ QUIET: Final = 120.0
 MOST: Final = 10_000
 """Flows of a reading told by remote, the largest first; of the others it is '*'."""
 
+SHARE: Final = 0.25
+"""Of the time that may go by with asking: where answers take long, intervals are longer."""
+
 MOST_KNOWN: Final = 50_000
 """Processes known at once; beyond it those that have been quiet longest are taken off early."""
 
@@ -178,6 +181,7 @@ class FleetFollower:
         self._gone: dict[Host, float] = {}
         """That were live, and since when they are not, in UTC seconds of this machine's clock."""
         self._read_at = monotonic()
+        self._next = self._read_at
         self._ask_windows(0.0)
 
     def close(self) -> None:
@@ -222,9 +226,11 @@ class FleetFollower:
         )
 
     def read(self) -> Sample:
-        """What is to be told since the reading before; nothing, of no length, while the server cannot be asked."""
+        """What is to be told since the reading before; nothing, of no length, while the server is not to be asked."""
         moment = self._monotonic()
         passed = moment - self._read_at
+        if moment < self._next:
+            return Sample(datetime.fromtimestamp(self._clock() - STEP, UTC), 0.0)
         sample = Sample(datetime.fromtimestamp(self._clock() - STEP, UTC), passed)
         if passed > REACH:  # nobody knows what was meanwhile
             self._playback, sample.elapsed = Playback(), 0.0
@@ -238,6 +244,7 @@ class FleetFollower:
             self._fault = str(error)
             return Sample(sample.time, 0.0)
         self._fault, self._read_at = "", moment
+        self._next = moment + (self._monotonic() - moment) / SHARE
         self._playback.move(windows)
         self._let_go(sample)
         return sample

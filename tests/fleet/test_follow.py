@@ -469,7 +469,9 @@ def test_a_name_that_no_host_has_is_said(make: Make) -> None:
     fleet.close()
 
 
-def test_rows_that_come_between_two_questions_are_told_once(fleet: Fleet) -> None:
+def test_rows_that_come_between_two_questions_are_told_once(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
     fleet.plan(WEB, *deltas)
     follower = fleet.follow()
@@ -482,7 +484,7 @@ def test_rows_that_come_between_two_questions_are_told_once(fleet: Fleet) -> Non
             ship(other, fleet.server, WEB)
         return found
 
-    follower._flows = flows  # type: ignore[method-assign]
+    monkeypatch.setattr(follower, "_flows", flows)
     samples = list(fleet.readings(follower, 10))
     assert moved(samples)[WEB.id, 1, "nginx", Remote(6, 0, 0, UNKNOWN_ADDRESS), "rx"] > 0
     assert all(rx > 0 for _, rx in _amounts(samples))
@@ -509,6 +511,25 @@ def test_so_many_processes_are_known_and_no_more(
     assert moved(samples) == recorded(WEB, deltas, NOON - STEP, NOON + 30 - STEP)
     assert sum(len(sample.traffic) for sample in samples) == 90
     assert sum(len(sample.exited) for sample in samples) == 70
+
+
+def test_a_slow_server_is_asked_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a quarter of the time at most; then intervals are longer, and nothing is lost."""
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 60)))
+    follower = fleet.follow()
+    real = follower._sums
+
+    def slow(*arguments: Any) -> Any:
+        fleet.clock.now += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(follower, "_sums", slow)
+    samples = list(fleet.readings(follower, 30))
+    lengths = [sample.elapsed for sample in samples if sample.elapsed]
+    assert set(lengths[1:]) == {4.0}
+    rates = {rx / s.elapsed for s in samples[5:] if s.elapsed for _, rx in _amounts([s])}
+    assert rates == {1000.0}
 
 
 def test_nobody_sends() -> None:

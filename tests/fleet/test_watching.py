@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,12 +122,12 @@ def test_batch_prints_each_second_of_each_host_once(own: ClickHouse, sending: Se
     assert moved.keys() == {host.name for host in HOSTS}
     for seconds in moved.values():
         count = sum(tx for _, tx in seconds)
-        assert 12 <= count <= 15
+        assert count >= 12
         first = (sum(rx for rx, _ in seconds) - count * (count - 1) // 2) // count
         assert sum(rx for rx, _ in seconds) == sum(range(first, first + count)), "no gap"
         at = sending.began + first
-        shown = time.mktime(time.strptime(documents[0]["time"][:19], "%Y-%m-%dT%H:%M:%S"))
-        assert abs(shown - time.timezone - at) <= 3, "the time at which it moved"
+        shown = datetime.fromisoformat(documents[0]["time"]).timestamp()
+        assert 0 <= shown - at <= documents[0]["interval"] + 3, "when it moved"
 
 
 def test_batch_of_one_host_filtered_and_sorted(own: ClickHouse, sending: Sending) -> None:
@@ -286,4 +287,4 @@ def test_what_a_host_measures_is_seen_elsewhere_to_the_byte(
                     break
             child.wait()
         assert sent == COUNT * SIZE
-        assert seconds >= COUNT / 10 - 2, "second by second, not batch by batch"
+        assert seconds >= 4, "as it moved, not batch by batch"
