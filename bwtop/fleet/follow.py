@@ -232,10 +232,12 @@ class FleetFollower:
         if moment < self._next:
             return Sample(datetime.fromtimestamp(self._clock() - STEP, UTC), 0.0)
         sample = Sample(datetime.fromtimestamp(self._clock() - STEP, UTC), passed)
-        if passed > REACH:  # nobody knows what was meanwhile
-            self._playback, sample.elapsed = Playback(), 0.0
         try:
             windows = self._ask_windows(passed)
+            lengths = [end - start for start, end in windows.due.values()]
+            sample.elapsed = max(
+                lengths, default=passed
+            )  # of what is told: the rest is yet to come
             self._fill(sample, windows.due)
             if any(start < end for start, end in windows.late.values()):
                 sample.late = Sample(sample.time, 0.0)
