@@ -7,7 +7,7 @@ from bwtop.measuring import Measurement
 STUCK: Final = 10.0
 """Seconds without an interval that is due, after which something is wrong."""
 
-ELSEWHERE: Final = "what is live is to be seen on the hosts themselves"
+ELSEWHERE: Final = "what is live is to be seen on the hosts themselves, or with bwtop --from"
 
 
 class Source:
