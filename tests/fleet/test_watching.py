@@ -101,7 +101,7 @@ def watcher(server: ClickHouse, *flags: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    watchdog = threading.Timer(HANG, process.kill)
+    watchdog = threading.Timer(3 * HANG, process.kill)
     watchdog.start()
     try:
         yield process
