@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import urwid
-from urwid import raw_display
 
+try:
+    from urwid.display import raw as raw_display
+except ImportError:  # before urwid 2.4
+    from urwid import raw_display
 try:
     from urwid.display import InputClosedError
 except ImportError:  # before urwid 3
