@@ -63,10 +63,15 @@ def password_of(options: argparse.Namespace) -> str:
     return password(options.password_file, os.environ)
 
 
-def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
-    """Of the server that --ship or --from names; it connects when it is first asked."""
+def need_driver() -> None:
+    """Ends with one line where that is missing."""
     if not client.load():
         fail(client.MISSING)
+
+
+def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
+    """Of the server that --ship or --from names; it connects when it is first asked."""
+    need_driver()
     return Client(target, password_of(options), **settings)
 
 
@@ -81,8 +86,7 @@ def shipping(options: argparse.Namespace) -> ShipTo | None:
     """Where what is recorded is sent; nothing is with --from."""
     if options.ship is None or options.origin:
         return None
-    if not client.load():
-        fail(client.MISSING)
+    need_driver()
     return ShipTo(options.ship, password_of(options))
 
 

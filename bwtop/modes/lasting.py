@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bwtop import flags
 from bwtop.capture import privileges
-from bwtop.fleet import client
 from bwtop.fleet.client import READ_SECONDS, Client
 from bwtop.identity import users
 from bwtop.live import SignalClock
@@ -124,6 +123,5 @@ def _fleet_archive(options: argparse.Namespace) -> "FleetArchive":
     from bwtop.web.archive import FleetArchive
 
     target, secret = options.origin, common.password_of(options)
-    if not client.load():
-        fail(client.MISSING)
+    common.need_driver()
     return FleetArchive(target.url(), lambda: Client(target, secret, patience=READ_SECONDS))
