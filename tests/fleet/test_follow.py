@@ -469,6 +469,39 @@ def test_a_name_that_no_host_has_is_said(make: Make) -> None:
     fleet.close()
 
 
+def test_hosts_that_were_not_asked_for_take_no_places(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the largest flows those are told that are asked for, however large others are."""
+    monkeypatch.setattr(follow, "MOST", 2)
+    fleet = Fleet(make(), Filter(hosts=("web*",)))
+    for host, amount in ((WEB, 1), (TWINS[0], 1000)):
+        fars = dict.fromkeys(REMOTES[:2], (amount, amount))
+        fleet.plan(host, *every_second(30, {(key(1), CURL): fars}))
+    samples = list(fleet.readings(fleet.follow(), 10))
+    assert {far for far, _ in _amounts(samples)} == set(REMOTES[:2])
+    fleet.close()
+
+
+def test_a_flow_that_the_sums_do_not_have_yet_is_not_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas may differ for a moment; the sums are what counts."""
+    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    real = follower._flows
+
+    def flows(where: str) -> Any:
+        return [(process, far, t.plus(t)) for process, far, t in real(where)]
+
+    monkeypatch.setattr(follower, "_flows", flows)
+    samples = list(fleet.readings(follower, 10))
+    assert {far.address for far, _ in _amounts(samples)} == {UNKNOWN_ADDRESS}
+    wanted = recorded(WEB, deltas, NOON - STEP, NOON + 10 - STEP)
+    assert kinds(moved(samples)) == kinds(wanted)
+
+
 def test_rows_that_come_between_two_questions_are_told_once(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
