@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 from typing import TextIO
 
-from bwtop.capture import privileges
 from bwtop.capture.backends import ABSENT, BACKENDS, Probe
 from bwtop.capture.session import Capture, Loading, Report
-from bwtop.identity.users import sudo_user
 from bwtop.proof import prove
+from bwtop.rights import account as accounts
+from bwtop.rights import landlock, privileges
+from bwtop.rights.confine import confine
 
 
 def run(out: TextIO) -> bool:
@@ -25,7 +26,10 @@ def run(out: TextIO) -> bool:
             working.append(capture)
     if not working:
         return False
-    privileges.drop(sudo_user(os.environ), keep=privileges.needed(working[0].try_reading))
+    keep = privileges.needed(working[0].try_reading)
+    confine(accounts.unprivileged(os.environ), keep=keep)
+    for line in _rights():
+        out.write(f"{line}\n")
     verdicts = [_prove(capture, out) for capture in working]
     return all(verdicts)
 
@@ -44,6 +48,18 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
             yield f"    so {probe.without}"
     for note in report.notes:
         yield f"  {note}"
+
+
+def _rights() -> Iterator[str]:
+    """Yield what this process may still do, read back from the kernel."""
+    yield f"after the start: {privileges.described()}"
+    version = landlock.abi()
+    files = (
+        f"Landlock {version}: only the system's files can be read, only the history's folder written"
+        if version
+        else "no Landlock here (Linux 5.13 and newer): files are as open as to any program of this user"
+    )
+    yield f"  {files}"
 
 
 def _state(probe: Probe, reason: str | None) -> str:

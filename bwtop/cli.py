@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from bwtop import config, flags
-from bwtop.capture import privileges
 from bwtop.capture.session import CaptureError
 from bwtop.config import ConfigError
 from bwtop.flags import Given, Mode
 from bwtop.fleet.client import FleetError
 from bwtop.fleet.target import PasswordError
-from bwtop.identity import users
 from bwtop.measuring import NEEDS_ROOT
 from bwtop.messages import CANNOT, discard_output, fail
 from bwtop.modes import common
@@ -27,9 +25,24 @@ from bwtop.modes.history import run_history
 from bwtop.modes.lasting import run_record, run_serve
 from bwtop.modes.tables import run_tables
 from bwtop.modes.watching import has_terminal, run_batch, run_demo, run_screen
+from bwtop.rights import account as accounts
+from bwtop.rights import privileges
+from bwtop.rights.account import AccountError
+from bwtop.rights.privileges import PrivilegeError
 
 _NEED_ROOT: Final = (Mode.CHECK, Mode.RECORD, Mode.DEMO)
 """Modes that cannot do with what another bwtop measures."""
+
+
+_EXPECTED: Final = (
+    AccountError,
+    CaptureError,
+    ConfigError,
+    FleetError,
+    PasswordError,
+    PrivilegeError,
+)
+"""Errors whose text is all that there is to say."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_descriptors()
     try:
         _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
-    except (CaptureError, ConfigError, FleetError, PasswordError) as error:
+    except _EXPECTED as error:
         fail(str(error))
     except sqlite3.Error as error:
         fail(f"the history cannot be read any more: {error}")
@@ -67,8 +80,7 @@ def _open_descriptors() -> None:
 
 
 def _run(given: Given) -> None:
-    home = users.home(os.environ, os.geteuid())
-    files = config.files(given, os.environ, home)
+    files = config.files(given, os.environ, accounts.home(os.environ))
     if given.values.get(Mode.PRINT_CONFIG):
         sys.stdout.writelines(f"{line}\n" for line in config.spelled(given, files))
         return

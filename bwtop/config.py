@@ -4,11 +4,11 @@ The administrator's file counts first, then the user's, setting by setting; flag
 """
 
 import argparse
+import errno
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ from bwtop.flags import MODES, Given, parser
 from bwtop.fleet.target import Target
 from bwtop.history.dimensions import Dimension
 from bwtop.history.tiers import spell_retention
-from bwtop.identity.users import sudo_user
 from bwtop.model.board import AVERAGES
+from bwtop.rights import account as accounts
+from bwtop.rights import opening
 from bwtop.text import printable
 from bwtop.tree import Grouping
 from bwtop.tui.keymap import Context, Keymap, parse_key
@@ -122,9 +123,8 @@ def files(given: Given, environment: Mapping[str, str], home: Path) -> Config:
         return Config()
     named = given.values.get("config")
     if named:
-        return load([named], _read)
-    behind = sudo_user(environment)
-    return load(paths(environment, home), partial(_found, trusted={0, behind[0] if behind else 0}))
+        return load([named], lambda path: _named(path, environment))
+    return load(paths(environment, home), lambda path: _found(path, environment))
 
 
 def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -> Config:
@@ -132,7 +132,10 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
     config = Config()
     switched: dict[str, bool] = {}
     for path in files:
-        table = read(path)
+        try:
+            table = read(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
         if table is None:
             continue
         config.read.append(path)
@@ -148,33 +151,37 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
     return config
 
 
-def _found(path: Path, trusted: Collection[int]) -> dict[str, Any] | None:
-    """The content of a file that nobody has named, None if there is none.
-
-    For root it must belong to a trusted user (uid) and be theirs alone to write: it can name files to be shown.
-    """
+def _found(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the table of a file in its usual place; None where there is none, or in a folder closed to this user."""
     try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None  # in a folder that may not be looked into is no file of ours
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    if os.geteuid() == 0 and (status.st_uid not in trusted or status.st_mode & 0o002):
-        raise ConfigError(f"{path}: root reads no file that another user can write (--no-config)")
-    return _read(path)
+        return _named(path, environment)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        if error.errno == errno.EACCES:
+            return None
+        raise
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _named(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the table of a file, read with the rights of the user behind sudo; raises OSError and ConfigError.
+
+    Root believes only files that root or that user alone can write: they say what is recorded, and where.
+    """
+    account = opening.rights(path, environment, named=path != SYSTEM)
+    content = opening.read(path, LARGEST, account)
+    if os.geteuid() == 0:
+        behind = accounts.invoker(environment)
+        opening.check_writers(path, content, [behind.uid] if behind else [])
+    return _parse(path, content.data)
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the table in a file's content; raises ConfigError, which names the file."""
     import tomllib  # most have no file to read
 
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ConfigError(f"{path}: larger than a configuration file can be")
         return tomllib.loads(content.decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
-from bwtop.capture import privileges
 from bwtop.live import STOP_SIGNALS, Status
 from bwtop.model.flows import TCP, UDP
+from bwtop.rights import privileges
+from bwtop.rights.account import Account
 
 SECONDS: Final = 600.0
 """How long there is traffic; then all of the demo's processes end."""
@@ -47,7 +48,6 @@ MOST_DESCRIPTORS: Final = 96
 _SHIFT: Final = 0.15
 """How much of a period a process's remote is behind the one before it."""
 
-_PR_SET_PDEATHSIG: Final = 1  # uapi/linux/prctl.h
 _PR_SET_NAME: Final = 15
 
 _PAYLOAD: Final = memoryview(bytes(1 << 18))
@@ -121,11 +121,11 @@ class Demo:
     Make it before any thread, and while 0, 1 and 2 are the only descriptors that others may know of.
     """
 
-    def __init__(self, user: tuple[int, int] | None, seconds: float) -> None:
-        """`user` (uid, gid) is whom the processes belong to if this one is root; None: nobody."""
+    def __init__(self, account: Account, seconds: float) -> None:
+        """The processes run as `account` where this one is root."""
         reading, self._hold = os.pipe()
         life = _Life(reading, time.monotonic() + seconds)
-        play = functools.partial(_play_far_end, os.getpid(), user, life)
+        play = functools.partial(_play_far_end, os.getpid(), account, life)
         self.pid = os.fork()
         """The process that plays the far end, and the parent of all others."""
         if self.pid == 0:
@@ -189,11 +189,11 @@ def _end_after(action: Callable[[], None]) -> NoReturn:
         os._exit(0)
 
 
-def _play_far_end(parent: int, user: tuple[int, int] | None, life: _Life) -> None:
+def _play_far_end(parent: int, account: Account, life: _Life) -> None:
     """The first process: lets go of all that is bwtop's, connects, starts the others, and answers them."""
     _let_go(keep=life.pipe)
     _be_harmless()
-    privileges.drop(user)
+    privileges.drop(account)
     _bind_to(parent, FAR_END)
     connected = [(process, list(_connect(process))) for process in PROCESSES]
     every = [link for _, links in connected for link in links]
@@ -244,11 +244,8 @@ def _be_harmless() -> None:
 
 def _bind_to(parent: int, name: str) -> None:
     """Takes a name, and dies with its parent: after root is dropped, which would undo that (prctl(2))."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+    privileges.die_with_parent(parent)
 
 
 # Connections.

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bwtop.capture import privileges
 from bwtop.capture.session import CaptureError, Fill, Loading
 from bwtop.fleet import shipper
 from bwtop.fleet.client import Server
 from bwtop.fleet.follow import FleetFollower
 from bwtop.fleet.shipper import Shipper
-from bwtop.history import location
 from bwtop.history.follow import Follower
 from bwtop.history.recorder import OVER_SIZE, Recorder
 from bwtop.history.schema import HistoryError, plain
 from bwtop.history.writer import Options
-from bwtop.identity.users import sudo_user
 from bwtop.live import READING_PERIOD, Readings, Status, Tap
 from bwtop.model.filter import Filter
+from bwtop.rights import account as accounts
+from bwtop.rights import privileges
+from bwtop.rights.account import Account
+from bwtop.rights.confine import confine
 
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
 
@@ -81,7 +82,7 @@ def measure(
         keep += (privileges.CAP_KILL,)
     if options is None:
         prepare()
-        privileges.drop(sudo_user(os.environ), keep=keep)
+        confine(accounts.unprivileged(os.environ), keep=keep)
         return Measurement(
             capture,
             report.backend.name,
@@ -93,7 +94,7 @@ def measure(
         )
     recorder = Recorder(options, notify)
     sender = Shipper(ship, options.path, notify) if ship else None
-    _give_up_root(recorder, sender, prepare, keep)
+    _drop_root(recorder, options.account, sender, prepare, keep)
 
     def close() -> None:
         capture.close()
@@ -115,27 +116,29 @@ def measure(
     )
 
 
-def _give_up_root(
-    recorder: Recorder, sender: Shipper | None, prepare: Callable[[], None], keep: tuple[int, ...]
+def _drop_root(
+    recorder: Recorder,
+    account: Account | None,
+    sender: Shipper | None,
+    prepare: Callable[[], None],
+    keep: tuple[int, ...],
 ) -> None:
-    """Becomes whom the history belongs to, before it is opened.
+    """Become the account that the history is opened with, before it is opened.
 
-    A history in a directory of root's is opened first, and stays open when its path is out of reach.
+    Where root alone can reach it, root opens it first: it stays open when its path is out of reach.
     """
-    user = sudo_user(os.environ)
-    owner = location.owner(recorder.path, user)
-    if owner[0] == 0:
+    if account is None and os.geteuid() == 0:
         recorder.open()
         if sender:
             sender.open()
         prepare()
-        privileges.drop(user, keep=keep)
+        confine(accounts.unprivileged(os.environ), keep=keep)
         if recorder.state.is_lasting:
             recorder.abandon()
             return
     else:
-        privileges.drop(owner, keep=keep)
-        recorder.open()
+        account = account or accounts.unprivileged(os.environ)
+        confine(account, recorder.path, keep=keep, prepare=recorder.open)
     recorder.start()
     if sender:
         sender.start(lambda: recorder.state.recording)

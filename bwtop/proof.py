@@ -5,7 +5,6 @@ A hook that the compiler inlined away, or two that see the same byte, show up he
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -164,7 +163,7 @@ def _tcp_peek(sockets: ExitStack) -> tuple[int, int]:
 
 def _tcp_sendfile(sockets: ExitStack) -> tuple[int, int]:
     client, server = _stream(sockets)
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.memfd_create("sendfile"), "w+b") as file:
         file.write(bytes(UP))
         file.flush()
         sent = os.sendfile(client.fileno(), file.fileno(), 0, UP)

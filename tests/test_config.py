@@ -1,5 +1,6 @@
 """Configuration files: what they may say, who wins, what becomes of mistakes, and that what is printed is one."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bwtop.config import Config, ConfigError
 from bwtop.flags import MODES, Mode
 from bwtop.history.tiers import TIERS, default_retention, parse_retention, spell_retention
 from bwtop.model.board import AVERAGES
+from bwtop.rights import opening
 from bwtop.tree import Grouping
 from bwtop.tui import keys
 from bwtop.tui.keymap import Context
@@ -42,7 +44,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def load(*paths: Path) -> Config:
-    return config.load(paths, config._read)
+    return config.load(paths, lambda path: config._named(path, {}))
 
 
 def mistake(path: Path) -> str:
@@ -269,7 +271,7 @@ def test_what_is_no_text_is_a_mistake(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     assert mistake(path).startswith(f"{path}: 'utf-8' codec")
     path.write_bytes(b"#" * (config.LARGEST + 1))
-    assert mistake(path) == f"{path}: larger than a configuration file can be"
+    assert mistake(path) == f"{path}: larger than 1048576 bytes"
     assert mistake(tmp_path) == f"{tmp_path}: Is a directory"
     assert mistake(tmp_path / "none") == f"{tmp_path}/none: No such file or directory"
 
@@ -293,25 +295,35 @@ def test_the_users_file_is_where_xdg_says(tmp_path: Path) -> None:
 def test_files_that_are_not_there_say_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "none", tmp_path / "file" / "below"):
-        assert config._found(path, {0}) is None
+        assert config._found(path, {}) is None
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    ("owner", "mode", "taken"),
-    [(0, 0o644, True), (1234, 0o644, True), (0, 0o666, False), (4321, 0o644, False)],
+    ("owner", "mode", "words"),
+    [
+        (0, 0o644, ""),
+        (1234, 0o644, ""),
+        (0, 0o666, "can be written by others; run: chmod go-w"),
+        (1234, 0o664, "can be written by others; run: chmod go-w"),
+        (4321, 0o644, "belongs to uid 4321, so root does not read it"),
+    ],
 )
-def test_root_reads_nothing_that_somebody_else_can_write(
-    write: Write, owner: int, mode: int, taken: bool
+def test_root_believes_no_file_that_another_user_can_write(
+    write: Write, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, words: str
 ) -> None:
     path = write("bits = true")
     os.chown(path, owner, owner)
     path.chmod(mode)
-    if taken:
-        assert config._found(path, {0, 1234}) == {"bits": True}
-    else:
-        with pytest.raises(ConfigError, match="root reads no file that another user can write"):
-            config._found(path, {0, 1234})
+    monkeypatch.setattr(opening, "rights", lambda *_, **__: None)  # pytest's folders are root's
+    behind = {"SUDO_UID": "1234", "SUDO_GID": "1234"}
+    for read in (config._found, config._named):
+        as_root = functools.partial(read, environment=behind)
+        if words:
+            with pytest.raises(ConfigError, match=words):
+                config.load([path], as_root)
+        else:
+            assert config.load([path], as_root).flags == {"bits": True}
 
 
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:

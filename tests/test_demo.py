@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, NoReturn, Self
 import pytest
 
 from bwtop import cli, demo
-from bwtop.capture import privileges
 from bwtop.demo import FAR_END, PROCESSES, Demo, Process
 from bwtop.measuring import NEEDS_ROOT
 from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
 from bwtop.modes import common, watching
+from bwtop.rights import privileges
 from tests.kernel.running import HANG, Bwtop, command
 from tests.screen.terminal import Terminal
 
@@ -167,7 +167,8 @@ PROGRAM = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from bwtop import demo
-with demo.Demo(None, float(sys.argv[1])) as running:
+from bwtop.rights.account import NOBODY
+with demo.Demo(NOBODY, float(sys.argv[1])) as running:
     print(running.pid, flush=True)
     for line in sys.stdin:
         print(running.is_over(), running.status().words, flush=True)

@@ -31,6 +31,7 @@ from bwtop.model.flows import (
     Traffic,
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
+from bwtop.rights import privileges
 
 DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
 
@@ -95,15 +96,22 @@ class Loading:
     ) -> None:
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._limits = limits
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            self._load(theirs, backends)
+            self._load(parent, theirs, backends)
         theirs.close()
 
-    def _load(self, connection: socket.socket, backends: Sequence[Backend]) -> None:
-        """The child's whole life.  It shares the parent's memory until it writes, so it costs no second start."""
+    def _load(self, parent: int, connection: socket.socket, backends: Sequence[Backend]) -> None:
+        """Live as the child.  It shares the parent's memory until it writes, so it costs no second start.
+
+        The environment is the user's, and BCC and its compiler would read it.
+        """
         status = 1
         try:
+            privileges.die_with_parent(parent)
+            os.environ.clear()
+            os.environ["PATH"] = os.defpath
             self.connection.close()
             loader.serve(connection, backends, self._limits)
             status = 0

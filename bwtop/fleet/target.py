@@ -1,6 +1,5 @@
 """Where a ClickHouse is, and how to get in."""
 
-import os
 import re
 import stat
 from collections.abc import Mapping
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
+
+from bwtop.rights import opening
 
 PORTS: Final = {"clickhouse": 9000, "clickhouses": 9440}
 """Of the native protocol, without TLS and with it."""
@@ -17,6 +18,10 @@ USER: Final = "default"
 
 PASSWORD: Final = "BWTOP_PASSWORD"  # noqa: S105 - the variable that has it
 """Of the environment, where no file is named."""
+
+
+MOST: Final = 4096
+"""Bytes of a file with a password."""
 
 
 class PasswordError(ValueError):
@@ -74,11 +79,10 @@ def password(path: Path | None, environment: Mapping[str, str]) -> str:
     """
     if path is None:
         return environment.get(PASSWORD, "")
-    with path.open("rb") as file:
-        content = file.read(4096)
-        if os.fstat(file.fileno()).st_mode & stat.S_IROTH:
-            raise PasswordError(f"everybody can read the password in {path}; chmod 600 mends it")
+    content = opening.read(path, MOST, opening.rights(path, environment))
+    if content.mode & stat.S_IROTH:
+        raise PasswordError(f"{path} is world-readable; run: chmod 600 {path}")
     try:
-        return content.decode().rstrip("\r\n")
+        return content.data.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise PasswordError(f"the password in {path} is no UTF-8") from None
+        raise PasswordError(f"the password in {path} is not UTF-8") from None

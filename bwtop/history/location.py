@@ -1,10 +1,14 @@
-"""Where the history is, and to whom it belongs."""
+"""Where the history is, and with whose rights it is opened."""
 
 import os
-import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from bwtop.rights import account as accounts
+from bwtop.rights import opening
+from bwtop.rights.account import Account
 
 SYSTEM: Final = Path("/var/lib/bwtop/history.db")
 """The service's; members of its directory's group may read it."""
@@ -22,20 +26,24 @@ def default_path(environment: Mapping[str, str], home: Path) -> Path:
     return state / "bwtop" / "history.db"
 
 
-def owner(path: Path, user: tuple[int, int] | None) -> tuple[int, int]:
-    """(uid, gid) of whom a database belongs to, or will when it is made: with (0, 0) only root can open it.
+@dataclass(frozen=True)
+class Place:
+    """A database, and the rights to open it with."""
 
-    It belongs to whom it belongs to.  A new one belongs to the user behind sudo where that user may write, else to
-    the owner of the directory.
+    path: Path
+    """Absolute, without links."""
+    account: Account | None
+    """None: the rights that this process has."""
+
+
+def place(named: Path | None, environment: Mapping[str, str]) -> Place:
+    """Return where the history is: where the user says, else by default.  Raises OSError and account.AccountError.
+
+    An existing database keeps its owner; a new one belongs to the account.
     """
-    if path.exists():
-        found = path.stat()
-        return found.st_uid, found.st_gid
-    directory = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
-    found = directory.stat()
-    if user and (found.st_uid == user[0] or found.st_mode & stat.S_IWOTH):
-        return user
-    return found.st_uid, found.st_gid
+    path = named or default_path(environment, accounts.home(environment))
+    account = opening.rights(path, environment, named=path != SYSTEM)
+    return Place(opening.resolved(path, account), account)
 
 
 def make_directory(path: Path) -> None:

@@ -5,7 +5,7 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -141,26 +141,46 @@ def open_writer(path: Path, mode: int) -> sqlite3.Connection:
 def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
     """The same, but leaves an older schema to who has the lock."""
     _make_file(path, mode)
-    connection = _connect(path, "mode=rw")
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
+    with _held(path) as descriptor:
+        connection = _connect(path, "mode=rw")
+        try:
+            _check(connection, path)
+            _close_to_others(descriptor, path)
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
 def _make_file(path: Path, mode: int) -> None:
-    """Makes it where it is missing; one that is there is closed to those who are neither owner nor group."""
+    """Create the database where it is missing."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
-    found = _check_file(path, os.R_OK | os.W_OK)
-    if found & stat.S_IRWXO:
-        path.chmod(stat.S_IMODE(found) & ~stat.S_IRWXO)
+    _check_file(path, os.R_OK | os.W_OK)
 
 
-def _check_file(path: Path, access: int) -> int:
-    """The mode of what can be opened; errors are plainer than SQLite's.
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[int]:
+    """Hold a file by a descriptor that neither reads it nor, when it is closed, drops SQLite's locks (O_PATH)."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _close_to_others(descriptor: int, path: Path) -> None:
+    """Let only owner and group read a history; raises HistoryError where the path leads to another file by now."""
+    held = os.fstat(descriptor)
+    if (held.st_dev, held.st_ino) != file_id(path):
+        raise HistoryError(f"{path} was replaced while it was opened")
+    if held.st_mode & stat.S_IRWXO:
+        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(held.st_mode) & ~stat.S_IRWXO)
+
+
+def _check_file(path: Path, access: int) -> None:
+    """Check what can be opened; errors are plainer than SQLite's.
 
     It is not opened to find out: closing it would drop the locks of all connections that this process has to it (POSIX,
     fcntl()), and another program might take a log for its own to delete.
@@ -172,7 +192,6 @@ def _check_file(path: Path, access: int) -> int:
         is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES
         raise OSError(number, os.strerror(number), str(path))
-    return mode
 
 
 def file_id(path: Path) -> tuple[int, int]:
@@ -191,8 +210,7 @@ def _connect(path: Path, parameters: str) -> sqlite3.Connection:
     )
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _check(connection, path)
+def _prepare(connection: sqlite3.Connection) -> None:
     run = connection.execute
     if not _value(connection, "PRAGMA user_version"):
         run("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never

@@ -13,6 +13,7 @@ from bwtop.history.schema import pulse_columns
 from bwtop.history.tiers import COARSEST, UNITS
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import CATEGORIES, category
+from bwtop.text import printable
 
 PULSE: Final = 5 * MINUTE
 """Seconds of the totals that percentiles are made of: the industry's usual five minutes."""
@@ -133,7 +134,7 @@ class Store:
 
     def _program(self, identity: Identity) -> int:
         values = (
-            _text(identity.name),
+            printable(identity.name),
             _maybe(identity.exe),
             identity.uid,
             _maybe(identity.unit),
@@ -151,7 +152,7 @@ class Store:
 
     def _process(self, key: ProcessKey, identity: Identity, program: int) -> int:
         started = identity.started.timestamp() if identity.started else None
-        cmdline = _text(identity.cmdline) if self._cmdlines else ""
+        cmdline = printable(identity.cmdline) if self._cmdlines else ""
         found = self.connection.execute(
             "SELECT id FROM process WHERE pid = ? AND start = ? AND program = ? AND cmdline = ?",
             (key.pid, key.start, program, cmdline),
@@ -282,10 +283,5 @@ def _given(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid
 
 
-def _text(text: str) -> str:
-    """SQLite's text is UTF-8, which has no lone surrogates."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def _maybe(text: str | None) -> str | None:
-    return None if text is None else _text(text)
+    return None if text is None else printable(text)

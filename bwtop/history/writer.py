@@ -14,6 +14,7 @@ from bwtop.history.lock import Lock
 from bwtop.history.schema import HistoryError
 from bwtop.history.store import Event, Store
 from bwtop.history.upkeep import Policy, Upkeep
+from bwtop.rights.account import Account
 
 UNSEEN: Final = (-1, -1)
 """Instead of a device and an inode, where they cannot be looked up."""
@@ -29,6 +30,8 @@ class Options:
     """Whether command lines are stored: they may hold secrets."""
     who: str = "bwtop"
     """What others read of who records."""
+    account: Account | None = None
+    """Whose rights open it; None: those that this process has."""
 
 
 class Writer:

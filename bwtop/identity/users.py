@@ -1,10 +1,8 @@
-"""Names of uids, who is behind sudo, and what a process's raw identity becomes with them."""
+"""Names of uids, and what a process's raw identity becomes with them."""
 
 import functools
 import pwd
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from bwtop.identity.units import place
@@ -43,23 +41,3 @@ def describe(identity: Identity) -> Identity:
         container=placement.container,
         pod=placement.pod,
     )
-
-
-def sudo_user(environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """(uid, gid) of who called sudo; None if nobody did, or root."""
-    try:
-        uid, gid = int(environment["SUDO_UID"]), int(environment["SUDO_GID"])
-    except (KeyError, ValueError):
-        return None
-    return (uid, gid) if uid > 0 and gid > 0 else None
-
-
-def home(environment: Mapping[str, str], uid: int) -> Path:
-    """The home directory of a user, or of who is behind sudo."""
-    behind = sudo_user(environment) if uid == 0 else None
-    try:
-        if behind:
-            return Path(pwd.getpwuid(behind[0]).pw_dir)
-        return Path(environment.get("HOME") or pwd.getpwuid(uid).pw_dir)
-    except KeyError:
-        return Path("/")

@@ -3,10 +3,8 @@
 import argparse
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bwtop.capture import privileges
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
@@ -15,13 +13,15 @@ from bwtop.fleet.client import READ_SECONDS, Client
 from bwtop.fleet.shipper import Options as ShipTo
 from bwtop.fleet.target import Target, password
 from bwtop.history import location
+from bwtop.history.location import Place
 from bwtop.history.tiers import default_retention
 from bwtop.history.upkeep import Policy
 from bwtop.history.writer import Options
-from bwtop.identity import users
 from bwtop.measuring import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
 from bwtop.messages import fail
 from bwtop.model.filter import Filter, Loopback
+from bwtop.rights import account as accounts
+from bwtop.rights.confine import confine
 
 
 def filter_of(options: argparse.Namespace) -> Filter:
@@ -37,11 +37,9 @@ def filter_of(options: argparse.Namespace) -> Filter:
     )
 
 
-def history_path(options: argparse.Namespace) -> Path:
-    """Where the history is."""
-    home = users.home(os.environ, os.geteuid())
-    found: Path = options.db or location.default_path(os.environ, home)
-    return Path(os.path.realpath(found))  # a lock beside a link would not be beside the database
+def history(options: argparse.Namespace) -> Place:
+    """Return where the history is; raises OSError."""
+    return location.place(options.db, os.environ)
 
 
 def recording(options: argparse.Namespace) -> Options | None:
@@ -50,7 +48,10 @@ def recording(options: argparse.Namespace) -> Options | None:
         return None
     policy = Policy(options.retention or default_retention(), options.max_size)
     who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
-    return Options(history_path(options), policy, cmdlines=options.store_cmdlines, who=who)
+    place = history(options)
+    return Options(
+        place.path, policy, cmdlines=options.store_cmdlines, who=who, account=place.account
+    )
 
 
 def _lasting_mode(options: argparse.Namespace) -> str:
@@ -78,7 +79,7 @@ def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> C
 def reading(options: argparse.Namespace, patience: float = READ_SECONDS) -> Client:
     """Of the server that --from names; gives up root, which has nothing left to do."""
     server = client_of(options, options.origin, patience=patience)
-    privileges.drop(users.sudo_user(os.environ))
+    confine(accounts.unprivileged(os.environ))
     return server
 
 
@@ -108,7 +109,7 @@ def start_measuring(
     if options.origin:
         return follow_fleet(reading(options, FOLLOW_SECONDS), filter_of(options))
     if loading is None:
-        return follow(history_path(options))
+        return follow(history(options).path)
     return measure(
         loading,
         recording(options),

@@ -6,18 +6,20 @@ import socket
 import sqlite3
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bwtop.capture import privileges
 from bwtop.columns import DEFAULT_SORT
-from bwtop.history import location, ranges
+from bwtop.history import ranges
+from bwtop.history.location import Place
 from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.identity.names import Names
 from bwtop.messages import fail
 from bwtop.modes import common
+from bwtop.rights import account as accounts
+from bwtop.rights.confine import confine
 
 if TYPE_CHECKING:
+    from bwtop.history.local import Local
     from bwtop.history.query import History
 
 SORTS: Final = {
@@ -34,14 +36,14 @@ def run_history(options: argparse.Namespace) -> None:
     from bwtop.report import output
     from bwtop.report.request import Request
 
-    path = common.history_path(options)
+    place = common.history(options)
     try:
         wanted = ranges.parse(options.history, time.time())
     except ranges.RangeError as error:
         fail(str(error))
     if options.sort.removeprefix("-") not in SORTS:
         fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
-    history = _past(options, path)
+    history = _past(options, place)
     form = options.format or "table"
     request = Request(
         wanted,
@@ -58,12 +60,11 @@ def run_history(options: argparse.Namespace) -> None:
         output.run(history, request, form, sys.stdout)
         sys.stdout.flush()
     except sqlite3.Error as error:
-        fail(plain(error, path))
+        fail(plain(error, place.path))
 
 
-def _past(options: argparse.Namespace, path: Path) -> "History":
-    """What is asked: many hosts' past, or this one's."""
-    from bwtop.history.local import Local
+def _past(options: argparse.Namespace, place: Place) -> "History":
+    """Return what is asked: the past of many hosts, or of this one."""
     from bwtop.history.query import History
 
     if options.origin:
@@ -71,19 +72,29 @@ def _past(options: argparse.Namespace, path: Path) -> "History":
 
         return History(Fleet(common.reading(options)))
     try:
-        _become_owner(path)
-        return History(Local(open_reader(path)))
+        return History(_opened(place))
     except FileNotFoundError:
-        fail(f"nothing has been recorded yet: there is no {path}; sudo bwtop records while it runs")
+        fail(
+            f"nothing has been recorded yet: there is no {place.path};"
+            " sudo bwtop records while it runs"
+        )
     except HistoryError as error:
         fail(str(error))
     except (OSError, sqlite3.Error) as error:
-        fail(plain(error, path))
+        fail(plain(error, place.path))
 
 
-def _become_owner(path: Path) -> None:
-    """SQLite makes files beside the database, and root's would be in the way of whom it belongs to."""
-    if os.geteuid() == 0:
-        owner = location.owner(path, None)
-        if owner[0] != 0:
-            privileges.drop(owner)
+def _opened(place: Place) -> "Local":
+    """Open a database with the account's rights; where root alone can reach it, before root is dropped.
+
+    SQLite creates files beside the database, and root's would be in the way of its owner.
+    """
+    from bwtop.history.local import Local
+
+    if place.account is None and os.geteuid() == 0:
+        opened = Local(open_reader(place.path))
+        confine(accounts.unprivileged(os.environ))
+        return opened
+    if place.account:
+        confine(place.account, place.path)
+    return Local(open_reader(place.path))

@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from bwtop import flags
-from bwtop.capture import privileges
 from bwtop.fleet.client import READ_SECONDS, Client
-from bwtop.identity import users
 from bwtop.live import SignalClock
 from bwtop.measuring import NEEDS_ROOT, follow
 from bwtop.messages import CANNOT, fail, say
 from bwtop.modes import common
+from bwtop.rights import account as accounts
+from bwtop.rights.confine import confine
 
 if TYPE_CHECKING:
     from bwtop.web.archive import FleetArchive
@@ -27,8 +27,8 @@ def run_record(options: argparse.Namespace) -> None:
 
     clock = SignalClock()
     log = record.Log(sys.stderr, os.environ)
-    tell = record.notifier(os.environ)
     measurement = common.start_measuring(options, loading, log)
+    tell = record.notifier(os.environ)
     recorder = measurement.recorder
     assert recorder, "--record comes without --no-record"
     if recorder.state.other or recorder.state.is_lasting:
@@ -56,7 +56,7 @@ def _scraped(options: argparse.Namespace) -> "Scraped":
     if options.token_file is None and not address.ip.is_loopback:
         fail("--metrics beyond loopback needs a token: --token-file PATH")
     try:
-        token = read_token(options.token_file) if options.token_file else None
+        token = read_token(options.token_file, os.environ) if options.token_file else None
         return Scraped(address, token, options.allow_host or ())
     except TokenError as error:
         fail(str(error))
@@ -77,8 +77,8 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
     clock = SignalClock()
     try:
-        token = read_token(options.token_file) if options.token_file else None
-        served = files.load(options.chart_js)
+        token = read_token(options.token_file, os.environ) if options.token_file else None
+        served = files.load(options.chart_js, os.environ)
         server = Server(address)
     except TokenError as error:
         fail(str(error))
@@ -87,7 +87,8 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     if token is None and not address.ip.is_loopback:
         token = make_token()
         say(f"the token, for programs (Authorization: Bearer ...): {token}")
-    archive = LocalArchive(common.history_path(options))
+    place = common.history(options)
+    archive = LocalArchive(place.path)
     wishes = serve.Wishes(
         _fleet_archive(options) if options.origin else archive,
         options.interval,
@@ -98,7 +99,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     loading = common.load(options) if may_measure and not options.origin else None
     service = serve.Service(server, served, wishes)
     if options.origin:
-        privileges.drop(users.sudo_user(os.environ), keep=())
+        confine(accounts.unprivileged(os.environ))
         service.start()
         service.remember(clock)
         service.stop()
@@ -114,8 +115,9 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
             service.stop()
             measurement.close()
     else:
+        confine(place.account or accounts.unprivileged(os.environ), place.path)
         service.start()
-        service.follow(lambda: follow(common.history_path(options)), clock)
+        service.follow(lambda: follow(place.path), clock)
         service.stop()
 
 

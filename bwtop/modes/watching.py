@@ -11,7 +11,6 @@ from bwtop import demo
 from bwtop.capture.session import Loading
 from bwtop.columns import parse_order
 from bwtop.config import Config
-from bwtop.identity import users
 from bwtop.identity.names import Names
 from bwtop.live import Live, SignalClock, Status, warner
 from bwtop.measuring import Measurement
@@ -20,6 +19,7 @@ from bwtop.model import query
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.modes import common
+from bwtop.rights import account as accounts
 from bwtop.tui.settings import Settings
 
 _DEFAULT_ITERATIONS: Final = 5
@@ -132,5 +132,5 @@ def run_demo(options: argparse.Namespace, files: Config) -> None:
     """The screen beside processes that move bytes: forked first, so that they have nothing of what comes later."""
     if not has_terminal():
         fail("--demo shows the full screen, and there is no terminal here")
-    with demo.Demo(users.sudo_user(os.environ), demo.SECONDS) as running:
+    with demo.Demo(accounts.unprivileged(os.environ), demo.SECONDS) as running:
         run_screen(options, files, common.load(options), running.status)

@@ -1,12 +1,13 @@
 """The files of the page: few and small, read once.  Nothing else can be asked for, so no path leads elsewhere."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from bwtop.rights import opening
 from bwtop.web.answer import Answer
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -43,21 +44,22 @@ class File:
         return Answer(HTTPStatus.OK, self.type, self.body, headers)
 
 
-def _read(path: Path, kind: str) -> File:
-    with path.open("rb") as file:
-        body = file.read(MOST + 1)
-    if len(body) > MOST:
-        raise OSError(f"{path} is too large for a script")
+def _file(body: bytes, kind: str) -> File:
     tag = hashlib.sha256(body).hexdigest()[:24]
     return File(kind, body, f'"{tag}"')
 
 
-def load(chart_js: Path | None) -> dict[str, File]:
-    """All files by their paths in URLs; raises OSError.  Without a Chart.js there are no charts."""
-    found = {f"/{path.name}": _read(path, _TYPES[path.suffix]) for path in _static()}
+def load(chart_js: Path | None, environment: Mapping[str, str]) -> dict[str, File]:
+    """Return all files by their paths in URLs; raises OSError.  Without a Chart.js there are no charts.
+
+    A Chart.js that the user named is read with the rights of the user behind sudo.
+    """
+    found = {f"/{path.name}": _file(path.read_bytes(), _TYPES[path.suffix]) for path in _static()}
     found["/"] = found.pop("/index.html")
     if chart_js or CHART_JS.is_file():
-        found[CHART] = _read(chart_js or CHART_JS, _TYPES[".js"])
+        path = chart_js or CHART_JS
+        account = opening.rights(path, environment, named=chart_js is not None)
+        found[CHART] = _file(opening.read(path, MOST, account).data, _TYPES[".js"])
     return found
 
 

@@ -1,12 +1,16 @@
 """Tokens: out of a file, or new ones."""
 
-import os
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from bwtop.messages import say
+from bwtop.rights import opening
+
+MOST: Final = 4096
+"""Bytes of a file with a token."""
 
 SHORTEST: Final = 16
 """Characters of a token."""
@@ -16,12 +20,12 @@ class TokenError(ValueError):
     """A token that will not do; the text says why."""
 
 
-def read_token(path: Path) -> str:
-    """The token in a file; raises TokenError and OSError."""
-    with path.open("rb") as file:
-        token = file.read(4096).strip()
-        if os.fstat(file.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            say(f"others can read the token in {path}; chmod 600 keeps it from them")
+def read_token(path: Path, environment: Mapping[str, str]) -> str:
+    """Return the token in a file, read with the rights of the user behind sudo; raises TokenError and OSError."""
+    content = opening.read(path, MOST, opening.rights(path, environment))
+    if content.mode & (stat.S_IRGRP | stat.S_IROTH):
+        say(f"others can read the token in {path}; run: chmod 600 {path}")
+    token = content.data.strip()
     if not token.isascii() or not token.decode().isprintable() or b" " in token:
         raise TokenError(f"the token in {path} is to be one word of printable ASCII")
     if len(token) < SHORTEST:

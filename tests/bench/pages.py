@@ -71,7 +71,7 @@ def busy(number: int) -> Sample:
 @contextmanager
 def desktop(history: Path) -> Iterator[Web]:
     """The browser view of a busy desktop."""
-    with Web(history, files=files.load(None)) as web:
+    with Web(history, files=files.load(None, {})) as web:
         web.put(busy(1))
         yield web
 

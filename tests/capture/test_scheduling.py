@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bwtop.capture import privileges, scheduling
+from bwtop.capture import scheduling
+from bwtop.rights import privileges
+from bwtop.rights.account import NOBODY
 
 pytestmark = pytest.mark.kernel
 
@@ -36,7 +38,7 @@ def test_nobody_has_such_moments_if_it_was_allowed() -> None:
     def action() -> None:
         scheduling.allow()
         limit, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
-        privileges.drop(None)
+        privileges.drop(NOBODY)
         with scheduling.uninterrupted():
             assert scheduled() == ((os.SCHED_FIFO, scheduling.PRIORITY) if limit else ORDINARY)
         assert scheduled() == ORDINARY
@@ -55,7 +57,7 @@ def test_it_ends_with_an_error_too() -> None:
 
 def test_without_the_right_to_it_nothing_changes() -> None:
     def action() -> None:
-        privileges.drop(None)
+        privileges.drop(NOBODY)
         scheduling.allow()  # nobody may not
         with scheduling.uninterrupted():
             assert scheduled() == ORDINARY

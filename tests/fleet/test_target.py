@@ -130,7 +130,7 @@ def test_a_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PasswordError, match="no UTF-8"):
+    with pytest.raises(PasswordError, match="not UTF-8"):
         password(secret(tmp_path, b"\xff\xfe"), {})
 
 

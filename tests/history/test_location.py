@@ -1,4 +1,4 @@
-"""Where the history is, and whose."""
+"""Where the history is by default, and its permissions."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from bwtop.history import location
-from bwtop.history.location import default_path, mode, owner
+from bwtop.history.location import default_path, mode
 
 ADA = (1234, 5678)
-BOB = (4321, 8765)
 HOME = Path("/home/ada")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
@@ -20,13 +19,6 @@ def _system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where the service's would be."""
     path = tmp_path / "var" / "history.db"
     monkeypatch.setattr(location, "SYSTEM", path)
-    return path
-
-
-def directory(path: Path, owned_by: tuple[int, int], permissions: int = 0o755) -> Path:
-    path.mkdir()
-    os.chown(path, *owned_by)
-    path.chmod(permissions)
     return path
 
 
@@ -76,75 +68,6 @@ def test_the_services_is_passed_over_where_it_cannot_be_read(system: Path) -> No
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
-
-
-# Whose.
-
-
-@as_root
-@pytest.mark.parametrize("user", [None, ADA, BOB])
-@pytest.mark.parametrize("permissions", [0o755, 0o1777])
-@pytest.mark.parametrize("owned_by", [(0, 0), ADA])
-def test_what_is_there_stays_whose_it_is(
-    tmp_path: Path, owned_by: tuple[int, int], permissions: int, user: tuple[int, int] | None
-) -> None:
-    path = directory(tmp_path / "d", BOB, permissions) / "history.db"
-    path.touch()
-    os.chown(path, *owned_by)
-    assert owner(path, user) == owned_by
-
-
-@as_root
-@pytest.mark.parametrize(
-    ("whose", "permissions", "user", "expected"),
-    [
-        (ADA, 0o755, None, ADA),
-        (ADA, 0o700, ADA, ADA),
-        (ADA, 0o755, BOB, ADA),
-        (ADA, 0o775, BOB, ADA),
-        (ADA, 0o1777, BOB, BOB),
-        ((0, 0), 0o755, None, (0, 0)),
-        ((0, 0), 0o755, ADA, (0, 0)),
-        ((0, 0), 0o775, ADA, (0, 0)),
-        ((0, 0), 0o1777, None, (0, 0)),
-        ((0, 0), 0o1777, ADA, ADA),
-        ((0, 0), 0o777, ADA, ADA),
-        ((ADA[0], BOB[1]), 0o755, ADA, ADA),
-        ((ADA[0], BOB[1]), 0o755, None, (ADA[0], BOB[1])),
-    ],
-)
-@pytest.mark.parametrize("below", ["history.db", "a/b/history.db"])
-def test_new_one_is_whose_the_directory_is_or_the_users_behind_sudo(
-    tmp_path: Path,
-    whose: tuple[int, int],
-    permissions: int,
-    user: tuple[int, int] | None,
-    expected: tuple[int, int],
-    below: str,
-) -> None:
-    """The directory, or where it is missing the one that it will be made in."""
-    assert owner(directory(tmp_path / "d", whose, permissions) / below, user) == expected
-
-
-@as_root
-def test_relative_path_is_below_where_we_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(directory(tmp_path / "d", ADA))
-    assert owner(Path("history.db"), None) == owner(Path("a/b.db"), BOB) == ADA
-
-
-@as_root
-def test_link_is_whose_the_file_is(tmp_path: Path) -> None:
-    file, link = tmp_path / "file", directory(tmp_path / "d", BOB) / "history.db"
-    file.touch()
-    os.chown(file, *ADA)
-    link.symlink_to(file)
-    assert owner(link, None) == ADA
-
-
-def test_root_directory_is_roots() -> None:
-    assert owner(Path("/history.db-that-is-not-there"), (65534, 65534)) == (0, 0)
 
 
 # Permissions.

@@ -124,6 +124,44 @@ def test_the_services_group_may_read_it(path: Path, monkeypatch: pytest.MonkeyPa
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"#!/bin/sh\necho a tool of the user's\n" * 20, "is no history of bwtop"),
+        (b"SQLite format 3\0" + bytes(84), "is no history of bwtop"),
+        (None, "is another program's database"),
+    ],
+    ids=["script", "header", "database"],
+)
+def test_what_is_no_history_keeps_its_mode_and_content(
+    path: Path, content: bytes | None, words: str
+) -> None:
+    """`--db ./tool`, by mistake, took a tool's bits from all who are not its owner's group."""
+    if content is None:
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE other (id)")
+        connection.close()
+        content = path.read_bytes()
+    path.write_bytes(content)
+    path.chmod(0o757)
+    with pytest.raises(HistoryError, match=words):
+        open_writer(path, 0o600)
+    assert path.stat().st_mode & 0o777 == 0o757
+    assert path.read_bytes() == content
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_history_replaced_while_it_is_opened_keeps_its_mode(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_writer(path, 0o600).close()
+    path.chmod(0o644)
+    monkeypatch.setattr(schema, "file_id", lambda _: (0, 0))
+    with pytest.raises(HistoryError, match="was replaced while it was opened"):
+        open_writer(path, 0o600)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_empty_file_becomes_a_history(path: Path) -> None:
     path.touch(0o644)
     open_writer(path, 0o600).close()

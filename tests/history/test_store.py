@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from bwtop.history import store
 from bwtop.history.delta import Delta
 from bwtop.history.store import Event, Store, pack_loss, unpack_loss
 from bwtop.model.flows import UDP, Identity, Loss, ProcessKey, Role
+from bwtop.text import printable
 from tests.build import HOSTILE, key, remote
 from tests.history.keep import (
     CURL,
@@ -130,7 +132,7 @@ NAMES = (
 
 
 def test_any_name_is_kept(kept: Kept) -> None:
-    """But for lone surrogates, which are spelled out."""
+    """With what no terminal shows written as escapes."""
     for _ in range(2):
         for name in NAMES:
             who = Identity(name, exe=name, unit=name, container=name, pod=name)
@@ -138,7 +140,7 @@ def test_any_name_is_kept(kept: Kept) -> None:
         kept.reopen()
     assert kept.count("program") == kept.count("flow") == len(NAMES)
     answer = kept.ask(NOON, NOON + 1, "process", "unit")
-    expected = {name.encode(errors="backslashreplace").decode() for name in NAMES}
+    expected = {printable(name) for name in NAMES}
     assert {row.labels[0] for row in answer.rows} == expected
     for row in answer.rows:
         called, exe, _, _, unit, container, pod = row.labels
@@ -147,6 +149,25 @@ def test_any_name_is_kept(kept: Kept) -> None:
 
 
 # Processes.
+
+
+def test_no_control_character_is_stored(kept: Kept, tmp_path: Path) -> None:
+    """A program whose path has a newline and a rule of sudoers' put that rule into a file that sudo might read."""
+    hostile = "x\nada ALL=(ALL) NOPASSWD: ALL\n\x1b[2J\u202e"
+    identity = Identity(
+        hostile, 0, hostile, exe=f"/tmp/{hostile}", unit=hostile, container=hostile, pod=hostile
+    )
+    Store(kept.connection, cmdlines=True).append([delta(who=identity)])
+    kept.connection.execute(f"VACUUM INTO '{tmp_path}/copy.db'")
+    assert b"\nada ALL" not in (tmp_path / "copy.db").read_bytes()
+    stored = kept.connection.execute(
+        "SELECT name, exe, unit, container, pod FROM program"
+    ).fetchall()
+    stored += kept.connection.execute("SELECT cmdline FROM process").fetchall()
+    texts = [text for row in stored for text in row]
+    assert texts
+    for text in texts:
+        assert text.endswith(r"x\x0aada ALL=(ALL) NOPASSWD: ALL\x0a\x1b[2J\u202e")
 
 
 def test_exec_makes_another_program_of_a_process(kept: Kept) -> None:

@@ -4,11 +4,10 @@ import os
 import pwd
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bwtop.identity.users import describe, home, sudo_user, user_name
+from bwtop.identity.users import describe, user_name
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Identity
 from tests.build import NOW
 
@@ -66,31 +65,6 @@ def test_without_a_cgroup_the_rest_stays_as_it_is() -> None:
     """As what another bwtop has recorded."""
     known = Identity("nginx", 0, unit="nginx.service", container="docker:0123", pod="a")
     assert describe(known) == replace(known, user="root")
-
-
-@pytest.mark.parametrize(
-    ("environment", "found"),
-    [
-        ({"SUDO_UID": "1000", "SUDO_GID": "100"}, (1000, 100)),
-        ({}, None),
-        ({"SUDO_UID": "1000"}, None),
-        ({"SUDO_UID": "0", "SUDO_GID": "0"}, None),
-        ({"SUDO_UID": "-1", "SUDO_GID": "5"}, None),
-        ({"SUDO_UID": "ada", "SUDO_GID": "5"}, None),
-    ],
-)
-def test_who_is_behind_sudo(environment: dict[str, str], found: tuple[int, int] | None) -> None:
-    assert sudo_user(environment) == found
-
-
-def test_home_is_that_of_who_is_behind_sudo() -> None:
-    daemon = pwd.getpwnam("daemon")
-    behind = {"SUDO_UID": str(daemon.pw_uid), "SUDO_GID": "1", "HOME": "/root"}
-    assert home(behind, 0) == Path(daemon.pw_dir)
-    assert home(behind, 5) == Path("/root"), "only root can be behind sudo"
-    assert home({"HOME": "/x"}, 0) == Path("/x")
-    assert home({}, daemon.pw_uid) == Path(daemon.pw_dir)
-    assert home({}, 4_000_000_000) == Path("/")
 
 
 def test_identities_of_processes_long_gone_take_little_memory() -> None:

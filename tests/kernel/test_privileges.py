@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bwtop.capture.privileges import CAP_BPF, CAP_PERFMON
+from bwtop.rights.privileges import CAP_BPF, CAP_PERFMON
 from tests.kernel.running import BACKEND, HANG, LAUNCHER, Bwtop, Flow, run, send_datagram
 
 pytestmark = pytest.mark.kernel

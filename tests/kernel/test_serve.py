@@ -45,7 +45,7 @@ def as_user(*flags: str) -> list[str]:
     program = (
         f"import os, sys; sys.path.insert(0, {str(LAUNCHER.parent)!r});"
         " import bwtop.cli, bwtop.metrics.exposition, bwtop.web.serve, bwtop.web.files as files;"
-        " found = files.load(None); files.load = lambda _: found;"
+        " found = files.load(None, {}); files.load = lambda *_: found;"
         f" os.setgroups([]); os.setresgid(*3 * [{USER}]); os.setresuid(*3 * [{USER}]);"
         f" bwtop.cli.main({list(flags)!r})"
     )

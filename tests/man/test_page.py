@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.columns import PROCESS_COLUMNS
+from bwtop.rights.account import VARIABLES
 from bwtop.tui.keymap import spelled
 from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
@@ -87,8 +88,9 @@ def environment_of(package: Path) -> set[str]:
 def test_every_variable_is_in_it() -> None:
     text = rendered().partition("ENVIRONMENT")[2].partition("FILES")[0]
     names = environment_of(ROOT / "bwtop")
-    assert {"BWTOP_DB", "NO_COLOR", "SUDO_UID"} <= names
+    assert {"BWTOP_DB", "NO_COLOR", "SUDO_GID"} <= names
     assert [name for name in names if name not in text] == []
+    assert [name for name in VARIABLES if name not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bwtop.capture.privileges import CAP_BPF
+from bwtop.rights.privileges import CAP_BPF
 from tests.kernel.running import HANG
 from tests.kernel.running import run as forked
 from tests.kernel.test_privileges import reads_maps

@@ -183,7 +183,7 @@ def as_somebody(*flags: str) -> list[str]:
         f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"
         " import bwtop.cli, bwtop.web.serve, bwtop.web.archive, bwtop.web.files as files;"
         " import bwtop.fleet.client as client; client.load();"
-        " found = files.load(None); files.load = lambda _: found;"
+        " found = files.load(None, {}); files.load = lambda *_: found;"
         " os.setgroups([]); os.setresgid(*3 * [31234]); os.setresuid(*3 * [31234]);"
         f" bwtop.cli.main({rest!r})"
     )

@@ -46,7 +46,7 @@ LOOK: Final = """
 def web(server: ClickHouse) -> Quiet:
     """A page about what a server has."""
     archive = FleetArchive(server.target.url(), lambda: Client(server.target, ""))
-    return Quiet(Path("/nonexistent/history.db"), files=files.load(None), archive=archive)
+    return Quiet(Path("/nonexistent/history.db"), files=files.load(None, {}), archive=archive)
 
 
 @pytest.fixture(scope="module")

@@ -504,7 +504,7 @@ def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(tokens.TokenError) as refused:
-        tokens.read_token(path)
+        tokens.read_token(path, {})
     assert content.decode(errors="replace").strip() not in str(refused.value) or not content.strip()
 
 
@@ -512,7 +512,7 @@ def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -
 def test_a_token_has_sixteen_characters_or_more(tmp_path: Path, around: str) -> None:
     path = tmp_path / "token"
     path.write_text(around.format("x" * 16))
-    assert tokens.read_token(path) == "x" * 16
+    assert tokens.read_token(path, {}) == "x" * 16
 
 
 def test_tokens_that_are_made_are_long_and_differ() -> None:

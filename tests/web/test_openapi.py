@@ -70,7 +70,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
     gate = Gate(server.address, None)
-    api = Api(gate, files.load(None), feed, source, LocalArchive(database), None, 1.0, metrics)
+    api = Api(gate, files.load(None, {}), feed, source, LocalArchive(database), None, 1.0, metrics)
     feed.start()
     traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}
     feed.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")

@@ -482,7 +482,7 @@ class Scene(Quiet):
     """A server whose intervals the test puts."""
 
     def __init__(self, database: Path, **options: Any) -> None:
-        super().__init__(database, files=options.get("files") or files.load(None))
+        super().__init__(database, files=options.get("files") or files.load(None, {}))
         self.measure()
         self._now = datetime.now(UTC)
 
@@ -804,7 +804,7 @@ def test_a_chart_js_that_is_broken_is_none(visit: Visitor, scene: Scene) -> None
 def test_without_chart_js_the_page_works_and_says_so(
     visit: Visitor, tmp_path: Path, past: Web
 ) -> None:
-    without = {path: file for path, file in files.load(None).items() if path != files.CHART}
+    without = {path: file for path, file in files.load(None, {}).items() if path != files.CHART}
     with Scene(tmp_path / "none.db", files=without) as server:
         server.move({"one": 3001})
         page = visit(server)
@@ -880,7 +880,7 @@ class Past(Quiet):
         kept.append(*self.deltas)
         kept.steps(time.time())
         kept.connection.close()
-        super().__init__(folder / "history.db", files=files.load(None))
+        super().__init__(folder / "history.db", files=files.load(None, {}))
 
 
 @pytest.fixture(scope="module")
@@ -1304,7 +1304,7 @@ def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_pa
     who = (ProcessKey(1, 1), PROGRAMS[0])
     start = time.time() - 400
     kept.append(Delta(start, 1.0, {who: {FAR[0]: (4096, 0)}}))
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(server, "?view=history&range=1h")
         page.row("plain")
         kept.append(Delta(start + 2, 1.0, {who: {FAR[0]: (2048, 0)}}))
@@ -1389,7 +1389,7 @@ def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> 
     )
     kept.steps(time.time())
     kept.connection.close()
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(server, "?view=history&range=yesterday")
         page.until(lambda: page.rows())
         for unit in ("bits", "bytes", "bits"):
@@ -1788,7 +1788,7 @@ def test_picture_of_what_moves_now(visit: Visitor, tmp_path: Path) -> None:
 
 def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
     a_desktops_day(tmp_path / "history.db", _midnight(1))
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(
             server,
             "?view=history&range=yesterday",

@@ -381,7 +381,7 @@ def filed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     (static / "etc").symlink_to("/etc")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "STATIC", static)
-        found = files.load(None)
+        found = files.load(None, {})
     with Web(place / "none.db", files=found) as running:
         yield running
 
@@ -471,7 +471,7 @@ def test_what_changes_on_the_disk_later_is_not_told(tmp_path: Path) -> None:
     (static / "index.html").write_text("the page")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "STATIC", static)
-        found = files.load(None)
+        found = files.load(None, {})
         with Web(tmp_path / "none.db", files=found) as web:
             (static / "index.html").unlink()
             (static / "index.html").symlink_to("/etc/passwd")
@@ -481,7 +481,7 @@ def test_what_changes_on_the_disk_later_is_not_told(tmp_path: Path) -> None:
 
 
 def test_the_real_page_is_served(tmp_path: Path) -> None:
-    with Web(tmp_path / "none.db", files=files.load(None)) as web:
+    with Web(tmp_path / "none.db", files=files.load(None, {})) as web:
         page = web.ask("/")
     assert page.status == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"

@@ -2,23 +2,29 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bwtop.capture import privileges
-from bwtop.capture.privileges import CAP_BPF, CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN
+from bwtop.rights import privileges
+from bwtop.rights.account import NOBODY, Account
+from bwtop.rights.privileges import CAP_BPF, CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN
+from tests.kernel.running import HANG
 
 pytestmark = pytest.mark.kernel
 
 CAP_NET_ADMIN = 12
-NOBODY = 65534
-SOMEBODY = 1234
+SOMEBODY = Account(1234, 1234)
 
-SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+With = Callable[..., Callable[[str], Any]]
+
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def in_child(function: Callable[[], object]) -> Any:
@@ -65,24 +71,48 @@ def state() -> dict[str, Any]:
 
 def capabilities(*kept: int) -> dict[str, list[int]]:
     """Those permitted and in effect; none is ever handed on."""
-    return {"CapInh": [], "CapPrm": sorted(kept), "CapEff": sorted(kept), "CapAmb": []}
+    held = sorted(kept)
+    return {"CapInh": [], "CapPrm": held, "CapEff": held, "CapBnd": [], "CapAmb": []}
 
 
-def somebody_with(*caps: int) -> Callable[[str], Any]:
+@pytest.fixture(name="somebody_with", scope="module")
+def _somebody_with(readable: Path) -> Callable[..., Callable[[str], Any]]:
+    return lambda *caps: somebody_with(readable, *caps)
+
+
+@pytest.fixture(name="readable", scope="module")
+def _readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the package that every user can read; pytest's own folders are root's alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        package = Path(privileges.__file__).parents[1]
+        (copy / "bwtop").mkdir()
+        for source in (package / "__init__.py", *(package / "rights").glob("*.py")):
+            target = copy / source.relative_to(package.parent)
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(source.read_text())
+        yield copy
+
+
+def somebody_with(readable: Path, *caps: int) -> Callable[[str], Any]:
     """Evaluates an expression in a process of setpriv's with these capabilities and no others.
 
-    It may not be let into this checkout, so it gets the module's text.
+    It may not be let into this checkout, so it gets a copy of the package.
     """
     names = ",".join(("-all", *(f"+cap_{number}" for number in caps)))
-    text = Path(privileges.__file__).read_text()
 
     def ask(expression: str) -> Any:
-        program = f"{text}\nimport json\nprint(json.dumps({expression}))"
+        program = (
+            f"import json, os, sys\nsys.path.insert(0, {str(readable)!r})\nfrom bwtop.rights.account import *\n"
+            f"from bwtop.rights.privileges import *\nfrom bwtop.rights.privileges import _held\n"
+            f"print(json.dumps({expression}))"
+        )
         result = subprocess.run(
             [
                 "setpriv",
-                f"--reuid={SOMEBODY}",
-                f"--regid={SOMEBODY}",
+                f"--reuid={SOMEBODY.uid}",
+                f"--regid={SOMEBODY.gid}",
                 "--clear-groups",
                 f"--inh-caps={names}",
                 f"--ambient-caps={names}",
@@ -126,8 +156,10 @@ def test_root_without_any_capability_is_root_nevertheless() -> None:
         ((), False),
     ],
 )
-def test_others_may_load_with_the_capabilities_for_it(caps: tuple[int, ...], may: bool) -> None:
-    assert somebody_with(*caps)("(may_load(), os.getuid())") == [may, SOMEBODY]
+def test_others_may_load_with_the_capabilities_for_it(
+    somebody_with: With, caps: tuple[int, ...], may: bool
+) -> None:
+    assert somebody_with(*caps)("(may_load(), os.getuid())") == [may, SOMEBODY.uid]
 
 
 def test_capability_that_is_not_in_effect_does_not_help() -> None:
@@ -135,8 +167,8 @@ def test_capability_that_is_not_in_effect_does_not_help() -> None:
 
     def ask() -> tuple[bool, list[int]]:
         os.setgroups([])
-        privileges._prctl(privileges._PR_SET_KEEPCAPS)
-        os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+        privileges._prctl(privileges._PR_SET_KEEPCAPS, 1)
+        os.setresuid(*3 * [SOMEBODY.uid])
         return privileges.may_load(), held("CapPrm")
 
     may, permitted = in_child(ask)
@@ -148,7 +180,7 @@ def needing(*caps: int) -> Callable[[], None]:
     """Reads if all of these are in effect, as the kernel would ask for them."""
 
     def read() -> None:
-        assert os.geteuid() == NOBODY, "asked by a process that is root no more"
+        assert os.geteuid() == NOBODY.uid, "asked by a process that is root no more"
         if not set(caps) <= set(held()):
             raise PermissionError(1, "Operation not permitted")
 
@@ -180,7 +212,7 @@ def test_reader_that_breaks_is_no_reader_that_works() -> None:
         assert privileges.needed(broken) == (CAP_SYS_ADMIN,)
 
 
-def test_what_is_not_held_cannot_be_found_to_be_enough() -> None:
+def test_what_is_not_held_cannot_be_found_to_be_enough(somebody_with: With) -> None:
     read = (
         "(lambda: (_ for _ in ()).throw(PermissionError(1, ''))"
         f" if {CAP_BPF} not in _held('CapEff') else None)"
@@ -192,13 +224,13 @@ def test_what_is_not_held_cannot_be_found_to_be_enough() -> None:
 @pytest.mark.parametrize("kept", [(), (CAP_BPF,), (CAP_KILL, CAP_BPF), (CAP_SYS_ADMIN,)])
 def test_root_is_left_for_good_but_for_what_is_kept(kept: tuple[int, ...]) -> None:
     def drop() -> dict[str, Any]:
-        privileges.drop(None, keep=kept)
+        privileges.drop(NOBODY, keep=kept)
         return state()
 
     assert in_child(drop) == {
-        "uid": [str(NOBODY)] * 4,
-        "gid": [str(NOBODY)] * 4,
-        "groups": [str(NOBODY)],
+        "uid": [str(NOBODY.uid)] * 4,
+        "gid": [str(NOBODY.uid)] * 4,
+        "groups": [str(NOBODY.uid)],
         "no_new_privs": "1",
         "capabilities": capabilities(*kept),
     }
@@ -207,11 +239,11 @@ def test_root_is_left_for_good_but_for_what_is_kept(kept: tuple[int, ...]) -> No
 @pytest.mark.parametrize("kept", [(), (CAP_BPF,)])
 def test_root_becomes_the_user_who_is_named(kept: tuple[int, ...]) -> None:
     def drop() -> dict[str, Any]:
-        privileges.drop((SOMEBODY, SOMEBODY + 1), keep=kept)
+        privileges.drop(Account(SOMEBODY.uid, SOMEBODY.gid + 1), keep=kept)
         return state()
 
     after = in_child(drop)
-    assert (after["uid"], after["gid"]) == ([str(SOMEBODY)] * 4, [str(SOMEBODY + 1)] * 4)
+    assert (after["uid"], after["gid"]) == ([str(SOMEBODY.uid)] * 4, [str(SOMEBODY.gid + 1)] * 4)
     assert after["groups"] == [], "root's are gone"
     assert after["capabilities"] == capabilities(*kept)
 
@@ -219,7 +251,7 @@ def test_root_becomes_the_user_who_is_named(kept: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("kept", [(), (CAP_BPF,)])
 def test_there_is_no_way_back(kept: tuple[int, ...]) -> None:
     def drop() -> None:
-        privileges.drop(None, keep=kept)
+        privileges.drop(NOBODY, keep=kept)
         os.setuid(0)
 
     assert in_child(drop) == "PermissionError"
@@ -227,7 +259,7 @@ def test_there_is_no_way_back(kept: tuple[int, ...]) -> None:
 
 def test_none_of_it_goes_to_programs_that_are_started() -> None:
     def drop() -> list[str]:
-        privileges.drop(None, keep=(CAP_BPF, CAP_KILL))
+        privileges.drop(NOBODY, keep=(CAP_BPF, CAP_KILL))
         text = subprocess.check_output(["/bin/cat", "/proc/self/status"], text=True)
         return [line.split()[1] for line in text.splitlines() if line.startswith(SETS)]
 
@@ -238,15 +270,88 @@ def test_none_of_it_goes_to_programs_that_are_started() -> None:
     ("kept", "left"),
     [((), []), ((CAP_BPF,), [CAP_BPF]), ((CAP_BPF, CAP_SYS_ADMIN), [CAP_BPF])],
 )
-def test_who_is_not_root_stays_who_they_are(kept: tuple[int, ...], left: list[int]) -> None:
+def test_who_is_not_root_stays_who_they_are(
+    somebody_with: With, kept: tuple[int, ...], left: list[int]
+) -> None:
     """What they do not hold they cannot keep; that is no error."""
     uid, effective, permitted = somebody_with(CAP_BPF, CAP_PERFMON)(
-        f"(drop(None, keep={kept}), os.getresuid(), sorted(_held('CapEff')), sorted(_held('CapPrm')))[1:]"
+        f"(drop(NOBODY, keep={kept}), os.getresuid(), sorted(_held('CapEff')), sorted(_held('CapPrm')))[1:]"
     )
-    assert uid == [SOMEBODY] * 3
+    assert uid == [SOMEBODY.uid] * 3
     assert effective == permitted == left
 
 
-def test_who_is_not_root_does_not_become_the_user_who_is_named() -> None:
+def test_who_is_not_root_does_not_become_the_user_who_is_named(somebody_with: With) -> None:
     ask = somebody_with(CAP_BPF)
-    assert ask("(drop((4711, 4711)), os.getresuid())[1]") == [SOMEBODY] * 3
+    assert ask("(drop(Account(4711, 4711)), os.getresuid())[1]") == [SOMEBODY.uid] * 3
+
+
+@pytest.mark.parametrize(
+    "account", [Account(0, 0), Account(0, 5), Account(2**32 - 1, 5), Account(-1, 5)]
+)
+def test_root_is_not_left_for_root(account: Account) -> None:
+    """(uid_t)-1 would leave the user as it is: setresuid(2)."""
+
+    def drop() -> None:
+        privileges.drop(account)
+
+    assert in_child(drop) == "PrivilegeError"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["setresuid", "setresgid", "setgroups", "_set_capabilities", "_empty_bounding_set", "_prctl"],
+)
+def test_step_that_changes_nothing_is_noticed(broken: str) -> None:
+    """A kernel, or a seccomp filter, that says yes and does nothing."""
+
+    def drop() -> None:
+        os.setgroups([4])
+        where = os if hasattr(os, broken) else privileges
+        setattr(where, broken, lambda *_: None)
+        privileges.drop(SOMEBODY, keep=(CAP_KILL,))
+
+    assert in_child(drop) in ("PrivilegeError", "OSError")
+
+
+def test_described_is_what_the_kernel_says() -> None:
+    def describe() -> str:
+        privileges.drop(SOMEBODY, keep=(CAP_KILL,))
+        return privileges.described()
+
+    assert in_child(describe) == (
+        f"uid {SOMEBODY.uid}, capabilities: CAP_KILL, bounding set: empty, no_new_privs: yes"
+    )
+
+
+def test_child_dies_with_its_parent() -> None:
+    reading, writing = os.pipe()
+
+    def start() -> None:
+        parent = os.getpid()
+        if os.fork() == 0:
+            privileges.die_with_parent(parent)
+            os.write(writing, b"ready")
+            signal.pause()
+        signal.pause()
+
+    parent = os.fork()
+    if parent == 0:
+        os.close(reading)
+        start()
+    os.close(writing)
+    assert os.read(reading, 5) == b"ready"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert select.select([reading], [], [], HANG)[0], "the child has its end of the pipe still"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_child_of_a_parent_that_is_gone_ends() -> None:
+    assert in_child(lambda: privileges.die_with_parent(os.getppid())) is None
+    pid = os.fork()
+    if pid == 0:
+        privileges.die_with_parent(os.getppid() + 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1

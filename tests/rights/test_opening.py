@@ -1,0 +1,258 @@
+"""Opening paths that users named: with their rights, and as root only where root alone can write."""
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bwtop.history import location
+from bwtop.rights import account, opening
+from bwtop.rights.account import Account
+from bwtop.rights.opening import Content, check_writers, holder, read, resolved, rights
+
+pytestmark = pytest.mark.kernel  # root is needed
+
+ROOT = Account(0, 0)
+ADA = Account(1234, 5678)
+BOB = Account(4321, 8765)
+BEHIND = {"SUDO_UID": str(ADA.uid), "SUDO_GID": str(ADA.gid)}
+
+Made = Callable[..., Path]
+
+
+@pytest.fixture(name="top")
+def _top() -> Iterator[Path]:
+    """A folder that everyone may pass through; those of pytest are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-", dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        yield Path(top)
+
+
+def folder(path: Path, owner: Account = ROOT, mode: int = 0o755) -> Path:
+    path.mkdir()
+    os.chown(path, *owner)
+    path.chmod(mode)
+    return path
+
+
+def file(path: Path, owner: Account = ROOT, mode: int = 0o600, text: str = "text") -> Path:
+    path.write_text(text)
+    os.chown(path, *owner)
+    path.chmod(mode)
+    return path
+
+
+# With whose rights.
+
+
+@pytest.mark.parametrize(
+    ("whose", "mode", "expected"),
+    [
+        (ROOT, 0o755, None),
+        (ROOT, 0o700, None),
+        (ADA, 0o755, ADA),
+        (ADA, 0o1777, ADA),
+        (ROOT, 0o775, "service"),
+        (ROOT, 0o757, "service"),
+        (ROOT, 0o1777, "service"),
+        (Account(0, ADA.gid), 0o770, "service"),
+    ],
+)
+@pytest.mark.parametrize("below", ["history.db", "a/b/history.db"])
+def test_first_folder_that_others_can_write_decides(
+    top: Path, whose: Account, mode: int, expected: Account | str | None, below: str
+) -> None:
+    place = folder(top / "d", whose, mode)
+    found = account.service() if expected == "service" else expected
+    assert holder(place / below) == found
+    assert rights(place / below, {}) == found
+    assert rights(place / below, BEHIND) == ADA, "behind sudo it is the user's in any place"
+    assert rights(place / below, BEHIND, named=False) == found
+
+
+def test_folder_in_a_users_folder_is_the_users(top: Path) -> None:
+    """She can rename it, and put another one there."""
+    inner = folder(folder(top / "ada", ADA) / "roots")
+    assert holder(inner / "history.db") == ADA
+
+
+def test_roots_folder_in_a_sticky_one_is_roots(top: Path) -> None:
+    sticky = folder(top / "tmp", mode=0o1777)
+    assert holder(folder(sticky / "roots") / "history.db") is None
+    assert holder(folder(sticky / "ada", ADA) / "history.db") == ADA
+    file(sticky / "there")
+    assert holder(sticky / "there") == account.service(), "others can create its -wal"
+    (sticky / "link").symlink_to("/etc")
+    os.chown(sticky / "link", *ADA, follow_symlinks=False)
+    assert holder(sticky / "link" / "x.db") == ADA
+
+
+def test_links_are_followed_only_where_root_made_them(top: Path) -> None:
+    ada, roots = folder(top / "ada", ADA), folder(top / "roots")
+    (roots / "absolute").symlink_to(ada)
+    (roots / "relative").symlink_to("../ada")
+    (roots / "chained").symlink_to("relative")
+    (roots / "dangling").symlink_to(ada / "nothing")
+    (roots / "up").symlink_to("..")
+    (ada / "back").symlink_to(roots)
+    for name in ("absolute", "relative", "chained", "dangling", "up/ada"):
+        assert holder(roots / name / "x.db") == ADA, name
+    assert holder(roots / "up" / "roots" / "x.db") is None
+    assert holder(ada / "back" / "x.db") == ADA, "hers to change"
+    (roots / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="Too many levels"):
+        holder(roots / "loop")
+
+
+def test_file_is_no_folder(top: Path) -> None:
+    assert holder(file(top / "file") / "x.db") is None, "the kernel says what is wrong"
+    assert holder(Path("/")) is None
+
+
+def test_relative_path_begins_here(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder(top / "ada", ADA))
+    assert holder(Path("x.db")) == holder(Path("a/../x.db")) == ADA
+    assert holder(Path("../x.db")) == ADA, "where .. leads is hers to change"
+
+
+# Reading.
+
+
+def test_file_is_read_as_the_user(top: Path) -> None:
+    hers, roots = file(top / "hers", ADA, 0o640), file(top / "roots")
+    assert read(hers, 10, ADA) == Content(b"text", 0o100640, ADA.uid)
+    assert read(roots, 10, None) == Content(b"text", 0o100600, 0)
+    for path in (roots, file(top / "bobs", BOB)):
+        with pytest.raises(PermissionError) as caught:
+            read(path, 10, ADA)
+        assert (caught.value.strerror, caught.value.filename) == ("Permission denied", str(path))
+    (top / "link").symlink_to(roots)
+    with pytest.raises(PermissionError):
+        read(top / "link", 10, ADA)
+    with pytest.raises(FileNotFoundError):
+        read(top / "none", 10, ADA)
+    assert os.geteuid() == 0
+
+
+@pytest.mark.parametrize("who", [None, ADA])
+def test_only_regular_files_of_a_size_are_read(top: Path, who: Account | None) -> None:
+    """And none of the others makes anyone wait."""
+    os.mkfifo(top / "fifo", 0o666)
+    (top / "fifo").chmod(0o666)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(top / "socket"))
+        (top / "socket").chmod(0o777)
+        for path in (
+            top / "fifo",
+            top / "socket",
+            Path("/dev/zero"),
+            Path("/dev/tty"),
+            folder(top / "d"),
+        ):
+            with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
+                read(path, 10, who)
+    large = file(top / "large", mode=0o644, text="x" * 11)
+    assert read(large, 11, who).data == b"x" * 11
+    with pytest.raises(OSError, match="larger than 10 bytes"):
+        read(large, 10, who)
+    assert read(file(top / "empty", mode=0o644, text=""), 10, who).data == b""
+    lines = file(top / "lines", mode=0o644, text='{"errno": 1}\n\n')
+    assert read(lines, 100, who).data == b'{"errno": 1}\n\n'
+
+
+def test_file_that_never_answers_is_given_up(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "SECONDS", 0.2)
+    monkeypatch.setattr(opening, "_read", lambda *_: time.sleep(60))
+    with pytest.raises(OSError, match="does not answer"):
+        read(file(top / "x", ADA), 10, ADA)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_user_that_cannot_be_become_reads_nothing(top: Path) -> None:
+    with pytest.raises(OSError, match="cannot be read as uid"):
+        read(file(top / "x"), 10, ROOT)
+
+
+def test_path_is_resolved_as_the_user(top: Path) -> None:
+    closed = folder(top / "closed", mode=0o700)
+    (closed / "link").symlink_to("/etc")
+    assert resolved(closed / "link" / "x", None) == Path("/etc/x")
+    assert resolved(closed / "link" / "x", ADA) == closed / "link" / "x", "she cannot see the link"
+    (top / "link").symlink_to("nothing/there")
+    assert resolved(top / "link", ADA) == top / "nothing" / "there"
+
+
+@pytest.mark.parametrize(
+    ("uid", "mode", "words"),
+    [
+        (0, 0o644, ""),
+        (ADA.uid, 0o600, ""),
+        (BOB.uid, 0o600, "belongs to uid 4321"),
+        (ADA.uid, 0o660, "run: chmod go-w"),
+        (0, 0o602, "run: chmod go-w"),
+    ],
+)
+def test_root_believes_what_only_trusted_users_can_write(uid: int, mode: int, words: str) -> None:
+    content = Content(b"", 0o100000 | mode, uid)
+    if words:
+        with pytest.raises(PermissionError, match=words):
+            check_writers(Path("/x"), content, [ADA.uid])
+    else:
+        check_writers(Path("/x"), content, [ADA.uid])
+
+
+# The history.
+
+
+@pytest.fixture(name="system")
+def _system(monkeypatch: pytest.MonkeyPatch, top: Path) -> Path:
+    path = top / "var" / "history.db"
+    monkeypatch.setattr(location, "SYSTEM", path)
+    return path
+
+
+def test_history_is_opened_with_the_users_rights(top: Path, system: Path) -> None:
+    folder(top / "home", ADA)
+    (top / "home" / "x.db").symlink_to("/etc/sudoers.d/x")
+    named = location.place(top / "home" / "x.db", BEHIND)
+    assert named == location.Place(Path("/etc/sudoers.d/x"), ADA)
+    assert location.place(None, {**BEHIND, "BWTOP_DB": str(top / "r.db")}).account == ADA
+
+
+def test_services_history_is_opened_with_the_services_rights(top: Path, system: Path) -> None:
+    folder(system.parent, BOB)
+    file(system, BOB)
+    assert location.place(None, BEHIND) == location.Place(system, BOB)
+    assert location.place(system, BEHIND) == location.Place(system, BOB)
+    assert location.place(None, {}) == location.Place(system, BOB)
+    os.chown(system.parent, 0, 0)
+    assert location.place(None, BEHIND) == location.Place(system, None), "root's alone"
+
+
+def test_swapped_folder_is_never_walked_as_root(top: Path) -> None:
+    """Between two looks a user's folder becomes a link to root's: whatever is found is the user's."""
+    ada, secret = folder(top / "ada", ADA), folder(top / "secret")
+    folder(ada / "d", ADA)
+    (ada / "l").symlink_to(secret)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            (ada / "d").rename(ada / "t")
+            (ada / "l").rename(ada / "d")
+            (ada / "d").rename(ada / "l")
+            (ada / "t").rename(ada / "d")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        assert {holder(ada / "d" / "x.db") for _ in range(2000)} == {ADA}
+    finally:
+        stop.set()
+        swapping.join()

@@ -1,0 +1,87 @@
+"""No module opens files but those listed here, so that no path of a user's is opened past bwtop.rights."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import bwtop
+
+PACKAGE: Final = Path(bwtop.__file__).parent
+
+OPENERS: Final = {
+    "rights/opening.py": "with the user's rights",
+    "rights/landlock.py": "directories, without reading them",
+    "rights/privileges.py": "/proc",
+    "history/lock.py": "the history's, with its account's rights",
+    "history/schema.py": "the history, with its account's rights",
+    "identity/machine.py": "/etc/machine-id",
+    "history/machine.py": "/etc/machine-id",
+    "capture/attach.py": "the root of the cgroups",
+    "capture/btf.py": "/sys/kernel/btf",
+    "capture/cgroups.py": "/proc/self/mountinfo",
+    "capture/headers.py": "the kernel's headers",
+    "capture/kprobes.py": "tracefs and /proc/kallsyms",
+    "capture/loader.py": "bpf/",
+    "capture/backends.py": "/proc/kallsyms",
+    "cli.py": "/dev/null",
+    "demo.py": "/dev/null and /proc/self/fd",
+    "messages.py": "/dev/null",
+    "tui/procfs.py": "/proc",
+    "tui/terminal.py": "/proc/self/environ",
+    "web/files.py": "bwtop's own page",
+    "web/peer.py": "/proc/net and /proc/sys",
+}
+"""Modules that open files, and which."""
+
+_CALLS: Final = {
+    "open",
+    "read_text",
+    "read_bytes",
+    "write_text",
+    "write_bytes",
+    "fopen",
+    "copyfile",
+}
+
+
+_OURS: Final = {"recorder", "sender", "_writer"}
+"""Objects whose open() opens the history."""
+
+
+def opens(source: str) -> bool:
+    return any(
+        isinstance(node, ast.Call) and _name(node.func) in _CALLS and not _is_method_of_ours(node)
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def _name(function: ast.expr) -> str:
+    if isinstance(function, ast.Name):
+        return function.id
+    return function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _is_method_of_ours(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and _name(call.func.value) in _OURS
+
+
+def modules() -> dict[str, str]:
+    return {
+        str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def test_only_these_modules_open_files() -> None:
+    assert {name for name, source in modules().items() if opens(source)} <= set(OPENERS)
+
+
+def test_opening_is_noticed() -> None:
+    for call in ("open(x)", "os.open(x, 0)", "path.read_text()", "Path(x).open('rb')", "x.open()"):
+        assert opens(f"def f(x, path):\n    return {call}"), call
+    assert not opens("recorder.open()")
+    assert opens((PACKAGE / "rights" / "opening.py").read_text())
+
+
+def test_only_the_database_modules_connect_to_sqlite() -> None:
+    connecting = {name for name, source in modules().items() if "sqlite3.connect(" in source}
+    assert connecting == {"history/schema.py"}
