@@ -21,7 +21,9 @@ from bwtop.live import STOP_SIGNALS, ThreadClock, samples
 from bwtop.measuring import Measurement
 from bwtop.tree import Tree
 from bwtop.tui.desk import Desk
+from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
+from bwtop.tui.paste import END_KEY, Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.terminal import (
@@ -93,7 +95,10 @@ class App:
         self._measure = measure
         self._terminal = terminal
         self._screen = Screen(desk, self._leave, self._repaint)
-        self._loop = urwid.MainLoop(self._screen, screen=terminal)
+        self._input = Input(self._screen)
+        self._loop = urwid.MainLoop(
+            self._screen, screen=terminal, input_filter=lambda keys, _: self._take_input(keys)
+        )
         self._wake = self._loop.watch_pipe(self._take_delivered)
         self._measurement: Measurement | None = None
         self._reader: threading.Thread | None = None
@@ -212,7 +217,14 @@ class App:
         """Moves the clock on when no interval has done so."""
         if time.monotonic() - self._drawn >= CLOCK_PERIOD:
             self._changed()
+        if self._terminal.brackets.give_up():
+            self._take_input([END_KEY])
         self._loop.set_alarm_in(CLOCK_PERIOD, self._tick)
+
+    def _take_input(self, keys: list[Event]) -> list[Event]:
+        """Handle the keys of one read; what is returned is urwid's: a new size, and Ctrl-L where it is no command."""
+        size = self._loop.screen_size or self._terminal.get_cols_rows()
+        return self._input.take(size, self._terminal.brackets.put_back(keys))
 
     def _begun(self, *_: Any) -> None:
         """The terminal is the screen's now; urwid has set handlers of its own, which differ between its releases."""

@@ -67,6 +67,8 @@ class Question:
     """What may be shortened."""
     after: str
     confirm: "Callable[[Desk], Effect]"
+    asked: float
+    """When, by `Desk.now`."""
 
 
 class Desk:

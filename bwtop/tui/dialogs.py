@@ -1,6 +1,7 @@
 """Commands that open something over the list, and those that work in it: choices, questions, help."""
 
 import signal
+from typing import Final
 
 from bwtop.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
 from bwtop.model.flows import UNATTRIBUTED, Identity
@@ -11,6 +12,9 @@ from bwtop.tui.desk import Chooser, Desk, Effect, Question
 from bwtop.tui.keymap import Context
 from bwtop.tui.signals import SIGNALS, SignalError, send
 from bwtop.tui.styles import Style
+
+GUARD: Final = 0.3
+"""Seconds for which a question takes no yes: a key that comes sooner was pressed before the question was read."""
 
 
 def choose_order(desk: Desk) -> Effect:
@@ -58,6 +62,7 @@ def choose_signal(desk: Desk) -> Effect:
             target.identity.name,
             f" ({target.key.pid})?",
             lambda desk: _send(desk, SIGNALS[index]),
+            desk.now(),
         )
         desk.context = Context.CONFIRM
         return Effect.DRAW
@@ -112,8 +117,10 @@ def take_choice(desk: Desk) -> Effect:
 
 
 def confirm(desk: Desk) -> Effect:
-    """Does what was asked about."""
+    """Does what was asked about, unless the answer came before the question can have been read."""
     question = desk.question
+    if question and desk.now() - question.asked < GUARD:
+        return Effect.DRAW
     close(desk)
     return question.confirm(desk) if question else Effect.DRAW
 

@@ -13,7 +13,7 @@ from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer
 from bwtop.tui.header import header
 from bwtop.tui.keymap import Context
-from bwtop.tui.lines import Line, canvas, exactly
+from bwtop.tui.lines import Line, canvas, exactly, length
 from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
@@ -26,6 +26,9 @@ LIST_BESIDE: Final = 5
 
 FOOTER_FROM: Final = 4
 """On fewer rows there is no footer."""
+
+FILTER_LIMIT: Final = 500
+"""Characters of a filter: more than anyone types, and few enough to be drawn and parsed with each of them."""
 
 Size = tuple[int, int]
 
@@ -80,12 +83,24 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         glyphs = self.desk.glyphs
         text, place = self._edit.edit_text, self._edit.edit_pos
         before, after = glyphs.text(f"/{text[:place]}"), glyphs.text(text[place:])
-        while width(before) > max(columns - 1, 0):  # what is scrolled out at the left
+        remark = self._remark()
+        room = columns - min(length(remark), columns // 2)
+        while width(before) > max(room - 1, 0):  # what is scrolled out at the left
             before = before[1:]
-        line: Line = [(Style.INPUT, before + after)]
+        typed: Line = [(Style.INPUT, before + after)]
+        if width(before + after) > room:
+            typed = exactly(typed, room)
+        return exactly(typed + remark, columns), width(before)
+
+    def _remark(self) -> Line:
+        """Return what is wrong with the filter that is typed, or else the message that is new."""
         if self.desk.filter_error:
-            line += [(Style.ERROR, f"  {glyphs.text(self.desk.filter_error)}")]
-        return exactly(line, columns), width(before)
+            text, style = self.desk.filter_error, Style.ERROR
+        elif self.desk.message:
+            text, style = self.desk.message
+        else:
+            return []
+        return [(style, f"  {self.desk.glyphs.text(text)}")]
 
     def _body(self, columns: int, rows: int, top: int) -> list[Line]:
         desk = self.desk
@@ -165,6 +180,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def perform(self, command: Callable[[Desk], Effect]) -> None:
         """Carries a command out, and what follows from it."""
+        self.refilter()
         typing = self.desk.context is Context.FILTER
         effect = command(self.desk)
         if self.desk.context is Context.FILTER and not typing:
@@ -179,12 +195,27 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._invalidate()
 
     def _type(self, size: Size, key: str) -> str | None:
+        if len(key) == 1:
+            self.insert(key)
+            return None
         rest: str | None = self._edit.keypress((max(size[0], 1),), key)
-        if self._edit.edit_text.rstrip() != self.desk.settings.filter:
-            self.desk.filter(self._edit.edit_text.rstrip())
-            self.desk.build()
         self._invalidate()
         return rest
+
+    def insert(self, text: str) -> None:
+        """Insert text into the filter, as much as there is room for; `refilter` applies it."""
+        room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
+        if len(text) > room:
+            self.desk.say(f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+        self._edit.insert_text(text[:room])
+        self._invalidate()
+
+    def refilter(self) -> None:
+        """Apply what was typed into the filter since it was last applied: rows are made once for all of it."""
+        text = self._edit.edit_text.rstrip()
+        if self.desk.context is Context.FILTER and text != self.desk.settings.filter:
+            self.desk.filter(text)
+            self.desk.build()
 
     def mouse_event(
         self,

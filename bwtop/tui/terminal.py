@@ -18,6 +18,7 @@ except ImportError:  # before urwid 3
     InputClosedError = OSError
 
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
 from bwtop.tui.styles import THEMES, palette
 
 
@@ -26,14 +27,29 @@ class TerminalLostError(Exception):
 
 
 class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no types
-    """urwid's screen, which says so when the terminal is gone."""
+    """urwid's screen, which says so when the terminal is gone, and tells pastes from keys."""
 
-    def get_available_raw_input(self) -> Any:
+    def __init__(self) -> None:
+        super().__init__()
+        self.brackets = Brackets()
+
+    def _start(self, *args: Any, **kwargs: Any) -> None:
+        """See urwid."""
+        super()._start(*args, **kwargs)
+        self.write(BRACKETS_ON)
+
+    def _stop(self) -> None:
+        """See urwid, which flushes."""
+        self.write(BRACKETS_OFF)
+        super()._stop()
+
+    def get_available_raw_input(self) -> list[int]:
         """See urwid.  Of a terminal that hung up, a read returns nothing (on which 2.1.2 stumbles) or EIO."""
         try:
-            return super().get_available_raw_input()
+            codes = super().get_available_raw_input()
         except (OSError, TypeError, InputClosedError) as error:
             raise TerminalLostError from error
+        return self.brackets.cut(codes)
 
     def flush(self) -> None:
         """See urwid."""

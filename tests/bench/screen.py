@@ -14,6 +14,7 @@ from typing import Final
 from bwtop.model.flows import TCP, UDP, Identity, Traffic
 from bwtop.tree import Tree
 from bwtop.tui.app import collect_young_only
+from bwtop.tui.paste import Event, Paste
 from tests.bench.tables import Effort, Table
 from tests.build import key, remote
 from tests.screen.harness import Harness
@@ -21,7 +22,7 @@ from tests.screen.harness import Harness
 REMOTES: Final = 10
 SIZES: Final = (100, 1000, 10_000)
 
-KEYS: Final = {
+KEYS: Final[dict[str, list[Event]]] = {
     "down": ["down"],
     "page down": ["page down"],
     "expand": ["enter"],
@@ -31,6 +32,7 @@ KEYS: Final = {
     "TCP off and on": ["t"],
     "group": ["g"],
     "a letter of a filter": ["/", "7", "esc"],
+    "5,000 characters pasted into the filter": ["/", Paste("remote " * 714), "esc"],
     "details": ["i"],
     "help": ["h", "q"],
 }
@@ -91,14 +93,14 @@ def address(number: int) -> str:
 
 
 def measure(
-    harness: Harness, background: Background, keys: list[str], presses: int
+    harness: Harness, background: Background, keys: list[Event], presses: int
 ) -> Iterator[float]:
     """Seconds from each press to its frame; what the background does is waited for between presses."""
     for _ in range(presses):
-        for name in keys:
+        for event in keys:
             harness.now += 1
             begun = time.perf_counter()
-            harness.screen.keypress(harness.size, name)
+            harness.read(event)
             harness.screen.render(harness.size, focus=True)
             yield time.perf_counter() - begun
             background.settle(harness)

@@ -9,8 +9,10 @@ from bwtop.model.flows import Identity, Loss, ProcessKey
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.desk import CALM, Desk
 from bwtop.tui.glyphs import UNICODE, Glyphs
+from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
 from bwtop.tui.keys import DEFAULT
+from bwtop.tui.paste import Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -44,6 +46,7 @@ class Harness:
         self.repainted = 0
         self.desk = Desk("host.example", keymap, settings, glyphs, lambda: self.now, origin)
         self.screen = Screen(self.desk, self._leave, self._repaint)
+        self.input = Input(self.screen)
         if attached:
             self.desk.attached("tracepoint", [], None)
 
@@ -77,7 +80,11 @@ class Harness:
         """Presses keys, as urwid names them, far enough apart to be no double ones."""
         for name in names:
             self.now += 0.5
-            self.screen.keypress(self.size, name)
+            self.read(name)
+
+    def read(self, *events: Event) -> None:
+        """Takes what a single read of the terminal brings: keys, pastes, clicks."""
+        self.input.take(self.size, events)
 
     def type(self, text: str) -> None:
         """Presses a key for each character."""

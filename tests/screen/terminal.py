@@ -35,6 +35,7 @@ TICK = 0.02
 _CURSOR = 25 << 5
 _SAVING = 1049 << 5
 _ALTERNATE = {mode << 5 for mode in (47, 1047, 1049)}
+_BRACKETS = 2004 << 5
 _MOUSE = {mode << 5 for mode in (9, 1000, 1001, 1002, 1003)}
 
 _IN_SESSION = ["env", "--default-signal", "setsid", "--ctty"]
@@ -175,6 +176,11 @@ class Terminal:
     def mouse(self) -> bool:
         """Whether the mouse is reported to the command instead of selecting text."""
         return not _MOUSE.isdisjoint(self.screen.mode)
+
+    @property
+    def brackets(self) -> bool:
+        """Whether pasted text comes between brackets: xterm's private mode 2004."""
+        return _BRACKETS in self.screen.mode
 
     @property
     def cursor_visible(self) -> bool:

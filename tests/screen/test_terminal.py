@@ -6,12 +6,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bwtop.history.calendar import Unit, floor
+from bwtop.tui.dialogs import GUARD
+from bwtop.tui.input import PAUSE
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
 from tests.screen.mover import Mover, mover
@@ -49,13 +51,13 @@ def filtered(terminal: Terminal, text: str = "mover") -> None:
     terminal.wait_for(lambda seen: f"filter {text}" in seen and "h help" in seen)
 
 
-def modes(terminal: Terminal) -> tuple[bool, bool, bool]:
-    """Whether the second buffer is shown, the mouse reported, the cursor visible."""
-    return terminal.alternate, terminal.mouse, terminal.cursor_visible
+def modes(terminal: Terminal) -> tuple[bool, bool, bool, bool]:
+    """Whether the second buffer is shown, the mouse reported, pastes bracketed, the cursor visible."""
+    return terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible
 
 
-OURS = (True, True, False)
-THEIRS = (False, False, True)
+OURS = (True, True, True, False)
+THEIRS = (False, False, False, True)
 
 
 def status(terminal: Terminal, field: str) -> list[str]:
@@ -144,8 +146,13 @@ def test_terminal_is_left_as_it_was() -> None:
         assert after == untouched.settings()
 
 
-def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(moving: Mover) -> None:
-    with Terminal(["bash", "--norc", "-i"], env={"PS1": "prompt> "}) as terminal:
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(
+    moving: Mover, tmp_path: Path
+) -> None:
+    settings = tmp_path / "inputrc"
+    settings.write_text("set enable-bracketed-paste off\n")  # so that what is off is off by bwtop
+    env = {"PS1": "prompt> ", "INPUTRC": str(settings)}
+    with Terminal(["bash", "--norc", "-i"], env=env) as terminal:
         terminal.wait_for("prompt>")
         before = terminal.settings()
         terminal.type(" ".join(command("--no-resolve")) + "\r")
@@ -193,7 +200,7 @@ def test_ctrl_c_ends_it_while_it_is_still_attaching() -> None:
         terminal.wait_for("attaching")
         terminal.type("\x03")
         assert terminal.wait() == 0
-        assert not terminal.alternate
+        assert modes(terminal) == THEIRS
 
 
 def test_lost_terminal_ends_it() -> None:
@@ -226,7 +233,8 @@ def test_traceback_comes_after_the_terminal_is_restored() -> None:
     code = BROKEN.format(root=str(LAUNCHER.parent))
     with Terminal([sys.executable, "-c", code]) as terminal:
         assert terminal.wait() == 1
-        assert not terminal.alternate
+        assert b"\x1b[?2004h" in terminal.raw
+        assert modes(terminal) == THEIRS
         assert "RuntimeError: broken on purpose" in terminal.text()
         left = max(terminal.raw.rfind(code) for code in (b"\x1b[?47l", b"\x1b[?1049l"))
         assert 0 < left < terminal.raw.find(b"Traceback")
@@ -276,10 +284,92 @@ def test_signal_reaches_a_process_of_another_user(moving: Mover) -> None:
         terminal.wait_for(f"Signal for mover ({moving.process.pid})")
         terminal.type("\r")
         terminal.wait_for(f"Send SIGTERM to mover ({moving.process.pid})?")
+        terminal.watch(GUARD)
         terminal.type("y")
         terminal.wait_for("SIGTERM sent to mover")
         assert moving.process.wait(10) == -signal.SIGTERM
         terminal.wait_for("(exited)")
+
+
+PASTED = "Kill it\nyes it is\nquit, yes\n"
+"""As commands: open the signals, choose one, confirm it, quit."""
+
+IGNORED = "pasted text ignored; press / to filter"
+
+
+def as_paste(text: str) -> str:
+    """What a terminal sends for a paste in mode 2004."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+@pytest.mark.parametrize("pasted", [as_paste(PASTED), as_paste("q"), PASTED], ids=repr)
+def test_paste_sends_no_signal_and_does_not_quit(moving: Mover, pasted: str) -> None:
+    """It sent SIGTERM to the selected process."""
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        filtered(terminal)
+        terminal.type(pasted)
+        terminal.wait_for(IGNORED)
+        assert "Signal for" not in terminal.text()
+        terminal.watch(PAUSE)
+        terminal.type("h")
+        terminal.wait_for("which process moves how many bytes")
+        assert moving.process.poll() is None
+
+
+@pytest.mark.parametrize("wrapped", [as_paste, str], ids=["bracketed", "plain"])
+def test_paste_answers_no_question(moving: Mover, wrapped: Callable[[str], str]) -> None:
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        filtered(terminal)
+        terminal.type("K")
+        terminal.wait_for(f"Signal for mover ({moving.process.pid})")
+        terminal.type(wrapped(PASTED))
+        terminal.wait_for(IGNORED)
+        terminal.watch(PAUSE)
+        terminal.type("\r")
+        terminal.wait_for(f"Send SIGTERM to mover ({moving.process.pid})?")
+        terminal.watch(GUARD)
+        terminal.type(wrapped(f"yes, {PASTED}"))
+        terminal.watch(PAUSE)
+        terminal.type("n")
+        terminal.wait_for(IGNORED)
+        assert moving.process.poll() is None
+
+
+def test_yes_typed_ahead_of_a_question_is_no_answer(moving: Mover) -> None:
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        filtered(terminal)
+        terminal.type("K\ry")  # fewer keys than a paste has
+        terminal.wait_for(f"Signal for mover ({moving.process.pid})")
+        terminal.type("\ry")
+        terminal.wait_for(f"Send SIGTERM to mover ({moving.process.pid})?")
+        terminal.type("n")
+        terminal.wait_for("h help")
+        assert moving.process.poll() is None
+
+
+def test_paste_into_the_filter_in_pieces_is_one_line(moving: Mover) -> None:
+    """Pieces of a byte, so that control sequences and characters are cut, too."""
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        terminal.type("/")
+        for byte in as_paste("mover\r\n-user:zoë").encode():
+            terminal.type(bytes([byte]))
+            terminal.watch(0.01)
+        terminal.wait_for("/mover -user:zoë")
+        terminal.type("\r")
+        terminal.wait_for("filter mover -user:zoë")
+
+
+def test_paste_without_an_end_is_over_after_a_while(moving: Mover) -> None:
+    with screen(columns=120) as terminal:
+        terminal.wait_for("mover")
+        terminal.type("\x1b[200~yes")
+        terminal.wait_for(IGNORED)
+        terminal.type("h")
+        terminal.wait_for("which process moves how many bytes")
 
 
 def test_c_locale_gets_ascii(moving: Mover) -> None:

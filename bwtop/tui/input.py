@@ -1,0 +1,99 @@
+"""What comes from the terminal, one read at a time: keys and clicks go to the screen, and pastes into the filter only."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import urwid
+
+from bwtop.tui import commands
+from bwtop.tui.keymap import Context, spelled
+from bwtop.tui.paste import Event, Paste, characters, is_burst
+from bwtop.tui.screen import Screen, Size
+from bwtop.tui.styles import Style
+
+ASKING: Final = (Context.CHOOSER, Context.CONFIRM)
+"""Contexts that wait for an answer to what they show."""
+
+PAUSE: Final = 0.3
+"""Seconds without keys that end a burst: a long paste takes several reads."""
+
+_RESIZED: Final = "window resize"
+
+
+class Input:
+    """Hands the terminal's input to the screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._desk = screen.desk
+        self._burst_end = 0.0
+        """Until then keys belong to the burst before them."""
+
+    def take(self, size: Size, events: Sequence[Event]) -> list[Event]:
+        """Handle what one read brought; return what has no meaning to the screen."""
+        resized = [event for event in events if event == _RESIZED]
+        events = [event for event in events if event != _RESIZED]
+        is_pasted = is_burst(events) or self._goes_on(events)
+        if is_pasted:
+            events = self._as_paste(events)
+        rest = self._each(size, events)
+        self._screen.refilter()
+        if is_pasted and events[-1:] != ["enter"]:
+            self._burst_end = self._desk.now() + PAUSE
+        return rest + resized
+
+    def _goes_on(self, events: Sequence[Event]) -> bool:
+        return self._desk.now() < self._burst_end and bool(characters(events))
+
+    def _as_paste(self, events: list[Event]) -> list[Event]:
+        """Return a burst as a paste; of a filter typed ahead, the keys that open and accept it stay keys."""
+        opening = [] if self._desk.context is Context.FILTER else self._opening(events[0])
+        if not opening and self._desk.context is not Context.FILTER:
+            return [Paste(characters(events))]
+        accepting = [event for event in events[-1:] if event == "enter"]
+        text = characters(events[len(opening) : len(events) - len(accepting)])
+        return [*opening, Paste(text), *accepting]
+
+    def _opening(self, event: Event) -> list[Event]:
+        """Return the key, if it opens the filter here."""
+        found = isinstance(event, str) and self._desk.keymap.find(self._desk.context, event)
+        return [event] if found and found.command is commands.edit_filter else []
+
+    def _each(self, size: Size, events: Sequence[Event]) -> list[Event]:
+        """Handle one after the other.  What was typed ahead of a question or a choice answers none: it is dropped."""
+        rest: list[Event] = []
+        for event in events:
+            before = self._desk.context
+            if not self._handle(size, event):
+                rest.append(event)
+            if self._desk.context is not before and self._desk.context in ASKING:
+                break
+        return rest
+
+    def _handle(self, size: Size, event: Event) -> bool:
+        """Return whether it had a meaning."""
+        if isinstance(event, Paste):
+            self._paste(event)
+            return True
+        if isinstance(event, str):
+            return self._screen.keypress(size, event) is None
+        if urwid.util.is_mouse_event(event):
+            self._screen.mouse_event(size, *event, focus=True)
+        return True  # or the terminal's answer to a question that bwtop did not ask
+
+    def _paste(self, paste: Paste) -> None:
+        if self._desk.context is Context.FILTER:
+            self._screen.insert(paste.line())
+        elif paste.text:
+            self._desk.say(self._ignored(), Style.WARNING)
+            self._screen.changed()
+
+    def _ignored(self) -> str:
+        keys = [
+            name
+            for key in self._desk.keymap.of(Context.LIST)
+            if key.command is commands.edit_filter
+            for name in key.keys
+        ]
+        how = f"; press {spelled(keys[0])} to filter" if keys else ""
+        return f"pasted text ignored{how}"

@@ -1,0 +1,335 @@
+"""Pasted text, without a terminal: it runs no command anywhere, and is one insertion into the filter."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, Final
+
+import pytest
+import urwid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.model.flows import Identity, Traffic
+from bwtop.tui import commands
+from bwtop.tui.desk import Desk
+from bwtop.tui.dialogs import GUARD
+from bwtop.tui.input import PAUSE
+from bwtop.tui.keymap import Context
+from bwtop.tui.keys import DEFAULT
+from bwtop.tui.paste import BEGIN, BURST, END, END_KEY, KEPT, PATIENCE, Brackets, Event, Paste
+from bwtop.tui.screen import FILTER_LIMIT
+from bwtop.tui.styles import Style
+from bwtop.tui.terminal import Terminal
+from tests.build import key, remote
+from tests.screen.harness import Harness
+
+PID: Final = 1 << 23
+"""Beyond the kernel's largest, so that no signal can ever arrive."""
+
+TEXT: Final = "Kill it\nyes it is\nquit, yes\n"
+"""As commands: open the signals, choose one, confirm it, quit."""
+
+TYPED: Final = [{"\n": "enter"}.get(character, character) for character in TEXT]
+
+IGNORED: Final = "pasted text ignored; press / to filter"
+
+OPENED: Final = {
+    "list": (),
+    "details": ("i",),
+    "sort chooser": ("s",),
+    "signals": ("K",),
+    "question": ("K", "enter"),
+    "help": ("h",),
+}
+
+
+def busy(*keys: str) -> Harness:
+    harness = Harness()
+    curl = key(PID)
+    harness.feed({curl: {remote(): Traffic(9, 9)}}, {curl: Identity("curl")})
+    harness.press(*keys)
+    return harness
+
+
+@contextmanager
+def builds(desk: Desk) -> Iterator[list[str]]:
+    """The filters that rows are made for meanwhile."""
+    found: list[str] = []
+    build = desk.build
+
+    def counted(**options: Any) -> None:
+        found.append(desk.settings.filter)
+        build(**options)
+
+    desk.build = counted  # type: ignore[method-assign]  # it is the real one that works
+    yield found
+    desk.build = build  # type: ignore[method-assign]
+
+
+# Outside the filter.
+
+
+@pytest.mark.parametrize("events", [[Paste(TEXT)], TYPED], ids=["bracketed", "burst"])
+@pytest.mark.parametrize("keys", OPENED.values(), ids=OPENED)
+def test_paste_runs_no_command(keys: tuple[str, ...], events: list[Event]) -> None:
+    harness = busy(*keys)
+    harness.now += 1
+    before, context = harness.text(), harness.desk.context
+    harness.read(*events)
+    message = harness.desk.message
+    assert message
+    assert message[0] == IGNORED
+    harness.desk.say("")
+    assert harness.desk.context is context
+    assert harness.text().split("\n")[:-1] == before.split("\n")[:-1]
+
+
+def test_message_names_the_key_of_the_filter() -> None:
+    harness = Harness(keymap=DEFAULT.bound(Context.LIST, {"edit-filter": ["f3"]}))
+    harness.read(Paste("x"))
+    assert "press F3 to filter" in harness.lines()[-1]
+    harness = Harness(keymap=DEFAULT.bound(Context.LIST, {"edit-filter": []}))
+    harness.read(Paste("x"))
+    assert harness.lines()[-1].rstrip() == "pasted text ignored"
+
+
+def test_keys_beside_a_paste_in_one_read_count() -> None:
+    harness = busy()
+    harness.read("i", Paste(TEXT), "r")
+    assert harness.desk.details
+    assert harness.desk.settings.order.reverse
+
+
+def test_few_keys_in_one_read_are_typed() -> None:
+    harness = busy()
+    harness.read(*"turbanl")
+    assert harness.desk.message is None
+    assert harness.desk.settings.bits
+
+
+def test_key_that_repeats_is_no_burst() -> None:
+    harness = Harness()
+    processes = {key(PID + n): Identity(f"p{n:02}") for n in range(40)}
+    harness.feed({of: {remote(): Traffic(1, 1)} for of in processes}, processes)
+    harness.read(*"j" * 20)
+    assert harness.desk.listing.path == (20,)
+    harness.read(*["up", "down"] * BURST)
+    assert harness.desk.listing.path == (20,)
+    assert harness.desk.message is None
+
+
+def test_burst_goes_on_until_keys_pause() -> None:
+    harness = busy()
+    harness.read(*TYPED)
+    for _ in range(3):
+        harness.now += PAUSE * 0.9
+        harness.read(*"qu")
+    harness.read("down")  # no character, and so no part of it
+    harness.now += PAUSE * 1.1
+    harness.press("i")
+    assert harness.desk.details
+
+
+# Questions.
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_keys_typed_ahead_of_a_choice_or_question_are_dropped(number: int) -> None:
+    harness = busy()
+    opening = ["K", "enter"][:number]
+    harness.press(*opening[:-1])
+    harness.now += 1
+    harness.read(opening[-1], "enter", "y", "window resize")
+    assert harness.desk.context is (Context.CHOOSER, Context.CONFIRM)[number - 1]
+
+
+def test_new_size_is_not_dropped_with_them() -> None:
+    harness = busy()
+    assert harness.input.take(harness.size, ["K", "enter", "window resize"]) == ["window resize"]
+
+
+def test_question_takes_no_yes_before_it_can_have_been_read() -> None:
+    harness = busy("K", "enter")
+    question = harness.lines()[-1]
+    harness.now += GUARD * 0.9
+    harness.read("y")
+    assert harness.lines()[-1] == question
+    harness.now += GUARD * 0.2
+    harness.read("y")
+    assert "SIGTERM to curl" in harness.lines()[-1]
+
+
+def test_question_takes_a_no_at_once() -> None:
+    harness = busy("K", "enter")
+    harness.read("n")
+    assert harness.desk.context is Context.LIST
+
+
+# Into the filter.
+
+
+def test_paste_into_the_filter_is_one_line_and_one_build() -> None:
+    harness = busy("/")
+    with builds(harness.desk) as made:
+        harness.read(Paste("curl\r\n\t-user:\x1b\x9bzoë\u2028ß"))
+    assert made == ["curl -user: zoë ß"]
+    assert harness.line("/curl -user: zoë ß")
+    assert harness.desk.context is Context.FILTER
+
+
+def test_paste_goes_where_the_cursor_is() -> None:
+    harness = busy("/", *"ab", "left")
+    harness.read(Paste("xy"))
+    assert harness.desk.settings.filter == "axyb"
+
+
+@pytest.mark.parametrize("ahead", [("/",), ()], ids=["with the filter's key", "in the filter"])
+def test_filter_typed_ahead_is_one_build(ahead: tuple[str, ...]) -> None:
+    harness = busy(*(() if ahead else ("/",)))
+    with builds(harness.desk) as made:
+        harness.read(*ahead, *"name:curl", "enter")
+    assert made == ["name:curl"]
+    assert harness.desk.context is Context.LIST
+    harness.read("i")
+    assert harness.desk.details
+
+
+def test_enter_within_a_burst_does_not_leave_the_filter() -> None:
+    harness = busy("/")
+    harness.read(*"name:curl", "enter", "q")
+    assert harness.line("/name:curl q")
+    assert harness.desk.context is Context.FILTER
+
+
+def test_few_keys_in_one_read_are_one_build_and_apply_before_a_command() -> None:
+    harness = busy()
+    with builds(harness.desk) as made:
+        harness.read("/", *"zzz", "enter", "i")
+    assert made == ["zzz"]
+
+
+@pytest.mark.parametrize("columns", [10, 40, 80])
+@pytest.mark.parametrize("held", [False, True], ids=["pasted", "key held"])
+def test_filter_has_a_limit_and_says_so(columns: int, held: bool) -> None:
+    harness = Harness(columns, 24)
+    harness.press("/")
+    harness.read(*("ab" * 5000 if held else [Paste("ab" * 50_000)]))
+    assert len(harness.desk.settings.filter) == FILTER_LIMIT
+    assert harness.desk.message == (f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+    if columns > 50:
+        assert f"cut at {FILTER_LIMIT} characters" in harness.lines()[-1]
+    harness.check()
+    harness.press("backspace", "x")
+    assert harness.desk.settings.filter.endswith("ax")
+
+
+def test_error_in_a_long_filter_is_in_sight() -> None:
+    harness = Harness(80, 24)
+    harness.press("/")
+    harness.read(Paste("a" * 200 + " port:x"))
+    assert harness.desk.filter_error[:20] in harness.lines()[-1]
+    harness.check()
+
+
+def test_command_that_opens_the_filter_is_the_one_looked_for() -> None:
+    """Input finds the key by its command."""
+    found = DEFAULT.find(Context.LIST, "/")
+    assert found
+    assert found.command is commands.edit_filter
+
+
+# The terminal's bytes.
+
+
+def events(brackets: Brackets, reads: list[bytes]) -> list[Event]:
+    """Keys and pastes, as urwid's screen makes keys of bytes."""
+    urwid.set_encoding("utf-8")
+    screen = Terminal()
+    found: list[Event] = []
+    for read in reads:
+        codes = [*(screen._partial_codes or ()), *read]
+        screen._partial_codes = None
+        keys, _ = screen.parse_input(None, None, brackets.cut(codes))
+        found += brackets.put_back(keys)
+    return found
+
+
+STREAM: Final = "a\x1b[A" + BEGIN + "zoë\x1b[Mq\n" + END + "b" + END + "c" + BEGIN + END + "ü"
+FOUND: Final = ["a", "up", Paste("zoë\x1b[Mq\n"), "b", "c", Paste(""), "ü"]
+
+
+@given(st.sets(st.integers(1, len(STREAM.encode()) - 1)))
+def test_paste_is_found_wherever_reads_cut_it(places: set[int]) -> None:
+    stream, cuts = STREAM.encode(), [0, *sorted(places), None]
+    reads = [stream[begin:end] for begin, end in pairwise(cuts)]
+    assert events(Brackets(), reads) == FOUND
+
+
+def test_paste_is_found_in_single_bytes() -> None:
+    assert events(Brackets(), [bytes([byte]) for byte in STREAM.encode()]) == FOUND
+
+
+def test_escape_before_brackets_does_not_hide_them() -> None:
+    """urwid makes "meta end paste" of that."""
+    stream = "\x1b" + BEGIN + "q\x1b" + END + "i"
+    assert events(Brackets(), [stream.encode()])[-2:] == [Paste("q\x1b"), "i"]
+
+
+def test_what_is_no_utf_8_is_replaced() -> None:
+    assert events(Brackets(), [b"\x1b[200~a\xffb\xc3\x1b[201~"]) == [Paste("a\ufffdb\ufffd")]
+
+
+def test_large_paste_is_not_kept_whole() -> None:
+    found = events(Brackets(), [BEGIN.encode(), *[b"x" * 10_000] * 100, END.encode(), b"i"])
+    (paste, after) = found
+    assert isinstance(paste, Paste)
+    assert len(paste.text) == KEPT + len(END) - 1
+    assert after == "i"
+
+
+@pytest.mark.parametrize("cut", range(1, len(END)))
+def test_end_of_a_large_paste_is_found_where_it_is_cut(cut: int) -> None:
+    text, end = b"x" * 2 * KEPT, END.encode()
+    found = events(Brackets(), [BEGIN.encode() + text + end[:cut], end[cut:] + b"i"])
+    assert found[1:] == ["i"]
+
+
+class Clock:
+    """A time that only tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def unfinished() -> Brackets:
+    """A paste without an end, after as much time as it has."""
+    clock = Clock()
+    brackets = Brackets(clock)
+    for piece in (BEGIN, "a", "b"):
+        assert events(brackets, [piece.encode()]) == []
+        clock.now += PATIENCE * 0.9
+    assert not brackets.give_up()
+    clock.now += PATIENCE * 0.2
+    return brackets
+
+
+def test_paste_without_an_end_is_over_with_the_next_key() -> None:
+    brackets = unfinished()
+    assert events(brackets, [b"", b"i"]) == [Paste("ab"), "i"]
+    assert not brackets.give_up()
+
+
+def test_paste_without_an_end_is_over_without_a_key() -> None:
+    brackets = unfinished()
+    assert brackets.give_up()
+    assert brackets.put_back([END_KEY]) == [Paste("ab")]
+
+
+def test_end_without_a_paste_is_nothing() -> None:
+    assert events(Brackets(), [END.encode() + b"i"]) == ["i"]
+    assert Brackets().put_back([END_KEY, "i"]) == ["i"]
+    assert not Brackets().give_up()
