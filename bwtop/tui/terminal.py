@@ -21,6 +21,9 @@ from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
 from bwtop.tui.styles import THEMES, palette
 
+UNKNOWN_SIZE: Final = (80, 24)
+"""Columns and rows that a terminal of unknown size is taken to have."""
+
 
 class TerminalLostError(Exception):
     """There is nobody to show anything to any more."""
@@ -42,6 +45,14 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         """See urwid, which flushes."""
         self.write(BRACKETS_OFF)
         super()._stop()
+
+    def get_cols_rows(self) -> tuple[int, int]:
+        """See urwid.  A terminal that does not know its size says 0: serial consoles, `docker exec -t`."""
+        columns, rows = super().get_cols_rows()
+        if columns <= 0 or rows <= 0:
+            self.maxrow = UNKNOWN_SIZE[1]
+            return UNKNOWN_SIZE
+        return columns, rows
 
     def get_available_raw_input(self) -> list[int]:
         """See urwid.  Of a terminal that hung up, a read returns nothing (on which 2.1.2 stumbles) or EIO."""

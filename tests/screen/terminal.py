@@ -203,9 +203,13 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Changes the window's size; the kernel tells the job in the foreground by SIGWINCH."""
-        assert self._master is not None, "the terminal was closed"
         self._drain()
         self._screen.resize(rows, columns)
+        self.announce(columns, rows)
+
+    def announce(self, columns: int, rows: int) -> None:
+        """Has the kernel tell this size, whatever the window's is."""
+        assert self._master is not None, "the terminal was closed"
         termios.tcsetwinsize(self._master, (rows, columns))
 
     def hang_up(self) -> None:

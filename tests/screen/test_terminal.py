@@ -56,6 +56,11 @@ def modes(terminal: Terminal) -> tuple[bool, bool, bool, bool]:
     return terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible
 
 
+def footer_at(terminal: Terminal, row: int) -> bool:
+    """Whether that row, counted from 1, has the hints for keys."""
+    return "h help" in terminal.lines()[row - 1]
+
+
 OURS = (True, True, True, False)
 THEIRS = (False, False, False, True)
 
@@ -370,6 +375,30 @@ def test_paste_without_an_end_is_over_after_a_while(moving: Mover) -> None:
         terminal.wait_for(IGNORED)
         terminal.type("h")
         terminal.wait_for("which process moves how many bytes")
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)], ids=str)
+def test_terminal_that_loses_its_size_is_taken_for_80_by_24(size: tuple[int, int]) -> None:
+    """It was an AssertionError."""
+    with screen(rows=20) as terminal:
+        measuring(terminal)
+        assert footer_at(terminal, 20)
+        terminal.screen.resize(lines=24, columns=80)
+        terminal.announce(*size)
+        terminal.wait_for(lambda _: footer_at(terminal, 24))
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)], ids=str)
+def test_terminal_without_a_size_is_taken_for_80_by_24(size: tuple[int, int]) -> None:
+    columns, rows = size
+    stty = ["sh", "-c", 'stty cols "$0" rows "$1" && shift && exec "$@"', str(columns), str(rows)]
+    with Terminal([*stty, *command("--no-resolve")]) as terminal:
+        measuring(terminal)
+        assert footer_at(terminal, 24)
+        terminal.type("q")
+        assert terminal.wait() == 0
 
 
 def test_c_locale_gets_ascii(moving: Mover) -> None:
