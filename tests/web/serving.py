@@ -1,6 +1,7 @@
 """A browser view for tests, in this process or a real one, and requests as anybody might send them."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -100,9 +101,32 @@ def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((host, port), HANG)
 
 
-def exchange(port: int, data: bytes, *, shut: bool = False) -> bytes:
-    """Sends that on a connection of its own; all that comes back until the server closes it."""
-    with connect(port) as sock:
+def connect_as(uid: int, port: int, host: str = "127.0.0.1") -> socket.socket:
+    """A connection that a process of another user has made; the kernel keeps that user with the socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+                made = connect(port, host)
+                socket.send_fds(theirs, [b"."], [made.fileno()])
+            os._exit(0)
+        theirs.close()
+        ours.settimeout(HANG)
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        os.waitpid(child, 0)
+    (descriptor,) = descriptors
+    found = socket.socket(fileno=descriptor)
+    found.settimeout(HANG)
+    return found
+
+
+def exchange(port: int, data: bytes, *, shut: bool = False, uid: int | None = None) -> bytes:
+    """Sends that on a connection of its own, or of another user's; all that comes back until the server closes it."""
+    with connect(port) if uid is None else connect_as(uid, port) as sock:
         with suppress(OSError):  # it has read enough, and may have said so
             sock.sendall(data)
             if shut:
@@ -134,8 +158,10 @@ def ask(
     headers: Headers | Sequence[tuple[str, str]] = (),
     *,
     host: str | None = "",
+    uid: int | None = None,
 ) -> Reply:
-    return reply(exchange(port, request(port, path, method, headers, host=host)))
+    """`uid`: as another user."""
+    return reply(exchange(port, request(port, path, method, headers, host=host), uid=uid))
 
 
 def bearer(token: str = TOKEN) -> dict[str, str]:
@@ -273,8 +299,9 @@ class Asked:
         headers: Headers | Sequence[tuple[str, str]] = (),
         *,
         host: str | None = "",
+        uid: int | None = None,
     ) -> Reply:
-        return ask(self.port, path, method, headers, host=host)
+        return ask(self.port, path, method, headers, host=host, uid=uid)
 
 
 # In this process.

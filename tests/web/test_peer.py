@@ -1,0 +1,307 @@
+"""Which user a connection is from: what the kernel says of real sockets, asked in both ways."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Final
+
+import pytest
+
+from bwtop.web import peer
+from bwtop.web.peer import Peers
+from tests.kernel.running import HANG
+from tests.web.serving import connect_as, until
+
+UID: Final = 12345
+
+IPV4: Final = "127.0.0.1"
+MAPPED: Final = "::ffff:127.0.0.1"
+
+KINDS: Final = {
+    "v4": (IPV4, IPV4),
+    "v6": ("::1", "::1"),
+    "client mapped": (IPV4, MAPPED),
+    "server mapped": ("::", IPV4),
+    "both mapped": ("::", MAPPED),
+}
+"""Where the server listens, and where the client connects to."""
+
+
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+def listening(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, str]]:
+    """A listening socket, and the address to go to."""
+    bound, to = request.param
+    with listener(bound) as made:
+        yield made, to
+
+
+@contextmanager
+def listener(bound: str = IPV4) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as made:
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind((bound, 0))
+        made.listen()
+        yield made
+
+
+def client(made: socket.socket, to: str = IPV4) -> socket.socket:
+    """A socket of this process; to a mapped address one of IPv6."""
+    sock = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
+    sock.connect((to, made.getsockname()[1]))
+    return sock
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    with closing(Peers()) as made:
+        yield made
+
+
+def seen(peers: Peers, connection: socket.socket) -> int | None:
+    """The uid, which both ways must agree on."""
+    found = peers.by_netlink(connection)
+    assert peers.by_table(connection) == found == peers.uid(connection)
+    return found
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+
+
+def test_user_of_a_connection_is_known(listening: tuple[socket.socket, str], peers: Peers) -> None:
+    made, to = listening
+    with client(made, to), made.accept()[0] as accepted:
+        assert seen(peers, accepted) == os.geteuid()
+
+
+@needs_root
+def test_another_user_is_known(listening: tuple[socket.socket, str], peers: Peers) -> None:
+    made, to = listening
+    port = made.getsockname()[1]
+    with connect_as(UID, port, to), made.accept()[0] as accepted:
+        assert seen(peers, accepted) == UID
+        with client(made, to), made.accept()[0] as other:  # of the same server's
+            assert (seen(peers, other), seen(peers, accepted)) == (0, UID)
+
+
+@needs_root
+def test_half_closed_connection_is_still_its_users(
+    listening: tuple[socket.socket, str], peers: Peers
+) -> None:
+    made, to = listening
+    with connect_as(UID, made.getsockname()[1], to) as sock, made.accept()[0] as accepted:
+        sock.shutdown(socket.SHUT_WR)
+        assert accepted.recv(1) == b""
+        assert seen(peers, accepted) == UID
+    with connect_as(UID, made.getsockname()[1], to) as sock, made.accept()[0] as accepted:
+        accepted.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+        assert seen(peers, accepted) == UID
+
+
+def test_closed_connection_is_no_users(listening: tuple[socket.socket, str], peers: Peers) -> None:
+    """What is left of it shows uid 0, which would be root's."""
+    made, to = listening
+    sock = client(made, to)
+    sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    with made.accept()[0] as accepted:
+        sock.close()
+        assert accepted.recv(100)
+        assert accepted.recv(100) == b""
+        assert peers.by_table(accepted) is None
+        assert peers.by_netlink(accepted) is None
+        assert peers.uid(accepted) is None
+
+
+def test_connection_that_was_reset_is_no_users(peers: Peers) -> None:
+    with listener() as made:
+        sock = client(made)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.sendall(b"GET")
+        with made.accept()[0] as accepted:
+            sock.close()
+            until(lambda: peers.uid(accepted) is None)
+
+
+def test_remains_of_a_connection_are_no_users(peers: Peers) -> None:
+    """In TIME_WAIT on the client's side, while ours is closed last: the tables say uid 0 and inode 0."""
+    with listener() as made:
+        sock = client(made)
+        accepted, _ = made.accept()
+        ends = sock.getsockname(), sock.getpeername()
+        sock.close()
+        assert accepted.recv(1) == b""
+        accepted.close()
+        client_end, server_end = (peer.End.of(end) for end in ends)
+        until(
+            lambda: any(
+                owner.state == 6  # TIME_WAIT
+                for owner in peer._listed(peer.TABLES[0], client_end, server_end)
+            )
+        )
+        (owner,) = peer._listed(peer.TABLES[0], client_end, server_end)
+        assert (owner.uid, owner.inode) == (0, 0)
+        assert peers._known(owner) is None
+
+
+def test_listening_socket_at_the_clients_address_is_not_taken_for_it(peers: Peers) -> None:
+    """The kernel answers with a listening socket where it finds no connection."""
+    with listener() as first, listener() as second:
+        ends = peer.End.of(second.getsockname()), peer.End.of(first.getsockname())
+        assert peers._socket
+        peers._socket.send(peer._question(*ends, 1))
+        answer = peers._socket.recv(8192)
+        assert peer.HEADER.unpack_from(answer)[1] == peer.SOCK_DIAG_BY_FAMILY
+        with pytest.raises(OSError, match="another socket"):
+            peer._answered(peer.SOCK_DIAG_BY_FAMILY, answer[peer.HEADER.size :], *ends)
+
+
+@needs_root
+def test_socket_is_its_creators_whoever_has_it(peers: Peers) -> None:
+    """A process of root's that inherits it does not make it root's."""
+    with (
+        listener() as made,
+        connect_as(UID, made.getsockname()[1]) as sock,
+        made.accept()[0] as accepted,
+    ):
+        holder = os.fork()
+        if not holder:
+            time.sleep(HANG)
+            os._exit(0)
+        sock.close()
+        try:
+            assert seen(peers, accepted) == UID
+        finally:
+            os.kill(holder, signal.SIGKILL)
+            os.waitpid(holder, 0)
+        assert accepted.recv(1) == b""
+        assert seen(peers, accepted) is None
+
+
+# Other namespaces.
+
+NEWUSER: Final = 0x10000000
+
+
+def in_user_namespace(work: Callable[[], object], uid: int) -> None:
+    """Does something as root of a user namespace that maps `uid` alone; fails as that fails."""
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setresuid(uid, uid, uid)
+            ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: or root alone may write its uid_map
+            assert ctypes.CDLL(None).unshare(NEWUSER) == 0
+            os.write(ready[1], b".")
+            os.read(go[0], 1)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    os.read(ready[0], 1)
+    with open(f"/proc/{child}/uid_map", "w") as mapped:
+        mapped.write(f"0 {uid} 1")
+    os.write(go[1], b".")
+    assert os.waitpid(child, 0)[1] == 0
+    for end in (*ready, *go):
+        os.close(end)
+
+
+@needs_root
+def test_root_of_another_user_namespace_is_the_user_that_made_it(peers: Peers) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, listener() as made:
+
+        def work() -> None:
+            assert os.getuid() == 0, "root, as it sees itself"
+            sock = client(made)
+            socket.send_fds(theirs, [b"."], [sock.fileno()])
+
+        in_user_namespace(work, UID)
+        _, (descriptor,), _, _ = socket.recv_fds(ours, 1, 1)
+        with socket.socket(fileno=descriptor), made.accept()[0] as accepted:
+            assert seen(peers, accepted) == UID
+
+
+@needs_root
+def test_user_that_has_no_uid_here_is_not_known() -> None:
+    """In a user namespace, users outside of it show as its overflow uid, which is somebody's there."""
+    with (
+        listener() as made,
+        connect_as(UID, made.getsockname()[1]),
+        made.accept()[0] as foreign,
+        connect_as(UID + 1, made.getsockname()[1]),
+        made.accept()[0] as own,
+    ):
+
+        def work() -> None:
+            inside = Peers()
+            assert inside.by_netlink(foreign) is None
+            assert inside.by_table(foreign) is None
+            assert inside.by_netlink(own) == inside.by_table(own) == 0
+
+        in_user_namespace(work, UID + 1)
+
+
+@needs_root
+def test_overflow_uid_is_no_user(peers: Peers) -> None:
+    """On Debian it is nobody's, which others share."""
+    with (
+        listener() as made,
+        connect_as(peer.overflow_uid(), made.getsockname()[1]),
+        made.accept()[0] as accepted,
+    ):
+        assert seen(peers, accepted) is None
+
+
+# Without netlink.
+
+WITHOUT_NETLINK: Final = """
+import ctypes, errno, platform, socket, struct
+from bwtop.web import peer
+
+number = {"x86_64": 41, "aarch64": 198}[platform.machine()]  # socket(2)
+filter = struct.pack(
+    "<" + 6 * "HBBI",
+    *(0x20, 0, 0, 0),  # the number of the call
+    *(0x15, 0, 3, number),
+    *(0x20, 0, 0, 16),  # its first argument
+    *(0x15, 0, 1, socket.AF_NETLINK),
+    *(0x06, 0, 0, 0x50000 | errno.EAFNOSUPPORT),  # SECCOMP_RET_ERRNO
+    *(0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+)
+kept = ctypes.create_string_buffer(filter)
+program = struct.pack("@HP", 6, ctypes.addressof(kept))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program) == 0, ctypes.get_errno()  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+peers = peer.Peers()
+assert peers._socket is None
+with socket.create_server(("127.0.0.1", 0)) as made, socket.create_connection(made.getsockname()):
+    accepted, _ = made.accept()
+    try:
+        peers.by_netlink(accepted)
+    except OSError:
+        print(peers.uid(accepted))
+"""
+
+
+def test_tables_will_do_where_netlink_is_forbidden() -> None:
+    """As in a service whose RestrictAddressFamilies= has no AF_NETLINK."""
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NETLINK],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert (found.stdout, found.stderr) == (f"{os.geteuid()}\n", "")
