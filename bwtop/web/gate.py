@@ -36,6 +36,8 @@ class Request:
     path: str
     query: str
     headers: Message
+    uid: int | None = None
+    """Of the process that asks, where it is on this machine; None: not known."""
 
 
 @dataclass(frozen=True)

@@ -7,31 +7,31 @@ nobody wants or requests that follow half-read ones.
 import contextlib
 import io
 import socket
-import socketserver
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Final, Self
 
 from bwtop.messages import say
+from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
 from bwtop.web.answer import Answer, RefusedError, refuse
 from bwtop.web.gate import Address, Request
+from bwtop.web.room import Connection
 
 MAX_STREAMS: Final = 32
 """Pages that are kept up to date at once."""
 
 MAX_CONNECTIONS: Final = MAX_STREAMS + 64
-"""Each has a thread; further ones wait to be accepted."""
+"""Each has a thread, once its request has come; see Acceptor for those before."""
 
-WAIT_SECONDS: Final = 10.0
-"""For one of those to end."""
+CLIENT_CONNECTIONS: Final = MAX_STREAMS + 32
+"""The same of one client: all pages that there may be, and what they ask for beside their streams."""
 
-HEAD_SECONDS: Final = 10.0
-"""In which a request must have come."""
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until they are accepted; beyond, a client tries again after a second."""
 
-HEAD_BYTES: Final = 16384
 LINE_BYTES: Final = 8192
 
 SEND_SECONDS: Final = 30.0
@@ -45,6 +45,9 @@ LINGER_BYTES: Final = 65536
 """What is read and thrown away after the answer: closing before would reset the connection, and lose it."""
 
 METHODS: Final = ("GET", "HEAD")
+
+BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+"""Statuses that have no Content-Length, or another answer's."""
 
 SECURITY: Final = (
     (
@@ -65,73 +68,60 @@ Respond = Callable[[Request], Answer]
 """Answers, or raises RefusedError."""
 
 
-class Server(ThreadingHTTPServer):
+class Server:
     """Listens at once; answers when it is started."""
-
-    request_queue_size = 256
 
     def __init__(self, address: Address) -> None:
         """Raises OSError where that address cannot be listened on."""
-        self.address_family = socket.AF_INET if address.ip.version == 4 else socket.AF_INET6
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self.respond: Respond = lambda _: refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not started yet")
-        super().__init__((address.host, address.port), Handler)
+        self._listener = _listening(address)
+        self.server_port: int = self._listener.getsockname()[1]
         self.address = Address(address.host, self.server_port)
-
-    def server_bind(self) -> None:
-        """Without asking DNS for our own name, as HTTPServer does."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self._acceptor = Acceptor(self._listener, self._serve, MAX_CONNECTIONS, CLIENT_CONNECTIONS)
+        self._thread: threading.Thread | None = None
 
     def start(self, respond: Respond) -> None:
         """Begins to answer, in threads."""
         self.respond = respond
-        threading.Thread(target=self.serve_forever, name="bwtop-web", daemon=True).start()
+        self._thread = threading.Thread(target=self._acceptor.run, name="bwtop-web", daemon=True)
+        self._thread.start()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a thread, when there may be one more."""
-        if not self._slots.acquire(timeout=WAIT_SECONDS):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._slots.release()
-            raise
+    def shutdown(self) -> None:
+        """Accept nothing more; answers that were begun go on."""
+        self._acceptor.stop()
+        if self._thread:
+            self._thread.join()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
+    def server_close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+        self._acceptor.close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client that goes is no error, and Handler tells of ours."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server_close()
+
+    def _serve(self, connection: Connection) -> None:
+        """Answer one request; a client that goes away is no error, and Handler tells of ours."""
+        if connection.is_uid_missing:
+            connection.uid = self._acceptor.peers.by_table(connection.socket)
+        with contextlib.suppress(OSError):
+            Handler(connection, self)
 
 
-class _HeadReader(io.RawIOBase):
-    """A request's beginning, within a number of bytes and a time that no trickle prolongs."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._deadline = time.monotonic() + HEAD_SECONDS
-        self._left = HEAD_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """See io; raises TimeoutError when it is over, and RefusedError beyond the limit."""
-        if not self._left:
-            refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        self._connection.settimeout(remaining)
-        count = self._connection.recv_into(memoryview(buffer)[: self._left])
-        self._left -= count
-        return count
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET if address.ip.version == 4 else socket.AF_INET6
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _decoded(target: str) -> str:
@@ -145,9 +135,16 @@ def _decoded(target: str) -> str:
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
-    server: Server
     disable_nagle_algorithm = True  # head and body are two writes
     protocol_version = "HTTP/1.1"
+
+    def __init__(self, accepted: Connection, web: Server) -> None:
+        """Answers at once, as all of http.server's do."""
+        self._accepted = accepted
+        self._web = web
+        accepted.socket.settimeout(SEND_SECONDS)
+        # The base only keeps the server, and asks nothing of it.
+        super().__init__(accepted.socket, accepted.socket.getpeername(), None)  # type: ignore[arg-type]
 
     def version_string(self) -> str:
         """What the Server header says: not which Python this is."""
@@ -157,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         """See socketserver."""
         super().setup()
         self.rfile.close()
-        self.rfile = io.BufferedReader(_HeadReader(self.connection))
+        self.rfile = io.BytesIO(self._accepted.head)
         self._wrong: tuple[HTTPStatus, str] | None = None
         self.command = self.requestline = ""
         self.headers = self.MessageClass()
@@ -174,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> Answer | None:
         try:
             request = self._read()
-            return self.server.respond(request) if request else None
+            return self._web.respond(request) if request else None
         except RefusedError as refused:
             return refused.answer()
         except OSError:
@@ -191,6 +188,9 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if len(self.raw_requestline) > LINE_BYTES:
             refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
+        head = self._accepted.head
+        if len(head) >= HEAD_BYTES and not is_whole(head):
+            refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
         if not self.parse_request():
             status, words = self._wrong or (HTTPStatus.BAD_REQUEST, "not a request")
             refuse(status, words)
@@ -200,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
             allow = ("Allow", ", ".join(METHODS))
             refuse(HTTPStatus.METHOD_NOT_ALLOWED, f"there are only {' and '.join(METHODS)}", allow)
         path, _, query = _decoded(self.path).partition("?")
-        return Request(self.command, path, query, self.headers)
+        return Request(self.command, path, query, self.headers, self._accepted.uid)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
         """What http.server finds wrong while it reads; the answer is ours."""
@@ -224,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         )  # http.server sends no head where it could read none
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.type)
-        if answer.stream is None and answer.status is not HTTPStatus.NOT_MODIFIED:
+        if answer.stream is None and answer.status not in BODILESS:
             self.send_header("Content-Length", str(len(answer.body)))  # RFC 9110, 8.6
         for name, value in (*answer.headers, *SECURITY):
             self.send_header(name, value)

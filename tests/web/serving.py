@@ -357,12 +357,8 @@ class Web(Asked):
 
     def close(self) -> None:
         self.feed.close()
-        stopping = threading.Thread(target=self.server.shutdown)
-        stopping.start()
-        with socket.create_connection(("127.0.0.1", self.port)):
-            stopping.join(HANG)
+        self.server.shutdown()
         self.server.server_close()
-        # Not joined: one that is only about to start, for a connection just made, cannot be.
         until(lambda: not self.threads(), lambda: f"{self.threads()} are still at work")
 
     def __enter__(self) -> Self:

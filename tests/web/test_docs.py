@@ -8,9 +8,10 @@ import pytest
 
 from bwtop import flags
 from bwtop.web import params
+from bwtop.web.acceptor import HEAD_SECONDS
 from bwtop.web.answer import RefusedError
 from bwtop.web.api import ROUTES
-from bwtop.web.server import HEAD_SECONDS, MAX_STREAMS, SEND_SECONDS
+from bwtop.web.server import MAX_STREAMS, SEND_SECONDS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTION = README.partition("## In a browser")[2].partition("## What is counted")[0]

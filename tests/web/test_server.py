@@ -9,13 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bwtop.model.flows import Traffic
-from bwtop.web import events, files, server
+from bwtop.web import acceptor, events, files, server
 from bwtop.web.answer import Answer
 from bwtop.web.gate import Address, Request
 from bwtop.web.server import MAX_STREAMS
@@ -354,8 +353,7 @@ def test_before_it_is_started_nothing_is_told(tmp_path: Path) -> None:
             sock.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 sock.recv(1)
-            assert early.respond is not None
-            threading.Thread(target=early.serve_forever, args=(0.05,), daemon=True).start()
+            early.start(early.respond)
             sock.settimeout(HANG)
             assert reply(read_all(sock)).status == 503
             early.shutdown()
@@ -652,7 +650,7 @@ def test_when_it_ends_every_stream_ends(tmp_path: Path) -> None:
 
 
 def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(acceptor, "HEAD_SECONDS", 0.2)
     with connect(web.port) as sock:
         assert sock.recv(1) == b""
     for begun in (b"G", b"GET / HTTP/1.1\r\n", request(web.port, "/")[:-2]):
@@ -663,7 +661,7 @@ def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatc
 
 def test_a_trickle_does_not_prolong_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes well within the time, all of them would take very long."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(acceptor, "HEAD_SECONDS", 0.5)
     began = time.monotonic()
     with connect(web.port) as sock:
         sock.settimeout(0.02)
@@ -763,34 +761,25 @@ def test_who_goes_on_sending_after_the_answer_is_hung_up_on(
         until(lambda: len(web.threads()) <= 2)
 
 
-def test_silent_clients_lock_out_nobody_for_longer_than_the_time_they_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
-    with Web(tmp_path / "none.db") as web, ExitStack() as stack:
-        for _ in range(server.MAX_CONNECTIONS + 8):
-            stack.enter_context(connect(web.port))
-        began = time.monotonic()
-        assert web.ask("/").body == HTML
-        assert time.monotonic() - began < HANG / 2
-        assert len(web.threads()) <= server.MAX_CONNECTIONS + 2
-
-
 def test_there_is_a_thread_for_each_connection_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
-    monkeypatch.setattr(server, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(acceptor, "WAIT_SECONDS", 0.3)
     with Web(tmp_path / "none.db") as web:
         with ExitStack() as stack:
-            held = [stack.enter_context(connect(web.port)) for _ in range(5)]
-            until(lambda: len(web.threads()) == 2 + 5)
-            beyond = stack.enter_context(connect(web.port))
-            assert beyond.recv(1) == b"", "it waited, and there was no room"
+            held = [stack.enter_context(Stream(web.port)) for _ in range(5)]
+            assert len(web.threads()) == 2 + 5
+            silent = stack.enter_context(connect(web.port))
+            assert len(web.threads()) == 2 + 5, "without a request there is no thread"
+            assert exchange(web.port, request(web.port)) == b"", "it waited, and there was no room"
             assert len(web.threads()) == 2 + 5
             held[0].close()
+            web.put()
             until(lambda: len(web.threads()) == 2 + 4)
             assert web.ask("/").body == HTML
+            silent.sendall(request(web.port, "/"))
+            assert reply(read_all(silent)).body == HTML
         for _ in range(20):  # each has given its place back
             assert web.ask("/").body == HTML
 
@@ -799,14 +788,14 @@ def test_a_thread_that_cannot_be_started_costs_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(server, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(acceptor, "WAIT_SECONDS", 0.2)
     with Web(tmp_path / "none.db") as web:
 
         def broken(*_: object) -> None:
             raise RuntimeError("can't start new thread")
 
         with monkeypatch.context() as patch:
-            patch.setattr(ThreadingHTTPServer, "process_request", broken)
+            patch.setattr(threading.Thread, "start", broken)
             for _ in range(10):
                 assert exchange(web.port, request(web.port, "/")) == b""
         assert web.ask("/").body == HTML

@@ -1,0 +1,248 @@
+"""Accepts connections, and gives a thread to each whose request has come.
+
+One thread watches all that are silent or slow: they cost a descriptor and their first bytes, and no thread.  Where
+there are too many, the client that has the most of them loses its oldest.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from bwtop.messages import say
+from bwtop.web.peer import Peers, unmapped
+from bwtop.web.room import Connection, Room, client_of
+
+MAX_WAITING: Final = 256
+"""Connections without a thread; a further one takes the place of the oldest of the client with the most."""
+
+HEAD_SECONDS: Final = 10.0
+"""In which a request must have come."""
+
+SCARCE_SECONDS: Final = 2.0
+"""The same while more than half of MAX_WAITING wait."""
+
+WAIT_SECONDS: Final = 10.0
+"""For a thread to be free, once the request has come."""
+
+HEAD_BYTES: Final = 16384
+
+TICK_SECONDS: Final = 0.25
+"""Between looks for connections that have waited too long."""
+
+ACCEPTS: Final = 64
+"""Connections accepted in a row before others are looked at."""
+
+PAUSE_SECONDS: Final = 0.2
+"""Without accepting, where no descriptor is free."""
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """All connections of a listening socket, from their beginning to their end."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        serve: Callable[[Connection], None],
+        most: int,
+        most_per_client: int,
+    ) -> None:
+        """`serve` answers in a thread of its own, of which there are `most`."""
+        self._listener = listener
+        self._serve = serve
+        self._most = most
+        self._most_per_client = most_per_client
+        self.peers = Peers()
+        self._room = Room()
+        self._running = 0
+        self._over: deque[Hashable] = deque()
+        """Clients whose connections were served, as threads append them."""
+        self._stopping = False
+        self._paused_until: float | None = None
+        self._next_look = 0.0
+        self._has_complained = False
+        self._selector = selectors.DefaultSelector()
+        self._wakes, self._waker = socket.socketpair()
+        for end in (self._wakes, self._waker, listener):
+            end.settimeout(0)
+        self._selector.register(self._wakes, selectors.EVENT_READ)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Accept and serve until `stop`."""
+        while not self._stopping:
+            self._turn(self._selector.select(self._patience()))
+        for connection in list(self._room):
+            self._drop(connection)
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping = True
+        self._wake()
+
+    def close(self) -> None:
+        """Close what it has opened, after `run`."""
+        self._selector.close()
+        self._wakes.close()
+        self._waker.close()
+        self.peers.close()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # woken already, or closed
+            self._waker.send(b"\0")
+
+    def _patience(self) -> float | None:
+        """Return the seconds for which nothing has to be done by itself."""
+        return TICK_SECONDS if len(self._room) or self._paused_until is not None else None
+
+    def _turn(self, events: list[tuple[selectors.SelectorKey, Any]]) -> None:
+        is_called = False
+        for key, _ in events:
+            if key.fileobj is self._wakes:
+                self._wakes.recv(4096)
+            elif key.fileobj is self._listener:
+                is_called = True
+            else:
+                self._read(key.data)
+        if is_called:
+            self._accept()
+        while self._over:
+            self._room.release(self._over.popleft())
+            self._running -= 1
+        self._look()
+        self._start_threads()
+
+    # Accepting.
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                accepted, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED and not self._make_room():
+                    self._pause(error)
+                    return
+            else:
+                self._take(accepted)
+
+    def _make_room(self) -> bool:
+        """Drop a connection; return whether there was one."""
+        oldest = self._room.oldest_of_the_most()
+        if oldest:
+            self._drop(oldest)
+        return oldest is not None
+
+    def _pause(self, error: OSError) -> None:
+        """Wait for others to give back what there is none of: the listening socket stays ready, and would spin."""
+        self._selector.unregister(self._listener)
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        if not self._has_complained:
+            self._has_complained = True
+            say(f"cannot accept connections ({error.strerror}); trying again")
+
+    def _take(self, accepted: socket.socket) -> None:
+        accepted.settimeout(0)
+        try:
+            connection = self._connection(accepted)
+        except OSError:  # reset meanwhile
+            accepted.close()
+            return
+        while len(self._room) >= MAX_WAITING:
+            self._make_room()
+        self._room.add(connection)
+        self._selector.register(accepted, selectors.EVENT_READ, connection)
+        self._read(connection)  # most requests come with their connections
+
+    def _connection(self, accepted: socket.socket) -> Connection:
+        names = [accepted.getpeername()[0], accepted.getsockname()[0]]
+        is_local = any(_is_loopback(name) for name in names)
+        uid, is_missing = None, False
+        if is_local:
+            try:
+                uid = self.peers.by_netlink(accepted)
+            except OSError:
+                is_missing = True
+        client = client_of(names[0], uid, is_local=is_local)
+        return Connection(accepted, client, time.monotonic(), uid, is_missing)
+
+    # Waiting.
+
+    def _read(self, connection: Connection) -> None:
+        head = connection.head
+        try:
+            part = connection.socket.recv(HEAD_BYTES - len(head))
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+            head.clear()
+        head += part
+        if not head:
+            self._drop(connection)  # it went without a word
+        elif not part or len(head) >= HEAD_BYTES or is_whole(head):
+            self._selector.unregister(connection.socket)
+            self._room.set_ready(connection, time.monotonic())
+
+    def _drop(self, connection: Connection) -> None:
+        with contextlib.suppress(KeyError):  # its request is whole
+            self._selector.unregister(connection.socket)
+        self._room.remove(connection)
+        connection.close()
+
+    def _look(self) -> None:
+        """Drop what has waited too long, and accept again after a pause."""
+        now = time.monotonic()
+        if self._paused_until is not None and now >= self._paused_until:
+            self._paused_until = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        if now < self._next_look:
+            return
+        self._next_look = now + TICK_SECONDS
+        is_scarce = len(self._room) > MAX_WAITING // 2
+        patience = min(SCARCE_SECONDS, HEAD_SECONDS) if is_scarce else HEAD_SECONDS
+        for connection in self._room.overdue(now - patience, now - WAIT_SECONDS):
+            self._drop(connection)
+
+    # Serving.
+
+    def _start_threads(self) -> None:
+        while self._running < self._most:
+            connection = self._room.take(self._most_per_client)
+            if connection is None:
+                return
+            self._running += 1
+            try:
+                threading.Thread(target=self._run_one, args=(connection,), daemon=True).start()
+            except RuntimeError:  # no further thread can be started
+                connection.close()
+                self._end(connection)
+
+    def _run_one(self, connection: Connection) -> None:
+        try:
+            self._serve(connection)
+        finally:
+            connection.close()
+            self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        self._over.append(connection.client)
+        self._wake()
+
+
+def is_whole(head: bytes | bytearray) -> bool:
+    """Return whether a request's head has come to its end: an empty line, which may be its first."""
+    return b"\n\r\n" in head or b"\n\n" in head or head.startswith((b"\n", b"\r\n"))
+
+
+def _is_loopback(name: str) -> bool:
+    return unmapped(ipaddress.ip_address(name.partition("%")[0])).is_loopback

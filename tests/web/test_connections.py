@@ -1,0 +1,294 @@
+"""Connections that wait: silent, slow and too many ones take nothing from a client that behaves."""
+
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bwtop.web import acceptor, server
+from bwtop.web.acceptor import is_whole
+from bwtop.web.room import Connection, Room, client_of
+from tests.kernel.running import HANG
+from tests.web.serving import HTML, Web, ask, connect, exchange, read_all, reply, request, until
+
+PATIENCE: Final = 10.0
+"""Seconds; alone it takes some milliseconds."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with Web(tmp_path / "none.db") as running:
+        yield running
+
+
+@contextmanager
+def attack(work: Callable[[], None], uid: int | None = None) -> Iterator[None]:
+    """A process that does that, by default as this user, until the test has asked its questions."""
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            if uid is not None:
+                os.setgroups([])
+                os.setresuid(uid, uid, uid)
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+            work()
+        os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def held(port: int, count: int) -> list[socket.socket]:
+    return [connect(port) for _ in range(count)]
+
+
+def answers(web: Web) -> None:
+    """It answers again and again, all the while."""
+    for _ in range(5):
+        began = time.monotonic()
+        assert web.ask("/").body == HTML
+        assert time.monotonic() - began < PATIENCE
+
+
+def tells(work: Callable[[], list[socket.socket]], goes_on: Callable[[list[socket.socket]], None]) -> tuple[Callable[[], None], int]:  # fmt: skip
+    """An attack that writes a byte when it has begun; and where to read it."""
+    reader, writer = os.pipe()
+
+    def run() -> None:
+        sockets = work()
+        os.write(writer, b".")
+        while True:
+            goes_on(sockets)
+
+    return run, reader
+
+
+@pytest.mark.parametrize("uid", [None, 12345])
+def test_five_hundred_silent_connections_hold_up_no_client(web: Web, uid: int | None) -> None:
+    if uid is not None and os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    run, begun = tells(lambda: held(web.port, 500), lambda _: time.sleep(1))
+    with attack(run, uid):
+        assert os.read(begun, 1)
+        answers(web)
+        until(lambda: len(web.threads()) == 2, lambda: "threads are theirs")
+
+
+def test_connections_that_come_again_hold_up_no_client(web: Web) -> None:
+    """As soon as one is closed, there is another."""
+
+    def again(sockets: list[socket.socket]) -> None:
+        for number, sock in enumerate(sockets):
+            sock.setblocking(False)
+            with suppress(BlockingIOError, ConnectionError):
+                if sock.recv(1):
+                    continue
+            if number % 5 == 0:
+                sock.close()
+                sockets[number] = connect(web.port)
+
+    run, begun = tells(lambda: held(web.port, 250), again)
+    with attack(run):
+        assert os.read(begun, 1)
+        answers(web)
+
+
+def test_trickles_hold_up_no_client(web: Web) -> None:
+    def trickle(sockets: list[socket.socket]) -> None:
+        for sock in sockets:
+            with suppress(OSError):
+                sock.send(b"G")
+        time.sleep(0.2)
+
+    run, begun = tells(lambda: held(web.port, 100), trickle)
+    with attack(run):
+        assert os.read(begun, 1)
+        answers(web)
+        until(lambda: len(web.threads()) == 2, lambda: "threads are theirs")
+
+
+def test_client_with_the_most_connections_loses_its_oldest(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor, "MAX_WAITING", 6)
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(connect(web.port)) for _ in range(6)]
+        until(lambda: len(web.server._acceptor._room) == 6)
+        beyond = stack.enter_context(connect(web.port))
+        assert waiting[0].recv(1) == b""
+        for sock in (*waiting[1:], beyond):
+            sock.sendall(request(web.port, "/"))
+            assert reply(read_all(sock)).body == HTML
+
+
+def test_time_for_a_request_is_short_where_many_wait(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor, "MAX_WAITING", 6)
+    monkeypatch.setattr(acceptor, "SCARCE_SECONDS", 0.2)
+    monkeypatch.setattr(acceptor, "HEAD_SECONDS", 3600.0)
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(connect(web.port)) for _ in range(4)]
+        assert waiting[0].recv(1) == b""
+        assert len(web.server._acceptor._room) <= 3
+        waiting[3].sendall(request(web.port, "/"))
+        read_all(waiting[3])
+
+
+def test_one_client_cannot_have_all_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user is answered while the first one's further requests wait."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(server, "CLIENT_CONNECTIONS", 3)
+    with Web(tmp_path / "none.db") as web, ExitStack() as stack:
+        streams = [stack.enter_context(connect(web.port)) for _ in range(5)]
+        for stream in streams:
+            stream.sendall(request(web.port, "/api/v1/stream"))
+        until(lambda: len(web.server._acceptor._room) == 2)
+        assert len(web.threads()) == 2 + 3
+        assert ask(web.port, uid=12345).status == 200
+        assert len(web.server._acceptor._room) == 2
+
+
+@contextmanager
+def no_descriptor_free() -> Iterator[None]:
+    """From now on this process can open nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest, and so the limit
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_it_waits_and_goes_on(
+    web: Web, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither does it end, nor does it spin."""
+    with socket.socket() as sock:
+        sock.settimeout(HANG)
+        with no_descriptor_free():
+            sock.connect(("127.0.0.1", web.port))
+            sock.sendall(request(web.port, "/"))
+            until(lambda: "cannot accept" in capsys.readouterr().err)
+            before = time.process_time()
+            time.sleep(1)
+            assert time.process_time() - before < 0.5
+        assert reply(read_all(sock)).body == HTML
+    assert capsys.readouterr().err == "", "it says so once"
+
+
+def test_for_a_descriptor_the_oldest_silent_connection_goes(web: Web) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(web.port)) for _ in range(3)]
+        until(lambda: len(web.server._acceptor._room) == 3)
+        late = stack.enter_context(socket.socket())
+        late.settimeout(HANG)
+        with no_descriptor_free():
+            late.connect(("127.0.0.1", web.port))
+            assert silent[0].recv(1) == b""
+        late.sendall(request(web.port, "/"))
+        assert reply(read_all(late)).body == HTML
+
+
+def test_it_stops_with_connections_that_wait(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        with Web(tmp_path / "none.db") as web:
+            waiting = [stack.enter_context(connect(web.port)) for _ in range(5)]
+            waiting[0].sendall(b"GET /")
+        assert [read_all(sock) for sock in waiting] == [b""] * 5
+
+
+def test_many_requests_at_once_are_all_answered(web: Web) -> None:
+    """More than have threads."""
+    found: list[int] = []
+    count = 2 * server.MAX_CONNECTIONS
+
+    def one() -> None:
+        found.append(reply(exchange(web.port, request(web.port))).status)
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG)
+    assert found == [200] * count
+
+
+# What is a client, and whose turn it is.
+
+
+def test_client_is_a_user_or_an_address() -> None:
+    assert client_of("127.0.0.1", 7, is_local=True) == client_of("::1", 7, is_local=True)
+    assert client_of("127.0.0.1", 7, is_local=True) != client_of("127.0.0.1", 8, is_local=True)
+    unknown = [client_of(f"127.0.0.{last}", None, is_local=True) for last in range(1, 9)]
+    assert len(set(unknown)) == 1, "a process may take any of these addresses"
+    far = [client_of(address, None, is_local=False) for address in ("192.0.2.1", "192.0.2.2")]
+    assert len(set(far)) == 2
+    assert client_of("::ffff:192.0.2.1", None, is_local=False) == far[0]
+    six = [client_of(f"2001:db8::{last}%eth0", None, is_local=False) for last in "1f"]
+    assert len(set(six)) == 1
+    assert client_of("2001:db8:0:1::1", None, is_local=False) != six[0]
+
+
+def waiting(room: Room, client: str, since: float, *, ready: bool = False) -> Connection:
+    made = Connection(socket.socket(), client, since)
+    made.close()
+    room.add(made)
+    if ready:
+        room.set_ready(made, since)
+    return made
+
+
+def test_client_with_the_fewest_threads_comes_first() -> None:
+    room = Room()
+    greedy = [waiting(room, "greedy", n, ready=True) for n in range(4)]
+    modest = waiting(room, "modest", 9, ready=True)
+    silent = waiting(room, "silent", 0)
+    assert [room.take(3) for _ in range(5)] == [greedy[0], modest, greedy[1], greedy[2], None]
+    room.release("greedy")
+    assert room.take(3) is greedy[3]
+    assert list(room) == [silent]
+    room.remove(silent)
+    for client in ("greedy", "greedy", "greedy", "modest"):
+        room.release(client)
+    assert not room._clients, "nothing is kept of a client that is gone"
+
+
+def test_silent_connections_go_before_requests() -> None:
+    room = Room()
+    assert room.oldest_of_the_most() is None
+    ready = waiting(room, "many", 0, ready=True)
+    silent = waiting(room, "many", 1)
+    waiting(room, "few", 0)
+    assert room.oldest_of_the_most() is silent
+    assert room.overdue(0.5, 0.5)[0] is ready
+    room.remove(silent)
+    assert len(room) == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "whole"),
+    [
+        *((b"GET / HTTP/1.1\r\n\r\n", True), (b"GET / HTTP/1.1\n\n", True), (b"\r\n", True)),
+        *((b"\n", True), (b"GET / HTTP/1.1\n\r\n", True), (b"GET / HTTP/1.1\r\n", False)),
+        *((b"", False), (b"\r", False), (b"GET /\r\n\r", False), (b"x" * 9000, False)),
+    ],
+)
+def test_request_is_whole_with_its_empty_line(head: bytes, whole: bool) -> None:
+    assert is_whole(head) is whole
