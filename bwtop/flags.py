@@ -1,6 +1,7 @@
 """All flags there are: what they are called, what their values may be, and which contradict each other."""
 
 import argparse
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -121,6 +122,8 @@ MODES: Final = {
     "metrics": frozenset({Mode.RECORD}),
     "token_file": _LISTENING,
     "allow_host": _LISTENING,
+    "trust_user": _LISTENING,
+    "open": _LISTENING,
     "chart_js": frozenset({Mode.SERVE}),
 }
 """What a configuration file may say, by the name that argparse has for it, and in which modes that counts.
@@ -226,8 +229,25 @@ def _check_serving(top: argparse.ArgumentParser, options: argparse.Namespace) ->
         top.error("--bind and --chart-js are for --serve")
     if options.metrics and not options.record:
         top.error("--metrics is for --record; --serve has /metrics anyway")
-    if (options.token_file or options.allow_host) and not (options.serve or options.record):
+    is_listening = options.serve or options.record
+    if (options.token_file or options.allow_host) and not is_listening:
         top.error("--token-file and --allow-host are for --serve and --record --metrics")
+    if (options.trust_user or options.open) and not is_listening:
+        top.error("--trust-user and --open are for --serve and --record --metrics")
+    if fault := open_fault(options):
+        top.error(fault)
+
+
+def open_fault(options: argparse.Namespace) -> str | None:
+    """Return what contradicts --open, None if nothing does; it may stand in a configuration file."""
+    if not options.open:
+        return None
+    host, _ = options.bind or options.metrics or (DEFAULT_HOST, DEFAULT_PORT)
+    if not ipaddress.ip_address(host).is_loopback:
+        return f"--open is for loopback addresses, and {host} is not one: leave out --open"
+    if options.token_file:
+        return "--open lets everyone look, --token-file does not: leave out one of them"
+    return None
 
 
 def _check_demo(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -374,7 +394,7 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         "--bind",
         type=_value(values.endpoint(DEFAULT_PORT)),
         metavar="ADDR:PORT",
-        help=f"listen there (default {DEFAULT_HOST}:{DEFAULT_PORT}); beyond loopback a token is needed",
+        help=f"listen there (default {DEFAULT_HOST}:{DEFAULT_PORT}); beyond loopback everyone needs the token",
     )
     add(
         "--metrics",
@@ -387,7 +407,19 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         "--token-file",
         type=_value(values.file),
         metavar="PATH",
-        help="the token is in this file (default: a new one, which is printed; on loopback none)",
+        help="the token is in this file (default: a new one, which is printed; with --metrics none)",
+    )
+    add(
+        "--trust-user",
+        type=_value(values.listed(values.uid)),
+        action="extend",
+        metavar="NAME",
+        help="on loopback this user needs no token either, such as a proxy's or prometheus",
+    )
+    add(
+        "--open",
+        action="store_true",
+        help="on loopback let every user of this machine look, without a token",
     )
     add(
         "--allow-host",

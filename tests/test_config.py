@@ -77,6 +77,8 @@ def mistake(path: Path) -> str:
         ("pid = 7", "pid", [7]),
         ('user = ["root", 1000]', "user", [0, 1000]),
         ('allow-host = ["a.example", "b.example"]', "allow_host", ["a.example", "b.example"]),
+        ('trust-user = ["root", 1000]', "trust_user", [0, 1000]),
+        ("open = true", "open", True),
         ('bind = "[::1]:80"', "bind", ("::1", 80)),
         ('metrics = "127.0.0.1"', "metrics", ("127.0.0.1", 8063)),
         ('db = "/x/y.db"', "db", Path("/x/y.db")),
@@ -394,6 +396,8 @@ bind = "[::1]:99"
 metrics = "[::1]:9000"
 token-file = "/x/token"
 allow-host = ["a.example"]
+trust-user = ["root", 1000]
+open = true
 chart-js = "/x/chart.js"
 ship = "clickhouses://b%20c@[::1]:9000/d"
 from = "clickhouse://a.example/bwtop"

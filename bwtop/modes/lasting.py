@@ -10,7 +10,7 @@ from bwtop.fleet.client import READ_SECONDS, Client
 from bwtop.live import SignalClock
 from bwtop.measuring import NEEDS_ROOT, follow
 from bwtop.messages import CANNOT, fail, say
-from bwtop.modes import common
+from bwtop.modes import access, common
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
 
@@ -39,6 +39,8 @@ def run_record(options: argparse.Namespace) -> None:
         measurement = scraped.watch.over(measurement)
         scraped.start()
         log(f"metrics on {scraped.url}", record.NOTICE)
+        if options.open:
+            log(access.OPEN, record.NOTICE)
     record.run(measurement, recorder, clock, log, tell)
 
 
@@ -52,12 +54,13 @@ def _scraped(options: argparse.Namespace) -> "Scraped":
         from bwtop.web.scrape import Scraped
     except ImportError as error:
         fail(f"--metrics needs {NEEDED} ({error})")
+    access.check(options)
     address = Address(*options.metrics)
     if options.token_file is None and not address.ip.is_loopback:
         fail("--metrics beyond loopback needs a token: --token-file PATH")
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
-        return Scraped(address, token, options.allow_host or ())
+        return Scraped(address, token, options.allow_host or (), access.trusted(options))
     except TokenError as error:
         fail(str(error))
     except OSError as error:
@@ -74,6 +77,8 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
 
     if not may_measure and options.no_record and not options.origin:
         fail(NEEDS_ROOT)
+    access.check(options)
+    trusted = access.trusted(options)
     address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
     clock = SignalClock()
     try:
@@ -84,16 +89,16 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         fail(str(error))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename or address.url()}")
-    if token is None and not address.ip.is_loopback:
-        token = make_token()
-        say(f"the token, for programs (Authorization: Bearer ...): {token}")
+    made = None if token or options.open else make_token()
+    access.tell(address, trusted, options.token_file, made)
     place = common.history(options)
     archive = LocalArchive(place.path)
     wishes = serve.Wishes(
         _fleet_archive(options) if options.origin else archive,
         options.interval,
-        token,
+        token or made,
         options.allow_host or (),
+        trusted,
         names=not options.no_resolve,
     )
     loading = common.load(options) if may_measure and not options.origin else None

@@ -23,7 +23,7 @@ from bwtop.model.ledger import CLASSES
 from bwtop.report import output
 from bwtop.report.request import Request as Report
 from bwtop.text import inert
-from bwtop.web import openapi, params, views
+from bwtop.web import login, openapi, params, views
 from bwtop.web.answer import (
     CSV,
     EVENTS,
@@ -39,7 +39,7 @@ from bwtop.web.archive import Archive
 from bwtop.web.events import Events, Places
 from bwtop.web.feed import Feed, View
 from bwtop.web.files import CHART, File
-from bwtop.web.gate import Gate, Request
+from bwtop.web.gate import AccessError, Gate, Request
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
 from bwtop.web.source import STUCK, Source
@@ -88,16 +88,25 @@ class Api:
 
     def respond(self, request: Request) -> Answer:
         """Answers, or raises RefusedError."""
+        try:
+            return self._respond(request)
+        except AccessError as refused:
+            if self._gate.takes_token and login.is_navigation(request):
+                return login.page(request, refused)
+            raise
+
+    def _respond(self, request: Request) -> Answer:
         self._gate.check_host(request)
         file = self._files.get(request.path)
         if file is None or request.path != "/":
             self._gate.check_origin(request)
         if file is not None:
-            self._gate.check_token(request)
+            if request.path not in login.FILES:
+                self._gate.check_access(request)
             return file.answer(request.headers.get("If-None-Match"))
         route = _BY_PATH.get(request.path)
         if route is None or not route.is_open:
-            self._gate.check_token(request)
+            self._gate.check_access(request)
         if route is None:
             refuse(HTTPStatus.NOT_FOUND, "there is nothing here; see /api/v1/openapi.json")
         return route.answer(self, request, params.read(request.query, route.params))
@@ -270,22 +279,24 @@ class Api:
     # Getting in.
 
     def login(self, request: Request, values: Values) -> Answer:
-        """Gives a browser its cookie, for a link that works once, and shows the page."""
-        home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "/"))
-        if (
-            self._gate.is_open or request.method == "HEAD"
-        ):  # who only looks at a link does not use it up
-            return home
-        return home.plus(self._gate.log_in(values["key"]))
+        """Give a browser its cookie: for a link that works once, then the page follows, or for the token itself."""
+        home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
+        if not self._gate.takes_token or request.method == "HEAD":
+            return home  # whoever only looks at a link does not use it up
+        if "Authorization" not in request.headers:
+            return home.plus(self._gate.log_in(values["key"]))
+        if not self._gate.has_token(request):
+            refuse(HTTPStatus.UNAUTHORIZED, "this is not the token")
+        return Answer(HTTPStatus.NO_CONTENT).plus(self._gate.cookie())
 
     def link(self, request: Request, _: Values) -> Answer:
-        """A further link that works once; for the token only."""
-        if self._gate.is_open:
+        """Return a further link that works once; for the token only."""
+        if not self._gate.takes_token:
             refuse(HTTPStatus.NOT_FOUND, "no token is needed here")
         if not self._gate.has_token(request):
             refuse(HTTPStatus.FORBIDDEN, "this needs the token itself")
         key = self._gate.new_key(works=request.method != "HEAD")
-        return document({"path": f"/login?key={key}"})
+        return document({"path": f"login?key={key}"})
 
 
 def _extent(history: History) -> dict[str, str] | None:
@@ -319,7 +330,9 @@ ROUTES: Final = (
     Route("/api/v1/link", "a link that opens the page once", Api.link),
     Route("/metrics", "counters for Prometheus", Api.metrics, type=METRICS),
     Route("/healthz", "whether intervals come", Api.healthz, is_open=True),
-    Route("/login", "opens the page by such a link", Api.login, (_KEY,), is_open=True),
+    Route(
+        "/login", "opens the page by such a link, or by the token", Api.login, (_KEY,), is_open=True
+    ),
 )
 
 _BY_PATH: Final = {route.path: route for route in ROUTES}

@@ -1,4 +1,4 @@
-"""Who may ask: checks of Host, Origin and token.
+"""Who may ask: checks of Host, Origin, user and token.
 
 A page of another site can make a browser send requests here.  It cannot read the answers unless its own name leads here
 (DNS rebinding), which Host tells; it may not even ask for more than a page, which Origin and Sec-Fetch-Site tell.
@@ -20,10 +20,14 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Final
 
-from bwtop.web.answer import refuse
+from bwtop.web.answer import RefusedError, refuse
+from bwtop.web.trusted import Everyone, Trusted
 
 MAX_KEYS: Final = 8
 """One-time links that are open at once; the oldest goes first."""
+
+MAX_USED: Final = 64
+"""Used ones that are remembered, to say so."""
 
 COOKIE_SECONDS: Final = 30 * 86400
 
@@ -59,20 +63,42 @@ class Address:
         return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
 
 
+class AccessError(RefusedError):
+    """The client may not look, or only with the token."""
+
+    def __init__(
+        self, status: HTTPStatus, why: str, to_people: str, *headers: tuple[str, str]
+    ) -> None:
+        super().__init__(status, why, *headers)
+        self.to_people = to_people
+        """A sentence above a form that takes the token."""
+
+
+ENTER: Final = "Enter the token to open the page: bwtop printed it at its start, or has it in its --token-file."
+
+
 class Gate:
     """Refuses what must not be answered."""
 
-    def __init__(self, address: Address, token: str | None, hosts: Iterable[str] = ()) -> None:
-        """`hosts` are further names that this server may be called by; without a token everybody may ask."""
+    def __init__(
+        self,
+        address: Address,
+        token: str | None,
+        hosts: Iterable[str] = (),
+        trusted: Trusted | None = None,
+    ) -> None:
+        """`hosts` are further names that this server may be called by; on loopback `trusted` users need no token."""
         self._loopback = address.ip.is_loopback
         self._names = {"localhost", *(host.lower() for host in hosts)}
         if not self._loopback:
             self._names.add(socket.gethostname().lower())
         self._token = token.encode() if token else None
+        self._trusted = trusted if self._loopback else None
         self._cookie_name = (
             f"bwtop-{address.port}"  # cookies do not tell ports apart (RFC 6265, 8.5)
         )
         self._keys: deque[bytes] = deque(maxlen=MAX_KEYS)
+        self._used: deque[bytes] = deque(maxlen=MAX_USED)
 
     # What must hold of every request.
 
@@ -115,32 +141,51 @@ class Gate:
         if site not in ("none", "same-origin") and not is_followed:
             refuse(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
 
-    # The token.
+    # The user, and the token.
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may ask."""
-        return self._token is None
+        """Return whether everyone on this machine may ask."""
+        return isinstance(self._trusted, Everyone)
 
-    def check_token(self, request: Request) -> None:
-        """Refuses who has neither the token nor the cookie."""
-        if not self.has_token(request) and not self._has_cookie(request):
-            refuse(
-                HTTPStatus.UNAUTHORIZED,
-                "this needs the token (Authorization: Bearer ...), or the link that bwtop printed",
-                ("WWW-Authenticate", 'Bearer realm="bwtop"'),
-            )
+    @property
+    def takes_token(self) -> bool:
+        """Return whether there is a token."""
+        return self._token is not None
+
+    def check_access(self, request: Request) -> None:
+        """Refuse a client that is no trusted user, and has neither the token nor the cookie."""
+        if self.has_token(request) or self._has_cookie(request) or self._is_trusted(request):
+            return
+        raise AccessError(
+            HTTPStatus.UNAUTHORIZED,
+            self._why(request),
+            ENTER,
+            ("WWW-Authenticate", 'Bearer realm="bwtop"'),
+        )
+
+    def _is_trusted(self, request: Request) -> bool:
+        return self._trusted is not None and self._trusted.include(request.uid)
+
+    def _why(self, request: Request) -> str:
+        user = "this user" if request.uid is None else f"uid {request.uid}"
+        if self._token is None:
+            return f"{user} may not look: allow it with --trust-user NAME, or use --token-file PATH"
+        why = "this needs the token (Authorization: Bearer ...), or the link that bwtop printed"
+        return f"{why}; or allow {user} with --trust-user NAME" if self._loopback else why
 
     def has_token(self, request: Request) -> bool:
-        """Whether the token itself was sent, or none is needed."""
+        """Return whether the token itself was sent."""
         if self._token is None:
-            return True
+            return False
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         return kind.lower() == "bearer" and _same(
             given.strip().encode(errors="replace"), self._token
         )
 
     def _has_cookie(self, request: Request) -> bool:
+        if self._token is None:
+            return False
         wanted = self._cookie()
         pairs = (
             part.partition("=")
@@ -166,16 +211,23 @@ class Gate:
         return key
 
     def log_in(self, key: str) -> tuple[str, str]:
-        """The header with the cookie, for who has a key; refuses others."""
+        """Return the header with the cookie, for a key that works; refuse others."""
         given = key.encode(errors="replace")
         found = [known for known in list(self._keys) if _same(given, known)]
+        was_used = bool(found) or any(_same(given, used) for used in list(self._used))
         try:
             for known in found:
                 self._keys.remove(known)
+                self._used.append(known)
         except ValueError:  # another thread was faster
             found = []
         if not found:
-            refuse(HTTPStatus.FORBIDDEN, "this link has been used, or never was one")
+            why = "this link was already used" if was_used else "this link is not one of bwtop's"
+            raise AccessError(HTTPStatus.FORBIDDEN, why, f"{why.capitalize()}. {ENTER}")
+        return self.cookie()
+
+    def cookie(self) -> tuple[str, str]:
+        """Return the header that gives a browser its cookie."""
         flags = f"HttpOnly; SameSite=Lax; Path=/; Max-Age={COOKIE_SECONDS}"
         return "Set-Cookie", f"{self._cookie_name}={self._cookie().decode()}; {flags}"
 

@@ -15,7 +15,7 @@ _ERROR: Final = {
 
 _REFUSALS: Final = {
     "400": "a parameter is wrong",
-    "401": "the token is missing",
+    "401": "this user needs the token",
     "403": "a page of another site asked, or a link was used before",
     "404": "there is nothing here",
     "405": "there are only GET and HEAD",
@@ -52,7 +52,10 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _found(route: Route) -> dict[str, Any]:
     if route.path == "/login":
-        return {"303": {"description": "the page, and a cookie for it"}}
+        return {
+            "303": {"description": "the page, and a cookie for it"},
+            "204": {"description": "a cookie, for the token"},
+        }
     schema = {"type": "object"} if route.type == JSON else {"type": "string"}
     kind = route.type.partition(";")[0]
     return {"200": {"description": route.help, "content": {kind: {"schema": schema}}}}

@@ -10,17 +10,24 @@ from bwtop.web.answer import METRICS, Answer, document, refuse
 from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.server import Server
 from bwtop.web.source import STUCK
+from bwtop.web.trusted import Trusted
 
 
 class Scraped:
     """A server of /metrics and /healthz; it listens at once, and answers when it is started."""
 
-    def __init__(self, address: Address, token: str | None, hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        address: Address,
+        token: str | None,
+        hosts: Iterable[str] = (),
+        trusted: Trusted | None = None,
+    ) -> None:
         """See Gate; raises OSError where that address cannot be listened on."""
         self.watch = Watch()
         self._exposition = Exposition(self.watch)
         self._server = Server(address)
-        self._gate = Gate(self._server.address, token, hosts)
+        self._gate = Gate(self._server.address, token, hosts, trusted)
 
     @property
     def url(self) -> str:
@@ -37,7 +44,7 @@ class Scraped:
         self._gate.check_origin(request)
         if request.path == "/healthz":
             return self._healthz()
-        self._gate.check_token(request)
+        self._gate.check_access(request)
         if request.path != "/metrics":
             refuse(HTTPStatus.NOT_FOUND, "there is nothing here but /metrics and /healthz")
         return Answer(HTTPStatus.OK, METRICS, self._exposition.text())

@@ -19,6 +19,7 @@ from bwtop.web.files import File
 from bwtop.web.gate import Gate
 from bwtop.web.server import Server
 from bwtop.web.source import Source
+from bwtop.web.trusted import Trusted
 
 LOOK: Final = 2.0
 """Seconds until it is tried again whether somebody records."""
@@ -33,9 +34,11 @@ class Wishes:
     interval: float
     """Seconds."""
     token: str | None = None
-    """None: everybody may ask."""
+    """None: there is none, and only trusted users may ask."""
     hosts: Sequence[str] = ()
     """Names that the server goes by besides its own."""
+    trusted: Trusted | None = None
+    """Users that need no token on loopback."""
     names: bool = True
     """Whether remotes' names are looked up."""
 
@@ -47,7 +50,7 @@ class Service:
         self._server = server
         self._interval = wishes.interval
         names = Names() if wishes.names else None
-        self._gate = Gate(server.address, wishes.token, wishes.hosts)
+        self._gate = Gate(server.address, wishes.token, wishes.hosts, wishes.trusted)
         self._feed = Feed(names)
         self._source = Source(wishes.archive.origin)
         self.watch = Watch()
@@ -68,7 +71,7 @@ class Service:
         self._server.start(self._api.respond)
         url = self._server.address.url()
         say(f"serving on {url}")
-        if not self._gate.is_open:
+        if self._gate.takes_token:
             say(f"open it once by {url}login?key={self._gate.new_key()}")
 
     def measure(self, measurement: Measurement, clock: Clock) -> None:

@@ -108,6 +108,9 @@ _bwtop()
             compopt -o filenames 2>/dev/null
             return
             ;;
+        --trust-user)
+            return
+            ;;
         --allow-host)
             return
             ;;
@@ -122,6 +125,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --allow-host --chart-js --config --no-config -h --help" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --trust-user --open --allow-host --chart-js --config --no-config -h --help" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -168,7 +168,7 @@ def test_prometheus_has_the_bytes_of_a_serving_bwtop_that_knows_it(tmp_path: Pat
     token = tmp_path / "bwtop.token"
     token.write_text(TOKEN)
     token.chmod(0o600)
-    with serving("--token-file", str(token)) as bwtop:
+    with serving("--token-file", str(token), bind="0.0.0.0:0") as bwtop:
         assert bwtop.ask("/metrics").status == 401
         configuration = example("bwtop-remote", f"127.0.0.1:{bwtop.port}")
         assert "credentials_file: bwtop.token" in configuration
@@ -204,6 +204,17 @@ def test_beyond_loopback_the_token_lets_in(place: Path, tmp_path: Path) -> None:
         assert bwtop.ask("/metrics", headers=bearer(), host="other.example").status == 421
         assert bwtop.ask("/healthz").status == 200
     assert not [line for line in bwtop.lines if TOKEN in line]
+
+
+def test_another_user_needs_to_be_trusted(place: Path) -> None:
+    with recording(place / "history.db", "--trust-user", "12345") as bwtop:
+        for uid, status in ((0, 200), (12345, 200), (23456, 401)):
+            assert bwtop.ask("/metrics", uid=uid).status == status, uid
+        assert "--trust-user NAME" in bwtop.ask("/metrics", uid=23456).error
+        assert bwtop.ask("/healthz", uid=23456).status == 200
+    with recording(place / "open.db", "--open") as bwtop:
+        assert bwtop.ask("/metrics", uid=23456).status == 200
+    assert [line for line in bwtop.lines if "everyone on this machine may look" in line]
 
 
 def test_while_another_one_measures_what_it_records_is_counted(place: Path) -> None:

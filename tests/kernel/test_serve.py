@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from bwtop.web import login
+from bwtop.web.api import ROUTES
+from bwtop.web.files import STATIC
 from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.kernel.test_history import USER, place, recording, sink
@@ -426,10 +429,11 @@ def test_by_default_it_listens_on_loopback_alone() -> None:
     )
     web = Serving(process)
     try:
-        assert web.lines[0] == "bwtop: serving on http://127.0.0.1:8064/"
+        assert "bwtop: serving on http://127.0.0.1:8064/" in web.lines
         assert listening(web.pid) == {("127.0.0.1", 8064)}
         assert web.stop() == 0
-        assert not [line for line in web.lines if "token" in line]
+        (line,) = [line for line in web.lines if "the token" in line]
+        assert line.startswith("bwtop: on this machine root")
     finally:
         web.kill()
 
@@ -450,11 +454,64 @@ def listening(pid: int) -> set[tuple[str, int]]:
     return found
 
 
-def test_on_the_other_loopback_it_needs_no_token() -> None:
+def test_on_the_other_loopback_root_needs_no_token() -> None:
     with serving(bind="[::1]:0") as web, connect(web.port, "::1") as sock:
         sock.sendall(b"GET /api/v1/live HTTP/1.1\r\nHost: [::1]:%d\r\n\r\n" % web.port)
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
-        assert f"http://[::1]:{web.port}/" in web.lines[0]
+        assert f"bwtop: serving on http://[::1]:{web.port}/" in web.lines
+
+
+STRANGER: Final = 23456
+"""A uid of no account."""
+
+
+def test_another_user_of_the_machine_needs_the_token_that_it_has_printed() -> None:
+    """For all that is there but the form that takes it, and whether it is well."""
+    with serving() as web:
+        token = web.token
+        until(lambda: web.ask("/api/v1/live").status == 200)
+        closed = [route.path for route in ROUTES if not route.is_open]
+        names = {f"/{path.name}" for path in STATIC.iterdir()} - {"/index.html", *login.FILES}
+        for path in ("/", *sorted(names), *closed):
+            refused = web.ask(path, uid=STRANGER)
+            assert refused.status == 401, path
+            assert f"uid {STRANGER}" in refused.error
+            assert web.ask(path, "HEAD", bearer(token), uid=STRANGER).status in (200, 503), path
+        for path in login.FILES:
+            assert web.ask(path, uid=STRANGER).status == 200
+        assert web.ask("/healthz", uid=STRANGER).document == {"status": "ok"}
+        assert web.stop() == 0
+
+
+def test_the_user_that_it_runs_for_and_named_users_need_no_token(place: Path) -> None:
+    with serving("--db", str(place / "history.db"), "--trust-user", str(STRANGER)) as web:
+        for uid, status in ((0, 200), (STRANGER, 200), (STRANGER + 1, 401), (USER, 401)):
+            assert web.ask("/", uid=uid).status == status, uid
+    behind = {**os.environ, "SUDO_UID": str(USER), "SUDO_GID": str(USER)}
+    with serving(env=behind) as web:
+        for uid, status in ((0, 200), (USER, 200), (STRANGER, 401)):
+            assert web.ask("/", uid=uid).status == status, uid
+    with serving("--db", str(place / "history.db"), started=as_user) as web:
+        for uid, status in ((0, 200), (USER, 200), (STRANGER, 401)):
+            assert web.ask("/", uid=uid).status == status, uid
+
+
+def test_when_it_is_open_every_user_of_the_machine_may_look() -> None:
+    with serving("--open") as web:
+        assert web.ask("/", uid=STRANGER).status == 200
+        assert web.ask("/api/v1/live", uid=STRANGER).status in (200, 503)
+        assert web.stop() == 0
+    assert "bwtop: everyone on this machine may look (--open)" in web.lines
+    assert not [line for line in web.lines if "token" in line or "login" in line]
+
+
+def test_open_and_a_token_in_a_file_contradict_each_other(tmp_path: Path) -> None:
+    """Also where a configuration file has one of them."""
+    config = tmp_path / "config.toml"
+    config.write_text("open = true\n")
+    flags = ("--config", str(config), "--token-file", str(tmp_path / "token"))
+    assert "leave out one of them" in refusal("--bind", "127.0.0.1:0", *flags)
+    assert "leave out --open" in refusal("--bind", "0.0.0.0:0", "--config", str(config))
 
 
 # The token.
@@ -479,7 +536,7 @@ def test_beyond_loopback_it_demands_the_token_that_it_has_printed() -> None:
         assert web.ask(login).status == 403
         assert web.ask("/api/v1/link", headers=cookie).status == 403
         further = web.ask("/api/v1/link", headers=bearer(token)).document["path"]
-        assert web.ask(further).status == 303
+        assert web.ask(f"/{further}").status == 303
         exchange(web.port, f"nonsense {token} {further}\r\n\r\n".encode())
         assert web.stop() == 0
     assert [token in line for line in web.lines].count(True) == 1
@@ -488,14 +545,14 @@ def test_beyond_loopback_it_demands_the_token_that_it_has_printed() -> None:
 
 
 def test_a_token_out_of_a_file_is_told_nowhere(tmp_path: Path) -> None:
-    """It holds on loopback, too."""
+    """It holds on loopback, too, for other users."""
     token = "prime-numbers-1009-2003"
     (tmp_path / "token").write_text(f"{token}\n")
     (tmp_path / "token").chmod(0o600)
     for bind in ("127.0.0.1:0", "0.0.0.0:0"):
         with serving("--token-file", str(tmp_path / "token"), bind=bind) as web:
-            assert web.ask("/api/v1/live").status == 401
-            assert web.ask("/api/v1/live", headers=bearer(token)).status == 200
+            assert web.ask("/api/v1/live", uid=STRANGER).status == 401
+            assert web.ask("/api/v1/live", headers=bearer(token), uid=STRANGER).status == 200
             assert web.ask(web.login).status == 303
             assert web.stop() == 0
         assert web.lines

@@ -25,6 +25,7 @@ from bwtop.web.files import File
 from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.server import Server
 from bwtop.web.source import Source
+from bwtop.web.trusted import Trusted, TrustedUsers
 from tests.build import sample
 from tests.kernel.running import HANG, command
 
@@ -317,14 +318,20 @@ class Web(Asked):
         hosts: Iterable[str] = (),
         *,
         bound: str = "127.0.0.1",
+        trusted: Trusted | None = None,
         files: Mapping[str, File] = FILES,
         archive: Archive | None = None,
     ) -> None:
-        """It listens on loopback; `bound` is what the gate believes; `archive` is another past than the database's."""
+        """It listens on loopback; `bound` is what the gate believes; `archive` is another past than the database's.
+
+        Without a token it trusts this process's user, with one no user at all, unless `trusted` says otherwise.
+        """
         self._threads = set(threading.enumerate())
         self.server = Server(Address("127.0.0.1", 0))
         self.port = self.server.server_port
-        self.gate = Gate(Address(bound, self.port), token, hosts)
+        if token is None and trusted is None:
+            trusted = TrustedUsers(os.geteuid())
+        self.gate = Gate(Address(bound, self.port), token, hosts, trusted)
         self.feed = Feed(None)
         self.archive = archive or LocalArchive(database)
         self.source = Source(self.archive.origin)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import socket
 import time
@@ -50,6 +51,7 @@ from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.source import STUCK, Source
+from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
 from tests.build import CONTROLS, HOSTILE, key, remote, sample
 from tests.history import keep
@@ -94,7 +96,8 @@ class Served:
         self.archive = archive or self.local
         self.source = Source(self.archive.origin)
         self.watch = Watch()
-        self.gate = Gate(Address("127.0.0.1", 8064), token)
+        trusted = None if token else TrustedUsers(os.geteuid())
+        self.gate = Gate(Address("127.0.0.1", 8064), token, trusted=trusted)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
             *(self.gate, files, self.feed, self.source, self.archive, Names()),
@@ -127,7 +130,7 @@ class Served:
         message["Host"] = "127.0.0.1:8064"
         for name, value in headers.items():
             message[name.replace("_", "-")] = value
-        return self.api.respond(Request(method, path, text, message))
+        return self.api.respond(Request(method, path, text, message, os.geteuid()))
 
     def json(self, path: str, text: str = "") -> Any:
         answer = self(path, text)
@@ -630,8 +633,8 @@ def test_without_the_token_there_is_only_what_is_open(tmp_path: Path) -> None:
     assert made.refused("/login", "key=x").status is HTTPStatus.FORBIDDEN
     assert made("/", Authorization=f"Bearer {TOKEN}").body == FILES["/"].body
     link = json.loads(made("/api/v1/link", Authorization=f"Bearer {TOKEN}").body)["path"]
-    path, _, text = link.partition("?")
-    assert made(path, text, "HEAD").headers == (("Cache-Control", "no-store"), ("Location", "/"))
+    path, _, text = f"/{link}".partition("?")
+    assert made(path, text, "HEAD").headers == (("Cache-Control", "no-store"), ("Location", "./"))
     cookie = dict(made(path, text).headers)["Set-Cookie"].partition(";")[0]
     assert made("/", Cookie=cookie).body == FILES["/"].body
     assert made.refused(path, text).status is HTTPStatus.FORBIDDEN, "it works once"

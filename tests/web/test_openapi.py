@@ -30,6 +30,7 @@ from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.params import LONGEST
 from bwtop.web.server import Server
 from bwtop.web.source import Source
+from bwtop.web.trusted import Everyone
 from tests.build import key, sample
 from tests.history.keep import NOON, PROGRAMS, REMOTES, Kept, delta
 
@@ -69,7 +70,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     feed, source = Feed(None, clock.__next__), Source()
     metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
-    gate = Gate(server.address, None)
+    gate = Gate(server.address, None, trusted=Everyone())
     api = Api(gate, files.load(None, {}), feed, source, LocalArchive(database), None, 1.0, metrics)
     feed.start()
     traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}

@@ -1,5 +1,6 @@
 """bwtop --record --metrics: what it answers to whom, and what becomes of wrong wishes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from bwtop.web.answer import METRICS
 from bwtop.web.gate import Address
 from bwtop.web.scrape import Scraped
 from bwtop.web.source import STUCK
+from bwtop.web.trusted import TrustedUsers
 from tests.build import key, remote, sample
 from tests.kernel.running import HANG, command
 from tests.web.serving import TOKEN, Asked, bearer
@@ -23,7 +25,8 @@ class Exposing(Asked):
     """Such a server in this process."""
 
     def __init__(self, token: str | None = None, hosts: tuple[str, ...] = ()) -> None:
-        self.scraped = Scraped(Address("127.0.0.1", 0), token, hosts)
+        trusted = None if token else TrustedUsers(os.geteuid())
+        self.scraped = Scraped(Address("127.0.0.1", 0), token, hosts, trusted)
         self.port = self.scraped._server.server_port
 
 

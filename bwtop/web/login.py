@@ -1,0 +1,55 @@
+"""The page that takes the token, for browsers that have neither that nor a cookie."""
+
+import html
+from http import HTTPStatus
+from typing import Final
+
+from bwtop.web.answer import Answer
+from bwtop.web.gate import AccessError, Request
+
+FILES: Final = frozenset({"/login.js", "/style.css", "/icon.svg"})
+"""What it consists of, and so what needs no token."""
+
+HTML: Final = "text/html; charset=utf-8"
+
+_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>bwtop: token needed</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="{root}icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{root}style.css">
+<script type="module" src="{root}login.js"></script>
+</head>
+<body>
+<main class="login">
+  <h1>bwtop</h1>
+  <p>{why}</p>
+  <form id="login" data-root="{root}">
+    <label class="wide">token
+      <input type="password" id="token" autocomplete="current-password" required autofocus></label>
+    <button>Open</button>
+  </form>
+  <p id="wrong" role="alert"></p>
+  <noscript>This form needs JavaScript; the link that bwtop prints at its start does not.</noscript>
+</main>
+</body>
+</html>
+"""
+
+
+def is_navigation(request: Request) -> bool:
+    """Return whether a browser asks for a page to be shown, not a program or a script for data."""
+    if request.headers.get("Sec-Fetch-Dest") == "document":
+        return True
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def page(request: Request, refused: AccessError) -> Answer:
+    """Return the page, with the refusal's status.  Its addresses are relative, for proxies that add a prefix."""
+    root = "../" * (request.path.count("/") - 1) or "./"
+    body = _PAGE.format(root=root, why=html.escape(refused.to_people))
+    return Answer(HTTPStatus(refused.status), HTML, body.encode()).plus(*refused.headers)

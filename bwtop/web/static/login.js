@@ -1,0 +1,39 @@
+// The form that takes the token: it goes into a header, never into an address, and comes back as a cookie.
+
+const form = document.getElementById("login");
+const field = document.getElementById("token");
+const wrong = document.getElementById("wrong");
+const button = form.querySelector("button");
+
+async function logIn(token) {
+  const answer = await fetch(`${form.dataset.root}login`, {
+    headers: { Authorization: `Bearer ${token}` },
+    cache: "no-store",
+  });
+  if (answer.ok) return "";
+  return answer.status === 401 ? "This is not the token." : (await answer.json()).error;
+}
+
+// The page that was asked for; a link that works once would not work again.
+function open() {
+  if (location.pathname.endsWith("/login")) location.replace(form.dataset.root);
+  else location.reload();
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const token = field.value.trim();
+  button.disabled = true;
+  wrong.textContent = "";
+  try {
+    // A header takes printable ASCII, and so do tokens.
+    const fault = /^[\x21-\x7e]+$/.test(token) ? await logIn(token) : "This is not the token.";
+    if (!fault) return open();
+    wrong.textContent = fault;
+  } catch {
+    wrong.textContent = "bwtop does not answer.";
+  }
+  button.disabled = false;
+  field.focus();
+  field.select();
+});
