@@ -33,7 +33,7 @@ from bwtop.model.flows import UDP, Identity, Loss, Role
 from bwtop.report import output, table
 from bwtop.report.request import Request
 from bwtop.report.table import LOOK_UP, PROCESSES, REMOTES
-from bwtop.text import width
+from bwtop.text import printable, width
 from tests.build import CONTROLS, HOSTILE, packed, remote
 from tests.history import keep
 from tests.history.keep import CURL, DAY, HOUR, MINUTE, NGINX, Kept, at, delta, local, move_to
@@ -220,7 +220,7 @@ def test_hostile_names_are_valid_json(kept: Kept, ask: Ask) -> None:
     hostile(kept, at("2026-09-21 10:00"))
     ask.at("2026-09-21 12:00")
     found = ask.json("today")
-    names = {name.encode(errors="backslashreplace").decode() for name in HOSTILE}
+    names = {printable(name) for name in HOSTILE}
     assert {row["name"] for row in found["rows"]} == names
     assert sums(found["rows"]) == found["total"]
     assert ask("today", "json").isascii()
