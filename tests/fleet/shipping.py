@@ -22,7 +22,7 @@ from tests.fleet.sides import Side, here, there
 from tests.history.keep import policy
 from tests.history.recording import LENGTH, Feed, Recorders
 
-SOON: Final = 20.0
+SOON: Final = 60.0
 """Seconds after which something that should have happened never will."""
 
 

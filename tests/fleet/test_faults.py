@@ -22,12 +22,9 @@ from tests.fleet.servers import ClickHouse
 from tests.fleet.shipping import Shippers, Shipping, agreed, cursor, end, load, rows_of
 from tests.fleet.sides import here, there
 from tests.history.keep import HOUR, NOON, REMOTES, Kept, flows_of
-from tests.history.recording import is_line
+from tests.history.recording import LONGEST, is_line
 from tests.kernel.running import HANG
 from tests.kernel.test_history import recording
-
-LONGEST = 0.3
-"""Seconds that a put() may take on a slow machine: less than anybody waits for a server."""
 
 KILLS = 20
 

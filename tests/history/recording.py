@@ -29,10 +29,13 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
 from tests.build import NOW, key, packed
+from tests.kernel.running import HANG
 
 START: Final = NOW.timestamp()
 ROOT: Final = Path(__file__).parents[2]
 NOBODY: Final = 65534
+LONGEST: Final = 5.0
+"""Seconds after which a put() hangs."""
 _FIRST: Final = int(IPv4Address("10.0.0.0"))
 
 Moved = tuple[int, int]
@@ -106,7 +109,7 @@ class Feed:
             self.clock.go(seconds)
             self.give(Sample(datetime.fromtimestamp(self.clock.wall, UTC), seconds))
 
-    def until(self, condition: Callable[[], object], seconds: float = 8.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = HANG) -> None:
         """Goes on putting until then."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -114,7 +117,7 @@ class Feed:
             self.put()
             time.sleep(0.01)
 
-    def wait(self, condition: Callable[[], object] | None = None, seconds: float = 8.0) -> None:
+    def wait(self, condition: Callable[[], object] | None = None, seconds: float = HANG) -> None:
         """Without putting; by default until all that was put is stored."""
         deadline = time.monotonic() + seconds
         while not (condition() if condition else self.recorder.stored >= len(self.numbers)):
@@ -201,7 +204,7 @@ def is_sound(path: Path) -> bool:
 
 def is_line(text: str) -> bool:
     """Whether people get one line that says something."""
-    return 10 < len(text) < 300 and text.isprintable()
+    return 10 < len(text) < 400 and text.isprintable()
 
 
 # Recorders in processes of their own.
@@ -233,7 +236,7 @@ class Child:
         found: dict[str, Any] = json.loads(self.process.stdout.readline())
         return found
 
-    def until(self, name: str, value: object = None, seconds: float = 8.0) -> dict[str, Any]:
+    def until(self, name: str, value: object = None, seconds: float = HANG) -> dict[str, Any]:
         """Until a value of the state is that one, or is any at all."""
         deadline = time.monotonic() + seconds
         while True:

@@ -17,6 +17,7 @@ import pytest
 from bwtop.history import lock, recorder, schema
 from bwtop.history.writer import Options
 from tests.history.recording import (
+    LONGEST,
     NOBODY,
     Feed,
     Recorders,
@@ -29,9 +30,6 @@ from tests.history.recording import (
     numbered,
     rows,
 )
-
-LONGEST = 0.3
-"""Seconds that a put() may take on a slow machine: less than anybody waits for a lock."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes of user need root")
 
@@ -63,6 +61,18 @@ def public() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         yield Path(place)
+
+
+def use_up_files(disk: Path) -> None:
+    """Make empty files until the file system takes no more."""
+    with contextlib.suppress(OSError):
+        for number in range(100):
+            (disk / str(number)).touch()
+
+
+def allow_files(disk: Path, count: int) -> None:
+    """Let the file system have this many files from now on."""
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={count}", disk], check=True)
 
 
 def fill(file: Path) -> None:
@@ -164,20 +174,36 @@ def test_disk_full_when_the_tables_are_made(disk: Path, recorders: Recorders) ->
 
 @needs_root
 def test_no_more_files_on_the_disk(disk: Path, recorders: Recorders) -> None:
-    path, many = disk / "history.db", []
-    with contextlib.suppress(OSError):
-        for number in range(100):
-            many.append(disk / str(number))
-            many[-1].touch()
+    """The disk gets room for all of bwtop's files at once: room for one of them is another fault, told as well."""
+    path = disk / "history.db"
+    use_up_files(disk)
     feed = recorders(path)
     fault = f"No space left on device: {path}"
     assert feed.recorder.state == recorder.State(fault=fault)
     feed.put(10)
-    for file in many[:-1]:
-        file.unlink()
+    allow_files(disk, 128)
     feed.wait()
     complete(feed, path)
     told(feed, fault, path)
+
+
+@needs_root
+def test_room_for_only_some_of_the_files(disk: Path, recorders: Recorders) -> None:
+    path = disk / "history.db"
+    use_up_files(disk)
+    feed = recorders(path)
+    feed.put(10)
+    (disk / "0").unlink()
+    fault = f"the history cannot be opened: {path}"
+    feed.wait(lambda: feed.recorder.state == recorder.State(fault=fault))
+    allow_files(disk, 128)
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == [
+        f"not recording: No space left on device: {path}; what is measured meanwhile is kept in memory",
+        f"not recording: {fault}",
+        f"recording to {path} again",
+    ]
 
 
 @needs_root
@@ -445,6 +471,24 @@ def test_another_program_that_holds_the_write_lock(tmp_path: Path, recorders: Re
     feed.wait()
     complete(feed, path)
     told(feed, fault, path)
+
+
+def test_put_does_not_wait_while_the_writing_thread_does(
+    tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writing thread waits for a lock for as long as the test holds it, which is until all is put."""
+    monkeypatch.setattr(schema, "WAIT", 10 * LONGEST)
+    path = tmp_path / "history.db"
+    feed = recorders(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put()
+        feed.wait(lambda: feed.recorder.waiting().intervals == 1)
+        time.sleep(0.1)
+        feed.put(100)
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == []
 
 
 def test_write_lock_that_is_held_for_a_moment_is_not_worth_a_word(

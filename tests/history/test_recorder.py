@@ -3,15 +3,19 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from bwtop.history import location, recorder, upkeep
+from bwtop.history.delta import Delta
 from bwtop.history.lock import lock_path
+from bwtop.history.store import Event
+from bwtop.history.writer import Writer
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from tests.build import key, remote
@@ -27,6 +31,7 @@ from tests.history.recording import (
     is_line,
     rows,
 )
+from tests.kernel.running import HANG
 
 
 @pytest.fixture
@@ -45,6 +50,28 @@ def reading(feed: Feed, seconds: float = 1.0) -> Sample:
     """An empty one, of the time that passes now."""
     feed.clock.go(seconds)
     return Sample(datetime.fromtimestamp(feed.clock.wall, UTC), seconds)
+
+
+NEVER: Final = 600.0
+"""Seconds that no test waits for."""
+
+
+def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the calls that write and keep up, which are added as they are made."""
+    calls: list[str] = []
+    append, keep_up = Writer.append, Writer.keep_up
+
+    def noted_append(writer: Writer, deltas: Sequence[Delta], events: Sequence[Event]) -> None:
+        calls.append("append")
+        append(writer, deltas, events)
+
+    def noted_keep_up(writer: Writer, now: float) -> bool:
+        calls.append("keep_up")
+        return keep_up(writer, now)
+
+    monkeypatch.setattr(Writer, "append", noted_append)
+    monkeypatch.setattr(Writer, "keep_up", noted_keep_up)
+    return calls
 
 
 # Intervals.
@@ -96,37 +123,40 @@ def test_what_was_put_before_it_began_to_write_is_written(path: Path, recorders:
     assert found(path) == feed.expected()
 
 
-def test_written_within_a_second_while_it_is_measured(path: Path, recorders: Recorders) -> None:
-    """Who looks at the history finds it there."""
+def test_interval_is_written_when_it_is_measured(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the next attempt, which is too late for this test."""
+    monkeypatch.setattr(recorder, "RETRY", NEVER)
     feed = recorders(path)
-    slowest = 0.0
     for _ in range(50):
         time.sleep(0.01)
         feed.put()
-        began = time.monotonic()
         feed.wait()
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.5
     assert len(found(path)) == 50
 
 
 def test_interval_that_comes_during_upkeep_does_not_wait_for_the_next(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Upkeep makes way for it, and then it is written."""
+    """Upkeep makes way for it after the step that it is at, and then it is written."""
+    monkeypatch.setattr(recorder, "RETRY", NEVER)
     monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
     monkeypatch.setattr(upkeep, "FLOWS_AT_ONCE", 1)
     monkeypatch.setattr(upkeep, "STEP_SECONDS", 0.0)
+    calls = noted_calls(monkeypatch)
     feed = recorders(path)
     feed.put(300, 60.0)  # five hours of minutes to close
     feed.wait()
-    slowest = 0.0
     for _ in range(5):
+        feed.wait(lambda: calls[-2:] == ["keep_up", "keep_up"])
+        before = len(calls)
         feed.put()
-        began = time.monotonic()
+        after = len(calls)
         feed.wait()
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.5
+        assert "append" in calls[before : after + 2]
+    written = len(calls)
+    feed.wait(lambda: len(calls) > written + 100)
 
 
 # Quiet time.
@@ -229,7 +259,6 @@ def test_thousands_of_flows(path: Path, recorders: Recorders) -> None:
         feed.give(many)
     feed.wait(lambda: feed.recorder.stored == 3)
     feed.recorder.close()
-    assert feed.slowest < 0.3
     whole = answer(path, "process", "remote")
     assert len(whole.rows) == 5000
     assert (whole.rx, whole.tx) == (3 * 50 * sum(range(100)), 3 * 100 * sum(range(1, 51)))
@@ -307,7 +336,7 @@ def test_close_is_bounded_and_says_what_could_not_be_written(
         feed.put(3)
         began = time.monotonic()
         feed.recorder.close()
-        assert time.monotonic() - began < recorder.CLOSE_SECONDS + 0.5
+        assert time.monotonic() - began < recorder.CLOSE_SECONDS + HANG
     left = sum(sum(amount(n)) for n in range(3))
     assert all(is_line(line) for line in feed.lines)
     assert feed.lines[-1] == (

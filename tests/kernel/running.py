@@ -14,6 +14,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -61,6 +62,11 @@ def command_as(uid: int, *flags: str) -> list[str]:
         f" bwtop.cli.main({list(flags)!r})"
     )
     return [sys.executable, "-c", program]
+
+
+def end(document: Document) -> float:
+    """Return when a document's interval ended, in seconds since 1970."""
+    return datetime.fromisoformat(document["time"]).timestamp()
 
 
 STARTED: list["Bwtop"] = []
@@ -139,14 +145,23 @@ class Bwtop:
             pipe.close()
         return status
 
-    def settle(self) -> None:
-        """Waits until all that has moved so far is in the documents: for the end of an interval begun after now."""
-        target = len(self.documents) + 2
+    def settle(self, clock_ahead: float = 0.0) -> None:
+        """Wait until the documents have all that has moved so far: for an interval that began after now.
+
+        Documents are not counted: those of before now may still be in the pipe.
+        clock_ahead: seconds that bwtop's clock is ahead of the test's.
+        """
+        now = time.time() + clock_ahead
         deadline = time.monotonic() + HANG
-        while len(self.documents) < target:
+        while not self._began_after(now):
             assert self.process.poll() is None, f"bwtop ended: {self.messages}"
             assert time.monotonic() < deadline, "no interval came"
             time.sleep(0.02)
+
+    def _began_after(self, now: float) -> bool:
+        """Return whether the last interval began after now: at the end of the one before it."""
+        ends = [end(document) for document in self.documents[-2:]]
+        return len(ends) == 2 and all(now < each < now + HANG for each in ends)
 
     def processes(self, pid: int) -> list[Document]:
         """A process's entries, one for each interval in which it moved bytes."""

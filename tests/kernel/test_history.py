@@ -319,9 +319,9 @@ def test_a_clock_that_is_set_bends_no_rate_and_loses_nothing(place: Path) -> Non
     with sink() as port, Bwtop("-d", "1", "--db", str(database), prefix=prefix) as running:
         for seconds in ("+0", "-3600", "+3600"):
             offset.write_text(f"{seconds}\n")
-            running.settle()
+            running.settle(float(seconds))
             run(lambda: send_datagram(port, 1039))
-            running.settle()
+            running.settle(float(seconds))
     hours = [int(document["time"][11:13]) for document in running.documents]
     assert len(set(hours)) > 2, "the clock did not move"
     assert all(0 < document["interval"] < 10 for document in running.documents)
