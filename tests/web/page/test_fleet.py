@@ -1,6 +1,6 @@
 """The page about many hosts' past, in a real browser, served out of a real ClickHouse.
 
-As in test_page every test ends with a look at what the page must never do.
+Every test ends with a look at what the page must never do.
 """
 
 import csv
@@ -28,10 +28,8 @@ from tests.fleet.hosts import BACKUP, DATABASE, FORMULA, HOSTILE, HOSTS, NGINX, 
 from tests.fleet.servers import ClickHouse
 from tests.history.keep import delta
 from tests.web.browser import CONTRASTS, UNNAMED, Visit
+from tests.web.page.scenes import REFUSED, WIDE, Quiet, Visitor, api, summed
 from tests.web.serving import serving
-from tests.web.test_page import REFUSED, WIDE, Quiet, Visitor, api, opened, summed, visit
-
-__all__ = ["opened", "visit"]  # the fixtures
 
 MANY: Final = 200
 

@@ -1,0 +1,228 @@
+"""What the page is shown for: servers whose intervals or past the tests make, and how to read the page."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bwtop import format as fmt
+from bwtop.history.calendar import HOUR, Unit, ceiling, floor
+from bwtop.history.delta import Delta
+from bwtop.history.ranges import parse as parse_range
+from bwtop.model.flows import TCP, UDP, Identity, ProcessKey, Remote, Role, Traffic
+from bwtop.model.sample import FlowTraffic, Sample
+from bwtop.web import files
+from tests.build import key, remote
+from tests.history.keep import Kept, policy, total, within
+from tests.web.browser import Mover, Visit, mover
+from tests.web.serving import Serving, Web
+
+SOMEBODY: Final = 31234
+"""A uid that no account has."""
+
+
+REFUSED: Final = r"the server responded with a status of (400|503)"
+"""How Chromium tells of an answer that is a refusal."""
+
+
+WIDE: Final = """
+() => [document.documentElement.scrollWidth, innerWidth,
+  ...[...document.querySelectorAll("body *")].filter((one) =>
+    one.checkVisibility() && !one.matches(".skip, .unseen") && one.getBoundingClientRect().right > innerWidth + 1
+    && !one.closest("#rows, #bars")).map((one) => `${one.tagName} ${one.id}`)]
+"""
+
+
+Visitor = Callable[..., Visit]
+
+
+live = pytest.mark.kernel
+
+
+HOSTILE: Final = (
+    "<b>x</b>\"'&",
+    "<img src=x>",
+    "\x1b[2J\x1b]0;x\x07",
+    "\u202egnp.exe",
+    "a\nb\tc",
+    "${x}{{y}}",
+    "日本語",
+    "=1+2",
+)
+
+NAMES: Final = ("plain", "a,b", "c*?[d]", "=1+2", "<b>x</b>\"'&", "\x1b[2J\u202ex")
+
+
+PAST_DAYS: Final = 40
+
+
+PROGRAMS: Final = (
+    *(
+        Identity(name, place % 2 * 1000, exe=f"/usr/bin/p{place}", unit=f"u{place}.service")
+        for place, name in enumerate(NAMES)
+    ),
+    Identity("kworker/0:1", None, kernel=True),
+    Identity("boxed", 33, exe="/usr/sbin/nginx", container="docker:0123456789ab", pod="aaaa"),
+    Identity("abd", 0, exe="/usr/bin/abd"),
+    Identity("cxyd", 0, exe="/usr/bin/cxyd"),
+)
+
+
+FAR: Final[tuple[Remote, ...]] = (
+    remote(),
+    remote("192.0.2.1", 8443, TCP, Role.SERVER),
+    remote("192.0.2.2", 53, UDP),
+    remote("2001:db8::1", 22),
+    remote("127.0.0.1", 8080),
+    remote("198.51.100.7", 0, 1),
+)
+
+
+class Quiet(Web):
+    """A server that does not take Playwright's threads for its own."""
+
+    def threads(self) -> list[threading.Thread]:
+        return [each for each in super().threads() if not each.name.startswith("asyncio_")]
+
+
+class Scene(Quiet):
+    """A server whose intervals the test puts."""
+
+    def __init__(self, database: Path, **options: Any) -> None:
+        super().__init__(database, files=options.get("files") or files.load(None))
+        self.measure()
+        self._now = datetime.now(UTC)
+
+    def move(self, sent: dict[str, int], exited: Sequence[int] = ()) -> None:
+        """An interval: who sent how many bytes."""
+        self._now += timedelta(seconds=1)
+        traffic: FlowTraffic = {}
+        identities: dict[ProcessKey, Identity] = {}
+        for name, amount in sent.items():
+            pid = sum(name.encode())
+            traffic[key(pid)] = {remote("192.0.2.7"): Traffic(amount // 2, amount)}
+            identities[key(pid)] = Identity(
+                name.replace("_", " "),
+                0,
+                exe=f"/usr/bin/{name}",
+                user="root",
+                started=datetime(2026, 11, 1, tzinfo=UTC),
+            )
+        self.put(Sample(self._now, 1.0, traffic, identities, {key(pid) for pid in exited}))
+
+
+class Past(Quiet):
+    """A server with a history of the days before today, on one of which nothing was recorded.
+
+    Amounts are such that no number lies just between two that can be shown.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        kept = Kept(policy(), folder / "history.db")
+        self.deltas: list[Delta] = []
+        randomly = random.Random(11)
+        for days in range(PAST_DAYS, 0, -1):
+            start, end = midnight(days), ceiling(Unit.DAY, midnight(days))
+            for hour in range(start, end, HOUR if days < 8 else 6 * HOUR):
+                if days == 5:
+                    continue  # nothing was recorded
+                flows = {
+                    (ProcessKey(place + 1, 100 + place), who): {
+                        far: (512 * randomly.randrange(1, 211), 512 * randomly.randrange(1, 101))
+                        for far in FAR[: 1 + (place + days) % len(FAR)]
+                    }
+                    for place, who in enumerate(PROGRAMS)
+                }
+                self.deltas.append(Delta(hour + 600, 60.0, flows))
+        kept.append(*self.deltas)
+        kept.steps(time.time())
+        kept.connection.close()
+        super().__init__(folder / "history.db", files=files.load(None))
+
+
+def days_ago(days: int) -> str:
+    """Return the date of this many days ago."""
+    return datetime.fromtimestamp(midnight(days)).astimezone().strftime("%Y-%m-%d")
+
+
+def midnight(days: int) -> int:
+    """Return when the day began that is this many days ago, in seconds since 1970."""
+    when: float = time.time()
+    for _ in range(days):
+        when = floor(Unit.DAY, when) - 1
+    return floor(Unit.DAY, when)
+
+
+def moved(name: str, sink: Mover) -> Mover:
+    """A process that has moved known bytes: prime amounts, below a kilobyte, so that each is shown to the byte."""
+    running = mover(name)
+    running.tcp("127.0.0.5", sink.tcp_ports["127.0.0.5"], 997)
+    running.udp("127.0.0.6", sink.udp_ports["127.0.0.6"], 101, 7)
+    return running
+
+
+def api(server: Serving | Web, path: str) -> Any:
+    answer = server.ask(f"/api/v1/{path}")
+    assert answer.status == 200, answer
+    return answer.document
+
+
+def sums(past: Past, text: str) -> tuple[int, int]:
+    wanted = parse_range(text, time.time())
+    return total(within(past.deltas, wanted.start, wanted.end))
+
+
+def bars(page: Visit) -> list[list[str]]:
+    """The chart as a table."""
+    found: list[list[str]] = page.run(
+        """() => [...document.querySelectorAll("#bars tbody tr")].map((row) =>
+             [...row.children].map((cell) => cell.textContent))"""
+    )
+    return found
+
+
+def ranged(page: Visit, text: str) -> None:
+    """Waits until a range is in the address and in the table."""
+    page.until(lambda: page.query.get("range") == text, f"range {text}")
+
+
+def summed(page: Visit, sent: tuple[int, int]) -> None:
+    """Waits for a summary."""
+    words = f"↓ {fmt.size(sent[0])} ↑ {fmt.size(sent[1])}"
+    page.until(lambda: words in page.text("#summary"), words)
+
+
+def click_bar(page: Visit, index: int) -> None:
+    """Where the chart says that it is."""
+    page.chart_drawn()
+    place = page.run(
+        """(index) => {
+          const chart = globalThis.Chart.getChart("chart");
+          const bar = chart.getDatasetMeta(0).data[index];
+          return { x: bar.x, y: (chart.chartArea.top + chart.chartArea.bottom) / 2 };
+        }""",
+        index,
+    )
+    page.find("#chart").click(position=place)
+
+
+def scene_points(page: Visit) -> list[float]:
+    """What the chart shows of the last intervals, all series together."""
+    found: list[float] = page.run(
+        """() => {
+          const sets = globalThis.Chart?.getChart("chart")?.data.datasets ?? [];
+          const sums = (sets[0]?.data ?? []).map((_, at) => sets.reduce((sum, set) => sum + Math.abs(set.data[at]), 0));
+          return sums.filter((sum) => sum);
+        }"""
+    )
+    return found
+
+
+def questions(server: Web) -> list[str]:
+    """What the page asked for; its icon the browser fetches when it likes."""
+    return [request.path for request in server.asked if request.path.startswith("/api/")]

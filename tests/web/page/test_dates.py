@@ -1,0 +1,89 @@
+"""Choosing dates, and times of another zone."""
+
+import pytest
+
+from tests.history.keep import total
+from tests.web.browser import Visit
+from tests.web.page.scenes import Past, Visitor, bars, click_bar, days_ago, ranged, summed, sums
+
+
+def test_dates_make_a_range(visit: Visitor, past: Past) -> None:
+    page = visit(past, "?view=history&range=yesterday")
+    page.until(lambda: page.rows())
+    page.find("#from").fill(days_ago(4))
+    ranged(page, days_ago(4))
+    page.find("#through").fill(days_ago(2))
+    ranged(page, f"{days_ago(4)}..{days_ago(1)}")
+    summed(page, sums(past, f"{days_ago(4)}..{days_ago(1)}"))
+    assert page.find("#range").input_value() == f"{days_ago(4)}..{days_ago(1)}"
+    page.page.reload()
+    page.until(lambda: page.rows())
+    assert page.find("#from").input_value() == days_ago(4)
+    assert page.find("#through").input_value() == days_ago(2)
+    page.find("#range").select_option("all")
+    ranged(page, "all")
+    summed(page, total(past.deltas))
+    assert page.find("#from").input_value() == ""
+
+
+def typing(page: Visit, place: str, keys: str, pause: int) -> None:
+    """One key after the other, in an order of month, day and year."""
+    page.find(place).focus()
+    for one in keys:
+        page.page.keyboard.press(one)
+        page.page.wait_for_timeout(pause)
+
+
+@pytest.mark.parametrize("pause", [30, 800], ids=["fast", "slow"])
+def test_dates_can_be_typed(visit: Visitor, past: Past, pause: int) -> None:
+    """Key by key, and no date on the way to the one that is meant changes the other."""
+    page = visit(past, f"?view=history&range={days_ago(9)}..{days_ago(3)}")
+    page.until(lambda: page.rows())
+    year, month, day = days_ago(2).split("-")
+    length = page.run("() => history.length")
+    typing(page, "#through", month + day + year, pause)
+    page.find("h1").click()
+    ranged(page, f"{days_ago(9)}..{days_ago(1)}")
+    assert page.find("#from").input_value() == days_ago(9)
+    assert page.run("() => history.length") <= length + 1
+    page.page.go_back()
+    ranged(page, f"{days_ago(9)}..{days_ago(3)}")
+
+
+def test_date_that_is_left_unfinished_is_what_it_was(visit: Visitor, past: Past) -> None:
+    when = f"{days_ago(9)}..{days_ago(3)}"
+    page = visit(past, f"?view=history&range={when}")
+    page.until(lambda: page.rows())
+    typing(page, "#from", "112320", 30)
+    page.find("h1").click()
+    page.until(lambda: page.find("#from").input_value() == days_ago(9), "the date that holds")
+    page.find("#through").focus()
+    page.page.keyboard.press("Backspace")
+    page.find("h1").click()
+    page.until(lambda: page.find("#through").input_value() == days_ago(4), "the date that holds")
+    assert page.query["range"] == when
+
+
+def test_through_before_from_is_that_day_alone(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={days_ago(5)}..{days_ago(3)}")
+    page.until(lambda: page.rows())
+    page.find("#through").fill(days_ago(7))
+    page.find("h1").click()
+    ranged(page, days_ago(7))
+    assert page.find("#from").input_value() == days_ago(7)
+
+
+def test_browser_elsewhere_shows_the_time_of_the_server(visit: Visitor, past: Past) -> None:
+    day = days_ago(3)
+    seen = []
+    for zone in ("UTC", "Pacific/Auckland", "America/Los_Angeles"):
+        page = visit(past, f"?view=history&range={days_ago(6)}..{days_ago(0)}", timezone_id=zone)
+        page.until(lambda: len(bars(page)) == 6)  # noqa: B023 - called within the turn
+        page.find("#from").fill(day)
+        ranged(page, f"{day}..{days_ago(0)}")
+        page.until(lambda: len(bars(page)) == 3)  # noqa: B023
+        click_bar(page, 0)
+        ranged(page, day)
+        page.until(lambda: len(bars(page)) > 20)  # noqa: B023
+        seen.append((page.text("#title"), [bar[0] for bar in bars(page)]))
+    assert seen[0] == seen[1] == seen[2]

@@ -1,0 +1,228 @@
+"""The past: totals, rows, bars, groups and exports."""
+
+import csv
+import io
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from bwtop import format as fmt
+from bwtop.history.calendar import DAY
+from bwtop.history.delta import Delta
+from bwtop.history.dimensions import DIMENSIONS, TIMES
+from bwtop.history.machine import this_machine
+from bwtop.model.flows import Identity, ProcessKey, Remote
+from bwtop.text import printable
+from bwtop.web import files
+from tests.history.keep import Kept, policy, within
+from tests.web.browser import PIXELS
+from tests.web.page.scenes import (
+    FAR,
+    PROGRAMS,
+    REFUSED,
+    Past,
+    Quiet,
+    Scene,
+    Visitor,
+    api,
+    bars,
+    days_ago,
+    midnight,
+    summed,
+    sums,
+)
+
+
+def test_yesterday_has_the_right_totals_rows_and_bars(visit: Visitor, past: Past) -> None:
+    page = visit(past, "?view=history&range=yesterday")
+    page.until(lambda: page.rows(), "rows")
+    wanted = api(past, "history?range=yesterday")
+    assert (wanted["total"]["rx"], wanted["total"]["tx"]) == sums(past, "yesterday")
+    summed(page, sums(past, "yesterday"))
+    assert len(page.rows()) == len(PROGRAMS)
+    expected = [
+        (
+            printable(f"[{row['name']}]" if row["kernel"] else row["name"]),
+            [fmt.size(row["rx"]), fmt.size(row["tx"]), fmt.size(row["rx"] + row["tx"])],
+        )
+        for row in wanted["rows"]
+    ]
+    assert [(row.name, row.cells[:3]) for row in page.rows()] == expected
+    shares = [float(row.cells[3].removesuffix(" %")) for row in page.rows()]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    shown = bars(page)
+    assert [row[1:] for row in shown] == [
+        [fmt.size(bar["rx"]), fmt.size(bar["tx"])] for bar in wanted["bars"]
+    ]
+    assert len(shown) in (23, 24, 25)
+    page.until(lambda: page.run(PIXELS)["above"] > 500, "bars above")
+    page.until(lambda: page.run(PIXELS)["below"] > 200, "bars below")
+    label = page.find("#chart").get_attribute("aria-label") or ""
+    assert fmt.size(sums(past, "yesterday")[0]) in label
+    assert page.text("#status") == ""
+    assert page.text("#legend").split() == ["↓", "received", "↑", "sent"]
+
+
+@pytest.mark.parametrize("who", PROGRAMS, ids=lambda who: repr(who.name))
+def test_process_opens_to_its_remotes(visit: Visitor, past: Past, who: Identity) -> None:
+    page = visit(past, f"?view=history&range={days_ago(1)}")
+    shown = f"[{who.name}]" if who.kernel else printable(who.name)
+    page.row(shown)
+    page.toggle(shown).click()
+    page.until(page.children, "remotes")
+    start = midnight(1)
+    expected: dict[Remote, tuple[int, int]] = {}
+    for delta in within(past.deltas, start, start + DAY):
+        for (_, one), remotes in delta.flows.items():
+            if one == who:
+                for far, (rx, tx) in remotes.items():
+                    before = expected.get(far, (0, 0))
+                    expected[far] = before[0] + rx, before[1] + tx
+    found = sorted(tuple(child.cells[:2]) for child in page.children())
+    assert found == sorted((fmt.size(rx), fmt.size(tx)) for rx, tx in expected.values())
+    names = {child.name for child in page.children()}
+    wanted = {
+        "to 192.0.2.1:443 tcp",
+        "from 192.0.2.1 on :8443 tcp",
+        "to 192.0.2.2:53 udp",
+        "to [2001:db8::1]:22 tcp",
+        "to 127.0.0.1:8080 tcp",
+        "to 198.51.100.7 icmp",
+    }
+    assert names <= wanted
+    page.toggle(shown).click()
+    page.until(lambda: not page.children(), "closing")
+
+
+def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> None:
+    when = f"{days_ago(4)}..{days_ago(1)}"
+    page = visit(past, f"?view=history&range={when}")
+    page.until(lambda: page.rows())
+    for dimension in DIMENSIONS:
+        if dimension.name in (*TIMES, "host"):
+            continue
+        page.find("#by").select_option(dimension.name)
+        wanted = api(past, f"history?range={when}&by={dimension.name}")["rows"]
+        cells = [[fmt.size(r["rx"]), fmt.size(r["tx"])] for r in wanted]
+        page.until(lambda cells=cells: [r.cells[:2] for r in page.rows()] == cells, dimension.name)  # type: ignore[misc]
+        names = page.names()
+        assert len(set(names)) == len(names), dimension.name
+        assert not any(re.search("undefined|null|NaN", name) for name in names)
+    page.find("#by").select_option("user")
+    for unit, count in (("day", 3), ("hour", 72), ("month", 1)):
+        page.find("#per").select_option(unit)
+        wanted = api(past, f"history?range={when}&by={unit},user&limit=100")["rows"]
+        cells = [[fmt.size(r["rx"]), fmt.size(r["tx"])] for r in wanted]
+        page.until(lambda cells=cells: [r.cells[:2] for r in page.rows()] == cells, unit)  # type: ignore[misc]
+        labels = {name.split("  ")[0] for name in page.names()}
+        assert len(labels) <= count
+        assert not any("undefined" in name for name in page.names())
+    page.find("#per").select_option("")
+    page.until(lambda: "per" not in page.query)
+
+
+def test_one_machine_is_not_told_from_others(visit: Visitor, past: Past) -> None:
+    """Nothing about hosts is offered; but an address may ask."""
+    page = visit(past, "?view=history&range=yesterday&host=nobody")
+    page.until(lambda: len(page.rows()) == len(PROGRAMS), "all rows")
+    offered = page.run(
+        "() => [...document.querySelectorAll('#by option, #by optgroup')].map((one) => one.value)"
+    )
+    assert offered == [d.name for d in DIMENSIONS if d.name not in (*TIMES, "host")]
+    for hidden in ("#host-box", "#all-hosts", "#elsewhere"):
+        assert not page.find(hidden).is_visible()
+    assert page.find("nav").is_visible()
+    assert page.text("#host") == this_machine().name
+    assert "host:" not in page.run("() => document.getElementById('fields').textContent")
+    page.go("?view=history&range=yesterday&by=host")
+    page.until(lambda: page.names() == [printable(this_machine().name)], "itself")
+    assert page.find("#rows tbody a").count() == 0
+    assert not any("/api/v1/hosts" in url for url in page.asked)
+
+
+def test_rows_of_time_can_be_put_back_in_its_order(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={days_ago(4)}..{days_ago(1)}&by=user&per=day")
+    page.until(lambda: page.rows())
+    names = page.names()
+    for expected in ("descending", "ascending", "none"):
+        page.header("total").click()
+        page.until(lambda e=expected: page.direction("total") == e)  # type: ignore[misc]
+    page.until(lambda: page.names() == names)
+
+
+def test_history_filters_sorts_and_limits(visit: Visitor, past: Past) -> None:
+    page = visit(past, "?view=history&range=yesterday")
+    page.until(lambda: page.rows())
+    page.filter("port:53 -name:plain")
+    wanted = api(past, "history?range=yesterday&filter=port:53%20-name:plain")
+    page.until(lambda: len(page.rows()) == len(wanted["rows"]), "filtered")
+    summed(page, (wanted["total"]["rx"], wanted["total"]["tx"]))
+    page.filter("")
+    page.until(lambda: len(page.rows()) == len(PROGRAMS))
+    for column, place in (("rx", 0), ("tx", 1), ("total", 2)):
+        for sign, direction in (("", "descending"), ("-", "ascending")):
+            page.header(column).click()
+            page.until(lambda c=column, d=direction: page.direction(c) == d)  # type: ignore[misc]
+            rows = api(past, f"history?range=yesterday&sort={sign}{column}")["rows"]
+            amounts = [(r["rx"], r["tx"], r["rx"] + r["tx"])[place] for r in rows]
+            assert amounts == sorted(amounts, reverse=not sign)
+            cells = [fmt.size(amount) for amount in amounts]
+            page.until(lambda c=cells, p=place: [r.cells[p] for r in page.rows()] == c)  # type: ignore[misc]
+    page.find("#loopback").select_option("only")
+    wanted = api(past, "history?range=yesterday&loopback=only")["total"]
+    summed(page, (wanted["rx"], wanted["tx"]))
+    page.go("?view=history&range=yesterday&limit=4")
+    page.until(lambda: len(page.rows()) == 4)
+    page.find("#more").click()
+    page.until(lambda: len(page.rows()) == len(PROGRAMS))
+    assert not page.find("#more").is_visible()
+
+
+def test_history_says_that_there_is_none(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene, "?view=history")
+    page.expect_fault(REFUSED)
+    page.has("#error", "nothing has been recorded yet")
+
+
+def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> None:
+    """Two processes of one name, of which one is the kernel's, are two rows, and stay two."""
+    kept = Kept(policy(), tmp_path / "history.db")
+    start = midnight(1) + 600
+    twins = (Identity("twin", None, kernel=True), Identity("twin", None))
+    kept.append(
+        Delta(
+            start,
+            60.0,
+            {(ProcessKey(n, n), who): {FAR[0]: (n * 1000, 0)} for n, who in enumerate(twins, 1)},
+        )
+    )
+    kept.steps(time.time())
+    kept.connection.close()
+    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+        page = visit(server, "?view=history&range=yesterday")
+        page.until(lambda: page.rows())
+        for unit in ("bits", "bytes", "bits"):
+            page.find("#units").select_option(unit)
+        assert sorted(page.names()) == ["[twin]", "twin"]
+
+
+def test_history_exports_are_what_the_api_says(visit: Visitor, past: Past) -> None:
+    page = visit(past, "?view=history&range=yesterday&limit=3&sort=rx")
+    page.until(lambda: len(page.rows()) == 3)
+    name, body = page.download("#json")
+    assert name == "bwtop-yesterday-by-process.json"
+    wanted = api(past, "history?range=yesterday&sort=rx")
+    assert json.loads(body) == wanted
+    name, body = page.download("#csv")
+    assert name == "bwtop-yesterday-by-process.csv"
+    rows = list(csv.DictReader(io.StringIO(body.decode())))
+    assert len(rows) == len(PROGRAMS)
+    for row, process in zip(rows, wanted["rows"], strict=True):
+        assert (int(row["rx"]), int(row["tx"])) == (process["rx"], process["tx"])
+        expected = printable(process["name"])
+        assert row["name"] == (f"'{expected}" if expected.startswith("=") else expected)
+    assert any(row["name"] == "'=1+2" for row in rows)

@@ -1,0 +1,424 @@
+"""What moves now, from the real program as root."""
+
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from bwtop import format as fmt
+from bwtop.text import printable
+from tests.kernel.running import command_as
+from tests.web.browser import LOST, PIXELS, Mover, Visit, mover
+from tests.web.page.scenes import HOSTILE, REFUSED, SOMEBODY, WIDE, Scene, Visitor, api, live, moved
+from tests.web.serving import Serving, serving
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """The program itself, as root."""
+    with serving("--db", str(tmp_path_factory.mktemp("real") / "history.db")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Mover]:
+    with mover("sink") as running:
+        running.tcp_ports["127.0.0.5"] = running.listen("127.0.0.5")
+        running.udp_ports["127.0.0.6"] = running.bind("127.0.0.6")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def steady(sink: Mover) -> Iterator[Mover]:
+    """Moves the same ten times a second, as long as this module runs."""
+    with mover("steady") as running:
+        running.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 20_011)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched(opened: Browser, real: Serving, steady: Mover) -> Iterator[Visit]:
+    """A page that is open all the time, and counts its elements each second."""
+    page = Visit(opened, f"http://127.0.0.1:{real.port}", "?filter=name:steady")
+    page.row("steady")
+    page.toggle("steady").click()
+    page.until(page.children, "the remote")
+    page.run(
+        """() => {
+          window.counts = [];
+          setInterval(() => window.counts.push(document.getElementsByTagName("*").length), 1000);
+        }"""
+    )
+    yield page
+    page.close()
+
+
+@live
+@pytest.mark.usefixtures("watched")
+def test_process_appears_with_its_pid_user_and_rates(
+    visit: Visitor, real: Serving, sink: Mover
+) -> None:
+    page = visit(real)
+    with mover("appearing") as one:
+        one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
+        row = page.row("appearing")
+        assert row.more == str(one.pid)
+        user, down, _, _, _, _ = row.cells
+        assert user == "root"
+        assert down == "0 B/s"
+        page.until(
+            lambda: all(
+                re.match(r"[1-9].* (B|KiB)/s$", c) for c in page.row("appearing").cells[2:4]
+            )
+        )
+        assert "python3" in row.title
+        page.has("#status", "measuring (tracepoint), recording")
+        assert re.match(r"↓ .+/s ↑ .+/s \u2013 bwtop$", page.page.title())
+
+
+@live
+def test_row_opens_to_its_remotes_with_exact_totals(
+    visit: Visitor, real: Serving, sink: Mover
+) -> None:
+    page = visit(real)
+    with moved("opening", sink) as one:
+        row = page.row("opening")
+        assert row.open == "false"
+        page.toggle("opening").click()
+        page.until(lambda: len(page.children()) == 2, "its remotes")
+        tcp, udp = sink.tcp_ports["127.0.0.5"], sink.udp_ports["127.0.0.6"]
+        found = {child.name: child.cells[-2:] for child in page.children()}
+        assert found == {
+            f"to 127.0.0.5:{tcp} tcp": ["0 B", "997 B"],
+            f"to 127.0.0.6:{udp} udp": ["0 B", "707 B"],
+        }
+        assert page.row("opening").cells[-2:] == ["0 B", "1.7 KiB"]
+        assert page.row("opening").open == "true"
+        one.tcp("127.0.0.5", tcp, 2)
+        page.until(lambda: any(child.cells[-1] == "999 B" for child in page.children()), "999 B")
+        button = page.toggle("opening")
+        button.focus()
+        for expected in (0, 2):
+            page.page.keyboard.press("Enter")
+            page.until(lambda count=expected: len(page.children()) == count, "Enter")  # type: ignore[misc]
+        page.page.keyboard.press("Space")
+        page.until(lambda: not page.children(), "Space")
+
+
+@live
+def test_totals_are_those_of_the_api(visit: Visitor, real: Serving, sink: Mover) -> None:
+    with moved("equal-a", sink), moved("equal-b", sink) as other:
+        other.tcp("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1_000_003)
+        page = visit(real, "?filter=name:equal-*")
+        page.until(lambda: len(page.rows()) == 2)
+        page.until(lambda: page.row("equal-b").cells[-1] == fmt.size(1_000_003 + 997 + 707))
+        wanted = {
+            row["name"]: (row["pid"], fmt.size(row["rx_total"]), fmt.size(row["tx_total"]))
+            for row in api(real, "live?filter=name:equal-*&idle=show")["processes"]
+        }
+        shown = {row.name: (int(row.more), *row.cells[-2:]) for row in page.rows()}
+        assert shown == wanted
+
+
+@live
+def test_each_column_sorts_and_sorts_the_other_way(visit: Visitor, real: Serving) -> None:
+    names = {"sort-b": 3, "sort-c": 3001, "sort-a": 300_007}
+    movers = [mover(name) for name in names]
+    try:
+        for one, size in zip(movers, names.values(), strict=True):
+            one.steady("127.0.0.7", one.listen("127.0.0.7"), size)
+        page = visit(real, "?filter=name:sort-*")
+        page.until(lambda: len(page.names()) == 3)
+        largest = ["sort-a", "sort-c", "sort-b"]
+        page.until(lambda: page.names() == largest, "by rate")
+        assert page.direction("rate") == "descending"
+        for column in ("name", "user", "rx_rate", "tx_rate", "rx_total", "tx_total", "rate"):
+            before = page.query.get("sort", "rate")
+            page.header(column).click()
+            text = column in ("name", "user")
+            alone = before not in (column, f"-{column}")
+            assert page.direction(column) == ("ascending" if text else "descending"), column
+            assert alone
+            first = {"name": sorted(names), "user": None}.get(column, largest)
+            if first:
+                page.until(lambda wanted=first: page.names() == wanted, column)  # type: ignore[misc]
+            page.header(column).click()
+            assert page.direction(column) == ("descending" if text else "ascending"), column
+            if first:
+                page.until(lambda wanted=first: page.names() == wanted[::-1], f"-{column}")  # type: ignore[misc]
+            sorting = page.run(
+                "() => [...document.querySelectorAll('#rows th[aria-sort]')].map((h) => h.ariaSort)"
+            )
+            assert sorting.count("none") == len(sorting) - 1
+    finally:
+        for one in movers:
+            one.end()
+
+
+@live
+def test_filter_language(visit: Visitor, real: Serving, sink: Mover) -> None:
+    tcp = sink.tcp_ports["127.0.0.5"]
+    with moved("filtered", sink), moved("unfiltered", sink):
+        page = visit(real)
+        page.row("filtered")
+        page.row("unfiltered")
+        page.filter("name:filtered")
+        page.until(lambda: page.names() == ["filtered"], "name:")
+        page.toggle("filtered").click()
+        page.until(lambda: len(page.children()) == 2)
+        page.filter("name:filtered -proto:udp")
+        page.until(lambda: len(page.children()) == 1, "-proto:udp")
+        assert page.children()[0].name.endswith(" tcp")
+        page.filter(f"filtered port:{tcp} -name:un*")
+        page.until(lambda: page.names() == ["filtered"], "port:")
+        assert [child.cells[-1] for child in page.children()] == ["997 B"]
+        page.filter("nobody-is-called-so")
+        page.has("#empty", "nothing that passes the filter has moved")
+        page.filter("")
+        page.row("unfiltered")
+
+
+@live
+def test_wrong_filter_gets_one_line_and_recovers(
+    visit: Visitor, real: Serving, steady: Mover
+) -> None:
+    page = visit(real)
+    page.expect_fault(REFUSED)
+    page.expect_fault("MIME type")
+    page.row("steady")
+    field = page.find("#filter")
+    field.fill("name:steady port:99999")
+    page.until(lambda: page.find("#error").is_visible(), "the error")
+    assert page.text("#error") == "filter: '99999' is not a port"
+    assert field.get_attribute("aria-invalid") == "true"
+    page.page.wait_for_timeout(6000)  # it is nobody's fault that nothing comes meanwhile
+    assert "stale" not in page.text("#status")
+    field.fill("name:steady port:9999-")
+    page.until(lambda: not page.find("#error").is_visible(), "its end")
+    assert field.get_attribute("aria-invalid") == "false"
+    field.fill("name:steady")
+    page.until(lambda: page.names() == ["steady"], "steady")
+
+
+@live
+def test_protocols_and_loopback_and_units(visit: Visitor, real: Serving, sink: Mover) -> None:
+    with moved("toggled", sink) as one:
+        one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
+        page = visit(real, "?filter=name:toggled")
+        page.row("toggled")
+        page.toggle("toggled").click()
+        page.until(lambda: len(page.children()) == 2)
+        boxes = {name: page.find(f"#proto input[value={name}]") for name in ("tcp", "udp", "other")}
+        boxes["udp"].click()
+        page.until(lambda: [c.name[-3:] for c in page.children()] == ["tcp"], "udp off")
+        assert page.query["proto"] == "tcp,other"
+        boxes["tcp"].click()
+        page.has("#empty", "nothing that passes the filter has moved")
+        boxes["other"].click()  # nothing at all would be nothing to look at
+        assert boxes["other"].is_checked()
+        boxes["udp"].click()
+        page.until(lambda: [c.name[-3:] for c in page.children()] == ["udp"], "udp alone")
+        boxes["tcp"].click()
+        page.until(lambda: len(page.children()) == 2)
+        loopback = page.find("#loopback")
+        loopback.select_option("hide")
+        page.has("#empty", "nothing that passes the filter has moved")
+        loopback.select_option("only")
+        page.until(lambda: len(page.children()) == 2, "loopback only")
+        loopback.select_option("show")
+        page.find("#units").select_option("bits")
+        page.until(lambda: page.row("toggled").cells[2].endswith("bit/s"), "bits")
+        assert page.row("toggled").cells[-1].endswith("B")
+        page.until(lambda: "bit/s" in page.text("#summary"))
+        page.find("#units").select_option("bytes")
+        page.until(lambda: page.row("toggled").cells[2].endswith("B/s"), "bytes")
+
+
+@live
+def test_pause_holds_and_resume_goes_on(visit: Visitor, real: Serving, steady: Mover) -> None:
+    page = visit(real, "?filter=name:steady")
+    page.row("steady")
+    pause = page.find("#pause")
+    pause.click()
+    assert pause.get_attribute("aria-pressed") == "true"
+    assert pause.inner_text() == "Resume"
+    held = page.rows()
+    before = len(api(real, "live?filter=name:steady")["processes"])
+    assert before == 1
+    total_then = api(real, "live?filter=name:steady")["processes"][0]["tx_total"]
+
+    def total_now() -> int:
+        return int(api(real, "live?filter=name:steady")["processes"][0]["tx_total"])
+
+    page.until(lambda: total_now() > total_then + 400_000, "further intervals")
+    assert page.rows() == held
+    pause.click()
+    page.until(lambda: page.rows() != held, "going on")
+    assert pause.inner_text() == "Pause"
+
+
+@live
+def test_chart_has_colours_on_both_sides_and_a_legend(
+    visit: Visitor, real: Serving, steady: Mover
+) -> None:
+    page = visit(real, "?filter=name:steady,sink")
+    page.row("steady")
+    page.until(lambda: f"steady ({steady.pid})" in page.text("#legend"), "the legend")
+    page.until(lambda: min(page.run(PIXELS).values()) > 20, "colours above and below")
+    label = page.find("#chart").get_attribute("aria-label") or ""
+    assert re.search(
+        r"received and sent in the last [0-9]+ seconds: now +↓ .+/s ↑ [1-9].+/s", label
+    )
+    page.filter("name:nobody-at-all")
+    page.until(lambda: max(page.run(PIXELS).values()) == 0, "an empty chart")
+
+
+@live
+def test_exited_process_is_dimmed(visit: Visitor, real: Serving, sink: Mover) -> None:
+    page = visit(real)
+    with moved("exiting", sink) as one:
+        assert page.row("exiting").kind == ""
+    page.until(lambda: page.row("exiting").kind == "dim", "dimmed")
+    assert page.row("exiting").more == f"{one.pid} exited"
+    assert page.row("exiting").cells[-1] == "1.7 KiB"
+    colours = page.run(
+        """() => [".dim th", "tr:not(.dim):not(.child) td"].map((one) =>
+             document.querySelector(`#rows tbody ${one}`)).map((one) => one && getComputedStyle(one).color)"""
+    )
+    assert colours[0] not in (None, colours[1])
+
+
+@live
+def test_hostile_names_are_text(visit: Visitor, real: Serving, sink: Mover) -> None:
+    movers = [moved(name, sink) for name in HOSTILE]
+    try:
+        page = visit(real)
+        for one in movers:
+            shown = printable(one.name)
+            row = page.row(shown)
+            assert row.more == str(one.pid)
+            page.toggle(shown).click()
+            page.until(lambda name=shown: page.row(name).open == "true", shown)  # type: ignore[misc]
+        assert page.run("() => document.querySelectorAll('#rows b, img, #legend b').length") == 0
+        titles = [row.title for row in page.rows()]
+        for text in [page.text("body"), *titles]:
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text), text
+        page.page.reload()
+        for one in movers:
+            shown = printable(one.name)
+            page.until(lambda name=shown: page.row(name).open == "true", shown)  # type: ignore[misc]
+    finally:
+        for one in movers:
+            one.end()
+
+
+@live
+def test_server_that_comes_back_is_found_again(visit: Visitor, tmp_path: Path, sink: Mover) -> None:
+    flags = ("--db", str(tmp_path / "history.db"))
+    with mover("lasting") as one:
+        one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
+        with serving(*flags) as server:
+            page = visit(server)
+            page.expect_fault(LOST)
+            page.row("lasting")
+            port = server.port
+            os.kill(server.pid, signal.SIGKILL)
+        page.until(
+            lambda: re.search("connection lost|stale|not connected", page.text("#status")), "lost"
+        )
+        assert "warning" in (page.find("#status").get_attribute("class") or "")
+        page.until(lambda: page.find("body.stale").count() == 1, "stale")
+        with serving(*flags, bind=f"127.0.0.1:{port}"):
+            page.has("#status", "measuring (tracepoint)")
+            page.until(lambda: page.find("body.stale").count() == 0, "no longer stale")
+            before = page.row("lasting").cells[-1]
+            page.until(lambda: page.row("lasting").cells[-1] != before, "going on")
+
+
+@live
+def test_page_opened_before_its_server_is_there(opened: Browser, tmp_path: Path) -> None:
+    """Such as after a reboot: the page that is restored waits."""
+    with serving("--db", str(tmp_path / "history.db")) as server:
+        page = Visit(opened, f"http://127.0.0.1:{server.port}")
+        page.expect_fault(LOST)
+        page.has("#status", "measuring")
+        page.page.route("**/api/v1/about", lambda route: route.abort())
+        page.page.reload()
+        page.has("#status", "not connected")
+        page.page.unroute("**/api/v1/about")
+        page.has("#status", "measuring")
+    page.close()
+    page.check()
+
+
+@live
+def test_without_root_it_follows_and_says_when_nobody_records(visit: Visitor, sink: Mover) -> None:
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
+        os.chown(directory, SOMEBODY, SOMEBODY)
+        database = f"{directory}/history.db"
+
+        def somebody(*flags: str) -> list[str]:
+            return command_as(SOMEBODY, *flags)
+
+        with (
+            serving("--db", database, started=somebody) as server,
+            mover("followed") as one,
+        ):
+            one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
+            page = visit(server)
+            page.has("#status", "nobody records")
+            page.has("#empty", "nobody records")
+            with serving("--db", database) as recorder:
+                page.has("#status", f"(pid {recorder.pid}), a second late")
+                page.until(lambda: page.row("followed").cells[2] != "0 B/s")
+                recorder.stop()
+            page.has("#status", "the bwtop that recorded has ended")
+            with serving("--db", database) as recorder:
+                page.has("#status", f"(pid {recorder.pid}), a second late")
+
+
+@live
+def test_status_fits_a_narrow_page(visit: Visitor, real: Serving) -> None:
+    page = visit(real, viewport={"width": 320, "height": 700})
+    page.has("#status", "measuring")
+    found = page.run(WIDE)
+    assert found[0] <= found[1], found
+
+
+@live
+def test_open_page_grows_with_nothing(watched: Visit, real: Serving) -> None:
+    """Half a minute and more with traffic: the same elements all the time, over one connection."""
+    watched.until(lambda: len(watched.run("() => window.counts")) >= 30, "half a minute")
+    counts = watched.run("() => window.counts")[5:]
+    assert set(counts) == {counts[0]}
+    assert counts[0] < 500
+    streams = [url for url in watched.asked if "/stream" in url]
+    assert len(streams) == 2  # the second has the row open
+    watched.check()
+
+
+def test_stream_ends_with_the_live_view(visit: Visitor, scene: Scene) -> None:
+    """Who looks at the history, or has left, costs no connection."""
+
+    def count() -> int:
+        scene.move({"one": 1})  # it is seen with the next interval that a client has gone
+        page.page.wait_for_timeout(100)
+        return len(scene.threads())
+
+    page = visit(scene)
+    page.expect_fault(REFUSED)  # there is no history
+    scene.move({"one": 1})
+    page.row("one")
+    page.until(lambda: count() == 3, "feed, server and stream")
+    page.find("#to-history").click()
+    page.until(lambda: count() == 2, "its end")
+    page.find("#to-live").click()
+    page.until(lambda: count() == 3, "another")
+    page.page.goto("about:blank")
+    page.until(lambda: count() == 2, "its end")
+    page.asked = [url for url in page.asked if url != "about:blank"]

@@ -1,0 +1,139 @@
+"""The past while it goes on: it is asked for again, and what is shown stays whole."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from bwtop.history.delta import Delta
+from bwtop.model.flows import ProcessKey
+from bwtop.web import files
+from tests.history.keep import Kept, policy
+from tests.web.browser import LOST
+from tests.web.page.scenes import (
+    FAR,
+    PROGRAMS,
+    REFUSED,
+    Past,
+    Quiet,
+    Scene,
+    Visitor,
+    days_ago,
+    questions,
+)
+
+
+@pytest.mark.parametrize("change", ["nothing", "open", "units"])
+def test_history_is_kept_up_to_date(visit: Visitor, past: Past, change: str) -> None:
+    """Each minute, whatever somebody has done to the page meanwhile."""
+    page = visit(past)
+    page.page.clock.install()
+    page.go("?view=history&range=yesterday")
+    page.until(lambda: page.rows(), "rows")
+    if change == "open":
+        page.toggle("plain").click()
+        page.until(page.children)
+    elif change == "units":
+        page.find("#units").select_option("bits")
+    before = len(past.asked)
+    page.page.clock.fast_forward(61_000)
+    page.page.wait_for_timeout(300)
+    asked = [request.query for request in past.asked[before:] if request.path.endswith("history")]
+    assert [query for query in asked if "process=" not in query] != []
+
+
+def test_history_that_nobody_sees_asks_nothing(visit: Visitor, past: Past) -> None:
+    page = visit(past)
+    page.page.clock.install()
+    page.go("?view=history&range=yesterday")
+    page.until(lambda: page.rows(), "rows")
+    page.run("() => Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    before = len(questions(past))
+    page.page.clock.fast_forward(61_000)
+    page.page.wait_for_timeout(300)
+    assert questions(past)[before:] == []
+    page.run(
+        """() => {
+          delete document.hidden;
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.until(lambda: questions(past)[before:], "at once when somebody does")
+
+
+def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_path: Path) -> None:
+    """Sums and remotes are of one moment, and shown together."""
+    kept = Kept(policy(), tmp_path / "history.db")
+    who = (ProcessKey(1, 1), PROGRAMS[0])
+    start = time.time() - 400
+    kept.append(Delta(start, 1.0, {who: {FAR[0]: (4096, 0)}}))
+    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+        page = visit(server, "?view=history&range=1h")
+        page.row("plain")
+        kept.append(Delta(start + 2, 1.0, {who: {FAR[0]: (2048, 0)}}))
+        page.toggle("plain").click()
+        page.until(page.children)
+        assert page.row("plain").cells[0] == "6.0 KiB"
+        assert [child.cells[0] for child in page.children()] == ["6.0 KiB"]
+    kept.connection.close()
+
+
+def test_refused_question_is_asked_again(visit: Visitor, scene: Scene) -> None:
+    """Such as one of too many, or one before anything was recorded."""
+    page = visit(scene)
+    page.expect_fault(REFUSED)
+    page.page.clock.install()
+    page.go("?view=history")
+    page.has("#error", "nothing has been recorded yet")
+    before = len(scene.asked)
+    page.page.clock.fast_forward(61_000)
+    page.page.wait_for_timeout(300)
+    assert [r for r in scene.asked[before:] if r.path == "/api/v1/history"]
+
+
+def test_open_row_does_not_flicker_when_the_history_is_asked_again(
+    visit: Visitor, past: Past
+) -> None:
+    page = visit(past, f"?view=history&range={days_ago(1)}")
+    page.row("plain")
+    page.toggle("plain").click()
+    page.until(page.children)
+    page.run(
+        """() => {
+          window.fewest = Infinity;
+          const look = () => {
+            window.fewest = Math.min(window.fewest, document.querySelectorAll("#rows .child").length);
+          };
+          new MutationObserver(look).observe(document.querySelector("#rows tbody"), { childList: true });
+        }"""
+    )
+    page.header("rx").click()
+    page.until(lambda: page.direction("rx") == "descending")
+    page.page.wait_for_timeout(500)
+    assert page.children()
+    assert page.run("() => window.fewest") > 0
+
+
+def test_row_closes_at_once_though_nobody_answers(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={days_ago(1)}")
+    page.row("plain")
+    page.toggle("plain").click()
+    page.until(page.children)
+    page.expect_fault(LOST)
+    page.page.route("**/api/v1/history?*", lambda route: route.abort())
+    page.toggle("plain").click()
+    page.until(lambda: not page.children(), "closed")
+    page.has("#status", "not connected")
+
+
+def test_remotes_that_cannot_be_had_are_missed_with_a_reason(visit: Visitor, past: Past) -> None:
+    page = visit(past, f"?view=history&range={days_ago(1)}")
+    page.row("plain")
+    page.expect_fault(REFUSED)
+    refusal = json.dumps({"error": "too many questions at once; try again"})
+    page.page.route(
+        "**/api/v1/history?*process=*", lambda route: route.fulfill(status=503, body=refusal)
+    )
+    page.toggle("plain").click()
+    page.has("#error", "too many questions at once")

@@ -1,0 +1,243 @@
+"""Rows of the live view, in intervals that the test makes: they hold still while you point, select, read or pause."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from typing import Final
+
+from playwright.sync_api import Route
+
+from bwtop import format as fmt
+from bwtop.model.sample import Sample
+from bwtop.text import printable
+from tests.web.browser import PIXELS
+from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api
+
+
+def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 3000, "two": 2000, "three": 1000})
+    page = visit(scene)
+    page.until(lambda: page.names() == ["one", "two", "three"])
+    rows = page.find("#rows tbody tr")
+    element = rows.nth(1).element_handle()
+    rows.nth(1).hover()
+    scene.move({"one": 1, "two": 20_000, "three": 400_000})
+    page.until(lambda: page.row("three").cells[2] == "390.6 KiB/s", "new numbers")
+    assert page.names() == ["one", "two", "three"]
+    page.page.mouse.move(5, 5)
+    scene.move({"one": 1, "two": 20_000, "three": 400_000})
+
+    def moves_on() -> bool:
+        scene.move({"one": 1, "two": 20_000, "three": 400_000})
+        page.page.wait_for_timeout(500)
+        return page.names() == ["three", "two", "one"]
+
+    page.until(moves_on, "the right order")
+    assert element.inner_text().startswith("two")  # the row is still the same element
+
+
+def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
+    visit: Visitor, scene: Scene
+) -> None:
+    """Whoever sorts has just been somewhere, and that is mostly the table."""
+    scene.move({"one": 3000, "two": 2000, "three": 1000})
+    page = visit(scene)
+    page.until(lambda: page.names() == ["one", "two", "three"])
+    page.find("#rows tbody tr").nth(1).hover()
+    page.header("name").click()
+    page.until(lambda: page.direction("name") == "ascending")
+    scene.move({"one": 3000, "two": 2000, "three": 1000})
+    page.page.wait_for_timeout(700)
+    assert page.names() == ["one", "three", "two"]
+
+
+def test_row_opens_while_the_page_is_paused(visit: Visitor, scene: Scene) -> None:
+    """Pause is for having a look; no number changes, but what is asked for is shown."""
+    scene.move({"one": 3001})
+    page = visit(scene)
+    page.row("one")
+    page.find("#pause").click()
+    page.toggle("one").click()
+    page.until(lambda: page.row("one").open == "true", "open")
+    assert [child.name for child in page.children()] == ["to 192.0.2.7:443 tcp"]
+
+
+def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
+    """Not even when something else is changed, such as the unit."""
+    scene.move({"one": 1000})
+    page = visit(scene)
+    page.until(lambda: page.row("one").cells[2] == "1000 B/s")
+    page.find("#pause").click()
+    scene.move({"one": 5000})
+    page.page.wait_for_timeout(700)
+    page.find("#units").select_option("bits")
+    page.until(lambda: page.row("one").cells[2].endswith("bit/s"))
+    assert page.row("one").cells[2] == "8.0 kbit/s"
+
+
+def test_what_is_held_can_be_sorted_though_it_was_not_shown(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 3000, "two": 2000, "three": 1000, "four": 500})
+    page = visit(scene, "?limit=2")
+    page.until(lambda: page.names() == ["one", "two"])
+    page.find("#pause").click()
+    assert not page.find("#csv").is_visible()
+    scene.move({"one": 9000})
+    page.header("name").click()
+    page.until(lambda: page.names() == ["four", "one"], "sorted")
+    assert page.row("one").cells[2] == "2.9 KiB/s"
+    page.find("#more").click()
+    page.until(lambda: len(page.names()) == 4)
+    page.find("#pause").click()
+    page.until(lambda: page.row("one").cells[2] == "8.8 KiB/s")
+    assert page.find("#csv").is_visible()
+
+
+def test_remotes_that_are_shown_are_held_too(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 1000})
+    page = visit(scene)
+    page.row("one")
+    page.toggle("one").click()
+    page.until(page.children)
+
+    def late(route: Route) -> None:
+        scene.move({"one": 5000})
+        route.continue_()
+
+    page.page.route("**/api/v1/live?*", late)
+    page.find("#pause").click()
+    page.page.wait_for_timeout(700)
+    assert (
+        [child.cells[2] for child in page.children()] == [page.row("one").cells[2]] == ["1000 B/s"]
+    )
+
+
+def test_selected_words_stay_selected(visit: Visitor, scene: Scene) -> None:
+    """Nothing is written anew that is the same: neither a selection nor a screen reader is disturbed."""
+    scene.move({"one": 1000})
+    page = visit(scene)
+    page.row("one")
+    page.run(
+        """() => {
+          window.written = [];
+          const note = (all) => all.forEach((one) => window.written.push(one.target.textContent));
+          new MutationObserver(note).observe(document.querySelector("#rows tbody"), { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    scene.move({"one": 1000})
+    page.until(lambda: page.row("one").cells[-1] == "2.0 KiB")
+    assert sorted(page.run("() => window.written")) == ["1000 B", "2.0 KiB"]
+
+
+def test_focus_goes_with_its_row(visit: Visitor, scene: Scene) -> None:
+    names = ["one", "two", "three"]
+    scene.move(dict(zip(names, (3000, 2000, 1000), strict=True)))
+    page = visit(scene)
+    page.until(lambda: page.names() == names)
+    page.page.keyboard.press("Tab")
+    page.toggle("three").focus()
+    page.page.wait_for_timeout(2200)  # rows that somebody has just come to stay in their places
+    scene.move(dict(zip(names, (1000, 2000, 3000), strict=True)))
+    page.until(lambda: page.names() == names[::-1], "other places")
+    assert page.run("() => document.activeElement.textContent") == "three"
+
+
+def test_late_refusal_of_an_old_filter_changes_nothing(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 1000})
+    held: list[Route] = []
+    page = visit(scene)
+    page.row("one")
+    page.expect_fault(REFUSED)
+    page.page.route("**/api/v1/live?*", lambda route: held.append(route))
+    page.filter("pid:x")
+    page.until(lambda: held, "the question why")
+    page.filter("")
+    page.row("one")
+    held[0].continue_()
+    page.page.wait_for_timeout(500)
+    assert page.names() == ["one"]
+    assert not page.find("#error").is_visible()
+
+
+def test_mistake_leaves_nothing_of_what_was_shown(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 1000})
+    page = visit(scene)
+    page.row("one")
+    page.until(lambda: page.text("#legend"))
+    page.until(lambda: max(page.run(PIXELS).values()) > 0)
+    page.expect_fault(REFUSED)
+    page.filter("pid:x")
+    page.until(lambda: page.find("#error").is_visible())
+    assert page.run("() => globalThis.Chart.getChart('chart') === undefined")
+    assert (page.text("#legend"), page.text("#title"), page.text("#summary")) == ("", "", "")
+    assert page.names() == []
+
+
+def test_live_exports_are_what_the_api_says(visit: Visitor, scene: Scene) -> None:
+    scene.move({"one": 3001, "two": 2003, "=three": 1009, "@four": 7})
+    page = visit(scene, "?sort=name&filter=port:443")
+    page.row("one")
+    name, body = page.download("#csv")
+    assert name == "bwtop-live.csv"
+    rows = list(csv.DictReader(io.StringIO(body.decode())))
+    wanted = api(scene, "live?sort=name&filter=port:443")
+    assert [row["name"] for row in rows] == ["'=three", "'@four", "one", "two"]
+    assert [p["name"] for p in wanted["processes"]] == ["=three", "@four", "one", "two"]
+    for row, process in zip(rows, wanted["processes"], strict=True):
+        (far,) = process["remotes"]
+        for field in ("addr", "port", "proto", "role", "rx", "tx", "rx_total", "tx_total"):
+            assert row[field] == str(far[field]), field
+        assert row["pid"] == str(process["pid"])
+    name, body = page.download("#json")
+    assert name == "bwtop-live.json"
+    assert json.loads(body) == wanted
+
+
+def test_what_was_lost_is_said(visit: Visitor, scene: Scene) -> None:
+    from bwtop.model.flows import Loss
+
+    page = visit(scene)
+    scene.move({"one": 1})
+    page.row("one")
+    assert not page.find("#notes").is_visible()
+    scene.put(Sample(datetime.now(UTC), 1.0, {}, {}, set(), Loss(3, 4096, 0, 0, 0, 17)))
+    page.has("#notes", "lost: 17 events skipped by the kernel; what they moved is not counted")
+    page.has("#notes", "4.0 KiB")
+
+
+SIZES: Final = (0, 1, 999, 1023, 1024, 1280, 1700, 1_000_003, 123_456_789_012, 2**62, 1536.5)
+
+
+def test_numbers_are_those_of_the_other_views(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
+    page.run("""async () => { window.format = await import("./format.js"); }""")
+    for amount in SIZES:
+        assert page.run("(n) => window.format.size(n)", amount) == fmt.size(amount), amount
+        assert page.run("(n) => window.format.rate(n, 'bytes')", amount) == fmt.rate(amount)
+    for amount in (*SIZES, 124_999.9, 124_994):
+        shown = page.run("(n) => window.format.rate(n, 'bits')", amount)
+        assert shown == fmt.rate(amount, bits=True), amount
+
+
+def test_text_is_escaped_as_in_the_other_views(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
+    page.run("""async () => { window.format = await import("./format.js"); }""")
+    for text in (*HOSTILE, "\u2028", "\u200b", "\x9b", "\U000e0001", "\ue000"):
+        assert page.run("(text) => window.format.plain(text)", text) == printable(text)
+
+
+def test_focus_stays_where_it_is(visit: Visitor, scene: Scene) -> None:
+    """On a header that is pressed, and on a row while new numbers come."""
+    scene.move({"one": 3000, "two": 2000})
+    page = visit(scene)
+    page.row("one")
+    page.header("name").focus()
+    page.page.keyboard.press("Enter")
+    page.until(lambda: page.direction("name") == "ascending")
+    assert page.run("() => document.activeElement.dataset.column") == "name"
+    page.page.keyboard.press("Enter")
+    page.until(lambda: page.direction("name") == "descending")
+    page.toggle("two").focus()
+    scene.move({"one": 7, "two": 9_000})
+    page.until(lambda: page.row("two").cells[2] == "8.8 KiB/s")
+    assert page.run("() => document.activeElement.textContent") == "two"
