@@ -11,9 +11,10 @@ import time
 from collections import deque
 from pathlib import Path
 
+from tests.vm import matrix
 from tests.vm.guest import BY_INSTRUCTIONS, PROGRESS, Guest
 from tests.vm.jobs import JOBS, LIMIT, Job, chosen, script
-from tests.vm.kernels import KERNELS, Kernel, NotFetchedError, Tree, fetch
+from tests.vm.kernels import KERNELS, Kernel, NotFetchedError, Tree, fetch, version
 from tests.vm.results import LAST, Row, blocks, failures, read, table
 
 AT_ONCE = 2
@@ -29,10 +30,17 @@ def main() -> int:
     # Ends like Ctrl-C, so that no guest is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
+    if args.verify:
+        return verified()
     if args.exec:
         options = BY_INSTRUCTIONS if args.count else []
         return asyncio.run(by_hand(args.kernel, args.exec, folder, options))
-    return concluded(asyncio.run(all_rows(args.jobs, folder)), folder)
+    tested = matrix.inputs()
+    rows = asyncio.run(all_rows(args.jobs, folder))
+    status = concluded(rows, folder)
+    if args.jobs == list(JOBS):
+        keep(rows, tested)
+    return status
 
 
 def arguments() -> argparse.Namespace:
@@ -45,6 +53,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--exec", metavar="COMMAND", help="run this in a kernel's guest instead")
     parser.add_argument(
         "--count", action="store_true", help="and let its clock count instructions, for a benchmark"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="run nothing; say whether the table in matrix.json is of these sources and packages",
     )
     args = parser.parse_args()
     if args.exec and not args.kernel:
@@ -61,6 +74,27 @@ def out(line: str) -> None:
     """Says something at once: who waits may be a log."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def verified() -> int:
+    """Say what has changed since the run whose table is kept; return 1 if anything has."""
+    changed = matrix.changes(matrix.read(), version)
+    for change in changed:
+        out(f"the kernel matrix must run: {change}")
+    if not changed:
+        out("the kernel matrix has run with these sources and packages")
+    return int(bool(changed))
+
+
+def keep(rows: list[Row], tested: dict[str, str]) -> None:
+    """Write the table of a run of all jobs, unless it is red or the sources have changed meanwhile."""
+    if any(row.failures for row in rows) or blocks(rows, ci=True):
+        out("Nothing is written: only the table of a green run is kept.")
+    elif matrix.inputs() != tested:
+        out("Nothing is written: the sources have changed since the run began.")
+    else:
+        matrix.write(rows, tested)
+        out(f"Written: {matrix.FILE} and the table in {matrix.DOCUMENT}. Commit both.")
 
 
 async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> int:
@@ -119,7 +153,8 @@ async def booted(kernel: Kernel, tree: Tree, jobs: list[Job], folder: Path) -> R
     guest = Guest(kernel, tree, folder, BOOT + LIMIT * len(jobs))
     await guest.run(script(jobs), hear)
     console = "\n".join(last)
-    return Row(kernel.name, tree.release, tuple(read(job, folder, console) for job in jobs))
+    results = tuple(read(job, folder, console) for job in jobs)
+    return Row(kernel.name, tree.release, results, package=tree.version)
 
 
 def progress(said: str, jobs: list[Job], folder: Path) -> str:

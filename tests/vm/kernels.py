@@ -1,5 +1,6 @@
 """The kernels that are tested, and how they come from Debian's archive into a folder of their own."""
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -7,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,11 @@ class Tree:
     """Why it could not be found out whether there is a newer version, if that is so."""
 
     @property
+    def version(self) -> str:
+        """The version of its packages."""
+        return self.root.name
+
+    @property
     def modules(self) -> Path:
         """The folder of its modules, named for its release.  A suite with merged /usr ships them there."""
         for folder in ("lib/modules", "usr/lib/modules"):
@@ -92,14 +98,36 @@ def fetch(kernel: Kernel, *, fresh: float = FRESH) -> Tree:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         current = folder / "current"
-        if current.exists() and time.time() - current.lstat().st_mtime < fresh:
+        if is_fresh(current, fresh):
             return Tree(current.resolve())
         try:
-            return Apt(kernel.suite, cache_folder() / "apt" / kernel.suite).unpack(kernel, current)
+            return apt(kernel).unpack(kernel, current)
         except (subprocess.SubprocessError, OSError, NotFetchedError) as error:
             if current.exists():
                 return Tree(current.resolve(), old=reason(error))
             raise NotFetchedError(reason(error)) from error
+
+
+def version(kernel: Kernel, *, fresh: float = FRESH) -> str:
+    """Return the version that `fetch` would use, without fetching it; empty if that cannot be known here."""
+    folder = cache_folder() / kernel.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        current = folder / "current"
+        if not is_fresh(current, fresh):
+            with contextlib.suppress(subprocess.SubprocessError, OSError, NotFetchedError):
+                return apt(kernel).newest(kernel).version
+        return current.resolve().name if current.exists() else ""
+
+
+def is_fresh(current: Path, fresh: float) -> bool:
+    """Return whether a fetched kernel is used without asking the archive."""
+    return current.exists() and time.time() - current.lstat().st_mtime < fresh
+
+
+def apt(kernel: Kernel) -> "Apt":
+    """Return apt for a kernel's suite."""
+    return Apt(kernel.suite, cache_folder() / "apt" / kernel.suite)
 
 
 @contextmanager
@@ -118,6 +146,15 @@ def reason(error: Exception) -> str:
     return str(error)
 
 
+@dataclass(frozen=True)
+class Packages:
+    """The packages of a kernel's newest version."""
+
+    names: tuple[str, ...]
+    version: str
+    """As a name of a folder, which has no slash."""
+
+
 class Apt:
     """apt with lists and packages of its own, which knows of no installed package."""
 
@@ -127,18 +164,22 @@ class Apt:
 
     def unpack(self, kernel: Kernel, current: Path) -> Tree:
         """Makes `current` a link to the newest version, unpacked."""
-        failure = self.update()
-        packages = self.parts("linux-image-amd64", IMAGE)
-        if not packages:
-            raise NotFetchedError(failure or f"{self.suite} has no linux-image-amd64")
-        if kernel.headers:
-            packages += self.parts("linux-headers-amd64", HEADERS)
-        version = self.field(packages[0], "Version")
-        target = current.parent / version.replace("/", "_")
+        packages = self.newest(kernel)
+        target = current.parent / packages.version
         if not (target / "complete").exists():
-            self.download(packages, target)
+            self.download(packages.names, target)
         point(current, target)
         return Tree(target)
+
+    def newest(self, kernel: Kernel) -> Packages:
+        """Ask the archive for a kernel's newest version."""
+        failure = self.update()
+        names = self.parts("linux-image-amd64", IMAGE)
+        if not names:
+            raise NotFetchedError(failure or f"{self.suite} has no linux-image-amd64")
+        if kernel.headers:
+            names += self.parts("linux-headers-amd64", HEADERS)
+        return Packages(tuple(names), self.field(names[0], "Version").replace("/", "_"))
 
     def update(self) -> str:
         """Reads the lists of the suite anew.  Returns why not all of them, which may still be enough."""
@@ -190,7 +231,7 @@ class Apt:
                 found += [name, *self.parts(name, wanted)]
         return list(dict.fromkeys(found))
 
-    def download(self, packages: list[str], target: Path) -> None:
+    def download(self, packages: Sequence[str], target: Path) -> None:
         """Unpacks packages into a folder, which is complete or not there."""
         partial = target.with_name("partial")
         shutil.rmtree(partial, ignore_errors=True)

@@ -58,6 +58,8 @@ class Row:
     results: tuple[Result, ...] = ()
     untested: str = ""
     """Why nothing ran, if that is so."""
+    package: str = ""
+    """The version of its packages."""
 
     @property
     def failures(self) -> list[tuple[str, Failure]]:

@@ -10,7 +10,17 @@ from typing import ClassVar
 import pytest
 
 from tests.vm import kernels
-from tests.vm.kernels import HEADERS, IMAGE, KERNELS, Apt, Kernel, NotFetchedError, Tree, fetch
+from tests.vm.kernels import (
+    HEADERS,
+    IMAGE,
+    KERNELS,
+    Apt,
+    Kernel,
+    NotFetchedError,
+    Tree,
+    fetch,
+    version,
+)
 
 
 def made(root: Path, *names: str) -> Tree:
@@ -113,6 +123,16 @@ def test_what_is_there_is_used(folder: Path, age: float) -> None:
     """If it is fresh, and if no newer one can be had."""
     version = cached(folder, age=age)
     assert fetch(Kernel("6.1", "bookworm")).root == version
+
+
+@pytest.mark.parametrize("age", [0, 100 * kernels.FRESH])
+def test_version_is_that_of_what_would_be_used(folder: Path, age: float) -> None:
+    cached(folder, age=age)
+    assert version(Kernel("6.1", "bookworm")) == "6.1.1-1"
+
+
+def test_version_is_not_known_without_network_and_cache(folder: Path) -> None:
+    assert version(Kernel("6.1", "bookworm")) == ""
 
 
 def test_nothing_there_and_no_network(folder: Path) -> None:

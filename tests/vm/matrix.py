@@ -1,0 +1,150 @@
+"""The last green run of the kernel matrix: hashes of what it tested, the packages it used, and its table."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.vm.guest import CHECKOUT
+from tests.vm.jobs import BACKENDS, JOBS
+from tests.vm.kernels import KERNELS, Kernel
+from tests.vm.results import MOVING, Row
+
+FILE: Final = CHECKOUT / "tests/vm/matrix.json"
+
+DOCUMENT: Final = CHECKOUT / "README.md"
+"""Where users find the table."""
+
+INPUTS: Final = ("bpf", "bwtop/capture", "bwtop/identity", "tests/kernel", "tests/vm")
+"""The folders with what guests run, and with what runs guests."""
+
+SOURCES: Final = (".c", ".h", ".py", ".txt")
+
+COLUMNS: Final = ("fexit", "tracepoint", "kprobe")
+"""The backends, in the order of the table for users."""
+
+HEADER: Final = f"| kernel | release | {' | '.join(COLUMNS)} |"
+
+Record = dict[str, Any]
+
+Version = Callable[[Kernel], str]
+"""Tells the version of a kernel's packages that a run would use; empty if it cannot be known."""
+
+
+# What was tested.
+
+
+def inputs(checkout: Path = CHECKOUT) -> dict[str, str]:
+    """Return a hash of each folder of sources."""
+    return {folder: digest(checkout, folder) for folder in INPUTS}
+
+
+def digest(checkout: Path, folder: str) -> str:
+    """Return a hash of the names and contents of a folder's sources."""
+    whole = hashlib.sha256()
+    paths = sources(checkout, folder)
+    assert paths, f"no sources in {folder}"
+    for path in paths:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole.update(f"{path.relative_to(checkout)} {content}\n".encode())
+    return whole.hexdigest()
+
+
+def sources(checkout: Path, folder: str) -> list[Path]:
+    """Return the sources in a folder, without tests that no guest runs."""
+    in_guests = {checkout / argument for job in JOBS for argument in job.arguments}
+    return sorted(
+        path
+        for path in (checkout / folder).rglob("*")
+        if path.suffix in SOURCES and (path in in_guests or not path.name.startswith("test_"))
+    )
+
+
+# The record.
+
+
+def recorded(rows: Iterable[Row], tested: dict[str, str]) -> Record:
+    """Return the record of a run."""
+    return sealed({"inputs": tested, "kernels": [of_kernel(row) for row in rows]})
+
+
+def of_kernel(row: Row) -> Record:
+    """Return a kernel's part of the record."""
+    return {
+        "kernel": row.kernel,
+        "package": row.package,
+        "release": row.release,
+        "untested": row.untested,
+        "passed": {result.job.name: result.passed for result in row.results},
+    }
+
+
+def sealed(record: Record) -> Record:
+    """Return a record with a hash of itself, which tells when it was edited by hand."""
+    content = {name: value for name, value in record.items() if name != "seal"}
+    seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content | {"seal": seal}
+
+
+def read(file: Path = FILE) -> Record:
+    """Return the record that is kept."""
+    record: Record = json.loads(file.read_text())
+    return record
+
+
+def write(
+    rows: Iterable[Row], tested: dict[str, str], file: Path = FILE, document: Path = DOCUMENT
+) -> None:
+    """Keep the record of a run, and put its table into the document for users."""
+    record = recorded(rows, tested)
+    file.write_text(json.dumps(record, indent=2) + "\n")
+    document.write_text(with_table(document.read_text(), record))
+
+
+def changes(record: Record, version: Version) -> list[str]:
+    """Return what differs from the record.
+
+    A version that cannot be known, as without a network, counts as the same.  The newest kernel's is not compared: it
+    changes every week, and its failures stop no change.
+    """
+    if sealed(record) != record:
+        return ["the record was edited by hand"]
+    now = inputs()
+    changed = [f"{name} has changed" for name in INPUTS if record["inputs"].get(name) != now[name]]
+    used = {kernel["kernel"]: kernel["package"] for kernel in record["kernels"]}
+    for kernel in KERNELS:
+        newest = "" if kernel.name == MOVING else version(kernel)
+        if newest not in ("", used.get(kernel.name)):
+            changed.append(f"kernel {kernel.name} has version {newest}")
+    return changed
+
+
+# The table for users.
+
+
+def with_table(text: str, record: Record) -> str:
+    """Return a document with the table of this record instead of the one it has."""
+    lines = text.splitlines(keepends=True)
+    first = lines.index(HEADER + "\n")
+    after = next(at for at in range(first, len(lines)) if not lines[at].startswith("|"))
+    return "".join([*lines[:first], *(line + "\n" for line in table(record)), *lines[after:]])
+
+
+def table(record: Record) -> list[str]:
+    """Return the lines of the table: the tests that passed with each backend."""
+    return [HEADER, "|---" * (2 + len(COLUMNS)) + "|", *map(line, record["kernels"])]
+
+
+def line(kernel: Record) -> str:
+    """Return a kernel's line of the table."""
+    release = f"not tested ({kernel['untested']})" if kernel["untested"] else kernel["release"]
+    cells = [cell(kernel, backend) for backend in COLUMNS]
+    return f"| {kernel['kernel']} | {' | '.join([release, *cells])} |"
+
+
+def cell(kernel: Record, backend: str) -> str:
+    """Return how many tests passed with a backend."""
+    if backend not in BACKENDS[kernel["kernel"]]:
+        return f"refused: no such {backend}s"
+    return str(kernel["passed"].get(backend, "-"))
