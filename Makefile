@@ -55,9 +55,12 @@ help:
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
 	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
-	@echo 'make test          install what the tests need and run them all'
+	@echo 'make test          install what the tests need and run them all (ARGS="tests/model -k sum" for some)'
+	@echo 'make test-thorough the same with twenty times the examples of Hypothesis'
 	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
-	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour)'
+	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour);'
+	@echo '                   a green run writes tests/vm/matrix.json and the table in the README'
+	@echo 'make verify-kernels the same only if sources or kernels have changed since the run in tests/vm/matrix.json'
 	@echo 'make bench         how fast and how small bwtop is, beside its peers (ARGS="--quick overhead" for less)'
 	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
 	@echo 'make docs          the manual and the completions, from the tables in the program'
@@ -133,9 +136,26 @@ $(VENV)/.ready: tests/requirements.txt
 	$(BIN)/pip install -q -r tests/requirements.txt
 	@touch $@
 
+PYTEST = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/pytest $(PROFILE)
+PROFILE :=
+WORKERS := 2
+
+# All tests in two runs: first, file by file in parallel, those that can run beside others, then those that cannot.
+# Both run to their end.
 .PHONY: test
 test: test-deps
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/pytest $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@status=0; \
+	$(PYTEST) -m 'not alone' -n $(WORKERS) --dist loadfile || status=$$?; \
+	$(PYTEST) -m alone || status=$$?; \
+	exit $$status
+else
+	@$(PYTEST) $(ARGS)
+endif
+
+.PHONY: test-thorough
+test-thorough:
+	@$(MAKE) test PROFILE=--hypothesis-profile=thorough
 
 $(VENV)-newest/.ready: tests/requirements.txt
 	$(PYTHON) -m venv --system-site-packages $(VENV)-newest
@@ -158,11 +178,16 @@ test-kernels: test-deps
 	@$(MAKE) -s $(VENV)/.ready-vm
 	@PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/python -m tests.vm $(ARGS)
 
+# What ran is in tests/vm/matrix.json, with hashes of it.
+.PHONY: verify-kernels
+verify-kernels: test-deps
+	@$(BIN)/python -m tests.vm --verify || $(MAKE) test-kernels ARGS=
+
 # The screen and the page as the README shows them, from runs with real traffic.
 .PHONY: picture
 picture: test-deps
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURES=$(CURDIR)/man \
-		$(BIN)/pytest -q tests/screen/test_terminal.py tests/web/test_page.py -k picture
+		$(BIN)/pytest -q tests/screen/test_terminal.py tests/web/page/test_pictures.py -k picture
 
 $(VENV)/.ready-bench: tests/bench/requirements.txt $(VENV)/.ready
 	$(BIN)/python -m pip install -q -r tests/bench/requirements.txt

@@ -47,6 +47,15 @@ HOSTILE: Final[tuple[str, ...]] = (
 """Names of processes and hosts that somebody may choose."""
 
 
+def stable_id(value: object) -> str | None:
+    """Return a value as the name of a test; None if it is another in each process, as the order of a set is.
+
+    Processes that share the tests between them (pytest-xdist) must have the same names.
+    """
+    text = repr(value)
+    return None if "frozenset({" in text or " at 0x" in text else text
+
+
 def packed(address: str) -> bytes:
     """An address as flows have it; "*" is the one that is not known."""
     if address == "*":

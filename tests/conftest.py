@@ -3,12 +3,16 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
-from hypothesis import settings
 
-settings.register_profile("bwtop", database=None, deadline=None)
-settings.load_profile("bwtop")
+from tests.examples import register
+
+register()
+
+TESTS: Final = Path(__file__).parent
 
 # A shell's job in the background ignores the first, nohup the other, and what tests start and end by them would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,10 +28,27 @@ def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+ALONE: Final = ("bench", "packaging", "web/page")
+"""Folders whose tests, like those with the marker `kernel`, take the whole machine: bwtop sees all of its traffic."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips kernel tests without root, with the reason.  Where CI is set they run, and fail."""
-    if os.geteuid() == 0 or os.environ.get("CI"):
-        return
+    """Mark the tests that cannot run beside others, and skip those that need root where they may be skipped."""
+    for item in items:
+        if is_alone(item):
+            item.add_marker("alone")
+    if os.geteuid() and not os.environ.get("CI"):
+        skip_without_root(items)
+
+
+def is_alone(item: pytest.Item) -> bool:
+    """Return whether a test must not run beside others."""
+    folder = item.path.parent.relative_to(TESTS)
+    return item.get_closest_marker("kernel") is not None or any(map(folder.is_relative_to, ALONE))
+
+
+def skip_without_root(items: list[pytest.Item]) -> None:
+    """Skip kernel tests, with the reason.  Where CI is set they run, and fail."""
     without_root = pytest.mark.skip(reason="loading programs into the kernel needs root")
     for item in items:
         if item.get_closest_marker("kernel"):

@@ -33,6 +33,7 @@ from bwtop.report import output
 from bwtop.report.request import SORTS
 from bwtop.rights import privileges
 from bwtop.tui.settings import Settings
+from tests.build import stable_id
 from tests.history.keep import CURL, NGINX, Kept, delta
 
 ROOT = Path(__file__).parents[1]
@@ -288,7 +289,7 @@ def test_what_means_nothing_together_is_refused(
         (["--remote", "::1"], Filter(networks=(ipaddress.ip_network("::1/128"),))),
         (["--loopback", "only"], Filter(loopback=Loopback.ONLY)),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_filter_is_made_from_its_flags(arguments: list[str], expected: Filter) -> None:
     assert common.filter_of(parse(*arguments)) == expected
@@ -437,7 +438,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([], "store_cmdlines", False),
         (["--store-cmdlines"], "store_cmdlines", True),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_flag_of_the_history_has_its_value(arguments: list[str], name: str, value: Any) -> None:
     assert getattr(parse(*arguments), name) == value

@@ -17,6 +17,7 @@ from bwtop.history.store import Event
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss
 from tests.build import HOSTILE, key
+from tests.examples import examples
 from tests.fleet.sides import LEVELS, Side, here
 from tests.history.keep import (
     CURL,
@@ -417,7 +418,7 @@ deeds: Final = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(deeds)
 def test_whatever_is_recorded_and_sent_in_whatever_order_both_sides_agree(
     done: list[tuple[str, Any]],

@@ -16,6 +16,7 @@ from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role, Traffic, n
 from bwtop.model.ledger import category
 from bwtop.model.sample import Sample
 from tests.build import KEYS, REMOTES, key, losses, packed, remote, sample, samples
+from tests.examples import examples
 from tests.history.recording import START
 
 WHO: tuple[Who, ...] = tuple((k, Identity(name)) for k in KEYS for name in ("sh", "curl"))
@@ -274,7 +275,7 @@ def test_limits_are_what_memory_allows() -> None:
 
 
 @given(samples)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_delta_has_what_the_sample_has(reading: Sample) -> None:
     made = Delta.of(reading)
     assert made.amount() == sum(t.rx + t.tx for f in reading.traffic.values() for t in f.values())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bwtop.history import calendar
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, local_date, midnight
+from tests.examples import examples
 
 Zone = Callable[[str], ZoneInfo]
 
@@ -99,7 +100,7 @@ def test_units_are_those_of_the_zone(zone: Zone, name: str, day: date, unit: Uni
 
 @pytest.mark.parametrize("unit", Unit)
 @pytest.mark.parametrize("name", sorted({name for name, _ in ODD}))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 @given(when=st.floats(1_000_000_000, 4_000_000_000))
 def test_every_time_is_in_its_unit(zone: Zone, name: str, unit: Unit, when: float) -> None:
     zone(name)

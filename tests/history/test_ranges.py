@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bwtop.history.calendar import DAY, HOUR, MINUTE
 from bwtop.history.ranges import HELP, RangeError, parse
 from tests.build import CONTROLS, HOSTILE
+from tests.examples import examples
 
 Zone = Callable[[str], None]
 
@@ -333,7 +334,7 @@ likely = st.lists(
 ).map("".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(400))
 @given(st.text() | likely, st.floats(1, 4e9))
 @example("0001-01-01..9999-12-31", NOW)
 @example("0001-01", NOW)
@@ -348,7 +349,7 @@ def test_any_text_is_a_range_or_refused(zone: Zone, text: str, now: float) -> No
     assert not CONTROLS.search(refused)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(
     st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata"]),
     st.dates(datetime(2000, 1, 1).date(), datetime(2099, 12, 30).date()),

@@ -25,6 +25,7 @@ from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
 from tests.build import key
+from tests.examples import examples
 from tests.history.keep import (
     DAY,
     HOUR,
@@ -380,7 +381,7 @@ def live(
         check(world, data.draw(spans(world)), data.draw(groupings), data.draw(filters), moved=moved)
 
 
-@settings(max_examples=110, phases=PHASES)
+@settings(max_examples=examples(110), phases=PHASES)
 @given(st.sampled_from(ZONES), st.sampled_from(BEGINNINGS), retentions(), actions, st.data())
 def test_no_rollup_changes_a_sum(
     zone: str,
@@ -396,7 +397,7 @@ def test_no_rollup_changes_a_sum(
 moves = st.tuples(st.just("zone"), st.sampled_from(ZONES))
 
 
-@settings(max_examples=80, phases=PHASES)
+@settings(max_examples=examples(80), phases=PHASES)
 @given(
     st.sampled_from(ZONES),
     st.sampled_from(BEGINNINGS),
@@ -418,7 +419,7 @@ def test_nor_does_one_after_the_zone_has_changed(
         live(World(Kept(policy(None, **retention)), beginning), steps, data, moved=True)
 
 
-@settings(max_examples=10, phases=PHASES)
+@settings(max_examples=examples(10), phases=PHASES)
 @given(retentions(), actions, st.data())
 def test_nor_in_a_file(
     retention: dict[str, float], steps: list[tuple[str, Any]], data: st.DataObject

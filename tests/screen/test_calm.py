@@ -21,6 +21,7 @@ from bwtop.tui.keymap import Context
 from bwtop.tui.keys import KEYS
 from bwtop.tui.styles import Style
 from tests.build import HOSTILE, key, remote
+from tests.examples import examples
 from tests.screen.harness import Harness, Left
 
 PID: Final = 1 << 23
@@ -181,7 +182,7 @@ class Anything(RuleBasedStateMachine):
         assert known == sorted(known, reverse=at.settings.order.descending)
 
 
-Anything.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
+Anything.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=20)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.settings import Settings
 from tests.build import HOSTILE, key, remote
+from tests.examples import examples
 from tests.screen.harness import Harness
 
 NAMES: Final = (*HOSTILE, "❤\ufe0f#\ufe0f\u20e3⌚\ufe0e", "👍🏽👨\u200d👩🇩🇪", "e\u0301각ⓐ½…│°")
@@ -99,7 +100,7 @@ def test_the_screen_is_exactly_as_large_as_the_terminal(
             harness.check()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     columns=st.integers(1, 320),
     rows=st.integers(1, 110),
