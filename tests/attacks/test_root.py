@@ -1,0 +1,83 @@
+"""bwtop that root starts without sudo, with a history or a file where others can write: no link of theirs is followed."""
+
+import pytest
+
+from tests.attacks.stage import BATCH, SECRET, Stage
+
+pytestmark = pytest.mark.kernel
+
+LINKS = {
+    "new file": ("ln -s /etc/cron.d/zz x.db", "/home/ada/x.db"),
+    "empty file": ("ln -s /etc/cron.d/empty x.db", "/home/ada/x.db"),
+    "bob's file": ("ln -s /home/bob/notes x.db", "/home/ada/x.db"),
+    "chain": ("ln -s /etc/cron.d/zz b; ln -s b a; ln -s ~/a x.db", "/home/ada/x.db"),
+    "directory": ("ln -s /etc/cron.d d", "/home/ada/d/zz"),
+    "directory above": ("ln -s /etc d", "/home/ada/d/cron.d/zz"),
+    "new directory": ("ln -s /etc d", "/home/ada/d/new/zz"),
+    "in /tmp": ("ln -s /etc/cron.d/zz /tmp/x.db", "/tmp/x.db"),
+    "directory in /tmp": ("ln -s /etc/cron.d /tmp/d", "/tmp/d/zz"),
+    "log in /tmp": ("ln -s /etc/cron.d/zz /tmp/x.db-wal", "/tmp/x.db"),
+    "lock in /tmp": ("ln -s /etc/cron.d/empty /tmp/x.db.lock", "/tmp/x.db"),
+    "in the group's": ("ln -s /etc/cron.d/zz /srv/crew/x.db", "/srv/crew/x.db"),
+    "directory in the group's": ("ln -s /etc/cron.d /srv/crew/d", "/srv/crew/d/zz"),
+    "lock in the group's": ("ln -s /etc/cron.d/zz /srv/crew/x.db.lock", "/srv/crew/x.db"),
+    "behind root's own link": ("ln -s /etc/cron.d/zz x.db", "/var/lib/hers/x.db"),
+}
+"""What ada does, and the history that root names afterwards."""
+
+
+@pytest.mark.parametrize(("script", "named"), LINKS.values(), ids=LINKS)
+def test_link_of_another_user_is_not_followed(stage: Stage, script: str, named: str) -> None:
+    stage.shell("root", "ln -s /home/ada /var/lib/hers")
+    stage.shell("ada", script)
+    with stage.unchanged("/home/ada", free=("/tmp", "/srv/crew")):
+        result = stage.run("root", "bwtop", *BATCH, "--db", named)
+    assert "bwtop: not recording: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--serve", "--chart-js"),
+        ("--serve", "--token-file"),
+        ("--print-config", "--config"),
+        (*BATCH, "--ship", "clickhouse://127.0.0.1/bwtop", "--password-file"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("place", ["/home/ada/it", "/tmp/it", "/srv/crew/it", "/home/ada/d/secret"])
+def test_file_is_not_read_by_a_link_of_another_user(
+    stage: Stage, flags: tuple[str, ...], place: str
+) -> None:
+    stage.shell("ada", f"ln -s /root/secret {place}" if "/d/" not in place else "ln -s /root d")
+    result = stage.run("root", "bwtop", *flags, place)
+    assert result.returncode == 2, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_history_in_a_user_s_directory_is_the_user_s(stage: Stage) -> None:
+    with stage.unchanged("/home/ada"):
+        result = stage.run("root", "bwtop", *BATCH, "--db", "/home/ada/new/x.db")
+    assert result.returncode == 0
+    assert "not recording" not in result.stderr
+    assert stage.shell("ada", "stat -c %U new new/x.db new/x.db.lock").split() == ["ada"] * 3
+
+
+@pytest.mark.parametrize("text", ["4294967295", "4294967296", "99999999999", "-1", "abc"])
+def test_user_behind_sudo_is_to_be_a_number(stage: Stage, text: str) -> None:
+    """Found: with 4294967295 bwtop stayed root, 99999999999 was a traceback."""
+    with stage.unchanged():
+        result = stage.run(
+            "root", "bwtop", *BATCH, env={"SUDO_UID": text, "SUDO_GID": text, "SUDO_USER": "ada"}
+        )
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "0"])
+def test_root_behind_sudo_is_root(stage: Stage, text: str) -> None:
+    with stage.unchanged(free=("/root",)):
+        result = stage.run("root", "bwtop", *BATCH, env={"SUDO_UID": text, "SUDO_GID": text})
+    assert result.returncode == 0, result.stderr
