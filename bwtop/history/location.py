@@ -42,7 +42,8 @@ def place(named: Path | None, environment: Mapping[str, str]) -> Place:
     An existing database keeps its owner; a new one belongs to the account.
     """
     path = named or default_path(environment, accounts.home(environment))
-    account = opening.rights(path, environment, named=path != SYSTEM)
+    is_default = named is None and not environment.get("BWTOP_DB")
+    account = opening.rights(path, environment, named=not (is_default and path == SYSTEM))
     return Place(opening.resolved(path, account), account)
 
 

@@ -133,12 +133,19 @@ def read(path: Path, most: int, account: Account | None) -> Content:
 
 
 def resolved(path: Path, account: Account | None) -> Path:
-    """Return the absolute path without links, looked up with an account's rights."""
-    if account is None:
-        return Path(os.path.realpath(path))
+    """Return the absolute path without links, looked up with an account's rights, as far as they reach."""
     absolute = path.absolute()
-    _, data = _ask(account, lambda: ({}, os.fsencode(os.path.realpath(absolute))), path)
+    if account is None:
+        return _resolved(absolute)
+    _, data = _ask(account, lambda: ({}, os.fsencode(_resolved(absolute))), path)
     return Path(os.fsdecode(data))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:  # a link that may not be read, such as /proc/1/root: opening the path says so
+        return path
 
 
 def check_writers(path: Path, content: Content, trusted: Iterable[int]) -> None:

@@ -308,7 +308,7 @@ class Stage:
         found = []
         for name in sorted(before.keys() | after.keys()):
             old, new = before.get(name), after.get(name)
-            if old == new or _is_in(name, free):
+            if old == new or _is_in(name, free) or "/__pycache__/" in name:
                 continue
             judge = layers.taken_by_root if _is_in(name, but) else layers.change
             found.append(judge(name, old or self._entry_below(name), new))

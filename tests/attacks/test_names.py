@@ -96,9 +96,8 @@ def test_path_of_a_program_does_not_make_ada_root(stage: Stage, killed: bool) ->
     """The whole attack: link, program, bwtop under sudo with fixed arguments, and then sudo for anything."""
     stage.shell("ada", "mkdir -p .local/state/bwtop")
     stage.shell("ada", "ln -s /etc/sudoers.d/zz .local/state/bwtop/history.db")
-    with stage.unchanged("/home/ada"):
-        with watching(stage) as process:
-            if not killed:
-                process.terminate()
-                process.communicate(timeout=HANG)
+    with stage.unchanged("/home/ada"), watching(stage) as process:
+        if not killed:
+            process.terminate()
+            process.communicate(timeout=HANG)
     assert stage.run("ada", "sudo", "-n", "id", "-u").stdout == ""

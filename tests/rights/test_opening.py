@@ -229,7 +229,8 @@ def test_services_history_is_opened_with_the_services_rights(top: Path, system: 
     folder(system.parent, BOB)
     file(system, BOB)
     assert location.place(None, BEHIND) == location.Place(system, BOB)
-    assert location.place(system, BEHIND) == location.Place(system, BOB)
+    assert location.place(system, BEHIND) == location.Place(system, ADA), "she named it"
+    assert location.place(None, {**BEHIND, "BWTOP_DB": str(system)}).account == ADA
     assert location.place(None, {}) == location.Place(system, BOB)
     os.chown(system.parent, 0, 0)
     assert location.place(None, BEHIND) == location.Place(system, None), "root's alone"

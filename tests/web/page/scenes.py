@@ -94,7 +94,7 @@ class Scene(Quiet):
     """A server whose intervals the test puts."""
 
     def __init__(self, database: Path, **options: Any) -> None:
-        super().__init__(database, files=options.get("files") or files.load(None))
+        super().__init__(database, files=options.get("files") or files.load(None, {}))
         self.measure()
         self._now = datetime.now(UTC)
 
@@ -142,7 +142,7 @@ class Past(Quiet):
         kept.append(*self.deltas)
         kept.steps(time.time())
         kept.connection.close()
-        super().__init__(folder / "history.db", files=files.load(None))
+        super().__init__(folder / "history.db", files=files.load(None, {}))
 
 
 def days_ago(days: int) -> str:

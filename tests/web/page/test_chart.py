@@ -98,7 +98,7 @@ def test_a_chart_js_that_is_broken_is_none(visit: Visitor, scene: Scene) -> None
 def test_without_chart_js_the_page_works_and_says_so(
     visit: Visitor, tmp_path: Path, past: Web
 ) -> None:
-    without = {path: file for path, file in files.load(None).items() if path != files.CHART}
+    without = {path: file for path, file in files.load(None, {}).items() if path != files.CHART}
     with Scene(tmp_path / "none.db", files=without) as server:
         server.move({"one": 3001})
         page = visit(server)

@@ -202,7 +202,7 @@ def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> 
     )
     kept.steps(time.time())
     kept.connection.close()
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(server, "?view=history&range=yesterday")
         page.until(lambda: page.rows())
         for unit in ("bits", "bytes", "bits"):

@@ -73,7 +73,7 @@ def test_picture_of_what_moves_now(visit: Visitor, tmp_path: Path) -> None:
 
 def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
     a_desktops_day(tmp_path / "history.db", midnight(1))
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(
             server,
             "?view=history&range=yesterday",

@@ -68,7 +68,7 @@ def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_pa
     who = (ProcessKey(1, 1), PROGRAMS[0])
     start = time.time() - 400
     kept.append(Delta(start, 1.0, {who: {FAR[0]: (4096, 0)}}))
-    with Quiet(tmp_path / "history.db", files=files.load(None)) as server:
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(server, "?view=history&range=1h")
         page.row("plain")
         kept.append(Delta(start + 2, 1.0, {who: {FAR[0]: (2048, 0)}}))
