@@ -165,7 +165,7 @@ $(VENV)-newest/.ready: tests/requirements.txt
 
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen tests/metrics $(wildcard tests/test_*.py) $(ARGS)
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen tests/metrics tests/output tests/view tests/text tests/modes tests/options tests/measure $(wildcard tests/test_*.py) $(ARGS)
 
 $(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
 	$(BIN)/pip install -q -r tests/vm/requirements.txt

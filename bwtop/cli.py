@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bwtop import config, flags
 from bwtop.capture.session import CaptureError
-from bwtop.config import ConfigError
-from bwtop.flags import Given, Mode
-from bwtop.fleet.client import FleetError
-from bwtop.fleet.target import PasswordError
-from bwtop.measuring import NEEDS_ROOT
-from bwtop.messages import CANNOT, discard_output, fail
+from bwtop.clickhouse.client import FleetError
+from bwtop.clickhouse.target import PasswordError
+from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.modes import common
 from bwtop.modes.history import run_history
 from bwtop.modes.lasting import run_record, run_serve
-from bwtop.modes.tables import run_tables
+from bwtop.modes.schema import run_tables
 from bwtop.modes.watching import has_terminal, run_batch, run_demo, run_screen
+from bwtop.options import config, flags
+from bwtop.options.config import ConfigError
+from bwtop.options.flags import Given, Mode
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
 from bwtop.rights.account import AccountError
 from bwtop.rights.privileges import PrivilegeError
+from bwtop.text.stderr import CANNOT, discard_output, fail
 
 _NEED_ROOT: Final = (Mode.CHECK, Mode.RECORD, Mode.DEMO)
 """Modes that cannot do with what another bwtop measures."""
@@ -100,7 +100,7 @@ def _run(given: Given) -> None:
     if not (may_measure or options.origin) and (mode in _NEED_ROOT or options.no_record):
         fail(NEEDS_ROOT)
     if mode is Mode.CHECK:
-        from bwtop import check
+        from bwtop.modes import check
 
         sys.exit(0 if check.run(sys.stdout) else CANNOT)
     if mode is Mode.DEMO:

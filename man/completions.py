@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bwtop.columns import ALL_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
+from bwtop.view.columns import ALL_COLUMNS
 from man.options import Option, options
 
 _COLUMNS: Final = [column.id for column in ALL_COLUMNS]

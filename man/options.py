@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bwtop.flags import parser
+from bwtop.options.flags import parser
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.capture.backends import BACKENDS
-from bwtop.columns import ALL_COLUMNS, REMOTE_COLUMNS, Column
-from bwtop.config import SETTINGS
-from bwtop.flags import kept
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
 from bwtop.metrics.table import METRICS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.options.config import SETTINGS
+from bwtop.options.flags import kept
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.panels import MOUSE, SECTIONS
+from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS, Column
 from man.options import Option, options
 
 TEMPLATE: Final = Path(__file__).with_name("bwtop.1.in")

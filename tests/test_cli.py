@@ -15,24 +15,26 @@ from typing import Any
 
 import pytest
 
-from bwtop import __version__, cli, flags, messages
-from bwtop.columns import ALL_COLUMNS, Order
-from bwtop.config import Config
-from bwtop.flags import Mode
+from bwtop import __version__, cli
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.dimensions import parse as dimension
 from bwtop.history.tiers import TIERS, default_retention
-from bwtop.history.upkeep import Policy
-from bwtop.history.writer import Options
-from bwtop.measuring import NEEDS_ROOT
+from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.modes import common, watching
 from bwtop.modes import history as modes_history
-from bwtop.report import output
-from bwtop.report.request import SORTS
+from bwtop.options import flags
+from bwtop.options.config import Config
+from bwtop.options.flags import Mode
+from bwtop.output import report
+from bwtop.output.request import SORTS
 from bwtop.rights import privileges
+from bwtop.sqlite.rollup import Policy
+from bwtop.sqlite.writer import Options
+from bwtop.text import stderr
 from bwtop.tui.settings import Settings
+from bwtop.view.columns import ALL_COLUMNS, Order
 from tests.build import stable_id
 from tests.history.keep import CURL, NGINX, Kept, delta
 
@@ -314,7 +316,7 @@ def test_only_a_column_with_a_dash_is_joined_to_its_flag(
 
 @pytest.mark.parametrize("message", ["plain", "two\nlines", "  many   spaces\t\r\n"])
 def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    messages.say(message)
+    stderr.say(message)
     assert capsys.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
 
 
@@ -571,7 +573,7 @@ def test_names_are_looked_up_unless_told_otherwise(
     history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[Any] = []
-    monkeypatch.setattr(output, "run", lambda _, request, *__: requests.append(request))
+    monkeypatch.setattr(report, "run", lambda _, request, *__: requests.append(request))
     monkeypatch.setattr(modes_history, "Names", lambda: "names")
     for more in ([], ["--no-resolve"]):
         printed(capsys, "--history", *more)

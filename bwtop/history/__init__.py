@@ -1,1 +1,1 @@
-"""What was measured before: deltas kept in SQLite, in finer and coarser tiers."""
+"""Asking the past: ranges, calendar, plan and query, of whatever store keeps it."""

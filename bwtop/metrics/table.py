@@ -8,9 +8,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from bwtop import __version__
 from bwtop.capture.session import Fill
-from bwtop.history.recorder import Recorder, Waiting
 from bwtop.metrics.totals import OTHER, TOP
 from bwtop.metrics.watch import BOUNDS, READINGS, Figures
+from bwtop.sqlite.recorder import Recorder, Waiting
 
 T = TypeVar("T")
 

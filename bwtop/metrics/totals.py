@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from bwtop.model.flows import UNKNOWN_IDENTITY, Traffic, is_loopback, protocol_class
 from bwtop.model.ledger import CLASSES
 from bwtop.model.sample import Sample
-from bwtop.text import printable
+from bwtop.text.escape import printable
 
 TOP: Final = 100
 """Names that have counters of their own."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from bwtop.capture.session import Fill
-from bwtop.history.recorder import Recorder, Waiting
-from bwtop.live import Readings
-from bwtop.measuring import Measurement
+from bwtop.measure.intervals import Readings
+from bwtop.measure.sources import Measurement
 from bwtop.metrics.totals import Moved, Totals, by_name
 from bwtop.model.flows import Loss
 from bwtop.model.sample import Sample
+from bwtop.sqlite.recorder import Recorder, Waiting
 
 BOUNDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Seconds that divide readings by how long they took: most wait some milliseconds for the kernel."""

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bwtop import flags
-from bwtop.messages import fail, say
+from bwtop.options import flags
 from bwtop.rights import account as accounts
+from bwtop.text.stderr import fail, say
 
 if TYPE_CHECKING:
     from bwtop.web.gate import Address

@@ -8,20 +8,20 @@ from typing import Any
 from bwtop.capture.backends import BACKENDS, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
-from bwtop.fleet import client
-from bwtop.fleet.client import READ_SECONDS, Client
-from bwtop.fleet.shipper import Options as ShipTo
-from bwtop.fleet.target import Target, password
-from bwtop.history import location
-from bwtop.history.location import Place
+from bwtop.clickhouse import client
+from bwtop.clickhouse.client import READ_SECONDS, Client
+from bwtop.clickhouse.shipper import Options as ShipTo
+from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import default_retention
-from bwtop.history.upkeep import Policy
-from bwtop.history.writer import Options
-from bwtop.measuring import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
-from bwtop.messages import fail
+from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
 from bwtop.model.filter import Filter, Loopback
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
+from bwtop.sqlite import location
+from bwtop.sqlite.location import Place
+from bwtop.sqlite.rollup import Policy
+from bwtop.sqlite.writer import Options
+from bwtop.text.stderr import fail
 
 
 def filter_of(options: argparse.Namespace) -> Filter:

@@ -8,19 +8,19 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from bwtop.columns import DEFAULT_SORT
 from bwtop.history import ranges
-from bwtop.history.location import Place
-from bwtop.history.schema import HistoryError, open_reader, plain
 from bwtop.identity.names import Names
-from bwtop.messages import fail
 from bwtop.modes import common
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
+from bwtop.sqlite.location import Place
+from bwtop.sqlite.schema import HistoryError, open_reader, plain
+from bwtop.text.stderr import fail
+from bwtop.view.columns import DEFAULT_SORT
 
 if TYPE_CHECKING:
-    from bwtop.history.local import Local
     from bwtop.history.query import History
+    from bwtop.sqlite.reader import Local
 
 SORTS: Final = {
     "rate": "total",
@@ -33,8 +33,8 @@ SORTS: Final = {
 
 def run_history(options: argparse.Namespace) -> None:
     """Prints one report."""
-    from bwtop.report import output
-    from bwtop.report.request import Request
+    from bwtop.output import report
+    from bwtop.output.request import Request
 
     place = common.history(options)
     try:
@@ -57,7 +57,7 @@ def run_history(options: argparse.Namespace) -> None:
         host=None if options.origin else socket.gethostname(),
     )
     try:
-        output.run(history, request, form, sys.stdout)
+        report.run(history, request, form, sys.stdout)
         sys.stdout.flush()
     except sqlite3.Error as error:
         fail(plain(error, place.path))
@@ -68,7 +68,7 @@ def _past(options: argparse.Namespace, place: Place) -> "History":
     from bwtop.history.query import History
 
     if options.origin:
-        from bwtop.fleet.past import Fleet
+        from bwtop.clickhouse.past import Fleet
 
         return History(Fleet(common.reading(options)))
     try:
@@ -89,7 +89,7 @@ def _opened(place: Place) -> "Local":
 
     SQLite creates files beside the database, and root's would be in the way of its owner.
     """
-    from bwtop.history.local import Local
+    from bwtop.sqlite.reader import Local
 
     if place.account is None and os.geteuid() == 0:
         opened = Local(open_reader(place.path))

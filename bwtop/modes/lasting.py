@@ -5,14 +5,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from bwtop import flags
-from bwtop.fleet.client import READ_SECONDS, Client
-from bwtop.live import SignalClock
-from bwtop.measuring import NEEDS_ROOT, follow
-from bwtop.messages import CANNOT, fail, say
+from bwtop.clickhouse.client import READ_SECONDS, Client
+from bwtop.measure.intervals import SignalClock
+from bwtop.measure.sources import NEEDS_ROOT, follow
 from bwtop.modes import access, common
+from bwtop.options import flags
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
+from bwtop.text.stderr import CANNOT, fail, say
 
 if TYPE_CHECKING:
     from bwtop.web.archive import FleetArchive
@@ -23,7 +23,7 @@ def run_record(options: argparse.Namespace) -> None:
     """Measures for the history alone, until it is told to end."""
     scraped = _scraped(options) if options.metrics else None
     loading = common.load(options)
-    from bwtop import record
+    from bwtop.modes import service as record
 
     clock = SignalClock()
     log = record.Log(sys.stderr, os.environ)

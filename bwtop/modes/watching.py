@@ -7,20 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from bwtop import demo
 from bwtop.capture.session import Loading
-from bwtop.columns import parse_order
-from bwtop.config import Config
 from bwtop.identity.names import Names
-from bwtop.live import Live, SignalClock, Status, warner
-from bwtop.measuring import Measurement
-from bwtop.messages import discard_output, fail, say
+from bwtop.measure.intervals import Live, SignalClock, Status, warner
+from bwtop.measure.sources import Measurement
 from bwtop.model import query
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.modes import common
+from bwtop.modes import common, demo_traffic
+from bwtop.options.config import Config
 from bwtop.rights import account as accounts
+from bwtop.text.stderr import discard_output, fail, say
 from bwtop.tui.settings import Settings
+from bwtop.view.columns import parse_order
 
 _DEFAULT_ITERATIONS: Final = 5
 
@@ -91,7 +90,7 @@ def run_screen(
 
 def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
     """Prints intervals."""
-    from bwtop import batch
+    from bwtop.output import intervals as batch
 
     clock = SignalClock()
     if not options.batch and options.iterations is None:
@@ -132,5 +131,5 @@ def run_demo(options: argparse.Namespace, files: Config) -> None:
     """The screen beside processes that move bytes: forked first, so that they have nothing of what comes later."""
     if not has_terminal():
         fail("--demo shows the full screen, and there is no terminal here")
-    with demo.Demo(accounts.unprivileged(os.environ), demo.SECONDS) as running:
+    with demo_traffic.Demo(accounts.unprivileged(os.environ), demo_traffic.SECONDS) as running:
         run_screen(options, files, common.load(options), running.status)

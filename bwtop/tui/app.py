@@ -17,9 +17,8 @@ import urwid
 
 from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
-from bwtop.live import STOP_SIGNALS, ThreadClock, samples
-from bwtop.measuring import Measurement
-from bwtop.tree import Tree
+from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples
+from bwtop.measure.sources import Measurement
 from bwtop.tui.desk import Desk
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
@@ -33,6 +32,7 @@ from bwtop.tui.terminal import (
     open_terminal,
     started_with,
 )
+from bwtop.view.tree import Tree
 
 CLOCK_PERIOD: Final = 1.0
 """Seconds between drawings when nothing happens."""

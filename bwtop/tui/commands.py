@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from bwtop.columns import DEFAULT_SORT, Order
 from bwtop.model.board import AVERAGES, Board
 from bwtop.model.filter import Loopback
-from bwtop.rows import Branch, Path
-from bwtop.tree import Grouping
 from bwtop.tui.desk import Desk, Effect
 from bwtop.tui.keymap import Context
+from bwtop.view.columns import DEFAULT_SORT, Order
+from bwtop.view.rows import Branch, Path
+from bwtop.view.tree import Grouping
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 """Seconds, as + and - go through them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from bwtop.live import NameSource, Status
+from bwtop.measure.intervals import NameSource, Status
 from bwtop.model.board import Board
 from bwtop.model.filter import Loopback
 from bwtop.model.flows import Identity
@@ -16,14 +16,14 @@ from bwtop.model.query import HOST as QUERY_HOST
 from bwtop.model.query import Field as QueryField
 from bwtop.model.query import Query, QueryError, parse
 from bwtop.model.sample import Sample
-from bwtop.rows import Expansion, RowId
-from bwtop.tree import Grouping, Scope, Tree, View
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, Field, Placed
 from bwtop.tui.listing import Listing
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
+from bwtop.view.rows import Expansion, RowId
+from bwtop.view.tree import Grouping, Scope, Tree, View
 
 CALM: Final = 1.0
 """Seconds after a key press within which rows keep their places."""

@@ -3,15 +3,15 @@
 import signal
 from typing import Final
 
-from bwtop.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
 from bwtop.model.flows import UNATTRIBUTED, Identity
-from bwtop.rows import Branch, Row
-from bwtop.text import squeeze
+from bwtop.text.escape import squeeze
 from bwtop.tui.commands import sort_by
 from bwtop.tui.desk import Chooser, Desk, Effect, Question
 from bwtop.tui.keymap import Context
 from bwtop.tui.signals import SIGNALS, SignalError, send
 from bwtop.tui.styles import Style
+from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
+from bwtop.view.rows import Branch, Row
 
 GUARD: Final = 0.3
 """Seconds for which a question takes no yes: a key that comes sooner was pressed before the question was read."""

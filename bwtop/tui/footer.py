@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.text import squeeze, width
+from bwtop.text.escape import squeeze, width
 from bwtop.tui.desk import Desk
 from bwtop.tui.keymap import Context, Keymap, spelled
 from bwtop.tui.lines import Line, exactly, length

@@ -7,7 +7,7 @@ from typing import Final
 
 import urwid
 
-from bwtop.text import printable, width
+from bwtop.text.escape import printable, width
 
 
 @dataclass(frozen=True)

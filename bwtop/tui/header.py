@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from bwtop import format as fmt
 from bwtop.model.board import GRAPH_SECONDS
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.series import Rates, peak
-from bwtop.text import count, fit, squeeze
+from bwtop.text import units as fmt
+from bwtop.text.escape import count, fit, squeeze
 from bwtop.tui.desk import Desk
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread

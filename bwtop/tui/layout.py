@@ -16,7 +16,7 @@ class Field:
     title: str
     """With {down} and {up} for the signs of the directions."""
     column: str
-    """Of bwtop.columns: what it is sorted by, and where its help stands."""
+    """Of bwtop.view.columns: what it is sorted by, and where its help stands."""
     width: int
     """Cells; of a column that grows, the least."""
     rank: int

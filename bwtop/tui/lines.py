@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import urwid
 
-from bwtop.text import fit, width
+from bwtop.text.escape import fit, width
 from bwtop.tui.styles import Style
 
 Line = list[tuple[Style, str]]

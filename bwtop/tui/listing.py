@@ -2,8 +2,8 @@
 
 from itertools import islice
 
-from bwtop.rows import FIRST, Path, Row, RowId
-from bwtop.tree import Tree
+from bwtop.view.rows import FIRST, Path, Row, RowId
+from bwtop.view.tree import Tree
 
 
 class Listing:

@@ -4,17 +4,17 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from bwtop import format as fmt
-from bwtop.columns import ALL_COLUMNS
 from bwtop.model.series import LENGTH, peak
-from bwtop.rows import Branch
-from bwtop.text import fit, width
+from bwtop.text import units as fmt
+from bwtop.text.escape import fit, width
 from bwtop.tui.desk import Chooser, Desk
 from bwtop.tui.dialogs import selected_process
 from bwtop.tui.keymap import Context, spelled
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
 from bwtop.tui.styles import Style
+from bwtop.view.columns import ALL_COLUMNS
+from bwtop.view.rows import Branch
 
 CHOOSER_WIDTH: Final = 52
 """Cells; on a terminal that is not much wider it takes all."""

@@ -5,8 +5,7 @@ from typing import Final
 
 import urwid
 
-from bwtop.rows import RowId
-from bwtop.text import width
+from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, keys, layout
 from bwtop.tui.desk import Desk, Effect
 from bwtop.tui.footer import at as hint_at
@@ -17,6 +16,7 @@ from bwtop.tui.lines import Line, canvas, exactly, length
 from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
+from bwtop.view.rows import RowId
 
 WHEEL: Final = 3
 """Rows that one step of the wheel goes."""

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from bwtop.columns import Order
 from bwtop.model.board import AVERAGES
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.tree import Grouping
 from bwtop.tui.layout import FIELDS, Field, Placed, place
+from bwtop.view.columns import Order
+from bwtop.view.tree import Grouping
 
 
 @dataclass

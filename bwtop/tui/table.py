@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Final
 
-from bwtop import format as fmt
 from bwtop.model.flows import UNATTRIBUTED, format_address
-from bwtop.rows import Branch, Leaf, Row
-from bwtop.text import fit, squeeze
-from bwtop.tree import Grouping
+from bwtop.text import units as fmt
+from bwtop.text.escape import fit, squeeze
 from bwtop.tui.desk import Desk
 from bwtop.tui.layout import HOST_FIELD, TEXTS, Field, Placed
 from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.styles import Style
+from bwtop.view.rows import Branch, Leaf, Row
+from bwtop.view.tree import Grouping
 
 GRAPH_INTERVALS: Final = 10
 """Intervals in the small graph of a row."""

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
-from bwtop.messages import say
+from bwtop.text.stderr import say
 from bwtop.web.peer import Peers, unmapped
 from bwtop.web.room import Connection, Room, client_of
 

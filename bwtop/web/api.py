@@ -10,19 +10,19 @@ from http import HTTPStatus
 from typing import Any, Final, NoReturn, Protocol
 
 from bwtop import __version__
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS, local_iso
 from bwtop.history.query import Answer as Sums
 from bwtop.history.query import History
-from bwtop.live import NameSource
+from bwtop.measure.intervals import NameSource
 from bwtop.metrics.table import NEEDED
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import pack_address
 from bwtop.model.ledger import CLASSES
-from bwtop.report import output
-from bwtop.report.request import Request as Report
-from bwtop.text import inert
+from bwtop.output import report as output
+from bwtop.output.request import Request as Report
+from bwtop.text.escape import inert
+from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import login, openapi, params, views
 from bwtop.web.answer import (
     CSV,

@@ -9,11 +9,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NoReturn
 
-from bwtop.fleet.client import FleetError, Server
-from bwtop.fleet.past import Fleet
-from bwtop.history.local import Local
+from bwtop.clickhouse.client import FleetError, Server
+from bwtop.clickhouse.past import Fleet
 from bwtop.history.query import History
-from bwtop.history.schema import HistoryError, file_id, open_reader, plain
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.schema import HistoryError, file_id, open_reader, plain
 from bwtop.web.answer import refuse
 
 AT_ONCE: Final = 2

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from bwtop.live import NameSource
-from bwtop.messages import say
+from bwtop.measure.intervals import NameSource
 from bwtop.model.board import Board
 from bwtop.model.flows import Loss
 from bwtop.model.ledger import Category
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
+from bwtop.text.stderr import say
 
 Sums = Mapping[Category, tuple[int, int]]
 

@@ -7,14 +7,14 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from bwtop import values
-from bwtop.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.history import dimensions, ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.model import query
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.report.request import SORTS
+from bwtop.options import values
+from bwtop.output.request import SORTS
+from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.web.answer import refuse
 
 LONGEST: Final = 1000

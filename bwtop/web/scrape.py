@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from bwtop.live import READING_PERIOD
+from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.web.answer import METRICS, Answer, document, refuse

@@ -8,10 +8,10 @@ from typing import Final
 
 from bwtop.capture.session import CaptureError
 from bwtop.identity.names import Names
-from bwtop.live import Clock, samples
-from bwtop.measuring import Measurement
-from bwtop.messages import say
+from bwtop.measure.intervals import Clock, samples
+from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
+from bwtop.text.stderr import say
 from bwtop.web.api import Api, Exposed
 from bwtop.web.archive import Archive
 from bwtop.web.feed import Feed

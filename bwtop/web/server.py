@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Self
 
-from bwtop.messages import say
+from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
 from bwtop.web.answer import Answer, RefusedError, refuse
 from bwtop.web.gate import Address, Request

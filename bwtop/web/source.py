@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from bwtop.measuring import Measurement
+from bwtop.measure.sources import Measurement
 
 STUCK: Final = 10.0
 """Seconds without an interval that is due, after which something is wrong."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from bwtop.messages import say
 from bwtop.rights import opening
+from bwtop.text.stderr import say
 
 MOST: Final = 4096
 """Bytes of a file with a token."""

@@ -8,18 +8,18 @@ from heapq import nlargest
 from itertools import accumulate
 from typing import Any, Final
 
-from bwtop import batch
-from bwtop.columns import Order, iso, thousandths
 from bwtop.model import query
 from bwtop.model.board import LINGER
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.meter import Interval, RemoteRow, rate
 from bwtop.model.series import Rates, added
-from bwtop.rows import Branch, Expansion, Leaf
-from bwtop.text import inert
-from bwtop.tree import Scope, Tree
-from bwtop.tree import View as TreeView
+from bwtop.output import intervals
+from bwtop.text.escape import inert
+from bwtop.view.columns import Order, iso, thousandths
+from bwtop.view.rows import Branch, Expansion, Leaf
+from bwtop.view.tree import Scope, Tree
+from bwtop.view.tree import View as TreeView
 from bwtop.web.answer import encode
 from bwtop.web.feed import Moment, Point
 from bwtop.web.params import Values
@@ -111,7 +111,7 @@ class Document:
         """See feed.View."""
         found, more = interval(self.view, self.view.tree(moment), moment)
         backend = moment.backend or FOLLOWED
-        document = batch.document(
+        document = intervals.document(
             found, found.processes, backend=backend, host=socket.gethostname()
         )
         for process, further in zip(document["processes"], more, strict=True):
@@ -129,7 +129,7 @@ class Sheet:
         """See feed.View."""
         found, _ = interval(self.view, self.view.tree(moment), moment)
         out = io.StringIO()
-        writer = batch.CsvWriter(out, batch.Layout(moment.backend or FOLLOWED), inert)
+        writer = intervals.CsvWriter(out, intervals.Layout(moment.backend or FOLLOWED), inert)
         writer.write_rows(found, found.processes)
         return out.getvalue().encode()
 

@@ -17,19 +17,19 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
 
-from bwtop.fleet.client import Client
-from bwtop.fleet.follow import FleetFollower
-from bwtop.fleet.shipper import PERIOD
-from bwtop.fleet.spool import Spool
-from bwtop.fleet.target import Target
-from bwtop.history import schema
-from bwtop.history.store import Store
-from bwtop.history.upkeep import Policy, Upkeep
+from bwtop.clickhouse.client import Client
+from bwtop.clickhouse.follow import FleetFollower
+from bwtop.clickhouse.shipper import PERIOD
+from bwtop.clickhouse.spool import Spool
+from bwtop.clickhouse.target import Target
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
+from bwtop.sqlite import schema
+from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.store import Store
 from tests.bench import year
 from tests.bench.tables import Effort, Table
-from tests.fleet.servers import ClickHouse
+from tests.clickhouse.servers import ClickHouse
 
 PROCESSES: Final = 4
 

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bwtop.history import ranges, schema
+from bwtop.history import ranges
 from bwtop.history.dimensions import ENDPOINT, parse
-from bwtop.history.local import Local
 from bwtop.history.query import History
-from bwtop.history.store import Store
 from bwtop.model.filter import Filter, parse_network
+from bwtop.sqlite import schema
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.store import Store
 from tests.bench import starting, year
 from tests.bench.tables import Effort, Table, spread
 

@@ -20,9 +20,9 @@ from bwtop.model.board import Board
 from bwtop.model.flows import Identity, Traffic
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
-from bwtop.rows import Expansion
-from bwtop.tree import Tree, View
 from bwtop.tui.app import collect_young_only
+from bwtop.view.rows import Expansion
+from bwtop.view.tree import Tree, View
 from tests.bench import draining, history, year
 from tests.bench.picture import Curve, Panel, draw
 from tests.bench.screen import address

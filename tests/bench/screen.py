@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from bwtop.model.flows import TCP, UDP, Identity, Traffic
-from bwtop.tree import Tree
 from bwtop.tui.app import collect_young_only
 from bwtop.tui.paste import Event, Paste
+from bwtop.view.tree import Tree
 from tests.bench.tables import Effort, Table
 from tests.build import key, remote
 from tests.screen.harness import Harness

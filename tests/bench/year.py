@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bwtop.history import schema
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
-from bwtop.history.delta import Delta
-from bwtop.history.store import PULSE, Store
-from bwtop.history.upkeep import Policy, Upkeep
 from bwtop.model.flows import Identity, ProcessKey, Remote
+from bwtop.sqlite import schema
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.store import PULSE, Store
 from tests.bench.tables import Effort
 from tests.build import remote
 

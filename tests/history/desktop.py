@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from bwtop.history.calendar import Unit, ceiling
-from bwtop.history.delta import Delta
 from bwtop.model.flows import TCP, UDP, Identity, ProcessKey
+from bwtop.sqlite.delta import Delta
 from tests.build import remote
 from tests.history.keep import HOUR, Kept, policy
 

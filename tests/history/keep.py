@@ -11,18 +11,19 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
-from bwtop.history import schema, tiers
-from bwtop.history.delta import Delta
+from bwtop.history import tiers
 from bwtop.history.dimensions import Dimension, labels
 from bwtop.history.dimensions import parse as dimension
-from bwtop.history.local import Local
-from bwtop.history.machine import this_machine
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
-from bwtop.history.store import Store
-from bwtop.history.upkeep import Policy, Upkeep
+from bwtop.identity.machine import this_machine
 from bwtop.model.filter import Filter
 from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role
+from bwtop.sqlite import schema
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.store import Store
 from tests.build import key, remote
 
 NOON: Final = 1_790_000_040 // 86400 * 86400 + 43200

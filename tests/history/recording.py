@@ -18,16 +18,17 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
-from bwtop.history import dimensions, ranges, recorder, schema, tiers, upkeep
-from bwtop.history.clocks import Moment
-from bwtop.history.local import Local
+from bwtop.history import dimensions, ranges, tiers
 from bwtop.history.query import Answer, History
-from bwtop.history.recorder import Recorder
-from bwtop.history.upkeep import Policy
-from bwtop.history.writer import Options
 from bwtop.model.filter import Filter
 from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
+from bwtop.sqlite import recorder, rollup, schema
+from bwtop.sqlite.clocks import Moment
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.recorder import Recorder
+from bwtop.sqlite.rollup import Policy
+from bwtop.sqlite.writer import Options
 from tests.build import NOW, key, packed
 from tests.kernel.running import HANG
 
@@ -305,8 +306,8 @@ def _race(path: Path, first: int, acknowledged: int) -> None:
     """Puts until it is killed, and tells what is committed."""
     vars(recorder)["UPKEEP_PERIOD"] = 0.0
     vars(recorder)["RETRY"] = 0.001
-    vars(upkeep)["SPARE_PAGES"] = 0
-    vars(upkeep)["FLOWS_AT_ONCE"] = 64
+    vars(rollup)["SPARE_PAGES"] = 0
+    vars(rollup)["FLOWS_AT_ONCE"] = 64
     retention = tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,fives=1h")
     feed = Recorders()(
         path,

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.history import schema, upkeep
 from bwtop.history.calendar import Unit
-from bwtop.history.delta import Delta
 from bwtop.history.dimensions import labels as of_group
-from bwtop.history.local import Local
 from bwtop.history.query import Answer, History, bar_unit
 from bwtop.history.ranges import Range, parse
-from bwtop.history.store import PULSE, Event
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
 from bwtop.model.query import RECORDED
 from bwtop.model.query import parse as typed
+from bwtop.sqlite import rollup, schema
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.store import PULSE, Event
 from tests.history.keep import (
     CURL,
     DAY,
@@ -45,7 +45,7 @@ FIRST = NOON - DAY // 2
 
 @pytest.fixture(autouse=True)
 def _utc() -> Iterator[None]:
-    with local("UTC"), patch.object(upkeep, "NEWEST", 0):
+    with local("UTC"), patch.object(rollup, "NEWEST", 0):
         yield
 
 
@@ -480,7 +480,7 @@ PREDICATES: dict[str, Callable[[Identity, Remote], bool]] = {
 @pytest.fixture(scope="module")
 def many() -> Kept:
     """All programs with all remotes, some of it as sums of hours and days only."""
-    with local("UTC"), patch.object(upkeep, "NEWEST", 0):
+    with local("UTC"), patch.object(rollup, "NEWEST", 0):
         kept = Kept(policy(seconds=HOUR, minutes=DAY, hours=2 * DAY))
         for number, (who, far) in enumerate(product(PROGRAMS, REMOTES)):
             when = FIRST + number % 4 * DAY + number * 600

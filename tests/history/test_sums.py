@@ -13,17 +13,17 @@ from unittest.mock import patch
 from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
-from bwtop.history import upkeep
 from bwtop.history.calendar import Unit, ceiling, floor
-from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
 from bwtop.history.query import Answer
 from bwtop.history.ranges import Range, parse
-from bwtop.history.store import PULSE, unpack_loss
 from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
+from bwtop.sqlite import rollup
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.store import PULSE, unpack_loss
 from tests.build import key
 from tests.examples import examples
 from tests.history.keep import (
@@ -142,7 +142,7 @@ def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
             ("FLOWS_AT_ONCE", flows_at_once),
             ("NEWEST", newest),
         ):
-            stack.enter_context(patch.object(upkeep, name, value))
+            stack.enter_context(patch.object(rollup, name, value))
         yield
 
 

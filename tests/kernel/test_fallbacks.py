@@ -10,9 +10,9 @@ from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import ABSENT, Backend, Probe, named
 from bwtop.capture.features import NOTHING
 from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.selftest import prove
 from bwtop.capture.session import Loading
 from bwtop.model.flows import Role, format_address
-from bwtop.proof import prove
 from tests.kernel.running import BACKEND
 
 pytestmark = pytest.mark.kernel

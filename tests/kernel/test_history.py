@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from bwtop.history.calendar import HOUR
-from bwtop.history.lock import holder
-from bwtop.measuring import NEEDS_ROOT
+from bwtop.measure.sources import NEEDS_ROOT
+from bwtop.sqlite.lock import holder
 from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram
 
 pytestmark = pytest.mark.kernel

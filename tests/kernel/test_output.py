@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bwtop.proof import moves
+from bwtop.capture.selftest import moves
 from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, command, run, send_datagram
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.history.dimensions import DIMENSIONS
+from bwtop.view.columns import PROCESS_COLUMNS
 from man.__main__ import ROOT
 from man.completions import FILES, LISTS, PIDS, USERS, WORDS
 from man.options import options

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.rights.account import VARIABLES
 from bwtop.tui.keymap import spelled
 from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
+from bwtop.view.columns import PROCESS_COLUMNS
 from man import page
 from man.__main__ import FILES, ROOT
 from man.options import options

@@ -13,8 +13,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from bwtop import flags
 from bwtop.metrics.table import METRICS, Type
+from bwtop.options import flags
 from tests.metrics.server import (
     COMMENTED,
     DASHBOARD,

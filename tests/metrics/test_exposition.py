@@ -14,16 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bwtop import __version__
 from bwtop.capture.session import Fill
-from bwtop.history.recorder import Recorder
-from bwtop.history.writer import Options
-from bwtop.live import Status
-from bwtop.measuring import Measurement
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.table import METRICS, Type
 from bwtop.metrics.totals import OTHER, label
 from bwtop.metrics.watch import BOUNDS, READINGS, Watch
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
+from bwtop.sqlite.recorder import Recorder
+from bwtop.sqlite.writer import Options
 from tests.build import HOSTILE, key, remote, sample
 
 Labels = frozenset[tuple[str, str]]

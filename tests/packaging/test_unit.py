@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.history import location
+from bwtop.sqlite import location
 from tests.packaging.making import ROOT, make, run
 
 UNIT = ROOT / "share" / "bwtop.service"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.history import location
 from bwtop.rights import account, opening
 from bwtop.rights.account import Account
 from bwtop.rights.opening import Content, check_writers, holder, read, resolved, rights
+from bwtop.sqlite import location
 
 pytestmark = pytest.mark.kernel  # root is needed
 

@@ -12,10 +12,9 @@ OPENERS: Final = {
     "rights/opening.py": "with the user's rights",
     "rights/landlock.py": "directories, without reading them",
     "rights/privileges.py": "/proc",
-    "history/lock.py": "the history's, with its account's rights",
-    "history/schema.py": "the history, with its account's rights",
+    "sqlite/lock.py": "the history's, with its account's rights",
+    "sqlite/schema.py": "the history, with its account's rights",
     "identity/machine.py": "/etc/machine-id",
-    "history/machine.py": "/etc/machine-id",
     "capture/attach.py": "the root of the cgroups",
     "capture/btf.py": "/sys/kernel/btf",
     "capture/cgroups.py": "/proc/self/mountinfo",
@@ -24,8 +23,8 @@ OPENERS: Final = {
     "capture/loader.py": "bpf/",
     "capture/backends.py": "/proc/kallsyms",
     "cli.py": "/dev/null",
-    "demo.py": "/dev/null and /proc/self/fd",
-    "messages.py": "/dev/null",
+    "modes/demo_traffic.py": "/dev/null and /proc/self/fd",
+    "text/stderr.py": "/dev/null",
     "tui/procfs.py": "/proc",
     "tui/terminal.py": "/proc/self/environ",
     "web/files.py": "bwtop's own page",
@@ -84,4 +83,4 @@ def test_opening_is_noticed() -> None:
 
 def test_only_the_database_modules_connect_to_sqlite() -> None:
     connecting = {name for name, source in modules().items() if "sqlite3.connect(" in source}
-    assert connecting == {"history/schema.py"}
+    assert connecting == {"sqlite/schema.py"}

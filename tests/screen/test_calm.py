@@ -8,18 +8,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.model.flows import OTHER, UDP, UNATTRIBUTED, Identity, Loss, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, category
 from bwtop.model.sample import FlowTraffic
-from bwtop.rows import FIRST, Branch, RowId
-from bwtop.tree import Grouping, Tree
 from bwtop.tui import desk, dialogs
 from bwtop.tui.desk import CALM
 from bwtop.tui.glyphs import ASCII, UNICODE
 from bwtop.tui.keymap import Context
 from bwtop.tui.keys import KEYS
 from bwtop.tui.styles import Style
+from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.rows import FIRST, Branch, RowId
+from bwtop.view.tree import Grouping, Tree
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
 from tests.screen.harness import Harness, Left

@@ -9,15 +9,15 @@ from typing import Final
 
 import pytest
 
-from bwtop.columns import HOST_COLUMNS, Order
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Traffic
-from bwtop.tree import Grouping
 from bwtop.tui import app, dialogs, panels
 from bwtop.tui.desk import Desk
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
+from bwtop.view.columns import HOST_COLUMNS, Order
+from bwtop.view.tree import Grouping
 from tests.build import HOSTILE, key, remote
 from tests.screen.harness import Harness
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from bwtop.live import Status
+from bwtop.measure.intervals import Status
 from bwtop.model.flows import OTHER, UDP, Identity, Loss, Traffic
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.styles import Style

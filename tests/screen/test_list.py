@@ -7,9 +7,9 @@ import pytest
 from bwtop.model.board import LINGER
 from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
 from bwtop.model.sample import FlowTraffic
-from bwtop.rows import Leaf
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.styles import Style
+from bwtop.view.rows import Leaf
 from tests.build import key, remote
 from tests.screen.harness import Harness
 

@@ -11,7 +11,6 @@ from typing import Final
 
 import pytest
 
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.model.flows import (
     UDP,
     UNATTRIBUTED,
@@ -25,6 +24,7 @@ from bwtop.tui import commands, dialogs, keys
 from bwtop.tui.desk import MESSAGE_SECONDS
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.styles import Style
+from bwtop.view.columns import PROCESS_COLUMNS
 from tests.build import NOW, eventually, key, remote
 from tests.screen.harness import SIZES, Harness, Left
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bwtop.model.flows import OTHER, UDP, Host, Identity, Loss, Role, Traffic
 from bwtop.model.sample import FlowTraffic
-from bwtop.text import width
+from bwtop.text.escape import width
 from bwtop.tui import layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import FIELDS

@@ -8,9 +8,8 @@ from typing import Final
 import pytest
 import urwid
 
-from bwtop.columns import PROCESS_COLUMNS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
-from bwtop.text import width
+from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, footer, keys, layout
 from bwtop.tui.desk import Effect
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
@@ -19,6 +18,7 @@ from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.lines import length
 from bwtop.tui.styles import THEMES, Look, Style, palette
+from bwtop.view.columns import PROCESS_COLUMNS
 from tests.screen.harness import Harness
 
 GLYPHS: Final = pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])

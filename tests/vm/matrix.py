@@ -16,7 +16,14 @@ FILE: Final = CHECKOUT / "tests/vm/matrix.json"
 DOCUMENT: Final = CHECKOUT / "README.md"
 """Where users find the table."""
 
-INPUTS: Final = ("bpf", "bwtop/capture", "bwtop/identity", "tests/kernel", "tests/vm")
+INPUTS: Final = (
+    "bpf",
+    "bwtop/capture",
+    "bwtop/identity",
+    "bwtop/rights",
+    "tests/kernel",
+    "tests/vm",
+)
 """The folders with what guests run, and with what runs guests."""
 
 SOURCES: Final = (".c", ".h", ".py", ".txt")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bwtop.live import Status
-from bwtop.measuring import Measurement
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
 from bwtop.model.sample import Sample
 from bwtop.web.answer import Answer
 from bwtop.web.api import Api

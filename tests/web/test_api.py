@@ -20,25 +20,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bwtop import __version__
-from bwtop.columns import PROCESS_COLUMNS
-from bwtop.history import schema
 from bwtop.history.dimensions import DIMENSIONS
-from bwtop.history.local import Local
-from bwtop.history.machine import this_machine
 from bwtop.history.query import History
 from bwtop.history.ranges import parse
-from bwtop.history.schema import open_reader
-from bwtop.live import Status
-from bwtop.measuring import Measurement
+from bwtop.identity.machine import this_machine
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Identity, Traffic
-from bwtop.report import output
-from bwtop.report.request import Request as Report
-from bwtop.text import printable
-from bwtop.values import network
+from bwtop.options.values import network
+from bwtop.output import report
+from bwtop.output.request import Request as Report
+from bwtop.sqlite import schema
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.schema import open_reader
+from bwtop.text.escape import printable
+from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, Answer, RefusedError
@@ -314,7 +314,7 @@ def test_sums_are_those_of_the_history(
         answer = kept.history().ask(wanted, dimensions, flags, wanted.end, wish)
     finally:
         kept.let_go()
-    expected = output.document(answer, Report(wanted, dimensions), dimensions, wanted.end)
+    expected = report.document(answer, Report(wanted, dimensions), dimensions, wanted.end)
     asked = f"{text}&by={by}&range={quote(when)}".lstrip("&")
     found = served.json("/api/v1/history", asked)
     for row in found["rows"]:
@@ -467,7 +467,7 @@ def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> N
     wanted = parse(WHEN, NOON)
     out = io.StringIO()
     with closing(History(Local(open_reader(hostile.local.path)))) as history:
-        output.run(history, Report(wanted, keep.by("process")), "csv", out)
+        report.run(history, Report(wanted, keep.by("process")), "csv", out)
     shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
     assert {name for name in FORMULAS if name.isprintable()} <= shown
     assert not [name for name in shown if name.startswith("'")]

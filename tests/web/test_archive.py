@@ -14,9 +14,9 @@ from typing import Final
 
 import pytest
 
-from bwtop.history import schema
 from bwtop.history.ranges import Range
 from bwtop.model.filter import Filter
+from bwtop.sqlite import schema
 from bwtop.web import archive as module
 from bwtop.web.answer import RefusedError
 from bwtop.web.archive import AT_ONCE, LocalArchive

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bwtop import flags
+from bwtop.options import flags
 from bwtop.web import params
 from bwtop.web.acceptor import HEAD_SECONDS
 from bwtop.web.answer import RefusedError

@@ -16,14 +16,24 @@ from urllib.parse import quote
 
 import pytest
 
-from bwtop.fleet.client import Client
-from bwtop.fleet.target import Target
+from bwtop.clickhouse.client import Client
+from bwtop.clickhouse.target import Target
 from bwtop.model.flows import Host
 from bwtop.web.archive import FleetArchive
 from bwtop.web.source import ELSEWHERE
-from tests.fleet import hosts
-from tests.fleet.hosts import BACKUP, DATABASE, FORMULA, HOSTILE, HOSTS, NGINX, RUNNING, TWINS, WEB
-from tests.fleet.servers import PASSWORD, ClickHouse, free_port
+from tests.clickhouse import hosts
+from tests.clickhouse.hosts import (
+    BACKUP,
+    DATABASE,
+    FORMULA,
+    HOSTILE,
+    HOSTS,
+    NGINX,
+    RUNNING,
+    TWINS,
+    WEB,
+)
+from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
 from tests.kernel.running import HANG, command
 from tests.web.serving import Serving, bearer, connect, request, serving, until
 from tests.web.test_api import Served
@@ -182,7 +192,7 @@ def as_somebody(*flags: str) -> list[str]:
     program = (
         f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"
         " import bwtop.cli, bwtop.web.serve, bwtop.web.archive, bwtop.web.files as files;"
-        " import bwtop.fleet.client as client; client.load();"
+        " import bwtop.clickhouse.client as client; client.load();"
         " found = files.load(None, {}); files.load = lambda *_: found;"
         " os.setgroups([]); os.setresgid(*3 * [31234]); os.setresuid(*3 * [31234]);"
         f" bwtop.cli.main({rest!r})"

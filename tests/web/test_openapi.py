@@ -16,8 +16,8 @@ from typing import Any, Final
 import pytest
 
 from bwtop import __version__
-from bwtop.live import Status
-from bwtop.measuring import Measurement
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Traffic

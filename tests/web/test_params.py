@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.columns import PROCESS_COLUMNS, Order
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.values import network
+from bwtop.options.values import network
+from bwtop.view.columns import PROCESS_COLUMNS, Order
 from bwtop.web import params
 from bwtop.web.answer import RefusedError
 from bwtop.web.params import HISTORY, LIVE, LONGEST, STREAM, Param, Values, read

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.live import Status, ThreadClock
-from bwtop.measuring import Measurement
+from bwtop.measure.intervals import Status, ThreadClock
+from bwtop.measure.sources import Measurement
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
 from bwtop.web.archive import LocalArchive

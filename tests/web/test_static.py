@@ -7,12 +7,12 @@ from typing import Final
 
 import pytest
 
-from bwtop.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, parse_order
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, TIMES, parse_several
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.report.request import SORTS
+from bwtop.output.request import SORTS
+from bwtop.view.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, parse_order
 from bwtop.web.files import STATIC
 from bwtop.web.params import LIVE, STREAM
 

@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop import batch
-from bwtop.batch import Layout
-from bwtop.columns import PROCESS_COLUMNS, Order, parse_order
-from bwtop.live import Live as Metered
-from bwtop.live import ThreadClock
+from bwtop.measure.intervals import Live as Metered
+from bwtop.measure.intervals import ThreadClock
 from bwtop.model.board import LINGER
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import (
@@ -34,7 +31,10 @@ from bwtop.model.ledger import CLASSES
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
-from bwtop.values import network
+from bwtop.options.values import network
+from bwtop.output import intervals as batch
+from bwtop.output.intervals import Layout
+from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
 from bwtop.web.feed import Moment
 from bwtop.web.views import MOST, Document, Live, Past, Sheet

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import pytest
 
-from bwtop import format as fmt
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
-from bwtop.history.delta import Delta
 from bwtop.history.ranges import parse as parse_range
 from bwtop.model.flows import TCP, UDP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import FlowTraffic, Sample
+from bwtop.sqlite.delta import Delta
+from bwtop.text import units as fmt
 from bwtop.web import files
 from tests.build import key, remote
 from tests.history.keep import Kept, policy, total, within

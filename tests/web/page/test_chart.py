@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bwtop import format as fmt
 from bwtop.history.calendar import HOUR
 from bwtop.history.dimensions import local_iso
+from bwtop.text import units as fmt
 from bwtop.web import files
 from tests.web.page.scenes import (
     REFUSED,

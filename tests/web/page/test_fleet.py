@@ -16,16 +16,26 @@ from uuid import UUID
 
 import pytest
 
-from bwtop import format as fmt
-from bwtop.fleet.client import Client
+from bwtop.clickhouse.client import Client
 from bwtop.history.dimensions import DIMENSIONS, TIMES
 from bwtop.model.flows import Host
-from bwtop.text import printable
+from bwtop.text import units as fmt
+from bwtop.text.escape import printable
 from bwtop.web import files
 from bwtop.web.archive import FleetArchive
-from tests.fleet import hosts
-from tests.fleet.hosts import BACKUP, DATABASE, FORMULA, HOSTILE, HOSTS, NGINX, RUNNING, TWINS, WEB
-from tests.fleet.servers import ClickHouse
+from tests.clickhouse import hosts
+from tests.clickhouse.hosts import (
+    BACKUP,
+    DATABASE,
+    FORMULA,
+    HOSTILE,
+    HOSTS,
+    NGINX,
+    RUNNING,
+    TWINS,
+    WEB,
+)
+from tests.clickhouse.servers import ClickHouse
 from tests.history.keep import delta
 from tests.web.browser import CONTRASTS, UNNAMED, Visit
 from tests.web.page.scenes import REFUSED, WIDE, Quiet, Visitor, api, summed

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bwtop import format as fmt
 from bwtop.history.calendar import DAY
-from bwtop.history.delta import Delta
 from bwtop.history.dimensions import DIMENSIONS, TIMES
-from bwtop.history.machine import this_machine
+from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Identity, ProcessKey, Remote
-from bwtop.text import printable
+from bwtop.sqlite.delta import Delta
+from bwtop.text import units as fmt
+from bwtop.text.escape import printable
 from bwtop.web import files
 from tests.history.keep import Kept, policy, within
 from tests.web.browser import PIXELS

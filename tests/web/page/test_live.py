@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from bwtop import format as fmt
-from bwtop.text import printable
+from bwtop.text import units as fmt
+from bwtop.text.escape import printable
 from tests.kernel.running import command_as
 from tests.web.browser import LOST, PIXELS, Mover, Visit, mover
 from tests.web.page.scenes import HOSTILE, REFUSED, SOMEBODY, WIDE, Scene, Visitor, api, live, moved

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.history.delta import Delta
 from bwtop.model.flows import ProcessKey
+from bwtop.sqlite.delta import Delta
 from bwtop.web import files
 from tests.history.keep import Kept, policy
 from tests.web.browser import LOST

@@ -8,9 +8,9 @@ from typing import Final
 
 from playwright.sync_api import Route
 
-from bwtop import format as fmt
 from bwtop.model.sample import Sample
-from bwtop.text import printable
+from bwtop.text import units as fmt
+from bwtop.text.escape import printable
 from tests.web.browser import PIXELS
 from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api
 

@@ -1,0 +1,154 @@
+"""Which spans the hosts have sent, asked of all of them at once: what is planned for one is the same for most."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from bwtop.clickhouse.client import Server
+from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
+from bwtop.history.plan import NOTHING, Bounds, Piece
+
+LAST: Final = 2**32 - 1
+"""The last second that a DateTime has."""
+
+_LONGEST: Final = {1: 2 * MINUTE, 2: 2 * HOUR, 3: 3 * DAY, 4: 35 * DAY}
+"""Seconds that a span of a level may have, where the clock's zone is changed, too."""
+
+ROUNDING: Final = 0.001
+"""Seconds by which sums may differ that were made in another order."""
+
+
+def within(start: float, end: float) -> str:
+    """In SQL: a DateTime from `start` until before `end`, to the second."""
+    first, last = (min(max(math.ceil(when), 0), LAST) for when in (start, end))
+    return f"time >= toDateTime({first}) AND time < toDateTime({last})"
+
+
+def since(level: int, start: float, end: float) -> str:
+    """In SQL: rows of a level that begin from `start` until before `end`; the key's time finds them."""
+    around = within(math.floor(start), end + 1)
+    return f"level = {level} AND {around} AND start >= {start!r} AND start < {end!r}"
+
+
+def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
+    """In SQL: rows of these hosts; or of all others."""
+    listed = ", ".join(f"'{host}'" for host in sorted(hosts))
+    return f"host_id {'NOT ' if others else ''}IN ({listed})"
+
+
+def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
+    """In SQL: the rows of each host's pieces; of hosts that are not named, those that most have.
+
+    Most have the same, and the statement is short.
+    """
+    by_pieces: dict[tuple[Piece, ...], list[str]] = {}
+    for host, pieces in plans.items():
+        by_pieces.setdefault(tuple(pieces), []).append(host)
+    by_size = sorted(by_pieces.items(), key=lambda item: -len(item[1]))
+    others = [host for _, hosts in by_size[1:] for host in hosts]
+    alternatives = []
+    for place, (of, hosts) in enumerate(by_size):
+        rows = " OR ".join(f"({since(piece.level, piece.start, piece.end)})" for piece in of)
+        if not others:
+            alternatives.append(rows or "0")
+        elif rows:
+            whose = of_hosts(hosts) if place else of_hosts(others, others=True)
+            alternatives.append(f"({whose} AND ({rows}))")
+    return f"({' OR '.join(alternatives) or '0'})"
+
+
+class FleetSpans:
+    """All hosts', or those of some."""
+
+    def __init__(self, server: Server, hosts: Collection[str] | None = None) -> None:
+        self._server = server
+        self._only = "" if hosts is None else f" AND {of_hosts(hosts)}"
+        self.hosts = cache(self._hosts)
+        self.inside = cache(self._inside)
+        self.widened = cache(self._widened)
+        self.forgotten = cache(self._forgotten)
+        self.fits = cache(self._fits)
+
+    def _ask(self, columns: str, condition: str, rest: str = "") -> Iterable[tuple[Any, ...]]:
+        return self._server.query(
+            f"SELECT {columns} FROM span FINAL WHERE {condition}{self._only} {rest}"
+        )
+
+    def _hosts(self, start: float, end: float) -> set[str]:
+        """Ids of those that have something in a range."""
+        reach = start - max(_LONGEST.values())
+        overlapping = " OR ".join(
+            f"({since(level, reach, end)} AND end > {start!r})" for level in _LONGEST
+        )
+        found = self._ask(
+            "DISTINCT toString(host_id)", f"(({since(0, start, end)}) OR {overlapping})"
+        )
+        return {host for (host,) in found}
+
+    def of(self, host: str) -> "HostSpans":
+        """One host's."""
+        return HostSpans(self, host)
+
+    def _inside(self, level: int, start: float, end: float) -> dict[str, Bounds]:
+        found = self._ask(
+            "toString(host_id), min(start), max(end)",
+            f"{since(level, start, end)} AND end <= {end!r}",
+            "GROUP BY host_id",
+        )
+        return {host: (first, after) for host, first, after in found}
+
+    def _widened(self, level: int, when: float) -> dict[str, Bounds]:
+        """Of hosts of which something finer is missing in the span around a time: not all of its seconds are there."""
+        around: dict[Bounds, dict[str, float]] = {}
+        for host, start, end, seconds in self._ask(
+            "toString(host_id), start, end, seconds",
+            f"{since(level, when - _LONGEST[level], when)} AND end > {when!r}",
+        ):
+            around.setdefault((start, end), {})[host] = seconds
+        found: dict[str, Bounds] = {}
+        for bounds, hosts in around.items():
+            finer = self._seconds(level - 1, bounds)
+            for host, seconds in hosts.items():
+                if finer.get(host, 0.0) < seconds - ROUNDING:
+                    found[host] = bounds
+        return found
+
+    def _seconds(self, level: int, bounds: Bounds) -> dict[str, float]:
+        return dict(
+            self._ask("toString(host_id), sum(seconds)", since(level, *bounds), "GROUP BY host_id")
+        )
+
+    def _forgotten(self, level: int) -> dict[str, float]:
+        """When what is finer begins."""
+        return dict(
+            self._ask("toString(host_id), min(start)", f"level = {level - 1}", "GROUP BY host_id")
+        )
+
+    def _fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
+        found = self._ask("DISTINCT start, end", f"{since(level, start, end)} AND end <= {end!r}")
+        return all(ceiling(unit, first) >= after for first, after in found)
+
+
+class HostSpans:
+    """See plan.Spans."""
+
+    def __init__(self, fleet: FleetSpans, host: str) -> None:
+        self._fleet = fleet
+        self._host = host
+
+    def forgotten(self, level: int) -> float:
+        """See plan.Spans."""
+        return self._fleet.forgotten(level).get(self._host, float("inf"))
+
+    def inside(self, level: int, start: float, end: float) -> Bounds:
+        """See plan.Spans."""
+        return self._fleet.inside(level, start, end).get(self._host, NOTHING)
+
+    def widened(self, level: int, when: float) -> Bounds:
+        """See plan.Spans."""
+        return self._fleet.widened(level, when).get(self._host, NOTHING)
+
+    def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
+        """See plan.Spans; of all hosts, so that all are planned alike."""
+        return self._fleet.fits(level, start, end, unit)

@@ -1,0 +1,1 @@
+"""Intervals, one after the other, and where their readings come from."""

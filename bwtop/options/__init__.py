@@ -1,0 +1,1 @@
+"""What people type: flags, their values, configuration files."""

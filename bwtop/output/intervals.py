@@ -1,0 +1,268 @@
+"""Intervals as text on standard output: a table for people, JSON lines and CSV for programs."""
+
+import csv
+import json
+import shutil
+import socket
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TextIO
+
+from bwtop.model.meter import Counted, Interval, ProcessRow
+from bwtop.text import units as fmt
+from bwtop.text.escape import cell, count, fit, printable
+from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
+
+SCHEMA: Final = "bwtop.batch/1"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the user asked for."""
+
+    backend: str
+    order: Order = Order()
+    limit: int | None = None
+    """Processes shown of an interval; totals are of all."""
+    bits: bool = False
+    origin: str = ""
+    """Where the rows of many machines come from; empty: they are this one's."""
+    width: int | None = None
+    """Cells of a table's line; None: the terminal's."""
+
+    @property
+    def columns(self) -> tuple[Column[ProcessRow], ...]:
+        """Of processes."""
+        return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
+
+    def rows(self, interval: Interval) -> list[ProcessRow]:
+        """The processes to show, sorted, with their remotes sorted."""
+        shown = self.order.processes(interval.processes)[: self.limit]
+        for process in shown:
+            process.remotes = self.order.remotes(process.remotes)
+        return shown
+
+
+class JsonWriter:
+    """One object per line and interval."""
+
+    def __init__(self, out: TextIO, layout: Layout) -> None:
+        self._out = out
+        self._layout = layout
+        self._host = layout.origin or socket.gethostname()
+
+    def write(self, interval: Interval) -> None:
+        """Writes one line.  json escapes everything beyond ASCII, control characters included.
+
+        It is made whole: json.dump(), which writes in pieces, takes four times as long.
+        """
+        rows = self._layout.rows(interval)
+        found = document(
+            interval,
+            rows,
+            backend=self._layout.backend,
+            host=self._host,
+            columns=self._layout.columns,
+        )
+        self._out.write(json.dumps(found, separators=(",", ":")) + "\n")
+
+
+def document(
+    interval: Interval,
+    rows: Iterable[ProcessRow],
+    *,
+    backend: str,
+    host: str,
+    columns: tuple[Column[ProcessRow], ...] = PROCESS_COLUMNS,
+) -> dict[str, Any]:
+    """An interval as the schema says, with these of its rows; the fields are those of the columns."""
+    loss = interval.loss
+    return {
+        "schema": SCHEMA,
+        "time": iso(interval.time),
+        "interval": round(interval.elapsed, 4),
+        "backend": backend,
+        "host": host,
+        "lost": {
+            "flows": loss.spilled,
+            "bytes": loss.spilled_bytes,
+            "unattributed_bytes": loss.unattributed_bytes,
+            "unnamed": loss.unnamed,
+            "events": loss.missed_events,
+        },
+        "total": {"rx": interval.rx, "tx": interval.tx},
+        "processes": [
+            {
+                **_fields(columns, process),
+                "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
+            }
+            for process in rows
+        ],
+    }
+
+
+def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:
+    return {column.id: column.get(row) for column in columns if column.exported}
+
+
+class CsvWriter:
+    """A header, then one line per process and remote; byte columns are the remote's."""
+
+    def __init__(
+        self, out: TextIO, layout: Layout, clean: Callable[[str], str] = printable
+    ) -> None:
+        """`clean` makes text harmless for who reads the cells."""
+        self._writer = csv.writer(out, lineterminator="\n")
+        self._layout = layout
+        self._clean = clean
+        self._remote = [column for column in REMOTE_COLUMNS if column.exported]
+        ids = {column.id for column in self._remote}
+        self._process = [c for c in layout.columns if c.exported and c.id not in ids]
+        self._writer.writerow(
+            ["time", "interval", *(c.id for c in self._process), *(c.id for c in self._remote)]
+        )
+
+    def write(self, interval: Interval) -> None:
+        """Writes the interval's lines."""
+        self.write_rows(interval, self._layout.rows(interval))
+
+    def write_rows(self, interval: Interval, rows: Iterable[ProcessRow]) -> None:
+        """Writes the lines of these of its rows."""
+        when = [iso(interval.time), round(interval.elapsed, 4)]
+        for process in rows:
+            left = [cell(column.get(process), self._clean) for column in self._process]
+            for remote in process.remotes:
+                right = [cell(column.get(remote), self._clean) for column in self._remote]
+                self._writer.writerow([*when, *left, *right])
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A column of numbers in the table."""
+
+    title: str
+    width: int
+    get: Callable[[Counted], float]
+    is_rate: bool = False
+
+
+_NUMBERS: Final = (
+    _Number("RX/s", 12, lambda row: row.rx_rate, is_rate=True),
+    _Number("TX/s", 12, lambda row: row.tx_rate, is_rate=True),
+    _Number("RX TOTAL", 10, lambda row: row.rx_total),
+    _Number("TX TOTAL", 10, lambda row: row.tx_total),
+)
+_RATES_ONLY: Final = _NUMBERS[:2]
+
+_NO_TERMINAL: Final = 132
+"""The width of a table in a file or pipe, unless COLUMNS says another."""
+
+_HOST_WIDTH: Final = 13
+_HOST_MOST: Final = 33
+_PID_WIDTH: Final = 7  # kernel.pid_max is 4194304 at most
+_USER_WIDTH: Final = 8
+_NAME_WIDTH: Final = 15  # TASK_COMM_LEN without its NUL
+_INDENT: Final = "    "
+_WITH_USER: Final = _PID_WIDTH + 1 + _USER_WIDTH + 1 + _NAME_WIDTH
+
+
+class TableWriter:
+    """For people: a line per process, its remotes indented below, a line of totals.
+
+    Widths come from the terminal, never from the content.  On a narrow one the totals go first, then the user.
+    """
+
+    def __init__(self, out: TextIO, layout: Layout) -> None:
+        self._out = out
+        self._layout = layout
+
+    def write(self, interval: Interval) -> None:
+        """Writes the interval's table, and an empty line after it."""
+        width = self._layout.width or shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
+        self._host = _HOST_WIDTH if self._layout.origin else 0
+        wide = _room(width, _NUMBERS) - self._host >= _WITH_USER
+        self._numbers = _NUMBERS if wide else _RATES_ONLY
+        self._left = max(_room(width, self._numbers), 1)
+        if self._host:
+            self._host = max(_HOST_WIDTH, min(self._left - _WITH_USER, _HOST_MOST))
+        for line in self._lines(interval):
+            self._out.write(fit(line, width).rstrip() + "\n")
+        for words in fmt.losses(interval.loss):
+            for line in textwrap.wrap(f"lost: {words}", width):
+                self._out.write(line + "\n")
+        self._out.write("\n")
+
+    def _lines(self, interval: Interval) -> Iterator[str]:
+        rows = self._layout.rows(interval)
+        when = interval.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        origin = self._layout.origin or f"backend {self._layout.backend}"
+        yield f"{when}  {interval.elapsed:.1f} s  {origin}"
+        yield self._line(
+            self._head("HOST", "PID", "USER", "PROCESS"),
+            (fit(n.title, n.width, ">") for n in self._numbers),
+        )
+        for process in rows:
+            yield self._line(self._process(process), self._cells(process))
+            for remote in process.remotes:
+                label = fmt.remote(remote, self._left - len(_INDENT))
+                yield self._line(_INDENT + label, self._cells(remote))
+        number = len(interval.processes)
+        shown = f" (showing {len(rows)})" if len(rows) < number else ""
+        yield self._line(f"TOTAL  {count(number, 'process')}{shown}", self._cells(interval))
+
+    def _line(self, left: str, cells: Iterable[str]) -> str:
+        return " ".join([fit(left, self._left), *cells])
+
+    def _cells(self, row: Counted) -> Iterator[str]:
+        for number in self._numbers:
+            value = number.get(row)
+            text = fmt.rate(value, bits=self._layout.bits) if number.is_rate else fmt.size(value)
+            yield fit(text, number.width, ">")
+
+    def _head(self, host: str, pid: str, user: str, name: str) -> str:
+        parts = [fit(host, self._host - 1)] if self._host else []
+        parts.append(fit(pid, _PID_WIDTH, ">"))
+        if self._left - self._host >= _WITH_USER:
+            parts.append(fit(user, _USER_WIDTH))
+        return " ".join([*parts, name])
+
+    def _process(self, row: ProcessRow) -> str:
+        identity = row.identity
+        host = printable(identity.host.name) if identity.host else ""
+        if row.key.pid == 0:
+            return self._head(host, "-", "-", identity.name)
+        name = f"[{identity.name}]" if identity.kernel else identity.name
+        user = identity.user or ("-" if identity.uid is None else str(identity.uid))
+        return self._head(host, str(row.key.pid), printable(user), printable(name))
+
+
+def _room(width: int, numbers: tuple[_Number, ...]) -> int:
+    """Cells left of the numbers."""
+    return width - sum(1 + number.width for number in numbers)
+
+
+class Writer(Protocol):
+    """Writes one interval after the other."""
+
+    def write(self, interval: Interval) -> None:
+        """Writes one."""
+
+
+WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
+    "table": TableWriter,
+    "json": JsonWriter,
+    "csv": CsvWriter,
+}
+"""By the format; values.FORMATS has their names, so that flags can be read without this."""
+
+
+def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
+    """Writes intervals to standard output, each flushed at once, until they end or the count is reached."""
+    writer = WRITERS[form](sys.stdout, layout)
+    for done, interval in enumerate(intervals, 1):
+        writer.write(interval)
+        sys.stdout.flush()
+        if done == iterations:
+            return

@@ -1,0 +1,54 @@
+"""What one should know about the numbers of a report, in words."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+import humanize
+
+from bwtop.history.query import Answer
+from bwtop.text import units as fmt
+from bwtop.text.escape import count
+
+_MOVES: Final = 3
+"""How often a report says of the clock that it was set."""
+
+
+def notes(answer: Answer) -> Iterator[str]:
+    """What is not as it was asked for, in words."""
+    wanted = answer.range
+    if answer.start < wanted.start - 60 or answer.end > wanted.end + 60:
+        yield (
+            "finer detail of that time is forgotten: this is from"
+            f" {local_minute(answer.start)} to {local_minute(answer.end)}"
+        )
+    if answer.since > wanted.start:
+        yield f"process ids are kept as --retention says of seconds: these are from {local_minute(answer.since)} on"
+    moves = answer.events.get("clock", [])
+    for when, by in moves[:_MOVES]:
+        way = "forward" if by > 0 else "back"
+        yield f"the clock was set {way} by {length(abs(by))} at {local_minute(when)}"
+    if len(moves) > _MOVES:
+        yield f"the clock was set {count(len(moves) - _MOVES, 'more time')}"
+    slept = sum(amount for _, amount in answer.events.get("sleep", []))
+    if slept:
+        yield f"the machine slept for {length(slept)}"
+    dropped = sum(amount for _, amount in answer.events.get("dropped", []))
+    if dropped:
+        yield f"{fmt.size(dropped)} could not be recorded, because the disk took nothing for too long"
+    yield from (f"lost: {words}" for words in fmt.losses(answer.loss))
+
+
+def local_minute(when: float) -> str:
+    """A time as local clocks show it, without seconds."""
+    return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def length(seconds: float) -> str:
+    """A length of time in at most two words of units."""
+    if seconds < 60:
+        return count(round(seconds), "second")
+    return humanize.precisedelta(round(seconds / 60) * 60, minimum_unit="minutes", format="%d")
+
+
+# For people.

@@ -1,0 +1,109 @@
+"""What was moved in a range of time, on standard output: a table for people, JSON and CSV for programs."""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TextIO
+
+from bwtop.history.dimensions import Dimension, Label, fields, local_iso
+from bwtop.history.query import Answer, History, Row
+from bwtop.model.series import Rates
+from bwtop.output.notes import notes
+from bwtop.output.report_table import NESTED, PROCESS, Table
+from bwtop.output.request import Request, user_of
+from bwtop.text.escape import cell, printable
+
+SCHEMA: Final = "bwtop.history/1"
+
+
+def run(history: History, request: Request, form: str, out: TextIO) -> None:
+    """Asks and writes the answer."""
+    now = time.time()
+    by = request.by or (NESTED if form == "table" else (PROCESS,))
+    answer = history.ask(request.range, by, request.keep, now)
+    if form == "json":
+        _write_json(answer, request, by, now, out)
+    elif form == "csv":
+        write_csv(answer, request, by, out)
+    else:
+        columns = shutil.get_terminal_size((100, 24)).columns
+        for line in Table(answer, request, columns, now, unicode=_is_unicode(out)).lines(history):
+            out.write(line.rstrip() + "\n")
+
+
+def _is_unicode(out: TextIO) -> bool:
+    return (out.encoding or "").lower().startswith("utf")
+
+
+def _named(by: Sequence[Dimension], row: Row, answer: Answer) -> dict[str, Label]:
+    """A row's labels by name, with the user's name beside each uid."""
+    found = dict(zip(fields(by), row.labels, strict=True))
+    if "uid" in found:
+        found["user"] = user_of(answer, found["uid"])
+    return found
+
+
+def _write_json(
+    answer: Answer, request: Request, by: Sequence[Dimension], now: float, out: TextIO
+) -> None:
+    json.dump(document(answer, request, by, now), out, separators=(",", ":"))
+    out.write("\n")
+
+
+def document(
+    answer: Answer, request: Request, by: Sequence[Dimension], now: float
+) -> dict[str, Any]:
+    """The answer, as the schema says; rates in bytes per second."""
+    usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
+    return {
+        "schema": SCHEMA,
+        "host": request.host,
+        "from": local_iso(answer.range.start),
+        "to": local_iso(answer.range.end),
+        "covered": {"from": local_iso(answer.start), "to": local_iso(answer.end)},
+        "recorded": round(answer.seconds, 3),
+        "by": [dimension.name for dimension in by],
+        "total": {"rx": answer.rx, "tx": answer.tx},
+        "peak": _rates(answer.peak),
+        "percentile95": _rates(usage.percentile) if usage else None,
+        "projection": {"rx": projection[0], "tx": projection[1]} if projection else None,
+        "lost": {"bytes": answer.loss.spilled_bytes, "events": answer.loss.missed_events},
+        "notes": list(notes(answer)),
+        "bars": [
+            {
+                "from": local_iso(bar.start),
+                "to": local_iso(bar.end),
+                "recorded": round(bar.seconds, 3),
+                "rx": bar.rx,
+                "tx": bar.tx,
+            }
+            for bar in answer.bars
+        ],
+        "rows": [
+            {**_named(by, row, answer), "rx": row.rx, "tx": row.tx}
+            for row in request.sorted(answer.rows)[: request.limit]
+        ],
+    }
+
+
+def _rates(rates: Rates) -> dict[str, float]:
+    return {"rx_rate": round(rates[0], 3), "tx_rate": round(rates[1], 3)}
+
+
+def write_csv(
+    answer: Answer,
+    request: Request,
+    by: Sequence[Dimension],
+    out: TextIO,
+    clean: Callable[[str], str] = printable,
+) -> None:
+    """The rows of the answer; `clean` makes text harmless for who reads the cells."""
+    writer = csv.writer(out, lineterminator="\n")
+    names = list(dict.fromkeys(fields(by)))  # a process has its user and its program
+    names += ["user"] if "uid" in names else []
+    writer.writerow([*names, "rx", "tx"])
+    for row in request.sorted(answer.rows)[: request.limit]:
+        found = _named(by, row, answer)
+        writer.writerow([*(cell(found[name], clean) for name in names), row.rx, row.tx])

@@ -1,0 +1,326 @@
+"""A report for people."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+from pathlib import PurePath
+from typing import Final
+
+from bwtop.history.calendar import HOUR, Unit, floor
+from bwtop.history.dimensions import ENDPOINT, Dimension, Label, fields, moment, parse
+from bwtop.history.query import Answer, Bar, History, Row
+from bwtop.model.flows import Remote
+from bwtop.model.meter import RemoteRow, rate
+from bwtop.model.series import Rates
+from bwtop.output.notes import length, local_minute, notes
+from bwtop.output.request import Request, user_of
+from bwtop.text import units as fmt
+from bwtop.text.escape import count, fit, printable, squeeze, width
+
+PROCESSES: Final = 10
+REMOTES: Final = 3
+"""How many the table shows, unless --limit says otherwise."""
+
+LOOK_UP: Final = 0.5
+"""Seconds that a report waits for the names of remotes."""
+
+PROCESS: Final = parse("process")
+HOST: Final = parse("host")
+NESTED: Final = (PROCESS, ENDPOINT)
+
+_SIZE: Final = 11
+_SHARE: Final = 7
+_LABEL: Final = 16
+"""Cells of the table's columns."""
+
+_LEAST: Final = 20
+"""Cells without which a label tells too little."""
+
+
+class Table:
+    """Bars of time, then who moved most, then totals; as wide as the terminal, never as the content."""
+
+    def __init__(
+        self, answer: Answer, request: Request, columns: int, now: float, *, unicode: bool
+    ) -> None:
+        self._answer = answer
+        self._request = request
+        self._columns = max(columns, 40)
+        self._now = now
+        self._is_unicode = unicode
+        self._namesakes = _namesakes(answer, request.by or NESTED)
+        self._twins = _shared(answer, request.by, "hostname") if HOST in request.by else frozenset()
+        self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
+
+    def lines(self, history: History) -> Iterator[str]:
+        """All of them; what is longer than the terminal is wide goes on in the next one."""
+        for line in self._lines(history):
+            if width(line) <= self._columns:
+                yield line
+            else:
+                yield from textwrap.wrap(line, self._columns, subsequent_indent="  ")
+
+    def _lines(self, history: History) -> Iterator[str]:
+        """Where nothing was recorded, what there is instead."""
+        answer = self._answer
+        yield self._title()
+        if not answer.seconds and not answer.rows:
+            yield from self._nothing(history)
+            return
+        yield ""
+        yield from self._bars()
+        yield ""
+        if not answer.rows:
+            yield "nothing that passes the filter"
+        elif self._request.by:
+            yield from self._groups(self._request.by)
+        else:
+            yield from self._processes()
+        yield ""
+        yield from self._totals()
+        for note in notes(answer):
+            yield f"note: {note}"
+
+    def _title(self) -> str:
+        wanted = self._answer.range
+        text = "" if wanted.text[:1].isdigit() else f"{wanted.text}: "
+        if wanted.start > self._now:
+            return (
+                f"{text}{local_minute(wanted.start)} to {local_minute(wanted.end)} is still to come"
+            )
+        end = min(wanted.end, self._now)
+        recorded = length(self._answer.seconds) if self._answer.seconds else "nothing"
+        return f"{text}{local_minute(wanted.start)} to {local_minute(end)}, {recorded} recorded"
+
+    def _nothing(self, history: History) -> Iterator[str]:
+        extent = history.extent()
+        if extent is None:
+            yield "nothing has been recorded yet; sudo bwtop records while it runs"
+        else:
+            yield f"there is data from {local_minute(extent[0])} to {local_minute(extent[1])}"
+            yield from notes(self._answer)
+
+    # Bars.
+
+    def _bars(self) -> Iterator[str]:
+        bars = self._answer.bars
+        most = max((bar.rx + bar.tx for bar in bars), default=0)
+        head = f"{self._answer.bar_unit.value:<{_LABEL}}{'RX':>{_SIZE}}{'TX':>{_SIZE}}"
+        legend = f"  {self._signs[0]} received {self._signs[1]} sent"
+        yield head + legend if width(head + legend) <= self._columns else head
+        for recorded, several in groupby(bars, lambda bar: bool(bar.seconds or bar.rx or bar.tx)):
+            some = list(several)
+            if recorded:
+                yield from (self._bar(bar, most) for bar in some)
+            else:
+                yield f"{self._label(some[0].start)}{self._last(some)}  not recorded"
+
+    def _last(self, bars: Sequence[Bar]) -> str:
+        """Where some that follow each other end: with the last day or month, or before the next hour or minute."""
+        if self._answer.bar_unit in (Unit.DAY, Unit.MONTH):
+            return f" to {self._label(bars[-1].start)}" if len(bars) > 1 else ""
+        return f" to {self._label(bars[-1].end)}"
+
+    def _label(self, when: float) -> str:
+        form = {
+            Unit.MINUTE: "%H:%M",
+            Unit.HOUR: "%a %H:%M" if self._has_days() else "%H:%M",
+            Unit.DAY: "%Y-%m-%d %a",
+            Unit.MONTH: "%Y-%m",
+        }[self._answer.bar_unit]
+        return _clock(when, form)
+
+    def _has_days(self) -> bool:
+        """Whether bars of hours are of more than one day."""
+        bars = self._answer.bars
+        return floor(Unit.DAY, bars[0].start) != floor(Unit.DAY, bars[-1].start)
+
+    def _bar(self, bar: Bar, most: int) -> str:
+        room = max(self._columns - _LABEL - 2 * _SIZE - 2, 0)
+        total = bar.rx + bar.tx
+        cells = min(max(round(total / most * room), 1), room) if total else 0
+        sent = round(cells * bar.tx / total) if total else 0
+        drawn = self._signs[0] * (cells - sent) + self._signs[1] * sent
+        return f"{self._label(bar.start):<{_LABEL}}{fmt.size(bar.rx):>{_SIZE}}{fmt.size(bar.tx):>{_SIZE}}  {drawn}"
+
+    # Rows.
+
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether there is no room for totals and shares."""
+        return self._columns < 3 * _SIZE + _SHARE + _LEAST
+
+    def _room(self) -> int:
+        return self._columns - (2 * _SIZE if self._is_narrow else 3 * _SIZE + _SHARE)
+
+    def _line(self, label: str, rx: int, tx: int) -> str:
+        total = self._answer.rx + self._answer.tx
+        cells = [fmt.size(rx), fmt.size(tx), fmt.size(rx + tx)]
+        return self._cells(label, cells, f"{(rx + tx) / total:.1%}" if total else "")
+
+    def _head(self, title: str) -> str:
+        return self._cells(title, ["RX", "TX", "TOTAL"], "SHARE")
+
+    def _cells(self, label: str, sizes: Sequence[str], share: str) -> str:
+        if not self._is_unicode:
+            label = label.encode("ascii", "backslashreplace").decode()
+        line = fit(squeeze(label, self._room()), self._room())
+        line += "".join(f"{size:>{_SIZE}}" for size in sizes[: 2 if self._is_narrow else 3])
+        return line if self._is_narrow else f"{line}{share:>{_SHARE}}"
+
+    def _processes(self) -> Iterator[str]:
+        """Processes, each with its remotes."""
+        members: dict[tuple[Label, ...], list[Row]] = {}
+        for row in self._answer.rows:
+            members.setdefault(row.labels[:-1], []).append(row)
+        tops = self._request.sorted(
+            [Row(k, sum(r.rx for r in m), sum(r.tx for r in m)) for k, m in members.items()]
+        )
+        shown = tops[: self._request.limit or PROCESSES]
+        remotes = {top.labels: self._request.sorted(members[top.labels]) for top in shown}
+        if self._request.names:
+            rows = [row for several in remotes.values() for row in several[:REMOTES]]
+            self._request.names.wait({_remote(row).address for row in rows}, LOOK_UP)
+        yield self._head("PROCESS")
+        for top in shown:
+            yield self._line(self._process_text(*top.labels), top.rx, top.tx)
+            for row in remotes[top.labels][:REMOTES]:
+                yield self._line("    " + self._endpoint(_remote(row)), row.rx, row.tx)
+            yield from self._rest(remotes[top.labels][REMOTES:], "remote", "    ")
+        yield from self._rest(tops[len(shown) :], "process")
+
+    def _endpoint(self, remote: Remote) -> str:
+        host = self._request.names.get(remote.address) if self._request.names else None
+        return fmt.remote(RemoteRow(0, 0, 0, 0, 0, 0, remote, host), self._room() - 4)
+
+    def _rest(self, rows: Sequence[Row], noun: str, indent: str = "") -> Iterator[str]:
+        if rows:
+            text = f"{indent}and {count(len(rows), f'more {noun}')}"
+            yield self._line(text, sum(row.rx for row in rows), sum(row.tx for row in rows))
+
+    def _groups(self, by: Sequence[Dimension]) -> Iterator[str]:
+        rows = self._request.sorted(self._answer.rows)
+        shown = rows[: self._request.limit]
+        texts = [
+            [dimension.name.upper() for dimension in by],
+            *(list(self._texts(by, r)) for r in shown),
+        ]
+        widths = [max(width(line[place]) for line in texts) for place in range(len(by))]
+        head, *labels = (
+            "  ".join(fit(text, cells) for text, cells in zip(line, widths, strict=True)).rstrip()
+            for line in texts
+        )
+        yield self._head(head)
+        for row, label in zip(shown, labels, strict=True):
+            yield self._line(label, row.rx, row.tx)
+        yield from self._rest(rows[len(shown) :], "row")
+
+    def _texts(self, by: Sequence[Dimension], row: Row) -> Iterator[str]:
+        """A row's labels for people, a text for each dimension."""
+        labels = list(row.labels)
+        for dimension in by:
+            own, labels = labels[: len(dimension.fields)], labels[len(dimension.fields) :]
+            if dimension is PROCESS:
+                yield self._process_text(*own)
+            elif dimension.name == "user":
+                yield self._user_text(*own)
+            elif dimension is HOST:
+                yield printable(self._host_text(*own))
+            else:
+                yield printable(_TEXTS[dimension.name](*own))
+
+    def _process_text(self, name: Label, exe: Label, uid: Label, kernel: Label) -> str:
+        """Name and user, and the program where the name does not tell it."""
+        text = f"[{name}]" if kernel else str(name)
+        is_told = name not in self._namesakes and PurePath(str(exe)).name == name
+        program = f"  {exe}" if exe and not is_told else ""
+        return printable(f"{text}  {self._user_text(uid)}{program}")
+
+    def _host_text(self, name: Label, id_: Label) -> str:
+        """Its name, with the beginning of its id where another host has the same."""
+        return f"{name} ({str(id_)[:8]})" if name in self._twins else str(name or "(unknown)")
+
+    def _user_text(self, uid: Label) -> str:
+        return "-" if uid is None else user_of(self._answer, uid) or str(uid)
+
+    # Totals.
+
+    def _totals(self) -> Iterator[str]:
+        answer = self._answer
+        yield self._line("TOTAL", answer.rx, answer.tx)
+        average = rate(answer.rx, answer.seconds), rate(answer.tx, answer.seconds)
+        yield self._rates("average", average, "of the time recorded")
+        length = "of five minutes" if answer.usage else f"of one {answer.bar_unit.value}"
+        yield self._rates("peak", answer.peak, length)
+        if answer.range.is_month:
+            yield from self._month()
+
+    def _without(self) -> str:
+        usage = self._answer.usage
+        answer = self._answer
+        differs = usage and (usage.rx, usage.tx) != (answer.rx, answer.tx)
+        return ", without loopback" if differs else ""
+
+    def _month(self) -> Iterator[str]:
+        usage = self._answer.usage
+        if not usage:
+            yield "95th percentile and projection: not with filters on processes or remotes"
+            return
+        text = f"of {count(usage.count, 'five-minute average')}{self._without()}"
+        yield self._rates("95th percentile", usage.percentile, text)
+        projection = self._answer.projection(self._now)
+        if projection:
+            rx, tx = (fmt.size(amount) for amount in projection)
+            yield (
+                f"{'month at its end':<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}"
+                f"  if it goes on like this{self._without()}"
+            )
+
+    def _rates(self, title: str, rates: Rates, what: str) -> str:
+        rx, tx = (fmt.rate(value, bits=self._request.bits) for value in rates)
+        return f"{title:<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}  {what}"
+
+
+def _remote(row: Row) -> Remote:
+    remote = row.labels[-1]
+    assert isinstance(remote, Remote), "a row with an endpoint"
+    return remote
+
+
+def _namesakes(answer: Answer, by: Sequence[Dimension]) -> frozenset[Label]:
+    """Names that several programs have."""
+    return _shared(answer, by, "name") if PROCESS in by else frozenset()
+
+
+def _shared(answer: Answer, by: Sequence[Dimension], field: str) -> frozenset[Label]:
+    """Values of a field beside which different ones of the next field stand."""
+    place = fields(by).index(field)
+    known = {row.labels[place : place + 2] for row in answer.rows}
+    counts = Counter(value for value, _ in known)
+    return frozenset(value for value, count in counts.items() if count > 1)
+
+
+def _clock(when: float, form: str) -> str:
+    """What local clocks show, with their offset where they show it twice."""
+    local = datetime.fromtimestamp(when).astimezone()
+    text = local.strftime(form)
+    twice = form.endswith("%H:%M") and any(
+        datetime.fromtimestamp(when + shift).astimezone().strftime(form) == text
+        for shift in (-HOUR, HOUR)
+    )
+    return text + local.strftime(" %z") if twice else text
+
+
+_TEXTS: Final[dict[str, Callable[..., str]]] = {
+    "exe": lambda exe: exe or "(unknown)",
+    "unit": lambda unit, container, _: container or unit or "(no unit)",
+    "remote": lambda address, _: address,
+    "proto": lambda proto: proto,
+    "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",
+    "hour": lambda text: _clock(moment(text), "%Y-%m-%d %H:%M"),
+    "day": lambda text: text,
+    "month": lambda text: text,
+}
+"""What is shown of each dimension's labels, but for processes, users and hosts."""

@@ -1,1 +1,0 @@
-"""bwtop --history: what was moved in a range of time."""

@@ -1,0 +1,125 @@
+"""Following live what another bwtop records: its intervals as readings, for who may not measure."""
+
+import contextlib
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from bwtop.model.flows import Identity, ProcessKey, Remote, Traffic
+from bwtop.model.sample import Sample, add_traffic
+from bwtop.sqlite import lock, schema
+from bwtop.sqlite.selection import identity
+from bwtop.sqlite.store import unpack_loss
+
+PATIENCE: Final = 1.2
+"""Seconds to wait for an interval that is due, before it is taken for one in which nothing moved."""
+
+LOOK: Final = 0.05
+
+_MAX_IDENTITIES: Final = 16384
+
+
+class Follower:
+    """Reads a database that another bwtop writes; what was there before is history, and not told."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the database; raises schema.HistoryError, OSError and sqlite3.Error."""
+        self._path = path
+        self._read_at = time.monotonic()
+        self._open()
+
+    def _open(self) -> None:
+        file = _file(self._path)
+        connection = schema.open_reader(self._path)
+        self._last = _newest(connection)
+        self._connection, self._file = connection, file
+        self._identities: dict[int, tuple[ProcessKey, Identity]] = {}
+
+    def recorder(self) -> str | None:
+        """Who records now; None: nobody."""
+        return lock.holder(self._path)
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._connection.close()
+
+    def read(self) -> Sample:
+        """All that was recorded since the reading before; waits a little for what is due."""
+        began = time.monotonic()
+        self._look_for_another()
+        newest = _newest(self._connection)
+        while newest <= self._last and time.monotonic() < began + PATIENCE and self.recorder():
+            time.sleep(LOOK)
+            newest = _newest(self._connection)
+        now = time.monotonic()
+        passed, self._read_at = now - self._read_at, now
+        sample = Sample(datetime.now(UTC), passed)
+        if newest > self._last:
+            self._fill(sample, newest)
+            self._last = newest
+        return sample
+
+    def _look_for_another(self) -> None:
+        """Goes over to a database that has come in the place of this one; one that cannot be read yet, later."""
+        if _file(self._path) in (self._file, None):
+            return
+        before = self._connection
+        with contextlib.suppress(schema.HistoryError, OSError, sqlite3.Error):
+            self._open()
+            before.close()
+
+    def _fill(self, sample: Sample, newest: int) -> None:
+        bounds = (self._last, newest)
+        moving = 0.0
+        for seconds, loss, moved in self._connection.execute(
+            "SELECT seconds, loss, EXISTS (SELECT 1 FROM delta WHERE interval = interval.id)"
+            " FROM interval WHERE id > ? AND id <= ?",
+            bounds,
+        ):
+            sample.loss = sample.loss.plus(unpack_loss(loss))
+            moving += seconds if moved else 0.0
+        if moving:
+            sample.elapsed = moving  # as it was measured, not as it was read
+        for process, address, port, protocol, role, rx, tx in self._connection.execute(
+            "SELECT process, address, port, protocol, role, rx, tx FROM delta"
+            " JOIN flow ON flow.id = delta.flow JOIN remote ON remote.id = flow.remote"
+            " WHERE interval > ? AND interval <= ?",
+            bounds,
+        ):
+            key, who = self._process(process)
+            sample.identities[key] = who
+            add_traffic(sample.traffic, key, Remote(protocol, role, port, address), Traffic(rx, tx))
+        for pid, start in self._connection.execute(
+            "SELECT pid, start FROM process WHERE ended > ? AND ended <= ?", bounds
+        ):
+            sample.exited.add(ProcessKey(start, pid))
+
+    def _process(self, number: int) -> tuple[ProcessKey, Identity]:
+        found = self._identities.get(number)
+        if found is None:
+            if len(self._identities) >= _MAX_IDENTITIES:
+                self._identities.clear()
+            found = self._identities[number] = self._look_up(number)
+        return found
+
+    def _look_up(self, number: int) -> tuple[ProcessKey, Identity]:
+        pid, start, started, program, cmdline = self._connection.execute(
+            "SELECT pid, start, started, program, cmdline FROM process WHERE id = ?", (number,)
+        ).fetchone()
+        who = identity(self._connection, program, cmdline=cmdline, started=started)
+        return ProcessKey(start, pid), who
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT coalesce(max(id), 0) FROM interval").fetchone()
+    return int(found[0])
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which one is there now, if any can be seen."""
+    try:
+        return schema.file_id(path)
+    except OSError:
+        return None

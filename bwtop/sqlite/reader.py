@@ -1,0 +1,194 @@
+"""The past as SQLite has it: that of this machine."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from bwtop.history import plan
+from bwtop.history.calendar import Unit, ceiling
+from bwtop.history.plan import NOTHING, Bounds
+from bwtop.history.tiers import DAYS
+from bwtop.history.usage import Usage, billed, passing, rank
+from bwtop.identity.machine import this_machine
+from bwtop.model.filter import Filter
+from bwtop.model.flows import Host
+from bwtop.model.ledger import Category
+from bwtop.sqlite.schema import pulse_column
+from bwtop.sqlite.selection import Source
+from bwtop.sqlite.store import PULSE
+
+_WAYS: Final = ("rx", "tx")
+
+
+class Local:
+    """A database as it is at one moment, whatever is written meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._host = this_machine()
+        connection.execute("BEGIN")
+
+    def close(self) -> None:
+        """Lets go of the moment, and of the database."""
+        self._connection.close()
+
+    def _one(self, statement: str, *values: float | None) -> tuple[Any, ...]:
+        return tuple(self._connection.execute(statement, values).fetchone())
+
+    def hosts(self) -> Sequence[Host]:
+        """See Past."""
+        return [self._host]
+
+    def extent(self) -> Bounds | None:
+        """See Past."""
+        start, end = self._one(
+            "SELECT min(first), max(last) FROM ("
+            "SELECT min(start) AS first, max(end) AS last FROM span WHERE level BETWEEN 1 AND ?"
+            " UNION ALL SELECT min(start), max(start + seconds) FROM interval)",
+            DAYS,
+        )
+        months = self._one(
+            "SELECT min(start), max(end) FROM span WHERE level > ? AND (?2 IS NULL OR end <= ?2)",
+            *(DAYS, start),
+        )
+        if start is None:
+            start, end = months
+        elif months[0] is not None:
+            start = months[0]
+        return None if start is None else (start, end)
+
+    def pids_since(self) -> float:
+        """See Past."""
+        (found,) = self._one(
+            "SELECT max(kept, coalesce((SELECT min(start) FROM interval), 0)) FROM level WHERE level = 0"
+        )
+        return float(found)
+
+    def select(
+        self,
+        bounds: Bounds,
+        unit: Unit | None,
+        needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all of it
+        keep: Filter,
+    ) -> Source:
+        """See Past."""
+        if keep.pids:
+            found = plan.finest(*bounds)
+        else:
+            found = plan.make(_Spans(self._connection), *bounds, unit)
+        return Source(self._connection, found, self._host, keep.pids)
+
+    def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
+        """See Past."""
+        return self._connection.execute(
+            "SELECT time, kind, amount FROM event WHERE time >= ? AND time < ? ORDER BY id",
+            (start, end),
+        )
+
+    def usage_since(self) -> float | None:
+        """See Past."""
+        (oldest,) = self._one("SELECT min(start) FROM pulse")
+        return None if oldest is None else float(oldest)
+
+    def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
+        """See Past."""
+        return _Pulses(self._connection, start // PULSE * PULSE, end).usage(keep)
+
+
+class _Spans:
+    """See plan.Spans."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._run = connection.execute
+        found = self._run("SELECT level, kept FROM level")
+        self._kept: dict[int, float] = {int(level): kept for level, kept in found}
+
+    def forgotten(self, level: int) -> float:
+        """What is finer is deleted only when this level has it: all of it before that time."""
+        return self._kept[level - 1]
+
+    def inside(self, level: int, start: float, end: float) -> Bounds:
+        """See plan.Spans."""
+        (first,) = self._run(
+            "SELECT min(start) FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?",
+            (level, start, end, end),
+        ).fetchone()
+        if first is None:
+            return NOTHING
+        (after,) = self._run(
+            "SELECT end FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?"
+            " ORDER BY start DESC LIMIT 1",
+            (level, start, end, end),
+        ).fetchone()
+        return first, after
+
+    def widened(self, level: int, when: float) -> Bounds:
+        """It is the last span that begins before: none of the years before need be looked at."""
+        found = self._run(
+            "SELECT start, end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
+            (level, when),
+        ).fetchone()
+        if found and found[1] > when and found[0] < self.forgotten(level):
+            return found[0], found[1]
+        return NOTHING
+
+    def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
+        """Looks at one span at each end of the unit: there are far fewer of those than spans."""
+        first, last = self._run(
+            "SELECT min(start), max(end) FROM span WHERE level = ? AND start >= ? AND end <= ?",
+            (level, start, end),
+        ).fetchone()
+        if first is None:
+            return True
+        edge = ceiling(unit, first)
+        while edge < last:
+            (before,) = self._run(
+                "SELECT end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
+                (level, edge),
+            ).fetchone()
+            if before > edge:
+                return False
+            edge = ceiling(unit, edge)
+        return True
+
+
+class _Pulses:
+    """The totals of five minutes in a range.  A year has 100,000: they stay in the database."""
+
+    def __init__(self, connection: sqlite3.Connection, start: float, end: float) -> None:
+        self._connection = connection
+        self._bounds = (start, end)
+
+    def usage(self, keep: Filter) -> Usage | None:
+        shown, paid = passing(keep), billed(keep)
+        terms = [
+            "count(*)",
+            *(f"max({_rate(shown, way)})" for way in _WAYS),
+            *(f"sum({_amount(paid, way)})" for way in _WAYS),
+        ]
+        count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
+        if not count:
+            return None
+        # The smallest that 95 % of them do not exceed, by nearest rank.
+        place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
+        rx_high, tx_high = (self._first(_rate(paid, way), place)[0] for way in _WAYS)
+        return Usage(
+            (rx_peak or 0.0, tx_peak or 0.0), (rx_high or 0.0, tx_high or 0.0), count, rx, tx
+        )
+
+    def _first(self, terms: str, rest: str = "") -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self._connection.execute(
+            f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
+            self._bounds,
+        ).fetchone()
+        return found
+
+
+def _amount(categories: Sequence[Category], way: str) -> str:
+    """In SQL, what these categories received or sent."""
+    return " + ".join(pulse_column(of, way) for of in categories)
+
+
+def _rate(categories: Sequence[Category], way: str) -> str:
+    """In SQL, what rate() says of it; but NULL, which is below everything, for a time of no length."""
+    return f"({_amount(categories, way)}) / seconds"

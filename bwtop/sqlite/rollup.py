@@ -1,0 +1,338 @@
+"""Making sums of sums, and letting go of what is old: in small steps, between two intervals."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bwtop.history.calendar import ceiling, floor
+from bwtop.history.tiers import COARSEST, DAYS, TIERS, UNITS, default_retention
+from bwtop.model.flows import Loss
+from bwtop.sqlite.store import levels, pack_loss, unpack_loss
+
+SETTLED: Final = 3.0
+"""Seconds after a minute's end at which its last interval is written."""
+
+FLOWS_AT_ONCE: Final = 2048
+"""Ids of flows that one step adds up."""
+
+ROWS_AT_ONCE: Final = 4096
+"""Rows that one step deletes."""
+
+_ROWS: Final = {"interval": ("delta", "interval, flow, process"), "span": ("traffic", "span, flow")}
+"""Where the bytes of an interval or span are, and what tells them apart."""
+
+SPARE_PAGES: Final = 1024
+"""Free pages that are kept for what comes next: 4 MiB."""
+
+PAGES_AT_ONCE: Final = 256
+
+NEWEST: Final = 5
+"""Intervals that stay whatever their time, for who follows live: the clock may have been set back."""
+
+STEP_SECONDS: Final = 0.02
+"""After which a step begins no further piece of work."""
+
+SIZE_PERIOD: Final = 10.0
+"""Seconds between two looks at the size."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How much is kept."""
+
+    retention: Mapping[str, float] = field(default_factory=default_retention)
+    """Seconds by tier."""
+    max_size: int | None = None
+    """Bytes of the database; beyond it the oldest detail goes first.  Sums by day stay."""
+
+
+@dataclass
+class _Closing:
+    """A span whose sums are being made."""
+
+    span: int
+    level: int
+    start: int
+    end: int
+    last_flow: int
+    next_flow: int = 0
+
+
+class Upkeep:
+    """What a store needs from time to time."""
+
+    def __init__(self, connection: sqlite3.Connection, policy: Policy) -> None:
+        self._connection = connection
+        self._policy = policy
+        self._closing: _Closing | None = None
+        self._size_looked_at = float("-inf")
+        self.is_over_size = False
+        """Whether nothing more can go and the database is still larger than it should be."""
+        self._keep = {tier.level: policy.retention[tier.name] for tier in TIERS}
+
+    def disturbed(self, earliest: float) -> None:
+        """Deltas from that time on were added: the sums of a span that is not closed yet begin anew."""
+        if self._closing and earliest < self._closing.end:
+            self._closing = None
+
+    def step(self, now: float) -> bool:
+        """Does some of what is to be done, in a transaction of its own; whether more may be left.
+
+        `now` is in UTC seconds.  Raises sqlite3.Error; then nothing has been done.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            deadline = time.monotonic() + STEP_SECONDS
+            while (more := self._piece(now)) and time.monotonic() < deadline:
+                pass
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._closing = None
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return more or self._vacuum()
+
+    def _piece(self, now: float) -> bool:
+        return (
+            self._clear_abandoned()
+            or self._close_some(now)
+            or self._let_go(now)
+            or self._shrink(now)
+            or self._delete_old()
+            or self._delete_processes()
+        )
+
+    def _one(self, statement: str, *values: float) -> tuple[Any, ...]:
+        found = self._connection.execute(statement, values).fetchone()
+        return tuple(found) if found else ()
+
+    # Closing.
+
+    def _clear_abandoned(self) -> bool:
+        """Sums that nobody finished."""
+        mine = self._closing.span if self._closing else -1
+        return self._delete(
+            "span", self._one("SELECT id FROM span WHERE level < 0 AND id != ?", mine)
+        )
+
+    def _close_some(self, now: float) -> bool:
+        if not self._closing:
+            for level, closed, _ in levels(self._connection):
+                self._closing = self._next(level, closed, now)
+                if self._closing:
+                    break
+        if not self._closing:
+            return False
+        self._add_up(self._closing)
+        if self._closing.next_flow > self._closing.last_flow:
+            self._close(self._closing)
+            self._closing = None
+        return True
+
+    def _next(self, level: int, closed: int, now: float) -> _Closing | None:
+        """The next span of a level, if all that belongs to it is there."""
+        first = self._first_after(level, closed)
+        if first is None:
+            return None
+        start, end = max(floor(UNITS[level], first), closed), ceiling(UNITS[level], first)
+        if level == 1:
+            ready = end + SETTLED <= now
+        else:
+            ready = end <= (
+                self._one("SELECT closed FROM level WHERE level = ?", level - 1)[0] or 0
+            )
+        if not ready:
+            return None
+        if level > 1:  # the clock's zone may have changed meanwhile: then spans below reach beyond
+            last = self._one(
+                "SELECT max(end) FROM span WHERE level = ? AND start >= ? AND start < ?",
+                *(level - 1, start, end),
+            )
+            end = max(end, last[0] or end)
+        return self._begin(level, start, end)
+
+    def _begin(self, level: int, start: int, end: int) -> _Closing:
+        span = self._connection.execute(
+            "INSERT INTO span (level, start, end, seconds) VALUES (?, ?, ?, 0)",
+            (-level, start, end),
+        ).lastrowid
+        assert span is not None, "it has inserted a row"
+        last = self._one("SELECT max(id) FROM flow")[0] or 0
+        return _Closing(span, level, start, end, last)
+
+    def _first_after(self, level: int, closed: int) -> Any:
+        """When what is not in any sum of this level begins; None: there is nothing."""
+        if level == 1:
+            return self._one("SELECT min(start) FROM interval WHERE start >= ?", closed)[0]
+        return self._one(
+            "SELECT min(start) FROM span WHERE level = ? AND start >= ?", level - 1, closed
+        )[0]
+
+    def _add_up(self, closing: _Closing) -> None:
+        source = (
+            "delta WHERE interval IN (SELECT id FROM interval WHERE start >= :start AND start < :end)"
+            if closing.level == 1
+            else "traffic WHERE span IN (SELECT id FROM span"
+            " WHERE level = :below AND start >= :start AND start < :end)"
+        )
+        self._connection.execute(
+            "INSERT INTO traffic SELECT :span, flow, sum(rx), sum(tx)"  # noqa: S608 - from two constants
+            f" FROM {source} AND flow >= :first AND flow < :next GROUP BY flow",
+            {
+                "span": closing.span,
+                "below": closing.level - 1,
+                "start": closing.start,
+                "end": closing.end,
+                "first": closing.next_flow,
+                "next": closing.next_flow + FLOWS_AT_ONCE,
+            },
+        )
+        closing.next_flow += FLOWS_AT_ONCE
+
+    def _close(self, closing: _Closing) -> None:
+        below = (
+            "SELECT seconds, loss FROM interval WHERE start >= :start AND start < :end"
+            if closing.level == 1
+            else "SELECT seconds, loss FROM span WHERE level = :below AND start >= :start AND start < :end"
+        )
+        bounds = {"below": closing.level - 1, "start": closing.start, "end": closing.end}
+        seconds, loss = 0.0, Loss()
+        for more, lost in self._connection.execute(below, bounds):
+            seconds += more
+            loss = loss.plus(unpack_loss(lost))
+        self._connection.execute(
+            "UPDATE span SET level = ?, seconds = ?, loss = ? WHERE id = ?",
+            (closing.level, seconds, pack_loss(loss), closing.span),
+        )
+        self._connection.execute(
+            "UPDATE level SET closed = ? WHERE level = ?", (closing.end, closing.level)
+        )
+
+    # Letting go.
+
+    def _let_go(self, now: float) -> bool:
+        """Marks as old what is older than it may be: whole spans of the level above."""
+        for level in range(COARSEST):
+            if self._mark(level, now - self._keep[level]):
+                return True
+        oldest = self._one(
+            "SELECT max(end) FROM span WHERE level = ? AND end <= ?",
+            *(COARSEST, now - self._keep[COARSEST]),
+        )
+        return self._set_kept(COARSEST, oldest[0]) or self._trim_pulses(now)
+
+    def _mark(self, level: int, oldest: float) -> bool:
+        """All of the level before `oldest` may go, as far as the level above has it."""
+        found = self._one(
+            "SELECT max(end) FROM span WHERE level = ? AND end <= ?", level + 1, oldest
+        )
+        return self._set_kept(level, found[0])
+
+    def _set_kept(self, level: int, kept: int | None) -> bool:
+        return bool(
+            kept
+            and self._connection.execute(
+                "UPDATE level SET kept = ? WHERE level = ? AND kept < ?", (kept, level, kept)
+            ).rowcount
+        )
+
+    def _trim_pulses(self, now: float) -> bool:
+        oldest = now - self._keep[-1]
+        return bool(
+            self._connection.execute(
+                "DELETE FROM pulse WHERE start IN (SELECT start FROM pulse WHERE start < ? LIMIT 1000)",
+                (oldest,),
+            ).rowcount
+        )
+
+    def _delete_old(self) -> bool:
+        """Rows of an interval or span that may go."""
+        interval = self._one(
+            "SELECT id FROM interval WHERE start < (SELECT kept FROM level WHERE level = 0)"
+            " AND id < (SELECT max(id) FROM interval) - ? ORDER BY start LIMIT 1",
+            NEWEST,
+        )
+        return self._delete("interval", interval) or any(
+            self._delete(
+                "span",
+                self._one(
+                    "SELECT id FROM span WHERE level = ?1"
+                    " AND start < (SELECT kept FROM level WHERE level = ?1) ORDER BY start LIMIT 1",
+                    level,
+                ),
+            )
+            for level in range(1, COARSEST + 1)
+        )
+
+    def _delete(self, parent: str, found: tuple[Any, ...]) -> bool:
+        """Some rows of the interval or span that was found, if any was; and itself when it has no more."""
+        if not found:
+            return False
+        rows, key = _ROWS[parent]
+        deleted = self._connection.execute(
+            f"DELETE FROM {rows} WHERE ({key}) IN (SELECT {key} FROM {rows}"  # noqa: S608 - our own names
+            f" WHERE {parent} = ? LIMIT ?)",
+            (*found, ROWS_AT_ONCE),
+        ).rowcount
+        if deleted < ROWS_AT_ONCE:
+            self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
+        return True
+
+    def _delete_processes(self) -> bool:
+        """Processes that no interval has any more."""
+        return bool(
+            self._connection.execute(
+                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL"
+                " AND abs(ended) < (SELECT min(id) FROM interval) LIMIT 1000)"
+            ).rowcount
+        )
+
+    # Size.
+
+    def _pages(self) -> tuple[int, int, int]:
+        """(bytes of a page, pages, free ones)."""
+        sizes = [
+            self._one(f"PRAGMA {name}")[0] or 0
+            for name in ("page_size", "page_count", "freelist_count")
+        ]
+        return sizes[0], sizes[1], sizes[2]
+
+    def _shrink(self, now: float) -> bool:
+        """Marks the oldest detail as old where the database is too large."""
+        if self._policy.max_size is None or abs(now - self._size_looked_at) < SIZE_PERIOD:
+            return False
+        size, pages, free = self._pages()
+        if (pages - free) * size <= self._policy.max_size:
+            self._size_looked_at = now
+            self.is_over_size = False
+            return False
+        if self._delete_old():  # marked already
+            return True
+        candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level))]
+        if not candidates:
+            self._size_looked_at = now
+            self.is_over_size = True
+            return False
+        end, level = min(candidates)
+        return self._set_kept(level, end)
+
+    def _oldest(self, level: int) -> Any:
+        """The end of the oldest span of the level above that still has detail in this one, or None."""
+        return self._one(
+            "SELECT min(end) FROM span WHERE level = ?1 + 1 AND end >"
+            " (SELECT kept FROM level WHERE level = ?1)",
+            level,
+        )[0]
+
+    def _vacuum(self) -> bool:
+        """Gives some pages back to the file system, if many are free."""
+        size, pages, free = self._pages()
+        most = self._policy.max_size
+        is_over = most is not None and pages * size > most
+        if free <= (0 if is_over else max(SPARE_PAGES, pages // 4)):
+            return False
+        self._connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+        return True

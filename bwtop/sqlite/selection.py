@@ -1,0 +1,144 @@
+"""Reading the rows that a plan names."""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from bwtop.history.past import Ends, Flow, FlowSums
+from bwtop.history.plan import Piece, Plan
+from bwtop.model.flows import Host, Identity, Loss, Remote
+from bwtop.sqlite.store import unpack_loss
+
+_INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
+_SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
+
+
+class Source:
+    """The traffic of some pieces of time; with `pids`, of those processes only, which the finest level knows.
+
+    It is a past.Selection; flows are told apart by their ids.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        plan: Plan,
+        host: Host | None = None,
+        pids: frozenset[int] = frozenset(),
+    ) -> None:
+        self._connection = connection
+        self._run = connection.execute
+        self._plan = plan
+        self._host = host
+        self._pids = pids
+        self.start, self.end = plan.start, plan.end
+
+    def sums(self) -> FlowSums:
+        """Bytes by flow."""
+        found: dict[Flow, tuple[int, int]] = {}
+        for piece in self._plan.pieces:
+            key, parents = _parents(piece)
+            table = "delta" if piece.level == 0 else "traffic"
+            for flow, rx, tx in self._run(
+                f"SELECT flow, sum(rx), sum(tx) FROM {table}"  # noqa: S608 - constants and question marks
+                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids()} GROUP BY flow",
+                (*_bounds(piece), *self._pids),
+            ):
+                before = found.get(flow, (0, 0))
+                found[flow] = (before[0] + rx, before[1] + tx)
+        return found
+
+    def ends(self, flows: Collection[Flow]) -> Ends:
+        """Who and where each flow is."""
+        programs: dict[int, Identity] = {}
+        found: dict[Flow, tuple[Identity, Remote]] = {}
+        self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
+        self._run("DELETE FROM asked")
+        self._connection.executemany("INSERT INTO asked VALUES (?)", ((flow,) for flow in flows))
+        for flow, program, address, port, protocol, role in self._run(
+            "SELECT flow.id, program, address, port, protocol, role FROM asked"
+            " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
+        ):
+            if program not in programs:
+                programs[program] = identity(self._connection, program, host=self._host)
+            found[flow] = (programs[program], Remote(protocol, role, port, address))
+        return found
+
+    def users(self) -> None:
+        """See Selection."""
+
+    def timeline(
+        self, groups: Mapping[Flow, Flow] | None
+    ) -> Iterator[tuple[float, Flow, int, int]]:
+        """(start, group, received, sent) of the flows that are in a group; None: all flows are in group 0."""
+        if groups is not None:
+            self._run(
+                "CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY, grp INTEGER)"
+            )
+            self._run("DELETE FROM chosen")
+            self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", groups.items())
+        group, join, by = (
+            ("0", "", "start")
+            if groups is None
+            else ("grp", "JOIN chosen ON chosen.id = flow", "start, grp")
+        )
+        for piece in self._plan.pieces:
+            key, parents = _parents(piece)
+            table = "delta" if piece.level == 0 else "traffic"
+            yield from self._run(
+                f"SELECT start, {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
+                f" FROM (SELECT id AS parent, start FROM {parents}) JOIN {table} ON {key} = parent"
+                f" {join} WHERE 1 {self._of_pids()} GROUP BY {by}",
+                (*_bounds(piece), *self._pids),
+            )
+
+    def _of_pids(self) -> str:
+        marks = ", ".join("?" * len(self._pids))
+        return f"AND process IN (SELECT id FROM process WHERE pid IN ({marks}))" if marks else ""  # noqa: S608
+
+    def coverage(self) -> Iterator[tuple[float, float, Loss]]:
+        """(start, seconds recorded, what was lost)."""
+        for piece in self._plan.pieces:
+            _, parents = _parents(piece)
+            for start, seconds, loss in self._run(
+                f"SELECT start, seconds, loss FROM {parents}",  # noqa: S608 - a constant
+                _bounds(piece),
+            ):
+                yield start, seconds, unpack_loss(loss)
+
+
+def _parents(piece: Piece) -> tuple[str, str]:
+    """The column that refers to a stretch of time, and those stretches."""
+    return ("interval", _INTERVALS) if piece.level == 0 else ("span", _SPANS)
+
+
+def _bounds(piece: Piece) -> tuple[float, ...]:
+    bounds = (piece.start, piece.end)
+    return bounds if piece.level == 0 else (piece.level, *bounds)
+
+
+def identity(
+    connection: sqlite3.Connection,
+    program: int,
+    *,
+    cmdline: str = "",
+    started: float | None = None,
+    host: Host | None = None,
+) -> Identity:
+    """What is kept of who a process is, with what is known of it besides."""
+    name, exe, uid, unit, container, pod, kernel = connection.execute(
+        "SELECT name, exe, uid, unit, container, pod, kernel FROM program WHERE id = ?", (program,)
+    ).fetchone()
+    return Identity(
+        name,
+        uid,
+        cmdline,
+        exe,
+        kernel=bool(kernel),
+        started=None if started is None else datetime.fromtimestamp(started, UTC),
+        unit=unit,
+        container=container,
+        pod=pod,
+        host=host,
+    )

@@ -1,0 +1,287 @@
+"""Writing deltas: into the finest tier, into whatever coarser sums are closed already, and into the five minutes."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bwtop.history.calendar import MINUTE, ceiling, floor
+from bwtop.history.tiers import COARSEST, UNITS
+from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
+from bwtop.model.ledger import CATEGORIES, category
+from bwtop.sqlite.delta import Delta, Moved, Who
+from bwtop.sqlite.schema import pulse_columns
+from bwtop.text.escape import printable
+
+PULSE: Final = 5 * MINUTE
+"""Seconds of the totals that percentiles are made of: the industry's usual five minutes."""
+
+MAX_CACHED: Final = 100_000
+"""Flows whose ids are remembered: some 23 MB.  It is more than an interval has, unless --max-flows is raised: with fewer,
+all would be forgotten in each and looked up again, which takes three times as long."""
+
+_COLUMNS: Final = pulse_columns()
+_ADD_PULSE: Final = (
+    f"INSERT INTO pulse (start, seconds, {', '.join(_COLUMNS)})"  # noqa: S608 - our own names
+    f" VALUES (?, ?{', ?' * len(_COLUMNS)}) ON CONFLICT DO UPDATE SET"
+    f" seconds = seconds + excluded.seconds, {', '.join(f'{c} = {c} + excluded.{c}' for c in _COLUMNS)}"
+)
+
+FlowSums = dict[int, tuple[int, int]]
+"""Bytes by flow: (received, sent)."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """The ids of a process and of its flows."""
+
+    process: int
+    program: int
+    flows: dict[Remote, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that readers of the sums should know."""
+
+    time: float
+    """UTC seconds."""
+    kind: str
+    amount: float = 0.0
+
+
+class Store:
+    """A database that this process writes."""
+
+    def __init__(self, connection: sqlite3.Connection, *, cmdlines: bool = False) -> None:
+        self.connection = connection
+        self._cmdlines = cmdlines
+        self._known: dict[Who, _Known] = {}
+        self._cached = 0
+
+    def begin(self) -> None:
+        """Nobody recorded until now: what former recorders have seen alive may have ended meanwhile."""
+        self.connection.execute(
+            "UPDATE process SET ended = -(SELECT coalesce(max(id), 0) FROM interval) WHERE ended IS NULL"
+        )
+
+    def number_on(self) -> None:
+        """This may be a backup, put back in its place: from now on changes have numbers that nobody has seen.
+
+        Microseconds: there are fewer changes than those.
+        """
+        self.connection.execute(
+            "UPDATE spool SET changes = max(changes, ?)", (int(1e6 * time.time()),)
+        )
+
+    def append(self, deltas: Sequence[Delta], events: Iterable[Event] = ()) -> None:
+        """Writes them all, in one transaction; or nothing, and raises sqlite3.Error."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            for event in events:
+                self._run("INSERT INTO event (time, kind, amount) VALUES (?, ?, ?)", event)
+            for delta in deltas:
+                self._append(delta)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+
+    def rollback(self) -> None:
+        """After an error: ids that were given in the transaction are not there."""
+        self._known.clear()
+        self._cached = 0
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _run(self, statement: str, event: Event) -> None:
+        self.connection.execute(statement, (event.time, event.kind, event.amount))
+
+    def _append(self, delta: Delta) -> None:
+        interval = self.connection.execute(
+            "INSERT INTO interval (start, seconds, loss) VALUES (?, ?, ?)",
+            (delta.start, delta.seconds, pack_loss(delta.loss)),
+        ).lastrowid
+        rows = sorted(self._rows(delta).items())
+        self.connection.executemany(
+            "INSERT INTO delta (interval, flow, process, rx, tx) VALUES (?, ?, ?, ?, ?)",
+            ((interval, *ends, *moved) for ends, moved in rows),
+        )
+        self._add_late(delta, rows)
+        self._add_pulse(delta)
+        self._note_ends(delta.exited, interval)
+
+    def _rows(self, delta: Delta) -> dict[tuple[int, int], Moved]:
+        """Bytes by flow and process; the same program with other arguments is the same."""
+        found: dict[tuple[int, int], Moved] = {}
+        for who, remotes in delta.flows.items():
+            known = self._known.get(who) or self._know(who)
+            for remote, (rx, tx) in remotes.items():
+                flow = known.flows.get(remote) or self._flow(known, remote)
+                before = found.get((flow, known.process), (0, 0))
+                found[flow, known.process] = (before[0] + rx, before[1] + tx)
+        return found
+
+    # Ids.
+
+    def _know(self, who: Who) -> _Known:
+        key, identity = who
+        program = self._program(identity)
+        known = self._known[who] = _Known(self._process(key, identity, program), program)
+        return known
+
+    def _program(self, identity: Identity) -> int:
+        values = (
+            printable(identity.name),
+            _maybe(identity.exe),
+            identity.uid,
+            _maybe(identity.unit),
+            _maybe(identity.container),
+            _maybe(identity.pod),
+            int(identity.kernel),
+        )
+        return self._id(
+            "SELECT id FROM program WHERE name = ? AND exe IS ? AND uid IS ? AND unit IS ?"
+            " AND container IS ? AND pod IS ? AND kernel = ?",
+            "INSERT INTO program (name, exe, uid, unit, container, pod, kernel)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+
+    def _process(self, key: ProcessKey, identity: Identity, program: int) -> int:
+        started = identity.started.timestamp() if identity.started else None
+        cmdline = printable(identity.cmdline) if self._cmdlines else ""
+        found = self.connection.execute(
+            "SELECT id FROM process WHERE pid = ? AND start = ? AND program = ? AND cmdline = ?",
+            (key.pid, key.start, program, cmdline),
+        ).fetchone()
+        if found:
+            self.connection.execute("UPDATE process SET ended = NULL WHERE id = ?", found)
+            return int(found[0])
+        added = self.connection.execute(
+            "INSERT INTO process (pid, start, started, program, cmdline) VALUES (?, ?, ?, ?, ?)",
+            (key.pid, key.start, started, program, cmdline),
+        )
+        return _given(added)
+
+    def _flow(self, known: _Known, remote: Remote) -> int:
+        place = (remote.address, remote.port, remote.protocol, remote.role)
+        end = self._id(
+            "SELECT id FROM remote WHERE address = ? AND port = ? AND protocol = ? AND role = ?",
+            "INSERT INTO remote (address, port, protocol, role) VALUES (?, ?, ?, ?)",
+            place,
+        )
+        flow = self._id(
+            "SELECT id FROM flow WHERE program = ? AND remote = ?",
+            "INSERT INTO flow (program, remote) VALUES (?, ?)",
+            (known.program, end),
+        )
+        self._cached += 1
+        if self._cached > MAX_CACHED:
+            for other in self._known.values():
+                other.flows.clear()
+            self._cached = 1
+        known.flows[remote] = flow
+        return flow
+
+    def _id(self, select: str, insert: str, values: tuple[str | int | bytes | None, ...]) -> int:
+        found = self.connection.execute(select, values).fetchone()
+        return int(found[0]) if found else _given(self.connection.execute(insert, values))
+
+    def _note_ends(self, exited: set[ProcessKey], interval: int | None) -> None:
+        if not exited:
+            return
+        for who in [who for who in self._known if who[0] in exited]:
+            self._cached -= len(self._known.pop(who).flows)
+        self.connection.executemany(
+            "UPDATE process SET ended = ? WHERE pid = ? AND start = ? AND ended IS NULL",
+            ((interval, key.pid, key.start) for key in exited),
+        )
+
+    # Sums that are closed already: the clock was set back, or the delta had to wait.
+
+    def _add_late(self, delta: Delta, rows: Iterable[tuple[tuple[int, int], Moved]]) -> None:
+        """The coarsest first: what is made of a finer level shall not reach beyond it."""
+        bounds = (0.0, float("inf"))
+        for level, closed, _ in reversed(levels(self.connection)):
+            if delta.start >= closed:
+                bounds = (closed, bounds[1])
+                continue
+            span, bounds = self._span_at(level, delta.start, bounds)
+            self.connection.executemany(
+                "INSERT INTO traffic VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " rx = rx + excluded.rx, tx = tx + excluded.tx",
+                ((span, flow, *moved) for (flow, _), moved in rows),
+            )
+            before = self.connection.execute(
+                "SELECT loss FROM span WHERE id = ?", (span,)
+            ).fetchone()
+            self.connection.execute(
+                "UPDATE span SET seconds = seconds + ?, loss = ? WHERE id = ?",
+                (delta.seconds, pack_loss(unpack_loss(before[0]).plus(delta.loss)), span),
+            )
+
+    def _span_at(
+        self, level: int, when: float, bounds: tuple[float, float]
+    ) -> tuple[int, tuple[float, float]]:
+        """The closed span that a time is in, with its bounds; made within others where there was nothing."""
+        run = self.connection.execute
+        found = run(
+            "SELECT id, start, end FROM span WHERE level = ? AND start <= ? AND end > ?",
+            (level, when, when),
+        ).fetchone()
+        if found:
+            return found[0], (found[1], found[2])
+        before, after, closed = run(
+            "SELECT (SELECT max(end) FROM span WHERE level = :level AND start <= :when),"
+            " (SELECT min(start) FROM span WHERE level = :level AND start > :when),"
+            " (SELECT closed FROM level WHERE level = :level)",
+            {"level": level, "when": when},
+        ).fetchone()
+        start = max(floor(UNITS[level], when), before or 0, bounds[0])
+        end = min(ceiling(UNITS[level], when), closed, after or closed, bounds[1])
+        made = run(
+            "INSERT INTO span (level, start, end, seconds) VALUES (?, ?, ?, 0)",
+            (level, start, end),
+        )
+        return _given(made), (start, end)
+
+    def _add_pulse(self, delta: Delta) -> None:
+        sums = dict.fromkeys(CATEGORIES, (0, 0))
+        for remotes in delta.flows.values():
+            for remote, (rx, tx) in remotes.items():
+                of = category(remote)
+                sums[of] = (sums[of][0] + rx, sums[of][1] + tx)
+        flat = [amount for both in sums.values() for amount in both]
+        start = int(delta.start // PULSE) * PULSE
+        self.connection.execute(_ADD_PULSE, (start, delta.seconds, *flat))
+
+
+def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
+    """(level, closed, kept) of the levels that have sums, the finest first."""
+    found = connection.execute(
+        "SELECT level, closed, kept FROM level WHERE level BETWEEN 1 AND ? ORDER BY level",
+        (COARSEST,),
+    )
+    return [(int(level), int(closed), int(kept)) for level, closed, kept in found]
+
+
+def pack_loss(loss: Loss) -> str | None:
+    """A loss as it is stored; None where nothing was lost."""
+    return json.dumps(loss) if any(loss) else None
+
+
+def unpack_loss(text: str | None) -> Loss:
+    """What pack_loss() has made."""
+    return Loss(*json.loads(text)) if text else Loss()
+
+
+def _given(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None, "it has inserted a row"
+    return cursor.lastrowid
+
+
+def _maybe(text: str | None) -> str | None:
+    return None if text is None else printable(text)

@@ -1,0 +1,1 @@
+"""Text: foreign text escaped, units and formats, standard error."""

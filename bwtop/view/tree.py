@@ -1,0 +1,403 @@
+"""What is on the board as rows of a tree: filtered, grouped, sorted, expanded.  A row is made when it is asked for."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from bwtop.model.board import Board
+from bwtop.model.filter import Loopback
+from bwtop.model.flows import Identity, ProcessKey, format_address
+from bwtop.model.ledger import CATEGORIES, CLASSES, Category, Flow, Process, Tally
+from bwtop.model.meter import rate
+from bwtop.model.query import HostNames, Query, Term
+from bwtop.model.series import Rates, added
+from bwtop.view.columns import Order
+from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which flows are shown."""
+
+    classes: frozenset[str] = frozenset(CLASSES)
+    loopback: Loopback = Loopback.SHOW
+    query: Query = field(default_factory=Query)
+
+    def categories(self) -> frozenset[Category]:
+        """The categories that are shown; the query is about single flows."""
+        return frozenset(
+            of
+            for of, (name, loopback) in CATEGORIES.items()
+            if name in self.classes
+            and (self.loopback is Loopback.SHOW or loopback == (self.loopback is Loopback.ONLY))
+        )
+
+
+class Grouping(StrEnum):
+    """What a row of the highest level stands for."""
+
+    PROCESS = "process"
+    EXECUTABLE = "executable"
+    USER = "user"
+    UNIT = "unit"
+    REMOTE = "remote"
+    HOST = "host"
+
+
+def _executable(identity: Identity) -> str:
+    if identity.exe:
+        return identity.exe
+    return f"[{identity.name}]" if identity.kernel else identity.name
+
+
+def _user(identity: Identity) -> str:
+    return identity.user or ("(no user)" if identity.uid is None else str(identity.uid))
+
+
+def _unit(identity: Identity) -> str:
+    return identity.container or identity.unit or "(no unit)"
+
+
+def _host(identity: Identity) -> str:
+    return identity.host.name or identity.host.id if identity.host else "(this machine)"
+
+
+def _host_id(identity: Identity) -> str:
+    return identity.host.id if identity.host else ""
+
+
+_LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
+    Grouping.EXECUTABLE: _executable,
+    Grouping.USER: _user,
+    Grouping.UNIT: _unit,
+    Grouping.HOST: _host,
+}
+
+_KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
+"""What members of a group share: its label, but machines may have the same name."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How the board is looked at."""
+
+    scope: Scope = field(default_factory=Scope)
+    grouping: Grouping = Grouping.PROCESS
+    order: Order = Order()
+
+
+class Tree:
+    """The rows of a board in a view.  It is of one moment: another one is built when either has changed."""
+
+    def __init__(self, board: Board, view: View, expansion: Expansion, hosts: HostNames) -> None:
+        self._board = board
+        self._view = view
+        self._expansion = expansion
+        self._hosts = hosts
+        self.categories = view.scope.categories()
+        self._places: dict[RowId, int] | None = None
+        self._kept: dict[RowId, list[RowId]] = {}
+        self._opened: list[Branch] = []
+        self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
+        self._made = list(self._group(self._branches()))
+        self.tops = self._made
+
+    @property
+    def order(self) -> Order:
+        """How it is sorted."""
+        return self._view.order
+
+    @property
+    def grouping(self) -> Grouping:
+        """What a row of the highest level is."""
+        return self._view.grouping
+
+    def sort(self, before: "Tree | None" = None) -> None:
+        """Sorts by the view's order; or leaves all rows where they were in another tree, new ones last."""
+        self._places = None
+        self.tops = self._view.order.processes(self._made)
+        if before:
+            self.tops = _like([row.id for row in before.tops], self.tops)
+            self._kept = before.places()
+
+    def places(self) -> dict[RowId, list[RowId]]:
+        """The order of all rows below others that anybody has seen."""
+        seen = {row.id: [child.id for child in row.children or ()] for row in self._opened}
+        return self._kept | seen
+
+    def reorder(self, order: Order) -> None:
+        """Sorts the same rows by another order."""
+        self._view = replace(self._view, order=order)
+        self._kept = {}
+        for branch in self._opened:
+            branch.children = None
+        self._opened.clear()
+        self.sort()
+
+    # Making rows.
+
+    def _branches(self) -> Iterator[Branch]:
+        for key, process in self._board.ledger.processes.items():
+            yield from self._branch(process, exited=key in self._board.exited)
+        if self._view.grouping is not Grouping.PROCESS:
+            for process in self._board.gone.values():
+                yield from self._branch(process, exited=True)
+
+    def _branch(self, process: Process, *, exited: bool) -> Iterator[Branch]:
+        """The process's row, if anything of it is shown."""
+        flows: list[Flow] | None = None
+        terms = self._view.scope.query.undecided(process.key, process.identity)
+        if terms is None:
+            return
+        tallies: Iterable[Tally]
+        if terms:
+            tallies = flows = self._matching(process, terms)
+        else:
+            tallies = [tally for of, tally in process.sums.items() if of in self.categories]
+        numbers = self._numbers(tallies)
+        if any(numbers):
+            row = RowId(process=process.key)
+            yield Branch(
+                *numbers, process.key, process.identity, [], row, process, flows, exited=exited
+            )
+
+    def _shown(self, process: Process) -> Iterator[Flow]:
+        for flow in process.flows.values():
+            if flow.category in self.categories and any(flow.amounts()):
+                yield flow
+
+    def _matching(self, process: Process, terms: tuple[Term, ...]) -> list[Flow]:
+        flows = list(self._shown(process))
+        for term in terms:
+            flows = [f for f in flows if term.of_remote(f.remote, self._hosts(f.remote.address))]
+        return flows
+
+    def _numbers(self, tallies: Iterable[Tally]) -> tuple[int, int, float, float, int, int]:
+        """The fields of Counted."""
+        rx = tx = rx_total = tx_total = 0
+        for tally in tallies:
+            rx += tally.rx_window
+            tx += tally.tx_window
+            rx_total += tally.rx
+            tx_total += tally.tx
+        seconds = self._board.covered
+        return rx, tx, rate(rx, seconds), rate(tx, seconds), rx_total, tx_total
+
+    def _group(self, branches: Iterable[Branch]) -> Iterable[Branch]:
+        grouping = self._view.grouping
+        if grouping is Grouping.PROCESS:
+            return branches
+        if grouping is Grouping.REMOTE:
+            return self._by_remote(branches)
+        key_of = _KEYS[grouping]
+        groups: dict[str, list[Branch]] = {}
+        for branch in branches:
+            groups.setdefault(key_of(branch.identity), []).append(branch)
+        return [self._make_group(key, members) for key, members in groups.items()]
+
+    def _by_remote(self, branches: Iterable[Branch]) -> Iterator[Branch]:
+        """Turns the tree round: a group for each address; the processes that speak to it are made when asked for."""
+        found: dict[bytes, list[Flow]] = {}
+        for branch in branches:
+            for flow in self._flows(branch):
+                found.setdefault(flow.remote.address, []).append(flow)
+        for address, flows in found.items():
+            processes = {flow.process for flow in flows}
+            label = format_address(address)
+            yield Branch(
+                *self._numbers(flows),
+                ProcessKey(0, sum(process.count for process in processes)),
+                _common(label, [process.identity for process in processes]),
+                [],
+                RowId(f"{self._view.grouping.value} {label}"),
+                flows=flows,
+                address=address,
+                exited=all(self._is_gone(process) for process in processes),
+            )
+
+    def _parts(self, group: Branch) -> list[Branch]:
+        """The processes of a remote, as far as they speak to it."""
+        found: dict[Process, list[Flow]] = {}
+        for flow in group.flows or ():
+            found.setdefault(flow.process, []).append(flow)
+        return [
+            Branch(
+                *self._numbers(flows),
+                process.key,
+                process.identity,
+                [],
+                RowId(group.id.group, process.key),
+                process,
+                flows,
+                exited=self._is_gone(process),
+            )
+            for process, flows in found.items()
+        ]
+
+    def _is_gone(self, process: Process) -> bool:
+        return process.key in self._board.exited or process.key.pid < 0
+
+    def _make_group(self, key: str, members: list[Branch]) -> Branch:
+        group = f"{self._view.grouping.value} {key}"
+        label = _LABELS[self._view.grouping](members[0].identity)
+        for member in members:
+            member.id = RowId(group, member.key)
+        count = sum(member.process.count for member in members if member.process)
+        return Branch(
+            sum(m.rx for m in members),
+            sum(m.tx for m in members),
+            sum(m.rx_rate for m in members),
+            sum(m.tx_rate for m in members),
+            sum(m.rx_total for m in members),
+            sum(m.tx_total for m in members),
+            ProcessKey(0, count),
+            _common(label, [member.identity for member in members]),
+            [],
+            RowId(group),
+            members=members,
+            exited=all(member.exited for member in members),
+        )
+
+    def _flows(self, branch: Branch) -> Iterable[Flow]:
+        if branch.flows is not None:
+            return branch.flows
+        assert branch.process, "only groups have no process, and those have members"
+        return self._shown(branch.process)
+
+    def children(self, branch: Branch) -> Sequence[Row]:
+        """The rows below one, sorted."""
+        if branch.children is None:
+            kept = self._kept.get(branch.id, [])
+            if branch.process is None:
+                branch.children = _like(kept, self._sorted_members(branch))
+            else:
+                branch.children = _like(kept, self._sorted_leaves(branch))
+            self._opened.append(branch)
+        return branch.children
+
+    def _sorted_members(self, branch: Branch) -> list[Branch]:
+        return self._view.order.processes(branch.members or self._parts(branch))
+
+    def _sorted_leaves(self, branch: Branch) -> list[Leaf]:
+        leaves = [
+            Leaf(
+                *self._numbers([flow]),
+                flow.remote,
+                id=RowId(branch.id.group, branch.key, flow.remote),
+            )
+            for flow in self._flows(branch)
+        ]
+        return self._view.order.remotes(leaves)
+
+    def graph(self, branch: Branch, count: int) -> list[Rates] | None:
+        """The rates of the last intervals; None where a row is not about whole processes."""
+        rows = branch.members or [branch]
+        if branch.address is not None or any(row.flows is not None for row in rows):
+            return None
+        key = (branch.id, count)
+        if key not in self._graphs:
+            processes = [row.process for row in rows if row.process]
+            graphs = [self._board.graph(p, self.categories, count) for p in processes]
+            self._graphs[key] = added(graphs)
+        return self._graphs[key]
+
+    # Going from row to row.
+
+    def row(self, path: Path) -> Row:
+        """The row at a place; IndexError where there is none."""
+        row: Row = self.tops[path[0]]
+        for place in path[1:]:
+            if isinstance(row, Leaf):
+                raise IndexError
+            row = self.children(row)[place]
+        return row
+
+    def is_expanded(self, row: Row) -> bool:
+        """Whether the rows below it are shown."""
+        return isinstance(row, Branch) and row.id in self._expansion
+
+    def walk(self, path: Path) -> Iterator[tuple[Path, Row]]:
+        """The rows from a place on, as they are listed."""
+        place: Path | None = path if self.tops else None
+        while place is not None:
+            yield place, self.row(place)
+            place = self.after(place)
+
+    def after(self, path: Path) -> Path | None:
+        """The next place in the list."""
+        row = self.row(path)
+        if isinstance(row, Branch) and self.is_expanded(row) and self.children(row):
+            return (*path, 0)
+        while path:
+            if path[-1] + 1 < len(self._siblings(path)):
+                return (*path[:-1], path[-1] + 1)
+            path = path[:-1]
+        return None
+
+    def before(self, path: Path) -> Path | None:
+        """The place before in the list."""
+        if path[-1] == 0:
+            return path[:-1] or None
+        return self._last_below((*path[:-1], path[-1] - 1))
+
+    def last(self) -> Path:
+        """The last place in the list; FIRST where it is empty."""
+        return self._last_below((len(self.tops) - 1,)) if self.tops else FIRST
+
+    def _last_below(self, path: Path) -> Path:
+        row = self.row(path)
+        while isinstance(row, Branch) and self.is_expanded(row):
+            children = self.children(row)
+            if not children:
+                break
+            path, row = (*path, len(children) - 1), children[-1]
+        return path
+
+    def _siblings(self, path: Path) -> Sequence[Row]:
+        if len(path) == 1:
+            return self.tops
+        parent = self.row(path[:-1])
+        return self.children(parent) if isinstance(parent, Branch) else []
+
+    def find(self, wanted: RowId) -> Path | None:
+        """Where a row is listed, or would be if the rows above it were expanded."""
+        top = RowId(wanted.group) if wanted.group else RowId(process=wanted.process)
+        if self._places is None:
+            self._places = {branch.id: place for place, branch in enumerate(self.tops)}
+        place = self._places.get(top)
+        return None if place is None else self._find_below((place,), wanted)
+
+    def _find_below(self, path: Path, wanted: RowId) -> Path | None:
+        row = self.row(path)
+        if row.id == wanted:
+            return path
+        if isinstance(row, Leaf):
+            return None
+        for place, child in enumerate(self.children(row)):
+            if child.id == wanted:
+                return (*path, place)
+            if child.id == wanted._replace(remote=None):
+                return self._find_below((*path, place), wanted)
+        return None
+
+
+def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:
+    """Rows in the order they had, new ones last."""
+    if not before:
+        return rows
+    places = {row: place for place, row in enumerate(before)}
+    return sorted(rows, key=lambda row: places.get(row.id, len(places)))
+
+
+def _common(label: str, identities: list[Identity]) -> Identity:
+    """A group's identity: what all of its processes share."""
+    first = identities[0]
+    if len(identities) == 1:
+        return replace(first, name=label)
+    shared = {
+        name: getattr(first, name)
+        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel", "host")
+        if all(getattr(other, name) == getattr(first, name) for other in identities)
+    }
+    return Identity(label, **shared)

@@ -1,0 +1,85 @@
+"""Servers that are started once, for all tests that leave them as they are; each test has databases of its own there."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bwtop.clickhouse.client import Client, Server
+from bwtop.clickhouse.target import Target
+from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.shipping import Shippers, hurry
+from tests.clickhouse.stores import Make, of_library, of_server
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """Nobody stops it."""
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[ClickHouse]:
+    """One with tables that the test may stop as it likes."""
+    server = ClickHouse(tmp_path / "clickhouse")
+    server.start()
+    server.init()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def target(running: ClickHouse) -> Target:
+    """A new database, with the tables."""
+    made = replace(running.target, database=f"bwtop_{next(_NUMBERS)}")
+    running.init(made.database)
+    return made
+
+
+@pytest.fixture(name="chdb", scope="session")
+def _chdb(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """There is one session in a process, ever."""
+    session = importlib.import_module("chdb.session")
+    return session.Session(str(tmp_path_factory.mktemp("chdb")))
+
+
+@pytest.fixture(name="make", params=["18.16", "today"])
+def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    if request.param == "today":
+        yield of_library(request.getfixturevalue("chdb"))
+        return
+    with ExitStack() as stack:
+        make = of_server(request.getfixturevalue("running"))
+        yield lambda: stack.enter_context(closing(make()))
+
+
+@pytest.fixture
+def store(make: Make) -> Server:
+    """An empty one, of each kind."""
+    return make()
+
+
+@pytest.fixture
+def server(target: Target) -> Iterator[Client]:
+    """A connection to that."""
+    with closing(Client(target, "")) as client:
+        yield client
+
+
+@pytest.fixture
+def shippers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shippers]:
+    """They are in a hurry."""
+    hurry(monkeypatch)
+    made = Shippers()
+    yield made
+    made.close()

@@ -1,0 +1,97 @@
+"""Both kinds of ClickHouse, with what hosts have sent; and the same questions to them and to the hosts' own databases."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from bwtop.clickhouse import schema
+from bwtop.clickhouse.client import Client, Server
+from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.spool import Spool
+from bwtop.clickhouse.target import Target
+from bwtop.history.dimensions import Dimension
+from bwtop.history.query import Answer, History
+from bwtop.history.ranges import Range
+from bwtop.model.filter import Filter
+from bwtop.model.flows import Host
+from bwtop.model.query import Query
+from tests.clickhouse.servers import ClickHouse, Library
+from tests.history.keep import Kept
+
+Make = Callable[[], Server]
+"""Makes a database with empty tables."""
+
+_numbers = itertools.count(1)
+
+
+def of_server(server: ClickHouse) -> Make:
+    def make() -> Server:
+        target = Target("127.0.0.1", server.port, database=f"db{next(_numbers)}")
+        with closing(Client(target, "", database=False)) as client:
+            schema.create(client, target.database)
+        return Client(target, "")
+
+    return make
+
+
+def of_library(session: Any) -> Make:
+    def make() -> Server:
+        name = f"db{next(_numbers)}"
+        schema.create(
+            Library(session, "default"), name, retention={}
+        )  # else it lets go of the past
+        return Library(session, name)
+
+    return make
+
+
+def ship(kept: Kept, server: Server, host: Host, rows: int = 1000, target: str = "") -> int:
+    """Sends all that has not been sent yet; how many rows."""
+    spool = Spool(kept.connection, target or f"{id(server)}", host)
+    sent = 0
+    while batch := spool.batch(rows):
+        for table, columns in batch.tables:
+            server.insert(table.name, table.names(), columns)
+        spool.move(batch.after)
+        sent += batch.rows()
+    return sent
+
+
+def ask(
+    server: Server,
+    wanted: Range,
+    by: Sequence[Dimension],
+    keep: Filter = Filter(),  # noqa: B008 - frozen
+    now: float = 0.0,
+    query: Query = Query(),  # noqa: B008 - frozen
+) -> Answer:
+    return History(Fleet(server)).ask(wanted, by, keep, now or wanted.end, query)
+
+
+def told(answer: Answer) -> dict[str, Any]:
+    """All that an answer says, with rows in an order of their own; of times, what does not depend on the order of sums."""
+    usage = answer.usage
+    return {
+        "range": (answer.range, answer.start, answer.end, answer.bar_unit, answer.since),
+        "bytes": (answer.rx, answer.tx),
+        "seconds": round(answer.seconds, 6),
+        "loss": answer.loss,
+        "rows": sorted(((row.labels, row.rx, row.tx) for row in answer.rows), key=repr),
+        "bars": [
+            (bar.start, bar.end, bar.rx, bar.tx, round(bar.seconds, 6)) for bar in answer.bars
+        ],
+        "usage": usage
+        and (_rounded(usage.peak), _rounded(usage.percentile), usage.count, usage.rx, usage.tx),
+        "events": answer.events,
+    }
+
+
+def _rounded(rates: Iterable[float]) -> list[float]:
+    return [round(rate, 6) for rate in rates]
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    for name, value in one.items():
+        if value != other[name]:
+            yield f"{name}: {value!r:.500} is not {other[name]!r:.500}"

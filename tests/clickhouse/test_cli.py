@@ -1,0 +1,186 @@
+"""The command with a server: making tables, and reading what hosts have sent."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bwtop.clickhouse.target import PASSWORD as VARIABLE
+from bwtop.clickhouse.target import Target
+from tests.clickhouse.hosts import HOSTS, TWINS, clickhouse, moved, send_yesterday
+from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """Six hosts have sent yesterday."""
+    with clickhouse(tmp_path_factory.mktemp("full")) as server:
+        with closing(server.client()) as client:
+            send_yesterday(client)
+        yield server
+
+
+def bwtop(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bwtop.py"), *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        check=False,
+    )
+
+
+def fails(*flags: str, **environment: str) -> str:
+    """The one line that it says."""
+    found = bwtop(*flags, **environment)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.count("\n") == 1
+    return found.stderr
+
+
+def url(server: ClickHouse, user: str = "") -> str:
+    return f"clickhouse://{user}{'@' if user else ''}127.0.0.1:{server.port}/bwtop"
+
+
+def test_a_report_of_all_hosts(full: ClickHouse) -> None:
+    found = bwtop("--history", "yesterday", "--from", url(full), "--by", "host", "--format", "json")
+    answer = json.loads(found.stdout)
+    assert answer["host"] is None
+    assert {row["host_id"]: (row["rx"], row["tx"]) for row in answer["rows"]} == {
+        host.id: moved(host) for host in HOSTS
+    }
+
+
+def test_a_table_tells_hosts_of_one_name_apart(full: ClickHouse) -> None:
+    text = bwtop("--history", "yesterday", "--from", url(full), "--by", "host,process").stdout
+    for host in TWINS:
+        assert f"\n{host.name} ({host.id[:8]})  " in text
+    assert "\ndb-2  " in text
+
+
+def test_a_report_of_some_hosts(full: ClickHouse) -> None:
+    flags = ("--history", "yesterday", "--from", url(full), "--format", "json")
+    found = json.loads(bwtop(*flags, "--host", "db*,nobody").stdout)
+    expected = moved(next(host for host in HOSTS if host.name == "db-2"))
+    assert (found["total"]["rx"], found["total"]["tx"]) == expected
+
+
+def test_who_may_only_read_can_ask(full: ClickHouse) -> None:
+    """Not even settings may be changed then."""
+    flags = ("--history", "yesterday", "--by", "host")
+    found = bwtop(*flags, "--from", url(full, "reader"))
+    assert found.returncode == 0
+    assert found.stdout == bwtop(*flags, "--from", url(full)).stdout
+    assert "readonly" in fails("--ship", url(full, "reader"), "--init")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
+def test_root_is_given_up_before_a_server_is_asked(full: ClickHouse) -> None:
+    code = (
+        "import os, sys; from bwtop.output import report as output; from bwtop.cli import main;"
+        "output.run = lambda *_: print(os.getresuid());"
+        f"main(['--history', '--from', {url(full)!r}])"
+    )
+    nobody_behind = {k: v for k, v in os.environ.items() if not k.startswith("SUDO_")}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=nobody_behind,
+        check=True,
+    )
+    assert found.stdout == f"{(65534,) * 3}\n"
+
+
+def test_a_password_is_in_a_file_or_in_the_environment(full: ClickHouse, tmp_path: Path) -> None:
+    flags = ("--history", "yesterday", "--from", url(full, "writer"))
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    file.chmod(0o600)
+    assert bwtop(*flags, "--password-file", str(file)).returncode == 0
+    assert bwtop(*flags, **{VARIABLE: PASSWORD}).returncode == 0
+    assert "password" in fails(*flags).lower()
+    file.chmod(0o604)
+    assert "chmod 600" in fails(*flags, "--password-file", str(file))
+    assert "No such file" in fails(*flags, "--password-file", str(tmp_path / "none"))
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    address = f"clickhouse://127.0.0.1:{free_port()}/bwtop"
+    assert "Connection refused" in fails("--history", "--from", address)
+    assert "Connection refused" in fails("--ship", address, "--init")
+    assert "Connection refused" in fails("--ship", address, "--print-schema")
+
+
+def test_tables_are_made_once(running: ClickHouse) -> None:
+    address = f"clickhouse://127.0.0.1:{running.port}/made_once"
+    assert "--init makes the database" in fails("--history", "--from", address)
+    for _ in range(2):
+        assert bwtop("--ship", address, "--init").returncode == 0
+    target = Target("127.0.0.1", running.port, database="made_once")
+    found = bwtop("--history", "all", "--from", target.url())
+    assert "nothing has been recorded yet" in found.stdout
+
+
+def test_what_is_printed_is_for_today_or_for_a_server(running: ClickHouse) -> None:
+    today = bwtop("--print-schema").stdout
+    assert "address IPv6" in today
+    assert "INTERVAL 604800 SECOND DELETE WHERE level = 0" in today
+    old = bwtop("--print-schema", "--ship", f"clickhouse://127.0.0.1:{running.port}/x").stdout
+    assert "address FixedString(16)" in old
+    kept = bwtop("--print-schema", "--retention", "seconds=3d,minutes=60d").stdout
+    assert "INTERVAL 259200 SECOND DELETE WHERE level = 0" in kept
+    assert "ON CLUSTER 'c1'" in bwtop("--print-schema", "--cluster", "c1").stdout
+
+
+@pytest.mark.parametrize(
+    "flags", ["--record --ship clickhouse://h/d", "--history --from clickhouse://h/d"]
+)
+def test_without_the_driver_one_line_says_how_to_get_it(flags: str) -> None:
+    code = f"import sys; sys.modules['clickhouse_driver'] = None; from bwtop.cli import main; main({flags.split()!r})"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith("bwtop: clickhouse-driver is missing: pip install")
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--init", "--init needs --ship"),
+        ("--cluster x", "--cluster is for --init"),
+        ("--print-schema --cluster a'b", "is not a cluster's name"),
+        ("--history --ship clickhouse://h/d", "it is for recording"),
+        ("--no-record --ship clickhouse://h/d", "it is for recording"),
+        ("--record --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
+        ("--demo --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
+        ("--check --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
+        ("--init --ship clickhouse://h/d --from clickhouse://h/d", "--from is for the full screen"),
+        ("--batch --from clickhouse://h/d --ship clickhouse://h/d", "nothing is measured"),
+        ("--from clickhouse://h/d --backend fexit", "nothing is measured"),
+        ("--from clickhouse://h/d --max-flows 10", "nothing is measured"),
+        ("--from clickhouse://h/d -d 0.5", "-d is 1 or more"),
+        ("--serve --from clickhouse://h/d --host a", "a page has its own filter"),
+        ("--history --from clickhouse://h/d --db /x", "nothing is measured or recorded"),
+        ("--batch --host a", "--host is for --history"),
+        ("--batch --password-file /x", "--password-file is for --ship and --from"),
+        ("--record --ship clickhouse://u:secret@h/d", "for everybody to see"),
+        ("--record --ship http://h/d", "is not like clickhouse://"),
+        ("--record --ship clickhouse://h/a-b", "is no name of a database"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(flags: str, words: str) -> None:
+    line = fails(*flags.split())
+    assert words in line
+    assert "secret" not in line

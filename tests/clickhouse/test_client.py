@@ -1,0 +1,235 @@
+"""Talking to a server: what it says, and what is said of it when something is wrong."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from bwtop.clickhouse.client import LONGEST, Client, FleetError
+from bwtop.clickhouse.schema import EVENT
+from bwtop.clickhouse.target import Target
+from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+from tests.history.recording import ROOT, is_line
+
+
+def error_of(client: Client, statement: str = "SELECT 1") -> str:
+    """What is said of it, without the address before."""
+    with contextlib.closing(client), pytest.raises(FleetError) as caught:
+        client.query(statement)
+    address, _, words = str(caught.value).partition(": ")
+    assert "://" in address
+    assert words
+    return words
+
+
+def test_it_tells_the_servers_version(server: Client) -> None:
+    assert server.version == (18, 16)
+
+
+def test_rows_that_were_inserted_are_there(server: Client) -> None:
+    host, moment = UUID("12345678-1234-4234-8234-123456789abc"), 1_790_000_000
+    values: list[list[Any]] = [
+        [host],
+        ["name"],
+        [-(2**63)],
+        [2**64 - 1],
+        [moment],
+        [moment + 0.5],
+        ["x"],
+        [-1.5],
+    ]
+    server.insert("event", EVENT.names(), values)
+    assert server.query("SELECT * FROM event") == [
+        (
+            *(host, "name", -(2**63), 2**64 - 1, datetime.fromtimestamp(moment, UTC)),
+            *(moment + 0.5, "x", -1.5),
+        )
+    ]
+
+
+def test_a_statement_that_gives_no_rows_gives_none(server: Client) -> None:
+    assert list(server.query("SELECT * FROM traffic WHERE 0")) == []
+    assert list(server.query("OPTIMIZE TABLE traffic")) == []
+
+
+def test_it_connects_again_after_the_server_was_gone(own: ClickHouse) -> None:
+    with contextlib.closing(own.client()) as client:
+        assert client.query("SELECT 1") == [(1,)]
+        own.kill()
+        with pytest.raises(FleetError, match=r"Connection refused|lost"):
+            client.query("SELECT 1")
+        own.start()
+        assert client.query("SELECT 1") == [(1,)]
+
+
+# Errors.
+
+
+def test_an_error_is_one_line_without_a_stack(server: Client) -> None:
+    words = error_of(server, "SELECT nothing_of_that_name FROM traffic")
+    assert words.startswith("Unknown identifier: nothing_of_that_name")
+    assert is_line(words)
+    assert "DB::" not in words
+
+
+def test_a_long_and_hostile_error_is_cut_and_printable(server: Client) -> None:
+    words = error_of(server, "SELECT \x1b[2J\n\r" + "x" * 5000)
+    assert words.isprintable()
+    assert len(words) <= LONGEST
+
+
+def test_two_errors_of_one_kind_are_told_to_be_so(server: Client) -> None:
+    kinds = []
+    for name in ("this", "that"):
+        with pytest.raises(FleetError) as caught:
+            server.query(f"SELECT {name} FROM traffic")
+        kinds.append(caught.value.kind)
+    assert kinds[0] == kinds[1]
+    assert FleetError("one").kind != FleetError("other").kind
+
+
+def test_a_password_is_in_no_error(running: ClickHouse, target: Target) -> None:
+    secret = "correct battery"
+    for user in ("writer", "nobody"):
+        words = error_of(Client(replace(target, user=user), secret))
+        assert is_line(words)
+        assert secret not in words
+
+
+def test_the_right_password_lets_in(target: Target) -> None:
+    with contextlib.closing(Client(replace(target, user="writer"), PASSWORD)) as client:
+        assert client.query("SELECT currentDatabase()") == [(target.database,)]
+
+
+def test_a_port_where_nobody_listens() -> None:
+    port = free_port()
+    words = error_of(Client(Target("127.0.0.1", port), ""))
+    assert words == "Connection refused"
+
+
+@contextlib.contextmanager
+def saying(text: bytes) -> Iterator[int]:
+    """A port where each who connects is told that, and then left."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listening.accept()
+                    with client:
+                        client.recv(1 << 16)
+                        client.sendall(text)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", bytes(range(256)) * 9],
+)
+def test_something_else_listens_there(text: bytes) -> None:
+    with saying(text) as port:
+        words = error_of(Client(Target("127.0.0.1", port), "", patience=2.0))
+        assert words.isprintable()
+        assert len(words) <= LONGEST
+
+
+def test_all_that_is_needed_is_loaded_before_root_is_given_up(target: Target) -> None:
+    """What is installed in somebody's home is out of reach afterwards."""
+    program = f"""
+import importlib.util, sys
+from bwtop.clickhouse import client
+from bwtop.clickhouse.target import Target
+assert client.load()
+sys.path[:] = [path for path in sys.path if not path.endswith("-packages")]
+assert not importlib.util.find_spec("pytest")
+found = client.Client(Target("127.0.0.1", {target.port}), "", database=False)
+print(found.query("SELECT 1"), found._client.connection.compressor_cls is not None)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-B", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "[(1,)] True\n", "it compresses what it sends, too"
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority's certificate, and one that it has signed for localhost."""
+    place = tmp_path_factory.mktemp("authority")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    (place / "names").write_text("subjectAltName=DNS:localhost\n")
+    for words in (
+        f"req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority",
+        f"req {key} -keyout server.key -out server.csr -subj /CN=localhost",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+        " -extfile names -out server.pem",
+    ):
+        subprocess.run(["openssl", *words.split()], cwd=place, check=True, capture_output=True)
+    return place
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Path) -> Iterator[Target]:
+    """A server that speaks TLS on a port of its own."""
+    port = free_port()
+    more = f"""<tcp_port_secure>{port}</tcp_port_secure><openSSL><server>
+<certificateFile>{authority}/server.pem</certificateFile>
+<privateKeyFile>{authority}/server.key</privateKeyFile><verificationMode>none</verificationMode>
+</server></openSSL>"""
+    server = ClickHouse(authority / "clickhouse", more)
+    server.start()
+    server.init()
+    yield replace(server.target, host="localhost", port=port, secure=True)
+    server.stop()
+
+
+def test_tls_takes_a_certificate_of_a_known_authority(
+    authority: Path, secure: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE adds one to the system's, as it does for other programs."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))
+    with contextlib.closing(Client(secure, "")) as client:
+        assert client.query("SELECT count() FROM traffic") == [(0,)]
+
+
+def test_tls_refuses_a_certificate_that_nobody_known_has_signed(secure: Target) -> None:
+    words = error_of(Client(secure, ""))
+    assert words == "certificate verify failed: unable to get local issuer certificate"
+
+
+def test_tls_refuses_a_certificate_of_another_name(
+    authority: Path, secure: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))
+    words = error_of(Client(replace(secure, host="127.0.0.1"), ""))
+    assert "certificate is not valid for '127.0.0.1'" in words
+
+
+def test_tls_and_none_do_not_understand_each_other(secure: Target, target: Target) -> None:
+    for wrong in (replace(secure, secure=False), replace(target, secure=True)):
+        words = error_of(Client(wrong, "", patience=2.0))
+        assert is_line(words)
+
+
+def test_a_statement_may_name_thousands_of_hosts(running: ClickHouse) -> None:
+    listed = ", ".join(f"'{number:036}'" for number in range(10_000))
+    with contextlib.closing(running.client(database=False)) as client:
+        assert client.query(f"SELECT '{7:036}' IN ({listed})") == [(1,)]

@@ -1,0 +1,208 @@
+"""Tables that are spread over two shards, by the statements of --init: real servers, a real ZooKeeper."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.spool import Spool
+from bwtop.history.query import Answer, History
+from bwtop.history.ranges import Range
+from bwtop.model.filter import Filter
+from bwtop.model.flows import Host
+from tests.clickhouse.cluster import NAME, cluster, is_there
+from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.sides import LEVELS, Side, here, there
+from tests.history.keep import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    PROGRAMS,
+    REMOTES,
+    Kept,
+    by,
+    delta,
+    policy,
+)
+from tests.kernel.running import command
+
+pytestmark = pytest.mark.skipif(
+    not is_there() and not os.environ.get("CI"), reason="needs Debian's zookeeper"
+)
+
+HOSTS: Final = tuple(
+    Host(name, f"{number}2345678-1234-4234-8234-123456789abc")
+    for number, name in enumerate(("one", "two", "three"))
+)
+
+Shards = tuple[ClickHouse, ClickHouse]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
+    """With tables; asked for twice, as somebody may do."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as made:
+        for server in made:
+            subprocess.run(
+                command("--ship", server.target.url(), "--init", "--cluster", NAME), check=True
+            )
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kept(shards: Shards) -> dict[Host, Kept]:
+    """What each host has recorded; all of it is shipped, by one server or the other, and some of it again."""
+    found = {}
+    for number, host in enumerate(HOSTS):
+        found[host] = recorded(number)
+        with closing(shards[number % 2].client()) as client:
+            ship(found[host], host, client)
+            found[host].append(delta(NOON + 3 * MINUTE, 7, 11))  # it changes spans that are there
+            ship(found[host], host, client)
+    return found
+
+
+def recorded(number: int) -> Kept:
+    """Days of it, of which the oldest has no seconds any more; and something that came late."""
+    kept = Kept(policy(seconds=2.0 * DAY))
+    for step in range(60 + 20 * number):
+        who = PROGRAMS[(step + number) % len(PROGRAMS)]
+        far = REMOTES[step % len(REMOTES)]
+        kept.append(delta(NOON + step * 5000.0, 1000 + step, number, pid=step, who=who, far=far))
+    kept.append(*map(delta, (NOON + days * DAY for days in (40, 41, 80, 120))))
+    kept.steps(NOON + 121 * DAY)
+    return kept
+
+
+def ship(kept: Kept, host: Host, client: Client) -> None:
+    """Every batch arrives twice."""
+    spool = Spool(kept.connection, "there", host)
+    while batch := spool.batch(100):
+        for _ in range(2):
+            for table, columns in batch.tables:
+                client.insert(table.name, table.names(), columns)
+        spool.move(batch.after)
+
+
+def sides(server: ClickHouse, table: str = "") -> dict[Host, Side]:
+    """By host."""
+    with closing(server.client()) as client:
+        return {host: there(client, f"host_id = '{host.id}'", table=table) for host in HOSTS}
+
+
+def test_all_hosts_are_there_whichever_server_is_asked(
+    shards: Shards, kept: dict[Host, Kept]
+) -> None:
+    local = {host: here(one.connection) for host, one in kept.items()}
+    for server in shards:
+        found = sides(server)
+        for host in HOSTS:
+            for level in LEVELS[1:]:
+                assert found[host].by_level[level] == local[host].by_level[level]
+            assert found[host].by_level[0][0] >= local[host].by_level[0][0]
+
+
+def test_each_host_is_on_one_shard_and_each_shard_has_some(
+    shards: Shards, kept: dict[Host, Kept]
+) -> None:
+    whole, parts = sides(shards[0]), [sides(server, "_local") for server in shards]
+    nothing = Side({}, 0)
+    for host in HOSTS:
+        assert sorted(part[host] == nothing for part in parts) == [False, True]
+        assert whole[host] in [part[host] for part in parts]
+    assert all(any(part[host] != nothing for host in HOSTS) for part in parts)
+
+
+def test_rows_that_are_merged_are_the_same(shards: Shards, kept: dict[Host, Kept]) -> None:
+    before = sides(shards[0])
+    for server in shards:
+        with closing(server.client()) as client:
+            for table in ("traffic_local", "span_local"):
+                merge(client, table)
+                assert len(client.query(f"SELECT 1 FROM {table}")) == len(
+                    client.query(f"SELECT 1 FROM {table} FINAL")
+                )
+    assert sides(shards[1]) == before
+
+
+def merge(client: Client, table: str) -> None:
+    """Each month's rows; where there is nothing to merge, ClickHouse 18 has an error of its own."""
+    for (part,) in client.query(
+        f"SELECT DISTINCT partition FROM system.parts WHERE active AND table = '{table}'"
+    ):
+        try:
+            client.query(f"OPTIMIZE TABLE {table} PARTITION {part} FINAL")
+        except FleetError as error:
+            if "Unknown log entry type: 0" not in str(error):
+                raise
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (NOON, NOON + 130 * DAY),
+        (NOON + 100, NOON + 2 * DAY),
+        (NOON + 41 * DAY, NOON + 41 * DAY + HOUR),
+    ],
+)
+def test_the_answers_are_those_of_the_hosts_own_history(
+    shards: Shards, kept: dict[Host, Kept], host: Host, start: float, end: float
+) -> None:
+    own = kept[host].ask(start, end, "process", "remote", "port")
+    for server in shards:
+        with closing(History(Fleet(server.client()))) as history:
+            wanted = Range("", start, end)
+            answer = history.ask(
+                wanted, by("process", "remote", "port"), Filter(hosts=(host.name,)), end
+            )
+        assert told(answer) == told(own)
+        assert answer.rows
+
+
+def told(answer: Answer) -> object:
+    rows = {row.labels: (row.rx, row.tx) for row in answer.rows}
+    return rows, answer.rx, answer.tx, round(answer.seconds, 3), answer.bars
+
+
+def test_an_answer_about_all_hosts_has_all_of_their_bytes(
+    shards: Shards, kept: dict[Host, Kept]
+) -> None:
+    wanted = Range("", NOON - DAY, NOON + 130 * DAY)
+    with closing(History(Fleet(shards[0].client()))) as history:
+        assert {host.name for host in history.hosts()} == {"one", "two", "three"}
+        answer = history.ask(wanted, by("host"), Filter(), wanted.end)
+    own = {host: one.ask_for(replace(wanted), by(), Filter()) for host, one in kept.items()}
+    assert {row.labels: (row.rx, row.tx) for row in answer.rows} == {
+        host: (told.rx, told.tx) for host, told in own.items()
+    }
+
+
+def test_while_a_shard_is_down_all_waits_and_no_answer_is_a_part(
+    shards: Shards, kept: dict[Host, Kept]
+) -> None:
+    """ClickHouse 18 takes nothing then, or what it says it did not: it is sent again and counts once."""
+    before = sides(shards[0])
+    for one in kept.values():
+        one.append(delta(NOON + 120 * DAY + HOUR, 13, 17))
+    shards[1].kill()
+    with closing(shards[0].client()) as client:
+        for host in HOSTS:
+            with pytest.raises(FleetError, match="Connection refused"):
+                ship(kept[host], host, client)
+        with pytest.raises(FleetError, match="Connection refused"):
+            client.query("SELECT sum(rx) FROM traffic FINAL")
+        shards[1].start()
+        for host in HOSTS:
+            ship(kept[host], host, client)
+    for host, side in sides(shards[1]).items():
+        rows, rx, tx, *_ = before[host].by_level[0]
+        assert side.by_level[0][:3] == (rows + 1, rx + 13, tx + 17)
+        assert side.by_level[4] == before[host].by_level[4]

@@ -1,0 +1,282 @@
+"""Whatever becomes of the server, of the connection or of bwtop: both sides have the same at the end, to the byte."""
+
+import contextlib
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bwtop.history.tiers import TIERS
+from bwtop.sqlite.delta import Delta
+from tests.clickhouse.proxy import Cut, proxy
+from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.shipping import Shippers, Shipping, agreed, cursor, end, load, rows_of
+from tests.clickhouse.sides import here, there
+from tests.history.keep import HOUR, NOON, REMOTES, Kept, flows_of
+from tests.history.recording import LONGEST, is_line
+from tests.kernel.running import HANG
+from tests.kernel.test_history import recording
+
+KILLS = 20
+
+CUTS = 40
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+
+
+def dice() -> tuple[random.Random, str]:
+    """And what a failure should tell of them."""
+    seed = random.Random().randrange(10**9)
+    return random.Random(seed), f"seed {seed}"
+
+
+def again(shipping: Shipping, rows: int) -> None:
+    """What was sent again counts once: there must have been something."""
+    resent = shipping.tally.rows - rows
+    print(f"{shipping.tally}; {resent} rows sent again")  # noqa: T201 - pytest -s shows it
+    assert resent > 0
+
+
+def test_no_kill_of_the_server_loses_or_doubles_anything(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    chance, where = dice()
+    shipping = shippers(tmp_path / "history.db", own.target)
+    hits = 0
+    with load(shipping.feed, 0.005):
+        for _ in range(KILLS):
+            shipping.sends()
+            while not shipping.tally.is_at_work:
+                time.sleep(0.0002)
+            time.sleep(chance.uniform(0, 0.008))
+            hits += shipping.tally.is_at_work
+            own.kill()
+            time.sleep(chance.uniform(0, 0.2))
+            own.start()
+    with closing(own.client()) as client:
+        side = agreed(shipping, client)
+    assert side.by_level[0][1:3] == totals(shipping), where
+    assert set(side.by_level) >= {0, 1, 2}, "minutes and hours were closed meanwhile"
+    assert hits >= KILLS // 4, f"kills hit batches; {hits}, {where}"
+    again(shipping, rows_of(side))
+    assert shipping.feed.slowest < LONGEST
+
+
+def totals(shipping: Shipping) -> tuple[int, int]:
+    """Bytes that were put into the recorder."""
+    moved = shipping.feed.expected().values()
+    return sum(rx for rx, _ in moved), sum(tx for _, tx in moved)
+
+
+def test_no_cut_of_the_connection_loses_or_doubles_anything(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    """In the middle of a block or of an answer, and between a batch that has arrived and what says so."""
+    chance, where = dice()
+
+    def plan() -> Cut:
+        if made.cuts.total() >= CUTS:
+            return Cut()
+        kind = chance.choice(["up", "down", "answer"])
+        most = {"up": 12_000, "down": 3_000, "answer": 9}[kind]
+        return Cut(kind, chance.randrange(1, most), chance.random() < 0.5)
+
+    with proxy(own.port, plan) as made:
+        shipping = shippers(tmp_path / "history.db", replace(own.target, port=made.port))
+        with load(shipping.feed, 0.01):
+            shipping.until(lambda: made.cuts.total() >= CUTS, 60.0)
+        with closing(own.client()) as client:
+            side = agreed(shipping, client)
+    print(made.cuts)  # noqa: T201 - pytest -s shows it
+    assert side.by_level[0][1:3] == totals(shipping), where
+    assert all(made.cuts[kind] >= CUTS // 20 for kind in ("up", "down", "answer")), made.cuts
+    again(shipping, rows_of(side))
+    assert all(map(is_line, shipping.lines))
+    assert shipping.feed.slowest < LONGEST
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_batch_that_has_arrived_without_bwtop_knowing_it_counts_once(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers, reset: bool
+) -> None:
+    """The third answer of a connection is the first to a block: after the greeting, and what the columns are."""
+    cuts = iter([Cut("answer", 3, reset)])
+    with proxy(own.port, lambda: next(cuts, Cut())) as made, closing(own.client()) as client:
+        shipping = shippers(tmp_path / "history.db", replace(own.target, port=made.port))
+        shipping.feed.put(30)
+        shipping.until(lambda: shipping.lines)
+        assert made.cuts == {"answer": 1}
+        arrived = client.query("SELECT count() FROM traffic")[0][0]
+        assert arrived > 0
+        side = agreed(shipping, client)
+    assert side.by_level[0][1:3] == totals(shipping)
+    again(shipping, rows_of(side))
+    assert shipping.tally.failed == 1
+    assert shipping.lines[0].startswith("not shipping: ")
+    assert shipping.lines[1:] == [f"shipping to {shipping.shipper.target} again"]
+
+
+def test_a_minute_without_the_server_under_load_loses_and_holds_up_nothing(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    shipping = shippers(tmp_path / "history.db", own.target, patience=10.0)
+    with load(shipping.feed, 0.01):
+        shipping.sends(100)
+        own.signal(signal.SIGSTOP)
+        began, stored = time.monotonic(), shipping.feed.recorder.stored
+        shipping.until(lambda: shipping.shipper.state.fault)
+        shipping.feed.wait(lambda: time.monotonic() > began + 60.0, 70.0)
+        assert shipping.feed.recorder.stored > stored + 1000, "it goes on recording"
+        warning = shipping.shipper.state.warning(shipping.feed.clock.wall)
+        own.signal(signal.SIGCONT)
+        shipping.until(lambda: not shipping.shipper.state.fault)
+    assert warning.startswith("not shipped for ")
+    assert warning.endswith("intervals): it does not answer")
+    with closing(own.client()) as client:
+        side = agreed(shipping, client)
+    assert side.by_level[0][1:3] == totals(shipping)
+    again(shipping, rows_of(side))
+    assert shipping.feed.lines == []
+    assert shipping.lines == [
+        f"not shipping: {shipping.shipper.target}: it does not answer; what is recorded waits in the history",
+        f"shipping to {shipping.shipper.target} again",
+    ]
+    assert shipping.feed.slowest < LONGEST
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[ClickHouse]:
+    """A server with a disk of its own, of 256 MiB."""
+    server = ClickHouse(tmp_path / "clickhouse")
+    disk = server.folder / "data"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "bwtop-test", disk], check=True)
+    try:
+        server.start()
+        server.init()
+        yield server
+        server.stop()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def fill(file: Path) -> None:
+    """Takes all the room there is."""
+    with file.open("ab", buffering=0) as out:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    out.write(bytes(size))
+
+
+@needs_root
+def test_a_full_disk_of_the_server_loses_nothing(
+    tmp_path: Path, small: ClickHouse, shippers: Shippers
+) -> None:
+    filler = small.folder / "data" / "filler"
+    shipping = shippers(tmp_path / "history.db", small.target)
+    with load(shipping.feed):
+        for _ in range(3):
+            shipping.sends(200)
+            while not shipping.shipper.state.fault:
+                fill(filler)
+                time.sleep(0.02)
+            shipping.fails(3)
+            filler.unlink()
+            shipping.until(lambda: "again" in shipping.lines[-1])
+            *faults, _ = shipping.lines
+            assert len({kind(line) for line in faults}) == len(faults), "each kind is said once"
+            shipping.lines.clear()
+    with closing(small.client()) as client:
+        side = agreed(shipping, client)
+    assert side.by_level[0][1:3] == totals(shipping)
+    again(shipping, rows_of(side))
+    assert shipping.feed.lines == []
+    assert shipping.feed.slowest < LONGEST
+
+
+def kind(line: str) -> str:
+    """What is wrong, without names of files."""
+    assert is_line(line)
+    return re.sub(r"/\S+", "", line)
+
+
+# bwtop itself.
+
+FOREVER = ",".join(f"{tier.name}=forever" for tier in TIERS)
+
+FLOWS = 1500
+"""Rows of an interval."""
+
+
+def large(path: Path) -> None:
+    """A history that takes a second to send."""
+    kept = Kept(path=path)
+    remotes = [REMOTES[0]._replace(port=port) for port in range(1, FLOWS + 1)]
+    for number in range(40):
+        kept.append(Delta(NOON + 100.0 * number, 1.0, flows_of(*remotes, rx=1 + number)))
+    kept.steps(NOON + 2 * HOUR)
+    kept.connection.close()
+
+
+@pytest.mark.kernel
+def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHouse) -> None:
+    """While it sends what it had before and what it measures, this sending among it."""
+    chance, where = dice()
+    path, reached = tmp_path / "history.db", set[int]()
+    large(path)
+    with closing(own.client()) as client:
+        for kill in range(KILLS):
+            with shipping_bwtop(path, own) as process:
+                time.sleep(chance.uniform(0, 0.7))
+                process.kill()
+                process.wait()
+            reached.add(client.query("SELECT count() FROM traffic FINAL")[0][0])
+            if kill > 4 and len(reached) > 2:
+                break
+        print(sorted(reached))  # noqa: T201 - pytest -s shows it
+        assert len(reached) > 2, f"kills hit the sending; {reached}, {where}"
+        with shipping_bwtop(path, own) as process:
+            client.query("SELECT 1")  # moves some bytes, if all has been sent before
+            await_shipped(path, own)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(HANG) == 0
+            assert process.stderr
+            assert "not shipped" not in process.stderr.read()
+        with closing(sqlite3.connect(path)) as connection:
+            side = here(connection)
+            assert cursor(connection, own.target.url()) == end(connection)
+        assert side.by_level[0][0] > 40 * FLOWS, "it has measured something"
+        assert there(client) == side, where
+        for table in ("traffic", "span", "event"):
+            client.query(f"OPTIMIZE TABLE {table} FINAL")
+        assert there(client, final="") == side, where
+
+
+def shipping_bwtop(
+    path: Path, server: ClickHouse
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """`bwtop --record --ship`, from the line on that says that it records."""
+    return recording(path, "--retention", FOREVER, "--ship", server.target.url())
+
+
+def await_shipped(path: Path, server: ClickHouse) -> None:
+    """Until all that was there before is sent, and something was measured: that is sent at the end."""
+    deadline = time.monotonic() + HANG
+    with closing(sqlite3.connect(path)) as connection:
+        wanted = end(connection)
+        while here(connection).by_level[0][0] == 40 * FLOWS or any(
+            sent < there
+            for sent, there in zip(cursor(connection, server.target.url()), wanted, strict=True)
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -1,0 +1,680 @@
+"""Many hosts, live: what they send is told once, all of it, and as if it were measured here."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.clickhouse import follow
+from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.follow import QUIET, REACH, SLACK, STEP, FleetFollower, Playback
+from bwtop.model.filter import Filter
+from bwtop.model.flows import (
+    LOOPBACK_V4,
+    LOOPBACK_V6,
+    UNATTRIBUTED,
+    UNATTRIBUTED_IDENTITY,
+    UNKNOWN_ADDRESS,
+    Host,
+    Identity,
+    Loss,
+    Remote,
+)
+from bwtop.model.sample import Sample
+from bwtop.sqlite.delta import Delta
+from tests.build import key, remote
+from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
+from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.stores import Make, ship
+from tests.history.keep import CURL, NGINX, NOON, REMOTES, Kept
+
+BATCH = 10
+"""Seconds from a host's batch to its next."""
+
+# Playback: which time is told when.
+
+steps = st.lists(
+    st.tuples(
+        st.floats(1.0, 3.0),  # from reading to reading
+        st.floats(0.0, 40.0),  # until the next batch comes
+        st.booleans(),  # whether the server could be asked
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(steps, st.floats(-3600, 60))
+def test_each_second_is_told_once_and_never_faster_than_it_passed(
+    course: list[tuple[float, float, bool]], skew: float
+) -> None:
+    """Whenever batches come, whatever the host's clock says, and whether or not the server answers."""
+    playback, now, arrived, next_batch, passed = Playback(), float(NOON), NOON - skew, 0.0, 0.0
+    told: list[tuple[float, float]] = []
+    for step, wait, answered in course:
+        now += step
+        passed += step
+        next_batch -= step
+        if next_batch <= 0:
+            arrived, next_batch = now - skew, wait
+        if not answered:
+            continue
+        windows = playback.windows(now, passed, {"h": arrived})
+        (first, start), (_, end) = windows.late["h"], windows.due["h"]
+        playback.move(windows)
+        assert first <= start <= end <= arrived + 1e-6
+        assert end - start <= passed + SLACK + 1e-6
+        if told and first != end:  # it may begin anew after long
+            assert first == told[-1][1]
+        told.append((first, end))
+        passed = 0.0
+
+
+class Sender:
+    """A host that sends every ten seconds, as playback sees it."""
+
+    def __init__(self) -> None:
+        self.playback = Playback()
+        self.now = float(NOON)
+        self.arrived = 0.0
+        self.skew = 0.0
+        """Of its own clock, and:"""
+        self.ahead = 0.0
+        """of who looks on."""
+        self.due: list[float] = []
+        """Seconds told with a time, by reading."""
+        self.late = 0.0
+
+    def run(self, seconds: int, delay: float = 0.0, passed: float = 1.0) -> None:
+        """Batches come so many seconds after the ten."""
+        for _ in range(seconds):
+            self.now += passed
+            self.arrived = max(self.arrived, (self.now - delay) // BATCH * BATCH)
+            looked_at, last = self.now + self.ahead, self.arrived + self.skew
+            windows = self.playback.windows(looked_at, passed, {"h": last})
+            self.playback.move(windows)
+            self.due.append(windows.due["h"][1] - windows.due["h"][0])
+            self.late += windows.late["h"][1] - windows.late["h"][0]
+
+    @property
+    def delay(self) -> float:
+        return self.playback.late().get("h", STEP)
+
+
+def test_who_sends_in_time_is_told_without_a_gap() -> None:
+    host = Sender()
+    host.run(100)
+    assert host.due == [0.0] + [1.0] * 99, "what was before is history"
+    assert (host.late, host.delay) == (0.0, STEP)
+
+
+def test_who_sends_late_is_told_later_and_when_it_comes_in_time_again_as_before() -> None:
+    """What lies between is told once, and in no rate."""
+    host = Sender()
+    host.run(30)
+    host.run(60, delay=25)
+    assert host.delay == 3 * STEP
+    assert sum(host.due) == 89 - 2 * STEP
+    host.run(60)
+    assert host.delay == STEP
+    assert host.late == 2 * STEP
+    assert max(host.due) == 1.0
+    assert sum(host.due) + host.late == 149
+
+
+def test_many_short_faults_do_not_add_up() -> None:
+    host = Sender()
+    host.run(30)
+    for _ in range(20):
+        host.run(1, passed=3.0)  # nobody could be asked for two
+        host.run(50)
+    assert host.delay == STEP
+    assert host.late == 0
+    assert sum(host.due) == host.now - NOON - 1, "as long as what has passed"
+
+
+@pytest.mark.parametrize("skew", [600.0, -90.0, -600.0, 3600.0])
+def test_a_clock_that_is_set_is_followed(skew: float) -> None:
+    host = Sender()
+    host.run(60)
+    host.skew = skew
+    host.run(120)
+    assert host.due[-60:] == [1.0] * 60
+    assert max(host.due) == 1.0
+
+
+def test_a_clock_of_who_looks_on_that_is_set_back_is_borne() -> None:
+    host = Sender()
+    host.run(60)
+    host.ahead = -3600
+    host.run(120)
+    assert host.due[-60:] == [1.0] * 60
+
+
+def test_who_was_away_for_long_is_told_from_anew() -> None:
+    host = Sender()
+    host.run(30)
+    host.now += 300
+    host.run(30)
+    assert sum(host.due) == 29 + 29
+    assert (host.late, host.delay) == (0.0, STEP)
+
+
+def test_who_is_missing_in_one_answer_is_not_told_twice() -> None:
+    host = Sender()
+    host.run(30)
+    told = sum(host.due)
+    host.now += 10
+    assert host.playback.windows(host.now, 10.0, {}).due == {}
+    host.run(1, passed=1.0)
+    assert sum(host.due) - told <= 1.0
+    assert host.late == 10.0
+
+
+# What is read of a server.
+
+
+class Clock:
+    """Of who looks."""
+
+    def __init__(self) -> None:
+        self.now = float(NOON)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Fleet:
+    """Hosts that have recorded, what they have sent of it, and who follows."""
+
+    def __init__(self, server: Server, keep: Filter = Filter()) -> None:  # noqa: B008 - frozen
+        self.server = server
+        self.keep = keep
+        self.clock = Clock()
+        self.hosts: dict[Host, Kept] = {}
+        self.waiting: dict[Host, list[Delta]] = {}
+
+    def plan(self, host: Host, *deltas: Delta) -> None:
+        """What a host will have recorded by the time at which each has ended."""
+        self.hosts[host] = Kept()
+        self.waiting[host] = sorted(deltas, key=lambda delta: delta.start)
+
+    def follow(self) -> FleetFollower:
+        self.send()
+        return FleetFollower(self.server, self.keep, self.clock, self.clock)
+
+    def send(self) -> None:
+        for host, kept in self.hosts.items():
+            waiting = self.waiting[host]
+            over = [d for d in waiting if d.start + d.seconds <= self.clock.now]
+            self.waiting[host] = waiting[len(over) :]
+            if over:
+                kept.append(*over)
+                ship(kept, self.server, host)
+
+    def readings(self, follower: FleetFollower, seconds: int) -> Iterator[Sample]:
+        """One each second; hosts send every ten, each at another of them."""
+        for _ in range(seconds):
+            self.clock.now += 1
+            if int(self.clock.now) % BATCH == 3:
+                self.send()
+            yield follower.read()
+
+    def close(self) -> None:
+        for kept in self.hosts.values():
+            kept.connection.close()
+
+
+@pytest.fixture(name="fleet")
+def _fleet(make: Make) -> Iterator[Fleet]:
+    made = Fleet(make())
+    yield made
+    made.close()
+    made.server.close()
+
+
+def every_second(seconds: int, flows: Mapping[Any, Any], **more: Any) -> list[Delta]:
+    """From the moment of looking on; each second has amounts of its own."""
+    return [
+        Delta(
+            NOON + second,
+            1.0,
+            {
+                process: {
+                    far: (rx * (second + 100), tx + second + 30) for far, (rx, tx) in far_.items()
+                }
+                for process, far_ in flows.items()
+            },
+            **more,
+        )
+        for second in range(-30, seconds)
+    ]
+
+
+def moved(samples: list[Sample]) -> Counter[tuple[str, int, str, Remote, str]]:
+    found: Counter[tuple[str, int, str, Remote, str]] = Counter()
+    for sample in samples:
+        for process, remotes in sample.traffic.items():
+            who = sample.identities[process]
+            assert who.host
+            for far, (rx, tx) in remotes.items():
+                found[who.host.id, process.pid, who.name, far, "rx"] += rx
+                found[who.host.id, process.pid, who.name, far, "tx"] += tx
+    return +found
+
+
+def recorded(
+    host: Host, deltas: list[Delta], start: float, end: float
+) -> Counter[tuple[str, int, str, Remote, str]]:
+    found: Counter[tuple[str, int, str, Remote, str]] = Counter()
+    for delta in deltas:
+        if start <= delta.start < end:
+            for (process, who), remotes in delta.flows.items():
+                for far, (rx, tx) in remotes.items():
+                    found[host.id, process.pid, who.name, far, "rx"] += rx
+                    found[host.id, process.pid, who.name, far, "tx"] += tx
+    return +found
+
+
+def test_every_byte_is_told_once(fleet: Fleet) -> None:
+    """Of hosts that number their processes alike, and of two that have the same name."""
+    flows = {
+        (key(1), CURL): dict.fromkeys(REMOTES, (7, 3)),
+        (key(2), NGINX): {REMOTES[1]: (1000, 5)},
+    }
+    plans = {
+        host: every_second(60, {who: {far: (rx + n, tx) for far, (rx, tx) in each.items()} for who, each in flows.items()})
+        for n, host in enumerate((WEB, HOSTILE, *TWINS))
+    }  # fmt: skip
+    for host, deltas in plans.items():
+        fleet.plan(host, *deltas)
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 50))
+    wanted: Counter[tuple[str, int, str, Remote, str]] = Counter()
+    for host, deltas in plans.items():
+        wanted += recorded(host, deltas, NOON - STEP, NOON + 50 - STEP)
+    assert moved(samples) == wanted
+    assert all(sample.elapsed == 1.0 for sample in samples)
+    assert [len(sample.traffic) for sample in samples] == [8] * 50, "none has a second without"
+    assert follower.state() == ("4 hosts, 15 s late", "")
+
+
+def test_what_a_second_has_is_what_the_second_had(fleet: Fleet) -> None:
+    """So rates are those that the host had, and not those of batches."""
+    deltas = every_second(40, {(key(1), CURL): {REMOTES[0]: (1, 0)}})
+    fleet.plan(WEB, *deltas)
+    told = [sum(moved([sample]).values()) for sample in fleet.readings(fleet.follow(), 30)]
+    ((_, first),) = [
+        (delta, sum(sum(both) for far in delta.flows.values() for both in far.values()))
+        for delta in deltas
+        if delta.start == NOON - STEP
+    ]
+    assert told == [first + 2 * second for second in range(30)]
+
+
+def test_identities_are_the_hosts(fleet: Fleet) -> None:
+    """uid 33 has the name there that it has there."""
+    pod = Identity("nginx", 33, exe="/usr/sbin/nginx", container="docker:0123", pod="aaaa")
+    kernel = Identity("kworker/0:1", None, kernel=True)
+    fleet.plan(
+        WEB,
+        *every_second(30, {
+            (key(1), pod): {REMOTES[0]: (1, 1)},
+            (key(2), kernel): {REMOTES[0]: (1, 1)},
+            (UNATTRIBUTED, UNATTRIBUTED_IDENTITY): {REMOTES[-1]: (5, 5)},
+        }),
+    )  # fmt: skip
+    samples = list(fleet.readings(fleet.follow(), 5))
+    found = {who.name: who for sample in samples for who in sample.identities.values()}
+    assert found["nginx"] == replace(pod, host=WEB, user=found["nginx"].user)
+    assert found["nginx"].user == "www-data"
+    assert found["kworker/0:1"] == replace(kernel, host=WEB)
+    assert found["(unattributed)"] == replace(UNATTRIBUTED_IDENTITY, host=WEB)
+    pids = {process.pid for sample in samples for process in sample.traffic}
+    assert pids == {0, 1, 2}
+
+
+def test_who_execs_has_a_row_for_each_program(fleet: Fleet) -> None:
+    """As the history tells them apart; no byte is in both."""
+    before = every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    after = [
+        replace(delta, start=delta.start + 30, flows={(key(1), NGINX): {REMOTES[0]: (1, 1)}})
+        for delta in before
+    ]
+    fleet.plan(WEB, *before, *after)
+    samples = list(fleet.readings(fleet.follow(), 40))
+    assert len({process for sample in samples for process in sample.traffic}) == 2
+    assert moved(samples) == recorded(WEB, [*before, *after], NOON - STEP, NOON + 40 - STEP)
+    assert [who.name for who in samples[-1].identities.values()] == ["nginx"]
+
+
+def _amounts(samples: list[Sample]) -> Iterator[tuple[Remote, int]]:
+    for sample in samples:
+        for remotes in sample.traffic.values():
+            for far, traffic in remotes.items():
+                yield far, traffic.rx
+
+
+def test_small_flows_beyond_the_most_are_one_and_no_byte_is_lost(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By process, protocol, role and loopback, so that every filter but that of remotes counts the same."""
+    monkeypatch.setattr(follow, "MOST", 5)
+    fars = [*REMOTES, *(remote(f"198.51.100.{n}", 443) for n in range(20))]
+    flows = {
+        (key(pid), CURL): {far: (pid * place + 1, place) for place, far in enumerate(fars)}
+        for pid in (1, 2)
+    }
+    deltas = every_second(30, flows)
+    fleet.plan(WEB, *deltas)
+    samples = list(fleet.readings(fleet.follow(), 20))
+    for sample in samples:
+        known = [far for far, _ in _amounts([sample]) if far.port]
+        assert len(known) == 5, "the largest"
+    found, wanted = moved(samples), recorded(WEB, deltas, NOON - STEP, NOON + 20 - STEP)
+    assert kinds(found) == kinds(wanted)
+    assert {far.address for far, _ in _amounts(samples) if not far.port} >= {
+        UNKNOWN_ADDRESS,
+        LOOPBACK_V4,
+        LOOPBACK_V6,
+    }
+
+
+def kinds(sums: Counter[tuple[str, int, str, Remote, str]]) -> Counter[Any]:
+    found: Counter[Any] = Counter()
+    for (host, pid, name, far, way), count in sums.items():
+        is_loopback = far.address[:13] == LOOPBACK_V4[:13] or far.address == LOOPBACK_V6
+        found[host, pid, name, far.protocol, far.role, is_loopback, way] += count
+    return found
+
+
+def test_losses_are_told(fleet: Fleet) -> None:
+    loss = Loss(1, 100, 2, 200, 3, 4)
+    for host in TWINS:
+        fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}, loss=loss))
+    samples = list(fleet.readings(fleet.follow(), 10))
+    lost = Loss()
+    for sample in samples:
+        lost = lost.plus(sample.loss)
+    assert lost == Loss(*(20 * amount for amount in loss))
+
+
+def test_only_the_hosts_that_were_asked_for(make: Make) -> None:
+    fleet = Fleet(make(), Filter(hosts=("web*", TWINS[1].id)))
+    for host in (WEB, *TWINS):
+        fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 10))
+    assert {host for host, *_ in moved(samples)} == {WEB.id, TWINS[1].id}
+    assert follower.state()[0] == "2 hosts, 15 s late"
+    fleet.close()
+
+
+def test_who_is_quiet_is_let_go_and_may_come_again(fleet: Fleet) -> None:
+    steady = every_second(int(QUIET) + 60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    for place, flows in ((40, (10, 0)), (30 + int(QUIET) + 40, (20, 0))):
+        steady[place].flows[key(2), NGINX] = {REMOTES[0]: flows}
+    fleet.plan(WEB, *steady)
+    samples = list(fleet.readings(fleet.follow(), int(QUIET) + 60))
+    keys = [p for sample in samples for p in sample.traffic if p.pid == 2]
+    assert len(keys) == 2
+    assert keys[0] != keys[1], "the first has been let go"
+    exits = [p for sample in samples for p in sample.exited]
+    assert exits == [keys[0]]
+    assert len({p for sample in samples for p in sample.traffic if p.pid == 1}) == 1
+
+
+def test_a_host_that_stops_sending_is_missed(fleet: Fleet) -> None:
+    fleet.plan(WEB, *every_second(10, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    fleet.plan(TWINS[0], *every_second(300, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 60))
+    words, warning = follower.state()
+    assert words == "2 hosts, 15 s late"
+    assert warning.startswith(f"late: {WEB.name} (")
+    list(fleet.readings(follower, int(REACH)))
+    since = time.strftime("%H:%M", time.localtime(NOON + 10))
+    assert follower.state() == (
+        "1 host, 15 s late",
+        f"sends nothing: {WEB.name} (since {since})",
+    )
+
+
+def test_a_host_that_was_ahead_once_is_told(fleet: Fleet) -> None:
+    """As one is whose clock was wrong before it was set."""
+    wrong = every_second(-28, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    fleet.plan(WEB, *(replace(d, start=d.start - 100) for d in wrong))
+    follower = fleet.follow()
+    fleet.hosts[WEB].append(*(replace(d, start=d.start + 3600) for d in wrong))
+    right = every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    fleet.waiting[WEB] = right
+    samples = list(fleet.readings(follower, 50))
+    assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
+
+
+def test_a_name_that_no_host_has_is_said(make: Make) -> None:
+    fleet = Fleet(make(), Filter(hosts=("web",)))
+    fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    assert follower.state() == (
+        "0 hosts, 15 s late",
+        f"no host of that name sends; there are {WEB.name}",
+    )
+    fleet.close()
+
+
+def test_hosts_that_were_not_asked_for_take_no_places(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the largest flows those are told that are asked for, however large others are."""
+    monkeypatch.setattr(follow, "MOST", 2)
+    fleet = Fleet(make(), Filter(hosts=("web*",)))
+    for host, amount in ((WEB, 1), (TWINS[0], 1000)):
+        fars = dict.fromkeys(REMOTES[:2], (amount, amount))
+        fleet.plan(host, *every_second(30, {(key(1), CURL): fars}))
+    samples = list(fleet.readings(fleet.follow(), 10))
+    assert {far for far, _ in _amounts(samples)} == set(REMOTES[:2])
+    fleet.close()
+
+
+def test_a_flow_that_the_sums_do_not_have_yet_is_not_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas may differ for a moment; the sums are what counts."""
+    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    real = follower._flows
+
+    def flows(where: str) -> Any:
+        return [(process, far, t.plus(t)) for process, far, t in real(where)]
+
+    monkeypatch.setattr(follower, "_flows", flows)
+    samples = list(fleet.readings(follower, 10))
+    assert {far.address for far, _ in _amounts(samples)} == {UNKNOWN_ADDRESS}
+    wanted = recorded(WEB, deltas, NOON - STEP, NOON + 10 - STEP)
+    assert kinds(moved(samples)) == kinds(wanted)
+
+
+def test_rows_that_come_between_two_questions_are_told_once(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    real, other = follower._flows, Kept()
+
+    def flows(where: str) -> Any:
+        found = real(where)
+        if not other.deltas:
+            other.append(*every_second(0, {(key(1), NGINX): {REMOTES[0]: (7, 0)}}))
+            ship(other, fleet.server, WEB)
+        return found
+
+    monkeypatch.setattr(follower, "_flows", flows)
+    samples = list(fleet.readings(follower, 10))
+    assert moved(samples)[WEB.id, 1, "nginx", Remote(6, 0, 0, UNKNOWN_ADDRESS), "rx"] > 0
+    assert all(rx > 0 for _, rx in _amounts(samples))
+    other.connection.close()
+
+
+def test_so_many_processes_are_known_and_no_more(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "MOST_KNOWN", 20)
+    deltas = [
+        Delta(
+            NOON + second,
+            1.0,
+            {
+                (key(100 * (second + 31) + n), CURL): {REMOTES[0]: (1, 1)} for n in range(3)
+            },
+        )
+        for second in range(-30, 40)
+    ]  # fmt: skip
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 30))
+    assert moved(samples) == recorded(WEB, deltas, NOON - STEP, NOON + 30 - STEP)
+    assert sum(len(sample.traffic) for sample in samples) == 90
+    assert sum(len(sample.exited) for sample in samples) == 70
+
+
+def test_a_slow_server_is_asked_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a quarter of the time at most; then intervals are longer, and nothing is lost."""
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 60)))
+    follower = fleet.follow()
+    real = follower._sums
+
+    def slow(*arguments: Any) -> Any:
+        fleet.clock.now += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(follower, "_sums", slow)
+    samples = list(fleet.readings(follower, 30))
+    lengths = [sample.elapsed for sample in samples if sample.elapsed]
+    assert set(lengths[1:]) == {4.0}
+    rates = {rx / s.elapsed for s in samples[5:] if s.elapsed for _, rx in _amounts([s])}
+    assert rates == {1000.0}
+
+
+def test_nobody_sends() -> None:
+    class Empty:
+        version = (26, 1)
+
+        def query(self, _: str) -> list[tuple[Any, ...]]:
+            return []
+
+        def insert(self, *_: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+    follower = FleetFollower(Empty(), Filter())
+    assert follower.state() == ("0 hosts, 15 s late", "no host has sent anything for 120 s")
+    assert follower.read().traffic == {}
+
+
+# A server that comes and goes.
+
+
+def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse) -> None:
+    client = Client(own.target, "", patience=5)
+    fleet = Fleet(client)
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}  # the same in every second
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 200)))
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 10))
+    own.kill()
+    for _ in range(20):
+        fleet.clock.now += 1
+        sample = follower.read()
+        assert (sample.elapsed, sample.traffic) == (0.0, {}), "nobody knows"
+    words, warning = follower.state()
+    assert warning == f"{own.target.url()}: Connection refused; what is shown is old"
+    assert words == "1 host, 15 s late"
+    own.start()
+    samples += fleet.readings(follower, 80)
+    assert all(rx == 1000 * sample.elapsed for sample in samples for _, rx in _amounts([sample]))
+    assert all(sample.traffic for sample in samples if sample.elapsed), "no time without rows"
+    assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
+    assert follower.state() == ("1 host, 15 s late", "")
+    late = [sample.late for sample in samples if sample.late]
+    assert all(sample.elapsed == 0.0 for sample in late)
+    told = sum(rx for _, rx in _amounts([*samples, *late]))
+    assert told == 1000 * 110
+    follower.close()
+    fleet.close()
+
+
+def test_after_a_long_time_without_an_answer_all_is_told_from_anew(own: ClickHouse) -> None:
+    client = Client(own.target, "", patience=5)
+    fleet = Fleet(client)
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
+    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 400)))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 10))
+    fleet.clock.now += 2 * REACH
+    fleet.send()
+    sample = follower.read()
+    assert (sample.elapsed, sample.traffic, sample.late) == (0.0, {}, None)
+    told = [rx for _, rx in _amounts(list(fleet.readings(follower, 10)))]
+    assert told == [1000] * 10
+    follower.close()
+    fleet.close()
+
+
+def test_text_that_is_none_is_no_end(own: ClickHouse) -> None:
+    """Others may write there, too."""
+    with closing(own.client()) as client:
+        fleet = Fleet(client)
+        fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+        follower = fleet.follow()
+        client.query("ALTER TABLE traffic UPDATE name = unhex('FF41') WHERE 1")
+        deadline = time.monotonic() + 20
+        while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        fleet.clock.now += 1
+        (who,) = follower.read().identities.values()
+        assert who.name == "\ufffdA"
+        fleet.close()
+
+
+def test_a_server_that_is_away_at_the_start_is_an_error(own: ClickHouse) -> None:
+    own.stop()
+    with pytest.raises(FleetError, match="refused"):
+        FleetFollower(Client(own.target, ""), Filter())
+
+
+def test_late_hosts_are_few_words(fleet: Fleet) -> None:
+    hosts = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
+    for host in hosts:
+        fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    fleet.plan(WEB, *every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 40))
+    assert follower.state()[1] == "late: web0 (45 s), web1 (45 s), web2 (45 s), 3 more"
+
+
+def test_all_hosts_are_fewer_words(fleet: Fleet) -> None:
+    for host in TWINS:
+        fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    list(fleet.readings(follower, 40))
+    assert follower.state()[1] == "late: all hosts (up to 45 s)"
+
+
+def test_a_hostile_host_name_is_harmless_in_what_is_said(fleet: Fleet) -> None:
+    fleet.plan(HOSTILE, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    follower = fleet.follow()
+    fleet.clock.now += 40
+    follower.read()
+    assert "\x1b" not in follower.state()[1]
+    assert "\u202e" not in follower.state()[1]

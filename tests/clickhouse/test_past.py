@@ -1,0 +1,341 @@
+"""The same questions to SQLite and to ClickHouse: every number is the same."""
+
+import random
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.schema import TRAFFIC
+from bwtop.clickhouse.target import Target
+from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
+from bwtop.history.query import History
+from bwtop.history.ranges import Range, parse
+from bwtop.model import query
+from bwtop.model.filter import Filter, Loopback, parse_network
+from bwtop.model.flows import Host, Loss
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.store import Event
+from tests.build import key
+from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.stores import Make, ask, differences, ship, told
+from tests.history.keep import (
+    DAY,
+    HOUR,
+    NOON,
+    PROGRAMS,
+    REMOTES,
+    Kept,
+    by,
+    local,
+    move_to,
+    policy,
+    total,
+    within,
+)
+
+WEB1 = Host("web1", "00000000-0000-4000-8000-000000000001")
+WEB2 = Host("web2", "00000000-0000-4000-8000-000000000002")
+DB1 = Host("db1", "00000000-0000-4000-8000-000000000003")
+HOSTS = (WEB1, WEB2, DB1)
+
+RANGES = (
+    "all",
+    "month",
+    "last-month",
+    "week",
+    "yesterday",
+    "today",
+    "24h",
+    "90m",
+    "10m",
+    "2026-09-19 10:10:10..2026-09-20 11:11:11",
+    "2026-09-20 11:59:30..12:00:30",
+    "2026-09-20 12:00:10..12:00:20",
+    "2020-01-01",
+)
+
+FILTERS = (
+    Filter(),
+    Filter(classes=frozenset({"udp", "other"})),
+    Filter(loopback=Loopback.HIDE),
+    Filter(loopback=Loopback.ONLY),
+    Filter(names=("ngi*",)),
+    Filter(uids=frozenset({0})),
+    Filter(pids=frozenset({1, 2})),
+    Filter(networks=(parse_network("192.0.2.0/24"),)),
+)
+
+QUERIES = ("curl", "-port:443", "unit:nginx exe:sbin", "remote:2001: role:server", "host:web*")
+
+GROUPINGS = (
+    *((dimension,) for dimension in DIMENSIONS),
+    (),
+    tuple(by("host", "process")),
+    (*by("process"), ENDPOINT),
+    tuple(by("hour", "user", "proto")),
+    tuple(by("day", "host", "remote", "port")),
+)
+
+NOW = NOON + 130
+
+
+@pytest.fixture(autouse=True)
+def _here() -> Iterator[None]:
+    with local("Asia/Kolkata"):
+        yield
+
+
+def moved(chance: random.Random, start: float) -> Delta:
+    """An interval in which some flows move something, and now and then something is lost."""
+    found = Delta(start, chance.choice([0.95, 1.0, 1.01, 5.0]))
+    for pid in range(1, chance.choice([2, 4, 6])):
+        who = PROGRAMS[(pid + chance.randrange(2)) % len(PROGRAMS)]
+        found.flows[key(pid), who] = {
+            far: (chance.randrange(10**7), chance.randrange(10**6))
+            for far in chance.sample(REMOTES, 2)
+        }
+    if chance.random() < 0.05:
+        found.loss = Loss(1, chance.randrange(1000), 2, 3, 4, 5)
+    return found
+
+
+def recorded(seed: int, kept: Kept, end: float = NOW) -> Kept:
+    """Months with little, days with more, hours with a lot; the clock was set back once."""
+    chance = random.Random(seed)
+    stretches = ((80 * DAY, 9 * HOUR), (5 * DAY, HOUR), (8 * HOUR, 400), (70 * 60, 9), (130, 1))
+    starts = [
+        end - length + step * n + chance.random()
+        for length, step in stretches
+        for n in range(int(length * 0.9 / step))
+    ]
+    starts.append(end - 3 * HOUR + 0.5)
+    for place, start in enumerate(sorted(starts)):
+        kept.append(moved(chance, start))
+        if place % 100 == 0:
+            kept.steps(start)
+    kept.store.append([], [Event(end - 2 * HOUR, "clock", -30.0), Event(end - 60, "sleep", 9.5)])
+    kept.append(moved(chance, end - 4 * HOUR), moved(chance, end - 30 * DAY))
+    kept.steps(end)
+    return kept
+
+
+T = TypeVar("T")
+
+
+def mixed(chance: random.Random, side: Sequence[T]) -> list[T]:
+    return chance.sample(side, len(side))
+
+
+Question = tuple[str, tuple[Dimension, ...], Filter, str]
+
+
+def questions(count: int) -> list[Question]:
+    """Every range, filter, grouping and query comes; not every combination."""
+    chance = random.Random(count)
+    found: list[Question] = []
+    while len(found) < count:
+        groupings, filters = mixed(chance, GROUPINGS), mixed(chance, FILTERS)
+        for place, text in enumerate(mixed(chance, RANGES)):
+            typed = chance.choice(QUERIES) if place % 4 == 0 else ""
+            grouping, keep = groupings[place % len(groupings)], filters[place % len(filters)]
+            found.append((text, grouping, keep, typed))
+    return found
+
+
+def agree(kept: Kept, server: Server, host: Host, count: int = 13, now: float = NOW) -> None:
+    for text, grouping, keep, typed in questions(count):
+        wanted, words = parse(text, now), query.parse(typed, query.RECORDED)
+        past = kept.past()
+        past._host = host
+        expected = told(History(past).ask(wanted, grouping, keep, now, words))
+        kept.let_go()
+        found = told(ask(server, wanted, grouping, keep, now, words))
+        told_apart = list(differences(expected, found))
+        assert not told_apart, f"{text} by {fields(grouping)}, {keep}, {typed!r}: {told_apart}"
+
+
+def test_every_number_is_the_same(store: Server) -> None:
+    kept = recorded(1, Kept())
+    ship(kept, store, WEB1)
+    agree(kept, store, WEB1, 52)
+    past = kept.past()
+    assert Fleet(store).extent() == past.extent()
+    assert Fleet(store).hosts() == [WEB1]
+
+
+def test_so_it_is_when_everything_was_sent_twice(store: Server) -> None:
+    kept = recorded(2, Kept())
+    ship(kept, store, WEB1, rows=333)
+    ship(kept, store, WEB1, target="again")
+    agree(kept, store, WEB1)
+
+
+def test_so_it_is_after_a_backup_was_put_back(store: Server, tmp_path: Path) -> None:
+    """What was changed since has higher numbers than what the server had seen of another future."""
+    kept = recorded(6, Kept(path=tmp_path / "history.db"))
+    backup = sqlite3.connect(tmp_path / "backup.db")
+    kept.connection.backup(backup)
+    ship(kept, store, WEB1)
+    for _ in range(9):
+        kept.append(moved(random.Random(9), NOW - 4 * HOUR))
+        ship(kept, store, WEB1)
+    backup.backup(kept.connection)
+    backup.close()
+    kept.reopen()
+    kept.store.number_on()
+    kept.append(moved(random.Random(9), NOW - 4 * HOUR))
+    ship(kept, store, WEB1)
+    for level in (1, 2):
+        expected = kept.one(
+            "SELECT sum(rx) FROM traffic JOIN span ON span.id = span WHERE level = ?", level
+        )
+        found = store.query(f"SELECT sum(rx) FROM traffic FINAL WHERE level = {level}")
+        assert found == [(expected,)]
+
+
+def test_so_it_is_where_hosts_forget(store: Server) -> None:
+    """What is there is what was sent: more than the host itself still has."""
+    kept = recorded(3, Kept())
+    ship(kept, store, WEB1)
+    whole = recorded(3, Kept(policy()))
+    kept.upkeep = type(kept.upkeep)(
+        kept.connection, policy(seconds=600, minutes=DAY, hours=3 * DAY)
+    )
+    kept.steps(NOW)
+    assert kept.kept(0) > 0
+    ship(kept, store, WEB1)
+    agree(whole, store, WEB1)
+
+
+def test_what_was_forgotten_before_it_was_sent_is_in_coarser_sums(store: Server) -> None:
+    """Then both widen a range in the same way."""
+    kept = recorded(4, Kept(policy(seconds=600, minutes=DAY, hours=3 * DAY)))
+    assert kept.kept(0) > 0
+    assert kept.kept(1) > 0
+    ship(kept, store, WEB1)
+    agree(kept, store, WEB1)
+
+
+def test_after_the_zone_has_changed(store: Server) -> None:
+    """Days of hosts begin where theirs did; nobody's hour is cut."""
+    kept = recorded(5, Kept())
+    ship(kept, store, WEB1)
+    move_to("America/New_York")
+    agree(kept, store, WEB1)
+
+
+def fleet(make: Make) -> tuple[dict[Host, Kept], Server]:
+    """Three machines: one is behind, one has been forgotten of."""
+    server = make()
+    hosts = {host: recorded(seed, Kept()) for seed, host in enumerate(HOSTS, 10)}
+    for host, kept in hosts.items():
+        ship(kept, server, host)
+    late = hosts[DB1]
+    late.append(*(moved(random.Random(7), NOW + n) for n in range(90)))
+    for host in (WEB1, WEB2):
+        hosts[host].append(*(moved(random.Random(8), NOW + n) for n in range(90)))
+        hosts[host].steps(NOW + 90)
+        ship(hosts[host], server, host)
+    return hosts, server
+
+
+def test_many_hosts_have_the_sums_of_all(make: Make) -> None:
+    hosts, server = fleet(make)
+    shipped = {
+        host: within(kept.deltas, 0, NOW if host == DB1 else NOW + 90)
+        for host, kept in hosts.items()
+    }
+    for text in ("all", "24h", "2026-09-20 12:00:10..2026-09-21 12:01:59"):
+        wanted = parse(text, NOW + 90)
+        bounds = (wanted.start, wanted.end) if text != "all" else (0, NOW + 90)
+        answer = ask(server, wanted, by("host"))
+        expected = {(*host,): total(within(deltas, *bounds)) for host, deltas in shipped.items()}
+        assert {row.labels: (row.rx, row.tx) for row in answer.rows} == expected
+        assert answer.rx == sum(rx for rx, _ in expected.values())
+        assert sum(bar.rx for bar in answer.bars) == answer.rx
+
+
+@pytest.mark.parametrize("wanted", ["web1", "web*", WEB1.id])
+def test_a_filter_of_hosts_is_as_if_there_were_no_others(make: Make, wanted: str) -> None:
+    hosts, server = fleet(make)
+    chosen = [host for host in hosts if fnmatchcase(host.name, wanted) or host.id == wanted]
+    alone = make()
+    for host in chosen:
+        ship(hosts[host], alone, host, target=f"alone {wanted}")
+    for text in ("all", "24h", "90m", "2026-09-20 12:00:10..12:00:20"):
+        question = (parse(text, NOW + 90), by("process", "host"))
+        expected = ask(alone, *question)
+        found = ask(server, *question, Filter(hosts=(wanted,)))
+        by_query = ask(server, *question, query=query.parse(f"host:{wanted}", query.RECORDED))
+        assert told(found) | {"usage": None} == told(expected) | {"usage": None}
+        assert found.rows == by_query.rows
+
+
+def test_a_filter_that_no_host_passes_has_nothing(make: Make) -> None:
+    _, server = fleet(make)
+    answer = ask(server, parse("24h", NOW), by("process"), Filter(hosts=("nobody",)))
+    assert (answer.rows, answer.rx, answer.seconds) == ([], 0, 0.0)
+
+
+def test_seconds_of_many_hosts_are_those_of_the_longest(make: Make) -> None:
+    hosts, server = fleet(make)
+    start = NOON - 8 * HOUR
+    answer = ask(server, Range("", start, start + 4 * HOUR), by("host"))
+    each = [
+        sum(one.seconds for one in within(kept.deltas, start, start + 4 * HOUR))
+        for kept in hosts.values()
+    ]
+    assert max(each) <= answer.seconds <= sum(each)
+
+
+def test_a_name_that_changes_is_the_same_host(store: Server) -> None:
+    kept = Kept()
+    kept.append(moved(random.Random(1), NOON))
+    ship(kept, store, WEB1)
+    kept.append(moved(random.Random(1), NOON + 1))
+    ship(kept, store, replace_name(WEB1, "www"))
+    answer = ask(store, Range("", NOON, NOON + 9), by("host"))
+    assert [row.labels for row in answer.rows] == [("www", WEB1.id)]
+    assert answer.rx == total(kept.deltas)[0]
+
+
+def replace_name(host: Host, name: str) -> Host:
+    return Host(name, host.id)
+
+
+def test_users_have_the_names_that_all_hosts_agree_on(store: Server) -> None:
+    kept = Kept()
+    kept.append(moved(random.Random(1), NOON))
+    ship(kept, store, WEB1)
+    answer = ask(store, Range("", NOON, NOON + 9), by("user"))
+    assert answer.users is not None
+    assert answer.users.get(0, "root") == "root"
+    columns = [column for column in TRAFFIC.names() if column != "user"]
+    store.query(
+        f"INSERT INTO traffic ({', '.join(columns)}, user)"
+        f" SELECT {', '.join(column if column != 'process' else 'process + 1' for column in columns)},"
+        " concat(user, '2') FROM traffic"
+    )
+    again = ask(store, Range("", NOON, NOON + 9), by("user"))
+    assert again.users == {}
+    assert again.rx == 2 * answer.rx
+
+
+def test_nothing_is_known_of_an_empty_one(store: Server) -> None:
+    past = Fleet(store)
+    assert (past.hosts(), past.extent(), past.pids_since()) == ([], None, 0.0)
+    answer = ask(store, parse("all", NOW), by("host"), now=NOW)
+    assert (answer.rows, answer.rx, answer.seconds, answer.usage) == ([], 0, 0.0, None)
+
+
+def test_a_server_without_tables_says_so(running: ClickHouse) -> None:
+    client = Client(Target("127.0.0.1", running.port, database="default"), "")
+    with closing(client), pytest.raises(FleetError, match="--init makes the tables"):
+        Fleet(client).extent()

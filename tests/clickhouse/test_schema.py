@@ -1,0 +1,101 @@
+"""The tables: in both dialects, as they are printed, and why no view adds them up."""
+
+import random
+import re
+import time
+
+import pytest
+
+from bwtop.clickhouse import schema
+from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.schema import KEPT, TABLES, TODAY, TRAFFIC
+from bwtop.clickhouse.spool import Spool
+from bwtop.history.tiers import FOREVER
+from tests.clickhouse.servers import Library
+from tests.clickhouse.stores import Make, ship
+from tests.clickhouse.test_past import WEB1, moved
+from tests.history.keep import DAY, Kept
+
+OLD = (18, 16)
+
+
+def script(**options: object) -> list[str]:
+    """The statements of what --print-schema prints."""
+    text = "".join(schema.printed("printed", **options))  # type: ignore[arg-type]
+    return [part for part in re.sub("(?m)^--.*\n", "", text).split(";\n") if part.strip()]
+
+
+def test_todays_clickhouse_takes_what_is_printed(chdb: object) -> None:
+    library = Library(chdb, "default")
+    for statement in script():
+        library.query(statement)
+    made = dict(
+        library.query(
+            "SELECT name, create_table_query FROM system.tables WHERE database = 'printed'"
+        )
+    )
+    assert set(made) == {table.name for table in TABLES}
+    for table in TABLES:
+        assert "ReplacingMergeTree" in made[table.name]
+        assert "PARTITION BY toYYYYMM(time)" in made[table.name]
+        assert ("TTL" in made[table.name]) == (table.name != "event")
+    assert "`address` IPv6" in made["traffic"]
+    assert "`name` LowCardinality(String)" in made["traffic"]
+
+
+@pytest.mark.parametrize("version", [TODAY, OLD])
+def test_todays_clickhouse_understands_the_form_of_a_cluster(
+    chdb: object, version: tuple[int, int]
+) -> None:
+    """There is no cluster in a library: it reads the statements, and that is all."""
+    library = Library(chdb, "default")
+    found = script(cluster="my-cluster", version=version)
+    assert len(found) == 1 + 2 * len(TABLES)
+    for statement in found:
+        quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
+        ((text,),) = library.query(f"SELECT formatQuery('{quoted}')")
+        assert "ON CLUSTER" in text
+
+
+def test_what_may_be_kept_for_ever_has_no_end() -> None:
+    forever = dict.fromkeys((*KEPT, "days", "months"), FOREVER)
+    assert "TTL" not in "".join(script(retention=forever))
+    assert "TTL" not in "".join(script(version=OLD))
+
+
+def test_todays_clickhouse_lets_old_seconds_go_and_keeps_their_sums(chdb: object) -> None:
+    schema.create(Library(chdb, "default"), "old")
+    library = Library(chdb, "old")
+    start = time.time() - 20 * DAY
+    kept = Kept()
+    kept.append(*(moved(random.Random(1), start + n) for n in range(100)))
+    kept.steps(time.time())
+    ship(kept, library, WEB1)
+    library.query("OPTIMIZE TABLE traffic FINAL")
+    levels = dict(library.query("SELECT level, sum(rx) FROM traffic FINAL GROUP BY level"))
+    assert levels == {1: kept.one("SELECT sum(rx) FROM delta")}
+
+
+def test_a_view_would_count_twice_what_is_sent_twice(store: Server) -> None:
+    """So minutes and hours come from the hosts, which have them anyway."""
+    store.query(
+        "CREATE MATERIALIZED VIEW hourly ENGINE = SummingMergeTree() ORDER BY hour"
+        " AS SELECT toStartOfHour(time) AS hour, sum(rx) AS rx FROM traffic WHERE level = 0 GROUP BY hour"
+    )
+    kept = Kept()
+    kept.append(moved(random.Random(1), time.time()))
+    batch = Spool(kept.connection, "", WEB1).batch()
+    assert batch
+    for _ in range(2):
+        for table, columns in batch.tables:
+            store.insert(table.name, table.names(), columns)
+    total = kept.one("SELECT sum(rx) FROM delta")
+    assert store.query("SELECT sum(rx) FROM traffic FINAL WHERE level = 0") == [(total,)]
+    assert store.query("SELECT sum(rx) FROM hourly") == [(2 * total,)]
+
+
+def test_an_empty_table_has_the_columns_that_are_sent(make: Make) -> None:
+    server = make()
+    for table in TABLES:
+        assert not server.query(f"SELECT {', '.join(table.names())} FROM {table.name}")
+    assert set(TRAFFIC.key) < set(TRAFFIC.names())

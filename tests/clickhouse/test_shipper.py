@@ -1,0 +1,408 @@
+"""What a recorder writes is sent while it writes; whatever the server does, recording does not wait for it."""
+
+import contextlib
+import itertools
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bwtop.clickhouse import shipper
+from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.shipper import Options, Shipper, State
+from bwtop.clickhouse.spool import Waiting
+from bwtop.clickhouse.target import Target
+from bwtop.identity.machine import this_machine
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
+from bwtop.metrics.watch import Watch
+from bwtop.model.sample import Sample
+from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+from tests.clickhouse.shipping import Shippers, Shipping, agreed
+from tests.clickhouse.sides import Side, there
+from tests.history.recording import LENGTH, LONGEST, is_line
+from tests.kernel.running import HANG
+
+
+def told(shipping: Shipping, fault: str, while_mended: str = "") -> None:
+    """Assert that the fault was told once, and once that it is over.
+
+    while_mended: what other faults may end with, each told once, where a fault is not mended at once.
+    """
+    begun, *meanwhile, over = shipping.lines
+    assert all(map(is_line, shipping.lines))
+    assert begun == (
+        f"not shipping: {shipping.shipper.target}: {fault}; what is recorded waits in the history"
+    )
+    assert over == f"shipping to {shipping.shipper.target} again"
+    assert len(meanwhile) == len(set(meanwhile))
+    assert not meanwhile or while_mended
+    assert all(line.endswith(while_mended) for line in meanwhile)
+
+
+# All is well.
+
+
+def test_what_is_recorded_is_sent_meanwhile(
+    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+) -> None:
+    shipping = shippers(tmp_path / "history.db", target)
+    for _ in range(10):
+        shipping.feed.put(30, LENGTH)
+        shipping.all_sent()
+    assert there(server).by_level[0][0] == 300
+    shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
+    assert shipping.shipper.state == State(rows=shipping.shipper.state.rows)
+    assert set(agreed(shipping, server).by_level) == {0, 1, 2}
+    assert shipping.shipper.state.rows == shipping.tally.rows
+    assert shipping.lines == []
+
+
+def test_rows_are_of_this_machine_unless_somebody_says_otherwise(
+    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+) -> None:
+    shipping = shippers(tmp_path / "history.db", target)
+    shipping.feed.put(3)
+    shipping.all_sent()
+    for table in ("traffic", "span"):
+        assert server.query(f"SELECT DISTINCT toString(host_id), host FROM {table}") == [
+            (this_machine().id, this_machine().name)
+        ]
+
+
+def test_events_are_sent(
+    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+) -> None:
+    shipping = shippers(tmp_path / "history.db", target)
+    shipping.feed.put(2)
+    shipping.feed.clock.sleep(3600.0)
+    shipping.feed.put(2)
+    assert agreed(shipping, server).events == 1
+    assert server.query("SELECT kind, amount FROM event") == [("sleep", 3600.0)]
+
+
+def test_close_sends_what_is_left(
+    tmp_path: Path,
+    target: Target,
+    server: Client,
+    shippers: Shippers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shipper, "PERIOD", 60.0)
+    shipping = shippers(tmp_path / "history.db", target)
+    shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
+    shipping.feed.put(100)
+    shipping.feed.put(1, 0.5)
+    shipping.close()
+    assert there(server).by_level[0][0] == 101
+    assert there(server) == shipping.here()
+    assert shipping.lines == []
+
+
+def test_a_server_that_is_started_again_between_two_batches_is_nothing_to_tell(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    shipping = shippers(tmp_path / "history.db", own.target)
+    shipping.feed.put(10)
+    shipping.all_sent()
+    own.kill()
+    own.start()
+    shipping.feed.put(10)
+    shipping.all_sent()
+    with contextlib.closing(own.client()) as client:
+        assert agreed(shipping, client).by_level[0][0] == 20
+    assert shipping.lines == []
+
+
+# Faults that somebody can mend.
+
+
+def test_a_server_that_is_not_there_yet(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    own.kill()
+    shipping = shippers(tmp_path / "history.db", own.target)
+    shipping.feed.put(100, LENGTH)
+    shipping.until(lambda: shipping.shipper.state.fault)
+    shipping.feed.wait()
+    shipping.until(lambda: shipping.shipper.state.waiting.intervals == 100)
+    state, now = shipping.shipper.state, shipping.feed.clock.wall
+    assert state.lag(now) == 100 * LENGTH
+    assert state.warning(now) == f"not shipped for 4000 s (100 intervals): {state.fault}"
+    own.start()
+    with contextlib.closing(own.client()) as client:
+        assert agreed(shipping, client).by_level[0][0] == 100
+    assert shipping.shipper.state.warning(now) == ""
+    told(shipping, "Connection refused")
+    assert shipping.feed.slowest < LONGEST
+
+
+def test_a_wrong_password(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
+    target = replace(own.target, user="writer")
+    shipping = shippers(tmp_path / "history.db", target, password="wrong battery")
+    faulty(shipping)
+    own.let_in("writer", "wrong battery")
+    mended(shipping, own)
+    told(shipping, "Wrong password for user writer")
+    assert "battery" not in " ".join(shipping.lines)
+
+
+def test_an_unknown_user(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
+    target = replace(own.target, user="guest")
+    shipping = shippers(tmp_path / "history.db", target, password=PASSWORD)
+    faulty(shipping)
+    own.let_in("guest", PASSWORD)
+    mended(shipping, own)
+    told(shipping, "Unknown user guest")
+
+
+def test_a_missing_database(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
+    shipping = shippers(tmp_path / "history.db", replace(own.target, database="elsewhere"))
+    faulty(shipping)
+    own.init("elsewhere")
+    mended(shipping, own)
+    told(
+        shipping,
+        "Database elsewhere doesn't exist (bwtop --ship ... --init makes the database)",
+        while_mended="doesn't exist (bwtop --ship ... --init makes the tables)",
+    )
+
+
+@pytest.mark.parametrize("table", ["traffic", "span"])
+def test_a_missing_table(tmp_path: Path, own: ClickHouse, shippers: Shippers, table: str) -> None:
+    with contextlib.closing(own.client()) as client:
+        client.query(f"DROP TABLE {table}")
+    shipping = shippers(tmp_path / "history.db", own.target)
+    faulty(shipping)
+    own.init()
+    mended(shipping, own)
+    told(
+        shipping,
+        f"Table bwtop.{table} doesn't exist (bwtop --ship ... --init makes the tables)",
+    )
+
+
+def faulty(shipping: Shipping) -> None:
+    """For some attempts; what is recorded meanwhile waits."""
+    shipping.feed.put(20)
+    shipping.until(lambda: shipping.shipper.state.fault)
+    time.sleep(0.5)
+    shipping.feed.put(20)
+    shipping.feed.wait()
+    assert shipping.feed.lines == []
+    assert len(shipping.lines) == 1
+
+
+def mended(shipping: Shipping, own: ClickHouse) -> None:
+    with contextlib.closing(Client(replace(own.target, database=database(shipping)), "")) as client:
+        assert agreed(shipping, client).by_level[0][0] == 40
+
+
+def database(shipping: Shipping) -> str:
+    return shipping.shipper.target.rpartition("/")[2]
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[int]:
+    """A port where connections are taken, and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(listening.accept()[0])
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for sock in taken:
+                sock.close()
+
+
+def test_a_server_that_says_nothing_is_given_up_after_a_while(
+    tmp_path: Path, shippers: Shippers
+) -> None:
+    with silence() as port:
+        shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=0.2)
+        faulty(shipping)
+        assert shipping.shipper.state.fault == "it does not answer"
+        shipping.close()
+        assert shipping.lines[1:] == ["40 intervals not shipped yet; they wait in the history"]
+    assert shipping.feed.slowest < LONGEST
+
+
+def test_while_a_server_says_nothing_the_state_tells_what_waits(
+    tmp_path: Path, shippers: Shippers
+) -> None:
+    with silence() as port:
+        shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=2.0)
+        shipping.feed.put(20)
+        shipping.until(lambda: shipping.shipper.state.waiting.since is not None)
+        assert shipping.shipper.state.fault == ""
+        assert "the server is slow" in shipping.shipper.state.warning(shipping.feed.clock.wall + 60)
+
+
+def test_a_server_that_says_nothing_holds_up_no_end(
+    tmp_path: Path, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "CLOSE_SECONDS", 0.5)
+    with silence() as port:
+        target = Target("127.0.0.1", port)
+        shipping = shippers(tmp_path / "history.db", target, patience=2 * HANG)
+        shipping.feed.put(20)
+        shipping.feed.wait()
+        time.sleep(0.2)
+        shipping.feed.recorder.close()
+        began = time.monotonic()
+        shipping.shipper.close()
+        assert time.monotonic() - began < HANG
+        assert shipping.lines == ["20 intervals not shipped yet; they wait in the history"]
+        assert is_alive(shipping)
+    shipping.until(lambda: not is_alive(shipping))
+
+
+def is_alive(shipping: Shipping) -> bool:
+    thread = shipping.shipper._thread
+    return thread is not None and thread.is_alive()
+
+
+def test_what_is_not_sent_at_the_end_is_sent_the_next_time(
+    tmp_path: Path, own: ClickHouse, shippers: Shippers
+) -> None:
+    own.kill()
+    first = shippers(tmp_path / "history.db", own.target)
+    first.feed.put(100)
+    first.close()
+    assert first.lines[-1] == "100 intervals not shipped yet; they wait in the history"
+    own.start()
+    second = shippers(tmp_path / "history.db", own.target)
+    with contextlib.closing(own.client()) as client:
+        assert agreed(second, client).by_level[0][0] == 100
+
+
+# Who records, and where.
+
+
+def test_who_does_not_record_sends_nothing_until_he_does(
+    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+) -> None:
+    path = tmp_path / "history.db"
+    first = shippers(path, target)
+    second = shippers(path, target)
+    first.feed.put(50)
+    first.all_sent()
+    second.feed.wait(lambda: second.feed.recorder.state.other)
+    time.sleep(0.3)
+    assert second.tally.begun == 0
+    assert second.shipper.state == State()
+    first.close()
+    second.feed.until(lambda: second.feed.recorder.state.recording)
+    second.feed.put(10)
+    agreed(second, server)
+    assert second.tally.begun > 0
+    assert (first.lines, second.lines) == ([], [])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_database_that_is_deleted_and_begun_anew_is_another_one(
+    tmp_path: Path, target: Target, server: Client, shippers: Shippers, whole: bool
+) -> None:
+    """Its ids begin anew, too: rows of the first are not taken for rows of the second."""
+    (tmp_path / "at").mkdir()
+    path = tmp_path / "at" / "history.db"
+    shipping = shippers(path, target)
+    shipping.feed.put(100, LENGTH)
+    shipping.all_sent()
+    shipping.until(lambda: len(shipping.here().by_level) > 1)
+    shipping.all_sent()
+    first = shipping.here()
+    if whole:
+        shutil.rmtree(path.parent)
+    else:
+        for file in path.parent.iterdir():
+            file.unlink()
+    shipping.feed.wait(lambda: len(shipping.feed.lines) == 2)
+    shipping.feed.put(70, LENGTH)
+    shipping.feed.wait(lambda: shipping.feed.recorder.stored == 170)
+    shipping.until(shipping.is_at_end)
+    shipping.close()
+    second = shipping.here()
+    spools = [spool for (spool,) in server.query("SELECT DISTINCT spool FROM span")]
+    sides = [there(server, f"spool = {spool}") for spool in spools]
+    assert len(sides) == 2
+    assert all(side in sides for side in (first, second))
+    assert shipping.lines == [], "the recorder has said it"
+
+
+def test_two_servers_can_be_sent_the_same(
+    tmp_path: Path, running: ClickHouse, shippers: Shippers
+) -> None:
+    sides: list[Side] = []
+    for number in range(2):
+        running.init(f"twice_{number}")
+        target = replace(running.target, database=f"twice_{number}")
+        shipping = shippers(tmp_path / "history.db", target)
+        shipping.feed.put(20)
+        with contextlib.closing(Client(target, "")) as client:
+            sides.append(agreed(shipping, client))
+    assert [side.by_level[0][0] for side in sides] == [20, 40]
+
+
+# What is told.
+
+
+def test_a_warning_tells_of_what_waits_for_long_or_of_a_fault() -> None:
+    assert State().warning(1000.0) == ""
+    assert State(waiting=Waiting(3, 990.0)).warning(1000.0) == ""
+    slow = State(waiting=Waiting(70, 900.0))
+    assert slow.lag(1000.0) == 100.0
+    assert slow.warning(1000.0) == "not shipped for 100 s (70 intervals): the server is slow"
+    gone = State("it is gone", Waiting(1, 999.0))
+    assert gone.warning(1000.0) == "not shipped for 1 s (1 interval): it is gone"
+
+
+def test_a_clock_that_was_set_back_makes_no_lag_below_zero() -> None:
+    assert State(waiting=Waiting(1, 1000.0)).lag(900.0) == 0.0
+
+
+def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
+    tried: list[float] = []
+
+    def refuse(_: object) -> Client:
+        tried.append(time.monotonic())
+        raise FleetError("no")
+
+    shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", free_port()), connect=refuse)
+    shipping.feed.put()
+    shipping.until(lambda: len(tried) == 6)
+    pauses = [after - before for before, after in itertools.pairwise(tried)]
+    assert all(pause >= 0.05 for pause in pauses)
+    assert all(pause >= 0.19 for pause in pauses[2:]), pauses
+    assert shipping.lines == ["not shipping: no; what is recorded waits in the history"]
+
+
+class Nothing:
+    def read(self) -> Sample:
+        raise AssertionError("nobody asks")
+
+
+def test_metrics_tell_of_what_waits(tmp_path: Path) -> None:
+    made = Shipper(Options(Target("127.0.0.1", 1)), tmp_path / "history.db")
+    made.state = State("it is gone", Waiting(3, time.time() - 50.0))
+    nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
+    watch = Watch()
+    watch.over(nothing)
+    behind = watch.figures().behind
+    assert behind
+    assert behind[0] == 3
+    assert behind[1] == pytest.approx(50.0, abs=5.0)

@@ -1,0 +1,578 @@
+"""What is sent: every row of the database, in its order, and once unless something was added to it."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bwtop.clickhouse import spool as spools
+from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, Table
+from bwtop.clickhouse.spool import ROWS, Batch, Cursor, Spool, Waiting
+from bwtop.identity.users import user_name
+from bwtop.model.flows import Host, Identity, Loss
+from bwtop.sqlite import schema
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.store import Event
+from tests.build import HOSTILE, key
+from tests.clickhouse.sides import LEVELS, Side, here
+from tests.examples import examples
+from tests.history.keep import (
+    CURL,
+    DAY,
+    HOUR,
+    MINUTE,
+    NGINX,
+    NOON,
+    PROGRAMS,
+    REMOTES,
+    Kept,
+    delta,
+    flows_of,
+    memory,
+    policy,
+    total,
+)
+
+HOST: Final = Host("here", "12345678-1234-4234-8234-123456789abc")
+
+LATER: Final = NOON + 300 * DAY
+
+MONTHS: Final = tuple(NOON + days * DAY for days in (100, 101, 140, 200))
+"""Something at each of them closes the sums of all that was before, up to the month."""
+
+Row = dict[str, Any]
+
+
+def spool(kept: Kept, target: str = "clickhouse://there") -> Spool:
+    return Spool(kept.connection, target, HOST)
+
+
+def batches(sent: Spool, rows: int = ROWS) -> list[Batch]:
+    """All there are; each is acknowledged before the next."""
+    found = []
+    while batch := sent.batch(rows):
+        sent.move(batch.after)
+        found.append(batch)
+        assert len(lines([batch], TRAFFIC)) <= rows
+    return found
+
+
+def lines(sent: Iterable[Batch], table: Table, level: int | None = None) -> list[Row]:
+    """Rows of a table, in the order in which they were sent."""
+    found = [
+        dict(zip(table.names(), values, strict=True))
+        for batch in sent
+        for of, columns in batch.tables
+        if of is table
+        for values in zip(*columns, strict=True)
+    ]
+    return found if level is None else [row for row in found if row["level"] == level]
+
+
+class Received:
+    """What counts of all that has arrived: of the rows with one key that of the highest version."""
+
+    def __init__(self, sent: Iterable[Batch] = ()) -> None:
+        self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table.name: {} for table in TABLES}
+        for batch in sent:
+            self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        for table, _ in batch.tables:
+            kept = self._rows[table.name]
+            for row in lines([batch], table):
+                place = tuple(row[name] for name in table.key)
+                if place not in kept or kept[place].get("version", 0) <= row.get("version", 0):
+                    kept[place] = row
+
+    def rows(self, table: Table, level: int) -> list[Row]:
+        return [row for row in self._rows[table.name].values() if row["level"] == level]
+
+    def side(self) -> Side:
+        found = {}
+        for level in LEVELS:
+            traffic, spans = self.rows(TRAFFIC, level), self.rows(SPAN, level)
+            if traffic or spans:
+                rx, tx = (sum(row[way] for row in traffic) for way in ("rx", "tx"))
+                seconds = sum(row["seconds"] for row in spans)
+                found[level] = (len(traffic), rx, tx, len(spans), round(seconds, 3))
+        return Side(found, len(self._rows[EVENT.name]))
+
+
+def busy(kept: Kept, count: int = 40, apart: float = 50.0, start: float = NOON) -> None:
+    """Intervals of several programs, remotes and processes."""
+    for number in range(count):
+        flows = {
+            (key(pid), PROGRAMS[(number + pid) % len(PROGRAMS)]): {
+                far: (1000 * number + pid, place) for place, far in enumerate(REMOTES[pid:])
+            }
+            for pid in range(1, 2 + number % 3)
+        }
+        loss = Loss(*range(number, number + 6)) if number % 5 == 0 else Loss()
+        kept.append(Delta(start + number * apart, 1.0, flows, loss=loss))
+
+
+def add_up(kept: Kept) -> None:
+    """Closes its minutes, hours, days and months."""
+    kept.append(*map(delta, MONTHS))
+    kept.steps(LATER)
+
+
+# Batches.
+
+
+@pytest.mark.parametrize("rows", [1, 7, 19, ROWS])
+def test_batches_of_every_size_give_each_row_once_and_in_order(rows: int) -> None:
+    kept = Kept()
+    busy(kept)
+    add_up(kept)
+    sent = batches(spool(kept), rows)
+    measured = lines(sent, TRAFFIC, 0)
+    assert [
+        (row["span_id"], row["flow"], row["process"], row["pid"], row["rx"], row["tx"])
+        for row in measured
+    ] == kept.rows(
+        "SELECT interval, flow, process, pid, rx, tx FROM delta"
+        " JOIN process ON process.id = process ORDER BY interval, flow, process"
+    )
+    sums = [row for row in lines(sent, TRAFFIC) if row["level"] > 0]
+    assert [
+        (row["version"], row["span_id"], row["flow"], row["rx"], row["tx"]) for row in sums
+    ] == kept.rows(
+        "SELECT changed, span, flow, rx, tx FROM traffic JOIN span ON span.id = span"
+        " ORDER BY changed, flow"
+    )
+    assert {row["level"] for row in sums} == {1, 2, 3, 4}
+    assert len(measured) + len(sums) == kept.count("delta") + kept.count("traffic")
+    assert len(lines(sent, SPAN)) == kept.count("interval") + kept.count("span")
+    assert Received(sent).side() == here(kept.connection)
+
+
+def test_the_last_batch_and_no_other_says_that_it_is_the_last() -> None:
+    kept = Kept()
+    busy(kept)
+    sent = batches(spool(kept), 7)
+    assert [batch.is_last for batch in sent] == [False] * (len(sent) - 1) + [True]
+    assert spool(kept).batch() is None
+
+
+def test_what_is_recorded_of_a_flow_is_sent_with_each_of_its_rows() -> None:
+    kept = Kept()
+    kept.append(delta(NOON + 0.25, 100, 10, pid=77, who=NGINX, far=REMOTES[3]))
+    (row,) = lines(batches(spool(kept)), TRAFFIC)
+    number = kept.one("SELECT id FROM spool")
+    assert row == {
+        "level": 0,
+        "host_id": row["host_id"],
+        "host": "here",
+        "spool": number,
+        "span_id": 1,
+        "time": NOON,
+        "start": NOON + 0.25,
+        "flow": 1,
+        "process": 1,
+        "pid": 77,
+        "name": "nginx",
+        "exe": "/usr/sbin/nginx",
+        "user": user_name(33),
+        "uid": 33,
+        "unit": "nginx.service",
+        "container": "",
+        "pod": "",
+        "kernel": 0,
+        "protocol": 6,
+        "role": 1,
+        "port": 22,
+        "address": REMOTES[3].address,
+        "loopback": 0,
+        "rx": 100,
+        "tx": 10,
+        "version": 0,
+    }
+    assert str(row["host_id"]) == HOST.id
+
+
+def test_what_is_not_known_of_a_program_is_sent_as_such() -> None:
+    kept = Kept()
+    kept.append(delta(who=Identity("(unknown)"), far=REMOTES[4]))
+    (row,) = lines(batches(spool(kept)), TRAFFIC)
+    assert (row["uid"], row["user"], row["exe"], row["unit"], row["pod"]) == (-1, "", "", "", "")
+    assert row["loopback"] == 1
+
+
+def test_a_uid_that_has_no_name_here_is_sent_without_one() -> None:
+    kept = Kept()
+    kept.append(delta(who=Identity("curl", 3_999_999_999)))
+    (row,) = lines(batches(spool(kept)), TRAFFIC)
+    assert (row["uid"], row["user"]) == (3_999_999_999, "")
+
+
+def test_hostile_names_are_sent_as_they_are_stored() -> None:
+    kept = Kept()
+    for number, name in enumerate(HOSTILE):
+        who = Identity(name, 0, exe=f"/{name}", unit=name, container=name, pod=name)
+        kept.append(delta(NOON + number, who=who, pid=number))
+    for name in ("name", "exe", "unit", "container", "pod"):
+        sent = [row[name] for row in lines(batches(spool(kept, name)), TRAFFIC)]
+        assert sent == kept.column(f"SELECT {name} FROM program ORDER BY id")
+        assert all(text.encode() is not None for text in sent), "UTF-8 has all of it"
+
+
+def test_time_in_which_nothing_moved_is_sent_too() -> None:
+    kept = Kept()
+    kept.append(Delta(NOON, 60.0), Delta(NOON + 60, 30.0))
+    sent = batches(spool(kept))
+    assert lines(sent, TRAFFIC) == []
+    assert [(row["start"], row["end"], row["seconds"]) for row in lines(sent, SPAN)] == [
+        (NOON, NOON + 60, 60.0),
+        (NOON + 60, NOON + 90, 30.0),
+    ]
+
+
+def test_what_was_lost_is_sent_in_figures() -> None:
+    kept = Kept()
+    kept.append(Delta(NOON, 1.0, loss=Loss(1, 2, 3, 4, 5, 6)))
+    (row,) = lines(batches(spool(kept)), SPAN)
+    assert tuple(row[name] for name in Loss._fields) == (1, 2, 3, 4, 5, 6)
+
+
+def test_events_are_sent_once_with_their_moment() -> None:
+    kept = Kept()
+    kept.store.append([], [Event(NOON + 0.5, "clock", -3600.0), Event(NOON - 1, "dropped", 7)])
+    sent = spool(kept)
+    found = lines(batches(sent), EVENT)
+    assert [(r["event_id"], r["time"], r["moment"], r["kind"], r["amount"]) for r in found] == [
+        (1, NOON, NOON + 0.5, "clock", -3600.0),
+        (2, NOON - 1, NOON - 1, "dropped", 7.0),
+    ]
+    assert sent.batch() is None
+
+
+def test_more_intervals_or_events_than_a_batch_may_have_are_sent_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spools, "SPANS", 10)
+    monkeypatch.setattr(spools, "LISTED", 3)
+    kept = Kept()
+    busy(kept, 25)
+    kept.store.append([], [Event(NOON + number, "sleep", 1.0) for number in range(10)])
+    sent = batches(spool(kept))
+    assert len(sent) == 4
+    assert Received(sent).side() == here(kept.connection)
+
+
+def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
+    """A DateTime ends in 2106; a clock without a battery may say what it likes."""
+    kept = Kept()
+    kept.append(delta(NOON), delta(2.0**33), delta(0.0))
+    kept.store.append([], [Event(2.0**33, "clock", 1e10)])
+    sent = batches(spool(kept))
+    assert [row["time"] for row in lines(sent, TRAFFIC)] == [NOON, 2**32 - 1, 0]
+    assert [row["start"] for row in lines(sent, TRAFFIC)] == [NOON, 2.0**33, 0.0]
+    assert [row["time"] for row in lines(sent, EVENT)] == [2**32 - 1]
+
+
+# What is larger than a batch.
+
+
+def large(kept: Kept, count: int = 50, start: float = NOON) -> None:
+    """An interval of so many rows."""
+    remotes = [REMOTES[0]._replace(port=port) for port in range(1, count + 1)]
+    kept.append(Delta(start, 1.0, flows_of(*remotes)))
+
+
+def test_an_interval_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
+    kept = Kept()
+    large(kept)
+    kept.append(delta(NOON + 1))
+    sent = batches(spool(kept), 20)
+    assert [batch.after.interval for batch in sent] == [0, 0, 2]
+    assert [len(lines([batch], SPAN)) for batch in sent] == [0, 0, 2]
+    assert [row["port"] for row in lines(sent, TRAFFIC)] == [*range(1, 51), REMOTES[0].port]
+
+
+def test_an_hour_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
+    kept = Kept()
+    large(kept)
+    kept.append(delta(NOON + 2 * HOUR))
+    kept.steps(NOON + 3 * HOUR)
+    sent = batches(spool(kept), 20)
+    assert [batch.after.interval for batch in sent] == [0, 0, 2, 2, 2, 2, 2, 2, 2]
+    _, second, third = kept.column("SELECT changed FROM span ORDER BY changed")
+    assert [batch.after.change for batch in sent] == [0] * 5 + [second] * 3 + [third]
+    assert Received(sent).side() == here(kept.connection)
+
+
+def test_who_begins_anew_sends_all_parts_again() -> None:
+    kept = Kept()
+    large(kept)
+    sent = spool(kept)
+    first = [sent.batch(20), sent.batch(20)]
+    sent.begin()
+    again = batches(sent, 20)
+    assert all(first)
+    assert len(lines([batch for batch in first if batch], TRAFFIC)) == 40
+    assert [row["port"] for row in lines(again, TRAFFIC)] == list(range(1, 51))
+
+
+def test_who_starts_anew_sends_all_parts_again() -> None:
+    kept = Kept()
+    large(kept)
+    assert spool(kept).batch(20)
+    assert len(lines(batches(spool(kept), 20), TRAFFIC)) == 50
+
+
+def test_an_hour_that_grows_between_its_parts_is_sent_whole() -> None:
+    kept = Kept()
+    large(kept)
+    kept.steps(NOON + 2 * HOUR)
+    sent, received = spool(kept), Received()
+    for _ in range(4):
+        batch = sent.batch(20)
+        assert batch
+        received.take(batch)
+        sent.move(batch.after)
+    kept.append(delta(NOON + 3, far=REMOTES[1]))
+    for batch in batches(sent, 20):
+        received.take(batch)
+    assert received.side() == here(kept.connection)
+    assert all(row["version"] > 2 for row in received.rows(TRAFFIC, 2)), "one version has all of it"
+
+
+def test_an_interval_that_goes_between_its_parts_holds_nothing_up() -> None:
+    kept = Kept(policy(seconds=60.0))
+    large(kept)
+    busy(kept, 12, start=NOON + 2 * MINUTE)
+    sent = spool(kept)
+    first = sent.batch(20)
+    assert first
+    kept.steps(NOON + 2 * HOUR)
+    assert not kept.rows("SELECT 1 FROM interval WHERE id = 1")
+    received = Received([first, *batches(sent, 20)])
+    assert received.side().by_level[1] == here(kept.connection).by_level[1]
+    assert 1 not in {row["span_id"] for row in received.rows(SPAN, 0)}
+
+
+# Spans that change.
+
+
+def test_what_is_added_late_sends_the_changed_spans_again_with_a_higher_version() -> None:
+    kept = Kept()
+    busy(kept, 200)
+    add_up(kept)
+    sent = spool(kept)
+    received = Received(batches(sent))
+    highest = max(row["version"] for row in received.rows(SPAN, 4))
+    kept.append(delta(NOON + 70, 5, 7, who=CURL))
+    more = batches(sent)
+    assert [(row["level"], row["start"]) for row in lines(more, SPAN)] == [
+        (0, NOON + 70),
+        *kept.rows(
+            "SELECT level, start FROM span WHERE start <= ? AND end > ? ORDER BY level DESC",
+            *(NOON + 70, NOON + 70),
+        ),
+    ]
+    assert all(row["version"] > highest for row in lines(more, SPAN) if row["level"] > 0)
+    for batch in more:
+        received.take(batch)
+    assert received.side() == here(kept.connection)
+
+
+def test_a_span_that_is_made_late_is_sent() -> None:
+    """Nothing was recorded in that hour until then."""
+    kept = Kept()
+    kept.append(delta(NOON), delta(NOON + 3 * HOUR))
+    add_up(kept)
+    sent = spool(kept)
+    received = Received(batches(sent))
+    before = len(received.rows(SPAN, 2))
+    kept.append(delta(NOON + HOUR))
+    for batch in batches(sent):
+        received.take(batch)
+    assert received.side() == here(kept.connection)
+    assert len(received.rows(SPAN, 2)) == before + 1
+
+
+starts: Final = st.integers(0, 3 * DAY).map(lambda second: NOON + second) | st.sampled_from(MONTHS)
+deltas: Final = st.builds(
+    delta,
+    starts,
+    st.integers(0, 2**40),
+    st.integers(0, 2**40),
+    pid=st.integers(1, 3),
+    who=st.sampled_from(PROGRAMS),
+    far=st.sampled_from(REMOTES),
+)
+deeds: Final = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(deltas, min_size=1, max_size=6)),
+        st.tuples(st.just("keep up"), st.tuples(starts | st.just(LATER), st.integers(1, 9))),
+        st.tuples(
+            st.sampled_from(["send", "lose the answer", "begin", "reopen"]), st.integers(1, 9)
+        ),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=examples(200))
+@given(deeds)
+def test_whatever_is_recorded_and_sent_in_whatever_order_both_sides_agree(
+    done: list[tuple[str, Any]],
+) -> None:
+    kept, received = Kept(), Received()
+    sent = spool(kept)
+    for deed, value in done:
+        if deed == "append":
+            kept.append(*value)
+        elif deed == "keep up":
+            kept.steps(*value)
+        elif deed == "begin":
+            sent.begin()
+        elif deed == "reopen":
+            kept.reopen()
+            sent = spool(kept)
+        elif batch := sent.batch(value):
+            received.take(batch)
+            if deed == "send":
+                sent.move(batch.after)
+    for batch in batches(sent, 5):
+        received.take(batch)
+    assert received.side() == here(kept.connection)
+    assert sent.waiting() == Waiting()
+
+
+# What goes before it is sent.
+
+
+def test_what_is_forgotten_before_it_is_sent_is_in_the_sums_that_are() -> None:
+    kept = Kept(policy(seconds=300.0, minutes=HOUR))
+    busy(kept, 400)
+    whole = total(kept.deltas)
+    add_up(kept)
+    assert kept.count("interval") < 10
+    received = Received(batches(spool(kept)))
+    assert received.side() == here(kept.connection)
+    months = [row for row in received.rows(TRAFFIC, 4) if row["start"] < NOON + 60 * DAY]
+    assert (sum(row["rx"] for row in months), sum(row["tx"] for row in months)) == whole
+
+
+def test_intervals_that_go_while_they_are_sent_do_not_stop_it() -> None:
+    kept = Kept(policy(seconds=60.0))
+    sent, received = spool(kept), Received()
+    for number in range(20):
+        busy(kept, 10, start=NOON + number * 500)
+        kept.steps(NOON + number * 500 + 400)
+        if number % 4 == 0 and (batch := sent.batch(20)):
+            sent.move(batch.after)
+            received.take(batch)
+    left = here(kept.connection)
+    for batch in batches(sent, 20):
+        received.take(batch)
+    assert sent.waiting() == Waiting()
+    for level in (1, 2):
+        assert received.side().by_level[level] == left.by_level[level]
+    assert received.side().by_level[0][0] >= left.by_level[0][0]
+
+
+# Databases.
+
+
+def test_a_history_of_the_first_schema_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was recorded before anybody thought of sending it."""
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    kept = Kept(policy(seconds=DAY, minutes=2 * DAY, hours=5 * DAY))
+    assert not kept.rows("SELECT 1 FROM sqlite_schema WHERE name = 'spool'")
+    for day in range(0, 70, 7):
+        busy(kept, 8, 20.0, NOON + day * DAY)
+    busy(kept, 200, 1000.0, NOON + 70 * DAY)
+    kept.store.append([], [Event(NOON, "sleep", 60.0)])
+    kept.steps(NOON + 70 * DAY + 200_000)
+    monkeypatch.undo()
+    schema.migrate(kept.connection)
+    sent = batches(spool(kept), 50)
+    side = Received(sent).side()
+    assert side == here(kept.connection)
+    assert set(side.by_level) == set(LEVELS)
+    assert side.events == 1
+    assert batches(spool(kept)) == []
+
+
+def test_what_is_added_to_a_history_of_the_first_schema_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    kept = Kept()
+    busy(kept)
+    kept.steps(NOON + 2 * HOUR)
+    monkeypatch.undo()
+    schema.migrate(kept.connection)
+    sent = spool(kept)
+    received = Received(batches(sent))
+    kept.append(delta(NOON + 5))
+    add_up(kept)
+    for batch in batches(sent):
+        received.take(batch)
+    assert received.side() == here(kept.connection)
+
+
+def test_each_server_has_a_cursor_of_its_own() -> None:
+    kept = Kept()
+    busy(kept)
+    one, other = spool(kept, "clickhouse://one"), spool(kept, "clickhouse://other")
+    batches(one)
+    assert (one.cursor().interval, other.cursor()) == (40, Cursor())
+    assert (one.waiting(), other.waiting()) == (Waiting(), Waiting(40, NOON))
+    assert Received(batches(other)).side() == here(kept.connection)
+
+
+def test_a_cursor_stays_where_it_is_when_bwtop_is_started_again() -> None:
+    kept = Kept()
+    busy(kept)
+    batches(spool(kept), 7)
+    kept.append(delta(NOON + DAY))
+    (batch,) = batches(spool(kept))
+    assert [row["start"] for row in lines([batch], TRAFFIC)] == [NOON + DAY]
+
+
+def test_waiting_tells_how_many_intervals_and_since_when() -> None:
+    kept = Kept()
+    sent = spool(kept)
+    assert sent.waiting() == Waiting()
+    busy(kept, 10)
+    assert sent.waiting() == Waiting(10, NOON)
+    batch = sent.batch(30)
+    assert batch
+    sent.move(batch.after)
+    done = batch.after.interval
+    assert 0 < done < 10
+    assert sent.waiting() == Waiting(10 - done, NOON + 50.0 * done)
+
+
+def test_databases_that_were_begun_anew_are_told_apart() -> None:
+    spools_of = {Kept().one("SELECT id FROM spool") for _ in range(5)}
+    assert len(spools_of) == 5
+    assert all(-(2**63) <= number < 2**63 for number in spools_of)
+
+
+def test_a_batch_holds_up_nobody_who_writes(tmp_path: Any) -> None:
+    kept = Kept(path=tmp_path / "history.db")
+    busy(kept)
+    other = schema.connect_writer(tmp_path / "history.db", 0o600)
+    sent = Spool(other, "clickhouse://there", HOST)
+    assert sent.batch(7)
+    assert not other.in_transaction
+    kept.append(delta(NOON + DAY))
+    other.close()
+
+
+def test_an_error_leaves_no_transaction_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = memory()
+    sent = Spool(connection, "clickhouse://there", HOST)
+    connection.execute("DROP TABLE event")
+    with pytest.raises(sqlite3.OperationalError):
+        sent.batch()
+    assert not connection.in_transaction

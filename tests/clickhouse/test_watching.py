@@ -1,0 +1,290 @@
+"""The command itself beside hosts that send: printing and the full screen, as somebody sees them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bwtop.clickhouse.client import READ_SECONDS, Client, FleetError
+from bwtop.sqlite.delta import Delta
+from tests.build import key
+from tests.clickhouse.hosts import BACKUP, DATABASE, HOSTILE, NGINX, UPLINK, WEB
+from tests.clickhouse.servers import ClickHouse, free_port
+from tests.clickhouse.stores import ship
+from tests.history.keep import Kept
+from tests.kernel.running import HANG, command, start
+from tests.kernel.test_history import recording
+from tests.screen.terminal import Terminal
+
+HOSTS: Final = (WEB, DATABASE, HOSTILE)
+
+
+class Sending:
+    """Hosts that record an interval in every second, and send every ten, each at another of them."""
+
+    def __init__(self, server: ClickHouse) -> None:
+        self.began = self._second = int(time.time()) - 30
+        self._ready, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, args=[server], daemon=True)
+        self._thread.start()
+        assert self._ready.wait(HANG)
+
+    def _work(self, server: ClickHouse) -> None:
+        hosts = {host: Kept() for host in HOSTS}
+        with closing(server.client()) as client:
+            while not self._over.wait(0.5):
+                self._record(hosts.values())
+                for number, (host, kept) in enumerate(hosts.items()):
+                    if not self._ready.is_set() or (int(time.time()) + 3 * number) % 10 == 0:
+                        with suppress(FleetError):  # it waits until the server is there again
+                            ship(kept, client, host)
+                self._ready.set()
+        for kept in hosts.values():
+            kept.connection.close()
+
+    def _record(self, hosts: Collection[Kept]) -> None:
+        """Each second has an amount of its own."""
+        while self._second + 1 <= time.time():
+            flows = {
+                (key(100), NGINX): {UPLINK: (self._second - self.began, 1)},
+                (key(101), BACKUP): {UPLINK: (7, 0)},
+            }
+            for kept in hosts:
+                kept.append(Delta(self._second, 1.0, flows))
+            self._second += 1
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def sending(own: ClickHouse) -> Iterator[Sending]:
+    running = Sending(own)
+    yield running
+    running.close()
+
+
+def watching(server: ClickHouse, *flags: str) -> list[str]:
+    return command("--from", server.target.url(), "--no-resolve", *flags)
+
+
+def printed(server: ClickHouse, *flags: str) -> tuple[list[dict[str, Any]], str]:
+    found = subprocess.run(
+        watching(server, "--batch", "--format", "json", *flags),
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    return [json.loads(line) for line in found.stdout.splitlines()], found.stderr
+
+
+@contextmanager
+def watcher(server: ClickHouse, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """It ends by itself when it has gone on for too long."""
+    process = subprocess.Popen(
+        watching(server, "--batch", "--format", "json", *flags),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(3 * HANG, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def test_batch_prints_each_second_of_each_host_once(own: ClickHouse, sending: Sending) -> None:
+    documents, said = printed(own, "-n", "14")
+    assert said == "bwtop: watching 3 hosts, 15 s late\n"
+    moved: dict[str, list[tuple[int, int]]] = {}
+    for document in documents:
+        for process in document["processes"]:
+            if process["name"] == "nginx":
+                moved.setdefault(process["hostname"], []).append((process["rx"], process["tx"]))
+    assert moved.keys() == {host.name for host in HOSTS}
+    for seconds in moved.values():
+        count = sum(tx for _, tx in seconds)
+        assert count >= 12
+        first = (sum(rx for rx, _ in seconds) - count * (count - 1) // 2) // count
+        assert sum(rx for rx, _ in seconds) == sum(range(first, first + count)), "no gap"
+        at = sending.began + first
+        shown = datetime.fromisoformat(documents[0]["time"]).timestamp()
+        assert 0 <= shown - at <= documents[0]["interval"] + 3, "when it moved"
+
+
+def test_batch_of_one_host_filtered_and_sorted(own: ClickHouse, sending: Sending) -> None:
+    del sending
+    documents, said = printed(own, "-n", "2", "--host", "db*", "--process", "back*")
+    assert "1 host" in said
+    found = {(p["hostname"], p["name"]) for d in documents for p in d["processes"]}
+    assert found == {(DATABASE.name, "backup")}
+
+
+def test_batch_says_when_it_cannot_see_and_when_it_can_again(
+    own: ClickHouse, sending: Sending
+) -> None:
+    del sending
+    with watcher(own) as process:
+        assert process.stderr
+        assert process.stdout
+        assert "watching 3 hosts" in process.stderr.readline()
+        process.stdout.readline()
+        own.kill()
+        assert own.target.url() in process.stderr.readline()
+        own.start()
+        lines = iter(process.stderr.readline, "bwtop: all is well again\n")
+        assert all(own.target.url() in line or "late: " in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(HANG) == 0
+        documents = [json.loads(line) for line in process.stdout]
+    assert all(d["processes"] for d in documents if d["interval"] > 1.5), "no time without rows"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_batch_ends_well_where_the_server_hangs(
+    own: ClickHouse, sending: Sending, number: signal.Signals
+) -> None:
+    with watcher(own) as process:
+        assert process.stdout
+        process.stdout.readline()
+        sending.close()
+        own.signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(number)
+        assert process.wait(HANG) == 0
+
+
+def test_the_screen_shows_all_hosts(own: ClickHouse, sending: Sending) -> None:
+    del sending
+    with Terminal(watching(own), 120, 30) as terminal:
+        shown = terminal.wait_for(lambda text: len(re.findall(r"^▸", text, re.MULTILINE)) == 6)
+        head = shown.splitlines()[0]
+        assert head.startswith(f"bwtop {own.target.url()}  3 hosts, 15 s late")
+        assert re.search(r"^ HOST +PID USER +PROCESS", shown, re.MULTILINE)
+        assert "\x1b" not in shown
+        for host in (WEB, DATABASE):
+            assert re.search(rf"^▸{host.name[:10]}.* 100 .* nginx", shown, re.MULTILINE)
+        terminal.type("/host:web*\r")
+        terminal.wait_for(lambda text: len(re.findall(r"^▸", text, re.MULTILINE)) == 2)
+        terminal.type("\x1b")
+        terminal.wait_for(lambda text: len(re.findall(r"^▸", text, re.MULTILINE)) == 6)
+        terminal.type("g" * 5)
+        terminal.wait_for(lambda text: "by host" in text and f" {WEB.name}" in text)
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def test_the_screen_stays_while_the_server_is_away(own: ClickHouse, sending: Sending) -> None:
+    with Terminal(watching(own), 100, 30) as terminal:
+        terminal.wait_for("nginx")
+        sending.close()
+        own.kill()
+        terminal.wait_for("Connection refused")
+        terminal.type("g" * 5)
+        terminal.wait_for("by host")
+        own.start()
+        terminal.wait_for(lambda text: "refused" not in text)
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def test_a_server_that_hangs_holds_up_neither_keys_nor_the_end(
+    own: ClickHouse, sending: Sending
+) -> None:
+    with Terminal(watching(own), 100, 30) as terminal:
+        terminal.wait_for("nginx")
+        sending.close()
+        own.signal(signal.SIGSTOP)
+        terminal.watch(2.0)
+        terminal.type("g" * 5)
+        terminal.wait_for("by host", READ_SECONDS / 2)
+        terminal.type("q")
+        assert terminal.wait(READ_SECONDS / 2) == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--batch",)])
+def test_nothing_is_opened_where_no_server_is(flags: tuple[str, ...]) -> None:
+    address = f"clickhouse://127.0.0.1:{free_port()}/bwtop"
+    with Terminal(command("--from", address, *flags), 120, 30) as terminal:
+        assert terminal.wait() == 2
+        assert terminal.text().strip().count("\n") == 0
+        assert "Connection refused" in terminal.text()
+        assert b"\x1b" not in terminal.raw
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
+def test_root_is_given_up(own: ClickHouse) -> None:
+    """What is watched is of others, so nothing needs it."""
+    code = (
+        "import os, sys; from bwtop.output import intervals as batch; from bwtop.cli import main;"
+        "batch.run = lambda *_: print(os.getresuid());"
+        f"main(['--batch', '--from', {own.target.url()!r}])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={name: value for name, value in os.environ.items() if not name.startswith("SUDO_")},
+        check=True,
+    )
+    assert found.stdout == f"{(65534,) * 3}\n"
+
+
+COUNT: Final = 150
+SIZE: Final = 1000
+
+
+def datagrams() -> None:
+    """Known bytes, for some fifteen seconds."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as end:
+        end.bind(("127.0.0.1", 0))
+        for _ in range(COUNT):
+            end.sendto(bytes(SIZE), ("127.0.0.1", end.getsockname()[1]))
+            time.sleep(0.1)
+
+
+@pytest.mark.kernel
+def test_what_a_host_measures_is_seen_elsewhere_to_the_byte(
+    own: ClickHouse, tmp_path: Path
+) -> None:
+    with (
+        recording(tmp_path / "history.db", "--ship", own.target.url()),
+        closing(Client(own.target, "")) as client,
+    ):
+        deadline = time.monotonic() + HANG
+        while client.query("SELECT count() FROM span WHERE level = 0") == [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        with watcher(own) as process:
+            child = start(datagrams)
+            sent, seconds = 0, 0
+            assert process.stdout
+            for line in process.stdout:
+                for row in json.loads(line)["processes"]:
+                    if row["pid"] == child.pid:
+                        sent, seconds = sent + row["tx"], seconds + 1
+                        assert row["hostname"] == socket.gethostname()
+                if sent >= COUNT * SIZE:
+                    break
+            child.wait()
+        assert sent == COUNT * SIZE
+        assert seconds >= 4, "as it moved, not batch by batch"

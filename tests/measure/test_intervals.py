@@ -1,0 +1,343 @@
+"""Intervals out of readings, with names in them.  The clock is not the real one, so nobody waits."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bwtop.measure import intervals as live
+from bwtop.measure.intervals import (
+    READING_PERIOD,
+    STOP_SIGNALS,
+    Live,
+    SignalClock,
+    Status,
+    ThreadClock,
+    warner,
+)
+from bwtop.model.filter import Filter
+from bwtop.model.flows import UDP, Identity, Loss, Traffic
+from bwtop.model.meter import Interval
+from bwtop.model.sample import Sample
+from tests.build import key, packed, remote, sample
+from tests.kernel.running import HANG
+
+START = 1000.0
+
+
+class Time:
+    """Stands for the time module in bwtop.measure.intervals."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Clock:
+    """Jumps to each deadline at once; says stop at a given time."""
+
+    def __init__(self, time: Time, stop: float) -> None:
+        self.deadlines: list[float] = []
+        self._time = time
+        self._stop = START + stop
+
+    def wait(self, deadline: float) -> bool:
+        self.deadlines.append(deadline - START)
+        self._time.now = min(deadline, self._stop)
+        return deadline < self._stop
+
+
+class Readings:
+    """A capture whose every reading brings one byte more than the one before."""
+
+    def __init__(self, time: Time) -> None:
+        self.count = 0
+        self._time = time
+        self._since = time.now
+
+    def read(self) -> Sample:
+        self.count += 1
+        elapsed, self._since = self._time.now - self._since, self._time.now
+        return sample(
+            {
+                key(1): {remote(): Traffic(rx=self.count)},
+                key(2): {remote("192.0.2.53", 53, UDP): Traffic(tx=self.count)},
+            },
+            elapsed=elapsed,
+            identities={
+                key(1): Identity("curl", uid=0, cgroup="/system.slice/cron.service"),
+                key(2): Identity("named"),
+            },
+            loss=Loss(missed_events=1),
+        )
+
+
+class KnownNames:
+    """Knows one name."""
+
+    def get(self, address: bytes) -> str | None:
+        return {packed("192.0.2.1"): "www.example.org"}.get(address)
+
+
+@pytest.fixture
+def fake_time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    stand_in = Time()
+    monkeypatch.setattr(live, "time", stand_in)
+    return stand_in
+
+
+def measure(
+    time: Time,
+    seconds: float,
+    clock: Clock,
+    keep: Filter = Filter(),  # noqa: B008 - frozen
+    names: KnownNames | None = None,
+) -> Iterator[Interval]:
+    return Live(Readings(time), keep, names).intervals(seconds, clock)
+
+
+def lengths(intervals: Iterator[Interval]) -> list[float]:
+    return [interval.elapsed for interval in intervals]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stop", "expected"),
+    [
+        (1.0, 3.5, [1.0, 1.0, 1.0, 0.5]),
+        (2.5, 5.75, [2.5, 2.5, 0.75]),
+        (0.25, 0.75, [0.25, 0.25, 0.25]),
+        (60.0, 61.0, [60.0, 1.0]),
+        (3600.0, 10.0, [10.0]),
+    ],
+)
+def test_intervals_are_as_long_as_asked_and_the_last_is_what_is_left(
+    fake_time: Time, seconds: float, stop: float, expected: list[float]
+) -> None:
+    assert lengths(measure(fake_time, seconds, Clock(fake_time, stop))) == expected
+
+
+def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
+    """The kernel's maps have room for about a second."""
+    clock = Clock(fake_time, stop=5.5)
+    first, second, last = measure(fake_time, 2.5, clock)
+    assert clock.deadlines == [1.0, 2.0, 2.5, 3.5, 4.5, 5.0, 6.0]
+    assert (first.rx, second.rx, last.rx) == (1 + 2 + 3, 4 + 5 + 6, 7)
+    assert (first.loss.missed_events, last.loss.missed_events) == (3, 1)
+    assert first.rx_rate == 6 / 2.5
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 2.5, 10.0])
+def test_no_reading_is_longer_than_the_maps_have_room_for(fake_time: Time, seconds: float) -> None:
+    clock = Clock(fake_time, stop=12.3)
+    list(measure(fake_time, seconds, clock))
+    waits = [b - a for a, b in zip([0.0, *clock.deadlines], clock.deadlines, strict=False)]
+    assert max(waits) <= READING_PERIOD + 1e-9
+
+
+def test_who_can_wait_is_read_once_in_an_interval(fake_time: Time) -> None:
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
+    found = Live(readings, Filter(), None, period=10.0).intervals(5.0, clock)
+    assert lengths(found) == [5.0] * 9 + [0.5]
+    assert readings.count == 10
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=145.5)
+    assert lengths(Live(readings, Filter(), None, period=10.0).intervals(25.0, clock)) == [25.0] * 4
+    assert readings.count == 12, "and a long one within ten seconds"
+
+
+def test_what_came_late_follows_with_no_length_and_is_in_totals(fake_time: Time) -> None:
+    class Late(Readings):
+        def read(self) -> Sample:
+            found = super().read()
+            if self.count == 2:
+                found.late = sample({key(1): {remote(): Traffic(rx=500)}}, elapsed=0.0)
+            return found
+
+    clock = Clock(fake_time, stop=2.5)
+    found = list(Live(Late(fake_time), Filter(), None).intervals(1.0, clock))
+    assert [(i.elapsed, i.rx, i.rx_rate) for i in found] == [
+        (1.0, 1, 1.0),
+        (1.0, 2, 2.0),
+        (0.0, 500, 0.0),
+        (0.5, 3, 6.0),
+    ]
+    assert found[-1].rx_total == 506
+    fake_time.now = START
+    (joined, late, _) = Live(Late(fake_time), Filter(), None).intervals(2.0, Clock(fake_time, 2.5))
+    assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
+
+
+def test_where_nobody_knows_what_moved_there_is_no_interval(fake_time: Time) -> None:
+    class Away(Readings):
+        def read(self) -> Sample:
+            if fake_time.now - START in (2.0, 3.0):
+                return sample(elapsed=0.0)
+            return super().read()
+
+    found = Live(Away(fake_time), Filter(), None).intervals(1.0, Clock(fake_time, stop=5.0))
+    assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
+
+
+def test_what_is_not_read_to_the_end_has_no_shorter_interval(fake_time: Time) -> None:
+    readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
+    found = Live(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
+    assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
+
+
+def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -> None:
+    """Nobody who shortens intervals of an hour waits for the end of this one."""
+    lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
+    clock = Clock(fake_time, stop=7.5)
+    found = live.samples(Readings(fake_time), lambda: next(lengths_wanted), clock)
+    assert sum(reading.elapsed for reading in found) == 7.5
+    assert next(lengths_wanted) == 2.0
+
+
+def test_clock_of_a_thread_waits_until_the_deadline_or_the_stop() -> None:
+    clock = ThreadClock()
+    deadline = time.monotonic() + 0.03
+    assert clock.wait(deadline)
+    assert time.monotonic() >= deadline
+    threading.Timer(0.03, clock.stop).start()
+    assert not clock.wait(time.monotonic() + 60)
+    assert not clock.wait(time.monotonic())
+
+
+def test_totals_go_on_from_interval_to_interval(fake_time: Time) -> None:
+    totals = [i.rx_total for i in measure(fake_time, 1.0, Clock(fake_time, stop=3.5))]
+    assert totals == [1, 3, 6, 10]
+
+
+def test_delay_does_not_move_the_deadlines(fake_time: Time) -> None:
+    clock = Clock(fake_time, stop=4.5)
+    for _ in measure(fake_time, 1.0, clock):
+        fake_time.now += 0.25  # the time it takes to print
+    assert clock.deadlines[:4] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_deadlines_missed_while_the_process_was_stopped_are_left_out(fake_time: Time) -> None:
+    clock = Clock(fake_time, stop=9.5)
+    intervals = measure(fake_time, 1.0, clock)
+    next(intervals)
+    fake_time.now += 5.5
+    assert next(intervals).elapsed == 6.5
+    assert clock.deadlines == [1.0, 7.5]
+    assert next(intervals).elapsed == 1.0
+
+
+def test_nothing_is_read_before_it_is_asked_for(fake_time: Time) -> None:
+    clock = Clock(fake_time, stop=9.5)
+    measure(fake_time, 1.0, clock)
+    assert clock.deadlines == []
+
+
+def test_processes_are_identified(fake_time: Time) -> None:
+    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5))
+    identity = interval.processes[0].identity
+    assert (identity.name, identity.user, identity.unit) == ("curl", "root", "cron.service")
+
+
+def test_filter_applies(fake_time: Time) -> None:
+    keep = Filter(classes=frozenset({"udp"}))
+    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), keep)
+    assert [row.identity.name for row in interval.processes] == ["named"]
+    assert (interval.rx, interval.tx) == (0, 1)
+
+
+def test_remotes_have_their_names_where_they_are_known(fake_time: Time) -> None:
+    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=KnownNames())
+    hosts = [row.remotes[0].host for row in interval.processes]
+    assert hosts == ["www.example.org", None]
+
+
+def test_nobody_is_asked_for_names_without_being_told_to(fake_time: Time) -> None:
+    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=None)
+    assert [row.remotes[0].host for row in interval.processes] == [None, None]
+
+
+def test_what_somebody_should_know_is_told_when_it_changes() -> None:
+    warnings = iter(["", "a host is late", "a host is late", "", ""])
+    told: list[str] = []
+    tap = warner(lambda: Status("3 hosts", next(warnings)), told.append)
+    for _ in range(5):
+        tap(sample())
+    assert told == ["a host is late", "all is well again"]
+
+
+@pytest.fixture
+def signal_clock() -> Iterator[SignalClock]:
+    """A clock of signals; afterwards they are as they were."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield SignalClock()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signal_clock_waits_until_the_deadline(signal_clock: SignalClock) -> None:
+    deadline = time.monotonic() + 0.03
+    assert signal_clock.wait(deadline)
+    assert time.monotonic() >= deadline
+
+
+def test_signal_clock_does_not_wait_for_the_past(signal_clock: SignalClock) -> None:
+    assert signal_clock.wait(time.monotonic() - 10)
+
+
+@pytest.mark.parametrize("number", sorted(STOP_SIGNALS))
+def test_signal_that_came_before_the_wait_ends_it(
+    signal_clock: SignalClock, number: signal.Signals
+) -> None:
+    before = time.monotonic()
+    signal.pthread_kill(threading.get_ident(), number)
+    assert not signal_clock.wait(before + 2 * HANG)
+    assert time.monotonic() < before + HANG
+    assert not signal_clock.wait(time.monotonic()), "it stays stopped"
+    assert signal.getsignal(number) is signal.SIG_DFL, "a second one kills"
+    assert signal.getitimer(signal.ITIMER_REAL)[0], "it ends soon, whatever blocks it"
+
+
+@pytest.mark.parametrize(
+    ("last_words", "status"), [("work()", 0), ("time.sleep(60)", -signal.SIGALRM)]
+)
+def test_slow_end_is_waited_for_and_a_blocked_one_is_not(last_words: str, status: int) -> None:
+    """A loaded machine took six seconds to print the last interval, and lost it."""
+    code = f"""
+import signal, time
+from bwtop.measure import intervals as live
+
+def work():
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        pass
+
+live.GRACE = 1.0
+clock = live.SignalClock()
+signal.raise_signal(signal.SIGTERM)
+assert not clock.wait(time.monotonic() + 60)
+{last_words}
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == status
+
+
+def test_ignored_signal_stays_ignored() -> None:
+    """nohup(1) starts programs that way."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        clock = SignalClock()
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+        assert clock.wait(time.monotonic() + 0.01)
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, before)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(
+                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            )

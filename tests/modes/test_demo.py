@@ -1,0 +1,705 @@
+"""The demo: its table, its processes as the kernel sees them, and all of it beside the real screen."""
+
+import ipaddress
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, Self
+
+import pytest
+
+from bwtop import cli
+from bwtop.measure.sources import NEEDS_ROOT
+from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
+from bwtop.modes import common, demo_traffic, watching
+from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, Process
+from bwtop.rights import privileges
+from tests.kernel.running import HANG, Bwtop, command
+from tests.screen.terminal import Terminal
+
+NAMES = {FAR_END, *(process.name for process in PROCESSES)}
+ADDRESSES = [address for process in PROCESSES for address in process.remotes]
+LONG = 60.0
+"""Seconds that a test's demo goes on at most, should the test not end it."""
+
+BY_NAME = pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+# The table.
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_name_is_plain_and_kept_whole(name: str) -> None:
+    assert re.fullmatch(r"demo-[a-z]+", name)
+    assert len(name.encode()) <= 15
+
+
+def test_no_two_share_a_name_or_an_address() -> None:
+    assert len(NAMES) == len(PROCESSES) + 1
+    assert len(set(ADDRESSES)) == len(ADDRESSES)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_address_is_loopback(address: str) -> None:
+    assert ipaddress.ip_address(address).is_loopback
+
+
+def test_there_is_something_of_everything() -> None:
+    assert {process.protocol for process in PROCESSES} == {TCP, UDP}
+    assert {ipaddress.ip_address(address).version for address in ADDRESSES} == {4, 6}
+    assert {process.rhythm for process in PROCESSES} == {
+        demo_traffic.steady,
+        demo_traffic.bursts,
+        demo_traffic.waves,
+    }
+    assert {process.serves for process in PROCESSES} == {False, True}
+    assert max(len(process.remotes) for process in PROCESSES) >= 8
+
+
+def test_traffic_is_modest() -> None:
+    """Each byte is sent by one end and received by the other: 11 MB/s in each direction of the screen."""
+    assert sum(process.rx + process.tx for process in PROCESSES) <= 11_000_000
+
+
+@BY_NAME
+def test_every_remote_has_its_turn_and_never_more_than_the_full_rate(process: Process) -> None:
+    for remote in range(len(process.remotes)):
+        points = [(n + 0.5) / 100 for n in range(100)]
+        levels = [process.level(process.period * point, remote) for point in points]
+        again = [process.level(process.period * (point + 3), remote) for point in points]
+        assert all(0 <= level <= 1 for level in levels)
+        assert max(levels) == pytest.approx(1, abs=0.01)
+        assert again == pytest.approx(levels)
+
+
+@BY_NAME
+def test_every_remote_gets_a_datagram_a_second_at_least(process: Process) -> None:
+    """Less would never be sent: nobody catches up on more than a second."""
+    assert (process.datagram > 0) == (process.protocol == UDP)
+    assert min(process.rx, process.tx) / len(process.remotes) >= max(process.datagram, 1)
+
+
+def test_all_sockets_have_room_while_they_are_connected() -> None:
+    most_listeners = max(len(process.remotes) for process in PROCESSES)
+    assert 3 + 1 + 2 * len(ADDRESSES) + most_listeners <= demo_traffic.MOST_DESCRIPTORS
+
+
+# One end of a connection.
+
+
+def process_of(rate: int, datagram: int = 0) -> Process:
+    protocol = UDP if datagram else TCP
+    return Process(
+        "demo-test", protocol, ("127.0.0.9",), rate, rate, demo_traffic.steady, 1.0, datagram
+    )
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    theirs.settimeout(0)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def received(sock: socket.socket) -> list[int]:
+    """The sizes of the datagrams that are there."""
+    sizes = []
+    try:
+        while True:
+            sizes.append(len(sock.recv(1 << 20)))
+    except BlockingIOError:
+        return sizes
+
+
+def test_what_is_sent_is_the_rate_over_the_time(pair: tuple[socket.socket, socket.socket]) -> None:
+    end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
+    sizes = []
+    for step in range(1, 31):
+        assert end.move(step * 0.1, 0.1)
+        sizes += received(pair[1])
+    assert 2990 <= sum(sizes) <= 3000
+
+
+def test_datagrams_have_their_size(pair: tuple[socket.socket, socket.socket]) -> None:
+    end = demo_traffic._End(pair[0], process_of(1000, datagram=300), 0, 1000)
+    assert end.move(1.0, 1.0)
+    assert received(pair[1]) == [300, 300, 300]
+
+
+def test_after_a_long_stop_there_is_a_second_to_catch_up_on(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
+    assert end.move(3600.0, 3600.0)
+    assert sum(received(pair[1])) == 1000
+
+
+def test_who_takes_nothing_stops_nobody(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Sockets have room for some datagrams; none here is ever taken."""
+    end = demo_traffic._End(pair[0], process_of(10**6, datagram=1000), 0, 10**6)
+    for step in range(5):
+        assert end.move(step, 1.0)
+    assert len(received(pair[1])) < 5000
+
+
+def test_end_without_another_is_closed(pair: tuple[socket.socket, socket.socket]) -> None:
+    end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
+    pair[1].close()
+    assert not end.move(1.0, 1.0)
+    assert pair[0].fileno() == -1
+
+
+def test_life_ends_with_the_pipe_or_at_the_deadline() -> None:
+    reading, writing = os.pipe()
+    assert demo_traffic._Life(reading, time.monotonic() + LONG).wait(0.01)
+    assert not demo_traffic._Life(reading, time.monotonic() - 1).wait(0.01)
+    os.close(writing)
+    assert not demo_traffic._Life(reading, time.monotonic() + LONG).wait(LONG)
+    os.close(reading)
+
+
+# The processes.
+
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from bwtop.modes import demo_traffic as demo
+from bwtop.rights.account import NOBODY
+with demo.Demo(NOBODY, float(sys.argv[1])) as running:
+    print(running.pid, flush=True)
+    for line in sys.stdin:
+        print(running.is_over(), running.status().words, flush=True)
+"""
+
+
+class Running:
+    """A demo of a process of its own, as bwtop is, in a process group of its own."""
+
+    def __init__(self, seconds: float = LONG, prefix: list[str] | None = None) -> None:
+        self.ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*(prefix or []), sys.executable, "-c", PROGRAM, str(seconds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        assert self.process.stdout
+        self.far_end = int(self.process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.ours.close()
+
+    def ask(self) -> str:
+        """Whether it is over, and its status."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def stop(self) -> str:
+        """Ends it; returns what it and all of its processes have said on standard error."""
+        return self.process.communicate(timeout=HANG)[1]
+
+    def all(self) -> dict[str, int]:
+        """All of the demo's processes by name, once there are all."""
+        return all_of(self.far_end)
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + HANG
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class Stat(NamedTuple):
+    """Some of proc_pid_stat(5)."""
+
+    name: str
+    state: str
+    parent: int
+    group: int
+
+
+def stat(pid: int) -> Stat | None:
+    """A process; None: there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    state, parent, group = rest.split()[:3]
+    return Stat(name, state, int(parent), int(group))
+
+
+def has_ended(pid: int) -> bool:
+    """A zombie has: its parent will hear of it."""
+    found = stat(pid)
+    return found is None or found.state in "ZX"
+
+
+def processes() -> dict[int, Stat]:
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return {pid: found for pid in pids if (found := stat(pid))}
+
+
+def below(parent: int) -> dict[str, int]:
+    """A process's children by name."""
+    return {found.name: pid for pid, found in processes().items() if found.parent == parent}
+
+
+def members(group: int) -> list[int]:
+    """A process group's processes."""
+    return [pid for pid, found in processes().items() if found.group == group]
+
+
+def all_of(far_end: int) -> dict[str, int]:
+    """All of a demo's processes by name, once there are all."""
+    found: dict[str, int] = {}
+
+    def are_there() -> bool:
+        found.update({FAR_END: far_end}, **below(far_end))
+        return found.keys() >= NAMES
+
+    until(are_there, "not all processes of the demo came")
+    return {name: found[name] for name in NAMES}
+
+
+def all_end(pids: dict[str, int]) -> None:
+    until(lambda: all(map(has_ended, pids.values())), f"not all of {pids} ended")
+
+
+class Socket(NamedTuple):
+    """One as /proc/net shows it."""
+
+    protocol: int
+    local: Address
+    remote: Address
+    state: int
+
+
+_ESTABLISHED = 1  # net/tcp_states.h, for connected UDP sockets, too
+
+
+def address(text: str) -> Address:
+    """As in /proc/net/tcp: words of 32 bits in the processor's order, and the port."""
+    words = bytes.fromhex(text.partition(":")[0])
+    swapped = b"".join(words[n : n + 4][::-1] for n in range(0, len(words), 4))
+    return ipaddress.ip_address(swapped)
+
+
+def sockets(pid: int) -> dict[str, Socket]:
+    """All IP sockets of a process's network namespace by inode."""
+    found = {}
+    for protocol, name in ((TCP, "tcp"), (TCP, "tcp6"), (UDP, "udp"), (UDP, "udp6")):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            found[fields[9]] = Socket(
+                protocol, address(fields[1]), address(fields[2]), int(fields[3], 16)
+            )
+    return found
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open."""
+    return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def own_sockets(pid: int) -> list[Socket]:
+    known = sockets(pid)
+    inodes = [m[1] for text in descriptors(pid) if (m := re.fullmatch(r"socket:\[(\d+)\]", text))]
+    return [known[inode] for inode in inodes]
+
+
+def settled(pids: dict[str, int], addresses: int) -> None:
+    """Waits until everybody has let go of the ends of others."""
+    until(
+        lambda: sum(len(own_sockets(pid)) for pid in pids.values()) == 2 * addresses,
+        "somebody keeps the ends of others",
+    )
+
+
+def has_v6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def reachable(process: Process) -> set[Address]:
+    """The remotes of a process that this machine has."""
+    addresses = map(ipaddress.ip_address, process.remotes)
+    return {address for address in addresses if address.version == 4 or has_v6()}
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with Running() as started:
+        yield started
+
+
+def test_every_process_is_connected_with_its_remotes_on_loopback(running: Running) -> None:
+    pids = running.all()
+    settled(pids, sum(len(reachable(process)) for process in PROCESSES))
+    for process in PROCESSES:
+        own = own_sockets(pids[process.name])
+        assert {sock.remote for sock in own} == reachable(process)
+        assert {sock.protocol for sock in own} == {process.protocol}
+    for pid in pids.values():
+        for sock in own_sockets(pid):
+            assert sock.local.is_loopback
+            assert sock.remote.is_loopback
+            assert sock.state == _ESTABLISHED, "nobody listens, and nobody else gets in"
+
+
+def test_nothing_else_is_open(running: Running) -> None:
+    """Neither standard streams nor the socket that the parent was started with."""
+    pids = running.all()
+    settled(pids, sum(len(reachable(process)) for process in PROCESSES))
+    pipes = set()
+    for pid in pids.values():
+        others = sorted(text for text in descriptors(pid) if not text.startswith("socket:"))
+        *nowhere, pipe = others
+        assert nowhere == ["/dev/null"] * 3
+        assert pipe.startswith("pipe:")
+        pipes.add(pipe)
+    assert len(pipes) == 1
+    running.process.kill()
+    assert running.ours.recv(1) == b"", "only the parent had it"
+
+
+def test_nobody_is_root(running: Running) -> None:
+    for pid in running.all().values():
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        fields = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
+        assert "0" not in fields["Uid"]
+        assert "0" not in fields["Gid"]
+        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(fields[name][0], 16) == 0
+        assert fields["NoNewPrivs"] == ["1"]
+
+
+def test_it_ends_by_itself(running: Running) -> None:
+    with Running(2.0) as short:
+        pids = short.all()
+        assert short.ask() == "False demo traffic, not recording"
+        all_end(pids)
+        until(lambda: short.ask() == "True demo over", "the end was not noticed")
+    assert not any(map(has_ended, running.all().values())), "another one's limit is its own"
+
+
+def test_it_ends_when_it_is_told(running: Running) -> None:
+    pids = running.all()
+    assert running.stop() == ""
+    until(lambda: not any(map(stat, pids.values())), "not even zombies are to be left")
+
+
+@pytest.mark.parametrize("name", [FAR_END, "demo-download"])
+def test_it_ends_when_it_is_told_though_one_is_stopped(running: Running, name: str) -> None:
+    pids = running.all()
+    os.kill(pids[name], signal.SIGSTOP)
+    assert running.stop() == ""
+    all_end(pids)
+
+
+def test_it_ends_when_the_parent_is_killed(running: Running) -> None:
+    pids = running.all()
+    running.process.kill()
+    all_end(pids)
+
+
+@pytest.fixture
+def neighbour(running: Running) -> Iterator[None]:
+    """Another process in the group, as in a shell's pipeline.
+
+    Without one the kernel would end those who are stopped: a group that nobody can continue gets SIGHUP and SIGCONT.
+    """
+    command = ["sleep", str(LONG)]
+    with subprocess.Popen(command, process_group=running.process.pid) as process:
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("stopped", [[FAR_END], ["demo-download"], sorted(NAMES)])
+def test_who_is_stopped_ends_when_the_parent_is_killed(
+    running: Running, neighbour: None, stopped: list[str]
+) -> None:
+    pids = running.all()
+    for name in stopped:
+        os.kill(pids[name], signal.SIGSTOP)
+    running.process.kill()
+    all_end(pids)
+
+
+def test_it_ends_when_the_parent_is_killed_at_once() -> None:
+    """Before anybody could ask to be told of it."""
+    with Running() as started:
+        started.process.kill()
+        group = started.process.pid
+        until(lambda: all(map(has_ended, members(group))), "somebody goes on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_of_the_terminal_ends_all_of_it_without_a_word(
+    running: Running, number: signal.Signals
+) -> None:
+    pids = running.all()
+    for pid in pids.values():
+        os.kill(pid, number)
+    all_end(pids)
+    until(lambda: running.ask() == "True demo over", "the end was not noticed")
+    assert running.stop() == ""
+
+
+def test_others_go_on_when_one_is_killed(running: Running) -> None:
+    pids = running.all()
+    os.kill(pids.pop("demo-download"), signal.SIGKILL)
+    until(lambda: "demo-download" not in below(running.far_end), "a zombie is left")
+    others = [process for process in PROCESSES if process.name in pids]
+    settled(pids, sum(len(reachable(process)) for process in others))
+    assert not any(map(has_ended, pids.values()))
+
+
+WITHOUT = {
+    "IPv6": "ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
+    "loopback": "ip link set lo down",
+}
+
+
+def without(what: str) -> list[str]:
+    """What to put before a command that is to have a network without that."""
+    return ["unshare", "--net", "sh", "-c", f'{WITHOUT[what]} && exec "$@"', "sh"]
+
+
+@pytest.mark.kernel
+def test_without_v6_that_part_is_left_out() -> None:
+    with Running(prefix=without("IPv6")) as started:
+        pids = started.all()
+        settled(pids, len(ADDRESSES) - 1)
+        assert [sock for pid in pids.values() for sock in own_sockets(pid)] != []
+        for process in PROCESSES:
+            expected = {a for a in map(ipaddress.ip_address, process.remotes) if a.version == 4}
+            assert {sock.remote for sock in own_sockets(pids[process.name])} == expected
+
+
+@pytest.mark.kernel
+def test_without_loopback_it_is_over_at_once() -> None:
+    with Running(prefix=without("loopback")) as started:
+        until(lambda: started.ask() == "True demo over", "it goes on without any connection")
+
+
+# What bwtop sees of it.
+
+
+@pytest.mark.kernel
+def test_bwtop_sees_every_process_with_its_remotes() -> None:
+    """And no more bytes than the table's rates make in the time; a remote may take its turn only after seconds."""
+    with Bwtop() as bwtop:
+        begun = time.monotonic()
+        with Running() as started:
+            pids = started.all()
+
+            def flows(process: Process) -> set[tuple[str, str, str]]:
+                return {(f.proto, f.addr, f.role) for f in bwtop.flows(pids[process.name])}
+
+            expected = {
+                process: {
+                    (PROTOCOL_NAMES[process.protocol], str(address), role_of(process))
+                    for address in reachable(process)
+                }
+                for process in PROCESSES
+            }
+            until(
+                lambda: all(flows(process) == expected[process] for process in PROCESSES),
+                "not all remotes were seen",
+            )
+        bwtop.settle()
+        elapsed = time.monotonic() - begun
+        for process in PROCESSES:
+            entries = bwtop.processes(pids[process.name])
+            assert {entry["name"] for entry in entries} == {process.name}
+            assert {entry["uid"] == 0 for entry in entries} == {False}
+            assert all(remote["loopback"] for entry in entries for remote in entry["remotes"])
+            assert 0 < sum(entry["rx"] for entry in entries) <= process.rx * elapsed
+            assert 0 < sum(entry["tx"] for entry in entries) <= process.tx * elapsed
+        far = bwtop.processes(pids[FAR_END])
+        assert {entry["name"] for entry in far} == {FAR_END}
+        roles = {(r["proto"], r["role"]) for entry in far for r in entry["remotes"]}
+        assert roles == {("tcp", "server"), ("tcp", "client"), ("udp", "server")}
+
+
+def role_of(process: Process) -> str:
+    return "server" if process.serves else "client"
+
+
+# The command.
+
+
+@pytest.fixture
+def no_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would start or measure any fails."""
+
+    def never(*_: object, **__: object) -> NoReturn:
+        pytest.fail("there was to be no traffic")
+
+    monkeypatch.setattr(demo_traffic, "Demo", never)
+    monkeypatch.setattr(common, "load", never)
+    monkeypatch.setattr(common, "start_measuring", never)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    captured = capsys.readouterr()
+    assert raised.value.code == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("may_measure", [False, True])
+def test_without_what_it_needs_there_is_one_line_and_no_traffic(
+    may_measure: bool,
+    no_traffic: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(privileges, "may_load", lambda: may_measure)
+    said = refusal(capsys, "--demo")
+    assert ("terminal" if may_measure else NEEDS_ROOT) in said
+
+
+def test_flags_of_the_screen_are_the_demos_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Any] = []
+
+    class Nothing(Demo):
+        def __init__(self, user: tuple[int, int] | None, seconds: float) -> None:
+            made.append((user, seconds))
+
+        def stop(self) -> None:
+            made.append("stopped")
+
+    monkeypatch.setattr(privileges, "may_load", lambda: True)
+    monkeypatch.setattr(watching, "has_terminal", lambda: True)
+    monkeypatch.setattr(demo_traffic, "Demo", Nothing)
+    monkeypatch.setattr(common, "load", lambda _: None)
+    monkeypatch.setattr(
+        watching,
+        "run_screen",
+        lambda options, files, *_: made.append(watching.settings_of(options, files)),
+    )
+    monkeypatch.setenv("SUDO_UID", "1234")
+    monkeypatch.setenv("SUDO_GID", "1235")
+    cli.main(["--demo", "--udp", "--process", "demo-*", "--loopback", "only", "--no-record"])
+    first, settings, last = made
+    assert first == ((1234, 1235), demo_traffic.SECONDS)
+    assert (settings.classes, settings.filter) == ({"udp"}, "name:demo-*")
+    assert last == "stopped"
+
+
+def of_bwtop(terminal: Terminal) -> dict[str, int]:
+    """The processes of the demo in a terminal."""
+    until(lambda: FAR_END in below(terminal.pid), "there is no demo")
+    return all_of(below(terminal.pid)[FAR_END])
+
+
+def row(seen: str, name: str) -> str:
+    """A process's line, without its first column."""
+    return next((line[12:] for line in seen.splitlines() if f" {name} " in line), "")
+
+
+@pytest.mark.kernel
+@pytest.mark.screen
+def test_a_newcomer_sees_it_move_and_nothing_is_left(tmp_path: Path) -> None:
+    history = tmp_path / "history.db"
+    environment = {"BWTOP_DB": str(history)}
+    with Terminal(command("--demo", "--no-resolve"), env=environment) as terminal:
+        seen = terminal.wait_for(lambda seen: all(f" {name} " in seen for name in NAMES))
+        assert "demo traffic, not recording" in seen
+        pids = of_bwtop(terminal)
+        for name in NAMES:
+            terminal.wait_for(lambda now, name=name: row(now, name) not in ("", row(seen, name)))  # type: ignore[misc]
+        terminal.type("/demo-dns\r")
+        terminal.wait_for(lambda seen: "filter demo-dns" in seen and "h help" in seen)
+        terminal.type("\r")
+        terminal.wait_for(lambda seen: all(f"to 127.53.0.{n}:" in seen for n in range(1, 9)))
+        terminal.type("q")
+        assert terminal.wait() == 0
+        until(lambda: not any(map(stat, pids.values())), "not even zombies are to be left")
+    assert not history.exists()
+
+
+@pytest.mark.kernel
+@pytest.mark.screen
+def test_ctrl_c_ends_both_without_a_word() -> None:
+    with Terminal(command("--demo")) as terminal:
+        terminal.wait_for(FAR_END)
+        pids = of_bwtop(terminal)
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+        assert terminal.text().strip() == ""
+        all_end(pids)
+
+
+@pytest.mark.kernel
+@pytest.mark.screen
+def test_killed_bwtop_leaves_nothing_behind() -> None:
+    with Terminal(command("--demo")) as terminal:
+        terminal.wait_for(FAR_END)
+        pids = of_bwtop(terminal)
+        os.kill(terminal.pid, signal.SIGKILL)
+        all_end(pids)
+
+
+SHORT = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from bwtop import cli; from bwtop.modes import demo_traffic as demo
+demo.SECONDS = 4.0
+cli.main(["--demo"])
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.screen
+def test_when_the_demo_is_over_the_screen_says_so_and_goes_on() -> None:
+    with Terminal([sys.executable, "-c", SHORT]) as terminal:
+        terminal.wait_for("demo traffic")
+        pids = of_bwtop(terminal)
+        seen = terminal.wait_for("the demo's traffic has ended")
+        assert "demo over" in seen
+        all_end(pids)
+        terminal.wait_for("demo-dns (exited)")
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+@pytest.mark.kernel
+@pytest.mark.screen
+def test_who_may_not_measure_gets_one_line_and_no_screen() -> None:
+    nobody = ["setpriv", "--reuid=65534", "--clear-groups"]
+    with Terminal([*nobody, *command("--demo")], columns=200) as terminal:
+        assert terminal.wait() == 2
+        assert terminal.text().strip() == f"bwtop: {NEEDS_ROOT}"

@@ -1,0 +1,313 @@
+"""bwtop --record: its lines, what it tells the service manager, and that the last interval is stored."""
+
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwtop.measure import intervals as live
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
+from bwtop.model.flows import Identity, Traffic
+from bwtop.model.sample import Sample
+from bwtop.modes import service
+from bwtop.modes.service import NOTICE, WARNING, Log, notifier
+from bwtop.sqlite.recorder import Recorder
+from bwtop.sqlite.writer import Options
+from tests.build import CONTROLS, HOSTILE, key, remote
+from tests.history import recording
+from tests.history.recording import START, answer, intervals
+
+# Log
+
+
+def journal(out: io.TextIOWrapper) -> dict[str, str]:
+    """The environment of a service whose standard error the journal reads."""
+    found = os.fstat(out.fileno())
+    return {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+
+
+@pytest.fixture
+def err(tmp_path: Path) -> Iterator[io.TextIOWrapper]:
+    with (tmp_path / "stderr").open("w+", encoding="utf-8", errors="backslashreplace") as out:
+        yield out
+
+
+def lines(out: io.TextIOWrapper) -> list[str]:
+    """Those that have been flushed."""
+    return Path(out.name).read_text(encoding="utf-8").split("\n")
+
+
+def test_lines_for_the_journal_have_their_priority(err: io.TextIOWrapper) -> None:
+    log = Log(err, journal(err))
+    log("begun", NOTICE)
+    log("trouble")
+    assert lines(err) == ["<5>begun", "<4>trouble", ""]
+    assert (NOTICE, WARNING) == (5, 4), "see syslog(3)"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [None, "", ":", "x", "0:0", "{dev}:", "{dev}", ":{ino}", "{dev}:0", "0:{ino}", "{ino}:{dev}"],
+)
+def test_lines_for_others_have_none(stream: str | None, err: io.TextIOWrapper) -> None:
+    """The variable stays set in what a service starts, though standard error is another."""
+    found = os.fstat(err.fileno())
+    environment = {}
+    if stream is not None:
+        environment["JOURNAL_STREAM"] = stream.format(dev=found.st_dev, ino=found.st_ino)
+    log = Log(err, environment)
+    log("begun", NOTICE)
+    log("trouble")
+    assert lines(err) == ["bwtop: begun", "bwtop: trouble", ""]
+
+
+def test_stream_without_a_descriptor_is_no_journal() -> None:
+    out = io.StringIO()
+    Log(out, {"JOURNAL_STREAM": "1:2"})("begun")
+    assert out.getvalue() == "bwtop: begun\n"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_one_line(text: str, err: io.TextIOWrapper) -> None:
+    log = Log(err, journal(err))
+    log(text)
+    log(f"  a {text}\n<0>b ")
+    first, second, end = lines(err)
+    assert end == ""
+    assert first.startswith("<4>")
+    assert second.startswith("<4>a ")
+    assert second.endswith(" <0>b")
+    assert not CONTROLS.search(first + second)
+
+
+@contextlib.contextmanager
+def refusing(how: str) -> Iterator[io.TextIOWrapper]:
+    """A stream that takes nothing."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    if how == "full":
+        os.close(writer)
+        writer = os.open("/dev/full", os.O_WRONLY)
+    raw = io.FileIO(writer, "w")
+    out = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8")
+    try:
+        yield out
+    finally:
+        if how != "shut":
+            with contextlib.suppress(OSError, ValueError):
+                out.close()
+        with contextlib.suppress(OSError, ValueError):
+            raw.close()
+
+
+@pytest.mark.parametrize("how", ["broken pipe", "full"])
+def test_stream_that_takes_nothing_is_no_reason_to_stop(how: str) -> None:
+    with refusing(how) as out:
+        log = Log(out, {})
+        log("begun", NOTICE)
+        log("trouble")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_closed_stream_is_no_reason_to_stop(before: bool, err: io.TextIOWrapper) -> None:
+    if before:
+        err.close()
+    log = Log(err, {})
+    err.close()
+    log("begun")
+
+
+# The service manager
+
+for_ever = pytest.mark.filterwarnings(
+    "ignore:.*unclosed <socket:ResourceWarning", "ignore:Exception ignored.*socket"
+)
+"""The socket is open as long as the service runs."""
+
+
+def descriptors() -> set[int]:
+    """Those that are open."""
+    listed = (int(name) for name in os.listdir("/proc/self/fd"))
+    return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
+
+
+def received(sock: socket.socket) -> list[bytes]:
+    """All that waits there."""
+    sock.setblocking(False)
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(sock.recv(4096))
+    return found
+
+
+@for_ever
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_service_manager_is_told(kind: str, tmp_path: Path) -> None:
+    name = str(tmp_path / "notify") if kind == "path" else f"@bwtop-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name[1:] if kind == "abstract" else name)
+        tell = notifier({"NOTIFY_SOCKET": name})
+        tell("READY=1")
+        tell("STOPPING=1")
+        assert received(manager) == [b"READY=1", b"STOPPING=1"]
+    tell("gone by now")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"NOTIFY_SOCKET": ""},
+        {"NOTIFY_SOCKET": "relative"},
+        {"NOTIFY_SOCKET": "vsock:2:1234"},
+        {"NOTIFY_SOCKET": "/nonexistent/notify"},
+        {"NOTIFY_SOCKET": "@bwtop-nobody-listens"},
+        {"NOTIFY_SOCKET": "/" + "x" * 200},
+        {"NOTIFY_SOCKET": "@"},
+    ],
+    ids=repr,
+)
+def test_nobody_to_tell_is_no_fault(environment: dict[str, str]) -> None:
+    before = descriptors()
+    tell = notifier(environment)
+    tell("READY=1")
+    assert descriptors() == before
+
+
+@for_ever
+def test_relative_name_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("relative")
+        notifier({"NOTIFY_SOCKET": "relative"})("READY=1")
+        assert received(manager) == []
+
+
+@for_ever
+def test_socket_is_not_for_children(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        before = descriptors()
+        tell = notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        (added,) = descriptors() - before
+        assert not os.get_inheritable(added)
+        tell("READY=1")
+
+
+# Recording
+
+
+class Passing:
+    """A clock that jumps to each deadline, and readings of what moved meanwhile."""
+
+    def __init__(self, stop: float, events: list[str]) -> None:
+        self.clocks = recording.Clock()
+        self.reads = 0
+        self._events = events
+        self._stop = self.clocks.awake + stop
+        self._since = self.clocks.awake
+
+    def monotonic(self) -> float:
+        return self.clocks.awake
+
+    def wait(self, deadline: float) -> bool:
+        self.clocks.go(min(deadline, self._stop) - self.clocks.awake)
+        return deadline < self._stop
+
+    def read(self) -> Sample:
+        elapsed, self._since = self.clocks.awake - self._since, self.clocks.awake
+        self.reads += 1
+        self._events.append("read")
+        return Sample(
+            datetime.fromtimestamp(self.clocks.wall, UTC),
+            elapsed,
+            {key(7): {remote(): Traffic(rx=1000 + self.reads, tx=self.reads)}},
+            {key(7): Identity("curl", 0, cgroup="/system.slice/cron.service")},
+        )
+
+
+@pytest.fixture
+def told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, err: io.TextIOWrapper
+) -> Callable[[float], list[str]]:
+    """Records for so long; all that happened, in its order."""
+
+    def go(seconds: float) -> list[str]:
+        events: list[str] = []
+        passing = Passing(seconds, events)
+        monkeypatch.setattr(live, "time", passing)
+        recorder = Recorder(Options(tmp_path / "history.db"), events.append, passing.clocks)
+        recorder.open()
+        recorder.start()
+
+        def close() -> None:
+            events.append("close")
+            recorder.close()
+
+        class Told(Log):
+            def __call__(self, text: str, priority: int = WARNING) -> None:
+                super().__call__(text, priority)
+                events.append(text)
+
+        measurement = Measurement(
+            passing, "tracepoint", [], lambda: Status(""), close, recorder.put, recorder
+        )
+        service.run(measurement, recorder, passing, Told(err, journal(err)), events.append)
+        return events
+
+    return go
+
+
+def test_it_says_when_it_begins_and_stops(
+    told: Callable[[float], list[str]], tmp_path: Path, err: io.TextIOWrapper
+) -> None:
+    path = tmp_path / "history.db"
+    assert told(2.4) == [
+        f"recording to {path} (backend: tracepoint)",
+        "READY=1",
+        *("read", "read", "read"),
+        "STOPPING=1",
+        "close",
+        "stopped; 2 seconds recorded",
+    ]
+    assert lines(err) == [
+        f"<5>recording to {path} (backend: tracepoint)",
+        "<5>stopped; 2 seconds recorded",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stored"),
+    [
+        (2.4, [(0, 1), (1, 1), (2, 0.4)]),
+        (0.3, [(0, 0.3)]),
+        (3.0, [(0, 1), (1, 1), (2, 1)]),
+    ],
+)
+def test_last_and_partial_interval_is_stored(
+    seconds: float,
+    stored: list[tuple[float, float]],
+    told: Callable[[float], list[str]],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "history.db"
+    told(seconds)
+    assert intervals(path) == stored
+    count = len(stored)
+    whole = answer(path, "process", "unit", now=START + 60)
+    (row,) = whole.rows
+    assert row.labels == ("curl", None, 0, False, "cron.service", None, None)
+    assert (row.rx, row.tx) == (1000 * count + count * (count + 1) // 2, count * (count + 1) // 2)
+    assert whole.seconds == pytest.approx(seconds)
+
+
+def test_one_second_is_no_seconds(told: Callable[[float], list[str]]) -> None:
+    assert told(1.3)[-1] == "stopped; 1 second recorded"

@@ -1,0 +1,533 @@
+"""Intervals as text: a table, JSON lines, CSV; whatever the form, the numbers are the same."""
+
+import csv
+import io
+import itertools
+import json
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.model.flows import (
+    UDP,
+    UNATTRIBUTED,
+    UNATTRIBUTED_IDENTITY,
+    Host,
+    Identity,
+    Loss,
+    ProcessKey,
+    Role,
+    Traffic,
+)
+from bwtop.model.meter import Interval, Meter
+from bwtop.model.sample import FlowTraffic, Sample
+from bwtop.options.values import FORMATS
+from bwtop.output import intervals as batch
+from bwtop.output.intervals import WRITERS, Layout
+from bwtop.text.escape import width
+from bwtop.view.columns import Order
+from tests.build import CONTROLS, HOSTILE, NOW, flow_traffics, interval, key, remote, samples
+
+WIDTHS = [1, 40, 60, 80, 200]
+WIDE = Layout(backend="tracepoint", width=200)
+
+CURL, SSHD, NFSD = key(10), key(20), key(30)
+
+IDENTITIES = {
+    CURL: Identity(
+        "curl",
+        uid=1000,
+        cmdline="curl https://example.org/",
+        exe="/usr/bin/curl",
+        started=NOW,
+        user="ada",
+        unit="user@1000.service",
+        cgroup="/user.slice",
+    ),
+    SSHD: Identity("sshd", uid=33333, started=NOW),
+    NFSD: Identity("nfsd", uid=0, user="root", kernel=True, started=NOW),
+}
+TRAFFIC: FlowTraffic = {
+    CURL: {
+        remote("192.0.2.1", 443): Traffic(2048, 100),
+        remote("2001:db8::1", 443): Traffic(4096, 0),
+    },
+    SSHD: {remote("198.51.100.7", 22, role=Role.SERVER): Traffic(10, 1_000_000)},
+    NFSD: {remote("*", 0, UDP): Traffic(7, 0)},
+}
+
+
+def busy(loss: Loss = Loss()) -> Interval:
+    """Three processes, sshd the busiest, then curl, then nfsd."""
+    return interval(dict(TRAFFIC), elapsed=2.0, identities=dict(IDENTITIES), loss=loss)
+
+
+def hostile() -> Interval:
+    """Every hostile name as a process's, a user's and a host's."""
+    traffic = {key(pid): {remote(): Traffic(pid, pid)} for pid in range(1, len(HOSTILE) + 1)}
+    identities = {
+        process: Identity(name, cmdline=name, exe=name, user=name, unit=name, container=name)
+        for process, name in zip(traffic, HOSTILE, strict=True)
+    }
+    shown = interval(traffic, identities=identities)
+    for process in shown.processes:
+        process.remotes[0].host = process.identity.name
+    return shown
+
+
+def written(form: str, layout: Layout, *intervals: Interval) -> str:
+    out = io.StringIO()
+    writer = WRITERS[form](out, layout)
+    for one in intervals:
+        writer.write(one)
+    return out.getvalue()
+
+
+def table(shown: Interval, layout: Layout = WIDE) -> list[str]:
+    """The table's lines, without the empty one that ends it."""
+    text = written("table", layout, shown)
+    assert text.endswith("\n\n")
+    return text[:-2].split("\n")
+
+
+def document(shown: Interval, layout: Layout = WIDE) -> dict[str, Any]:
+    line = written("json", layout, shown)
+    assert line.count("\n") == 1
+    parsed = json.loads(line)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def csv_rows(shown: Interval, layout: Layout = WIDE) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(written("csv", layout, shown), newline="")))
+
+
+# The table
+
+
+@pytest.mark.parametrize("cells", WIDTHS)
+@pytest.mark.parametrize("bits", [False, True])
+def test_no_line_is_wider_than_the_terminal(cells: int, *, bits: bool) -> None:
+    layout = Layout(backend="tracepoint", width=cells, bits=bits)
+    for shown in (busy(), hostile(), interval(), busy(Loss(1, 1, 1, 1, 1, 1))):
+        assert [line for line in table(shown, layout) if width(line) > cells] == []
+
+
+@pytest.mark.parametrize("cells", WIDTHS)
+def test_hostile_names_put_no_control_character_into_the_table(cells: int) -> None:
+    layout = Layout(backend="tracepoint", width=cells)
+    lines = table(hostile(), layout)
+    assert [line for line in lines if CONTROLS.search(line)] == []
+    assert len(lines) == len(table(interval(), layout)) + 2 * len(HOSTILE)
+
+
+@pytest.mark.parametrize("cells", [60, 80, 200])
+def test_numbers_stand_below_each_other(cells: int) -> None:
+    for shown in (busy(), hostile()):
+        _, *lines = table(shown, Layout(backend="tracepoint", width=cells))
+        assert {width(line) for line in lines} == {cells}
+
+
+def test_width_is_the_terminals_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "77")
+    assert width(table(busy(), Layout(backend="tracepoint"))[-1]) == 77
+
+
+def test_narrower_table_drops_the_totals_first_and_then_the_user() -> None:
+    headings = [table(busy(), Layout("tracepoint", width=w))[1].split() for w in range(120, 55, -1)]
+    assert [heading for heading, _ in itertools.groupby(headings)] == [
+        ["PID", "USER", "PROCESS", "RX/s", "TX/s", "RX", "TOTAL", "TX", "TOTAL"],
+        ["PID", "USER", "PROCESS", "RX/s", "TX/s"],
+        ["PID", "PROCESS", "RX/s", "TX/s"],
+    ]
+
+
+def test_interval_with_when_how_long_and_by_what() -> None:
+    heading = table(busy())[0]
+    assert heading.startswith(NOW.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    assert heading.endswith("2.0 s  backend tracepoint")
+
+
+def test_rows_are_sorted_by_rate_with_their_remotes_indented_below() -> None:
+    assert [(line[:7], line[:60].split()[-3:]) for line in table(busy())[2:-1]] == [
+        ("     20", ["20", "33333", "sshd"]),
+        ("    fro", ["on", ":22", "tcp"]),
+        ("     10", ["10", "ada", "curl"]),
+        ("    to ", ["to", "[2001:db8::1]:443", "tcp"]),
+        ("    to ", ["to", "192.0.2.1:443", "tcp"]),
+        ("     30", ["30", "root", "[nfsd]"]),
+        ("    to ", ["to", "*", "udp"]),
+    ]
+
+
+def test_rows_are_sorted_as_asked() -> None:
+    lines = table(busy(), replace(WIDE, order=Order("pid", reverse=True)))
+    assert [line.split()[0] for line in lines if re.match(r" *\d", line)][1:] == ["30", "20", "10"]
+
+
+@pytest.mark.parametrize(
+    ("far", "host", "label"),
+    [
+        (remote("192.0.2.1", 443), None, "to 192.0.2.1:443 tcp"),
+        (remote("192.0.2.1", 443), "www.example.org", "to www.example.org:443 tcp"),
+        (remote("2001:db8::1", 53, UDP), None, "to [2001:db8::1]:53 udp"),
+        (remote("192.0.2.1", 0, 1), None, "to 192.0.2.1 icmp"),
+        (remote("192.0.2.1", 22, role=Role.SERVER), None, "from 192.0.2.1 on :22 tcp"),
+        (remote("2001:db8::1", 22, role=Role.SERVER), None, "from 2001:db8::1 on :22 tcp"),
+        (remote("*", 0, UDP), None, "to * udp"),
+        (remote("192.0.2.1", 443), "\x1b[2Jevil", "to \\x1b[2Jevil:443 tcp"),
+    ],
+)
+def test_remote_says_its_direction_host_port_and_protocol(
+    far: Any, host: str | None, label: str
+) -> None:
+    shown = interval({CURL: {far: Traffic(1, 1)}})
+    shown.processes[0].remotes[0].host = host
+    assert table(shown)[3].startswith(f"    {label}  ")
+
+
+def numbers(line: str) -> list[str]:
+    """The four columns of numbers at the end of a line."""
+    return re.findall(r"\d+(?:\.\d+)? \S+", line)[-4:]
+
+
+def test_totals_are_of_all_processes() -> None:
+    last = table(busy())[-1]
+    assert last.startswith("TOTAL  3 processes ")
+    assert numbers(last) == ["3.0 KiB/s", "488.3 KiB/s", "6.0 KiB", "976.7 KiB"]
+
+
+def test_one_process_is_no_processes() -> None:
+    assert table(interval({CURL: TRAFFIC[CURL]}))[-1].startswith("TOTAL  1 process ")
+    assert table(interval())[-1].startswith("TOTAL  0 processes ")
+
+
+def test_limit_hides_processes_but_not_their_bytes() -> None:
+    lines = table(busy(), replace(WIDE, limit=1))
+    assert [line.split()[0] for line in lines[2:-1]] == ["20", "from"]
+    assert lines[-1].startswith("TOTAL  3 processes (showing 1) ")
+    assert numbers(lines[-1]) == numbers(table(busy())[-1])
+
+
+def test_rates_may_be_in_bits_and_totals_stay_in_bytes() -> None:
+    last = table(busy(), replace(WIDE, bits=True))[-1]
+    assert numbers(last) == ["24.6 kbit/s", "4.0 Mbit/s", "6.0 KiB", "976.7 KiB"]
+
+
+@pytest.mark.parametrize("bits", [False, True])
+@pytest.mark.parametrize(
+    "amount", [0, 1, 999, 1023, 124_999, 124_999.99, 2**20 - 1, 2**40 - 1, 1e15]
+)
+def test_no_number_is_cut(amount: float, *, bits: bool) -> None:
+    shown = busy()
+    shown.rx_rate = shown.tx_rate = amount
+    shown.rx_total = shown.tx_total = int(amount)
+    assert "~" not in table(shown, replace(WIDE, bits=bits))[-1]
+
+
+def test_losses_are_in_words() -> None:
+    assert not [line for line in table(busy()) if line.startswith("lost")]
+    lines = table(busy(Loss(spilled=7, spilled_bytes=2048, missed_events=3)))
+    assert [line.split(":")[0] for line in lines[-2:]] == ["lost", "lost"]
+    assert "2.0 KiB" in lines[-2]
+    assert "3 events" in lines[-1]
+
+
+def test_bytes_of_no_process_have_a_row_without_pid_and_user() -> None:
+    shown = interval(
+        {UNATTRIBUTED: {remote("*", 0): Traffic(9)}},
+        identities={UNATTRIBUTED: UNATTRIBUTED_IDENTITY},
+    )
+    assert table(shown)[2].split()[:3] == ["-", "-", "(unattributed)"]
+
+
+def test_quiet_interval_is_shown_too() -> None:
+    assert len(table(interval())) == 3
+
+
+# JSON
+
+
+FIELDS: dict[str, Any] = {
+    "schema": str,
+    "time": str,
+    "interval": float,
+    "backend": str,
+    "host": str,
+    "lost": dict,
+    "total": dict,
+    "processes": list,
+}
+PROCESS_FIELDS: dict[str, Any] = {
+    "pid": int,
+    "start": str,
+    "name": str,
+    "exe": (str, type(None)),
+    "cmdline": str,
+    "uid": int,
+    "user": (str, type(None)),
+    "unit": (str, type(None)),
+    "container": (str, type(None)),
+    "rx": int,
+    "tx": int,
+    "rx_rate": float,
+    "tx_rate": float,
+    "rx_total": int,
+    "tx_total": int,
+    "remotes": list,
+}
+REMOTE_FIELDS: dict[str, Any] = {
+    "addr": str,
+    "port": int,
+    "proto": str,
+    "role": str,
+    "host": (str, type(None)),
+    "loopback": bool,
+    "rx": int,
+    "tx": int,
+    "rx_total": int,
+    "tx_total": int,
+}
+
+
+def mistyped(fields: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """The fields that are not there, or of another type."""
+    return [
+        name
+        for name, kind in fields.items()
+        if name not in found or not isinstance(found[name], kind)
+    ]
+
+
+def test_json_has_every_field_of_the_contract() -> None:
+    found = document(busy())
+    assert mistyped(FIELDS, found) == []
+    assert mistyped({"flows": int, "bytes": int}, found["lost"]) == []
+    assert mistyped({"rx": int, "tx": int}, found["total"]) == []
+    for process in found["processes"]:
+        assert mistyped(PROCESS_FIELDS, process) == []
+        for far in process["remotes"]:
+            assert mistyped(REMOTE_FIELDS, far) == []
+
+
+def test_json_values() -> None:
+    found = document(busy(Loss(1, 2, 3, 4, 5, 6)))
+    assert found["schema"] == "bwtop.batch/1"
+    assert found["time"] == "2026-11-23T08:00:01.000+00:00"
+    assert datetime.fromisoformat(found["time"]) == NOW
+    assert found["interval"] == 2.0
+    assert found["backend"] == "tracepoint"
+    assert found["host"] == socket.gethostname()
+    assert found["lost"]["flows"] == 1
+    assert found["lost"]["bytes"] == 2
+    assert found["total"] == {"rx": 6161, "tx": 1_000_100}
+    assert [process["name"] for process in found["processes"]] == ["sshd", "curl", "nfsd"]
+    curl = found["processes"][1]
+    assert (curl["rx"], curl["tx"], curl["rx_rate"], curl["tx_rate"]) == (6144, 100, 3072.0, 50.0)
+    assert (curl["pid"], curl["uid"], curl["user"]) == (10, 1000, "ada")
+    assert [far["addr"] for far in curl["remotes"]] == ["2001:db8::1", "192.0.2.1"]
+
+
+def test_json_is_one_line_of_plain_ascii_per_interval() -> None:
+    text = written("json", WIDE, busy(), hostile(), interval())
+    assert text.isascii()
+    lines = text.removesuffix("\n").split("\n")
+    assert not [line for line in lines if CONTROLS.search(line)]
+    assert [len(json.loads(line)["processes"]) for line in lines] == [3, len(HOSTILE), 0]
+
+
+def test_json_gives_hostile_names_back_as_they_were() -> None:
+    processes = document(hostile(), replace(WIDE, order=Order("pid")))["processes"]
+    for field in ("name", "cmdline", "exe", "user", "unit", "container"):
+        assert [process[field] for process in processes] == list(HOSTILE)
+    assert [process["remotes"][0]["host"] for process in processes] == list(HOSTILE)
+
+
+def test_json_is_sorted_and_limited_but_its_totals_are_of_all() -> None:
+    found = document(busy(), replace(WIDE, order=Order("rx"), limit=2))
+    assert [process["name"] for process in found["processes"]] == ["curl", "sshd"]
+    assert found["total"] == {"rx": 6161, "tx": 1_000_100}
+
+
+# CSV
+
+
+def test_csv_has_a_header_and_a_line_per_process_and_remote() -> None:
+    text = written("csv", WIDE, busy(), busy())
+    header, *lines = csv.reader(io.StringIO(text, newline=""))
+    assert len(set(header)) == len(header)
+    assert {"time", "interval", *PROCESS_FIELDS, *REMOTE_FIELDS} - {"remotes"} <= set(header)
+    assert len(lines) == 8
+    assert {len(line) for line in lines} == {len(header)}
+
+
+def test_csv_header_comes_before_the_first_interval() -> None:
+    assert written("csv", WIDE).startswith("time,interval,pid,")
+
+
+def test_csv_values() -> None:
+    first, *_ = csv_rows(busy())
+    expected = {
+        "time": "2026-11-23T08:00:01.000+00:00",
+        "interval": "2.0",
+        "pid": "20",
+        "name": "sshd",
+        "exe": "",
+        "uid": "33333",
+        "user": "",
+        "kernel": "0",
+        "addr": "198.51.100.7",
+        "port": "22",
+        "proto": "tcp",
+        "role": "server",
+        "host": "",
+        "loopback": "0",
+        "rx": "10",
+        "tx": "1000000",
+        "tx_rate": "500000.0",
+        "tx_total": "1000000",
+    }
+    assert {name: first[name] for name in expected} == expected
+
+
+def test_csv_keeps_control_characters_to_itself() -> None:
+    text = written("csv", WIDE, hostile())
+    assert [line for line in text.split("\n") if CONTROLS.search(line)] == []
+    assert len(csv_rows(hostile())) == len(HOSTILE)
+    quoted = next(row for row in csv_rows(hostile()) if row["name"].startswith("comma"))
+    assert quoted["name"] == "comma,quote\"apostrophe'tab\\x09"
+
+
+# All of them
+
+
+def csv_sums(rows: list[dict[str, str]], column: str) -> dict[tuple[str, str], int]:
+    sums: dict[tuple[str, str], int] = {}
+    for row in rows:
+        process = row["pid"], row["start"]
+        sums[process] = sums.get(process, 0) + int(row[column])
+    return sums
+
+
+@given(st.lists(samples, min_size=1, max_size=4))
+def test_csv_sums_are_those_of_json(timeline: list[Sample]) -> None:
+    """Rule 9: all views give the same number."""
+    meter = Meter()
+    for reading in timeline:
+        for process in reading.traffic:
+            reading.identities[process] = Identity(f"p{process.start}", started=NOW.replace(microsecond=process.start * 1000))  # fmt: skip
+        shown = meter.advance(reading)
+        found, rows = document(shown), csv_rows(shown)
+        for column in ("rx", "tx"):
+            sums = csv_sums(rows, column)
+            assert sums == {(str(p["pid"]), p["start"]): p[column] for p in found["processes"]}
+            assert sum(sums.values()) == found["total"][column]
+            for process in found["processes"]:
+                assert process[column] == sum(far[column] for far in process["remotes"])
+
+
+@given(flow_traffics)
+def test_table_and_json_show_the_same_processes_in_the_same_order(traffic: FlowTraffic) -> None:
+    shown = interval(traffic)
+    in_json = [str(process["pid"]) for process in document(shown)["processes"]]
+    lines = table(shown)[2:-1]
+    assert [line.split()[0] for line in lines if not line.startswith("    t") and not line.startswith("    f")] == in_json  # fmt: skip
+
+
+def test_limit_keeps_the_remotes_of_what_it_shows() -> None:
+    rows = csv_rows(busy(), replace(WIDE, order=Order("rx"), limit=1))
+    assert [row["addr"] for row in rows] == ["2001:db8::1", "192.0.2.1"]
+
+
+def stream(count: int) -> Iterator[Interval]:
+    """Intervals of which no more than that many may be asked for: waiting for another would take time."""
+    for _ in range(count):
+        yield busy()
+    pytest.fail("asked for one more")
+
+
+def test_run_ends_after_so_many_iterations(capsys: pytest.CaptureFixture[str]) -> None:
+    batch.run(stream(2), "json", WIDE, 2)
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_run_without_a_count_ends_with_the_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    batch.run(iter([busy(), busy(), busy()]), "json", WIDE, None)
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_flags_know_the_formats_that_there_are() -> None:
+    assert tuple(WRITERS) == FORMATS
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_interval_is_flushed_at_once(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(reached, encoding="utf-8"))
+    sizes = []
+
+    def intervals() -> Iterator[Interval]:
+        for _ in range(3):
+            sizes.append(len(reached.getvalue()))
+            yield busy()
+
+    batch.run(intervals(), form, WIDE, None)
+    sizes.append(len(reached.getvalue()))
+    assert sizes == sorted(set(sizes)), "an interval waited for the next one"
+
+
+# Of many machines
+
+
+WEB = Host("web1", "11111111-1111-4111-8111-111111111111")
+FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop")
+
+
+def of_hosts() -> Interval:
+    """As busy(), on a machine with a name of its own, with bytes of no known process."""
+    unknown = ProcessKey(9, 0)
+    identities = {
+        process: replace(who, host=WEB)
+        for process, who in {**IDENTITIES, unknown: UNATTRIBUTED_IDENTITY}.items()
+    }
+    return interval(
+        {**TRAFFIC, unknown: {remote("*"): Traffic(1, 0)}}, elapsed=2.0, identities=identities
+    )
+
+
+def test_fleets_rows_name_their_host_in_every_form() -> None:
+    found = document(of_hosts(), FLEET)
+    assert (found["backend"], found["host"]) == ("clickhouse", FLEET.origin)
+    assert {(p["hostname"], p["host_id"]) for p in found["processes"]} == {WEB}
+    header, *lines = csv.reader(io.StringIO(written("csv", FLEET, of_hosts()), newline=""))
+    assert header[2:5] == ["hostname", "host_id", "pid"]
+    assert {tuple(line[2:4]) for line in lines} == {WEB}
+    first, titles, *rows = written("table", FLEET, of_hosts()).splitlines()
+    assert first.endswith(f"  {FLEET.origin}")
+    assert titles.split()[:4] == ["HOST", "PID", "USER", "PROCESS"]
+    named = [row.split()[:4] for row in rows if row.startswith("web1")]
+    assert named[0] == ["web1", "20", "33333", "sshd"]
+    assert named[-1] == ["web1", "-", "-", "(unattributed)"]
+    assert len(named) == 4
+
+
+def test_own_rows_name_no_host() -> None:
+    assert "hostname" not in document(busy())["processes"][0]
+    assert "hostname" not in written("csv", WIDE)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_fleets_table_is_as_wide_as_the_terminal(columns: int) -> None:
+    shown = of_hosts()
+    for process, name in zip(shown.processes, HOSTILE, strict=False):
+        process.identity = replace(process.identity, host=Host(name, name))
+    lines = written("table", replace(FLEET, width=columns), shown).splitlines()
+    assert not [line for line in lines if width(line) > columns or CONTROLS.search(line)]

@@ -1,0 +1,1088 @@
+"""What was moved, as a table, JSON and CSV: the same numbers in each, and nothing that a terminal acts upon."""
+
+import csv
+import io
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from bwtop.history import ranges
+from bwtop.history.calendar import Unit
+from bwtop.history.dimensions import DIMENSIONS, TIMES, Dimension, fields
+from bwtop.history.query import History
+from bwtop.identity import names as names_module
+from bwtop.identity.names import Names
+from bwtop.identity.users import user_name
+from bwtop.model.filter import Filter, Loopback, parse_network
+from bwtop.model.flows import UDP, Identity, Loss, Role
+from bwtop.output import report
+from bwtop.output import report_table as table
+from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
+from bwtop.output.request import Request
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.reader import Local
+from bwtop.sqlite.schema import open_reader
+from bwtop.sqlite.store import Event
+from bwtop.text import units as fmt
+from bwtop.text.escape import printable, width
+from tests.build import CONTROLS, HOSTILE, packed, remote, stable_id
+from tests.history import keep
+from tests.history.keep import CURL, DAY, HOUR, MINUTE, NGINX, Kept, at, delta, local, move_to
+from tests.kernel.running import HANG
+
+WIDTHS: Final = [40, 60, 80, 132, 300]
+LOOP: Final = remote("127.0.0.1", 8080)
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests move from there; the zone is put back at the end."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with local("UTC"):
+        yield
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    made = Kept(path=tmp_path / "history.db")
+    yield made
+    made.connection.close()
+
+
+@pytest.fixture
+def ask(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> "Ask":
+    return Ask(kept, monkeypatch)
+
+
+class Ask:
+    """Reports of a database, at a time of our own."""
+
+    def __init__(self, kept: Kept, patch: pytest.MonkeyPatch) -> None:
+        assert kept.path
+        self._path = kept.path
+        self._patch = patch
+        self.now = 0.0
+
+    def at(self, when: str) -> "Ask":
+        self.now = at(when)
+        return self
+
+    def __call__(
+        self, text: str, form: str = "table", *names: str, encoding: str = "utf-8", **wishes: Any
+    ) -> str:
+        self._patch.setattr(report, "time", SimpleNamespace(time=lambda: self.now))
+        request = Request(ranges.parse(text, self.now), by=keep.by(*names), **wishes)
+        raw = io.BytesIO()
+        out = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
+        with closing(History(Local(open_reader(self._path)))) as history:
+            report.run(history, request, form, out)
+        out.flush()
+        return raw.getvalue().decode(encoding)
+
+    def json(self, text: str, *names: str, **wishes: Any) -> dict[str, Any]:
+        written = self(text, "json", *names, **wishes)
+        assert written.endswith("\n")
+        assert written.count("\n") == 1
+        found = json.loads(written)
+        assert isinstance(found, dict)
+        return found
+
+    def csv(self, text: str, *names: str, **wishes: Any) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self(text, "csv", *names, **wishes), newline="")))
+
+    def table(self, text: str, *names: str, **wishes: Any) -> list[list[str]]:
+        """Its lines, in parts that empty ones divide: title, bars, rows, totals."""
+        written = self(text, "table", *names, **wishes)
+        assert written.endswith("\n")
+        assert not [line for line in written.split("\n") if line != line.rstrip()]
+        return [part.split("\n") for part in written[:-1].split("\n\n")]
+
+
+def sums(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    found = list(rows)
+    return {way: sum(int(row[way]) for row in found) for way in ("rx", "tx")}
+
+
+def every(kept: Kept, step: float, start: str, count: int, **wishes: Any) -> None:
+    """So many deltas of numbered sizes, one after the other."""
+    begin = at(start)
+    kept.append(
+        *(delta(begin + i * step, 1000 + i, 500 + i, min(step, 60), **wishes) for i in range(count))
+    )
+
+
+def some(kept: Kept) -> None:
+    """A day of several programs and remotes, up to noon."""
+    start = at("2026-09-21 00:00")
+    who = itertools.cycle(keep.PROGRAMS)
+    far = itertools.cycle(keep.REMOTES)
+    kept.append(
+        *(
+            delta(start + i * 601, 7919 * i, 104729 * (i % 7), 60, pid=1 + i % 3, who=w, far=f)
+            for i, w, f in zip(range(72), who, far, strict=False)
+        )
+    )
+
+
+def hostile(kept: Kept, start: float) -> None:
+    for number, name in enumerate(HOSTILE):
+        who = Identity(name, number, exe=f"/bin/{name}", unit=name, container=name, pod=name)
+        kept.append(delta(start + number, 10**number, 3, who=who, pid=number + 1))
+
+
+# JSON
+
+
+def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
+    some(kept)
+    found = ask.at("2026-09-21 12:30").json("today")
+    assert list(found) == [
+        *("schema", "host", "from", "to", "covered", "recorded", "by", "total", "peak"),
+        *("percentile95", "projection", "lost", "notes", "bars", "rows"),
+    ]
+    assert found["schema"] == "bwtop.history/1"
+    assert found["host"] == socket.gethostname()
+    assert (found["from"], found["to"]) == (
+        "2026-09-21T00:00:00+00:00",
+        "2026-09-22T00:00:00+00:00",
+    )
+    assert found["covered"] == {"from": found["from"], "to": found["to"]}
+    assert found["recorded"] == 72 * 60
+    assert found["by"] == ["process"]
+    assert found["lost"] == {"bytes": 0, "events": 0}
+    assert found["notes"] == []
+    rx, tx = keep.total(kept.deltas)
+    assert found["total"] == {"rx": rx, "tx": tx}
+    assert sums(found["rows"]) == sums(found["bars"]) == found["total"]
+    assert [list(row) for row in found["rows"]] == [
+        ["name", "exe", "uid", "kernel", "user", "rx", "tx"]
+    ] * len(found["rows"])
+    assert [list(bar) for bar in found["bars"]] == [["from", "to", "recorded", "rx", "tx"]] * 13
+    assert sum(bar["recorded"] for bar in found["bars"]) == found["recorded"]
+    assert {(row["uid"], row["user"]) for row in found["rows"]} == {
+        (0, "root"),
+        (33, user_name(33)),
+        (None, None),
+    }
+
+
+def test_json_times_are_local(kept: Kept, ask: Ask) -> None:
+    move_to("America/New_York")
+    every(kept, HOUR, "2026-11-01 00:00", 25)
+    found = ask.at("2026-11-02 10:00").json("2026-11-01", "hour")
+    assert (found["from"], found["to"]) == (
+        "2026-11-01T00:00:00-04:00",
+        "2026-11-02T00:00:00-05:00",
+    )
+    assert [bar["from"] for bar in found["bars"]][:4] == [
+        "2026-11-01T00:00:00-04:00",
+        "2026-11-01T01:00:00-04:00",
+        "2026-11-01T01:00:00-05:00",
+        "2026-11-01T02:00:00-05:00",
+    ]
+    assert [row["hour"] for row in found["rows"]] == [bar["from"] for bar in found["bars"]]
+    assert found["bars"][1]["to"] == found["bars"][2]["from"]
+
+
+def test_json_says_a_users_name_beside_the_uid(kept: Kept, ask: Ask) -> None:
+    for uid in (0, 54321, None):
+        kept.append(delta(at("2026-09-21 10:00"), who=Identity("x", uid)))
+    rows = ask.at("2026-09-21 12:00").json("today", "user")["rows"]
+    assert {(row["uid"], row["user"]) for row in rows} == {
+        (0, "root"),
+        (54321, None),
+        (None, None),
+    }
+
+
+def test_json_is_of_losses_too(kept: Kept, ask: Ask) -> None:
+    one = delta(at("2026-09-21 10:00"))
+    one.loss = Loss(spilled=1, spilled_bytes=2048, missed_events=7)
+    kept.append(one)
+    found = ask.at("2026-09-21 12:00").json("today")
+    assert found["lost"] == {"bytes": 2048, "events": 7}
+    assert len(found["notes"]) == 2
+    assert all(note.startswith("lost: ") for note in found["notes"])
+    assert [f"note: {note}" for note in found["notes"]] == [
+        line for line in ask.table("today")[-1] if line.startswith("note: ")
+    ]
+
+
+def test_hostile_names_are_valid_json(kept: Kept, ask: Ask) -> None:
+    hostile(kept, at("2026-09-21 10:00"))
+    ask.at("2026-09-21 12:00")
+    found = ask.json("today")
+    names = {printable(name) for name in HOSTILE}
+    assert {row["name"] for row in found["rows"]} == names
+    assert sums(found["rows"]) == found["total"]
+    assert ask("today", "json").isascii()
+    assert {row["unit"] for row in ask.json("today", "unit")["rows"]} == names
+
+
+def test_recorded_time_is_to_a_thousandth(kept: Kept, ask: Ask) -> None:
+    kept.append(delta(at("2026-09-21 10:00"), 1000, 500, 3.00049))
+    found = ask.at("2026-09-21 12:00").json("today")
+    assert (found["recorded"], found["bars"][10]["recorded"]) == (3.0, 3.0)
+    assert found["peak"] == {"rx_rate": 333.279, "tx_rate": 166.639}
+
+
+# Months
+
+
+def month(kept: Kept) -> list[tuple[int, int]]:
+    """Five minutes at every hour of ten days; what each of them moved."""
+    begin = at("2026-09-01 00:00")
+    moved = [(300 * (1 + 37 * i % 240), 600 * (1 + 53 * i % 240)) for i in range(240)]
+    kept.append(
+        *(delta(begin + i * HOUR, rx, tx, 300.0) for i, (rx, tx) in enumerate(moved)),
+        delta(begin, 10**9, 0, 300.0, far=LOOP),
+    )
+    return moved
+
+
+def test_month_has_the_percentile_and_what_it_will_come_to(kept: Kept, ask: Ask) -> None:
+    moved = month(kept)
+    ask.at("2026-09-11 00:00")
+    found = ask.json("month")
+    place = 228 - 1  # the 95 % of 240 averages; nearest rank
+    rates = [sorted(both[way] / 600 for both in moved)[place] for way in (0, 1)]
+    # The five minutes with loopback are twice as long: two deltas were measured in them.
+    low = [sorted(both[way] / 300 for both in moved)[place] for way in (0, 1)]
+    assert found["percentile95"]["rx_rate"] == pytest.approx(low[0], abs=2)
+    assert found["percentile95"]["tx_rate"] == pytest.approx(low[1], abs=3)
+    assert rates[0] < found["percentile95"]["rx_rate"]
+    rx, tx = (sum(both[way] for both in moved) for way in (0, 1))
+    assert found["projection"] == {"rx": rx * 3, "tx": tx * 3}
+    assert found["total"]["rx"] == rx + 10**9
+    *_, totals = ask.table("month")
+    assert [line[:17].strip() for line in totals] == [
+        *("TOTAL", "average", "peak", "95th percentile", "month at its end")
+    ]
+    assert "of five minutes" in totals[2]
+    assert "of 240 five-minute averages, without loopback" in totals[3]
+    assert fmt.rate(found["percentile95"]["rx_rate"]) in totals[3]
+    assert fmt.rate(found["percentile95"]["tx_rate"]) in totals[3]
+    assert fmt.size(rx * 3) in totals[4]
+    assert fmt.size(tx * 3) in totals[4]
+    assert totals[4].endswith("if it goes on like this, without loopback")
+
+
+def test_month_that_has_ended_has_no_projection(kept: Kept, ask: Ask) -> None:
+    month(kept)
+    for now in ("2026-10-01 00:00", "2026-12-24 18:00"):
+        found = ask.at(now).json("2026-09")
+        assert found["projection"] is None
+        assert found["percentile95"]
+        assert "at its end" not in ask("2026-09")
+        assert "95th percentile" in ask("2026-09")
+    assert ask.at("2026-09-30 23:59:59").json("2026-09")["projection"]
+
+
+def test_other_ranges_than_months_have_no_projection(kept: Kept, ask: Ask) -> None:
+    month(kept)
+    ask.at("2026-09-11 00:30")
+    assert ask.json("month")["projection"]
+    for text in ("30d", "today", "week", "2026-09-01..2026-10-01"):
+        found = ask.json(text)
+        assert found["projection"] is None
+        assert "month at its end" not in ask(text)
+    assert "95th percentile" not in ask("30d")
+
+
+def test_loopback_is_only_said_to_be_left_out_where_it_is(kept: Kept, ask: Ask) -> None:
+    month(kept)
+    ask.at("2026-09-11 00:00")
+    for choice in (Loopback.HIDE, Loopback.ONLY):
+        assert "without loopback" not in ask("month", keep=Filter(loopback=choice))
+
+
+def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask) -> None:
+    month(kept)
+    ask.at("2026-09-11 00:00")
+    filters = Filter(names=("curl",)), Filter(networks=(parse_network("192.0.2.0/24"),))
+    for only in filters:
+        found = ask.json("month", keep=only)
+        assert found["percentile95"] is found["projection"] is None
+        *_, totals = ask.table("month", keep=only)
+        assert totals[-1].startswith("95th percentile and projection: not with filters on")
+        assert "of one day" in totals[2]
+
+
+# CSV
+
+
+def test_csv_has_a_header_and_rows(kept: Kept, ask: Ask) -> None:
+    some(kept)
+    written = ask.at("2026-09-21 12:30")("today", "csv")
+    assert "\r" not in written
+    assert written.split("\n")[0] == "name,exe,uid,kernel,user,rx,tx"
+    rows = ask.csv("today")
+    assert tuple(sums(rows).values()) == keep.total(kept.deltas)
+    kernel = next(row for row in rows if row["name"] == "kworker/0:1")
+    assert (kernel["exe"], kernel["uid"], kernel["kernel"], kernel["user"]) == ("", "", "1", "")
+    assert {row["kernel"] for row in rows} == {"0", "1"}
+    remotes = ask("today", "csv", "remote", "port")
+    assert remotes.split("\n")[0] == "addr,loopback,port,role,rx,tx"
+
+
+def test_control_characters_are_escaped_in_csv(kept: Kept, ask: Ask) -> None:
+    hostile(kept, at("2026-09-21 10:00"))
+    ask.at("2026-09-21 12:00")
+    for by in ("process", "unit", "exe"):
+        written = ask("today", "csv", by)
+        assert not CONTROLS.search(written.replace("\n", ""))
+        assert written.count("\n") == len(HOSTILE) + 1
+        rows = ask.csv("today", by)
+        assert tuple(sums(rows).values()) == keep.total(kept.deltas)
+    assert "\\x1b[2J\\x1b[31mred" in {row["name"] for row in ask.csv("today", "process")}
+
+
+def test_dimensions_that_share_a_column_have_it_once(kept: Kept, ask: Ask) -> None:
+    some(kept)
+    written = ask.at("2026-09-21 12:30")("today", "csv", "process", "exe", "user", "day", "day")
+    assert written.split("\n")[0] == "name,exe,uid,kernel,day,user,rx,tx"
+
+
+# Bars
+
+
+def bars(parts: list[list[str]]) -> list[str]:
+    return parts[1][1:]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-10-24", 24),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Asia/Kolkata", "2026-10-25", 24),
+        ("Pacific/Chatham", "2026-06-01", 24),
+        ("UTC", "2026-06-01", 24),
+    ],
+)
+def test_day_has_a_bar_per_hour(zone: str, day: str, hours: int, kept: Kept, ask: Ask) -> None:
+    move_to(zone)
+    every(kept, 1800, day, 2 * hours)
+    ask.at(day).now += 2 * DAY
+    parts = ask.table(day)
+    assert parts[0] == [f"{day} 00:00 to {parts[0][0].split(' to ')[1]}"]
+    assert parts[1][0].startswith("hour ")
+    assert len(bars(parts)) == hours
+    assert [line[:5] for line in bars(parts)][:: hours - 1] == ["00:00", "23:00"]
+    found = ask.json(day)
+    assert sums(found["bars"]) == sums(found["rows"]) == found["total"]
+    assert (found["total"]["rx"], found["total"]["tx"]) == keep.total(kept.deltas)
+    labels = [line.split()[0] for line in bars(parts)]
+    assert labels == [bar["from"][11:16] for bar in found["bars"]]
+    if hours == 25:
+        assert labels[1:5] == ["01:00", "02:00", "02:00", "03:00"]
+    if hours == 23:
+        assert labels[1:3] == ["01:00", "03:00"]
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "count", "unit", "first", "last"),
+    [
+        ("2026-09", DAY, 30, "day", "2026-09-01 Tue", "2026-09-30 Wed"),
+        ("2026-01-01..2027-01-01", 27 * DAY, 14, "month", "2026-01", "2026-12"),
+        ("2026-09-01 10:00..11:30", MINUTE, 90, "minute", "10:00", "11:29"),
+        ("2026-09-01..2026-09-03", HOUR, 48, "hour", "Tue 00:00", "Wed 23:00"),
+        ("2026-08-31..2026-09-07", HOUR, 168, "day", "2026-08-31 Mon", "2026-09-06 Sun"),
+    ],
+)
+def test_bars_suit_the_range(
+    text: str, step: float, count: int, unit: str, first: str, last: str, kept: Kept, ask: Ask
+) -> None:
+    start = text[:16] if ":" in text else text[:10] if ".." in text else f"{text}-01"
+    every(kept, step, start, count)
+    parts = ask.at("2027-02-01").table(text)
+    assert parts[1][0].split()[0] == unit
+    assert [bars(parts)[place][:16].strip() for place in (0, -1)] == [first, last]
+    assert not [line for line in bars(parts) if "not recorded" in line]
+    assert len(bars(parts)) == len(ask.json(text)["bars"])
+
+
+@pytest.mark.parametrize("text", ["1m", "60m", "90m"])
+@pytest.mark.parametrize("now", ["2026-09-21 12:00:00", "2026-09-21 12:00:30"])
+def test_minutes_until_now_are_bars_of_minutes(text: str, now: str, kept: Kept, ask: Ask) -> None:
+    every(kept, MINUTE, "2026-09-21 10:00", 120)
+    assert ask.at(now).table(text)[1][0].startswith("minute ")
+
+
+def test_today_ends_now(kept: Kept, ask: Ask) -> None:
+    every(kept, HOUR, "2026-09-21 00:00", 11)
+    parts = ask.at("2026-09-21 10:30").table("today")
+    assert parts[0] == ["today: 2026-09-21 00:00 to 2026-09-21 10:30, 11 minutes recorded"]
+    assert [line[:5] for line in bars(parts)] == [f"{hour:02}:00" for hour in range(11)]
+
+
+@pytest.mark.parametrize(
+    ("text", "times", "line"),
+    [
+        ("2026-09-21", ["00:30", "05:10"], "01:00 to 05:00  not recorded"),
+        ("2026-09-21", ["00:30", "02:10"], "01:00 to 02:00  not recorded"),
+        ("2026-09-21 10:00..11:00", ["10:00", "10:07"], "10:01 to 10:07  not recorded"),
+    ],
+)
+def test_what_was_not_recorded_is_one_line(
+    text: str, times: list[str], line: str, kept: Kept, ask: Ask
+) -> None:
+    kept.append(*(delta(at(f"2026-09-21 {clock}")) for clock in times))
+    found = bars(ask.at("2026-10-21").table(text))
+    assert len(found) == 4
+    assert found[1] == line
+    assert found[3].endswith("not recorded")
+
+
+def test_days_that_were_not_recorded_are_one_line(kept: Kept, ask: Ask) -> None:
+    kept.append(*(delta(at(f"2026-09-{day} 12:00")) for day in ("02", "08", "10")))
+    found = bars(ask.at("2026-09-11 12:00").table("month"))
+    assert found[0] == "2026-09-01 Tue  not recorded"
+    assert found[2] == "2026-09-03 Thu to 2026-09-07 Mon  not recorded"
+    assert found[4] == "2026-09-09 Wed  not recorded"
+    assert found[6] == "2026-09-11 Fri  not recorded"
+
+
+def test_two_days_that_were_not_recorded_are_from_one_to_the_other(kept: Kept, ask: Ask) -> None:
+    kept.append(*(delta(at(f"2026-09-{day} 12:00")) for day in ("01", "04")))
+    found = bars(ask.at("2026-09-04 13:00").table("month"))
+    assert found[1] == "2026-09-02 Wed to 2026-09-03 Thu  not recorded"
+
+
+def test_recorded_hour_without_traffic_is_a_line_of_its_own(kept: Kept, ask: Ask) -> None:
+    kept.append(delta(at("2026-09-21 00:00")), Delta(at("2026-09-21 01:00"), 60.0))
+    found = bars(ask.at("2026-09-21 02:00").table("today"))
+    assert found[1].split() == ["01:00", "0", "B", "0", "B"]
+
+
+def test_longest_bar_is_the_largest(kept: Kept, ask: Ask) -> None:
+    amounts = [(1, 0), (500, 500), (2000, 2000), (0, 1000), (3000, 0)]
+    start = at("2026-09-21 00:00")
+    kept.append(*(delta(start + i * HOUR, rx, tx) for i, (rx, tx) in enumerate(amounts)))
+    ask.at("2026-09-21 05:00")
+    found = bars(ask.table("today"))
+    drawn = [(line.count("█"), line.count("░")) for line in found]
+    room = 100 - 16 - 22 - 2
+    assert drawn[2] == (room // 2, room // 2)
+    assert [sum(both) for both in drawn] == [1, 15, 60, 15, 45]
+    assert drawn[3] == (0, 15)
+    assert drawn[4] == (45, 0)
+    assert drawn[0] == (1, 0), "what is little is still seen"
+    assert [line[16:38].split() for line in found][2] == ["2.0", "KiB"] * 2
+    plain = bars(ask.table("today", encoding="ascii"))
+    assert [(line.count("#"), line.count("-")) for line in plain] == drawn
+
+
+def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
+    """Nothing passes, and yet time was recorded."""
+    every(kept, HOUR, "2026-09-21 00:00", 3)
+    parts = ask.at("2026-09-21 03:00").table("today", keep=Filter(names=("no-such",)))
+    assert [line[:5] for line in bars(parts)] == ["00:00", "01:00", "02:00"]
+    assert not [line for line in bars(parts) if "█" in line or "░" in line]
+    assert parts[2] == ["nothing that passes the filter"]
+    assert parts[3][0].split() == ["TOTAL", "0", "B", "0", "B", "0", "B"]
+    assert ask.json("today", keep=Filter(names=("no-such",)))["rows"] == []
+    assert ask("today", "csv", keep=Filter(names=("no-such",))).count("\n") == 1
+
+
+# Rows of the table
+
+
+def crowd(kept: Kept) -> None:
+    """Twelve programs, the last with the most; each with five remotes, the last with the most."""
+    start = at("2026-09-21 10:00")
+    for number in range(1, 13):
+        who = Identity(f"p{number:02}", 0, exe=f"/bin/p{number:02}")
+        kept.append(
+            *(
+                delta(start, number * far * 1000, 100, who=who, far=remote(f"192.0.2.{far}"))
+                for far in range(1, 6)
+            )
+        )
+
+
+def test_processes_have_their_top_remotes(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    rows = ask.at("2026-09-21 12:00").table("today")[2]
+    assert rows[0].split() == ["PROCESS", "RX", "TX", "TOTAL", "SHARE"]
+    assert rows[0].startswith("PROCESS")
+    assert len(rows) == 1 + PROCESSES * (2 + REMOTES) + 1
+    assert rows[1].split()[:2] == ["p12", "root"]
+    assert [line[:60].strip() for line in rows[2:6]] == [
+        "to 192.0.2.5:443 tcp",
+        "to 192.0.2.4:443 tcp",
+        "to 192.0.2.3:443 tcp",
+        "and 2 more remotes",
+    ]
+    assert {line[:4] for line in rows[2:6]} == {"    "}
+    total = 78 * 15_000 + 60 * 100
+    cells = ["175.8", "KiB", "500", "B", "176.3", "KiB", f"{180_500 / total:.1%}"]
+    assert rows[1].split()[2:] == cells
+    assert rows[5].split()[4:] == [
+        *("35.2", "KiB", "200", "B", "35.4", "KiB", f"{36_200 / total:.1%}")
+    ]
+    assert rows[-1].split() == [
+        *("and", "2", "more", "processes", "43.9", "KiB", "1000", "B", "44.9", "KiB"),
+        f"{46_000 / total:.1%}",
+    ]
+
+
+def test_one_more_is_no_plural(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    rows = ask.at("2026-09-21 12:00").table("today", limit=11)[2]
+    assert rows[-1].startswith("and 1 more process ")
+
+
+def test_limit_is_of_processes_and_the_rest_is_summed_up(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    ask.at("2026-09-21 12:00")
+    rows = ask.table("today", limit=1)[2]
+    assert [line.split()[0] for line in rows] == ["PROCESS", "p12", "to", "to", "to", "and", "and"]
+    assert rows[-1].startswith("and 11 more processes ")
+    assert [line for line in ask("today", limit=12).split("\n") if "more process" in line] == []
+    assert [row["name"] for row in ask.json("today", limit=2)["rows"]] == ["p12", "p11"]
+    assert [row["name"] for row in ask.csv("today", limit=2)] == ["p12", "p11"]
+    assert ask.json("today", limit=2)["total"] == ask.json("today")["total"]
+
+
+def test_groups_are_all_shown_unless_limited(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    ask.at("2026-09-21 12:00")
+    rows = ask.table("today", "process")[2]
+    assert len(rows) == 13
+    rows = ask.table("today", "process", limit=3)[2]
+    assert rows[4].startswith("and 9 more rows ")
+    assert len(rows) == 5
+
+
+def test_sorted_as_asked(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    for name, rx, tx in (("a", 10, 500), ("b", 300, 1), ("c", 200, 200)):
+        kept.append(delta(start, rx, tx, who=Identity(name)))
+    ask.at("2026-09-21 12:00")
+    for sort, reverse, order in (
+        ("total", False, "acb"),
+        ("total", True, "bca"),
+        ("rx", False, "bca"),
+        ("rx", True, "acb"),
+        ("tx", False, "acb"),
+        ("tx", True, "bca"),
+    ):
+        wishes = {"sort": sort, "reverse": reverse}
+        assert "".join(row["name"] for row in ask.json("today", **wishes)["rows"]) == order
+        assert "".join(row["name"] for row in ask.csv("today", **wishes)) == order
+        rows = ask.table("today", **wishes)[2][1:]
+        assert "".join(line[0] for line in rows if line[0] != " ") == order
+        rows = ask.table("today", "process", **wishes)[2][1:]
+        assert "".join(line[0] for line in rows) == order
+
+
+def test_remotes_are_sorted_too(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    for number, rx, tx in ((1, 10, 500), (2, 300, 1), (3, 200, 200)):
+        kept.append(delta(start, rx, tx, far=remote(f"192.0.2.{number}")))
+    ask.at("2026-09-21 12:00")
+    for sort, order in (("total", "132"), ("rx", "231"), ("tx", "132")):
+        rows = ask.table("today", sort=sort)[2][2:]
+        assert "".join(line.split(":")[0][-1] for line in rows) == order
+
+
+def test_rows_of_time_stay_in_its_order(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 00:00")
+    kept.append(*(delta(start + i * HOUR, rx) for i, rx in enumerate((5, 900, 70))))
+    ask.at("2026-09-21 12:00")
+    hours = [row["hour"][11:13] for row in ask.json("today", "hour")["rows"]]
+    assert hours == ["00", "01", "02"]
+    assert [line[:16] for line in ask.table("today", "hour")[2][1:]] == [
+        f"2026-09-21 {hour}:00" for hour in hours
+    ]
+    sorted_rows = ask.json("today", "hour", sort="rx")["rows"]
+    assert [row["hour"][11:13] for row in sorted_rows] == ["01", "02", "00"]
+    for reverse, order in ((False, ["01", "02", "00"]), (True, ["00", "02", "01"])):
+        rows = ask.json("today", "hour", sort="total", reverse=reverse)["rows"]
+        assert [row["hour"][11:13] for row in rows] == order
+
+
+def test_processes_say_who_they_are(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    people = (
+        (Identity("curl", 0, exe="/usr/bin/curl"), "curl  root"),
+        (Identity("python3", 54321, exe="/opt/app/bin/run"), "python3  54321  /opt/app/bin/run"),
+        (Identity("kworker/0:1", None, kernel=True), "[kworker/0:1]  -"),
+        (Identity("(unknown)"), "(unknown)  -"),
+    )
+    kept.append(*(delta(start, 1000 - n, who=who) for n, (who, _) in enumerate(people)))
+    rows = ask.at("2026-09-21 12:00").table("today", "process")[2][1:]
+    assert [line[:60].rstrip() for line in rows] == [text for _, text in people]
+
+
+def test_groups_have_texts_of_their_own(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    far = remote("2001:db8::1", 22, role=Role.SERVER), remote("192.0.2.1", 53, UDP)
+    who = (
+        Identity("a", 54321, unit="a.service", container="docker:1"),
+        Identity("b", 0, unit="b.service"),
+        Identity("c"),
+    )
+    kept.append(
+        delta(start, 900, who=who[0], far=far[0]),
+        delta(start, 90, who=who[1], far=far[1]),
+        delta(start, 9, who=who[2], far=far[1]),
+    )
+    ask.at("2026-09-21 12:00")
+
+    def labels(*by: str) -> list[str]:
+        return [line[:60].rstrip() for line in ask.table("today", *by)[2]]
+
+    assert labels("unit") == ["UNIT", "docker:1", "b.service", "(no unit)"]
+    assert labels("user") == ["USER", "54321", "root", "-"]
+    assert labels("exe") == ["EXE", "(unknown)"]
+    assert labels("port") == ["PORT", "on :22", "to :53"]
+    assert labels("proto") == ["PROTO", "tcp", "udp"]
+    assert labels("day") == ["DAY", "2026-09-21"]
+    assert labels("month") == ["MONTH", "2026-09"]
+    assert labels("hour") == ["HOUR", "2026-09-21 10:00"]
+    assert labels("proto", "remote") == ["PROTO  REMOTE", "tcp    2001:db8::1", "udp    192.0.2.1"]
+
+
+# Totals
+
+
+def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    kept.append(
+        delta(start, 30_000, 3_000, 60.0),
+        delta(start + HOUR, 60_000, 60_000, 60.0),
+        delta(start + 2 * HOUR, 0, 90_000, 180.0),
+    )
+    ask.at("2026-09-21 13:00")
+    totals = ask.table("today")[3]
+    assert totals[0].split() == [
+        *("TOTAL", "87.9", "KiB", "149.4", "KiB", "237.3", "KiB", "100.0%")
+    ]
+    assert totals[1].split() == [
+        *("average", "↓", "300", "B/s", "↑", "510", "B/s", "of", "the", "time", "recorded")
+    ]
+    assert totals[2].split() == [
+        *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "of", "five", "minutes")
+    ]
+    assert len(totals) == 3
+    filtered = ask.table("today", keep=Filter(names=("curl",)))[3]
+    assert filtered[2].endswith("of one hour")
+    bits = ask.table("today", bits=True)[3]
+    assert bits[0] == totals[0], "sizes stay bytes"
+    assert bits[1].split()[2:7] == ["2.4", "kbit/s", "↑", "4.1", "kbit/s"]
+    assert ask.json("today")["peak"] == {"rx_rate": 1000, "tx_rate": 1000}
+    assert "↓" not in ask("today", encoding="ascii")
+    assert re.search(r"average +rx +300 B/s +tx +510 B/s", ask("today", encoding="ascii"))
+
+
+# Nothing, or not all
+
+
+def test_empty_database_says_so(kept: Kept, ask: Ask) -> None:
+    ask.at("2026-09-21 12:00")
+    for text in ("today", "month", "all", "2020-01-01"):
+        title, line = ask(text)[:-1].split("\n")
+        assert title.endswith("nothing recorded")
+        assert line == "nothing has been recorded yet; sudo bwtop records while it runs"
+        assert ask.csv(text) == []
+        found = ask.json(text)
+        assert found["rows"] == []
+        assert found["total"] == {"rx": 0, "tx": 0}
+        assert found["recorded"] == 0
+        assert found["percentile95"] is found["projection"] is None
+
+
+def test_empty_range_names_what_there_is(kept: Kept, ask: Ask) -> None:
+    every(kept, MINUTE, "2026-09-21 10:00", 60)
+    ask.at("2026-09-25 12:00")
+    for text in ("today", "2026-09-20", "2027-01-01"):
+        assert ask(text).split("\n")[1:] == [
+            "there is data from 2026-09-21 10:00 to 2026-09-21 11:00",
+            "",
+        ]
+    assert ask("today").startswith("today: 2026-09-25 00:00 to 2026-09-25 12:00, nothing recorded")
+
+
+def forgotten(kept: Kept) -> None:
+    """Two days; of the first one the minutes are gone, of all but the last hour the seconds."""
+    kept.policy = keep.policy(seconds=HOUR, minutes=DAY)
+    kept.reopen()
+    every(kept, MINUTE, "2026-09-21 00:00", 2 * 1440)
+    kept.steps(at("2026-09-23 00:00"))
+
+
+def test_pid_filter_says_since_when_pids_are_known(kept: Kept, ask: Ask) -> None:
+    forgotten(kept)
+    ask.at("2026-09-23 00:00")
+    only = Filter(pids=frozenset({1}))
+    last = ask("2026-09-22", keep=only)[:-1].split("\n")[-1]
+    assert last == (
+        "note: process ids are kept as --retention says of seconds: these are from 2026-09-22 23:00 on"
+    )
+    assert [line.split()[:2] for line in bars(ask.table("2026-09-22", keep=only))] == [
+        ["00:00", "to"],
+        ["23:00", "225.6"],
+    ]
+    assert "process ids" not in ask("2026-09-22 23:00..23:30", keep=only)
+    assert "process ids" not in ask("2026-09-22")
+    nothing = ask("2026-09-21", keep=only)[:-1].split("\n")
+    assert nothing[1].startswith("there is data from ")
+    assert nothing[2:] == [
+        "process ids are kept as --retention says of seconds: these are from 2026-09-22 23:00 on"
+    ]
+    assert ask("2026-09-25", keep=only).split("\n")[1].startswith("there is data from ")
+
+
+def test_widened_range_is_noted(kept: Kept, ask: Ask) -> None:
+    forgotten(kept)
+    ask.at("2026-09-23 00:00")
+    found = ask.json("2026-09-21 10:10..10:40")
+    assert found["covered"] == {
+        "from": "2026-09-21T10:00:00+00:00",
+        "to": "2026-09-21T11:00:00+00:00",
+    }
+    assert found["from"] == "2026-09-21T10:10:00+00:00"
+    assert found["recorded"] == HOUR
+    note = (
+        "finer detail of that time is forgotten: this is from 2026-09-21 10:00 to 2026-09-21 11:00"
+    )
+    assert found["notes"] == [note]
+    assert sums(found["bars"]) == sums(found["rows"]) == found["total"]
+    assert ask("2026-09-21 10:10..10:40").endswith(f"note: {note}\n")
+    for text, start, end in (
+        ("2026-09-21 10:10..12:00", "10:00", "12:00"),
+        ("2026-09-21 10:00..11:40", "10:00", "12:00"),
+    ):
+        assert ask.json(text)["notes"] == [
+            note.replace("10:00 to", f"{start} to").replace("11:00", end)
+        ]
+    assert ask.json("2026-09-21")["notes"] == []
+    assert ask.json("2026-09-22 10:10..10:40")["notes"] == []
+
+
+@pytest.mark.parametrize("text", ["10:00..10:40", "10:10..11:00"])
+def test_part_of_an_hour_that_shares_an_end_with_it_is_widened_too(
+    text: str, kept: Kept, ask: Ask
+) -> None:
+    forgotten(kept)
+    ask.at("2026-09-23 00:00")
+    found = ask.json(f"2026-09-21 {text}")
+    assert found["covered"] == {
+        "from": "2026-09-21T10:00:00+00:00",
+        "to": "2026-09-21T11:00:00+00:00",
+    }
+    assert found["recorded"] == HOUR
+    assert len(found["notes"]) == 1
+
+
+def test_what_happened_is_noted(kept: Kept, ask: Ask) -> None:
+    start = at("2026-09-21 10:00")
+    one = delta(start)
+    one.loss = Loss(spilled=3, spilled_bytes=4096, unnamed=2)
+    kept.store.append(
+        [one],
+        [
+            Event(start + 60, "clock", -3600.0),
+            Event(start + 70, "sleep", 45.0),
+            Event(start + 80, "sleep", 5400.0),
+            Event(start + 90, "dropped", 1 << 20),
+            Event(start + 91, "dropped", 1 << 20),
+        ],
+    )
+    ask.at("2026-09-21 12:00")
+    expected = [
+        "the clock was set back by 1 hour at 2026-09-21 10:01",
+        "the machine slept for 1 hour and 31 minutes",
+        "2.0 MiB could not be recorded, because the disk took nothing for too long",
+        *(f"lost: {words}" for words in fmt.losses(one.loss)),
+    ]
+    assert ask.json("today")["notes"] == expected
+    assert ask("today").split("\n")[-1 - len(expected) : -1] == [f"note: {n}" for n in expected]
+    more = [30.0, 90.0, -40.0, 50.0]
+    kept.store.append([], [Event(start + 61 + n, "clock", by) for n, by in enumerate(more)])
+    assert ask.json("today")["notes"][:4] == [
+        "the clock was set back by 1 hour at 2026-09-21 10:01",
+        "the clock was set forward by 30 seconds at 2026-09-21 10:01",
+        "the clock was set forward by 2 minutes at 2026-09-21 10:01",
+        "the clock was set 2 more times",
+    ]
+    assert ask.json("2026-09-21 10:01:03..11:00")["notes"][:2] == [
+        "the clock was set back by 40 seconds at 2026-09-21 10:01",
+        "the clock was set forward by 50 seconds at 2026-09-21 10:01",
+    ]
+    assert ask.json("yesterday")["notes"] == []
+
+
+# A terminal
+
+
+def lively(kept: Kept) -> None:
+    """Hostile and wide names, a note of each kind."""
+    start = at("2026-09-21 10:00")
+    hostile(kept, start)
+    far = [remote("2001:db8:1111:2222:3333:4444:5555:6666", 65535), remote("*", 0, UDP), LOOP]
+    kept.append(*(delta(start + 3 * HOUR, 2**50, 2**51 - 1, 60, far=f, who=NGINX) for f in far))
+    one = delta(start)
+    one.loss = Loss(1, 10**12, 1, 10**12, 1, 1)
+    kept.store.append(
+        [one],
+        [Event(start, kind, 98_765.0) for kind in ("clock", "sleep", "dropped")] * 2,
+    )
+
+
+WHAT: Final[dict[str, dict[str, Any]]] = {
+    "processes": {},
+    "all of them": {"limit": 100},
+    "groups": {"names": ("process",)},
+    "pairs": {"names": ("unit", "remote")},
+    "time": {"names": ("hour", "exe")},
+    "bits": {"bits": True},
+    "a process": {"keep": Filter(pids=frozenset({1}))},
+    "a name": {"keep": Filter(names=("nginx",))},
+    "nobody": {"keep": Filter(names=("nobody",))},
+}
+
+
+def shapes(ask: Ask, monkeypatch: pytest.MonkeyPatch, columns: int, what: str) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ask.at("2026-09-21 14:00")
+    wishes = dict(WHAT[what])
+    by = wishes.pop("names", ())
+    texts = [
+        ask(text, "table", *by, **wishes)
+        for text in ("month", "today", "2026-09-21 09:00..2026-09-21 14:00", "2026-09-20", "all")
+    ]
+    return [line for text in texts for line in text[:-1].split("\n")]
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_no_line_is_wider_than_the_terminal(
+    columns: int, what: str, kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lively(kept)
+    lines = shapes(ask, monkeypatch, columns, what)
+    assert [line for line in lines if CONTROLS.search(line)] == []
+    assert [line for line in lines if width(line) > columns] == []
+
+
+@pytest.mark.parametrize("columns", WIDTHS[2:])
+def test_numbers_stand_below_each_other(
+    columns: int, kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lively(kept)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ask.at("2026-09-21 14:00")
+    for by in ((), ("process",), ("unit", "remote")):
+        _, _, rows, totals = ask.table("today", *by, limit=100)
+        assert {width(line) for line in [*rows, totals[0]]} == {columns}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "iso8859-15"])
+def test_table_is_ascii_where_there_is_no_utf_8(encoding: str, kept: Kept, ask: Ask) -> None:
+    some(kept)
+    ask.at("2026-09-21 12:30")
+    for by in ((), ("process",), ("hour",)):
+        written = ask("month", "table", *by, encoding=encoding)
+        assert written.isascii()
+        assert "\\u" not in written
+        assert "# received - sent" in written
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "utf8"])
+def test_table_has_signs_in_utf_8(encoding: str, kept: Kept, ask: Ask) -> None:
+    some(kept)
+    assert "█ received ░ sent" in ask.at("2026-09-21 12:30")("today", encoding=encoding)
+
+
+def test_stream_without_an_encoding_gets_ascii(kept: Kept, ask: Ask) -> None:
+    some(kept)
+    assert kept.path
+    out = io.StringIO()
+    with closing(History(Local(open_reader(kept.path)))) as history:
+        report.run(history, Request(ranges.parse("2026-09-21", at("2026-09-22"))), "table", out)
+    assert out.getvalue().isascii()
+
+
+# Names
+
+
+class KnownNames(Names):
+    """Answers at once."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = {packed(address): name for address, name in known.items()}
+        self.waits: list[tuple[set[bytes], float]] = []
+        self.asked: set[bytes] = set()
+
+    def get(self, address: bytes) -> str | None:
+        self.asked.add(address)
+        return self.known.get(address) if self.waits else None
+
+    def wait(self, addresses: Iterable[bytes], seconds: float) -> None:
+        self.waits.append((set(addresses), seconds))
+
+
+def test_remotes_have_names(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    known = KnownNames({"192.0.2.5": "five.example.org", "192.0.2.4": "\x1b[2Jevil"})
+    rows = ask.at("2026-09-21 12:00").table("today", limit=2, names=known)[2]
+    assert [line[:60].strip() for line in rows[2:5]] == [
+        "to five.example.org:443 tcp",
+        "to \\x1b[2Jevil:443 tcp",
+        "to 192.0.2.3:443 tcp",
+    ]
+    shown = {packed(f"192.0.2.{number}") for number in (3, 4, 5)}
+    assert known.waits == [(shown, LOOK_UP)]
+    assert known.asked == shown, "names that are not shown are nobody's business"
+
+
+def test_names_are_for_the_table_of_processes_only(kept: Kept, ask: Ask) -> None:
+    crowd(kept)
+    ask.at("2026-09-21 12:00")
+    known = KnownNames({"192.0.2.5": "five.example.org"})
+    assert ask("today", "json", names=known) == ask("today", "json")
+    assert ask("today", "csv", "remote", names=known) == ask("today", "csv", "remote")
+    assert "192.0.2.5" in ask("today", "table", "remote", names=known)
+    assert not known.waits
+
+
+def test_report_does_not_wait_for_a_resolver_that_is_silent(
+    kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(kept)
+    answer = threading.Event()
+    monkeypatch.setattr(names_module, "look_up", lambda _: answer.wait(2 * HANG) and None)
+    monkeypatch.setattr(table, "LOOK_UP", 0.05)
+    ask.at("2026-09-21 12:00")
+    began = time.monotonic()
+    written = ask("today", names=Names())
+    assert 0.05 <= time.monotonic() - began < HANG
+    answer.set()
+    assert "to 192.0.2.5:443 tcp" in written
+    assert LOOK_UP <= 1
+
+
+def test_long_name_gives_way_to_the_port(
+    kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    kept.append(delta(at("2026-09-21 10:00")))
+    known = KnownNames({"192.0.2.1": "a-very-long-name.of-a-host.in-some-cloud.example.org"})
+    label = ask.at("2026-09-21 12:00").table("today", names=known)[2][2][:40].strip()
+    assert re.fullmatch(r"to a-very-.*~.*\.org:443 tcp", label)
+    assert len(label) <= 36
+    monkeypatch.setenv("COLUMNS", "60")
+    label = ask.table("today", names=known)[2][2][:20].strip()
+    assert re.fullmatch(r"a-ver.*~.*:443", label), "the host is worth more than the words"
+
+
+# All ways to ask
+
+
+def agree(ask: Ask, kept: Kept, text: str, by: tuple[Dimension, ...], only: Filter) -> None:
+    """The three forms, and plain sums."""
+    names = [dimension.name for dimension in by]
+    found = ask.json(text, *names, keep=only)
+    expected = keep.grouped(kept.deltas, by, only)
+    labels = fields(by)
+    assert found["by"] == names
+    assert {
+        tuple(row[name] for name in labels): (row["rx"], row["tx"]) for row in found["rows"]
+    } == expected
+    assert sums(found["rows"]) == sums(found["bars"]) == found["total"]
+    rows = ask.csv(text, *names, keep=only)
+    assert sums(rows) == found["total"]
+    texts = [
+        {
+            name: str(int(value) if isinstance(value, bool) else "" if value is None else value)
+            for name, value in row.items()
+        }
+        for row in found["rows"]
+    ]
+    assert rows == [{name: one[name] for name in row} for row, one in zip(rows, texts, strict=True)]
+    _, _, shown, totals = ask.table(text, *names, keep=only)
+    assert len(shown) == 1 + len(rows)
+    for line, row in zip(shown[1:], found["rows"], strict=True):
+        both = row["rx"] + row["tx"]
+        share = f"{both / sum(found['total'].values()):.1%}"
+        sizes = [fmt.size(amount) for amount in (row["rx"], row["tx"], both)]
+        assert line[60:].split() == f"{' '.join(sizes)} {share}".split()
+    rx, tx = found["total"]["rx"], found["total"]["tx"]
+    assert (
+        totals[0][60:].split()[:-1] == f"{fmt.size(rx)} {fmt.size(tx)} {fmt.size(rx + tx)}".split()
+    )
+
+
+@pytest.mark.parametrize("first", DIMENSIONS, ids=lambda d: d.name)
+def test_every_dimension_and_all_pairs_agree_in_all_forms(
+    first: Dimension, kept: Kept, ask: Ask
+) -> None:
+    move_to("Asia/Kolkata")
+    some(kept)
+    ask.at("2026-09-22 12:00")
+    agree(ask, kept, "2026-09-21", (first,), Filter())
+    for second in DIMENSIONS:
+        if second != first:
+            agree(ask, kept, "2026-09-21..2026-09-23", (first, second), Filter())
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        Filter(names=("ngi*",)),
+        Filter(uids=frozenset({0})),
+        Filter(pids=frozenset({2, 3})),
+        Filter(classes=frozenset({"udp", "other"})),
+        Filter(networks=(parse_network("192.0.2.0/24"),)),
+        Filter(loopback=Loopback.HIDE),
+        Filter(loopback=Loopback.ONLY),
+    ],
+    ids=stable_id,
+)
+def test_filters_agree_in_all_forms(only: Filter, kept: Kept, ask: Ask) -> None:
+    some(kept)
+    agree(ask.at("2026-09-21 12:30"), kept, "today", tuple(keep.by("process", "proto")), only)
+
+
+def test_table_without_a_wish_agrees_too(kept: Kept, ask: Ask) -> None:
+    """Its processes are those of JSON, and what is left out is summed up."""
+    some(kept)
+    ask.at("2026-09-21 12:30")
+    lines = ask.table("today", limit=2)[2][1:]
+    found = ask.json("today")["rows"]
+    tops = [line for line in lines if line[0] != " "]
+    assert [line.split()[0].strip("[]") for line in tops[:2]] == [row["name"] for row in found[:2]]
+    for line, some_rows in zip(tops, ([found[0]], [found[1]], found[2:]), strict=True):
+        rx, tx = sums(some_rows).values()
+        assert line[60:93].split() == f"{fmt.size(rx)} {fmt.size(tx)} {fmt.size(rx + tx)}".split()
+
+
+def test_dimensions_of_time_are_all_units() -> None:
+    assert {Unit(name) for name in TIMES} == {Unit.HOUR, Unit.DAY, Unit.MONTH}
+    assert CURL in keep.PROGRAMS
+
+
+def test_programs_of_the_same_name_are_told_apart(kept: Kept, ask: Ask) -> None:
+    ask.at("2026-09-21 12:00")
+    for number, path in enumerate(("/usr/bin/same", "/opt/same", "/usr/bin/other"), 1):
+        who = Identity(path.rpartition("/")[2], 0, exe=path)
+        kept.append(delta(at("2026-09-21 10:00"), pid=number, who=who))
+    for shown in (ask("today"), ask("today", "table", "process")):
+        assert "same  root  /usr/bin/same" in shown
+        assert "same  root  /opt/same" in shown
+        assert "other  root  " in shown
+        assert "/usr/bin/other" not in shown

@@ -1,0 +1,617 @@
+"""Whatever stands in the way of writing: it is said once, nothing that was measured is lost, and it goes on by itself."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bwtop.sqlite import lock, recorder, schema
+from bwtop.sqlite.writer import Options
+from tests.history.recording import (
+    LONGEST,
+    NOBODY,
+    Feed,
+    Recorders,
+    amount,
+    child,
+    found,
+    intervals,
+    is_line,
+    is_sound,
+    numbered,
+    rows,
+)
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes of user need root")
+
+
+@pytest.fixture
+def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
+    """They try again soon."""
+    monkeypatch.setattr(recorder, "RETRY", 0.1)
+    made = Recorders()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=64", "bwtop-test", place], check=True
+    )
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that others can reach."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+def use_up_files(disk: Path) -> None:
+    """Make empty files until the file system takes no more."""
+    with contextlib.suppress(OSError):
+        for number in range(100):
+            (disk / str(number)).touch()
+
+
+def allow_files(disk: Path, count: int) -> None:
+    """Let the file system have this many files from now on."""
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={count}", disk], check=True)
+
+
+def fill(file: Path) -> None:
+    """Takes all the room there is."""
+    with file.open("ab", buffering=0) as out:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    out.write(bytes(size))
+            except OSError:
+                continue
+
+
+def complete(feed: Feed, path: Path) -> None:
+    """After its end: all that was put is there, once."""
+    feed.recorder.close()
+    assert found(path) == feed.expected()
+    assert is_sound(path)
+    assert feed.slowest < LONGEST
+
+
+def told(feed: Feed, fault: str, path: Path) -> None:
+    """Once that it began, once that it was over."""
+    assert all(is_line(line) for line in feed.lines)
+    is_passing = fault.startswith(("the disk", "another program", "No space"))
+    kept = "; what is measured meanwhile is kept in memory" if is_passing else ""
+    assert feed.lines == [f"not recording: {fault}{kept}", f"recording to {path} again"]
+
+
+# Disks.
+
+
+@needs_root
+def test_disk_full_while_recording(disk: Path, recorders: Recorders) -> None:
+    path = disk / "history.db"
+    feed = recorders(path)
+    feed.put(20)
+    feed.wait()
+    assert feed.recorder.state == recorder.State(recording=True)
+    fill(disk / "filler")
+    feed.until(lambda: feed.recorder.state.fault)
+    fault = feed.recorder.state.fault
+    assert fault in (f"the disk is full: {path}", f"the disk cannot be read or written: {path}")
+    assert not feed.recorder.state.is_lasting
+    assert feed.recorder.state.words() == "not recording"
+    before = feed.recorder.stored
+    for _ in range(30):
+        feed.put(10)
+        time.sleep(0.01)
+    assert is_sound(path), "who reads meanwhile finds what was written"
+    assert feed.recorder.stored <= before + 20, "it really is full"
+    (disk / "filler").unlink()
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+@needs_root
+def test_disk_full_before_the_database_is_made(disk: Path, recorders: Recorders) -> None:
+    path = disk / "history.db"
+    fill(disk / "filler")
+    feed = recorders(path)
+    state = feed.recorder.state
+    assert state.fault.split(": ")[0] in (
+        "the disk is full",
+        "the disk cannot be read or written",
+        "No space left on device",
+    )
+    assert not state.is_lasting
+    feed.put(100)
+    time.sleep(0.3)
+    (disk / "filler").unlink()
+    feed.wait()
+    complete(feed, path)
+    told(feed, state.fault, path)
+
+
+@needs_root
+def test_disk_full_when_the_tables_are_made(disk: Path, recorders: Recorders) -> None:
+    """There is room for files, but not for what goes into them."""
+    path = disk / "history.db"
+    room = disk / "room"
+    room.write_bytes(bytes(10 * 4096))
+    fill(disk / "filler")
+    room.unlink()
+    feed = recorders(path)
+    state = feed.recorder.state
+    assert state.fault in (
+        f"the disk is full: {path}",
+        f"the disk cannot be read or written: {path}",
+    )
+    assert not state.is_lasting
+    feed.put(100)
+    time.sleep(0.3)
+    (disk / "filler").unlink()
+    feed.wait()
+    complete(feed, path)
+
+
+@needs_root
+def test_no_more_files_on_the_disk(disk: Path, recorders: Recorders) -> None:
+    """The disk gets room for all of bwtop's files at once: room for one of them is another fault, told as well."""
+    path = disk / "history.db"
+    use_up_files(disk)
+    feed = recorders(path)
+    fault = f"No space left on device: {path}"
+    assert feed.recorder.state == recorder.State(fault=fault)
+    feed.put(10)
+    allow_files(disk, 128)
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+@needs_root
+def test_room_for_only_some_of_the_files(disk: Path, recorders: Recorders) -> None:
+    path = disk / "history.db"
+    use_up_files(disk)
+    feed = recorders(path)
+    feed.put(10)
+    (disk / "0").unlink()
+    fault = f"the history cannot be opened: {path}"
+    feed.wait(lambda: feed.recorder.state == recorder.State(fault=fault))
+    allow_files(disk, 128)
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == [
+        f"not recording: No space left on device: {path}; what is measured meanwhile is kept in memory",
+        f"not recording: {fault}",
+        f"recording to {path} again",
+    ]
+
+
+@needs_root
+def test_read_only_file_system(disk: Path, recorders: Recorders) -> None:
+    path = disk / "history.db"
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    feed = recorders(path)
+    state = feed.recorder.state
+    assert state.fault == f"Read-only file system: {path}"
+    assert state.is_lasting
+    feed.put(100)
+    time.sleep(0.3)
+    assert feed.recorder.state == state
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    feed.wait()
+    complete(feed, path)
+    told(feed, state.fault, path)
+
+
+@needs_root
+def test_disk_that_refuses_writes(tmp_path: Path, recorders: Recorders) -> None:
+    """Open files that may not be written any more, as when a file system became read-only after errors."""
+    path = tmp_path / "history.db"
+    feed = recorders(path)
+    feed.put(20)
+    feed.wait()
+    wal = tmp_path / "history.db-wal"
+    if subprocess.run(["chattr", "+i", wal], capture_output=True).returncode:
+        pytest.skip("this file system has no immutable files")
+    try:
+        feed.until(lambda: feed.recorder.state.fault)
+        fault = feed.recorder.state.fault
+        assert fault == f"the disk cannot be read or written: {path}"
+        for _ in range(30):
+            feed.put(10)
+            time.sleep(0.01)
+    finally:
+        subprocess.run(["chattr", "-i", wal], check=True)
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+@needs_root
+def test_read_only_directory(public: Path) -> None:
+    path = public / "history.db"
+    with child(path, NOBODY) as other:
+        state = other.tell("put", 100)
+        assert state["fault"] == f"Permission denied: {path}"
+        assert state["lasting"]
+        time.sleep(0.3)
+        other.tell("put", 100)
+        assert list(public.iterdir()) == []
+        public.chmod(0o777)
+        other.until("stored", 200)
+        state = other.until("fault", "")
+        assert state["slowest"] < LONGEST
+        assert len(state["lines"]) == 2
+        other.tell("close")
+    assert found(path) == {number: amount(number) for number in range(200)}
+    assert path.stat().st_uid == NOBODY
+
+
+def test_directory_that_is_a_file(tmp_path: Path, recorders: Recorders) -> None:
+    """And then is a directory, which the recorder makes; nobody else may look into it."""
+    (tmp_path / "state").write_text("a file")
+    path = tmp_path / "state" / "bwtop" / "history.db"
+    feed = recorders(path)
+    fault = feed.recorder.state.fault
+    assert is_line(fault)
+    assert feed.recorder.state.is_lasting
+    feed.put(100)
+    time.sleep(0.3)
+    (tmp_path / "state").unlink()
+    feed.wait()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+# Files that are something else.
+
+
+@pytest.mark.parametrize("content", [b"hello", b"no database\n" * 1000, bytes(100_000)])
+def test_file_that_is_no_database(content: bytes, tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "history.db"
+    path.write_bytes(content)
+    feed = recorders(path)
+    fault = f"{path} is no history of bwtop; move it away or say --db"
+    assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
+    feed.put(100)
+    time.sleep(0.3)
+    assert path.read_bytes() == content
+    path.rename(tmp_path / "away")
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+def test_another_programs_database(tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "history.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (text)")
+    content = path.read_bytes()
+    feed = recorders(path)
+    assert feed.recorder.state.fault == (
+        f"{path} is another program's database; say --db for another place"
+    )
+    feed.put(10)
+    time.sleep(0.3)
+    feed.recorder.close()
+    assert path.read_bytes() == content
+    lost = sum(sum(amount(number)) for number in range(10))
+    assert len(feed.lines) == 2
+    assert feed.lines[-1].startswith(f"not recorded: {lost} bytes; {path} is another program's")
+
+
+def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:
+    """Each is said once."""
+    path = tmp_path / "history.db"
+    path.write_text("hello")
+    feed = recorders(path)
+    feed.put(10)
+    with closing(sqlite3.connect(tmp_path / "other")) as connection:
+        connection.execute("CREATE TABLE mine (text)")
+    (tmp_path / "other").replace(path)
+    feed.wait(lambda: "another program's" in feed.recorder.state.fault)
+    path.unlink()
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == [
+        f"not recording: {path} is no history of bwtop; move it away or say --db",
+        f"not recording: {path} is another program's database; say --db for another place",
+        f"recording to {path} again",
+    ]
+
+
+def test_database_of_a_newer_bwtop(tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "history.db"
+    recorders(path).recorder.close()
+    newer = schema.version() + 1
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {newer}")
+    content = path.read_bytes()
+    feed = recorders(path)
+    fault = (
+        f"{path} was written by a newer bwtop (schema {newer}, this one knows {schema.version()})"
+    )
+    assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
+    feed.put(100)
+    time.sleep(0.3)
+    assert path.read_bytes() == content
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.version()}")
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+# Others.
+
+
+def test_lock_of_a_dead_process_is_no_lock(tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "history.db"
+    with child(path) as other:
+        other.tell("put", 20)
+        other.until("stored", 20)
+        assert lock.holder(path) == f"bwtop (pid {other.process.pid})"
+        other.end()
+        assert lock.lock_path(path).read_text() == f"bwtop (pid {other.process.pid})"
+        assert lock.holder(path) is None
+    lock.lock_path(path).write_text("bwtop --record, of somebody with a long name (pid 1234567)")
+    feed = recorders(path)
+    assert feed.recorder.state == recorder.State(recording=True)
+    assert lock.holder(path) == f"bwtop (pid {os.getpid()})"
+    feed.next = 20
+    feed.clock.go(100)
+    feed.put(20)
+    feed.wait()
+    feed.numbers += range(20)
+    complete(feed, path)
+    assert feed.lines == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, None])
+def test_one_records_at_a_time(
+    sign: signal.Signals | None, tmp_path: Path, recorders: Recorders
+) -> None:
+    """The second measures on, and takes over when the first ends, however it ends."""
+    path = tmp_path / "history.db"
+    with child(path) as other:
+        other.tell("put", 20)
+        feed = recorders(path)
+        who = f"bwtop (pid {other.process.pid})"
+        assert feed.recorder.state == recorder.State(other=who)
+        assert feed.recorder.state.words() == f"recorded by {who}"
+        feed.next = 1000
+        feed.put(50)
+        feed.quiet(50)
+        feed.clock.wall += 100  # which is the other's to tell
+        feed.put()
+        time.sleep(0.3)
+        assert feed.recorder.state.other == who
+        assert feed.recorder.stored == 0
+        other.until("stored", 20)
+        if sign:
+            other.end(sign)
+        else:
+            other.tell("close")
+        feed.wait(lambda: feed.recorder.state.recording)
+        feed.clock.go(1000)
+        feed.numbers.clear()
+        feed.put(50)
+        feed.wait()
+        feed.numbers += range(20)
+        complete(feed, path)
+    assert intervals(path)[20:] == [(1201.0 + n, 1.0) for n in range(50)], "without what it forgot"
+    assert rows(path, "SELECT * FROM event") == []
+    assert feed.lines == [
+        f"not recording: {path} is recorded by {who}",
+        f"recording to {path} again",
+    ]
+
+
+def test_slow_reader_holds_up_nothing(tmp_path: Path, recorders: Recorders) -> None:
+    path, wal = tmp_path / "history.db", tmp_path / "history.db-wal"
+    feed = recorders(path)
+    feed.put(10)
+    feed.wait()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM interval").fetchone() == (10,)
+        for _ in range(300):
+            feed.put()
+            feed.wait()
+        assert reader.execute("SELECT count(*) FROM interval").fetchone() == (10,)
+        grown = wal.stat().st_size
+        assert grown > 6 << 20
+    assert feed.lines == []
+    for _ in range(5):
+        feed.put()
+        feed.wait()
+    assert wal.stat().st_size <= 4 << 20
+    feed.recorder.close()
+    assert not wal.exists()
+    complete(feed, path)
+
+
+def test_another_program_that_holds_the_write_lock(tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "history.db"
+    feed = recorders(path)
+    feed.put(10)
+    feed.wait()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.until(lambda: feed.recorder.state.fault)
+        fault = feed.recorder.state.fault
+        assert fault == f"another program has locked the history: {path}"
+        assert not feed.recorder.state.is_lasting
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            feed.put()
+            time.sleep(0.01)
+        assert feed.recorder.stored == 10
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
+
+
+def test_put_does_not_wait_while_the_writing_thread_does(
+    tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writing thread waits for a lock for as long as the test holds it, which is until all is put."""
+    monkeypatch.setattr(schema, "WAIT", 10 * LONGEST)
+    path = tmp_path / "history.db"
+    feed = recorders(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put()
+        feed.wait(lambda: feed.recorder.waiting().intervals == 1)
+        time.sleep(0.1)
+        feed.put(100)
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == []
+
+
+def test_write_lock_that_is_held_for_a_moment_is_not_worth_a_word(
+    tmp_path: Path, recorders: Recorders
+) -> None:
+    path = tmp_path / "history.db"
+    feed = recorders(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put(10)
+        time.sleep(0.1)
+    feed.wait()
+    complete(feed, path)
+    assert feed.lines == []
+
+
+def test_processes_of_former_recorders_may_have_ended_even_if_the_first_attempt_failed(
+    tmp_path: Path, recorders: Recorders
+) -> None:
+    """Or they would be kept for ever."""
+    path = tmp_path / "history.db"
+    first = recorders(path)
+    first.put(10)
+    first.wait()
+    first.recorder.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed = recorders(path)
+        assert feed.recorder.state.fault
+    feed.wait(lambda: feed.recorder.state.recording)
+    feed.recorder.close()
+    assert rows(path, "SELECT DISTINCT abs(ended) FROM process") == [(10,)]
+
+
+# A database that disappears.
+
+
+@pytest.mark.parametrize("whole", ["file", "files", "directory"])
+def test_deleted_database_is_begun_anew(whole: str, tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "there" / "history.db"
+    feed = recorders(path)
+    feed.put(50)
+    feed.wait()
+    time.sleep(0.05)  # what is being written at that moment may go with it
+    feed.numbers.clear()
+    stored = feed.recorder.stored
+    if whole == "directory":
+        shutil.rmtree(path.parent)
+    else:
+        for file in path.parent.iterdir() if whole == "files" else [path]:
+            file.unlink()
+    feed.put(50)
+    feed.wait(lambda: feed.recorder.stored == stored + 50)
+    assert lock.holder(path) == f"bwtop (pid {os.getpid()})"
+    feed.put(50)
+    complete(feed, path)
+    told(feed, f"{path} was deleted or replaced", path)
+
+
+@needs_root
+def test_deleted_database_that_cannot_be_made_again(public: Path) -> None:
+    path = public / "history.db"
+    public.chmod(0o777)
+    with child(path, NOBODY) as other:
+        other.tell("put", 50)
+        other.until("stored", 50)
+        public.chmod(0o755)
+        for file in public.iterdir():
+            file.unlink()
+        other.until("fault", f"Permission denied: {path}")
+        other.tell("put", 50)
+        public.chmod(0o777)
+        other.until("stored", 100)
+        state = other.until("fault", "")
+        assert len(state["lines"]) == 3
+        assert "was deleted or replaced" in state["lines"][0]
+        other.tell("close")
+    assert found(path) == {number: amount(number) for number in range(50, 100)}
+
+
+# What is beside the database.
+
+
+def test_nothing_is_left_beside_what_is_no_history(tmp_path: Path, recorders: Recorders) -> None:
+    (tmp_path / "text").write_text("hello")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for path in before:
+        assert recorders(path).recorder.state.is_lasting
+    assert recorders(Path("/dev/null")).recorder.state.fault == "/dev/null is no file"
+    assert sorted(tmp_path.iterdir()) == before
+    assert not Path("/dev/null.lock").exists()
+
+
+def test_what_the_lock_cannot_be_is_named(tmp_path: Path, recorders: Recorders) -> None:
+    (tmp_path / "history.db.lock").mkdir()
+    fault = recorders(tmp_path / "history.db").recorder.state.fault
+    assert fault == f"Is a directory: {tmp_path}/history.db.lock"
+
+
+def test_a_history_that_others_may_write_is_closed_to_them(
+    tmp_path: Path, recorders: Recorders
+) -> None:
+    path = tmp_path / "history.db"
+    path.touch()
+    path.chmod(0o666)
+    feed = recorders(path)
+    feed.put(10)
+    complete(feed, path)
+    assert {file.stat().st_mode & 0o007 for file in tmp_path.iterdir()} == {0}
+
+
+def test_given_up_it_keeps_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    """Where root's directory is out of reach once root is given up."""
+    path = tmp_path / "history.db"
+    path.write_text("hello")
+    lines: list[str] = []
+    given_up = recorder.Recorder(Options(path), lines.append)
+    given_up.open()
+    given_up.abandon()
+    given_up.put(numbered(1, 1000.0))
+    given_up.close()
+    assert given_up.state.is_lasting
+    assert lines[0].endswith("is no history of bwtop; move it away or say --db")
+    assert lines[1:] == ["to record, bwtop must be started again when that is mended"]

@@ -1,0 +1,350 @@
+"""Who follows sees what the recorder stores: all of it, once, and nothing from before."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwtop.history.tiers import parse_retention
+from bwtop.model.flows import Identity, Loss, Traffic
+from bwtop.model.sample import Sample, add_traffic
+from bwtop.sqlite import follow, recorder, rollup
+from bwtop.sqlite.follow import Follower
+from bwtop.sqlite.rollup import Policy
+from bwtop.sqlite.schema import HistoryError
+from tests.build import NOW, REMOTES, key, remote
+from tests.history.recording import (
+    NOBODY,
+    ROOT,
+    Feed,
+    Recorders,
+    amount,
+    child,
+    far,
+    rows,
+)
+from tests.kernel.running import HANG
+
+
+@pytest.fixture
+def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
+    """With little patience for what does not come."""
+    monkeypatch.setattr(follow, "PATIENCE", 0.2)
+    monkeypatch.setattr(recorder, "RETRY", 0.1)
+    made = Recorders()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+@pytest.fixture
+def feed(path: Path, recorders: Recorders) -> Feed:
+    """Something was recorded already."""
+    made = recorders(path, cmdlines=True)
+    made.put(5)
+    made.wait()
+    return made
+
+
+@pytest.fixture
+def follower(path: Path, feed: Feed) -> Iterator[Follower]:
+    with closing(Follower(path)) as made:
+        yield made
+
+
+def numbers(sample: Sample) -> list[int]:
+    """Which of the numbered samples are in it, whole."""
+    flows = {r: t for remotes in sample.traffic.values() for r, t in remotes.items()}
+    found = [n for n in range(2000) if far(n) in flows]
+    assert len(found) == len(flows)
+    assert all((flows[far(n)].rx, flows[far(n)].tx) == amount(n) for n in found)
+    return found
+
+
+def give(feed: Feed, sample: Sample) -> None:
+    before = feed.recorder.stored
+    feed.clock.go(sample.elapsed)
+    sample.time = datetime.fromtimestamp(feed.clock.wall, UTC)
+    feed.give(sample)
+    feed.wait(lambda: feed.recorder.stored > before)
+
+
+def test_nothing_from_before_and_nothing_twice(feed: Feed, follower: Follower) -> None:
+    seen = []
+    for count in (1, 3, 7):
+        feed.put(count)
+        feed.wait()
+        seen += numbers(follower.read())
+    assert seen == list(range(5, 16))
+    assert numbers(follower.read()) == []
+
+
+def test_all_while_both_go_on(feed: Feed, follower: Follower) -> None:
+    seen, elapsed = [], 0.0
+    for _ in range(40):
+        feed.put(2)
+        sample = follower.read()
+        seen += numbers(sample)
+        elapsed += sample.elapsed if sample.traffic else 0
+    feed.wait()
+    sample = follower.read()
+    seen += numbers(sample)
+    elapsed += sample.elapsed if sample.traffic else 0
+    assert seen == list(range(5, 85))
+    assert elapsed == pytest.approx(80)
+
+
+def test_a_database_that_comes_in_the_place_of_another_is_followed(
+    path: Path, feed: Feed, recorders: Recorders, follower: Follower
+) -> None:
+    feed.recorder.close()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    assert numbers(follower.read()) == []
+    path.write_bytes(b"")  # not one yet
+    assert numbers(follower.read()) == []
+    path.unlink()
+    other = recorders(path)
+    other.put(3)
+    other.wait()
+    follower.read()
+    other.put(2)
+    other.wait()
+    assert numbers(follower.read()) == [3, 4]
+
+
+def test_reading_is_what_was_measured(feed: Feed, follower: Follower) -> None:
+    who = {
+        key(1): Identity(
+            "curl", 5, "curl -v", "/bin/curl", started=NOW, unit="a.scope", container="c:1", pod="p"
+        ),
+        key(2): Identity("kworker", 0, kernel=True),
+    }
+    first = Sample(NOW, 1.5, {k: {r: Traffic(3, 4) for r in REMOTES} for k in who}, who)
+    first.loss = Loss(1, 2, 3, 4, 5, 6)
+    second = Sample(NOW, 2.0, {key(1): {REMOTES[0]: Traffic(10, 0)}}, {key(1): who[key(1)]})
+    second.exited = {key(1)}
+    second.loss = Loss(1, 0, 0, 0, 0, 10)
+    give(feed, first)
+    give(feed, second)
+    found = follower.read()
+    expected = {k: dict(remotes) for k, remotes in first.traffic.items()}
+    add_traffic(expected, key(1), REMOTES[0], Traffic(10, 0))
+    assert found.traffic == expected
+    assert found.identities == who
+    assert found.exited == {key(1)}
+    assert found.loss == Loss(2, 2, 3, 4, 5, 16)
+    assert found.elapsed == 3.5
+    assert abs((datetime.now(UTC) - found.time).total_seconds()) < 2
+    again = follower.read()
+    assert (again.traffic, again.identities, again.exited, again.loss) == ({}, {}, set(), Loss())
+
+
+def test_process_that_exits_and_moves_nothing(feed: Feed, follower: Follower) -> None:
+    give(feed, Sample(NOW, 1.0, exited={key(1), key(99)}))
+    found = follower.read()
+    assert (found.exited, found.traffic) == ({key(1)}, {})
+    feed.put()
+    feed.wait(lambda: feed.recorder.stored == 7)
+    assert follower.read().exited == set()
+
+
+def test_exec_is_told(feed: Feed, follower: Follower) -> None:
+    for name in ("sh", "curl"):
+        give(feed, Sample(NOW, 1.0, {key(1): {remote(): Traffic(1)}}, {key(1): Identity(name)}))
+        assert follower.read().identities[key(1)].name == name
+
+
+def test_identities_beyond_what_is_remembered(
+    feed: Feed, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_MAX_IDENTITIES", 2)
+    who = {key(pid): Identity(f"p{pid}", uid=1) for pid in range(10, 20)}
+    give(feed, Sample(NOW, 1.0, {k: {remote(): Traffic(1)} for k in who}, who))
+    assert follower.read().identities == who
+    assert len(follower._identities) <= 2
+
+
+def test_waits_a_little_for_what_is_due(feed: Feed, follower: Follower) -> None:
+    began = time.monotonic()
+    quiet = follower.read()
+    waited = time.monotonic() - began
+    assert follow.PATIENCE <= waited < HANG
+    assert waited <= quiet.elapsed < HANG, "as long as it took, where nothing moved"
+    feed.put()
+    assert numbers(follower.read()) == [5]
+
+
+def test_time_in_which_nothing_moved_is_not_in_the_rates(feed: Feed, follower: Follower) -> None:
+    feed.quiet(20)
+    feed.put()
+    feed.wait(lambda: feed.recorder.stored == 7)
+    assert follower.read().elapsed == 1.0
+
+
+def test_recorder_that_ends_and_begins_again(
+    feed: Feed,
+    follower: Follower,
+    path: Path,
+    recorders: Recorders,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert follower.recorder() == f"bwtop (pid {os.getpid()})"
+    feed.put()
+    feed.recorder.close()
+    assert follower.recorder() is None
+    monkeypatch.setattr(follow, "PATIENCE", 2 * HANG)
+    began = time.monotonic()
+    assert numbers(follower.read()) == [5]
+    assert numbers(follower.read()) == []
+    assert time.monotonic() - began < HANG, "nothing is due"
+    again = recorders(path, clock=feed.clock)
+    again.next = 6
+    assert follower.recorder() == f"bwtop (pid {os.getpid()})"
+    again.put(3)
+    again.wait()
+    sample = follower.read()
+    assert numbers(sample) == [6, 7, 8]
+    assert sample.exited == set()
+
+
+def test_recorder_that_begins_again_makes_no_process_exit(
+    feed: Feed, follower: Follower, path: Path, recorders: Recorders
+) -> None:
+    """They were not seen to exit; they may go on."""
+    feed.put(3)
+    feed.recorder.close()
+    recorders(path, clock=feed.clock)
+    sample = follower.read()
+    assert numbers(sample) == [5, 6, 7]
+    assert sample.exited == set()
+
+
+def test_recorder_that_is_killed(path: Path, recorders: Recorders) -> None:
+    with child(path) as other:
+        other.tell("put", 3)
+        other.until("stored", 3)
+        with closing(Follower(path)) as follower:
+            other.tell("put", 3)
+            other.until("stored", 6)
+            assert follower.recorder() == f"bwtop (pid {other.process.pid})"
+            other.end()
+            assert follower.recorder() is None
+            assert numbers(follower.read()) == [3, 4, 5]
+
+
+def test_while_old_intervals_are_deleted(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
+    policy = Policy(parse_retention("seconds=1m,minutes=2m,hours=1h"))
+    feed = recorders(path, policy=policy)
+    feed.put(5, 30.0)
+    feed.wait()
+    seen = []
+    with closing(Follower(path)) as follower:
+        for _ in range(60):
+            feed.put(3, 30.0)
+            seen += numbers(follower.read())
+        feed.wait()
+        seen += numbers(follower.read())
+    assert seen == list(range(5, 185))
+    deadline = time.monotonic() + 5
+    while rows(path, "SELECT min(id) FROM interval") == [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert rows(path, "SELECT count(*) FROM interval")[0][0] >= rollup.NEWEST
+
+
+def test_what_cannot_be_followed(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Follower(path)
+    path.write_text("no database")
+    with pytest.raises(HistoryError):
+        Follower(path)
+
+
+FOLLOW = """
+import sys
+from pathlib import Path
+from bwtop.sqlite.follow import Follower
+follower = Follower(Path(sys.argv[1]))
+for line in sys.stdin:
+    sample = follower.read()
+    moved = sum(t.rx + t.tx for remotes in sample.traffic.values() for t in remotes.values())
+    print(follower.recorder() is not None, moved, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("killed", [False, True])
+def test_reader_who_may_not_write(killed: bool) -> None:
+    """A member of the group of the service's directory; also when the recorder ends and begins again."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "history.db"
+        path.touch(0o640)
+        os.chown(place, 0, NOBODY)
+        os.chown(path, 0, NOBODY)
+        Path(place).chmod(0o750)
+        moved = [sum(amount(n)) for n in range(9)]
+        with child(path) as first:
+            first.tell("put", 3)
+            first.until("stored", 3)
+            lock = path.with_name("history.db.lock")
+            lock.chmod(0o640)
+            os.chown(lock, 0, NOBODY)
+            with subprocess.Popen(
+                [sys.executable, "-B", "-c", FOLLOW, str(path)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+                user=NOBODY,
+                group=NOBODY,
+                extra_groups=[],
+            ) as reader:
+                assert reader.stdin
+                assert reader.stdout
+                reader.stdin.write("\n")
+                assert reader.stdout.readline() == "True 0\n"
+                first.tell("put", 3)
+                first.until("stored", 6)
+                reader.stdin.write("\n")
+                assert reader.stdout.readline() == f"True {sum(moved[3:6])}\n"
+                if killed:
+                    first.end()
+                else:
+                    first.tell("close")
+                reader.stdin.write("\n")
+                assert reader.stdout.readline() == "False 0\n"
+                with child(path) as second:
+                    second.tell("from", 6)
+                    second.tell("put", 3)
+                    second.until("stored", 3)
+                    reader.stdin.write("\n")
+                    assert reader.stdout.readline() == f"True {sum(moved[6:])}\n"
+                reader.stdin.close()
+                assert reader.wait(10) == 0
+
+
+def test_reader_holds_nobody_up(feed: Feed, follower: Follower, path: Path) -> None:
+    """Between its readings it holds no moment of the database."""
+    feed.put()
+    feed.wait()
+    follower.read()
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    assert path.with_name("history.db-wal").stat().st_size == 0

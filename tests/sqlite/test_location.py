@@ -1,0 +1,88 @@
+"""Where the history is by default, and its permissions."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bwtop.sqlite import location
+from bwtop.sqlite.location import default_path, mode
+
+ADA = (1234, 5678)
+HOME = Path("/home/ada")
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+
+
+@pytest.fixture(name="system", autouse=True)
+def _system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the service's would be."""
+    path = tmp_path / "var" / "history.db"
+    monkeypatch.setattr(location, "SYSTEM", path)
+    return path
+
+
+# Where.
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "/home/ada/.local/state/bwtop/history.db"),
+        ({"XDG_STATE_HOME": "/state"}, "/state/bwtop/history.db"),
+        ({"XDG_STATE_HOME": ""}, "/home/ada/.local/state/bwtop/history.db"),
+        ({"XDG_STATE_HOME": "state"}, "/home/ada/.local/state/bwtop/history.db"),
+        ({"XDG_STATE_HOME": "./state"}, "/home/ada/.local/state/bwtop/history.db"),
+        ({"XDG_STATE_HOME": "~/state"}, "/home/ada/.local/state/bwtop/history.db"),
+        ({"BWTOP_DB": "/x.db"}, "/x.db"),
+        ({"BWTOP_DB": "x.db"}, "x.db"),
+        ({"BWTOP_DB": "/x.db", "XDG_STATE_HOME": "/state"}, "/x.db"),
+        ({"BWTOP_DB": "", "XDG_STATE_HOME": "/state"}, "/state/bwtop/history.db"),
+    ],
+)
+def test_path_is_what_the_environment_says(environment: dict[str, str], expected: str) -> None:
+    assert default_path(environment, HOME) == Path(expected)
+
+
+def test_the_services_comes_before_ones_own(system: Path) -> None:
+    system.parent.mkdir()
+    assert default_path({}, HOME) != system, "it is not there"
+    system.touch()
+    assert default_path({}, HOME) == system
+    assert default_path({"XDG_STATE_HOME": "/state"}, HOME) == system
+    assert default_path({"BWTOP_DB": "/x.db"}, HOME) == Path("/x.db")
+
+
+@as_root
+def test_the_services_is_passed_over_where_it_cannot_be_read(system: Path) -> None:
+    system.parent.mkdir()
+    system.touch(0o600)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setresgid(ADA[1], ADA[1], ADA[1])
+            os.setresuid(ADA[0], ADA[0], ADA[0])
+            status = int(default_path({}, HOME) == system)
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# Permissions.
+
+
+def test_only_the_services_can_be_read_by_its_group(system: Path) -> None:
+    assert mode(system) == mode(system.with_name("other.db")) == 0o640
+    assert mode(HOME / "history.db") == mode(system.parent / "d" / "history.db") == 0o600
+
+
+def test_missing_directories_are_made_for_the_owner_alone(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir(0o755)
+    path = there / "a" / "b" / "history.db"
+    for _ in range(2):
+        location.make_directory(path)
+        assert [p.stat().st_mode & 0o777 for p in list(path.parents)[:3]] == [0o700, 0o700, 0o755]
+    assert not path.exists()

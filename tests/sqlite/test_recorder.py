@@ -1,0 +1,400 @@
+"""What is stored of the readings: intervals of a second, quiet minutes, who exited; in files that are nobody else's."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bwtop.model.flows import Identity, Loss, Traffic
+from bwtop.model.sample import Sample
+from bwtop.sqlite import location, recorder, rollup
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.lock import lock_path
+from bwtop.sqlite.store import Event
+from bwtop.sqlite.writer import Writer
+from tests.build import key, remote
+from tests.history.recording import (
+    START,
+    Feed,
+    Recorders,
+    amount,
+    answer,
+    child,
+    found,
+    intervals,
+    is_line,
+    rows,
+)
+from tests.kernel.running import HANG
+
+
+@pytest.fixture
+def recorders() -> Iterator[Recorders]:
+    made = Recorders()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+def reading(feed: Feed, seconds: float = 1.0) -> Sample:
+    """An empty one, of the time that passes now."""
+    feed.clock.go(seconds)
+    return Sample(datetime.fromtimestamp(feed.clock.wall, UTC), seconds)
+
+
+NEVER: Final = 600.0
+"""Seconds that no test waits for."""
+
+
+def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the calls that write and keep up, which are added as they are made."""
+    calls: list[str] = []
+    append, keep_up = Writer.append, Writer.keep_up
+
+    def noted_append(writer: Writer, deltas: Sequence[Delta], events: Sequence[Event]) -> None:
+        calls.append("append")
+        append(writer, deltas, events)
+
+    def noted_keep_up(writer: Writer, now: float) -> bool:
+        calls.append("keep_up")
+        return keep_up(writer, now)
+
+    monkeypatch.setattr(Writer, "append", noted_append)
+    monkeypatch.setattr(Writer, "keep_up", noted_keep_up)
+    return calls
+
+
+# Intervals.
+
+
+def test_faster_readings_are_joined_to_seconds(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.put(100, 0.1)
+    feed.recorder.close()
+    stored = intervals(path)
+    assert stored == [(n, 1.0) for n in range(10)]
+    assert found(path) == feed.expected()
+    assert answer(path).seconds == pytest.approx(10)
+    assert feed.recorder.stored == 10
+
+
+@pytest.mark.parametrize("seconds", [0.951, 1.0, 2.5, 60.0])
+def test_longer_readings_are_kept(seconds: float, path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.put(10, seconds)
+    feed.recorder.close()
+    assert intervals(path) == [(round(n * seconds, 3), seconds) for n in range(10)]
+    assert found(path) == feed.expected()
+
+
+def test_interval_is_at_least_as_long_as_is_said(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.put(4, 0.94)
+    feed.recorder.close()
+    assert intervals(path) == [(0, 1.88), (1.88, 1.88)]
+
+
+def test_last_interval_is_stored_though_it_is_shorter(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.put(2)
+    feed.put(3, 0.1)
+    feed.recorder.close()
+    assert intervals(path) == [(0, 1), (1, 1), (2, 0.3)]
+    assert found(path) == feed.expected()
+    assert feed.lines == []
+
+
+def test_what_was_put_before_it_began_to_write_is_written(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path, start=False)
+    feed.put(5)
+    feed.recorder.start()
+    feed.wait()
+    feed.recorder.close()
+    assert found(path) == feed.expected()
+
+
+def test_interval_is_written_when_it_is_measured(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the next attempt, which is too late for this test."""
+    monkeypatch.setattr(recorder, "RETRY", NEVER)
+    feed = recorders(path)
+    for _ in range(50):
+        time.sleep(0.01)
+        feed.put()
+        feed.wait()
+    assert len(found(path)) == 50
+
+
+def test_interval_that_comes_during_upkeep_does_not_wait_for_the_next(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upkeep makes way for it after the step that it is at, and then it is written."""
+    monkeypatch.setattr(recorder, "RETRY", NEVER)
+    monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
+    monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)
+    monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
+    calls = noted_calls(monkeypatch)
+    feed = recorders(path)
+    feed.put(300, 60.0)  # five hours of minutes to close
+    feed.wait()
+    for _ in range(5):
+        feed.wait(lambda: calls[-2:] == ["keep_up", "keep_up"])
+        before = len(calls)
+        feed.put()
+        after = len(calls)
+        feed.wait()
+        assert "append" in calls[before : after + 2]
+    written = len(calls)
+    feed.wait(lambda: len(calls) > written + 100)
+
+
+# Quiet time.
+
+
+def test_quiet_time_is_an_interval_a_minute(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    start = START % 60
+    feed.quiet(200)
+    feed.recorder.close()
+    stored = intervals(path)
+    assert [seconds for _, seconds in stored] == [60 - start, 60, 60, 20 + start]
+    assert [begin for begin, _ in stored] == [0, 60 - start, 120 - start, 180 - start]
+    assert answer(path).seconds == 200
+
+
+def test_quiet_time_ends_where_something_moves(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.quiet(5)
+    feed.put(2)
+    feed.quiet(5)
+    feed.recorder.close()
+    assert intervals(path) == [(0, 5), (5, 1), (6, 1), (7, 5)]
+
+
+def test_nothing_is_written_while_it_is_quiet(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.quiet(30)
+    time.sleep(0.1)
+    assert (feed.recorder.stored, intervals(path)) == (0, [])
+    feed.quiet(60)
+    feed.wait(lambda: feed.recorder.stored == 1)
+
+
+def test_losses_and_exits_are_not_quiet(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.quiet(2)
+    lossy = reading(feed)
+    lossy.loss = Loss(1, 2, 3, 4, 5, 6)
+    feed.give(lossy)
+    feed.quiet(2)
+    feed.recorder.close()
+    assert intervals(path) == [(0, 2), (2, 1), (3, 2)]
+    assert answer(path).loss == lossy.loss
+
+
+# Processes.
+
+
+def moving(feed: Feed, pid: int, who: Identity) -> Sample:
+    made = reading(feed)
+    made.traffic = {key(pid): {remote(): Traffic(10, 20)}}
+    made.identities = {key(pid): who}
+    return made
+
+
+def test_exited_processes_are_noted_with_their_last_interval(
+    path: Path, recorders: Recorders
+) -> None:
+    feed = recorders(path)
+    feed.give(moving(feed, 1, Identity("curl")))
+    feed.give(moving(feed, 2, Identity("sshd")))
+    gone = moving(feed, 1, Identity("curl"))
+    gone.exited = {key(1), key(77)}
+    feed.give(gone)
+    feed.give(moving(feed, 2, Identity("sshd")))
+    feed.recorder.close()
+    stored = rows(path, "SELECT pid, start, ended FROM process ORDER BY pid")
+    assert stored == [(1, 10**9, 3), (2, 2 * 10**9, None)]
+
+
+def test_exec_makes_it_another_program(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.give(moving(feed, 1, Identity("sh", cmdline="sh -c secret")))
+    feed.give(moving(feed, 1, Identity("curl", cmdline="curl secret")))
+    feed.recorder.close()
+    by_name = {str(row.labels[0]): (row.rx, row.tx) for row in answer(path, "process").rows}
+    assert by_name == {"sh": (10, 20), "curl": (10, 20)}
+    assert rows(path, "SELECT DISTINCT cmdline FROM process") == [("",)]
+
+
+def test_command_lines_are_stored_where_somebody_wants_them(
+    path: Path, recorders: Recorders
+) -> None:
+    feed = recorders(path, cmdlines=True)
+    feed.give(moving(feed, 1, Identity("sh", cmdline="sh -c \udcff")))
+    feed.recorder.close()
+    assert rows(path, "SELECT cmdline FROM process") == [("sh -c \\udcff",)]
+
+
+def test_thousands_of_flows(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    for _ in range(3):
+        many = reading(feed)
+        many.traffic = {
+            key(pid): {remote(f"10.0.{n}.{pid}"): Traffic(n, pid) for n in range(100)}
+            for pid in range(1, 51)
+        }
+        many.identities = {key(pid): Identity(f"p{pid}") for pid in range(1, 51)}
+        feed.give(many)
+    feed.wait(lambda: feed.recorder.stored == 3)
+    feed.recorder.close()
+    whole = answer(path, "process", "remote")
+    assert len(whole.rows) == 5000
+    assert (whole.rx, whole.tx) == (3 * 50 * sum(range(100)), 3 * 100 * sum(range(1, 51)))
+
+
+# Files.
+
+
+def test_files_are_nobody_elses(tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / "state" / "bwtop" / "history.db"
+    before = os.umask(0)
+    try:
+        feed = recorders(path)
+        feed.put(10)
+        feed.wait()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    names = ["history.db", "history.db-shm", "history.db-wal", "history.db.lock"]
+    assert modes == dict.fromkeys(names, 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_files_of_the_service_are_for_its_group(
+    tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "SYSTEM", tmp_path / "history.db")
+    feed = recorders(tmp_path / "history.db")
+    feed.put(10)
+    feed.wait()
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o640}
+
+
+@pytest.mark.parametrize("name", ["a b?c#d%41.db", "日本.db", "\udcff.db"])
+def test_any_name_of_a_file(name: str, tmp_path: Path, recorders: Recorders) -> None:
+    path = tmp_path / name
+    feed = recorders(path)
+    feed.put(3)
+    feed.recorder.close()
+    assert not feed.recorder.state.fault
+    assert {file.name for file in tmp_path.iterdir()} == {name, name + ".lock"}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM interval").fetchone() == (3,)
+
+
+def test_link_in_the_locks_place_is_not_followed(path: Path, recorders: Recorders) -> None:
+    """Or another's file would be overwritten."""
+    victim = path.with_name("victim")
+    victim.write_text("precious")
+    lock_path(path).symlink_to(victim)
+    feed = recorders(path)
+    assert feed.recorder.state.fault
+    assert victim.read_text() == "precious"
+
+
+# The end.
+
+
+def test_close_lets_go_of_everything(path: Path, recorders: Recorders) -> None:
+    feed = recorders(path)
+    feed.put(3)
+    feed.recorder.close()
+    assert {file.name for file in path.parent.iterdir()} == {path.name, lock_path(path).name}
+    again = recorders(path)
+    assert again.recorder.state == recorder.State(recording=True)
+
+
+def test_close_is_bounded_and_says_what_could_not_be_written(
+    path: Path, recorders: Recorders
+) -> None:
+    """Another program holds the lock all the time."""
+    feed = recorders(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put(3)
+        began = time.monotonic()
+        feed.recorder.close()
+        assert time.monotonic() - began < recorder.CLOSE_SECONDS + HANG
+    left = sum(sum(amount(n)) for n in range(3))
+    assert all(is_line(line) for line in feed.lines)
+    assert feed.lines[-1] == (
+        f"not recorded: {left} bytes; another program has locked the history: {path}"
+    )
+
+
+def test_what_waits_is_told_with_the_age_of_the_oldest(path: Path, recorders: Recorders) -> None:
+    """Also while it is tried to write it; what is quiet does not count, nor does a clock that is set."""
+    feed = recorders(path)
+    waiting = feed.recorder.waiting
+    assert waiting() == (0, 0.0)
+    feed.quiet(3)
+    assert waiting() == (0, 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put(3)
+        feed.wait(lambda: feed.recorder._writing)
+        assert waiting() == (4, 2.0), "the quiet one is before them now"
+        feed.clock.wall += 86400
+        feed.clock.go(5)
+        feed.wait(lambda: feed.recorder.state.fault)
+        assert waiting() == (4, 7.0)
+    feed.wait(lambda: waiting() == (0, 0.0))
+    feed.put()
+    feed.recorder.close()
+    assert waiting() == (0, 0.0)
+    assert feed.recorder.dropped == 0
+
+
+def test_what_was_dropped_is_noted_where_it_is_missing(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bwtop.sqlite.backlog.MAX_DELTAS", 3)
+    feed = recorders(path, start=False)
+    feed.recorder._backlog._max_deltas = 3
+    feed.put(10, 40 * 86400.0)  # in another month each
+    feed.recorder.start()
+    feed.wait(lambda: feed.recorder.stored == 3)
+    feed.put(2)
+    feed.wait(lambda: feed.recorder.stored == 5)
+    dropped = sum(sum(amount(n)) for n in range(7))
+    assert feed.recorder.dropped == dropped
+    assert rows(path, "SELECT kind, amount FROM event") == [("dropped", dropped)]
+    feed.recorder.close()
+    assert feed.lines[-1].startswith(f"not recorded: {dropped} bytes")
+    assert found(path, feed.clock.wall) == {n: amount(n) for n in range(7, 12)}
+
+
+def test_state_in_words() -> None:
+    assert recorder.State().words() == "not recording"
+    assert recorder.State(recording=True).words() == "recording"
+    assert recorder.State(other="bwtop (pid 7)").words() == "recorded by bwtop (pid 7)"
+    assert recorder.State(fault="no").words() == "not recording"
+
+
+def test_recorder_in_another_process_can_be_closed(path: Path) -> None:
+    with child(path) as other:
+        other.tell("put", 3)
+        assert other.tell("close")["stored"] == 3
+    assert len(found(path)) == 3

@@ -1,0 +1,435 @@
+"""Sums are made in order and in small steps, and what goes is what is old and has a sum."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from bwtop.history.tiers import default_retention
+from bwtop.model.flows import Loss
+from bwtop.sqlite import rollup
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Upkeep
+from tests.build import key, remote
+from tests.history.keep import (
+    DAY,
+    HOUR,
+    NGINX,
+    NOON,
+    REMOTES,
+    Kept,
+    delta,
+    flows_of,
+    local,
+    move_to,
+    policy,
+    total,
+)
+
+FIRST = NOON - DAY // 2
+"""A midnight."""
+
+
+@pytest.fixture(autouse=True)
+def _steps() -> Iterator[None]:
+    """One piece of work at each, and no interval is the newest."""
+    with (
+        local("UTC"),
+        patch.object(rollup, "STEP_SECONDS", -1.0),
+        patch.object(rollup, "NEWEST", 0),
+    ):
+        yield
+
+
+def hourly(kept: Kept, days: float, start: float = FIRST, each: int = 2) -> None:
+    """Some deltas in every hour."""
+    for hour in range(int(days * 24)):
+        kept.append(*[delta(start + hour * HOUR + 90 * n, 100, 1) for n in range(each)])
+
+
+def levels(kept: Kept) -> list[int]:
+    return [kept.closed(level) for level in (1, 2, 3)]
+
+
+# Closing.
+
+
+def test_a_minute_is_closed_when_it_has_settled() -> None:
+    kept = Kept()
+    kept.append(delta(NOON + 10))
+    kept.steps(NOON + 60 + SETTLED - 0.5)
+    assert not kept.spans(1)
+    kept.steps(NOON + 60 + SETTLED)
+    assert kept.spans(1) == [(NOON, NOON + 60)]
+
+
+def test_levels_are_closed_in_order() -> None:
+    """At no step is a coarser one closed further than a finer one, and each when all of it is there."""
+    kept = Kept()
+    hourly(kept, 3.5)
+    while kept.upkeep.step(NOON + 5 * DAY):
+        minutes, hours, days = levels(kept)
+        assert minutes >= hours >= days
+        assert hours % HOUR == days % DAY == 0
+    assert levels(kept) == [FIRST + 83 * HOUR + 120, FIRST + 83 * HOUR, FIRST + 3 * DAY]
+    assert [len(kept.spans(level)) for level in (1, 2, 3)] == [168, 83, 3]
+    assert total(kept.deltas) == (16800, 168)
+    for level in (1, 2, 3):
+        sums = "SELECT sum(rx) FROM traffic JOIN span ON span.id = span WHERE level = ?"
+        assert kept.one(sums, level) == [16800, 16600, 14400][level - 1]
+
+
+def test_months_are_closed_too() -> None:
+    kept = Kept()
+    kept.append(*[delta(FIRST + n * 5 * DAY) for n in range(15)])
+    kept.append(delta(FIRST + 71 * DAY))
+    kept.steps(FIRST + 72 * DAY)
+    bounds = kept.spans(4)
+    assert len(bounds) >= 2
+    assert kept.one(
+        "SELECT sum(rx) FROM traffic JOIN span ON span.id = span WHERE level = 4"
+    ) == 100 * sum(bounds[0][0] <= each.start < bounds[-1][1] for each in kept.deltas)
+
+
+def test_nothing_is_to_be_done_after_all_was() -> None:
+    kept = Kept()
+    assert kept.steps(NOON) == 1
+    hourly(kept, 1)
+    assert kept.steps(NOON + DAY) > 10
+    assert kept.steps(NOON + DAY) == 1
+
+
+def test_time_and_loss_of_what_was_quiet_are_summed_up() -> None:
+    kept = Kept()
+    kept.append(Delta(NOON, 59.0, loss=Loss(1, 2, 3, 4, 5, 6)), Delta(NOON + 59, 2.0))
+    kept.append(delta(NOON + HOUR), delta(NOON + 2 * HOUR + 1))
+    kept.steps(NOON + 2 * HOUR + 100)
+    spans = "SELECT start, seconds, loss FROM span WHERE level = ? AND start = ?"
+    for level in (1, 2):
+        assert kept.rows(spans, level, NOON) == [(NOON, 61.0, "[1, 2, 3, 4, 5, 6]")]
+
+
+# Steps.
+
+
+def crowd(flows: int, start: float = NOON) -> Delta:
+    """One process talks to that many."""
+    found: Delta = Delta(start, 1.0)
+    found.flows = flows_of(
+        *(remote(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(flows))
+    )
+    return found
+
+
+def test_a_step_adds_up_few_flows() -> None:
+    kept = Kept(policy())
+    kept.append(crowd(20_000))
+    most, steps = 0, 0
+    while True:
+        before = kept.connection.total_changes
+        more = kept.upkeep.step(NOON + 64)
+        most = max(most, kept.connection.total_changes - before)
+        steps += 1
+        if not more:
+            break
+    assert most <= FLOWS_AT_ONCE + 5
+    assert steps >= 10
+    assert kept.rows("SELECT count(*), sum(rx) FROM traffic") == [(20_000, 20_000)]
+
+
+def test_a_step_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    hourly(kept, 2)
+    monkeypatch.setattr(rollup, "STEP_SECONDS", 1000.0)
+    assert kept.steps(NOON + 3 * DAY) <= 2
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_an_interrupted_closing_is_begun_anew(steps: int) -> None:
+    kept = Kept()
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+        kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
+        for _ in range(3):
+            kept.steps(NOON + 64, steps)
+            kept.reopen()
+        kept.steps(NOON + 64)
+    assert kept.rows("SELECT count(*), sum(rx) FROM traffic") == [(9, 9)]
+    assert kept.rows("SELECT level FROM span") == [(1,)]
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_what_comes_while_sums_are_made_is_in_them(steps: int) -> None:
+    """Of flows that were added up already, and of new ones."""
+    kept = Kept()
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+        kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
+        kept.steps(NOON + 64, steps)
+        kept.append(Delta(NOON + 30, 1.0, flows_of(*REMOTES)), delta(NOON + 40, 1, who=NGINX))
+        kept.steps(NOON + 64)
+    assert kept.rows("SELECT count(*), sum(rx) FROM traffic") == [(10, 19)]
+    assert kept.one("SELECT seconds FROM span") == 3.0
+
+
+def test_what_comes_later_disturbs_nothing() -> None:
+    kept = Kept()
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+        kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
+        for number in range(20):
+            kept.steps(NOON + 64, 1)
+            kept.append(delta(NOON + 60 + number / 8))
+    assert kept.spans(1) == [(NOON, NOON + 60)]
+
+
+def test_a_step_that_fails_has_done_nothing() -> None:
+    kept = Kept()
+    kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
+    before = list(kept.connection.iterdump())
+    kept.connection.execute(
+        "CREATE TEMP TRIGGER fail BEFORE INSERT ON main.traffic BEGIN SELECT RAISE(FAIL, 'no'); END"
+    )
+    with pytest.raises(Exception, match="no"):
+        kept.steps(NOON + 64)
+    kept.connection.execute("DROP TRIGGER fail")
+    assert not kept.connection.in_transaction
+    assert list(kept.connection.iterdump()) == before
+    kept.steps(NOON + 64)
+    assert kept.rows("SELECT level, sum(rx) FROM traffic JOIN span ON span.id = span") == [(1, 9)]
+
+
+# Letting go.
+
+
+def test_everything_is_kept_for_as_long_as_it_is_to_be() -> None:
+    kept = Kept(policy(seconds=2 * HOUR, minutes=10 * HOUR, hours=1.5 * DAY))
+    hourly(kept, 4)
+    now = FIRST + 4 * DAY
+    kept.steps(now)
+    assert kept.kept(0) == FIRST + 3 * DAY + 21 * HOUR + 120
+    assert kept.kept(1) == now - 10 * HOUR
+    assert kept.kept(2) == FIRST + 2 * DAY
+    assert kept.kept(3) == 0
+    assert kept.one("SELECT min(start) FROM interval") == now - 2 * HOUR
+    assert kept.count("interval") == 4
+    assert kept.spans(1)[0][0] == now - 10 * HOUR
+    assert kept.spans(2)[0][0] == FIRST + 2 * DAY
+    assert kept.spans(3)[0][0] == FIRST
+    assert kept.count("delta") == 4
+    answer = kept.ask(FIRST, now)
+    assert (answer.rx, answer.tx, answer.seconds) == (4 * 24 * 200, 4 * 24 * 2, 4 * 24 * 2.0)
+    orphans = "SELECT count(*) FROM {0} WHERE {1} NOT IN (SELECT id FROM {1})"
+    assert kept.one(orphans.format("delta", "interval")) == 0
+    assert kept.one(orphans.format("traffic", "span")) == 0
+
+
+def test_what_begins_where_something_ended_does_not_go_with_it() -> None:
+    kept = Kept(policy(seconds=120, minutes=HOUR))
+    kept.append(*[delta(NOON + n * 60) for n in range(150)])
+    kept.steps(NOON + 150 * 60)
+    assert kept.column("SELECT min(start) FROM interval") == [kept.kept(0)] == [NOON + 148 * 60]
+    assert kept.spans(1)[0][0] == kept.kept(1) == NOON + HOUR
+
+
+def test_what_was_let_go_of_stays_so_when_the_clock_is_set_back() -> None:
+    kept = Kept(policy(seconds=60))
+    kept.append(*[delta(NOON + n * 60) for n in range(10)])
+    kept.steps(NOON + 660)
+    assert kept.kept(0) == NOON + 600
+    kept.steps(NOON + 300)
+    assert kept.kept(0) == NOON + 600
+
+
+def test_a_day_ends_with_an_hour_that_reaches_beyond_it() -> None:
+    """The zone has changed: hours were those of another one."""
+    with local("Asia/Kolkata"):
+        kept = Kept()
+        midnight = FIRST + DAY
+        kept.append(*[delta(midnight + n) for n in (-1200, 600, 3600, 3 * HOUR)])
+        kept.steps(midnight + 4 * HOUR)
+        assert kept.spans(2)[0] == (midnight - 1800, midnight + 1800)
+        kept.append(delta(midnight + DAY), delta(midnight + DAY + 2 * HOUR))
+        move_to("UTC")
+        kept.steps(midnight + DAY + 3 * HOUR)
+        edges = {edge for bounds in kept.spans(3) for edge in bounds}
+        assert not any(s < edge < e for s, e in kept.spans(2) for edge in edges)
+        assert kept.ask(midnight - DAY, midnight + 2 * DAY).rx == 600
+        assert kept.ask(midnight, midnight + 2 * DAY).rx == 500
+
+
+def test_what_has_no_sum_yet_does_not_go() -> None:
+    """However old it is: the hour has not ended, as far as was recorded."""
+    kept = Kept(policy(seconds=0, minutes=0, hours=0))
+    kept.append(delta(NOON), delta(NOON + 70))
+    kept.steps(NOON + 30 * DAY)
+    assert len(kept.spans(1)) == 2
+    assert kept.ask(NOON, NOON + HOUR).rx == 200
+
+
+def test_days_go_if_they_are_to() -> None:
+    kept = Kept(policy(seconds=0, minutes=0, hours=0, days=2 * DAY, months=2 * DAY))
+    hourly(kept, 6)
+    kept.append(*[delta(FIRST + 65 * DAY + n * 2 * HOUR) for n in range(15)])
+    kept.steps(FIRST + 67 * DAY)
+    assert kept.spans(3) == [(FIRST + 65 * DAY, FIRST + 66 * DAY)]
+    assert not kept.spans(4)
+    assert kept.ask(FIRST, FIRST + 3 * DAY).rx == 0
+
+
+def test_the_newest_intervals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who follow live read them."""
+    monkeypatch.setattr(rollup, "NEWEST", 3)
+    kept = Kept(policy(seconds=0))
+    kept.append(*[delta(NOON + n) for n in range(10)])
+    kept.steps(NOON + HOUR)
+    assert kept.column("SELECT id FROM interval") == [7, 8, 9, 10]
+    assert kept.count("delta") == 4
+
+
+def test_processes_that_nobody_refers_to_go() -> None:
+    kept = Kept(policy(seconds=60))
+    gone = Delta(NOON + 1, 1.0, exited={key(1), key(3)})
+    kept.append(delta(NOON, pid=1), delta(NOON, pid=2), gone)
+    kept.append(delta(NOON + HOUR, pid=3), delta(NOON + HOUR, pid=4))
+    kept.append(Delta(NOON + HOUR + 1, 1.0, exited={key(4)}))
+    kept.steps(NOON + HOUR + 90)
+    assert kept.column("SELECT pid FROM process ORDER BY pid") == [2, 3, 4]
+    assert kept.one("SELECT count(*) FROM delta WHERE process NOT IN (SELECT id FROM process)") == 0
+
+
+def test_no_process_of_an_interval_goes() -> None:
+    """Whose end is the oldest interval that there is."""
+    kept = Kept(policy())
+    last = delta(NOON, pid=1)
+    last.exited = {key(1)}
+    kept.append(last)
+    kept.steps(NOON + DAY)
+    assert kept.column("SELECT pid FROM process") == [1]
+
+
+def test_processes_of_a_former_recorder_go_no_sooner() -> None:
+    kept = Kept(policy(seconds=60))
+    kept.append(delta(NOON, pid=1))
+    kept.reopen()
+    kept.steps(NOON + 30)
+    assert kept.column("SELECT pid FROM process") == [1]
+    kept.append(delta(NOON + HOUR, pid=2))
+    kept.steps(NOON + HOUR + 90)
+    assert kept.column("SELECT pid FROM process") == [2]
+
+
+def test_fives_are_kept_for_as_long_as_they_are_to_be() -> None:
+    kept = Kept(policy(fives=HOUR))
+    kept.append(*[delta(NOON + n * 300) for n in range(36)])
+    kept.steps(NOON + 3 * HOUR)
+    assert kept.column("SELECT min(start) FROM pulse") == [NOON + 2 * HOUR]
+    assert kept.count("pulse") == 12
+    assert kept.count("interval") == 36
+
+
+def test_many_fives_go_in_some_steps() -> None:
+    kept = Kept(policy(fives=0))
+    kept.connection.executemany(
+        f"INSERT INTO pulse VALUES (?, 1{', 0' * 13})", [(n * 300,) for n in range(2500)]
+    )
+    assert kept.steps(NOON) == 4
+    assert kept.count("pulse") == 0
+
+
+def test_it_is_kept_for_as_long_as_the_table_says() -> None:
+    found = Policy().retention
+    assert found == default_retention()
+    assert (found["seconds"], found["minutes"], found["days"]) == (HOUR, 7 * DAY, float("inf"))
+
+
+# Size.
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Kept]:
+    """Two days and a half with a lot of detail."""
+    kept = Kept(policy(), tmp_path / "history.db")
+    far = [remote(f"10.0.{n >> 8}.{n & 255}") for n in range(400)]
+    for hour in range(60):
+        for n in range(3):
+            kept.append(Delta(FIRST + hour * HOUR + n * 61, 1.0, flows_of(*far)))
+    with patch.object(rollup, "STEP_SECONDS", 1.0):
+        kept.steps(FIRST + 60 * HOUR)
+    yield kept
+    kept.connection.close()
+
+
+def size(kept: Kept) -> int:
+    assert kept.path
+    kept.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return kept.path.stat().st_size
+
+
+def test_the_oldest_detail_goes_where_there_is_too_much(large: Kept) -> None:
+    """Of an hour its seconds go before its minutes, and the file becomes smaller."""
+    before, now = size(large), FIRST + 60 * HOUR
+    most = before * 2 // 3
+    large.upkeep = Upkeep(large.connection, Policy(large.policy.retention, most))
+    while large.upkeep.step(now):
+        kept = [large.kept(level) for level in (0, 1, 2)]
+        left = "SELECT count(*) FROM interval WHERE start >= ? AND start < ?"
+        assert large.one(left, kept[0], kept[1]) == 0
+        left = "SELECT count(*) FROM span WHERE level = 1 AND start >= ? AND start < ?"
+        assert large.one(left, kept[1], kept[2]) == 0
+    assert before // 2 < size(large) <= most
+    assert not large.upkeep.is_over_size
+    assert large.kept(0) > 0
+    assert large.kept(2) < FIRST + 2 * DAY
+    assert large.ask(FIRST, now).rx == 60 * 3 * 400
+    assert large.ask(now - HOUR, now).rx == 3 * 400
+    assert large.ask(now - HOUR, now).start == now - HOUR
+
+
+def test_sums_by_day_stay_however_little_there_may_be(large: Kept) -> None:
+    now = FIRST + 60 * HOUR
+    large.upkeep = Upkeep(large.connection, Policy(large.policy.retention, 20_000))
+    large.steps(now)
+    assert large.upkeep.is_over_size
+    assert len(large.spans(3)) == 2
+    assert not [start for start, _ in large.spans(2) if start < FIRST + 2 * DAY]
+    assert not [start for start, _ in large.spans(1) if start < FIRST + 2 * DAY]
+    assert large.ask(FIRST, now).rx == 60 * 3 * 400
+    assert large.steps(now) == 1
+    large.upkeep._policy = Policy(large.policy.retention, 1 << 30)
+    large.steps(now + 5)
+    assert large.upkeep.is_over_size  # it does not look at the size all the time
+    large.steps(now + 20)
+    assert not large.upkeep.is_over_size
+
+
+def test_sums_by_day_stay_though_there_are_months() -> None:
+    kept = Kept(policy(max_size=1))
+    kept.append(*[delta(FIRST + n * 2 * HOUR) for n in range(15 * 12)])
+    kept.steps(FIRST + 16 * DAY)
+    assert kept.spans(4)
+    assert [start for start, _ in kept.spans(3)] == [FIRST + n * DAY for n in range(14)]
+    assert kept.upkeep.is_over_size
+
+
+def test_free_pages_go_back_if_there_are_many(large: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
+    before = size(large)
+    retention = large.policy.retention | {"seconds": 0.0, "minutes": 0.0}  # type: ignore[operator]
+    large.upkeep = Upkeep(large.connection, Policy(retention))
+    large.steps(FIRST + 60 * HOUR)
+    assert size(large) < before // 2
+
+
+def test_what_is_forgotten_goes_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also an interval of more flows than one step deletes; meanwhile no answer changes."""
+    monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(rollup, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(rollup, "NEWEST", 0)
+    kept = Kept(policy(seconds=0))
+    kept.append(crowd(95), crowd(5, NOON + 1), delta(NOON + 3600))
+    before = kept.ask(NOON, NOON + 60).rx
+    steps = 0
+    while kept.upkeep.step(NOON + 3700):
+        steps += 1
+        assert kept.ask(NOON, NOON + 60).rx == before
+    assert steps >= 10
+    assert kept.rows("SELECT count(*) FROM delta") == [(1,)]

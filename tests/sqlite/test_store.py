@@ -1,0 +1,384 @@
+"""What is written: every name and end once, every process, and all of a transaction or nothing."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwtop.model.flows import UDP, Identity, Loss, ProcessKey, Role
+from bwtop.sqlite import store
+from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.store import Event, Store, pack_loss, unpack_loss
+from bwtop.text.escape import printable
+from tests.build import HOSTILE, key, remote
+from tests.history.keep import (
+    CURL,
+    DAY,
+    HOUR,
+    NGINX,
+    NOON,
+    PROGRAMS,
+    REMOTES,
+    Kept,
+    at,
+    delta,
+    flows_of,
+    local,
+    move_to,
+    total,
+)
+
+PROCESSES = "SELECT pid, start, program, cmdline, ended FROM process ORDER BY id"
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+def everything(kept: Kept) -> tuple[int, int]:
+    answer = kept.ask(0, NOON + 400 * DAY)
+    return answer.rx, answer.tx
+
+
+# Ids.
+
+
+def test_each_program_and_remote_and_flow_is_there_once(kept: Kept) -> None:
+    """Whichever process, delta, transaction or recorder it is in."""
+    for _ in range(3):
+        for pid in (1, 2):
+            for who in PROGRAMS:
+                kept.append(Delta(NOON, 1.0, flows_of(*REMOTES, pid=pid, who=who)))
+        kept.reopen()
+    assert kept.count("program") == len(PROGRAMS)
+    assert kept.count("remote") == len(REMOTES)
+    assert kept.count("flow") == len(PROGRAMS) * len(REMOTES)
+    assert kept.count("process") == 2 * len(PROGRAMS)
+    assert kept.count("delta") == 3 * 2 * len(PROGRAMS) * len(REMOTES)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Identity("b", 1, exe="/e", unit="u", container="c", pod="p"),
+        Identity("a", 2, exe="/e", unit="u", container="c", pod="p"),
+        Identity("a", None, exe="/e", unit="u", container="c", pod="p"),
+        Identity("a", 1, exe="/f", unit="u", container="c", pod="p"),
+        Identity("a", 1, exe=None, unit="u", container="c", pod="p"),
+        Identity("a", 1, exe="", unit="u", container="c", pod="p"),
+        Identity("a", 1, exe="/e", unit="v", container="c", pod="p"),
+        Identity("a", 1, exe="/e", unit=None, container="c", pod="p"),
+        Identity("a", 1, exe="/e", unit="u", container="d", pod="p"),
+        Identity("a", 1, exe="/e", unit="u", container=None, pod="p"),
+        Identity("a", 1, exe="/e", unit="u", container="c", pod="q"),
+        Identity("a", 1, exe="/e", unit="u", container="c", pod=None),
+        Identity("a", 1, exe="/e", unit="u", container="c", pod="p", kernel=True),
+    ],
+)
+def test_a_program_is_all_that_is_known_of_it(kept: Kept, other: Identity) -> None:
+    one = Identity("a", 1, exe="/e", unit="u", container="c", pod="p")
+    for _ in range(2):
+        kept.append(delta(who=one), delta(who=other))
+        kept.reopen()
+    assert kept.count("program") == kept.count("process") == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [remote(port=80), remote(protocol=UDP), remote(role=Role.SERVER), remote("192.0.2.9")],
+)
+def test_a_remote_is_all_of_it(kept: Kept, other: object) -> None:
+    kept.append(Delta(NOON, 1.0, flows_of(remote(), other)))  # type: ignore[arg-type]
+    assert kept.count("remote") == kept.count("flow") == 2
+
+
+def test_what_is_not_stored_tells_no_program_apart(kept: Kept) -> None:
+    kept.append(delta(who=CURL), delta(who=replace(CURL, user="root", cgroup="/x", cmdline="-v")))
+    assert kept.count("program") == kept.count("process") == kept.count("flow") == 1
+
+
+def test_a_process_that_looks_different_within_one_interval_is_still_one(kept: Kept) -> None:
+    """It called exec on the same program with other arguments, and two readings were joined."""
+    joined = delta()
+    joined.absorb(delta(who=replace(CURL, cmdline="curl again")))
+    kept.append(joined)
+    assert everything(kept) == (200, 20)
+
+
+def test_names_that_become_the_same_do_not_collide(kept: Kept) -> None:
+    joined = delta(who=Identity("\udcff"))
+    joined.absorb(delta(who=Identity("\\udcff")))
+    kept.append(joined)
+    assert everything(kept) == (200, 20)
+
+
+NAMES = (
+    *HOSTILE,
+    "\0",
+    "a\0b",
+    "a",
+    "x" * 10_000,
+    "x" * 10_001,
+    "%",
+    "a_",
+    "?",
+    "'); DROP TABLE flow",
+)
+
+
+def test_any_name_is_kept(kept: Kept) -> None:
+    """With what no terminal shows written as escapes."""
+    for _ in range(2):
+        for name in NAMES:
+            who = Identity(name, exe=name, unit=name, container=name, pod=name)
+            kept.append(delta(who=who))
+        kept.reopen()
+    assert kept.count("program") == kept.count("flow") == len(NAMES)
+    answer = kept.ask(NOON, NOON + 1, "process", "unit")
+    expected = {printable(name) for name in NAMES}
+    assert {row.labels[0] for row in answer.rows} == expected
+    for row in answer.rows:
+        called, exe, _, _, unit, container, pod = row.labels
+        assert called == exe == unit == container == pod
+        assert (row.rx, row.tx) == (200, 20)
+
+
+# Processes.
+
+
+def test_no_control_character_is_stored(kept: Kept, tmp_path: Path) -> None:
+    """A program whose path has a newline and a rule of sudoers' put that rule into a file that sudo might read."""
+    hostile = "x\nada ALL=(ALL) NOPASSWD: ALL\n\x1b[2J\u202e"
+    identity = Identity(
+        hostile, 0, hostile, exe=f"/tmp/{hostile}", unit=hostile, container=hostile, pod=hostile
+    )
+    Store(kept.connection, cmdlines=True).append([delta(who=identity)])
+    kept.connection.execute(f"VACUUM INTO '{tmp_path}/copy.db'")
+    assert b"\nada ALL" not in (tmp_path / "copy.db").read_bytes()
+    stored = kept.connection.execute(
+        "SELECT name, exe, unit, container, pod FROM program"
+    ).fetchall()
+    stored += kept.connection.execute("SELECT cmdline FROM process").fetchall()
+    texts = [text for row in stored for text in row]
+    assert texts
+    for text in texts:
+        assert text.endswith(r"x\x0aada ALL=(ALL) NOPASSWD: ALL\x0a\x1b[2J\u202e")
+
+
+def test_exec_makes_another_program_of_a_process(kept: Kept) -> None:
+    kept.append(delta(who=CURL), delta(who=NGINX), delta(who=CURL))
+    assert kept.rows(PROCESSES) == [(1, 10**9, 1, "", None), (1, 10**9, 2, "", None)]
+    assert kept.column("SELECT process FROM delta ORDER BY interval") == [1, 2, 1]
+
+
+def test_a_pid_is_used_again(kept: Kept) -> None:
+    one, other = ProcessKey(10, 7), ProcessKey(20, 7)
+    kept.append(*(Delta(NOON, 1.0, {(who, CURL): {REMOTES[0]: (1, 1)}}) for who in (one, other)))
+    assert kept.rows("SELECT pid, start FROM process") == [(7, 10), (7, 20)]
+    assert kept.count("flow") == 1
+
+
+def test_exited_processes_end_with_their_interval(kept: Kept) -> None:
+    """All programs that they were, and no other process; later bytes bring one back."""
+    last = delta(pid=1, who=NGINX)
+    last.exited = {key(1), key(99)}
+    kept.append(delta(pid=1), delta(pid=2), last, delta(pid=2))
+    ended = "SELECT ended FROM process ORDER BY id"
+    assert kept.column(ended) == [3, None, 3]
+    again = delta(pid=1)
+    kept.append(again)
+    assert kept.column(ended) == [None, None, 3]
+    kept.append(Delta(NOON, 1.0, exited={key(1), key(2)}))
+    assert kept.column(ended) == [6, 6, 3]
+
+
+def test_a_pid_of_another_start_does_not_end(kept: Kept) -> None:
+    kept.append(delta(pid=1))
+    kept.append(Delta(NOON, 1.0, exited={ProcessKey(5, 1)}))
+    assert kept.column("SELECT ended FROM process") == [None]
+
+
+def test_processes_of_former_recorders_may_have_ended(kept: Kept) -> None:
+    """Whoever moves something is alive all the same."""
+    kept.append(delta(pid=1), delta(pid=2))
+    kept.reopen()
+    assert kept.column("SELECT abs(ended) FROM process") == [2, 2]
+    kept.append(delta(pid=2))
+    assert kept.column("SELECT abs(ended) FROM process") == [2, None]
+
+
+def test_when_a_process_started(kept: Kept) -> None:
+    started = datetime(2026, 1, 2, tzinfo=UTC)
+    kept.append(delta(who=replace(CURL, started=started)))
+    assert kept.column("SELECT started FROM process") == [started.timestamp()]
+
+
+def test_command_lines_are_stored_when_asked(kept: Kept) -> None:
+    secret = replace(CURL, cmdline="curl -u me:secret \udcff")
+    kept.append(delta(who=secret))
+    assert kept.column("SELECT cmdline FROM process") == [""]
+    assert "secret" not in "".join(kept.connection.iterdump())
+    asked = Store(kept.connection, cmdlines=True)
+    asked.append([delta(who=secret), delta(who=replace(CURL, cmdline="curl"))])
+    lines = kept.column("SELECT cmdline FROM process ORDER BY id")
+    assert lines == ["", "curl -u me:secret \\udcff", "curl"]
+    assert kept.count("program") == 1
+
+
+# Transactions.
+
+
+@contextmanager
+def failing(kept: Kept, event: str) -> Iterator[None]:
+    """Every statement of a kind fails."""
+    kept.connection.execute(
+        f"CREATE TEMP TRIGGER fail BEFORE {event} BEGIN SELECT RAISE(FAIL, 'no'); END"
+    )
+    with pytest.raises(sqlite3.Error):
+        yield
+    assert not kept.connection.in_transaction
+    kept.connection.execute("DROP TRIGGER fail")
+
+
+@pytest.mark.parametrize("table", ["event", "interval", "program", "process", "remote", "flow", "delta", "pulse"])  # fmt: skip
+def test_an_append_that_fails_leaves_nothing_and_the_next_one_works(kept: Kept, table: str) -> None:
+    kept.append(delta(pid=1))
+    before = list(kept.connection.iterdump())
+    new = [delta(pid=1), delta(pid=2, who=NGINX, far=REMOTES[2]), delta(pid=2, who=NGINX)]
+    with failing(kept, f"INSERT ON main.{table}"):
+        kept.store.append(new, [Event(NOON, "sleep", 5.0)])
+    assert list(kept.connection.iterdump()) == before
+    other = Store(kept.connection)  # takes the ids that the failed one had given
+    other.append([delta(pid=9, who=PROGRAMS[2], far=REMOTES[3], rx=7, tx=7)])
+    kept.store.append(new, [Event(NOON, "sleep", 5.0)])
+    assert kept.rows("SELECT time, kind, amount FROM event") == [(NOON, "sleep", 5.0)]
+    answer = kept.ask(NOON, NOON + 1, "exe", "remote")
+    assert {(row.labels[0], row.labels[1], row.rx) for row in answer.rows} == {
+        ("/usr/bin/curl", "192.0.2.1", 200),
+        ("/usr/sbin/nginx", "192.0.2.2", 100),
+        ("/usr/sbin/nginx", "192.0.2.1", 100),
+        (None, "2001:db8::1", 7),
+    }
+
+
+def test_an_append_may_fail_at_its_last_delta(kept: Kept) -> None:
+    broken = delta(rx=1 << 70)
+    with pytest.raises(OverflowError):
+        kept.store.append([delta(), delta(who=NGINX), broken])
+    assert [kept.count(name) for name in ("interval", "flow", "process", "delta", "pulse")] == [
+        0
+    ] * 5
+    kept.append(delta(who=NGINX))
+    assert everything(kept) == (100, 10)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_few_ids_are_remembered(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Not more flows than allowed; and what was forgotten is found again."""
+    monkeypatch.setattr(store, "MAX_CACHED", most)
+    kept = Kept()
+    for number in range(12):
+        kept.append(Delta(NOON, 1.0, flows_of(*REMOTES[number % 4 :], pid=number % 3 + 1)))
+        cached = sum(len(known.flows) for known in kept.store._known.values())
+        assert cached == kept.store._cached <= most
+        if number % 5 == 4:
+            kept.append(Delta(NOON, 1.0, exited={key(1)}))
+    assert kept.count("flow") == len(REMOTES)
+    assert everything(kept) == total(kept.deltas)
+    rows = kept.ask(NOON, NOON + 1, "remote", "port", "proto").rows
+    assert {row.rx for row in rows} == {3, 6, 9, 12}
+
+
+def test_exited_processes_are_not_remembered(kept: Kept) -> None:
+    last = delta(pid=1)
+    last.exited = {key(1)}
+    kept.append(delta(pid=1), delta(pid=2), last)
+    assert [who[0] for who in kept.store._known] == [key(2)]
+    assert kept.store._cached == 1
+
+
+# Late ones.
+
+
+def test_late_deltas_go_into_whatever_is_closed(kept: Kept) -> None:
+    """With time and loss; twice, and where nothing was."""
+    with local("UTC"):
+        kept.append(delta(NOON), delta(NOON + DAY), delta(NOON + DAY + 2 * HOUR))
+        kept.steps(NOON + DAY + 3 * HOUR)
+        assert [kept.closed(level) for level in (1, 2, 3)] == [
+            NOON + DAY + 2 * HOUR + 60, NOON + DAY + HOUR, NOON + DAY / 2,
+        ]  # fmt: skip
+        late = delta(NOON + 30, 1000, 500, 2.0)
+        late.loss = Loss(1, 2, 3, 4, 5, 6)
+        kept.append(late, late, delta(NOON - 3 * DAY, 7, 7, far=REMOTES[1]))
+        spans = "SELECT start, end, seconds, loss FROM span WHERE level = ? ORDER BY start"
+        twice = pack_loss(late.loss.plus(late.loss))
+        assert kept.rows(spans, 1)[:2] == [
+            (NOON - 3 * DAY, NOON - 3 * DAY + 60, 1.0, None), (NOON, NOON + 60, 5.0, twice),
+        ]  # fmt: skip
+        assert kept.rows(spans, 2)[:2] == [
+            (NOON - 3 * DAY, NOON - 3 * DAY + HOUR, 1.0, None), (NOON, NOON + HOUR, 5.0, twice),
+        ]  # fmt: skip
+        assert kept.rows(spans, 3) == [
+            (NOON - 3.5 * DAY, NOON - 2.5 * DAY, 1.0, None),
+            (NOON - 0.5 * DAY, NOON + 0.5 * DAY, 5.0, twice),
+        ]
+        day = kept.ask(NOON - DAY / 2, NOON + DAY / 2)
+        assert (day.rx, day.seconds, day.loss) == (2100, 5.0, unpack_loss(twice))
+        assert kept.ask(NOON - 3 * DAY, NOON - 2 * DAY).rx == 7
+
+
+def test_the_end_of_a_span_is_not_in_it(kept: Kept) -> None:
+    kept.append(delta(NOON), delta(NOON + 600))
+    kept.steps(NOON + 700)
+    kept.append(delta(NOON + 60))
+    assert kept.spans(1) == [(NOON + n, NOON + n + 60) for n in (0, 60, 600)]
+
+
+def test_what_is_not_closed_gets_nothing_yet(kept: Kept) -> None:
+    kept.append(delta(NOON), delta(NOON + 120))
+    kept.steps(NOON + 64)
+    kept.append(delta(NOON + 60))
+    assert kept.spans(1) == [(NOON, NOON + 60)]
+
+
+def test_a_late_span_does_not_reach_beyond_a_coarser_one() -> None:
+    """Half an hour of it would be in the sum of a day that has ended, half in that of the next one."""
+    with local("Asia/Kolkata"):
+        midnight = at("2026-09-23T00:00:00+05:30")
+        kept = Kept()
+        kept.append(*[delta(midnight + hours * HOUR, 1, 1) for hours in (-12, 12, 14)])
+        kept.steps(midnight + 15 * HOUR)
+        assert kept.closed(3) == midnight
+        move_to("UTC")
+        kept.append(delta(midnight - 600, 1000, 0), delta(midnight + 600, 5000, 0))
+        kept.append(delta(midnight + 2 * DAY, 1, 1), delta(midnight + 2 * DAY + 2 * HOUR, 1, 1))
+        kept.steps(midnight + 2 * DAY + 5 * HOUR)
+        assert all(end <= midnight or start >= midnight for start, end in kept.spans(2))
+        assert kept.ask(midnight - 2 * DAY, midnight + 9 * DAY).rx == 6005
+
+
+def test_pulses_are_sums_of_five_minutes(kept: Kept) -> None:
+    """By class and loopback, also of what is late."""
+    kept.append(delta(NOON, 1, 2), delta(NOON + 299.9, 3, 4), delta(NOON + 300, 50, 60))
+    for far in REMOTES[2:8]:
+        kept.append(delta(NOON, 10, 20, far=far))
+    columns = (
+        "tcp_rx, tcp_tx, tcp_loopback_rx, udp_rx, udp_loopback_tx, other_rx, other_loopback_tx"
+    )
+    assert kept.rows(f"SELECT start, seconds, {columns} FROM pulse ORDER BY start") == [
+        (NOON, 8.0, 14, 26, 10, 10, 20, 10, 20),
+        (NOON + 300, 1.0, 50, 60, 0, 0, 0, 0, 0),
+    ]
+
+
+def test_loss_is_kept() -> None:
+    loss = Loss(1, 2, 3, 4, 5, 1 << 62)
+    assert unpack_loss(pack_loss(loss)) == loss
+    assert pack_loss(Loss()) is None
+    assert unpack_loss(None) == Loss()

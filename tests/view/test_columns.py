@@ -1,0 +1,250 @@
+"""The table of columns, and sorting by any of them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from bwtop.model.flows import UDP, Identity, ProcessKey, Role, Traffic
+from bwtop.model.meter import Interval, ProcessRow, RemoteRow
+from bwtop.view.columns import (
+    DEFAULT_SORT,
+    PROCESS_COLUMNS,
+    REMOTE_COLUMNS,
+    Column,
+    Order,
+    iso,
+    parse_order,
+    thousandths,
+)
+from tests.build import NOW, interval, key, remote
+
+IDS = [column.id for column in PROCESS_COLUMNS]
+
+
+def three_processes() -> Interval:
+    """Processes that differ in every column, the third with as little known of it as can be."""
+    return interval(
+        {
+            key(30): {remote(): Traffic(10, 200)},
+            key(10): {remote(): Traffic(30, 10), remote("192.0.2.2"): Traffic(1, 1)},
+            key(20): {remote("*", 0): Traffic(20, 5)},
+        },
+        elapsed=2.0,
+        identities={
+            key(30): Identity(
+                name="Zsh",
+                uid=1000,
+                cmdline="zsh -l",
+                exe="/usr/bin/zsh",
+                started=NOW,
+                user="ada",
+                unit="user@1000.service",
+                container="docker:3f1e9a0b7c2d",
+                pod="8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60",
+            ),
+            key(10): Identity(
+                name="curl",
+                uid=33,
+                cmdline="curl -s",
+                exe="/usr/bin/curl",
+                kernel=True,
+                started=NOW - timedelta(seconds=5),
+                user="www-data",
+                unit="cron.service",
+                container="podman:0123456789ab",
+                pod="00000000-03d2-4f5e-9a77-1c2b3d4e5f60",
+            ),
+            key(20): Identity(name="b"),
+        },
+    )
+
+
+def pids(rows: list[ProcessRow]) -> list[int]:
+    return [row.key.pid for row in rows]
+
+
+@pytest.mark.parametrize("columns", [PROCESS_COLUMNS, REMOTE_COLUMNS], ids=["process", "remote"])
+def test_every_column_has_an_id_of_its_own_and_help(columns: tuple[Column[Any], ...]) -> None:
+    ids = [column.id for column in columns]
+    assert len(set(ids)) == len(ids)
+    assert all(column.id.isidentifier() for column in columns)
+    assert [column.id for column in columns if not column.help.strip()] == []
+    helps = [column.help for column in columns]
+    assert len(set(helps)) == len(helps)
+
+
+def test_sorting_by_default_is_by_a_column_that_both_tables_have() -> None:
+    assert DEFAULT_SORT in IDS
+    assert DEFAULT_SORT in [column.id for column in REMOTE_COLUMNS]
+
+
+def test_values_of_a_process() -> None:
+    row = three_processes().processes[0]
+    assert {column.id: column.get(row) for column in PROCESS_COLUMNS} == {
+        "pid": 30,
+        "start": "2026-11-23T08:00:01.000+00:00",
+        "name": "Zsh",
+        "exe": "/usr/bin/zsh",
+        "cmdline": "zsh -l",
+        "uid": 1000,
+        "user": "ada",
+        "unit": "user@1000.service",
+        "container": "docker:3f1e9a0b7c2d",
+        "pod": "8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60",
+        "kernel": False,
+        "rx": 10,
+        "tx": 200,
+        "rx_rate": 5.0,
+        "tx_rate": 100.0,
+        "rx_total": 10,
+        "tx_total": 200,
+        "rate": 105.0,
+        "total": 210,
+    }
+
+
+def test_values_of_a_remote() -> None:
+    row = RemoteRow(1, 2, 0.33333, 0.66666, 5, 7, remote("::1", 53, UDP, Role.SERVER), "localhost")
+    assert {column.id: column.get(row) for column in REMOTE_COLUMNS} == {
+        "addr": "::1",
+        "port": 53,
+        "proto": "udp",
+        "role": "server",
+        "host": "localhost",
+        "loopback": True,
+        "rx": 1,
+        "tx": 2,
+        "rx_rate": 0.333,
+        "tx_rate": 0.667,
+        "rx_total": 5,
+        "tx_total": 7,
+        "rate": pytest.approx(0.99999),
+        "total": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("pid", [10, 20, 30]),
+        ("name", [20, 10, 30]),  # without regard to case
+        ("uid", [10, 30, 20]),
+        ("start", [10, 30, 20]),  # nothing last
+        ("exe", [10, 30, 20]),
+        ("user", [30, 10, 20]),
+        ("unit", [10, 30, 20]),
+        ("container", [30, 10, 20]),
+        ("pod", [10, 30, 20]),
+        ("cmdline", [20, 10, 30]),
+        ("kernel", [20, 30, 10]),
+        ("rx", [10, 20, 30]),  # the largest numbers first
+        ("tx", [30, 10, 20]),
+        ("rx_rate", [10, 20, 30]),
+        ("tx_rate", [30, 10, 20]),
+        ("rx_total", [10, 20, 30]),
+        ("tx_total", [30, 10, 20]),
+        ("rate", [30, 10, 20]),
+        ("total", [30, 10, 20]),
+    ],
+)
+def test_natural_order(column: str, expected: list[int]) -> None:
+    assert pids(Order(column).processes(three_processes().processes)) == expected
+
+
+def test_every_column_has_been_sorted_by() -> None:
+    cases = test_natural_order.pytestmark[0].args[1]  # type: ignore[attr-defined] # put there by pytest
+    assert {column for column, _ in cases} == set(IDS)
+
+
+@pytest.mark.parametrize("column", [i for i in IDS if i != "kernel"])  # it has two equal values
+def test_reverse_is_the_other_way_round(column: str) -> None:
+    """All but the rows without a value, which come last either way."""
+    rows = three_processes().processes
+    value = {c.id: c for c in PROCESS_COLUMNS}[column].get
+    natural = Order(column).processes(rows)
+    there = [row for row in natural if value(row) is not None]
+    missing = [row for row in natural if value(row) is None]
+    assert Order(column, reverse=True).processes(rows) == there[::-1] + missing
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("column", IDS)
+def test_equal_rows_come_in_the_order_of_their_pids(column: str, *, reverse: bool) -> None:
+    traffic = {ProcessKey(1, pid): {remote(): Traffic(5, 5)} for pid in (7, 3, 9, 5)}
+    identities = dict.fromkeys(traffic, Identity("same"))
+    rows = Order(column, reverse).processes(interval(traffic, identities=identities).processes)
+    expected = [9, 7, 5, 3] if column == "pid" and reverse else [3, 5, 7, 9]
+    assert pids(rows) == expected
+
+
+def test_sorting_leaves_the_list_it_was_given() -> None:
+    rows = three_processes().processes
+    before = list(rows)
+    Order("pid").processes(rows)
+    assert rows == before
+
+
+REMOTES = interval(
+    {
+        key(1): {
+            remote("192.0.2.1"): Traffic(1, 5),
+            remote("192.0.2.2"): Traffic(9, 0),
+            remote("192.0.2.3"): Traffic(2, 1),
+        }
+    }
+).processes[0].remotes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("order", "last_bytes"),
+    [
+        (Order(), [2, 1, 3]),
+        (Order("rate", reverse=True), [3, 1, 2]),
+        (Order("rx"), [2, 3, 1]),
+        (Order("tx", reverse=True), [2, 3, 1]),
+        (Order("pid"), [2, 1, 3]),
+        (Order("pid", reverse=True), [2, 1, 3]),
+    ],
+)
+def test_remotes_are_sorted_like_their_processes_or_by_rate(
+    order: Order, last_bytes: list[int]
+) -> None:
+    assert [row.remote.address[-1] for row in order.remotes(REMOTES)] == last_bytes
+
+
+def test_equal_remotes_come_in_a_fixed_order() -> None:
+    forwards = {remote(f"192.0.2.{n}"): Traffic(1, 1) for n in range(1, 6)}
+    backwards = dict(reversed(forwards.items()))
+    orders = [
+        [row.remote for row in Order().remotes(interval({key(1): flows}).processes[0].remotes)]
+        for flows in (forwards, backwards)
+    ]
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize("column", IDS)
+def test_order_is_read_from_a_columns_id(column: str) -> None:
+    assert parse_order(column) == Order(column)
+    assert parse_order(f"-{column}") == Order(column, reverse=True)
+
+
+@pytest.mark.parametrize("text", ["", "-", "nope", "--pid", "PID", "pid ", "addr"])
+def test_error_names_the_columns_there_are(text: str) -> None:
+    with pytest.raises(ValueError, match="no column") as raised:
+        parse_order(text)
+    assert all(column in str(raised.value) for column in IDS)
+
+
+def test_times_are_iso_8601_with_milliseconds() -> None:
+    time = datetime(2026, 11, 23, 7, 59, 58, 123_999, tzinfo=UTC)
+    assert iso(time) == "2026-11-23T07:59:58.123+00:00"
+    assert (
+        iso(datetime(2026, 11, 23, tzinfo=timezone(timedelta(0))))
+        == "2026-11-23T00:00:00.000+00:00"
+    )
+    assert iso(None) is None
+
+
+def test_rates_are_rounded_to_thousandths() -> None:
+    assert thousandths(1 / 3) == 0.333

@@ -1,0 +1,612 @@
+"""Rows of the tree: every byte once and under each heading, in order, and found again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwtop.model.board import AVERAGES, Board
+from bwtop.model.filter import Loopback
+from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
+from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
+from bwtop.model.query import parse
+from bwtop.model.sample import Sample
+from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
+from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
+from bwtop.view.tree import Grouping, Scope, Tree, View
+from tests.build import KEYS, NOW, REMOTES, key, packed, remote, sample
+
+HOSTS = {packed("192.0.2.1"): "www.example.net", packed("127.0.0.1"): "localhost"}
+
+IDENTITIES = (
+    Identity("curl", 1000, "curl -s", "/usr/bin/curl", user="ada", unit="a.scope", started=NOW),
+    Identity("Curl", 0, "Curl x", "/usr/bin/curl", user="root", unit="b.service", container="c:1"),
+    Identity("sshd", 0, "sshd", "/usr/sbin/sshd", user="root", unit="b.service", pod="d"),
+    Identity("kworker", 0, kernel=True),
+    Identity("(unknown)"),
+)
+
+amounts = st.integers(0, 1000)
+flows = st.dictionaries(
+    st.sampled_from(REMOTES),
+    st.tuples(amounts, amounts).map(lambda both: Traffic(*both)),
+    min_size=1,
+)
+processes = st.sampled_from((*KEYS, key(3), UNATTRIBUTED))
+readings = st.builds(
+    sample,
+    st.dictionaries(processes, flows),
+    elapsed=st.sampled_from([0.5, 1.0, 2.0, 45.0]),
+    identities=st.fixed_dictionaries(
+        dict.fromkeys((*KEYS, key(3)), st.sampled_from(IDENTITIES)),
+    ),
+    exited=st.sets(st.sampled_from(KEYS), max_size=2),
+)
+groupings = st.sampled_from(Grouping)
+orders = st.builds(Order, st.sampled_from([column.id for column in PROCESS_COLUMNS]), st.booleans())
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> Board:
+    """Some processes run, some have exited, some are gone."""
+    board = Board()
+    board.set_average(draw(st.sampled_from(AVERAGES)))
+    exited: set[ProcessKey] = set()
+    for reading in draw(st.lists(readings, min_size=1, max_size=5)):
+        reading.traffic = {k: f for k, f in reading.traffic.items() if k not in exited}
+        board.advance(reading)
+        exited |= reading.exited
+    return board
+
+
+def built(
+    board: Board,
+    grouping: Grouping = Grouping.PROCESS,
+    order: Order = Order(),
+    scope: Scope | None = None,
+    expansion: Expansion | None = None,
+    before: Tree | None = None,
+) -> Tree:
+    view = View(scope or Scope(), grouping, order)
+    tree = Tree(board, view, expansion or Expansion(), HOSTS.get)
+    tree.sort(before)
+    return tree
+
+
+def below(
+    tree: Tree, shown: Callable[[Row], bool] = lambda _: True, rows: Sequence[Row] | None = None
+) -> Iterator[tuple[Path, Row]]:
+    """All rows with their places, and what is below those that show it."""
+    for place, row in enumerate(tree.tops if rows is None else rows):
+        yield (place,), row
+        if isinstance(row, Branch) and shown(row):
+            for path, more in below(tree, shown, tree.children(row)):
+                yield (place, *path), more
+
+
+def ids(rows: Sequence[Row]) -> list[RowId]:
+    return [row.id for row in rows]
+
+
+def everything(tree: Tree) -> list[tuple[Path, RowId]]:
+    return [(path, row.id) for path, row in below(tree)]
+
+
+def numbers(row: Row) -> tuple[int, int, int, int]:
+    return row.rx, row.tx, row.rx_total, row.tx_total
+
+
+def summed(rows: Sequence[Row]) -> tuple[int, ...]:
+    return tuple(sum(column) for column in zip((0, 0, 0, 0), *map(numbers, rows), strict=True))
+
+
+def tallied(tallies: Sequence[Tally]) -> tuple[int, ...]:
+    every = [(0, 0, 0, 0), *((t.rx_window, t.tx_window, t.rx, t.tx) for t in tallies)]
+    return tuple(sum(column) for column in zip(*every, strict=True))
+
+
+# What is shown.
+
+scopes = st.builds(
+    Scope, st.frozensets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)
+)
+
+
+@given(boards(), groupings, scopes)
+def test_rows_are_the_sums_of_what_is_below_them_and_add_up_to_the_board(
+    board: Board, grouping: Grouping, scope: Scope
+) -> None:
+    tree = built(board, grouping, scope=scope)
+    for _, row in below(tree):
+        assert (row.rx_rate, row.tx_rate) == pytest.approx(
+            (row.rx / board.covered, row.tx / board.covered)
+        )
+        if isinstance(row, Branch):
+            assert tree.children(row)
+            assert numbers(row) == summed(tree.children(row))
+    categories = scope.categories()
+    listed = summed(tree.tops)
+    if grouping is Grouping.PROCESS:  # which does not list those that are gone
+        of_gone = [item for process in board.gone.values() for item in process.sums.items()]
+        gone = tallied([tally for of, tally in of_gone if of in categories])
+        listed = tuple(a + b for a, b in zip(listed, gone, strict=True))
+    assert listed == tallied(board.window_sums(categories))
+
+
+CONDITIONS: dict[str, Callable[[Flow], bool]] = {
+    "": lambda _: True,
+    "curl": lambda flow: flow.process.identity.name.lower() == "curl",
+    "-curl": lambda flow: flow.process.identity.name.lower() != "curl",
+    "pid:1": lambda flow: flow.process.key.pid == 1,
+    "user:root port:8080": lambda flow: (
+        flow.process.identity.user == "root" and flow.remote.port == 8080
+    ),
+    "example": lambda flow: flow.remote.address == packed("192.0.2.1"),
+    "-localhost proto:tcp": lambda flow: flow.remote in REMOTES[:3:2],
+    "nothing-like-this": lambda _: False,
+}
+
+LOCAL = {Loopback.SHOW: {False, True}, Loopback.HIDE: {False}, Loopback.ONLY: {True}}
+"""Which flows are shown: whether they are loopback."""
+
+
+@given(boards(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
+def test_every_flow_in_scope_is_shown_once(
+    board: Board, grouping: Grouping, scope: Scope, text: str
+) -> None:
+    tree = built(board, grouping, scope=replace(scope, query=parse(text)))
+    leaves = [row for _, row in below(tree) if isinstance(row, Leaf)]
+    gone = [] if grouping is Grouping.PROCESS else board.gone.values()
+    shown = {
+        (flow.process.key, flow.remote): tallied([flow])
+        for process in (*board.ledger.processes.values(), *gone)
+        for flow in process.flows.values()
+        if (flow.rx or flow.tx)
+        and CATEGORIES[flow.category][0] in scope.classes
+        and (flow.remote.address == packed("127.0.0.1")) in LOCAL[scope.loopback]
+        and CONDITIONS[text](flow)
+    }
+    assert {(leaf.id.process, leaf.remote): numbers(leaf) for leaf in leaves} == shown
+    assert len(leaves) == len(shown)
+    for _, row in below(tree):
+        if isinstance(row, Branch):
+            assert numbers(row) == summed(tree.children(row))
+
+
+@pytest.mark.parametrize("classes", [{"tcp"}, {"udp", "other"}, set()])
+@pytest.mark.parametrize("loopback", Loopback)
+def test_scope_is_a_set_of_categories(classes: set[str], loopback: Loopback) -> None:
+    scope = Scope(frozenset(classes), loopback)
+    assert scope.categories() == {
+        of
+        for of, (name, local) in CATEGORIES.items()
+        if name in classes and local in LOCAL[loopback]
+    }
+    assert built(Board(), scope=scope).categories == scope.categories()
+
+
+def test_row_is_shown_as_soon_as_anything_is_booked_and_not_before() -> None:
+    board = Board()
+    board.pause()
+    board.advance(sample({key(1): {remote(): Traffic(1)}}))
+    assert [built(board, grouping).tops for grouping in Grouping] == [[]] * len(Grouping)
+    board.resume()
+    before = [everything(built(board, grouping)) for grouping in Grouping]
+    assert all(before)
+    board.pause()
+    board.advance(sample({key(1): {remote("192.0.2.2"): Traffic(1)}}))
+    assert [everything(built(board, grouping)) for grouping in Grouping] == before
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Grouping) -> None:
+    """By all rows that have any: they add up to the rate over all, which goes on too."""
+    board = Board()
+    board.set_average(10.0)
+    quiet, busy = remote(), remote("192.0.2.2")
+    board.advance(sample({key(1): {quiet: Traffic(100)}, key(2): {quiet: Traffic(50)}}))
+    board.reset()
+    board.advance(sample({key(1): {busy: Traffic(10)}}))
+    tree = built(board, grouping)
+    for _, row in below(tree):
+        if isinstance(row, Branch):
+            assert numbers(row) == summed(tree.children(row))
+    assert summed(tree.tops) == (160, 0, 10, 0)
+
+
+# Groups.
+
+
+def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey] = ()) -> Board:
+    """A board with one flow of each process, all to the same remote."""
+    board = Board()
+    traffic = {name: {remote(): Traffic(name.pid)} for name in identities}
+    board.advance(sample(traffic, identities=identities, exited=exited))
+    return board
+
+
+@pytest.mark.parametrize(
+    ("grouping", "identity", "label"),
+    [
+        (Grouping.EXECUTABLE, Identity("curl", exe="/bin/curl"), "/bin/curl"),
+        (Grouping.EXECUTABLE, Identity("kworker", kernel=True), "[kworker]"),
+        (Grouping.EXECUTABLE, Identity("sh"), "sh"),
+        (Grouping.USER, Identity("sh", uid=5, user="ada"), "ada"),
+        (Grouping.USER, Identity("sh", uid=0), "0"),
+        (Grouping.USER, Identity("sh"), "(no user)"),
+        (Grouping.UNIT, Identity("sh", unit="a.scope"), "a.scope"),
+        (Grouping.UNIT, Identity("sh", unit="a.scope", container="docker:1"), "docker:1"),
+        (Grouping.UNIT, Identity("sh"), "(no unit)"),
+        (Grouping.REMOTE, Identity("sh"), "192.0.2.1"),
+    ],
+)
+def test_group_is_named_for_what_its_processes_share(
+    grouping: Grouping, identity: Identity, label: str
+) -> None:
+    board = lasting({key(1): identity, key(2): identity})
+    tree = built(board, grouping)
+    (group,) = tree.tops
+    assert (group.id, group.identity.name) == (RowId(f"{grouping} {label}"), label)
+    assert group.key.pid == 2, "its number of processes"
+    assert (group.process, group.address) == (
+        None,
+        packed("192.0.2.1") if grouping is Grouping.REMOTE else None,
+    )
+    assert ids(tree.children(group)) == [RowId(group.id.group, key(pid)) for pid in (2, 1)]
+    assert tree.grouping is grouping
+
+
+def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
+    """A machine that gets another name meanwhile is still one."""
+    hosts = (Host("web", "a"), Host("web", "b"), Host("new", "a"), None)
+    board = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
+    tree = built(board, Grouping.HOST, Order("pid"))
+    assert [(top.id.group, top.identity.name) for top in tree.tops] == [
+        ("host b", "web"),
+        ("host ", "(this machine)"),
+        ("host a", "web"),
+    ]
+    assert [[child.id.process for child in tree.children(top)] for top in tree.tops] == [
+        [key(2)],
+        [key(4)],
+        [key(1), key(3)],
+    ]
+
+
+def test_machine_without_a_name_is_called_by_its_id() -> None:
+    (group,) = built(lasting({key(1): Identity("sh", host=Host("", "a"))}), Grouping.HOST).tops
+    assert group.identity.name == "a"
+
+
+@pytest.mark.parametrize(
+    "name", ["uid", "exe", "user", "unit", "container", "pod", "kernel", "host"]
+)
+def test_group_has_the_columns_that_its_processes_share(name: str) -> None:
+    """But not those in which they differ."""
+    whole = Identity(
+        "sh",
+        5,
+        exe="/bin/sh",
+        kernel=True,
+        user="ada",
+        unit="a",
+        container="c:1",
+        pod="d",
+        host=Host("web", "id"),
+    )
+    for grouping in list(Grouping)[1:]:
+        (group,) = built(lasting({key(1): whole, key(2): whole}), grouping).tops
+        assert getattr(group.identity, name) == getattr(whole, name)
+        for other in built(lasting({key(1): whole, key(2): Identity("sh")}), grouping).tops:
+            assert not getattr(other.identity, name) or other.key.pid == 1
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_group_has_exited_when_all_of_it_has(grouping: Grouping) -> None:
+    one = Identity("sh")
+    for exited in ([], [key(1)], [key(1), key(2)]):
+        tree = built(lasting({key(1): one, key(2): one}, exited), grouping)
+        tops, rest = tree.tops, [row for _, row in below(tree) if isinstance(row, Branch)]
+        of = {row.key: row.exited for row in rest if row.process}
+        assert of == {key(1): key(1) in exited, key(2): key(2) in exited}
+        if grouping is not Grouping.PROCESS:
+            assert [top.exited for top in tops] == [len(exited) == 2]
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_those_that_are_gone_count_in_groups_with_all_they_moved(grouping: Grouping) -> None:
+    one = Identity("sh", unit="a")
+    board = lasting({key(pid): one for pid in (1, 2, 3)}, [key(1), key(2)])
+    board.advance(sample(elapsed=100.0))
+    tops = built(board, grouping).tops
+    if grouping is Grouping.PROCESS:
+        assert [(row.key, row.rx_total) for row in tops] == [(key(3), 3)]
+    else:
+        assert [(row.key.pid, row.rx_total, row.exited) for row in tops] == [(3, 6, False)]
+    board.advance(sample(exited=[key(3)]))
+    board.advance(sample(elapsed=100.0))
+    rows = [row for _, row in below(built(board, grouping)) if isinstance(row, Branch)]
+    assert [row.exited for row in rows] == ([] if grouping is Grouping.PROCESS else [True, True])
+
+
+@given(boards(), groupings, scopes)
+def test_graph_is_the_sum_of_the_processes_where_a_row_is_about_whole_ones(
+    board: Board, grouping: Grouping, scope: Scope
+) -> None:
+    tree = built(board, grouping, scope=scope)
+    for _, row in below(tree):
+        if not isinstance(row, Branch):
+            continue
+        graph = tree.graph(row, 5)
+        if grouping is Grouping.REMOTE:
+            assert graph is None
+            continue
+        parts = [row] if row.process else tree.children(row)
+        graphs = [
+            board.graph(part.process, scope.categories(), 5)
+            for part in parts
+            if isinstance(part, Branch) and part.process
+        ]
+        assert graph is not None
+        for rates, *others in zip(graph, *graphs, strict=True):
+            assert rates == pytest.approx((sum(o[0] for o in others), sum(o[1] for o in others)))
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
+    board = lasting({key(1): Identity("sh")})
+    tree = built(board, grouping, scope=Scope(query=parse("port:443")))
+    assert [tree.graph(row, 5) for _, row in below(tree) if isinstance(row, Branch)] == [None] * (
+        1 if grouping is Grouping.PROCESS else 2
+    )
+
+
+# Order.
+
+
+def varied() -> Board:
+    """Processes that differ in every column, and some in which there is nothing."""
+    board = Board()
+    identities = {
+        ProcessKey(pid, pid): replace(one, started=NOW.replace(second=pid))
+        for pid, one in enumerate(IDENTITIES[:4], 1)
+    } | {ProcessKey(9, 9): IDENTITIES[4]}
+    traffic = {
+        name: {
+            far: Traffic(name.pid * 7 % 5 + n, name.pid * 3 % 7) for n, far in enumerate(REMOTES)
+        }
+        for name in identities
+    }
+    board.advance(sample(traffic, identities=identities))
+    board.advance(sample({k: dict(list(f.items())[1:]) for k, f in list(traffic.items())[1:]}))
+    return board
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("column", [column.id for column in PROCESS_COLUMNS])
+def test_rows_are_sorted_at_every_level(column: str, reverse: bool, grouping: Grouping) -> None:
+    tree = built(varied(), grouping, Order(column, reverse))
+    assert tree.order == Order(column, reverse)
+    assert_sorted(tree.tops, column, reverse)
+    for _, row in below(tree):
+        if isinstance(row, Branch):
+            assert_sorted(tree.children(row), column, reverse)
+
+
+def assert_sorted(rows: Sequence[Row], wanted: str, reverse: bool) -> None:
+    columns = REMOTE_COLUMNS if isinstance(rows[0], Leaf) else PROCESS_COLUMNS
+    by_id = {column.id: column for column in columns}
+    column = by_id.get(wanted, by_id[DEFAULT_SORT])
+    values = [column.get(row) for row in rows]  # type: ignore[arg-type] # rows are of the columns' kind
+    known = [v.lower() if isinstance(v, str) else v for v in values if v is not None]
+    assert values[len(known) :] == [None] * (len(values) - len(known)), "nothing comes last"
+    descending = column.descending != (reverse and column.id == wanted)
+    assert known == sorted(known, reverse=descending)
+
+
+@given(boards(), groupings, orders, orders)
+def test_sorting_anew_is_building_anew(
+    board: Board, grouping: Grouping, first: Order, then: Order
+) -> None:
+    tree = built(board, grouping, first)
+    everything(tree)
+    tree.reorder(then)
+    assert tree.order == then
+    assert everything(tree) == everything(built(board, grouping, then))
+
+
+@pytest.mark.parametrize("grouping", list(Grouping)[1:])
+def test_groups_alike_do_not_move_when_the_rows_are_made_anew(grouping: Grouping) -> None:
+    board = Board()
+    for pid, name in enumerate("cadb", 1):
+        one = Identity(name, user=name, unit=name)
+        traffic = {key(pid): {remote(f"192.0.2.{7 * pid % 5}"): Traffic(1, 1)}}
+        board.advance(sample(traffic, identities={key(pid): one}))
+    tree = built(board, grouping, Order("name", reverse=True))
+    tree.reorder(Order("kernel"))
+    assert ids(tree.tops) == ids(built(board, grouping, Order("kernel")).tops)
+
+
+@given(boards(), readings, groupings, orders, orders)
+def test_rows_keep_their_places_and_new_ones_come_last(
+    board: Board, reading: Sample, grouping: Grouping, first: Order, then: Order
+) -> None:
+    before = built(board, grouping, first)
+    children = {row.id: ids(rows) for row, rows in branches(before)}
+    board.advance(reading)
+    tree, fresh = built(board, grouping, then, before=before), built(board, grouping, then)
+    assert ids(tree.tops) == kept(ids(before.tops), ids(fresh.tops))
+    anew = {row.id: ids(rows) for row, rows in branches(fresh)}
+    for row, rows in branches(tree):
+        assert ids(rows) == kept(children.get(row.id, []), anew[row.id])
+    numbers_of = {row.id: numbers(row) for _, row in below(fresh)}
+    assert {row.id: numbers(row) for _, row in below(tree)} == numbers_of
+
+
+def branches(tree: Tree) -> list[tuple[Branch, Sequence[Row]]]:
+    return [(row, tree.children(row)) for _, row in below(tree) if isinstance(row, Branch)]
+
+
+def kept(before: list[RowId], fresh: list[RowId]) -> list[RowId]:
+    """As they were, without those that are gone, and the new ones after them in their order."""
+    old = [row for row in before if row in fresh]
+    return old + [row for row in fresh if row not in old]
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+@pytest.mark.parametrize("looked", [True, False])
+def test_rows_below_keep_their_places_whether_anybody_looked_meanwhile_or_not(
+    grouping: Grouping, looked: bool
+) -> None:
+    """Two intervals may end before the screen is drawn once."""
+    board, tree = Board(), None
+    fars = remote(), remote("192.0.2.1", 80)
+    for number, busy in enumerate((fars[0], fars[1], fars[1])):
+        flows = {far: Traffic(1000 if far == busy else 1) for far in fars}
+        board.advance(sample({key(1): flows, key(2): dict.fromkeys(fars, Traffic(1))}))
+        tree = built(board, grouping, before=tree)
+        if number == 0:
+            order = everything(tree)
+        elif looked:
+            assert everything(tree) == order
+    assert tree
+    assert everything(tree) == order
+    tree.sort()
+    tree.reorder(Order())
+    assert everything(tree) != order
+
+
+# Expansion.
+
+
+@pytest.mark.parametrize("rule", [False, True])
+def test_expansion_is_a_rule_with_exceptions(rule: bool) -> None:
+    one, other, new = (RowId(process=key(pid)) for pid in (1, 2, 3))
+    expansion = Expansion(not rule)
+    expansion.set(other, expanded=rule)
+    expansion.set_all(expanded=rule)
+    assert (one in expansion, other in expansion) == (rule, rule), "exceptions are forgotten"
+    expansion.set(one, expanded=not rule)
+    expansion.set(one, expanded=not rule)
+    assert (one in expansion, other in expansion, new in expansion) == (not rule, rule, rule)
+    expansion.set(one, expanded=rule)
+    expansion.set(other, expanded=rule)
+    assert expansion == Expansion(rule, set())
+
+
+def test_tree_follows_its_expansion() -> None:
+    expansion = Expansion()
+    tree = built(lasting({key(1): Identity("sh"), key(2): Identity("sh")}), expansion=expansion)
+    assert [path for path, _ in tree.walk(FIRST)] == [(0,), (1,)]
+    expansion.set(tree.tops[0].id, expanded=True)
+    assert [path for path, _ in tree.walk(FIRST)] == [(0,), (0, 0), (1,)]
+    assert [tree.is_expanded(row) for _, row in tree.walk(FIRST)] == [True, False, False]
+    expansion.set_all(expanded=True)
+    assert [path for path, _ in tree.walk(FIRST)] == [(0,), (0, 0), (1,), (1, 0)]
+    assert not tree.is_expanded(tree.row((0, 0))), "there is nothing below a remote"
+
+
+# Going from row to row.
+
+
+@given(boards(), groupings, orders, st.booleans(), st.integers(1, 4))
+def test_walking_goes_over_every_shown_row_once_and_back(
+    board: Board, grouping: Grouping, order: Order, rule: bool, every: int
+) -> None:
+    expansion = Expansion(rule)
+    tree = built(board, grouping, order, expansion=expansion)
+    for _, row in list(below(tree))[::every]:
+        expansion.set(row.id, expanded=not rule)
+    listing = list(below(tree, tree.is_expanded))
+    assert list(tree.walk(FIRST)) == listing
+    paths = [path for path, _ in listing]
+    assert tree.last() == (paths[-1] if paths else FIRST)
+    for here, there in pairwise(paths):
+        assert here < there
+        assert tree.after(here) == there
+        assert tree.before(there) == here
+    if paths:
+        assert (tree.before(paths[0]), tree.after(paths[-1])) == (None, None)
+        middle = len(paths) // 2
+        assert list(tree.walk(paths[middle])) == listing[middle:]
+
+
+@given(boards(), groupings, orders)
+def test_every_row_is_found_where_it_is(board: Board, grouping: Grouping, order: Order) -> None:
+    """Shown or not: nothing is expanded here."""
+    tree = built(board, grouping, order)
+    rows = list(below(tree))
+    assert len({row.id for _, row in rows}) == len(rows)
+    for path, row in rows:
+        assert tree.find(row.id) == path
+        assert tree.row(path) is row
+    for path, row in rows[::-1]:
+        assert built(board, grouping, order).find(row.id) == path, "whatever was asked for before"
+
+
+@given(boards(), readings, groupings, orders)
+def test_rows_are_found_again_after_an_interval_and_after_sorting(
+    board: Board, reading: Sample, grouping: Grouping, order: Order
+) -> None:
+    before = built(board, grouping)
+    known = [row.id for _, row in below(before)]
+    board.advance(reading)
+    tree = built(board, grouping, before=before)
+    for _ in range(2):
+        there = {row.id: path for path, row in below(tree)}
+        assert {row: tree.find(row) for row in known} == {row: there.get(row) for row in known}
+        tree.reorder(order)
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_what_is_not_listed_is_not_found(grouping: Grouping) -> None:
+    tree = built(varied(), grouping)
+    group = tree.tops[0].id.group
+    process = ProcessKey(9, 9)
+    for missing in (
+        RowId(),
+        RowId(process=key(77)),
+        RowId(process=process, remote=remote("203.0.113.9", 1)),
+        RowId("user nobody"),
+        RowId("user nobody", process),
+        RowId(group, key(77)),
+        RowId(group, key(77), REMOTES[0]),
+        RowId(group, process, remote("203.0.113.9", 1)),
+    ):
+        assert tree.find(missing) is None
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_place_where_there_is_no_row_is_an_index_error(grouping: Grouping) -> None:
+    tree = built(varied(), grouping)
+    (first, *_), leaf = tree.tops, next(p for p, row in below(tree) if isinstance(row, Leaf))
+    for path in ((len(tree.tops),), (0, len(tree.children(first))), (*leaf, 0)):
+        with pytest.raises(IndexError):
+            tree.row(path)
+
+
+def test_empty_board_has_no_rows() -> None:
+    for grouping in Grouping:
+        tree = built(Board(), grouping, expansion=Expansion(rule=True))
+        tree.sort(tree)
+        assert (tree.tops, list(tree.walk(FIRST)), tree.last()) == ([], [], FIRST)
+
+
+def test_remotes_of_a_process_are_one_row_each_by_all_that_makes_them_differ() -> None:
+    fars = {
+        remote("192.0.2.1", 443),
+        remote("192.0.2.1", 80),
+        remote("192.0.2.1", 443, UDP),
+        remote("192.0.2.1", 443, role=Role.SERVER),
+        remote("192.0.2.2", 443),
+    }
+    board = Board()
+    board.advance(sample({key(1): dict.fromkeys(fars, Traffic(1))}))
+    tree = built(board)
+    assert {row.remote for row in tree.children(tree.tops[0]) if isinstance(row, Leaf)} == fars
+    by_remote = built(board, Grouping.REMOTE)
+    assert sorted(group.identity.name for group in by_remote.tops) == ["192.0.2.1", "192.0.2.2"]
