@@ -12,8 +12,8 @@ from bwtop.clickhouse.spans import ROUNDING, FleetSpans, of_hosts, of_plans, wit
 from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
-from bwtop.history.past import Ends, Flow, FlowSums
 from bwtop.history.plan import Bounds, Plan
+from bwtop.history.store import Ends, Flow, FlowSums
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import Usage, billed, passing, rank
 from bwtop.model.filter import Filter

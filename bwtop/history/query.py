@@ -16,8 +16,8 @@ from bwtop.history.dimensions import (
     moment,
     needed,
 )
-from bwtop.history.past import Ends, Flow, FlowSums, Past, Selection
 from bwtop.history.ranges import Range
+from bwtop.history.store import Ends, Flow, FlowSums, Past, Selection
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNATTRIBUTED, Host, Identity, Loss, Remote

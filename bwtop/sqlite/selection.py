@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from bwtop.history.past import Ends, Flow, FlowSums
 from bwtop.history.plan import Piece, Plan
+from bwtop.history.store import Ends, Flow, FlowSums
 from bwtop.model.flows import Host, Identity, Loss, Remote
 from bwtop.sqlite.store import unpack_loss
 
