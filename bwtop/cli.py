@@ -17,10 +17,13 @@ from bwtop.clickhouse.client import FleetError
 from bwtop.clickhouse.target import PasswordError
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.modes import common
+from bwtop.modes.batch import run_batch
+from bwtop.modes.demo import run_demo
 from bwtop.modes.history import run_history
-from bwtop.modes.lasting import run_record, run_serve
+from bwtop.modes.record import run_record
 from bwtop.modes.schema import run_tables
-from bwtop.modes.watching import has_terminal, run_batch, run_demo, run_screen
+from bwtop.modes.screen import has_terminal, run_screen
+from bwtop.modes.serve import run_serve
 from bwtop.options import config, flags
 from bwtop.options.config import ConfigError
 from bwtop.options.flags import Given, Mode

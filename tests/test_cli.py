@@ -22,8 +22,9 @@ from bwtop.history.tiers import TIERS, default_retention
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
-from bwtop.modes import common, watching
+from bwtop.modes import common
 from bwtop.modes import history as modes_history
+from bwtop.modes import screen as screen_mode
 from bwtop.options import flags
 from bwtop.options.config import Config
 from bwtop.options.flags import Mode
@@ -339,7 +340,7 @@ def test_what_only_batch_has_is_printed(arguments: list[str], wanted: bool) -> N
 
 
 def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
-    settings = watching.settings_of(
+    settings = screen_mode.settings_of(
         parse(
             *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
             *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
@@ -356,7 +357,7 @@ def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
 
 
 def test_without_flags_the_screen_shows_everything() -> None:
-    assert watching.settings_of(parse(), Config()) == Settings()
+    assert screen_mode.settings_of(parse(), Config()) == Settings()
 
 
 # History

@@ -144,7 +144,7 @@ def _percentile(rates: Sequence[Rates]) -> Rates:
 
 
 class FleetSelection:
-    """See past.Selection: a flow is the tuple of what is told of its ends."""
+    """See history.store.Selection: a flow is the tuple of what is told of its ends."""
 
     def __init__(
         self,

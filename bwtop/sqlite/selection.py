@@ -17,7 +17,7 @@ _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 class Source:
     """The traffic of some pieces of time; with `pids`, of those processes only, which the finest level knows.
 
-    It is a past.Selection; flows are told apart by their ids.
+    It is a history.store.Selection; flows are told apart by their ids.
     """
 
     def __init__(

@@ -17,7 +17,8 @@ import pytest
 from bwtop import cli
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
-from bwtop.modes import common, demo_traffic, watching
+from bwtop.modes import common, demo_traffic
+from bwtop.modes import screen as screen_mode
 from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, Process
 from bwtop.rights import privileges
 from tests.kernel.running import HANG, Bwtop, command
@@ -602,13 +603,13 @@ def test_flags_of_the_screen_are_the_demos_too(
             made.append("stopped")
 
     monkeypatch.setattr(privileges, "may_load", lambda: True)
-    monkeypatch.setattr(watching, "has_terminal", lambda: True)
+    monkeypatch.setattr(screen_mode, "has_terminal", lambda: True)
     monkeypatch.setattr(demo_traffic, "Demo", Nothing)
     monkeypatch.setattr(common, "load", lambda _: None)
     monkeypatch.setattr(
-        watching,
+        screen_mode,
         "run_screen",
-        lambda options, files, *_: made.append(watching.settings_of(options, files)),
+        lambda options, files, *_: made.append(screen_mode.settings_of(options, files)),
     )
     monkeypatch.setenv("SUDO_UID", "1234")
     monkeypatch.setenv("SUDO_GID", "1235")

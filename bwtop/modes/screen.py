@@ -1,27 +1,21 @@
-"""The full screen, bwtop --batch and --demo: what somebody looks at."""
+"""The full screen: bwtop without a mode."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from bwtop.capture.session import Loading
-from bwtop.identity.names import Names
-from bwtop.measure.intervals import Live, SignalClock, Status, warner
+from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.model import query
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.modes import common, demo_traffic
+from bwtop.modes import common
 from bwtop.options.config import Config
-from bwtop.rights import account as accounts
 from bwtop.text.stderr import discard_output, fail, say
 from bwtop.tui.settings import Settings
 from bwtop.view.columns import parse_order
-
-_DEFAULT_ITERATIONS: Final = 5
 
 
 def has_terminal() -> bool:
@@ -86,50 +80,3 @@ def run_screen(
         sys.stdout.flush()
     except OSError:  # the same, seen later
         discard_output()
-
-
-def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
-    """Prints intervals."""
-    from bwtop.output import intervals as batch
-
-    clock = SignalClock()
-    if not options.batch and options.iterations is None:
-        options.iterations = _DEFAULT_ITERATIONS
-        say(f"no terminal here; printing {options.iterations} intervals (-n N for others)")
-    measurement = common.start_measuring(options, loading, say)
-    for degradation in measurement.degradations:
-        say(degradation)
-    if measurement.following:
-        say(f"watching {measurement.status().words}")
-    else:
-        say(f"measuring (backend: {measurement.backend})")
-    names = None if options.no_resolve else Names()
-    layout = batch.Layout(
-        backend=measurement.backend or ("clickhouse" if options.origin else "history"),
-        order=parse_order(options.sort),
-        limit=options.limit,
-        bits=options.bits,
-        origin=options.origin.url() if options.origin else "",
-    )
-    tap = warner(measurement.status, say) if measurement.following else measurement.tap
-    live = Live(
-        measurement.readings,
-        common.filter_of(options),
-        names,
-        tap,
-        measurement.period,
-        to_the_end=measurement.to_the_end,
-    )
-    try:
-        intervals = live.intervals(options.interval, clock)
-        batch.run(intervals, options.format or "table", layout, options.iterations)
-    finally:
-        measurement.close()
-
-
-def run_demo(options: argparse.Namespace, files: Config) -> None:
-    """The screen beside processes that move bytes: forked first, so that they have nothing of what comes later."""
-    if not has_terminal():
-        fail("--demo shows the full screen, and there is no terminal here")
-    with demo_traffic.Demo(accounts.unprivileged(os.environ), demo_traffic.SECONDS) as running:
-        run_screen(options, files, common.load(options), running.status)

@@ -1,0 +1,52 @@
+"""bwtop --batch: intervals, printed."""
+
+import argparse
+from typing import Final
+
+from bwtop.capture.session import Loading
+from bwtop.identity.names import Names
+from bwtop.measure.intervals import Live, SignalClock, warner
+from bwtop.modes import common
+from bwtop.text.stderr import say
+from bwtop.view.columns import parse_order
+
+_DEFAULT_ITERATIONS: Final = 5
+
+
+def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
+    """Prints intervals."""
+    from bwtop.output import intervals as batch
+
+    clock = SignalClock()
+    if not options.batch and options.iterations is None:
+        options.iterations = _DEFAULT_ITERATIONS
+        say(f"no terminal here; printing {options.iterations} intervals (-n N for others)")
+    measurement = common.start_measuring(options, loading, say)
+    for degradation in measurement.degradations:
+        say(degradation)
+    if measurement.following:
+        say(f"watching {measurement.status().words}")
+    else:
+        say(f"measuring (backend: {measurement.backend})")
+    names = None if options.no_resolve else Names()
+    layout = batch.Layout(
+        backend=measurement.backend or ("clickhouse" if options.origin else "history"),
+        order=parse_order(options.sort),
+        limit=options.limit,
+        bits=options.bits,
+        origin=options.origin.url() if options.origin else "",
+    )
+    tap = warner(measurement.status, say) if measurement.following else measurement.tap
+    live = Live(
+        measurement.readings,
+        common.filter_of(options),
+        names,
+        tap,
+        measurement.period,
+        to_the_end=measurement.to_the_end,
+    )
+    try:
+        intervals = live.intervals(options.interval, clock)
+        batch.run(intervals, options.format or "table", layout, options.iterations)
+    finally:
+        measurement.close()

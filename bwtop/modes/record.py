@@ -1,0 +1,61 @@
+"""bwtop --record: the history alone, without a terminal."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bwtop.measure.intervals import SignalClock
+from bwtop.modes import access, common
+from bwtop.text.stderr import CANNOT, fail
+
+if TYPE_CHECKING:
+    from bwtop.web.scrape import Scraped
+
+
+def run_record(options: argparse.Namespace) -> None:
+    """Measures for the history alone, until it is told to end."""
+    scraped = _scraped(options) if options.metrics else None
+    loading = common.load(options)
+    from bwtop.modes import service as record
+
+    clock = SignalClock()
+    log = record.Log(sys.stderr, os.environ)
+    measurement = common.start_measuring(options, loading, log)
+    tell = record.notifier(os.environ)
+    recorder = measurement.recorder
+    assert recorder, "--record comes without --no-record"
+    if recorder.state.other or recorder.state.is_lasting:
+        sys.exit(CANNOT)  # it has said why
+    for degradation in measurement.degradations:
+        log(degradation)
+    if scraped:
+        measurement = scraped.watch.over(measurement)
+        scraped.start()
+        log(f"metrics on {scraped.url}", record.NOTICE)
+        if options.open:
+            log(access.OPEN, record.NOTICE)
+    record.run(measurement, recorder, clock, log, tell)
+
+
+def _scraped(options: argparse.Namespace) -> "Scraped":
+    """Listens, before anything else, for who wants metrics."""
+    from bwtop.metrics.table import NEEDED
+    from bwtop.web.gate import Address
+    from bwtop.web.tokens import TokenError, read_token
+
+    try:
+        from bwtop.web.scrape import Scraped
+    except ImportError as error:
+        fail(f"--metrics needs {NEEDED} ({error})")
+    access.check(options)
+    address = Address(*options.metrics)
+    if options.token_file is None and not address.ip.is_loopback:
+        fail("--metrics beyond loopback needs a token: --token-file PATH")
+    try:
+        token = read_token(options.token_file, os.environ) if options.token_file else None
+        return Scraped(address, token, options.allow_host or (), access.trusted(options))
+    except TokenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or address.url()}")
