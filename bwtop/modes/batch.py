@@ -15,7 +15,7 @@ _DEFAULT_ITERATIONS: Final = 5
 
 def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
     """Prints intervals."""
-    from bwtop.output import intervals as batch
+    from bwtop.output import intervals
 
     clock = SignalClock()
     if not options.batch and options.iterations is None:
@@ -29,7 +29,7 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
     else:
         say(f"measuring (backend: {measurement.backend})")
     names = None if options.no_resolve else Names()
-    layout = batch.Layout(
+    layout = intervals.Layout(
         backend=measurement.backend or ("clickhouse" if options.origin else "history"),
         order=parse_order(options.sort),
         limit=options.limit,
@@ -46,7 +46,7 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         to_the_end=measurement.to_the_end,
     )
     try:
-        intervals = live.intervals(options.interval, clock)
-        batch.run(intervals, options.format or "table", layout, options.iterations)
+        measured = live.intervals(options.interval, clock)
+        intervals.run(measured, options.format or "table", layout, options.iterations)
     finally:
         measurement.close()

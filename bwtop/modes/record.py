@@ -17,12 +17,12 @@ def run_record(options: argparse.Namespace) -> None:
     """Measures for the history alone, until it is told to end."""
     scraped = _scraped(options) if options.metrics else None
     loading = common.load(options)
-    from bwtop.modes import service as record
+    from bwtop.modes import service
 
     clock = SignalClock()
-    log = record.Log(sys.stderr, os.environ)
+    log = service.Log(sys.stderr, os.environ)
     measurement = common.start_measuring(options, loading, log)
-    tell = record.notifier(os.environ)
+    tell = service.notifier(os.environ)
     recorder = measurement.recorder
     assert recorder, "--record comes without --no-record"
     if recorder.state.other or recorder.state.is_lasting:
@@ -32,10 +32,10 @@ def run_record(options: argparse.Namespace) -> None:
     if scraped:
         measurement = scraped.watch.over(measurement)
         scraped.start()
-        log(f"metrics on {scraped.url}", record.NOTICE)
+        log(f"metrics on {scraped.url}", service.NOTICE)
         if options.open:
-            log(access.OPEN, record.NOTICE)
-    record.run(measurement, recorder, clock, log, tell)
+            log(access.OPEN, service.NOTICE)
+    service.run(measurement, recorder, clock, log, tell)
 
 
 def _scraped(options: argparse.Namespace) -> "Scraped":
