@@ -18,9 +18,11 @@ from bwtop import cli
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
 from bwtop.modes import common, demo_traffic
+from bwtop.modes import demo as demo_mode
 from bwtop.modes import screen as screen_mode
 from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, Process
 from bwtop.rights import privileges
+from bwtop.rights.account import Account
 from tests.kernel.running import HANG, Bwtop, command
 from tests.screen.terminal import Terminal
 
@@ -596,18 +598,18 @@ def test_flags_of_the_screen_are_the_demos_too(
     made: list[Any] = []
 
     class Nothing(Demo):
-        def __init__(self, user: tuple[int, int] | None, seconds: float) -> None:
-            made.append((user, seconds))
+        def __init__(self, account: Account, seconds: float) -> None:
+            made.append((account, seconds))
 
         def stop(self) -> None:
             made.append("stopped")
 
     monkeypatch.setattr(privileges, "may_load", lambda: True)
-    monkeypatch.setattr(screen_mode, "has_terminal", lambda: True)
+    monkeypatch.setattr(demo_mode, "has_terminal", lambda: True)
     monkeypatch.setattr(demo_traffic, "Demo", Nothing)
     monkeypatch.setattr(common, "load", lambda _: None)
     monkeypatch.setattr(
-        screen_mode,
+        demo_mode,
         "run_screen",
         lambda options, files, *_: made.append(screen_mode.settings_of(options, files)),
     )
