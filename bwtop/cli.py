@@ -26,7 +26,7 @@ from bwtop.modes.screen import has_terminal, run_screen
 from bwtop.modes.serve import run_serve
 from bwtop.options import config, flags
 from bwtop.options.config import ConfigError
-from bwtop.options.flags import Given, Mode
+from bwtop.options.flags import Mode, ParsedFlags
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
 from bwtop.rights.account import AccountError
@@ -82,7 +82,7 @@ def _open_descriptors() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _run(given: Given) -> None:
+def _run(given: ParsedFlags) -> None:
     files = config.files(given, os.environ, accounts.home(os.environ))
     if given.values.get(Mode.PRINT_CONFIG):
         sys.stdout.writelines(f"{line}\n" for line in config.spelled(given, files))

@@ -17,7 +17,7 @@ from bwtop.history.dimensions import (
     needed,
 )
 from bwtop.history.ranges import Range
-from bwtop.history.store import Ends, Flow, FlowSums, Past, Selection
+from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNATTRIBUTED, Host, Identity, Loss, Remote
@@ -98,7 +98,7 @@ class Answer:
 class History:
     """Questions to a store of the past: which rows count, what they are added up by, and what is told of them."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: HistoryStore) -> None:
         self._past = past
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class Selection(Protocol):
         """(start, seconds recorded, what was lost); of several hosts the seconds of that which has the most."""
 
 
-class Past(Protocol):
+class HistoryStore(Protocol):
     """A store, as it is at one moment."""
 
     def hosts(self) -> Sequence[Host]:

@@ -10,7 +10,7 @@ from bwtop.rights import account as accounts
 from bwtop.text.stderr import fail, say
 
 if TYPE_CHECKING:
-    from bwtop.web.gate import Address
+    from bwtop.web.access import Address
     from bwtop.web.trusted import Trusted
 
 OPEN: Final = "everyone on this machine may look (--open)"

@@ -41,7 +41,7 @@ def run_record(options: argparse.Namespace) -> None:
 def _scraped(options: argparse.Namespace) -> "Scraped":
     """Listens, before anything else, for who wants metrics."""
     from bwtop.metrics.table import NEEDED
-    from bwtop.web.gate import Address
+    from bwtop.web.access import Address
     from bwtop.web.tokens import TokenError, read_token
 
     try:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
     from bwtop.web import files, serve
+    from bwtop.web.access import Address
     from bwtop.web.archive import LocalArchive
-    from bwtop.web.gate import Address
     from bwtop.web.server import Server
     from bwtop.web.tokens import TokenError, make_token, read_token
 
@@ -43,7 +43,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     access.tell(address, trusted, options.token_file, made)
     place = common.history(options)
     archive = LocalArchive(place.path)
-    wishes = serve.Wishes(
+    settings = serve.ServeOptions(
         _fleet_archive(options) if options.origin else archive,
         options.interval,
         token or made,
@@ -52,7 +52,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         names=not options.no_resolve,
     )
     loading = common.load(options) if may_measure and not options.origin else None
-    service = serve.Service(server, served, wishes)
+    service = serve.Service(server, served, settings)
     if options.origin:
         confine(accounts.unprivileged(os.environ))
         service.start()

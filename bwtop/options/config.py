@@ -15,8 +15,8 @@ from typing import Any, Final
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import Dimension
 from bwtop.history.tiers import spell_retention
-from bwtop.model.board import AVERAGES
-from bwtop.options.flags import MODES, Given, parser
+from bwtop.model.live import AVERAGES
+from bwtop.options.flags import MODES, ParsedFlags, parser
 from bwtop.options.values import spell_endpoint, spell_size
 from bwtop.rights import account as accounts
 from bwtop.rights import opening
@@ -103,7 +103,7 @@ class Config:
     """What the files say, together."""
 
     flags: dict[str, Any] = field(default_factory=dict)
-    """Values of flags by the names that argparse has for them, as flags.Given.options() takes them."""
+    """Values of flags by the names that argparse has for them, as flags.ParsedFlags.options() takes them."""
     screen: dict[str, Any] = field(default_factory=dict)
     """Parsed values of SETTINGS."""
     keymap: Keymap | None = None
@@ -117,7 +117,7 @@ class Config:
         return {names.get(name, name): value for name, value in self.screen.items()}
 
 
-def files(given: Given, environment: Mapping[str, str], home: Path) -> Config:
+def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Config:
     """What the files say that are to be read; raises ConfigError."""
     if given.values.get("no_config"):
         return Config()
@@ -297,7 +297,7 @@ def _strings(value: Any) -> list[str]:
 # The same, written.
 
 
-def spelled(given: Given, config: Config) -> Iterator[str]:
+def spelled(given: ParsedFlags, config: Config) -> Iterator[str]:
     """What all of it comes to, as the lines of a file; what is left out is open, and stands there as a comment."""
     where = ", ".join(map(str, config.read)) or "none"
     yield f"# What bwtop's configuration comes to.  Files that were read: {_comment(where)}"

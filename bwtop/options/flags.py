@@ -141,7 +141,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 @dataclass(frozen=True)
-class Given:
+class ParsedFlags:
     """What somebody typed, and what flags are where nobody says anything; both by the names that argparse has."""
 
     values: Mapping[str, Any]
@@ -163,13 +163,13 @@ class Given:
         return argparse.Namespace(**{**self.defaults, **taken, **self.values})
 
 
-def parse(arguments: Sequence[str]) -> Given:
+def parse(arguments: Sequence[str]) -> ParsedFlags:
     """What arguments say; one line and exit status 2 where they are wrong."""
     top = parser()
     defaults = {a.dest: a.default for a in top._actions if a.default != argparse.SUPPRESS}
     for action in top._actions:
         action.default = argparse.SUPPRESS
-    given = Given(vars(top.parse_args(join_sort(arguments))), defaults)
+    given = ParsedFlags(vars(top.parse_args(join_sort(arguments))), defaults)
     _check(top, given.options(Mode.CHECK, {}))
     return given
 

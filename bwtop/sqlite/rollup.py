@@ -60,7 +60,7 @@ class _Closing:
     next_flow: int = 0
 
 
-class Upkeep:
+class Rollup:
     """What a store needs from time to time."""
 
     def __init__(self, connection: sqlite3.Connection, policy: Policy) -> None:

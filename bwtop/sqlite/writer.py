@@ -12,7 +12,7 @@ from bwtop.rights.account import Account
 from bwtop.sqlite import location, schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import Lock
-from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event, Store
 
@@ -45,7 +45,7 @@ class Writer:
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
-        self._upkeep: Upkeep | None = None
+        self._upkeep: Rollup | None = None
 
     @property
     def is_over_size(self) -> bool:
@@ -74,7 +74,7 @@ class Writer:
             schema.migrate(self._store.connection)
             self._store.begin()
             self._store.number_on()
-            self._upkeep = Upkeep(self._store.connection, self._options.policy)
+            self._upkeep = Rollup(self._store.connection, self._options.policy)
         return None
 
     def append(self, deltas: Sequence[Delta], events: Sequence[Event]) -> None:

@@ -19,12 +19,12 @@ from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples
 from bwtop.measure.sources import Measurement
-from bwtop.tui.desk import Desk
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
 from bwtop.tui.paste import END_KEY, Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
+from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import (
     Terminal,
     default_theme,
@@ -63,9 +63,9 @@ def start(
     """
     collect_young_only()
     environment = started_with()
-    desk = Desk(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
+    state = ScreenState(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
     terminal = open_terminal(theme or default_theme(environment), environment)
-    app = App(desk, loading, measure, terminal)
+    app = App(state, loading, measure, terminal)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()
     app.run()
@@ -84,17 +84,17 @@ class App:
 
     def __init__(
         self,
-        desk: Desk,
+        state: ScreenState,
         loading: Loading | None,
         measure: Callable[[], Measurement],
         terminal: Terminal,
     ) -> None:
-        self._desk = desk
-        desk.in_background = self._make
+        self._state = state
+        state.in_background = self._make
         self._loading = loading
         self._measure = measure
         self._terminal = terminal
-        self._screen = Screen(desk, self._leave, self._repaint)
+        self._screen = Screen(state, self._leave, self._repaint)
         self._input = Input(self._screen)
         self._loop = urwid.MainLoop(
             self._screen, screen=terminal, input_filter=lambda keys, _: self._take_input(keys)
@@ -145,7 +145,7 @@ class App:
         """Takes the loader's answer and begins to read; raises CaptureError."""
         self._loading = None
         found = self._measurement = self._measure()
-        self._desk.attached(
+        self._state.attached(
             found.backend, found.degradations, Names(), found.status, found.passed_over
         )
         self._reader = threading.Thread(
@@ -164,12 +164,12 @@ class App:
                 measurement.period,
                 to_the_end=measurement.to_the_end,
             ):
-                self._deliver(partial(self._desk.advance, sample))
+                self._deliver(partial(self._state.advance, sample))
         except BaseException as error:
             self._deliver(error)
 
     def _interval(self) -> float:
-        return self._desk.settings.interval
+        return self._state.settings.interval
 
     def _deliver(self, what: Callable[[], None] | BaseException) -> None:
         self._delivered.put(what)
@@ -182,21 +182,21 @@ class App:
             if isinstance(delivered, BaseException):
                 raise delivered
             delivered()
-        wait = self._desk.seconds_to_calm()
+        wait = self._state.seconds_to_calm()
         if wait is not None:
             self._loop.set_alarm_in(wait, self._catch_up)
         self._changed()
         return True
 
     def _catch_up(self, *_: Any) -> None:
-        self._desk.catch_up()
-        wait = self._desk.seconds_to_calm()
+        self._state.catch_up()
+        wait = self._state.seconds_to_calm()
         if wait is not None:
             self._loop.set_alarm_in(wait + 0.01, self._catch_up)
         self._changed()
 
     def _make(self, make: Callable[[], Tree], show: Callable[[Tree], None]) -> None:
-        """See desk.Background."""
+        """See state.Background."""
 
         def work() -> None:
             try:

@@ -1,12 +1,12 @@
-"""What the keys do.  Each command changes the desk and returns what has to follow from that."""
+"""What the keys do.  Each command changes the state and returns what has to follow from that."""
 
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from bwtop.model.board import AVERAGES, Board
 from bwtop.model.filter import Loopback
-from bwtop.tui.desk import Desk, Effect
+from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
+from bwtop.tui.state import Effect, ScreenState
 from bwtop.view.columns import DEFAULT_SORT, Order
 from bwtop.view.rows import Branch, Path
 from bwtop.view.tree import Grouping
@@ -25,43 +25,43 @@ T = TypeVar("T")
 # What is shown.
 
 
-def toggle_tcp(desk: Desk) -> Effect:
+def toggle_tcp(state: ScreenState) -> Effect:
     """TCP on or off."""
-    return _toggle_class(desk, "tcp")
+    return _toggle_class(state, "tcp")
 
 
-def toggle_udp(desk: Desk) -> Effect:
+def toggle_udp(state: ScreenState) -> Effect:
     """UDP on or off."""
-    return _toggle_class(desk, "udp")
+    return _toggle_class(state, "udp")
 
 
-def toggle_other(desk: Desk) -> Effect:
+def toggle_other(state: ScreenState) -> Effect:
     """All other protocols on or off."""
-    return _toggle_class(desk, "other")
+    return _toggle_class(state, "other")
 
 
-def _toggle_class(desk: Desk, name: str) -> Effect:
-    desk.settings.classes ^= {name}
+def _toggle_class(state: ScreenState, name: str) -> Effect:
+    state.settings.classes ^= {name}
     return Effect.BUILD
 
 
-def next_loopback(desk: Desk) -> Effect:
+def next_loopback(state: ScreenState) -> Effect:
     """Loopback is shown, then hidden, then nothing else is shown."""
-    desk.settings.loopback = _next(list(Loopback), desk.settings.loopback)
+    state.settings.loopback = _next(list(Loopback), state.settings.loopback)
     return Effect.BUILD
 
 
-def next_grouping(desk: Desk) -> Effect:
+def next_grouping(state: ScreenState) -> Effect:
     """The next thing to group by; the selection stays on what it was on, if that is a row of its own there."""
-    groupings = [one for one in Grouping if desk.is_fleet or one is not Grouping.HOST]
-    desk.settings.grouping = _next(groupings, desk.settings.grouping)
+    groupings = [one for one in Grouping if state.is_fleet or one is not Grouping.HOST]
+    state.settings.grouping = _next(groupings, state.settings.grouping)
     return Effect.BUILD
 
 
-def next_average(desk: Desk) -> Effect:
+def next_average(state: ScreenState) -> Effect:
     """The next number of seconds that rates are averaged over."""
-    average = desk.settings.average = _next(list(AVERAGES), desk.settings.average)
-    desk.change(lambda board: board.set_average(average))
+    average = state.settings.average = _next(list(AVERAGES), state.settings.average)
+    state.change(lambda model: model.set_average(average))
     return Effect.BUILD
 
 
@@ -69,233 +69,233 @@ def _next(values: list[T], value: T) -> T:
     return values[(values.index(value) + 1) % len(values)]
 
 
-def toggle_bits(desk: Desk) -> Effect:
+def toggle_bits(state: ScreenState) -> Effect:
     """Rates in bits or bytes per second."""
-    desk.settings.bits = not desk.settings.bits
+    state.settings.bits = not state.settings.bits
     return Effect.DRAW
 
 
-def toggle_names(desk: Desk) -> Effect:
+def toggle_names(state: ScreenState) -> Effect:
     """Names of addresses or the addresses themselves."""
-    desk.settings.names = not desk.settings.names
-    return Effect.BUILD if desk.query.terms else Effect.DRAW
+    state.settings.names = not state.settings.names
+    return Effect.BUILD if state.query.terms else Effect.DRAW
 
 
-def toggle_cmdline(desk: Desk) -> Effect:
+def toggle_cmdline(state: ScreenState) -> Effect:
     """Command lines or names of processes."""
-    desk.settings.cmdlines = not desk.settings.cmdlines
+    state.settings.cmdlines = not state.settings.cmdlines
     return Effect.DRAW
 
 
-def pause(desk: Desk) -> Effect:
+def pause(state: ScreenState) -> Effect:
     """Holds the view, or lets go of it."""
-    desk.paused = not desk.paused
-    if desk.paused:
-        desk.change(Board.pause)
+    state.paused = not state.paused
+    if state.paused:
+        state.change(LiveModel.pause)
         return Effect.DRAW
-    desk.change(Board.resume)
+    state.change(LiveModel.resume)
     return Effect.BUILD
 
 
-def reset(desk: Desk) -> Effect:
+def reset(state: ScreenState) -> Effect:
     """Sets all totals to zero."""
-    desk.change(Board.reset)
+    state.change(LiveModel.reset)
     return Effect.BUILD
 
 
-def longer_interval(desk: Desk) -> Effect:
+def longer_interval(state: ScreenState) -> Effect:
     """The next longer interval."""
-    longer = [seconds for seconds in INTERVALS if seconds > desk.settings.interval]
-    desk.settings.interval = longer[0] if longer else desk.settings.interval
+    longer = [seconds for seconds in INTERVALS if seconds > state.settings.interval]
+    state.settings.interval = longer[0] if longer else state.settings.interval
     return Effect.DRAW
 
 
-def shorter_interval(desk: Desk) -> Effect:
+def shorter_interval(state: ScreenState) -> Effect:
     """The next shorter interval."""
-    least = SENT if desk.is_fleet else 0.0
-    shorter = [seconds for seconds in INTERVALS if least <= seconds < desk.settings.interval]
-    desk.settings.interval = shorter[-1] if shorter else desk.settings.interval
+    least = SENT if state.is_fleet else 0.0
+    shorter = [seconds for seconds in INTERVALS if least <= seconds < state.settings.interval]
+    state.settings.interval = shorter[-1] if shorter else state.settings.interval
     return Effect.DRAW
 
 
 # Sorting.
 
 
-def sort_by(desk: Desk, column: str) -> Effect:
+def sort_by(state: ScreenState, column: str) -> Effect:
     """Sorts by a column; by the one that it is sorted by already, the other way round."""
-    if column == desk.settings.order.column:
-        return reverse(desk)
-    desk.settings.order = Order(column)
+    if column == state.settings.order.column:
+        return reverse(state)
+    state.settings.order = Order(column)
     return Effect.SORT
 
 
-def reverse(desk: Desk) -> Effect:
+def reverse(state: ScreenState) -> Effect:
     """Sorts the other way round."""
-    order = desk.settings.order
-    desk.settings.order = replace(order, reverse=not order.reverse)
+    order = state.settings.order
+    state.settings.order = replace(order, reverse=not order.reverse)
     return Effect.SORT
 
 
-def sort_left(desk: Desk) -> Effect:
+def sort_left(state: ScreenState) -> Effect:
     """Sorts by the column to the left."""
-    return _sort_beside(desk, -1)
+    return _sort_beside(state, -1)
 
 
-def sort_right(desk: Desk) -> Effect:
+def sort_right(state: ScreenState) -> Effect:
     """Sorts by the column to the right."""
-    return _sort_beside(desk, 1)
+    return _sort_beside(state, 1)
 
 
-def _sort_beside(desk: Desk, step: int) -> Effect:
+def _sort_beside(state: ScreenState, step: int) -> Effect:
     """Goes through the columns on the screen; from one that is not there to the default one."""
-    shown = [placed.field for placed in desk.placed(desk.columns)]
+    shown = [placed.field for placed in state.placed(state.columns)]
     columns = [field.column for field in shown if field.column != DEFAULT_SORT] + [DEFAULT_SORT]
-    here = desk.settings.order.column
+    here = state.settings.order.column
     place = columns.index(here) + step if here in columns else len(columns) - 1
     if not 0 <= place < len(columns):
         return Effect.DRAW
-    desk.settings.order = Order(columns[place])
+    state.settings.order = Order(columns[place])
     return Effect.SORT
 
 
 # Filtering.
 
 
-def edit_filter(desk: Desk) -> Effect:
+def edit_filter(state: ScreenState) -> Effect:
     """Starts typing a filter."""
-    desk.context = Context.FILTER
+    state.context = Context.FILTER
     return Effect.DRAW
 
 
-def accept_filter(desk: Desk) -> Effect:
+def accept_filter(state: ScreenState) -> Effect:
     """Ends typing; the filter stays."""
-    desk.context = Context.LIST
+    state.context = Context.LIST
     return Effect.DRAW
 
 
-def clear_filter(desk: Desk) -> Effect:
+def clear_filter(state: ScreenState) -> Effect:
     """Ends typing without a filter."""
-    desk.context = Context.LIST
-    desk.filter("")
+    state.context = Context.LIST
+    state.filter("")
     return Effect.BUILD
 
 
-def escape(desk: Desk) -> Effect:
+def escape(state: ScreenState) -> Effect:
     """Closes the details; else clears the filter."""
-    if desk.details:
-        desk.details = False
+    if state.details:
+        state.details = False
         return Effect.DRAW
-    return clear_filter(desk)
+    return clear_filter(state)
 
 
 # Going through the list.
 
 
-def up(desk: Desk) -> Effect:
+def up(state: ScreenState) -> Effect:
     """One row up."""
-    return _move(desk, -1)
+    return _move(state, -1)
 
 
-def down(desk: Desk) -> Effect:
+def down(state: ScreenState) -> Effect:
     """One row down."""
-    return _move(desk, 1)
+    return _move(state, 1)
 
 
-def page_up(desk: Desk) -> Effect:
+def page_up(state: ScreenState) -> Effect:
     """One page up."""
-    return _move(desk, -max(desk.listing.page - 1, 1))
+    return _move(state, -max(state.listing.page - 1, 1))
 
 
-def page_down(desk: Desk) -> Effect:
+def page_down(state: ScreenState) -> Effect:
     """One page down."""
-    return _move(desk, max(desk.listing.page - 1, 1))
+    return _move(state, max(state.listing.page - 1, 1))
 
 
-def _move(desk: Desk, steps: int) -> Effect:
-    desk.listing.move(desk.tree, steps)
+def _move(state: ScreenState, steps: int) -> Effect:
+    state.listing.move(state.tree, steps)
     return Effect.DRAW
 
 
-def home(desk: Desk) -> Effect:
+def home(state: ScreenState) -> Effect:
     """To the first row."""
-    desk.listing.home()
+    state.listing.home()
     return Effect.DRAW
 
 
-def end(desk: Desk) -> Effect:
+def end(state: ScreenState) -> Effect:
     """To the last row."""
-    desk.listing.end(desk.tree)
+    state.listing.end(state.tree)
     return Effect.DRAW
 
 
-def enter(desk: Desk) -> Effect:
+def enter(state: ScreenState) -> Effect:
     """Expands or collapses; the second of two quick ones takes that back and opens the details."""
-    row = desk.listing.row(desk.tree)
+    row = state.listing.row(state.tree)
     if row is None:
         return Effect.DRAW
-    second = desk.last_enter[0] == row.id and desk.now() - desk.last_enter[1] < DOUBLE
-    desk.last_enter = (None if second else row.id, desk.now())
+    second = state.last_enter[0] == row.id and state.now() - state.last_enter[1] < DOUBLE
+    state.last_enter = (None if second else row.id, state.now())
     if isinstance(row, Branch):
-        _set_expanded(desk, desk.listing.path, expanded=row.id not in desk.expansion)
+        _set_expanded(state, state.listing.path, expanded=row.id not in state.expansion)
     if second:
-        desk.details = True
+        state.details = True
     return Effect.DRAW
 
 
-def expand(desk: Desk) -> Effect:
+def expand(state: ScreenState) -> Effect:
     """Shows what is below the row; if that is shown, goes there."""
-    row = desk.listing.row(desk.tree)
+    row = state.listing.row(state.tree)
     if not isinstance(row, Branch):
         return Effect.DRAW
-    if row.id in desk.expansion:
-        return down(desk)
-    return _set_expanded(desk, desk.listing.path, expanded=True)
+    if row.id in state.expansion:
+        return down(state)
+    return _set_expanded(state, state.listing.path, expanded=True)
 
 
-def collapse(desk: Desk) -> Effect:
+def collapse(state: ScreenState) -> Effect:
     """Hides what is below the row; if nothing is, goes to the row above it."""
-    row = desk.listing.row(desk.tree)
+    row = state.listing.row(state.tree)
     if row is None:
         return Effect.DRAW
-    if isinstance(row, Branch) and row.id in desk.expansion:
-        return _set_expanded(desk, desk.listing.path, expanded=False)
-    if len(desk.listing.path) > 1:
-        desk.listing.select(desk.tree, desk.listing.path[:-1])
+    if isinstance(row, Branch) and row.id in state.expansion:
+        return _set_expanded(state, state.listing.path, expanded=False)
+    if len(state.listing.path) > 1:
+        state.listing.select(state.tree, state.listing.path[:-1])
     return Effect.DRAW
 
 
-def toggle_at(desk: Desk, path: Path) -> Effect:
+def toggle_at(state: ScreenState, path: Path) -> Effect:
     """Shows or hides what is below a row."""
-    row = desk.tree.row(path)
-    return _set_expanded(desk, path, expanded=row.id not in desk.expansion)
+    row = state.tree.row(path)
+    return _set_expanded(state, path, expanded=row.id not in state.expansion)
 
 
-def _set_expanded(desk: Desk, path: Path, *, expanded: bool) -> Effect:
-    row = desk.tree.row(path)
+def _set_expanded(state: ScreenState, path: Path, *, expanded: bool) -> Effect:
+    row = state.tree.row(path)
     if isinstance(row, Branch):
-        desk.listing.select(desk.tree, path)
-        desk.expansion.set(row.id, expanded=expanded)
+        state.listing.select(state.tree, path)
+        state.expansion.set(row.id, expanded=expanded)
     return Effect.DRAW
 
 
-def expand_all(desk: Desk) -> Effect:
+def expand_all(state: ScreenState) -> Effect:
     """Shows what is below all rows, or hides it where that is so."""
-    desk.expansion.set_all(expanded=not desk.expansion.rule)
-    desk.listing.follow(desk.tree)
+    state.expansion.set_all(expanded=not state.expansion.rule)
+    state.listing.follow(state.tree)
     return Effect.DRAW
 
 
-def toggle_details(desk: Desk) -> Effect:
+def toggle_details(state: ScreenState) -> Effect:
     """Opens or closes the details of the selected process."""
-    desk.details = not desk.details
+    state.details = not state.details
     return Effect.DRAW
 
 
-def redraw(_: Desk) -> Effect:
+def redraw(_: ScreenState) -> Effect:
     """Draws everything anew."""
     return Effect.REPAINT
 
 
-def leave(_: Desk) -> Effect:
+def leave(_: ScreenState) -> Effect:
     """Ends bwtop."""
     return Effect.QUIT

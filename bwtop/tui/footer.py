@@ -3,38 +3,41 @@
 from typing import Final
 
 from bwtop.text.escape import squeeze, width
-from bwtop.tui.desk import Desk
 from bwtop.tui.keymap import Context, Keymap, spelled
 from bwtop.tui.lines import Line, exactly, length
+from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 
 _VERB: Final = "Send "
 """What a question can do without: who is asked about and how to answer matter more."""
 
 
-def footer(desk: Desk, columns: int) -> Line:
+def footer(state: ScreenState, columns: int) -> Line:
     """The line; hints that do not fit are left out from the right."""
-    line, shows_hints = _before(desk, columns)
+    line, shows_hints = _before(state, columns)
     if shows_hints:
-        line += hints(desk.keymap, desk.context, columns - length(line))
+        line += hints(state.keymap, state.context, columns - length(line))
     return exactly(line, columns)
 
 
-def _before(desk: Desk, columns: int) -> tuple[Line, bool]:
+def _before(state: ScreenState, columns: int) -> tuple[Line, bool]:
     """What stands before the hints, and whether they are shown."""
-    if desk.question:
-        before, after = desk.question.before, desk.question.after
-        name = desk.glyphs.text(desk.question.name)
+    if state.question:
+        before, after = state.question.before, state.question.after
+        name = state.glyphs.text(state.question.name)
         room = (
-            columns - length(hints(desk.keymap, Context.CONFIRM, columns)) - len(before + after) - 2
+            columns
+            - length(hints(state.keymap, Context.CONFIRM, columns))
+            - len(before + after)
+            - 2
         )
         if width(name) > room:
             before, room = before.removeprefix(_VERB), room + len(_VERB)
         name = squeeze(name, max(room, 1))
         return [(Style.WARNING, f"{before}{name}{after}"), (Style.HINT, "  ")], True
-    if desk.message:
-        text, style = desk.message
-        return [(style, desk.glyphs.text(text))], False
+    if state.message:
+        text, style = state.message
+        return [(style, state.glyphs.text(text))], False
     return [], True
 
 
@@ -50,14 +53,14 @@ def hints(keymap: Keymap, context: Context, columns: int) -> Line:
     return line
 
 
-def at(desk: Desk, columns: int, cell: int) -> str | None:
+def at(state: ScreenState, columns: int, cell: int) -> str | None:
     """The key whose hint is at a cell of the line."""
-    line, shows_hints = _before(desk, columns)
+    line, shows_hints = _before(state, columns)
     end = length(line)
     if not shows_hints or cell < end:
         return None
-    shown = [key for key in desk.keymap.of(desk.context) if key.hint]
-    pieces = hints(desk.keymap, desk.context, columns - end)
+    shown = [key for key in state.keymap.of(state.context) if key.hint]
+    pieces = hints(state.keymap, state.context, columns - end)
     for key, (label, hint) in zip(shown, zip(pieces[::2], pieces[1::2], strict=True), strict=False):
         end += length([label, hint])
         if cell < end:

@@ -25,7 +25,7 @@ class Input:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._desk = screen.desk
+        self._state = screen.state
         self._burst_end = 0.0
         """Until then keys belong to the burst before them."""
 
@@ -39,16 +39,16 @@ class Input:
         rest = self._each(size, events)
         self._screen.refilter()
         if is_pasted and events[-1:] != ["enter"]:
-            self._burst_end = self._desk.now() + PAUSE
+            self._burst_end = self._state.now() + PAUSE
         return rest + resized
 
     def _goes_on(self, events: Sequence[Event]) -> bool:
-        return self._desk.now() < self._burst_end and bool(characters(events))
+        return self._state.now() < self._burst_end and bool(characters(events))
 
     def _as_paste(self, events: list[Event]) -> list[Event]:
         """Return a burst as a paste; of a filter typed ahead, the keys that open and accept it stay keys."""
-        opening = [] if self._desk.context is Context.FILTER else self._opening(events[0])
-        if not opening and self._desk.context is not Context.FILTER:
+        opening = [] if self._state.context is Context.FILTER else self._opening(events[0])
+        if not opening and self._state.context is not Context.FILTER:
             return [Paste(characters(events))]
         accepting = [event for event in events[-1:] if event == "enter"]
         text = characters(events[len(opening) : len(events) - len(accepting)])
@@ -56,17 +56,17 @@ class Input:
 
     def _opening(self, event: Event) -> list[Event]:
         """Return the key, if it opens the filter here."""
-        found = isinstance(event, str) and self._desk.keymap.find(self._desk.context, event)
+        found = isinstance(event, str) and self._state.keymap.find(self._state.context, event)
         return [event] if found and found.command is commands.edit_filter else []
 
     def _each(self, size: Size, events: Sequence[Event]) -> list[Event]:
         """Handle one after the other.  What was typed ahead of a question or a choice answers none: it is dropped."""
         rest: list[Event] = []
         for event in events:
-            before = self._desk.context
+            before = self._state.context
             if not self._handle(size, event):
                 rest.append(event)
-            if self._desk.context is not before and self._desk.context in ASKING:
+            if self._state.context is not before and self._state.context in ASKING:
                 break
         return rest
 
@@ -82,16 +82,16 @@ class Input:
         return True  # or the terminal's answer to a question that bwtop did not ask
 
     def _paste(self, paste: Paste) -> None:
-        if self._desk.context is Context.FILTER:
+        if self._state.context is Context.FILTER:
             self._screen.insert(paste.line())
         elif paste.text:
-            self._desk.say(self._ignored(), Style.WARNING)
+            self._state.say(self._ignored(), Style.WARNING)
             self._screen.changed()
 
     def _ignored(self) -> str:
         keys = [
             name
-            for key in self._desk.keymap.of(Context.LIST)
+            for key in self._state.keymap.of(Context.LIST)
             if key.command is commands.edit_filter
             for name in key.keys
         ]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from bwtop.tui.desk import Desk, Effect
+    from bwtop.tui.state import Effect, ScreenState
 
 
 class Context(StrEnum):
@@ -26,7 +26,7 @@ class Key:
 
     keys: tuple[str, ...]
     """As urwid names them; the first is the one that is shown."""
-    command: "Callable[[Desk], Effect]"
+    command: "Callable[[ScreenState], Effect]"
     hint: str
     """For the footer; empty: not shown there."""
     help: str

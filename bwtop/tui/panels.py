@@ -7,11 +7,11 @@ from typing import Final
 from bwtop.model.series import LENGTH, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, width
-from bwtop.tui.desk import Chooser, Desk
 from bwtop.tui.dialogs import selected_process
 from bwtop.tui.keymap import Context, spelled
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
+from bwtop.tui.state import Chooser, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.rows import Branch
@@ -25,15 +25,15 @@ def chooser_width(columns: int) -> int:
     return CHOOSER_WIDTH if columns >= CHOOSER_WIDTH + 28 else columns
 
 
-def chooser(desk: Desk, panel: Chooser, columns: int, rows: int) -> list[Line]:
+def chooser(state: ScreenState, panel: Chooser, columns: int, rows: int) -> list[Line]:
     """The title, then the choices around the one that is marked."""
     lines: list[Line] = [
-        exactly([(Style.TITLE, f" {desk.glyphs.text(panel.title)}")], columns, Style.TITLE)
+        exactly([(Style.TITLE, f" {state.glyphs.text(panel.title)}")], columns, Style.TITLE)
     ]
     first = chooser_top(panel, rows)
     for index, text in enumerate(panel.lines[first : first + rows - 1], first):
         style = Style.SELECTED if index == panel.index else Style.NORMAL
-        lines.append([(style, fit(f" {desk.glyphs.text(text)}", columns))])
+        lines.append([(style, fit(f" {state.glyphs.text(text)}", columns))])
     return lines
 
 
@@ -43,28 +43,28 @@ def chooser_top(panel: Chooser, rows: int) -> int:
     return max(min(panel.index - room // 2, len(panel.lines) - room), 0)
 
 
-def details(desk: Desk, columns: int, rows: int) -> list[Line]:
+def details(state: ScreenState, columns: int, rows: int) -> list[Line]:
     """All about the selected process, and what it moved in each of the last intervals."""
-    row = selected_process(desk)
+    row = selected_process(state)
     if row is None:
-        title = "No process is selected" if desk.tree.tops else "Nothing is listed"
+        title = "No process is selected" if state.tree.tops else "Nothing is listed"
         return [exactly([(Style.TITLE, f" {title}")], columns, Style.TITLE)]
-    name = desk.glyphs.text(row.identity.name)
+    name = state.glyphs.text(row.identity.name)
     lines: list[Line] = [exactly([(Style.TITLE, f" {name} ({_pid(row)})")], columns, Style.TITLE)]
-    for label, value in _facts(desk, row):
-        lines += _fact(label, desk.glyphs.text(value), columns, most=3)
-    return lines + _graphs(desk, row, columns, height=1 if rows - len(lines) < 8 else 3)
+    for label, value in _facts(state, row):
+        lines += _fact(label, state.glyphs.text(value), columns, most=3)
+    return lines + _graphs(state, row, columns, height=1 if rows - len(lines) < 8 else 3)
 
 
 def _pid(row: Branch) -> str:
     return str(row.key.pid) if row.key.pid > 0 else "-"
 
 
-def _facts(desk: Desk, row: Branch) -> Iterator[tuple[str, str]]:
+def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     identity = row.identity
     uid = "-" if identity.uid is None else str(identity.uid)
     started = identity.started.astimezone() if identity.started else None
-    whole = command_line(row.key) if desk.is_here(identity) else None
+    whole = command_line(row.key) if state.is_here(identity) else None
     if identity.host:
         yield "host", f"{identity.host.name} ({identity.host.id})"
     yield "program", identity.exe or "-"
@@ -73,9 +73,9 @@ def _facts(desk: Desk, row: Branch) -> Iterator[tuple[str, str]]:
     yield "unit", identity.unit or "-"
     if identity.container or identity.pod:
         yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
-    down, up = desk.glyphs.down, desk.glyphs.up
+    down, up = state.glyphs.down, state.glyphs.up
     yield "total", f"{down} {fmt.size(row.rx_total)}  {up} {fmt.size(row.tx_total)}"
-    yield "remotes", str(len(desk.tree.children(row)))
+    yield "remotes", str(len(state.tree.children(row)))
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
 
 
@@ -103,19 +103,19 @@ def _wrapped(text: str, cells: int) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def _graphs(desk: Desk, row: Branch, columns: int, height: int) -> list[Line]:
-    rates = desk.tree.graph(row, min(LENGTH, max(columns - 34, 1)))
+def _graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[Line]:
+    rates = state.tree.graph(row, min(LENGTH, max(columns - 34, 1)))
     if rates is None:
         return []
     lines: list[Line] = []
     for which, (sign, style) in enumerate(
-        ((desk.glyphs.down, Style.RX), (desk.glyphs.up, Style.TX))
+        ((state.glyphs.down, Style.RX), (state.glyphs.up, Style.TX))
     ):
         most = peak(rates)[which]
         now = (row.rx_rate, row.tx_rate)[which]
-        head = f" {sign} {fit(fmt.rate(now, bits=desk.settings.bits), 12, '>')}"
-        tail = f" peak {fmt.rate(most, bits=desk.settings.bits)}"
-        drawn = desk.glyphs.graph([pair[which] for pair in rates], most, height)
+        head = f" {sign} {fit(fmt.rate(now, bits=state.settings.bits), 12, '>')}"
+        tail = f" peak {fmt.rate(most, bits=state.settings.bits)}"
+        drawn = state.glyphs.graph([pair[which] for pair in rates], most, height)
         for place, part in enumerate(drawn):
             last = place == height - 1
             lines.append(
@@ -147,12 +147,12 @@ MOUSE: Final = (
 )
 
 
-def help_lines(desk: Desk, columns: int) -> list[Line]:
+def help_lines(state: ScreenState, columns: int) -> list[Line]:
     """The help, from the tables of keys, columns and filter fields."""
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
     for context, title in SECTIONS:
         lines += _section(title)
-        for key in desk.keymap.of(context):
+        for key in state.keymap.of(context):
             names = " ".join(spelled(name) for name in key.keys)
             lines += _entry(names, key.help, columns) if key.help else []
     lines += _section("Mouse")
@@ -160,26 +160,26 @@ def help_lines(desk: Desk, columns: int) -> list[Line]:
         lines += _entry(name, text, columns)
     lines += _section("Columns")
     columns_help = {column.id: column.help for column in ALL_COLUMNS}
-    for field in desk.fields:
-        title = field.title.format(down=desk.glyphs.down, up=desk.glyphs.up)
+    for field in state.fields:
+        title = field.title.format(down=state.glyphs.down, up=state.glyphs.up)
         lines += _entry(title, field.help or columns_help[field.column], columns)
     lines += _section("Filter: words and fields that must all hold; a leading - negates")
-    for query_field in desk.query_fields:
+    for query_field in state.query_fields:
         lines += _entry(f"{query_field.name}:", query_field.help, columns)
     lines += _entry("word", "in a process's name, program, user or unit, or in its remote", columns)
     lines += _section("Here")
-    lost = [f"lost: {words}" for words in fmt.losses(desk.board.loss)]
-    status = desk.status()
+    lost = [f"lost: {words}" for words in fmt.losses(state.model.loss)]
+    status = state.status()
     warnings = [text for text in (status.warning,) if text]
     for text in (
-        f"from {desk.host}" if desk.is_fleet else f"backend {desk.backend or '-'}",
-        *(f"not used: backend {reason}" for reason in desk.passed_over),
+        f"from {state.host}" if state.is_fleet else f"backend {state.backend or '-'}",
+        *(f"not used: backend {reason}" for reason in state.passed_over),
         status.words,
         *warnings,
-        *desk.degradations,
+        *state.degradations,
         *lost,
     ):
-        lines += _entry("", desk.glyphs.text(text), columns)
+        lines += _entry("", state.glyphs.text(text), columns)
     return lines
 
 

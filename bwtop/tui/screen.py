@@ -1,4 +1,4 @@
-"""The one widget of the full screen: it draws the desk, and takes keys and clicks to its commands."""
+"""The one widget of the full screen: it draws the state, and takes keys and clicks to its commands."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,13 +7,13 @@ import urwid
 
 from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, keys, layout
-from bwtop.tui.desk import Desk, Effect
 from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer
 from bwtop.tui.header import header
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, canvas, exactly, length
 from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
+from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
 from bwtop.view.rows import RowId
@@ -40,12 +40,14 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
     _selectable = True
     no_cache = ("render",)
 
-    def __init__(self, desk: Desk, leave: Callable[[], None], repaint: Callable[[], None]) -> None:
+    def __init__(
+        self, state: ScreenState, leave: Callable[[], None], repaint: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self.desk = desk
+        self.state = state
         self._leave = leave
         self._repaint = repaint
-        self._edit = urwid.Edit("", desk.settings.filter)
+        self._edit = urwid.Edit("", state.settings.filter)
         self._titles: int | None = None
         """The row of the titles; None where the list is not in sight."""
         self._shown: list[RowId] = []
@@ -63,8 +65,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
     def render(self, size: Size, focus: bool = False) -> urwid.Canvas:  # noqa: ARG002, FBT001, FBT002 - urwid's
         """See urwid.Widget."""
         columns, rows = size
-        self.desk.columns = columns
-        top = header(self.desk, columns, rows)[: max(rows - 1, 1)]
+        self.state.columns = columns
+        top = header(self.state, columns, rows)[: max(rows - 1, 1)]
         bottom: list[Line] = []
         cursor = None
         if rows >= FOOTER_FROM:
@@ -78,9 +80,9 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def _bottom(self, columns: int) -> tuple[Line, int | None]:
         """The footer, and the cell of the cursor while a filter is typed."""
-        if self.desk.context is not Context.FILTER:
-            return footer(self.desk, columns), None
-        glyphs = self.desk.glyphs
+        if self.state.context is not Context.FILTER:
+            return footer(self.state, columns), None
+        glyphs = self.state.glyphs
         text, place = self._edit.edit_text, self._edit.edit_pos
         before, after = glyphs.text(f"/{text[:place]}"), glyphs.text(text[place:])
         remark = self._remark()
@@ -94,24 +96,24 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def _remark(self) -> Line:
         """Return what is wrong with the filter that is typed, or else the message that is new."""
-        if self.desk.filter_error:
-            text, style = self.desk.filter_error, Style.ERROR
-        elif self.desk.message:
-            text, style = self.desk.message
+        if self.state.filter_error:
+            text, style = self.state.filter_error, Style.ERROR
+        elif self.state.message:
+            text, style = self.state.message
         else:
             return []
-        return [(style, f"  {self.desk.glyphs.text(text)}")]
+        return [(style, f"  {self.state.glyphs.text(text)}")]
 
     def _body(self, columns: int, rows: int, top: int) -> list[Line]:
-        desk = self.desk
+        state = self.state
         self._titles = None
-        if desk.context is Context.HELP:
+        if state.context is Context.HELP:
             return self._help(columns, rows)
-        if desk.chooser:
+        if state.chooser:
             return self._beside(columns, rows, top)
-        if not desk.details:
+        if not state.details:
             return self._list(columns, rows, top)
-        below = details(desk, columns, rows - LIST_BESIDE)
+        below = details(state, columns, rows - LIST_BESIDE)
         if rows < 2 * LIST_BESIDE:
             return below
         below = below[: rows - LIST_BESIDE]
@@ -120,24 +122,24 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return above + below
 
     def _list(self, columns: int, rows: int, top: int) -> list[Line]:
-        desk = self.desk
+        state = self.state
         self._titles = top
-        shown = desk.listing.visible(desk.tree, rows - 1)
+        shown = state.listing.visible(state.tree, rows - 1)
         self._shown = [row.id for _, row in shown]
-        drawn = Rows(desk, columns)
+        drawn = Rows(state, columns)
         lines = [
-            drawn.line(row, len(path) - 1, selected=path == desk.listing.path)
+            drawn.line(row, len(path) - 1, selected=path == state.listing.path)
             for path, row in shown
         ]
-        return [titles(desk, columns), *(lines or self._nothing(columns))]
+        return [titles(state, columns), *(lines or self._nothing(columns))]
 
     def _nothing(self, columns: int) -> list[Line]:
-        desk = self.desk
-        if desk.phase:
-            text = desk.phase
-        elif desk.board.number == 0:
-            text = "measuring" + desk.glyphs.dots
-        elif desk.is_partial:
+        state = self.state
+        if state.phase:
+            text = state.phase
+        elif state.model.number == 0:
+            text = "measuring" + state.glyphs.dots
+        elif state.is_partial:
             text = "nothing passes the filter and toggles"
         else:
             text = "no process has sent or received anything yet"
@@ -145,10 +147,10 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def _beside(self, columns: int, rows: int, top: int) -> list[Line]:
         """Choices at the left, and what room is left for the list at the right."""
-        desk = self.desk
-        assert desk.chooser
+        state = self.state
+        assert state.chooser
         cells = chooser_width(columns)
-        left = chooser(desk, desk.chooser, cells, rows)
+        left = chooser(state, state.chooser, cells, rows)
         if cells == columns:
             return left
         right = self._list(columns - cells - 1, rows, top)
@@ -160,38 +162,38 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         ]
 
     def _help(self, columns: int, rows: int) -> list[Line]:
-        lines = help_lines(self.desk, columns)
-        self.desk.listing.page = max(rows - 1, 1)
-        self.desk.help_top = min(self.desk.help_top, max(len(lines) - rows, 0))
-        return lines[self.desk.help_top : self.desk.help_top + rows]
+        lines = help_lines(self.state, columns)
+        self.state.listing.page = max(rows - 1, 1)
+        self.state.help_top = min(self.state.help_top, max(len(lines) - rows, 0))
+        return lines[self.state.help_top : self.state.help_top + rows]
 
     # Keys and clicks.
 
     def keypress(self, size: Size, key: str) -> str | None:
         """See urwid.Widget.  Keys without a meaning are given back."""
-        self.desk.last_key = self.desk.now()
-        found = self.desk.keymap.find(self.desk.context, key)
+        self.state.last_key = self.state.now()
+        found = self.state.keymap.find(self.state.context, key)
         if found:
             self.perform(found.command)
             return None
-        if self.desk.context is Context.FILTER:
+        if self.state.context is Context.FILTER:
             return self._type(size, key)
         return key
 
-    def perform(self, command: Callable[[Desk], Effect]) -> None:
+    def perform(self, command: Callable[[ScreenState], Effect]) -> None:
         """Carries a command out, and what follows from it."""
         self.refilter()
-        typing = self.desk.context is Context.FILTER
-        effect = command(self.desk)
-        if self.desk.context is Context.FILTER and not typing:
-            text = f"{self.desk.settings.filter} ".lstrip()  # what is typed now is another term
+        typing = self.state.context is Context.FILTER
+        effect = command(self.state)
+        if self.state.context is Context.FILTER and not typing:
+            text = f"{self.state.settings.filter} ".lstrip()  # what is typed now is another term
             self._edit.set_edit_text(text)
             self._edit.set_edit_pos(len(text))
         if effect is Effect.QUIT:
             self._leave()
         elif effect is Effect.REPAINT:
             self._repaint()
-        self.desk.apply(effect)
+        self.state.apply(effect)
         self._invalidate()
 
     def _type(self, size: Size, key: str) -> str | None:
@@ -206,16 +208,16 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         """Insert text into the filter, as much as there is room for; `refilter` applies it."""
         room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
         if len(text) > room:
-            self.desk.say(f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+            self.state.say(f"cut at {FILTER_LIMIT} characters", Style.WARNING)
         self._edit.insert_text(text[:room])
         self._invalidate()
 
     def refilter(self) -> None:
         """Apply what was typed into the filter since it was last applied: rows are made once for all of it."""
         text = self._edit.edit_text.rstrip()
-        if self.desk.context is Context.FILTER and text != self.desk.settings.filter:
-            self.desk.filter(text)
-            self.desk.build()
+        if self.state.context is Context.FILTER and text != self.state.settings.filter:
+            self.state.filter(text)
+            self.state.build()
 
     def mouse_event(
         self,
@@ -229,7 +231,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         """See urwid.Widget."""
         if not event.startswith("mouse press"):
             return False
-        self.desk.last_key = self.desk.now()
+        self.state.last_key = self.state.now()
         if button in (4, 5):
             self._turn(button == 4)
         elif button == 1:
@@ -239,26 +241,26 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def _turn(self, up: bool) -> None:  # noqa: FBT001 - there are two directions
         name = "up" if up else "down"
-        found = keys.DEFAULT.find(self.desk.context, name)
+        found = keys.DEFAULT.find(self.state.context, name)
         for _ in range(WHEEL if found else 0):
             self.perform(found.command)  # type: ignore[union-attr]  # there is one
 
     def _click(self, size: Size, column: int, row: int) -> None:
         columns, rows = size
-        desk = self.desk
+        state = self.state
         if row == rows - 1 and rows >= FOOTER_FROM:
-            key = None if desk.context is Context.FILTER else hint_at(desk, columns, column)
+            key = None if state.context is Context.FILTER else hint_at(state, columns, column)
             if key:
                 self.keypress(size, key)
-        elif desk.chooser:
+        elif state.chooser:
             self._click_choice(columns, rows, column, row)
-        elif desk.context in (Context.LIST, Context.FILTER):
+        elif state.context in (Context.LIST, Context.FILTER):
             self._click_list(columns, column, row)
 
     def _click_choice(self, columns: int, rows: int, column: int, row: int) -> None:
-        panel = self.desk.chooser
+        panel = self.state.chooser
         assert panel
-        top = len(header(self.desk, columns, rows)[: max(rows - 1, 1)])
+        top = len(header(self.state, columns, rows)[: max(rows - 1, 1)])
         place = row - top - 1
         index = place + chooser_top(panel, rows - top - 1)
         if place >= 0 and column < chooser_width(columns) and index < len(panel.lines):
@@ -270,23 +272,23 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             return
         place = row - self._titles - 1
         if place == -1:
-            field = layout.at(self.desk.placed(columns), column)
+            field = layout.at(self.state.placed(columns), column)
             if field:
-                self.perform(lambda desk: commands.sort_by(desk, field.column))
+                self.perform(lambda state: commands.sort_by(state, field.column))
         elif 0 <= place < len(self._shown):
             self._click_row(self._shown[place], on_mark=column < layout.MARK)
 
     def _click_row(self, row: RowId, *, on_mark: bool) -> None:
         """A row may have gone or moved since it was drawn."""
-        desk = self.desk
-        path = desk.tree.find(row)
+        state = self.state
+        path = state.tree.find(row)
         if path is None:
             return
-        if on_mark or row == desk.listing.selected:
-            self.perform(lambda desk: commands.toggle_at(desk, path))
+        if on_mark or row == state.listing.selected:
+            self.perform(lambda state: commands.toggle_at(state, path))
         else:
-            desk.listing.select(desk.tree, path)
+            state.listing.select(state.tree, path)
 
     def changed(self) -> None:
-        """What the desk knows has changed: it is drawn anew before the next wait for keys."""
+        """What the state knows has changed: it is drawn anew before the next wait for keys."""
         self._invalidate()

@@ -1,10 +1,10 @@
-"""How the board is looked at.  It imports nothing of urwid, so that flags can be read before that is there."""
+"""How the model is looked at.  It imports nothing of urwid, so that flags can be read before that is there."""
 
 from dataclasses import dataclass, field
 
-from bwtop.model.board import AVERAGES
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
+from bwtop.model.live import AVERAGES
 from bwtop.tui.layout import FIELDS, Field, Placed, place
 from bwtop.view.columns import Order
 from bwtop.view.tree import Grouping
@@ -12,7 +12,7 @@ from bwtop.view.tree import Grouping
 
 @dataclass
 class Settings:
-    """How the board is looked at: what the flags say first, and then the keys."""
+    """How the model is looked at: what the flags say first, and then the keys."""
 
     classes: frozenset[str] = frozenset(CLASSES)
     loopback: Loopback = Loopback.SHOW

@@ -6,9 +6,9 @@ from typing import Final
 from bwtop.model.flows import UNATTRIBUTED, format_address
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
-from bwtop.tui.desk import Desk
 from bwtop.tui.layout import HOST_FIELD, TEXTS, Field, Placed
 from bwtop.tui.lines import Line, exactly, restyled
+from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.rows import Branch, Leaf, Row
 from bwtop.view.tree import Grouping
@@ -17,14 +17,14 @@ GRAPH_INTERVALS: Final = 10
 """Intervals in the small graph of a row."""
 
 
-def titles(desk: Desk, columns: int) -> Line:
+def titles(state: ScreenState, columns: int) -> Line:
     """The titles; the one that is sorted by says in which direction."""
-    glyphs, order = desk.glyphs, desk.settings.order
+    glyphs, order = state.glyphs, state.settings.order
     line: Line = [(Style.TITLE, " ")]
-    shown = desk.placed(columns)
+    shown = state.placed(columns)
     marked = _sorted_by(order.column, [placed.field for placed in shown])
     for placed in shown:
-        text = _title(desk, placed)
+        text = _title(state, placed)
         style = Style.TITLE
         if placed.field.id in marked:
             style = Style.SORTED
@@ -45,25 +45,25 @@ def _sorted_by(column: str, shown: list[Field]) -> set[str]:
     return {field.id for field in shown if field.column == column and field.id != "graph"}
 
 
-def _title(desk: Desk, placed: Placed) -> str:
+def _title(state: ScreenState, placed: Placed) -> str:
     """Of groups, the first columns are how many processes there are and what they have in common."""
-    grouping = desk.tree.grouping  # of the rows that are shown: others may be being made
+    grouping = state.tree.grouping  # of the rows that are shown: others may be being made
     if grouping is not Grouping.PROCESS and placed.field.id == "pid":
         return "PROCS"
     if grouping is not Grouping.PROCESS and placed.field.id == "process":
         return grouping.value.upper()
-    return placed.title(desk.glyphs)
+    return placed.title(state.glyphs)
 
 
 class Rows:
     """Draws rows of one frame: what they have in common is worked out once."""
 
-    def __init__(self, desk: Desk, columns: int) -> None:
-        self._desk = desk
+    def __init__(self, state: ScreenState, columns: int) -> None:
+        self._state = state
         self._columns = columns
-        self._placed = desk.placed(columns)
-        self._categories = desk.tree.categories
-        rx, tx = desk.board.rates(desk.board.window_sums(self._categories))
+        self._placed = state.placed(columns)
+        self._categories = state.tree.categories
+        rx, tx = state.model.rates(state.model.window_sums(self._categories))
         self._rate = rx + tx
 
     def line(self, row: Row, depth: int, *, selected: bool) -> Line:
@@ -74,8 +74,8 @@ class Rows:
 
     def _branch(self, row: Branch, depth: int) -> Line:
         style = _style(row)
-        sign = self._desk.glyphs.expanded if row.id in self._desk.expansion else None
-        line: Line = [(style, sign or self._desk.glyphs.collapsed)]
+        sign = self._state.glyphs.expanded if row.id in self._state.expansion else None
+        line: Line = [(style, sign or self._state.glyphs.collapsed)]
         if row.process is None:
             line += self._group(row, style)
         else:
@@ -88,16 +88,16 @@ class Rows:
         first = self._placed[0]
         if first.field is not HOST_FIELD:
             return self._spanning(text, style, indent=0)
-        host = fit(self._desk.glyphs.text(self._host(row)), first.width)
+        host = fit(self._state.glyphs.text(self._host(row)), first.width)
         taken = first.width + 1
         return [(style, f"{host} "), *self._spanning(text, style, indent=0, taken=taken)]
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
-        row.host = self._desk.name(row.remote.address)
+        row.host = self._state.name(row.remote.address)
         cells = self._text_cells() - 2 * depth - 1
         label = fmt.remote(row, max(cells, 1))
         line: Line = [(Style.REMOTE, " ")]
-        line += self._spanning(self._desk.glyphs.text(label), Style.REMOTE, indent=2 * depth)
+        line += self._spanning(self._state.glyphs.text(label), Style.REMOTE, indent=2 * depth)
         return line + self._numbers(row, Style.REMOTE)
 
     def _text_cells(self) -> int:
@@ -118,7 +118,7 @@ class Rows:
                 if placed.field.id == "process":
                     text = self._process(row, "  " * depth, placed.width)
                 else:
-                    text = self._desk.glyphs.text(_TEXTS[placed.field.id](self, row))
+                    text = self._state.glyphs.text(_TEXTS[placed.field.id](self, row))
                 align = ">" if placed.field.right else "<"
                 line += [(style, " ")] if line else []
                 line.append((style, fit(text, placed.width, align)))
@@ -149,7 +149,7 @@ class Rows:
                 return (style if plain else Style.RX), self._graph(row)
 
     def _rate_cell(self, value: float, style: Style) -> tuple[Style, str]:
-        text = fmt.rate_cell(value, bits=self._desk.settings.bits)
+        text = fmt.rate_cell(value, bits=self._state.settings.bits)
         return style if value else Style.HINT, text
 
     def _share(self, rate: float) -> str:
@@ -160,11 +160,11 @@ class Rows:
         return f"{share:.0f}%" if share >= 0.5 else "<1%"
 
     def _graph(self, row: Row) -> str:
-        rates = None if isinstance(row, Leaf) else self._desk.tree.graph(row, GRAPH_INTERVALS)
+        rates = None if isinstance(row, Leaf) else self._state.tree.graph(row, GRAPH_INTERVALS)
         if rates is None:
             return ""
         both = [rx + tx for rx, tx in rates]
-        return self._desk.glyphs.graph(both, max(both, default=0.0))[0]
+        return self._state.glyphs.graph(both, max(both, default=0.0))[0]
 
     def _host(self, row: Branch) -> str:
         if row.identity.host:
@@ -184,27 +184,27 @@ class Rows:
         name = row.identity.name
         if row.identity.kernel:
             name = f"[{name}]"
-        elif self._desk.settings.cmdlines and row.identity.cmdline:
+        elif self._state.settings.cmdlines and row.identity.cmdline:
             name = row.identity.cmdline
-        name = indent + self._desk.glyphs.text(name)
+        name = indent + self._state.glyphs.text(name)
         if not row.exited:
             return name
         count = row.process.count if row.process else 1
-        several = f" {self._desk.glyphs.times}{count}" if count > 1 else ""
-        state = f" ({'quiet' if self._desk.is_fleet else 'exited'}{several})"
-        return squeeze(name, max(cells - len(state), cells // 2)) + state
+        several = f" {self._state.glyphs.times}{count}" if count > 1 else ""
+        suffix = f" ({'quiet' if self._state.is_fleet else 'exited'}{several})"
+        return squeeze(name, max(cells - len(suffix), cells // 2)) + suffix
 
     def _unit(self, row: Branch) -> str:
         return row.identity.container or row.identity.unit or "-"
 
     def _count(self, row: Branch) -> str:
-        return fit(f"{self._desk.glyphs.times}{row.key.pid}", 8, ">")
+        return fit(f"{self._state.glyphs.times}{row.key.pid}", 8, ">")
 
     def _label(self, row: Branch) -> str:
         if row.address is None:
-            return self._desk.glyphs.text(row.identity.name)
-        host = self._desk.name(row.address)
-        return self._desk.glyphs.text(host) if host else format_address(row.address)
+            return self._state.glyphs.text(row.identity.name)
+        host = self._state.name(row.address)
+        return self._state.glyphs.text(host) if host else format_address(row.address)
 
 
 _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {

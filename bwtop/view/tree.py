@@ -1,14 +1,14 @@
-"""What is on the board as rows of a tree: filtered, grouped, sorted, expanded.  A row is made when it is asked for."""
+"""What is on the model as rows of a tree: filtered, grouped, sorted, expanded.  A row is made when it is asked for."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from bwtop.model.board import Board
 from bwtop.model.filter import Loopback
 from bwtop.model.flows import Identity, ProcessKey, format_address
 from bwtop.model.ledger import CATEGORIES, CLASSES, Category, Flow, Process, Tally
+from bwtop.model.live import LiveModel
 from bwtop.model.meter import rate
 from bwtop.model.query import HostNames, Query, Term
 from bwtop.model.series import Rates, added
@@ -80,7 +80,7 @@ _KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
 
 @dataclass(frozen=True)
 class View:
-    """How the board is looked at."""
+    """How the model is looked at."""
 
     scope: Scope = field(default_factory=Scope)
     grouping: Grouping = Grouping.PROCESS
@@ -88,10 +88,12 @@ class View:
 
 
 class Tree:
-    """The rows of a board in a view.  It is of one moment: another one is built when either has changed."""
+    """The rows of a model in a view.  It is of one moment: another one is built when either has changed."""
 
-    def __init__(self, board: Board, view: View, expansion: Expansion, hosts: HostNames) -> None:
-        self._board = board
+    def __init__(
+        self, model: LiveModel, view: View, expansion: Expansion, hosts: HostNames
+    ) -> None:
+        self._model = model
         self._view = view
         self._expansion = expansion
         self._hosts = hosts
@@ -138,10 +140,10 @@ class Tree:
     # Making rows.
 
     def _branches(self) -> Iterator[Branch]:
-        for key, process in self._board.ledger.processes.items():
-            yield from self._branch(process, exited=key in self._board.exited)
+        for key, process in self._model.ledger.processes.items():
+            yield from self._branch(process, exited=key in self._model.exited)
         if self._view.grouping is not Grouping.PROCESS:
-            for process in self._board.gone.values():
+            for process in self._model.gone.values():
                 yield from self._branch(process, exited=True)
 
     def _branch(self, process: Process, *, exited: bool) -> Iterator[Branch]:
@@ -181,7 +183,7 @@ class Tree:
             tx += tally.tx_window
             rx_total += tally.rx
             tx_total += tally.tx
-        seconds = self._board.covered
+        seconds = self._model.covered
         return rx, tx, rate(rx, seconds), rate(tx, seconds), rx_total, tx_total
 
     def _group(self, branches: Iterable[Branch]) -> Iterable[Branch]:
@@ -236,7 +238,7 @@ class Tree:
         ]
 
     def _is_gone(self, process: Process) -> bool:
-        return process.key in self._board.exited or process.key.pid < 0
+        return process.key in self._model.exited or process.key.pid < 0
 
     def _make_group(self, key: str, members: list[Branch]) -> Branch:
         group = f"{self._view.grouping.value} {key}"
@@ -298,7 +300,7 @@ class Tree:
         key = (branch.id, count)
         if key not in self._graphs:
             processes = [row.process for row in rows if row.process]
-            graphs = [self._board.graph(p, self.categories, count) for p in processes]
+            graphs = [self._model.graph(p, self.categories, count) for p in processes]
             self._graphs[key] = added(graphs)
         return self._graphs[key]
 

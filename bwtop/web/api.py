@@ -24,6 +24,7 @@ from bwtop.output.request import Request as Report
 from bwtop.text.escape import inert
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import login, openapi, params, views
+from bwtop.web.access import AccessError, AccessPolicy, Request
 from bwtop.web.answer import (
     CSV,
     EVENTS,
@@ -36,10 +37,9 @@ from bwtop.web.answer import (
     refuse,
 )
 from bwtop.web.archive import Archive
+from bwtop.web.broadcaster import Broadcaster, View
 from bwtop.web.events import Events, Places
-from bwtop.web.feed import Feed, View
 from bwtop.web.files import CHART, File
-from bwtop.web.gate import AccessError, Gate, Request
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
 from bwtop.web.source import STUCK, Source
@@ -66,9 +66,9 @@ class Api:
 
     def __init__(
         self,
-        gate: Gate,
+        policy: AccessPolicy,
         files: Mapping[str, File],
-        feed: Feed,
+        broadcaster: Broadcaster,
         source: Source,
         archive: Archive,
         names: NameSource | None,
@@ -76,9 +76,9 @@ class Api:
         metrics: Exposed | None = None,
     ) -> None:
         """`interval` is in seconds; `metrics` is None where nothing can make their text."""
-        self._gate = gate
+        self._policy = policy
         self._files = files
-        self._feed = feed
+        self._broadcaster = broadcaster
         self._source = source
         self._archive = archive
         self._names = names
@@ -91,22 +91,22 @@ class Api:
         try:
             return self._respond(request)
         except AccessError as refused:
-            if self._gate.takes_token and login.is_navigation(request):
+            if self._policy.takes_token and login.is_navigation(request):
                 return login.page(request, refused)
             raise
 
     def _respond(self, request: Request) -> Answer:
-        self._gate.check_host(request)
+        self._policy.check_host(request)
         file = self._files.get(request.path)
         if file is None or request.path != "/":
-            self._gate.check_origin(request)
+            self._policy.check_origin(request)
         if file is not None:
             if request.path not in login.FILES:
-                self._gate.check_access(request)
+                self._policy.check_access(request)
             return file.answer(request.headers.get("If-None-Match"))
         route = _BY_PATH.get(request.path)
         if route is None or not route.is_open:
-            self._gate.check_access(request)
+            self._policy.check_access(request)
         if route is None:
             refuse(HTTPStatus.NOT_FOUND, "there is nothing here; see /api/v1/openapi.json")
         return route.answer(self, request, params.read(request.query, route.params))
@@ -124,9 +124,9 @@ class Api:
 
     def _draw(self, view: View) -> bytes:
         """What a view shows of the last interval; refuses where there is none."""
-        drawn = None if self._source.why else self._feed.wait(view, 0, PATIENCE)
+        drawn = None if self._source.why else self._broadcaster.wait(view, 0, PATIENCE)
         if drawn is None:
-            ending = "bwtop is ending" if self._feed.is_closed else ""
+            ending = "bwtop is ending" if self._broadcaster.is_closed else ""
             why = self._source.why or ending or "nothing has been measured yet"
             self._refuse_live(why)
         return drawn.body
@@ -146,7 +146,7 @@ class Api:
         past = values["past"] == "show"
         view = views.live(values)
         release = self._places.take()
-        events = Events(self._feed, self._source.status, view, release, past=past)
+        events = Events(self._broadcaster, self._source.status, view, release, past=past)
         return replace(answer, stream=events)
 
     # What is past.
@@ -271,7 +271,7 @@ class Api:
 
     def healthz(self, _: Request, __: Values) -> Answer:
         """Whether intervals come, where they should."""
-        age = self._feed.age()
+        age = self._broadcaster.age()
         if self._source.is_ours and age > 2 * self._interval + STUCK:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"no interval for {age:.0f} seconds")
         return document({"status": "ok"})
@@ -281,21 +281,21 @@ class Api:
     def login(self, request: Request, values: Values) -> Answer:
         """Give a browser its cookie: for a link that works once, then the page follows, or for the token itself."""
         home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
-        if not self._gate.takes_token or request.method == "HEAD":
+        if not self._policy.takes_token or request.method == "HEAD":
             return home  # whoever only looks at a link does not use it up
         if "Authorization" not in request.headers:
-            return home.plus(self._gate.log_in(values["key"]))
-        if not self._gate.has_token(request):
+            return home.plus(self._policy.log_in(values["key"]))
+        if not self._policy.has_token(request):
             refuse(HTTPStatus.UNAUTHORIZED, "this is not the token")
-        return Answer(HTTPStatus.NO_CONTENT).plus(self._gate.cookie())
+        return Answer(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
 
     def link(self, request: Request, _: Values) -> Answer:
         """Return a further link that works once; for the token only."""
-        if not self._gate.takes_token:
+        if not self._policy.takes_token:
             refuse(HTTPStatus.NOT_FOUND, "no token is needed here")
-        if not self._gate.has_token(request):
+        if not self._policy.has_token(request):
             refuse(HTTPStatus.FORBIDDEN, "this needs the token itself")
-        key = self._gate.new_key(works=request.method != "HEAD")
+        key = self._policy.new_key(works=request.method != "HEAD")
         return document({"path": f"login?key={key}"})
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from bwtop.web.answer import encode, refuse
-from bwtop.web.feed import Feed
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import Document, Live, Past
 
@@ -22,14 +22,14 @@ class Events:
 
     def __init__(
         self,
-        feed: Feed,
+        broadcaster: Broadcaster,
         status: Callable[[], dict[str, Any]],
         view: Live,
         release: Callable[[], None],
         *,
         past: bool,
     ) -> None:
-        self._feed = feed
+        self._broadcaster = broadcaster
         self._status = status
         self._view = view
         self._minutes = Past(view.scope())
@@ -44,14 +44,14 @@ class Events:
         yield b"retry: %d\n\n" % RETRY
         told = None
         number = 0
-        if self._past and (drawn := self._feed.wait(self._minutes, 0, 0.5)):
+        if self._past and (drawn := self._broadcaster.wait(self._minutes, 0, 0.5)):
             yield _event("past", drawn.body, drawn.number)
-        while not self._feed.is_closed:
+        while not self._broadcaster.is_closed:
             status = self._status()
             if status != told:
                 told = status
                 yield _event("status", encode(status))
-            drawn = self._feed.wait(Document(self._view), number, HEARTBEAT)
+            drawn = self._broadcaster.wait(Document(self._view), number, HEARTBEAT)
             if drawn:
                 number = drawn.number
                 yield _event("interval", drawn.body, number)

@@ -4,8 +4,8 @@ import html
 from http import HTTPStatus
 from typing import Final
 
+from bwtop.web.access import AccessError, Request
 from bwtop.web.answer import Answer
-from bwtop.web.gate import AccessError, Request
 
 FILES: Final = frozenset({"/login.js", "/style.css", "/icon.svg"})
 """What it consists of, and so what needs no token."""

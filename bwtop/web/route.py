@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bwtop.web.access import Request
 from bwtop.web.answer import JSON, Answer
-from bwtop.web.gate import Request
 from bwtop.web.params import Param, Values
 
 

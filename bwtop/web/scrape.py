@@ -6,8 +6,8 @@ from http import HTTPStatus
 from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
+from bwtop.web.access import AccessPolicy, Address, Request
 from bwtop.web.answer import METRICS, Answer, document, refuse
-from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.server import Server
 from bwtop.web.source import STUCK
 from bwtop.web.trusted import Trusted
@@ -23,11 +23,11 @@ class Scraped:
         hosts: Iterable[str] = (),
         trusted: Trusted | None = None,
     ) -> None:
-        """See Gate; raises OSError where that address cannot be listened on."""
+        """See AccessPolicy; raises OSError where that address cannot be listened on."""
         self.watch = Watch()
         self._exposition = Exposition(self.watch)
         self._server = Server(address)
-        self._gate = Gate(self._server.address, token, hosts, trusted)
+        self._policy = AccessPolicy(self._server.address, token, hosts, trusted)
 
     @property
     def url(self) -> str:
@@ -40,11 +40,11 @@ class Scraped:
 
     def respond(self, request: Request) -> Answer:
         """Answers, or raises RefusedError.  Parameters have no meaning here."""
-        self._gate.check_host(request)
-        self._gate.check_origin(request)
+        self._policy.check_host(request)
+        self._policy.check_origin(request)
         if request.path == "/healthz":
             return self._healthz()
-        self._gate.check_access(request)
+        self._policy.check_access(request)
         if request.path != "/metrics":
             refuse(HTTPStatus.NOT_FOUND, "there is nothing here but /metrics and /healthz")
         return Answer(HTTPStatus.OK, METRICS, self._exposition.text())

@@ -12,11 +12,11 @@ from bwtop.measure.intervals import Clock, samples
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.text.stderr import say
+from bwtop.web.access import AccessPolicy
 from bwtop.web.api import Api, Exposed
 from bwtop.web.archive import Archive
-from bwtop.web.feed import Feed
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
-from bwtop.web.gate import Gate
 from bwtop.web.server import Server
 from bwtop.web.source import Source
 from bwtop.web.trusted import Trusted
@@ -26,7 +26,7 @@ LOOK: Final = 2.0
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ServeOptions:
     """What the user asked for."""
 
     archive: Archive
@@ -46,33 +46,35 @@ class Wishes:
 class Service:
     """All that serving takes."""
 
-    def __init__(self, server: Server, files: Mapping[str, File], wishes: Wishes) -> None:
+    def __init__(self, server: Server, files: Mapping[str, File], settings: ServeOptions) -> None:
         self._server = server
-        self._interval = wishes.interval
-        names = Names() if wishes.names else None
-        self._gate = Gate(server.address, wishes.token, wishes.hosts, wishes.trusted)
-        self._feed = Feed(names)
-        self._source = Source(wishes.archive.origin)
+        self._interval = settings.interval
+        names = Names() if settings.names else None
+        self._policy = AccessPolicy(
+            server.address, settings.token, settings.hosts, settings.trusted
+        )
+        self._broadcaster = Broadcaster(names)
+        self._source = Source(settings.archive.origin)
         self.watch = Watch()
         self._api = Api(
-            self._gate,
+            self._policy,
             files,
-            self._feed,
+            self._broadcaster,
             self._source,
-            wishes.archive,
+            settings.archive,
             names,
-            wishes.interval,
+            settings.interval,
             _exposition(self.watch),
         )
 
     def start(self) -> None:
         """Begins to answer, and says where."""
-        self._feed.start()
+        self._broadcaster.start()
         self._server.start(self._api.respond)
         url = self._server.address.url()
         say(f"serving on {url}")
-        if self._gate.takes_token:
-            say(f"open it once by {url}login?key={self._gate.new_key()}")
+        if self._policy.takes_token:
+            say(f"open it once by {url}login?key={self._policy.new_key()}")
 
     def measure(self, measurement: Measurement, clock: Clock) -> None:
         """Passes on what is measured until the clock says stop."""
@@ -80,7 +82,7 @@ class Service:
         self._source.set(measurement)
         for sample in samples(measurement.readings, lambda: self._interval, clock, measurement.tap):
             if sample.traffic or not self._source.why:  # of nobody nothing is not zero
-                self._feed.put(sample, measurement.backend)
+                self._broadcaster.put(sample, measurement.backend)
 
     def follow(self, begin: Callable[[], Measurement], clock: Clock) -> None:
         """Passes on what another bwtop records, whenever one does, until the clock says stop."""
@@ -117,7 +119,7 @@ class Service:
 
     def stop(self) -> None:
         """Lets all pages go."""
-        self._feed.close()
+        self._broadcaster.close()
 
 
 def _exposition(watch: Watch) -> Exposed | None:

@@ -16,8 +16,8 @@ from typing import Any, Final, Self
 
 from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
+from bwtop.web.access import Address, Request
 from bwtop.web.answer import Answer, RefusedError, refuse
-from bwtop.web.gate import Address, Request
 from bwtop.web.room import Connection
 
 MAX_STREAMS: Final = 32

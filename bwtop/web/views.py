@@ -9,9 +9,9 @@ from itertools import accumulate
 from typing import Any, Final
 
 from bwtop.model import query
-from bwtop.model.board import LINGER
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
+from bwtop.model.live import LINGER
 from bwtop.model.meter import Interval, RemoteRow, rate
 from bwtop.model.series import Rates, added
 from bwtop.output import intervals
@@ -21,7 +21,7 @@ from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Scope, Tree
 from bwtop.view.tree import View as TreeView
 from bwtop.web.answer import encode
-from bwtop.web.feed import Moment, Point
+from bwtop.web.broadcaster import Moment, Point
 from bwtop.web.params import Values
 
 FOLLOWED: Final = "history"
@@ -52,7 +52,7 @@ class Live:
     def tree(self, moment: Moment) -> Tree:
         """The rows of it."""
         scope = Scope(self.classes, self.loopback, query.parse(self.filter))
-        return Tree(moment.board, TreeView(scope, order=self.order), Expansion(), moment.host)
+        return Tree(moment.model, TreeView(scope, order=self.order), Expansion(), moment.host)
 
     def rows(self, tree: Tree) -> list[Branch]:
         """The processes to show, sorted."""
@@ -108,7 +108,7 @@ class Document:
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See feed.View."""
+        """See broadcaster.View."""
         found, more = interval(self.view, self.view.tree(moment), moment)
         backend = moment.backend or FOLLOWED
         document = intervals.document(
@@ -126,7 +126,7 @@ class Sheet:
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See feed.View."""
+        """See broadcaster.View."""
         found, _ = interval(self.view, self.view.tree(moment), moment)
         out = io.StringIO()
         writer = intervals.CsvWriter(out, intervals.Layout(moment.backend or FOLLOWED), inert)
@@ -148,7 +148,7 @@ class Past:
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See feed.View."""
+        """See broadcaster.View."""
         tree = self.view.tree(moment)
         points = self._points(moment)
         known = {
@@ -182,7 +182,7 @@ class Past:
     def _points(self, moment: Moment) -> list[Point]:
         """The intervals of which all is known; with a filter none in which processes moved that are forgotten."""
         points = list(moment.past)
-        if not self.view.filter.strip() or not moment.board.gone:
+        if not self.view.filter.strip() or not moment.model.gone:
             return points
         ages = accumulate(point.elapsed for point in reversed(points))
         known = sum(age < LINGER for age in ages)

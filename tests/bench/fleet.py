@@ -25,7 +25,7 @@ from bwtop.clickhouse.target import Target
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
 from bwtop.sqlite import schema
-from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
 from tests.bench import year
 from tests.bench.tables import Effort, Table
@@ -61,7 +61,7 @@ def write(path: Path, extent: Extent) -> None:
             for second in range(extent.seconds)
         ]
     )
-    upkeep = Upkeep(connection, Policy())
+    upkeep = Rollup(connection, Policy())
     while upkeep.step(start + 120):
         pass
     connection.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bwtop.identity.users import describe
-from bwtop.model.board import Board
+from bwtop.model.live import LiveModel
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
@@ -142,7 +142,7 @@ def _move_bytes() -> None:
 def keys(effort: Effort) -> Wait:
     """From a key to its frame: a median of each key."""
     processes = 1000 if effort.quick else 10_000
-    harness, background = screen.board(processes)
+    harness, background = screen.model(processes)
     medians = [
         middle([1000 * s for s in screen.measure(harness, background, names, effort.rounds(9))])
         for names in screen.KEYS.values()
@@ -160,9 +160,9 @@ class Drained:
     swap: float
     """Of a reading with nothing in it: the kernel's grace period, and the counts of loss."""
     read: float
-    board: float
+    model: float
     known: float
-    """Of the next reading on the same board: all its flows are known by then."""
+    """Of the next reading on the same model: all its flows are known by then."""
     meter: float
     flows: int
 
@@ -177,11 +177,11 @@ def drains(effort: Effort) -> Iterator[Wait]:
     size = f"{flows:,} flows"
     yield Wait(f"{size}: swap alone", [each.swap for each in found])
     yield Wait(f"{size}: drain and decode", [each.read - each.swap for each in found])
-    yield Wait(f"{size}: the screen's board, all new", [each.board for each in found])
-    yield Wait(f"{size}: the screen's board, all known", [each.known for each in found])
+    yield Wait(f"{size}: the screen's model, all new", [each.model for each in found])
+    yield Wait(f"{size}: the screen's model, all known", [each.known for each in found])
     yield Wait(f"{size}: the meter of --batch", [each.meter for each in found])
     yield Wait(f"{size}: swap to decoded", [each.read for each in found], 150)
-    yield Wait(f"{size}: swap to the board", [each.read + each.board for each in found], 150)
+    yield Wait(f"{size}: swap to the model", [each.read + each.model for each in found], 150)
 
 
 def _drain(read: Callable[[], Sample], flows: int) -> Drained:
@@ -192,9 +192,9 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     sample = read()
     took = 1000 * (time.perf_counter() - begun)
     sample.identities = {key: describe(known) for key, known in sample.identities.items()}
-    board = Board()
-    new = history.timed(lambda: board.advance(sample))
-    known = history.timed(lambda: board.advance(sample))
+    model = LiveModel()
+    new = history.timed(lambda: model.advance(sample))
+    known = history.timed(lambda: model.advance(sample))
     meter = history.timed(lambda: Meter().advance(sample))
     return Drained(swap, took, new, known, meter, sum(map(len, sample.traffic.values())))
 

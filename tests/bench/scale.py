@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.history.calendar import DAY
-from bwtop.model.board import Board
 from bwtop.model.flows import Identity, Traffic
+from bwtop.model.live import LiveModel
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
@@ -82,14 +82,14 @@ def active(flows: int, effort: Effort) -> Costs:
     with draining.capturing() as capture:
         reads = [_read(capture.read, flows) for _ in range(rounds)]
     moving = _moving(flows)
-    meter, board = Meter(), Board()
+    meter, model = Meter(), LiveModel()
     meter.advance(moving)
-    board.advance(moving)
+    model.advance(moving)
     return {
         "read": middle(reads),
         "meter": middle([cpu(lambda: meter.advance(moving)) for _ in range(rounds)]),
-        "board": middle([cpu(lambda: board.advance(moving)) for _ in range(rounds)]),
-        "rows": middle([cpu(lambda: rows(board)) for _ in range(rounds)]),
+        "model": middle([cpu(lambda: model.advance(moving)) for _ in range(rounds)]),
+        "rows": middle([cpu(lambda: rows(model)) for _ in range(rounds)]),
     }
 
 
@@ -99,9 +99,9 @@ def _read(read: Callable[[], Sample], flows: int) -> float:
     return cpu(read)
 
 
-def rows(board: Board) -> None:
+def rows(model: LiveModel) -> None:
     """The screen's."""
-    Tree(board, View(), Expansion(), lambda _: None).sort()
+    Tree(model, View(), Expansion(), lambda _: None).sort()
 
 
 def _moving(flows: int) -> Sample:
@@ -127,18 +127,18 @@ def known(processes: int, effort: Effort) -> Costs:
     collect_young_only()
     rounds = effort.rounds(15)
     first, then = _first(processes), _moving(10)
-    meter, board = Meter(), Board()
+    meter, model = Meter(), LiveModel()
     meter.advance(first)
     before = _resident()
-    board.advance(first)
+    model.advance(first)
     grown = _resident() - before
     for _ in range(50):  # seconds, after which no average has the first reading in it
-        board.advance(then)
+        model.advance(then)
     return {
         "meter": middle([cpu(lambda: meter.advance(then)) for _ in range(rounds)]),
-        "board": middle([cpu(lambda: board.advance(then)) for _ in range(rounds)]),
-        "rows": middle([cpu(lambda: rows(board)) for _ in range(rounds)]),
-        "memory of the board, MiB": max(grown / MIB, 0.01),
+        "model": middle([cpu(lambda: model.advance(then)) for _ in range(rounds)]),
+        "rows": middle([cpu(lambda: rows(model)) for _ in range(rounds)]),
+        "memory of the model, MiB": max(grown / MIB, 0.01),
     }
 
 

@@ -53,14 +53,14 @@ class Background:
 
     def settle(self, harness: Harness) -> None:
         """Waits until nothing is being made."""
-        while harness.desk.is_building:
+        while harness.state.is_building:
             self._made.get()()
 
 
-def board(processes: int) -> tuple[Harness, Background]:
+def model(processes: int) -> tuple[Harness, Background]:
     """A screen with so many processes, each with REMOTES remotes."""
     harness, background = Harness(132, 43), Background()
-    harness.desk.in_background = background
+    harness.state.in_background = background
     identities = {
         key(pid): Identity(
             f"worker{pid % 300}",
@@ -114,7 +114,7 @@ def tables(effort: Effort) -> Iterator[Table]:
     medians: dict[str, list[float]] = {name: [] for name in KEYS}
     worst: dict[str, float] = {}
     for processes in sizes:
-        harness, background = board(processes)
+        harness, background = model(processes)
         for name, keys in KEYS.items():
             taken = [1000 * s for s in measure(harness, background, keys, effort.rounds(9))]
             medians[name].append(statistics.median(taken))

@@ -21,7 +21,7 @@ from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import PULSE, Store
 from tests.bench.tables import Effort
 from tests.build import remote
@@ -97,7 +97,7 @@ def intervals(now: float, extent: Extent) -> Iterator[Delta]:
 
 def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
     """Writes the year, with the upkeep that belongs to it."""
-    store, upkeep = Store(connection), Upkeep(connection, Policy())
+    store, upkeep = Store(connection), Rollup(connection, Policy())
     connection.execute("PRAGMA synchronous = OFF")
     waiting: list[Delta] = []
     for number, each in enumerate(intervals(now, extent)):
@@ -112,7 +112,7 @@ def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
     fill_pulses(connection, now, extent)
 
 
-def settle(upkeep: Upkeep, now: float) -> None:
+def settle(upkeep: Rollup, now: float) -> None:
     """Does all upkeep there is."""
     while upkeep.step(now):
         pass

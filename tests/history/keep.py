@@ -22,7 +22,7 @@ from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import Local
-from bwtop.sqlite.rollup import Policy, Upkeep
+from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
 from tests.build import key, remote
 
@@ -139,7 +139,7 @@ class Kept:
 
     def _begin(self) -> None:
         self.store = Store(self.connection)
-        self.upkeep = Upkeep(self.connection, self.policy)
+        self.upkeep = Rollup(self.connection, self.policy)
         self.store.begin()
 
     def reopen(self) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.history.tiers import TIERS, default_retention, parse_retention, spell_retention
-from bwtop.model.board import AVERAGES
+from bwtop.model.live import AVERAGES
 from bwtop.options import config, flags, values
 from bwtop.options.config import Config, ConfigError
 from bwtop.options.flags import MODES, Mode

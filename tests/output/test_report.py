@@ -78,10 +78,10 @@ class Ask:
         return self
 
     def __call__(
-        self, text: str, form: str = "table", *names: str, encoding: str = "utf-8", **wishes: Any
+        self, text: str, form: str = "table", *names: str, encoding: str = "utf-8", **settings: Any
     ) -> str:
         self._patch.setattr(report, "time", SimpleNamespace(time=lambda: self.now))
-        request = Request(ranges.parse(text, self.now), by=keep.by(*names), **wishes)
+        request = Request(ranges.parse(text, self.now), by=keep.by(*names), **settings)
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
         with closing(History(Local(open_reader(self._path)))) as history:
@@ -89,20 +89,20 @@ class Ask:
         out.flush()
         return raw.getvalue().decode(encoding)
 
-    def json(self, text: str, *names: str, **wishes: Any) -> dict[str, Any]:
-        written = self(text, "json", *names, **wishes)
+    def json(self, text: str, *names: str, **settings: Any) -> dict[str, Any]:
+        written = self(text, "json", *names, **settings)
         assert written.endswith("\n")
         assert written.count("\n") == 1
         found = json.loads(written)
         assert isinstance(found, dict)
         return found
 
-    def csv(self, text: str, *names: str, **wishes: Any) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self(text, "csv", *names, **wishes), newline="")))
+    def csv(self, text: str, *names: str, **settings: Any) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self(text, "csv", *names, **settings), newline="")))
 
-    def table(self, text: str, *names: str, **wishes: Any) -> list[list[str]]:
+    def table(self, text: str, *names: str, **settings: Any) -> list[list[str]]:
         """Its lines, in parts that empty ones divide: title, bars, rows, totals."""
-        written = self(text, "table", *names, **wishes)
+        written = self(text, "table", *names, **settings)
         assert written.endswith("\n")
         assert not [line for line in written.split("\n") if line != line.rstrip()]
         return [part.split("\n") for part in written[:-1].split("\n\n")]
@@ -113,11 +113,14 @@ def sums(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
     return {way: sum(int(row[way]) for row in found) for way in ("rx", "tx")}
 
 
-def every(kept: Kept, step: float, start: str, count: int, **wishes: Any) -> None:
+def every(kept: Kept, step: float, start: str, count: int, **settings: Any) -> None:
     """So many deltas of numbered sizes, one after the other."""
     begin = at(start)
     kept.append(
-        *(delta(begin + i * step, 1000 + i, 500 + i, min(step, 60), **wishes) for i in range(count))
+        *(
+            delta(begin + i * step, 1000 + i, 500 + i, min(step, 60), **settings)
+            for i in range(count)
+        )
     )
 
 
@@ -579,12 +582,12 @@ def test_sorted_as_asked(kept: Kept, ask: Ask) -> None:
         ("tx", False, "acb"),
         ("tx", True, "bca"),
     ):
-        wishes = {"sort": sort, "reverse": reverse}
-        assert "".join(row["name"] for row in ask.json("today", **wishes)["rows"]) == order
-        assert "".join(row["name"] for row in ask.csv("today", **wishes)) == order
-        rows = ask.table("today", **wishes)[2][1:]
+        settings = {"sort": sort, "reverse": reverse}
+        assert "".join(row["name"] for row in ask.json("today", **settings)["rows"]) == order
+        assert "".join(row["name"] for row in ask.csv("today", **settings)) == order
+        rows = ask.table("today", **settings)[2][1:]
         assert "".join(line[0] for line in rows if line[0] != " ") == order
-        rows = ask.table("today", "process", **wishes)[2][1:]
+        rows = ask.table("today", "process", **settings)[2][1:]
         assert "".join(line[0] for line in rows) == order
 
 
@@ -859,10 +862,10 @@ WHAT: Final[dict[str, dict[str, Any]]] = {
 def shapes(ask: Ask, monkeypatch: pytest.MonkeyPatch, columns: int, what: str) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(columns))
     ask.at("2026-09-21 14:00")
-    wishes = dict(WHAT[what])
-    by = wishes.pop("names", ())
+    settings = dict(WHAT[what])
+    by = settings.pop("names", ())
     texts = [
-        ask(text, "table", *by, **wishes)
+        ask(text, "table", *by, **settings)
         for text in ("month", "today", "2026-09-21 09:00..2026-09-21 14:00", "2026-09-20", "all")
     ]
     return [line for text in texts for line in text[:-1].split("\n")]

@@ -7,7 +7,6 @@ import urwid
 
 from bwtop.model.flows import Identity, Loss, ProcessKey
 from bwtop.model.sample import FlowTraffic
-from bwtop.tui.desk import CALM, Desk
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
@@ -15,6 +14,7 @@ from bwtop.tui.keys import DEFAULT
 from bwtop.tui.paste import Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
+from bwtop.tui.state import CALM, ScreenState
 from bwtop.tui.styles import Style
 from tests.build import CONTROLS, sample
 
@@ -27,7 +27,7 @@ class Left(Exception):  # noqa: N818 - leaving is no error
 
 
 class Harness:
-    """A desk and its screen, at a time that only tests move."""
+    """A state and its screen, at a time that only tests move."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Harness:
         self.size = (columns, rows)
         self.now = 1000.0
         self.repainted = 0
-        self.desk = Desk("host.example", keymap, settings, glyphs, lambda: self.now, origin)
-        self.screen = Screen(self.desk, self._leave, self._repaint)
+        self.state = ScreenState("host.example", keymap, settings, glyphs, lambda: self.now, origin)
+        self.screen = Screen(self.state, self._leave, self._repaint)
         self.input = Input(self.screen)
         if attached:
-            self.desk.attached("tracepoint", [], None)
+            self.state.attached("tracepoint", [], None)
 
     def _leave(self) -> None:
         raise Left
@@ -67,14 +67,14 @@ class Harness:
     ) -> None:
         """An interval passes."""
         self.now += elapsed
-        self.desk.advance(
+        self.state.advance(
             sample(traffic, elapsed=elapsed, identities=identities, exited=exited, loss=loss)
         )
 
     def pass_time(self, seconds: float = CALM) -> None:
         """Nothing happens for a while; what waited for that is done."""
         self.now += seconds
-        self.desk.catch_up()
+        self.state.catch_up()
 
     def press(self, *names: str) -> None:
         """Presses keys, as urwid names them, far enough apart to be no double ones."""
@@ -146,7 +146,7 @@ class Harness:
             text = line.decode()
             assert urwid.calc_width(text, 0, len(text)) == columns, text
             assert not CONTROLS.search(text), text
-            if not self.desk.glyphs.unicode:
+            if not self.state.glyphs.unicode:
                 assert re.fullmatch("[ -~]*", text), text
         for row in canvas.content():
             assert all(Style(style) for style, _, _ in row)

@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bwtop.model.flows import OTHER, UDP, UNATTRIBUTED, Identity, Loss, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, category
 from bwtop.model.sample import FlowTraffic
-from bwtop.tui import desk, dialogs
-from bwtop.tui.desk import CALM
+from bwtop.tui import dialogs, state
 from bwtop.tui.glyphs import ASCII, UNICODE
 from bwtop.tui.keymap import Context
 from bwtop.tui.keys import KEYS
+from bwtop.tui.state import CALM
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.view.rows import FIRST, Branch, RowId
@@ -86,7 +86,7 @@ class Anything(RuleBasedStateMachine):
                 self.harness.press(name)
             except Left:
                 assert name == "q"
-                assert self.harness.desk.context is Context.LIST
+                assert self.harness.state.context is Context.LIST
 
     @rule(
         traffic=traffics,
@@ -102,7 +102,7 @@ class Anything(RuleBasedStateMachine):
         loss: Loss,
     ) -> None:
         """A selection that somebody has made stays on its row for as long as that is listed."""
-        at, before = self.harness.desk, listed(self.harness.desk.tree)
+        at, before = self.harness.state, listed(self.harness.state.tree)
         selected = at.listing.selected
         self.harness.feed(traffic, known, elapsed=elapsed, loss=loss)
         after = listed(at.tree)
@@ -144,7 +144,7 @@ class Anything(RuleBasedStateMachine):
 
     @invariant()
     def one_row_is_selected(self) -> None:
-        at = self.harness.desk
+        at = self.harness.state
         marked = self.harness.styled(Style.SELECTED)
         if at.chooser is None:
             assert len(marked) <= 1
@@ -154,7 +154,7 @@ class Anything(RuleBasedStateMachine):
     @invariant()
     def rows_are_what_is_known(self) -> None:
         """No row twice; none that has moved nothing; groups add up."""
-        tree = self.harness.desk.tree
+        tree = self.harness.state.tree
         ids = [row.id for _, row in tree.walk(FIRST)]
         assert len(ids) == len(set(ids))
         for top in tree.tops:
@@ -164,11 +164,11 @@ class Anything(RuleBasedStateMachine):
                 assert sum(child.rx_total for child in children) == top.rx_total
                 assert sum(child.tx_rate for child in children) == pytest.approx(top.tx_rate)
 
-    @precondition(lambda self: self.harness.desk.settings.grouping is Grouping.PROCESS)
+    @precondition(lambda self: self.harness.state.settings.grouping is Grouping.PROCESS)
     @rule()
     def calm_is_sorted(self) -> None:
         """Once nobody presses keys, rows are in the order that is asked for."""
-        at = self.harness.desk
+        at = self.harness.state
         self.harness.pass_time(CALM + 0.1)
         if at.paused:
             return
@@ -246,11 +246,11 @@ def test_rows_keep_their_places_within_a_second_of_a_key() -> None:
 def test_any_key_or_click_keeps_rows_in_their_places(action: Callable[[Harness], None]) -> None:
     harness = three()
     action(harness)
-    harness.desk.expansion.set_all(expanded=False)
+    harness.state.expansion.set_all(expanded=False)
     harness.now -= 0.9
     busiest(harness, C, B, A)
     assert order(harness) == "aa bb cc"
-    assert harness.desk.seconds_to_calm() == pytest.approx(0.9)
+    assert harness.state.seconds_to_calm() == pytest.approx(0.9)
 
 
 def test_a_new_process_comes_last_while_rows_keep_their_places() -> None:
@@ -292,7 +292,7 @@ def test_nothing_is_sorted_in_a_pause() -> None:
     harness.press(" ")
     harness.pass_time(10)
     assert order(harness) == "aa bb cc"
-    assert harness.desk.seconds_to_calm() is None
+    assert harness.state.seconds_to_calm() is None
     harness.press(" ")
     assert order(harness) == "cc bb aa"
 
@@ -324,8 +324,8 @@ def test_until_somebody_moves_the_first_row_is_selected_whichever_it_is() -> Non
 def test_where_the_selected_row_is_gone_the_one_in_its_place_is_selected() -> None:
     harness = three()
     harness.press("down", "/")
-    harness.desk.filter("-bb")
-    harness.desk.build()
+    harness.state.filter("-bb")
+    harness.state.build()
     assert " cc " in harness.selected()
 
 
@@ -356,9 +356,9 @@ class Background:
     """Makes rows when a test says so."""
 
     def __init__(self, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(desk, "LARGE", 0)
+        monkeypatch.setattr(state, "LARGE", 0)
         self.work: list[tuple[Callable[[], Tree], Callable[[Tree], None]]] = []
-        harness.desk.in_background = lambda make, show: self.work.append((make, show))
+        harness.state.in_background = lambda make, show: self.work.append((make, show))
 
     def finish(self, most: int = 10) -> None:
         for _ in range(most):
@@ -420,8 +420,8 @@ def test_rows_add_up_to_the_total(grouping: int, shown: tuple[str, ...]) -> None
             {p: Identity(f"p{i % 3}", i % 2, exe=f"/p{i % 3}") for i, p in enumerate(PROCESSES)},
         )
     harness.press(*"g" * grouping, *shown)
-    at = harness.desk
-    tallies = at.board.window_sums(at.tree.categories)
+    at = harness.state
+    tallies = at.model.window_sums(at.tree.categories)
     assert sum(row.rx_total for row in at.tree.tops) == sum(tally.rx for tally in tallies)
     assert sum(row.tx_total for row in at.tree.tops) == sum(tally.tx for tally in tallies)
     kept = [r for r in REMOTES if category(r) in at.tree.categories]

@@ -11,10 +11,10 @@ import pytest
 
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Traffic
 from bwtop.tui import app, dialogs, panels
-from bwtop.tui.desk import Desk
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
+from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import HOST_COLUMNS, Order
 from bwtop.view.tree import Grouping
@@ -109,7 +109,7 @@ def test_a_click_on_its_title_sorts_by_it_and_its_title_says_so() -> None:
     harness = fleet()
     harness.click(3, harness.row_of("PROCESS"))
     harness.pass_time()
-    assert harness.desk.settings.order == Order("hostname")
+    assert harness.state.settings.order == Order("hostname")
     assert "HOST▲" in harness.line("PROCESS")
     assert [row[0] for row in listed(harness)] == ["mail", "mail", "web1", "web1", "web1"]
 
@@ -117,7 +117,7 @@ def test_a_click_on_its_title_sorts_by_it_and_its_title_says_so() -> None:
 def test_the_keys_beside_the_columns_go_to_it() -> None:
     harness = fleet()
     harness.press(*["<"] * 20)
-    assert harness.desk.settings.order.column == "hostname"
+    assert harness.state.settings.order.column == "hostname"
 
 
 def test_a_machine_s_own_screen_has_no_such_column() -> None:
@@ -145,7 +145,7 @@ def test_the_chooser_sorts_by_machines() -> None:
     harness.press("s")
     assert marked(harness).split()[0] == "host_id"
     harness.press("up", "enter")
-    assert harness.desk.settings.order == Order("hostname")
+    assert harness.state.settings.order == Order("hostname")
 
 
 # Where they come from.
@@ -161,18 +161,18 @@ def test_the_header_says_where_they_come_from(columns: int) -> None:
 def test_no_probes_are_attached_to_other_machines() -> None:
     harness = Harness(100, 300, attached=False, origin=ORIGIN)
     assert "connecting…" in harness.text()
-    harness.desk.attached("", [])
+    harness.state.attached("", [])
     harness.press("h")
     assert f"from {ORIGIN}" in harness.text()
     assert "backend" not in harness.text()
 
 
 def test_start_tells_the_screen_where_rows_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    desks: list[Desk] = []
+    desks: list[ScreenState] = []
 
     class Never(app.App):
-        def __init__(self, desk: Desk, *_: object) -> None:
-            desks.append(desk)
+        def __init__(self, state: ScreenState, *_: object) -> None:
+            desks.append(state)
 
         def attach(self) -> None:
             pass
@@ -183,18 +183,18 @@ def test_start_tells_the_screen_where_rows_come_from(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(app, "App", Never)
     monkeypatch.setattr(app, "open_terminal", lambda *_: None)
     monkeypatch.setattr(app, "collect_young_only", lambda: None)
-    keymap = Harness().desk.keymap
+    keymap = Harness().state.keymap
     app.start(None, NotImplemented, Settings(), keymap, None, origin=ORIGIN)
     app.start(None, NotImplemented, Settings(), keymap, None)
-    assert [desk.is_fleet for desk in desks] == [True, False]
-    assert [desk.host == ORIGIN for desk in desks] == [True, False]
+    assert [state.is_fleet for state in desks] == [True, False]
+    assert [state.host == ORIGIN for state in desks] == [True, False]
 
 
 # Groups.
 
 
 def grouped(harness: Harness, grouping: Grouping) -> Harness:
-    while harness.desk.settings.grouping is not grouping:
+    while harness.state.settings.grouping is not grouping:
         harness.press("g")
     harness.pass_time()
     return harness
@@ -225,7 +225,7 @@ def test_g_comes_to_machines_only_where_there_are_many() -> None:
     for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-1])):
         found = []
         for _ in range(2 * len(groupings)):
-            found.append(harness.desk.settings.grouping)
+            found.append(harness.state.settings.grouping)
             harness.press("g")
         assert found == 2 * groupings
 
@@ -235,7 +235,7 @@ def test_groups_of_machines_are_of_no_use_on_one() -> None:
     harness = own(Settings(grouping=Grouping.HOST))
     assert "by process" in harness.text()
     harness.press("g")
-    assert harness.desk.settings.grouping is Grouping.EXECUTABLE
+    assert harness.state.settings.grouping is Grouping.EXECUTABLE
     assert "by host" in fleet(settings=Settings(grouping=Grouping.HOST)).text()
 
 
@@ -256,15 +256,15 @@ def test_the_filter_knows_machines(text: str, names: list[str]) -> None:
     harness = fleet()
     harness.press("/", *text, "enter")
     harness.pass_time()
-    assert not harness.desk.filter_error
-    assert [row.identity.name for row in harness.desk.tree.tops] == names
+    assert not harness.state.filter_error
+    assert [row.identity.name for row in harness.state.tree.tops] == names
 
 
 def test_on_a_machine_s_own_screen_there_is_no_such_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
     assert "no field 'host'; there are pid, user" in harness.text()
-    assert harness.desk.filter_error.endswith("proto, role")
+    assert harness.state.filter_error.endswith("proto, role")
 
 
 # Help.
@@ -380,10 +380,10 @@ def test_what_is_gone_is_quiet_for_nobody_knows_whether_it_has_ended() -> None:
 def test_intervals_are_whole_seconds_as_hosts_record_them() -> None:
     harness = fleet(120)
     harness.press("-", "-", "-")
-    assert harness.desk.settings.interval == 1.0
+    assert harness.state.settings.interval == 1.0
     harness = own()
     harness.press("-")
-    assert harness.desk.settings.interval == 0.5
+    assert harness.state.settings.interval == 0.5
 
 
 # Names that mean harm.

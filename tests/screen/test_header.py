@@ -54,7 +54,7 @@ def test_a_small_terminal_has_one_line_with_both_rates(size: tuple[int, int]) ->
 def test_before_the_probes_are_attached_it_says_so(rows: int) -> None:
     harness = Harness(80, rows, attached=False)
     assert "attaching the probes…" in above(harness)
-    harness.desk.attached("fexit", [])
+    harness.state.attached("fexit", [])
     assert "attaching" not in harness.text()
 
 
@@ -116,7 +116,7 @@ def test_all_that_is_off_is_visible_together(size: tuple[int, int]) -> None:
 def test_a_long_host_name_pushes_nothing_off(size: tuple[int, int]) -> None:
     """Linux allows 64 characters."""
     harness = busy(*size)
-    harness.desk.host = "h" * 64
+    harness.state.host = "h" * 64
     harness.press(" ")
     assert "PAUSED" in above(harness)
 
@@ -154,7 +154,7 @@ def test_toggles_change_rows_totals_and_graphs_together(rows: int) -> None:
 def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> None:
     words = [f"no {what}: this kernel does not have it" for what in ("sctp", "dccp", "zerocopy")]
     harness = busy(80, 43)
-    harness.desk.attached("tracepoint", words)
+    harness.state.attached("tracepoint", words)
     assert all(text in above(harness) for text in words)
     harness.size = (80, 24)
     assert words[0] in above(harness)
@@ -168,7 +168,7 @@ def test_a_backend_that_is_not_used_is_named_where_there_is_room_and_its_reason_
     None
 ):
     harness = busy(120, 24)
-    harness.desk.attached("tracepoint", [], passed_over=["fexit: tcp_sendmsg: EPERM"])
+    harness.state.attached("tracepoint", [], passed_over=["fexit: tcp_sendmsg: EPERM"])
     assert "backend tracepoint (fexit refused)" in above(harness)
     harness.size = (80, 24)
     assert "refused" not in above(harness)
@@ -182,7 +182,7 @@ def test_a_backend_that_is_not_used_is_named_where_there_is_room_and_its_reason_
 )
 def test_it_says_who_records(words: str) -> None:
     harness = busy()
-    harness.desk.attached("tracepoint", [], None, lambda: Status(words))
+    harness.state.attached("tracepoint", [], None, lambda: Status(words))
     assert f"backend tracepoint  {words}" in above(harness)
     harness.press("h")
     harness.size = (200, 300)
@@ -192,7 +192,7 @@ def test_it_says_who_records(words: str) -> None:
 def test_what_another_one_records_is_marked() -> None:
     harness = busy()
     words = "from the history of bwtop --record (pid 77), a second late"
-    harness.desk.attached("", [], None, lambda: Status(words))
+    harness.state.attached("", [], None, lambda: Status(words))
     first = harness.lines()[0]
     assert words in first
     assert "backend" not in first
@@ -202,7 +202,7 @@ def test_what_another_one_records_is_marked() -> None:
 def test_a_fault_of_recording_is_a_warning_while_it_lasts(size: tuple[int, int]) -> None:
     harness = busy(*size)
     now = Status("not recording", "not recording: the disk is full: /x/history.db")
-    harness.desk.attached("tracepoint", ["no sctp"], None, lambda: now)
+    harness.state.attached("tracepoint", ["no sctp"], None, lambda: now)
     assert "not recording" in harness.styled(Style.WARNING)[0]
     if size[1] > 16:
         assert "the disk is full" in above(harness)
@@ -213,7 +213,7 @@ def test_a_fault_of_recording_is_a_warning_while_it_lasts(size: tuple[int, int])
 
 def test_a_hostile_name_of_who_records_reaches_no_terminal() -> None:
     harness = busy()
-    harness.desk.attached("", [], None, lambda: Status("".join(HOSTILE), "\x1b[2J"))
+    harness.state.attached("", [], None, lambda: Status("".join(HOSTILE), "\x1b[2J"))
     assert not CONTROLS.search(harness.text().replace("\n", ""))
 
 
@@ -240,7 +240,7 @@ def test_losses_are_said_in_words() -> None:
 
 def test_the_help_has_all_losses_and_degradations_for_which_the_header_has_no_room() -> None:
     harness = busy(80, 24)
-    harness.desk.attached("tracepoint", ["no sctp", "no dccp"])
+    harness.state.attached("tracepoint", ["no sctp", "no dccp"])
     harness.feed(loss=LOSS)
     harness.size = (200, 300)
     harness.press("h")
@@ -292,10 +292,10 @@ def test_the_interval_goes_from_a_tenth_of_a_second_to_an_hour() -> None:
     assert "every 0.1s" in above(harness)
     harness.press(*"+" * 20)
     assert "every 3600s" in above(harness)
-    assert harness.desk.settings.interval == 3600.0
+    assert harness.state.settings.interval == 3600.0
 
 
 def test_while_rows_are_made_in_the_background_it_says_so() -> None:
     harness = busy(100)
-    harness.desk.is_building = True
+    harness.state.is_building = True
     assert "working…" in above(harness)

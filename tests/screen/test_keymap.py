@@ -75,9 +75,9 @@ def test_the_screen_takes_bound_keys() -> None:
     harness = Harness(160, 24, keymap=keymap)
     harness.feed()
     harness.press("B")
-    assert harness.desk.settings.bits
+    assert harness.state.settings.bits
     harness.press("b", "q")
-    assert harness.desk.settings.bits
+    assert harness.state.settings.bits
     assert "Ctrl-X quit" in harness.text()
     assert "B bits" in harness.text()
     harness.press("h")
@@ -110,7 +110,7 @@ def test_columns_as_somebody_wants_them(columns: int, names: list[str]) -> None:
     harness.feed()
     harness.press("g", "g", "g", "g", "g", "e", "<", ">", "h", "esc")
     harness.check()
-    shown = [placed.field for placed in harness.desk.settings.placed(columns)]
+    shown = [placed.field for placed in harness.state.settings.placed(columns)]
     assert shown == [field for field in fields if field in shown]
     if columns == 200:
         assert shown == list(fields)
@@ -118,4 +118,4 @@ def test_columns_as_somebody_wants_them(columns: int, names: list[str]) -> None:
 
 def test_the_average_holds_from_the_start() -> None:
     harness = Harness(settings=Settings(average=10.0))
-    assert harness.desk.board.average == 10.0
+    assert harness.state.model.average == 10.0

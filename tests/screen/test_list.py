@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bwtop.model.board import LINGER
 from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
+from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.styles import Style
@@ -132,7 +132,7 @@ class Names:
 
 def test_names_of_remotes() -> None:
     harness = Harness(80, 24)
-    harness.desk.attached("tracepoint", [], Names())
+    harness.state.attached("tracepoint", [], Names())
     harness.feed(TRAFFIC, IDENTITIES)
     harness.press("enter")
     assert "to host-1.example:443 tcp" in harness.text()
@@ -227,7 +227,7 @@ def test_remotes_are_sorted_by_the_same_column() -> None:
     harness.press("e")
 
     def order() -> str:
-        rows = [row.remote for _, row in harness.desk.tree.walk((0,)) if isinstance(row, Leaf)]
+        rows = [row.remote for _, row in harness.state.tree.walk((0,)) if isinstance(row, Leaf)]
         return "".join(str(far.address[-1]) for far in rows)
 
     assert order() == "321"
@@ -278,10 +278,10 @@ def test_a_click_on_a_title_sorts_by_it_and_once_more_the_other_way(field: objec
     row = harness.row_of("PROCESS")
     cell = harness.lines()[row].index(title.format(down="↓", up="↑"))
     harness.click(cell, row)
-    assert harness.desk.settings.order.column == column
-    assert not harness.desk.settings.order.reverse
+    assert harness.state.settings.order.column == column
+    assert not harness.state.settings.order.reverse
     harness.click(cell, row)
-    assert harness.desk.settings.order.reverse
+    assert harness.state.settings.order.reverse
 
 
 def test_clicks_select_then_open_and_the_mark_opens_at_once() -> None:

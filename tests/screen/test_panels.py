@@ -21,8 +21,8 @@ from bwtop.model.flows import (
 )
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import commands, dialogs, keys
-from bwtop.tui.desk import MESSAGE_SECONDS
 from bwtop.tui.keymap import Context, Key, spelled
+from bwtop.tui.state import MESSAGE_SECONDS
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS
 from tests.build import NOW, eventually, key, remote
@@ -84,7 +84,7 @@ def test_the_chooser_sorts_by_every_column(index: int) -> None:
     column = PROCESS_COLUMNS[index]
     harness.press("s", "home", *["down"] * index, "enter")
     assert f"sort {column.id}{'▼' if column.descending else '▲'}" in harness.text()
-    tops = [row for row in harness.desk.tree.tops if column.get(row) is not None]
+    tops = [row for row in harness.state.tree.tops if column.get(row) is not None]
     values = [column.get(row) for row in tops]
     assert values == sorted(values, reverse=column.descending)  # type: ignore[type-var]
 
@@ -102,18 +102,18 @@ def test_a_click_takes_a_choice(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("s", "home")
     click_on(harness, "name       the")
-    assert harness.desk.settings.order.column == "name"
-    assert harness.desk.context is Context.LIST
+    assert harness.state.settings.order.column == "name"
+    assert harness.state.context is Context.LIST
 
 
 def test_the_wheel_moves_the_mark() -> None:
     harness = busy()
     harness.press("s", "home")
     harness.click(0, 10, 5)
-    assert harness.desk.chooser
-    assert harness.desk.chooser.index == 3
+    assert harness.state.chooser
+    assert harness.state.chooser.index == 3
     harness.click(0, 10, 4)
-    assert harness.desk.chooser.index == 0
+    assert harness.state.chooser.index == 0
 
 
 # Filtering.
@@ -154,7 +154,7 @@ def test_the_filter_works_as_it_is_typed(text: str, listed: str) -> None:
     found = {word for word in ("curl", "named", "kworker", "(unatt") if shown(harness, word)}
     assert found == set(listed.split())
     harness.press("enter")
-    assert harness.desk.context is Context.LIST
+    assert harness.state.context is Context.LIST
     assert found == {
         word for word in ("curl", "named", "kworker", "(unatt") if shown(harness, word)
     }
@@ -189,7 +189,7 @@ def test_a_filter_can_be_edited_again() -> None:
     assert bottom(harness) == "/curl"
     assert shown(harness, "curl")
     harness.press("home", "-", "end", "enter")
-    assert harness.desk.settings.filter == "-curl"
+    assert harness.state.settings.filter == "-curl"
 
 
 @pytest.mark.parametrize("mistake", ["foo:x", "port:http", "pid:-1", "proto:http", "role:x"])
@@ -199,7 +199,7 @@ def test_a_mistake_is_shown_and_the_last_good_filter_stays(mistake: str, rows: i
     harness.press("/", *"named ")
     harness.press(*mistake)
     assert any(text.strip() for text in harness.styled(Style.ERROR))
-    assert harness.desk.filter_error[:50] in harness.text()
+    assert harness.state.filter_error[:50] in harness.text()
     assert not shown(harness, "curl")
     assert shown(harness, "named")
 
@@ -229,7 +229,7 @@ def test_letters_are_text_while_a_filter_is_typed() -> None:
         {name for k in keys.DEFAULT.of(Context.LIST) for name in k.keys if len(name) == 1}
     )
     harness.press("/", *letters)
-    assert harness.desk.settings.filter == "".join(letters)
+    assert harness.state.settings.filter == "".join(letters)
 
 
 def test_the_list_can_be_gone_through_while_a_filter_is_typed() -> None:
@@ -284,13 +284,13 @@ def test_enter_on_two_rows_is_not_twice() -> None:
     for name in ("enter", "end", "enter"):
         harness.press(name)
         harness.now -= 0.4
-    assert not harness.desk.details
+    assert not harness.state.details
 
 
 def test_esc_closes_the_details_before_it_clears_the_filter() -> None:
     harness = busy()
     harness.press("/", *"curl", "enter", "i", "esc")
-    assert not harness.desk.details
+    assert not harness.state.details
     assert not shown(harness, "named")
     harness.press("esc")
     assert shown(harness, "named")
@@ -310,12 +310,12 @@ def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
     harness.check()
     harness.press("i")
     harness.check()
-    row, expanded = harness.desk.listing.selected, list(harness.desk.expansion.exceptions)
+    row, expanded = harness.state.listing.selected, list(harness.state.expansion.exceptions)
     for line in range(1, 9):
         harness.click(5, line)
         harness.click(5, line)
-    assert harness.desk.listing.selected == row
-    assert list(harness.desk.expansion.exceptions) == expanded
+    assert harness.state.listing.selected == row
+    assert list(harness.state.expansion.exceptions) == expanded
 
 
 # Signals.
@@ -403,7 +403,7 @@ def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = busy()
     harness.press("K", "enter", name)
-    assert (harness.desk.context is Context.LIST) == (name in ("n", "esc", "q"))
+    assert (harness.state.context is Context.LIST) == (name in ("n", "esc", "q"))
     harness.press("n", "n")
     assert not sent
 
@@ -471,7 +471,7 @@ def test_what_takes_no_signals_is_offered_none(moves: tuple[str, ...], answer: s
     harness = busy()
     harness.press(*moves, "K")
     assert answer in bottom(harness)
-    assert harness.desk.context is Context.LIST
+    assert harness.state.context is Context.LIST
 
 
 def test_what_has_exited_is_offered_none() -> None:
@@ -545,7 +545,7 @@ def test_q_leaves_from_the_list_only() -> None:
     harness = busy()
     for opening in ("s", "h", "K"):
         harness.press(opening, "q")
-        assert harness.desk.context is Context.LIST
+        assert harness.state.context is Context.LIST
     harness.press("/", "q")
     assert bottom(harness) == "/q"
     harness.press("esc")
@@ -575,7 +575,7 @@ def test_a_click_on_a_hint_is_its_key(monkeypatch: pytest.MonkeyPatch, hinted: K
     pressed.now += 0.5
     pressed.press(hinted.keys[0])
     assert harness.below() == pressed.below()
-    assert harness.desk.context is pressed.desk.context
+    assert harness.state.context is pressed.state.context
 
 
 def test_a_click_beside_the_hints_does_nothing() -> None:
@@ -592,7 +592,7 @@ def test_there_are_no_hints_to_click_where_a_message_is() -> None:
     assert "takes signals" in bottom(harness)
     for cell in range(100):
         harness.click(cell, 23)
-    assert harness.desk.context is Context.LIST
+    assert harness.state.context is Context.LIST
 
 
 def test_there_are_no_hints_to_click_where_a_filter_is_typed() -> None:
@@ -600,5 +600,5 @@ def test_there_are_no_hints_to_click_where_a_filter_is_typed() -> None:
     harness.press("/", *"named")
     for cell in range(100):
         harness.click(cell, 23)
-    assert harness.desk.context is Context.FILTER
+    assert harness.state.context is Context.FILTER
     assert bottom(harness) == "/named"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from bwtop.model.flows import Identity, Traffic
 from bwtop.tui import commands
-from bwtop.tui.desk import Desk
 from bwtop.tui.dialogs import GUARD
 from bwtop.tui.input import PAUSE
 from bwtop.tui.keymap import Context
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.paste import BEGIN, BURST, END, END_KEY, KEPT, PATIENCE, Brackets, Event, Paste
 from bwtop.tui.screen import FILTER_LIMIT
+from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.terminal import Terminal
 from tests.build import key, remote
@@ -53,18 +53,18 @@ def busy(*keys: str) -> Harness:
 
 
 @contextmanager
-def builds(desk: Desk) -> Iterator[list[str]]:
+def builds(state: ScreenState) -> Iterator[list[str]]:
     """The filters that rows are made for meanwhile."""
     found: list[str] = []
-    build = desk.build
+    build = state.build
 
     def counted(**options: Any) -> None:
-        found.append(desk.settings.filter)
+        found.append(state.settings.filter)
         build(**options)
 
-    desk.build = counted  # type: ignore[method-assign]  # it is the real one that works
+    state.build = counted  # type: ignore[method-assign]  # it is the real one that works
     yield found
-    desk.build = build  # type: ignore[method-assign]
+    state.build = build  # type: ignore[method-assign]
 
 
 # Outside the filter.
@@ -75,13 +75,13 @@ def builds(desk: Desk) -> Iterator[list[str]]:
 def test_paste_runs_no_command(keys: tuple[str, ...], events: list[Event]) -> None:
     harness = busy(*keys)
     harness.now += 1
-    before, context = harness.text(), harness.desk.context
+    before, context = harness.text(), harness.state.context
     harness.read(*events)
-    message = harness.desk.message
+    message = harness.state.message
     assert message
     assert message[0] == IGNORED
-    harness.desk.say("")
-    assert harness.desk.context is context
+    harness.state.say("")
+    assert harness.state.context is context
     assert harness.text().split("\n")[:-1] == before.split("\n")[:-1]
 
 
@@ -97,15 +97,15 @@ def test_message_names_the_key_of_the_filter() -> None:
 def test_keys_beside_a_paste_in_one_read_count() -> None:
     harness = busy()
     harness.read("i", Paste(TEXT), "r")
-    assert harness.desk.details
-    assert harness.desk.settings.order.reverse
+    assert harness.state.details
+    assert harness.state.settings.order.reverse
 
 
 def test_few_keys_in_one_read_are_typed() -> None:
     harness = busy()
     harness.read(*"turbanl")
-    assert harness.desk.message is None
-    assert harness.desk.settings.bits
+    assert harness.state.message is None
+    assert harness.state.settings.bits
 
 
 def test_key_that_repeats_is_no_burst() -> None:
@@ -113,10 +113,10 @@ def test_key_that_repeats_is_no_burst() -> None:
     processes = {key(PID + n): Identity(f"p{n:02}") for n in range(40)}
     harness.feed({of: {remote(): Traffic(1, 1)} for of in processes}, processes)
     harness.read(*"j" * 20)
-    assert harness.desk.listing.path == (20,)
+    assert harness.state.listing.path == (20,)
     harness.read(*["up", "down"] * BURST)
-    assert harness.desk.listing.path == (20,)
-    assert harness.desk.message is None
+    assert harness.state.listing.path == (20,)
+    assert harness.state.message is None
 
 
 def test_burst_goes_on_until_keys_pause() -> None:
@@ -128,7 +128,7 @@ def test_burst_goes_on_until_keys_pause() -> None:
     harness.read("down")  # no character, and so no part of it
     harness.now += PAUSE * 1.1
     harness.press("i")
-    assert harness.desk.details
+    assert harness.state.details
 
 
 # Questions.
@@ -141,7 +141,7 @@ def test_keys_typed_ahead_of_a_choice_or_question_are_dropped(number: int) -> No
     harness.press(*opening[:-1])
     harness.now += 1
     harness.read(opening[-1], "enter", "y", "window resize")
-    assert harness.desk.context is (Context.CHOOSER, Context.CONFIRM)[number - 1]
+    assert harness.state.context is (Context.CHOOSER, Context.CONFIRM)[number - 1]
 
 
 def test_new_size_is_not_dropped_with_them() -> None:
@@ -163,7 +163,7 @@ def test_question_takes_no_yes_before_it_can_have_been_read() -> None:
 def test_question_takes_a_no_at_once() -> None:
     harness = busy("K", "enter")
     harness.read("n")
-    assert harness.desk.context is Context.LIST
+    assert harness.state.context is Context.LIST
 
 
 # Into the filter.
@@ -171,40 +171,40 @@ def test_question_takes_a_no_at_once() -> None:
 
 def test_paste_into_the_filter_is_one_line_and_one_build() -> None:
     harness = busy("/")
-    with builds(harness.desk) as made:
+    with builds(harness.state) as made:
         harness.read(Paste("curl\r\n\t-user:\x1b\x9bzoë\u2028ß"))
     assert made == ["curl -user: zoë ß"]
     assert harness.line("/curl -user: zoë ß")
-    assert harness.desk.context is Context.FILTER
+    assert harness.state.context is Context.FILTER
 
 
 def test_paste_goes_where_the_cursor_is() -> None:
     harness = busy("/", *"ab", "left")
     harness.read(Paste("xy"))
-    assert harness.desk.settings.filter == "axyb"
+    assert harness.state.settings.filter == "axyb"
 
 
 @pytest.mark.parametrize("ahead", [("/",), ()], ids=["with the filter's key", "in the filter"])
 def test_filter_typed_ahead_is_one_build(ahead: tuple[str, ...]) -> None:
     harness = busy(*(() if ahead else ("/",)))
-    with builds(harness.desk) as made:
+    with builds(harness.state) as made:
         harness.read(*ahead, *"name:curl", "enter")
     assert made == ["name:curl"]
-    assert harness.desk.context is Context.LIST
+    assert harness.state.context is Context.LIST
     harness.read("i")
-    assert harness.desk.details
+    assert harness.state.details
 
 
 def test_enter_within_a_burst_does_not_leave_the_filter() -> None:
     harness = busy("/")
     harness.read(*"name:curl", "enter", "q")
     assert harness.line("/name:curl q")
-    assert harness.desk.context is Context.FILTER
+    assert harness.state.context is Context.FILTER
 
 
 def test_few_keys_in_one_read_are_one_build_and_apply_before_a_command() -> None:
     harness = busy()
-    with builds(harness.desk) as made:
+    with builds(harness.state) as made:
         harness.read("/", *"zzz", "enter", "i")
     assert made == ["zzz"]
 
@@ -215,20 +215,20 @@ def test_filter_has_a_limit_and_says_so(columns: int, held: bool) -> None:
     harness = Harness(columns, 24)
     harness.press("/")
     harness.read(*("ab" * 5000 if held else [Paste("ab" * 50_000)]))
-    assert len(harness.desk.settings.filter) == FILTER_LIMIT
-    assert harness.desk.message == (f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+    assert len(harness.state.settings.filter) == FILTER_LIMIT
+    assert harness.state.message == (f"cut at {FILTER_LIMIT} characters", Style.WARNING)
     if columns > 50:
         assert f"cut at {FILTER_LIMIT} characters" in harness.lines()[-1]
     harness.check()
     harness.press("backspace", "x")
-    assert harness.desk.settings.filter.endswith("ax")
+    assert harness.state.settings.filter.endswith("ax")
 
 
 def test_error_in_a_long_filter_is_in_sight() -> None:
     harness = Harness(80, 24)
     harness.press("/")
     harness.read(Paste("a" * 200 + " port:x"))
-    assert harness.desk.filter_error[:20] in harness.lines()[-1]
+    assert harness.state.filter_error[:20] in harness.lines()[-1]
     harness.check()
 
 

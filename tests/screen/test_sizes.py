@@ -55,9 +55,9 @@ def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE, *, fleet: bool = 
     """A screen with all that somebody else may have chosen, and a lot of everything."""
     origin = "clickhouse://db" if fleet else ""
     harness = Harness(columns, rows, glyphs=glyphs, attached=False, origin=origin)
-    harness.desk.host = "".join(HOSTILE[:8])
+    harness.state.host = "".join(HOSTILE[:8])
     names = {remote(f"192.0.2.{n}").address: name for n, name in enumerate(NAMES)}
-    harness.desk.attached("tracepoint", [f"cannot see {NAMES[5]}", "x" * 300], names)
+    harness.state.attached("tracepoint", [f"cannot see {NAMES[5]}", "x" * 300], names)
     identities = {
         key(PID + n): Identity(
             name,
@@ -130,7 +130,7 @@ def test_before_anything_is_measured(size: tuple[int, int], context: str) -> Non
     harness = Harness(*size, attached=False)
     for part in ("", "attached", "fed"):
         if part == "attached":
-            harness.desk.attached("fexit", [])
+            harness.state.attached("fexit", [])
         if part == "fed":
             harness.feed()
         harness.press(*CONTEXTS[context], "esc", "esc")

@@ -11,12 +11,12 @@ import urwid
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, footer, keys, layout
-from bwtop.tui.desk import Effect
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.lines import length
+from bwtop.tui.state import Effect
 from bwtop.tui.styles import THEMES, Look, Style, palette
 from bwtop.view.columns import PROCESS_COLUMNS
 from tests.screen.harness import Harness
@@ -84,16 +84,16 @@ def test_the_widest_terminal_shows_every_hint() -> None:
 
 @pytest.mark.parametrize("context", [c for c in Context if c is not Context.FILTER])
 def test_each_cell_of_a_hint_is_its_key(context: Context) -> None:
-    desk = Harness(300).desk
-    desk.context = context
+    state = Harness(300).state
+    state.context = context
     hinted = [key for key in keys.DEFAULT.of(context) if key.hint]
     cell = 0
     for key in hinted:
         cells = len(spelled(key.keys[0])) + len(key.hint) + 2
-        found = {footer.at(desk, 300, cell + offset) for offset in range(cells)}
+        found = {footer.at(state, 300, cell + offset) for offset in range(cells)}
         assert found == {key.keys[0]}
         cell += cells
-    assert footer.at(desk, 300, cell) is None
+    assert footer.at(state, 300, cell) is None
 
 
 def help_text(glyphs: Glyphs = UNICODE, columns: int = 100) -> str:

@@ -226,10 +226,10 @@ BROKEN = """
 import sys
 sys.path.insert(0, {root!r})
 from bwtop import cli
-from bwtop.tui.desk import Desk
+from bwtop.tui.state import ScreenState
 def advance(self, sample):
     raise RuntimeError("broken on purpose")
-Desk.advance = advance
+ScreenState.advance = advance
 cli.main(["--no-resolve"])
 """
 

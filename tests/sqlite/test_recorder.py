@@ -139,7 +139,7 @@ def test_interval_is_written_when_it_is_measured(
 def test_interval_that_comes_during_upkeep_does_not_wait_for_the_next(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Upkeep makes way for it after the step that it is at, and then it is written."""
+    """Rollup makes way for it after the step that it is at, and then it is written."""
     monkeypatch.setattr(recorder, "RETRY", NEVER)
     monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)

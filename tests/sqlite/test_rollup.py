@@ -10,7 +10,7 @@ from bwtop.history.tiers import default_retention
 from bwtop.model.flows import Loss
 from bwtop.sqlite import rollup
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Upkeep
+from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Rollup
 from tests.build import key, remote
 from tests.history.keep import (
     DAY,
@@ -368,7 +368,7 @@ def test_the_oldest_detail_goes_where_there_is_too_much(large: Kept) -> None:
     """Of an hour its seconds go before its minutes, and the file becomes smaller."""
     before, now = size(large), FIRST + 60 * HOUR
     most = before * 2 // 3
-    large.upkeep = Upkeep(large.connection, Policy(large.policy.retention, most))
+    large.upkeep = Rollup(large.connection, Policy(large.policy.retention, most))
     while large.upkeep.step(now):
         kept = [large.kept(level) for level in (0, 1, 2)]
         left = "SELECT count(*) FROM interval WHERE start >= ? AND start < ?"
@@ -386,7 +386,7 @@ def test_the_oldest_detail_goes_where_there_is_too_much(large: Kept) -> None:
 
 def test_sums_by_day_stay_however_little_there_may_be(large: Kept) -> None:
     now = FIRST + 60 * HOUR
-    large.upkeep = Upkeep(large.connection, Policy(large.policy.retention, 20_000))
+    large.upkeep = Rollup(large.connection, Policy(large.policy.retention, 20_000))
     large.steps(now)
     assert large.upkeep.is_over_size
     assert len(large.spans(3)) == 2
@@ -414,7 +414,7 @@ def test_free_pages_go_back_if_there_are_many(large: Kept, monkeypatch: pytest.M
     monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
     before = size(large)
     retention = large.policy.retention | {"seconds": 0.0, "minutes": 0.0}  # type: ignore[operator]
-    large.upkeep = Upkeep(large.connection, Policy(retention))
+    large.upkeep = Rollup(large.connection, Policy(retention))
     large.steps(FIRST + 60 * HOUR)
     assert size(large) < before // 2
 

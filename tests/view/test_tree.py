@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.board import AVERAGES, Board
 from bwtop.model.filter import Loopback
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
+from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.model.query import parse
 from bwtop.model.sample import Sample
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
@@ -50,20 +50,20 @@ orders = st.builds(Order, st.sampled_from([column.id for column in PROCESS_COLUM
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> Board:
+def boards(draw: st.DrawFn) -> LiveModel:
     """Some processes run, some have exited, some are gone."""
-    board = Board()
-    board.set_average(draw(st.sampled_from(AVERAGES)))
+    model = LiveModel()
+    model.set_average(draw(st.sampled_from(AVERAGES)))
     exited: set[ProcessKey] = set()
     for reading in draw(st.lists(readings, min_size=1, max_size=5)):
         reading.traffic = {k: f for k, f in reading.traffic.items() if k not in exited}
-        board.advance(reading)
+        model.advance(reading)
         exited |= reading.exited
-    return board
+    return model
 
 
 def built(
-    board: Board,
+    model: LiveModel,
     grouping: Grouping = Grouping.PROCESS,
     order: Order = Order(),
     scope: Scope | None = None,
@@ -71,7 +71,7 @@ def built(
     before: Tree | None = None,
 ) -> Tree:
     view = View(scope or Scope(), grouping, order)
-    tree = Tree(board, view, expansion or Expansion(), HOSTS.get)
+    tree = Tree(model, view, expansion or Expansion(), HOSTS.get)
     tree.sort(before)
     return tree
 
@@ -117,12 +117,12 @@ scopes = st.builds(
 
 @given(boards(), groupings, scopes)
 def test_rows_are_the_sums_of_what_is_below_them_and_add_up_to_the_board(
-    board: Board, grouping: Grouping, scope: Scope
+    model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(board, grouping, scope=scope)
+    tree = built(model, grouping, scope=scope)
     for _, row in below(tree):
         assert (row.rx_rate, row.tx_rate) == pytest.approx(
-            (row.rx / board.covered, row.tx / board.covered)
+            (row.rx / model.covered, row.tx / model.covered)
         )
         if isinstance(row, Branch):
             assert tree.children(row)
@@ -130,10 +130,10 @@ def test_rows_are_the_sums_of_what_is_below_them_and_add_up_to_the_board(
     categories = scope.categories()
     listed = summed(tree.tops)
     if grouping is Grouping.PROCESS:  # which does not list those that are gone
-        of_gone = [item for process in board.gone.values() for item in process.sums.items()]
+        of_gone = [item for process in model.gone.values() for item in process.sums.items()]
         gone = tallied([tally for of, tally in of_gone if of in categories])
         listed = tuple(a + b for a, b in zip(listed, gone, strict=True))
-    assert listed == tallied(board.window_sums(categories))
+    assert listed == tallied(model.window_sums(categories))
 
 
 CONDITIONS: dict[str, Callable[[Flow], bool]] = {
@@ -155,14 +155,14 @@ LOCAL = {Loopback.SHOW: {False, True}, Loopback.HIDE: {False}, Loopback.ONLY: {T
 
 @given(boards(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
 def test_every_flow_in_scope_is_shown_once(
-    board: Board, grouping: Grouping, scope: Scope, text: str
+    model: LiveModel, grouping: Grouping, scope: Scope, text: str
 ) -> None:
-    tree = built(board, grouping, scope=replace(scope, query=parse(text)))
+    tree = built(model, grouping, scope=replace(scope, query=parse(text)))
     leaves = [row for _, row in below(tree) if isinstance(row, Leaf)]
-    gone = [] if grouping is Grouping.PROCESS else board.gone.values()
+    gone = [] if grouping is Grouping.PROCESS else model.gone.values()
     shown = {
         (flow.process.key, flow.remote): tallied([flow])
-        for process in (*board.ledger.processes.values(), *gone)
+        for process in (*model.ledger.processes.values(), *gone)
         for flow in process.flows.values()
         if (flow.rx or flow.tx)
         and CATEGORIES[flow.category][0] in scope.classes
@@ -185,32 +185,32 @@ def test_scope_is_a_set_of_categories(classes: set[str], loopback: Loopback) -> 
         for of, (name, local) in CATEGORIES.items()
         if name in classes and local in LOCAL[loopback]
     }
-    assert built(Board(), scope=scope).categories == scope.categories()
+    assert built(LiveModel(), scope=scope).categories == scope.categories()
 
 
 def test_row_is_shown_as_soon_as_anything_is_booked_and_not_before() -> None:
-    board = Board()
-    board.pause()
-    board.advance(sample({key(1): {remote(): Traffic(1)}}))
-    assert [built(board, grouping).tops for grouping in Grouping] == [[]] * len(Grouping)
-    board.resume()
-    before = [everything(built(board, grouping)) for grouping in Grouping]
+    model = LiveModel()
+    model.pause()
+    model.advance(sample({key(1): {remote(): Traffic(1)}}))
+    assert [built(model, grouping).tops for grouping in Grouping] == [[]] * len(Grouping)
+    model.resume()
+    before = [everything(built(model, grouping)) for grouping in Grouping]
     assert all(before)
-    board.pause()
-    board.advance(sample({key(1): {remote("192.0.2.2"): Traffic(1)}}))
-    assert [everything(built(board, grouping)) for grouping in Grouping] == before
+    model.pause()
+    model.advance(sample({key(1): {remote("192.0.2.2"): Traffic(1)}}))
+    assert [everything(built(model, grouping)) for grouping in Grouping] == before
 
 
 @pytest.mark.parametrize("grouping", Grouping)
 def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Grouping) -> None:
     """By all rows that have any: they add up to the rate over all, which goes on too."""
-    board = Board()
-    board.set_average(10.0)
+    model = LiveModel()
+    model.set_average(10.0)
     quiet, busy = remote(), remote("192.0.2.2")
-    board.advance(sample({key(1): {quiet: Traffic(100)}, key(2): {quiet: Traffic(50)}}))
-    board.reset()
-    board.advance(sample({key(1): {busy: Traffic(10)}}))
-    tree = built(board, grouping)
+    model.advance(sample({key(1): {quiet: Traffic(100)}, key(2): {quiet: Traffic(50)}}))
+    model.reset()
+    model.advance(sample({key(1): {busy: Traffic(10)}}))
+    tree = built(model, grouping)
     for _, row in below(tree):
         if isinstance(row, Branch):
             assert numbers(row) == summed(tree.children(row))
@@ -220,12 +220,12 @@ def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Group
 # Groups.
 
 
-def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey] = ()) -> Board:
-    """A board with one flow of each process, all to the same remote."""
-    board = Board()
+def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey] = ()) -> LiveModel:
+    """A model with one flow of each process, all to the same remote."""
+    model = LiveModel()
     traffic = {name: {remote(): Traffic(name.pid)} for name in identities}
-    board.advance(sample(traffic, identities=identities, exited=exited))
-    return board
+    model.advance(sample(traffic, identities=identities, exited=exited))
+    return model
 
 
 @pytest.mark.parametrize(
@@ -246,8 +246,8 @@ def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey]
 def test_group_is_named_for_what_its_processes_share(
     grouping: Grouping, identity: Identity, label: str
 ) -> None:
-    board = lasting({key(1): identity, key(2): identity})
-    tree = built(board, grouping)
+    model = lasting({key(1): identity, key(2): identity})
+    tree = built(model, grouping)
     (group,) = tree.tops
     assert (group.id, group.identity.name) == (RowId(f"{grouping} {label}"), label)
     assert group.key.pid == 2, "its number of processes"
@@ -262,8 +262,8 @@ def test_group_is_named_for_what_its_processes_share(
 def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
     """A machine that gets another name meanwhile is still one."""
     hosts = (Host("web", "a"), Host("web", "b"), Host("new", "a"), None)
-    board = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
-    tree = built(board, Grouping.HOST, Order("pid"))
+    model = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
+    tree = built(model, Grouping.HOST, Order("pid"))
     assert [(top.id.group, top.identity.name) for top in tree.tops] == [
         ("host b", "web"),
         ("host ", "(this machine)"),
@@ -319,24 +319,24 @@ def test_group_has_exited_when_all_of_it_has(grouping: Grouping) -> None:
 @pytest.mark.parametrize("grouping", Grouping)
 def test_those_that_are_gone_count_in_groups_with_all_they_moved(grouping: Grouping) -> None:
     one = Identity("sh", unit="a")
-    board = lasting({key(pid): one for pid in (1, 2, 3)}, [key(1), key(2)])
-    board.advance(sample(elapsed=100.0))
-    tops = built(board, grouping).tops
+    model = lasting({key(pid): one for pid in (1, 2, 3)}, [key(1), key(2)])
+    model.advance(sample(elapsed=100.0))
+    tops = built(model, grouping).tops
     if grouping is Grouping.PROCESS:
         assert [(row.key, row.rx_total) for row in tops] == [(key(3), 3)]
     else:
         assert [(row.key.pid, row.rx_total, row.exited) for row in tops] == [(3, 6, False)]
-    board.advance(sample(exited=[key(3)]))
-    board.advance(sample(elapsed=100.0))
-    rows = [row for _, row in below(built(board, grouping)) if isinstance(row, Branch)]
+    model.advance(sample(exited=[key(3)]))
+    model.advance(sample(elapsed=100.0))
+    rows = [row for _, row in below(built(model, grouping)) if isinstance(row, Branch)]
     assert [row.exited for row in rows] == ([] if grouping is Grouping.PROCESS else [True, True])
 
 
 @given(boards(), groupings, scopes)
 def test_graph_is_the_sum_of_the_processes_where_a_row_is_about_whole_ones(
-    board: Board, grouping: Grouping, scope: Scope
+    model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(board, grouping, scope=scope)
+    tree = built(model, grouping, scope=scope)
     for _, row in below(tree):
         if not isinstance(row, Branch):
             continue
@@ -346,7 +346,7 @@ def test_graph_is_the_sum_of_the_processes_where_a_row_is_about_whole_ones(
             continue
         parts = [row] if row.process else tree.children(row)
         graphs = [
-            board.graph(part.process, scope.categories(), 5)
+            model.graph(part.process, scope.categories(), 5)
             for part in parts
             if isinstance(part, Branch) and part.process
         ]
@@ -357,8 +357,8 @@ def test_graph_is_the_sum_of_the_processes_where_a_row_is_about_whole_ones(
 
 @pytest.mark.parametrize("grouping", Grouping)
 def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
-    board = lasting({key(1): Identity("sh")})
-    tree = built(board, grouping, scope=Scope(query=parse("port:443")))
+    model = lasting({key(1): Identity("sh")})
+    tree = built(model, grouping, scope=Scope(query=parse("port:443")))
     assert [tree.graph(row, 5) for _, row in below(tree) if isinstance(row, Branch)] == [None] * (
         1 if grouping is Grouping.PROCESS else 2
     )
@@ -367,9 +367,9 @@ def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
 # Order.
 
 
-def varied() -> Board:
+def varied() -> LiveModel:
     """Processes that differ in every column, and some in which there is nothing."""
-    board = Board()
+    model = LiveModel()
     identities = {
         ProcessKey(pid, pid): replace(one, started=NOW.replace(second=pid))
         for pid, one in enumerate(IDENTITIES[:4], 1)
@@ -380,9 +380,9 @@ def varied() -> Board:
         }
         for name in identities
     }
-    board.advance(sample(traffic, identities=identities))
-    board.advance(sample({k: dict(list(f.items())[1:]) for k, f in list(traffic.items())[1:]}))
-    return board
+    model.advance(sample(traffic, identities=identities))
+    model.advance(sample({k: dict(list(f.items())[1:]) for k, f in list(traffic.items())[1:]}))
+    return model
 
 
 @pytest.mark.parametrize("grouping", Grouping)
@@ -410,35 +410,35 @@ def assert_sorted(rows: Sequence[Row], wanted: str, reverse: bool) -> None:
 
 @given(boards(), groupings, orders, orders)
 def test_sorting_anew_is_building_anew(
-    board: Board, grouping: Grouping, first: Order, then: Order
+    model: LiveModel, grouping: Grouping, first: Order, then: Order
 ) -> None:
-    tree = built(board, grouping, first)
+    tree = built(model, grouping, first)
     everything(tree)
     tree.reorder(then)
     assert tree.order == then
-    assert everything(tree) == everything(built(board, grouping, then))
+    assert everything(tree) == everything(built(model, grouping, then))
 
 
 @pytest.mark.parametrize("grouping", list(Grouping)[1:])
 def test_groups_alike_do_not_move_when_the_rows_are_made_anew(grouping: Grouping) -> None:
-    board = Board()
+    model = LiveModel()
     for pid, name in enumerate("cadb", 1):
         one = Identity(name, user=name, unit=name)
         traffic = {key(pid): {remote(f"192.0.2.{7 * pid % 5}"): Traffic(1, 1)}}
-        board.advance(sample(traffic, identities={key(pid): one}))
-    tree = built(board, grouping, Order("name", reverse=True))
+        model.advance(sample(traffic, identities={key(pid): one}))
+    tree = built(model, grouping, Order("name", reverse=True))
     tree.reorder(Order("kernel"))
-    assert ids(tree.tops) == ids(built(board, grouping, Order("kernel")).tops)
+    assert ids(tree.tops) == ids(built(model, grouping, Order("kernel")).tops)
 
 
 @given(boards(), readings, groupings, orders, orders)
 def test_rows_keep_their_places_and_new_ones_come_last(
-    board: Board, reading: Sample, grouping: Grouping, first: Order, then: Order
+    model: LiveModel, reading: Sample, grouping: Grouping, first: Order, then: Order
 ) -> None:
-    before = built(board, grouping, first)
+    before = built(model, grouping, first)
     children = {row.id: ids(rows) for row, rows in branches(before)}
-    board.advance(reading)
-    tree, fresh = built(board, grouping, then, before=before), built(board, grouping, then)
+    model.advance(reading)
+    tree, fresh = built(model, grouping, then, before=before), built(model, grouping, then)
     assert ids(tree.tops) == kept(ids(before.tops), ids(fresh.tops))
     anew = {row.id: ids(rows) for row, rows in branches(fresh)}
     for row, rows in branches(tree):
@@ -463,12 +463,12 @@ def test_rows_below_keep_their_places_whether_anybody_looked_meanwhile_or_not(
     grouping: Grouping, looked: bool
 ) -> None:
     """Two intervals may end before the screen is drawn once."""
-    board, tree = Board(), None
+    model, tree = LiveModel(), None
     fars = remote(), remote("192.0.2.1", 80)
     for number, busy in enumerate((fars[0], fars[1], fars[1])):
         flows = {far: Traffic(1000 if far == busy else 1) for far in fars}
-        board.advance(sample({key(1): flows, key(2): dict.fromkeys(fars, Traffic(1))}))
-        tree = built(board, grouping, before=tree)
+        model.advance(sample({key(1): flows, key(2): dict.fromkeys(fars, Traffic(1))}))
+        tree = built(model, grouping, before=tree)
         if number == 0:
             order = everything(tree)
         elif looked:
@@ -515,10 +515,10 @@ def test_tree_follows_its_expansion() -> None:
 
 @given(boards(), groupings, orders, st.booleans(), st.integers(1, 4))
 def test_walking_goes_over_every_shown_row_once_and_back(
-    board: Board, grouping: Grouping, order: Order, rule: bool, every: int
+    model: LiveModel, grouping: Grouping, order: Order, rule: bool, every: int
 ) -> None:
     expansion = Expansion(rule)
-    tree = built(board, grouping, order, expansion=expansion)
+    tree = built(model, grouping, order, expansion=expansion)
     for _, row in list(below(tree))[::every]:
         expansion.set(row.id, expanded=not rule)
     listing = list(below(tree, tree.is_expanded))
@@ -536,26 +536,26 @@ def test_walking_goes_over_every_shown_row_once_and_back(
 
 
 @given(boards(), groupings, orders)
-def test_every_row_is_found_where_it_is(board: Board, grouping: Grouping, order: Order) -> None:
+def test_every_row_is_found_where_it_is(model: LiveModel, grouping: Grouping, order: Order) -> None:
     """Shown or not: nothing is expanded here."""
-    tree = built(board, grouping, order)
+    tree = built(model, grouping, order)
     rows = list(below(tree))
     assert len({row.id for _, row in rows}) == len(rows)
     for path, row in rows:
         assert tree.find(row.id) == path
         assert tree.row(path) is row
     for path, row in rows[::-1]:
-        assert built(board, grouping, order).find(row.id) == path, "whatever was asked for before"
+        assert built(model, grouping, order).find(row.id) == path, "whatever was asked for before"
 
 
 @given(boards(), readings, groupings, orders)
 def test_rows_are_found_again_after_an_interval_and_after_sorting(
-    board: Board, reading: Sample, grouping: Grouping, order: Order
+    model: LiveModel, reading: Sample, grouping: Grouping, order: Order
 ) -> None:
-    before = built(board, grouping)
+    before = built(model, grouping)
     known = [row.id for _, row in below(before)]
-    board.advance(reading)
-    tree = built(board, grouping, before=before)
+    model.advance(reading)
+    tree = built(model, grouping, before=before)
     for _ in range(2):
         there = {row.id: path for path, row in below(tree)}
         assert {row: tree.find(row) for row in known} == {row: there.get(row) for row in known}
@@ -591,7 +591,7 @@ def test_place_where_there_is_no_row_is_an_index_error(grouping: Grouping) -> No
 
 def test_empty_board_has_no_rows() -> None:
     for grouping in Grouping:
-        tree = built(Board(), grouping, expansion=Expansion(rule=True))
+        tree = built(LiveModel(), grouping, expansion=Expansion(rule=True))
         tree.sort(tree)
         assert (tree.tops, list(tree.walk(FIRST)), tree.last()) == ([], [], FIRST)
 
@@ -604,9 +604,9 @@ def test_remotes_of_a_process_are_one_row_each_by_all_that_makes_them_differ() -
         remote("192.0.2.1", 443, role=Role.SERVER),
         remote("192.0.2.2", 443),
     }
-    board = Board()
-    board.advance(sample({key(1): dict.fromkeys(fars, Traffic(1))}))
-    tree = built(board)
+    model = LiveModel()
+    model.advance(sample({key(1): dict.fromkeys(fars, Traffic(1))}))
+    tree = built(model)
     assert {row.remote for row in tree.children(tree.tops[0]) if isinstance(row, Leaf)} == fars
-    by_remote = built(board, Grouping.REMOTE)
+    by_remote = built(model, Grouping.REMOTE)
     assert sorted(group.identity.name for group in by_remote.tops) == ["192.0.2.1", "192.0.2.2"]

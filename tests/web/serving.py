@@ -17,12 +17,12 @@ from typing import Any, Final, Self
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.model.sample import Sample
+from bwtop.web.access import AccessPolicy, Address, Request
 from bwtop.web.answer import Answer
 from bwtop.web.api import Api
 from bwtop.web.archive import Archive, LocalArchive
-from bwtop.web.feed import Feed
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
-from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.server import Server
 from bwtop.web.source import Source
 from bwtop.web.trusted import Trusted, TrustedUsers
@@ -322,7 +322,7 @@ class Web(Asked):
         files: Mapping[str, File] = FILES,
         archive: Archive | None = None,
     ) -> None:
-        """It listens on loopback; `bound` is what the gate believes; `archive` is another past than the database's.
+        """It listens on loopback; `bound` is what the policy believes; `archive` is another past than the database's.
 
         Without a token it trusts this process's user, with one no user at all, unless `trusted` says otherwise.
         """
@@ -331,14 +331,14 @@ class Web(Asked):
         self.port = self.server.server_port
         if token is None and trusted is None:
             trusted = TrustedUsers(os.geteuid())
-        self.gate = Gate(Address(bound, self.port), token, hosts, trusted)
-        self.feed = Feed(None)
+        self.policy = AccessPolicy(Address(bound, self.port), token, hosts, trusted)
+        self.broadcaster = Broadcaster(None)
         self.archive = archive or LocalArchive(database)
         self.source = Source(self.archive.origin)
-        api = Api(self.gate, files, self.feed, self.source, self.archive, None, 1.0)
+        api = Api(self.policy, files, self.broadcaster, self.source, self.archive, None, 1.0)
         self._respond = api.respond
         self.asked: list[Request] = []
-        self.feed.start()
+        self.broadcaster.start()
         self.server.start(self._noted)
 
     def _noted(self, request: Request) -> Answer:
@@ -356,14 +356,14 @@ class Web(Asked):
     def put(self, one: Sample | None = None) -> None:
         if self.source.why:
             self.measure()
-        self.feed.put(one or sample(), "tracepoint")
+        self.broadcaster.put(one or sample(), "tracepoint")
 
     def threads(self) -> list[threading.Thread]:
         """Those that it has started, and that are not over."""
         return [t for t in threading.enumerate() if t not in self._threads]
 
     def close(self) -> None:
-        self.feed.close()
+        self.broadcaster.close()
         self.server.shutdown()
         self.server.server_close()
         until(lambda: not self.threads(), lambda: f"{self.threads()} are still at work")

@@ -11,8 +11,8 @@ import pytest
 
 from bwtop.model.flows import Traffic
 from bwtop.web import files, login, peer, trusted
+from bwtop.web.access import Address
 from bwtop.web.api import ROUTES
-from bwtop.web.gate import Address
 from bwtop.web.scrape import Scraped
 from bwtop.web.trusted import Everyone, TrustedUsers, is_member
 from tests.build import key, remote, sample
@@ -121,7 +121,7 @@ def test_cookie_of_the_token_lets_another_user_in(web: Web) -> None:
 
 
 def test_used_link_says_so(web: Web) -> None:
-    path = f"/login?key={web.gate.new_key()}"
+    path = f"/login?key={web.policy.new_key()}"
     assert web.ask(path, headers=BROWSER, uid=STRANGER).headers["location"] == "./"
     used = web.ask(path, headers=BROWSER, uid=STRANGER)
     assert used.status == 403
@@ -174,7 +174,7 @@ def test_metrics_are_for_trusted_users(metrics: Metrics) -> None:
             assert f"uid {STRANGER}" in refused.error
     assert metrics.ask("/healthz", uid=STRANGER).status == 200
     is_in = metrics.ask("/metrics", headers=bearer(), uid=STRANGER).status == 200
-    assert is_in == metrics.scraped._gate.takes_token
+    assert is_in == metrics.scraped._policy.takes_token
     if not is_in:
         assert "--token-file" in metrics.ask("/metrics", uid=STRANGER).error
 

@@ -41,13 +41,13 @@ from bwtop.text.escape import printable
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module
 from bwtop.web import params, views
+from bwtop.web.access import AccessPolicy, Address, Request
 from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, Answer, RefusedError
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, Archive, LocalArchive
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.events import Events
-from bwtop.web.feed import Feed
 from bwtop.web.files import CHART, File
-from bwtop.web.gate import Address, Gate, Request
 from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
 from bwtop.web.server import MAX_STREAMS
@@ -91,17 +91,17 @@ class Served:
         archive: Archive | None = None,
     ) -> None:
         self.now = NOW
-        self.feed = Feed(Names(), lambda: self.now)
-        self.feed.start()
+        self.broadcaster = Broadcaster(Names(), lambda: self.now)
+        self.broadcaster.start()
         self.local = LocalArchive(path)
         self.archive = archive or self.local
         self.source = Source(self.archive.origin)
         self.watch = Watch()
         trusted = None if token else TrustedUsers(os.geteuid())
-        self.gate = Gate(Address("127.0.0.1", 8064), token, trusted=trusted)
+        self.policy = AccessPolicy(Address("127.0.0.1", 8064), token, trusted=trusted)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
-            *(self.gate, files, self.feed, self.source, self.archive, Names()),
+            *(self.policy, files, self.broadcaster, self.source, self.archive, Names()),
             interval=1.0,
             metrics=Exposition(self.watch) if exposing else None,
         )
@@ -124,7 +124,7 @@ class Served:
 
     def put(self, rx: int = 1, tx: int = 0, who: Identity = CURL) -> None:
         one = sample({key(10): {WEB: Traffic(rx, tx)}}, identities={key(10): who})
-        self.feed.put(one, "tracepoint")
+        self.broadcaster.put(one, "tracepoint")
 
     def __call__(self, path: str, text: str = "", method: str = "GET", **headers: str) -> Answer:
         message = Message()
@@ -189,7 +189,7 @@ def served(kept: Kept) -> Iterator[Served]:
     made.measure()
     made.put(5, 3)
     yield made
-    made.feed.close()
+    made.broadcaster.close()
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def fresh(tmp_path: Path) -> Iterator[Served]:
     """Nothing measured, nothing recorded."""
     made = Served(tmp_path / "history.db")
     yield made
-    made.feed.close()
+    made.broadcaster.close()
 
 
 def ours(text: str, table: tuple[params.Param, ...] = params.LIVE) -> views.Live:
@@ -213,7 +213,7 @@ def test_live_is_the_last_interval(served: Served) -> None:
     assert found["total"] == {"rx": 5, "tx": 3}
     assert found["processes"][0]["remotes"][0]["host"] == "www.example.net"
     for text in ("", "filter=nobody", "idle=show&limit=1&remotes=none&sort=-pid"):
-        drawn = served.feed.wait(Document(ours(text)), 0, 5)
+        drawn = served.broadcaster.wait(Document(ours(text)), 0, 5)
         assert drawn
         assert served("/api/v1/live", text).body == drawn.body + b"\n"
     assert served.json("/api/v1/live", "filter=nobody")["processes"] == []
@@ -221,7 +221,7 @@ def test_live_is_the_last_interval(served: Served) -> None:
 
 def test_live_as_csv(served: Served) -> None:
     answer = served("/api/v1/live.csv", "proto=tcp")
-    drawn = served.feed.wait(Sheet(ours("proto=tcp")), 0, 5)
+    drawn = served.broadcaster.wait(Sheet(ours("proto=tcp")), 0, 5)
     assert drawn
     assert answer.body == drawn.body
     assert dict(answer.headers)["Content-Disposition"] == 'attachment; filename="bwtop-live.csv"'
@@ -443,7 +443,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     kept.connection.close()
     made = Served(path)
     yield made
-    made.feed.close()
+    made.broadcaster.close()
 
 
 @pytest.mark.parametrize("number", range(len(STORED)), ids=[ascii(name)[:30] for name in STORED])
@@ -557,7 +557,7 @@ def test_about_names_chart_js_where_there_is_one(tmp_path: Path) -> None:
     made = Served(tmp_path / "history.db", chart=True)
     assert made.json("/api/v1/about")["chart"] == CHART
     assert made(CHART).body == b"1"
-    made.feed.close()
+    made.broadcaster.close()
 
 
 def test_about_says_how_it_goes(fresh: Served) -> None:
@@ -594,7 +594,7 @@ def test_without_prometheus_client_there_are_none_and_all_else_is(tmp_path: Path
     assert refused.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert "apt install python3-prometheus-client" in refused.why
     assert made.json("/healthz") == {"status": "ok"}
-    made.feed.close()
+    made.broadcaster.close()
 
 
 def test_healthz_tells_of_intervals_that_do_not_come(fresh: Served) -> None:
@@ -640,7 +640,7 @@ def test_without_the_token_there_is_only_what_is_open(tmp_path: Path) -> None:
     assert made("/", Cookie=cookie).body == FILES["/"].body
     assert made.refused(path, text).status is HTTPStatus.FORBIDDEN, "it works once"
     assert made.refused("/api/v1/link", Cookie=cookie).status is HTTPStatus.FORBIDDEN
-    made.feed.close()
+    made.broadcaster.close()
 
 
 # Nonsense.

@@ -57,7 +57,7 @@ def archive(target: Target, patience: float = 60.0) -> FleetArchive:
 def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("none") / "none.db", archive=archive(server.target))
     yield made
-    made.feed.close()
+    made.broadcaster.close()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def nowhere(tmp_path: Path) -> Iterator[Served]:
     """What it reads from is not there."""
     made = Served(tmp_path / "none.db", archive=archive(Target("127.0.0.1", free_port())))
     yield made
-    made.feed.close()
+    made.broadcaster.close()
 
 
 def total(moved: Sequence[tuple[int, int]]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from bwtop.web import files, login
-from bwtop.web.gate import AccessError, Request
+from bwtop.web.access import AccessError, Request
 from tests.build import sample
 from tests.web.browser import CONTRASTS, UNNAMED, Visit, chromium
 from tests.web.serving import TOKEN, Web, bearer, connect, until
@@ -81,7 +81,7 @@ def test_form_says_when_nothing_answers(browser: Browser, tmp_path: Path) -> Non
 
 
 def test_used_link_shows_the_form_and_the_form_the_page(browser: Browser, web: Web) -> None:
-    link = f"login?key={web.gate.new_key()}"
+    link = f"login?key={web.policy.new_key()}"
     assert web.ask(f"/{link}").status == 303
     with visit(browser, f"http://127.0.0.1:{web.port}", link) as page:
         page.has("main.login", "This link was already used.")

@@ -22,11 +22,11 @@ from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Traffic
 from bwtop.web import files, openapi
+from bwtop.web.access import AccessPolicy, Address, Request
 from bwtop.web.answer import Answer
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import LocalArchive
-from bwtop.web.feed import Feed
-from bwtop.web.gate import Address, Gate, Request
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.params import LONGEST
 from bwtop.web.server import Server
 from bwtop.web.source import Source
@@ -67,19 +67,28 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
         return api.respond(request)
 
     server = Server(Address("127.0.0.1", 0))
-    feed, source = Feed(None, clock.__next__), Source()
+    broadcaster, source = Broadcaster(None, clock.__next__), Source()
     metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
-    gate = Gate(server.address, None, trusted=Everyone())
-    api = Api(gate, files.load(None, {}), feed, source, LocalArchive(database), None, 1.0, metrics)
-    feed.start()
+    policy = AccessPolicy(server.address, None, trusted=Everyone())
+    api = Api(
+        policy,
+        files.load(None, {}),
+        broadcaster,
+        source,
+        LocalArchive(database),
+        None,
+        1.0,
+        metrics,
+    )
+    broadcaster.start()
     traffic = {key(10): {far: Traffic(5, 3) for far in REMOTES}}
-    feed.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")
+    broadcaster.put(sample(traffic, identities={key(10): PROGRAMS[0]}), "tracepoint")
     server.start(respond)
     try:
         yield server.address.url().rstrip("/"), asked
     finally:
-        feed.close()
+        broadcaster.close()
         server.shutdown()
         server.server_close()
 

@@ -1,4 +1,4 @@
-"""bwtop --record --metrics: what it answers to whom, and what becomes of wrong wishes."""
+"""bwtop --record --metrics: what it answers to whom, and what becomes of wrong settings."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ import pytest
 
 from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Identity, Traffic
+from bwtop.web.access import Address
 from bwtop.web.answer import METRICS
-from bwtop.web.gate import Address
 from bwtop.web.scrape import Scraped
 from bwtop.web.source import STUCK
 from bwtop.web.trusted import TrustedUsers
@@ -86,7 +86,7 @@ def test_healthz_tells_of_readings_that_do_not_come(monkeypatch: pytest.MonkeyPa
         assert made.ask("/healthz").error == "no reading for 13 seconds"
 
 
-# Wrong wishes.
+# Wrong settings.
 
 
 def refusal(*flags: str, started: list[str] | None = None) -> str:

@@ -15,8 +15,8 @@ import pytest
 
 from bwtop.model.flows import Traffic
 from bwtop.web import acceptor, events, files, server
+from bwtop.web.access import Address, Request
 from bwtop.web.answer import Answer
-from bwtop.web.gate import Address, Request
 from bwtop.web.server import MAX_STREAMS
 from tests.build import key, remote, sample
 from tests.kernel.running import HANG
@@ -734,7 +734,7 @@ def test_who_does_not_read_a_stream_is_hung_up_on(
     with Listener(web.port) as reader, connect(web.port) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(request(web.port, "/api/v1/stream"))
-        both = 5  # the feed's, the server's, one for each stream, and ours that reads
+        both = 5  # the broadcaster's, the server's, one for each stream, and ours that reads
         until(lambda: len(web.threads()) == both)
         put = 0
         deadline = time.monotonic() + HANG

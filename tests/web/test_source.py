@@ -9,9 +9,9 @@ from bwtop.measure.intervals import Status, ThreadClock
 from bwtop.measure.sources import Measurement
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
+from bwtop.web.access import Address
 from bwtop.web.archive import LocalArchive
-from bwtop.web.gate import Address
-from bwtop.web.serve import Service, Wishes
+from bwtop.web.serve import ServeOptions, Service
 from bwtop.web.server import Server
 from tests.build import key, remote, sample
 from tests.web.serving import FILES
@@ -46,10 +46,12 @@ def test_where_nobody_records_nothing_is_not_zero(
     passed: list[int] = []
     with Server(Address("127.0.0.1", 0)) as server:
         service = Service(
-            server, FILES, Wishes(LocalArchive(tmp_path / "none.db"), 0.1, names=False)
+            server, FILES, ServeOptions(LocalArchive(tmp_path / "none.db"), 0.1, names=False)
         )
         monkeypatch.setattr(
-            service._feed, "put", lambda one, _: passed.append(sum(map(len, one.traffic.values())))
+            service._broadcaster,
+            "put",
+            lambda one, _: passed.append(sum(map(len, one.traffic.values()))),
         )
         service.measure(
             Measurement(recorder, "", [], recorder.status, lambda: None, following=following), clock

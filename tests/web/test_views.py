@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from bwtop.measure.intervals import Live as Metered
 from bwtop.measure.intervals import ThreadClock
-from bwtop.model.board import LINGER
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import (
     UNATTRIBUTED,
@@ -28,6 +27,7 @@ from bwtop.model.flows import (
     protocol_class,
 )
 from bwtop.model.ledger import CLASSES
+from bwtop.model.live import LINGER
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
@@ -36,7 +36,7 @@ from bwtop.output import intervals as batch
 from bwtop.output.intervals import Layout
 from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
-from bwtop.web.feed import Moment
+from bwtop.web.broadcaster import Moment
 from bwtop.web.views import MOST, Document, Live, Past, Sheet
 from tests.build import CONTROLS, HOSTILE, KEYS, NOW, REMOTES, key, remote, sample
 

@@ -414,7 +414,7 @@ def test_stream_ends_with_the_live_view(visit: Visitor, scene: Scene) -> None:
     page.expect_fault(REFUSED)  # there is no history
     scene.move({"one": 1})
     page.row("one")
-    page.until(lambda: count() == 3, "feed, server and stream")
+    page.until(lambda: count() == 3, "broadcaster, server and stream")
     page.find("#to-history").click()
     page.until(lambda: count() == 2, "its end")
     page.find("#to-live").click()

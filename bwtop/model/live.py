@@ -53,7 +53,7 @@ _OTHERS: Final = Identity(name="(others)")
 """Those of one machine stand for no other's."""
 
 
-class Board:
+class LiveModel:
     """Known processes and flows with totals, rates over a window, and graphs."""
 
     def __init__(self) -> None:

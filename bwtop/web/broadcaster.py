@@ -1,6 +1,6 @@
 """What is live, as every open page wants to see it.
 
-One thread has the board to itself: it books what is measured and draws what is wanted.  So measuring waits for no page,
+One thread has the model to itself: it books what is measured and draws what is wanted.  So measuring waits for no page,
 and a page that is slow misses intervals instead of holding up anybody.
 """
 
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from bwtop.measure.intervals import NameSource
-from bwtop.model.board import Board
 from bwtop.model.flows import Loss
 from bwtop.model.ledger import Category
+from bwtop.model.live import LiveModel
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
 from bwtop.text.stderr import say
@@ -37,10 +37,10 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 @dataclass
 class Moment:
-    """All that can be drawn: the board after an interval, and that interval itself."""
+    """All that can be drawn: the model after an interval, and that interval itself."""
 
     names: NameSource | None = None
-    board: Board = field(default_factory=Board)
+    model: LiveModel = field(default_factory=LiveModel)
     number: int = 0
     """Intervals so far."""
     time: datetime = _NEVER
@@ -51,7 +51,7 @@ class Moment:
     backend: str = ""
 
     def __post_init__(self) -> None:
-        self.board.set_average(0.0)  # rates and bytes are those of the last interval alone
+        self.model.set_average(0.0)  # rates and bytes are those of the last interval alone
 
     def host(self, address: bytes) -> str | None:
         """A remote's name, if it is wanted and known."""
@@ -59,13 +59,13 @@ class Moment:
 
     def advance(self, sample: Sample) -> None:
         """Books an interval."""
-        before = {of: (tally.rx, tally.tx) for of, tally in self.board.ledger.sums.items()}
-        self.board.advance(sample)
+        before = {of: (tally.rx, tally.tx) for of, tally in self.model.ledger.sums.items()}
+        self.model.advance(sample)
         self.time, self.elapsed, self.loss = sample.time, sample.elapsed, sample.loss
         self.number += 1
         sums = {
             of: (tally.rx - before[of][0], tally.tx - before[of][1])
-            for of, tally in self.board.ledger.sums.items()
+            for of, tally in self.model.ledger.sums.items()
         }
         self.past.append(Point(sample.time, sample.elapsed, sums))
 
@@ -96,7 +96,7 @@ MAX_DRAWN: Final = 64
 """Views kept until the next interval, beyond those that somebody waits for."""
 
 
-class Feed:
+class Broadcaster:
     """Takes what is measured, from one thread; gives it to many."""
 
     def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:

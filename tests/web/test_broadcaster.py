@@ -17,8 +17,8 @@ from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
 from bwtop.web.answer import RefusedError
+from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
 from bwtop.web.events import HEARTBEAT, RETRY, Events, Places
-from bwtop.web.feed import MAX_DRAWN, Feed, Moment, View
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import Document, Live, Past
 from tests.build import NOW, eventually, key, remote, sample
@@ -43,13 +43,13 @@ class Count:
 
     def draw(self, moment: Moment) -> bytes:
         self.drawn.append(moment.number)
-        totals = moment.board.ledger.sums.values()
+        totals = moment.model.ledger.sums.values()
         rx, tx = sum(t.rx for t in totals), sum(t.tx for t in totals)
         return json.dumps([moment.number, rx, tx, moment.elapsed]).encode()
 
 
 @dataclass(frozen=True)
-class Gate:
+class AccessPolicy:
     """A view that keeps the thread busy until it is let go."""
 
     name: str = ""
@@ -59,7 +59,7 @@ class Gate:
     def draw(self, _: Moment) -> bytes:
         self.entered.set()
         assert self.let.wait(SOON)
-        return b"gate"
+        return b"policy"
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Broken:
 
 
 @pytest.fixture
-def feed() -> Iterator[Feed]:
-    made = Feed(None)
+def broadcaster() -> Iterator[Broadcaster]:
+    made = Broadcaster(None)
     made.start()
     yield made
     made.close()
@@ -84,107 +84,111 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-def seen(feed: Feed, view: Any = None, after: int = 0, seconds: float = SOON) -> Any:
-    drawn = feed.wait(view or Count(), after, seconds)
+def seen(broadcaster: Broadcaster, view: Any = None, after: int = 0, seconds: float = SOON) -> Any:
+    drawn = broadcaster.wait(view or Count(), after, seconds)
     return drawn and json.loads(drawn.body)
 
 
-def waiting(feed: Feed, count: int = 1) -> bool:
+def waiting(broadcaster: Broadcaster, count: int = 1) -> bool:
     """Whether so many wait."""
-    return eventually(lambda: sum(feed._wanted.values()) == count)
+    return eventually(lambda: sum(broadcaster._wanted.values()) == count)
 
 
 # Intervals.
 
 
-def test_before_the_first_interval_there_is_nothing(feed: Feed) -> None:
+def test_before_the_first_interval_there_is_nothing(broadcaster: Broadcaster) -> None:
     view = Count()
-    assert feed.wait(view, 0, 0.05) is None
-    assert feed.wait(Document(Live()), 0, 0) is None
+    assert broadcaster.wait(view, 0, 0.05) is None
+    assert broadcaster.wait(Document(Live()), 0, 0) is None
     assert view.drawn == []
-    assert feed.age() >= 0
+    assert broadcaster.age() >= 0
 
 
-def test_the_last_interval_is_there_at_once(feed: Feed) -> None:
-    feed.put(one(5, 3), "tracepoint")
-    assert seen(feed) == [1, 5, 3, 1.0]
-    feed.put(one(2, 0, elapsed=0.5), "tracepoint")
-    assert seen(feed, after=1) == [2, 7, 3, 0.5]
-    assert seen(feed) == [2, 7, 3, 0.5]
+def test_the_last_interval_is_there_at_once(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(5, 3), "tracepoint")
+    assert seen(broadcaster) == [1, 5, 3, 1.0]
+    broadcaster.put(one(2, 0, elapsed=0.5), "tracepoint")
+    assert seen(broadcaster, after=1) == [2, 7, 3, 0.5]
+    assert seen(broadcaster) == [2, 7, 3, 0.5]
 
 
-def test_who_has_seen_an_interval_waits_for_the_next(feed: Feed, pool: ThreadPoolExecutor) -> None:
-    feed.put(one(), "tracepoint")
-    assert seen(feed)[0] == 1
-    assert feed.wait(Count(), 1, 0.05) is None
-    later = pool.submit(seen, feed, Count(), 1)
-    assert waiting(feed)
+def test_who_has_seen_an_interval_waits_for_the_next(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
+    broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster)[0] == 1
+    assert broadcaster.wait(Count(), 1, 0.05) is None
+    later = pool.submit(seen, broadcaster, Count(), 1)
+    assert waiting(broadcaster)
     assert not later.done()
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     assert later.result(SOON)[0] == 2
 
 
 def test_what_was_measured_before_the_start_is_not_lost() -> None:
-    feed = Feed(None)
-    feed.put(one(1), "tracepoint")
-    feed.put(one(2), "tracepoint")
-    feed.start()
-    assert seen(feed) == [1, 3, 0, 2.0]
-    feed.close()
+    broadcaster = Broadcaster(None)
+    broadcaster.put(one(1), "tracepoint")
+    broadcaster.put(one(2), "tracepoint")
+    broadcaster.start()
+    assert seen(broadcaster) == [1, 3, 0, 2.0]
+    broadcaster.close()
 
 
 def test_intervals_that_come_while_the_thread_is_busy_are_joined(
-    feed: Feed, pool: ThreadPoolExecutor
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    gate = Gate()
-    feed.put(one(1), "tracepoint")
-    held = pool.submit(feed.wait, gate, 0, SOON)
-    assert gate.entered.wait(SOON)
-    feed.put(sample({CURL: {WEB: Traffic(10, 1)}}, loss=Loss(1)), "tracepoint")
-    feed.put(sample({CURL: {DNS: Traffic(100, 2)}}, elapsed=0.5, loss=Loss(2)), "tracepoint")
+    policy = AccessPolicy()
+    broadcaster.put(one(1), "tracepoint")
+    held = pool.submit(broadcaster.wait, policy, 0, SOON)
+    assert policy.entered.wait(SOON)
+    broadcaster.put(sample({CURL: {WEB: Traffic(10, 1)}}, loss=Loss(1)), "tracepoint")
+    broadcaster.put(sample({CURL: {DNS: Traffic(100, 2)}}, elapsed=0.5, loss=Loss(2)), "tracepoint")
     last = one(1000, 4, identities={CURL: Identity("curl")}, loss=Loss(4))
     last.time = NOW + timedelta(seconds=9)
-    feed.put(last, "tracepoint")
-    assert feed.wait(Count(), 1, 0.02) is None, "putting waits for nobody, and draws nothing"
-    gate.let.set()
+    broadcaster.put(last, "tracepoint")
+    assert broadcaster.wait(Count(), 1, 0.02) is None, "putting waits for nobody, and draws nothing"
+    policy.let.set()
     drawn = held.result(SOON)
     assert drawn
-    assert drawn.body == b"gate"
-    found = json.loads(feed_document(feed, 1))
+    assert drawn.body == b"policy"
+    found = json.loads(feed_document(broadcaster, 1))
     assert (found["interval"], found["total"]) == (2.5, {"rx": 1110, "tx": 7})
     assert found["lost"]["flows"] == 7
     assert found["time"] == "2026-11-23T08:00:10.000+00:00"
     assert [p["name"] for p in found["processes"]] == ["curl"]
-    assert seen(feed) == [2, 1111, 7, 2.5]
+    assert seen(broadcaster) == [2, 1111, 7, 2.5]
 
 
-def feed_document(feed: Feed, after: int = 0) -> bytes:
-    drawn = feed.wait(Document(views.live(params.read("", params.LIVE))), after, SOON)
+def feed_document(broadcaster: Broadcaster, after: int = 0) -> bytes:
+    drawn = broadcaster.wait(Document(views.live(params.read("", params.LIVE))), after, SOON)
     assert drawn
     return drawn.body
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40)), min_size=1))
 def test_no_byte_is_lost_however_fast_they_come(amounts: list[tuple[int, int]]) -> None:
-    feed = Feed(None)
-    feed.start()
+    broadcaster = Broadcaster(None)
+    broadcaster.start()
     for rx, tx in amounts:
-        feed.put(one(rx, tx), "tracepoint")
+        broadcaster.put(one(rx, tx), "tracepoint")
     expected = [sum(rx for rx, _ in amounts), sum(tx for _, tx in amounts)]
     number = 0
-    while (found := seen(feed, after=number))[1:3] != expected:
+    while (found := seen(broadcaster, after=number))[1:3] != expected:
         number = found[0]
-    feed.close()
+    broadcaster.close()
     assert found[0] <= len(amounts)
 
 
-def test_a_page_that_always_waits_sees_every_byte(feed: Feed, pool: ThreadPoolExecutor) -> None:
+def test_a_page_that_always_waits_sees_every_byte(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
     """Of rates, too: what it gets of each interval adds up to all."""
 
     def follow() -> int:
         total = number = 0
         while total < 5050:
-            drawn = feed.wait(Document(Live()), number, SOON)
+            drawn = broadcaster.wait(Document(Live()), number, SOON)
             assert drawn
             assert drawn.number == number + 1
             number = drawn.number
@@ -193,71 +197,75 @@ def test_a_page_that_always_waits_sees_every_byte(feed: Feed, pool: ThreadPoolEx
 
     pages = [pool.submit(follow) for _ in range(3)]
     for rx in range(1, 101):
-        waiting(feed, 3)
-        feed.put(one(rx), "tracepoint")
+        waiting(broadcaster, 3)
+        broadcaster.put(one(rx), "tracepoint")
     assert [page.result(SOON) for page in pages] == [5050] * 3
 
 
 def test_age_is_that_of_the_last_interval() -> None:
     now = [100.0]
-    feed = Feed(None, lambda: now[0])
+    broadcaster = Broadcaster(None, lambda: now[0])
     now[0] = 103.0
-    assert feed.age() == 3.0
+    assert broadcaster.age() == 3.0
     now[0] = 100.0
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     now[0] = 107.5
-    assert feed.age() == 7.5
-    feed.put(one(), "tracepoint")
-    assert feed.age() == 0.0
+    assert broadcaster.age() == 7.5
+    broadcaster.put(one(), "tracepoint")
+    assert broadcaster.age() == 0.0
 
 
-def test_backend_is_that_of_the_interval(feed: Feed) -> None:
-    feed.put(one(), "tracepoint")
-    assert json.loads(feed_document(feed))["backend"] == "tracepoint"
-    feed.put(one(), "")
-    assert json.loads(feed_document(feed, 1))["backend"] == "history"
+def test_backend_is_that_of_the_interval(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(), "tracepoint")
+    assert json.loads(feed_document(broadcaster))["backend"] == "tracepoint"
+    broadcaster.put(one(), "")
+    assert json.loads(feed_document(broadcaster, 1))["backend"] == "history"
 
 
 # Views.
 
 
-def test_equal_views_are_drawn_once_an_interval(feed: Feed, pool: ThreadPoolExecutor) -> None:
+def test_equal_views_are_drawn_once_an_interval(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
     drawn: list[int] = []
-    pages = [pool.submit(seen, feed, Count("same", drawn)) for _ in range(30)]
-    others = [pool.submit(seen, feed, Count("other")) for _ in range(3)]
-    assert waiting(feed, 33)
-    feed.put(one(), "tracepoint")
+    pages = [pool.submit(seen, broadcaster, Count("same", drawn)) for _ in range(30)]
+    others = [pool.submit(seen, broadcaster, Count("other")) for _ in range(3)]
+    assert waiting(broadcaster, 33)
+    broadcaster.put(one(), "tracepoint")
     assert {page.result(SOON)[0] for page in pages + others} == {1}
-    assert seen(feed, Count("same", drawn))[0] == 1
+    assert seen(broadcaster, Count("same", drawn))[0] == 1
     assert drawn == [1]
-    feed.put(one(), "tracepoint")
-    assert seen(feed, Count("same", drawn), 1)[0] == 2
+    broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster, Count("same", drawn), 1)[0] == 2
     assert drawn == [1, 2]
 
 
-def test_what_nobody_waits_for_is_not_drawn(feed: Feed) -> None:
+def test_what_nobody_waits_for_is_not_drawn(broadcaster: Broadcaster) -> None:
     left, stays = Count("left"), Count("stays")
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     for view in (left, stays):
-        assert seen(feed, view)[0] == 1
-    feed.put(one(), "tracepoint")
-    assert seen(feed, stays, 1)[0] == 2
+        assert seen(broadcaster, view)[0] == 1
+    broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster, stays, 1)[0] == 2
     assert left.drawn == [1]
-    assert feed._wanted == {}
+    assert broadcaster._wanted == {}
 
 
-def test_each_of_many_gets_every_interval(feed: Feed, pool: ThreadPoolExecutor) -> None:
+def test_each_of_many_gets_every_interval(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
     """With views of their own, some of them alike."""
 
     got: list[list[int]] = [[0] for _ in range(50)]
 
     def follow(page: int) -> None:
         while got[page][-1] < 5:
-            got[page].append(seen(feed, Count(str(page % 10)), got[page][-1])[0])
+            got[page].append(seen(broadcaster, Count(str(page % 10)), got[page][-1])[0])
 
     pages = [pool.submit(follow, page) for page in range(50)]
     for number in range(1, 6):
-        feed.put(one(), "tracepoint")
+        broadcaster.put(one(), "tracepoint")
         assert eventually(lambda: all(numbers[-1] == number for numbers in got))  # noqa: B023 - awaited here
     for page in pages:
         page.result(SOON)
@@ -265,62 +273,66 @@ def test_each_of_many_gets_every_interval(feed: Feed, pool: ThreadPoolExecutor) 
 
 
 def test_view_that_cannot_be_drawn_ends_nothing(
-    feed: Feed, capsys: pytest.CaptureFixture[str]
+    broadcaster: Broadcaster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    feed.put(one(), "tracepoint")
-    drawn = feed.wait(Broken(), 0, SOON)
+    broadcaster.put(one(), "tracepoint")
+    drawn = broadcaster.wait(Broken(), 0, SOON)
     assert drawn
     assert drawn.body == b"{}"
-    assert seen(feed)[0] == 1
-    feed.put(one(), "tracepoint")
-    assert seen(feed, after=1)[0] == 2
+    assert seen(broadcaster)[0] == 1
+    broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster, after=1)[0] == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "please report it" in said
 
 
-def test_one_that_waits_in_vain_leaves_nothing_behind(feed: Feed) -> None:
+def test_one_that_waits_in_vain_leaves_nothing_behind(broadcaster: Broadcaster) -> None:
     for _ in range(3):
-        assert feed.wait(Count(), 0, 0) is None
-    assert feed._wanted == {}
+        assert broadcaster.wait(Count(), 0, 0) is None
+    assert broadcaster._wanted == {}
 
 
-def test_views_of_an_old_interval_are_not_kept_for_ever(feed: Feed) -> None:
+def test_views_of_an_old_interval_are_not_kept_for_ever(broadcaster: Broadcaster) -> None:
     """Whoever measures may have gone: then no further interval clears them, and anybody may ask for a new filter."""
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     for number in range(2000):
-        assert seen(feed, Count(str(number)))[0] == 1
-    assert len(feed._drawn) < 1000
+        assert seen(broadcaster, Count(str(number)))[0] == 1
+    assert len(broadcaster._drawn) < 1000
 
 
-def test_views_of_this_interval_are_kept_while_they_are_few(feed: Feed) -> None:
-    feed.put(one(), "tracepoint")
+def test_views_of_this_interval_are_kept_while_they_are_few(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(), "tracepoint")
     views = [Count(str(number)) for number in range(MAX_DRAWN)]
     for _ in range(3):
         for view in views:
-            assert seen(feed, view)[0] == 1
+            assert seen(broadcaster, view)[0] == 1
     assert [view.drawn for view in views] == [[1]] * len(views)
 
 
-def test_new_interval_waits_for_no_further_view(feed: Feed, pool: ThreadPoolExecutor) -> None:
+def test_new_interval_waits_for_no_further_view(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
     """However long drawing takes: what was not drawn of the old one is drawn of the new one."""
-    feed.put(one(), "tracepoint")
-    first, second, late = Gate("first"), Gate("second"), Count("late")
-    waits = [pool.submit(feed.wait, first, 0, SOON)]
+    broadcaster.put(one(), "tracepoint")
+    first, second, late = AccessPolicy("first"), AccessPolicy("second"), Count("late")
+    waits = [pool.submit(broadcaster.wait, first, 0, SOON)]
     assert first.entered.wait(SOON)
     views: tuple[View, ...] = (second, late)
     for count, view in enumerate(views, 2):
-        waits.append(pool.submit(feed.wait, view, 0, SOON))
-        assert waiting(feed, count)
+        waits.append(pool.submit(broadcaster.wait, view, 0, SOON))
+        assert waiting(broadcaster, count)
     first.let.set()
     assert second.entered.wait(SOON)
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     second.let.set()
     assert all(wait.result(SOON) for wait in waits)
     assert late.drawn == [2]
 
 
-def test_views_are_drawn_though_intervals_come_faster_than_they_are(feed: Feed) -> None:
+def test_views_are_drawn_though_intervals_come_faster_than_they_are(
+    broadcaster: Broadcaster,
+) -> None:
     @dataclass(frozen=True)
     class Slow:
         """While it is drawn another interval comes."""
@@ -328,37 +340,37 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(feed: Feed) 
         name: str
 
         def draw(self, moment: Moment) -> bytes:
-            feed.put(one(), "tracepoint")
+            broadcaster.put(one(), "tracepoint")
             return json.dumps([moment.number]).encode()
 
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     with ThreadPoolExecutor(3) as several:
-        waits = [several.submit(seen, feed, Slow(name)) for name in "abc"]
+        waits = [several.submit(seen, broadcaster, Slow(name)) for name in "abc"]
         assert all(wait.result(SOON) for wait in waits)
 
 
 # The end.
 
 
-def test_close_lets_all_go(feed: Feed, pool: ThreadPoolExecutor) -> None:
-    feed.put(one(), "tracepoint")
-    seen(feed)
-    pages = [pool.submit(feed.wait, Count(str(n)), 1, SOON) for n in range(30)]
-    assert waiting(feed, 30)
-    feed.close()
+def test_close_lets_all_go(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
+    broadcaster.put(one(), "tracepoint")
+    seen(broadcaster)
+    pages = [pool.submit(broadcaster.wait, Count(str(n)), 1, SOON) for n in range(30)]
+    assert waiting(broadcaster, 30)
+    broadcaster.close()
     assert [page.result(SOON / 2) for page in pages] == [None] * 30
-    assert feed.is_closed
-    assert feed.wait(Count(), 0, SOON) is None
+    assert broadcaster.is_closed
+    assert broadcaster.wait(Count(), 0, SOON) is None
 
 
 def test_the_thread_ends_with_it() -> None:
     before = threading.active_count()
-    feed = Feed(None)
-    feed.start()
+    broadcaster = Broadcaster(None)
+    broadcaster.start()
     assert threading.active_count() == before + 1
-    feed.close()
+    broadcaster.close()
     assert eventually(lambda: threading.active_count() == before)
-    feed.put(one(), "tracepoint")  # nobody minds
+    broadcaster.put(one(), "tracepoint")  # nobody minds
 
 
 # Events.
@@ -369,11 +381,11 @@ STATUS: Final = {"state": "measuring", "warning": ""}
 class Page:
     """An open stream."""
 
-    def __init__(self, feed: Feed, *, past: bool = False, text: str = "") -> None:
+    def __init__(self, broadcaster: Broadcaster, *, past: bool = False, text: str = "") -> None:
         self.status: dict[str, Any] = dict(STATUS)
         self.released = 0
         view = views.live(params.read(text, params.LIVE))
-        self.events = Events(feed, lambda: dict(self.status), view, self._release, past=past)
+        self.events = Events(broadcaster, lambda: dict(self.status), view, self._release, past=past)
         self._parts = iter(self.events)
 
     def _release(self) -> None:
@@ -396,22 +408,22 @@ class Page:
         assert self.part() == f"retry: {RETRY}\n\n".encode()
 
 
-def test_page_gets_the_status_and_then_interval_after_interval(feed: Feed) -> None:
-    page = Page(feed)
-    feed.put(one(5), "tracepoint")
+def test_page_gets_the_status_and_then_interval_after_interval(broadcaster: Broadcaster) -> None:
+    page = Page(broadcaster)
+    broadcaster.put(one(5), "tracepoint")
     page.begin()
     assert page.event() == ("status", STATUS, None)
     name, data, number = page.event()
     assert (name, number) == ("interval", 1)
-    assert data == json.loads(feed_document(feed))
-    feed.put(one(7), "tracepoint")
+    assert data == json.loads(feed_document(broadcaster))
+    broadcaster.put(one(7), "tracepoint")
     name, data, number = page.event()
     assert (name, data["total"]["rx"], number) == ("interval", 7, 2)
 
 
-def test_past_comes_first_where_it_is_wanted(feed: Feed) -> None:
-    feed.put(one(5), "tracepoint")
-    page = Page(feed, past=True)
+def test_past_comes_first_where_it_is_wanted(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(5), "tracepoint")
+    page = Page(broadcaster, past=True)
     page.begin()
     name, data, _ = page.event()
     assert name == "past"
@@ -420,78 +432,78 @@ def test_past_comes_first_where_it_is_wanted(feed: Feed) -> None:
     assert page.event()[0] == "interval"
 
 
-def test_past_of_nothing_is_left_out(feed: Feed) -> None:
-    page = Page(feed, past=True)
+def test_past_of_nothing_is_left_out(broadcaster: Broadcaster) -> None:
+    page = Page(broadcaster, past=True)
     page.begin()
     assert page.event()[0] == "status"
 
 
-def test_past_is_that_of_the_same_view(feed: Feed) -> None:
-    feed.put(one(5), "tracepoint")
-    page = Page(feed, past=True, text="proto=udp")
+def test_past_is_that_of_the_same_view(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(5), "tracepoint")
+    page = Page(broadcaster, past=True, text="proto=udp")
     page.begin()
     assert page.event()[1] == json.loads(
-        Past(views.live(params.read("proto=udp", params.LIVE))).draw(feed._moment)
+        Past(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._moment)
     )
 
 
-def test_status_comes_again_only_when_it_has_changed(feed: Feed) -> None:
-    page = Page(feed)
+def test_status_comes_again_only_when_it_has_changed(broadcaster: Broadcaster) -> None:
+    page = Page(broadcaster)
     page.begin()
     assert page.event() == ("status", STATUS, None)
     for number in (1, 2):
-        feed.put(one(), "tracepoint")
+        broadcaster.put(one(), "tracepoint")
         assert page.event()[2] == number
     page.status["warning"] = "the disk is full"
     assert page.event() == ("status", {**STATUS, "warning": "the disk is full"}, None)
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     assert page.event()[2] == 3
 
 
 def test_something_is_sent_all_the_same_when_there_is_no_news(
-    feed: Feed, monkeypatch: pytest.MonkeyPatch
+    broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert HEARTBEAT < 30, "less than proxies and our own server's SEND_SECONDS wait"
     monkeypatch.setattr(events, "HEARTBEAT", 0.02)
-    page = Page(feed)
+    page = Page(broadcaster)
     page.begin()
     assert page.event()[0] == "status"
     for _ in range(3):
         assert page.part() == b": still here\n\n", "a comment, which no page acts upon"
     page.status["state"] = "waiting"
     assert page.event()[1]["state"] == "waiting", "nobody need measure for that"
-    feed.put(one(), "tracepoint")
+    broadcaster.put(one(), "tracepoint")
     beats = itertools.dropwhile(lambda part: part.startswith(b":"), iter(page.part, b""))
     assert next(beats).startswith(b"id: 1\nevent: interval\n")
 
 
-def test_page_that_is_slow_misses_intervals_and_no_more(feed: Feed) -> None:
-    page = Page(feed)
+def test_page_that_is_slow_misses_intervals_and_no_more(broadcaster: Broadcaster) -> None:
+    page = Page(broadcaster)
     page.begin()
     page.event()
     for number in range(1, 6):
-        feed.put(one(number), "tracepoint")
-        assert seen(feed, after=number - 1)[0] == number
+        broadcaster.put(one(number), "tracepoint")
+        assert seen(broadcaster, after=number - 1)[0] == number
     name, data, of = page.event()
     assert (name, of) == ("interval", 5)
     assert data["total"]["rx"] == 5
     assert data["processes"][0]["rx_total"] == 15
 
 
-def test_stream_ends_when_bwtop_does(feed: Feed, pool: ThreadPoolExecutor) -> None:
-    page = Page(feed)
+def test_stream_ends_when_bwtop_does(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
+    page = Page(broadcaster)
     page.begin()
     page.event()
     waits = pool.submit(lambda: list(page._parts))
-    assert waiting(feed)
-    feed.close()
+    assert waiting(broadcaster)
+    broadcaster.close()
     assert [part for part in waits.result(SOON) if not part.startswith(b":")] == []
 
 
-def test_hostile_names_stay_within_their_event(feed: Feed) -> None:
+def test_hostile_names_stay_within_their_event(broadcaster: Broadcaster) -> None:
     name = "x\n\nevent: status\ndata: {}\r\n\r\u2028\x85\x1b[2J</script>"
-    feed.put(one(identities={CURL: Identity(name, cmdline=name)}), "tracepoint")
-    page = Page(feed, past=True)
+    broadcaster.put(one(identities={CURL: Identity(name, cmdline=name)}), "tracepoint")
+    page = Page(broadcaster, past=True)
     page.begin()
     for kind in ("past", "status", "interval"):
         found, data, _ = page.event()
@@ -501,15 +513,17 @@ def test_hostile_names_stay_within_their_event(feed: Feed) -> None:
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])
-def test_place_is_given_back_also_of_a_stream_that_never_began(feed: Feed, parts: int) -> None:
-    page = Page(feed)
+def test_place_is_given_back_also_of_a_stream_that_never_began(
+    broadcaster: Broadcaster, parts: int
+) -> None:
+    page = Page(broadcaster)
     for _ in range(parts):
         page.part()
     page.events.close()
     assert page.released == 1
 
 
-def test_there_are_so_many_places(feed: Feed) -> None:
+def test_there_are_so_many_places(broadcaster: Broadcaster) -> None:
     places = Places()
     given: list[Callable[[], None]] = [places.take() for _ in range(MAX_STREAMS)]
     with pytest.raises(RefusedError) as error:

@@ -1,4 +1,4 @@
-"""The board agrees with plain sums over the readings that it was given, and never forgets a byte."""
+"""The model agrees with plain sums over the readings that it was given, and never forgets a byte."""
 
 import gc
 from collections import Counter
@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model import board as limits
-from bwtop.model.board import AVERAGES, GRAPH_SECONDS, LINGER, Board
+from bwtop.model import live as limits
 from bwtop.model.flows import TCP, UDP, Host, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
 from bwtop.model.ledger import CATEGORIES, Category, Ledger, Tally, category
+from bwtop.model.live import AVERAGES, GRAPH_SECONDS, LINGER, LiveModel
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH, Rates, Timeline
@@ -41,11 +41,11 @@ def lived(timeline: list[Sample]) -> list[Sample]:
 lives = st.lists(readings, max_size=10).map(lived)
 
 
-def advanced(timeline: Iterable[Sample], board: Board | None = None) -> Board:
-    board = board or Board()
+def advanced(timeline: Iterable[Sample], model: LiveModel | None = None) -> LiveModel:
+    model = model or LiveModel()
     for reading in timeline:
-        board.advance(reading)
-    return board
+        model.advance(reading)
+    return model
 
 
 def moved(rx: int = 100, pid: int = 1, elapsed: float = 1.0, far: Remote = REMOTES[0]) -> Sample:
@@ -53,9 +53,9 @@ def moved(rx: int = 100, pid: int = 1, elapsed: float = 1.0, far: Remote = REMOT
     return sample({key(pid): {far: Traffic(rx)}}, elapsed=elapsed)
 
 
-def windows(board: Board) -> Sums:
+def windows(model: LiveModel) -> Sums:
     """By the names of test_ledger; what has nothing in the window is left out."""
-    found = tallies(board.ledger).items()
+    found = tallies(model.ledger).items()
     return {n: (t.rx_window, t.tx_window) for n, t in found if t.rx_window or t.tx_window}
 
 
@@ -77,8 +77,8 @@ def window(timeline: list[Sample], average: float, most: int = 10**9) -> list[Sa
     return found
 
 
-def of_all(board: Board) -> Rates:
-    return board.rates(board.window_sums(CATEGORIES))
+def of_all(model: LiveModel) -> Rates:
+    return model.rates(model.window_sums(CATEGORIES))
 
 
 # Rates over the averages.
@@ -93,21 +93,21 @@ def test_windows_are_plain_sums_of_the_last_readings(
 ) -> None:
     """Whenever the average is changed, and however few flows are kept."""
     timeline = lived([reading for reading, _, _ in steps])
-    board, average = Board(), AVERAGES[0]
+    model, average = LiveModel(), AVERAGES[0]
     with patch.object(limits, "MAX_ENTRIES", most):
         for number, (reading, before, after) in enumerate(steps, 1):
             if before:
                 average = before
-                board.set_average(before)
-            board.advance(reading)
+                model.set_average(before)
+            model.advance(reading)
             if after:
                 average = after
-                board.set_average(after)
+                model.set_average(after)
             expected = window(timeline[:number], average, most)
-            assert windows(board) == plain(expected)
+            assert windows(model) == plain(expected)
             covered = sum(reading.elapsed for reading in expected)
-            assert board.covered == covered
-            rx, tx = of_all(board)
+            assert model.covered == covered
+            rx, tx = of_all(model)
             assert rx == sum(t.rx for t in traffics(expected)) / covered
             assert tx == sum(t.tx for t in traffics(expected)) / covered
 
@@ -121,13 +121,13 @@ def test_rates_and_sums_of_some_categories_are_those_of_their_flows(
     timeline: list[Sample], some: set[Remote]
 ) -> None:
     """All flows of a category at once, or one by one, or by their processes."""
-    board = advanced(timeline)
+    model = advanced(timeline)
     wanted = {category(far) for far in some}
-    processes = board.ledger.processes.values()
-    by_all = board.rates(board.window_sums(wanted))
+    processes = model.ledger.processes.values()
+    by_all = model.rates(model.window_sums(wanted))
     flows = [f for p in processes for f in p.flows.values() if f.category in wanted]
     of_processes = [tally for p in processes for of, tally in p.sums.items() if of in wanted]
-    assert by_all == board.rates(flows) == board.rates(of_processes)
+    assert by_all == model.rates(flows) == model.rates(of_processes)
 
 
 @pytest.mark.parametrize("jitter", [0.98, 0.9997, 1.0003, 1.02])
@@ -138,28 +138,28 @@ def test_average_is_as_long_as_was_asked_for(
 ) -> None:
     """As nearly as intervals allow, which are never exactly a second long."""
     elapsed = interval * jitter
-    board = Board()
-    board.set_average(average)
-    advanced((moved(100, elapsed=elapsed) for _ in range(round(60 / interval))), board)
-    assert board.covered == pytest.approx(average, rel=0.06)
+    model = LiveModel()
+    model.set_average(average)
+    advanced((moved(100, elapsed=elapsed) for _ in range(round(60 / interval))), model)
+    assert model.covered == pytest.approx(average, rel=0.06)
     if interval == 1.0 and average <= 10:
-        assert board.covered == pytest.approx(average * jitter), "so many intervals"
-    rx, tx = of_all(board)
+        assert model.covered == pytest.approx(average * jitter), "so many intervals"
+    rx, tx = of_all(model)
     assert (round(rx * elapsed, 6), tx) == (100, 0)
 
 
 def test_average_is_over_one_interval_at_least_and_over_those_there_are_at_most() -> None:
-    board = advanced([moved(100, elapsed=30.0)])
-    assert (board.covered, of_all(board)) == (30.0, (100 / 30, 0))
-    board.set_average(40.0)
-    board.advance(sample(elapsed=2.0))
-    assert (board.covered, of_all(board)) == (32.0, (100 / 32, 0))
+    model = advanced([moved(100, elapsed=30.0)])
+    assert (model.covered, of_all(model)) == (30.0, (100 / 30, 0))
+    model.set_average(40.0)
+    model.advance(sample(elapsed=2.0))
+    assert (model.covered, of_all(model)) == (32.0, (100 / 32, 0))
 
 
 def test_nothing_measured_is_no_rate() -> None:
-    board = Board()
-    assert (of_all(board), board.covered, board.number, board.time) == ((0, 0), 0, 0, 0)
-    board.set_average(10.0)
+    model = LiveModel()
+    assert (of_all(model), model.covered, model.number, model.time) == ((0, 0), 0, 0, 0)
+    model.set_average(10.0)
     assert of_all(advanced([moved(100, elapsed=0.0)])) == (0, 0)
 
 
@@ -169,18 +169,18 @@ def test_nothing_measured_is_no_rate() -> None:
 @given(lives, st.sampled_from([2, 10**6]))
 def test_board_and_meter_agree(timeline: list[Sample], most: int) -> None:
     """What the screen shows and what batch mode prints."""
-    board, meter = Board(), Meter()
+    model, meter = LiveModel(), Meter()
     with patch("bwtop.model.ledger.MAX_REMOTES", most):
         for reading in timeline:
-            board.advance(reading)
+            model.advance(reading)
             interval = meter.advance(reading)
-            of_board = board.ledger.sums.values()
+            of_board = model.ledger.sums.values()
             assert interval.rx_total == sum(tally.rx for tally in of_board)
             assert interval.tx_total == sum(tally.tx for tally in of_board)
             if reading.elapsed >= SLACK:
-                assert of_all(board) == (interval.rx_rate, interval.tx_rate)
+                assert of_all(model) == (interval.rx_rate, interval.tx_rate)
             for row in interval.processes:
-                process = board.ledger.processes[row.key]
+                process = model.ledger.processes[row.key]
                 assert process.identity == row.identity
                 assert row.rx_total == sum(tally.rx for tally in process.sums.values())
                 assert row.tx_total == sum(tally.tx for tally in process.sums.values())
@@ -191,10 +191,10 @@ def test_board_and_meter_agree(timeline: list[Sample], most: int) -> None:
 
 @given(lives)
 def test_time_frames_and_losses_add_up(timeline: list[Sample]) -> None:
-    board = advanced(timeline)
-    assert board.number == len(timeline)
-    assert board.time == sum(reading.elapsed for reading in timeline)
-    assert board.loss == reduce(Loss.plus, (reading.loss for reading in timeline), Loss())
+    model = advanced(timeline)
+    assert model.number == len(timeline)
+    assert model.time == sum(reading.elapsed for reading in timeline)
+    assert model.loss == reduce(Loss.plus, (reading.loss for reading in timeline), Loss())
 
 
 ByCategory = dict[Category, tuple[int, int]]
@@ -209,10 +209,10 @@ def by_category(tallied: Iterable[tuple[Category, Tally]]) -> ByCategory:
     return {of: (rx[of], tx[of]) for of in rx if rx[of] or tx[of]}
 
 
-def remembered(board: Board) -> tuple[ByCategory, ...]:
+def remembered(model: LiveModel) -> tuple[ByCategory, ...]:
     """What all there ever were have moved: by the sums over all, by processes' sums, by their flows."""
-    processes = [*board.ledger.processes.values(), *board.gone.values()]
-    of_all = board.ledger.sums.items()
+    processes = [*model.ledger.processes.values(), *model.gone.values()]
+    of_all = model.ledger.sums.items()
     of_processes = [item for process in processes for item in process.sums.items()]
     of_flows = [(flow.category, flow) for p in processes for flow in p.flows.values()]
     return tuple(by_category(tallied) for tallied in (of_all, of_processes, of_flows))
@@ -228,21 +228,21 @@ def remembered(board: Board) -> tuple[ByCategory, ...]:
 def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
     timeline: list[Sample], lingering: int, kinds: int, remotes: int, flows: int
 ) -> None:
-    board = Board()
+    model = LiveModel()
     few: Any = {"MAX_LINGERING": lingering, "MAX_GONE": kinds, "MAX_GONE_REMOTES": remotes}
     few["MAX_GONE_FLOWS"] = flows
     with patch.multiple(limits, **few):
         for number, reading in enumerate(timeline, 1):
-            board.advance(reading)
+            model.advance(reading)
             everything = plain(timeline[:number])
             expected = {of: sums for (who, of), sums in everything.items() if who == "all"}
-            assert remembered(board) == (expected, expected, expected)
-            assert len(board.gone) <= kinds + 1
-            assert len(board.exited) <= lingering
-            assert all(len(kind.flows) <= remotes + len(REMOTES) for kind in board.gone.values())
-            named = [f for kind in board.gone.values() for f in kind.flows if f != nowhere(f)]
+            assert remembered(model) == (expected, expected, expected)
+            assert len(model.gone) <= kinds + 1
+            assert len(model.exited) <= lingering
+            assert all(len(kind.flows) <= remotes + len(REMOTES) for kind in model.gone.values())
+            named = [f for kind in model.gone.values() for f in kind.flows if f != nowhere(f)]
             assert len(named) <= flows
-    pids = [kind.key.pid for kind in board.gone.values()]
+    pids = [kind.key.pid for kind in model.gone.values()]
     assert len(set(pids)) == len(pids)
     assert all(pid < 0 for pid in pids), "no process has such a pid"
 
@@ -252,33 +252,33 @@ def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
 
 @given(lives)
 def test_processes_are_listed_until_they_have_lingered(timeline: list[Sample]) -> None:
-    board = Board()
+    model = LiveModel()
     exits: dict[ProcessKey, float] = {}
     known: set[ProcessKey] = set()
     for reading in timeline:
-        board.advance(reading)
+        model.advance(reading)
         known |= {name for name, _ in plain([reading]) if isinstance(name, ProcessKey)}
         for process in reading.exited & known:
-            exits.setdefault(process, board.time)
-        gone = {process for process, time in exits.items() if board.time - time >= LINGER}
-        assert board.ledger.processes.keys() == known - gone
-        assert board.exited.keys() == exits.keys() - gone
+            exits.setdefault(process, model.time)
+        gone = {process for process, time in exits.items() if model.time - time >= LINGER}
+        assert model.ledger.processes.keys() == known - gone
+        assert model.exited.keys() == exits.keys() - gone
 
 
 @pytest.mark.parametrize("interval", [0.5, 1.0, 8.0])
 def test_process_lingers_until_its_bytes_have_left_every_average(interval: float) -> None:
-    board = Board()
-    board.set_average(AVERAGES[-1])
+    model = LiveModel()
+    model.set_average(AVERAGES[-1])
     reading = moved(100, elapsed=interval)
     reading.exited = {key(1)}
-    advanced([moved(5), reading], board)
-    advanced([sample(elapsed=interval)] * (round(LINGER / interval) - 1), board)
-    assert board.exited == {key(1): 1 + interval}
-    (process,) = board.ledger.processes.values()
+    advanced([moved(5), reading], model)
+    advanced([sample(elapsed=interval)] * (round(LINGER / interval) - 1), model)
+    assert model.exited == {key(1): 1 + interval}
+    (process,) = model.ledger.processes.values()
     assert sum(tally.rx for tally in process.sums.values()) == 105
-    board.advance(sample(elapsed=interval))
-    assert (board.ledger.processes, board.exited, windows(board)) == ({}, {}, {})
-    assert remembered(board) == ({category(REMOTES[0]): (105, 0)},) * 3
+    model.advance(sample(elapsed=interval))
+    assert (model.ledger.processes, model.exited, windows(model)) == ({}, {}, {})
+    assert remembered(model) == ({category(REMOTES[0]): (105, 0)},) * 3
 
 
 def exiting(pid: int, identity: Identity, far: Remote = REMOTES[0]) -> Sample:
@@ -291,9 +291,9 @@ def exiting(pid: int, identity: Identity, far: Remote = REMOTES[0]) -> Sample:
 
 def test_the_first_that_exited_go_when_too_many_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_LINGERING", 2)
-    board = advanced([moved(1, pid=9)] + [exiting(pid, Identity("cc")) for pid in (5, 3, 4, 1)])
-    assert list(board.ledger.processes) == [key(9), key(4), key(1)]
-    assert list(board.exited) == [key(4), key(1)]
+    model = advanced([moved(1, pid=9)] + [exiting(pid, Identity("cc")) for pid in (5, 3, 4, 1)])
+    assert list(model.ledger.processes) == [key(9), key(4), key(1)]
+    assert list(model.exited) == [key(4), key(1)]
 
 
 def test_those_alike_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,14 +306,14 @@ def test_those_alike_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     others = [Identity("curl", uid=6), Identity("wget", uid=5)]
     readings = [exiting(pid, identity) for pid, identity in enumerate([*alike, *others], 1)]
-    board = advanced(readings)
-    assert {kind: gone.count for kind, gone in board.gone.items()} == {
+    model = advanced(readings)
+    assert {kind: gone.count for kind, gone in model.gone.items()} == {
         kind: 3,
         others[0]: 1,
         others[1]: 1,
     }
-    assert all(gone.identity == kind for kind, gone in board.gone.items())
-    assert board.gone[kind].flows[REMOTES[0]].rx == 30
+    assert all(gone.identity == kind for kind, gone in model.gone.items())
+    assert model.gone[kind].flows[REMOTES[0]].rx == 30
 
 
 def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,28 +326,28 @@ def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.Monk
         remote("192.0.2.3", 22),
         remote("192.0.2.4", 53, UDP),
     ]
-    board = advanced(exiting(pid, Identity("a"), far) for pid, far in enumerate(fars, 1))
-    (kind,) = board.gone.values()
+    model = advanced(exiting(pid, Identity("a"), far) for pid, far in enumerate(fars, 1))
+    (kind,) = model.gone.values()
     assert {far: flow.rx for far, flow in kind.flows.items()} == {
         remote(): 10,
         remote("*", 0, TCP): 20,
         remote("*", 0, UDP): 10,
     }
     advanced(
-        [exiting(11, Identity("b")), exiting(12, Identity("c")), exiting(13, Identity("a"))], board
+        [exiting(11, Identity("b")), exiting(12, Identity("c")), exiting(13, Identity("a"))], model
     )
-    assert {kind.name: gone.count for kind, gone in board.gone.items()} == {"a": 5, "(others)": 2}
+    assert {kind.name: gone.count for kind, gone in model.gone.items()} == {"a": 5, "(others)": 2}
     assert kind.flows[remote()].rx == 20, "what is remembered already is not another"
 
 
 def test_what_came_late_is_in_totals_and_in_no_rate() -> None:
-    board = advanced([moved(rx=100), moved(rx=200)])
-    before = (of_all(board), windows(board), board.time, board.number, board.covered)
-    board.advance(moved(rx=5000, elapsed=0.0))
-    board.advance(moved(rx=70, pid=2, elapsed=0.0))
-    assert (of_all(board), windows(board), board.time, board.number, board.covered) == before
-    assert sum(tally.rx for tally in board.ledger.sums.values()) == 5370
-    assert {process.pid for process in board.ledger.processes} == {1, 2}
+    model = advanced([moved(rx=100), moved(rx=200)])
+    before = (of_all(model), windows(model), model.time, model.number, model.covered)
+    model.advance(moved(rx=5000, elapsed=0.0))
+    model.advance(moved(rx=70, pid=2, elapsed=0.0))
+    assert (of_all(model), windows(model), model.time, model.number, model.covered) == before
+    assert sum(tally.rx for tally in model.ledger.sums.values()) == 5370
+    assert {process.pid for process in model.ledger.processes} == {1, 2}
 
 
 def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,8 +355,8 @@ def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(limits, "MAX_GONE", 0)
     web, mail = Host("web", "1"), Host("mail", "2")
     hosts = (web, mail, web)
-    board = advanced(exiting(n, Identity(f"{n}", host=host)) for n, host in enumerate(hosts, 1))
-    assert {(one.name, one.host): gone.count for one, gone in board.gone.items()} == {
+    model = advanced(exiting(n, Identity(f"{n}", host=host)) for n, host in enumerate(hosts, 1))
+    assert {(one.name, one.host): gone.count for one, gone in model.gone.items()} == {
         ("(others)", web): 2,
         ("(others)", mail): 1,
     }
@@ -376,92 +376,92 @@ def test_loopback_is_still_loopback_where_no_more_remotes_are_remembered(
 # Pauses.
 
 
-def shown(board: Board) -> list[object]:
-    """All that anybody can see of a board."""
+def shown(model: LiveModel) -> list[object]:
+    """All that anybody can see of a model."""
     lists = {
         name: process
-        for name, process in board.ledger.processes.items()
+        for name, process in model.ledger.processes.items()
         if any(tally.rx or tally.tx for tally in process.sums.values())
     }
     return [
-        totals(board.ledger),
-        windows(board),
-        remembered(board),
+        totals(model.ledger),
+        windows(model),
+        remembered(model),
         {name: process.identity for name, process in lists.items()},
-        {name: board.graph(process, CATEGORIES, 20) for name, process in lists.items()},
-        {kind: gone.count for kind, gone in board.gone.items()},
-        dict(board.exited),
-        (board.loss, board.time, board.number, board.covered, of_all(board)),
-        board.timeline.columns(24, CATEGORIES),
+        {name: model.graph(process, CATEGORIES, 20) for name, process in lists.items()},
+        {kind: gone.count for kind, gone in model.gone.items()},
+        dict(model.exited),
+        (model.loss, model.time, model.number, model.covered, of_all(model)),
+        model.timeline.columns(24, CATEGORIES),
     ]
 
 
 @given(st.lists(st.tuples(readings, st.booleans()), max_size=10))
 def test_pause_holds_all_numbers_and_loses_none(steps: list[tuple[Sample, bool]]) -> None:
     lived([reading for reading, _ in steps])
-    board, running = Board(), Board()
+    model, running = LiveModel(), LiveModel()
     for reading, paused in steps:
         if paused:
-            board.pause()
+            model.pause()
         else:
-            board.resume()
-        before = shown(board)
-        board.advance(reading)
+            model.resume()
+        before = shown(model)
+        model.advance(reading)
         running.advance(reading)
-        assert shown(board) == (before if paused else shown(running))
-    board.resume()
-    assert shown(board) == shown(running)
+        assert shown(model) == (before if paused else shown(running))
+    model.resume()
+    assert shown(model) == shown(running)
 
 
 @given(lives, st.integers(1, 3))
 def test_pause_that_is_too_long_makes_intervals_one_and_loses_nothing(
     timeline: list[Sample], most: int
 ) -> None:
-    board, running = Board(), advanced(deepcopy(timeline))
-    board.pause()
+    model, running = LiveModel(), advanced(deepcopy(timeline))
+    model.pause()
     with patch.object(limits, "MAX_PENDING", most):
-        advanced(timeline, board)
-    board.resume()
-    assert remembered(board) == remembered(running)
-    assert board.number == min(most, len(timeline))
-    assert (board.time, board.loss) == (running.time, running.loss)
+        advanced(timeline, model)
+    model.resume()
+    assert remembered(model) == remembered(running)
+    assert model.number == min(most, len(timeline))
+    assert (model.time, model.loss) == (running.time, running.loss)
     last = timeline[len(timeline) - most + 1 :]
-    if sum(reading.elapsed for reading in last) >= board.average:
-        assert windows(board) == windows(running), "the last intervals are as they were"
+    if sum(reading.elapsed for reading in last) >= model.average:
+        assert windows(model) == windows(running), "the last intervals are as they were"
 
 
 def test_other_boards_do_not_see_what_a_pause_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_PENDING", 1)
-    board, running = Board(), Board()
-    board.pause()
+    model, running = LiveModel(), LiveModel()
+    model.pause()
     first, second = moved(1), exiting(1, Identity("cc"))
-    advanced([first, second], board)
+    advanced([first, second], model)
     running.advance(first)
     assert running.exited == {}
 
 
 def test_average_may_be_changed_within_a_pause() -> None:
-    board = advanced([moved(100), moved(300)])
-    board.pause()
-    board.advance(moved(1000))
-    board.set_average(2.0)
-    assert of_all(board) == (200, 0)
-    board.resume()
-    assert of_all(board) == (650, 0)
+    model = advanced([moved(100), moved(300)])
+    model.pause()
+    model.advance(moved(1000))
+    model.set_average(2.0)
+    assert of_all(model) == (200, 0)
+    model.resume()
+    assert of_all(model) == (650, 0)
 
 
 # Names, and zeroing.
 
 
 def test_exec_renames_a_process_when_the_view_goes_on() -> None:
-    board = advanced([moved(1), sample(identities={key(1): Identity("sh")})])
-    process = board.ledger.processes[key(1)]
+    model = advanced([moved(1), sample(identities={key(1): Identity("sh")})])
+    process = model.ledger.processes[key(1)]
     assert process.identity.name == "sh"
-    board.pause()
-    board.advance(sample(identities={key(1): Identity("curl")}))
+    model.pause()
+    model.advance(sample(identities={key(1): Identity("curl")}))
     assert process.identity.name == "sh"
-    board.resume()
-    assert board.ledger.processes == {key(1): process}
+    model.resume()
+    assert model.ledger.processes == {key(1): process}
     assert (process.identity.name, process.flows[REMOTES[0]].rx) == ("curl", 1)
 
 
@@ -470,32 +470,32 @@ def test_zeroed_totals_begin_anew_while_rates_and_graphs_go_on(
     timeline: list[Sample], average: float, later: list[Sample]
 ) -> None:
     lived([*timeline, *later])
-    board, other = (advanced(deepcopy(timeline)) for _ in range(2))
-    for one in (board, other):
+    model, other = (advanced(deepcopy(timeline)) for _ in range(2))
+    for one in (model, other):
         one.set_average(average)
-    board.reset()
-    assert (totals(board.ledger), board.gone, board.loss) == ({}, {}, Loss())
-    assert ongoing(board) == ongoing(other)
-    advanced(deepcopy(later), board)
+    model.reset()
+    assert (totals(model.ledger), model.gone, model.loss) == ({}, {}, Loss())
+    assert ongoing(model) == ongoing(other)
+    advanced(deepcopy(later), model)
     advanced(deepcopy(later), other)
-    assert ongoing(board) == ongoing(other)
-    assert remembered(board) == remembered(advanced(later))
+    assert ongoing(model) == ongoing(other)
+    assert remembered(model) == remembered(advanced(later))
 
 
-def ongoing(board: Board) -> list[object]:
-    graphs = {k: board.graph(p, CATEGORIES, 9) for k, p in board.ledger.processes.items()}
-    return [windows(board), of_all(board), graphs, board.timeline.columns(9, CATEGORIES)]
+def ongoing(model: LiveModel) -> list[object]:
+    graphs = {k: model.graph(p, CATEGORIES, 9) for k, p in model.ledger.processes.items()}
+    return [windows(model), of_all(model), graphs, model.timeline.columns(9, CATEGORIES)]
 
 
 def test_bytes_from_before_do_not_come_back_when_a_paused_view_was_zeroed() -> None:
     """As if bwtop had been started then."""
-    board = advanced([moved(1)])
-    board.pause()
-    board.advance(moved(10))
-    board.reset()
-    board.advance(moved(100))
-    board.resume()
-    assert remembered(board) == ({category(REMOTES[0]): (100, 0)},) * 3
+    model = advanced([moved(1)])
+    model.pause()
+    model.advance(moved(10))
+    model.reset()
+    model.advance(moved(100))
+    model.resume()
+    assert remembered(model) == ({category(REMOTES[0]): (100, 0)},) * 3
 
 
 # Graphs, and what they cost.
@@ -505,8 +505,8 @@ def test_bytes_from_before_do_not_come_back_when_a_paused_view_was_zeroed() -> N
 def test_graph_has_a_processs_rates_interval_by_interval(
     timeline: list[Sample], count: int, wanted: set[Category]
 ) -> None:
-    board = advanced(timeline)
-    for process in board.ledger.processes.values():
+    model = advanced(timeline)
+    for process in model.ledger.processes.values():
         rates = [(0.0, 0.0)] * count
         for reading in timeline:
             flows = reading.traffic.get(process.key, {}).items()
@@ -517,15 +517,15 @@ def test_graph_has_a_processs_rates_interval_by_interval(
                     sum(t.tx for t in traffic) / reading.elapsed,
                 )
             )
-        graph = board.graph(process, wanted, count)
+        graph = model.graph(process, wanted, count)
         assert [n for pair in graph for n in pair] == pytest.approx(
             [n for pair in rates[-count:] for n in pair], rel=1e-6
         )
 
 
 def test_graph_has_each_interval_by_itself() -> None:
-    board = advanced([moved(100), moved(300, elapsed=2.0), sample(), moved(50)])
-    graph = board.graph(board.ledger.processes[key(1)], CATEGORIES, 5)
+    model = advanced([moved(100), moved(300, elapsed=2.0), sample(), moved(50)])
+    graph = model.graph(model.ledger.processes[key(1)], CATEGORIES, 5)
     assert graph == [(0, 0), (100, 0), (150, 0), (0, 0), (50, 0)]
 
 
@@ -534,8 +534,8 @@ def test_timeline_has_all_that_was_booked(timeline: list[Sample]) -> None:
     expected, ledger = Timeline(GRAPH_SECONDS), Ledger()
     for reading in timeline:
         expected.add(ledger.take(reading))
-    board = advanced(timeline)
-    assert board.timeline.columns(60, CATEGORIES) == expected.columns(60, CATEGORIES)
+    model = advanced(timeline)
+    assert model.timeline.columns(60, CATEGORIES) == expected.columns(60, CATEGORIES)
 
 
 def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,24 +550,24 @@ def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     for name, most in few.items():
         monkeypatch.setattr(limits, name, most)
     monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 5)
-    board, sizes = Board(), []
+    model, sizes = LiveModel(), []
     for number in range(1, 601):
         if number % 100 == 50:
-            board.pause()
+            model.pause()
         elif number % 100 == 0:
-            board.resume()
-            sizes.append(reachable(board))
+            model.resume()
+            sizes.append(reachable(model))
         far = remote(f"192.0.2.{number % 250}")
         short = exiting(10 + number, Identity(f"{number}"), far)
         short.traffic[key(1)] = {far: Traffic(1, 1)}
-        board.advance(short)
+        model.advance(short)
     assert sizes[3:] == [pytest.approx(sizes[2], rel=0.02)] * 3
 
 
-def reachable(board: Board) -> int:
-    """Objects that a board keeps alive."""
+def reachable(model: LiveModel) -> int:
+    """Objects that a model keeps alive."""
     found: dict[int, object] = {}
-    waiting: list[object] = [board]
+    waiting: list[object] = [model]
     while waiting:
         more = waiting.pop()
         if id(more) not in found and not isinstance(more, type | ModuleType | FunctionType):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.web import gate, tokens
+from bwtop.web import access, tokens
+from bwtop.web.access import AccessPolicy, Address
 from bwtop.web.answer import RefusedError
-from bwtop.web.gate import Address, Gate
 from tests.kernel.running import HANG
 from tests.web.serving import HTML, TOKEN, Stream, Web, bearer, exchange, reply, request
 
@@ -57,7 +57,7 @@ def closed(tmp_path: Path) -> Iterator[Web]:
 
 def cookie(web: Web) -> str:
     """What a browser sends that has opened a link."""
-    given = web.ask(f"/login?key={web.gate.new_key()}").headers["set-cookie"]
+    given = web.ask(f"/login?key={web.policy.new_key()}").headers["set-cookie"]
     return given.partition(";")[0]
 
 
@@ -174,12 +174,12 @@ def test_beyond_loopback_it_goes_by_addresses_and_its_own_name(
         assert beyond.ask(host=host).status == 200, host
     for host in ("evil.example", "192.0.2.1.evil.example", "192.0.2.256", "1.2.3"):
         assert beyond.ask(host=host).status == 421, host
-    monkeypatch.setattr(gate.socket, "gethostname", lambda: "Mill")  # type: ignore[attr-defined]
-    named = Gate(Address("0.0.0.0", 8064), TOKEN)
-    unnamed = Gate(Address("127.0.0.1", 8064), None)
+    monkeypatch.setattr(access.socket, "gethostname", lambda: "Mill")  # type: ignore[attr-defined]
+    named = AccessPolicy(Address("0.0.0.0", 8064), TOKEN)
+    unnamed = AccessPolicy(Address("127.0.0.1", 8064), None)
     message = http.client.HTTPMessage()
     message["Host"] = "mill:8064"
-    asked = gate.Request("GET", "/", "", message)
+    asked = access.Request("GET", "/", "", message)
     named.check_host(asked)
     with pytest.raises(RefusedError):
         unnamed.check_host(asked)
@@ -329,7 +329,7 @@ def test_secrets_are_compared_in_constant_time(
             compared.append(wanted)
             return False
 
-        key = closed.gate.new_key()
+        key = closed.policy.new_key()
         with monkeypatch.context() as patch:
             patch.setattr(hmac, "compare_digest", never)
             if name == "key":
@@ -358,7 +358,7 @@ def test_the_token_opens_no_door_to_other_sites(closed: Web) -> None:
 
 
 def test_a_link_gives_a_cookie_that_scripts_cannot_read(closed: Web) -> None:
-    answer = closed.ask(f"/login?key={closed.gate.new_key()}")
+    answer = closed.ask(f"/login?key={closed.policy.new_key()}")
     assert answer.status == 303
     assert answer.headers["location"] == "./"
     assert answer.headers["cache-control"] == "no-store"
@@ -384,7 +384,7 @@ def test_the_cookie_is_that_of_the_token_and_the_port(closed: Web, tmp_path: Pat
 
 
 def test_a_link_works_once(closed: Web) -> None:
-    key = closed.gate.new_key()
+    key = closed.policy.new_key()
     assert closed.ask(f"/login?key={key}").status == 303
     used = closed.ask(f"/login?key={key}")
     assert used.status == 403
@@ -394,14 +394,14 @@ def test_a_link_works_once(closed: Web) -> None:
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=x", "?key=%C3%A4", "?key=" + "x" * 900])
 def test_what_never_was_a_link_gives_no_cookie(closed: Web, query: str) -> None:
-    closed.gate.new_key()
+    closed.policy.new_key()
     refused = closed.ask(f"/login{query}")
     assert refused.status == 403
     assert "set-cookie" not in refused.headers
 
 
 def test_who_only_looks_at_a_link_does_not_use_it_up(closed: Web) -> None:
-    path = f"/login?key={closed.gate.new_key()}"
+    path = f"/login?key={closed.policy.new_key()}"
     for _ in range(3):
         assert "set-cookie" not in closed.ask(path, "HEAD").headers
     assert closed.ask(path, headers={"Origin": "http://evil.example"}).status == 403
@@ -412,12 +412,12 @@ def test_who_only_looks_at_a_link_does_not_use_it_up(closed: Web) -> None:
 
 def test_of_many_that_race_for_a_link_one_wins() -> None:
     racers = 8
-    guard = Gate(Address("127.0.0.1", 8064), TOKEN)
+    guard = AccessPolicy(Address("127.0.0.1", 8064), TOKEN)
     for _ in range(100):
         assert sorted(raced(guard, racers)) == [200, *[403] * (racers - 1)]
 
 
-def raced(guard: Gate, racers: int) -> list[int]:
+def raced(guard: AccessPolicy, racers: int) -> list[int]:
     """What came of it for each."""
     key = guard.new_key()
     barrier = threading.Barrier(racers)
@@ -443,29 +443,29 @@ def test_between_looking_for_a_key_and_taking_it_another_may_be_faster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same, at the very moment at which it matters."""
-    guard = Gate(Address("127.0.0.1", 8064), TOKEN)
+    guard = AccessPolicy(Address("127.0.0.1", 8064), TOKEN)
     key = guard.new_key()
-    compare = gate._same
+    compare = access._same
     won: list[str] = []
 
     def slow(one: bytes, other: bytes) -> bool:
         found = compare(one, other)
         if found and not won:
-            monkeypatch.setattr(gate, "_same", compare)
+            monkeypatch.setattr(access, "_same", compare)
             won.append(guard.log_in(key)[0])
         return found
 
-    monkeypatch.setattr(gate, "_same", slow)
+    monkeypatch.setattr(access, "_same", slow)
     with pytest.raises(RefusedError, match="already used"):
         guard.log_in(key)
     assert won == ["Set-Cookie"]
 
 
 def test_the_oldest_of_many_open_links_goes(closed: Web) -> None:
-    keys = [closed.gate.new_key() for _ in range(gate.MAX_KEYS + 1)]
+    keys = [closed.policy.new_key() for _ in range(access.MAX_KEYS + 1)]
     assert len(set(keys)) == len(keys)
     assert closed.ask(f"/login?key={keys[0]}").status == 403
-    assert [closed.ask(f"/login?key={key}").status for key in keys[1:]] == [303] * gate.MAX_KEYS
+    assert [closed.ask(f"/login?key={key}").status for key in keys[1:]] == [303] * access.MAX_KEYS
 
 
 def test_who_has_the_token_makes_further_links(closed: Web) -> None:
@@ -483,8 +483,8 @@ def test_who_has_only_the_cookie_makes_none(closed: Web) -> None:
 
 def test_looking_for_a_link_makes_none(closed: Web) -> None:
     """Or it would push others out."""
-    key = closed.gate.new_key()
-    for _ in range(gate.MAX_KEYS + 1):
+    key = closed.policy.new_key()
+    for _ in range(access.MAX_KEYS + 1):
         assert closed.ask("/api/v1/link", "HEAD", bearer()).status == 200
     assert closed.ask(f"/login?key={key}").status == 303
 

@@ -77,7 +77,7 @@ class AccessError(RefusedError):
 ENTER: Final = "Enter the token to open the page: bwtop printed it at its start, or has it in its --token-file."
 
 
-class Gate:
+class AccessPolicy:
     """Refuses what must not be answered."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""All that the full screen knows: the board, how it is looked at, and what is open on top of it."""
+"""All that the full screen knows: the model, how it is looked at, and what is open on top of it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,10 +7,10 @@ from enum import Enum, auto
 from typing import Final
 
 from bwtop.measure.intervals import NameSource, Status
-from bwtop.model.board import Board
 from bwtop.model.filter import Loopback
 from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
+from bwtop.model.live import LiveModel
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.model.query import HOST as QUERY_HOST
 from bwtop.model.query import Field as QueryField
@@ -55,7 +55,7 @@ class Chooser:
     title: str
     lines: Sequence[str]
     index: int
-    take: "Callable[[Desk, int], Effect]"
+    take: "Callable[[ScreenState, int], Effect]"
 
 
 @dataclass
@@ -66,12 +66,12 @@ class Question:
     name: str
     """What may be shortened."""
     after: str
-    confirm: "Callable[[Desk], Effect]"
+    confirm: "Callable[[ScreenState], Effect]"
     asked: float
-    """When, by `Desk.now`."""
+    """When, by `ScreenState.now`."""
 
 
-class Desk:
+class ScreenState:
     """The state of the full screen.  Commands change it; the screen draws it."""
 
     def __init__(
@@ -92,8 +92,8 @@ class Desk:
             self.settings.grouping = Grouping.PROCESS  # configured for fleets; here it is one row
         self.glyphs = glyphs
         self.now = now
-        self.board = Board()
-        self.board.set_average(self.settings.average)
+        self.model = LiveModel()
+        self.model.set_average(self.settings.average)
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """What is going on before anything is measured; empty once it is."""
         self.backend = ""
@@ -119,13 +119,13 @@ class Desk:
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
         self._build_again = False
-        self._changes: list[Callable[[Board], None]] = []
+        self._changes: list[Callable[[LiveModel], None]] = []
         self.paused = False
         self.is_building = False
         self.in_background: Background | None = None
         """Where trees of large boards are made; None: here."""
         self.filter(self.settings.filter)
-        self.tree = Tree(self.board, self._view(), self.expansion, self.name)
+        self.tree = Tree(self.model, self._view(), self.expansion, self.name)
 
     # What the measurement brings.
 
@@ -147,19 +147,19 @@ class Desk:
 
     def advance(self, sample: Sample) -> None:
         """An interval has ended.  Rows keep their places while somebody is pressing keys."""
-        self.change(lambda board: board.advance(sample))
+        self.change(lambda model: model.advance(sample))
         if not self.paused:
             self.build(calm=True)
 
-    def change(self, action: Callable[[Board], None]) -> None:
-        """Changes the board: at once, or as soon as nobody is making rows of it."""
+    def change(self, action: Callable[[LiveModel], None]) -> None:
+        """Changes the model: at once, or as soon as nobody is making rows of it."""
         self._changes.append(action)
         if not self.is_building:
             self._change()
 
     def _change(self) -> None:
         for action in self._changes:
-            action(self.board)
+            action(self.model)
         self._changes.clear()
 
     def catch_up(self) -> None:
@@ -188,7 +188,7 @@ class Desk:
     def build(self, *, calm: bool = False) -> None:
         """Makes the rows anew; where `calm` is asked for and a key was pressed just now, in the places they had.
 
-        A large board's rows are made in the background, and those there are stay on the screen meanwhile.
+        A large model's rows are made in the background, and those there are stay on the screen meanwhile.
         """
         if self.is_building:
             self._build_again = True
@@ -198,11 +198,11 @@ class Desk:
         self._sort_later = before is not None
 
         def make() -> Tree:
-            tree = Tree(self.board, view, self.expansion, self.name)
+            tree = Tree(self.model, view, self.expansion, self.name)
             tree.sort(before)
             return tree
 
-        if self.in_background and self.board.ledger.size() > LARGE:
+        if self.in_background and self.model.ledger.size() > LARGE:
             self.is_building = True
             self.in_background(make, self._built)
         else:
