@@ -30,7 +30,6 @@ LINKS = {
     "all there, the index": "cp made.db $db; ln -s /etc/sudoers.d/zz $db-shm",
     "all there, the lock": "cp made.db $db; ln -s /etc/sudoers.d/zz $db.lock",
     "log": "ln -s /etc/sudoers.d/zz $db-wal",
-    "lock that exists": "cp made.db $db; ln -s /etc/cron.d/empty $db.lock",
 }
 """What ada does in her home before she runs bwtop; $dir and $db are where her history is."""
 
