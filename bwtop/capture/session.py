@@ -105,11 +105,13 @@ class Loading:
     def _load(self, parent: int, connection: socket.socket, backends: Sequence[Backend]) -> None:
         """Live as the child.  It shares the parent's memory until it writes, so it costs no second start.
 
-        The environment is the user's, and BCC and its compiler would read it.
+        The environment and the current directory are the user's: BCC would read the one, and its compiler would look
+        for headers in the other.
         """
         status = 1
         try:
             privileges.die_with_parent(parent)
+            os.chdir("/")
             os.environ.clear()
             os.environ["PATH"] = os.defpath
             self.connection.close()

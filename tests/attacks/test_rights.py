@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.capture.privileges import CAP_BPF, CAP_KILL
+from bwtop.rights.privileges import CAP_BPF, CAP_KILL
 from tests.attacks.stage import HANG, TICK, TOKEN, Stage, wait_until
 from tests.kernel.test_privileges import reads_maps
 from tests.screen.terminal import Terminal
