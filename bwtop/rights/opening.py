@@ -70,6 +70,8 @@ def holder(path: Path) -> Account | None:
                 return _writer(os.fstat(directory), entry)
             if entry is None or not (stat.S_ISLNK(entry.st_mode) or stat.S_ISDIR(entry.st_mode)):
                 return None
+            if stat.S_ISDIR(entry.st_mode) and entry.st_uid != 0:
+                return accounts.of_uid(entry.st_uid, entry.st_gid)
             if stat.S_ISLNK(entry.st_mode):
                 links += 1
                 if links > MOST_LINKS:
