@@ -1,1 +1,1 @@
-"""What was measured, and what follows from it: pure data and functions, importing nothing else of bwtop."""
+"""Measurements and the numbers derived from them: pure data and functions that import nothing else of bwtop."""

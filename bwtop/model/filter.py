@@ -1,4 +1,4 @@
-"""Which flows count: the filter flags' meaning."""
+"""The filter of the filter flags."""
 
 import ipaddress
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_network(text: str) -> Network:
-    """An address or a network, v4-mapped ones as IPv4, as flows have them; raises ValueError."""
+    """Return an address or a network, v4-mapped ones as IPv4, as in flows; raise ValueError."""
     if "%" in text:
         raise ValueError("flows have no scope")
     network = ipaddress.ip_network(text, strict=False)
@@ -32,7 +32,7 @@ def parse_network(text: str) -> Network:
 
 
 class Loopback(StrEnum):
-    """What to do with flows whose remote is 127.0.0.0/8 or ::1."""
+    """The treatment of flows with a remote in 127.0.0.0/8 or ::1."""
 
     SHOW = "show"
     HIDE = "hide"
@@ -41,21 +41,21 @@ class Loopback(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that a flow must all meet; an empty one is met by every flow."""
+    """Conditions that a flow must all meet; an empty filter passes every flow."""
 
     classes: frozenset[str] = frozenset()
-    """Of "tcp", "udp" and "other"."""
+    """Any of "tcp", "udp" and "other"."""
     pids: frozenset[int] = frozenset()
     uids: frozenset[int] = frozenset()
     names: tuple[str, ...] = ()
-    """Shell patterns, of which a process's name must match one."""
+    """Shell patterns for the process name; one must match."""
     networks: tuple[Network, ...] = ()
     loopback: Loopback = Loopback.SHOW
     hosts: tuple[str, ...] = ()
-    """Shell patterns, of which a machine's name must match one in any case, as DNS has it; or its id."""
+    """Shell patterns for the host name, without case as in DNS, or host ids; one must match."""
 
     def needs(self) -> frozenset[str]:
-        """What of a flow's ends it looks at: names of columns of the history."""
+        """Return the columns of the history that the filter needs."""
         looks = {
             "host": self.hosts,
             "uid": self.uids,
@@ -66,7 +66,7 @@ class Filter:
         return frozenset(name for name, wanted in looks.items() if wanted)
 
     def apply(self, sample: Sample) -> Sample:
-        """The sample with the flows that pass; losses stay, because they are not any one flow's."""
+        """Return the sample with the flows that pass; losses stay, because they belong to no single flow."""
         if self == Filter():
             return sample
         kept = {
@@ -78,7 +78,7 @@ class Filter:
         return replace(sample, traffic=kept)
 
     def takes_process(self, key: ProcessKey, identity: Identity) -> bool:
-        """Whether a process's flows may pass at all."""
+        """Return True if flows of the process may pass."""
         return (
             (not self.pids or key.pid in self.pids)
             and (not self.uids or identity.uid in self.uids)
@@ -87,7 +87,7 @@ class Filter:
         )
 
     def takes_host(self, host: Host | None) -> bool:
-        """Whether a machine's flows may pass at all."""
+        """Return True if flows of the host may pass."""
         return not self.hosts or (
             host is not None
             and any(
@@ -97,7 +97,7 @@ class Filter:
         )
 
     def takes_remote(self, remote: Remote) -> bool:
-        """Whether a remote passes; one that is not known is in no network and not loopback."""
+        """Return True if the remote passes; an unknown one is in no network and not loopback."""
         if self.classes and protocol_class(remote.protocol) not in self.classes:
             return False
         if self.networks and not self._in_networks(remote.address):

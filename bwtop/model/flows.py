@@ -1,4 +1,4 @@
-"""The nouns of bwtop: processes, remotes, and the bytes between them."""
+"""The basic types: processes, remotes, and the bytes between them."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ PROTOCOL_NAMES: Final = {
     254: "other",
     255: "raw",
 }
-"""IANA protocol numbers, in lower case; 0 stands for AF_PACKET frames, 254 for what has lost its own number."""
+"""IANA protocol numbers, in lower case; 0 stands for AF_PACKET frames, 254 for a lost protocol number."""
 
 OTHER: Final = 254
 
@@ -44,25 +44,25 @@ LOOPBACK_V6: Final = bytes(15) + b"\x01"
 
 
 class Role(IntEnum):
-    """Which end of a flow the process is: it opened the connection, or it serves the port."""
+    """The role of the process in a flow: it opened the connection, or it serves the port."""
 
     CLIENT = 0
     SERVER = 1
 
 
 class ProcessKey(NamedTuple):
-    """A process for as long as it lives; `start` is in nanoseconds of CLOCK_BOOTTIME."""
+    """A process for its lifetime; `start` is in nanoseconds of CLOCK_BOOTTIME."""
 
     start: int
     pid: int
 
 
 UNATTRIBUTED: Final = ProcessKey(0, 0)
-"""The row for bytes whose process could not be kept."""
+"""The row for bytes that could not be attributed to a process."""
 
 
 class Remote(NamedTuple):
-    """The far end of a flow; `address` is 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros where it is not known."""
+    """The far end of a flow; `address` is 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros if unknown."""
 
     protocol: int
     role: int
@@ -77,16 +77,16 @@ class Traffic(NamedTuple):
     tx: int = 0
 
     def plus(self, other: "Traffic") -> "Traffic":
-        """The sum of both."""
+        """Return the sum of both."""
         return Traffic(self.rx + other.rx, self.tx + other.tx)
 
     def minus(self, other: "Traffic") -> "Traffic":
-        """What has come since `other`."""
+        """Return the difference to the earlier `other`."""
         return Traffic(self.rx - other.rx, self.tx - other.tx)
 
 
 class Loss(NamedTuple):
-    """What could not be counted where it belongs.  Bytes in `spilled_*` are in their process's totals all the same."""
+    """Counts of lost detail. Bytes in `spilled_*` are still in the totals of their process."""
 
     spilled: int = 0
     """Updates whose remote became '*', because the flow map was full."""
@@ -95,38 +95,38 @@ class Loss(NamedTuple):
     """Updates that fell to the (unattributed) row, because the spill map was full too."""
     unattributed_bytes: int = 0
     unnamed: int = 0
-    """Processes whose name could not be kept."""
+    """Processes whose name was lost."""
     missed_events: int = 0
-    """Events that the kernel skipped because the same program was running (recursion_misses)."""
+    """Events skipped by the kernel because the same program was running (recursion_misses)."""
 
     def plus(self, other: "Loss") -> "Loss":
-        """The sum of both."""
+        """Return the sum of both."""
         return Loss(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def minus(self, other: "Loss") -> "Loss":
-        """What has come since `other`."""
+        """Return the difference to the earlier `other`."""
         return Loss(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class Host(NamedTuple):
-    """A machine, as others know it."""
+    """A host, as other hosts know it."""
 
     name: str
     id: str
-    """Stays the same when the name changes: a UUID."""
+    """A UUID; it stays when the name changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a process is, as the kernel had it at its first byte or its last exec."""
+    """The identity of a process, as the kernel had it at its first byte or its last exec."""
 
     name: str
     uid: int | None = None
-    """Effective; None where the process is not known."""
+    """Effective uid; None if the process is unknown."""
     cmdline: str = ""
     """Arguments joined by spaces; at most the first 256 bytes."""
     exe: str | None = None
-    """Full path, or None where it is not known."""
+    """Full path; None if unknown."""
     cgroup: str | None = None
     """Path in the v2 hierarchy."""
     kernel: bool = False
@@ -141,7 +141,7 @@ class Identity:
     pod: str | None = None
     """Kubernetes pod uid."""
     host: Host | None = None
-    """Where it runs; None: here."""
+    """The host of the process; None: this one."""
 
 
 UNKNOWN_IDENTITY: Final = Identity(name="(unknown)")
@@ -149,17 +149,17 @@ UNATTRIBUTED_IDENTITY: Final = Identity(name="(unattributed)")
 
 
 def protocol_name(protocol: int) -> str:
-    """The protocol's name in lower case, "ip-N" for one that has none here."""
+    """Return the protocol's name in lower case; "ip-N" if it has no name here."""
     return PROTOCOL_NAMES.get(protocol) or f"ip-{protocol}"
 
 
 def protocol_class(protocol: int) -> str:
-    """Which of the three toggles a protocol belongs to: "tcp", "udp" or "other"."""
+    """Return the class of a protocol, as toggled on the screen: "tcp", "udp" or "other"."""
     return _CLASSES.get(protocol, "other")
 
 
 def parse_address(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address in 16 bytes, v4-mapped ones as IPv4; None where it is not known."""
+    """Return the address in 16 bytes, v4-mapped ones as IPv4; None if unknown."""
     if packed == UNKNOWN_ADDRESS:
         return None
     if is_v4(packed):
@@ -168,12 +168,12 @@ def parse_address(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
 
 
 def is_v4(packed: bytes) -> bool:
-    """Whether it is an IPv4 address."""
+    """Return True for an IPv4 address."""
     return packed.startswith(_V4_MAPPED)
 
 
 def format_address(packed: bytes) -> str:
-    """The address as text; "*" where it is not known."""
+    """Return the address as text; "*" if unknown."""
     if packed == UNKNOWN_ADDRESS:
         return "*"
     if is_v4(packed):
@@ -182,7 +182,7 @@ def format_address(packed: bytes) -> str:
 
 
 def pack_address(text: str) -> bytes | None:
-    """What `format_address` makes of an address turned back; None for "*" and what is no address."""
+    """Return the address of a text from `format_address`; None for "*" and for invalid text."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -191,12 +191,12 @@ def pack_address(text: str) -> bytes | None:
 
 
 def is_loopback(packed: bytes) -> bool:
-    """Whether the address is in 127.0.0.0/8 or ::1."""
+    """Return True if the address is in 127.0.0.0/8 or ::1."""
     return packed.startswith(_V4_LOOPBACK) or packed == LOOPBACK_V6
 
 
 def nowhere(remote: Remote) -> Remote:
-    """The remote that stands for many: of the same protocol and role, and on loopback where it was."""
+    """Return the unknown remote (`*`) of the same protocol and role, on loopback if `remote` is."""
     address = UNKNOWN_ADDRESS
     if is_loopback(remote.address):
         address = LOOPBACK_V4 if is_v4(remote.address) else LOOPBACK_V6

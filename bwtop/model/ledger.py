@@ -1,4 +1,4 @@
-"""What is known of all processes and their flows: totals that only grow, booked reading by reading."""
+"""Totals of all processes and flows: they only grow, booked reading by reading."""
 
 from array import array
 from collections.abc import Iterator, Set
@@ -21,33 +21,37 @@ from bwtop.model.sample import Sample
 CLASSES: Final = ("tcp", "udp", "other")
 
 Category = int
-"""A class of protocols, on loopback or not: what the toggles tell apart.  Every flow is of one."""
+"""A class of protocols, loopback or not: the unit of the toggles. Every flow has one."""
 
 CATEGORIES: Final[dict[Category, tuple[str, bool]]] = {
     2 * index + loopback: (name, bool(loopback))
     for index, name in enumerate(CLASSES)
     for loopback in (0, 1)
 }
-"""(class, whether it is loopback)."""
+"""(class, loopback or not)."""
 
 _CATEGORY: Final = {what: of for of, what in CATEGORIES.items()}
 
 MAX_REMOTES: Final = 65536
-"""Remotes remembered of a process: some 25 MB.  Beyond it the oldest that are idle are forgotten; the process's own
-totals keep their bytes."""
+"""Remotes kept per process: some 25 MB. Beyond that the oldest idle ones are forgotten; the totals of the process
+keep their bytes.
+
+"""
 
 MAX_FLOWS: Final = 131072
-"""Flows remembered of all processes: some 50 MB.  Beyond it those that remember the most forget idle ones, an eighth of
-all at once."""
+"""Flows kept in all: some 50 MB. Beyond that the processes with the most flows forget idle ones, an eighth of all at
+once.
+
+"""
 
 
 def category(remote: Remote) -> Category:
-    """Which category a remote's flows are of."""
+    """Return the category of the flows to a remote."""
     return _CATEGORY[protocol_class(remote.protocol), is_loopback(remote.address)]
 
 
 class Tally:
-    """Payload bytes: since the beginning, and within the window that rates are averaged over."""
+    """Payload bytes: since the start, and within the averaging window."""
 
     __slots__ = ("rx", "rx_window", "tx", "tx_window")
 
@@ -55,12 +59,12 @@ class Tally:
         self.rx = self.tx = self.rx_window = self.tx_window = 0
 
     def amounts(self) -> tuple[int, int, int, int]:
-        """All its numbers; none where it has not moved anything yet."""
+        """Return all four numbers; empty if nothing has been moved."""
         return self.rx, self.tx, self.rx_window, self.tx_window
 
 
 class Flow(Tally):
-    """What one process moves to and from one remote."""
+    """The traffic of one process with one remote."""
 
     __slots__ = ("category", "process", "remote", "sum")
 
@@ -70,11 +74,11 @@ class Flow(Tally):
         self.remote = remote
         self.category = category(remote)
         self.sum = process.sum(self.category)
-        """The process's sum that this flow is part of."""
+        """The sum of the process that this flow is part of."""
 
 
 class Process:
-    """A process that has moved bytes; for as long as it is known it is the same object."""
+    """A process that has moved bytes; the same object as long as it is known."""
 
     __slots__ = ("count", "flows", "identity", "key", "sums")
 
@@ -82,19 +86,19 @@ class Process:
         self.key = key
         self.identity = identity
         self.count = 1
-        """How many processes it stands for: more than one where they are remembered together."""
+        """The processes that it stands for: several if they are remembered together."""
         self.flows: dict[Remote, Flow] = {}
         self.sums: dict[Category, Tally] = {}
 
     def sum(self, of: Category) -> Tally:
-        """The sum of its flows of a category, also of those that are forgotten."""
+        """Return the sum of its flows of a category, including forgotten ones."""
         known = self.sums.get(of)
         if known is None:
             known = self.sums[of] = Tally()
         return known
 
     def flow(self, remote: Remote) -> Flow:
-        """Its flow with a remote, from now on if there was none."""
+        """Return its flow to a remote; create it if necessary."""
         known = self.flows.get(remote)
         if known is None:
             known = self.flows[remote] = Flow(self, remote)
@@ -103,35 +107,35 @@ class Process:
 
 @dataclass(slots=True)
 class Frame:
-    """A reading as the ledger books it: flows, and beside each the bytes it has moved."""
+    """A reading in the form that the ledger books: flows with the bytes each has moved."""
 
     time: datetime
     """Its end, in UTC."""
     elapsed: float
     """Seconds, by the monotonic clock."""
     flows: list[Flow] = field(default_factory=list)
-    """A process's flows follow each other."""
+    """The flows of a process are adjacent."""
     rx: "array[int]" = field(default_factory=lambda: array("Q"))
     tx: "array[int]" = field(default_factory=lambda: array("Q"))
     renamed: dict[ProcessKey, Identity] = field(default_factory=dict)
-    """Identities of known processes, as they are now."""
+    """New identities of known processes."""
     exited: set[ProcessKey] = field(default_factory=set)
     loss: Loss = Loss()
     _sums: dict[Category, tuple[int, int]] | None = None
 
     def entries(self) -> Iterator[tuple[Flow, int, int]]:
-        """(flow, bytes received, bytes sent)."""
+        """Yield (flow, bytes received, bytes sent)."""
         return zip(self.flows, self.rx, self.tx, strict=True)
 
     def add(self, flow: Flow, rx: int, tx: int) -> None:
-        """Notes what a flow has moved."""
+        """Add the bytes moved by a flow."""
         self.flows.append(flow)
         self.rx.append(rx)
         self.tx.append(tx)
         self._sums = None
 
     def sums(self) -> dict[Category, tuple[int, int]]:
-        """Bytes by category: (received, sent).  Several ask; they are added up once."""
+        """Return the bytes by category, (received, sent), computed once."""
         if self._sums is None:
             found: dict[Category, tuple[int, int]] = {}
             for flow, rx, tx in self.entries():
@@ -141,7 +145,7 @@ class Frame:
         return self._sums
 
     def absorb(self, later: "Frame") -> None:
-        """Makes this and the next frame one."""
+        """Merge the next frame into this one."""
         moved: dict[Flow, tuple[int, int]] = {}
         for frame in (self, later):
             for flow, rx, tx in frame.entries():
@@ -159,16 +163,16 @@ class Frame:
 
 
 class Ledger:
-    """All processes and flows that are known, and the sums over all that ever were."""
+    """All known processes and flows, and the sums over all that ever existed."""
 
     def __init__(self) -> None:
         self.processes: dict[ProcessKey, Process] = {}
         self.sums = {of: Tally() for of in CATEGORIES}
-        """Of all processes, also of those that are gone."""
+        """Sums over all processes, including exited ones."""
         self._size = 0
 
     def take(self, sample: Sample) -> Frame:
-        """A reading as a frame; no number changes before it is booked.  Flows that moved no byte are left out."""
+        """Return a reading as a frame, without changing any total. Flows without bytes are left out."""
         frame = Frame(sample.time, sample.elapsed, loss=sample.loss, exited=set(sample.exited))
         for key, identity in sample.identities.items():
             if key in self.processes:
@@ -201,7 +205,7 @@ class Ledger:
         return known
 
     def book(self, frame: Frame) -> None:
-        """Adds a frame to the totals."""
+        """Add a frame to the totals."""
         for key, identity in frame.renamed.items():
             if key in self.processes:
                 self.processes[key].identity = identity
@@ -217,11 +221,11 @@ class Ledger:
             of_all.tx += tx
 
     def size(self) -> int:
-        """Flows that are known."""
+        """Return the number of known flows."""
         return self._size
 
     def forget(self, key: ProcessKey) -> Process | None:
-        """Leaves a process out from now on; the sums over all keep its bytes."""
+        """Remove a process; the sums over all keep its bytes."""
         process = self.processes.pop(key, None)
         if process:
             self._size -= len(process.flows)
@@ -229,7 +233,7 @@ class Ledger:
 
 
 def _forget_idle(process: Process, active: Set[Remote], excess: int) -> int:
-    """Forgets the oldest remotes that are not active, at most so many; how many it forgot."""
+    """Forget the oldest idle remotes, at most `excess`; return how many."""
     if excess <= 0:
         return 0
     idle = list(islice((remote for remote in process.flows if remote not in active), excess))

@@ -1,4 +1,4 @@
-"""What a lasting view remembers: the ledger, and the last frames of it."""
+"""The live model: the ledger, and its latest frames."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -18,39 +18,39 @@ from bwtop.model.sample import Sample
 from bwtop.model.series import Rates, Series, Timeline, added
 
 AVERAGES: Final = (1.0, 2.0, 10.0, 40.0)
-"""Seconds that rates may be averaged over."""
+"""Seconds over which rates can be averaged."""
 
 GRAPH_SECONDS: Final = 120.0
 
 LINGER: Final = AVERAGES[-1]
-"""Seconds for which a process that has exited is still listed: until its bytes have left every average."""
+"""Seconds for which an exited process stays listed: until its bytes have left every average."""
 
 MAX_LINGERING: Final = 2000
-"""Processes that linger; beyond it the first that exited go early."""
+"""Exited processes that stay listed; beyond that the oldest leave early."""
 
 MAX_ENTRIES: Final = 400_000
-"""Flows times frames kept for the averages, 24 bytes each; beyond it averages are over less time."""
+"""Flows times frames kept for averages, 24 bytes each; beyond that averages cover less time."""
 
 MAX_PENDING: Final = 120
-"""Frames that wait while the view is paused; beyond it the oldest are made one."""
+"""Frames kept during a pause; beyond that the oldest are merged."""
 
 MAX_WAITING: Final = 100_000
-"""Flows in them together; the same beyond it, so that the end of a pause takes no longer than 0.2 s."""
+"""Flows in those frames together; beyond that the oldest are merged: resuming takes at most 0.2 s."""
 
 MAX_GONE: Final = 1024
-"""Kinds of processes whose totals are remembered after they are gone."""
+"""Distinct identities of exited processes whose totals are kept."""
 
 MAX_GONE_REMOTES: Final = 1024
-"""Remotes remembered of each of those."""
+"""Remotes kept for each of those."""
 
 MAX_GONE_FLOWS: Final = 65536
-"""And of all of them: some 25 MB."""
+"""Flows kept for all of those together: some 25 MB."""
 
 _SLACK: Final = 0.95
-"""Clocks never give exactly a second: a window that is that full has the length asked for."""
+"""Clock tolerance: a window filled to this part counts as full."""
 
 _OTHERS: Final = Identity(name="(others)")
-"""Those of one machine stand for no other's."""
+"""The identity of the rest; each host has its own."""
 
 
 class LiveModel:
@@ -60,15 +60,15 @@ class LiveModel:
         self.ledger = Ledger()
         self.timeline = Timeline(GRAPH_SECONDS)
         self.loss = Loss()
-        """Since the beginning."""
+        """Losses since the start."""
         self.exited: dict[ProcessKey, float] = {}
-        """Processes that have exited and are still listed, with the time at which they did, in measured seconds."""
+        """Exited processes that are still listed, with their exit time in measured seconds."""
         self.gone: dict[Identity, Process] = {}
-        """Processes that are not listed any more, those alike as one, so that sums over many never shrink."""
+        """Processes that are no longer listed, equal identities merged, so that sums over groups never shrink."""
         self._gone_flows = 0
         self.average = AVERAGES[0]
         self.covered = 0.0
-        """Seconds that the window of the averages has."""
+        """Seconds covered by the averaging window."""
         self.paused = False
         self.number = 0
         """Frames booked so far."""
@@ -81,7 +81,7 @@ class LiveModel:
         self._pending: deque[Frame] = deque()
 
     def advance(self, sample: Sample) -> None:
-        """Books a reading; while the view is paused it waits."""
+        """Book a reading; during a pause, keep it for later."""
         self._pending.append(self.ledger.take(sample))
         if not self.paused:
             self.resume()
@@ -97,11 +97,11 @@ class LiveModel:
             self._pending.appendleft(oldest)
 
     def pause(self) -> None:
-        """No number changes until the end of the pause."""
+        """Freeze all numbers until `resume`."""
         self.paused = True
 
     def resume(self) -> None:
-        """Ends a pause: books what has come meanwhile."""
+        """End a pause and book the readings that came meanwhile."""
         self.paused = False
         self._book_pending()
 
@@ -141,7 +141,7 @@ class LiveModel:
         return known
 
     def set_average(self, seconds: float) -> None:
-        """Rates are averages over so many seconds from now on, and over one interval at least."""
+        """Average rates over this many seconds from now on, and over at least one interval."""
         self.average = seconds
         while self._window < len(self._frames) and self.covered < seconds * _SLACK:
             self._enter(self._frames[-1 - self._window])
@@ -154,7 +154,7 @@ class LiveModel:
         self._shift(frame, -1)
 
     def _shift(self, frame: Frame, sign: int) -> None:
-        """Adds a frame to the window, or takes it out again."""
+        """Add a frame to the window, or remove it."""
         self._window += sign
         self.covered += sign * frame.elapsed
         for flow, rx, tx in frame.entries():
@@ -169,7 +169,7 @@ class LiveModel:
             of_all.tx_window += sign * tx
 
     def _trim(self) -> None:
-        """Lets frames leave the window that it can do without, and forgets those that no window needs."""
+        """Remove frames from the window that it no longer needs, and forget frames that no window needs."""
         while self._window > 1:
             oldest = self._frames[-self._window]
             if self.covered - oldest.elapsed < self.average * _SLACK:
@@ -187,11 +187,11 @@ class LiveModel:
         return self._entries > MAX_ENTRIES or kept - frame.elapsed >= AVERAGES[-1]
 
     def window_sums(self, categories: Iterable[Category]) -> list[Tally]:
-        """What all processes together moved, by category."""
+        """Return the traffic of all processes together, by category."""
         return [self.ledger.sums[of] for of in categories]
 
     def rates(self, tallies: Iterable[Tally]) -> Rates:
-        """The average rates of them all."""
+        """Return the average rates of all tallies together."""
         rx = tx = 0
         for tally in tallies:
             rx += tally.rx_window
@@ -199,7 +199,7 @@ class LiveModel:
         return rate(rx, self.covered), rate(tx, self.covered)
 
     def graph(self, process: Process, categories: Iterable[Category], count: int) -> list[Rates]:
-        """A process's rates over the last `count` intervals (at most series.LENGTH), the oldest first."""
+        """Return the rates of a process over the last `count` intervals (at most series.LENGTH), the oldest first."""
         tallies = [process.sums[of] for of in categories if of in process.sums]
         series = [self._series[tally] for tally in tallies if tally in self._series]
         if not series:
@@ -207,9 +207,10 @@ class LiveModel:
         return added([one.last(self.number, count) for one in series])
 
     def reset(self) -> None:
-        """Sets all totals to zero, as if bwtop had been started now; rates and graphs go on.
+        """Reset all totals to zero, as if bwtop had just started; rates and graphs continue.
 
-        What waits for the end of a pause has moved before now, and is booked before.
+        Readings that wait for the end of a pause are older than the reset, so they are booked before it.
+
         """
         self._book_pending()
         self.loss = Loss()
@@ -222,7 +223,7 @@ class LiveModel:
                 tally.rx = tally.tx = 0
 
     def _let_go(self) -> None:
-        """Takes those off the list that exited long ago.  They exited in the order in which they are noted."""
+        """Remove processes that exited long ago from the list. `exited` is in the order of their exits."""
         while self.exited:
             key, when = next(iter(self.exited.items()))
             if self.time - when < LINGER and len(self.exited) <= MAX_LINGERING:
@@ -250,7 +251,7 @@ class LiveModel:
             _add(together.flow(self._place(together, flow.remote)), flow)
 
     def _place(self, process: Process, remote: Remote) -> Remote:
-        """The remote; or where no more are remembered one for all, that is loopback where it is."""
+        """Return the remote; beyond the limit the unknown one, on loopback if `remote` is."""
         if remote in process.flows:
             return remote
         if len(process.flows) >= MAX_GONE_REMOTES or self._gone_flows >= MAX_GONE_FLOWS:

@@ -1,4 +1,4 @@
-"""From deltas to rates and totals: the one place where bytes per second are made."""
+"""Rates and totals from deltas: the only place that computes bytes per second."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bwtop.model.sample import Sample
 
 @dataclass(slots=True)
 class Counted:
-    """The numbers of every row: bytes of the interval, bytes per second, bytes since bwtop started."""
+    """The numbers of a row: bytes of the interval, bytes per second, bytes since bwtop started."""
 
     rx: int
     tx: int
@@ -28,12 +28,12 @@ class RemoteRow(Counted):
 
     remote: Remote
     host: str | None = None
-    """The remote's name by reverse DNS, once known."""
+    """Name by reverse DNS; None until known."""
 
 
 @dataclass(slots=True)
 class ProcessRow(Counted):
-    """One process; its numbers are the sums of its remotes'."""
+    """One process; its numbers are the sums over its remotes."""
 
     key: ProcessKey
     identity: Identity
@@ -42,7 +42,7 @@ class ProcessRow(Counted):
 
 @dataclass(slots=True)
 class Interval(Counted):
-    """What every view shows of one interval; its totals include processes that are gone."""
+    """One interval; its totals include exited processes."""
 
     time: datetime
     """Its end, in UTC."""
@@ -53,13 +53,13 @@ class Interval(Counted):
 
 
 class Meter:
-    """Turns samples into intervals, remembering totals."""
+    """A converter of samples to intervals, which keeps the totals."""
 
     def __init__(self) -> None:
         self._ledger = Ledger()
 
     def advance(self, sample: Sample) -> Interval:
-        """The interval that ends with this sample; what moved no byte in it is left out."""
+        """Return the interval that ends with this sample, without rows that moved no byte."""
         frame = self._ledger.take(sample)
         self._ledger.book(frame)
         rows = [
@@ -89,12 +89,12 @@ def _process_row(
 def _counted(
     rx: int, tx: int, total: tuple[int, int], elapsed: float
 ) -> tuple[int, int, float, float, int, int]:
-    """The fields of Counted."""
+    """Return the fields of Counted."""
     return rx, tx, rate(rx, elapsed), rate(tx, elapsed), *total
 
 
 def added(tallies: Iterable[Tally]) -> tuple[int, int]:
-    """The totals of them all: (received, sent)."""
+    """Return the totals of all tallies: (received, sent)."""
     rx = tx = 0
     for tally in tallies:
         rx += tally.rx
@@ -103,5 +103,5 @@ def added(tallies: Iterable[Tally]) -> tuple[int, int]:
 
 
 def rate(amount: int, elapsed: float) -> float:
-    """Bytes per second; 0 for an interval of no length."""
+    """Return bytes per second; 0 for an interval of zero length."""
     return amount / elapsed if elapsed > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The filter that people type: terms that must all hold, such as `curl port:443 -remote:10.0.0.0/8`."""
+"""The filter that users type: terms that must all match, such as `curl port:443 -remote:10.0.0.0/8`."""
 
 import ipaddress
 import re
@@ -23,45 +23,45 @@ from bwtop.model.flows import (
 from bwtop.model.ledger import CLASSES
 
 HostNames = Callable[[bytes], str | None]
-"""The name of a packed address, as far as it is known."""
+"""The name of a packed address; None if unknown."""
 
 OnProcess = Callable[[ProcessKey, Identity], bool]
 OnRemote = Callable[[Remote, str | None], bool]
-"""Whether a remote, which may have a name, meets a condition."""
+"""A condition on a remote and its name, if known."""
 
 
 class QueryError(ValueError):
-    """A filter that cannot be understood; the text says why."""
+    """An invalid filter; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """What may stand before a colon; `parse` raises QueryError for a value that it cannot have."""
+    """A word before a colon; `parse` raises QueryError for an invalid value."""
 
     name: str
     help: str
     parse: Callable[[str], OnProcess] | None = None
     parse_remote: Callable[[str], OnRemote] | None = None
     recorded: bool = True
-    """Whether the history can tell."""
+    """True if the history has it."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One condition.  It is met by a flow whose process or whose remote meets it, unless it is negated."""
+    """One condition. A flow meets it if its process or its remote does; the reverse if negated."""
 
     process: OnProcess | None
     remote: OnRemote | None
     negated: bool = False
 
     def of_process(self, key: ProcessKey, identity: Identity) -> bool | None:
-        """Whether all flows of a process meet it (True), none does (False), or it depends on the remote (None)."""
+        """Return True if all flows of a process meet it, False if none does, None if it depends on the remote."""
         if self.process and self.process(key, identity):
             return not self.negated
         return None if self.remote else self.negated
 
     def of_remote(self, remote: Remote, host: str | None) -> bool:
-        """For those that depend on the remote."""
+        """Return True if a remote meets a term that depends on it."""
         return (self.remote is not None and self.remote(remote, host)) != self.negated
 
 
@@ -72,7 +72,7 @@ class Query:
     terms: tuple[Term, ...] = ()
 
     def undecided(self, key: ProcessKey, identity: Identity) -> tuple[Term, ...] | None:
-        """The terms on which a process's remotes depend; None if none of its flows can pass."""
+        """Return the terms that depend on the remotes of a process; None if none of its flows can pass."""
         open_terms = []
         for term in self.terms:
             verdict = term.of_process(key, identity)
@@ -83,7 +83,7 @@ class Query:
         return tuple(open_terms)
 
     def takes(self, identity: Identity, remote: Remote) -> bool:
-        """Whether a recorded flow passes, of which neither pid nor host name is known."""
+        """Return True if a recorded flow passes; its pid and host name are unknown."""
         terms = self.undecided(UNATTRIBUTED, identity)
         return terms is not None and all(term.of_remote(remote, None) for term in terms)
 
@@ -151,7 +151,7 @@ def _protocol(text: str) -> OnRemote:
 
 
 _NUMBERED: Final = re.compile(r"i|ip|ip-[0-9]*")
-"""How protocols are called that have no name here."""
+"""The names of protocols without a name here."""
 
 
 def _role(text: str) -> OnRemote:
@@ -162,7 +162,7 @@ def _role(text: str) -> OnRemote:
 
 
 def _remote(text: str) -> OnRemote:
-    """An address, a network, or a part of an address's text or of its name."""
+    """Match an address, a network, or part of an address or name."""
     try:
         network = parse_network(text)
     except ValueError:
@@ -190,9 +190,9 @@ def _remote_text(text: str) -> OnRemote:
 
 FIELDS: Final = (
     Field("pid", "process id", parse=_pid, recorded=False),
-    Field("user", "user's name, * for any part of it, or uid", parse=_user),
-    Field("name", "process's name, * for any part of it", parse=_name),
-    Field("exe", "part of the program's path", parse=lambda t: _contains(t, lambda i: i.exe)),
+    Field("user", "user name, with * as wildcard, or uid", parse=_user),
+    Field("name", "process name, with * as wildcard", parse=_name),
+    Field("exe", "part of the path of the program", parse=lambda t: _contains(t, lambda i: i.exe)),
     Field(
         "cmd",
         "part of the command line",
@@ -200,29 +200,29 @@ FIELDS: Final = (
         recorded=False,
     ),
     Field("unit", "part of a unit, container or pod", parse=lambda t: _contains(t, _placement)),
-    Field("remote", "address, network, or part of a name", parse_remote=_remote),
-    Field("port", "service port, or a range such as 8000-8999", parse_remote=_port),
-    Field("proto", "tcp, udp, other, or a name such as icmp", parse_remote=_protocol),
+    Field("remote", "address, network or part of a name", parse_remote=_remote),
+    Field("port", "service port or range such as 8000-8999", parse_remote=_port),
+    Field("proto", "tcp, udp, other or a name such as icmp", parse_remote=_protocol),
     Field("role", "client or server", parse_remote=_role),
 )
-"""All fields there are; several values of one, comma separated, are alternatives."""
+"""All fields; several values of one, separated by commas, are alternatives."""
 
-HOST: Final = Field("host", "machine's name, * for any part of it, or its id", parse=_host)
+HOST: Final = Field("host", "host name, with * as wildcard, or host id", parse=_host)
 
 RECORDED: Final = (*(field for field in FIELDS if field.recorded), HOST)
-"""Those that may be asked of the history: what is live is of one machine alone."""
+"""The fields that the history supports, and `host`, which live rows of one host lack."""
 
 _TERM: Final = re.compile(r'(-?)((?:[^\s"]|"[^"]*(?:"|$))+)')
-"""Words between blanks; within quotes a blank is a character like any other."""
+"""Words between blanks; quotes protect blanks."""
 
 _FIELD: Final = re.compile(r"([A-Za-z]+):(.*)", re.DOTALL)
 
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]+")
-"""What is an IPv6 address, or the beginning of one, rather than a field, such as dead:beef::1."""
+"""An IPv6 address or the start of one, such as dead:beef::1, rather than a field."""
 
 
 def parse(text: str, fields: Sequence[Field] = FIELDS) -> Query:
-    """What somebody typed; raises QueryError.  A term that is not complete yet, such as `port:`, is no condition."""
+    """Return the query of a typed text; raise QueryError. An incomplete term such as `port:` is ignored."""
     return Query(tuple(_terms(text, {field.name: field for field in fields})))
 
 
@@ -246,7 +246,7 @@ def _anywhere(word: str) -> OnProcess:
 
 
 def haystack(identity: Identity) -> str:
-    """All that a plain word is looked for in."""
+    """Return the text that plain words are searched in."""
     texts = (identity.name, identity.cmdline, identity.exe, identity.user, _placement(identity))
     return "\n".join(filter(None, texts)).casefold()
 
@@ -270,7 +270,7 @@ def _of_field(fields: Mapping[str, Field], name: str, values: str, *, negated: b
 
 
 def spell(values: Mapping[str, Iterable[object] | None]) -> str:
-    """Fields and their alternatives as somebody would type them."""
+    """Return fields and their alternatives as a typed filter."""
     terms = []
     for name, wanted in values.items():
         if wanted:

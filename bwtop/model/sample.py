@@ -1,4 +1,4 @@
-"""One reading of the kernel's counters: what moved since the reading before."""
+"""One reading of the kernel counters: the traffic since the previous reading."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ FlowTraffic = dict[ProcessKey, dict[Remote, Traffic]]
 
 
 def add_traffic(into: FlowTraffic, process: ProcessKey, remote: Remote, traffic: Traffic) -> None:
-    """Adds one flow's traffic to what is already known of that flow."""
+    """Add the traffic of one flow to the flow's existing entry."""
     remotes = into.setdefault(process, {})
     before = remotes.get(remote)
     remotes[remote] = traffic if before is None else before.plus(traffic)
@@ -23,18 +23,18 @@ class Sample:
     time: datetime
     """When the reading ended, in UTC."""
     elapsed: float
-    """Seconds of the monotonic clock since the reading before."""
+    """Seconds of the monotonic clock since the previous reading."""
     traffic: FlowTraffic = field(default_factory=dict)
     identities: dict[ProcessKey, Identity] = field(default_factory=dict)
-    """Of every process in `traffic`, and of those that an exec renamed."""
+    """Identities of all processes in `traffic`, and of those that an exec renamed."""
     exited: set[ProcessKey] = field(default_factory=set)
     """Processes that will move no more bytes."""
     loss: Loss = Loss()
     late: "Sample | None" = None
-    """What moved before and has become known only now: of no length, so that it is in totals and in no rate."""
+    """Earlier traffic that became known only now: of zero length, so it counts in totals but in no rate."""
 
     def absorb(self, later: Self) -> None:
-        """Makes this and the next reading one."""
+        """Merge the next reading into this one."""
         self.time = later.time
         self.elapsed += later.elapsed
         for process, remotes in later.traffic.items():

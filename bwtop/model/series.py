@@ -1,4 +1,4 @@
-"""The last rates, as graphs show them."""
+"""The latest rates, as shown in graphs."""
 
 from array import array
 from collections import deque
@@ -13,11 +13,11 @@ Rates = tuple[float, float]
 """Bytes per second: (received, sent)."""
 
 LENGTH: Final = 120
-"""Intervals that a process's graph goes back."""
+"""Intervals in the graph of a process."""
 
 
 class Series:
-    """Rates of the last LENGTH intervals, numbered; intervals without traffic cost nothing.  About 1 KiB."""
+    """Rates of the last LENGTH intervals, numbered; intervals without traffic cost nothing. About 1 KiB."""
 
     __slots__ = ("_last", "_rx", "_tx")
 
@@ -27,25 +27,25 @@ class Series:
         self._last = 0
 
     def put(self, number: int, rates: Rates) -> None:
-        """Sets an interval's rates; intervals are put in the order of their numbers."""
+        """Set the rates of an interval; call in the order of the numbers."""
         self._clear_to(number)
         self._rx[number % LENGTH], self._tx[number % LENGTH] = rates
 
     def _clear_to(self, number: int) -> None:
-        """Zeroes what has come since the last one; its places still have the rates of a lap before."""
+        """Zero the intervals since the last one; their slots still hold the rates of the previous lap."""
         for passed in range(max(self._last + 1, number - LENGTH + 1), number + 1):
             self._rx[passed % LENGTH] = self._tx[passed % LENGTH] = 0.0
         self._last = max(self._last, number)
 
     def last(self, number: int, count: int) -> list[Rates]:
-        """The rates of `count` intervals (at most LENGTH) up to a number, the oldest first."""
+        """Return the rates of `count` intervals (at most LENGTH) up to `number`, the oldest first."""
         self._clear_to(number)
         places = [place % LENGTH for place in range(number - count + 1, number + 1)]
         return [(self._rx[place], self._tx[place]) for place in places]
 
 
 def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:
-    """The sum of several, interval by interval."""
+    """Return the sum of several series, interval by interval."""
     return [
         (sum(rx for rx, _ in rates), sum(tx for _, tx in rates))
         for rates in zip(*series, strict=True)
@@ -59,7 +59,7 @@ class _Point:
 
 
 class Timeline:
-    """What all processes together moved, by category, over so many seconds."""
+    """The traffic of all processes together, by category, over a number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -67,14 +67,14 @@ class Timeline:
         self._covered = 0.0
 
     def add(self, frame: Frame) -> None:
-        """Appends a frame and lets go of what is too old."""
+        """Append a frame and drop those that are too old."""
         self._points.append(_Point(frame.elapsed, frame.sums()))
         self._covered += frame.elapsed
         while len(self._points) > 1 and self._covered - self._points[0].elapsed >= self.seconds:
             self._covered -= self._points.popleft().elapsed
 
     def columns(self, count: int, categories: Iterable[Category]) -> list[Rates | None]:
-        """The highest rates within each of `count` equal spans of the time, the oldest first; None: not measured."""
+        """Return the highest rates in each of `count` equal time spans, the oldest first; None: not measured."""
         wanted = frozenset(categories)
         found: list[Rates | None] = [None] * count
         span = self.seconds / count
@@ -96,6 +96,6 @@ def _rates(point: _Point, categories: frozenset[Category]) -> Rates:
 
 
 def peak(columns: Iterable[Rates | None]) -> Rates:
-    """The highest rate of each direction."""
+    """Return the highest rate of each direction."""
     known = [rates for rates in columns if rates is not None]
     return (max((rx for rx, _ in known), default=0.0), max((tx for _, tx in known), default=0.0))

@@ -1,1 +1,1 @@
-"""The full screen, on urwid: it shows what is on the model, and changes nothing but how that is looked at."""
+"""The full screen, drawn with urwid. It shows the model and changes only its own view of it."""

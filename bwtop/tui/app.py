@@ -1,4 +1,4 @@
-"""The full screen at work: the loader, the reading thread, the terminal and its signals, tied together."""
+"""Run the full screen: connect the loader, the reading thread, the terminal and its signals."""
 
 import gc
 import os
@@ -35,13 +35,13 @@ from bwtop.tui.terminal import (
 from bwtop.view.tree import Tree
 
 CLOCK_PERIOD: Final = 1.0
-"""Seconds between drawings when nothing happens."""
+"""Seconds between redraws when no interval ends."""
 
 PATIENCE: Final = 0.05
-"""Seconds in which a kernel that refuses everything says so, before a screen is opened for nothing."""
+"""Seconds to wait for an immediate refusal by the kernel before the screen opens."""
 
 JOIN_SECONDS: Final = 5.0
-"""For the last reading, which waits for the kernel."""
+"""Seconds to wait for the last reading, which waits for the kernel."""
 
 _END: Final = (*STOP_SIGNALS, signal.SIGQUIT)
 _JOBS: Final = (signal.SIGTSTP, signal.SIGCONT)
@@ -55,11 +55,13 @@ def start(
     theme: str | None,
     origin: str = "",
 ) -> None:
-    """Opens the full screen, and returns when it is closed; `measure` is called when the loading is done.
+    """Open the full screen and return when it is closed.
 
-    Where rows are of many machines, `origin` is the URL that they come from, without a password: it is shown.
+    `measure` is called when loading is done. `origin` is the URL, without a password, that the rows of several
+    hosts come from; it is shown.
 
-    Raises CaptureError if nothing can be measured: before the screen is open where that is known at once.
+    Raise CaptureError if nothing can be measured; if that is known at once, before the screen opens.
+
     """
     collect_young_only()
     environment = started_with()
@@ -72,9 +74,10 @@ def start(
 
 
 def collect_young_only() -> None:
-    """Leaves out the collector's full passes, which stop all threads for 0.1 s where 100,000 flows are known.
+    """Disable full garbage collections, which stop all threads for 0.1 s with 100,000 flows.
 
-    What lives long and refers to each other, processes and their flows, is taken apart where it is let go.
+    Cyclic long-lived objects (processes and their flows) are taken apart where they are released.
+
     """
     gc.set_threshold(10_000, 10, 1_000_000_000)
 
@@ -107,11 +110,11 @@ class App:
         self._drawn = 0.0
 
     def run(self) -> None:
-        """Shows the screen until somebody ends it.
+        """Show the screen until the user quits.
 
-        Raises CaptureError if nothing can be measured, and terminal.TerminalLostError if there is nobody to show it
-        to: SIGHUP says so too, but may be ignored.  Whatever happens, the terminal is as it was before when this is
-        over.
+        Raise CaptureError if nothing can be measured, and terminal.TerminalLostError if the terminal is gone: SIGHUP
+        reports that too, but may be ignored. The terminal is always restored.
+
         """
         self._take_signals()
         try:
@@ -134,7 +137,7 @@ class App:
         if self._measurement and not (self._reader and self._reader.is_alive()):
             self._measurement.close()
 
-    # Measuring.
+    # Measurement.
 
     def _loaded(self) -> None:
         self._loop.remove_watch_file(self._loading_watch)
@@ -142,7 +145,7 @@ class App:
         self._changed()
 
     def attach(self) -> None:
-        """Takes the loader's answer and begins to read; raises CaptureError."""
+        """Take the result of the loader and start reading; raise CaptureError."""
         self._loading = None
         found = self._measurement = self._measure()
         self._state.attached(
@@ -154,7 +157,7 @@ class App:
         self._reader.start()
 
     def _read(self, measurement: Measurement) -> None:
-        """The reading thread: reading waits for the kernel, and keys shall not wait for that."""
+        """Read samples in a thread of its own, so that keys do not wait for the kernel."""
         try:
             for sample in samples(
                 measurement.readings,
@@ -176,7 +179,7 @@ class App:
         os.write(self._wake, b".")
 
     def _take_delivered(self, _: bytes) -> bool:
-        """In the main thread: does what other threads have left to do, and raises what they raised."""
+        """Run in the main thread what other threads delivered; raise their exceptions."""
         while not self._delivered.empty():
             delivered = self._delivered.get()
             if isinstance(delivered, BaseException):
@@ -196,7 +199,7 @@ class App:
         self._changed()
 
     def _make(self, make: Callable[[], Tree], show: Callable[[Tree], None]) -> None:
-        """See state.Background."""
+        """Make a tree in another thread and show it; see state.Background."""
 
         def work() -> None:
             try:
@@ -214,7 +217,7 @@ class App:
         self._screen.changed()
 
     def _tick(self, *_: Any) -> None:
-        """Moves the clock on when no interval has done so."""
+        """Redraw the clock if no interval has done so."""
         if time.monotonic() - self._drawn >= CLOCK_PERIOD:
             self._changed()
         if self._terminal.brackets.give_up():
@@ -222,12 +225,12 @@ class App:
         self._loop.set_alarm_in(CLOCK_PERIOD, self._tick)
 
     def _take_input(self, keys: list[Event]) -> list[Event]:
-        """Handle the keys of one read; what is returned is urwid's: a new size, and Ctrl-L where it is no command."""
+        """Handle the keys of one read; return those for urwid: a new size, and Ctrl-L where it is unbound."""
         size = self._loop.screen_size or self._terminal.get_cols_rows()
         return self._input.take(size, self._terminal.brackets.put_back(keys))
 
     def _begun(self, *_: Any) -> None:
-        """The terminal is the screen's now; urwid has set handlers of its own, which differ between its releases."""
+        """Install the job signal handlers over those of urwid, which vary by release, and start the clock."""
         self._take_job_signals()
         self._tick()
 
@@ -239,7 +242,7 @@ class App:
         self._screen.changed()
 
     def _take_signals(self) -> None:
-        """Signals are written into a pipe and handled between two drawings, never within one."""
+        """Write signals into a pipe, so that they are handled between two redraws."""
         pipe, write = os.pipe()
         os.set_blocking(write, False)
         os.set_blocking(pipe, False)
@@ -262,7 +265,7 @@ class App:
             self._restart()
 
     def _suspend(self) -> None:
-        """Gives the terminal back, stops, and takes it again."""
+        """Restore the terminal, stop, and take the terminal again on SIGCONT."""
         self._terminal.stop()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
@@ -282,4 +285,4 @@ class App:
 
 
 def _note(_: int, __: FrameType | None) -> None:
-    """The byte in the pipe is what counts."""
+    """Do nothing: the byte that Python writes to the pipe is enough."""

@@ -1,4 +1,4 @@
-"""What the keys do.  Each command changes the state and returns what has to follow from that."""
+"""The commands behind the keys. Each changes the state and returns the effect that must follow."""
 
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -12,13 +12,13 @@ from bwtop.view.rows import Branch, Path
 from bwtop.view.tree import Grouping
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
-"""Seconds, as + and - go through them."""
+"""Seconds; the steps of + and -."""
 
 SENT: Final = 1.0
-"""Seconds of an interval that hosts record and send: of less than that nobody knows."""
+"""Seconds; the interval at which hosts record and send. Shorter ones would be empty."""
 
 DOUBLE: Final = 0.4
-"""Seconds within which a second Enter is part of a double one."""
+"""Seconds within which a second Enter makes a double one."""
 
 T = TypeVar("T")
 
@@ -26,17 +26,17 @@ T = TypeVar("T")
 
 
 def toggle_tcp(state: ScreenState) -> Effect:
-    """TCP on or off."""
+    """Show or hide TCP."""
     return _toggle_class(state, "tcp")
 
 
 def toggle_udp(state: ScreenState) -> Effect:
-    """UDP on or off."""
+    """Show or hide UDP."""
     return _toggle_class(state, "udp")
 
 
 def toggle_other(state: ScreenState) -> Effect:
-    """All other protocols on or off."""
+    """Show or hide all other protocols."""
     return _toggle_class(state, "other")
 
 
@@ -46,20 +46,20 @@ def _toggle_class(state: ScreenState, name: str) -> Effect:
 
 
 def next_loopback(state: ScreenState) -> Effect:
-    """Loopback is shown, then hidden, then nothing else is shown."""
+    """Show loopback, hide it, or show nothing else, in turn."""
     state.settings.loopback = _next(list(Loopback), state.settings.loopback)
     return Effect.BUILD
 
 
 def next_grouping(state: ScreenState) -> Effect:
-    """The next thing to group by; the selection stays on what it was on, if that is a row of its own there."""
+    """Group by the next property; keep the selection if its row exists there."""
     groupings = [one for one in Grouping if state.is_fleet or one is not Grouping.HOST]
     state.settings.grouping = _next(groupings, state.settings.grouping)
     return Effect.BUILD
 
 
 def next_average(state: ScreenState) -> Effect:
-    """The next number of seconds that rates are averaged over."""
+    """Average rates over the next number of seconds."""
     average = state.settings.average = _next(list(AVERAGES), state.settings.average)
     state.change(lambda model: model.set_average(average))
     return Effect.BUILD
@@ -70,25 +70,25 @@ def _next(values: list[T], value: T) -> T:
 
 
 def toggle_bits(state: ScreenState) -> Effect:
-    """Rates in bits or bytes per second."""
+    """Switch rates between bits and bytes per second."""
     state.settings.bits = not state.settings.bits
     return Effect.DRAW
 
 
 def toggle_names(state: ScreenState) -> Effect:
-    """Names of addresses or the addresses themselves."""
+    """Switch remotes between names and addresses."""
     state.settings.names = not state.settings.names
     return Effect.BUILD if state.query.terms else Effect.DRAW
 
 
 def toggle_cmdline(state: ScreenState) -> Effect:
-    """Command lines or names of processes."""
+    """Switch processes between command lines and names."""
     state.settings.cmdlines = not state.settings.cmdlines
     return Effect.DRAW
 
 
 def pause(state: ScreenState) -> Effect:
-    """Holds the view, or lets go of it."""
+    """Pause the display or resume it."""
     state.paused = not state.paused
     if state.paused:
         state.change(LiveModel.pause)
@@ -98,20 +98,20 @@ def pause(state: ScreenState) -> Effect:
 
 
 def reset(state: ScreenState) -> Effect:
-    """Sets all totals to zero."""
+    """Reset all totals to zero."""
     state.change(LiveModel.reset)
     return Effect.BUILD
 
 
 def longer_interval(state: ScreenState) -> Effect:
-    """The next longer interval."""
+    """Use the next longer interval."""
     longer = [seconds for seconds in INTERVALS if seconds > state.settings.interval]
     state.settings.interval = longer[0] if longer else state.settings.interval
     return Effect.DRAW
 
 
 def shorter_interval(state: ScreenState) -> Effect:
-    """The next shorter interval."""
+    """Use the next shorter interval."""
     least = SENT if state.is_fleet else 0.0
     shorter = [seconds for seconds in INTERVALS if least <= seconds < state.settings.interval]
     state.settings.interval = shorter[-1] if shorter else state.settings.interval
@@ -122,7 +122,7 @@ def shorter_interval(state: ScreenState) -> Effect:
 
 
 def sort_by(state: ScreenState, column: str) -> Effect:
-    """Sorts by a column; by the one that it is sorted by already, the other way round."""
+    """Sort by a column; if it is the sort column already, reverse the order."""
     if column == state.settings.order.column:
         return reverse(state)
     state.settings.order = Order(column)
@@ -130,24 +130,24 @@ def sort_by(state: ScreenState, column: str) -> Effect:
 
 
 def reverse(state: ScreenState) -> Effect:
-    """Sorts the other way round."""
+    """Reverse the sort order."""
     order = state.settings.order
     state.settings.order = replace(order, reverse=not order.reverse)
     return Effect.SORT
 
 
 def sort_left(state: ScreenState) -> Effect:
-    """Sorts by the column to the left."""
+    """Sort by the column to the left."""
     return _sort_beside(state, -1)
 
 
 def sort_right(state: ScreenState) -> Effect:
-    """Sorts by the column to the right."""
+    """Sort by the column to the right."""
     return _sort_beside(state, 1)
 
 
 def _sort_beside(state: ScreenState, step: int) -> Effect:
-    """Goes through the columns on the screen; from one that is not there to the default one."""
+    """Sort by the neighbour of the sort column on the screen; by the default column if it is not shown."""
     shown = [placed.field for placed in state.placed(state.columns)]
     columns = [field.column for field in shown if field.column != DEFAULT_SORT] + [DEFAULT_SORT]
     here = state.settings.order.column
@@ -162,26 +162,26 @@ def _sort_beside(state: ScreenState, step: int) -> Effect:
 
 
 def edit_filter(state: ScreenState) -> Effect:
-    """Starts typing a filter."""
+    """Start typing a filter."""
     state.context = Context.FILTER
     return Effect.DRAW
 
 
 def accept_filter(state: ScreenState) -> Effect:
-    """Ends typing; the filter stays."""
+    """Stop typing and keep the filter."""
     state.context = Context.LIST
     return Effect.DRAW
 
 
 def clear_filter(state: ScreenState) -> Effect:
-    """Ends typing without a filter."""
+    """Stop typing and clear the filter."""
     state.context = Context.LIST
     state.filter("")
     return Effect.BUILD
 
 
 def escape(state: ScreenState) -> Effect:
-    """Closes the details; else clears the filter."""
+    """Close the details; if they are closed, clear the filter."""
     if state.details:
         state.details = False
         return Effect.DRAW
@@ -192,22 +192,22 @@ def escape(state: ScreenState) -> Effect:
 
 
 def up(state: ScreenState) -> Effect:
-    """One row up."""
+    """Move one row up."""
     return _move(state, -1)
 
 
 def down(state: ScreenState) -> Effect:
-    """One row down."""
+    """Move one row down."""
     return _move(state, 1)
 
 
 def page_up(state: ScreenState) -> Effect:
-    """One page up."""
+    """Move one page up."""
     return _move(state, -max(state.listing.page - 1, 1))
 
 
 def page_down(state: ScreenState) -> Effect:
-    """One page down."""
+    """Move one page down."""
     return _move(state, max(state.listing.page - 1, 1))
 
 
@@ -217,19 +217,19 @@ def _move(state: ScreenState, steps: int) -> Effect:
 
 
 def home(state: ScreenState) -> Effect:
-    """To the first row."""
+    """Go to the first row."""
     state.listing.home()
     return Effect.DRAW
 
 
 def end(state: ScreenState) -> Effect:
-    """To the last row."""
+    """Go to the last row."""
     state.listing.end(state.tree)
     return Effect.DRAW
 
 
 def enter(state: ScreenState) -> Effect:
-    """Expands or collapses; the second of two quick ones takes that back and opens the details."""
+    """Expand or collapse the row; on a quick second press undo that and open the details."""
     row = state.listing.row(state.tree)
     if row is None:
         return Effect.DRAW
@@ -243,7 +243,7 @@ def enter(state: ScreenState) -> Effect:
 
 
 def expand(state: ScreenState) -> Effect:
-    """Shows what is below the row; if that is shown, goes there."""
+    """Expand the row; if it is expanded, go to its first child."""
     row = state.listing.row(state.tree)
     if not isinstance(row, Branch):
         return Effect.DRAW
@@ -253,7 +253,7 @@ def expand(state: ScreenState) -> Effect:
 
 
 def collapse(state: ScreenState) -> Effect:
-    """Hides what is below the row; if nothing is, goes to the row above it."""
+    """Collapse the row; if it is collapsed, go to its parent."""
     row = state.listing.row(state.tree)
     if row is None:
         return Effect.DRAW
@@ -265,7 +265,7 @@ def collapse(state: ScreenState) -> Effect:
 
 
 def toggle_at(state: ScreenState, path: Path) -> Effect:
-    """Shows or hides what is below a row."""
+    """Expand or collapse a row."""
     row = state.tree.row(path)
     return _set_expanded(state, path, expanded=row.id not in state.expansion)
 
@@ -279,23 +279,23 @@ def _set_expanded(state: ScreenState, path: Path, *, expanded: bool) -> Effect:
 
 
 def expand_all(state: ScreenState) -> Effect:
-    """Shows what is below all rows, or hides it where that is so."""
+    """Expand all rows, or collapse them if all are expanded."""
     state.expansion.set_all(expanded=not state.expansion.rule)
     state.listing.follow(state.tree)
     return Effect.DRAW
 
 
 def toggle_details(state: ScreenState) -> Effect:
-    """Opens or closes the details of the selected process."""
+    """Open or close the details of the selected process."""
     state.details = not state.details
     return Effect.DRAW
 
 
 def redraw(_: ScreenState) -> Effect:
-    """Draws everything anew."""
+    """Redraw the whole screen."""
     return Effect.REPAINT
 
 
 def leave(_: ScreenState) -> Effect:
-    """Ends bwtop."""
+    """Quit bwtop."""
     return Effect.QUIT

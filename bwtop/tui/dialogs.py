@@ -1,4 +1,4 @@
-"""Commands that open something over the list, and those that work in it: choices, questions, help."""
+"""Commands that open and control dialogs over the list: choices, questions, help."""
 
 import signal
 from typing import Final
@@ -14,11 +14,11 @@ from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
 from bwtop.view.rows import Branch, Row
 
 GUARD: Final = 0.3
-"""Seconds for which a question takes no yes: a key that comes sooner was pressed before the question was read."""
+"""Seconds for which a question accepts no yes: an earlier key was typed before the question could be read."""
 
 
 def choose_order(state: ScreenState) -> Effect:
-    """Opens the list of columns."""
+    """Open the list of columns."""
     columns = ALL_COLUMNS if state.is_fleet else PROCESS_COLUMNS
     ids = [column.id for column in columns]
     lines = [f"{column.id:<10} {column.help}" for column in columns]
@@ -36,7 +36,7 @@ def choose_order(state: ScreenState) -> Effect:
 
 
 def selected_process(state: ScreenState) -> Branch | None:
-    """The process that the selection is on or below; None for a group."""
+    """Return the process of the selected row or of its parent; None for a group."""
     path = state.listing.path if state.tree.tops else ()
     rows: list[Row] = [state.tree.row(path[:depth]) for depth in range(1, len(path) + 1)]
     processes = [row for row in rows if isinstance(row, Branch) and row.process]
@@ -44,14 +44,14 @@ def selected_process(state: ScreenState) -> Branch | None:
 
 
 def choose_signal(state: ScreenState) -> Effect:
-    """Opens the list of signals for the selected process."""
+    """Open the list of signals for the selected process."""
     target = selected_process(state)
     if target is None:
-        return _refuse(state, "select a process to send a signal to")
+        return _refuse(state, "select a process first")
     if not state.is_here(target.identity):
         return _refuse(state, _is_elsewhere(state, target.identity))
     if target.identity.kernel or target.key == UNATTRIBUTED:
-        return _refuse(state, f"{target.identity.name} is no process that takes signals")
+        return _refuse(state, f"{target.identity.name} cannot receive signals")
     if target.exited:
         return _refuse(state, f"{target.identity.name} has exited")
     whom = f"{target.identity.name} ({target.key.pid})"
@@ -81,11 +81,9 @@ def choose_signal(state: ScreenState) -> Effect:
 
 
 def _is_elsewhere(state: ScreenState, identity: Identity) -> str:
-    """Why it gets no signal; a long name is shortened, so that a line of 80 cells has all of that."""
-    where = (
-        squeeze(state.glyphs.text(identity.host.name), 24) if identity.host else "another machine"
-    )
-    return f"it runs on {where}: bwtop sends signals on its own machine only"
+    """Return why the process gets no signal; shorten the host name so that the text fits 80 cells."""
+    where = squeeze(state.glyphs.text(identity.host.name), 24) if identity.host else "another host"
+    return f"the process runs on {where}; bwtop signals local processes only"
 
 
 def _refuse(state: ScreenState, why: str) -> Effect:
@@ -103,21 +101,21 @@ def _open(state: ScreenState, chooser: Chooser) -> Effect:
 
 
 def close(state: ScreenState) -> Effect:
-    """Closes whatever is open."""
+    """Close the open dialog."""
     state.chooser = state.question = None
     state.context = Context.LIST
     return Effect.DRAW
 
 
 def take_choice(state: ScreenState) -> Effect:
-    """Takes the marked line."""
+    """Choose the selected line."""
     chooser = state.chooser
     close(state)
     return chooser.take(state, chooser.index) if chooser else Effect.DRAW
 
 
 def confirm(state: ScreenState) -> Effect:
-    """Does what was asked about, unless the answer came before the question can have been read."""
+    """Do what the question asks, unless the answer came too early to be one."""
     question = state.question
     if question and state.now() - question.asked < GUARD:
         return Effect.DRAW
@@ -126,22 +124,22 @@ def confirm(state: ScreenState) -> Effect:
 
 
 def panel_up(state: ScreenState) -> Effect:
-    """Marks the line above."""
+    """Select the line above."""
     return _mark(state, -1)
 
 
 def panel_down(state: ScreenState) -> Effect:
-    """Marks the line below."""
+    """Select the line below."""
     return _mark(state, 1)
 
 
 def panel_home(state: ScreenState) -> Effect:
-    """Marks the first line."""
+    """Select the first line."""
     return _mark(state, -len(state.chooser.lines) if state.chooser else 0)
 
 
 def panel_end(state: ScreenState) -> Effect:
-    """Marks the last line."""
+    """Select the last line."""
     return _mark(state, len(state.chooser.lines) if state.chooser else 0)
 
 
@@ -153,39 +151,39 @@ def _mark(state: ScreenState, steps: int) -> Effect:
 
 
 def show_help(state: ScreenState) -> Effect:
-    """Opens the help."""
+    """Open the help."""
     state.context = Context.HELP
     state.help_top = 0
     return Effect.DRAW
 
 
 def help_up(state: ScreenState) -> Effect:
-    """One line up."""
+    """Scroll one line up."""
     return _scroll(state, -1)
 
 
 def help_down(state: ScreenState) -> Effect:
-    """One line down."""
+    """Scroll one line down."""
     return _scroll(state, 1)
 
 
 def help_page_up(state: ScreenState) -> Effect:
-    """One page up."""
+    """Scroll one page up."""
     return _scroll(state, -state.listing.page)
 
 
 def help_page_down(state: ScreenState) -> Effect:
-    """One page down."""
+    """Scroll one page down."""
     return _scroll(state, state.listing.page)
 
 
 def help_home(state: ScreenState) -> Effect:
-    """To its beginning."""
+    """Scroll to the beginning."""
     return _scroll(state, -state.help_top)
 
 
 def help_end(state: ScreenState) -> Effect:
-    """To its end; drawing it corrects how far that is."""
+    """Scroll to the end; drawing corrects the position."""
     return _scroll(state, 1_000_000)
 
 

@@ -1,4 +1,4 @@
-"""The last line: the keys that matter now, a message, a question, or the filter being typed."""
+"""The last line: the keys of the current context, a message, a question, or the filter being typed."""
 
 from typing import Final
 
@@ -9,11 +9,11 @@ from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 
 _VERB: Final = "Send "
-"""What a question can do without: who is asked about and how to answer matter more."""
+"""The first word of a question, dropped when the line is too narrow."""
 
 
 def footer(state: ScreenState, columns: int) -> Line:
-    """The line; hints that do not fit are left out from the right."""
+    """Return the footer line; hints that do not fit are dropped from the right."""
     line, shows_hints = _before(state, columns)
     if shows_hints:
         line += hints(state.keymap, state.context, columns - length(line))
@@ -21,7 +21,7 @@ def footer(state: ScreenState, columns: int) -> Line:
 
 
 def _before(state: ScreenState, columns: int) -> tuple[Line, bool]:
-    """What stands before the hints, and whether they are shown."""
+    """Return the text before the hints, and True if hints follow."""
     if state.question:
         before, after = state.question.before, state.question.after
         name = state.glyphs.text(state.question.name)
@@ -42,7 +42,7 @@ def _before(state: ScreenState, columns: int) -> tuple[Line, bool]:
 
 
 def hints(keymap: Keymap, context: Context, columns: int) -> Line:
-    """Keys and what they do, the most important first."""
+    """Return keys and their hints, the most important first."""
     line: Line = []
     for key in keymap.of(context):
         if key.hint:
@@ -54,7 +54,7 @@ def hints(keymap: Keymap, context: Context, columns: int) -> Line:
 
 
 def at(state: ScreenState, columns: int, cell: int) -> str | None:
-    """The key whose hint is at a cell of the line."""
+    """Return the key whose hint is at a cell of the line, or None."""
     line, shows_hints = _before(state, columns)
     end = length(line)
     if not shows_hints or cell < end:

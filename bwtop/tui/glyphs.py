@@ -1,4 +1,4 @@
-"""What is drawn beside words: for terminals that show Unicode, and for those that show ASCII only."""
+"""The symbols of the screen: a Unicode set and an ASCII set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bwtop.text.escape import printable, width
 
 @dataclass(frozen=True)
 class Glyphs:
-    """One set of signs, each one cell wide but for words."""
+    """One set of symbols; each is one cell wide, except for words."""
 
     down: str
     up: str
@@ -23,19 +23,19 @@ class Glyphs:
     times: str
     dots: str
     bars: str
-    """From nothing to full."""
+    """From empty to full."""
     unicode: bool
 
     def text(self, text: str) -> str:
-        """Text from outside, so that the terminal, urwid and bwtop agree about its width."""
+        """Return untrusted text such that the terminal, urwid and bwtop agree about its width."""
         return _drawable(text, unicode=self.unicode)
 
     def bar(self, value: float, most: float) -> str:
-        """One cell filled in proportion; what is not nothing shows."""
+        """Return one cell filled in proportion; any value above zero is visible."""
         return self.bars[_level(value, most, len(self.bars) - 1)]
 
     def graph(self, values: Sequence[float | None], most: float, height: int = 1) -> list[str]:
-        """A line for each row of cells, the highest first; where nothing was measured nothing is drawn."""
+        """Return a graph, one string per row of cells, the highest first; unmeasured intervals stay blank."""
         steps = len(self.bars) - 1
         levels = [0 if v is None else _level(v, most, steps * height) for v in values]
         return [
@@ -78,7 +78,7 @@ ASCII: Final = Glyphs(
 
 @lru_cache(maxsize=16384)
 def _drawable(text: str, *, unicode: bool) -> str:
-    """Controls become escapes, and what the libraries measure differently, or ASCII lacks, becomes "?"."""
+    """Return the text with control characters escaped and characters of disputed width or outside ASCII as "?"."""
     text = printable(text)
     if text.isascii():
         return text
@@ -91,10 +91,10 @@ def _drawable(text: str, *, unicode: bool) -> str:
 
 
 _NEAR: Final = 8
-"""Characters before one that may change how wide it is drawn: modifiers, joiners, flags of two letters."""
+"""Preceding characters that can change the width of one: modifiers, joiners, two-letter flags."""
 
 
 @lru_cache(maxsize=4096)
 def _is_agreed(text: str) -> bool:
-    """Whether urwid, whose tables are older or newer than Python's, gives it the same width."""
+    """Return True if urwid, whose Unicode tables differ from those of Python, computes the same width."""
     return bool(urwid.calc_width(text, 0, len(text)) == width(text))

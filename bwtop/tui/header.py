@@ -1,4 +1,4 @@
-"""The lines above the list: who measures, how much moves, what is off, what is lost."""
+"""The lines above the list: source, throughput, settings, filter and losses."""
 
 import textwrap
 import time
@@ -17,16 +17,16 @@ from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 
 SMALL: Final = 16
-"""Below so many rows the header is one line."""
+"""On fewer rows the header is one line."""
 
 _WIDE: Final = 100
-"""From so many columns on there is room for more than must be said."""
+"""Columns from which optional text is shown too."""
 
 _BLANK: Final = (Style.HEADER, "  ")
 
 
 def header(state: ScreenState, columns: int, rows: int) -> list[Line]:
-    """All lines; on a small terminal it is one."""
+    """Return the lines of the header; on a small terminal, one."""
     if rows < SMALL:
         return [_one_line(state, columns)]
     return [
@@ -39,7 +39,7 @@ def header(state: ScreenState, columns: int, rows: int) -> list[Line]:
 
 
 def _first(state: ScreenState, columns: int) -> Line:
-    """What is going on matters most: the host's name has what room is left, and the clock goes first."""
+    """Return the first line: host, status, clock. The clock is dropped first; the host name gets the spare cells."""
     status = _status(state, columns)
     room = columns - len("bwtop ") - length(status)
     host = squeeze(state.glyphs.text(state.host), max(room, 0))
@@ -48,7 +48,7 @@ def _first(state: ScreenState, columns: int) -> Line:
 
 
 def _status(state: ScreenState, columns: int) -> Line:
-    """The backend has its reason beside it where there is room: those refused that would have come first."""
+    """Return the status; on a wide terminal the backend is followed by the refused ones before it."""
     if state.phase:
         return [_BLANK, (Style.WARNING, state.phase)]
     line: Line = [_BLANK, (Style.PAUSED, " PAUSED ")] if state.paused else []
@@ -63,7 +63,7 @@ def _status(state: ScreenState, columns: int) -> Line:
 
 
 def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
-    """Both directions: rate, peak, total, and the last two minutes."""
+    """Return both directions: rate, peak, total, and the last two minutes."""
     categories = state.tree.categories
     tallies = state.model.window_sums(categories)
     rates = state.model.rates(tallies)
@@ -93,7 +93,7 @@ def _with_graph(
     columns: int,
     height: int,
 ) -> list[Line]:
-    """A direction's numbers at the left of its graph, which goes first where there is no room."""
+    """Return the numbers of a direction with its graph at the right; the graph is dropped if there is no room."""
     values = [None if rates is None else rates[which] for rates in graph]
     most = peak(graph)[which]
     drawn = state.glyphs.graph(values, most, height)
@@ -117,7 +117,7 @@ def _rate(state: ScreenState, value: float) -> str:
 
 
 def _settings(state: ScreenState, columns: int) -> Line:
-    """What is shown, and how it is sorted, grouped and averaged.  What is off comes first, and shortened if it must."""
+    """Return the settings: hidden items first, shortened if necessary, then sort, grouping, average."""
     settings = state.settings
     line: Line = []
     for name, shown in _toggles(state):
@@ -139,7 +139,7 @@ def _settings(state: ScreenState, columns: int) -> Line:
 
 
 def _toggles(state: ScreenState) -> Iterator[tuple[str, bool]]:
-    """What can be turned off, and whether it is shown; names are worth a word only when they are not."""
+    """Yield each toggle and its state; names appear only when they are off."""
     settings = state.settings
     for name in CLASSES:
         yield name, name in settings.classes
@@ -150,7 +150,7 @@ def _toggles(state: ScreenState) -> Iterator[tuple[str, bool]]:
 
 
 def _found(state: ScreenState, columns: int) -> list[Line]:
-    """The filter, and what passes it; or what is wrong with it."""
+    """Return the filter and its matches, or its error."""
     if not state.settings.filter:
         return []
     text = state.glyphs.text(state.settings.filter)
@@ -172,7 +172,7 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
 
 
 def _warnings(state: ScreenState, columns: int, most: int) -> list[Line]:
-    """Losses, and what this kernel keeps from being seen, in words."""
+    """Return losses and the limits of this kernel as text."""
     texts = [f"lost: {words}" for words in fmt.losses(state.model.loss)]
     texts += [text for text in (state.status().warning,) if text] + state.degradations
     wrapped = [textwrap.wrap(state.glyphs.text(text), max(columns, 1)) for text in texts]
@@ -184,7 +184,7 @@ def _warnings(state: ScreenState, columns: int, most: int) -> list[Line]:
 
 
 def _one_line(state: ScreenState, columns: int) -> Line:
-    """The rates, and whatever is not as usual; the clock if there is room for it."""
+    """Return one line: rates, then anything unusual, then the clock if there is room."""
     if state.phase:
         return exactly([(Style.WARNING, state.phase)], columns)
     glyphs = state.glyphs

@@ -1,4 +1,4 @@
-"""What comes from the terminal, one read at a time: keys and clicks go to the screen, and pastes into the filter only."""
+"""Input from the terminal, one read at a time: keys and clicks go to the screen, pastes into the filter only."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ from bwtop.tui.screen import Screen, Size
 from bwtop.tui.styles import Style
 
 ASKING: Final = (Context.CHOOSER, Context.CONFIRM)
-"""Contexts that wait for an answer to what they show."""
+"""Contexts that wait for an answer."""
 
 PAUSE: Final = 0.3
 """Seconds without keys that end a burst: a long paste takes several reads."""
@@ -21,16 +21,16 @@ _RESIZED: Final = "window resize"
 
 
 class Input:
-    """Hands the terminal's input to the screen."""
+    """The dispatcher of terminal input to the screen."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._state = screen.state
         self._burst_end = 0.0
-        """Until then keys belong to the burst before them."""
+        """Time until which keys belong to the burst before them."""
 
     def take(self, size: Size, events: Sequence[Event]) -> list[Event]:
-        """Handle what one read brought; return what has no meaning to the screen."""
+        """Handle the events of one read; return those that mean nothing to the screen."""
         resized = [event for event in events if event == _RESIZED]
         events = [event for event in events if event != _RESIZED]
         is_pasted = is_burst(events) or self._goes_on(events)
@@ -46,7 +46,7 @@ class Input:
         return self._state.now() < self._burst_end and bool(characters(events))
 
     def _as_paste(self, events: list[Event]) -> list[Event]:
-        """Return a burst as a paste; of a filter typed ahead, the keys that open and accept it stay keys."""
+        """Return a burst as a paste; the keys that open and accept a filter typed ahead stay keys."""
         opening = [] if self._state.context is Context.FILTER else self._opening(events[0])
         if not opening and self._state.context is not Context.FILTER:
             return [Paste(characters(events))]
@@ -55,12 +55,12 @@ class Input:
         return [*opening, Paste(text), *accepting]
 
     def _opening(self, event: Event) -> list[Event]:
-        """Return the key, if it opens the filter here."""
+        """Return the key if it opens the filter here."""
         found = isinstance(event, str) and self._state.keymap.find(self._state.context, event)
         return [event] if found and found.command is commands.edit_filter else []
 
     def _each(self, size: Size, events: Sequence[Event]) -> list[Event]:
-        """Handle one after the other.  What was typed ahead of a question or a choice answers none: it is dropped."""
+        """Handle the events in turn; drop keys typed before a question or a list was shown."""
         rest: list[Event] = []
         for event in events:
             before = self._state.context
@@ -71,7 +71,7 @@ class Input:
         return rest
 
     def _handle(self, size: Size, event: Event) -> bool:
-        """Return whether it had a meaning."""
+        """Handle one event; return True if it had a meaning."""
         if isinstance(event, Paste):
             self._paste(event)
             return True

@@ -1,4 +1,4 @@
-"""What a key is, how people write it, and which keys there are where: the defaults, or as somebody has bound them."""
+"""Keys, their spelling, and the keymap of each context: the defaults or the configured bindings."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Context(StrEnum):
-    """Where keys are understood."""
+    """The place where a key applies."""
 
     LIST = "list"
     FILTER = "filter"
@@ -22,21 +22,21 @@ class Context(StrEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """A command and the keys for it."""
+    """A command and its keys."""
 
     keys: tuple[str, ...]
-    """As urwid names them; the first is the one that is shown."""
+    """Names as in urwid; the first one is shown."""
     command: "Callable[[ScreenState], Effect]"
     hint: str
-    """For the footer; empty: not shown there."""
+    """Text for the footer; empty: not shown there."""
     help: str
     context: Context = Context.LIST
     fleet_help: str | None = None
-    """The help where rows are of many machines; empty: it is of no use there, and not shown."""
+    """Help for the rows of several hosts; empty: the key is useless there and not shown."""
 
     @property
     def name(self) -> str:
-        """What the command is called in a configuration file; it never changes once it has been released."""
+        """The name of the command in a configuration file; it never changes once released."""
         return self.command.__name__.replace("_", "-")
 
 
@@ -62,14 +62,14 @@ _BY_NAME: Final = {name.casefold(): key for key, name in _NAMES.items()}
 
 _TAKEN: Final = {
     **dict.fromkeys("cz\\", "the terminal makes a signal of it"),
-    **dict.fromkeys("sq", "the terminal stops and starts its output with it"),
-    **dict.fromkeys("him[j", "terminals send the same for Backspace, Tab, Enter or Esc"),
+    **dict.fromkeys("sq", "the terminal uses it to stop and start its output"),
+    **dict.fromkeys("him[j", "terminals send the same code for Backspace, Tab, Enter or Esc"),
 }
-"""Letters that Ctrl does not go with."""
+"""Letters that cannot be combined with Ctrl."""
 
 
 def spelled(key: str) -> str:
-    """A key as people call it, from urwid's name."""
+    """Return the usual spelling of a key, from its urwid name."""
     if key in _NAMES:
         return _NAMES[key]
     modifier, _, rest = key.partition(" ")
@@ -79,7 +79,7 @@ def spelled(key: str) -> str:
 
 
 def parse_key(text: str) -> str:
-    """Urwid's name of a key, from what people call it; raises ValueError."""
+    """Return the urwid name of a key, from its usual spelling; raise ValueError."""
     if len(text) == 1 and text.isprintable():
         return text
     if text.casefold() in _BY_NAME:
@@ -98,36 +98,37 @@ def parse_key(text: str) -> str:
 
 
 class BindingError(ValueError):
-    """What somebody wants to bind does not work; the text says why, and what there is."""
+    """An invalid binding; the text gives the reason and the valid values."""
 
 
 class Keymap:
-    """The keys that are understood, by context."""
+    """The keys of each context."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
         self._by_key = {(key.context, name): key for key in keys for name in key.keys}
 
     def find(self, context: Context, name: str) -> Key | None:
-        """What a key does in a context, by urwid's name of it."""
+        """Return the key with this urwid name in a context, or None."""
         return self._by_key.get((context, name))
 
     def of(self, context: Context) -> list[Key]:
-        """The commands of a context that have keys, the most important first."""
+        """Return the commands of a context that have keys, the most important first."""
         return [key for key in self.all_of(context) if key.keys]
 
     def all_of(self, context: Context) -> list[Key]:
-        """All commands of a context, those without keys too."""
+        """Return all commands of a context, including those without keys."""
         return [key for key in self._keys if key.context is context]
 
     def of_fleet(self) -> Self:
-        """As it is shown where rows are of many machines; a key that is of no use there can say why when pressed."""
+        """Return the keymap for rows of several hosts; a useless key gives the reason when pressed."""
         return type(self)([_of_fleet(key) for key in self._keys])
 
     def bound(self, context: Context, bindings: Mapping[str, Sequence[str]]) -> Self:
-        """With other keys (urwid's names) for some commands; what is bound is taken from whatever had it before.
+        """Return a keymap with other keys (urwid names) for some commands; a bound key is taken from its old command.
 
-        Raises BindingError.
+        Raise BindingError.
+
         """
         names = [key.name for key in self.all_of(context)]
         owners: dict[str, str] = {}

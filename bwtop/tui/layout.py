@@ -1,4 +1,4 @@
-"""Which columns the list has, one row each, and which of them a terminal has room for."""
+"""The columns of the list, one row each, and the choice of those that fit a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ if TYPE_CHECKING:  # it imports urwid, and flags are read with this
 
 @dataclass(frozen=True)
 class Field:
-    """One column of the list; widths never depend on what is in it."""
+    """One column of the list; its width never depends on its content."""
 
     id: str
     title: str
-    """With {down} and {up} for the signs of the directions."""
+    """Title; {down} and {up} stand for the symbols of the directions."""
     column: str
-    """Of bwtop.view.columns: what it is sorted by, and where its help stands."""
+    """Id in bwtop.view.columns of the sort column, whose help is used too."""
     width: int
-    """Cells; of a column that grows, the least."""
+    """Cells; the minimum if the column grows."""
     rank: int
-    """Columns come in in this order as the terminal gets wider, and all before it are there; alike, from the left."""
+    """Columns appear in this order as the terminal gets wider; equal ranks from the left."""
     right: bool = False
-    """Whether its content is aligned to the right."""
+    """True if the content is aligned to the right."""
     grows: int = 0
-    """Its part of what room is left over."""
+    """Its share of the spare cells."""
     first: int = 0
-    """Cells of that which it gets before others do."""
+    """Spare cells that it gets before the others."""
     most: int = 0
-    """Cells beyond which it does not grow, or the eye loses the line on the way to the numbers."""
+    """Its maximum in cells: with a wider gap the eye loses the line on the way to the numbers."""
     help: str = ""
-    """Where the column that it is sorted by says too little."""
+    """Help, if that of the sort column is not enough."""
 
 
 FIELDS: Final = (
@@ -45,52 +45,63 @@ FIELDS: Final = (
         grows=3,
         first=8,
         most=48,
-        help="name, or command line; its remotes below it",
+        help="process name or command line; remotes below",
     ),
-    Field("unit", "UNIT", "unit", 16, 9, grows=2, most=32, help="container, or systemd unit"),
-    Field("graph", "LAST 10", "rate", 10, 8, help="both directions in the last ten intervals"),
+    Field("unit", "UNIT", "unit", 16, 9, grows=2, most=32, help="container or systemd unit"),
+    Field(
+        "graph", "LAST 10", "rate", 10, 8, help="traffic of the last ten intervals, both directions"
+    ),
     Field("rx_rate", "{down}/s", "rx_rate", 10, 1, right=True),
     Field("tx_rate", "{up}/s", "tx_rate", 10, 2, right=True),
     Field("rx_total", "{down} total", "rx_total", 10, 4, right=True),
     Field("tx_total", "{up} total", "tx_total", 10, 5, right=True),
-    Field("share", "SHARE", "rate", 6, 7, right=True, help="part of all that is moved now"),
+    Field("share", "SHARE", "rate", 6, 7, right=True, help="share of the current traffic"),
 )
-"""From left to right.  Texts come before numbers: a remote's name takes the room of all texts."""
+"""From left to right. Texts come before numbers: the name of a remote spans all text columns."""
 
 HOST_FIELD: Final = Field(
-    "host", "HOST", "hostname", 12, 3, grows=2, first=8, most=40, help="the machine that it runs on"
+    "host",
+    "HOST",
+    "hostname",
+    12,
+    3,
+    grows=2,
+    first=8,
+    most=40,
+    help="host that the process runs on",
 )
-"""In front of all others where rows are of many machines; nobody needs it for one's own."""
+"""The first column with several hosts; not shown for one host."""
 
 TEXTS: Final = ("host", "pid", "user", "process", "unit")
 
 MARK: Final = 1
-"""Cells for the sign that there is something below."""
+"""Cells for the symbol of an expandable row."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A column on the screen."""
+    """A column with its place on the screen."""
 
     field: Field
     start: int
-    """The cell that it begins at."""
+    """The first cell."""
     width: int
 
     @property
     def end(self) -> int:
-        """The first cell behind it."""
+        """The first cell after it."""
         return self.start + self.width
 
     def title(self, glyphs: "Glyphs") -> str:
-        """Its title."""
+        """Return its title."""
         return self.field.title.format(down=glyphs.down, up=glyphs.up)
 
 
 def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[Placed]:
-    """Those that fit, from left to right; one cell between each two.  Those left out are left out whole.
+    """Return the columns that fit, from left to right, one cell apart; the others are dropped whole.
 
-    With `wide` they take all room there is.
+    With `wide` they take all cells.
+
     """
     shown: list[Field] = []
     for field in sorted(fields, key=lambda field: field.rank):
@@ -119,7 +130,7 @@ def _needed(fields: list[Field]) -> int:
 
 
 def at(shown: Sequence[Placed], cell: int) -> Field | None:
-    """The column that a cell of the line is in."""
+    """Return the column at a cell of the line, or None."""
     for placed in shown:
         if placed.start <= cell <= placed.end:
             return placed.field
@@ -127,7 +138,7 @@ def at(shown: Sequence[Placed], cell: int) -> Field | None:
 
 
 def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
-    """Columns by their ids, texts before numbers whatever their order; raises ValueError."""
+    """Return columns by their ids, texts before numbers in any case; raise ValueError."""
     by_id = {field.id: field for field in FIELDS}
     for name in names:
         if name not in by_id:
@@ -135,5 +146,5 @@ def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
         if names.count(name) > 1:
             raise ValueError(f"column {name!r} is there twice")
     if "process" not in names:
-        raise ValueError("without column 'process' nobody would know whose numbers they are")
+        raise ValueError("without column 'process' rows have no name; add 'process'")
     return tuple(sorted((by_id[name] for name in names), key=lambda field: field.id not in TEXTS))

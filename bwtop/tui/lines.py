@@ -1,4 +1,4 @@
-"""Lines of styled text, and how they become what urwid draws."""
+"""Lines of styled text, and their conversion to urwid canvases."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from bwtop.text.escape import fit, width
 from bwtop.tui.styles import Style
 
 Line = list[tuple[Style, str]]
-"""Pieces from left to right; their texts are fit for the terminal."""
+"""Pieces from left to right; their texts are safe for the terminal."""
 
 
 def length(line: Line) -> int:
-    """Cells that a line takes."""
+    """Return the width of a line in cells."""
     return sum(width(text) for _, text in line)
 
 
 def exactly(line: Line, cells: int, style: Style = Style.NORMAL) -> Line:
-    """The line cut, or filled up with blanks, to so many cells."""
+    """Return the line cut or padded with blanks to a number of cells."""
     room = cells
     pieces: Line = []
     for of, text in line:
@@ -33,7 +33,7 @@ def exactly(line: Line, cells: int, style: Style = Style.NORMAL) -> Line:
 
 
 def spread(left: Line, right: Line, cells: int, style: Style = Style.NORMAL) -> Line:
-    """One line at each end; the right one goes whole when both do not fit."""
+    """Return two lines as one, at the left and the right end; drop the right one if both do not fit."""
     room = cells - length(right)
     if length(left) + 1 > room:
         return exactly(left, cells, style)
@@ -41,14 +41,14 @@ def spread(left: Line, right: Line, cells: int, style: Style = Style.NORMAL) -> 
 
 
 def restyled(line: Line, style: Style) -> Line:
-    """The whole line in one style."""
+    """Return the whole line in one style."""
     return [(style, "".join(text for _, text in line))]
 
 
 def canvas(
     lines: Sequence[Line], size: tuple[int, int], cursor: tuple[int, int] | None = None
 ) -> urwid.Canvas:
-    """Exactly `size` (columns, rows): what is missing is blank, what is too much is cut."""
+    """Return a canvas of exactly `size` (columns, rows): pad with blanks, cut the rest."""
     columns, rows = size
     texts, attributes, charsets = [], [], []
     for place in range(rows):

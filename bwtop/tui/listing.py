@@ -1,4 +1,4 @@
-"""Which row of the list is selected, and which rows are in sight."""
+"""The selected row of the list and the rows in sight."""
 
 from itertools import islice
 
@@ -7,23 +7,24 @@ from bwtop.view.tree import Tree
 
 
 class Listing:
-    """A selection that follows what it is on, and a view that moves no more than it must to keep it in sight.
+    """A selection that follows its row, and a viewport that scrolls only as far as necessary to show it.
 
-    Until somebody moves it, the selection is on the first row, whichever that is: the list stays at its top.
+    Until the user moves it, the selection stays on the first row and the list at its top.
+
     """
 
     def __init__(self) -> None:
         self.selected: RowId | None = None
-        """None: the first row, whichever that is."""
+        """None: the first row, whatever it is."""
         self._wanted: RowId | None = None
-        """What somebody selected; what is selected instead of it while it is not listed is given up for it again."""
+        """The row that the user selected; it is selected again when it returns to the list."""
         self.path: Path = FIRST
         self.top: Path = FIRST
         self.page = 1
-        """Rows in sight when it was drawn last."""
+        """Rows in sight at the last redraw."""
 
     def follow(self, tree: Tree) -> None:
-        """Finds the selected row in a new tree; where it is gone, the one in its place is selected."""
+        """Find the selected row in a new tree; if it is gone, select the row in its place."""
         if not tree.tops:
             self.path = self.top = FIRST
             return
@@ -38,7 +39,7 @@ class Listing:
         self._put(tree, _shown(tree, path))
 
     def select(self, tree: Tree, path: Path) -> None:
-        """Puts the selection on a row."""
+        """Select a row."""
         self._put(tree, path)
         self._wanted = self.selected
 
@@ -47,11 +48,11 @@ class Listing:
         self.selected = tree.row(path).id
 
     def row(self, tree: Tree) -> Row | None:
-        """The selected row; None in an empty list."""
+        """Return the selected row; None in an empty list."""
         return tree.row(self.path) if tree.tops else None
 
     def move(self, tree: Tree, steps: int) -> None:
-        """Down, or up where it is negative, and not beyond the ends."""
+        """Move the selection down, or up if `steps` is negative; stop at the ends."""
         if not tree.tops:
             return
         path = self.path
@@ -63,17 +64,17 @@ class Listing:
         self.select(tree, path)
 
     def home(self) -> None:
-        """To the first row, and to whichever comes to be it."""
+        """Select the first row and stay at the top."""
         self.selected = self._wanted = None
         self.path = self.top = FIRST
 
     def end(self, tree: Tree) -> None:
-        """To the last row."""
+        """Select the last row."""
         if tree.tops:
             self.select(tree, tree.last())
 
     def visible(self, tree: Tree, rows: int) -> list[tuple[Path, Row]]:
-        """The rows in sight, at most so many."""
+        """Return the rows in sight, at most `rows`."""
         self.page = max(rows, 1)
         if not tree.tops or rows <= 0:
             return []
@@ -89,7 +90,7 @@ class Listing:
 
 
 def _within(tree: Tree, path: Path) -> Path:
-    """The path, or the nearest that there is."""
+    """Return the path, or the nearest existing one."""
     path = (min(path[0], len(tree.tops) - 1), *path[1:])
     while len(path) > 1:
         try:
@@ -102,7 +103,7 @@ def _within(tree: Tree, path: Path) -> Path:
 
 
 def _shown(tree: Tree, path: Path) -> Path:
-    """The path, or that of the row above it which hides it."""
+    """Return the path, or that of the collapsed row which hides it."""
     for depth in range(1, len(path)):
         if not tree.is_expanded(tree.row(path[:depth])):
             return path[:depth]

@@ -1,4 +1,4 @@
-"""What opens beside, below or instead of the list: choices, details, help."""
+"""Panels beside, below or instead of the list: choices, details, help."""
 
 import textwrap
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.rows import Branch
 
 CHOOSER_WIDTH: Final = 52
-"""Cells; on a terminal that is not much wider it takes all."""
+"""Cells; on a narrow terminal the list of choices takes the whole line."""
 
 
 def chooser_width(columns: int) -> int:
-    """Cells of a line of choices beside the list."""
+    """Return the cells of a line of choices beside the list."""
     return CHOOSER_WIDTH if columns >= CHOOSER_WIDTH + 28 else columns
 
 
 def chooser(state: ScreenState, panel: Chooser, columns: int, rows: int) -> list[Line]:
-    """The title, then the choices around the one that is marked."""
+    """Return the title, then the choices around the selected one."""
     lines: list[Line] = [
         exactly([(Style.TITLE, f" {state.glyphs.text(panel.title)}")], columns, Style.TITLE)
     ]
@@ -38,16 +38,16 @@ def chooser(state: ScreenState, panel: Chooser, columns: int, rows: int) -> list
 
 
 def chooser_top(panel: Chooser, rows: int) -> int:
-    """The first choice in sight."""
+    """Return the first choice in sight."""
     room = max(rows - 1, 1)
     return max(min(panel.index - room // 2, len(panel.lines) - room), 0)
 
 
 def details(state: ScreenState, columns: int, rows: int) -> list[Line]:
-    """All about the selected process, and what it moved in each of the last intervals."""
+    """Return all facts about the selected process, and its traffic in the last intervals."""
     row = selected_process(state)
     if row is None:
-        title = "No process is selected" if state.tree.tops else "Nothing is listed"
+        title = "No process is selected" if state.tree.tops else "The list is empty"
         return [exactly([(Style.TITLE, f" {title}")], columns, Style.TITLE)]
     name = state.glyphs.text(row.identity.name)
     lines: list[Line] = [exactly([(Style.TITLE, f" {name} ({_pid(row)})")], columns, Style.TITLE)]
@@ -91,7 +91,7 @@ def _fact(label: str, value: str, columns: int, most: int) -> list[Line]:
 
 
 def _wrapped(text: str, cells: int) -> list[str]:
-    """Cut wherever a line is full: spaces in a command line mean something."""
+    """Return the text cut into full lines; spaces are kept, because they matter in a command line."""
     lines, line, room = [], "", cells
     for character in text:
         taken = width(character)
@@ -134,21 +134,21 @@ def _graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[
 SECTIONS: Final = (
     (Context.LIST, "Keys"),
     (Context.FILTER, "While typing a filter"),
-    (Context.CHOOSER, "In a list of choices"),
+    (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),
     (Context.HELP, "In this help"),
 )
 
 MOUSE: Final = (
-    ("click", "select a row; once more: show or hide what is below it"),
-    ("wheel", "three rows up or down"),
-    ("titles", "a click sorts by the column, once more the other way round"),
-    ("footer", "a click on a hint is its key"),
+    ("click", "select a row; click again: expand or collapse it"),
+    ("wheel", "scroll three rows"),
+    ("titles", "click: sort by the column; click again: reverse the order"),
+    ("footer", "click a hint: press its key"),
 )
 
 
 def help_lines(state: ScreenState, columns: int) -> list[Line]:
-    """The help, from the tables of keys, columns and filter fields."""
+    """Return the help, from the tables of keys, columns and filter fields."""
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
     for context, title in SECTIONS:
         lines += _section(title)
@@ -163,10 +163,10 @@ def help_lines(state: ScreenState, columns: int) -> list[Line]:
     for field in state.fields:
         title = field.title.format(down=state.glyphs.down, up=state.glyphs.up)
         lines += _entry(title, field.help or columns_help[field.column], columns)
-    lines += _section("Filter: words and fields that must all hold; a leading - negates")
+    lines += _section("Filter: words and fields, all of which must match; a leading - negates")
     for query_field in state.query_fields:
         lines += _entry(f"{query_field.name}:", query_field.help, columns)
-    lines += _entry("word", "in a process's name, program, user or unit, or in its remote", columns)
+    lines += _entry("word", "part of a process name, program, user, unit or remote", columns)
     lines += _section("Here")
     lost = [f"lost: {words}" for words in fmt.losses(state.model.loss)]
     status = state.status()

@@ -1,4 +1,4 @@
-"""Pasted text: what a terminal marks as such, and what arrives too fast to have been typed."""
+"""Pasted text: bracketed pastes, and bursts of keys too fast to have been typed."""
 
 import re
 import time
@@ -12,19 +12,19 @@ BRACKETS_ON: Final = "\x1b[?2004h"
 BRACKETS_OFF: Final = "\x1b[?2004l"
 BEGIN: Final = "\x1b[200~"
 END: Final = "\x1b[201~"
-"""xterm's control sequences, "Bracketed Paste Mode" (mode 2004)."""
+"""The control sequences of xterm, "Bracketed Paste Mode" (mode 2004)."""
 
 END_KEY: Final = "end paste"
-"""urwid's name for END; after an Esc it is "meta end paste"."""
+"""The urwid name of END; after Esc it is "meta end paste"."""
 
 KEPT: Final = 65_536
 """Bytes kept of a paste; a filter takes far fewer."""
 
 PATIENCE: Final = 2.0
-"""Seconds without input after which a paste has ended without its END: more than a slow line takes to go on."""
+"""Seconds without input after which a paste without END has ended: longer than a slow line pauses."""
 
 BURST: Final = 8
-"""Keys in one read that are a paste: to type as many, you would have to find bwtop not reading for most of a second."""
+"""Keys in one read that make a paste: too many to type between two reads."""
 
 _TYPED: Final = {"enter": "\n", "tab": "\t"}
 """Characters that urwid names."""
@@ -34,32 +34,32 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 @dataclass(frozen=True)
 class Paste:
-    """Text that was pasted, as the terminal sent it."""
+    """Pasted text, as the terminal sent it."""
 
     text: str
 
     def line(self) -> str:
-        """Return it as one line: a run of control characters becomes a space."""
+        """Return the text as one line: a run of control characters becomes a space."""
         return _CONTROLS.sub(" ", self.text)
 
 
 Event = str | Paste | tuple[str, int, int, int]
-"""A key by urwid's name, a paste, or what the mouse did: event, button, column, row."""
+"""A key by its urwid name, a paste, or a mouse event: event, button, column, row."""
 
 
 class Brackets:
-    """Cut bracketed pastes out of the terminal's bytes, before keys are looked for in them."""
+    """A filter that cuts bracketed pastes out of the terminal's bytes before keys are decoded."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._pastes: deque[Paste] = deque()
         self._open: str | None = None
-        """The paste that has begun, as far as it has come; None: none has."""
+        """The part received of an open paste; None: no paste is open."""
         self._last = 0.0
-        """When input came last."""
+        """Time of the last input."""
 
     def cut(self, codes: Sequence[int]) -> list[int]:
-        """Return one read's bytes with END alone in the place of each paste; any other END is left out."""
+        """Return the bytes of one read with END in the place of each paste; drop any other END."""
         kept = END if codes and self.give_up() else ""
         left = "".join(map(chr, codes))
         while left:
@@ -78,7 +78,7 @@ class Brackets:
         return list(map(ord, kept))
 
     def give_up(self) -> bool:
-        """End a paste that does not go on; return whether there was one."""
+        """End a paste that does not go on; return True if there was one."""
         is_over = self._open is not None and self._now() - self._last > PATIENCE
         if is_over:
             self._close()
@@ -90,7 +90,7 @@ class Brackets:
         self._open = None
 
     def put_back(self, keys: Sequence[Event]) -> list[Event]:
-        """Return urwid's keys with the pastes in their places."""
+        """Return the keys of urwid with the pastes in their places."""
         events: list[Event] = []
         for key in keys:
             if not (isinstance(key, str) and key.endswith(END_KEY)):
@@ -101,12 +101,12 @@ class Brackets:
 
 
 def _shortened(text: str) -> str:
-    """Return what is kept of a paste, with its end, where END may have begun."""
+    """Return the kept part of a paste, with its end, where END may have begun."""
     return text[:KEPT] + text[KEPT:][1 - len(END) :]
 
 
 def characters(events: Sequence[Event]) -> str:
-    """Return the text that was typed and pasted, without keys that are no character."""
+    """Return the typed and pasted text, without keys that are no character."""
     return "".join(map(_character, events))
 
 
@@ -119,6 +119,6 @@ def _character(event: Event) -> str:
 
 
 def is_burst(events: Sequence[Event]) -> bool:
-    """Return whether one read's keys are a paste without brackets; a key that repeats counts once."""
+    """Return True if the keys of one read are a paste without brackets; a repeated key counts once."""
     typed = filter(None, (_character(event) for event in events if isinstance(event, str)))
     return sum(1 for _ in groupby(typed)) >= BURST

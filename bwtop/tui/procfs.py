@@ -1,4 +1,4 @@
-"""What /proc tells of a process while it lives, where the kernel's record is cut short or does not have it."""
+"""Facts from /proc about a live process that the kernel record shortens or lacks."""
 
 import os
 from functools import lru_cache
@@ -11,7 +11,7 @@ _TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def is_same(process: ProcessKey) -> bool:
-    """Whether the pid still belongs to that process: field 22 of /proc/PID/stat is its start, proc(5)."""
+    """Return True if the pid still belongs to the process: field 22 of /proc/PID/stat is its start, proc(5)."""
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
     except OSError:
@@ -21,7 +21,7 @@ def is_same(process: ProcessKey) -> bool:
 
 @lru_cache(maxsize=64)
 def command_line(process: ProcessKey) -> str | None:
-    """The whole command line, its arguments joined by spaces; None where it cannot be read."""
+    """Return the whole command line, its arguments joined by spaces; None if it cannot be read."""
     try:
         arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     except OSError:

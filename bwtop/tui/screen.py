@@ -1,4 +1,4 @@
-"""The one widget of the full screen: it draws the state, and takes keys and clicks to its commands."""
+"""The one widget of the full screen: it draws the state and maps keys and clicks to commands."""
 
 from collections.abc import Callable
 from typing import Final
@@ -19,22 +19,22 @@ from bwtop.tui.table import Rows, titles
 from bwtop.view.rows import RowId
 
 WHEEL: Final = 3
-"""Rows that one step of the wheel goes."""
+"""Rows per step of the wheel."""
 
 LIST_BESIDE: Final = 5
-"""Rows of the list that stay in sight above the details, unless that would be half of the screen."""
+"""Rows of the list that stay in sight above the details, up to half of the screen."""
 
 FOOTER_FROM: Final = 4
 """On fewer rows there is no footer."""
 
 FILTER_LIMIT: Final = 500
-"""Characters of a filter: more than anyone types, and few enough to be drawn and parsed with each of them."""
+"""Characters of a filter: enough to type, few enough to draw and parse on each key."""
 
 Size = tuple[int, int]
 
 
 class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
-    """The whole screen as one box widget: only what is in sight is ever made."""
+    """The whole screen as one box widget; only visible rows are made."""
 
     _sizing = frozenset(["box"])
     _selectable = True
@@ -49,21 +49,21 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._repaint = repaint
         self._edit = urwid.Edit("", state.settings.filter)
         self._titles: int | None = None
-        """The row of the titles; None where the list is not in sight."""
+        """The row of the titles; None if the list is not in sight."""
         self._shown: list[RowId] = []
 
     def sizing(self) -> frozenset[str]:
-        """A box: it fills what it is given."""
+        """Return the sizing of a box widget."""
         return self._sizing
 
     def selectable(self) -> bool:
-        """It takes keys."""
+        """Return True: the widget takes keys."""
         return True
 
     # Drawing.
 
     def render(self, size: Size, focus: bool = False) -> urwid.Canvas:  # noqa: ARG002, FBT001, FBT002 - urwid's
-        """See urwid.Widget."""
+        """Draw the screen; see urwid.Widget."""
         columns, rows = size
         self.state.columns = columns
         top = header(self.state, columns, rows)[: max(rows - 1, 1)]
@@ -79,7 +79,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return canvas([*top, *body, *bottom], size, cursor)
 
     def _bottom(self, columns: int) -> tuple[Line, int | None]:
-        """The footer, and the cell of the cursor while a filter is typed."""
+        """Return the footer, and the cell of the cursor while a filter is typed."""
         if self.state.context is not Context.FILTER:
             return footer(self.state, columns), None
         glyphs = self.state.glyphs
@@ -95,7 +95,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return exactly(typed + remark, columns), width(before)
 
     def _remark(self) -> Line:
-        """Return what is wrong with the filter that is typed, or else the message that is new."""
+        """Return the error of the filter being typed, or else the current message."""
         if self.state.filter_error:
             text, style = self.state.filter_error, Style.ERROR
         elif self.state.message:
@@ -140,13 +140,13 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         elif state.model.number == 0:
             text = "measuring" + state.glyphs.dots
         elif state.is_partial:
-            text = "nothing passes the filter and toggles"
+            text = "no traffic matches the filter and toggles"
         else:
-            text = "no process has sent or received anything yet"
+            text = "no traffic yet"
         return [[], exactly([(Style.HINT, f"  {text}")], columns)]
 
     def _beside(self, columns: int, rows: int, top: int) -> list[Line]:
-        """Choices at the left, and what room is left for the list at the right."""
+        """Return lines with the choices at the left and the list at the right."""
         state = self.state
         assert state.chooser
         cells = chooser_width(columns)
@@ -170,7 +170,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
     # Keys and clicks.
 
     def keypress(self, size: Size, key: str) -> str | None:
-        """See urwid.Widget.  Keys without a meaning are given back."""
+        """Handle a key; return it if it has no meaning. See urwid.Widget."""
         self.state.last_key = self.state.now()
         found = self.state.keymap.find(self.state.context, key)
         if found:
@@ -181,7 +181,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return key
 
     def perform(self, command: Callable[[ScreenState], Effect]) -> None:
-        """Carries a command out, and what follows from it."""
+        """Run a command and apply its effect."""
         self.refilter()
         typing = self.state.context is Context.FILTER
         effect = command(self.state)
@@ -205,7 +205,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return rest
 
     def insert(self, text: str) -> None:
-        """Insert text into the filter, as much as there is room for; `refilter` applies it."""
+        """Insert text into the filter, as much as fits; `refilter` applies it."""
         room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
         if len(text) > room:
             self.state.say(f"cut at {FILTER_LIMIT} characters", Style.WARNING)
@@ -213,7 +213,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._invalidate()
 
     def refilter(self) -> None:
-        """Apply what was typed into the filter since it was last applied: rows are made once for all of it."""
+        """Apply the text typed since the last call: rows are made once for all of it."""
         text = self._edit.edit_text.rstrip()
         if self.state.context is Context.FILTER and text != self.state.settings.filter:
             self.state.filter(text)
@@ -228,7 +228,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         row: int,
         focus: bool,  # noqa: ARG002, FBT001 - urwid's
     ) -> bool:
-        """See urwid.Widget."""
+        """Handle a mouse event; see urwid.Widget."""
         if not event.startswith("mouse press"):
             return False
         self.state.last_key = self.state.now()
@@ -279,7 +279,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             self._click_row(self._shown[place], on_mark=column < layout.MARK)
 
     def _click_row(self, row: RowId, *, on_mark: bool) -> None:
-        """A row may have gone or moved since it was drawn."""
+        """Select a clicked row; it may have gone or moved since the last redraw."""
         state = self.state
         path = state.tree.find(row)
         if path is None:
@@ -290,5 +290,5 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             state.listing.select(state.tree, path)
 
     def changed(self) -> None:
-        """What the state knows has changed: it is drawn anew before the next wait for keys."""
+        """Request a redraw before the next wait for input."""
         self._invalidate()

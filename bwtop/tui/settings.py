@@ -1,4 +1,4 @@
-"""How the model is looked at.  It imports nothing of urwid, so that flags can be read before that is there."""
+"""The settings of the view. Free of urwid, so that flags can be parsed before urwid is loaded."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from bwtop.view.tree import Grouping
 
 @dataclass
 class Settings:
-    """How the model is looked at: what the flags say first, and then the keys."""
+    """The settings of the view: initially those of the flags, then changed by keys."""
 
     classes: frozenset[str] = frozenset(CLASSES)
     loopback: Loopback = Loopback.SHOW
@@ -25,10 +25,10 @@ class Settings:
     interval: float = 1.0
     """Seconds."""
     average: float = AVERAGES[0]
-    """Seconds that rates are averaged over."""
+    """Seconds over which rates are averaged."""
     fields: tuple[Field, ...] = FIELDS
     """The columns of the list, from left to right."""
 
     def placed(self, columns: int, before: tuple[Field, ...] = ()) -> list[Placed]:
-        """The columns of the list that fit into so many cells, with others before them."""
+        """Return the columns of the list that fit a number of cells, preceded by `before`."""
         return place((*before, *self.fields), columns, wide=self.cmdlines)

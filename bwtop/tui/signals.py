@@ -1,4 +1,4 @@
-"""Sending signals to a process that is still the one that was shown."""
+"""Send signals to a process, safe against reuse of its pid."""
 
 import os
 import signal
@@ -18,17 +18,18 @@ SIGNALS: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-"""What the chooser offers, the gentlest first."""
+"""The signals on offer, the gentlest first."""
 
 
 class SignalError(Exception):
-    """The signal was not sent; the text is the kernel's answer."""
+    """A signal that was not sent; the text is the answer of the kernel."""
 
 
 def send(process: ProcessKey, number: signal.Signals) -> None:
-    """Sends a signal; a process that has the pid now but is another one gets none (pidfd_open(2)).
+    """Send a signal, but not to another process that reuses the pid (pidfd_open(2)).
 
-    Raises SignalError.
+    Raise SignalError.
+
     """
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -36,7 +37,7 @@ def send(process: ProcessKey, number: signal.Signals) -> None:
         raise SignalError(error.strerror or str(error)) from None
     try:
         if not is_same(process):
-            raise SignalError("it has exited; its pid is another process's now")
+            raise SignalError("the process has exited; its pid was reused")
         signal.pidfd_send_signal(descriptor, number)
     except OSError as error:
         raise SignalError(error.strerror or str(error)) from None

@@ -1,4 +1,4 @@
-"""All that the full screen knows: the model, how it is looked at, and what is open on top of it."""
+"""The state of the full screen: the model, the settings of the view, and the open dialogs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,31 +26,31 @@ from bwtop.view.rows import Expansion, RowId
 from bwtop.view.tree import Grouping, Scope, Tree, View
 
 CALM: Final = 1.0
-"""Seconds after a key press within which rows keep their places."""
+"""Seconds after a key press for which rows keep their places."""
 
 MESSAGE_SECONDS: Final = 5.0
 
 LARGE: Final = 10_000
-"""Flows from which on rows are made in the background: some 10 ms of work."""
+"""Flows from which rows are made in the background: some 10 ms of work."""
 
 Background = Callable[[Callable[[], Tree], Callable[[Tree], None]], None]
-"""Calls the first in another thread, and in this one the second with what it returned."""
+"""Call the first in another thread, then the second in this one with the result."""
 
 
 class Effect(Enum):
-    """What a command makes necessary."""
+    """The work that a command makes necessary."""
 
     DRAW = auto()
     SORT = auto()
     BUILD = auto()
     REPAINT = auto()
-    """As after another program wrote to the terminal."""
+    """After another program wrote to the terminal."""
     QUIT = auto()
 
 
 @dataclass
 class Chooser:
-    """A list of which one line is taken."""
+    """A list to choose one line from."""
 
     title: str
     lines: Sequence[str]
@@ -60,19 +60,19 @@ class Chooser:
 
 @dataclass
 class Question:
-    """Something that is done only if somebody says yes."""
+    """A question; the action runs only after a yes."""
 
     before: str
     name: str
-    """What may be shortened."""
+    """The part that may be shortened."""
     after: str
     confirm: "Callable[[ScreenState], Effect]"
     asked: float
-    """When, by `ScreenState.now`."""
+    """Time of the question, by `ScreenState.now`."""
 
 
 class ScreenState:
-    """The state of the full screen.  Commands change it; the screen draws it."""
+    """The state of the full screen. Commands change it; the screen draws it."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ScreenState:
     ) -> None:
         self.host = origin or host
         self.is_fleet = bool(origin)
-        """Whether rows are of many machines: those that an origin, a database's URL, tells of."""
+        """True if rows come from several hosts, through a database at `origin`."""
         self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
         if not self.is_fleet and self.settings.grouping is Grouping.HOST:
@@ -95,11 +95,11 @@ class ScreenState:
         self.model = LiveModel()
         self.model.set_average(self.settings.average)
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
-        """What is going on before anything is measured; empty once it is."""
+        """The step before the first measurement; empty afterwards."""
         self.backend = ""
         self.degradations: list[str] = []
         self.passed_over: list[str] = []
-        """Backends that would have come first, and why they are not used."""
+        """Better backends that were refused, with the reasons."""
         self.status: Callable[[], Status] = lambda: Status("not recording")
         self.query = Query()
         self.filter_error = ""
@@ -108,13 +108,13 @@ class ScreenState:
         self.context = Context.LIST
         self.details = False
         self.columns = 80
-        """Cells of a line when the screen was drawn last."""
+        """Cells of a line at the last redraw."""
         self.chooser: Chooser | None = None
         self.question: Question | None = None
         self.help_top = 0
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
-        """The row that Enter was pressed on last, and when."""
+        """The row of the last Enter, and its time."""
         self._names: NameSource | None = None
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
@@ -123,7 +123,7 @@ class ScreenState:
         self.paused = False
         self.is_building = False
         self.in_background: Background | None = None
-        """Where trees of large boards are made; None: here."""
+        """Where trees of large models are made; None: in this thread."""
         self.filter(self.settings.filter)
         self.tree = Tree(self.model, self._view(), self.expansion, self.name)
 
@@ -137,7 +137,7 @@ class ScreenState:
         status: Callable[[], Status] | None = None,
         passed_over: Sequence[str] = (),
     ) -> None:
-        """Readings will come: from probes of our own, or with no backend from another's history."""
+        """Start with readings from local probes or, without a backend, from the history of another recorder."""
         self._names = names
         self.status = status or self.status
         self.backend = backend
@@ -146,13 +146,13 @@ class ScreenState:
         self.phase = ""
 
     def advance(self, sample: Sample) -> None:
-        """An interval has ended.  Rows keep their places while somebody is pressing keys."""
+        """Add an interval. Rows keep their places while the user presses keys."""
         self.change(lambda model: model.advance(sample))
         if not self.paused:
             self.build(calm=True)
 
     def change(self, action: Callable[[LiveModel], None]) -> None:
-        """Changes the model: at once, or as soon as nobody is making rows of it."""
+        """Change the model: at once, or when the background has made its rows."""
         self._changes.append(action)
         if not self.is_building:
             self._change()
@@ -163,12 +163,12 @@ class ScreenState:
         self._changes.clear()
 
     def catch_up(self) -> None:
-        """Sorts what was left unsorted, once that disturbs nobody."""
+        """Sort rows that were left unsorted, once the user presses no keys."""
         if self._sort_later and not self._is_busy() and not self.paused:
             self.sort()
 
     def seconds_to_calm(self) -> float | None:
-        """Seconds until there is something to catch up on; None: there is nothing."""
+        """Return the seconds until `catch_up` has work; None: it has none."""
         if not self._sort_later or self.paused:
             return None
         return max(self.last_key + CALM - self.now(), 0.0)
@@ -179,16 +179,17 @@ class ScreenState:
     # What commands need.
 
     def apply(self, effect: Effect) -> None:
-        """Makes what the screen shows follow from a command."""
+        """Update rows after a command."""
         if effect is Effect.BUILD:
             self.build()
         elif effect is Effect.SORT:
             self.sort()
 
     def build(self, *, calm: bool = False) -> None:
-        """Makes the rows anew; where `calm` is asked for and a key was pressed just now, in the places they had.
+        """Make the rows anew; with `calm`, and a recent key press, keep their order.
 
-        A large model's rows are made in the background, and those there are stay on the screen meanwhile.
+        Rows of a large model are made in the background while the old ones stay on the screen.
+
         """
         if self.is_building:
             self._build_again = True
@@ -209,7 +210,7 @@ class ScreenState:
             self._show(make())
 
     def _built(self, tree: Tree) -> None:
-        """The background has made a tree."""
+        """Take a tree from the background."""
         self.is_building = False
         self._show(tree)
         if self._changes or self._build_again:
@@ -224,7 +225,7 @@ class ScreenState:
         self.listing.follow(tree)
 
     def sort(self) -> None:
-        """Sorts the rows that there are."""
+        """Sort the existing rows."""
         self._sort_later = False
         self.tree.reorder(self.settings.order)
         self.listing.follow(self.tree)
@@ -235,29 +236,29 @@ class ScreenState:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """All columns that the list may have, from left to right."""
+        """All possible columns of the list, from left to right."""
         return (HOST_FIELD, *self.settings.fields) if self.is_fleet else self.settings.fields
 
     def placed(self, columns: int) -> list[Placed]:
-        """The columns of the list that fit into so many cells; rows that are machines say themselves which."""
+        """Return the columns of the list that fit the cells; no host column where rows are hosts."""
         names_host = self.is_fleet and self.tree.grouping is not Grouping.HOST
         return self.settings.placed(columns, (HOST_FIELD,) if names_host else ())
 
     @property
     def query_fields(self) -> tuple[QueryField, ...]:
-        """What a filter may ask for."""
+        """The fields that a filter may use."""
         return (*QUERY_FIELDS, QUERY_HOST) if self.is_fleet else QUERY_FIELDS
 
     def is_here(self, identity: Identity) -> bool:
-        """Whether a process runs on this machine, whose /proc and signals are about it."""
+        """Return True if a process runs on this host, where /proc and signals reach it."""
         return not self.is_fleet and identity.host is None
 
     def name(self, address: bytes) -> str | None:
-        """A remote's name, if names are wanted and it is known."""
+        """Return the name of a remote, if names are on and it is known."""
         return self._names.get(address) if self._names and self.settings.names else None
 
     def filter(self, text: str) -> None:
-        """Filters by what somebody typed; by what was there before while there is a mistake in it."""
+        """Filter by the typed text; on an error keep the previous filter."""
         self.settings.filter = text
         try:
             self.query = parse(text, self.query_fields)
@@ -267,18 +268,18 @@ class ScreenState:
 
     @property
     def is_partial(self) -> bool:
-        """Whether anything is left out by a filter or a toggle."""
+        """True if a filter or a toggle hides anything."""
         settings = self.settings
         shown = (settings.classes, settings.loopback)
         return bool(settings.filter) or shown != (frozenset(CLASSES), Loopback.SHOW)
 
     def say(self, text: str, style: Style = Style.VALUE) -> None:
-        """Shows a message for some seconds, or until the next one."""
+        """Show a message for some seconds, or until the next one."""
         self._message = (text, style, self.now() + MESSAGE_SECONDS)
 
     @property
     def message(self) -> tuple[str, Style] | None:
-        """What was said last, while it is new."""
+        """The last message while it is new, or None."""
         if self._message is None or self.now() > self._message[2]:
             return None
         return self._message[:2]

@@ -1,11 +1,11 @@
-"""How things look: every style, and what each theme makes of it."""
+"""All styles, and their looks in each theme."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 
 class Style(StrEnum):
-    """What a piece of text is.  urwid draws an unknown name in default colours, so names stand here only."""
+    """The role of a piece of text. urwid draws unknown names in default colours, so names are defined only here."""
 
     NORMAL = "normal"
     HEADER = "header"
@@ -30,7 +30,7 @@ class Style(StrEnum):
 
 
 class Look(NamedTuple):
-    """Foreground and background as urwid names them: with 16 colours, without any, and with 256."""
+    """Foreground and background as urwid names them: with 16 colours, without colours, with 256."""
 
     foreground: str
     background: str
@@ -86,13 +86,13 @@ _LIGHT: Final = _DARK | {
 }
 
 THEMES: Final[dict[str, dict[Style, Look]]] = {"dark": _DARK, "light": _LIGHT}
-"""For dark and for light backgrounds; the terminal's own background stays."""
+"""For dark and for light backgrounds; the terminal keeps its own background."""
 
 PaletteEntry = tuple[str, str, str, str, str, str]
 
 
 def palette(theme: str) -> list[PaletteEntry]:
-    """A theme as urwid's Screen.register_palette() takes it."""
+    """Return a theme as the argument of urwid's Screen.register_palette()."""
     return [
         (
             style.value,

@@ -1,4 +1,4 @@
-"""The list: a line of titles, a line for each row."""
+"""The list: a line of titles, and a line for each row."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,7 +18,7 @@ GRAPH_INTERVALS: Final = 10
 
 
 def titles(state: ScreenState, columns: int) -> Line:
-    """The titles; the one that is sorted by says in which direction."""
+    """Return the titles; that of the sort column shows the direction."""
     glyphs, order = state.glyphs, state.settings.order
     line: Line = [(Style.TITLE, " ")]
     shown = state.placed(columns)
@@ -37,7 +37,7 @@ def titles(state: ScreenState, columns: int) -> Line:
 
 
 def _sorted_by(column: str, shown: list[Field]) -> set[str]:
-    """The fields whose titles say so; for a sum of both directions those are both, where it has no column itself."""
+    """Return the fields marked as sorted; both directions for a sum without a column of its own."""
     if column == "rate" and "share" not in {field.id for field in shown}:
         return {"rx_rate", "tx_rate"}
     if column == "total":
@@ -46,7 +46,7 @@ def _sorted_by(column: str, shown: list[Field]) -> set[str]:
 
 
 def _title(state: ScreenState, placed: Placed) -> str:
-    """Of groups, the first columns are how many processes there are and what they have in common."""
+    """Return a title; for groups the first columns show their processes and their common property."""
     grouping = state.tree.grouping  # of the rows that are shown: others may be being made
     if grouping is not Grouping.PROCESS and placed.field.id == "pid":
         return "PROCS"
@@ -56,7 +56,7 @@ def _title(state: ScreenState, placed: Placed) -> str:
 
 
 class Rows:
-    """Draws rows of one frame: what they have in common is worked out once."""
+    """The drawing of the rows of one frame; shared values are computed once."""
 
     def __init__(self, state: ScreenState, columns: int) -> None:
         self._state = state
@@ -67,7 +67,7 @@ class Rows:
         self._rate = rx + tx
 
     def line(self, row: Row, depth: int, *, selected: bool) -> Line:
-        """One row; `depth` is how many rows are above it in the tree."""
+        """Return one row as a line; `depth` is the number of rows above it in the tree."""
         line = self._leaf(row, depth) if isinstance(row, Leaf) else self._branch(row, depth)
         line = exactly(line, self._columns)
         return restyled(line, Style.SELECTED) if selected else line
@@ -83,7 +83,7 @@ class Rows:
         return line + self._numbers(row, style)
 
     def _group(self, row: Branch, style: Style) -> Line:
-        """How many processes it has, and what they share: in the room of all columns of text but the machine's."""
+        """Return the process count and the label of a group, across all text columns except the host."""
         text = f"{self._count(row)} {self._label(row)}"
         first = self._placed[0]
         if first.field is not HOST_FIELD:
@@ -101,12 +101,12 @@ class Rows:
         return line + self._numbers(row, Style.REMOTE)
 
     def _text_cells(self) -> int:
-        """Cells of all columns of text together."""
+        """Return the cells of all text columns together."""
         ends = [placed.end for placed in self._placed if placed.field.id in TEXTS]
         return max(ends) - self._placed[0].start
 
     def _spanning(self, text: str, style: Style, indent: int, taken: int = 0) -> Line:
-        """A text in the room of all columns of text, but for the cells that are taken."""
+        """Return a text across all text columns, minus the taken cells."""
         cells = self._text_cells() - taken
         text = " " * indent + text
         return [(style, fit(squeeze(text, max(cells, 0)), cells))]
@@ -153,7 +153,7 @@ class Rows:
         return style if value else Style.HINT, text
 
     def _share(self, rate: float) -> str:
-        """A part of what all flows of the shown protocols move, whatever is filtered."""
+        """Return the share of all flows of the shown protocols, regardless of the filter."""
         if not rate or not self._rate:
             return ""
         share = 100 * rate / self._rate
@@ -180,7 +180,7 @@ class Rows:
         return row.identity.user or ("-" if row.identity.uid is None else str(row.identity.uid))
 
     def _process(self, row: Branch, indent: str, cells: int) -> str:
-        """Kernel threads in brackets, as ps(1) has them; what is gone says so, as far as that is known."""
+        """Return the name, kernel threads in brackets as in ps(1), and a mark if the process has exited."""
         name = row.identity.name
         if row.identity.kernel:
             name = f"[{name}]"
@@ -216,7 +216,7 @@ _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
 
 
 def _is_unattributed(row: Branch) -> bool:
-    """Of each machine there is such a row; what they share is that they have no pid."""
+    """Return True for the (unattributed) row; each host has one, and none has a pid."""
     return row.key.pid == UNATTRIBUTED.pid
 
 

@@ -1,4 +1,4 @@
-"""The terminal: what it can show, and that it is left as it was found."""
+"""The terminal: its capabilities, and its restoration."""
 
 import curses
 import os
@@ -22,32 +22,32 @@ from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
 from bwtop.tui.styles import THEMES, palette
 
 UNKNOWN_SIZE: Final = (80, 24)
-"""Columns and rows that a terminal of unknown size is taken to have."""
+"""Columns and rows assumed for a terminal of unknown size."""
 
 
 class TerminalLostError(Exception):
-    """There is nobody to show anything to any more."""
+    """The terminal is gone."""
 
 
 class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no types
-    """urwid's screen, which says so when the terminal is gone, and tells pastes from keys."""
+    """The urwid screen, which also reports a lost terminal and separates pastes from keys."""
 
     def __init__(self) -> None:
         super().__init__()
         self.brackets = Brackets()
 
     def _start(self, *args: Any, **kwargs: Any) -> None:
-        """See urwid."""
+        """Enable bracketed pastes; see urwid."""
         super()._start(*args, **kwargs)
         self.write(BRACKETS_ON)
 
     def _stop(self) -> None:
-        """See urwid, which flushes."""
+        """Disable bracketed pastes; urwid flushes."""
         self.write(BRACKETS_OFF)
         super()._stop()
 
     def get_cols_rows(self) -> tuple[int, int]:
-        """See urwid.  A terminal that does not know its size says 0: serial consoles, `docker exec -t`."""
+        """Return the size. A terminal of unknown size reports 0: serial consoles, `docker exec -t`."""
         columns, rows = super().get_cols_rows()
         if columns <= 0 or rows <= 0:
             self.maxrow = UNKNOWN_SIZE[1]
@@ -55,7 +55,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         return columns, rows
 
     def get_available_raw_input(self) -> list[int]:
-        """See urwid.  Of a terminal that hung up, a read returns nothing (on which 2.1.2 stumbles) or EIO."""
+        """Return the bytes of one read. After a hangup a read returns nothing (urwid 2.1.2 fails on it) or EIO."""
         try:
             codes = super().get_available_raw_input()
         except (OSError, TypeError, InputClosedError) as error:
@@ -63,7 +63,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         return self.brackets.cut(codes)
 
     def flush(self) -> None:
-        """See urwid."""
+        """Flush the output; raise TerminalLostError."""
         try:
             super().flush()
         except OSError as error:
@@ -71,7 +71,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
 
 
 def open_terminal(theme: str, environment: Mapping[str, str]) -> Terminal:
-    """A screen with a theme's styles in as many colours as the terminal has."""
+    """Return a screen with the styles of a theme, in as many colours as the terminal has."""
     terminal = Terminal()
     terminal.set_terminal_properties(colors=colours(environment))
     terminal.register_palette(palette(theme))
@@ -79,7 +79,7 @@ def open_terminal(theme: str, environment: Mapping[str, str]) -> Terminal:
 
 
 def colours(environment: Mapping[str, str]) -> int:
-    """256, 16 or 1.  https://no-color.org: NO_COLOR, when it is not empty, turns colours off; so does TERM=dumb."""
+    """Return 256, 16 or 1. A non-empty NO_COLOR (https://no-color.org) turns colours off; so does TERM=dumb."""
     kind = environment.get("TERM", "dumb")
     if environment.get("NO_COLOR") or kind == "dumb":
         return 1
@@ -90,7 +90,7 @@ def colours(environment: Mapping[str, str]) -> int:
 
 
 def _terminfo_colours(kind: str) -> int:
-    """The number of colours in terminfo(5); -1 for none; 16 where the terminal is not known."""
+    """Return the number of colours in terminfo(5); -1 for none; 16 for an unknown terminal."""
     try:
         curses.setupterm(kind, 1)
     except curses.error:
@@ -102,7 +102,7 @@ _LIGHT_BACKGROUNDS: Final = ("7", "15")
 
 
 def default_theme(environment: Mapping[str, str]) -> str:
-    """From COLORFGBG, which rxvt, Konsole and others set to "FOREGROUND;BACKGROUND"; else dark."""
+    """Return the theme for COLORFGBG ("FOREGROUND;BACKGROUND", set by rxvt, Konsole and others), or dark."""
     background = environment.get("COLORFGBG", "").rpartition(";")[2]
     theme = "light" if background in _LIGHT_BACKGROUNDS else "dark"
     assert theme in THEMES
@@ -110,7 +110,7 @@ def default_theme(environment: Mapping[str, str]) -> str:
 
 
 def glyphs(environment: Mapping[str, str]) -> Glyphs:
-    """Signs by the locale, and urwid's encoding with them; locale(7): LC_ALL, else LC_CTYPE, else LANG."""
+    """Return the symbols for the locale and set the encoding of urwid; locale(7): LC_ALL, else LC_CTYPE, else LANG."""
     name = next(filter(None, map(environment.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
     is_unicode = name.lower().replace("-", "").endswith(("utf8", "utf8@euro"))
     if environment.get("TERM") == "dumb":
@@ -120,7 +120,7 @@ def glyphs(environment: Mapping[str, str]) -> Glyphs:
 
 
 def started_with() -> dict[str, str]:
-    """The environment that the process was started with: Python turns the C locale into C.UTF-8 in its own (PEP 538)."""
+    """Return the initial environment of the process: Python changes the C locale to C.UTF-8 in its own (PEP 538)."""
     try:
         block = Path("/proc/self/environ").read_bytes()
     except OSError:

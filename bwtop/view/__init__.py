@@ -1,1 +1,1 @@
-"""What screen, batch and web draw from: columns, rows, and the tree of rows."""
+"""The common view of screen, batch and web: columns, rows, and the tree of rows."""

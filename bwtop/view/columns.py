@@ -1,4 +1,4 @@
-"""Every column there is, one row each; tables, sorting, JSON and CSV all take them from here."""
+"""All columns, one row each; tables, sorting, JSON and CSV use this table."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ RemoteRows = TypeVar("RemoteRows", bound=RemoteRow)
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """One column; an `id` never changes once it has been released."""
+    """One column; its `id` never changes once released."""
 
     id: str
     help: str
     get: Callable[[Row], Value]
     descending: bool = False
-    """Whether the largest come first when sorting by it."""
+    """True if it is sorted with the largest values first."""
     exported: bool = True
-    """Whether JSON and CSV have it; the others are sums of those that they have."""
+    """True if JSON and CSV have it; the others are sums of exported columns."""
 
 
 def iso(time: datetime | None) -> str | None:
-    """UTC with milliseconds, as ISO 8601."""
+    """Return a time in UTC with milliseconds, as ISO 8601."""
     return None if time is None else time.isoformat(timespec="milliseconds")
 
 
 def thousandths(number: float) -> float:
-    """Rates and lengths of time to a thousandth: more would be the clock's noise."""
+    """Round rates and durations to a thousandth: more digits would be noise of the clock."""
     return round(number, 3)
 
 
@@ -65,50 +65,52 @@ _NUMBERS: Final[tuple[Column[Counted], ...]] = (
 )
 
 PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
-    Column("pid", "process id; 0 for bytes of no known process", lambda r: r.key.pid),
-    Column("start", "when the process started", lambda r: iso(r.identity.started)),
-    Column("name", "the process's name, 15 bytes at most", lambda r: r.identity.name),
+    Column("pid", "process id; 0 if the process is unknown", lambda r: r.key.pid),
+    Column("start", "start time of the process", lambda r: iso(r.identity.started)),
+    Column("name", "process name, at most 15 bytes", lambda r: r.identity.name),
     Column("exe", "full path of the program", lambda r: r.identity.exe),
-    Column("cmdline", "command line, its first 256 bytes", lambda r: r.identity.cmdline),
+    Column("cmdline", "command line, at most 256 bytes", lambda r: r.identity.cmdline),
     Column("uid", "effective user id", lambda r: r.identity.uid),
-    Column("user", "that user's name", lambda r: r.identity.user),
+    Column("user", "name of the effective user", lambda r: r.identity.user),
     Column("unit", "systemd unit", lambda r: r.identity.unit),
     Column("container", "container, as runtime:id", lambda r: r.identity.container),
     Column("pod", "uid of the Kubernetes pod", lambda r: r.identity.pod),
-    Column("kernel", "whether it is a kernel thread", lambda r: r.identity.kernel),
+    Column("kernel", "true for a kernel thread", lambda r: r.identity.kernel),
     *_NUMBERS,
 )
 
 HOST_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
     Column(
         "hostname",
-        "the machine that it runs on, with --from",
+        "name of the host, with --from",
         lambda r: r.identity.host and r.identity.host.name,
     ),
-    Column("host_id", "that machine's id", lambda r: r.identity.host and r.identity.host.id),
+    Column(
+        "host_id", "id of the host, with --from", lambda r: r.identity.host and r.identity.host.id
+    ),
 )
-"""What rows of many machines have before all others."""
+"""The first columns of rows of several hosts."""
 
 ALL_COLUMNS: Final = (*HOST_COLUMNS, *PROCESS_COLUMNS)
-"""Of processes; also what they are sorted by."""
+"""The columns of processes; rows are sorted by these too."""
 
 REMOTE_COLUMNS: Final[tuple[Column[RemoteRow], ...]] = (
     Column(
         "addr",
-        "the remote's address, * where it is not known",
+        "address of the remote; * if unknown",
         lambda r: format_address(r.remote.address),
     ),
-    Column("port", "the service's port", lambda r: r.remote.port),
+    Column("port", "port of the service", lambda r: r.remote.port),
     Column("proto", "protocol", lambda r: protocol_name(r.remote.protocol)),
     Column(
         "role",
-        "which end the process is: client or server",
+        "role of the process: client or server",
         lambda r: Role(r.remote.role).name.lower(),
     ),
-    Column("host", "the remote's name", lambda r: r.host),
+    Column("host", "name of the remote", lambda r: r.host),
     Column(
         "loopback",
-        "whether the remote is in 127.0.0.0/8 or ::1",
+        "true if the remote is in 127.0.0.0/8 or ::1",
         lambda r: is_loopback(r.remote.address),
     ),
     *_NUMBERS,
@@ -119,18 +121,18 @@ DEFAULT_SORT: Final = "rate"
 
 @dataclass(frozen=True)
 class Order:
-    """How rows are sorted: by a column of processes, in its natural direction or the other."""
+    """The sort order of rows: a column of processes, in its natural direction or reversed."""
 
     column: str = DEFAULT_SORT
     reverse: bool = False
 
     @property
     def descending(self) -> bool:
-        """Whether the largest come first."""
+        """True if the largest values come first."""
         return self._descends(ALL_COLUMNS)
 
     def _among(self, columns: tuple[Column[Row], ...]) -> Column[Row]:
-        """The column, or the default one where there is no such."""
+        """Return the sort column, or the default one if `columns` lacks it."""
         by_id = {column.id: column for column in columns}
         return by_id.get(self.column, by_id[DEFAULT_SORT])
 
@@ -139,15 +141,15 @@ class Order:
         return column.descending != (self.reverse and column.id == self.column)
 
     def processes(self, rows: Iterable[ProcessRows]) -> list[ProcessRows]:
-        """Sorted; rows that are equal by the column come in the order of their pids."""
+        """Return process rows, sorted; equal ones by pid."""
         return self._sorted(sorted(rows, key=lambda r: (r.key.pid, r.key.start)), ALL_COLUMNS)
 
     def remotes(self, rows: Iterable[RemoteRows]) -> list[RemoteRows]:
-        """Sorted by the same column, or by rate where remotes have no such column."""
+        """Return remote rows, sorted by the same column, or by rate if remotes lack it."""
         return self._sorted(sorted(rows, key=lambda r: r.remote), REMOTE_COLUMNS)
 
     def _sorted(self, rows: list[Row], columns: tuple[Column[Row], ...]) -> list[Row]:
-        """What has no value comes last."""
+        """Return rows, sorted; those without a value come last."""
         column = self._among(columns)
         pairs = [(column.get(row), row) for row in rows]
         known = [(_sortable(value), row) for value, row in pairs if value is not None]
@@ -156,12 +158,12 @@ class Order:
 
 
 def _sortable(value: str | float) -> Any:
-    """Text without regard to case.  All values of a column are of one kind: plain numbers sort fastest."""
+    """Return a sort key that ignores case. A column has values of one type: plain numbers sort fastest."""
     return value.casefold() if isinstance(value, str) else value
 
 
 def parse_order(text: str) -> Order:
-    """From "COLUMN" or "-COLUMN"; raises ValueError that names the columns there are."""
+    """Return the order of "COLUMN" or "-COLUMN"; raise ValueError with the valid columns."""
     name = text.removeprefix("-")
     ids = [column.id for column in ALL_COLUMNS]
     if name not in ids:

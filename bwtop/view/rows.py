@@ -1,4 +1,4 @@
-"""The rows of the tree that a lasting view shows, and which of them are expanded."""
+"""The rows of the tree in a live view, and their expansion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bwtop.model.meter import ProcessRow, RemoteRow
 
 
 class RowId(NamedTuple):
-    """What a row stands for, however often it is made anew."""
+    """The identity of a row, which survives each rebuild of the tree."""
 
     group: str | None = None
     process: ProcessKey | None = None
@@ -19,19 +19,19 @@ class RowId(NamedTuple):
 
 @dataclass(slots=True)
 class Branch(ProcessRow):
-    """A process or a group of them; `rx` and `tx` are the bytes of the averages' window."""
+    """A process or a group of processes; `rx` and `tx` are the bytes in the averaging window."""
 
     id: RowId
     process: Process | None = None
     """None: a group."""
     flows: list[Flow] | None = None
-    """Those that are shown; None: all of the process, or of the members, in the shown categories."""
+    """The shown flows; None: all flows of the process or of the members in the shown categories."""
     members: list["Branch"] = field(default_factory=list)
     address: bytes | None = None
-    """Of the remote that a group stands for."""
+    """The address of the remote that a group stands for."""
     exited: bool = False
     children: "Sequence[Row] | None" = None
-    """Sorted; None before anybody asked."""
+    """Sorted; None until first used."""
 
 
 @dataclass(slots=True)
@@ -45,14 +45,14 @@ Row = Branch | Leaf
 AnyRow = TypeVar("AnyRow", Branch, Leaf)
 
 Path = tuple[int, ...]
-"""Where a row is: its place at the highest level, then among that row's children, and so on."""
+"""The place of a row: its index at the top level, then among the children of that row, and so on."""
 
 FIRST: Final[Path] = (0,)
 
 
 @dataclass
 class Expansion:
-    """Which rows show their children: a rule and its exceptions, so that it holds for rows yet to come."""
+    """The set of expanded rows: a rule and its exceptions, so that it covers future rows."""
 
     rule: bool = False
     exceptions: set[RowId] = field(default_factory=set)
@@ -61,13 +61,13 @@ class Expansion:
         return self.rule != (row in self.exceptions)
 
     def set(self, row: RowId, *, expanded: bool) -> None:
-        """Expands or collapses one row."""
+        """Expand or collapse one row."""
         if expanded == self.rule:
             self.exceptions.discard(row)
         else:
             self.exceptions.add(row)
 
     def set_all(self, *, expanded: bool) -> None:
-        """Expands or collapses all rows, those to come too."""
+        """Expand or collapse all rows, including future ones."""
         self.rule = expanded
         self.exceptions.clear()

@@ -1,4 +1,4 @@
-"""What is on the model as rows of a tree: filtered, grouped, sorted, expanded.  A row is made when it is asked for."""
+"""The model as a tree of rows: filtered, grouped, sorted, expanded. A row is made on demand."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,14 +18,14 @@ from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, R
 
 @dataclass(frozen=True)
 class Scope:
-    """Which flows are shown."""
+    """The flows to show."""
 
     classes: frozenset[str] = frozenset(CLASSES)
     loopback: Loopback = Loopback.SHOW
     query: Query = field(default_factory=Query)
 
     def categories(self) -> frozenset[Category]:
-        """The categories that are shown; the query is about single flows."""
+        """Return the shown categories; the query decides about single flows."""
         return frozenset(
             of
             for of, (name, loopback) in CATEGORIES.items()
@@ -35,7 +35,7 @@ class Scope:
 
 
 class Grouping(StrEnum):
-    """What a row of the highest level stands for."""
+    """The property that the rows of the top level stand for."""
 
     PROCESS = "process"
     EXECUTABLE = "executable"
@@ -75,12 +75,12 @@ _LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
 }
 
 _KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
-"""What members of a group share: its label, but machines may have the same name."""
+"""The common property of a group: its label, or the id of a host, because host names may repeat."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How the model is looked at."""
+    """The settings that make rows of a model: scope, grouping, order."""
 
     scope: Scope = field(default_factory=Scope)
     grouping: Grouping = Grouping.PROCESS
@@ -88,7 +88,7 @@ class View:
 
 
 class Tree:
-    """The rows of a model in a view.  It is of one moment: another one is built when either has changed."""
+    """The rows of a model in a view. A tree is a snapshot: build another one when either has changed."""
 
     def __init__(
         self, model: LiveModel, view: View, expansion: Expansion, hosts: HostNames
@@ -107,16 +107,16 @@ class Tree:
 
     @property
     def order(self) -> Order:
-        """How it is sorted."""
+        """The sort order."""
         return self._view.order
 
     @property
     def grouping(self) -> Grouping:
-        """What a row of the highest level is."""
+        """The property that the rows of the top level stand for."""
         return self._view.grouping
 
     def sort(self, before: "Tree | None" = None) -> None:
-        """Sorts by the view's order; or leaves all rows where they were in another tree, new ones last."""
+        """Sort by the order of the view; or keep the order of another tree, with new rows last."""
         self._places = None
         self.tops = self._view.order.processes(self._made)
         if before:
@@ -124,12 +124,12 @@ class Tree:
             self._kept = before.places()
 
     def places(self) -> dict[RowId, list[RowId]]:
-        """The order of all rows below others that anybody has seen."""
+        """Return the order of the children of all rows that were opened."""
         seen = {row.id: [child.id for child in row.children or ()] for row in self._opened}
         return self._kept | seen
 
     def reorder(self, order: Order) -> None:
-        """Sorts the same rows by another order."""
+        """Sort the same rows by another order."""
         self._view = replace(self._view, order=order)
         self._kept = {}
         for branch in self._opened:
@@ -147,7 +147,7 @@ class Tree:
                 yield from self._branch(process, exited=True)
 
     def _branch(self, process: Process, *, exited: bool) -> Iterator[Branch]:
-        """The process's row, if anything of it is shown."""
+        """Yield the row of the process if any of its traffic is shown."""
         flows: list[Flow] | None = None
         terms = self._view.scope.query.undecided(process.key, process.identity)
         if terms is None:
@@ -176,7 +176,7 @@ class Tree:
         return flows
 
     def _numbers(self, tallies: Iterable[Tally]) -> tuple[int, int, float, float, int, int]:
-        """The fields of Counted."""
+        """Return the fields of Counted."""
         rx = tx = rx_total = tx_total = 0
         for tally in tallies:
             rx += tally.rx_window
@@ -199,7 +199,7 @@ class Tree:
         return [self._make_group(key, members) for key, members in groups.items()]
 
     def _by_remote(self, branches: Iterable[Branch]) -> Iterator[Branch]:
-        """Turns the tree round: a group for each address; the processes that speak to it are made when asked for."""
+        """Yield a group for each remote address; the processes in it are made on demand."""
         found: dict[bytes, list[Flow]] = {}
         for branch in branches:
             for flow in self._flows(branch):
@@ -219,7 +219,7 @@ class Tree:
             )
 
     def _parts(self, group: Branch) -> list[Branch]:
-        """The processes of a remote, as far as they speak to it."""
+        """Return the processes of a remote, with their traffic to it only."""
         found: dict[Process, list[Flow]] = {}
         for flow in group.flows or ():
             found.setdefault(flow.process, []).append(flow)
@@ -268,7 +268,7 @@ class Tree:
         return self._shown(branch.process)
 
     def children(self, branch: Branch) -> Sequence[Row]:
-        """The rows below one, sorted."""
+        """Return the children of a row, sorted."""
         if branch.children is None:
             kept = self._kept.get(branch.id, [])
             if branch.process is None:
@@ -293,7 +293,7 @@ class Tree:
         return self._view.order.remotes(leaves)
 
     def graph(self, branch: Branch, count: int) -> list[Rates] | None:
-        """The rates of the last intervals; None where a row is not about whole processes."""
+        """Return the rates of the last intervals; None if the row covers only part of a process."""
         rows = branch.members or [branch]
         if branch.address is not None or any(row.flows is not None for row in rows):
             return None
@@ -307,7 +307,7 @@ class Tree:
     # Going from row to row.
 
     def row(self, path: Path) -> Row:
-        """The row at a place; IndexError where there is none."""
+        """Return the row at a path; raise IndexError if there is none."""
         row: Row = self.tops[path[0]]
         for place in path[1:]:
             if isinstance(row, Leaf):
@@ -316,18 +316,18 @@ class Tree:
         return row
 
     def is_expanded(self, row: Row) -> bool:
-        """Whether the rows below it are shown."""
+        """Return True if the children of the row are shown."""
         return isinstance(row, Branch) and row.id in self._expansion
 
     def walk(self, path: Path) -> Iterator[tuple[Path, Row]]:
-        """The rows from a place on, as they are listed."""
+        """Yield the listed rows from a path on."""
         place: Path | None = path if self.tops else None
         while place is not None:
             yield place, self.row(place)
             place = self.after(place)
 
     def after(self, path: Path) -> Path | None:
-        """The next place in the list."""
+        """Return the next path in the list."""
         row = self.row(path)
         if isinstance(row, Branch) and self.is_expanded(row) and self.children(row):
             return (*path, 0)
@@ -338,13 +338,13 @@ class Tree:
         return None
 
     def before(self, path: Path) -> Path | None:
-        """The place before in the list."""
+        """Return the previous path in the list."""
         if path[-1] == 0:
             return path[:-1] or None
         return self._last_below((*path[:-1], path[-1] - 1))
 
     def last(self) -> Path:
-        """The last place in the list; FIRST where it is empty."""
+        """Return the last path in the list; FIRST if it is empty."""
         return self._last_below((len(self.tops) - 1,)) if self.tops else FIRST
 
     def _last_below(self, path: Path) -> Path:
@@ -363,7 +363,7 @@ class Tree:
         return self.children(parent) if isinstance(parent, Branch) else []
 
     def find(self, wanted: RowId) -> Path | None:
-        """Where a row is listed, or would be if the rows above it were expanded."""
+        """Return the path of a row, listed or hidden in a collapsed one; None if there is no such row."""
         top = RowId(wanted.group) if wanted.group else RowId(process=wanted.process)
         if self._places is None:
             self._places = {branch.id: place for place, branch in enumerate(self.tops)}
@@ -385,7 +385,7 @@ class Tree:
 
 
 def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:
-    """Rows in the order they had, new ones last."""
+    """Return rows in their previous order, new ones last."""
     if not before:
         return rows
     places = {row: place for place, row in enumerate(before)}
@@ -393,7 +393,7 @@ def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:
 
 
 def _common(label: str, identities: list[Identity]) -> Identity:
-    """A group's identity: what all of its processes share."""
+    """Return the identity of a group: the properties that all its processes share."""
     first = identities[0]
     if len(identities) == 1:
         return replace(first, name=label)
