@@ -1,4 +1,4 @@
-"""Which flows count."""
+"""The filter decides which flows count."""
 
 import ipaddress
 from dataclasses import replace
@@ -31,7 +31,7 @@ IDENTITIES = {
 
 
 def everything() -> Sample:
-    """Each process with each remote."""
+    """Return each process with each remote."""
     traffic: FlowTraffic = {p: dict.fromkeys(REMOTES, Traffic(3, 5)) for p in IDENTITIES}
     return sample(traffic, identities=dict(IDENTITIES), exited={SSHD}, loss=Loss(1, 2, 3, 4, 5, 6))
 
@@ -104,7 +104,7 @@ def test_process_that_is_not_known_has_no_name_to_match() -> None:
 
 
 def test_user_filter_does_not_take_a_process_that_is_not_known_for_roots() -> None:
-    """Absent, never a false 0: nobody knows whose bytes those are."""
+    """Absent, never a false 0: the owner of those bytes is unknown."""
     unknown = sample({CURL: {WEB: Traffic(1)}})
     assert Filter(uids=frozenset({0})).apply(unknown).traffic == {}
 

@@ -1,4 +1,4 @@
-"""The ledger books each byte once: in its flow, in its process's sum, in the sum over all."""
+"""The ledger books each byte once: in its flow, in the sum of its process, in the sum over all."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -26,12 +26,12 @@ from bwtop.model.sample import Sample
 from tests.build import KEYS, NOW, REMOTES, key, losses, remote, sample
 
 Name = tuple[object, object]
-"""Of what is counted: (process, remote), (process, category) or ("all", category)."""
+"""A counted thing: (process, remote), (process, category) or ("all", category)."""
 
 Sums = dict[Name, tuple[int, int]]
 
 LENGTHS = (0.125, 0.5, 1.0, 1.0625, 5.0, 12.5, 45.0)
-"""Of intervals, in seconds; their sums are exact."""
+"""Lengths of intervals, in seconds; their sums are exact."""
 
 amounts = st.integers(0, 10**12)
 readings = st.builds(
@@ -52,7 +52,7 @@ timelines = st.lists(readings, max_size=6)
 
 
 def plain(timeline: Iterable[Sample]) -> Sums:
-    """What has moved; what has not is left out."""
+    """Return the moved bytes, without zeros."""
     rx: Counter[Name] = Counter()
     tx: Counter[Name] = Counter()
     for reading in timeline:
@@ -65,7 +65,7 @@ def plain(timeline: Iterable[Sample]) -> Sums:
 
 
 def tallies(ledger: Ledger) -> dict[Name, Tally]:
-    """All that a ledger counts, by the same names."""
+    """Return all tallies of a ledger, by the same names."""
     found: dict[Name, Tally] = {("all", of): tally for of, tally in ledger.sums.items()}
     for name, process in ledger.processes.items():
         found |= {(name, of): tally for of, tally in process.sums.items()}
@@ -127,7 +127,7 @@ def absorbed(frame: Frame, later: Frame) -> Frame:
 
 @given(st.lists(readings, min_size=2, max_size=3))
 def test_readings_are_left_as_they_were(timeline: list[Sample]) -> None:
-    """Others may be looking at them too."""
+    """Readings are shared with other users."""
     before = deepcopy(timeline)
     ledger = Ledger()
     ledger.book(reduce(absorbed, [ledger.take(reading) for reading in timeline]))
@@ -275,7 +275,7 @@ def test_the_oldest_remotes_are_forgotten_first(monkeypatch: pytest.MonkeyPatch)
 def test_pause_of_the_booking_keeps_the_bytes_of_remotes_forgotten_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Frames are taken while the view is paused, and booked long after."""
+    """Frames are taken during a pause and booked long after."""
     monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 1)
     ledger = Ledger()
     frames = [ledger.take(sample({key(1): {far: Traffic(10)}})) for far in MANY]

@@ -1,4 +1,4 @@
-"""The model agrees with plain sums over the readings that it was given, and never forgets a byte."""
+"""The model agrees with plain sums over its readings, and never forgets a byte."""
 
 import gc
 from collections import Counter
@@ -24,13 +24,13 @@ from tests.build import NOW, REMOTES, key, remote, sample
 from tests.model.test_ledger import Sums, plain, readings, tallies, totals
 
 SLACK = 0.95
-"""Of an average's length, that is enough: clocks never give exactly a second."""
+"""Part of the length of an average that is enough: clocks are never exact."""
 
 averages = st.sampled_from(AVERAGES)
 
 
 def lived(timeline: list[Sample]) -> list[Sample]:
-    """Without what processes would have moved after they had exited."""
+    """Return the readings without traffic after exits."""
     exited: set[ProcessKey] = set()
     for reading in timeline:
         reading.traffic = {k: flows for k, flows in reading.traffic.items() if k not in exited}
@@ -49,12 +49,12 @@ def advanced(timeline: Iterable[Sample], model: LiveModel | None = None) -> Live
 
 
 def moved(rx: int = 100, pid: int = 1, elapsed: float = 1.0, far: Remote = REMOTES[0]) -> Sample:
-    """A reading in which one process received that much."""
+    """Return a reading in which one process received that much."""
     return sample({key(pid): {far: Traffic(rx)}}, elapsed=elapsed)
 
 
 def windows(model: LiveModel) -> Sums:
-    """By the names of test_ledger; what has nothing in the window is left out."""
+    """Return the windows by the names of test_ledger, without empty ones."""
     found = tallies(model.ledger).items()
     return {n: (t.rx_window, t.tx_window) for n, t in found if t.rx_window or t.tx_window}
 
@@ -66,7 +66,7 @@ def entries(timeline: Iterable[Sample]) -> int:
 
 
 def window(timeline: list[Sample], average: float, most: int = 10**9) -> list[Sample]:
-    """As few of the last readings as make up the average, and no more flows than are kept."""
+    """Return the fewest latest readings that make up the average, within the limit of flows."""
     found: list[Sample] = []
     for reading in reversed(timeline):
         if found and sum(r.elapsed for r in found) >= average * SLACK:
@@ -91,7 +91,7 @@ def of_all(model: LiveModel) -> Rates:
 def test_windows_are_plain_sums_of_the_last_readings(
     steps: list[tuple[Sample, float | None, float | None]], most: int
 ) -> None:
-    """Whenever the average is changed, and however few flows are kept."""
+    """The average changes at any time, with any limit of flows."""
     timeline = lived([reading for reading, _, _ in steps])
     model, average = LiveModel(), AVERAGES[0]
     with patch.object(limits, "MAX_ENTRIES", most):
@@ -120,7 +120,7 @@ def traffics(timeline: Iterable[Sample]) -> list[Traffic]:
 def test_rates_and_sums_of_some_categories_are_those_of_their_flows(
     timeline: list[Sample], some: set[Remote]
 ) -> None:
-    """All flows of a category at once, or one by one, or by their processes."""
+    """Sum a category at once, flow by flow, or process by process."""
     model = advanced(timeline)
     wanted = {category(far) for far in some}
     processes = model.ledger.processes.values()
@@ -136,7 +136,7 @@ def test_rates_and_sums_of_some_categories_are_those_of_their_flows(
 def test_average_is_as_long_as_was_asked_for(
     interval: float, average: float, jitter: float
 ) -> None:
-    """As nearly as intervals allow, which are never exactly a second long."""
+    """Intervals are never exactly a second long, so this is approximate."""
     elapsed = interval * jitter
     model = LiveModel()
     model.set_average(average)
@@ -168,7 +168,7 @@ def test_nothing_measured_is_no_rate() -> None:
 
 @given(lives, st.sampled_from([2, 10**6]))
 def test_board_and_meter_agree(timeline: list[Sample], most: int) -> None:
-    """What the screen shows and what batch mode prints."""
+    """The screen and batch mode show the same."""
     model, meter = LiveModel(), Meter()
     with patch("bwtop.model.ledger.MAX_REMOTES", most):
         for reading in timeline:
@@ -210,7 +210,7 @@ def by_category(tallied: Iterable[tuple[Category, Tally]]) -> ByCategory:
 
 
 def remembered(model: LiveModel) -> tuple[ByCategory, ...]:
-    """What all there ever were have moved: by the sums over all, by processes' sums, by their flows."""
+    """Return the traffic of all processes ever: by the total, by process, by flow."""
     processes = [*model.ledger.processes.values(), *model.gone.values()]
     of_all = model.ledger.sums.items()
     of_processes = [item for process in processes for item in process.sums.items()]
@@ -282,7 +282,7 @@ def test_process_lingers_until_its_bytes_have_left_every_average(interval: float
 
 
 def exiting(pid: int, identity: Identity, far: Remote = REMOTES[0]) -> Sample:
-    """A reading in which one process receives ten bytes and exits."""
+    """Return a reading in which one process receives ten bytes and exits."""
     reading = moved(10, pid, far=far)
     reading.identities = {key(pid): identity}
     reading.exited = {key(pid)}
@@ -297,7 +297,7 @@ def test_the_first_that_exited_go_when_too_many_linger(monkeypatch: pytest.Monke
 
 
 def test_those_alike_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever their arguments were, and whenever they started."""
+    """Arguments and start times do not matter."""
     monkeypatch.setattr(limits, "MAX_LINGERING", 0)
     kind = Identity("curl", uid=5, exe="/bin/curl", user="ada", unit="a.scope")
     alike = [
@@ -366,7 +366,7 @@ def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -
 def test_loopback_is_still_loopback_where_no_more_remotes_are_remembered(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or hiding it would not hide it any more."""
+    """Otherwise hiding loopback would not hide it any more."""
     monkeypatch.setattr(limits, "MAX_LINGERING", 0)
     monkeypatch.setattr(limits, "MAX_GONE_REMOTES", 0)
     (kind,) = advanced([exiting(1, Identity("a"), remote(address))]).gone.values()
@@ -377,7 +377,7 @@ def test_loopback_is_still_loopback_where_no_more_remotes_are_remembered(
 
 
 def shown(model: LiveModel) -> list[object]:
-    """All that anybody can see of a model."""
+    """Return everything that a view of the model shows."""
     lists = {
         name: process
         for name, process in model.ledger.processes.items()
@@ -539,7 +539,7 @@ def test_timeline_has_all_that_was_booked(timeline: list[Sample]) -> None:
 
 
 def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of short lives, of many remotes, and through pauses."""
+    """Short lives, many remotes, and pauses."""
     few = {
         "MAX_LINGERING": 5,
         "MAX_PENDING": 5,
@@ -565,7 +565,7 @@ def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def reachable(model: LiveModel) -> int:
-    """Objects that a model keeps alive."""
+    """Return the number of objects that a model keeps alive."""
     found: dict[int, object] = {}
     waiting: list[object] = [model]
     while waiting:

@@ -101,7 +101,7 @@ def only_row(interval: Interval) -> ProcessRow:
 
 
 def moved(rx: int = 100, **more: object) -> Sample:
-    """A reading in which process 1 received that much."""
+    """Return a reading in which process 1 received that much."""
     reading = sample({key(1): {remote(): Traffic(rx, 0)}})
     for name, value in more.items():
         setattr(reading, name, value)
@@ -157,7 +157,7 @@ def test_quiet_interval_has_no_rows_and_keeps_the_totals() -> None:
 
 
 def test_idle_remotes_beyond_the_limit_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest go; what moves bytes now stays, and the process's totals keep everything."""
+    """The oldest are removed; active remotes stay, and the totals of the process keep everything."""
     monkeypatch.setattr("bwtop.model.ledger.MAX_REMOTES", 3)
     meter = Meter()
     first = remote("192.0.2.1")

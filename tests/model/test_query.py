@@ -1,4 +1,4 @@
-"""The filter language: what each way of writing a condition takes, and what it does not."""
+"""The filter language: the flows that each condition passes."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ ALL: Flows = {(process, far) for process in PROCESSES for far in REMOTES}
 
 
 def of(processes: str = "", remotes: str = "") -> Flows:
-    """All flows of some processes, and all of some remotes."""
+    """Return all flows of some processes, and all of some remotes."""
     return {
         (process, far)
         for process, far in ALL
@@ -73,7 +73,7 @@ def of(processes: str = "", remotes: str = "") -> Flows:
 
 
 def passed(query: Query) -> Flows:
-    """The flows that a query takes."""
+    """Return the flows that a query passes."""
     return {
         (process, far)
         for process, (name, identity) in PROCESSES.items()
@@ -283,7 +283,7 @@ def test_every_field_has_help_and_has_been_tried() -> None:
 
 
 def test_a_process_decides_what_it_can() -> None:
-    """Its remotes are not asked for what it has decided already."""
+    """Remotes are not checked when the process already decides."""
     curl, sshd = PROCESSES["curl"], PROCESSES["sshd"]
     for text, of_curl, of_sshd in (
         ("name:curl", 0, None),
@@ -404,7 +404,7 @@ def test_whatever_is_typed_is_a_filter_or_a_mistake(text: str) -> None:
 
 
 def understood(text: str, fields: Sequence[Field] = FIELDS) -> Query | str:
-    """What a text means, or what is wrong with it."""
+    """Return the parsed query, or its error."""
     try:
         return parse(text, fields)
     except QueryError as error:
@@ -486,7 +486,7 @@ def test_spelled_flags_mean_what_they_meant(
     names: list[str],
     networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
 ) -> None:
-    """What the flags take on the screen is what they take in batch mode."""
+    """The flags mean the same on the screen and in batch mode."""
     query = parse(spell({"pid": pids, "user": uids, "name": names, "remote": networks}))
     flags = Filter(pids=pids, uids=uids, names=tuple(names), networks=tuple(networks))
     assert passed(query) == {

@@ -12,7 +12,7 @@ from tests.build import key, remote, sample, samples
 
 
 def sums(readings: list[Sample]) -> FlowTraffic:
-    """Plain sums, flow by flow."""
+    """Return plain sums, flow by flow."""
     counters: dict[ProcessKey, dict[Remote, list[int]]] = {}
     for reading in readings:
         for process, remotes in reading.traffic.items():

@@ -1,4 +1,4 @@
-"""Graphs show the rates that were measured, each in its place."""
+"""Graphs show the measured rates, each in its place."""
 
 from itertools import accumulate
 
@@ -14,7 +14,7 @@ from tests.build import key, remote, sample
 WEB, DNS = remote(), remote("127.0.0.1", 53, UDP)
 
 whole = st.integers(1, 1 << 24).map(float)
-"""Rates that are stored as they are."""
+"""Rates that are stored exactly."""
 
 
 # Of one process.
@@ -33,7 +33,7 @@ whole = st.integers(1, 1 << 24).map(float)
 def test_series_has_the_last_rates_and_zeros_between(
     steps: list[tuple[int, Rates | None, int]],
 ) -> None:
-    """Each step: so many intervals pass, in the last of which there was traffic or not; then somebody looks."""
+    """In each step some intervals pass, the last with or without traffic; then the graph is read."""
     series, number = Series(), 1
     known: dict[int, Rates] = {}
     for passed, rates, count in steps:
@@ -73,7 +73,7 @@ def test_series_are_added_interval_by_interval() -> None:
 def timeline(
     points: list[tuple[float, int]], seconds: float = 120.0, tx: int = 0, udp: int = 0
 ) -> Timeline:
-    """One that was given intervals of so many seconds and bytes received."""
+    """Return a timeline with intervals of these seconds and received bytes."""
     made, ledger = Timeline(seconds), Ledger()
     for elapsed, rx in points:
         moved = {WEB: Traffic(rx, tx), DNS: Traffic(udp)}
@@ -119,7 +119,7 @@ def test_one_busy_interval_is_as_wide_as_it_was_long(elapsed: float, columns: in
 @pytest.mark.parametrize("late", [-0.3, -0.01, 0.01, 0.08, 0.3])
 @pytest.mark.parametrize("age", [1, 10, 100])
 def test_busy_second_is_one_column_though_the_last_reading_was_late(late: float, age: int) -> None:
-    """Or the whole graph would swell and shrink with the clock."""
+    """Otherwise the whole graph would swell and shrink with the clock."""
     quiet = [(1.0, 0)] * 119
     shown = received(timeline([*quiet, (1.0, 1000), *quiet[1:age], (1.0 + late, 0)]))
     assert [place for place, rate in enumerate(shown) if rate] == [119 - age]
@@ -131,7 +131,7 @@ def test_busy_second_is_one_column_though_the_last_reading_was_late(late: float,
 def test_steady_traffic_has_no_holes_and_no_steps(
     interval: float, jitter: float, count: int
 ) -> None:
-    """Clocks never give exactly a second, and a screen's width divides nothing."""
+    """Clocks are never exact, and the width of a screen divides nothing."""
     elapsed = interval * jitter
     shown = received(timeline([(elapsed, 10**6)] * round(200 / interval)), count)
     assert shown == [pytest.approx(10**6 / elapsed)] * count
@@ -185,7 +185,7 @@ def test_only_the_wanted_categories_are_shown(categories: set[Category], expecte
 
 
 def test_what_is_too_old_is_let_go() -> None:
-    """Also within a span that it shares with what is not."""
+    """Also within a span shared with newer intervals."""
     made = timeline([(1.0, 10**6)] + [(1.0, 1)] * 4, seconds=4)
     assert received(made, 4) == [1, 1, 1, 1]
     assert received(made, 1) == [1]

@@ -19,7 +19,7 @@ from bwtop.tui.styles import Style
 from tests.build import CONTROLS, sample
 
 SIZES = ((40, 10), (40, 24), (80, 24), (132, 43), (300, 100))
-"""Terminals that people have, from the smallest on which everything has a place."""
+"""Common terminal sizes, from the smallest with room for everything."""
 
 
 class Left(Exception):  # noqa: N818 - leaving is no error
@@ -27,7 +27,7 @@ class Left(Exception):  # noqa: N818 - leaving is no error
 
 
 class Harness:
-    """A state and its screen, at a time that only tests move."""
+    """A state and its screen, with a clock that only tests move."""
 
     def __init__(
         self,
@@ -65,80 +65,80 @@ class Harness:
         exited: Iterable[ProcessKey] = (),
         loss: Loss = Loss(),
     ) -> None:
-        """An interval passes."""
+        """Let an interval pass."""
         self.now += elapsed
         self.state.advance(
             sample(traffic, elapsed=elapsed, identities=identities, exited=exited, loss=loss)
         )
 
     def pass_time(self, seconds: float = CALM) -> None:
-        """Nothing happens for a while; what waited for that is done."""
+        """Let idle time pass, and do the work that waited for it."""
         self.now += seconds
         self.state.catch_up()
 
     def press(self, *names: str) -> None:
-        """Presses keys, as urwid names them, far enough apart to be no double ones."""
+        """Press keys, by their urwid names, far enough apart not to be double presses."""
         for name in names:
             self.now += 0.5
             self.read(name)
 
     def read(self, *events: Event) -> None:
-        """Takes what a single read of the terminal brings: keys, pastes, clicks."""
+        """Handle the events of a single read: keys, pastes, clicks."""
         self.input.take(self.size, events)
 
     def type(self, text: str) -> None:
-        """Presses a key for each character."""
+        """Press a key for each character."""
         self.press(*text)
 
     def click(self, column: int, row: int, button: int = 1) -> None:
-        """Presses a button of the mouse; 4 and 5 are the wheel."""
+        """Press a mouse button; 4 and 5 are the wheel."""
         self.screen.mouse_event(self.size, "mouse press", button, column, row, focus=True)
 
     def lines(self) -> list[str]:
-        """The screen as text, each line in full length."""
+        """Return the screen as text, each line in full length."""
         canvas = self.screen.render(self.size, focus=True)
         return [line.decode() for line in canvas.text]
 
     def text(self) -> str:
-        """The screen as text."""
+        """Return the screen as text."""
         return "\n".join(line.rstrip() for line in self.lines())
 
     def below(self) -> str:
-        """All but the first line, which has the clock."""
+        """Return all but the first line, which has the clock."""
         return self.text().partition("\n")[2]
 
     def line(self, part: str) -> str:
-        """The only line that has a text in it."""
+        """Return the only line that contains a text."""
         (found,) = [line for line in self.lines() if part in line]
         return found
 
     def row_of(self, part: str) -> int:
-        """The row of the only line that has a text in it."""
+        """Return the row of the only line that contains a text."""
         return self.lines().index(self.line(part))
 
     def styles(self, row: int) -> list[tuple[Style, str]]:
-        """The pieces of a row with their styles."""
+        """Return the pieces of a row with their styles."""
         return self._all_styles()[row]
 
     def _all_styles(self) -> list[list[tuple[Style, str]]]:
-        """Of each row; drawn once, because there may be a hundred rows."""
+        """Return the styles of each row, drawn once, because there may be a hundred rows."""
         canvas = self.screen.render(self.size, focus=True)
         rows = canvas.content()
         return [[(Style(style), text.decode()) for style, _, text in row] for row in rows]
 
     def styled(self, style: Style) -> list[str]:
-        """The texts in a style, one for each row that has any."""
+        """Return the texts in a style, one per row that has any."""
         rows = self._all_styles()
         found = ["".join(text for of, text in row if of is style) for row in rows]
         return [text.rstrip() for text in found if text]
 
     def selected(self) -> str:
-        """The text of the selected row."""
+        """Return the text of the selected row."""
         (text,) = self.styled(Style.SELECTED)
         return text
 
     def check(self) -> None:
-        """The screen is exactly as large as the terminal, in known styles, and nothing on it controls a terminal."""
+        """Check that the screen has the exact size, only known styles, and no control characters."""
         columns, rows = self.size
         canvas = self.screen.render(self.size, focus=True)
         assert (canvas.cols(), canvas.rows()) == self.size

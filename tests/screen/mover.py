@@ -1,4 +1,4 @@
-"""A process of a known name that moves bytes over loopback until it is told to stop, or for a minute."""
+"""A process of a known name that moves bytes over loopback until it is stopped, or for a minute."""
 
 import contextlib
 import signal
@@ -35,7 +35,7 @@ while True:
 
 @dataclass(frozen=True)
 class Mover:
-    """The process, and the ports it moves bytes through."""
+    """The process, and the ports that it moves bytes through."""
 
     process: subprocess.Popen[str]
     tcp: int
@@ -44,7 +44,7 @@ class Mover:
 
 @contextlib.contextmanager
 def mover(folder: Path, name: str = "mover", size: int = 1009) -> Iterator[Mover]:
-    """Runs one under a name of at most 15 bytes, which the kernel takes from the program's file."""
+    """Run a mover under a name of at most 15 bytes; the kernel takes it from the file name of the program."""
     program = folder / name
     if not program.exists():
         program.symlink_to("/usr/bin/python3")

@@ -1,6 +1,7 @@
-"""A picture of a terminal: what the emulator holds as SVG, the same bytes for the same screen.
+"""A picture of a terminal: the emulator's screen as SVG, the same bytes for the same screen.
 
-Lengths are in pixels.  Text is stretched to the grid of cells, so that columns line up in any font.
+Lengths are in pixels. Text is stretched to the grid of cells, so that columns line up in any font.
+
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ BASELINE = 14
 
 FONT = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 FONT_SIZE = 14.95
-"""At which a character of DejaVu Sans Mono or Menlo is `CELL_WIDTH` wide."""
+"""Size at which a character of DejaVu Sans Mono or Menlo is `CELL_WIDTH` wide."""
 
 MARGIN = 14
 TITLE_HEIGHT = 32
@@ -52,14 +53,14 @@ COLORS = {
 }
 
 LOWER_BLOCKS = "▁▂▃▄▅▆▇█"
-"""An eighth of the cell's height to all of it."""
+"""From an eighth of the height of a cell to all of it."""
 
 LEFT_BLOCKS = "▏▎▍▌▋▊▉"
-"""An eighth of the cell's width to seven."""
+"""From an eighth of the width of a cell to seven eighths."""
 
 
 class Style(NamedTuple):
-    """How a character is drawn, its colours as SVG has them."""
+    """The style of a character, with colours as in SVG."""
 
     foreground: str
     background: str
@@ -67,7 +68,7 @@ class Style(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A character, with the columns that it covers: one or two."""
+    """A character with its columns: one or two."""
 
     character: str
     column: int
@@ -76,7 +77,7 @@ class Cell(NamedTuple):
 
 
 def svg(screen: pyte.Screen, title: str) -> str:
-    """The screen in a window with this title."""
+    """Return the screen in a window with this title."""
     width = screen.columns * CELL_WIDTH + 2 * MARGIN
     height = screen.lines * CELL_HEIGHT + TITLE_HEIGHT + 2 * MARGIN
     return "\n".join(
@@ -112,7 +113,7 @@ def _window(width: int, height: int, title: str) -> Iterator[str]:
 
 
 def _row(screen: pyte.Screen, row: int) -> Iterator[str]:
-    """Backgrounds first: a glyph may reach into the next cell."""
+    """Yield backgrounds first: a glyph may reach into the next cell."""
     top = TITLE_HEIGHT + MARGIN + row * CELL_HEIGHT
     cells = list(_cells(screen, row))
     for background, run in groupby(cells, key=lambda cell: cell.style.background):
@@ -123,7 +124,7 @@ def _row(screen: pyte.Screen, row: int) -> Iterator[str]:
 
 
 def _cells(screen: pyte.Screen, row: int) -> Iterator[Cell]:
-    """pyte follows a wide character with a cell that holds an empty string."""
+    """Yield the cells; pyte follows a wide character with a cell that holds an empty string."""
     line = screen.buffer[row]
     for column in range(screen.columns):
         if character := line[column].data:
@@ -132,9 +133,10 @@ def _cells(screen: pyte.Screen, row: int) -> Iterator[Cell]:
 
 
 def _alike(cell: Cell) -> tuple[Style, str]:
-    """What is drawn as one: ASCII together, any other character alone or repeated.
+    """Return the key of a run: ASCII runs together, any other character alone or repeated.
 
-    Those may come from another font, where they have another width.
+    Other characters may come from another font with another width.
+
     """
     return cell.style, "" if cell.character.isascii() else cell.character
 
@@ -165,7 +167,7 @@ def _rectangle(
     width: float | None = None,
     height: float = CELL_HEIGHT,
 ) -> str:
-    """On the floor of these cells, from their left."""
+    """Draw a block on the bottom of these cells, from their left."""
     width = _width(cells) if width is None else width
     return (
         f'<rect x="{_left(cells)}" y="{top + CELL_HEIGHT - height:g}"'
@@ -200,7 +202,7 @@ def _attributes(char: Char) -> str:
 
 
 def _color(name: str, default: str) -> str:
-    """A colour's name, or six hexadecimal digits; a name that pyte may add later fails here."""
+    """Return the name of a colour, or six hexadecimal digits; a name that pyte may add later fails here."""
     if name == "default":
         return default
     return COLORS[name] if name in COLORS else f"#{int(name, 16):06x}"

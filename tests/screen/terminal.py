@@ -1,8 +1,9 @@
-"""A terminal for tests: a command in a real pseudo-terminal, and what a person would see of it.
+"""A terminal for tests: a command in a real pseudo-terminal, and the screen that a user would see.
 
-The command leads a session whose controlling terminal this is, as under `ssh -t` or `xterm -e`:
-the kernel tells it of Ctrl-C, of a new size and of a hangup.  Ctrl-Z takes a shell as the command,
-which runs what is to be stopped; the kernel stops no job that has nobody to continue it.
+The command leads a session with this controlling terminal, as under `ssh -t` or `xterm -e`:
+the kernel signals Ctrl-C, new sizes and hangups. To test Ctrl-Z, run a shell that runs the
+command: the kernel does not stop orphaned jobs.
+
 """
 
 import contextlib
@@ -20,16 +21,16 @@ from typing import Any, Self
 import pyte
 
 HANG = 30.0
-"""Seconds after which something that should have happened never will."""
+"""Seconds after which a missing event counts as a hang."""
 
 GRACE = 5.0
-"""Seconds a command has to end in after its terminal was closed."""
+"""Seconds for a command to end after its terminal was closed."""
 
 BUSY = 5.0
-"""Seconds to read from a command that never pauses; pyte does some 200 kB a second."""
+"""Seconds to read from a command that never pauses; pyte handles some 200 kB a second."""
 
 TICK = 0.02
-"""Seconds between two looks at whether the command has ended."""
+"""Seconds between two checks for the end of the command."""
 
 # Private modes as pyte keeps them in `Screen.mode`: shifted by five.
 _CURSOR = 25 << 5
@@ -39,14 +40,15 @@ _BRACKETS = 2004 << 5
 _MOUSE = {mode << 5 for mode in (9, 1000, 1001, 1002, 1003)}
 
 _IN_SESSION = ["env", "--default-signal", "setsid", "--ctty"]
-"""Becomes the command, with the same pid.  nohup(1) or a job list may have left signals ignored."""
+"""Become the command, with the same pid. nohup(1) or a job list may have left signals ignored."""
 
 
 class Screen(pyte.Screen):
-    """pyte's screen with xterm's second buffer, whose modes pyte only notes.
+    """The screen of pyte with xterm's second buffer, whose modes pyte only records.
 
     Of these modes 1049 also saves the cursor and clears the second buffer on the way in;
     programs that set 47, as urwid 2.1, do so themselves.
+
     """
 
     def __init__(self, columns: int, lines: int) -> None:
@@ -56,7 +58,7 @@ class Screen(pyte.Screen):
 
     @property
     def alternate(self) -> bool:
-        """Whether the second buffer is shown."""
+        """Return True if the second buffer is shown."""
         return not _ALTERNATE.isdisjoint(self.mode)
 
     def set_mode(self, *modes: int, **kwargs: Any) -> None:
@@ -78,7 +80,7 @@ class Screen(pyte.Screen):
                 self._keep_cursor_inside()
 
     def resize(self, lines: int | None = None, columns: int | None = None) -> None:
-        """pyte's, which drops lines at the top and forgets to move the cursor with the others."""
+        """Resize; pyte drops lines at the top and forgets to move the cursor with them."""
         before = self.lines
         super().resize(lines, columns)
         self.cursor.y -= max(0, before - self.lines)
@@ -90,10 +92,11 @@ class Screen(pyte.Screen):
 
 
 class Terminal:
-    """A command in a terminal of that many character cells.
+    """A command in a terminal of this many cells.
 
-    Output is read when something asks for the screen: a test that sleeps instead of asking makes
-    the command wait once the kernel's buffer is full.  What is asked for is up to date.
+    Output is read when a test asks for the screen, which is then up to date.
+    A test that sleeps instead makes the command wait once the kernel's buffer is full.
+
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        """The command's process, which is also its process group and session."""
+        """Return the pid of the command, which is also its process group and session."""
         return self._process.pid
 
     def __enter__(self) -> Self:
@@ -132,7 +135,7 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Hangs up and, after `GRACE`, kills what is left of the session."""
+        """Hang up and, after `GRACE`, kill the rest of the session."""
         self.hang_up()
         if not self._ended(GRACE):
             self._process.kill()
@@ -144,76 +147,76 @@ class Terminal:
     # What the person at the terminal sees
 
     def text(self) -> str:
-        """The screen, without blanks at the ends of lines and without empty lines at its end."""
+        """Return the screen, without trailing blanks and trailing empty lines."""
         return "\n".join(self.lines()).rstrip("\n")
 
     def lines(self) -> list[str]:
-        """All rows of the screen, without blanks at their ends."""
+        """Return all rows of the screen, without trailing blanks."""
         self._drain()
         return [self._line(row) for row in range(self._screen.lines)]
 
     def _line(self, row: int) -> str:
-        """The cell after a wide character holds an empty string."""
+        """Return a row; the cell after a wide character holds an empty string."""
         line = self._screen.buffer[row]
         return "".join(line[x].data for x in range(self._screen.columns)).rstrip()
 
     def style(self, row: int, column: int) -> Any:
-        """The `pyte.screens.Char` of a cell, counted from 0: data, fg, bg, bold, reverse, ..."""
+        """Return the `pyte.screens.Char` of a cell, counted from 0: data, fg, bg, bold, reverse, ..."""
         return self.screen.buffer[row][column]
 
     @property
     def screen(self) -> Screen:
-        """The emulator's screen, to draw it."""
+        """Return the emulator's screen, for drawing."""
         self._drain()
         return self._screen
 
     @property
     def alternate(self) -> bool:
-        """Whether the alternate buffer is shown: xterm's private modes 47, 1047 and 1049."""
+        """True if the alternate buffer is shown: xterm's private modes 47, 1047 and 1049."""
         return self.screen.alternate
 
     @property
     def mouse(self) -> bool:
-        """Whether the mouse is reported to the command instead of selecting text."""
+        """True if the mouse is reported to the command instead of selecting text."""
         return not _MOUSE.isdisjoint(self.screen.mode)
 
     @property
     def brackets(self) -> bool:
-        """Whether pasted text comes between brackets: xterm's private mode 2004."""
+        """True if pasted text comes between brackets: xterm's private mode 2004."""
         return _BRACKETS in self.screen.mode
 
     @property
     def cursor_visible(self) -> bool:
-        """Whether the cursor is shown: DECTCEM."""
+        """True if the cursor is shown: DECTCEM."""
         return _CURSOR in self.screen.mode
 
     def settings(self) -> list[Any]:
-        """termios(3) settings of the terminal, also after the command's end; to compare."""
+        """Return the termios(3) settings of the terminal, also after the end of the command."""
         assert self._master is not None, "the terminal was closed"
         return termios.tcgetattr(self._master)
 
     # What the person at the terminal does
 
     def type(self, keys: str | bytes) -> None:
-        """Types: "\\x03" is Ctrl-C, "\\x1a" Ctrl-Z, "\\r" Enter, "\\x1b[A" the arrow up."""
+        """Type keys: "\\x03" is Ctrl-C, "\\x1a" Ctrl-Z, "\\r" Enter, "\\x1b[A" the arrow up."""
         assert self._master is not None, "the terminal was closed"
         left = keys.encode() if isinstance(keys, str) else keys
         while left:
             left = left[os.write(self._master, left) :]
 
     def resize(self, columns: int, rows: int) -> None:
-        """Changes the window's size; the kernel tells the job in the foreground by SIGWINCH."""
+        """Change the size of the window; the kernel sends SIGWINCH to the foreground job."""
         self._drain()
         self._screen.resize(rows, columns)
         self.announce(columns, rows)
 
     def announce(self, columns: int, rows: int) -> None:
-        """Has the kernel tell this size, whatever the window's is."""
+        """Make the kernel report this size, whatever that of the window."""
         assert self._master is not None, "the terminal was closed"
         termios.tcsetwinsize(self._master, (rows, columns))
 
     def hang_up(self) -> None:
-        """Closes the window; the command gets SIGHUP.  The screen stays as it was."""
+        """Close the window; the command gets SIGHUP. The screen stays as it was."""
         if self._master is not None:
             self._drain()
             os.close(self._master)
@@ -222,9 +225,10 @@ class Terminal:
     # What happens then
 
     def wait_for(self, what: str | Callable[[str], bool], hang: float = HANG) -> str:
-        """Waits until the screen holds this text, or until this is true of its text.
+        """Wait until the screen holds this text, or until this is true of its text.
 
-        Returns the screen.  Fails after that many seconds, or when the command has ended without.
+        Return the screen. Fail after this many seconds, or when the command ends first.
+
         """
         deadline = time.monotonic() + hang
         while True:
@@ -241,16 +245,17 @@ class Terminal:
             self._take(TICK)
 
     def watch(self, seconds: float) -> str:
-        """Looks on for that long; returns the screen at the end."""
+        """Watch for this many seconds; return the final screen."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._take(left)
         return self.text()
 
     def wait(self, timeout: float = HANG) -> int:
-        """The command's exit status, negative if a signal ended it; all its output was read.
+        """Return the exit status of the command, negative if a signal ended it; all output is read.
 
-        Fails if it has not ended after that many seconds.
+        Fail if it has not ended after this many seconds.
+
         """
         if not self._ended(timeout):
             raise self._failure(f"the command did not end in {timeout} s")
@@ -262,7 +267,7 @@ class Terminal:
         return AssertionError(f"{message}; the screen:\n{rule}\n{self.text()}\n{rule}")
 
     def _ended(self, timeout: float = 0.0) -> bool:
-        """Whether the command has ended, for which it waits that many seconds, reading on."""
+        """Return True if the command has ended; wait up to this many seconds for that, reading on."""
         deadline = time.monotonic() + timeout
         while self._process.poll() is None:
             if time.monotonic() >= deadline:
@@ -271,13 +276,13 @@ class Terminal:
         return True
 
     def _drain(self) -> None:
-        """Reads what is there, for at most `BUSY`."""
+        """Read the available output, for at most `BUSY`."""
         deadline = time.monotonic() + BUSY
         while self._take() and time.monotonic() < deadline:
             pass
 
     def _take(self, timeout: float = 0.0) -> bool:
-        """Reads what is there, at least a byte, for which it waits that many seconds."""
+        """Read the available output; wait up to this many seconds for the first byte."""
         if self._master is None:
             time.sleep(timeout)
             return False
@@ -294,7 +299,7 @@ class Terminal:
 
 
 def _environment(more: dict[str, str] | None) -> dict[str, str]:
-    """Little, and the same wherever the tests run."""
+    """Return a small environment, the same wherever the tests run."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
@@ -307,7 +312,7 @@ def _environment(more: dict[str, str] | None) -> dict[str, str]:
 
 
 def _session(leader: int) -> list[int]:
-    """All processes of a session: the command, and jobs that it has left."""
+    """Return all processes of a session: the command, and jobs that it has left."""
     members = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Whatever happens and whatever is pressed: nothing raises, nothing jumps, and every number is what was moved."""
+"""Under any events and keys nothing raises, nothing jumps, and every number equals the moved bytes."""
 
 from collections.abc import Callable
 from typing import Final
@@ -25,7 +25,7 @@ from tests.examples import examples
 from tests.screen.harness import Harness, Left
 
 PID: Final = 1 << 23
-"""Beyond the kernel's largest, so that no signal can ever arrive."""
+"""Beyond the kernel's largest pid, so that no signal can ever arrive."""
 
 PROCESSES: Final = (
     *(ProcessKey(start, PID + n) for n in range(4) for start in (10**9, 2 * 10**9)),
@@ -67,12 +67,12 @@ key_names: Final = st.sampled_from(
 
 
 def listed(tree: Tree) -> dict[RowId, int]:
-    """All rows that are listed, and their places."""
+    """Return all listed rows and their places."""
     return {row.id: place for place, (_, row) in enumerate(tree.walk(FIRST))}
 
 
 class Anything(RuleBasedStateMachine):
-    """A person, a network and a terminal that do as they like."""
+    """A user, a network and a terminal with arbitrary behaviour."""
 
     @initialize(size=sizes, ascii_only=st.booleans())
     def begin(self, size: tuple[int, int], ascii_only: bool) -> None:
@@ -101,7 +101,7 @@ class Anything(RuleBasedStateMachine):
         elapsed: float,
         loss: Loss,
     ) -> None:
-        """A selection that somebody has made stays on its row for as long as that is listed."""
+        """A selection made by the user stays on its row while that row is listed."""
         at, before = self.harness.state, listed(self.harness.state.tree)
         selected = at.listing.selected
         self.harness.feed(traffic, known, elapsed=elapsed, loss=loss)
@@ -126,7 +126,7 @@ class Anything(RuleBasedStateMachine):
         traffic=st.none() | traffics,
     )
     def click(self, column: int, row: int, button: int, traffic: FlowTraffic | None) -> None:
-        """Perhaps after something that is not drawn yet."""
+        """Click, possibly after an event that is not drawn yet."""
         if traffic is not None:
             self.harness.feed(traffic)
         try:
@@ -153,7 +153,7 @@ class Anything(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_what_is_known(self) -> None:
-        """No row twice; none that has moved nothing; groups add up."""
+        """Rows are unique, none is empty, and groups add up."""
         tree = self.harness.state.tree
         ids = [row.id for _, row in tree.walk(FIRST)]
         assert len(ids) == len(set(ids))
@@ -167,7 +167,7 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: self.harness.state.settings.grouping is Grouping.PROCESS)
     @rule()
     def calm_is_sorted(self) -> None:
-        """Once nobody presses keys, rows are in the order that is asked for."""
+        """When no keys are pressed, rows are in the requested order."""
         at = self.harness.state
         self.harness.pass_time(CALM + 0.1)
         if at.paused:
@@ -199,14 +199,14 @@ A, B, C = (key(PID + n) for n in range(3))
 
 
 def three(columns: int = 80) -> Harness:
-    """A moves the most, then B, then C."""
+    """Return a screen in which A moves the most, then B, then C."""
     harness = Harness(columns, 24)
     busiest(harness, A, B, C)
     return harness
 
 
 def busiest(harness: Harness, *order: ProcessKey) -> None:
-    """An interval in which they move bytes in that order."""
+    """Add an interval in which the processes move bytes in this order."""
     known = {A: Identity("aa", 1), B: Identity("bb", 2), C: Identity("cc", 3)}
     traffic: FlowTraffic = {
         process: {remote(): Traffic(1000 - 100 * place)} for place, process in enumerate(order)
@@ -215,7 +215,7 @@ def busiest(harness: Harness, *order: ProcessKey) -> None:
 
 
 def order(harness: Harness) -> str:
-    """The names listed, from the top."""
+    """Return the listed names, from the top."""
     return " ".join(n for line in harness.lines() for n in ("aa", "bb", "cc") if f" {n} " in line)
 
 
@@ -330,7 +330,7 @@ def test_where_the_selected_row_is_gone_the_one_in_its_place_is_selected() -> No
 
 
 def test_the_beginning_of_a_negation_hides_nothing() -> None:
-    """What is typed first of `-bb` is no condition yet, and the selection stays."""
+    """The first characters of `-bb` are no condition yet, and the selection stays."""
     harness = three()
     harness.press("end", "/", "-")
     assert order(harness) == "aa bb cc"
@@ -353,7 +353,7 @@ def test_the_selection_follows_a_remote_and_falls_back_to_its_process() -> None:
 
 
 class Background:
-    """Makes rows when a test says so."""
+    """A background that makes rows when a test says so."""
 
     def __init__(self, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(state, "LARGE", 0)

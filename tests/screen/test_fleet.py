@@ -1,4 +1,4 @@
-"""Rows of many machines: where each is named, and what a machine's own screen has that others do not."""
+"""Rows of several hosts: the place of host names, and the features of a local screen that others lack."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from tests.screen.harness import Harness
 
 ORIGIN: Final = "clickhouse://me@db:9000/bwtop"
 PID: Final = 1 << 23
-"""Beyond the kernel's largest, so that no signal can ever arrive."""
+"""Beyond the kernel's largest pid, so that no signal can ever arrive."""
 
 WEB, MAIL, TWIN = Host("web1", "id-of-web"), Host("mail", "id-of-mail"), Host("web1", "id-of-twin")
 CURL, NGINX, EXIM, SSHD = (key(PID + n) for n in range(4))
@@ -45,7 +45,7 @@ def fleet(
     glyphs: Glyphs = UNICODE,
     identities: dict[ProcessKey, Identity] = IDENTITIES,
 ) -> Harness:
-    """A screen with five processes of three machines."""
+    """Return a screen with five processes of three hosts."""
     harness = Harness(columns, rows, settings, glyphs, origin=ORIGIN)
     traffic = {one: {remote(): Traffic(amount)} for one, amount in AMOUNTS.items()}
     harness.feed({one: traffic[one] for one in identities}, identities)
@@ -53,14 +53,14 @@ def fleet(
 
 
 def own(settings: Settings | None = None) -> Harness:
-    """A machine's own screen, where the same processes are its own."""
+    """Return a local screen with the same processes."""
     harness = Harness(100, 60, settings)
     harness.feed({CURL: {remote(): Traffic(1)}}, {CURL: Identity("curl", 1000, user="ada")})
     return harness
 
 
 def listed(harness: Harness) -> list[list[str]]:
-    """The words of the rows below the titles."""
+    """Return the words of the rows below the titles."""
     top = harness.row_of("↑/s") + 1
     lines = [line.removeprefix("▸").removeprefix("▾") for line in harness.lines()[top:-1]]
     return [line.split() for line in lines if line.strip()]
@@ -136,7 +136,7 @@ def test_a_machine_s_own_rows_are_not_sorted_by_machines_but_may_have_been() -> 
 
 
 def marked(harness: Harness) -> str:
-    """The marked line of a chooser: below or beside the list, which has a selected row."""
+    """Return the selected line of a chooser, which is below or beside the list with its own selected row."""
     return harness.styled(Style.SELECTED)[-1]
 
 
@@ -231,7 +231,7 @@ def test_g_comes_to_machines_only_where_there_are_many() -> None:
 
 
 def test_groups_of_machines_are_of_no_use_on_one() -> None:
-    """A configuration file may ask for them, and is read wherever bwtop runs."""
+    """A configuration file may ask for groups of hosts, and is read everywhere."""
     harness = own(Settings(grouping=Grouping.HOST))
     assert "by process" in harness.text()
     harness.press("g")
@@ -278,7 +278,13 @@ def helped(harness: Harness) -> str:
 
 def test_the_help_is_about_what_there_is() -> None:
     text = helped(fleet())
-    for words in ("remote or host", "HOST ", "the machine that it runs on", " host: ", "or its id"):
+    for words in (
+        "remote or host",
+        "HOST ",
+        "host that the process runs on",
+        " host: ",
+        "or host id",
+    ):
         assert words in text
     assert "a signal" not in text
     assert "kill" not in fleet(300).lines()[-1]
@@ -297,7 +303,7 @@ def test_the_help_of_one_s_own_machine_says_nothing_of_others() -> None:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of this machine that could be taken for another's."""
+    """A local process that could be mistaken for a remote one."""
     code = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -307,7 +313,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def namesake(child: subprocess.Popen[bytes], host: Host | None, origin: str) -> Harness:
-    """A screen with a process of the same pid and start."""
+    """Return a screen with a process of the same pid and start."""
     stat = Path(f"/proc/{child.pid}/stat").read_text()
     process = ProcessKey(int(stat.rpartition(")")[2].split()[19]) * 10_000_000, child.pid)
     harness = Harness(100, 24, origin=origin)
@@ -318,7 +324,7 @@ def namesake(child: subprocess.Popen[bytes], host: Host | None, origin: str) -> 
 
 @pytest.mark.parametrize(
     ("host", "origin", "where"),
-    [(WEB, ORIGIN, "web1"), (WEB, "", "web1"), (None, ORIGIN, "another machine")],
+    [(WEB, ORIGIN, "web1"), (WEB, "", "web1"), (None, ORIGIN, "another host")],
 )
 def test_a_process_elsewhere_gets_no_signal_meant_for_its_namesake_here(
     child: subprocess.Popen[bytes],
@@ -331,7 +337,7 @@ def test_a_process_elsewhere_gets_no_signal_meant_for_its_namesake_here(
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = namesake(child, host, origin)
     harness.press("K")
-    answer = f"it runs on {where}: bwtop sends signals on its own machine only"
+    answer = f"the process runs on {where}; bwtop signals local processes only"
     assert harness.lines()[-1].rstrip() == answer
     harness.press("enter", "y")
     assert sent == []
@@ -367,7 +373,7 @@ def test_a_refusal_is_read_whole_however_long_the_name_is(columns: int) -> None:
     identities = {CURL: Identity("curl", host=Host("x" * 64, "id"))}
     harness = fleet(columns, identities=identities)
     harness.press("K")
-    assert harness.lines()[-1].rstrip().endswith("on its own machine only")
+    assert harness.lines()[-1].rstrip().endswith("signals local processes only")
 
 
 def test_what_is_gone_is_quiet_for_nobody_knows_whether_it_has_ended() -> None:

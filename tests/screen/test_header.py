@@ -1,4 +1,4 @@
-"""The lines above the list: who measures, how much moves, and whatever is not as usual."""
+"""The lines above the list: source, throughput, and anything unusual."""
 
 import re
 from typing import Final
@@ -32,7 +32,7 @@ def busy(columns: int = 80, rows: int = 24) -> Harness:
 
 
 def above(harness: Harness) -> str:
-    """The header."""
+    """Return the header."""
     return "\n".join(harness.lines()[: harness.row_of("↑/s")])
 
 
@@ -68,7 +68,7 @@ def test_rates_totals_and_peaks() -> None:
 
 @pytest.mark.parametrize(("rows", "height"), [(24, 1), (40, 2), (60, 3)])
 def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
-    """One column for each second; the highest is full, and what is older than two minutes is gone."""
+    """Each column is a second; the highest is full, and older ones than two minutes are gone."""
     harness = Harness(200, rows)
     harness.feed({CURL: {remote(): Traffic(8000, 8000)}}, IDENTITIES)
     for _ in range(119):
@@ -146,7 +146,7 @@ def test_toggles_change_rows_totals_and_graphs_together(rows: int) -> None:
         if rows == 24:
             assert f"total {rate} peak {rate}/s" in " ".join(above(harness).split())
         if rate == "0 B":
-            assert "nothing passes the filter and toggles" in harness.text()
+            assert "no traffic matches the filter and toggles" in harness.text()
         else:
             assert f" {rate} " in " ".join(harness.line("curl").split())
 

@@ -1,4 +1,4 @@
-"""Keys as people write them, and keys that somebody has bound."""
+"""The spelling of keys, and configured bindings."""
 
 import pytest
 

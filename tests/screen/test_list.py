@@ -1,4 +1,4 @@
-"""The list under the keys: expanding, sorting, filtering, grouping, selecting."""
+"""Keys of the list: expand, sort, filter, group, select."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def busy(columns: int = 80, rows: int = 24) -> Harness:
 
 
 def names(harness: Harness) -> list[str]:
-    """The processes listed, from the top."""
+    """Return the listed processes, from the top."""
     return [word for line in harness.lines() for word in ("curl", "named") if f" {word} " in line]
 
 
@@ -68,7 +68,7 @@ def test_enter_opens_the_remotes_and_closes_them() -> None:
 
 
 def style_of(harness: Harness, part: str) -> Style:
-    """The style of a text on the screen."""
+    """Return the style of a text on the screen."""
     return next(style for style, text in harness.styles(harness.row_of(part)) if part in text)
 
 
@@ -124,7 +124,7 @@ def test_command_lines() -> None:
 
 
 class Names:
-    """A resolver that knows everything."""
+    """A resolver that knows every address."""
 
     def get(self, address: bytes) -> str:
         return f"host-{address[-1]}.example"
@@ -237,13 +237,13 @@ def test_remotes_are_sorted_by_the_same_column() -> None:
 
 
 def sorted_title(harness: Harness) -> str:
-    """The title that says that it is sorted by."""
+    """Return the title that is marked as sorted."""
     (title,) = harness.styled(Style.SORTED)
     return title.strip()
 
 
 def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
-    """Every press moves the mark by one column, as it is seen."""
+    """Each press moves the mark by one column, as displayed."""
     harness = busy(200)
     titles = [f.title.format(down="↓", up="↑") for f in FIELDS if f.id != "graph"]
     harness.press(*"<" * len(FIELDS))
@@ -313,7 +313,7 @@ def test_a_click_on_nothing_does_nothing() -> None:
 
 
 def crowd(rows: int = 24, count: int = 200) -> Harness:
-    """Processes p0 to p199, the first the busiest."""
+    """Return a screen with processes p0 to p199, the first the busiest."""
     harness = Harness(80, rows)
     harness.feed(
         {key(n + 1): {remote(): Traffic(10**6 - n)} for n in range(count)},
@@ -328,7 +328,7 @@ def selected_name(harness: Harness) -> str:
 
 
 def test_a_click_is_for_the_row_that_was_seen() -> None:
-    """The list may have changed since it was drawn, and what was under the pointer is meant."""
+    """The list may have changed since the last redraw; the click means the row that was drawn."""
     harness = crowd()
     row = harness.row_of(" p5 ")
     harness.feed({key(6): {remote(): Traffic(10**9)}})
@@ -447,7 +447,7 @@ def test_a_group_is_the_sum_of_its_processes_which_are_below_it() -> None:
 
 
 def test_groups_never_shrink() -> None:
-    """What has exited and is off the list still counts where it belongs."""
+    """An exited process that is off the list still counts in its group."""
     harness = busy()
     harness.feed(exited=[CURL])
     harness.feed(elapsed=LINGER + 1)
@@ -508,7 +508,7 @@ def test_zero(paused: bool) -> None:
 
 @pytest.mark.parametrize(
     ("feeds", "words"),
-    [(0, "measuring…"), (1, "no process has sent or received anything yet")],
+    [(0, "measuring…"), (1, "no traffic yet")],
 )
 def test_an_empty_list_says_why(feeds: int, words: str) -> None:
     harness = Harness()

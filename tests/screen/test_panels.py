@@ -1,4 +1,4 @@
-"""What opens on top of the list: sort chooser, filter, details, signals, help; and the line at the bottom."""
+"""Panels on top of the list: sort chooser, filter, details, signals, help; and the footer."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ from tests.screen.harness import SIZES, Harness, Left
 
 ALL_SIZES: Final = pytest.mark.parametrize("size", SIZES, ids=str)
 PID: Final = 1 << 23
-"""Beyond the kernel's largest, so that no signal can ever arrive."""
+"""Beyond the kernel's largest pid, so that no signal can ever arrive."""
 
 CURL, NAMED, KWORKER = key(PID), key(PID + 1), key(PID + 2)
 COMMAND: Final = "curl --output  /dev/null https://x.example/" + "y" * 60
@@ -59,7 +59,7 @@ def bottom(harness: Harness) -> str:
 
 
 def click_on(harness: Harness, text: str) -> None:
-    """Clicks into the last place where a text is."""
+    """Click the last place of a text."""
     row = max(n for n, line in enumerate(harness.lines()) if text in line)
     harness.now += 1
     harness.click(harness.lines()[row].rindex(text) + 1, row)
@@ -101,7 +101,7 @@ def test_a_chooser_can_be_left_as_it_was(leaving: str) -> None:
 def test_a_click_takes_a_choice(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("s", "home")
-    click_on(harness, "name       the")
+    click_on(harness, "name       process")
     assert harness.state.settings.order.column == "name"
     assert harness.state.context is Context.LIST
 
@@ -206,7 +206,7 @@ def test_a_mistake_is_shown_and_the_last_good_filter_stays(mistake: str, rows: i
 
 @pytest.mark.parametrize("rows", [10, 24])
 def test_the_header_names_the_filter_that_is_in_force(rows: int) -> None:
-    """A mistake that was kept with Enter is in force nowhere."""
+    """A mistake kept with Enter has no effect."""
     harness = busy(120, rows)
     harness.press("/", *"foo:x", "enter")
     assert shown(harness, "curl")
@@ -323,7 +323,7 @@ def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the test's own, which waits for its end."""
+    """A process of the test that waits for its end."""
     code = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -333,12 +333,12 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def started(pid: int) -> int:
-    """Ticks after the boot, field 22 of proc(5)'s stat."""
+    """Return ticks since boot, field 22 of stat in proc(5)."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def watched(child: subprocess.Popen[bytes], ticks: int = 0) -> Harness:
-    """A screen with a child, which started so many ticks earlier or later."""
+    """Return a screen with a child, with its start shifted by some ticks."""
     process = ProcessKey((started(child.pid) + ticks) * 10_000_000 + 4_999_999, child.pid)
     harness = Harness(100, 24)
     harness.feed({process: {remote(): Traffic(1)}}, {process: Identity("child", os.getuid())})
@@ -373,7 +373,7 @@ def test_another_process_with_the_same_pid_gets_no_signal(
 ) -> None:
     harness = watched(child, ticks)
     harness.press("K", "enter", "y")
-    assert "its pid is another process's now" in bottom(harness)
+    assert "its pid was reused" in bottom(harness)
     assert harness.styled(Style.ERROR)
     assert not eventually_dead(child)
 
@@ -444,7 +444,7 @@ def test_a_click_on_no_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_process_that_is_asked_about_stays_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the question stands the list goes on, and another process may come to be the first."""
+    """The list goes on during a question, and another process may become the first."""
     sent: list[object] = []
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = busy()
@@ -462,8 +462,8 @@ def test_the_process_that_is_asked_about_stays_the_one(monkeypatch: pytest.Monke
     ("moves", "answer"),
     [
         (("g",), "select a process"),
-        (("down", "down"), "kworker/0:1 is no process that takes signals"),
-        (("end",), "(unattributed) is no process that takes signals"),
+        (("down", "down"), "kworker/0:1 cannot receive signals"),
+        (("end",), "(unattributed) cannot receive signals"),
         (("t", "u"), "select a process"),
     ],
 )
@@ -586,10 +586,10 @@ def test_a_click_beside_the_hints_does_nothing() -> None:
 
 
 def test_there_are_no_hints_to_click_where_a_message_is() -> None:
-    """A click on what is not there must not quit bwtop."""
+    """A click on an absent hint must not quit bwtop."""
     harness = busy(100)
     harness.press("end", "K")
-    assert "takes signals" in bottom(harness)
+    assert "cannot receive signals" in bottom(harness)
     for cell in range(100):
         harness.click(cell, 23)
     assert harness.state.context is Context.LIST

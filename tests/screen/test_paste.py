@@ -1,4 +1,4 @@
-"""Pasted text, without a terminal: it runs no command anywhere, and is one insertion into the filter."""
+"""Pasted text, without a terminal: it runs no command, and is one insertion into the filter."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from tests.build import key, remote
 from tests.screen.harness import Harness
 
 PID: Final = 1 << 23
-"""Beyond the kernel's largest, so that no signal can ever arrive."""
+"""Beyond the kernel's largest pid, so that no signal can ever arrive."""
 
 TEXT: Final = "Kill it\nyes it is\nquit, yes\n"
 """As commands: open the signals, choose one, confirm it, quit."""
@@ -54,7 +54,7 @@ def busy(*keys: str) -> Harness:
 
 @contextmanager
 def builds(state: ScreenState) -> Iterator[list[str]]:
-    """The filters that rows are made for meanwhile."""
+    """Collect the filters that rows are made for."""
     found: list[str] = []
     build = state.build
 
@@ -233,7 +233,7 @@ def test_error_in_a_long_filter_is_in_sight() -> None:
 
 
 def test_command_that_opens_the_filter_is_the_one_looked_for() -> None:
-    """Input finds the key by its command."""
+    """The input finds the key by its command."""
     found = DEFAULT.find(Context.LIST, "/")
     assert found
     assert found.command is commands.edit_filter
@@ -243,7 +243,7 @@ def test_command_that_opens_the_filter_is_the_one_looked_for() -> None:
 
 
 def events(brackets: Brackets, reads: list[bytes]) -> list[Event]:
-    """Keys and pastes, as urwid's screen makes keys of bytes."""
+    """Return keys and pastes, decoded as urwid's screen does it."""
     urwid.set_encoding("utf-8")
     screen = Terminal()
     found: list[Event] = []
@@ -271,7 +271,7 @@ def test_paste_is_found_in_single_bytes() -> None:
 
 
 def test_escape_before_brackets_does_not_hide_them() -> None:
-    """urwid makes "meta end paste" of that."""
+    """urwid decodes that as "meta end paste"."""
     stream = "\x1b" + BEGIN + "q\x1b" + END + "i"
     assert events(Brackets(), [stream.encode()])[-2:] == [Paste("q\x1b"), "i"]
 
@@ -296,7 +296,7 @@ def test_end_of_a_large_paste_is_found_where_it_is_cut(cut: int) -> None:
 
 
 class Clock:
-    """A time that only tests move."""
+    """A clock that only tests move."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -306,7 +306,7 @@ class Clock:
 
 
 def unfinished() -> Brackets:
-    """A paste without an end, after as much time as it has."""
+    """Return a paste without an end, after its time is up."""
     clock = Clock()
     brackets = Brackets(clock)
     for piece in (BEGIN, "a", "b"):

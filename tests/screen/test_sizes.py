@@ -1,4 +1,4 @@
-"""Every size, every context, both sets of signs, names that mean harm: always exactly the terminal's size."""
+"""Every size, every context, both sets of symbols, hostile names: the drawing has exactly the size of the terminal."""
 
 from itertools import pairwise
 from typing import Final
@@ -19,10 +19,10 @@ from tests.examples import examples
 from tests.screen.harness import Harness
 
 NAMES: Final = (*HOSTILE, "❤\ufe0f#\ufe0f\u20e3⌚\ufe0e", "👍🏽👨\u200d👩🇩🇪", "e\u0301각ⓐ½…│°")
-"""Also what stands for one picture together, and what is as wide as the terminal's maker likes."""
+"""Also sequences that combine into one picture, and characters of terminal-dependent width."""
 
 PID: Final = 1 << 23
-"""Beyond the kernel's largest, so that no signal can ever arrive."""
+"""Beyond the kernel's largest pid, so that no signal can ever arrive."""
 
 CONTEXTS: Final[dict[str, tuple[str, ...]]] = {
     "list": (),
@@ -52,7 +52,7 @@ LOSS: Final = Loss(1, 2**62, 3, 2**40, 5, 6)
 
 
 def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE, *, fleet: bool = False) -> Harness:
-    """A screen with all that somebody else may have chosen, and a lot of everything."""
+    """Return a screen with all texts that others may choose, and many rows of everything."""
     origin = "clickhouse://db" if fleet else ""
     harness = Harness(columns, rows, glyphs=glyphs, attached=False, origin=origin)
     harness.state.host = "".join(HOSTILE[:8])
@@ -180,7 +180,7 @@ def test_titles(columns: int, titles: str) -> None:
 @pytest.mark.parametrize("columns", [40, 80, 132, 300])
 @pytest.mark.parametrize("fleet", [False, True], ids=["own", "fleet"])
 def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
-    """A cell of each gap between two columns is blank whatever is in the list."""
+    """One cell between two columns is blank whatever the list contains."""
     harness = hostile(columns, 60, fleet=fleet)
     fields = (layout.HOST_FIELD, *FIELDS) if fleet else FIELDS
     texts = [one.field.id in layout.TEXTS for one in layout.place(fields, columns)]
@@ -203,7 +203,7 @@ def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
 
 @pytest.mark.parametrize("rows", [10, 24])
 def test_the_same_numbers_stand_in_the_same_cells(rows: int) -> None:
-    """A calm screen: only figures change, and nothing moves."""
+    """Only digits change, and nothing moves."""
     harness = Harness(100, rows)
     shapes = set()
     for rx in (1, 1023, 10**5, 999_999_999, 2**40):

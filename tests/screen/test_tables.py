@@ -1,4 +1,4 @@
-"""The tables that the screen is made of: keys, columns, styles, glyphs; what one says the others have."""
+"""The tables behind the screen (keys, columns, styles, glyphs) agree with each other."""
 
 import inspect
 import re
@@ -167,7 +167,7 @@ def test_every_look_is_valid_with_any_number_of_colours(theme: str, style: Style
 
 
 def looks(look: Look) -> list[tuple[str, ...]]:
-    """With 1, 16, and 256 colours."""
+    """Return the looks with 1, 16 and 256 colours."""
     high = (look.high or look.foreground, look.high_background or look.background)
     return [(look.mono,), (look.foreground, look.background), high]
 
@@ -191,7 +191,7 @@ def test_exited_processes_are_dimmed(theme: str) -> None:
 
 
 def luminance(rgb: Sequence[int]) -> float:
-    """WCAG 2.1, relative luminance."""
+    """Return the relative luminance of WCAG 2.1."""
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -201,7 +201,7 @@ def luminance(rgb: Sequence[int]) -> float:
 def test_every_style_can_be_read_with_256_colours(
     theme: str, ground: tuple[int, int, int], style: Style
 ) -> None:
-    """WCAG 2.1 asks for 3 to 1 of large text; what is dimmed may have a little less."""
+    """WCAG 2.1 asks for 3 to 1 for large text; dimmed text may have a little less."""
     look = THEMES[theme][style]
     specification = urwid.AttrSpec(
         look.high or look.foreground, look.high_background or look.background, 256

@@ -23,7 +23,7 @@ from tests.screen.terminal import Terminal
 pytestmark = [pytest.mark.kernel, pytest.mark.screen]
 
 SOMEBODY = 31234
-"""A uid that is nobody's."""
+"""A uid without a user."""
 
 ALTERNATE = (b"\x1b[?47h", b"\x1b[?1049h")
 
@@ -37,7 +37,7 @@ def moving(tmp_path: Path) -> Iterator[Mover]:
 def screen(
     *flags: str, columns: int = 80, rows: int = 24, env: dict[str, str] | None = None
 ) -> Terminal:
-    """bwtop in a terminal; it looks up no names."""
+    """Return bwtop in a terminal, without name lookups."""
     return Terminal(command("--no-resolve", *flags), columns=columns, rows=rows, env=env)
 
 
@@ -46,18 +46,18 @@ def measuring(terminal: Terminal) -> None:
 
 
 def filtered(terminal: Terminal, text: str = "mover") -> None:
-    """Types a filter, so that whatever else the machine does is out of the way."""
+    """Type a filter that hides other traffic of the machine."""
     terminal.type(f"/{text}\r")
     terminal.wait_for(lambda seen: f"filter {text}" in seen and "h help" in seen)
 
 
 def modes(terminal: Terminal) -> tuple[bool, bool, bool, bool]:
-    """Whether the second buffer is shown, the mouse reported, pastes bracketed, the cursor visible."""
+    """Return modes as booleans: second buffer, mouse, bracketed paste, cursor."""
     return terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible
 
 
 def footer_at(terminal: Terminal, row: int) -> bool:
-    """Whether that row, counted from 1, has the hints for keys."""
+    """Return True if that row, counted from 1, has the key hints."""
     return "h help" in terminal.lines()[row - 1]
 
 
@@ -72,7 +72,7 @@ def status(terminal: Terminal, field: str) -> list[str]:
 
 
 def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
-    """What a person does in the first minute."""
+    """The actions of a user in the first minute."""
     with screen() as terminal:
         measuring(terminal)
         with mover(tmp_path) as moving:
@@ -103,7 +103,7 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
 
 
 def test_it_records_and_says_so(tmp_path: Path) -> None:
-    """A second one says who does."""
+    """A second bwtop names the recorder."""
     flags = ("--db", str(tmp_path / "history.db"))
     with screen(*flags) as terminal:
         terminal.wait_for("backend tracepoint  recording")
@@ -180,7 +180,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(
 
 
 def test_stopped_by_others_it_draws_itself_again(moving: Mover) -> None:
-    """Nobody can take SIGSTOP; whoever used the terminal meanwhile has left something on it."""
+    """SIGSTOP cannot be caught, and another program may have drawn on the terminal meanwhile."""
     with screen() as terminal:
         terminal.wait_for("mover")
         os.kill(terminal.pid, signal.SIGSTOP)
@@ -303,13 +303,13 @@ IGNORED = "pasted text ignored; press / to filter"
 
 
 def as_paste(text: str) -> str:
-    """What a terminal sends for a paste in mode 2004."""
+    """Return the bytes of a paste in mode 2004."""
     return f"\x1b[200~{text}\x1b[201~"
 
 
 @pytest.mark.parametrize("pasted", [as_paste(PASTED), as_paste("q"), PASTED], ids=repr)
 def test_paste_sends_no_signal_and_does_not_quit(moving: Mover, pasted: str) -> None:
-    """It sent SIGTERM to the selected process."""
+    """Before the fix it sent SIGTERM to the selected process."""
     with screen(columns=120) as terminal:
         terminal.wait_for("mover")
         filtered(terminal)
@@ -379,7 +379,7 @@ def test_paste_without_an_end_is_over_after_a_while(moving: Mover) -> None:
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)], ids=str)
 def test_terminal_that_loses_its_size_is_taken_for_80_by_24(size: tuple[int, int]) -> None:
-    """It was an AssertionError."""
+    """Before the fix it raised an AssertionError."""
     with screen(rows=20) as terminal:
         measuring(terminal)
         assert footer_at(terminal, 20)
@@ -409,7 +409,7 @@ def test_c_locale_gets_ascii(moving: Mover) -> None:
 
 
 def colours(raw: bytes) -> set[bytes]:
-    """The colours set: SGR parameters of ECMA-48 that are not plain."""
+    """Return the set colours: SGR parameters of ECMA-48 that are not plain."""
     found = {part for run in re.findall(rb"\x1b\[([0-9;]*)m", raw) for part in run.split(b";")}
     return {part for part in found if re.fullmatch(rb"3[0-8]|4[0-8]|9[0-7]|10[0-7]", part)}
 
@@ -460,7 +460,7 @@ PICTURES = os.environ.get("BWTOP_PICTURES")
 
 
 def test_picture_of_the_screen(tmp_path: Path) -> None:
-    """The README's picture, when BWTOP_PICTURES names a directory for it (`make picture`)."""
+    """Draw the picture of the README if BWTOP_PICTURES names a directory for it (`make picture`)."""
     names = {"backup": 90_001, "download": 20_011, "sensord": 211, "updater": 3001}
     with (
         mover(tmp_path, "backup", names["backup"]),
@@ -485,7 +485,7 @@ def test_picture_of_the_screen(tmp_path: Path) -> None:
 
 
 def test_picture_of_a_report(tmp_path: Path) -> None:
-    """Another one of the README's."""
+    """Draw another picture of the README."""
     midnight = floor(Unit.DAY, floor(Unit.DAY, time.time()) - 1)
     a_desktops_day(tmp_path / "history.db", midnight)
     report = command("--history", "yesterday", "--no-resolve", "--db", str(tmp_path / "history.db"))

@@ -23,7 +23,7 @@ IDS = [column.id for column in PROCESS_COLUMNS]
 
 
 def three_processes() -> Interval:
-    """Processes that differ in every column, the third with as little known of it as can be."""
+    """Return processes that differ in every column, the third with as many unknown values as possible."""
     return interval(
         {
             key(30): {remote(): Traffic(10, 200)},
@@ -159,7 +159,7 @@ def test_every_column_has_been_sorted_by() -> None:
 
 @pytest.mark.parametrize("column", [i for i in IDS if i != "kernel"])  # it has two equal values
 def test_reverse_is_the_other_way_round(column: str) -> None:
-    """All but the rows without a value, which come last either way."""
+    """Rows without a value come last either way."""
     rows = three_processes().processes
     value = {c.id: c for c in PROCESS_COLUMNS}[column].get
     natural = Order(column).processes(rows)

@@ -1,4 +1,4 @@
-"""Rows of the tree: every byte once and under each heading, in order, and found again."""
+"""The rows of the tree: every byte once in each grouping, in order, and found again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -51,7 +51,7 @@ orders = st.builds(Order, st.sampled_from([column.id for column in PROCESS_COLUM
 
 @st.composite
 def boards(draw: st.DrawFn) -> LiveModel:
-    """Some processes run, some have exited, some are gone."""
+    """Draw a model with running, exited and removed processes."""
     model = LiveModel()
     model.set_average(draw(st.sampled_from(AVERAGES)))
     exited: set[ProcessKey] = set()
@@ -79,7 +79,7 @@ def built(
 def below(
     tree: Tree, shown: Callable[[Row], bool] = lambda _: True, rows: Sequence[Row] | None = None
 ) -> Iterator[tuple[Path, Row]]:
-    """All rows with their places, and what is below those that show it."""
+    """Yield all rows with their places, and the children of expanded ones."""
     for place, row in enumerate(tree.tops if rows is None else rows):
         yield (place,), row
         if isinstance(row, Branch) and shown(row):
@@ -150,7 +150,7 @@ CONDITIONS: dict[str, Callable[[Flow], bool]] = {
 }
 
 LOCAL = {Loopback.SHOW: {False, True}, Loopback.HIDE: {False}, Loopback.ONLY: {True}}
-"""Which flows are shown: whether they are loopback."""
+"""The shown flows, by loopback or not."""
 
 
 @given(boards(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
@@ -203,7 +203,7 @@ def test_row_is_shown_as_soon_as_anything_is_booked_and_not_before() -> None:
 
 @pytest.mark.parametrize("grouping", Grouping)
 def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Grouping) -> None:
-    """By all rows that have any: they add up to the rate over all, which goes on too."""
+    """The rows add up to the rate over all, which a reset does not change."""
     model = LiveModel()
     model.set_average(10.0)
     quiet, busy = remote(), remote("192.0.2.2")
@@ -221,7 +221,7 @@ def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Group
 
 
 def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey] = ()) -> LiveModel:
-    """A model with one flow of each process, all to the same remote."""
+    """Return a model with one flow of each process, all to the same remote."""
     model = LiveModel()
     traffic = {name: {remote(): Traffic(name.pid)} for name in identities}
     model.advance(sample(traffic, identities=identities, exited=exited))
@@ -260,7 +260,7 @@ def test_group_is_named_for_what_its_processes_share(
 
 
 def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
-    """A machine that gets another name meanwhile is still one."""
+    """A host that gets another name is still the same host."""
     hosts = (Host("web", "a"), Host("web", "b"), Host("new", "a"), None)
     model = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
     tree = built(model, Grouping.HOST, Order("pid"))
@@ -285,7 +285,7 @@ def test_machine_without_a_name_is_called_by_its_id() -> None:
     "name", ["uid", "exe", "user", "unit", "container", "pod", "kernel", "host"]
 )
 def test_group_has_the_columns_that_its_processes_share(name: str) -> None:
-    """But not those in which they differ."""
+    """Columns that differ between the processes are empty."""
     whole = Identity(
         "sh",
         5,
@@ -368,7 +368,7 @@ def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
 
 
 def varied() -> LiveModel:
-    """Processes that differ in every column, and some in which there is nothing."""
+    """Return processes that differ in every column, some with empty values."""
     model = LiveModel()
     identities = {
         ProcessKey(pid, pid): replace(one, started=NOW.replace(second=pid))
@@ -452,7 +452,7 @@ def branches(tree: Tree) -> list[tuple[Branch, Sequence[Row]]]:
 
 
 def kept(before: list[RowId], fresh: list[RowId]) -> list[RowId]:
-    """As they were, without those that are gone, and the new ones after them in their order."""
+    """Return the old order without removed rows, and the new rows after them in their own order."""
     old = [row for row in before if row in fresh]
     return old + [row for row in fresh if row not in old]
 
@@ -537,7 +537,7 @@ def test_walking_goes_over_every_shown_row_once_and_back(
 
 @given(boards(), groupings, orders)
 def test_every_row_is_found_where_it_is(model: LiveModel, grouping: Grouping, order: Order) -> None:
-    """Shown or not: nothing is expanded here."""
+    """Collapsed rows are found too: nothing is expanded here."""
     tree = built(model, grouping, order)
     rows = list(below(tree))
     assert len({row.id for _, row in rows}) == len(rows)
