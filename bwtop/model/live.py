@@ -77,7 +77,7 @@ class LiveModel:
         self._series: dict[Tally, Series] = {}
         self._frames: deque[Frame] = deque()
         self._entries = 0
-        self._window = 0  # how many of the last frames are within the window
+        self._window = 0  # number of latest frames in the window
         self._pending: deque[Frame] = deque()
 
     def advance(self, sample: Sample) -> None:
@@ -113,7 +113,7 @@ class LiveModel:
         self.loss = self.loss.plus(frame.loss)
         if frame.elapsed:
             self._measure(frame)
-        else:  # it has come late: it is in totals, and in no rate
+        else:  # late: counts in totals but in no rate
             self.ledger.book(frame)
         for key in frame.exited:
             if key in self.ledger.processes:
@@ -234,7 +234,7 @@ class LiveModel:
                 for tally in process.sums.values():
                     self._series.pop(tally, None)
                 self._remember(process)
-                process.flows.clear()  # they refer to it, and it to them
+                process.flows.clear()  # break the reference cycle
 
     def _remember(self, process: Process) -> None:
         kind = replace(process.identity, cmdline="", started=None)

@@ -81,7 +81,7 @@ class Timeline:
         age = 0.0
         for point in reversed(self._points):
             rates = _rates(point, wanted)
-            first = int(age / span + min(point.elapsed / span, 1) / 2)  # a short one's middle
+            first = int(age / span + min(point.elapsed / span, 1) / 2)  # the middle of a short one
             age += point.elapsed
             for column in range(first, min(max(int(age / span + 0.5), first + 1), count)):
                 before = found[-1 - column] or (0.0, 0.0)

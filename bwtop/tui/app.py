@@ -132,7 +132,7 @@ class App:
         if self._loading:
             self._loading.abandon()
         is_ours = self._measurement is not None and not self._measurement.following
-        if self._reader and is_ours:  # another's next interval is nothing to wait for
+        if self._reader and is_ours:  # do not wait for an interval of another recorder
             self._reader.join(JOIN_SECONDS)
         if self._measurement and not (self._reader and self._reader.is_alive()):
             self._measurement.close()
@@ -261,7 +261,7 @@ class App:
             raise urwid.ExitMainLoop
         if signal.SIGTSTP in numbers:
             self._suspend()
-        elif signal.SIGCONT in numbers:  # from a SIGSTOP, which nobody can take
+        elif signal.SIGCONT in numbers:  # after a SIGSTOP, which cannot be caught
             self._restart()
 
     def _suspend(self) -> None:

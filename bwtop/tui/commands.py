@@ -22,7 +22,7 @@ DOUBLE: Final = 0.4
 
 T = TypeVar("T")
 
-# What is shown.
+# Display.
 
 
 def toggle_tcp(state: ScreenState) -> Effect:
@@ -188,7 +188,7 @@ def escape(state: ScreenState) -> Effect:
     return clear_filter(state)
 
 
-# Going through the list.
+# Movement.
 
 
 def up(state: ScreenState) -> Effect:

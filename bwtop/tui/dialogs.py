@@ -91,7 +91,7 @@ def _refuse(state: ScreenState, why: str) -> Effect:
     return Effect.DRAW
 
 
-# What is open on top of the list.
+# Dialogs.
 
 
 def _open(state: ScreenState, chooser: Chooser) -> Effect:

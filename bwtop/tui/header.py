@@ -155,7 +155,7 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
         return []
     text = state.glyphs.text(state.settings.filter)
     if state.filter_error:
-        said = state.context is Context.FILTER  # below, beside what is typed
+        said = state.context is Context.FILTER  # the filter line shows it
         wrong = (
             f"filter {text}" if said else f"filter {text}: {state.glyphs.text(state.filter_error)}"
         )

@@ -79,7 +79,7 @@ class Input:
             return self._screen.keypress(size, event) is None
         if urwid.util.is_mouse_event(event):
             self._screen.mouse_event(size, *event, focus=True)
-        return True  # or the terminal's answer to a question that bwtop did not ask
+        return True  # or an unrequested report of the terminal
 
     def _paste(self, paste: Paste) -> None:
         if self._state.context is Context.FILTER:

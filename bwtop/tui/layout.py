@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:  # it imports urwid, and flags are read with this
+if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
     from bwtop.tui.glyphs import Glyphs
 
 

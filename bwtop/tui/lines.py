@@ -56,7 +56,7 @@ def canvas(
         encoded, attribute, charset = b"", [], []
         for style, text in exactly(line, columns):
             if not text:
-                continue  # urwid ends the line at a run of no length
+                continue  # urwid ends the line at an empty run
             piece, runs = urwid.apply_target_encoding(text)
             encoded += piece
             attribute.append((style.value, len(piece)))

@@ -87,7 +87,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         before, after = glyphs.text(f"/{text[:place]}"), glyphs.text(text[place:])
         remark = self._remark()
         room = columns - min(length(remark), columns // 2)
-        while width(before) > max(room - 1, 0):  # what is scrolled out at the left
+        while width(before) > max(room - 1, 0):  # scroll the text to the left
             before = before[1:]
         typed: Line = [(Style.INPUT, before + after)]
         if width(before + after) > room:
@@ -243,7 +243,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         name = "up" if up else "down"
         found = keys.DEFAULT.find(self.state.context, name)
         for _ in range(WHEEL if found else 0):
-            self.perform(found.command)  # type: ignore[union-attr]  # there is one
+            self.perform(found.command)  # type: ignore[union-attr]  # the keymap has both
 
     def _click(self, size: Size, column: int, row: int) -> None:
         columns, rows = size

@@ -89,7 +89,9 @@ class ScreenState:
         self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
         if not self.is_fleet and self.settings.grouping is Grouping.HOST:
-            self.settings.grouping = Grouping.PROCESS  # configured for fleets; here it is one row
+            self.settings.grouping = (
+                Grouping.PROCESS
+            )  # meant for several hosts; here it would be one row
         self.glyphs = glyphs
         self.now = now
         self.model = LiveModel()
@@ -127,7 +129,7 @@ class ScreenState:
         self.filter(self.settings.filter)
         self.tree = Tree(self.model, self._view(), self.expansion, self.name)
 
-    # What the measurement brings.
+    # Updates from the measurement.
 
     def attached(
         self,
@@ -176,7 +178,7 @@ class ScreenState:
     def _is_busy(self) -> bool:
         return self.now() - self.last_key < CALM
 
-    # What commands need.
+    # Functions for commands.
 
     def apply(self, effect: Effect) -> None:
         """Update rows after a command."""
@@ -219,7 +221,7 @@ class ScreenState:
             self.build(calm=True)
 
     def _show(self, tree: Tree) -> None:
-        if tree.order != self.settings.order:  # it has changed meanwhile
+        if tree.order != self.settings.order:  # changed during the build
             tree.reorder(self.settings.order)
         self.tree = tree
         self.listing.follow(tree)

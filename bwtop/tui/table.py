@@ -47,7 +47,7 @@ def _sorted_by(column: str, shown: list[Field]) -> set[str]:
 
 def _title(state: ScreenState, placed: Placed) -> str:
     """Return a title; for groups the first columns show their processes and their common property."""
-    grouping = state.tree.grouping  # of the rows that are shown: others may be being made
+    grouping = state.tree.grouping  # of the shown rows: a build for another one may be running
     if grouping is not Grouping.PROCESS and placed.field.id == "pid":
         return "PROCS"
     if grouping is not Grouping.PROCESS and placed.field.id == "process":

@@ -304,7 +304,7 @@ class Tree:
             self._graphs[key] = added(graphs)
         return self._graphs[key]
 
-    # Going from row to row.
+    # Walking.
 
     def row(self, path: Path) -> Row:
         """Return the row at a path; raise IndexError if there is none."""

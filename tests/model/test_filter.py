@@ -98,12 +98,12 @@ def test_conditions_on_processes_and_remotes_must_both_hold() -> None:
     assert keep.apply(everything()).traffic == {CURL: {DNS: Traffic(3, 5)}}
 
 
-def test_process_that_is_not_known_has_no_name_to_match() -> None:
+def test_unknown_process_matches_no_name() -> None:
     unknown = sample({CURL: {WEB: Traffic(1)}})
     assert Filter(names=("curl",)).apply(unknown).traffic == {}
 
 
-def test_user_filter_does_not_take_a_process_that_is_not_known_for_roots() -> None:
+def test_unknown_process_is_not_matched_as_root() -> None:
     """Absent, never a false 0: the owner of those bytes is unknown."""
     unknown = sample({CURL: {WEB: Traffic(1)}})
     assert Filter(uids=frozenset({0})).apply(unknown).traffic == {}
@@ -139,7 +139,7 @@ def test_filtering_twice_is_filtering_once(keep: Filter, reading: Sample) -> Non
 
 
 @given(filters, samples)
-def test_what_passes_is_unchanged_and_what_is_dropped_fails_a_condition(
+def test_passing_flows_are_unchanged_and_dropped_flows_fail_a_condition(
     keep: Filter, reading: Sample
 ) -> None:
     kept = {

@@ -44,7 +44,7 @@ def test_v4_address_is_packed_as_flows_have_it(address: object) -> None:
     "text",
     ["", "*", "example.org", "192.0.2", "192.0.2.1/32", "1", "\x00", "\udcff", "[::1]", "漢"],
 )
-def test_what_is_no_address_is_not_packed(text: str) -> None:
+def test_invalid_address_is_not_packed(text: str) -> None:
     assert pack_address(text) is None
 
 

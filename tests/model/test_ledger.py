@@ -102,7 +102,7 @@ def test_every_byte_is_booked_once_at_every_level(timeline: list[Sample]) -> Non
 
 
 @given(st.lists(readings, min_size=2, max_size=5))
-def test_frames_made_one_are_booked_like_one_after_the_other(timeline: list[Sample]) -> None:
+def test_merged_frames_are_booked_like_separate_ones(timeline: list[Sample]) -> None:
     ledger = Ledger()
     for second, reading in enumerate(timeline):
         reading.time = NOW + timedelta(seconds=second)
@@ -126,7 +126,7 @@ def absorbed(frame: Frame, later: Frame) -> Frame:
 
 
 @given(st.lists(readings, min_size=2, max_size=3))
-def test_readings_are_left_as_they_were(timeline: list[Sample]) -> None:
+def test_booking_does_not_change_readings(timeline: list[Sample]) -> None:
     """Readings are shared with other users."""
     before = deepcopy(timeline)
     ledger = Ledger()
@@ -160,7 +160,7 @@ def test_known_process_keeps_its_object_and_is_renamed_when_that_is_booked() -> 
     assert process.flows[remote()].rx == 3
 
 
-def test_exec_of_a_process_that_moved_nothing_is_no_news() -> None:
+def test_exec_of_an_unknown_process_is_ignored() -> None:
     assert booked([sample(identities={key(1): Identity("sh")})]).processes == {}
 
 
@@ -168,7 +168,7 @@ def test_process_without_identity_is_unknown() -> None:
     assert names(booked([sample({key(1): {remote(): Traffic(1)}})])) == {key(1): UNKNOWN_IDENTITY}
 
 
-def test_sums_over_all_keep_the_bytes_of_what_is_forgotten() -> None:
+def test_total_keeps_the_bytes_of_forgotten_flows() -> None:
     both = {remote(): Traffic(1, 2), remote("::1"): Traffic(4, 8)}
     ledger = booked([sample({key(1): dict(both), key(2): dict(both)})])
     assert ledger.size() == 4
@@ -206,7 +206,7 @@ def test_there_is_a_category_for_each_class_and_place() -> None:
     ]
 
 
-# Remotes that are forgotten.
+# Forgotten remotes.
 
 MANY = [remote(f"192.0.2.{n}") for n in range(1, 9)]
 
@@ -253,7 +253,7 @@ def test_flows_beyond_the_limit_for_all_are_forgotten_unless_they_move_bytes(
     assert {("all", of): (t.rx, t.tx) for of, t in ledger.sums.items() if t.rx or t.tx} == of_all
 
 
-def test_who_remembers_the_most_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_with_the_most_flows_forgets_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bwtop.model.ledger.MAX_FLOWS", 8)
     first = sample({key(1): dict.fromkeys(MANY[:5], Traffic(10)), key(2): {MANY[0]: Traffic(10)}})
     ledger = booked([first, sample({key(3): dict.fromkeys(MANY[:3], Traffic(1))})])

@@ -133,9 +133,7 @@ def test_rates_and_sums_of_some_categories_are_those_of_their_flows(
 @pytest.mark.parametrize("jitter", [0.98, 0.9997, 1.0003, 1.02])
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("interval", [0.1, 0.5, 1.0])
-def test_average_is_as_long_as_was_asked_for(
-    interval: float, average: float, jitter: float
-) -> None:
+def test_average_has_the_chosen_length(interval: float, average: float, jitter: float) -> None:
     """Intervals are never exactly a second long, so this is approximate."""
     elapsed = interval * jitter
     model = LiveModel()
@@ -148,7 +146,7 @@ def test_average_is_as_long_as_was_asked_for(
     assert (round(rx * elapsed, 6), tx) == (100, 0)
 
 
-def test_average_is_over_one_interval_at_least_and_over_those_there_are_at_most() -> None:
+def test_average_covers_at_least_one_interval_and_at_most_all() -> None:
     model = advanced([moved(100, elapsed=30.0)])
     assert (model.covered, of_all(model)) == (30.0, (100 / 30, 0))
     model.set_average(40.0)
@@ -156,7 +154,7 @@ def test_average_is_over_one_interval_at_least_and_over_those_there_are_at_most(
     assert (model.covered, of_all(model)) == (32.0, (100 / 32, 0))
 
 
-def test_nothing_measured_is_no_rate() -> None:
+def test_rate_is_zero_before_the_first_reading() -> None:
     model = LiveModel()
     assert (of_all(model), model.covered, model.number, model.time) == ((0, 0), 0, 0, 0)
     model.set_average(10.0)
@@ -167,7 +165,7 @@ def test_nothing_measured_is_no_rate() -> None:
 
 
 @given(lives, st.sampled_from([2, 10**6]))
-def test_board_and_meter_agree(timeline: list[Sample], most: int) -> None:
+def test_model_and_meter_agree(timeline: list[Sample], most: int) -> None:
     """The screen and batch mode show the same."""
     model, meter = LiveModel(), Meter()
     with patch("bwtop.model.ledger.MAX_REMOTES", most):
@@ -225,7 +223,7 @@ def remembered(model: LiveModel) -> tuple[ByCategory, ...]:
     st.sampled_from([0, 1, 2, 10**6]),
     st.sampled_from([0, 1, 3, 10**6]),
 )
-def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
+def test_listed_and_removed_processes_have_all_bytes(
     timeline: list[Sample], lingering: int, kinds: int, remotes: int, flows: int
 ) -> None:
     model = LiveModel()
@@ -247,7 +245,7 @@ def test_those_that_are_gone_and_those_that_are_not_have_all_bytes(
     assert all(pid < 0 for pid in pids), "no process has such a pid"
 
 
-# Processes that exit.
+# Exited processes.
 
 
 @given(lives)
@@ -289,14 +287,16 @@ def exiting(pid: int, identity: Identity, far: Remote = REMOTES[0]) -> Sample:
     return reading
 
 
-def test_the_first_that_exited_go_when_too_many_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oldest_exited_processes_leave_when_too_many_linger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(limits, "MAX_LINGERING", 2)
     model = advanced([moved(1, pid=9)] + [exiting(pid, Identity("cc")) for pid in (5, 3, 4, 1)])
     assert list(model.ledger.processes) == [key(9), key(4), key(1)]
     assert list(model.exited) == [key(4), key(1)]
 
 
-def test_those_alike_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_exited_processes_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments and start times do not matter."""
     monkeypatch.setattr(limits, "MAX_LINGERING", 0)
     kind = Identity("curl", uid=5, exe="/bin/curl", user="ada", unit="a.scope")
@@ -316,7 +316,7 @@ def test_those_alike_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert model.gone[kind].flows[REMOTES[0]].rx == 30
 
 
-def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exited_processes_beyond_the_limits_become_others(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"MAX_LINGERING": 0, "MAX_GONE": 1, "MAX_GONE_REMOTES": 1}
     for name, most in few.items():
         monkeypatch.setattr(limits, name, most)
@@ -340,7 +340,7 @@ def test_kinds_and_remotes_beyond_the_limits_are_others(monkeypatch: pytest.Monk
     assert kind.flows[remote()].rx == 20, "what is remembered already is not another"
 
 
-def test_what_came_late_is_in_totals_and_in_no_rate() -> None:
+def test_late_bytes_count_in_totals_but_in_no_rate() -> None:
     model = advanced([moved(rx=100), moved(rx=200)])
     before = (of_all(model), windows(model), model.time, model.number, model.covered)
     model.advance(moved(rx=5000, elapsed=0.0))
@@ -350,7 +350,7 @@ def test_what_came_late_is_in_totals_and_in_no_rate() -> None:
     assert {process.pid for process in model.ledger.processes} == {1, 2}
 
 
-def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_are_kept_per_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_LINGERING", 0)
     monkeypatch.setattr(limits, "MAX_GONE", 0)
     web, mail = Host("web", "1"), Host("mail", "2")
@@ -363,7 +363,7 @@ def test_others_of_one_machine_are_no_other_s(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.1"])
-def test_loopback_is_still_loopback_where_no_more_remotes_are_remembered(
+def test_loopback_stays_loopback_beyond_the_remote_limit(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise hiding loopback would not hide it any more."""
@@ -397,7 +397,7 @@ def shown(model: LiveModel) -> list[object]:
 
 
 @given(st.lists(st.tuples(readings, st.booleans()), max_size=10))
-def test_pause_holds_all_numbers_and_loses_none(steps: list[tuple[Sample, bool]]) -> None:
+def test_pause_freezes_numbers_and_loses_none(steps: list[tuple[Sample, bool]]) -> None:
     lived([reading for reading, _ in steps])
     model, running = LiveModel(), LiveModel()
     for reading, paused in steps:
@@ -414,9 +414,7 @@ def test_pause_holds_all_numbers_and_loses_none(steps: list[tuple[Sample, bool]]
 
 
 @given(lives, st.integers(1, 3))
-def test_pause_that_is_too_long_makes_intervals_one_and_loses_nothing(
-    timeline: list[Sample], most: int
-) -> None:
+def test_long_pause_merges_intervals_and_loses_nothing(timeline: list[Sample], most: int) -> None:
     model, running = LiveModel(), advanced(deepcopy(timeline))
     model.pause()
     with patch.object(limits, "MAX_PENDING", most):
@@ -430,7 +428,7 @@ def test_pause_that_is_too_long_makes_intervals_one_and_loses_nothing(
         assert windows(model) == windows(running), "the last intervals are as they were"
 
 
-def test_other_boards_do_not_see_what_a_pause_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_in_a_pause_does_not_affect_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_PENDING", 1)
     model, running = LiveModel(), LiveModel()
     model.pause()
@@ -450,10 +448,10 @@ def test_average_may_be_changed_within_a_pause() -> None:
     assert of_all(model) == (650, 0)
 
 
-# Names, and zeroing.
+# Names, and reset.
 
 
-def test_exec_renames_a_process_when_the_view_goes_on() -> None:
+def test_exec_renames_a_process_after_a_pause() -> None:
     model = advanced([moved(1), sample(identities={key(1): Identity("sh")})])
     process = model.ledger.processes[key(1)]
     assert process.identity.name == "sh"
@@ -466,7 +464,7 @@ def test_exec_renames_a_process_when_the_view_goes_on() -> None:
 
 
 @given(lives, averages, lives)
-def test_zeroed_totals_begin_anew_while_rates_and_graphs_go_on(
+def test_reset_zeroes_totals_but_keeps_rates_and_graphs(
     timeline: list[Sample], average: float, later: list[Sample]
 ) -> None:
     lived([*timeline, *later])
@@ -487,7 +485,7 @@ def ongoing(model: LiveModel) -> list[object]:
     return [windows(model), of_all(model), graphs, model.timeline.columns(9, CATEGORIES)]
 
 
-def test_bytes_from_before_do_not_come_back_when_a_paused_view_was_zeroed() -> None:
+def test_reset_in_a_pause_drops_earlier_bytes() -> None:
     """As if bwtop had been started then."""
     model = advanced([moved(1)])
     model.pause()
@@ -530,7 +528,7 @@ def test_graph_has_each_interval_by_itself() -> None:
 
 
 @given(lives)
-def test_timeline_has_all_that_was_booked(timeline: list[Sample]) -> None:
+def test_timeline_has_all_booked_bytes(timeline: list[Sample]) -> None:
     expected, ledger = Timeline(GRAPH_SECONDS), Ledger()
     for reading in timeline:
         expected.add(ledger.take(reading))
@@ -538,7 +536,7 @@ def test_timeline_has_all_that_was_booked(timeline: list[Sample]) -> None:
     assert model.timeline.columns(60, CATEGORIES) == expected.columns(60, CATEGORIES)
 
 
-def test_what_is_kept_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short lives, many remotes, and pauses."""
     few = {
         "MAX_LINGERING": 5,

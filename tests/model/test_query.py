@@ -130,9 +130,7 @@ def taken(text: str) -> Flows:
         ("*", of("", "*")),
     ],
 )
-def test_words_are_parts_of_what_is_known_of_a_process_or_of_a_remote(
-    text: str, expected: Flows
-) -> None:
+def test_word_matches_part_of_a_process_or_remote(text: str, expected: Flows) -> None:
     assert taken(text) == expected
 
 
@@ -282,7 +280,7 @@ def test_every_field_has_help_and_has_been_tried() -> None:
         assert any(text.startswith(f"-{field.name}:") for text in texts) or field.parse
 
 
-def test_a_process_decides_what_it_can() -> None:
+def test_process_conditions_decide_first() -> None:
     """Remotes are not checked when the process already decides."""
     curl, sshd = PROCESSES["curl"], PROCESSES["sshd"]
     for text, of_curl, of_sshd in (
@@ -298,7 +296,7 @@ def test_a_process_decides_what_it_can() -> None:
             assert (None if terms is None else len(terms)) == expected
 
 
-# While somebody types, and mistakes.
+# Partial input and errors.
 
 
 @pytest.mark.parametrize(
@@ -306,7 +304,7 @@ def test_a_process_decides_what_it_can() -> None:
     ["-", " - ", '"', '-"', '""', '-""', "port:", "-port:", "port:,", "-port:,,", 'name:"', "pid:"]
     + [f"{sign}{field.name}:" for field in FIELDS for sign in ("", "-")],
 )
-def test_term_that_is_not_complete_is_no_condition(text: str) -> None:
+def test_incomplete_term_is_no_condition(text: str) -> None:
     assert taken(text) == ALL
     assert taken(f"curl {text}") == of("curl")
     if '"' not in text:
@@ -324,7 +322,7 @@ def test_term_that_is_not_complete_is_no_condition(text: str) -> None:
         ('curl "port:443 ', set()),
     ],
 )
-def test_term_that_is_half_complete_takes_what_is_there(text: str, expected: Flows) -> None:
+def test_partly_complete_term_uses_its_complete_part(text: str, expected: Flows) -> None:
     assert taken(text) == expected
 
 
@@ -339,7 +337,7 @@ def test_term_that_is_half_complete_takes_what_is_there(text: str, expected: Flo
         'dead:beef::1 ::1 "port:443"',
     ],
 )
-def test_typing_is_no_mistake_on_the_way(text: str) -> None:
+def test_partial_input_is_no_error(text: str) -> None:
     for end in range(len(text) + 1):
         parse(text[:end])
 
@@ -370,7 +368,7 @@ def test_typing_is_no_mistake_on_the_way(text: str) -> None:
         ('pid:"1\n2"', r"'1\n2' is not a process id"),
     ],
 )
-def test_mistake_is_said_in_one_line(text: str, words: str) -> None:
+def test_error_is_one_line(text: str, words: str) -> None:
     for also in (text, f"curl {text}", f"{text} -curl"):
         with pytest.raises(QueryError) as error:
             parse(also)
@@ -395,7 +393,7 @@ TOKENS = (
 @example("name:" + "*a" * 200)
 @example('"' * 999)
 @example("a:" * 500)
-def test_whatever_is_typed_is_a_filter_or_a_mistake(text: str) -> None:
+def test_any_text_is_a_filter_or_an_error(text: str) -> None:
     found = understood(text)
     if isinstance(found, Query):
         assert passed(found) <= ALL
@@ -411,7 +409,7 @@ def understood(text: str, fields: Sequence[Field] = FIELDS) -> Query | str:
         return str(error)
 
 
-# What holds of all of them.
+# Properties.
 
 TERMS = (
     *("curl", "ww", "example", "::1", "c,d", '"sshd: ada"'),
@@ -451,7 +449,7 @@ def test_commas_are_alternatives(name: str, data: st.DataObject) -> None:
     assert taken(f"-{name}:{','.join(values)}") == ALL - together
 
 
-# Flags, as somebody would type them.
+# Flags spelled as filters.
 
 
 @pytest.mark.parametrize(
@@ -464,7 +462,7 @@ def test_commas_are_alternatives(name: str, data: st.DataObject) -> None:
         ({"remote": [ipaddress.ip_network("10.0.0.0/8")]}, "remote:10.0.0.0/8"),
     ],
 )
-def test_flags_are_spelled_as_somebody_would_type_them(
+def test_flags_are_spelled_as_typed_filters(
     values: dict[str, list[object] | None], text: str
 ) -> None:
     assert spell(values) == text
@@ -480,7 +478,7 @@ NAMES = ["curl", "ssh*", "sshd: ada", "nginx-w?rker", "*", "[cn]*", 'qu"ote', ":
     names=st.lists(st.sampled_from(NAMES), unique=True),
     networks=st.lists(st.sampled_from(NETWORKS).map(ipaddress.ip_network), unique=True),
 )
-def test_spelled_flags_mean_what_they_meant(
+def test_spelled_flags_keep_their_meaning(
     pids: frozenset[int],
     uids: frozenset[int],
     names: list[str],
@@ -502,7 +500,7 @@ def test_process_name_with_a_quote_is_found_when_it_is_spelled() -> None:
     assert query.undecided(key(1), Identity("a b c")) is None
 
 
-# Of the history.
+# The history.
 
 
 @pytest.mark.parametrize(
@@ -536,7 +534,7 @@ def test_recorded_flow_passes_without_its_host(text: str, expected: Flows) -> No
     } == expected
 
 
-def test_the_history_does_not_know_processes_by_their_pids_nor_their_command_lines() -> None:
+def test_history_filter_has_no_pid_and_no_cmd() -> None:
     assert {field.name for field in set(FIELDS) - set(RECORDED)} == {"pid", "cmd"}
     names = ", ".join(field.name for field in RECORDED)
     for text in ("pid:1", "cmd:x", "-pid:1", "PID:1", "curl cmd:a,b"):
@@ -549,21 +547,21 @@ def test_the_history_does_not_know_processes_by_their_pids_nor_their_command_lin
 
 
 @pytest.mark.parametrize("field", RECORDED, ids=lambda field: field.name)
-def test_every_other_field_may_be_asked_of_it(field: Field) -> None:
+def test_history_filter_has_every_other_field(field: Field) -> None:
     value = {"port": "1", "proto": "tcp", "role": "client"}.get(field.name, "x")
     assert len(parse(f"{field.name}:{value}", RECORDED).terms) == 1
     assert parse(f"{field.name}:", RECORDED).terms == ()
 
 
-def test_colons_after_what_is_no_field_there_are_plain_text() -> None:
+def test_colon_after_an_unrecorded_field_is_plain_text() -> None:
     assert parse("cmd::x", RECORDED).takes(Identity("a", exe="/cmd::x"), remote())
     assert parse('"pid:1"', RECORDED).takes(Identity("pid:1"), remote())
 
 
 @given(st.text() | st.lists(st.sampled_from(TOKENS + HOSTILE)).map("".join))
-def test_whatever_is_asked_of_the_history_is_a_filter_or_a_mistake(text: str) -> None:
+def test_any_history_filter_is_valid_or_an_error(text: str) -> None:
     found = understood(text, RECORDED)
     if isinstance(found, Query):
-        parse(text)  # what the history understands, the screen does
+        parse(text)  # a valid history filter is valid on the screen
         for process, far in ALL:
             assert found.takes(PROCESSES[process][1], REMOTES[far][0]) in (True, False)

@@ -49,7 +49,7 @@ def test_series_without_traffic_is_all_zeros() -> None:
     assert Series().last(0, 3) == Series().last(LENGTH * 3, 3) == [(0.0, 0.0)] * 3
 
 
-def test_lap_does_not_show_the_one_before() -> None:
+def test_old_lap_is_not_shown() -> None:
     series = Series()
     for number in range(1, LENGTH + 1):
         series.put(number, (1.0, 2.0))
@@ -142,9 +142,7 @@ def test_steady_traffic_has_no_holes_and_no_steps(
     st.integers(1, 200),
 )
 @example([(1.0, 0), (1.0, 0), (2.0, 0)], 11)
-def test_columns_show_what_was_measured_and_nothing_else(
-    points: list[tuple[float, int]], count: int
-) -> None:
+def test_unmeasured_columns_are_none(points: list[tuple[float, int]], count: int) -> None:
     seconds, span = 60.0, 60.0 / count
     shown = received(timeline(points, seconds), count)
     measured = [rate for rate in shown if rate is not None]
@@ -184,7 +182,7 @@ def test_only_the_wanted_categories_are_shown(categories: set[Category], expecte
     assert made.columns(120, iter(categories))[-1] == expected, "any iterable will do"
 
 
-def test_what_is_too_old_is_let_go() -> None:
+def test_old_intervals_are_dropped() -> None:
     """Also within a span shared with newer intervals."""
     made = timeline([(1.0, 10**6)] + [(1.0, 1)] * 4, seconds=4)
     assert received(made, 4) == [1, 1, 1, 1]

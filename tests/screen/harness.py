@@ -40,7 +40,7 @@ class Harness:
         keymap: Keymap = DEFAULT,
         origin: str = "",
     ) -> None:
-        urwid.set_encoding("utf-8")  # whatever the locale: what is not ASCII shall be seen
+        urwid.set_encoding("utf-8")  # in any locale, so that symbols are visible
         self.size = (columns, rows)
         self.now = 1000.0
         self.repainted = 0

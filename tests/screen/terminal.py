@@ -144,7 +144,7 @@ class Terminal:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
-    # What the person at the terminal sees
+    # Output
 
     def text(self) -> str:
         """Return the screen, without trailing blanks and trailing empty lines."""
@@ -195,7 +195,7 @@ class Terminal:
         assert self._master is not None, "the terminal was closed"
         return termios.tcgetattr(self._master)
 
-    # What the person at the terminal does
+    # Input
 
     def type(self, keys: str | bytes) -> None:
         """Type keys: "\\x03" is Ctrl-C, "\\x1a" Ctrl-Z, "\\r" Enter, "\\x1b[A" the arrow up."""
@@ -222,7 +222,7 @@ class Terminal:
             os.close(self._master)
             self._master = None
 
-    # What happens then
+    # Waiting
 
     def wait_for(self, what: str | Callable[[str], bool], hang: float = HANG) -> str:
         """Wait until the screen holds this text, or until this is true of its text.
@@ -290,7 +290,7 @@ class Terminal:
             return False
         try:
             output = os.read(self._master, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: no process has the terminal open any more
             time.sleep(timeout)
             return False
         self.raw += output

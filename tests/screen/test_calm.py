@@ -278,13 +278,13 @@ def test_remotes_keep_their_places_too() -> None:
     assert harness.lines()[harness.row_of(" aa ") + 1].split()[1] == "192.0.2.1:443"
 
 
-def test_what_is_asked_for_is_done_at_once() -> None:
+def test_commands_apply_at_once() -> None:
     harness = three()
     harness.press("down", "r")
     assert order(harness) == "cc bb aa"
 
 
-def test_nothing_is_sorted_in_a_pause() -> None:
+def test_pause_stops_sorting() -> None:
     harness = three()
     harness.press("down")
     harness.now -= 0.9
@@ -310,7 +310,7 @@ def test_the_selection_follows_its_process() -> None:
     assert " bb " in harness.selected()
 
 
-def test_until_somebody_moves_the_first_row_is_selected_whichever_it_is() -> None:
+def test_first_row_stays_selected_until_the_user_moves() -> None:
     harness = three()
     busiest(harness, C, B, A)
     harness.pass_time()
@@ -321,7 +321,7 @@ def test_until_somebody_moves_the_first_row_is_selected_whichever_it_is() -> Non
     assert " aa " in harness.selected()
 
 
-def test_where_the_selected_row_is_gone_the_one_in_its_place_is_selected() -> None:
+def test_selection_moves_to_the_row_in_place_of_a_removed_one() -> None:
     harness = three()
     harness.press("down", "/")
     harness.state.filter("-bb")
@@ -329,7 +329,7 @@ def test_where_the_selected_row_is_gone_the_one_in_its_place_is_selected() -> No
     assert " cc " in harness.selected()
 
 
-def test_the_beginning_of_a_negation_hides_nothing() -> None:
+def test_incomplete_negation_hides_nothing() -> None:
     """The first characters of `-bb` are no condition yet, and the selection stays."""
     harness = three()
     harness.press("end", "/", "-")
@@ -349,7 +349,7 @@ def test_the_selection_follows_a_remote_and_falls_back_to_its_process() -> None:
     assert " bb " in harness.selected()
 
 
-# Large boards, whose rows are made in the background.
+# Large models, whose rows are made in the background.
 
 
 class Background:
@@ -394,7 +394,7 @@ def test_rows_are_made_in_the_background_and_nothing_is_lost(
     assert " 77 B " in harness.line(" aa ")
 
 
-def test_a_click_while_rows_are_made_is_for_the_rows_that_are_shown(
+def test_click_during_a_background_build_means_the_shown_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = three(100)

@@ -83,7 +83,7 @@ def test_titles(columns: int, titles: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_every_process_has_its_machine_before_it(columns: int) -> None:
+def test_host_column_comes_first(columns: int) -> None:
     rows = listed(fleet(columns))
     assert [row[:2] for row in rows] == [
         ["web1", str(PID)],
@@ -94,18 +94,18 @@ def test_every_process_has_its_machine_before_it(columns: int) -> None:
     ]
 
 
-def test_bytes_of_no_known_process_look_so_on_every_machine() -> None:
+def test_unattributed_row_is_marked_on_every_host() -> None:
     harness = fleet(120)
     assert harness.line("(unattributed)")[1:].split()[:4] == ["mail", "-", "-", "(unattributed)"]
     assert any("(unattributed)" in text for text in harness.styled(Style.KERNEL))
 
 
-def test_columns_that_somebody_configured_come_behind_it() -> None:
+def test_configured_columns_follow_the_host_column() -> None:
     harness = fleet(120, settings=Settings(fields=parse_fields(["process", "rx_rate", "pid"])))
     assert harness.line("PROCESS").split() == ["HOST", "PROCESS", "PID", "↓/s▼"]
 
 
-def test_a_click_on_its_title_sorts_by_it_and_its_title_says_so() -> None:
+def test_click_on_the_host_title_sorts_by_host() -> None:
     harness = fleet()
     harness.click(3, harness.row_of("PROCESS"))
     harness.pass_time()
@@ -114,20 +114,20 @@ def test_a_click_on_its_title_sorts_by_it_and_its_title_says_so() -> None:
     assert [row[0] for row in listed(harness)] == ["mail", "mail", "web1", "web1", "web1"]
 
 
-def test_the_keys_beside_the_columns_go_to_it() -> None:
+def test_sort_left_reaches_the_host_column() -> None:
     harness = fleet()
     harness.press(*["<"] * 20)
     assert harness.state.settings.order.column == "hostname"
 
 
-def test_a_machine_s_own_screen_has_no_such_column() -> None:
+def test_local_screen_has_no_host_column() -> None:
     for name in ("", "g", "s", "h"):
         harness = own()
         harness.press(*name)
         assert "HOST" not in harness.text()
 
 
-def test_a_machine_s_own_rows_are_not_sorted_by_machines_but_may_have_been() -> None:
+def test_local_chooser_ignores_a_configured_sort_by_host() -> None:
     harness = own(Settings(order=Order("hostname")))
     harness.press("s")
     assert marked(harness).split()[0] == "rate"
@@ -140,7 +140,7 @@ def marked(harness: Harness) -> str:
     return harness.styled(Style.SELECTED)[-1]
 
 
-def test_the_chooser_sorts_by_machines() -> None:
+def test_the_chooser_sorts_by_host() -> None:
     harness = fleet(80, 60, Settings(order=Order("host_id")))
     harness.press("s")
     assert marked(harness).split()[0] == "host_id"
@@ -148,17 +148,17 @@ def test_the_chooser_sorts_by_machines() -> None:
     assert harness.state.settings.order == Order("hostname")
 
 
-# Where they come from.
+# The origin.
 
 
 @pytest.mark.parametrize("columns", [80, 300])
-def test_the_header_says_where_they_come_from(columns: int) -> None:
+def test_header_shows_the_origin(columns: int) -> None:
     first = fleet(columns).lines()[0]
     assert ORIGIN in first
     assert "host.example" not in first
 
 
-def test_no_probes_are_attached_to_other_machines() -> None:
+def test_phase_with_several_hosts_is_connecting() -> None:
     harness = Harness(100, 300, attached=False, origin=ORIGIN)
     assert "connecting…" in harness.text()
     harness.state.attached("", [])
@@ -167,12 +167,12 @@ def test_no_probes_are_attached_to_other_machines() -> None:
     assert "backend" not in harness.text()
 
 
-def test_start_tells_the_screen_where_rows_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    desks: list[ScreenState] = []
+def test_start_passes_the_origin_to_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[ScreenState] = []
 
     class Never(app.App):
         def __init__(self, state: ScreenState, *_: object) -> None:
-            desks.append(state)
+            states.append(state)
 
         def attach(self) -> None:
             pass
@@ -186,8 +186,8 @@ def test_start_tells_the_screen_where_rows_come_from(monkeypatch: pytest.MonkeyP
     keymap = Harness().state.keymap
     app.start(None, NotImplemented, Settings(), keymap, None, origin=ORIGIN)
     app.start(None, NotImplemented, Settings(), keymap, None)
-    assert [state.is_fleet for state in desks] == [True, False]
-    assert [state.host == ORIGIN for state in desks] == [True, False]
+    assert [state.is_fleet for state in states] == [True, False]
+    assert [state.host == ORIGIN for state in states] == [True, False]
 
 
 # Groups.
@@ -200,7 +200,7 @@ def grouped(harness: Harness, grouping: Grouping) -> Harness:
     return harness
 
 
-def test_machines_of_one_name_are_two_groups() -> None:
+def test_hosts_with_equal_names_are_two_groups() -> None:
     one, two = f"{UNICODE.times}1", f"{UNICODE.times}2"
     harness = grouped(fleet(), Grouping.HOST)
     assert "by host" in harness.text()
@@ -211,7 +211,7 @@ def test_machines_of_one_name_are_two_groups() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_a_group_s_machine_is_where_its_processes_are_or_several(columns: int) -> None:
+def test_group_shows_its_host_or_several(columns: int) -> None:
     one = f"{UNICODE.times}1"
     harness = grouped(fleet(columns), Grouping.REMOTE)
     assert listed(harness)[0][:3] == ["(several)", f"{UNICODE.times}5", "192.0.2.1"]
@@ -221,7 +221,7 @@ def test_a_group_s_machine_is_where_its_processes_are_or_several(columns: int) -
     assert title.index("PROCS") + len("PROCS") == row.index(one) + len(one)
 
 
-def test_g_comes_to_machines_only_where_there_are_many() -> None:
+def test_g_groups_by_host_only_with_several_hosts() -> None:
     for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-1])):
         found = []
         for _ in range(2 * len(groupings)):
@@ -230,7 +230,7 @@ def test_g_comes_to_machines_only_where_there_are_many() -> None:
         assert found == 2 * groupings
 
 
-def test_groups_of_machines_are_of_no_use_on_one() -> None:
+def test_local_screen_ignores_grouping_by_host() -> None:
     """A configuration file may ask for groups of hosts, and is read everywhere."""
     harness = own(Settings(grouping=Grouping.HOST))
     assert "by process" in harness.text()
@@ -252,7 +252,7 @@ def test_groups_of_machines_are_of_no_use_on_one() -> None:
         ("host:web", []),
     ],
 )
-def test_the_filter_knows_machines(text: str, names: list[str]) -> None:
+def test_filter_has_a_host_field(text: str, names: list[str]) -> None:
     harness = fleet()
     harness.press("/", *text, "enter")
     harness.pass_time()
@@ -260,7 +260,7 @@ def test_the_filter_knows_machines(text: str, names: list[str]) -> None:
     assert [row.identity.name for row in harness.state.tree.tops] == names
 
 
-def test_on_a_machine_s_own_screen_there_is_no_such_field() -> None:
+def test_local_filter_has_no_host_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
     assert "no field 'host'; there are pid, user" in harness.text()
@@ -276,7 +276,7 @@ def helped(harness: Harness) -> str:
     return harness.text()
 
 
-def test_the_help_is_about_what_there_is() -> None:
+def test_help_with_several_hosts_describes_hosts() -> None:
     text = helped(fleet())
     for words in (
         "remote or host",
@@ -290,7 +290,7 @@ def test_the_help_is_about_what_there_is() -> None:
     assert "kill" not in fleet(300).lines()[-1]
 
 
-def test_the_help_of_one_s_own_machine_says_nothing_of_others() -> None:
+def test_local_help_does_not_mention_hosts() -> None:
     text = helped(own())
     assert "unit or remote\n" in text
     assert "a signal" in text
@@ -326,7 +326,7 @@ def namesake(child: subprocess.Popen[bytes], host: Host | None, origin: str) -> 
     ("host", "origin", "where"),
     [(WEB, ORIGIN, "web1"), (WEB, "", "web1"), (None, ORIGIN, "another host")],
 )
-def test_a_process_elsewhere_gets_no_signal_meant_for_its_namesake_here(
+def test_remote_process_gets_no_signal(
     child: subprocess.Popen[bytes],
     monkeypatch: pytest.MonkeyPatch,
     host: Host | None,
@@ -344,7 +344,7 @@ def test_a_process_elsewhere_gets_no_signal_meant_for_its_namesake_here(
 
 
 @pytest.mark.parametrize(("host", "origin"), [(WEB, ORIGIN), (WEB, ""), (None, ORIGIN)])
-def test_details_of_a_process_elsewhere_are_nothing_that_is_read_here(
+def test_details_of_a_remote_process_do_not_read_proc(
     child: subprocess.Popen[bytes],
     monkeypatch: pytest.MonkeyPatch,
     host: Host | None,
@@ -358,7 +358,7 @@ def test_details_of_a_process_elsewhere_are_nothing_that_is_read_here(
     assert asked == []
 
 
-def test_details_say_which_machine_it_is() -> None:
+def test_details_name_the_host() -> None:
     harness = fleet(100, 43)
     harness.press("i")
     assert harness.line(" host ").split() == ["host", "web1", "(id-of-web)"]
@@ -369,14 +369,14 @@ def test_details_say_which_machine_it_is() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_a_refusal_is_read_whole_however_long_the_name_is(columns: int) -> None:
+def test_refusal_fits_the_line_with_a_long_host_name(columns: int) -> None:
     identities = {CURL: Identity("curl", host=Host("x" * 64, "id"))}
     harness = fleet(columns, identities=identities)
     harness.press("K")
     assert harness.lines()[-1].rstrip().endswith("signals local processes only")
 
 
-def test_what_is_gone_is_quiet_for_nobody_knows_whether_it_has_ended() -> None:
+def test_idle_process_of_another_host_is_quiet_not_exited() -> None:
     harness = fleet(120)
     harness.feed(exited=[CURL])
     assert "curl (quiet)" in harness.text()
@@ -392,12 +392,12 @@ def test_intervals_are_whole_seconds_as_hosts_record_them() -> None:
     assert harness.state.settings.interval == 0.5
 
 
-# Names that mean harm.
+# Hostile names.
 
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_of_a_machine_reaches_the_terminal_as_it_is(name: str, glyphs: Glyphs) -> None:
+def test_hostile_host_name_is_escaped(name: str, glyphs: Glyphs) -> None:
     host = Host(name, name[::-1])
     identities = {CURL: Identity("curl", host=host), EXIM: Identity("exim", host=MAIL)}
     for columns in (20, 40, 80, 120, 300):

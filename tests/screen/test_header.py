@@ -36,7 +36,7 @@ def above(harness: Harness) -> str:
     return "\n".join(harness.lines()[: harness.row_of("↑/s")])
 
 
-def test_who_measures_where_and_when() -> None:
+def test_header_shows_host_backend_and_time() -> None:
     first = busy().lines()[0]
     for words in ("bwtop", "host.example", "backend tracepoint", "not recording"):
         assert words in first
@@ -51,7 +51,7 @@ def test_a_small_terminal_has_one_line_with_both_rates(size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("rows", [10, 24])
-def test_before_the_probes_are_attached_it_says_so(rows: int) -> None:
+def test_header_shows_that_probes_are_being_attached(rows: int) -> None:
     harness = Harness(80, rows, attached=False)
     assert "attaching the probes…" in above(harness)
     harness.state.attached("fexit", [])
@@ -91,7 +91,7 @@ ODD: Final = {
 
 @ALL_SIZES
 @pytest.mark.parametrize("odd", ODD)
-def test_what_is_not_as_usual_is_on_every_screen(size: tuple[int, int], odd: str) -> None:
+def test_anything_unusual_is_on_every_screen(size: tuple[int, int], odd: str) -> None:
     names, words = ODD[odd]
     harness = busy(*size)
     assert not re.search(words, above(harness))
@@ -105,7 +105,7 @@ def test_what_is_not_as_usual_is_on_every_screen(size: tuple[int, int], odd: str
 
 
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
-def test_all_that_is_off_is_visible_together(size: tuple[int, int]) -> None:
+def test_all_hidden_protocols_are_shown_together(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("t", "u", "o", "l", " ")
     for words in ("tcp off", "udp off", "other off", "loopback off", "PAUSED"):
@@ -113,7 +113,7 @@ def test_all_that_is_off_is_visible_together(size: tuple[int, int]) -> None:
 
 
 @ALL_SIZES
-def test_a_long_host_name_pushes_nothing_off(size: tuple[int, int]) -> None:
+def test_long_host_name_displaces_nothing(size: tuple[int, int]) -> None:
     """Linux allows 64 characters."""
     harness = busy(*size)
     harness.state.host = "h" * 64
@@ -122,7 +122,7 @@ def test_a_long_host_name_pushes_nothing_off(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 132])
-def test_that_names_are_off_is_visible_with_all_else(columns: int) -> None:
+def test_names_off_is_shown_with_the_other_settings(columns: int) -> None:
     harness = busy(columns)
     harness.press("n", "t", "u", "o", "l", "g", "a", "a", "a")
     assert "names off" in above(harness)
@@ -151,7 +151,7 @@ def test_toggles_change_rows_totals_and_graphs_together(rows: int) -> None:
             assert f" {rate} " in " ".join(harness.line("curl").split())
 
 
-def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> None:
+def test_degradations_are_shown_as_text() -> None:
     words = [f"no {what}: this kernel does not have it" for what in ("sctp", "dccp", "zerocopy")]
     harness = busy(80, 43)
     harness.state.attached("tracepoint", words)
@@ -164,9 +164,7 @@ def test_degradations_are_said_in_words_and_go_whole_on_a_large_terminal() -> No
     assert "degraded" in above(harness)
 
 
-def test_a_backend_that_is_not_used_is_named_where_there_is_room_and_its_reason_in_the_help() -> (
-    None
-):
+def test_refused_backend_is_in_the_header_and_its_reason_in_the_help() -> None:
     harness = busy(120, 24)
     harness.state.attached("tracepoint", [], passed_over=["fexit: tcp_sendmsg: EPERM"])
     assert "backend tracepoint (fexit refused)" in above(harness)
@@ -180,7 +178,7 @@ def test_a_backend_that_is_not_used_is_named_where_there_is_room_and_its_reason_
 @pytest.mark.parametrize(
     "words", ["recording", "not recording", "recorded by bwtop --record (pid 4194304)"]
 )
-def test_it_says_who_records(words: str) -> None:
+def test_header_names_the_recorder(words: str) -> None:
     harness = busy()
     harness.state.attached("tracepoint", [], None, lambda: Status(words))
     assert f"backend tracepoint  {words}" in above(harness)
@@ -189,7 +187,7 @@ def test_it_says_who_records(words: str) -> None:
     assert words in harness.text()
 
 
-def test_what_another_one_records_is_marked() -> None:
+def test_readings_of_another_recorder_are_marked() -> None:
     harness = busy()
     words = "from the history of bwtop --record (pid 77), a second late"
     harness.state.attached("", [], None, lambda: Status(words))
@@ -199,7 +197,7 @@ def test_what_another_one_records_is_marked() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (132, 43)], ids=str)
-def test_a_fault_of_recording_is_a_warning_while_it_lasts(size: tuple[int, int]) -> None:
+def test_recording_fault_is_a_warning_while_it_lasts(size: tuple[int, int]) -> None:
     harness = busy(*size)
     now = Status("not recording", "not recording: the disk is full: /x/history.db")
     harness.state.attached("tracepoint", ["no sctp"], None, lambda: now)
@@ -211,7 +209,7 @@ def test_a_fault_of_recording_is_a_warning_while_it_lasts(size: tuple[int, int])
     assert "not recording" not in harness.text()
 
 
-def test_a_hostile_name_of_who_records_reaches_no_terminal() -> None:
+def test_hostile_recorder_name_is_escaped() -> None:
     harness = busy()
     harness.state.attached("", [], None, lambda: Status("".join(HOSTILE), "\x1b[2J"))
     assert not CONTROLS.search(harness.text().replace("\n", ""))
@@ -226,7 +224,7 @@ LOSS_WORDS: Final = (
 )
 
 
-def test_losses_are_said_in_words() -> None:
+def test_losses_are_shown_as_text() -> None:
     harness = busy(132, 43)
     harness.feed(loss=Loss(3, 4096))
     harness.feed(loss=Loss(0, 0, 0, 0, 1))
@@ -238,7 +236,7 @@ def test_losses_are_said_in_words() -> None:
     assert "lost" not in harness.text()
 
 
-def test_the_help_has_all_losses_and_degradations_for_which_the_header_has_no_room() -> None:
+def test_help_has_losses_and_degradations_that_do_not_fit_the_header() -> None:
     harness = busy(80, 24)
     harness.state.attached("tracepoint", ["no sctp", "no dccp"])
     harness.feed(loss=LOSS)
@@ -248,7 +246,7 @@ def test_the_help_has_all_losses_and_degradations_for_which_the_header_has_no_ro
     assert all(words in below for words in ("no sctp", "no dccp", *LOSS_WORDS))
 
 
-def test_the_filter_line_counts_what_passes() -> None:
+def test_filter_line_counts_matches() -> None:
     harness = busy()
     harness.press("/", *"proto:udp", "enter")
     words = " ".join(harness.line("filter proto:udp").split())
@@ -257,7 +255,7 @@ def test_the_filter_line_counts_what_passes() -> None:
     assert "1 executable" in harness.text()
 
 
-def test_how_it_is_sorted_grouped_and_averaged() -> None:
+def test_header_shows_sort_grouping_and_average() -> None:
     harness = busy(100)
     for words in ("sort rate▼", "by process", "avg 1s", "every 1s"):
         assert words in above(harness)
@@ -275,7 +273,7 @@ def test_bits() -> None:
     assert "bit" not in harness.text().replace("b bits", "")
 
 
-def test_averages_are_over_so_many_seconds() -> None:
+def test_rates_are_averaged_over_the_chosen_seconds() -> None:
     harness = busy(80)
     for _ in range(9):
         harness.feed({}, {})
@@ -295,7 +293,7 @@ def test_the_interval_goes_from_a_tenth_of_a_second_to_an_hour() -> None:
     assert harness.state.settings.interval == 3600.0
 
 
-def test_while_rows_are_made_in_the_background_it_says_so() -> None:
+def test_header_shows_background_work() -> None:
     harness = busy(100)
     harness.state.is_building = True
     assert "working…" in above(harness)

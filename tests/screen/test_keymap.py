@@ -10,7 +10,7 @@ from tests.screen.harness import Harness, Left
 
 
 @pytest.mark.parametrize("key", sorted({name for key in KEYS for name in key.keys}))
-def test_what_is_shown_can_be_written(key: str) -> None:
+def test_every_shown_key_can_be_parsed(key: str) -> None:
     assert parse_key(spelled(key)) == key
 
 
@@ -41,18 +41,18 @@ def test_key(text: str, key: str) -> None:
     "text",
     ["", "xx", "F13", "F0", "Ctrl-", "Ctrl-é", "Ctrl-C", "Ctrl-M", "Alt-", "\n", "\x1b", "Shift-X"],
 )
-def test_no_key(text: str) -> None:
+def test_invalid_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no key|cannot be used"):
         parse_key(text)
 
 
-def test_commands_have_names_of_their_own_within_a_context() -> None:
+def test_command_names_are_unique_within_a_context() -> None:
     for context in Context:
         names = [key.name for key in DEFAULT.all_of(context)]
         assert len(names) == len(set(names))
 
 
-def test_what_is_bound_is_taken_from_what_had_it() -> None:
+def test_bound_key_is_taken_from_its_old_command() -> None:
     keymap = DEFAULT.bound(Context.LIST, {"pause": ["q", "x"], "toggle-tcp": []})
     found = keymap.find(Context.LIST, "q")
     assert found
@@ -104,7 +104,7 @@ def test_the_wheel_turns_whatever_the_arrows_do() -> None:
         ["graph", "process"],
     ],
 )
-def test_columns_as_somebody_wants_them(columns: int, names: list[str]) -> None:
+def test_configured_columns_are_shown(columns: int, names: list[str]) -> None:
     fields = parse_fields(names)
     harness = Harness(columns, 24, Settings(fields=fields))
     harness.feed()

@@ -86,7 +86,7 @@ def test_kernel_threads_are_in_brackets_and_the_unattributed_has_no_pid() -> Non
     assert style_of(harness, "[kworker/0:1]") is Style.KERNEL
 
 
-def test_what_has_exited_is_dimmed_for_a_while_and_then_gone() -> None:
+def test_exited_process_is_dimmed_then_removed() -> None:
     harness = busy()
     harness.feed(exited=[NAMED])
     assert "named (exited)" in harness.text()
@@ -100,7 +100,7 @@ def test_what_has_exited_is_dimmed_for_a_while_and_then_gone() -> None:
     assert totals == [line[:40].split()[4:6] for line in harness.lines()[1:3]]
 
 
-def test_selected_whatever_it_is_it_can_be_read_that_it_has_exited() -> None:
+def test_selected_exited_process_is_marked_as_exited() -> None:
     harness = busy()
     harness.feed(exited=[CURL])
     assert "curl (exited)" in harness.selected()
@@ -175,7 +175,7 @@ def test_right_opens_then_goes_in_and_left_comes_back() -> None:
     assert " named " in harness.selected()
 
 
-def test_e_opens_all_also_what_is_yet_to_come_and_closes_all() -> None:
+def test_e_expands_all_rows_including_new_ones_and_collapses_all() -> None:
     harness = busy()
     harness.press("e")
     harness.feed({key(303): {remote("192.0.2.99"): Traffic(9)}}, {key(303): Identity("late", 1)})
@@ -186,7 +186,7 @@ def test_e_opens_all_also_what_is_yet_to_come_and_closes_all() -> None:
     assert harness.selected().split()[:4] == ["▸", "202", "bind", "named"]
 
 
-def test_what_is_open_stays_open_and_follows_its_process() -> None:
+def test_expanded_process_stays_expanded() -> None:
     harness = busy()
     harness.press("end", "enter")
     changes: tuple[Callable[[], None], ...] = (
@@ -207,7 +207,7 @@ def test_what_is_open_stays_open_and_follows_its_process() -> None:
         assert text.index("192.0.2.53") > text.index(" named ")
 
 
-def test_another_process_with_the_pid_is_not_open() -> None:
+def test_reused_pid_is_not_expanded() -> None:
     harness = busy()
     harness.press("enter")
     other = CURL._replace(start=CURL.start + 10**9)
@@ -256,14 +256,14 @@ def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
     assert sorted_title(harness) == "PID▲"
 
 
-def test_to_the_left_of_what_it_is_sorted_by_first_are_the_totals() -> None:
+def test_key_left_of_the_default_sort_goes_to_the_totals() -> None:
     harness = busy(200)
     assert sorted_title(harness) == "SHARE▼"
     harness.press("<")
     assert sorted_title(harness) == "↑ total▼"
 
 
-def test_r_turns_the_order_round() -> None:
+def test_r_reverses_the_order() -> None:
     harness = busy()
     assert names(harness) == ["curl", "named"]
     harness.press("r")
@@ -271,7 +271,7 @@ def test_r_turns_the_order_round() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
-def test_a_click_on_a_title_sorts_by_it_and_once_more_the_other_way(field: object) -> None:
+def test_click_on_a_title_sorts_and_a_second_click_reverses(field: object) -> None:
     harness = busy(200)
     harness.press("s", "home", "enter", "s", "home", "down", "enter")
     title, column = field.title, field.column  # type: ignore[attr-defined]  # a Field
@@ -300,7 +300,7 @@ def test_clicks_select_then_open_and_the_mark_opens_at_once() -> None:
     assert " curl " in harness.selected()
 
 
-def test_a_click_on_nothing_does_nothing() -> None:
+def test_click_outside_rows_does_nothing() -> None:
     harness = busy()
     harness.press("end")
     before = harness.below()
@@ -327,7 +327,7 @@ def selected_name(harness: Harness) -> str:
     return harness.selected().split()[3]
 
 
-def test_a_click_is_for_the_row_that_was_seen() -> None:
+def test_click_means_the_row_last_drawn() -> None:
     """The list may have changed since the last redraw; the click means the row that was drawn."""
     harness = crowd()
     row = harness.row_of(" p5 ")
@@ -336,7 +336,7 @@ def test_a_click_is_for_the_row_that_was_seen() -> None:
     assert selected_name(harness) == "p5"
 
 
-def test_a_click_on_a_row_that_is_gone_does_no_harm() -> None:
+def test_click_on_a_removed_row_is_harmless() -> None:
     harness = crowd()
     row = harness.row_of(" p5 ")
     harness.type("/p0")
@@ -359,7 +359,7 @@ def test_a_click_on_a_row_that_is_gone_does_no_harm() -> None:
         (("ctrl f", "down", "ctrl b"), "p1"),
     ],
 )
-def test_going_through_the_list(pressed: tuple[str, ...], name: str) -> None:
+def test_keys_move_the_selection(pressed: tuple[str, ...], name: str) -> None:
     harness = crowd()
     for one in pressed:
         harness.press(one)
@@ -464,7 +464,7 @@ def test_a_remote_s_group_has_the_processes_that_speak_to_it() -> None:
     assert len([line for line in harness.lines() if " named " in line and "bind" in line]) == 2
 
 
-# Pause and zero.
+# Pause and reset.
 
 
 def test_a_pause_holds_all_numbers_and_nothing_is_lost() -> None:
@@ -493,7 +493,7 @@ def test_exits_wait_for_the_end_of_a_pause() -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_zero(paused: bool) -> None:
+def test_reset_zeroes_totals(paused: bool) -> None:
     harness = busy()
     if paused:
         harness.press(" ")
@@ -520,7 +520,7 @@ def test_an_empty_list_says_why(feeds: int, words: str) -> None:
         harness.check()
 
 
-def test_the_share_is_of_all_that_is_shown() -> None:
+def test_share_is_of_all_shown_traffic() -> None:
     harness = Harness(132, 24)
     harness.feed({key(n): {remote(): Traffic(100 * n)} for n in (1, 3)})
     assert [line.split()[-1] for line in harness.lines() if "%" in line] == ["75%", "25%"]

@@ -69,7 +69,7 @@ def click_on(harness: Harness, text: str) -> None:
 
 
 @ALL_SIZES
-def test_the_chooser_marks_what_it_is_sorted_by(size: tuple[int, int]) -> None:
+def test_sort_chooser_selects_the_sort_column(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("s")
     assert "Sort by" in harness.text()
@@ -90,7 +90,7 @@ def test_the_chooser_sorts_by_every_column(index: int) -> None:
 
 
 @pytest.mark.parametrize("leaving", ["esc", "q"])
-def test_a_chooser_can_be_left_as_it_was(leaving: str) -> None:
+def test_chooser_can_be_cancelled(leaving: str) -> None:
     harness = busy()
     harness.press("s", "home", leaving)
     assert "sort rate▼" in harness.text()
@@ -194,7 +194,7 @@ def test_a_filter_can_be_edited_again() -> None:
 
 @pytest.mark.parametrize("mistake", ["foo:x", "port:http", "pid:-1", "proto:http", "role:x"])
 @pytest.mark.parametrize("rows", [10, 24])
-def test_a_mistake_is_shown_and_the_last_good_filter_stays(mistake: str, rows: int) -> None:
+def test_filter_error_is_shown_and_the_last_valid_filter_stays(mistake: str, rows: int) -> None:
     harness = busy(120, rows)
     harness.press("/", *"named ")
     harness.press(*mistake)
@@ -205,7 +205,7 @@ def test_a_mistake_is_shown_and_the_last_good_filter_stays(mistake: str, rows: i
 
 
 @pytest.mark.parametrize("rows", [10, 24])
-def test_the_header_names_the_filter_that_is_in_force(rows: int) -> None:
+def test_header_shows_the_filter_in_effect(rows: int) -> None:
     """A mistake kept with Enter has no effect."""
     harness = busy(120, rows)
     harness.press("/", *"foo:x", "enter")
@@ -232,7 +232,7 @@ def test_letters_are_text_while_a_filter_is_typed() -> None:
     assert harness.state.settings.filter == "".join(letters)
 
 
-def test_the_list_can_be_gone_through_while_a_filter_is_typed() -> None:
+def test_list_scrolls_while_a_filter_is_typed() -> None:
     harness = busy()
     harness.press("/", "e", "down")
     assert "kworker" in harness.selected() or "named" in harness.selected()
@@ -242,7 +242,7 @@ def test_the_list_can_be_gone_through_while_a_filter_is_typed() -> None:
 # Details.
 
 
-def test_details_say_all_about_a_process() -> None:
+def test_details_show_all_facts_of_a_process() -> None:
     harness = busy(100, 43)
     harness.press("i")
     text = harness.text()
@@ -267,7 +267,7 @@ def test_details_have_a_graph_of_both_directions(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.1, 0.3])
-def test_enter_twice_opens_the_details_and_leaves_what_is_below_as_it_was(pause: float) -> None:
+def test_double_enter_opens_the_details_and_keeps_the_expansion(pause: float) -> None:
     harness = busy()
     before = harness.text()
     harness.press("enter")
@@ -279,7 +279,7 @@ def test_enter_twice_opens_the_details_and_leaves_what_is_below_as_it_was(pause:
     assert harness.text().splitlines()[5:] == before.splitlines()[5:]
 
 
-def test_enter_on_two_rows_is_not_twice() -> None:
+def test_enter_on_two_rows_is_no_double_enter() -> None:
     harness = busy()
     for name in ("enter", "end", "enter"):
         harness.press(name)
@@ -386,7 +386,7 @@ def eventually_dead(child: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def test_the_kernel_s_answer_is_shown_until_it_is_old(child: subprocess.Popen[bytes]) -> None:
+def test_signal_error_is_shown_until_it_expires(child: subprocess.Popen[bytes]) -> None:
     harness = watched(child)
     child.kill()
     child.wait()
@@ -398,7 +398,7 @@ def test_the_kernel_s_answer_is_shown_until_it_is_old(child: subprocess.Popen[by
 
 
 @pytest.mark.parametrize("name", ["n", "esc", "q", "x", "enter", " "])
-def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_only_yes_confirms(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     sent: list[object] = []
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = busy()
@@ -420,7 +420,7 @@ def test_a_question_says_how_to_answer(size: tuple[int, int]) -> None:
     assert "n no" in bottom(harness)
 
 
-def test_only_a_click_on_yes_is_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_click_on_yes_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[object] = []
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = busy(100)
@@ -433,7 +433,7 @@ def test_only_a_click_on_yes_is_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sent) == 1
 
 
-def test_a_click_on_no_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_click_on_no_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[object] = []
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
     harness = busy(100)
@@ -443,7 +443,7 @@ def test_a_click_on_no_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Send" not in harness.text()
 
 
-def test_the_process_that_is_asked_about_stays_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_question_keeps_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The list goes on during a question, and another process may become the first."""
     sent: list[object] = []
     monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
@@ -467,14 +467,14 @@ def test_the_process_that_is_asked_about_stays_the_one(monkeypatch: pytest.Monke
         (("t", "u"), "select a process"),
     ],
 )
-def test_what_takes_no_signals_is_offered_none(moves: tuple[str, ...], answer: str) -> None:
+def test_rows_without_signals_get_a_message(moves: tuple[str, ...], answer: str) -> None:
     harness = busy()
     harness.press(*moves, "K")
     assert answer in bottom(harness)
     assert harness.state.context is Context.LIST
 
 
-def test_what_has_exited_is_offered_none() -> None:
+def test_exited_process_gets_no_signal_chooser() -> None:
     harness = busy()
     harness.feed(exited=[CURL])
     harness.press("s", "home", "enter", "home", "end", "K")
@@ -483,13 +483,13 @@ def test_what_has_exited_is_offered_none() -> None:
     assert "curl has exited" in bottom(harness)
 
 
-def test_a_remote_s_process_gets_the_signal_meant_for_it() -> None:
+def test_signal_on_a_remote_goes_to_its_process() -> None:
     harness = busy()
     harness.press("right", "right", "K")
     assert f"Signal for curl ({PID})" in harness.text()
 
 
-# Help, and leaving.
+# Help, and quitting.
 
 
 @ALL_SIZES
@@ -527,7 +527,7 @@ def test_all_of_the_help_can_be_read(size: tuple[int, int]) -> None:
     assert harness.below() == pages[0]
 
 
-def test_help_is_gone_through_by_page_without_missing_a_line() -> None:
+def test_help_pages_skip_no_line() -> None:
     harness = busy(80, 24)
     harness.size = (80, 300)
     harness.press("h")
@@ -541,7 +541,7 @@ def test_help_is_gone_through_by_page_without_missing_a_line() -> None:
     assert not [line for line in body if line not in seen]
 
 
-def test_q_leaves_from_the_list_only() -> None:
+def test_q_quits_from_the_list_only() -> None:
     harness = busy()
     for opening in ("s", "h", "K"):
         harness.press(opening, "q")
@@ -553,7 +553,7 @@ def test_q_leaves_from_the_list_only() -> None:
         harness.press("q")
 
 
-def test_ctrl_l_draws_anew() -> None:
+def test_ctrl_l_redraws() -> None:
     harness = busy()
     harness.press("ctrl l")
     assert harness.repainted == 1
@@ -565,7 +565,7 @@ def test_ctrl_l_draws_anew() -> None:
 @pytest.mark.parametrize(
     "hinted", [k for k in keys.DEFAULT.of(Context.LIST) if k.hint], ids=lambda k: k.hint
 )
-def test_a_click_on_a_hint_is_its_key(monkeypatch: pytest.MonkeyPatch, hinted: Key) -> None:
+def test_click_on_a_hint_presses_its_key(monkeypatch: pytest.MonkeyPatch, hinted: Key) -> None:
     harness, pressed = busy(300), busy(300)
     if hinted.command is commands.leave:
         with pytest.raises(Left):
@@ -585,7 +585,7 @@ def test_a_click_beside_the_hints_does_nothing() -> None:
     assert harness.below() == before
 
 
-def test_there_are_no_hints_to_click_where_a_message_is() -> None:
+def test_message_hides_the_hints() -> None:
     """A click on an absent hint must not quit bwtop."""
     harness = busy(100)
     harness.press("end", "K")
@@ -595,7 +595,7 @@ def test_there_are_no_hints_to_click_where_a_message_is() -> None:
     assert harness.state.context is Context.LIST
 
 
-def test_there_are_no_hints_to_click_where_a_filter_is_typed() -> None:
+def test_filter_input_hides_the_hints() -> None:
     harness = busy(100)
     harness.press("/", *"named")
     for cell in range(100):

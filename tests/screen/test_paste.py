@@ -67,7 +67,7 @@ def builds(state: ScreenState) -> Iterator[list[str]]:
     state.build = build  # type: ignore[method-assign]
 
 
-# Outside the filter.
+# Pastes outside the filter.
 
 
 @pytest.mark.parametrize("events", [[Paste(TEXT)], TYPED], ids=["bracketed", "burst"])
@@ -125,7 +125,7 @@ def test_burst_goes_on_until_keys_pause() -> None:
     for _ in range(3):
         harness.now += PAUSE * 0.9
         harness.read(*"qu")
-    harness.read("down")  # no character, and so no part of it
+    harness.read("down")  # not a character, so not part of the paste
     harness.now += PAUSE * 1.1
     harness.press("i")
     assert harness.state.details
@@ -144,12 +144,12 @@ def test_keys_typed_ahead_of_a_choice_or_question_are_dropped(number: int) -> No
     assert harness.state.context is (Context.CHOOSER, Context.CONFIRM)[number - 1]
 
 
-def test_new_size_is_not_dropped_with_them() -> None:
+def test_new_size_is_not_dropped_with_keys() -> None:
     harness = busy()
     assert harness.input.take(harness.size, ["K", "enter", "window resize"]) == ["window resize"]
 
 
-def test_question_takes_no_yes_before_it_can_have_been_read() -> None:
+def test_question_ignores_an_early_yes() -> None:
     harness = busy("K", "enter")
     question = harness.lines()[-1]
     harness.now += GUARD * 0.9
@@ -160,13 +160,13 @@ def test_question_takes_no_yes_before_it_can_have_been_read() -> None:
     assert "SIGTERM to curl" in harness.lines()[-1]
 
 
-def test_question_takes_a_no_at_once() -> None:
+def test_question_accepts_an_early_no() -> None:
     harness = busy("K", "enter")
     harness.read("n")
     assert harness.state.context is Context.LIST
 
 
-# Into the filter.
+# Pastes into the filter.
 
 
 def test_paste_into_the_filter_is_one_line_and_one_build() -> None:
@@ -232,7 +232,7 @@ def test_error_in_a_long_filter_is_in_sight() -> None:
     harness.check()
 
 
-def test_command_that_opens_the_filter_is_the_one_looked_for() -> None:
+def test_input_finds_the_filter_key_by_its_command() -> None:
     """The input finds the key by its command."""
     found = DEFAULT.find(Context.LIST, "/")
     assert found
@@ -276,7 +276,7 @@ def test_escape_before_brackets_does_not_hide_them() -> None:
     assert events(Brackets(), [stream.encode()])[-2:] == [Paste("q\x1b"), "i"]
 
 
-def test_what_is_no_utf_8_is_replaced() -> None:
+def test_invalid_utf_8_is_replaced() -> None:
     assert events(Brackets(), [b"\x1b[200~a\xffb\xc3\x1b[201~"]) == [Paste("a\ufffdb\ufffd")]
 
 
@@ -329,7 +329,7 @@ def test_paste_without_an_end_is_over_without_a_key() -> None:
     assert brackets.put_back([END_KEY]) == [Paste("ab")]
 
 
-def test_end_without_a_paste_is_nothing() -> None:
+def test_end_without_a_paste_is_ignored() -> None:
     assert events(Brackets(), [END.encode() + b"i"]) == ["i"]
     assert Brackets().put_back([END_KEY, "i"]) == ["i"]
     assert not Brackets().give_up()

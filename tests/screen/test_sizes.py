@@ -126,7 +126,7 @@ def test_any_name_fits_any_terminal(
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (40, 10), (80, 24), (300, 100)])
-def test_before_anything_is_measured(size: tuple[int, int], context: str) -> None:
+def test_screen_before_the_first_measurement(size: tuple[int, int], context: str) -> None:
     harness = Harness(*size, attached=False)
     for part in ("", "attached", "fed"):
         if part == "attached":
@@ -138,7 +138,7 @@ def test_before_anything_is_measured(size: tuple[int, int], context: str) -> Non
 
 
 @pytest.mark.parametrize("columns", range(1, 331))
-def test_the_machine_is_left_out_whole_and_comes_before_all_but_what_must_be_there(
+def test_host_column_is_dropped_whole(
     columns: int,
 ) -> None:
     fields = (layout.HOST_FIELD, *FIELDS)

@@ -55,7 +55,7 @@ def test_every_command_has_a_key() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({name for key in KEYS for name in key.keys}))
-def test_every_key_is_spelled_as_people_do(name: str) -> None:
+def test_every_key_has_its_usual_spelling(name: str) -> None:
     assert " " not in spelled(name)
     assert len(name) == 1 or spelled(name) != name
 
@@ -128,7 +128,7 @@ def test_every_line_of_the_help_is_short_enough_for_80_columns() -> None:
 
 
 @pytest.mark.parametrize("column", PROCESS_COLUMNS, ids=lambda column: column.id)
-def test_every_column_can_be_chosen_and_says_what_it_is(column: object) -> None:
+def test_sort_chooser_has_every_column_with_help(column: object) -> None:
     harness = Harness(80, 60)
     harness.press("s")
     identifier, text = column.id, column.help  # type: ignore[attr-defined]  # any kind of row
@@ -176,7 +176,7 @@ def looks(look: Look) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     "style", [Style.SELECTED, Style.TITLE, Style.OFF, Style.PAUSED, Style.ERROR, Style.WARNING]
 )
-def test_what_matters_stands_out_even_without_colours(theme: str, style: Style) -> None:
+def test_important_styles_stand_out_without_colours(theme: str, style: Style) -> None:
     theme_looks = THEMES[theme]
     for look, normal in zip(
         looks(theme_looks[style]), looks(theme_looks[Style.NORMAL]), strict=True

@@ -102,7 +102,7 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
         assert terminal.text().strip() == ""
 
 
-def test_it_records_and_says_so(tmp_path: Path) -> None:
+def test_screen_records_and_shows_it(tmp_path: Path) -> None:
     """A second bwtop names the recorder."""
     flags = ("--db", str(tmp_path / "history.db"))
     with screen(*flags) as terminal:
@@ -116,7 +116,7 @@ def test_it_records_and_says_so(tmp_path: Path) -> None:
             assert second.wait() == 0
 
 
-def test_who_is_not_root_sees_what_another_one_records() -> None:
+def test_without_root_you_see_what_a_recorder_records() -> None:
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
         os.chown(directory, SOMEBODY, SOMEBODY)
         flags = ("--db", f"{directory}/history.db", "--no-resolve")
@@ -151,11 +151,9 @@ def test_terminal_is_left_as_it_was() -> None:
         assert after == untouched.settings()
 
 
-def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(
-    moving: Mover, tmp_path: Path
-) -> None:
+def test_ctrl_z_restores_the_terminal_and_fg_resumes(moving: Mover, tmp_path: Path) -> None:
     settings = tmp_path / "inputrc"
-    settings.write_text("set enable-bracketed-paste off\n")  # so that what is off is off by bwtop
+    settings.write_text("set enable-bracketed-paste off\n")  # so that bwtop is what turns it off
     env = {"PS1": "prompt> ", "INPUTRC": str(settings)}
     with Terminal(["bash", "--norc", "-i"], env=env) as terminal:
         terminal.wait_for("prompt>")
@@ -179,7 +177,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_takes_it_back(
         terminal.wait_for("status 0")
 
 
-def test_stopped_by_others_it_draws_itself_again(moving: Mover) -> None:
+def test_screen_is_redrawn_after_sigstop(moving: Mover) -> None:
     """SIGSTOP cannot be caught, and another program may have drawn on the terminal meanwhile."""
     with screen() as terminal:
         terminal.wait_for("mover")
@@ -191,7 +189,7 @@ def test_stopped_by_others_it_draws_itself_again(moving: Mover) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
-def test_signals_that_end_it_leave_the_terminal_as_it_was(number: signal.Signals) -> None:
+def test_fatal_signals_restore_the_terminal(number: signal.Signals) -> None:
     with screen() as terminal:
         measuring(terminal)
         os.kill(terminal.pid, number)
@@ -200,7 +198,7 @@ def test_signals_that_end_it_leave_the_terminal_as_it_was(number: signal.Signals
         assert "Traceback" not in terminal.text()
 
 
-def test_ctrl_c_ends_it_while_it_is_still_attaching() -> None:
+def test_ctrl_c_quits_while_probes_are_attached() -> None:
     with screen() as terminal:
         terminal.wait_for("attaching")
         terminal.type("\x03")
@@ -208,14 +206,14 @@ def test_ctrl_c_ends_it_while_it_is_still_attaching() -> None:
         assert modes(terminal) == THEIRS
 
 
-def test_lost_terminal_ends_it() -> None:
+def test_hangup_quits() -> None:
     with screen() as terminal:
         measuring(terminal)
         terminal.hang_up()
         assert terminal.wait() == 0
 
 
-def test_lost_terminal_ends_it_under_nohup_too() -> None:
+def test_hangup_quits_under_nohup() -> None:
     with Terminal(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command()]) as terminal:
         measuring(terminal)
         terminal.hang_up()
@@ -262,17 +260,17 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("who", REFUSED)
-def test_refused_it_says_so_in_one_line_and_opens_no_screen(who: str) -> None:
+def test_refusal_is_one_line_and_opens_no_screen(who: str) -> None:
     with Terminal(
         [*REFUSED[who], *command()], columns=800
-    ) as terminal:  # it has three backends to speak of
+    ) as terminal:  # with three backends the line would be long
         assert terminal.wait() == 2
         (line,) = terminal.text().strip().splitlines()
         assert line.startswith("bwtop: ")
         assert not any(code in terminal.raw for code in ALTERNATE)
 
 
-def test_root_is_given_up_but_for_signals() -> None:
+def test_privileges_are_dropped_except_for_signals() -> None:
     with screen() as terminal:
         measuring(terminal)
         assert set(status(terminal, "Uid")) == {"65534"}
@@ -435,7 +433,7 @@ def test_colours_are_those_of_the_terminal(moving: Mover, kind: str, many: bool)
         assert bool(used & {b"32", b"92"}) != many
 
 
-def test_hostile_name_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+def test_hostile_name_is_escaped(tmp_path: Path) -> None:
     with mover(tmp_path, "\x1b[2J\x1b]0;x\x07é"), screen(columns=132) as terminal:
         terminal.wait_for(r"\x1b[2J\x1b]0;x\x07é")
         assert b"\x1b]0;x" not in terminal.raw

@@ -128,9 +128,9 @@ def test_values_of_a_remote() -> None:
     ("column", "expected"),
     [
         ("pid", [10, 20, 30]),
-        ("name", [20, 10, 30]),  # without regard to case
+        ("name", [20, 10, 30]),  # ignores case
         ("uid", [10, 30, 20]),
-        ("start", [10, 30, 20]),  # nothing last
+        ("start", [10, 30, 20]),  # missing values last
         ("exe", [10, 30, 20]),
         ("user", [30, 10, 20]),
         ("unit", [10, 30, 20]),
@@ -152,13 +152,13 @@ def test_natural_order(column: str, expected: list[int]) -> None:
     assert pids(Order(column).processes(three_processes().processes)) == expected
 
 
-def test_every_column_has_been_sorted_by() -> None:
+def test_every_column_has_a_sort_test() -> None:
     cases = test_natural_order.pytestmark[0].args[1]  # type: ignore[attr-defined] # put there by pytest
     assert {column for column, _ in cases} == set(IDS)
 
 
 @pytest.mark.parametrize("column", [i for i in IDS if i != "kernel"])  # it has two equal values
-def test_reverse_is_the_other_way_round(column: str) -> None:
+def test_reverse_reverses_rows_with_values(column: str) -> None:
     """Rows without a value come last either way."""
     rows = three_processes().processes
     value = {c.id: c for c in PROCESS_COLUMNS}[column].get
@@ -178,7 +178,7 @@ def test_equal_rows_come_in_the_order_of_their_pids(column: str, *, reverse: boo
     assert pids(rows) == expected
 
 
-def test_sorting_leaves_the_list_it_was_given() -> None:
+def test_sorting_does_not_change_its_input() -> None:
     rows = three_processes().processes
     before = list(rows)
     Order("pid").processes(rows)
@@ -224,13 +224,13 @@ def test_equal_remotes_come_in_a_fixed_order() -> None:
 
 
 @pytest.mark.parametrize("column", IDS)
-def test_order_is_read_from_a_columns_id(column: str) -> None:
+def test_order_is_parsed_from_a_column_id(column: str) -> None:
     assert parse_order(column) == Order(column)
     assert parse_order(f"-{column}") == Order(column, reverse=True)
 
 
 @pytest.mark.parametrize("text", ["", "-", "nope", "--pid", "PID", "pid ", "addr"])
-def test_error_names_the_columns_there_are(text: str) -> None:
+def test_error_lists_the_columns(text: str) -> None:
     with pytest.raises(ValueError, match="no column") as raised:
         parse_order(text)
     assert all(column in str(raised.value) for column in IDS)

@@ -50,7 +50,7 @@ orders = st.builds(Order, st.sampled_from([column.id for column in PROCESS_COLUM
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> LiveModel:
+def models(draw: st.DrawFn) -> LiveModel:
     """Draw a model with running, exited and removed processes."""
     model = LiveModel()
     model.set_average(draw(st.sampled_from(AVERAGES)))
@@ -108,15 +108,15 @@ def tallied(tallies: Sequence[Tally]) -> tuple[int, ...]:
     return tuple(sum(column) for column in zip(*every, strict=True))
 
 
-# What is shown.
+# Scope.
 
 scopes = st.builds(
     Scope, st.frozensets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)
 )
 
 
-@given(boards(), groupings, scopes)
-def test_rows_are_the_sums_of_what_is_below_them_and_add_up_to_the_board(
+@given(models(), groupings, scopes)
+def test_rows_are_the_sums_of_their_children_and_add_up_to_the_model(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
     tree = built(model, grouping, scope=scope)
@@ -129,7 +129,7 @@ def test_rows_are_the_sums_of_what_is_below_them_and_add_up_to_the_board(
             assert numbers(row) == summed(tree.children(row))
     categories = scope.categories()
     listed = summed(tree.tops)
-    if grouping is Grouping.PROCESS:  # which does not list those that are gone
+    if grouping is Grouping.PROCESS:  # which omits removed processes
         of_gone = [item for process in model.gone.values() for item in process.sums.items()]
         gone = tallied([tally for of, tally in of_gone if of in categories])
         listed = tuple(a + b for a, b in zip(listed, gone, strict=True))
@@ -153,7 +153,7 @@ LOCAL = {Loopback.SHOW: {False, True}, Loopback.HIDE: {False}, Loopback.ONLY: {T
 """The shown flows, by loopback or not."""
 
 
-@given(boards(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
+@given(models(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
 def test_every_flow_in_scope_is_shown_once(
     model: LiveModel, grouping: Grouping, scope: Scope, text: str
 ) -> None:
@@ -188,7 +188,7 @@ def test_scope_is_a_set_of_categories(classes: set[str], loopback: Loopback) -> 
     assert built(LiveModel(), scope=scope).categories == scope.categories()
 
 
-def test_row_is_shown_as_soon_as_anything_is_booked_and_not_before() -> None:
+def test_row_appears_with_its_first_bytes() -> None:
     model = LiveModel()
     model.pause()
     model.advance(sample({key(1): {remote(): Traffic(1)}}))
@@ -202,7 +202,7 @@ def test_row_is_shown_as_soon_as_anything_is_booked_and_not_before() -> None:
 
 
 @pytest.mark.parametrize("grouping", Grouping)
-def test_rates_that_go_on_are_shown_after_the_totals_were_zeroed(grouping: Grouping) -> None:
+def test_rates_continue_after_a_reset(grouping: Grouping) -> None:
     """The rows add up to the rate over all, which a reset does not change."""
     model = LiveModel()
     model.set_average(10.0)
@@ -243,7 +243,7 @@ def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey]
         (Grouping.REMOTE, Identity("sh"), "192.0.2.1"),
     ],
 )
-def test_group_is_named_for_what_its_processes_share(
+def test_group_has_the_name_of_its_common_property(
     grouping: Grouping, identity: Identity, label: str
 ) -> None:
     model = lasting({key(1): identity, key(2): identity})
@@ -259,7 +259,7 @@ def test_group_is_named_for_what_its_processes_share(
     assert tree.grouping is grouping
 
 
-def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
+def test_hosts_are_grouped_by_id_not_by_name() -> None:
     """A host that gets another name is still the same host."""
     hosts = (Host("web", "a"), Host("web", "b"), Host("new", "a"), None)
     model = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
@@ -276,7 +276,7 @@ def test_machines_of_one_name_are_two_groups_and_of_one_id_are_one() -> None:
     ]
 
 
-def test_machine_without_a_name_is_called_by_its_id() -> None:
+def test_host_without_a_name_is_shown_by_its_id() -> None:
     (group,) = built(lasting({key(1): Identity("sh", host=Host("", "a"))}), Grouping.HOST).tops
     assert group.identity.name == "a"
 
@@ -305,7 +305,7 @@ def test_group_has_the_columns_that_its_processes_share(name: str) -> None:
 
 
 @pytest.mark.parametrize("grouping", Grouping)
-def test_group_has_exited_when_all_of_it_has(grouping: Grouping) -> None:
+def test_group_has_exited_when_all_members_have(grouping: Grouping) -> None:
     one = Identity("sh")
     for exited in ([], [key(1)], [key(1), key(2)]):
         tree = built(lasting({key(1): one, key(2): one}, exited), grouping)
@@ -317,7 +317,7 @@ def test_group_has_exited_when_all_of_it_has(grouping: Grouping) -> None:
 
 
 @pytest.mark.parametrize("grouping", Grouping)
-def test_those_that_are_gone_count_in_groups_with_all_they_moved(grouping: Grouping) -> None:
+def test_removed_processes_still_count_in_groups(grouping: Grouping) -> None:
     one = Identity("sh", unit="a")
     model = lasting({key(pid): one for pid in (1, 2, 3)}, [key(1), key(2)])
     model.advance(sample(elapsed=100.0))
@@ -332,8 +332,8 @@ def test_those_that_are_gone_count_in_groups_with_all_they_moved(grouping: Group
     assert [row.exited for row in rows] == ([] if grouping is Grouping.PROCESS else [True, True])
 
 
-@given(boards(), groupings, scopes)
-def test_graph_is_the_sum_of_the_processes_where_a_row_is_about_whole_ones(
+@given(models(), groupings, scopes)
+def test_graph_is_the_sum_of_whole_processes(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
     tree = built(model, grouping, scope=scope)
@@ -408,8 +408,8 @@ def assert_sorted(rows: Sequence[Row], wanted: str, reverse: bool) -> None:
     assert known == sorted(known, reverse=descending)
 
 
-@given(boards(), groupings, orders, orders)
-def test_sorting_anew_is_building_anew(
+@given(models(), groupings, orders, orders)
+def test_reorder_equals_a_new_tree(
     model: LiveModel, grouping: Grouping, first: Order, then: Order
 ) -> None:
     tree = built(model, grouping, first)
@@ -420,7 +420,7 @@ def test_sorting_anew_is_building_anew(
 
 
 @pytest.mark.parametrize("grouping", list(Grouping)[1:])
-def test_groups_alike_do_not_move_when_the_rows_are_made_anew(grouping: Grouping) -> None:
+def test_equal_groups_do_not_move_in_a_new_tree(grouping: Grouping) -> None:
     model = LiveModel()
     for pid, name in enumerate("cadb", 1):
         one = Identity(name, user=name, unit=name)
@@ -431,7 +431,7 @@ def test_groups_alike_do_not_move_when_the_rows_are_made_anew(grouping: Grouping
     assert ids(tree.tops) == ids(built(model, grouping, Order("kernel")).tops)
 
 
-@given(boards(), readings, groupings, orders, orders)
+@given(models(), readings, groupings, orders, orders)
 def test_rows_keep_their_places_and_new_ones_come_last(
     model: LiveModel, reading: Sample, grouping: Grouping, first: Order, then: Order
 ) -> None:
@@ -459,9 +459,7 @@ def kept(before: list[RowId], fresh: list[RowId]) -> list[RowId]:
 
 @pytest.mark.parametrize("grouping", Grouping)
 @pytest.mark.parametrize("looked", [True, False])
-def test_rows_below_keep_their_places_whether_anybody_looked_meanwhile_or_not(
-    grouping: Grouping, looked: bool
-) -> None:
+def test_children_keep_their_places_even_if_not_drawn(grouping: Grouping, looked: bool) -> None:
     """Two intervals may end before the screen is drawn once."""
     model, tree = LiveModel(), None
     fars = remote(), remote("192.0.2.1", 80)
@@ -510,11 +508,11 @@ def test_tree_follows_its_expansion() -> None:
     assert not tree.is_expanded(tree.row((0, 0))), "there is nothing below a remote"
 
 
-# Going from row to row.
+# Walking.
 
 
-@given(boards(), groupings, orders, st.booleans(), st.integers(1, 4))
-def test_walking_goes_over_every_shown_row_once_and_back(
+@given(models(), groupings, orders, st.booleans(), st.integers(1, 4))
+def test_walk_visits_every_shown_row_once_both_ways(
     model: LiveModel, grouping: Grouping, order: Order, rule: bool, every: int
 ) -> None:
     expansion = Expansion(rule)
@@ -535,8 +533,10 @@ def test_walking_goes_over_every_shown_row_once_and_back(
         assert list(tree.walk(paths[middle])) == listing[middle:]
 
 
-@given(boards(), groupings, orders)
-def test_every_row_is_found_where_it_is(model: LiveModel, grouping: Grouping, order: Order) -> None:
+@given(models(), groupings, orders)
+def test_find_returns_the_place_of_every_row(
+    model: LiveModel, grouping: Grouping, order: Order
+) -> None:
     """Collapsed rows are found too: nothing is expanded here."""
     tree = built(model, grouping, order)
     rows = list(below(tree))
@@ -548,7 +548,7 @@ def test_every_row_is_found_where_it_is(model: LiveModel, grouping: Grouping, or
         assert built(model, grouping, order).find(row.id) == path, "whatever was asked for before"
 
 
-@given(boards(), readings, groupings, orders)
+@given(models(), readings, groupings, orders)
 def test_rows_are_found_again_after_an_interval_and_after_sorting(
     model: LiveModel, reading: Sample, grouping: Grouping, order: Order
 ) -> None:
@@ -563,7 +563,7 @@ def test_rows_are_found_again_after_an_interval_and_after_sorting(
 
 
 @pytest.mark.parametrize("grouping", Grouping)
-def test_what_is_not_listed_is_not_found(grouping: Grouping) -> None:
+def test_unlisted_row_is_not_found(grouping: Grouping) -> None:
     tree = built(varied(), grouping)
     group = tree.tops[0].id.group
     process = ProcessKey(9, 9)
@@ -581,7 +581,7 @@ def test_what_is_not_listed_is_not_found(grouping: Grouping) -> None:
 
 
 @pytest.mark.parametrize("grouping", Grouping)
-def test_place_where_there_is_no_row_is_an_index_error(grouping: Grouping) -> None:
+def test_invalid_path_raises_index_error(grouping: Grouping) -> None:
     tree = built(varied(), grouping)
     (first, *_), leaf = tree.tops, next(p for p, row in below(tree) if isinstance(row, Leaf))
     for path in ((len(tree.tops),), (0, len(tree.children(first))), (*leaf, 0)):
@@ -589,14 +589,14 @@ def test_place_where_there_is_no_row_is_an_index_error(grouping: Grouping) -> No
             tree.row(path)
 
 
-def test_empty_board_has_no_rows() -> None:
+def test_empty_model_has_no_rows() -> None:
     for grouping in Grouping:
         tree = built(LiveModel(), grouping, expansion=Expansion(rule=True))
         tree.sort(tree)
         assert (tree.tops, list(tree.walk(FIRST)), tree.last()) == ([], [], FIRST)
 
 
-def test_remotes_of_a_process_are_one_row_each_by_all_that_makes_them_differ() -> None:
+def test_each_distinct_remote_of_a_process_is_a_row() -> None:
     fars = {
         remote("192.0.2.1", 443),
         remote("192.0.2.1", 80),
