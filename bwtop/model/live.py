@@ -41,10 +41,10 @@ MAX_GONE: Final = 1024
 """Distinct identities of exited processes whose totals are kept."""
 
 MAX_GONE_REMOTES: Final = 1024
-"""Remotes kept for each of those."""
+"""Remotes kept per exited identity."""
 
 MAX_GONE_FLOWS: Final = 65536
-"""Flows kept for all of those together: some 25 MB."""
+"""Flows kept for all exited identities: some 25 MB."""
 
 _SLACK: Final = 0.95
 """Clock tolerance: a window filled to this part counts as full."""

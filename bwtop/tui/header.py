@@ -48,7 +48,7 @@ def _first(state: ScreenState, columns: int) -> Line:
 
 
 def _status(state: ScreenState, columns: int) -> Line:
-    """Return the status; on a wide terminal the backend is followed by the refused ones before it."""
+    """Return the status; on a wide terminal with the better backends that were refused."""
     if state.phase:
         return [_BLANK, (Style.WARNING, state.phase)]
     line: Line = [_BLANK, (Style.PAUSED, " PAUSED ")] if state.paused else []
@@ -155,7 +155,7 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
         return []
     text = state.glyphs.text(state.settings.filter)
     if state.filter_error:
-        said = state.context is Context.FILTER  # the filter line shows it
+        said = state.context is Context.FILTER  # the footer shows it
         wrong = (
             f"filter {text}" if said else f"filter {text}: {state.glyphs.text(state.filter_error)}"
         )

@@ -61,7 +61,7 @@ _NAMES: Final = {
 _BY_NAME: Final = {name.casefold(): key for key, name in _NAMES.items()}
 
 _TAKEN: Final = {
-    **dict.fromkeys("cz\\", "the terminal makes a signal of it"),
+    **dict.fromkeys("cz\\", "the terminal makes it a signal"),
     **dict.fromkeys("sq", "the terminal uses it to stop and start its output"),
     **dict.fromkeys("him[j", "terminals send the same code for Backspace, Tab, Enter or Esc"),
 }

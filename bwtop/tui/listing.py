@@ -15,7 +15,7 @@ class Listing:
 
     def __init__(self) -> None:
         self.selected: RowId | None = None
-        """None: the first row, whatever it is."""
+        """None: the first row."""
         self._wanted: RowId | None = None
         """The row that the user selected; it is selected again when it returns to the list."""
         self.path: Path = FIRST

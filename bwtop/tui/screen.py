@@ -208,7 +208,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         """Insert text into the filter, as much as fits; `refilter` applies it."""
         room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
         if len(text) > room:
-            self.state.say(f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+            self.state.say(f"filter cut at {FILTER_LIMIT} characters", Style.WARNING)
         self._edit.insert_text(text[:room])
         self._invalidate()
 

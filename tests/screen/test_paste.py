@@ -211,14 +211,14 @@ def test_few_keys_in_one_read_are_one_build_and_apply_before_a_command() -> None
 
 @pytest.mark.parametrize("columns", [10, 40, 80])
 @pytest.mark.parametrize("held", [False, True], ids=["pasted", "key held"])
-def test_filter_has_a_limit_and_says_so(columns: int, held: bool) -> None:
+def test_long_filter_is_cut_with_a_message(columns: int, held: bool) -> None:
     harness = Harness(columns, 24)
     harness.press("/")
     harness.read(*("ab" * 5000 if held else [Paste("ab" * 50_000)]))
     assert len(harness.state.settings.filter) == FILTER_LIMIT
-    assert harness.state.message == (f"cut at {FILTER_LIMIT} characters", Style.WARNING)
+    assert harness.state.message == (f"filter cut at {FILTER_LIMIT} characters", Style.WARNING)
     if columns > 50:
-        assert f"cut at {FILTER_LIMIT} characters" in harness.lines()[-1]
+        assert f"filter cut at {FILTER_LIMIT} characters" in harness.lines()[-1]
     harness.check()
     harness.press("backspace", "x")
     assert harness.state.settings.filter.endswith("ax")
@@ -233,7 +233,6 @@ def test_error_in_a_long_filter_is_in_sight() -> None:
 
 
 def test_input_finds_the_filter_key_by_its_command() -> None:
-    """The input finds the key by its command."""
     found = DEFAULT.find(Context.LIST, "/")
     assert found
     assert found.command is commands.edit_filter

@@ -263,7 +263,7 @@ REFUSED = {
 def test_refusal_is_one_line_and_opens_no_screen(who: str) -> None:
     with Terminal(
         [*REFUSED[who], *command()], columns=800
-    ) as terminal:  # with three backends the line would be long
+    ) as terminal:  # the line lists three backends
         assert terminal.wait() == 2
         (line,) = terminal.text().strip().splitlines()
         assert line.startswith("bwtop: ")
