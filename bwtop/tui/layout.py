@@ -60,15 +60,7 @@ FIELDS: Final = (
 """From left to right. Texts come before numbers: the name of a remote spans all text columns."""
 
 HOST_FIELD: Final = Field(
-    "host",
-    "HOST",
-    "hostname",
-    12,
-    3,
-    grows=2,
-    first=8,
-    most=40,
-    help="host that the process runs on",
+    "host", "HOST", "hostname", 12, 3, grows=2, first=8, most=40, help="host of the process"
 )
 """The first column with several hosts; not shown for one host."""
 

@@ -89,9 +89,8 @@ class ScreenState:
         self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
         if not self.is_fleet and self.settings.grouping is Grouping.HOST:
-            self.settings.grouping = (
-                Grouping.PROCESS
-            )  # meant for several hosts; here it would be one row
+            # Meant for several hosts; here it would be one row.
+            self.settings.grouping = Grouping.PROCESS
         self.glyphs = glyphs
         self.now = now
         self.model = LiveModel()

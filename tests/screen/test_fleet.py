@@ -281,7 +281,7 @@ def test_help_with_several_hosts_describes_hosts() -> None:
     for words in (
         "remote or host",
         "HOST ",
-        "host that the process runs on",
+        "host of the process",
         " host: ",
         "or host id",
     ):
