@@ -1,6 +1,6 @@
-"""From flags to one mode.
+"""The command: parse flags and run one mode.
 
-What only one mode needs is imported in it: after the loader has been started, which takes longer than that.
+Imports that only one mode needs are made in that mode, after the loader starts; loading takes longer than they do.
 """
 
 import io
@@ -34,7 +34,7 @@ from bwtop.rights.privileges import PrivilegeError
 from bwtop.text.stderr import CANNOT, discard_output, fail
 
 _NEED_ROOT: Final = (Mode.CHECK, Mode.RECORD, Mode.DEMO)
-"""Modes that cannot do with what another bwtop measures."""
+"""Modes that cannot show the data of another bwtop."""
 
 
 _EXPECTED: Final = (
@@ -45,20 +45,20 @@ _EXPECTED: Final = (
     PasswordError,
     PrivilegeError,
 )
-"""Errors whose text is all that there is to say."""
+"""Errors to print as one line, without a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     _open_descriptors()
     try:
         _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
     except _EXPECTED as error:
         fail(str(error))
     except sqlite3.Error as error:
-        fail(f"the history cannot be read any more: {error}")
+        fail(f"cannot read the history: {error}")
     except BrokenPipeError:
-        discard_output()  # whoever read it has enough
+        discard_output()  # the reader has closed the pipe
     except OSError as error:
         discard_output()
         where = f": {error.filename}" if error.filename else ""
@@ -68,14 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_descriptors() -> None:
-    """Makes sure that 0, 1 and 2 are taken, so that no map or socket becomes standard output."""
+    """Open descriptors 0, 1 and 2 if they are closed, so that no map or socket becomes standard output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - open until the process ends
     if sys.stdout is None:
         fail("standard output is closed")
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -229,44 +229,44 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "words"),
     [
         *(
-            (["--serve", *filters], "--serve takes no filters")
+            (["--serve", *filters], "filter flags cannot be used with --serve")
             for filters in (["--tcp"], ["--pid", "1"], ["--user", "0"], ["--process", "a"])
         ),
-        (["--serve", "--remote", "::1"], "--serve takes no filters"),
-        (["--serve", "--loopback", "hide"], "--serve takes no filters"),
-        (["--serve", "--sort", "name"], "are not for --serve"),
-        (["--serve", "--bits"], "are not for --serve"),
-        (["--serve", "--theme", "light"], "are not for --serve"),
-        (["--serve", "--limit", "1"], "--serve prints nothing"),
-        (["--serve", "-n", "1"], "--serve prints nothing"),
+        (["--serve", "--remote", "::1"], "filter flags cannot be used with --serve"),
+        (["--serve", "--loopback", "hide"], "filter flags cannot be used with --serve"),
+        (["--serve", "--sort", "name"], "cannot be used with --serve"),
+        (["--serve", "--bits"], "cannot be used with --serve"),
+        (["--serve", "--theme", "light"], "cannot be used with --serve"),
+        (["--serve", "--limit", "1"], "--serve, which prints no intervals"),
+        (["--serve", "-n", "1"], "--serve, which prints no intervals"),
         (["--serve", "--batch"], "not allowed with argument"),
-        (["--bind", "[::1]"], "are for --serve"),
-        (["--batch", "--token-file", "x"], "are for --serve"),
-        (["--history", "--allow-host", "x"], "are for --serve"),
-        (["--batch", "--trust-user", "0"], "are for --serve and --record --metrics"),
-        (["--history", "--open"], "are for --serve and --record --metrics"),
+        (["--bind", "[::1]"], "require --serve"),
+        (["--batch", "--token-file", "x"], "require --serve"),
+        (["--history", "--allow-host", "x"], "require --serve"),
+        (["--batch", "--trust-user", "0"], "require --serve or --record --metrics"),
+        (["--history", "--open"], "require --serve or --record --metrics"),
         (["--serve", "--trust-user", "no-such-user-here"], "there is no user"),
         (["--serve", "--open", "--token-file", "x"], "leave out one of them"),
         (["--serve", "--open", "--bind", "192.0.2.7"], "leave out --open"),
         (["--record", "--metrics", "[::]:1", "--open"], "leave out --open"),
-        (["--record", "--chart-js", "x"], "are for --serve"),
-        (["--serve", "--metrics", "[::1]"], "--metrics is for --record"),
-        (["--metrics", "127.0.0.1:1"], "--metrics is for --record"),
+        (["--record", "--chart-js", "x"], "require --serve"),
+        (["--serve", "--metrics", "[::1]"], "--metrics requires --record"),
+        (["--metrics", "127.0.0.1:1"], "--metrics requires --record"),
         (["--history", "--by", "day,day"], "'day' comes twice"),
         *(
             (["--demo", *mode], "not allowed with argument")
             for mode in (["--batch"], ["--record"], ["--history"], ["--serve"], ["--check"])
         ),
-        (["--demo", "-n", "1"], "--demo prints nothing"),
-        (["--demo", "--limit", "1"], "--demo prints nothing"),
-        (["--demo", "--format", "table"], "--demo prints nothing"),
-        (["--demo", "--db", "x"], "--demo records nothing"),
-        (["--demo", "--retention", "hours=1y"], "--demo records nothing"),
-        (["--demo", "--max-size", "1M"], "--demo records nothing"),
-        (["--demo", "--store-cmdlines"], "--demo records nothing"),
-        (["--demo", "--loopback", "hide"], "would hide all that --demo moves"),
-        (["--demo", "--by", "day"], "--by is for --history"),
-        (["--demo", "--bind", "[::1]"], "are for --serve"),
+        (["--demo", "-n", "1"], "--demo, which prints no intervals"),
+        (["--demo", "--limit", "1"], "--demo, which prints no intervals"),
+        (["--demo", "--format", "table"], "--demo, which prints no intervals"),
+        (["--demo", "--db", "x"], "--demo, which records nothing"),
+        (["--demo", "--retention", "hours=1y"], "--demo, which records nothing"),
+        (["--demo", "--max-size", "1M"], "--demo, which records nothing"),
+        (["--demo", "--store-cmdlines"], "--demo, which records nothing"),
+        (["--demo", "--loopback", "hide"], "would hide all demo traffic"),
+        (["--demo", "--by", "day"], "--by requires --history"),
+        (["--demo", "--bind", "[::1]"], "require --serve"),
     ],
     ids=repr,
 )
@@ -698,9 +698,9 @@ def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:
     lines = [" ".join(line.split()) for line in text.split("\n")]
     for tier in TIERS:
         (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]
-        assert re.fullmatch(rf"{tier.name} (for ever|\d+ \w+) {re.escape(tier.help)}", line)
+        assert re.fullmatch(rf"{tier.name} (forever|\d+ \w+) {re.escape(tier.help)}", line)
     kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "fives": "400 days"}
-    for name, length in (kept | {"days": "for ever", "months": "for ever"}).items():
+    for name, length in (kept | {"days": "forever", "months": "forever"}).items():
         assert [line for line in lines if line.startswith(f"{name} {length} ")], name
     for way in DIMENSIONS:
         assert f"{way.name} {way.help}" in lines
@@ -752,4 +752,4 @@ def test_a_history_that_fails_while_it_is_followed_ends_in_one_line(
     with pytest.raises(SystemExit) as end:
         cli.main(["--batch"])
     assert end.value.code == 2
-    assert capsys.readouterr().err == "bwtop: the history cannot be read any more: disk I/O error\n"
+    assert capsys.readouterr().err == "bwtop: cannot read the history: disk I/O error\n"

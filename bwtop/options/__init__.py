@@ -1,1 +1,1 @@
-"""What people type: flags, their values, configuration files."""
+"""User input: flags, their values, configuration files."""

@@ -1,6 +1,6 @@
-"""Configuration files: what flags are where nobody gives them, and how the full screen looks and listens.
+"""Configuration files: defaults for flags, and the columns and keys of the full screen.
 
-The administrator's file counts first, then the user's, setting by setting; flags come before both.  The format is TOML.
+The format is TOML.  The user's file overrides the administrator's, setting by setting.  Flags override both.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from bwtop.view.tree import Grouping
 SYSTEM: Final = Path("/etc/bwtop/config.toml")
 
 LARGEST: Final = 1 << 20
-"""Bytes; what is larger is no such file."""
+"""Bytes; a larger file is rejected."""
 
 
 class ConfigError(Exception):
-    """A file is wrong; the text names it, the setting, and what may stand there."""
+    """A mistake in a file; the text names the file, the setting and the valid values."""
 
 
 def paths(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
-    """Where files may be, what counts less first (XDG Base Directory Specification 0.8)."""
+    """Return the paths of the files, lowest precedence first (XDG Base Directory Specification 0.8)."""
     folder = Path(environment.get("XDG_CONFIG_HOME", ""))
     if not folder.is_absolute():  # as the specification demands
         folder = home / ".config"
@@ -46,13 +46,13 @@ def paths(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that only a file can say: it has no flag."""
+    """A setting without a flag, for configuration files only."""
 
     name: str
     parse: Callable[[Any], Any]
-    """From what TOML has; raises ValueError that says what there is."""
+    """Parse the TOML value; raises ValueError, whose text lists the valid values."""
     default: Any
-    """In TOML's terms."""
+    """As a TOML value."""
     help: str
 
 
@@ -62,7 +62,9 @@ def _columns(value: Any) -> tuple[Field, ...]:
 
 def _average(value: Any) -> float:
     if isinstance(value, bool) or value not in AVERAGES:
-        raise ValueError(f"{value!r} is not one of {', '.join(f'{a:g}' for a in AVERAGES)}")
+        raise ValueError(
+            f"invalid value {value!r}; expected one of {', '.join(f'{a:g}' for a in AVERAGES)}"
+        )
     return float(value)
 
 
@@ -70,7 +72,9 @@ def _grouping(value: Any) -> Grouping:
     try:
         return Grouping(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not one of {', '.join(Grouping)}") from None
+        raise ValueError(
+            f"invalid value {value!r}; expected one of {', '.join(Grouping)}"
+        ) from None
 
 
 SETTINGS: Final = (
@@ -78,19 +82,19 @@ SETTINGS: Final = (
         "columns",
         _columns,
         [one.id for one in FIELDS],
-        "the columns of the full screen, from left to right; texts stand left of numbers",
+        "columns of the full screen, left to right; text columns stand left of numbers",
     ),
     Setting(
         "average",
         _average,
         int(AVERAGES[0]),
-        f"seconds that its rates are averaged over: {', '.join(f'{a:g}' for a in AVERAGES)}",
+        f"seconds to average its rates over: {', '.join(f'{a:g}' for a in AVERAGES)}",
     ),
     Setting(
         "group",
         _grouping,
         Grouping.PROCESS.value,
-        f"what its rows stand for: {', '.join(Grouping)}",
+        f"what one row stands for: {', '.join(Grouping)}",
     ),
 )
 
@@ -100,25 +104,25 @@ KEYS: Final = "keys"
 
 @dataclass
 class Config:
-    """What the files say, together."""
+    """The merged contents of the configuration files."""
 
     flags: dict[str, Any] = field(default_factory=dict)
-    """Values of flags by the names that argparse has for them, as flags.ParsedFlags.options() takes them."""
+    """Values of flags by argparse's `dest`, for flags.ParsedFlags.options()."""
     screen: dict[str, Any] = field(default_factory=dict)
     """Parsed values of SETTINGS."""
     keymap: Keymap | None = None
-    """None: the default one, which a mode without a screen has no need to import."""
+    """None: the default keymap, which modes without a screen do not import."""
     read: list[Path] = field(default_factory=list)
-    """The files that were there, what counts less first."""
+    """The files read, lowest precedence first."""
 
     def settings(self) -> dict[str, Any]:
-        """Those of bwtop.tui.settings.Settings."""
+        """Return keyword arguments for bwtop.tui.settings.Settings."""
         names = {"columns": "fields", "group": "grouping"}
         return {names.get(name, name): value for name, value in self.screen.items()}
 
 
 def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Config:
-    """What the files say that are to be read; raises ConfigError."""
+    """Load --config, else the files in their default places, unless --no-config; raises ConfigError."""
     if given.values.get("no_config"):
         return Config()
     named = given.values.get("config")
@@ -128,7 +132,7 @@ def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Con
 
 
 def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -> Config:
-    """What the files say, each as it is `read`; raises ConfigError."""
+    """Load and merge files; `read` returns a file's table, or None without one.  Raises ConfigError."""
     config = Config()
     switched: dict[str, bool] = {}
     for path in files:
@@ -152,7 +156,7 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
 
 
 def _found(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the table of a file in its usual place; None where there is none, or in a folder closed to this user."""
+    """Return the table of a file in its default place; None if it is missing or its folder is closed to this user."""
     try:
         return _named(path, environment)
     except (FileNotFoundError, NotADirectoryError):
@@ -166,7 +170,7 @@ def _found(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
 def _named(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the table of a file, read with the rights of the user behind sudo; raises OSError and ConfigError.
 
-    Root believes only files that root or that user alone can write: they say what is recorded, and where.
+    Root accepts only files that root or that user alone can write, because they control what is recorded, and where.
     """
     account = opening.rights(path, environment, named=path != SYSTEM)
     content = opening.read(path, LARGEST, account)
@@ -179,7 +183,7 @@ def _named(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     """Return the table in a file's content; raises ConfigError, which names the file."""
-    import tomllib  # most have no file to read
+    import tomllib  # most users have no file
 
     try:
         return tomllib.loads(content.decode())
@@ -188,7 +192,7 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _actions() -> dict[str, argparse.Action]:
-    """Flags that a file may say, by their long names without the dashes."""
+    """Return the flags that a file may set, by long name without dashes."""
     found: dict[str, argparse.Action] = {}
     for action in parser()._actions:
         is_the_opposite = isinstance(action, argparse._StoreFalseAction)
@@ -218,11 +222,11 @@ def _take(
 
 
 def _bound(keymap: Keymap | None, value: Any) -> Keymap:
-    """With the bindings of a table [keys]; those of other contexts than the list are in tables in it."""
+    """Return the keymap with the bindings of a [keys] table; its subtables hold those of other contexts than the list."""
     from bwtop.tui.keys import DEFAULT
 
     if not isinstance(value, dict):
-        raise ValueError("this is a table: [keys]")
+        raise ValueError("expected a table, [keys]")
     keymap = keymap or DEFAULT
     tables = {name: table for name, table in value.items() if isinstance(table, dict)}
     tables[Context.LIST] = {
@@ -231,7 +235,7 @@ def _bound(keymap: Keymap | None, value: Any) -> Keymap:
     }
     for name, table in tables.items():
         if name not in list(Context):
-            raise ValueError(f"there is no [keys.{name}]; there are {', '.join(Context)}")
+            raise ValueError(f"unknown table [keys.{name}]; expected one of {', '.join(Context)}")
         keymap = keymap.bound(Context(name), {c: _keys(c, keys) for c, keys in table.items()})
     return keymap
 
@@ -248,18 +252,18 @@ def _unknown(name: str, names: Sequence[str]) -> str:
 
     close = difflib.get_close_matches(name, names, 1)
     if close:
-        return f"there is no such setting; did you mean {close[0]}?"
-    return f"there is no such setting; there are {', '.join(sorted(names))}"
+        return f"unknown setting; did you mean {close[0]}?"
+    return f"unknown setting; expected one of {', '.join(sorted(names))}"
 
 
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"invalid value {value!r}; expected true or false")
 
 
 def _value(action: argparse.Action, value: Any) -> Any:
-    """A flag's value, by the flag's own rules."""
+    """Parse a value by the rules of its flag."""
     if isinstance(action, argparse._StoreTrueAction):
         return _switch(value)
     if action.dest == "retention" and isinstance(value, dict):
@@ -273,35 +277,35 @@ def _value(action: argparse.Action, value: Any) -> Any:
 
 def _parsed(action: argparse.Action, text: str) -> Any:
     if action.choices is not None and text not in action.choices:
-        raise ValueError(f"{text!r} is not one of {', '.join(action.choices)}")
+        raise ValueError(f"invalid value {text!r}; expected one of {', '.join(action.choices)}")
     return action.type(text) if callable(action.type) else text
 
 
 def _text(value: Any) -> str:
-    """As it would be typed: lists with commas."""
+    """Return a value as typed on the command line: lists with commas."""
     if isinstance(value, list):
         return ",".join(_text(one) for one in value)
     if isinstance(value, bool | dict) or not isinstance(value, str | int | float):
-        raise ValueError(f"{value!r} is neither a text, a number, nor a list of such")
+        raise ValueError(f"invalid value {value!r}; expected a string, a number or a list of them")
     return str(value)
 
 
 def _strings(value: Any) -> list[str]:
-    """A list of texts, or one text."""
+    """Return a list of strings from such a list or from one string."""
     values = [value] if isinstance(value, str) else value
     if isinstance(values, list) and all(isinstance(one, str) for one in values):
         return values
-    raise ValueError(f"{value!r} is not a list of texts")
+    raise ValueError(f"invalid value {value!r}; expected a list of strings")
 
 
-# The same, written.
+# Printing.
 
 
 def spelled(given: ParsedFlags, config: Config) -> Iterator[str]:
-    """What all of it comes to, as the lines of a file; what is left out is open, and stands there as a comment."""
+    """Yield the effective configuration as lines of a file; a setting without a value is a comment."""
     where = ", ".join(map(str, config.read)) or "none"
-    yield f"# What bwtop's configuration comes to.  Files that were read: {_comment(where)}"
-    yield "# Copy what you want to change to ~/.config/bwtop/config.toml or /etc/bwtop/config.toml."
+    yield f"# Effective configuration of bwtop.  Files read: {_comment(where)}"
+    yield "# Copy the settings to change to ~/.config/bwtop/config.toml or /etc/bwtop/config.toml."
     values = {**given.defaults, **config.flags, **given.values}
     for name, action in _actions().items():
         yield ""
@@ -322,7 +326,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def _spelled_value(action: argparse.Action, value: Any) -> str:
-    """In TOML; empty if nothing is said."""
+    """Return a value as TOML; empty if it is unset."""
     if isinstance(action, argparse._AppendConstAction):
         return _toml(action.const in (value or ()))
     return "" if value is None else _toml(_SPELLED.get(action.dest, _plain)(value))
@@ -336,11 +340,11 @@ _SPELLED: Final[dict[str, Callable[[Any], Any]]] = {
     "origin": Target.url,
     "metrics": spell_endpoint,
 }
-"""How values are written that are kept in another form."""
+"""Functions that turn parsed values back into text, by `dest`."""
 
 
 def _plain(value: Any) -> Any:
-    """What TOML has for it."""
+    """Convert a value to a TOML type."""
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if isinstance(value, Field | Dimension):
@@ -351,7 +355,7 @@ def _plain(value: Any) -> Any:
 
 
 def _toml(value: Any) -> str:
-    """Texts, numbers, true and false, and lists of such; JSON writes them alike but for DEL."""
+    """Return strings, numbers, booleans and lists of them as TOML.  JSON writes them alike, except DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

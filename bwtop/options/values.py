@@ -1,4 +1,4 @@
-"""What people write as values, of flags and of the browser view's parameters: each with one line for what is wrong."""
+"""Parsers for the values of flags and of the browser view's parameters.  Each raises ValueError with a one-line text."""
 
 import contextlib
 import ipaddress
@@ -13,7 +13,7 @@ from bwtop.model.filter import Network, parse_network
 T = TypeVar("T")
 
 FORMATS: Final = ("table", "json", "csv")
-"""Forms of what is printed, of intervals and of reports."""
+"""Output formats of intervals and reports."""
 
 
 def _bad(text: str, wanted: str) -> ValueError:
@@ -21,14 +21,14 @@ def _bad(text: str, wanted: str) -> ValueError:
 
 
 def seconds(text: str) -> float:
-    """From 0.1 to 3600."""
+    """Parse seconds, from 0.1 to 3600."""
     if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) and 0.1 <= float(text) <= 3600:
         return float(text)
     raise _bad(text, "a number of seconds from 0.1 to 3600")
 
 
 def whole(most: int) -> Callable[[str], int]:
-    """From 1 to `most`."""
+    """Return a parser of whole numbers from 1 to `most`."""
 
     def parse(text: str) -> int:
         if _is_number(text) and 1 <= int(text) <= most:
@@ -43,14 +43,14 @@ def _is_number(text: str) -> bool:
 
 
 def pid(text: str) -> int:
-    """A process id."""
+    """Parse a process id."""
     if _is_number(text):
         return int(text)
     raise _bad(text, "a process id")
 
 
 def uid(text: str) -> int:
-    """A user's name or number."""
+    """Return the uid of a user, given by name or uid."""
     if _is_number(text) and int(text) < 1 << 32:
         return int(text)
     with contextlib.suppress(KeyError, ValueError):
@@ -59,28 +59,28 @@ def uid(text: str) -> int:
 
 
 def name(text: str) -> str:
-    """A process's name, or a shell pattern of such."""
+    """Check the name of a process, or a shell pattern."""
     if text:
         return text
     raise _bad(text, "a process's name")
 
 
 def machine(text: str) -> str:
-    """A machine's name, a shell pattern of such, or its id."""
+    """Check the name of a host, a shell pattern, or a host id."""
     if text:
         return text
     raise _bad(text, "a machine's name")
 
 
 def cluster(text: str) -> str:
-    """The name of a cluster of ClickHouse's, as its configuration has it."""
+    """Check the name of a ClickHouse cluster."""
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text, re.ASCII):
         return text
     raise _bad(text, "a cluster's name: letters, digits, _, . and -")
 
 
 def network(text: str) -> Network:
-    """An address or a network."""
+    """Parse an address or a network."""
     if "%" in text:
         raise _bad(text, "an address without a scope: flows have none")
     try:
@@ -90,14 +90,14 @@ def network(text: str) -> Network:
 
 
 def file(text: str) -> Path:
-    """A path that may be a file's."""
+    """Parse a path that can name a file."""
     if not text or text.endswith("/"):
-        raise _bad(text, "a file's path")
+        raise _bad(text, "a file path")
     return Path(text)
 
 
 def endpoint(default_port: int) -> Callable[[str], tuple[str, int]]:
-    """An address to listen on, with a port or without one; port 0 is any that is free."""
+    """Return a parser of an address to listen on, with or without a port; port 0 is any free port."""
 
     def parse(text: str) -> tuple[str, int]:
         found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:%]+)(?::([0-9]{1,5}))?", text, re.ASCII)
@@ -114,14 +114,14 @@ def endpoint(default_port: int) -> Callable[[str], tuple[str, int]]:
 
 
 def host(text: str) -> str:
-    """A name that a server may be called by."""
+    """Check a host name."""
     if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text, re.ASCII) and len(text) <= 255:
         return text
     raise _bad(text, "a host name")
 
 
 def size(text: str) -> int:
-    """Bytes of a history: 1M or more."""
+    """Return bytes from a size such as 200M; at least 1M."""
     found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
     if not found:
         raise _bad(text, "a size such as 200M or 2G")
@@ -132,17 +132,17 @@ def size(text: str) -> int:
 
 
 def spell_size(amount: int) -> str:
-    """What size() makes the same of."""
+    """Return the text that size() parses to `amount`."""
     power = next(power for power in (4, 3, 2, 1) if amount % (1 << 10 * power) == 0)
     return f"{amount >> 10 * power}{'KMGT'[power - 1]}"
 
 
 def spell_endpoint(endpoint: tuple[str, int]) -> str:
-    """What endpoint() makes the same of."""
+    """Return the text that endpoint() parses to `endpoint`."""
     host, port = endpoint
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listed(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """For those that take several values, comma separated."""
+    """Return a parser of comma-separated values."""
     return lambda text: [parse(part) for part in text.split(",")]
