@@ -546,7 +546,7 @@ def test_history_sorts_by_nothing_else(
 ) -> None:
     for sort in (column, f"-{column}"):
         error = failing(capsys, "--history", "--sort", sort)
-        assert error == f"bwtop: --history sorts by total, rx or tx, not by '{sort}'\n"
+        assert error == f"bwtop: invalid --sort '{sort}' for --history; expected total, rx or tx\n"
 
 
 def test_all_columns_of_bytes_sort_the_history() -> None:
@@ -669,7 +669,7 @@ def test_history_that_is_not_there_is_one_line(
     monkeypatch.setattr(privileges, "may_load", lambda: False)
     for arguments in (["--history"], ["--history", "7d", "--by", "day", "--format", "json"]):
         assert failing(capsys, *arguments) == (
-            f"bwtop: nothing has been recorded yet: there is no {nowhere};"
+            f"bwtop: nothing has been recorded yet: {nowhere} does not exist;"
             " sudo bwtop records while it runs\n"
         )
     assert not nowhere.exists()
@@ -690,7 +690,7 @@ def test_ordinary_user_without_a_history_gets_one_line() -> None:
     if Path("/var/lib/bwtop/history.db").exists():
         pytest.skip("this machine has a history")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(r"bwtop: nothing has been recorded yet: .*history\.db; .*\n", ended.stderr)
+    assert re.fullmatch(r"bwtop: nothing has been recorded yet: .*history\.db does not exist; .*\n", ended.stderr)
 
 
 def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:

@@ -1,1 +1,1 @@
-"""Intervals, one after the other, and where their readings come from."""
+"""Measurement: intervals, and the sources of their readings."""

@@ -1,4 +1,4 @@
-"""Measuring as every view needs it: intervals, one after the other, with names in them."""
+"""Clocks, samples and intervals, as used by every view."""
 
 import os
 import select
@@ -16,53 +16,53 @@ from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import Sample
 
 READING_PERIOD: Final = 1.0
-"""Seconds between readings of the kernel's maps, also within a longer interval: their room is for about a second."""
+"""Seconds between readings of the kernel's maps, also within a longer interval: the maps hold about one second."""
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 GRACE: Final = 5.0
-"""Seconds without work, after the signal that ends bwtop, to its end: nobody takes what it still wants to print."""
+"""Seconds without CPU time, after the signal to stop, until bwtop is killed: the reader of its output is stuck."""
 
 
 class Clock(Protocol):
-    """Waits for deadlines."""
+    """A clock that waits for deadlines."""
 
     def wait(self, deadline: float) -> bool:
-        """Returns at the deadline (time.monotonic()): True; or as soon as bwtop is to stop: False."""
+        """Wait until the deadline (time.monotonic()) and return True, or return False as soon as bwtop must stop."""
 
 
 class Readings(Protocol):
-    """What is measured: a capture's."""
+    """A source of samples, such as a capture."""
 
     def read(self) -> Sample:
-        """All that has moved since the reading before; of no length where that cannot be known yet."""
+        """Return the traffic since the last reading; a sample of zero length if it is not yet known."""
 
 
 class NameSource(Protocol):
-    """Names of addresses, as far as they are known."""
+    """A source of host names."""
 
     def get(self, address: bytes) -> str | None:
-        """The name of a packed address."""
+        """Return the host name of a packed address, None if it is unknown."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How it goes with the history."""
+    """The status of the recorder or of the followed source, for the header."""
 
     words: str
     warning: str = ""
-    """What somebody should know or do about it."""
+    """A problem to show to the user; empty: none."""
 
 
 Tap = Callable[[Sample], None]
-"""Somebody else who takes each reading, before it is joined to others."""
+"""A callback for each reading, before it is merged into an interval."""
 
 
 class SignalClock:
-    """Waits, and is woken by the signals that end bwtop, but for those that it was started to ignore (nohup).
+    """A clock that stops at the signals that end bwtop, except those ignored at its start (nohup).
 
-    The first one lets it finish, however long that takes a slow machine; a second one kills it at once, and so it ends
-    when it does nothing but wait for somebody.
+    After the first signal bwtop finishes, however long that takes.  A second signal kills it at once, and so does a
+    timer if bwtop uses no CPU time for GRACE seconds.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class SignalClock:
         signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
 
     def _check(self, *_: object) -> None:
-        """Ends a process that has not worked, in the sense of CPU time, since it was last looked at."""
+        """Kill this process if it has used no CPU time since the last check."""
         if time.process_time() - self._worked < GRACE / 1000:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGALRM)
@@ -101,13 +101,13 @@ class SignalClock:
 
 
 class ThreadClock:
-    """Waits in a thread of its own, until another one says stop."""
+    """A clock for a thread, stopped by another thread."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Ends this wait and all that come."""
+        """End the current wait and all later ones."""
         self._stopped.set()
 
     def wait(self, deadline: float) -> bool:
@@ -124,12 +124,12 @@ def samples(
     *,
     to_the_end: bool = True,
 ) -> Iterator[Sample]:
-    """Yields what moved in every so many seconds, and in the last, shorter interval when the clock says stop.
+    """Yield a sample for each interval of `seconds()`, and for the last, shorter one when the clock stops.
 
-    Deadlines follow each other at that distance, so that delays do not add up; those missed while the process was
-    stopped are left out.  Another length holds for the interval that has begun, within a reading; those are `period`
-    seconds apart at most.  What has come late follows as a sample of no length.  What is not read `to_the_end` has no
-    shorter interval as its last.
+    Deadlines are `seconds()` apart, so delays do not add up.  Deadlines missed while the process was stopped are
+    skipped.  A changed length applies to the current interval, after the next reading.  Readings are at most `period`
+    seconds apart.  Late data follows as a sample of zero length.  Unless `to_the_end`, there is no last, shorter
+    interval.
     """
     begun = time.monotonic()
     going = True
@@ -144,14 +144,14 @@ def samples(
             sample = _read(capture, sample, tap)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
-        if sample.elapsed:  # else nobody knows what moved
+        if sample.elapsed:  # else the traffic is not yet known
             yield sample
         if sample.late:
             yield sample.late
 
 
 def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
-    """One reading, joined to those of the same interval that came before it."""
+    """Take one reading and merge it into the earlier readings of the interval."""
     sample = capture.read()
     for part in (sample, sample.late):
         if part:
@@ -165,7 +165,7 @@ def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
 
 
 class Live:
-    """A capture's readings, identified, filtered and metered."""
+    """The readings of a source, identified, filtered and metered."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Live:
         *,
         to_the_end: bool = True,
     ) -> None:
-        """For `period` and `to_the_end` see samples()."""
+        """Keep the source and its options; see samples() for `period` and `to_the_end`."""
         self._to_the_end = to_the_end
         self._capture = capture
         self._period = period
@@ -187,7 +187,7 @@ class Live:
         self._meter = Meter()
 
     def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
-        """Yields an interval for each of `samples`."""
+        """Yield an interval for each sample."""
         for sample in samples(
             self._capture,
             lambda: seconds,
@@ -205,7 +205,7 @@ class Live:
 
 
 def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> Tap:
-    """Tells what somebody should know of where readings come from, when that changes."""
+    """Return a tap that reports the warning of a status when it changes."""
     told = [""]
 
     def tap(_: Sample) -> None:

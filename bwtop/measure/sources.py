@@ -1,4 +1,4 @@
-"""What is watched: a capture of our own and its recorder, what another bwtop records, or what many hosts send."""
+"""Sources of readings: a capture of this bwtop with its recorder, another recorder, or ClickHouse."""
 
 import os
 import sqlite3
@@ -27,39 +27,39 @@ from bwtop.sqlite.writer import Options
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
 
 FOLLOW_SECONDS: Final = 3.0
-"""For a server to go on with an answer: with the ping before it less than live.GRACE, so that bwtop ends well where one
-hangs."""
+"""Timeout of a request to ClickHouse.  With the ping before it, it is shorter than intervals.GRACE, so that bwtop ends
+cleanly if the server hangs."""
 
 FOLLOW_PERIOD: Final = 10.0
-"""Seconds between questions to a server, within longer intervals: it has work to do for each."""
+"""Seconds between queries to ClickHouse within longer intervals; each query costs the server work."""
 
 Notify = Callable[[str], None]
-"""Takes a line for people; it may be called from any thread."""
+"""Takes a line for the user; may be called from any thread."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Readings, and where they come from."""
+    """A source of readings and its status."""
 
     readings: Readings
     backend: str
     degradations: Sequence[str]
     status: Callable[[], Status]
     close: Callable[[], None]
-    """Ends it; what is still to be written is written."""
+    """End the measurement, after writing all pending data."""
     tap: Tap | None = None
     recorder: Recorder | None = None
     shipper: Shipper | None = None
     following: bool = False
-    """Whether the readings are another bwtop's."""
+    """True: the readings come from another recorder or from ClickHouse."""
     period: float = READING_PERIOD
-    """Seconds between readings, at most."""
+    """Longest time between readings, in seconds."""
     to_the_end: bool = True
-    """Whether what moved until the end is worth a last reading."""
+    """True: take a last reading when bwtop stops."""
     passed_over: Sequence[str] = ()
-    """Backends that would have come first, and why they are not used."""
+    """Preferred backends that failed, with the reason."""
     fill: Callable[[], Fill] | None = None
-    """How full the kernel's map of flows was at the last reading; None where another bwtop reads it."""
+    """Returns the fill of the kernel's flow map at the last reading; None when following."""
 
 
 def measure(
@@ -71,9 +71,9 @@ def measure(
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Waits for the probes, gives up root, and records unless `options` are None; raises CaptureError.
+    """Wait for the probes, drop root, and record unless `options` is None; raises CaptureError.
 
-    What is recorded is shipped, if somebody says where.  `prepare` is called when the history is there, but what root alone can reach not yet out of reach.
+    Ship the recorded data if `ship` is given.  Call `prepare` after the history is open and before root is dropped.
     """
     capture = loading.start()
     report = capture.report
@@ -123,9 +123,9 @@ def _drop_root(
     prepare: Callable[[], None],
     keep: tuple[int, ...],
 ) -> None:
-    """Become the account that the history is opened with, before it is opened.
+    """Become the account that owns the history, then open the history.
 
-    Where root alone can reach it, root opens it first: it stays open when its path is out of reach.
+    If only root can reach the path, open it as root first; it stays open after root is dropped.
     """
     if account is None and os.geteuid() == 0:
         recorder.open()
@@ -155,7 +155,7 @@ def _status(recorder: Recorder, sender: Shipper | None) -> Status:
 
 
 def follow(path: Path) -> Measurement:
-    """What another bwtop records now; raises CaptureError if nobody does, for only root can measure."""
+    """Follow the running recorder of the history; raises CaptureError if none runs, as measuring needs root."""
     try:
         follower = Follower(path)
     except FileNotFoundError:
@@ -165,7 +165,7 @@ def follow(path: Path) -> Measurement:
     if not follower.recorder():
         follower.close()
         raise CaptureError(
-            f"{NEEDS_ROOT} (nobody records to {path} now; bwtop --history shows what was)"
+            f"{NEEDS_ROOT} (nobody records to {path} now; bwtop --history shows past usage)"
         )
     return Measurement(
         follower, "", [], lambda: _followed(follower), follower.close, following=True
@@ -173,7 +173,7 @@ def follow(path: Path) -> Measurement:
 
 
 def follow_fleet(server: Server, keep: Filter) -> Measurement:
-    """What the hosts that a filter names send to a server now; raises FleetError."""
+    """Follow the hosts that match a filter on ClickHouse; raises FleetError."""
     follower = FleetFollower(server, keep)
     return Measurement(
         follower,
@@ -191,4 +191,4 @@ def _followed(follower: Follower) -> Status:
     who = follower.recorder()
     if who:
         return Status(f"from the history of {who}, a second late")
-    return Status("nobody records", "what is shown is old: the bwtop that recorded has ended")
+    return Status("nobody records", "the data shown is old: the bwtop that recorded it has ended")

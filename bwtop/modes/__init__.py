@@ -1,1 +1,1 @@
-"""What bwtop does: each mode from its options on."""
+"""The modes of bwtop, one module each."""

@@ -1,4 +1,4 @@
-"""The users that may look at what --serve and --metrics have, as the flags say it."""
+"""Access to --serve and --metrics, according to the flags."""
 
 import argparse
 import os
@@ -17,13 +17,13 @@ OPEN: Final = "everyone on this machine may look (--open)"
 
 
 def check(options: argparse.Namespace) -> None:
-    """End in one line where --open contradicts another setting; a configuration file may have brought them together."""
+    """Exit with one line if --open contradicts another setting, from a flag or a configuration file."""
     if fault := flags.open_fault(options):
         fail(fault)
 
 
 def trusted(options: argparse.Namespace) -> "Trusted":
-    """Return the users that need no token on loopback."""
+    """Return the users who need no token on loopback."""
     from bwtop.web.trusted import Everyone, TrustedUsers
 
     return (
@@ -34,7 +34,7 @@ def trusted(options: argparse.Namespace) -> "Trusted":
 
 
 def tell(address: "Address", trusted: "Trusted", token_file: Path | None, made: str | None) -> None:
-    """Say who may look, and the token that was `made`."""
+    """Report which users have access, and the token if one was `made`."""
     if not address.ip.is_loopback:
         if made:
             say(f"the token, for programs (Authorization: Bearer ...): {made}")

@@ -1,4 +1,4 @@
-"""bwtop --batch: intervals, printed."""
+"""bwtop --batch: print intervals."""
 
 import argparse
 from typing import Final
@@ -14,13 +14,13 @@ _DEFAULT_ITERATIONS: Final = 5
 
 
 def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
-    """Prints intervals."""
+    """Print intervals until the last one or a signal."""
     from bwtop.output import intervals
 
     clock = SignalClock()
     if not options.batch and options.iterations is None:
         options.iterations = _DEFAULT_ITERATIONS
-        say(f"no terminal here; printing {options.iterations} intervals (-n N for others)")
+        say(f"no terminal; printing {options.iterations} intervals (-n N changes that)")
     measurement = common.start_measuring(options, loading, say)
     for degradation in measurement.degradations:
         say(degradation)

@@ -1,4 +1,4 @@
-"""bwtop --check: what this kernel allows, and whether what it counts is true."""
+"""bwtop --check: show which backends work here and verify their counts."""
 
 import os
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from bwtop.rights.confine import confine
 
 
 def run(out: TextIO) -> bool:
-    """Tries every backend and writes what came of it, then proves those that work.
+    """Try every backend, write the results, and verify the counts of those that work.
 
-    True when one works and all that was counted was right.
+    Return True if at least one works and all counts are right.
     """
     working: list[Capture] = []
     for backend in BACKENDS:
@@ -51,20 +51,22 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
 
 
 def _rights() -> Iterator[str]:
-    """Yield what this process may still do, read back from the kernel."""
-    yield f"after the start: {privileges.described()}"
+    """Yield lines about the remaining privileges of this process, read back from the kernel."""
+    yield f"privileges after start: {privileges.described()}"
     version = landlock.abi()
     files = (
-        f"Landlock {version}: only the system's files can be read, only the history's folder written"
+        f"Landlock {version}: can read only system files, can write only the folder of the history"
         if version
-        else "no Landlock here (Linux 5.13 and newer): files are as open as to any program of this user"
+        else "no Landlock (needs Linux 5.13): bwtop can open all files that its user can open"
     )
     yield f"  {files}"
 
 
 def _state(probe: Probe, reason: str | None) -> str:
     if reason is None:
-        return f"only in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
+        return (
+            f"used only in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
+        )
     return f"refused: {reason}" if reason else "accepted"
 
 

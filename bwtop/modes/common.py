@@ -1,4 +1,4 @@
-"""What several modes are started with: options turned into what they mean."""
+"""Shared by several modes: turn options into filters, stores, clients and measurements."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ from bwtop.text.stderr import fail
 
 
 def filter_of(options: argparse.Namespace) -> Filter:
-    """What the filter flags say."""
+    """Return the filter that the filter flags describe."""
     return Filter(
         classes=frozenset(options.classes or ()),
         pids=frozenset(options.pid or ()),
@@ -38,12 +38,12 @@ def filter_of(options: argparse.Namespace) -> Filter:
 
 
 def history(options: argparse.Namespace) -> Place:
-    """Return where the history is; raises OSError."""
+    """Return the location of the history; raises OSError."""
     return location.place(options.db, os.environ)
 
 
 def recording(options: argparse.Namespace) -> Options | None:
-    """How to record; None: not at all."""
+    """Return the options of the recorder; None: do not record."""
     if options.no_record or options.demo:
         return None
     policy = Policy(options.retention or default_retention(), options.max_size)
@@ -55,36 +55,36 @@ def recording(options: argparse.Namespace) -> Options | None:
 
 
 def _lasting_mode(options: argparse.Namespace) -> str:
-    """The mode that others are told of when it records."""
+    """Return the name of a recording mode for the status that other processes read; else empty."""
     return "record" if options.record else "serve" if options.serve else ""
 
 
 def password_of(options: argparse.Namespace) -> str:
-    """For the server; raises target.PasswordError."""
+    """Return the password for ClickHouse; raises target.PasswordError."""
     return password(options.password_file, os.environ)
 
 
 def need_driver() -> None:
-    """Ends with one line where that is missing."""
+    """Exit with one line if the ClickHouse driver is missing."""
     if not client.load():
         fail(client.MISSING)
 
 
 def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
-    """Of the server that --ship or --from names; it connects when it is first asked."""
+    """Return a client of the server of --ship or --from; it connects at its first request."""
     need_driver()
     return Client(target, password_of(options), **settings)
 
 
 def reading(options: argparse.Namespace, patience: float = READ_SECONDS) -> Client:
-    """Of the server that --from names; gives up root, which has nothing left to do."""
+    """Return a client of the server of --from and drop root, which --from does not need."""
     server = client_of(options, options.origin, patience=patience)
     confine(accounts.unprivileged(os.environ))
     return server
 
 
 def shipping(options: argparse.Namespace) -> ShipTo | None:
-    """Where what is recorded is sent; nothing is with --from."""
+    """Return the options of the shipper; None: do not ship, which is always so with --from."""
     if options.ship is None or options.origin:
         return None
     need_driver()
@@ -92,7 +92,7 @@ def shipping(options: argparse.Namespace) -> ShipTo | None:
 
 
 def load(options: argparse.Namespace) -> Loading:
-    """Starts attaching the first backend that this kernel takes."""
+    """Start to attach the first backend that this kernel accepts."""
     backends = [named(options.backend)] if options.backend else BACKENDS
     return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))
 
@@ -105,7 +105,7 @@ def start_measuring(
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Our own measurement; or another's for who may not measure, or that of many hosts."""
+    """Start to measure; without the rights for it (`loading` is None) or with --from, follow a recorder or ClickHouse."""
     if options.origin:
         return follow_fleet(reading(options, FOLLOW_SECONDS), filter_of(options))
     if loading is None:

@@ -1,4 +1,4 @@
-"""bwtop --demo: the full screen beside traffic of its own."""
+"""bwtop --demo: the full screen with demo traffic."""
 
 import argparse
 import os
@@ -11,8 +11,8 @@ from bwtop.text.stderr import fail
 
 
 def run_demo(options: argparse.Namespace, files: Config) -> None:
-    """The screen beside processes that move bytes: forked first, so that they have nothing of what comes later."""
+    """Run the full screen with demo processes, which are forked first so that they inherit nothing created later."""
     if not has_terminal():
-        fail("--demo shows the full screen, and there is no terminal here")
+        fail("--demo needs a terminal")
     with demo_traffic.Demo(accounts.unprivileged(os.environ), demo_traffic.SECONDS) as running:
         run_screen(options, files, common.load(options), running.status)

@@ -1,12 +1,12 @@
-"""bwtop --demo: processes that move bytes over loopback, so that a newcomer sees the full screen at work.
+"""bwtop --demo: processes that move bytes over loopback, as something to see on the full screen.
 
-Two generations, forked before bwtop has loaded or opened anything.  The first process connects all sockets, and keeps
-the far ends: it plays the rest of the world.  Its children are the demo's processes and have a near end each for their
-remotes.  None of them listens once all are connected.
+bwtop forks a first process before it loads or opens anything.  That process connects all sockets and plays all remotes
+with their far ends.  It forks the demo's processes, which hold the near ends.  No process listens once all sockets are
+connected.
 
-They end at their deadline, or with bwtop, in whatever way that ends: the kernel kills who has lost the parent, and
-everybody holds the reading end of a pipe of which bwtop has the only writing end.  That one works for processes, too,
-whose parent was gone before they could ask for the signal.
+All of them end at their deadline or with bwtop, however bwtop ends.  The kernel kills a process when its parent dies.
+Each process also holds the reading end of a pipe whose only writing end is in bwtop: that covers a process whose parent
+died before it could request the signal.
 """
 
 import contextlib
@@ -31,22 +31,22 @@ from bwtop.rights import privileges
 from bwtop.rights.account import Account
 
 SECONDS: Final = 600.0
-"""How long there is traffic; then all of the demo's processes end."""
+"""Duration of the traffic; then all demo processes end."""
 
 FAR_END: Final = "demo-internet"
-"""The name of the process that plays all remotes."""
+"""Name of the process that plays all remotes."""
 
 TICK: Final = 0.1
-"""Seconds between two times that a process sends what is due and takes what has come."""
+"""Seconds between two moves of a process: send the due bytes, receive all that arrived."""
 
 PATIENCE: Final = 1.0
-"""Seconds for a connection over loopback, which a firewall might swallow, and for all processes to end by themselves."""
+"""Seconds to wait for a loopback connection, which a firewall may drop, and for all processes to end."""
 
 MOST_DESCRIPTORS: Final = 96
-"""Of one process: standard ones, the pipe, and the sockets of all connections while they are made."""
+"""Limit of one process: the standard descriptors, the pipe, and the sockets of all connections during setup."""
 
 _SHIFT: Final = 0.15
-"""How much of a period a process's remote is behind the one before it."""
+"""Phase shift between two remotes of a process, as a fraction of the period."""
 
 _PR_SET_NAME: Final = 15
 
@@ -54,27 +54,27 @@ _PAYLOAD: Final = memoryview(bytes(1 << 18))
 _WASTE: Final = bytearray(1 << 18)
 
 Rhythm = Callable[[float], float]
-"""The part of the full rate, 0 to 1, at a point of the period, 0 to 1."""
+"""Fraction of the full rate, 0 to 1, at a point of the period, 0 to 1."""
 
 
 def steady(_: float) -> float:
-    """Always the full rate."""
+    """Return the full rate at every point."""
     return 1.0
 
 
 def bursts(point: float) -> float:
-    """The full rate for a third of the time, else nothing."""
+    """Return the full rate for a third of the period, else 0."""
     return 1.0 if point < 1 / 3 else 0.0
 
 
 def waves(point: float) -> float:
-    """Slowly rising, and falling again."""
+    """Return a rate that rises slowly and falls again."""
     return 0.5 - 0.5 * math.cos(2 * math.pi * point)
 
 
 @dataclass(frozen=True)
 class Process:
-    """One of the demo's processes, as it is seen in the list."""
+    """A demo process and its traffic."""
 
     name: str
     """At most 15 bytes, as the kernel keeps it (TASK_COMM_LEN in linux/sched.h)."""
@@ -82,19 +82,19 @@ class Process:
     remotes: tuple[str, ...]
     """Addresses."""
     rx: int
-    """Bytes/s received at the full rate, from all remotes together."""
+    """Bytes/s received at the full rate, over all remotes."""
     tx: int
-    """Bytes/s sent."""
+    """Bytes/s sent at the full rate, over all remotes."""
     rhythm: Rhythm
     period: float = 1.0
-    """Seconds after which the rhythm begins anew."""
+    """Length of the rhythm in seconds."""
     datagram: int = 0
-    """Bytes of a datagram; of TCP, which has none, 0."""
+    """Bytes per datagram; 0 for TCP."""
     serves: bool = False
-    """Whether its remotes have connected to it, and not it to them."""
+    """True: the remotes connect to the process; False: it connects to them."""
 
     def level(self, seconds: float, remote: int) -> float:
-        """The part of the full rate, 0 to 1, after so many seconds, for the remote of that index."""
+        """Return the fraction of the full rate, 0 to 1, after `seconds` for the remote with index `remote`."""
         return self.rhythm((seconds / self.period - remote * _SHIFT) % 1)
 
 
@@ -112,22 +112,22 @@ PROCESSES: Final = (
     Process("demo-call", UDP, _addresses("127.50.0", 1), 150_000, 150_000, steady, datagram=1_000),
     Process("demo-dns", UDP, _addresses("127.53.0", 8), 3_200, 1_600, steady, datagram=100),
 )
-"""All there are, but for the far end.  With all at their full rates 11 MB/s are received, and as many sent."""
+"""All demo processes except the far end.  At full rate they move 11 MB/s."""
 
 
 class Demo:
-    """The demo at work, and as a context for as long as that lasts; raises OSError if nothing can be forked.
+    """The running demo, as a context manager; raises OSError if it cannot fork.
 
-    Make it before any thread, and while 0, 1 and 2 are the only descriptors that others may know of.
+    Create it before any thread, and while 0, 1 and 2 are the only descriptors in use.
     """
 
     def __init__(self, account: Account, seconds: float) -> None:
-        """The processes run as `account` where this one is root."""
+        """Start the processes, as `account` if this process is root."""
         reading, self._hold = os.pipe()
         life = _Life(reading, time.monotonic() + seconds)
         play = functools.partial(_play_far_end, os.getpid(), account, life)
         self.pid = os.fork()
-        """The process that plays the far end, and the parent of all others."""
+        """Process id of the far end, the parent of all other demo processes."""
         if self.pid == 0:
             _end_after(play)
         os.close(reading)
@@ -140,40 +140,42 @@ class Demo:
         self.stop()
 
     def is_over(self) -> bool:
-        """Whether there is no traffic any more."""
+        """Return whether the traffic has ended."""
         if not self._is_over:
             self._is_over = os.waitpid(self.pid, os.WNOHANG)[0] != 0
         return self._is_over
 
     def stop(self) -> None:
-        """Ends it and waits for that; who is too slow for it, or stopped, is killed."""
+        """Stop the demo and wait for its end; kill it if it is stopped or too slow."""
         os.close(self._hold)
         patience = time.monotonic() + PATIENCE
         while not self.is_over() and time.monotonic() < patience:
             time.sleep(0.01)
         if not self.is_over():
-            os.kill(self.pid, signal.SIGKILL)  # and so, by _bind_to, all others
+            os.kill(self.pid, signal.SIGKILL)  # and, through _bind_to, all others
             os.waitpid(self.pid, 0)
             self._is_over = True
 
     def status(self) -> Status:
-        """How it goes, for where others say how it goes with the history."""
+        """Return the status to show in place of the recorder's."""
         if self.is_over():
-            return Status("demo over", "the demo's traffic has ended; measuring goes on (q quits)")
+            return Status(
+                "demo over", "the demo traffic has ended; bwtop goes on measuring (q quits)"
+            )
         return Status("demo traffic, not recording")
 
 
 @dataclass(frozen=True)
 class _Life:
-    """How long the demo's processes have something to do."""
+    """The lifetime of the demo's processes."""
 
     pipe: int
-    """Its end comes with bwtop's."""
+    """A pipe that reaches end of file when bwtop ends."""
     deadline: float
-    """By time.monotonic()."""
+    """In time.monotonic()."""
 
     def wait(self, seconds: float) -> bool:
-        """Waits for so long; False as soon as it is over."""
+        """Wait for `seconds`; return False as soon as the lifetime is over."""
         wanted = min(seconds, self.deadline - time.monotonic())
         return wanted > 0 and not select.select([self.pipe], [], [], wanted)[0]
 
@@ -182,7 +184,7 @@ class _Life:
 
 
 def _end_after(action: Callable[[], None]) -> NoReturn:
-    """What a forked process does, and nothing of its parent's after it."""
+    """Run `action` in a forked process, then exit without running any code of the parent."""
     try:
         action()
     finally:
@@ -190,7 +192,7 @@ def _end_after(action: Callable[[], None]) -> NoReturn:
 
 
 def _play_far_end(parent: int, account: Account, life: _Life) -> None:
-    """The first process: lets go of all that is bwtop's, connects, starts the others, and answers them."""
+    """Run the first process: close bwtop's descriptors, connect, start the others, exchange bytes with them."""
     _let_go(keep=life.pipe)
     _be_harmless()
     privileges.drop(account)
@@ -202,12 +204,14 @@ def _play_far_end(parent: int, account: Account, life: _Life) -> None:
     for link in every:
         link.near.socket.close()
     _exchange([link.far for link in every], life)
-    with contextlib.suppress(ChildProcessError):  # there is none any more, by the rule for SIGCHLD
+    with contextlib.suppress(
+        ChildProcessError
+    ):  # SIGCHLD is ignored, so the kernel has reaped them
         os.wait()
 
 
 def _start(name: str, links: list["_Link"], every: list["_Link"], life: _Life) -> None:
-    """Forks one of the others; it keeps nothing but its ends of its own links."""
+    """Fork a demo process, which keeps only its own ends of its own links."""
     parent = os.getpid()
     if os.fork():
         return
@@ -224,17 +228,17 @@ def _start(name: str, links: list["_Link"], every: list["_Link"], life: _Life) -
 
 
 def _let_go(keep: int) -> None:
-    """Closes all descriptors but one; the standard ones lead nowhere."""
+    """Close all descriptors except `keep`, and open the standard ones on /dev/null."""
     for path in list(Path("/proc/self/fd").iterdir()):
         if int(path.name) != keep:
-            with contextlib.suppress(OSError):  # that of the directory itself
+            with contextlib.suppress(OSError):  # the descriptor of the directory itself
                 os.close(int(path.name))
-    for _ in range(3):  # the lowest that are free
+    for _ in range(3):  # the lowest free descriptors: 0, 1 and 2
         os.open(os.devnull, os.O_RDWR)
 
 
 def _be_harmless() -> None:
-    """Signals of the terminal, which go to all processes of a job, end these without a word or a core."""
+    """Let the terminal's signals to the job end this process without a message or a core dump."""
     for number in (*STOP_SIGNALS, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies: wait(2)
@@ -243,7 +247,7 @@ def _be_harmless() -> None:
 
 
 def _bind_to(parent: int, name: str) -> None:
-    """Takes a name, and dies with its parent: after root is dropped, which would undo that (prctl(2))."""
+    """Set the name, and die with the parent; call it after dropping root, which resets that (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     privileges.die_with_parent(parent)
 
@@ -252,10 +256,10 @@ def _bind_to(parent: int, name: str) -> None:
 
 
 class _End:
-    """One end of a link, which sends in its process's rhythm and throws away what it gets."""
+    """One end of a link.  It sends in the rhythm of its process and discards received bytes."""
 
     def __init__(self, sock: socket.socket, process: Process, remote: int, rate: int) -> None:
-        """`remote` is its index; `rate` the full one in bytes/s, of all remotes together."""
+        """Take the index of the remote, and the full rate in bytes/s over all remotes."""
         sock.settimeout(0)
         self.socket = sock
         self._process = process
@@ -264,12 +268,14 @@ class _End:
         self._due = 0.0
 
     def move(self, seconds: float, elapsed: float) -> bool:
-        """Takes what has come, sends what is due, `seconds` after the start and `elapsed` after the move before.
+        """Receive all that arrived and send the due bytes, `seconds` after the start, `elapsed` since the last move.
 
-        False: the other end is gone.
+        Return False if the other end is closed.
         """
         grown = self._rate * self._process.level(seconds, self._remote) * elapsed
-        self._due = min(self._due + grown, self._rate)  # nobody catches up on more than a second
+        self._due = min(
+            self._due + grown, self._rate
+        )  # after a stop, catch up on one second at most
         try:
             if self._receive():
                 self._send()
@@ -295,14 +301,14 @@ class _End:
 
 @dataclass(frozen=True, eq=False)
 class _Link:
-    """Both ends of a connection: a process's, and that of its remote."""
+    """Both ends of a connection: near in the process, far in its remote."""
 
     near: _End
     far: _End
 
 
 def _exchange(ends: Iterable[_End], life: _Life) -> None:
-    """Moves bytes until that is over, or all other ends are."""
+    """Move bytes until the lifetime is over or all other ends are closed."""
     left = list(ends)
     begun = before = time.monotonic()
     while left and life.wait(TICK):
@@ -312,7 +318,7 @@ def _exchange(ends: Iterable[_End], life: _Life) -> None:
 
 
 def _connect(process: Process) -> Iterator[_Link]:
-    """A process's links; what cannot be had, such as ::1 where there is no IPv6, is left out."""
+    """Yield the links of a process; skip those that fail, such as ::1 without IPv6."""
     with ExitStack() as listening:
         listener = functools.cache(lambda address: listening.enter_context(_listen(address)))
         for index, remote in enumerate(process.remotes):
@@ -334,7 +340,7 @@ def _socket(address: str, kind: socket.SocketKind) -> socket.socket:
 
 
 def _listen(address: str) -> socket.socket:
-    """Takes connections at some free port of a loopback address."""
+    """Listen on a free port of a loopback address."""
     listener = _socket(address, socket.SOCK_STREAM)
     listener.settimeout(PATIENCE)
     listener.bind((address, 0))
@@ -343,21 +349,21 @@ def _listen(address: str) -> socket.socket:
 
 
 def _stream(client: str, listener: socket.socket) -> tuple[socket.socket, socket.socket]:
-    """A TCP connection's two ends, the client's first."""
+    """Return the two ends of a TCP connection, the client's first."""
     opened = _socket(client, socket.SOCK_STREAM)
     opened.settimeout(PATIENCE)
     opened.bind((client, 0))
     opened.connect(listener.getsockname())
     accepted, peer = listener.accept()
     if peer != opened.getsockname():
-        raise ConnectionAbortedError("somebody else has connected")
+        raise ConnectionAbortedError("another process has connected")
     return opened, accepted
 
 
 def _datagrams(server: str) -> tuple[socket.socket, socket.socket]:
-    """Two UDP sockets that take from each other alone, the client's first.
+    """Return two UDP sockets that receive only from each other, the client's first.
 
-    The server's asks bind() for a port by its number: without that the kernel does not say later which of them serves.
+    The server binds to an explicit port number: else the kernel does not record which of the two is the server.
     """
     with _socket(server, socket.SOCK_DGRAM) as finder:
         finder.bind((server, 0))

@@ -1,4 +1,4 @@
-"""bwtop --history: reports."""
+"""bwtop --history: print a report."""
 
 import argparse
 import os
@@ -28,11 +28,11 @@ SORTS: Final = {
     **dict.fromkeys(("rx", "rx_rate", "rx_total"), "rx"),
     **dict.fromkeys(("tx", "tx_rate", "tx_total"), "tx"),
 }
-"""What a column to sort by means for sums of the past."""
+"""Sort columns of reports, by the column given to --sort."""
 
 
 def run_history(options: argparse.Namespace) -> None:
-    """Prints one report."""
+    """Print one report."""
     from bwtop.output import report
     from bwtop.output.request import Request
 
@@ -42,7 +42,7 @@ def run_history(options: argparse.Namespace) -> None:
     except ranges.RangeError as error:
         fail(str(error))
     if options.sort.removeprefix("-") not in SORTS:
-        fail(f"--history sorts by total, rx or tx, not by {options.sort!r}")
+        fail(f"invalid --sort {options.sort!r} for --history; expected total, rx or tx")
     history = _past(options, place)
     form = options.format or "table"
     request = Request(
@@ -64,7 +64,7 @@ def run_history(options: argparse.Namespace) -> None:
 
 
 def _past(options: argparse.Namespace, place: Place) -> "History":
-    """Return what is asked: the past of many hosts, or of this one."""
+    """Open the history of many hosts (--from) or of this host; exit with one line if that fails."""
     from bwtop.history.query import History
 
     if options.origin:
@@ -75,7 +75,7 @@ def _past(options: argparse.Namespace, place: Place) -> "History":
         return History(_opened(place))
     except FileNotFoundError:
         fail(
-            f"nothing has been recorded yet: there is no {place.path};"
+            f"nothing has been recorded yet: {place.path} does not exist;"
             " sudo bwtop records while it runs"
         )
     except HistoryError as error:
@@ -85,9 +85,9 @@ def _past(options: argparse.Namespace, place: Place) -> "History":
 
 
 def _opened(place: Place) -> "Local":
-    """Open a database with the account's rights; where root alone can reach it, before root is dropped.
+    """Open a database with the account's rights; before dropping root if only root can reach it.
 
-    SQLite creates files beside the database, and root's would be in the way of its owner.
+    SQLite creates files beside the database; files owned by root would block its owner.
     """
     from bwtop.sqlite.reader import Local
 

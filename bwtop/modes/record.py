@@ -1,4 +1,4 @@
-"""bwtop --record: the history alone, without a terminal."""
+"""bwtop --record: record only, no display."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run_record(options: argparse.Namespace) -> None:
-    """Measures for the history alone, until it is told to end."""
+    """Record until a signal, and serve metrics if --metrics is given."""
     scraped = _scraped(options) if options.metrics else None
     loading = common.load(options)
     from bwtop.modes import service
@@ -26,7 +26,7 @@ def run_record(options: argparse.Namespace) -> None:
     recorder = measurement.recorder
     assert recorder, "--record comes without --no-record"
     if recorder.state.other or recorder.state.is_lasting:
-        sys.exit(CANNOT)  # it has said why
+        sys.exit(CANNOT)  # the recorder has reported the reason
     for degradation in measurement.degradations:
         log(degradation)
     if scraped:
@@ -39,7 +39,7 @@ def run_record(options: argparse.Namespace) -> None:
 
 
 def _scraped(options: argparse.Namespace) -> "Scraped":
-    """Listens, before anything else, for who wants metrics."""
+    """Listen for Prometheus, before anything else starts; exit with one line if that fails."""
     from bwtop.metrics.table import NEEDED
     from bwtop.web.access import Address
     from bwtop.web.tokens import TokenError, read_token
@@ -51,7 +51,7 @@ def _scraped(options: argparse.Namespace) -> "Scraped":
     access.check(options)
     address = Address(*options.metrics)
     if options.token_file is None and not address.ip.is_loopback:
-        fail("--metrics beyond loopback needs a token: --token-file PATH")
+        fail(f"--metrics on {address.ip} needs a token; add --token-file PATH")
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
         return Scraped(address, token, options.allow_host or (), access.trusted(options))

@@ -1,4 +1,4 @@
-"""bwtop --init and --print-schema: the tables of many hosts."""
+"""bwtop --init and --print-schema: create or print the ClickHouse tables."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from bwtop.text.stderr import say
 
 
 def run_tables(options: argparse.Namespace, mode: Mode) -> None:
-    """Makes them where they are missing, or prints how; raises FleetError."""
+    """Create missing tables, or print the SQL; raises FleetError."""
     from bwtop.clickhouse import schema
 
     retention, cluster = options.retention or schema.KEPT, options.cluster
@@ -24,6 +24,6 @@ def run_tables(options: argparse.Namespace, mode: Mode) -> None:
     schema.create(server, database, retention, cluster)
     if server.version < schema.TODAY:
         say(
-            "this server is too old to let go of old rows by itself; ALTER TABLE ... DROP PARTITION does it"
+            "this server is too old to delete old rows by itself; use ALTER TABLE ... DROP PARTITION"
         )
-    say(f"the tables are in {options.ship.url()}")
+    say(f"tables ready in {options.ship.url()}")

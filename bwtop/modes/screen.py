@@ -1,4 +1,4 @@
-"""The full screen: bwtop without a mode."""
+"""The full screen: bwtop without a mode flag."""
 
 import argparse
 import sys
@@ -19,12 +19,12 @@ from bwtop.view.columns import parse_order
 
 
 def has_terminal() -> bool:
-    """Both ways; Python has no stream for a descriptor that was closed."""
+    """Return whether standard input and output are a terminal; a closed descriptor has no stream."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def settings_of(options: argparse.Namespace, files: Config) -> Settings:
-    """The flags as the screen's keys would set them, so that the keys can change them."""
+    """Return flags and configuration as settings that the screen's keys can change."""
     return Settings(
         **files.settings(),
         classes=frozenset(options.classes or CLASSES),
@@ -50,7 +50,7 @@ def run_screen(
     loading: Loading | None,
     status: Callable[[], Status] | None = None,
 ) -> None:
-    """What `status` says stands where the screen else says how it goes with the history."""
+    """Run the full screen; `status` replaces the status of the recorder."""
     try:
         from bwtop.tui import keys
         from bwtop.tui.app import start
@@ -78,5 +78,5 @@ def run_screen(
             say(notice)
     try:
         sys.stdout.flush()
-    except OSError:  # the same, seen later
+    except OSError:  # the terminal was lost, detected at the flush
         discard_output()

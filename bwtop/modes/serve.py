@@ -1,4 +1,4 @@
-"""bwtop --serve: the browser view."""
+"""bwtop --serve: the browser view and its API."""
 
 import argparse
 import os
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
-    """Listens before anything else: a port that is taken is soon said, and low ones are root's."""
+    """Serve until a signal.
+
+    Listen first: a port in use is reported at once, and ports below 1024 need root.
+    """
     from bwtop.web import files, serve
     from bwtop.web.access import Address
     from bwtop.web.archive import LocalArchive

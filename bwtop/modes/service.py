@@ -1,4 +1,4 @@
-"""bwtop --record: measuring for the history alone, as a service does."""
+"""bwtop --record as a service: log, service manager, and the recording loop."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ WARNING: Final = 4
 
 
 class Log:
-    """Lines on standard error, with their priority where systemd's journal reads them (sd-daemon(3))."""
+    """A log on standard error, with priorities if the systemd journal reads it (sd-daemon(3))."""
 
     def __init__(self, out: TextIO, environment: Mapping[str, str]) -> None:
         self._out = out
         self._prefixed = _is_journal(out, environment.get("JOURNAL_STREAM", ""))
 
     def __call__(self, text: str, priority: int = WARNING) -> None:
-        """Writes one; who does not read them is no reason to stop."""
+        """Write one line; ignore a closed standard error."""
         prefix = f"<{priority}>" if self._prefixed else "bwtop: "
         with contextlib.suppress(OSError, ValueError):  # ValueError: Python has closed it
             self._out.write(f"{prefix}{printable(' '.join(text.split()))}\n")
@@ -32,7 +32,7 @@ class Log:
 
 
 def _is_journal(out: TextIO, stream: str) -> bool:
-    """JOURNAL_STREAM has the device and inode of what the journal reads (systemd.exec(5))."""
+    """Compare with JOURNAL_STREAM, the device and inode of the journal's stream (systemd.exec(5))."""
     try:
         found = os.fstat(out.fileno())
     except (OSError, ValueError):
@@ -41,7 +41,7 @@ def _is_journal(out: TextIO, stream: str) -> bool:
 
 
 def notifier(environment: Mapping[str, str]) -> Callable[[str], None]:
-    """What tells the service manager how it goes (sd_notify(3)); nothing where nobody asked."""
+    """Return a function that sends a state to the service manager (sd_notify(3)); without one it does nothing."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return lambda _: None
@@ -66,7 +66,7 @@ def run(
     log: Log,
     tell: Callable[[str], None],
 ) -> None:
-    """Records until the clock says stop; then the last, shorter interval too."""
+    """Record until the clock stops, including the last, shorter interval."""
     log(f"recording to {recorder.path} (backend: {measurement.backend})", NOTICE)
     tell("READY=1")
     for _ in samples(measurement.readings, lambda: READING_PERIOD, clock, measurement.tap):

@@ -1,1 +1,1 @@
-"""Text: foreign text escaped, units and formats, standard error."""
+"""Text: escaping, units and formats, standard error."""

@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a terminal.  Names of processes and hosts are chosen by whoever wants to."""
+"""Escape untrusted text, such as names of processes and hosts, for a terminal, CSV and spreadsheets."""
 
 import re
 import unicodedata
@@ -8,13 +8,13 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that a terminal may act upon or that leave no trace: controls, bidi marks, line separators."""
+"""Unicode categories that a terminal may act upon or that are invisible: controls, bidi marks, line separators."""
 
 _WIDE: Final = frozenset({"W", "F"})
 
 
 def printable(text: str) -> str:
-    """The text with every character that is not plainly visible written as an escape."""
+    """Return the text with control and invisible characters written as escapes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escape(c) if unicodedata.category(c) in _UNSAFE else c for c in text)
@@ -32,23 +32,23 @@ def _escape(character: str) -> str:
 
 
 def cell(value: T, clean: Callable[[str], str] = printable) -> T | str | int:
-    """A value for CSV: text without control characters, for it may land on a terminal all the same."""
+    """Return a value for CSV; text is cleaned, because a terminal may show it."""
     if isinstance(value, bool):
         return int(value)
     return clean(value) if isinstance(value, str) else value
 
 
 def inert(text: str) -> str:
-    """Printable text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    """Return printable text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
     return _FORMULA.sub(r"\1'\2", printable(text))
 
 
 _FORMULA: Final = re.compile(r"(^|;)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""How formulas begin, also in full width, as some programs take them; semicolons part cells where commas are decimal."""
+"""The start of a formula, also in full-width characters.  Locales with decimal commas separate cells with semicolons."""
 
 
 def width(text: str) -> int:
-    """Terminal cells that a printable text takes (Unicode's UAX 11; combining marks take none)."""
+    """Return the width of printable text in terminal cells (Unicode UAX 11; combining marks take none)."""
     return len(text) if text.isascii() else sum(_cells(c) for c in text)
 
 
@@ -59,7 +59,7 @@ def _cells(character: str) -> int:
 
 
 def fit(text: str, cells: int, align: str = "<") -> str:
-    """The text in exactly that many cells, cut with a "~" where it is longer; `align` is "<" or ">"."""
+    """Return the text in exactly `cells` cells, cut with a "~" if it is longer; `align` is "<" or ">"."""
     room = cells - width(text)
     if room < 0:
         text, room = _cut(text, cells)
@@ -67,7 +67,7 @@ def fit(text: str, cells: int, align: str = "<") -> str:
 
 
 def squeeze(text: str, cells: int) -> str:
-    """The text in at most that many cells, with a "~" for its middle where it is longer."""
+    """Return the text in at most `cells` cells, with a "~" for its middle if it is longer."""
     if width(text) <= cells:
         return text
     tail = ""
@@ -79,7 +79,7 @@ def squeeze(text: str, cells: int) -> str:
 
 
 def _cut(text: str, cells: int) -> tuple[str, int]:
-    """As much as fits before a "~", and the cells left over when a wide character did not."""
+    """Return the text cut to fit with a "~", and the cells left over when a wide character does not fit."""
     room = cells - 1
     kept = ""
     for character in text:
@@ -91,7 +91,7 @@ def _cut(text: str, cells: int) -> tuple[str, int]:
 
 
 def count(number: int, noun: str) -> str:
-    """A number and what it counts: "1 process", "2 processes"."""
+    """Return a number with its noun: "1 process", "2 processes"."""
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"

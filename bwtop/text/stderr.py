@@ -1,4 +1,4 @@
-"""What bwtop says on standard error: one line each time."""
+"""One-line messages on standard error."""
 
 import contextlib
 import os
@@ -8,22 +8,22 @@ from typing import Final, NoReturn
 from bwtop.text.escape import printable
 
 CANNOT: Final = 2
-"""Exit status when bwtop cannot do what was asked."""
+"""Exit status on failure or wrong usage."""
 
 
 def fail(message: str) -> NoReturn:
-    """Ends with one line on standard error."""
+    """Write one line to standard error and exit with status 2."""
     say(message)
     sys.exit(CANNOT)
 
 
 def say(message: str) -> None:
-    """One line on standard error; a closed one is no reason to stop."""
+    """Write one line to standard error; ignore a closed one."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"bwtop: {printable(' '.join(message.split()))}\n")
         sys.stderr.flush()
 
 
 def discard_output() -> None:
-    """Python writes at its end what is still buffered: not there, where it failed once."""
+    """Redirect standard output to /dev/null: Python flushes its buffer at exit, which would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Numbers and remotes for people.  Sizes are humanize's."""
+"""Format sizes, rates, losses and remotes for tables.  Sizes are formatted by humanize."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,33 +11,33 @@ from bwtop.text.escape import count, printable, squeeze, width
 
 
 def size(amount: float) -> str:
-    """Bytes with a binary prefix: "1.2 MiB"."""
+    """Format bytes with a binary prefix: "1.2 MiB"."""
     return _short(humanize.naturalsize(amount, binary=True))
 
 
 def rate(bytes_per_second: float, *, bits: bool = False) -> str:
-    """Bytes per second, or bits per second with a decimal prefix, as links are sold: "1.2 MiB/s", "9.8 Mbit/s"."""
+    """Format bytes per second, or bits per second with a decimal prefix: "1.2 MiB/s", "9.8 Mbit/s"."""
     return rate_cell(bytes_per_second, bits=bits) + "/s"
 
 
 def rate_cell(bytes_per_second: float, *, bits: bool = False) -> str:
-    """A rate under a title that says "per second": "1.2 MiB", "9.8 Mbit"; at most 10 characters."""
+    """Format a rate for a column titled "per second": "1.2 MiB", "9.8 Mbit"; at most 10 characters."""
     if not bits:
         return size(bytes_per_second)
     digits = float(
         f"{bytes_per_second * 8:.4g}"
-    )  # or 999,999 becomes "1000.0 k", which fits no column
+    )  # else 999,999 becomes "1000.0 k", too wide for a column
     number, unit = _short(humanize.naturalsize(digits)).split(" ")
     return f"{number} {unit.removesuffix('B')}bit"
 
 
 def _short(text: str) -> str:
-    """Humanize spells out the unit of small numbers."""
+    """Shorten the unit that humanize spells out for small numbers."""
     return text.replace(" Bytes", " B").replace(" Byte", " B")
 
 
 def losses(loss: Loss) -> Iterator[str]:
-    """What was lost, in words; nothing when nothing was."""
+    """Yield a line for each kind of loss."""
     if loss.spilled:
         yield (
             f"no room for the remotes of {count(loss.spilled, 'update')}; "
@@ -52,10 +52,10 @@ def losses(loss: Loss) -> Iterator[str]:
 
 
 def remote(row: RemoteRow, cells: int) -> str:
-    """A client's remote as "to HOST:PORT tcp", a server's as "from HOST on :PORT tcp", in at most so many cells.
+    """Format the remote of a client as "to HOST:PORT tcp", of a server as "from HOST on :PORT tcp".
 
-    Where that is too long, only "HOST:PORT" or "HOST on :PORT" is left of it; and if that is too, it is the host that
-    is shortened.
+    The text has at most `cells` cells.  If it is too long, it becomes "HOST:PORT" or "HOST on :PORT"; if that is still
+    too long, the host is shortened.
     """
     far = row.remote
     host = printable(row.host) if row.host else format_address(far.address)
@@ -79,7 +79,7 @@ def remote(row: RemoteRow, cells: int) -> str:
 
 
 _ENOUGH: Final = 15
-"""Cells of a host's name or address from which on the words around it are worth more than the rest of it."""
+"""Cells of a host from which the words around it are worth more than the rest of the host."""
 
 _LEAST: Final = 5
-"""Cells below which nothing of a host can be recognised."""
+"""Cells below which a shortened host is unrecognisable."""
