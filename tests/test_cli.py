@@ -1,4 +1,4 @@
-"""Flags, and what becomes of wrong ones.  Nothing here measures."""
+"""Command-line flags and their errors.  No test here measures."""
 
 import argparse
 import ipaddress
@@ -118,7 +118,7 @@ def test_flag_has_its_value(arguments: list[str], name: str, value: Any) -> None
     assert getattr(parse(*arguments), name) == value
 
 
-def test_flags_may_come_in_any_number() -> None:
+def test_flags_combine() -> None:
     options = parse("--batch", "-d", "2", "-s", "-rx", "-n", "3", "--udp", "--bits")
     assert (options.interval, options.sort, options.iterations) == (2.0, "-rx", 3)
     assert (options.batch, options.classes, options.bits) == (True, ["udp"], True)
@@ -172,7 +172,7 @@ def test_wrong_flags_end_in_one_line_and_status_2(
     assert raised.value.code == 2
     assert captured.out == ""
     assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
-    assert "lambda" not in captured.err, "a name from the source tells nobody what was wrong"
+    assert "lambda" not in captured.err, "the error shows a name from the source"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_wrong_flags_end_in_one_line_and_status_2(
     ],
     ids=repr,
 )
-def test_error_says_which_flag_and_what_would_do(
+def test_error_names_flag_and_valid_values(
     arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -270,7 +270,7 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
     ],
     ids=repr,
 )
-def test_what_means_nothing_together_is_refused(
+def test_invalid_combination_is_one_line(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as raised:
@@ -333,13 +333,13 @@ def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -
     ],
     ids=repr,
 )
-def test_what_only_batch_has_is_printed(arguments: list[str], wanted: bool) -> None:
+def test_flags_of_batch_imply_batch(arguments: list[str], wanted: bool) -> None:
     given = flags.parse(arguments)
     assert given.mode(terminal=True) is (Mode.SCREEN if wanted else Mode.BATCH)
     assert given.mode(terminal=False) is Mode.BATCH
 
 
-def test_flags_are_what_the_keys_of_the_screen_would_set() -> None:
+def test_flags_set_the_settings_of_the_screen() -> None:
     settings = screen_mode.settings_of(
         parse(
             *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
@@ -365,10 +365,10 @@ def test_without_flags_the_screen_shows_everything() -> None:
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where no history is; what would measure or become somebody else fails."""
+    """Return a path without a history; measuring or changing the user fails."""
 
     def never(*_: object, **__: object) -> Any:
-        pytest.fail("there is nothing to measure, and nobody to become")
+        pytest.fail("the command must neither measure nor change its user")
 
     for name in ("load", "start_measuring"):
         monkeypatch.setattr(common, name, never)
@@ -380,7 +380,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def history(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One with two programs, in the last minute."""
+    """Return a history of the last minute with two programs."""
     start = time.time() - 30
     kept = Kept(path=nowhere)
     kept.append(delta(start, 100, 5000, who=CURL, pid=1), delta(start, 3000, 10, who=NGINX, pid=2))
@@ -389,7 +389,7 @@ def history(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The line that it ends with."""
+    """Return the line of a failing command."""
     with pytest.raises(SystemExit) as raised:
         cli.main(arguments)
     captured = capsys.readouterr()
@@ -443,7 +443,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
     ids=stable_id,
 )
-def test_flag_of_the_history_has_its_value(arguments: list[str], name: str, value: Any) -> None:
+def test_history_flag_has_its_value(arguments: list[str], name: str, value: Any) -> None:
     assert getattr(parse(*arguments), name) == value
 
 
@@ -478,7 +478,7 @@ def test_flag_of_the_history_has_its_value(arguments: list[str], name: str, valu
     ],
     ids=repr,
 )
-def test_wrong_flag_of_the_history_says_what_would_do(
+def test_wrong_history_flag_names_valid_values(
     arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = failing(capsys, *arguments)
@@ -496,7 +496,7 @@ def test_wrong_flag_of_the_history_says_what_would_do(
     ],
     ids=repr,
 )
-def test_flags_that_contradict_each_other(
+def test_contradicting_flags_are_named(
     arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = failing(capsys, *arguments)
@@ -512,7 +512,7 @@ def test_wrong_range_is_one_line(
     failing(capsys, "--history", text)
 
 
-def test_wrong_range_says_what_there_is(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_range_lists_valid_ranges(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = failing(capsys, "--history", "tomorrow")
     assert [word for word in ("'tomorrow'", "last-week", "7d", "all") if word not in error] == []
 
@@ -541,7 +541,7 @@ def test_history_sorts(
 @pytest.mark.parametrize(
     "column", [c.id for c in ALL_COLUMNS if not re.match(r"(rx|tx|rate|total)", c.id)]
 )
-def test_history_sorts_by_nothing_else(
+def test_history_rejects_other_sort_columns(
     column: str, history: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for sort in (column, f"-{column}"):
@@ -549,7 +549,7 @@ def test_history_sorts_by_nothing_else(
         assert error == f"bwtop: invalid --sort '{sort}' for --history; expected total, rx or tx\n"
 
 
-def test_all_columns_of_bytes_sort_the_history() -> None:
+def test_all_byte_columns_sort_the_history() -> None:
     numbers = {c.id for c in ALL_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
     assert set(modes_history.SORTS) == numbers
     assert set(modes_history.SORTS.values()) == set(SORTS)
@@ -570,7 +570,7 @@ def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[st
     assert "nothing that passes" in printed(capsys, "--history", "1h", "--udp")
 
 
-def test_names_are_looked_up_unless_told_otherwise(
+def test_no_resolve_disables_name_lookups(
     history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[Any] = []
@@ -581,7 +581,7 @@ def test_names_are_looked_up_unless_told_otherwise(
     assert [request.names for request in requests] == ["names", None]
 
 
-def test_db_is_what_is_read(
+def test_db_selects_the_history(
     history: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -598,7 +598,7 @@ def test_db_is_what_is_read(
 @pytest.mark.parametrize(
     "content", [b"no database at all" * 100, b"SQLite format 3\0" + bytes(500)]
 )
-def test_db_that_is_none_of_ours_is_one_line(
+def test_foreign_db_is_one_line(
     content: bytes, tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd.db").write_bytes(content)
@@ -607,13 +607,13 @@ def test_db_that_is_none_of_ours_is_one_line(
     )
 
 
-def test_directory_is_no_db(
+def test_directory_as_db_is_one_line(
     tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert str(tmp_path) in failing(capsys, "--history", "--db", str(tmp_path))
 
 
-def test_another_programs_db_is_left_alone(
+def test_db_of_another_program_is_refused(
     tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "odd.db")) as other:
@@ -622,7 +622,7 @@ def test_another_programs_db_is_left_alone(
     assert "another program's" in failing(capsys, "--history", "--db", str(tmp_path / "odd.db"))
 
 
-def test_how_to_record_comes_from_the_flags(nowhere: Path, tmp_path: Path) -> None:
+def test_flags_set_the_recorder_options(nowhere: Path, tmp_path: Path) -> None:
     options = common.recording(parse())
     assert options == Options(nowhere, Policy(default_retention(), None), who="bwtop")
     options = common.recording(
@@ -662,7 +662,7 @@ def test_history_needs_no_root(
     assert "curl" in printed(capsys, "--history", "1h", "--no-resolve")
 
 
-def test_history_that_is_not_there_is_one_line(
+def test_missing_history_is_one_line(
     nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -676,7 +676,7 @@ def test_history_that_is_not_there_is_one_line(
 
 
 def test_ordinary_user_without_a_history_gets_one_line() -> None:
-    """The real program, as nobody where we are root."""
+    """Run the real program, as user nobody if the tests run as root."""
     user: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
     ended = subprocess.run(
         [sys.executable, "-B", str(ROOT / "bwtop.py"), "--history"],
@@ -690,10 +690,12 @@ def test_ordinary_user_without_a_history_gets_one_line() -> None:
     if Path("/var/lib/bwtop/history.db").exists():
         pytest.skip("this machine has a history")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(r"bwtop: nothing has been recorded yet: .*history\.db does not exist; .*\n", ended.stderr)
+    assert re.fullmatch(
+        r"bwtop: nothing has been recorded yet: .*history\.db does not exist; .*\n", ended.stderr
+    )
 
 
-def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:
+def test_help_lists_tiers_and_dimensions() -> None:
     text = flags.parser().format_help()
     lines = [" ".join(line.split()) for line in text.split("\n")]
     for tier in TIERS:
@@ -708,8 +710,8 @@ def test_help_has_a_table_of_what_is_kept_and_of_what_to_group_by() -> None:
         assert word in text
 
 
-def test_a_link_to_a_history_is_that_history(tmp_path: Path) -> None:
-    """Beside the link there would be another lock, and two bwtops would record the same."""
+def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
+    """A lock beside the link would let two bwtops record to the same history."""
     (tmp_path / "real.db").touch()
     (tmp_path / "link.db").symlink_to("real.db")
     assert common.history(parse("--db", str(tmp_path / "link.db"))).path == tmp_path / "real.db"
@@ -733,7 +735,7 @@ def test_a_link_to_a_history_is_that_history(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_flags_that_mean_nothing_together_are_refused(
+def test_invalid_combination_exits_with_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -742,7 +744,7 @@ def test_flags_that_mean_nothing_together_are_refused(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_history_that_fails_while_it_is_followed_ends_in_one_line(
+def test_failing_history_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Intervals out of readings, with names in them.  The clock is not the real one, so nobody waits."""
+"""Intervals made from readings.  A fake clock avoids waiting."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ START = 1000.0
 
 
 class Time:
-    """Stands for the time module in bwtop.measure.intervals."""
+    """A replacement for the time module in bwtop.measure.intervals."""
 
     def __init__(self) -> None:
         self.now = START
@@ -40,7 +40,7 @@ class Time:
 
 
 class Clock:
-    """Jumps to each deadline at once; says stop at a given time."""
+    """A clock that jumps to each deadline and stops at a given time."""
 
     def __init__(self, time: Time, stop: float) -> None:
         self.deadlines: list[float] = []
@@ -54,7 +54,7 @@ class Clock:
 
 
 class Readings:
-    """A capture whose every reading brings one byte more than the one before."""
+    """A capture whose readings grow by one byte each."""
 
     def __init__(self, time: Time) -> None:
         self.count = 0
@@ -79,7 +79,7 @@ class Readings:
 
 
 class KnownNames:
-    """Knows one name."""
+    """A source of one name."""
 
     def get(self, address: bytes) -> str | None:
         return {packed("192.0.2.1"): "www.example.org"}.get(address)
@@ -116,14 +116,14 @@ def lengths(intervals: Iterator[Interval]) -> list[float]:
         (3600.0, 10.0, [10.0]),
     ],
 )
-def test_intervals_are_as_long_as_asked_and_the_last_is_what_is_left(
+def test_intervals_have_the_given_length_except_the_last(
     fake_time: Time, seconds: float, stop: float, expected: list[float]
 ) -> None:
     assert lengths(measure(fake_time, seconds, Clock(fake_time, stop))) == expected
 
 
 def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
-    """The kernel's maps have room for about a second."""
+    """The kernel's maps hold about one second."""
     clock = Clock(fake_time, stop=5.5)
     first, second, last = measure(fake_time, 2.5, clock)
     assert clock.deadlines == [1.0, 2.0, 2.5, 3.5, 4.5, 5.0, 6.0]
@@ -133,14 +133,14 @@ def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 2.5, 10.0])
-def test_no_reading_is_longer_than_the_maps_have_room_for(fake_time: Time, seconds: float) -> None:
+def test_readings_are_short_enough_for_the_kernel_maps(fake_time: Time, seconds: float) -> None:
     clock = Clock(fake_time, stop=12.3)
     list(measure(fake_time, seconds, clock))
     waits = [b - a for a, b in zip([0.0, *clock.deadlines], clock.deadlines, strict=False)]
     assert max(waits) <= READING_PERIOD + 1e-9
 
 
-def test_who_can_wait_is_read_once_in_an_interval(fake_time: Time) -> None:
+def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
     found = Live(readings, Filter(), None, period=10.0).intervals(5.0, clock)
     assert lengths(found) == [5.0] * 9 + [0.5]
@@ -150,7 +150,7 @@ def test_who_can_wait_is_read_once_in_an_interval(fake_time: Time) -> None:
     assert readings.count == 12, "and a long one within ten seconds"
 
 
-def test_what_came_late_follows_with_no_length_and_is_in_totals(fake_time: Time) -> None:
+def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time) -> None:
     class Late(Readings):
         def read(self) -> Sample:
             found = super().read()
@@ -172,7 +172,7 @@ def test_what_came_late_follows_with_no_length_and_is_in_totals(fake_time: Time)
     assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
 
 
-def test_where_nobody_knows_what_moved_there_is_no_interval(fake_time: Time) -> None:
+def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
     class Away(Readings):
         def read(self) -> Sample:
             if fake_time.now - START in (2.0, 3.0):
@@ -183,14 +183,14 @@ def test_where_nobody_knows_what_moved_there_is_no_interval(fake_time: Time) -> 
     assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
 
 
-def test_what_is_not_read_to_the_end_has_no_shorter_interval(fake_time: Time) -> None:
+def test_without_to_the_end_there_is_no_partial_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
     found = Live(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
     assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
 
 
-def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -> None:
-    """Nobody who shortens intervals of an hour waits for the end of this one."""
+def test_new_length_applies_to_the_current_interval(fake_time: Time) -> None:
+    """Shortening intervals of an hour takes effect without waiting for the hour to end."""
     lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
     clock = Clock(fake_time, stop=7.5)
     found = live.samples(Readings(fake_time), lambda: next(lengths_wanted), clock)
@@ -198,7 +198,7 @@ def test_another_length_holds_for_the_interval_that_has_begun(fake_time: Time) -
     assert next(lengths_wanted) == 2.0
 
 
-def test_clock_of_a_thread_waits_until_the_deadline_or_the_stop() -> None:
+def test_thread_clock_waits_until_deadline_or_stop() -> None:
     clock = ThreadClock()
     deadline = time.monotonic() + 0.03
     assert clock.wait(deadline)
@@ -208,19 +208,19 @@ def test_clock_of_a_thread_waits_until_the_deadline_or_the_stop() -> None:
     assert not clock.wait(time.monotonic())
 
 
-def test_totals_go_on_from_interval_to_interval(fake_time: Time) -> None:
+def test_totals_accumulate(fake_time: Time) -> None:
     totals = [i.rx_total for i in measure(fake_time, 1.0, Clock(fake_time, stop=3.5))]
     assert totals == [1, 3, 6, 10]
 
 
-def test_delay_does_not_move_the_deadlines(fake_time: Time) -> None:
+def test_delays_do_not_add_up(fake_time: Time) -> None:
     clock = Clock(fake_time, stop=4.5)
     for _ in measure(fake_time, 1.0, clock):
         fake_time.now += 0.25  # the time it takes to print
     assert clock.deadlines[:4] == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_deadlines_missed_while_the_process_was_stopped_are_left_out(fake_time: Time) -> None:
+def test_missed_deadlines_are_skipped(fake_time: Time) -> None:
     clock = Clock(fake_time, stop=9.5)
     intervals = measure(fake_time, 1.0, clock)
     next(intervals)
@@ -230,7 +230,7 @@ def test_deadlines_missed_while_the_process_was_stopped_are_left_out(fake_time: 
     assert next(intervals).elapsed == 1.0
 
 
-def test_nothing_is_read_before_it_is_asked_for(fake_time: Time) -> None:
+def test_intervals_are_lazy(fake_time: Time) -> None:
     clock = Clock(fake_time, stop=9.5)
     measure(fake_time, 1.0, clock)
     assert clock.deadlines == []
@@ -249,18 +249,18 @@ def test_filter_applies(fake_time: Time) -> None:
     assert (interval.rx, interval.tx) == (0, 1)
 
 
-def test_remotes_have_their_names_where_they_are_known(fake_time: Time) -> None:
+def test_known_remotes_have_host_names(fake_time: Time) -> None:
     (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=KnownNames())
     hosts = [row.remotes[0].host for row in interval.processes]
     assert hosts == ["www.example.org", None]
 
 
-def test_nobody_is_asked_for_names_without_being_told_to(fake_time: Time) -> None:
+def test_names_are_optional(fake_time: Time) -> None:
     (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=None)
     assert [row.remotes[0].host for row in interval.processes] == [None, None]
 
 
-def test_what_somebody_should_know_is_told_when_it_changes() -> None:
+def test_warning_is_reported_when_it_changes() -> None:
     warnings = iter(["", "a host is late", "a host is late", "", ""])
     told: list[str] = []
     tap = warner(lambda: Status("3 hosts", next(warnings)), told.append)
@@ -271,7 +271,7 @@ def test_what_somebody_should_know_is_told_when_it_changes() -> None:
 
 @pytest.fixture
 def signal_clock() -> Iterator[SignalClock]:
-    """A clock of signals; afterwards they are as they were."""
+    """Yield a signal clock and restore the signal handlers."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield SignalClock()
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -287,14 +287,12 @@ def test_signal_clock_waits_until_the_deadline(signal_clock: SignalClock) -> Non
     assert time.monotonic() >= deadline
 
 
-def test_signal_clock_does_not_wait_for_the_past(signal_clock: SignalClock) -> None:
+def test_signal_clock_returns_at_once_after_the_deadline(signal_clock: SignalClock) -> None:
     assert signal_clock.wait(time.monotonic() - 10)
 
 
 @pytest.mark.parametrize("number", sorted(STOP_SIGNALS))
-def test_signal_that_came_before_the_wait_ends_it(
-    signal_clock: SignalClock, number: signal.Signals
-) -> None:
+def test_signal_before_the_wait_ends_it(signal_clock: SignalClock, number: signal.Signals) -> None:
     before = time.monotonic()
     signal.pthread_kill(threading.get_ident(), number)
     assert not signal_clock.wait(before + 2 * HANG)
@@ -307,8 +305,8 @@ def test_signal_that_came_before_the_wait_ends_it(
 @pytest.mark.parametrize(
     ("last_words", "status"), [("work()", 0), ("time.sleep(60)", -signal.SIGALRM)]
 )
-def test_slow_end_is_waited_for_and_a_blocked_one_is_not(last_words: str, status: int) -> None:
-    """A loaded machine took six seconds to print the last interval, and lost it."""
+def test_slow_output_is_finished_and_blocked_output_is_killed(last_words: str, status: int) -> None:
+    """A loaded host took six seconds to print the last interval, and lost it."""
     code = f"""
 import signal, time
 from bwtop.measure import intervals as live

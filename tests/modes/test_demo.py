@@ -1,4 +1,4 @@
-"""The demo: its table, its processes as the kernel sees them, and all of it beside the real screen."""
+"""The demo: its table, its processes in the kernel, and the real screen."""
 
 import ipaddress
 import os
@@ -29,7 +29,7 @@ from tests.screen.terminal import Terminal
 NAMES = {FAR_END, *(process.name for process in PROCESSES)}
 ADDRESSES = [address for process in PROCESSES for address in process.remotes]
 LONG = 60.0
-"""Seconds that a test's demo goes on at most, should the test not end it."""
+"""Seconds after which a demo ends by itself if its test does not end it."""
 
 BY_NAME = pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
 
@@ -40,12 +40,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_name_is_plain_and_kept_whole(name: str) -> None:
+def test_name_is_plain_and_fits_the_kernel(name: str) -> None:
     assert re.fullmatch(r"demo-[a-z]+", name)
     assert len(name.encode()) <= 15
 
 
-def test_no_two_share_a_name_or_an_address() -> None:
+def test_names_and_addresses_are_unique() -> None:
     assert len(NAMES) == len(PROCESSES) + 1
     assert len(set(ADDRESSES)) == len(ADDRESSES)
 
@@ -55,7 +55,7 @@ def test_address_is_loopback(address: str) -> None:
     assert ipaddress.ip_address(address).is_loopback
 
 
-def test_there_is_something_of_everything() -> None:
+def test_demo_covers_protocols_versions_and_rhythms() -> None:
     assert {process.protocol for process in PROCESSES} == {TCP, UDP}
     assert {ipaddress.ip_address(address).version for address in ADDRESSES} == {4, 6}
     assert {process.rhythm for process in PROCESSES} == {
@@ -68,12 +68,12 @@ def test_there_is_something_of_everything() -> None:
 
 
 def test_traffic_is_modest() -> None:
-    """Each byte is sent by one end and received by the other: 11 MB/s in each direction of the screen."""
+    """One end sends each byte and the other receives it: 11 MB/s in each direction."""
     assert sum(process.rx + process.tx for process in PROCESSES) <= 11_000_000
 
 
 @BY_NAME
-def test_every_remote_has_its_turn_and_never_more_than_the_full_rate(process: Process) -> None:
+def test_every_remote_reaches_and_never_exceeds_the_full_rate(process: Process) -> None:
     for remote in range(len(process.remotes)):
         points = [(n + 0.5) / 100 for n in range(100)]
         levels = [process.level(process.period * point, remote) for point in points]
@@ -84,13 +84,13 @@ def test_every_remote_has_its_turn_and_never_more_than_the_full_rate(process: Pr
 
 
 @BY_NAME
-def test_every_remote_gets_a_datagram_a_second_at_least(process: Process) -> None:
-    """Less would never be sent: nobody catches up on more than a second."""
+def test_every_remote_gets_at_least_one_datagram_per_second(process: Process) -> None:
+    """A lower rate never sends one: at most one second is caught up."""
     assert (process.datagram > 0) == (process.protocol == UDP)
     assert min(process.rx, process.tx) / len(process.remotes) >= max(process.datagram, 1)
 
 
-def test_all_sockets_have_room_while_they_are_connected() -> None:
+def test_descriptor_limit_covers_all_sockets() -> None:
     most_listeners = max(len(process.remotes) for process in PROCESSES)
     assert 3 + 1 + 2 * len(ADDRESSES) + most_listeners <= demo_traffic.MOST_DESCRIPTORS
 
@@ -114,7 +114,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def received(sock: socket.socket) -> list[int]:
-    """The sizes of the datagrams that are there."""
+    """Return the sizes of the waiting datagrams."""
     sizes = []
     try:
         while True:
@@ -123,7 +123,7 @@ def received(sock: socket.socket) -> list[int]:
         return sizes
 
 
-def test_what_is_sent_is_the_rate_over_the_time(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_sent_bytes_match_the_rate(pair: tuple[socket.socket, socket.socket]) -> None:
     end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
     sizes = []
     for step in range(1, 31):
@@ -138,7 +138,7 @@ def test_datagrams_have_their_size(pair: tuple[socket.socket, socket.socket]) ->
     assert received(pair[1]) == [300, 300, 300]
 
 
-def test_after_a_long_stop_there_is_a_second_to_catch_up_on(
+def test_after_a_long_stop_one_second_is_caught_up(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
@@ -146,15 +146,15 @@ def test_after_a_long_stop_there_is_a_second_to_catch_up_on(
     assert sum(received(pair[1])) == 1000
 
 
-def test_who_takes_nothing_stops_nobody(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Sockets have room for some datagrams; none here is ever taken."""
+def test_idle_receiver_does_not_block_the_sender(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The socket buffers some datagrams; none is ever received."""
     end = demo_traffic._End(pair[0], process_of(10**6, datagram=1000), 0, 10**6)
     for step in range(5):
         assert end.move(step, 1.0)
     assert len(received(pair[1])) < 5000
 
 
-def test_end_without_another_is_closed(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_end_closes_when_its_peer_is_closed(pair: tuple[socket.socket, socket.socket]) -> None:
     end = demo_traffic._End(pair[0], process_of(1000), 0, 1000)
     pair[1].close()
     assert not end.move(1.0, 1.0)
@@ -185,7 +185,7 @@ with demo.Demo(NOBODY, float(sys.argv[1])) as running:
 
 
 class Running:
-    """A demo of a process of its own, as bwtop is, in a process group of its own."""
+    """A demo started by its own process, in its own process group."""
 
     def __init__(self, seconds: float = LONG, prefix: list[str] | None = None) -> None:
         self.ours, theirs = socket.socketpair()
@@ -210,7 +210,7 @@ class Running:
         self.ours.close()
 
     def ask(self) -> str:
-        """Whether it is over, and its status."""
+        """Return whether the demo is over, and its status."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write("\n")
@@ -218,11 +218,11 @@ class Running:
         return self.process.stdout.readline().strip()
 
     def stop(self) -> str:
-        """Ends it; returns what it and all of its processes have said on standard error."""
+        """End the demo and return the standard error of all its processes."""
         return self.process.communicate(timeout=HANG)[1]
 
     def all(self) -> dict[str, int]:
-        """All of the demo's processes by name, once there are all."""
+        """Wait for all demo processes and return their ids by name."""
         return all_of(self.far_end)
 
 
@@ -234,7 +234,7 @@ def until(happened: Callable[[], bool], what: str) -> None:
 
 
 class Stat(NamedTuple):
-    """Some of proc_pid_stat(5)."""
+    """Fields of proc_pid_stat(5)."""
 
     name: str
     state: str
@@ -243,7 +243,7 @@ class Stat(NamedTuple):
 
 
 def stat(pid: int) -> Stat | None:
-    """A process; None: there is none."""
+    """Return the stat of a process; None: it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -254,7 +254,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def has_ended(pid: int) -> bool:
-    """A zombie has: its parent will hear of it."""
+    """Return whether a process has ended; a zombie has."""
     found = stat(pid)
     return found is None or found.state in "ZX"
 
@@ -265,17 +265,17 @@ def processes() -> dict[int, Stat]:
 
 
 def below(parent: int) -> dict[str, int]:
-    """A process's children by name."""
+    """Return the children of a process by name."""
     return {found.name: pid for pid, found in processes().items() if found.parent == parent}
 
 
 def members(group: int) -> list[int]:
-    """A process group's processes."""
+    """Return the processes of a process group."""
     return [pid for pid, found in processes().items() if found.group == group]
 
 
 def all_of(far_end: int) -> dict[str, int]:
-    """All of a demo's processes by name, once there are all."""
+    """Wait for all processes of a demo and return their ids by name."""
     found: dict[str, int] = {}
 
     def are_there() -> bool:
@@ -291,7 +291,7 @@ def all_end(pids: dict[str, int]) -> None:
 
 
 class Socket(NamedTuple):
-    """One as /proc/net shows it."""
+    """A socket from /proc/net."""
 
     protocol: int
     local: Address
@@ -303,14 +303,14 @@ _ESTABLISHED = 1  # net/tcp_states.h, for connected UDP sockets, too
 
 
 def address(text: str) -> Address:
-    """As in /proc/net/tcp: words of 32 bits in the processor's order, and the port."""
+    """Parse an address of /proc/net/tcp: 32-bit words in host byte order, and the port."""
     words = bytes.fromhex(text.partition(":")[0])
     swapped = b"".join(words[n : n + 4][::-1] for n in range(0, len(words), 4))
     return ipaddress.ip_address(swapped)
 
 
 def sockets(pid: int) -> dict[str, Socket]:
-    """All IP sockets of a process's network namespace by inode."""
+    """Return all IP sockets of a process's network namespace by inode."""
     found = {}
     for protocol, name in ((TCP, "tcp"), (TCP, "tcp6"), (UDP, "udp"), (UDP, "udp6")):
         for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
@@ -322,7 +322,7 @@ def sockets(pid: int) -> dict[str, Socket]:
 
 
 def descriptors(pid: int) -> list[str]:
-    """What a process has open."""
+    """Return the open descriptors of a process."""
     return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
 
 
@@ -333,10 +333,10 @@ def own_sockets(pid: int) -> list[Socket]:
 
 
 def settled(pids: dict[str, int], addresses: int) -> None:
-    """Waits until everybody has let go of the ends of others."""
+    """Wait until every process has closed the ends of the others."""
     until(
         lambda: sum(len(own_sockets(pid)) for pid in pids.values()) == 2 * addresses,
-        "somebody keeps the ends of others",
+        "a process keeps the ends of others",
     )
 
 
@@ -350,7 +350,7 @@ def has_v6() -> bool:
 
 
 def reachable(process: Process) -> set[Address]:
-    """The remotes of a process that this machine has."""
+    """Return the remotes of a process that this host can reach."""
     addresses = map(ipaddress.ip_address, process.remotes)
     return {address for address in addresses if address.version == 4 or has_v6()}
 
@@ -372,11 +372,11 @@ def test_every_process_is_connected_with_its_remotes_on_loopback(running: Runnin
         for sock in own_sockets(pid):
             assert sock.local.is_loopback
             assert sock.remote.is_loopback
-            assert sock.state == _ESTABLISHED, "nobody listens, and nobody else gets in"
+            assert sock.state == _ESTABLISHED, "no socket listens"
 
 
-def test_nothing_else_is_open(running: Running) -> None:
-    """Neither standard streams nor the socket that the parent was started with."""
+def test_processes_inherit_no_other_descriptors(running: Running) -> None:
+    """No standard stream and no inherited socket stays open."""
     pids = running.all()
     settled(pids, sum(len(reachable(process)) for process in PROCESSES))
     pipes = set()
@@ -391,7 +391,7 @@ def test_nothing_else_is_open(running: Running) -> None:
     assert running.ours.recv(1) == b"", "only the parent had it"
 
 
-def test_nobody_is_root(running: Running) -> None:
+def test_no_process_is_root(running: Running) -> None:
     for pid in running.all().values():
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         fields = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
@@ -402,7 +402,7 @@ def test_nobody_is_root(running: Running) -> None:
         assert fields["NoNewPrivs"] == ["1"]
 
 
-def test_it_ends_by_itself(running: Running) -> None:
+def test_demo_ends_at_its_deadline(running: Running) -> None:
     with Running(2.0) as short:
         pids = short.all()
         assert short.ask() == "False demo traffic, not recording"
@@ -411,21 +411,21 @@ def test_it_ends_by_itself(running: Running) -> None:
     assert not any(map(has_ended, running.all().values())), "another one's limit is its own"
 
 
-def test_it_ends_when_it_is_told(running: Running) -> None:
+def test_demo_ends_on_stop(running: Running) -> None:
     pids = running.all()
     assert running.stop() == ""
     until(lambda: not any(map(stat, pids.values())), "not even zombies are to be left")
 
 
 @pytest.mark.parametrize("name", [FAR_END, "demo-download"])
-def test_it_ends_when_it_is_told_though_one_is_stopped(running: Running, name: str) -> None:
+def test_demo_ends_on_stop_with_a_stopped_process(running: Running, name: str) -> None:
     pids = running.all()
     os.kill(pids[name], signal.SIGSTOP)
     assert running.stop() == ""
     all_end(pids)
 
 
-def test_it_ends_when_the_parent_is_killed(running: Running) -> None:
+def test_demo_ends_when_the_parent_is_killed(running: Running) -> None:
     pids = running.all()
     running.process.kill()
     all_end(pids)
@@ -444,7 +444,7 @@ def neighbour(running: Running) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("stopped", [[FAR_END], ["demo-download"], sorted(NAMES)])
-def test_who_is_stopped_ends_when_the_parent_is_killed(
+def test_stopped_process_ends_when_the_parent_is_killed(
     running: Running, neighbour: None, stopped: list[str]
 ) -> None:
     pids = running.all()
@@ -454,8 +454,8 @@ def test_who_is_stopped_ends_when_the_parent_is_killed(
     all_end(pids)
 
 
-def test_it_ends_when_the_parent_is_killed_at_once() -> None:
-    """Before anybody could ask to be told of it."""
+def test_demo_ends_when_the_parent_is_killed_at_once() -> None:
+    """The parent dies before a process can request the signal."""
     with Running() as started:
         started.process.kill()
         group = started.process.pid
@@ -463,9 +463,7 @@ def test_it_ends_when_the_parent_is_killed_at_once() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_of_the_terminal_ends_all_of_it_without_a_word(
-    running: Running, number: signal.Signals
-) -> None:
+def test_terminal_signal_ends_demo_silently(running: Running, number: signal.Signals) -> None:
     pids = running.all()
     for pid in pids.values():
         os.kill(pid, number)
@@ -490,12 +488,12 @@ WITHOUT = {
 
 
 def without(what: str) -> list[str]:
-    """What to put before a command that is to have a network without that."""
+    """Return a command prefix that runs a command in a network without a feature."""
     return ["unshare", "--net", "sh", "-c", f'{WITHOUT[what]} && exec "$@"', "sh"]
 
 
 @pytest.mark.kernel
-def test_without_v6_that_part_is_left_out() -> None:
+def test_demo_runs_without_ipv6() -> None:
     with Running(prefix=without("IPv6")) as started:
         pids = started.all()
         settled(pids, len(ADDRESSES) - 1)
@@ -506,7 +504,7 @@ def test_without_v6_that_part_is_left_out() -> None:
 
 
 @pytest.mark.kernel
-def test_without_loopback_it_is_over_at_once() -> None:
+def test_demo_ends_at_once_without_loopback() -> None:
     with Running(prefix=without("loopback")) as started:
         until(lambda: started.ask() == "True demo over", "it goes on without any connection")
 
@@ -516,7 +514,7 @@ def test_without_loopback_it_is_over_at_once() -> None:
 
 @pytest.mark.kernel
 def test_bwtop_sees_every_process_with_its_remotes() -> None:
-    """And no more bytes than the table's rates make in the time; a remote may take its turn only after seconds."""
+    """The bytes stay below the rates of the table; a remote may start after some seconds."""
     with Bwtop() as bwtop:
         begun = time.monotonic()
         with Running() as started:
@@ -560,7 +558,7 @@ def role_of(process: Process) -> str:
 
 @pytest.fixture
 def no_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would start or measure any fails."""
+    """Make any start or measurement fail."""
 
     def never(*_: object, **__: object) -> NoReturn:
         pytest.fail("there was to be no traffic")
@@ -581,7 +579,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("may_measure", [False, True])
-def test_without_what_it_needs_there_is_one_line_and_no_traffic(
+def test_missing_requirement_is_one_line_without_traffic(
     may_measure: bool,
     no_traffic: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -592,7 +590,7 @@ def test_without_what_it_needs_there_is_one_line_and_no_traffic(
     assert ("terminal" if may_measure else NEEDS_ROOT) in said
 
 
-def test_flags_of_the_screen_are_the_demos_too(
+def test_demo_takes_the_flags_of_the_screen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[Any] = []
@@ -623,19 +621,19 @@ def test_flags_of_the_screen_are_the_demos_too(
 
 
 def of_bwtop(terminal: Terminal) -> dict[str, int]:
-    """The processes of the demo in a terminal."""
+    """Return the demo processes shown in a terminal."""
     until(lambda: FAR_END in below(terminal.pid), "there is no demo")
     return all_of(below(terminal.pid)[FAR_END])
 
 
 def row(seen: str, name: str) -> str:
-    """A process's line, without its first column."""
+    """Return the line of a process, without its first column."""
     return next((line[12:] for line in seen.splitlines() if f" {name} " in line), "")
 
 
 @pytest.mark.kernel
 @pytest.mark.screen
-def test_a_newcomer_sees_it_move_and_nothing_is_left(tmp_path: Path) -> None:
+def test_screen_shows_demo_traffic_and_leaves_nothing(tmp_path: Path) -> None:
     history = tmp_path / "history.db"
     environment = {"BWTOP_DB": str(history)}
     with Terminal(command("--demo", "--no-resolve"), env=environment) as terminal:
@@ -656,7 +654,7 @@ def test_a_newcomer_sees_it_move_and_nothing_is_left(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.screen
-def test_ctrl_c_ends_both_without_a_word() -> None:
+def test_ctrl_c_ends_bwtop_and_demo_silently() -> None:
     with Terminal(command("--demo")) as terminal:
         terminal.wait_for(FAR_END)
         pids = of_bwtop(terminal)
@@ -687,11 +685,11 @@ cli.main(["--demo"])
 
 @pytest.mark.kernel
 @pytest.mark.screen
-def test_when_the_demo_is_over_the_screen_says_so_and_goes_on() -> None:
+def test_screen_reports_end_of_demo_and_continues() -> None:
     with Terminal([sys.executable, "-c", SHORT]) as terminal:
         terminal.wait_for("demo traffic")
         pids = of_bwtop(terminal)
-        seen = terminal.wait_for("the demo's traffic has ended")
+        seen = terminal.wait_for("the demo traffic has ended")
         assert "demo over" in seen
         all_end(pids)
         terminal.wait_for("demo-dns (exited)")
@@ -701,7 +699,7 @@ def test_when_the_demo_is_over_the_screen_says_so_and_goes_on() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.screen
-def test_who_may_not_measure_gets_one_line_and_no_screen() -> None:
+def test_demo_without_root_is_one_line() -> None:
     nobody = ["setpriv", "--reuid=65534", "--clear-groups"]
     with Terminal([*nobody, *command("--demo")], columns=200) as terminal:
         assert terminal.wait() == 2

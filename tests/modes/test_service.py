@@ -1,4 +1,4 @@
-"""bwtop --record: its lines, what it tells the service manager, and that the last interval is stored."""
+"""bwtop --record: log lines, service manager, and the last interval."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ from tests.history.recording import START, answer, intervals
 
 
 def journal(out: io.TextIOWrapper) -> dict[str, str]:
-    """The environment of a service whose standard error the journal reads."""
+    """Return the environment of a service whose standard error goes to the journal."""
     found = os.fstat(out.fileno())
     return {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
 
@@ -39,7 +39,7 @@ def err(tmp_path: Path) -> Iterator[io.TextIOWrapper]:
 
 
 def lines(out: io.TextIOWrapper) -> list[str]:
-    """Those that have been flushed."""
+    """Return the flushed lines."""
     return Path(out.name).read_text(encoding="utf-8").split("\n")
 
 
@@ -55,8 +55,10 @@ def test_lines_for_the_journal_have_their_priority(err: io.TextIOWrapper) -> Non
     "stream",
     [None, "", ":", "x", "0:0", "{dev}:", "{dev}", ":{ino}", "{dev}:0", "0:{ino}", "{ino}:{dev}"],
 )
-def test_lines_for_others_have_none(stream: str | None, err: io.TextIOWrapper) -> None:
-    """The variable stays set in what a service starts, though standard error is another."""
+def test_lines_outside_the_journal_have_no_priority(
+    stream: str | None, err: io.TextIOWrapper
+) -> None:
+    """Children of a service inherit the variable, even with another standard error."""
     found = os.fstat(err.fileno())
     environment = {}
     if stream is not None:
@@ -88,7 +90,7 @@ def test_hostile_text_is_one_line(text: str, err: io.TextIOWrapper) -> None:
 
 @contextlib.contextmanager
 def refusing(how: str) -> Iterator[io.TextIOWrapper]:
-    """A stream that takes nothing."""
+    """A full stream."""
     reader, writer = os.pipe()
     os.close(reader)
     if how == "full":
@@ -107,7 +109,7 @@ def refusing(how: str) -> Iterator[io.TextIOWrapper]:
 
 
 @pytest.mark.parametrize("how", ["broken pipe", "full"])
-def test_stream_that_takes_nothing_is_no_reason_to_stop(how: str) -> None:
+def test_full_stream_does_not_stop_bwtop(how: str) -> None:
     with refusing(how) as out:
         log = Log(out, {})
         log("begun", NOTICE)
@@ -115,7 +117,7 @@ def test_stream_that_takes_nothing_is_no_reason_to_stop(how: str) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_closed_stream_is_no_reason_to_stop(before: bool, err: io.TextIOWrapper) -> None:
+def test_closed_stream_does_not_stop_bwtop(before: bool, err: io.TextIOWrapper) -> None:
     if before:
         err.close()
     log = Log(err, {})
@@ -128,17 +130,17 @@ def test_closed_stream_is_no_reason_to_stop(before: bool, err: io.TextIOWrapper)
 for_ever = pytest.mark.filterwarnings(
     "ignore:.*unclosed <socket:ResourceWarning", "ignore:Exception ignored.*socket"
 )
-"""The socket is open as long as the service runs."""
+"""The socket stays open while the service runs."""
 
 
 def descriptors() -> set[int]:
-    """Those that are open."""
+    """Return the open sockets."""
     listed = (int(name) for name in os.listdir("/proc/self/fd"))
     return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 def received(sock: socket.socket) -> list[bytes]:
-    """All that waits there."""
+    """Return all waiting messages."""
     sock.setblocking(False)
     found = []
     with contextlib.suppress(BlockingIOError):
@@ -149,7 +151,7 @@ def received(sock: socket.socket) -> list[bytes]:
 
 @for_ever
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_service_manager_is_told(kind: str, tmp_path: Path) -> None:
+def test_service_manager_is_notified(kind: str, tmp_path: Path) -> None:
     name = str(tmp_path / "notify") if kind == "path" else f"@bwtop-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if kind == "abstract" else name)
@@ -174,7 +176,7 @@ def test_service_manager_is_told(kind: str, tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_nobody_to_tell_is_no_fault(environment: dict[str, str]) -> None:
+def test_missing_service_manager_is_ignored(environment: dict[str, str]) -> None:
     before = descriptors()
     tell = notifier(environment)
     tell("READY=1")
@@ -182,7 +184,7 @@ def test_nobody_to_tell_is_no_fault(environment: dict[str, str]) -> None:
 
 
 @for_ever
-def test_relative_name_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_socket_name_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("relative")
@@ -191,7 +193,7 @@ def test_relative_name_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @for_ever
-def test_socket_is_not_for_children(tmp_path: Path) -> None:
+def test_children_do_not_inherit_the_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         before = descriptors()
@@ -205,7 +207,7 @@ def test_socket_is_not_for_children(tmp_path: Path) -> None:
 
 
 class Passing:
-    """A clock that jumps to each deadline, and readings of what moved meanwhile."""
+    """A clock that jumps to each deadline, with matching readings."""
 
     def __init__(self, stop: float, events: list[str]) -> None:
         self.clocks = recording.Clock()
@@ -237,7 +239,7 @@ class Passing:
 def told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, err: io.TextIOWrapper
 ) -> Callable[[float], list[str]]:
-    """Records for so long; all that happened, in its order."""
+    """Record for a while and return all events in order."""
 
     def go(seconds: float) -> list[str]:
         events: list[str] = []
@@ -265,7 +267,7 @@ def told(
     return go
 
 
-def test_it_says_when_it_begins_and_stops(
+def test_start_and_stop_are_logged(
     told: Callable[[float], list[str]], tmp_path: Path, err: io.TextIOWrapper
 ) -> None:
     path = tmp_path / "history.db"
@@ -292,7 +294,7 @@ def test_it_says_when_it_begins_and_stops(
         (3.0, [(0, 1), (1, 1), (2, 1)]),
     ],
 )
-def test_last_and_partial_interval_is_stored(
+def test_last_partial_interval_is_stored(
     seconds: float,
     stored: list[tuple[float, float]],
     told: Callable[[float], list[str]],
@@ -309,5 +311,5 @@ def test_last_and_partial_interval_is_stored(
     assert whole.seconds == pytest.approx(seconds)
 
 
-def test_one_second_is_no_seconds(told: Callable[[float], list[str]]) -> None:
+def test_one_second_is_singular(told: Callable[[float], list[str]]) -> None:
     assert told(1.3)[-1] == "stopped; 1 second recorded"

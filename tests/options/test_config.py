@@ -1,4 +1,4 @@
-"""Configuration files: what they may say, who wins, what becomes of mistakes, and that what is printed is one."""
+"""Configuration files: settings, precedence, mistakes, and --print-config."""
 
 import functools
 import os
@@ -33,7 +33,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Makes a file of a text and returns its path."""
+    """Return a function that writes text to a file and returns its path."""
 
     def file(text: str, name: str = "config.toml") -> Path:
         path = tmp_path / name
@@ -98,22 +98,22 @@ def mistake(path: Path) -> str:
     ],
     ids=repr,
 )
-def test_a_flags_value(write: Write, text: str, name: str, value: Any) -> None:
+def test_file_sets_flag(write: Write, text: str, name: str, value: Any) -> None:
     assert load(write(text)).flags == {name: value}
 
 
-def test_no_class_switched_on_is_as_if_nothing_was_said(write: Write) -> None:
+def test_protocol_set_to_false_changes_nothing(write: Write) -> None:
     assert load(write("tcp = false")).flags == {}
 
 
-def test_every_flag_but_modes_can_be_set() -> None:
+def test_file_can_set_every_flag_except_modes() -> None:
     told = {action.dest for action in flags.parser()._actions}
     not_settings = {mode.value for mode in Mode} | {"help", "version", "config", "no_config"}
     not_settings |= {"cluster"}  # tables are made once
     assert set(MODES) == told - not_settings
 
 
-def test_screen(write: Write) -> None:
+def test_file_sets_columns_average_and_group(write: Write) -> None:
     found = load(
         write('columns = ["tx_rate", "process", "pid"]\naverage = 10\ngroup = "user"')
     ).settings()
@@ -121,10 +121,10 @@ def test_screen(write: Write) -> None:
     assert (found["average"], found["grouping"]) == (10.0, Grouping.USER)
 
 
-# Who wins
+# Precedence
 
 
-def test_setting_by_setting_the_later_file_wins(write: Write) -> None:
+def test_user_file_overrides_system_file(write: Write) -> None:
     system = write('interval = 5\nbits = true\ntcp = true\nprocess = ["a"]', "system")
     user = write('interval = 2\nudp = true\ntcp = false\nprocess = ["b"]', "user")
     found = load(system, user)
@@ -132,7 +132,7 @@ def test_setting_by_setting_the_later_file_wins(write: Write) -> None:
     assert found.read == [system, user]
 
 
-def test_flags_win(write: Write) -> None:
+def test_flags_override_files(write: Write) -> None:
     files = load(
         write('interval = 5\nbits = true\nprocess = ["a"]\nno-resolve = true\nsort = "pid"')
     )
@@ -143,7 +143,7 @@ def test_flags_win(write: Write) -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.PRINT_CONFIG])
-def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) -> None:
+def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> None:
     text = 'interval = 5\nlimit = 3\nformat = "json"\nsort = "pid"\nloopback = "hide"\nbind = "127.0.0.1:1"\nmetrics = "127.0.0.1:2"'
     files = load(write(text))
     options = flags.parse([]).options(mode, files.flags)
@@ -166,8 +166,8 @@ def test_a_file_counts_only_where_the_mode_takes_it(mode: Mode, write: Write) ->
     assert taken == expected[mode]
 
 
-def test_a_configured_server_does_not_stand_for_the_machine_itself(write: Write) -> None:
-    """Who types bwtop on a host wants to see that host."""
+def test_configured_from_does_not_replace_the_local_host(write: Write) -> None:
+    """Plain bwtop shows the local host."""
     files = load(write('from = "clickhouse://db/bwtop"\nhost = ["web*"]\n'))
     typed = flags.parse([])
     for mode in (Mode.SCREEN, Mode.BATCH):
@@ -185,14 +185,14 @@ def test_a_configured_server_does_not_stand_for_the_machine_itself(write: Write)
         (Mode.SERVE, ["--serve", "--no-record"]),
     ],
 )
-def test_flags_about_the_machine_itself_win_over_a_configured_server(
+def test_flags_about_the_local_host_override_configured_from(
     mode: Mode, typed: list[str], write: Write
 ) -> None:
     files = load(write('from = "clickhouse://db/bwtop"\n'))
     assert flags.parse(typed).options(mode, files.flags).origin is None
 
 
-def test_a_file_does_not_change_the_mode(write: Write) -> None:
+def test_file_does_not_change_the_mode(write: Write) -> None:
     files = load(write('format = "json"\nlimit = 3\niterations = 1'))
     typed = flags.parse([])
     assert typed.mode(terminal=True) is Mode.SCREEN
@@ -214,7 +214,7 @@ def test_a_file_does_not_change_the_mode(write: Write) -> None:
     ],
     ids=repr,
 )
-def test_mode(arguments: list[str], mode: Mode) -> None:
+def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
     assert flags.parse(arguments).mode(terminal=True) is mode
 
 
@@ -265,16 +265,14 @@ def test_mode(arguments: list[str], mode: Mode) -> None:
     ],
     ids=repr,
 )
-def test_a_mistake_names_file_setting_and_what_there_is(
-    write: Write, text: str, words: str
-) -> None:
+def test_mistake_names_file_setting_and_valid_values(write: Write, text: str, words: str) -> None:
     path = write(text)
     said = mistake(path)
     assert said.startswith(f"{path}: {words}")
     assert "\n" not in said
 
 
-def test_what_is_no_text_is_a_mistake(tmp_path: Path) -> None:
+def test_unreadable_file_is_a_mistake(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xff\xfe")
     assert mistake(path).startswith(f"{path}: 'utf-8' codec")
@@ -285,22 +283,22 @@ def test_what_is_no_text_is_a_mistake(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=12) | st.integers(), max_size=3))
-def test_whatever_is_in_a_file_is_taken_or_a_mistake(table: dict[str, Any]) -> None:
+def test_any_table_is_accepted_or_a_mistake(table: dict[str, Any]) -> None:
     with suppress(ConfigError):
         config.load([Path("x")], lambda _: table)
 
 
-# Where files are
+# Paths
 
 
-def test_the_users_file_is_where_xdg_says(tmp_path: Path) -> None:
+def test_user_file_follows_xdg(tmp_path: Path) -> None:
     system, user = config.paths({}, tmp_path)
     assert (str(system), user) == ("/etc/bwtop/config.toml", tmp_path / ".config/bwtop/config.toml")
     assert config.paths({"XDG_CONFIG_HOME": "/x"}, tmp_path)[1] == Path("/x/bwtop/config.toml")
     assert config.paths({"XDG_CONFIG_HOME": "x"}, tmp_path)[1] == user
 
 
-def test_files_that_are_not_there_say_nothing(tmp_path: Path) -> None:
+def test_missing_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "none", tmp_path / "file" / "below"):
         assert config._found(path, {}) is None
@@ -317,7 +315,7 @@ def test_files_that_are_not_there_say_nothing(tmp_path: Path) -> None:
         (4321, 0o644, "belongs to uid 4321, so root does not read it"),
     ],
 )
-def test_root_believes_no_file_that_another_user_can_write(
+def test_root_rejects_file_that_another_user_can_write(
     write: Write, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, words: str
 ) -> None:
     path = write("bits = true")
@@ -345,7 +343,7 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_program_reads_it(tmp_path: Path) -> None:
+def test_program_reads_file(tmp_path: Path) -> None:
     (tmp_path / "bwtop").mkdir()
     path = tmp_path / "bwtop" / "config.toml"
     path.write_text("interval = 0")
@@ -367,7 +365,7 @@ def test_the_program_reads_it(tmp_path: Path) -> None:
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
-# What is printed
+# --print-config
 
 
 def printed(arguments: list[str], files: Config) -> str:
@@ -420,13 +418,13 @@ close = "Alt-q"
 """
 
 
-def test_there_is_an_example_of_every_setting() -> None:
+def test_example_has_every_setting() -> None:
     names = {*config._actions(), *(setting.name for setting in config.SETTINGS), "keys"}
     assert set(tomllib.loads(EVERYTHING)) | {"other"} == names
 
 
 @pytest.mark.parametrize("text", ["", EVERYTHING, "other = true", 'bind = "127.0.0.1:1"'])
-def test_what_is_printed_says_the_same(write: Write, text: str) -> None:
+def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> None:
     first = load(write(text))
     again = load(write(printed([], first), "again.toml"))
     typed = flags.parse([])
@@ -440,26 +438,26 @@ def test_what_is_printed_says_the_same(write: Write, text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([t.name for t in TIERS]), st.integers(1, 10**6)))
-def test_a_retention_is_spelled_as_it_is_read(asked: dict[str, int]) -> None:
+def test_retention_survives_printing(asked: dict[str, int]) -> None:
     with suppress(ValueError):
         kept = parse_retention(",".join(f"{n}={h}h" for n, h in asked.items()) or "days=forever")
         assert parse_retention(spell_retention(kept)) == kept
 
 
 @given(st.integers(1, 999_999), st.sampled_from("KMGT"))
-def test_a_size_is_spelled_as_it_is_read(number: int, unit: str) -> None:
+def test_size_survives_printing(number: int, unit: str) -> None:
     with suppress(ValueError):
         size = values.size(f"{number}{unit}")
         assert values.size(values.spell_size(size)) == size
 
 
-def test_flags_are_in_what_is_printed() -> None:
+def test_printed_configuration_contains_flags() -> None:
     found = tomllib.loads(printed(["-d", "3", "--udp", "-s", "-pid", "--bits"], Config()))
     assert (found["interval"], found["udp"], found["tcp"]) == (3, True, False)
     assert (parse_order(found["sort"]), found["bits"]) == (Order("pid", reverse=True), True)
 
 
-def test_each_setting_is_explained() -> None:
+def test_printed_configuration_explains_each_setting() -> None:
     lines = printed([], Config()).splitlines()
     for name in {*config._actions(), *(setting.name for setting in config.SETTINGS)}:
         places = [at for at, line in enumerate(lines) if line.lstrip("#").startswith(f"{name} =")]
@@ -467,7 +465,7 @@ def test_each_setting_is_explained() -> None:
         assert lines[places[0] - 1].startswith("# ")
 
 
-def test_a_hostile_name_of_a_file_stays_in_its_comment() -> None:
+def test_hostile_file_name_stays_in_its_comment() -> None:
     text = printed([], Config(read=[Path("/x\nbits = true\x1b[2J")]))
     assert "\x1b" not in text
     assert tomllib.loads(text)["bits"] is False

@@ -1,4 +1,4 @@
-"""What may stand as a value, and the one line that says what is wrong with it."""
+"""Values of flags, and their one-line errors."""
 
 import ipaddress
 import pwd
@@ -60,7 +60,7 @@ ROOT: Final = pwd.getpwuid(0).pw_name
         ("pids", "1,22,1", [1, 22, 1]),
     ],
 )
-def test_value_is_understood(name: str, text: str, expected: Any) -> None:
+def test_value_is_parsed(name: str, text: str, expected: Any) -> None:
     assert PARSERS[name](text) == expected
 
 
@@ -109,7 +109,7 @@ def test_value_is_understood(name: str, text: str, expected: Any) -> None:
         ("pids", "1 ,2", "'1 ' is not a process id"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(name: str, text: str, words: str) -> None:
+def test_invalid_value_is_reported_in_one_line(name: str, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
         PARSERS[name](text)
     said = str(error.value)
@@ -134,9 +134,7 @@ def test_what_is_wrong_is_said_in_one_line(name: str, text: str, words: str) -> 
         ("LocalHost:81", ("127.0.0.1", 81)),
     ],
 )
-def test_endpoint_is_an_address_with_a_port_or_without(
-    text: str, expected: tuple[str, int]
-) -> None:
+def test_endpoint_has_an_optional_port(text: str, expected: tuple[str, int]) -> None:
     assert values.endpoint(8064)(text) == expected
 
 
@@ -172,7 +170,7 @@ def test_endpoint_is_an_address_with_a_port_or_without(
         ("a" * 5000, "names are not looked up"),
     ],
 )
-def test_nothing_else_is_an_endpoint(text: str, words: str) -> None:
+def test_invalid_endpoint_is_rejected(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
         values.endpoint(8064)(text)
     assert words in str(error.value)
@@ -202,14 +200,14 @@ PIECES: Final = (
 @example("1" * 5000)
 @example("0." + "0" * 5000 + "1")
 @example("localhost")
-def test_whatever_is_written_is_a_value_or_one_line(name: str, text: str) -> None:
+def test_any_text_is_a_value_or_a_one_line_error(name: str, text: str) -> None:
     said = complaint(name, text)
     assert said is None or said.strip()
     assert not CONTROLS.search(said or "")
 
 
 def complaint(name: str, text: str) -> str | None:
-    """What is said of a value, if anything is wrong with it."""
+    """Return the error of a value; None: it is valid."""
     try:
         PARSERS[name](text)
     except ValueError as error:

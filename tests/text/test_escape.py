@@ -1,4 +1,4 @@
-"""Text from outside becomes fit for a terminal."""
+"""Escaping of untrusted text."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from tests.build import CONTROLS, HOSTILE
 anything = st.text(st.characters(exclude_categories=())) | st.text(
     st.sampled_from("".join(HOSTILE))
 )
-"""Surrogates included: file names that are no UTF-8 decode to them."""
+"""Includes surrogates, which file names decode to if they are not UTF-8."""
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ anything = st.text(st.characters(exclude_categories=())) | st.text(
         ("\ue000", "\\ue000"),
     ],
 )
-def test_what_is_not_plainly_visible_is_written_as_an_escape(text: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -73,7 +73,7 @@ def test_fit_takes_exactly_the_cells_asked_for(text: str, cells: int, align: str
 
 
 @given(anything, st.sampled_from("<>"))
-def test_text_that_has_room_is_only_padded(text: str, align: str) -> None:
+def test_short_text_is_padded(text: str, align: str) -> None:
     shown = printable(text)
     fitted = fit(shown, width(shown) + 3, align)
     assert fitted == (shown + "   " if align == "<" else "   " + shown)
@@ -93,7 +93,7 @@ def test_text_that_has_room_is_only_padded(text: str, align: str) -> None:
         ("e\u0301e\u0301e\u0301", 2, "<", "e\u0301~"),
     ],
 )
-def test_longer_text_is_cut_with_a_mark(text: str, cells: int, align: str, shown: str) -> None:
+def test_long_text_is_cut_with_a_mark(text: str, cells: int, align: str, shown: str) -> None:
     assert fit(text, cells, align) == shown
 
 
@@ -107,11 +107,11 @@ def test_squeezed_text_fits_and_keeps_its_end(text: str, cells: int) -> None:
         assert "~" in squeezed
 
 
-def test_the_middle_of_a_long_host_is_left_out() -> None:
+def test_squeeze_drops_the_middle_of_a_long_host() -> None:
     assert squeeze("ec2-203-0-113-25.compute.example.org", 20) == "ec2-203-0-~ample.org"
 
 
-# For spreadsheets.
+# Spreadsheets.
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_middle_of_a_long_host_is_left_out() -> None:
         ("=1;=1", "'=1;'=1"),
     ],
 )
-def test_text_that_would_be_a_formula_is_marked_as_text(text: str, shown: str) -> None:
+def test_formula_is_marked_as_text(text: str, shown: str) -> None:
     assert inert(text) == shown
 
 
@@ -148,7 +148,7 @@ def test_text_that_would_be_a_formula_is_marked_as_text(text: str, shown: str) -
     anything
     | st.tuples(st.sampled_from(["=", "+", "-", "@", " ", "\uff1d"]), anything).map("".join)
 )
-def test_no_text_is_a_formula_and_none_loses_a_character(text: str) -> None:
+def test_inert_text_is_no_formula_and_loses_no_character(text: str) -> None:
     shown = inert(text)
     assert shown.lstrip()[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20")
     assert not any(part.lstrip()[:1] in tuple("=+-@") for part in shown.split(";"))
@@ -175,6 +175,6 @@ def test_cell_is_text_without_controls_or_a_number(value: object, shown: object)
     assert type(found) is not bool
 
 
-def test_only_text_is_cleaned_as_somebody_wishes() -> None:
+def test_cell_cleans_text_only() -> None:
     assert [cell(value, inert) for value in ("-1", -1, True, None)] == ["'-1", -1, 1, None]
     assert cell("a", str.upper) == "A"

@@ -1,4 +1,4 @@
-"""Numbers and losses in words for people."""
+"""Formatted sizes, rates and losses."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_rates_in_bits_have_decimal_prefixes(bytes_per_second: float, shown: str
     assert rate(bytes_per_second, bits=True) == shown
 
 
-def test_no_loss_has_no_words() -> None:
+def test_no_loss_has_no_line() -> None:
     assert list(losses(Loss())) == []
 
 
@@ -58,10 +58,10 @@ def test_no_loss_has_no_words() -> None:
         (Loss(missed_events=9), ["9 events", "not counted"]),
     ],
 )
-def test_each_loss_says_what_and_how_much(loss: Loss, words: list[str]) -> None:
+def test_loss_names_kind_and_amount(loss: Loss, words: list[str]) -> None:
     (line,) = losses(loss)
     assert all(word in line for word in words), line
 
 
-def test_every_loss_has_a_line_of_its_own() -> None:
+def test_each_kind_of_loss_has_its_own_line() -> None:
     assert len(list(losses(Loss(1, 1, 1, 1, 1, 1)))) == 4
