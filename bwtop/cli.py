@@ -21,7 +21,7 @@ from bwtop.modes.batch import run_batch
 from bwtop.modes.demo import run_demo
 from bwtop.modes.history import run_history
 from bwtop.modes.record import run_record
-from bwtop.modes.schema import run_tables
+from bwtop.modes.schema import run_schema
 from bwtop.modes.screen import has_terminal, run_screen
 from bwtop.modes.serve import run_serve
 from bwtop.options import config, flags
@@ -93,7 +93,7 @@ def _run(given: ParsedFlags) -> None:
         run_history(options)
         return
     if mode in (Mode.INIT, Mode.PRINT_SCHEMA):
-        run_tables(options, mode)
+        run_schema(options, mode)
         return
     options.ship = common.shipping(options)
     may_measure = privileges.may_load()

@@ -105,7 +105,7 @@ def start_measuring(
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Start to measure; without the rights for it (`loading` is None) or with --from, follow a recorder or ClickHouse."""
+    """Start to measure, or follow: ClickHouse with --from, a recorder if `loading` is None (no rights to measure)."""
     if options.origin:
         return follow_fleet(reading(options, FOLLOW_SECONDS), filter_of(options))
     if loading is None:

@@ -43,7 +43,7 @@ def run_history(options: argparse.Namespace) -> None:
         fail(str(error))
     if options.sort.removeprefix("-") not in SORTS:
         fail(f"invalid --sort {options.sort!r} for --history; expected total, rx or tx")
-    history = _past(options, place)
+    history = _open_history(options, place)
     form = options.format or "table"
     request = Request(
         wanted,
@@ -63,7 +63,7 @@ def run_history(options: argparse.Namespace) -> None:
         fail(plain(error, place.path))
 
 
-def _past(options: argparse.Namespace, place: Place) -> "History":
+def _open_history(options: argparse.Namespace, place: Place) -> "History":
     """Open the history of many hosts (--from) or of this host; exit with one line if that fails."""
     from bwtop.history.query import History
 
@@ -72,7 +72,7 @@ def _past(options: argparse.Namespace, place: Place) -> "History":
 
         return History(Fleet(common.reading(options)))
     try:
-        return History(_opened(place))
+        return History(_open_local(place))
     except FileNotFoundError:
         fail(
             f"nothing has been recorded yet: {place.path} does not exist;"
@@ -84,7 +84,7 @@ def _past(options: argparse.Namespace, place: Place) -> "History":
         fail(plain(error, place.path))
 
 
-def _opened(place: Place) -> "Local":
+def _open_local(place: Place) -> "Local":
     """Open a database with the account's rights; before dropping root if only root can reach it.
 
     SQLite creates files beside the database; files owned by root would block its owner.

@@ -9,7 +9,7 @@ from bwtop.options.flags import Mode
 from bwtop.text.stderr import say
 
 
-def run_tables(options: argparse.Namespace, mode: Mode) -> None:
+def run_schema(options: argparse.Namespace, mode: Mode) -> None:
     """Create missing tables, or print the SQL; raises FleetError."""
     from bwtop.clickhouse import schema
 

@@ -39,7 +39,7 @@ class ConfigError(Exception):
 def paths(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
     """Return the paths of the files, lowest precedence first (XDG Base Directory Specification 0.8)."""
     folder = Path(environment.get("XDG_CONFIG_HOME", ""))
-    if not folder.is_absolute():  # as the specification demands
+    if not folder.is_absolute():  # required by the specification
         folder = home / ".config"
     return SYSTEM, folder / "bwtop" / "config.toml"
 
@@ -146,7 +146,7 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
         actions = _actions()
         for name, value in table.items():
             try:
-                _take(config, switched, actions, name, value)
+                _apply(config, switched, actions, name, value)
             except (ValueError, argparse.ArgumentTypeError) as error:
                 raise ConfigError(f"{path}: {name}: {error}") from None
     on = [name for name, is_on in switched.items() if is_on]
@@ -201,7 +201,7 @@ def _actions() -> dict[str, argparse.Action]:
     return found
 
 
-def _take(
+def _apply(
     config: Config,
     switched: dict[str, bool],
     actions: Mapping[str, argparse.Action],
@@ -222,7 +222,10 @@ def _take(
 
 
 def _bound(keymap: Keymap | None, value: Any) -> Keymap:
-    """Return the keymap with the bindings of a [keys] table; its subtables hold those of other contexts than the list."""
+    """Return the keymap with the bindings of a [keys] table.
+
+    The table holds the keys of the list; subtables hold those of other contexts.
+    """
     from bwtop.tui.keys import DEFAULT
 
     if not isinstance(value, dict):

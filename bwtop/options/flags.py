@@ -86,9 +86,9 @@ _MEASURING: Final = _RECORDING | {Mode.DEMO}
 _SCREENS: Final = frozenset({Mode.SCREEN, Mode.DEMO})
 _PRINTING: Final = frozenset({Mode.BATCH, Mode.HISTORY})
 _LISTENING: Final = frozenset({Mode.RECORD, Mode.SERVE})
-_LOOKING: Final = _SCREENS | _PRINTING
+_VIEWING: Final = _SCREENS | _PRINTING
 
-_OWN: Final = frozenset(
+_LOCAL: Final = frozenset(
     {"db", "ship", "retention", "max_size", "backend", "no_record", "store_cmdlines"}
 )
 """Flags about the local host: one of them on the command line overrides a configured --from."""
@@ -98,19 +98,19 @@ MODES: Final = {
     "iterations": frozenset({Mode.BATCH}),
     "backend": _MEASURING,
     "max_flows": _MEASURING,
-    "classes": _LOOKING,
-    "pid": _LOOKING,
-    "user": _LOOKING,
-    "process": _LOOKING,
-    "remote": _LOOKING,
-    "loopback": _LOOKING - {Mode.DEMO},
+    "classes": _VIEWING,
+    "pid": _VIEWING,
+    "user": _VIEWING,
+    "process": _VIEWING,
+    "remote": _VIEWING,
+    "loopback": _VIEWING - {Mode.DEMO},
     "host": frozenset({Mode.HISTORY}),
     "format": _PRINTING,
     "sort": _SCREENS | {Mode.BATCH},
     "limit": _PRINTING,
-    "bits": _LOOKING,
+    "bits": _VIEWING,
     "theme": _SCREENS,
-    "no_resolve": _LOOKING | {Mode.SERVE},
+    "no_resolve": _VIEWING | {Mode.SERVE},
     "db": _RECORDING | _PRINTING,
     "no_record": _RECORDING - {Mode.RECORD},
     "by": frozenset({Mode.HISTORY}),
@@ -161,7 +161,7 @@ class ParsedFlags:
     def options(self, mode: Mode, configured: Mapping[str, Any]) -> argparse.Namespace:
         """Return all options: defaults, then `configured` settings that the mode uses, then flags."""
         taken = {name: value for name, value in configured.items() if mode in MODES[name]}
-        if self.values.keys() & _OWN:
+        if self.values.keys() & _LOCAL:
             taken.pop("origin", None)
         return argparse.Namespace(**{**self.defaults, **taken, **self.values})
 
@@ -220,8 +220,8 @@ def _check_fleet(top: argparse.ArgumentParser, options: argparse.Namespace) -> N
     is_sized = options.max_flows != DEFAULT_LIMITS.flows
     if options.origin and (any(recorded) or any(own) or is_sized):
         top.error(
-            "with --from nothing is measured or recorded; leave out --db, --ship, --retention, --max-size, --store-cmdlines,"
-            " --no-record, --backend and --max-flows"
+            "with --from nothing is measured or recorded; leave out --db, --ship, --retention,"
+            " --max-size, --store-cmdlines, --no-record, --backend and --max-flows"
         )
     if options.origin and options.interval < 1:
         top.error("with --from, -d is 1 or more seconds")
@@ -303,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
     ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
     top = _Parser(
         prog="bwtop",
-        description="top for the network: show which process sends and receives how many bytes, and to and from which remote address.",
+        description="Show which process moves how many bytes, to and from which remote address.",
         epilog=_EPILOG.format(columns=columns, tiers=tiers, dimensions=ways),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -320,9 +320,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RANGE",
         help=f"report past usage: {ranges.HELP} (default today)",
     )
-    modes.add_argument(
-        "--serve", action="store_true", help="record, and serve a browser view and a JSON API"
-    )
+    modes.add_argument("--serve", action="store_true", help="serve a browser view and a JSON API")
     modes.add_argument(
         "--check", action="store_true", help="show which backends work here and verify their counts"
     )

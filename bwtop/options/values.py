@@ -1,4 +1,4 @@
-"""Parsers for the values of flags and of the browser view's parameters.  Each raises ValueError with a one-line text."""
+"""Parsers for values of flags and of the browser view's parameters.  They raise ValueError with a one-line text."""
 
 import contextlib
 import ipaddress

@@ -44,7 +44,7 @@ def inert(text: str) -> str:
 
 
 _FORMULA: Final = re.compile(r"(^|;)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""The start of a formula, also in full-width characters.  Locales with decimal commas separate cells with semicolons."""
+"""The start of a formula, also in full-width characters.  With decimal commas, semicolons separate cells."""
 
 
 def width(text: str) -> int:

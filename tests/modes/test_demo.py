@@ -408,7 +408,7 @@ def test_demo_ends_at_its_deadline(running: Running) -> None:
         assert short.ask() == "False demo traffic, not recording"
         all_end(pids)
         until(lambda: short.ask() == "True demo over", "the end was not noticed")
-    assert not any(map(has_ended, running.all().values())), "another one's limit is its own"
+    assert not any(map(has_ended, running.all().values())), "another demo has its own deadline"
 
 
 def test_demo_ends_on_stop(running: Running) -> None:
@@ -509,7 +509,7 @@ def test_demo_ends_at_once_without_loopback() -> None:
         until(lambda: started.ask() == "True demo over", "it goes on without any connection")
 
 
-# What bwtop sees of it.
+# The demo as measured by bwtop.
 
 
 @pytest.mark.kernel
