@@ -458,7 +458,7 @@ def test_history_flag_has_its_value(arguments: list[str], name: str, value: Any)
             (["--retention", text], ["--retention"])
             for text in ("", "minutes", "minutes=", "hours=1", "hours=-1d", "days=5x", "=1d")
         ),
-        (["--retention", "decades=1y"], ["'decades'", "seconds", "months", "fives"]),
+        (["--retention", "decades=1y"], ["'decades'", "seconds", "months", "5min"]),
         (["--retention", "minutes=often"], ["'often'", "90m", "forever"]),
         (["--retention", "minutes=1m"], ["minutes", "finer"]),
         (["--retention", "minutes=30d,hours=7d"], ["hours", "finer"]),
@@ -701,7 +701,7 @@ def test_help_lists_tiers_and_dimensions() -> None:
     for tier in TIERS:
         (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]
         assert re.fullmatch(rf"{tier.name} (forever|\d+ \w+) {re.escape(tier.help)}", line)
-    kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "fives": "400 days"}
+    kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "5min": "400 days"}
     for name, length in (kept | {"days": "forever", "months": "forever"}).items():
         assert [line for line in lines if line.startswith(f"{name} {length} ")], name
     for way in DIMENSIONS:

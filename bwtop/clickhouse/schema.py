@@ -19,7 +19,7 @@ KEPT: Final = {
     "seconds": 7 * 86400.0,
     "minutes": 30 * 86400.0,
     "hours": 730 * 86400.0,
-    "fives": 730 * 86400.0,
+    "5min": 730 * 86400.0,
 }
 """Seconds by tier, unless --retention says otherwise; what is not named is kept for ever."""
 
@@ -129,7 +129,7 @@ TABLES: Final = (
     ),
     Table(
         "fives",
-        "totals of five minutes by category of protocols, for percentiles and peaks",
+        "five-minute totals by protocol category, for percentiles and peaks",
         ("host_id", "time", "spool"),
         (
             *_WHERE,

@@ -1,4 +1,4 @@
-"""What is kept for how long: from every second to months."""
+"""Retention tiers: what the history keeps, and for how long."""
 
 import re
 from collections.abc import Mapping
@@ -10,29 +10,34 @@ from bwtop.history.calendar import Unit
 
 @dataclass(frozen=True)
 class Tier:
-    """What is kept for how long."""
+    """One tier of the history and its default retention."""
 
     name: str
     level: int
     seconds: float
-    """How long it is kept, unless somebody says otherwise."""
+    """Default retention, in seconds."""
     help: str
     unit: Unit | None = None
-    """Of the spans whose sums it has."""
+    """Length of its spans; None: the tier is no level of the rollup."""
 
 
 FOREVER: Final = float("inf")
 
 TIERS: Final = (
     Tier("seconds", 0, 3600, "every second, with process ids"),
-    Tier("minutes", 1, 7 * 86400, "sums of every minute", Unit.MINUTE),
-    Tier("hours", 2, 90 * 86400, "sums of every hour", Unit.HOUR),
-    Tier("days", 3, FOREVER, "sums of every day", Unit.DAY),
-    Tier("months", 4, FOREVER, "sums of every month: years are added up quickly", Unit.MONTH),
-    Tier("fives", -1, 400 * 86400, "totals of five minutes, for percentiles and peaks"),
+    Tier("minutes", 1, 7 * 86400, "totals per minute", Unit.MINUTE),
+    Tier("hours", 2, 90 * 86400, "totals per hour", Unit.HOUR),
+    Tier("days", 3, FOREVER, "totals per day", Unit.DAY),
+    Tier("months", 4, FOREVER, "totals per month, to add up years quickly", Unit.MONTH),
+    Tier("5min", -1, 400 * 86400, "five-minute totals, for percentiles and peaks"),
 )
-"""Level 0 is what was measured; each level above it has the sums of the one below, by program and remote.  The totals
-of five minutes stand beside them."""
+"""Level 0 has the measured intervals.  Each level above it has the totals of the level below, by program and remote.
+
+The five-minute totals are no level: they are kept beside them.
+"""
+
+_ALIASES: Final = {"fives": "5min"}
+"""Former names of tiers, which parse_retention() still accepts."""
 
 DAYS: Final = 3
 COARSEST: Final = 4
@@ -43,13 +48,14 @@ _LENGTHS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 
 
 
 def parse_retention(text: str) -> dict[str, float]:
-    """Seconds by tier, from "minutes=30d,days=forever"; what is not named stays as it is, or becomes long enough.
+    """Return the retention of every tier in seconds, from text such as "minutes=30d,days=forever".
 
-    Raises ValueError that says what there is.
+    A tier that is not named keeps its default, or as much as the finer tier where that is longer.  Raises ValueError.
     """
     asked: dict[str, float] = {}
     for part in text.split(","):
         name, _, length = (piece.strip() for piece in part.partition("="))
+        name = _ALIASES.get(name, name)
         if name not in {tier.name for tier in TIERS}:
             raise ValueError(
                 f"nothing called {name!r} is kept; {', '.join(t.name for t in TIERS)} are"
@@ -62,7 +68,9 @@ def parse_retention(text: str) -> dict[str, float]:
             finer = 0.0
         found[tier.name] = asked.get(tier.name, max(tier.seconds, finer))
         if found[tier.name] < finer:
-            raise ValueError(f"{tier.name} must be kept for as long as what is finer, or longer")
+            raise ValueError(
+                f"{tier.name} must be kept at least as long as the finer tier: {_spelled(finer)}"
+            )
         finer = found[tier.name]
     return found
 
@@ -72,11 +80,11 @@ def _duration(text: str) -> float:
         return FOREVER
     if found := re.fullmatch(r"([0-9]{1,6})([smhdwy])", text, re.ASCII):
         return float(int(found[1]) * _LENGTHS[found[2]])
-    raise ValueError(f"{text!r} is no length of time such as 90m, 36h, 30d, 2y or forever")
+    raise ValueError(f"invalid duration {text!r}; expected 90m, 36h, 30d, 2y or forever")
 
 
 def spell_retention(retention: Mapping[str, float]) -> str:
-    """What parse_retention() makes the same of."""
+    """Spell a retention so that parse_retention() returns it again."""
     return ",".join(f"{name}={_spelled(seconds)}" for name, seconds in retention.items())
 
 
@@ -88,5 +96,5 @@ def _spelled(seconds: float) -> str:
 
 
 def default_retention() -> dict[str, float]:
-    """Seconds by tier."""
+    """Return the default retention of every tier, in seconds."""
     return {tier.name: tier.seconds for tier in TIERS}

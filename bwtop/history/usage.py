@@ -1,4 +1,4 @@
-"""What bills and caps are about: averages over five minutes, of some categories of protocols."""
+"""Usage for bills and caps, from five-minute totals by protocol category."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,33 +9,33 @@ from bwtop.model.ledger import CATEGORIES, Category
 from bwtop.model.series import Rates
 
 PERCENTILE: Final = 0.95
-"""Of five-minute averages: what transit is billed by."""
+"""Of the five-minute averages: the industry bills transit by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What bills and caps are about, from averages over five minutes.
+    """Usage of a range, from five-minute totals.
 
-    Loopback is left out of all but the peak, unless it is all that is asked for.
+    Only the peak includes loopback, unless the filter asks for loopback alone.
     """
 
     peak: Rates
-    """The highest averages, of all that passes the filter."""
+    """Highest five-minute averages of the flows that pass the filter."""
     percentile: Rates
-    """95 % of the averages are not above it (nearest rank)."""
+    """95th percentile of the averages (nearest rank)."""
     count: int
-    """Averages there are."""
+    """Number of averages."""
     rx: int
     tx: int
 
 
 def rank(count: int) -> int:
-    """Which one of so many, in ascending order and counted from 0, 95 % of them do not exceed (nearest rank)."""
+    """Return the index of the 95th percentile among `count` ascending values (nearest rank)."""
     return max(math.ceil(PERCENTILE * count), 1) - 1
 
 
 def passing(keep: Filter) -> list[Category]:
-    """Categories that pass a filter."""
+    """Return the categories that pass a filter."""
     return [
         of
         for of, (name, loopback) in CATEGORIES.items()
@@ -45,7 +45,7 @@ def passing(keep: Filter) -> list[Category]:
 
 
 def billed(keep: Filter) -> list[Category]:
-    """Those of them that a bill is about."""
+    """Return the categories that are billed: those that pass, without loopback unless only it is asked for."""
     return passing(
         replace(keep, loopback=Loopback.HIDE) if keep.loopback is Loopback.SHOW else keep
     )

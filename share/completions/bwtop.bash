@@ -75,7 +75,7 @@ _bwtop()
         --retention)
             local first=
             [[ $current == *,* ]] && first=${current%,*},
-            mapfile -t COMPREPLY < <(compgen -P "$first" -W "seconds= minutes= hours= days= months= fives=" -- "${current##*,}")
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "seconds= minutes= hours= days= months= 5min=" -- "${current##*,}")
             compopt -o nospace 2>/dev/null
             return
             ;;

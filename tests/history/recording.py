@@ -308,7 +308,7 @@ def _race(path: Path, first: int, acknowledged: int) -> None:
     vars(recorder)["RETRY"] = 0.001
     vars(rollup)["SPARE_PAGES"] = 0
     vars(rollup)["FLOWS_AT_ONCE"] = 64
-    retention = tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,fives=1h")
+    retention = tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,5min=1h")
     feed = Recorders()(
         path,
         policy=Policy(retention),

@@ -62,7 +62,7 @@ def amounts(answer: Answer) -> list[tuple[int, int]]:
 
 
 def percentile(values: Sequence[int]) -> float:
-    """The one of averages of five minutes that a report names."""
+    """Return the 95th percentile that a report names for five-minute totals of these values."""
     kept = Kept()
     kept.append(*(delta(NOON + n * PULSE, value, 0, 1.0) for n, value in enumerate(values)))
     usage = kept.ask(NOON, NOON + len(values) * PULSE).usage
@@ -167,7 +167,7 @@ def test_the_peak_is_the_highest_average_of_five_minutes() -> None:
     assert (only.peak, only.usage.rx) == ((300.0, 0.0), 90_000)
 
 
-def test_the_peak_is_a_bars_where_fives_do_not_tell() -> None:
+def test_peak_is_of_a_bar_without_five_minute_totals() -> None:
     kept = Kept()
     kept.append(delta(NOON, 600, 60, 10.0), delta(NOON + 120, 100, 50, 5.0, who=NGINX))
     answer = kept.ask(NOON, NOON + HOUR, keep=Filter(names=("*",)))
@@ -176,8 +176,8 @@ def test_the_peak_is_a_bars_where_fives_do_not_tell() -> None:
     assert kept.ask(NOON + DAY, NOON + 2 * DAY).peak == (0.0, 0.0)
 
 
-def test_there_is_no_usage_of_what_is_older_than_fives() -> None:
-    kept = Kept(policy(fives=HOUR))
+def test_no_usage_for_times_older_than_the_five_minute_totals() -> None:
+    kept = Kept(policy(**{"5min": HOUR}))
     kept.append(delta(NOON), delta(NOON + 5 * HOUR))
     kept.steps(NOON + 5.5 * HOUR)
     assert kept.ask(NOON, NOON + 6 * HOUR).usage is None

@@ -296,17 +296,17 @@ def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
         assert kept.kept(0) or not answer.seconds
         return
     first = answer.range.start // PULSE * PULSE
-    pulses: dict[float, list[float]] = {}
+    five_minutes: dict[float, list[float]] = {}
     for each in within(kept.deltas, first, -(-answer.range.end // PULSE) * PULSE):
-        sums = pulses.setdefault(each.start // PULSE, [0, 0, 0, 0, 0])
+        sums = five_minutes.setdefault(each.start // PULSE, [0, 0, 0, 0, 0])
         sums[0] += each.seconds
         for _, far, (rx, tx) in passing(each, keep):
             billed = keep.loopback is Loopback.ONLY or not is_loopback(far.address)
             for place, amount in enumerate((rx, tx, rx * billed, tx * billed), 1):
                 sums[place] += amount
-    columns = list(zip(*pulses.values(), strict=True)) or [()] * 5
+    columns = list(zip(*five_minutes.values(), strict=True)) or [()] * 5
     rates = [[n / s for n, s in zip(column, columns[0], strict=True)] for column in columns[1:]]
-    assert usage.count == len(pulses)
+    assert usage.count == len(five_minutes)
     assert usage.peak == (max(rates[0], default=0.0), max(rates[1], default=0.0))
     assert usage.percentile == (percentile(rates[2]), percentile(rates[3]))
     assert (usage.rx, usage.tx) == (sum(columns[3]), sum(columns[4]))

@@ -317,8 +317,8 @@ def test_processes_of_a_former_recorder_go_no_sooner() -> None:
     assert kept.column("SELECT pid FROM process") == [2]
 
 
-def test_fives_are_kept_for_as_long_as_they_are_to_be() -> None:
-    kept = Kept(policy(fives=HOUR))
+def test_five_minute_totals_are_kept_for_their_retention() -> None:
+    kept = Kept(policy(**{"5min": HOUR}))
     kept.append(*[delta(NOON + n * 300) for n in range(36)])
     kept.steps(NOON + 3 * HOUR)
     assert kept.column("SELECT min(start) FROM pulse") == [NOON + 2 * HOUR]
@@ -326,8 +326,8 @@ def test_fives_are_kept_for_as_long_as_they_are_to_be() -> None:
     assert kept.count("interval") == 36
 
 
-def test_many_fives_go_in_some_steps() -> None:
-    kept = Kept(policy(fives=0))
+def test_many_five_minute_totals_are_deleted_in_steps() -> None:
+    kept = Kept(policy(**{"5min": 0}))
     kept.connection.executemany(
         f"INSERT INTO pulse VALUES (?, 1{', 0' * 13})", [(n * 300,) for n in range(2500)]
     )

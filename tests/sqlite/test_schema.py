@@ -761,15 +761,17 @@ SUMS = tuple(tier.name for tier in TIERS if tier.level >= 0)
         ("seconds=0s", {"seconds": 0.0}),
         ("seconds=7200s", {"seconds": 2 * HOUR}),
         ("days=2y", {"days": 730 * DAY}),
-        ("fives=1h", {"fives": HOUR}),
-        ("fives=forever", {"fives": FOREVER}),
+        ("5min=1h", {"5min": HOUR}),
+        ("5min=forever", {"5min": FOREVER}),
+        ("fives=1h", {"5min": HOUR}),  # its former name
+        ("fives=1h,minutes=30d", {"5min": HOUR, "minutes": 30 * DAY}),
         ("seconds=10d", {"seconds": 10 * DAY, "minutes": 10 * DAY}),
         ("minutes=1y", {"minutes": 365 * DAY, "hours": 365 * DAY}),
         ("seconds=forever", dict.fromkeys(SUMS, FOREVER)),
         (",".join(f"{name}=1h" for name in SUMS), dict.fromkeys(SUMS, HOUR)),
     ],
 )
-def test_what_is_not_named_stays_or_becomes_long_enough(
+def test_tier_that_is_not_named_keeps_its_default_or_the_finer_tiers_retention(
     text: str, changed: dict[str, float]
 ) -> None:
     assert parse_retention(text) == USUAL | changed
@@ -793,8 +795,8 @@ def test_what_is_not_named_stays_or_becomes_long_enough(
         ("minutes=Forever", "'Forever'"),
         ("minutes=1d=2d", "'1d=2d'"),
         ("minutes=1000000d", "'1000000d'"),
-        ("minutes=\u0663d", "no length of time"),
-        ("minutes=3d\nhours=4d", "no length of time"),
+        ("minutes=\u0663d", "invalid duration"),
+        ("minutes=3d\nhours=4d", "invalid duration"),
         ("minutes=30m", "minutes must be kept"),
         ("seconds=2d,minutes=1d", "minutes must be kept"),
         ("minutes=30d,hours=7d", "hours must be kept"),
@@ -802,8 +804,8 @@ def test_what_is_not_named_stays_or_becomes_long_enough(
         ("hours=forever,days=9y", "days must be kept"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"kept|length") as caught:
+def test_invalid_retention_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=r"kept|invalid duration") as caught:
         parse_retention(text)
     assert reason in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

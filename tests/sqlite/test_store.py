@@ -363,7 +363,7 @@ def test_a_late_span_does_not_reach_beyond_a_coarser_one() -> None:
         assert kept.ask(midnight - 2 * DAY, midnight + 9 * DAY).rx == 6005
 
 
-def test_pulses_are_sums_of_five_minutes(kept: Kept) -> None:
+def test_five_minute_totals_add_up_deltas(kept: Kept) -> None:
     """By class and loopback, also of what is late."""
     kept.append(delta(NOON, 1, 2), delta(NOON + 299.9, 3, 4), delta(NOON + 300, 50, 60))
     for far in REMOTES[2:8]:
