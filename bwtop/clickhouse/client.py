@@ -29,12 +29,12 @@ LONG: Final = 1 << 17
 
 MISSING: Final = (
     "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]'"
-    " (Debian's pip wants --break-system-packages, too)"
+    " (on Debian add --break-system-packages)"
 )
 
 _MENDED: Final = {
-    60: "bwtop --ship ... --init makes the tables",  # UNKNOWN_TABLE
-    81: "bwtop --ship ... --init makes the database",  # UNKNOWN_DATABASE
+    60: "create the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
+    81: "create the database: bwtop --ship ... --init",  # UNKNOWN_DATABASE
 }
 """What helps against an error, by the server's number for it."""
 
@@ -171,7 +171,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, EOFError | ConnectionError):
         return "the connection was lost"
     if isinstance(error, TimeoutError) or getattr(error, "code", 0) == _TIMED_OUT:
-        return "it does not answer"
+        return "no answer"
     text = getattr(error, "message", "") or str(error) or type(error).__name__
     text = re.sub(_NOISE, "", " ".join(text.split("Stack trace:")[0].split()))
     text = printable(text)[:LONGEST].rstrip(". ")

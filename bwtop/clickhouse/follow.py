@@ -192,7 +192,7 @@ class FleetFollower:
         """How it goes, and what somebody should know about it."""
         words = f"{count(len(self.hosts), 'host')}, {STEP:.0f} s late"
         if self._fault:
-            return words, f"{self._fault}; what is shown is old"
+            return words, f"{self._fault}; showing old data"
         if not self.hosts:
             return words, self._nobody()
         warnings = [text for text in (self._late(), self._silent()) if text]
@@ -200,9 +200,9 @@ class FleetFollower:
 
     def _nobody(self) -> str:
         if not self._others:
-            return f"no host has sent anything for {REACH:.0f} s"
+            return f"no host has sent data for {REACH:.0f} s"
         names = _listed(sorted(host.name for host in self._others))
-        return printable(f"no host of that name sends; there are {names}")
+        return printable(f"no host of that name sends data; live hosts: {names}")
 
     def _late(self) -> str:
         hosts = self.hosts  # another thread reads
@@ -218,7 +218,7 @@ class FleetFollower:
         if not self._gone:
             return ""
         gone = sorted(self._gone.items(), key=lambda item: -item[1])
-        return "sends nothing: " + _listed(
+        return "silent: " + _listed(
             [
                 f"{host.name} (since {time.strftime('%H:%M', time.localtime(at))})"
                 for host, at in gone

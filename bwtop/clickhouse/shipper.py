@@ -119,7 +119,9 @@ class Shipper:
             self._thread.join(CLOSE_SECONDS)
         left = self._waiting().intervals
         if left:
-            self._notify(f"{count(left, 'interval')} not shipped yet; they wait in the history")
+            self._notify(
+                f"{count(left, 'interval')} not shipped yet; they stay in the history until bwtop runs again"
+            )
 
     # From the sending thread.
 
@@ -180,7 +182,7 @@ class Shipper:
         self.state = State(why, self._waiting(), self.state.rows)
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
-            kept = "" if self._told else "; what is recorded waits in the history"
+            kept = "" if self._told else "; unsent intervals stay in the history"
             self._told.add(kind)
             self._notify(f"not shipping: {words}{kept}")
 

@@ -16,6 +16,8 @@ PORTS: Final = {"clickhouse": 9000, "clickhouses": 9440}
 DATABASE: Final = "bwtop"
 USER: Final = "default"
 
+_EXPECTED: Final = f"clickhouse://user@host:9000/{DATABASE}"
+
 PASSWORD: Final = "BWTOP_PASSWORD"  # noqa: S105 - the variable that has it
 """Of the environment, where no file is named."""
 
@@ -54,19 +56,17 @@ def parse(text: str) -> Target:
         found = urlsplit(text)
         port = found.port
     except ValueError:
-        raise ValueError(f"{text!r} is no address of a ClickHouse") from None
+        raise ValueError(f"invalid address {text!r}; expected {_EXPECTED}") from None
     if found.password is not None:
-        raise ValueError(
-            f"a password in an address is for everybody to see; --password-file or {PASSWORD} has it"
-        )
+        raise ValueError(f"do not put the password in the URL; use --password-file or ${PASSWORD}")
     if found.scheme not in PORTS or not found.hostname or port == 0 or found.query + found.fragment:
-        raise ValueError(f"{text!r} is not like clickhouse://user@host:9000/{DATABASE}")
+        raise ValueError(f"invalid address {text!r}; expected {_EXPECTED}")
     database = found.path.strip("/") or DATABASE
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", database, re.ASCII):
-        raise ValueError(f"{database!r} is no name of a database: letters, digits and _")
+        raise ValueError(f"invalid database name {database!r}; expected letters, digits and _")
     user = unquote(found.username or "") or USER
     if not user.isprintable():
-        raise ValueError(f"{user!r} is no user's name")
+        raise ValueError(f"invalid user name {user!r}; expected printable characters")
     return Target(
         found.hostname, port or PORTS[found.scheme], user, database, found.scheme == "clickhouses"
     )

@@ -54,7 +54,7 @@ def _parse(word: str, now: float) -> Range:
     if found := re.fullmatch(r"([0-9]{1,6})([mhdw])", word, re.ASCII):
         length = int(found[1]) * _LENGTHS[found[2]]
         if not length:
-            raise RangeError(f"{word!r} has no length")
+            raise RangeError(f"invalid range {word!r}; its length is zero")
         return Range(word, max(floor(Unit.MINUTE, now - length), 0), now)
     if found := re.fullmatch(_MONTH, word, re.ASCII):
         first = midnight(date(int(found[1]), int(found[2]), 1))
@@ -81,7 +81,7 @@ _LENGTHS: Final = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 def _between(word: str, now: float) -> Range:
     left, right = (part.strip() for part in word.split("..", 1))
     if not left:
-        raise RangeError(f"{word!r} has no beginning")
+        raise RangeError(f"invalid range {word!r}; expected a time before '..'")
     start = _point(left, now, fold=0)
     if not right:
         end = now

@@ -19,11 +19,11 @@ def notes(answer: Answer) -> Iterator[str]:
     wanted = answer.range
     if answer.start < wanted.start - 60 or answer.end > wanted.end + 60:
         yield (
-            "finer detail of that time is forgotten: this is from"
+            "finer detail of this range is deleted: this report covers"
             f" {local_minute(answer.start)} to {local_minute(answer.end)}"
         )
     if answer.since > wanted.start:
-        yield f"process ids are kept as --retention says of seconds: these are from {local_minute(answer.since)} on"
+        yield f"process ids have the retention of tier seconds: this report begins at {local_minute(answer.since)}"
     moves = answer.events.get("clock", [])
     for when, by in moves[:_MOVES]:
         way = "forward" if by > 0 else "back"
@@ -35,7 +35,7 @@ def notes(answer: Answer) -> Iterator[str]:
         yield f"the machine slept for {length(slept)}"
     dropped = sum(amount for _, amount in answer.events.get("dropped", []))
     if dropped:
-        yield f"{fmt.size(dropped)} could not be recorded, because the disk took nothing for too long"
+        yield f"{fmt.size(dropped)} not recorded: the disk could not be written for too long"
     yield from (f"lost: {words}" for words in fmt.losses(answer.loss))
 
 

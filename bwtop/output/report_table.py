@@ -73,7 +73,7 @@ class Table:
         yield from self._bars()
         yield ""
         if not answer.rows:
-            yield "nothing that passes the filter"
+            yield "nothing matches the filter"
         elif self._request.by:
             yield from self._groups(self._request.by)
         else:
@@ -88,7 +88,7 @@ class Table:
         text = "" if wanted.text[:1].isdigit() else f"{wanted.text}: "
         if wanted.start > self._now:
             return (
-                f"{text}{local_minute(wanted.start)} to {local_minute(wanted.end)} is still to come"
+                f"{text}{local_minute(wanted.start)} to {local_minute(wanted.end)} is in the future"
             )
         end = min(wanted.end, self._now)
         recorded = length(self._answer.seconds) if self._answer.seconds else "nothing"
@@ -97,9 +97,9 @@ class Table:
     def _nothing(self, history: History) -> Iterator[str]:
         extent = history.extent()
         if extent is None:
-            yield "nothing has been recorded yet; sudo bwtop records while it runs"
+            yield "nothing has been recorded yet; run: sudo bwtop"
         else:
-            yield f"there is data from {local_minute(extent[0])} to {local_minute(extent[1])}"
+            yield f"data exists from {local_minute(extent[0])} to {local_minute(extent[1])}"
             yield from notes(self._answer)
 
     # Bars.
@@ -251,8 +251,8 @@ class Table:
         answer = self._answer
         yield self._line("TOTAL", answer.rx, answer.tx)
         average = rate(answer.rx, answer.seconds), rate(answer.tx, answer.seconds)
-        yield self._rates("average", average, "of the time recorded")
-        length = "of five minutes" if answer.usage else f"of one {answer.bar_unit.value}"
+        yield self._rates("average", average, "over the recorded time")
+        length = "over five minutes" if answer.usage else f"over one {answer.bar_unit.value}"
         yield self._rates("peak", answer.peak, length)
         if answer.range.is_month:
             yield from self._month()
@@ -266,7 +266,7 @@ class Table:
     def _month(self) -> Iterator[str]:
         usage = self._answer.usage
         if not usage:
-            yield "95th percentile and projection: not with filters on processes or remotes"
+            yield "95th percentile and projection: not available with filters on processes or remotes"
             return
         text = f"of {count(usage.count, 'five-minute average')}{self._without()}"
         yield self._rates("95th percentile", usage.percentile, text)
@@ -274,8 +274,8 @@ class Table:
         if projection:
             rx, tx = (fmt.size(amount) for amount in projection)
             yield (
-                f"{'month at its end':<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}"
-                f"  if it goes on like this{self._without()}"
+                f"{'month projection':<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}"
+                f"  at the average rate so far{self._without()}"
             )
 
     def _rates(self, title: str, rates: Rates, what: str) -> str:

@@ -34,7 +34,9 @@ LAST_SECONDS: Final = 2.0
 
 LAST_RETRY: Final = 0.1
 
-OVER_SIZE: Final = "the history is larger than --max-size, with nothing left in it that may go"
+OVER_SIZE: Final = (
+    "the history is larger than --max-size and has only daily totals left; raise --max-size"
+)
 
 CLOSE_SECONDS: Final = 4.0
 """For it to be written, when the disk is slow."""
@@ -191,7 +193,7 @@ class Recorder:
     def abandon(self) -> None:
         """Gives up: what keeps it from recording can only be mended for another start."""
         self._abandoned = True
-        self._notify("to record, bwtop must be started again when that is mended")
+        self._notify("fix this and restart bwtop to record")
 
     def start(self) -> None:
         """Begins to write."""
@@ -210,7 +212,7 @@ class Recorder:
             return
         if state.fault:
             is_known = before.fault or state.is_lasting
-            kept = "" if is_known else "; what is measured meanwhile is kept in memory"
+            kept = "" if is_known else "; measurements wait in memory"
             self._notify(f"not recording: {state.fault}{kept}")
         elif state.other:
             self._notify(f"not recording: {self.path} is recorded by {state.other}")
@@ -292,7 +294,7 @@ class Recorder:
         self._writer.close()
         left = self._backlog.dropped + sum(delta.amount() for delta in self._backlog)
         if left:
-            why = self.state.fault or "too much was waiting"
+            why = self.state.fault or "the backlog was full"
             self._notify(f"not recorded: {left} bytes; {why}")
 
 

@@ -174,7 +174,7 @@ def _close_to_others(descriptor: int, path: Path) -> None:
     """Let only owner and group read a history; raises HistoryError where the path leads to another file by now."""
     held = os.fstat(descriptor)
     if (held.st_dev, held.st_ino) != file_id(path):
-        raise HistoryError(f"{path} was replaced while it was opened")
+        raise HistoryError(f"{path} was replaced while it was being opened; try again")
     if held.st_mode & stat.S_IRWXO:
         Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(held.st_mode) & ~stat.S_IRWXO)
 
@@ -187,7 +187,7 @@ def _check_file(path: Path, access: int) -> None:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise HistoryError(f"{path} is no file")
+        raise HistoryError(f"{path} is no file; name a regular file with --db")
     if not os.access(path, access, effective_ids=True):
         is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES
@@ -258,12 +258,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
-        raise HistoryError(f"{path} is no history of bwtop; move it away or say --db") from None
+        raise HistoryError(
+            f"{path} is no history of bwtop; move it away or name another file with --db"
+        ) from None
     if application != APPLICATION_ID and (application or tables or known):
-        raise HistoryError(f"{path} is another program's database; say --db for another place")
+        raise HistoryError(f"{path} is another program's database; name another file with --db")
     if known > version():
         raise HistoryError(
-            f"{path} was written by a newer bwtop (schema {known}, this one knows {version()})"
+            f"{path} was written by a newer bwtop (schema {known};"
+            f" this bwtop reads up to {version()}); upgrade bwtop"
         )
 
 
@@ -307,10 +310,10 @@ def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
     """Who only reads cannot migrate."""
     known = _value(connection, "PRAGMA user_version")
     if known == 0:
-        raise HistoryError(f"nothing has been recorded yet in {path}")
+        raise HistoryError(f"nothing has been recorded yet in {path}; run: sudo bwtop")
     if known < version():
         raise HistoryError(
-            f"{path} is an older bwtop's; it is brought up to date when bwtop records"
+            f"{path} has an older schema ({known}); it is upgraded when bwtop next records"
         )
 
 
@@ -336,6 +339,6 @@ _WORDS: Final = {
     sqlite3.SQLITE_CANTOPEN: "the history cannot be opened",
     sqlite3.SQLITE_BUSY: "another program has locked the history",
     sqlite3.SQLITE_CORRUPT: "the history is damaged",
-    sqlite3.SQLITE_NOTADB: "this is no history of bwtop",
-    sqlite3.SQLITE_PERM: "the history may not be written",
+    sqlite3.SQLITE_NOTADB: "not a history of bwtop",
+    sqlite3.SQLITE_PERM: "no permission to write the history",
 }

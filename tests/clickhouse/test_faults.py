@@ -140,14 +140,14 @@ def test_a_minute_without_the_server_under_load_loses_and_holds_up_nothing(
         own.signal(signal.SIGCONT)
         shipping.until(lambda: not shipping.shipper.state.fault)
     assert warning.startswith("not shipped for ")
-    assert warning.endswith("intervals): it does not answer")
+    assert warning.endswith("intervals): no answer")
     with closing(own.client()) as client:
         side = agreed(shipping, client)
     assert side.by_level[0][1:3] == totals(shipping)
     again(shipping, rows_of(side))
     assert shipping.feed.lines == []
     assert shipping.lines == [
-        f"not shipping: {shipping.shipper.target}: it does not answer; what is recorded waits in the history",
+        f"not shipping: {shipping.shipper.target}: no answer; unsent intervals stay in the history",
         f"shipping to {shipping.shipper.target} again",
     ]
     assert shipping.feed.slowest < LONGEST

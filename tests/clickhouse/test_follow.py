@@ -442,7 +442,7 @@ def test_a_host_that_stops_sending_is_missed(fleet: Fleet) -> None:
     since = time.strftime("%H:%M", time.localtime(NOON + 10))
     assert follower.state() == (
         "1 host, 15 s late",
-        f"sends nothing: {WEB.name} (since {since})",
+        f"silent: {WEB.name} (since {since})",
     )
 
 
@@ -464,7 +464,7 @@ def test_a_name_that_no_host_has_is_said(make: Make) -> None:
     follower = fleet.follow()
     assert follower.state() == (
         "0 hosts, 15 s late",
-        f"no host of that name sends; there are {WEB.name}",
+        f"no host of that name sends data; live hosts: {WEB.name}",
     )
     fleet.close()
 
@@ -577,7 +577,7 @@ def test_nobody_sends() -> None:
         def close(self) -> None: ...
 
     follower = FleetFollower(Empty(), Filter())
-    assert follower.state() == ("0 hosts, 15 s late", "no host has sent anything for 120 s")
+    assert follower.state() == ("0 hosts, 15 s late", "no host has sent data for 120 s")
     assert follower.read().traffic == {}
 
 
@@ -597,7 +597,7 @@ def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse
         sample = follower.read()
         assert (sample.elapsed, sample.traffic) == (0.0, {}), "nobody knows"
     words, warning = follower.state()
-    assert warning == f"{own.target.url()}: Connection refused; what is shown is old"
+    assert warning == f"{own.target.url()}: Connection refused; showing old data"
     assert words == "1 host, 15 s late"
     own.start()
     samples += fleet.readings(follower, 80)

@@ -337,5 +337,5 @@ def test_nothing_is_known_of_an_empty_one(store: Server) -> None:
 
 def test_a_server_without_tables_says_so(running: ClickHouse) -> None:
     client = Client(Target("127.0.0.1", running.port, database="default"), "")
-    with closing(client), pytest.raises(FleetError, match="--init makes the tables"):
+    with closing(client), pytest.raises(FleetError, match="create the tables: "):
         Fleet(client).extent()

@@ -37,7 +37,7 @@ def told(shipping: Shipping, fault: str, while_mended: str = "") -> None:
     begun, *meanwhile, over = shipping.lines
     assert all(map(is_line, shipping.lines))
     assert begun == (
-        f"not shipping: {shipping.shipper.target}: {fault}; what is recorded waits in the history"
+        f"not shipping: {shipping.shipper.target}: {fault}; unsent intervals stay in the history"
     )
     assert over == f"shipping to {shipping.shipper.target} again"
     assert len(meanwhile) == len(set(meanwhile))
@@ -168,8 +168,8 @@ def test_a_missing_database(tmp_path: Path, own: ClickHouse, shippers: Shippers)
     mended(shipping, own)
     told(
         shipping,
-        "Database elsewhere doesn't exist (bwtop --ship ... --init makes the database)",
-        while_mended="doesn't exist (bwtop --ship ... --init makes the tables)",
+        "Database elsewhere doesn't exist (create the database: bwtop --ship ... --init)",
+        while_mended="doesn't exist (create the tables: bwtop --ship ... --init)",
     )
 
 
@@ -183,7 +183,7 @@ def test_a_missing_table(tmp_path: Path, own: ClickHouse, shippers: Shippers, ta
     mended(shipping, own)
     told(
         shipping,
-        f"Table bwtop.{table} doesn't exist (bwtop --ship ... --init makes the tables)",
+        f"Table bwtop.{table} doesn't exist (create the tables: bwtop --ship ... --init)",
     )
 
 
@@ -235,9 +235,11 @@ def test_a_server_that_says_nothing_is_given_up_after_a_while(
     with silence() as port:
         shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=0.2)
         faulty(shipping)
-        assert shipping.shipper.state.fault == "it does not answer"
+        assert shipping.shipper.state.fault == "no answer"
         shipping.close()
-        assert shipping.lines[1:] == ["40 intervals not shipped yet; they wait in the history"]
+        assert shipping.lines[1:] == [
+            "40 intervals not shipped yet; they stay in the history until bwtop runs again"
+        ]
     assert shipping.feed.slowest < LONGEST
 
 
@@ -266,7 +268,9 @@ def test_a_server_that_says_nothing_holds_up_no_end(
         began = time.monotonic()
         shipping.shipper.close()
         assert time.monotonic() - began < HANG
-        assert shipping.lines == ["20 intervals not shipped yet; they wait in the history"]
+        assert shipping.lines == [
+            "20 intervals not shipped yet; they stay in the history until bwtop runs again"
+        ]
         assert is_alive(shipping)
     shipping.until(lambda: not is_alive(shipping))
 
@@ -283,7 +287,10 @@ def test_what_is_not_sent_at_the_end_is_sent_the_next_time(
     first = shippers(tmp_path / "history.db", own.target)
     first.feed.put(100)
     first.close()
-    assert first.lines[-1] == "100 intervals not shipped yet; they wait in the history"
+    assert (
+        first.lines[-1]
+        == "100 intervals not shipped yet; they stay in the history until bwtop runs again"
+    )
     own.start()
     second = shippers(tmp_path / "history.db", own.target)
     with contextlib.closing(own.client()) as client:
@@ -388,7 +395,7 @@ def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
     pauses = [after - before for before, after in itertools.pairwise(tried)]
     assert all(pause >= 0.05 for pause in pauses)
     assert all(pause >= 0.19 for pause in pauses[2:]), pauses
-    assert shipping.lines == ["not shipping: no; what is recorded waits in the history"]
+    assert shipping.lines == ["not shipping: no; unsent intervals stay in the history"]
 
 
 class Nothing:

@@ -269,15 +269,15 @@ def test_month_has_the_percentile_and_what_it_will_come_to(kept: Kept, ask: Ask)
     assert found["total"]["rx"] == rx + 10**9
     *_, totals = ask.table("month")
     assert [line[:17].strip() for line in totals] == [
-        *("TOTAL", "average", "peak", "95th percentile", "month at its end")
+        *("TOTAL", "average", "peak", "95th percentile", "month projection")
     ]
-    assert "of five minutes" in totals[2]
+    assert "over five minutes" in totals[2]
     assert "of 240 five-minute averages, without loopback" in totals[3]
     assert fmt.rate(found["percentile95"]["rx_rate"]) in totals[3]
     assert fmt.rate(found["percentile95"]["tx_rate"]) in totals[3]
     assert fmt.size(rx * 3) in totals[4]
     assert fmt.size(tx * 3) in totals[4]
-    assert totals[4].endswith("if it goes on like this, without loopback")
+    assert totals[4].endswith("at the average rate so far, without loopback")
 
 
 def test_month_that_has_ended_has_no_projection(kept: Kept, ask: Ask) -> None:
@@ -286,7 +286,7 @@ def test_month_that_has_ended_has_no_projection(kept: Kept, ask: Ask) -> None:
         found = ask.at(now).json("2026-09")
         assert found["projection"] is None
         assert found["percentile95"]
-        assert "at its end" not in ask("2026-09")
+        assert "month projection" not in ask("2026-09")
         assert "95th percentile" in ask("2026-09")
     assert ask.at("2026-09-30 23:59:59").json("2026-09")["projection"]
 
@@ -298,7 +298,7 @@ def test_other_ranges_than_months_have_no_projection(kept: Kept, ask: Ask) -> No
     for text in ("30d", "today", "week", "2026-09-01..2026-10-01"):
         found = ask.json(text)
         assert found["projection"] is None
-        assert "month at its end" not in ask(text)
+        assert "month projection" not in ask(text)
     assert "95th percentile" not in ask("30d")
 
 
@@ -317,8 +317,10 @@ def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask)
         found = ask.json("month", keep=only)
         assert found["percentile95"] is found["projection"] is None
         *_, totals = ask.table("month", keep=only)
-        assert totals[-1].startswith("95th percentile and projection: not with filters on")
-        assert "of one day" in totals[2]
+        assert totals[-1].startswith(
+            "95th percentile and projection: not available with filters on"
+        )
+        assert "over one day" in totals[2]
 
 
 # CSV
@@ -493,7 +495,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
     parts = ask.at("2026-09-21 03:00").table("today", keep=Filter(names=("no-such",)))
     assert [line[:5] for line in bars(parts)] == ["00:00", "01:00", "02:00"]
     assert not [line for line in bars(parts) if "█" in line or "░" in line]
-    assert parts[2] == ["nothing that passes the filter"]
+    assert parts[2] == ["nothing matches the filter"]
     assert parts[3][0].split() == ["TOTAL", "0", "B", "0", "B", "0", "B"]
     assert ask.json("today", keep=Filter(names=("no-such",)))["rows"] == []
     assert ask("today", "csv", keep=Filter(names=("no-such",))).count("\n") == 1
@@ -675,14 +677,14 @@ def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
         *("TOTAL", "87.9", "KiB", "149.4", "KiB", "237.3", "KiB", "100.0%")
     ]
     assert totals[1].split() == [
-        *("average", "↓", "300", "B/s", "↑", "510", "B/s", "of", "the", "time", "recorded")
+        *("average", "↓", "300", "B/s", "↑", "510", "B/s", "over", "the", "recorded", "time")
     ]
     assert totals[2].split() == [
-        *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "of", "five", "minutes")
+        *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "over", "five", "minutes")
     ]
     assert len(totals) == 3
     filtered = ask.table("today", keep=Filter(names=("curl",)))[3]
-    assert filtered[2].endswith("of one hour")
+    assert filtered[2].endswith("over one hour")
     bits = ask.table("today", bits=True)[3]
     assert bits[0] == totals[0], "sizes stay bytes"
     assert bits[1].split()[2:7] == ["2.4", "kbit/s", "↑", "4.1", "kbit/s"]
@@ -699,7 +701,7 @@ def test_empty_database_says_so(kept: Kept, ask: Ask) -> None:
     for text in ("today", "month", "all", "2020-01-01"):
         title, line = ask(text)[:-1].split("\n")
         assert title.endswith("nothing recorded")
-        assert line == "nothing has been recorded yet; sudo bwtop records while it runs"
+        assert line == "nothing has been recorded yet; run: sudo bwtop"
         assert ask.csv(text) == []
         found = ask.json(text)
         assert found["rows"] == []
@@ -713,7 +715,7 @@ def test_empty_range_names_what_there_is(kept: Kept, ask: Ask) -> None:
     ask.at("2026-09-25 12:00")
     for text in ("today", "2026-09-20", "2027-01-01"):
         assert ask(text).split("\n")[1:] == [
-            "there is data from 2026-09-21 10:00 to 2026-09-21 11:00",
+            "data exists from 2026-09-21 10:00 to 2026-09-21 11:00",
             "",
         ]
     assert ask("today").startswith("today: 2026-09-25 00:00 to 2026-09-25 12:00, nothing recorded")
@@ -733,7 +735,7 @@ def test_pid_filter_says_since_when_pids_are_known(kept: Kept, ask: Ask) -> None
     only = Filter(pids=frozenset({1}))
     last = ask("2026-09-22", keep=only)[:-1].split("\n")[-1]
     assert last == (
-        "note: process ids are kept as --retention says of seconds: these are from 2026-09-22 23:00 on"
+        "note: process ids have the retention of tier seconds: this report begins at 2026-09-22 23:00"
     )
     assert [line.split()[:2] for line in bars(ask.table("2026-09-22", keep=only))] == [
         ["00:00", "to"],
@@ -742,11 +744,11 @@ def test_pid_filter_says_since_when_pids_are_known(kept: Kept, ask: Ask) -> None
     assert "process ids" not in ask("2026-09-22 23:00..23:30", keep=only)
     assert "process ids" not in ask("2026-09-22")
     nothing = ask("2026-09-21", keep=only)[:-1].split("\n")
-    assert nothing[1].startswith("there is data from ")
+    assert nothing[1].startswith("data exists from ")
     assert nothing[2:] == [
-        "process ids are kept as --retention says of seconds: these are from 2026-09-22 23:00 on"
+        "process ids have the retention of tier seconds: this report begins at 2026-09-22 23:00"
     ]
-    assert ask("2026-09-25", keep=only).split("\n")[1].startswith("there is data from ")
+    assert ask("2026-09-25", keep=only).split("\n")[1].startswith("data exists from ")
 
 
 def test_widened_range_is_noted(kept: Kept, ask: Ask) -> None:
@@ -759,9 +761,7 @@ def test_widened_range_is_noted(kept: Kept, ask: Ask) -> None:
     }
     assert found["from"] == "2026-09-21T10:10:00+00:00"
     assert found["recorded"] == HOUR
-    note = (
-        "finer detail of that time is forgotten: this is from 2026-09-21 10:00 to 2026-09-21 11:00"
-    )
+    note = "finer detail of this range is deleted: this report covers 2026-09-21 10:00 to 2026-09-21 11:00"
     assert found["notes"] == [note]
     assert sums(found["bars"]) == sums(found["rows"]) == found["total"]
     assert ask("2026-09-21 10:10..10:40").endswith(f"note: {note}\n")
@@ -809,7 +809,7 @@ def test_what_happened_is_noted(kept: Kept, ask: Ask) -> None:
     expected = [
         "the clock was set back by 1 hour at 2026-09-21 10:01",
         "the machine slept for 1 hour and 31 minutes",
-        "2.0 MiB could not be recorded, because the disk took nothing for too long",
+        "2.0 MiB not recorded: the disk could not be written for too long",
         *(f"lost: {words}" for words in fmt.losses(one.loss)),
     ]
     assert ask.json("today")["notes"] == expected

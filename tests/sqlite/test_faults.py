@@ -98,7 +98,7 @@ def told(feed: Feed, fault: str, path: Path) -> None:
     """Once that it began, once that it was over."""
     assert all(is_line(line) for line in feed.lines)
     is_passing = fault.startswith(("the disk", "another program", "No space"))
-    kept = "; what is measured meanwhile is kept in memory" if is_passing else ""
+    kept = "; measurements wait in memory" if is_passing else ""
     assert feed.lines == [f"not recording: {fault}{kept}", f"recording to {path} again"]
 
 
@@ -200,7 +200,7 @@ def test_room_for_only_some_of_the_files(disk: Path, recorders: Recorders) -> No
     feed.wait()
     complete(feed, path)
     assert feed.lines == [
-        f"not recording: No space left on device: {path}; what is measured meanwhile is kept in memory",
+        f"not recording: No space left on device: {path}; measurements wait in memory",
         f"not recording: {fault}",
         f"recording to {path} again",
     ]
@@ -292,7 +292,7 @@ def test_file_that_is_no_database(content: bytes, tmp_path: Path, recorders: Rec
     path = tmp_path / "history.db"
     path.write_bytes(content)
     feed = recorders(path)
-    fault = f"{path} is no history of bwtop; move it away or say --db"
+    fault = f"{path} is no history of bwtop; move it away or name another file with --db"
     assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
     feed.put(100)
     time.sleep(0.3)
@@ -310,7 +310,7 @@ def test_another_programs_database(tmp_path: Path, recorders: Recorders) -> None
     content = path.read_bytes()
     feed = recorders(path)
     assert feed.recorder.state.fault == (
-        f"{path} is another program's database; say --db for another place"
+        f"{path} is another program's database; name another file with --db"
     )
     feed.put(10)
     time.sleep(0.3)
@@ -335,8 +335,8 @@ def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:
     feed.wait()
     complete(feed, path)
     assert feed.lines == [
-        f"not recording: {path} is no history of bwtop; move it away or say --db",
-        f"not recording: {path} is another program's database; say --db for another place",
+        f"not recording: {path} is no history of bwtop; move it away or name another file with --db",
+        f"not recording: {path} is another program's database; name another file with --db",
         f"recording to {path} again",
     ]
 
@@ -349,9 +349,7 @@ def test_database_of_a_newer_bwtop(tmp_path: Path, recorders: Recorders) -> None
         connection.execute(f"PRAGMA user_version = {newer}")
     content = path.read_bytes()
     feed = recorders(path)
-    fault = (
-        f"{path} was written by a newer bwtop (schema {newer}, this one knows {schema.version()})"
-    )
+    fault = f"{path} was written by a newer bwtop (schema {newer}; this bwtop reads up to {schema.version()}); upgrade bwtop"
     assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
     feed.put(100)
     time.sleep(0.3)
@@ -579,7 +577,10 @@ def test_nothing_is_left_beside_what_is_no_history(tmp_path: Path, recorders: Re
     before = sorted(tmp_path.iterdir())
     for path in before:
         assert recorders(path).recorder.state.is_lasting
-    assert recorders(Path("/dev/null")).recorder.state.fault == "/dev/null is no file"
+    assert (
+        recorders(Path("/dev/null")).recorder.state.fault
+        == "/dev/null is no file; name a regular file with --db"
+    )
     assert sorted(tmp_path.iterdir()) == before
     assert not Path("/dev/null.lock").exists()
 
@@ -613,5 +614,5 @@ def test_given_up_it_keeps_nothing_and_says_what_to_do(tmp_path: Path) -> None:
     given_up.put(numbered(1, 1000.0))
     given_up.close()
     assert given_up.state.is_lasting
-    assert lines[0].endswith("is no history of bwtop; move it away or say --db")
-    assert lines[1:] == ["to record, bwtop must be started again when that is mended"]
+    assert lines[0].endswith("is no history of bwtop; move it away or name another file with --db")
+    assert lines[1:] == ["fix this and restart bwtop to record"]

@@ -158,7 +158,7 @@ def test_history_replaced_while_it_is_opened_keeps_its_mode(
     open_writer(path, 0o600).close()
     path.chmod(0o644)
     monkeypatch.setattr(schema, "file_id", lambda _: (0, 0))
-    with pytest.raises(HistoryError, match="was replaced while it was opened"):
+    with pytest.raises(HistoryError, match="was replaced while it was being opened"):
         open_writer(path, 0o600)
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -312,7 +312,7 @@ def test_newer_schema_is_refused_and_left(path: Path, opened: Open) -> None:
     text = fails(opened, path, HistoryError)
     assert "newer" in text
     assert f"schema {version() + 1}" in text
-    assert f"knows {version()}" in text
+    assert f"up to {version()}" in text
     assert path.read_bytes() == before
 
 
@@ -730,11 +730,11 @@ def test_every_error_of_sqlite_is_one_line(path: Path, code: int) -> None:
         (sqlite3.SQLITE_CANTOPEN_ISDIR, "cannot be opened"),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked"),
         (sqlite3.SQLITE_CORRUPT_INDEX, "damaged"),
-        (sqlite3.SQLITE_NOTADB, "no history"),
+        (sqlite3.SQLITE_NOTADB, "not a history"),
         (sqlite3.SQLITE_ERROR, "what SQLite says about 1"),
     ],
 )
-def test_likely_errors_are_told_in_words(path: Path, code: int, expected: str) -> None:
+def test_common_sqlite_errors_have_plain_messages(path: Path, code: int, expected: str) -> None:
     assert expected in plain(sqlite_error(code), path)
 
 
