@@ -1,1 +1,1 @@
-"""Asking the past: ranges, calendar, plan and query, of whatever store keeps it."""
+"""Query the history: ranges, calendar, plan and query, over any store (SQLite or ClickHouse)."""

@@ -1,6 +1,6 @@
-"""Minutes, hours, days, weeks and months of the local clock, as spans of UTC seconds.
+"""Local minutes, hours, days, weeks and months as spans of UTC seconds.
 
-Days are 23 to 25 hours long where clocks change, and hours may be shorter where they change by half of one (Lord Howe).
+Where clocks change, a day has 23 to 25 hours.  Where they change by half an hour (Lord Howe), an hour may be shorter.
 """
 
 import time
@@ -14,7 +14,7 @@ DAY: Final = 86400
 
 
 class Unit(StrEnum):
-    """What local time is cut into."""
+    """A unit of local time."""
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -24,7 +24,7 @@ class Unit(StrEnum):
 
 
 def floor(unit: Unit, when: float) -> int:
-    """The beginning of the unit that `when` is in, in UTC seconds."""
+    """Return the start of the unit that contains `when`, in UTC seconds."""
     if unit is Unit.MINUTE:
         return int(when // MINUTE) * MINUTE
     if unit is Unit.HOUR:
@@ -33,7 +33,7 @@ def floor(unit: Unit, when: float) -> int:
 
 
 def ceiling(unit: Unit, when: float) -> int:
-    """The end of the unit that `when` is in: the beginning of the next one."""
+    """Return the end of the unit that contains `when`: the start of the next unit."""
     if unit is Unit.MINUTE:
         return floor(unit, when) + MINUTE
     if unit is Unit.HOUR:
@@ -42,17 +42,17 @@ def ceiling(unit: Unit, when: float) -> int:
 
 
 def local_date(when: float) -> date:
-    """The date that local calendars show; where the clock goes back over midnight, the new day has begun."""
+    """Return the local date; where the clock goes back over midnight, the new day has begun."""
     shown = datetime.fromtimestamp(when).astimezone().date()
     tomorrow = shown + timedelta(days=1)
     return tomorrow if midnight(tomorrow) <= when else shown
 
 
 def midnight(day: date) -> int:
-    """Where a local date begins.
+    """Return the start of a local date, in UTC seconds.
 
-    A date whose midnight the clock jumps over begins where it lands (PEP 495: a time in a gap, with fold=0, counts
-    from the offset before it).
+    Where the clock jumps over midnight, the date begins where the clock lands (PEP 495: a time in a gap, with fold=0,
+    counts from the offset before it).
     """
     return int(datetime(day.year, day.month, day.day).timestamp())
 
@@ -74,23 +74,23 @@ def _offset(when: int) -> int:
 
 
 def _aligned_hour(when: float) -> int:
-    """The last full hour by the offset that holds now; it may not have held then."""
+    """Return the last full hour by the UTC offset at `when`; the offset may have changed since that hour."""
     seconds = int(when // 1)
     return seconds - (seconds + _offset(seconds)) % HOUR
 
 
 def _changed_since(start: int, end: int) -> int:
-    """`start`, or where the offset changed between the two."""
+    """Return `start`, or the time between the two at which the UTC offset changed."""
     return start if _offset(start) == _offset(end) else _change(start, end)
 
 
 def _changed_before(start: int, end: int) -> int:
-    """`end`, or where the offset changes between the two."""
+    """Return `end`, or the time between the two at which the UTC offset changes."""
     return end if _offset(start) == _offset(end - 1) else _change(start, end)
 
 
 def _change(start: int, end: int) -> int:
-    """The first second with another offset than that of `start`."""
+    """Return the first second whose UTC offset differs from that of `start`."""
     while end - start > 1:
         middle = (start + end) // 2
         if _offset(middle) == _offset(start):

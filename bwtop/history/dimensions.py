@@ -1,4 +1,4 @@
-"""What sums may be made by: the table behind --by."""
+"""Dimensions to group by: the table behind --by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ Label = str | int | bool | Remote | None
 
 @dataclass(frozen=True)
 class Dimension:
-    """One of them: of flows, or of time."""
+    """A dimension to group by: a property of flows, or a unit of time."""
 
     name: str
     help: str
     fields: tuple[str, ...]
-    """Names of its values in JSON and CSV; they tell groups apart."""
+    """Names of its labels in JSON and CSV; together they identify a group."""
     of_flow: Callable[[Identity, Remote], tuple[Label, ...]] | None = None
     unit: Unit | None = None
-    """For one of time: its value is the unit's beginning, as local clocks show it."""
+    """For a dimension of time: its label is the start of the unit, in local time."""
     needs: tuple[str, ...] = ()
-    """Which of ENDS decide over its values."""
+    """Properties in ENDS that its labels depend on."""
 
 
 ENDS: Final = (
     *("host", "name", "exe", "uid", "unit", "container", "pod", "kernel"),
     *("protocol", "role", "port", "address"),
 )
-"""What is recorded of a flow's ends: of its process's identity, and of its remote."""
+"""Recorded properties of a flow: of its process, and of its remote."""
 
 DIMENSIONS: Final = (
     Dimension(
@@ -51,7 +51,7 @@ DIMENSIONS: Final = (
     ),
     Dimension(
         "host",
-        "the machine that recorded it",
+        "host that recorded it",
         ("hostname", "host_id"),
         lambda i, _: i.host or (None, None),
         needs=("host",),
@@ -72,7 +72,7 @@ DIMENSIONS: Final = (
     ),
     Dimension(
         "port",
-        "the service's port, and which end the process is",
+        "service port, and the role of the process: client or server",
         ("port", "role"),
         lambda _, r: (r.port, Role(r.role).name.lower()),
         needs=("port", "role"),
@@ -85,13 +85,13 @@ DIMENSIONS: Final = (
 ENDPOINT: Final = Dimension(
     "endpoint", "", ("endpoint",), lambda _, r: (r,), needs=("protocol", "role", "port", "address")
 )
-"""Remote, port, role and protocol as one: for tables, which have a form of their own for them."""
+"""Remote, port, role and protocol in one label: for tables, which format it themselves."""
 
 TIMES: Final = frozenset(d.name for d in DIMENSIONS if d.unit)
 
 
 def parse(text: str) -> Dimension:
-    """By name; raises ValueError that names those there are."""
+    """Return the dimension of a name; raise ValueError, with the known names, for another."""
     for dimension in DIMENSIONS:
         if dimension.name == text:
             return dimension
@@ -101,7 +101,7 @@ def parse(text: str) -> Dimension:
 
 
 def parse_several(text: str) -> list[Dimension]:
-    """Comma separated names, each of them once; raises ValueError."""
+    """Return the dimensions of comma-separated names; raise ValueError for an unknown or repeated name."""
     found = [parse(part.strip()) for part in text.split(",")]
     for dimension in found:
         if found.count(dimension) > 1:
@@ -110,17 +110,17 @@ def parse_several(text: str) -> list[Dimension]:
 
 
 def fields(by: Sequence[Dimension]) -> list[str]:
-    """Names of all labels of a row."""
+    """Return the names of all labels of a row."""
     return [name for dimension in by for name in dimension.fields]
 
 
 def needed(by: Sequence[Dimension]) -> frozenset[str]:
-    """Which of ENDS decide over the labels of a row."""
+    """Return the properties in ENDS that the labels of a row depend on."""
     return frozenset(name for dimension in by for name in dimension.needs)
 
 
 def finest(by: Sequence[Dimension]) -> Unit | None:
-    """The shortest unit of time among them."""
+    """Return the shortest unit of time among the dimensions; None: there is no dimension of time."""
     units = {dimension.unit for dimension in by}
     return next((unit for unit in Unit if unit in units), None)
 
@@ -128,7 +128,7 @@ def finest(by: Sequence[Dimension]) -> Unit | None:
 def labels(
     by: Sequence[Dimension], who: Identity, remote: Remote, when: float | None
 ) -> tuple[Label, ...]:
-    """What tells a row's group apart."""
+    """Return the labels of a flow's group; `when`, in UTC seconds, is for dimensions of time."""
     found: list[Label] = []
     for dimension in by:
         if dimension.of_flow:
@@ -144,11 +144,11 @@ def _beginning(unit: Unit, when: float) -> str:
 
 
 def moment(label: str) -> float:
-    """When what a label of time stands for begins, in UTC seconds; as texts, hours that come twice have no order."""
+    """Return the start of a label of time, in UTC seconds; as text, repeated hours (DST) would sort wrongly."""
     missing = "-01" if len(label) == len("2026-11") else ""
     return datetime.fromisoformat(label + missing).timestamp()
 
 
 def local_iso(when: float) -> str:
-    """ISO 8601 with the local offset, to the second."""
+    """Format a time in ISO 8601 with the local UTC offset, to the second."""
     return datetime.fromtimestamp(when).astimezone().isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Which rows answer for a range of time: the coarsest that fit, finer ones at its ends, and none twice."""
+"""Plan the rows for a range of time: the coarsest spans that fit, finer ones at the ends, no byte twice."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from bwtop.history.calendar import Unit
 from bwtop.history.tiers import COARSEST
 
 Bounds = tuple[float, float]
-"""UTC seconds: from, until before."""
+"""UTC seconds: (from, until before)."""
 
 NOTHING: Final[Bounds] = (float("inf"), float("-inf"))
-"""Bounds of nothing: whatever they are joined to stays as it is."""
+"""Empty bounds: joining them with other bounds leaves those unchanged."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +25,32 @@ class Piece:
 
 @dataclass(frozen=True)
 class Plan:
-    """Pieces that follow each other."""
+    """Consecutive pieces of time."""
 
     pieces: Sequence[Piece]
     start: float
-    """Where they really begin: detail is forgotten, and then a whole hour or day is in a range or is not."""
+    """Start of the first piece.  Where finer detail is deleted, it is the start of a whole hour or day."""
     end: float
 
 
 class Spans(Protocol):
-    """Which spans there are of one host.  Those of a level do not overlap."""
+    """The stored spans of one host.  Spans of one level do not overlap."""
 
     def forgotten(self, level: int) -> float:
-        """All that is finer than this level may be gone before that time."""
+        """Return the time before which rows finer than this level may be deleted."""
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
-        """The bounds of all spans that are wholly within a range; NOTHING where there are none."""
+        """Return the bounds of all spans that lie within a range; NOTHING if there is none."""
 
     def widened(self, level: int, when: float) -> Bounds:
-        """The bounds of the span around a time, if nothing finer is left of it; NOTHING otherwise."""
+        """Return the bounds of the span that contains a time, if its finer rows are deleted; else NOTHING."""
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
-        """Whether no span within a range reaches over a unit's end: where it was recorded, days may begin elsewhere."""
+        """Return whether no span in a range crosses the end of a unit: the recording host may use another time zone."""
 
 
 def make(spans: Spans, start: float, end: float, unit: Unit | None = None) -> Plan:
-    """The plan for a range; spans that reach over a unit's end are in it only where nothing finer is left."""
+    """Return the plan for a range; it uses spans that cross the end of a unit only where finer rows are deleted."""
     pieces = list(_cover(spans, COARSEST, start, end, _coarsest(spans, start, end, unit)))
     return Plan(
         pieces,
@@ -60,12 +60,12 @@ def make(spans: Spans, start: float, end: float, unit: Unit | None = None) -> Pl
 
 
 def finest(start: float, end: float) -> Plan:
-    """What was measured, and nothing else: that alone has process ids."""
+    """Return a plan of measured intervals only: only they have process ids."""
     return Plan([Piece(0, start, end)], start, end)
 
 
 def _coarsest(spans: Spans, start: float, end: float, unit: Unit | None) -> int:
-    """The coarsest level whose spans all fit; without a unit, they all do."""
+    """Return the coarsest level whose spans all fit the unit; without a unit, all levels fit."""
     for level in range(2, COARSEST + 1):
         if unit and not spans.fits(level, start, end, unit):
             return level - 1

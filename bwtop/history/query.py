@@ -1,4 +1,4 @@
-"""What was moved in a range of time, exact as far as the detail is kept."""
+"""Query the history: the bytes of a range of time, exact as far as detail is kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ EVERYTHING: Final = Query()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The bytes of one group; its labels are those of the dimensions, one after the other."""
+    """The bytes of one group; its labels are those of all dimensions, in their order."""
 
     labels: tuple[Label, ...]
     rx: int
@@ -46,20 +46,20 @@ class Bar:
     rx: int = 0
     tx: int = 0
     seconds: float = 0.0
-    """Recorded of it."""
+    """Recorded time within it."""
 
 
 @dataclass
 class Answer:
-    """What is known of a range."""
+    """The answer to a query of a range."""
 
     range: Range
     start: float
-    """The range as far as it could be kept to: where detail is forgotten, a whole hour or day is in it."""
+    """Start of the covered range: where detail is deleted, it is the start of a whole hour or day."""
     end: float
     bar_unit: Unit
     rows: list[Row] = field(default_factory=list)
-    """The largest first; of time, the oldest."""
+    """Sorted by bytes, the largest first; with a dimension of time, by time, the oldest first."""
     bars: list[Bar] = field(default_factory=list)
     rx: int = 0
     tx: int = 0
@@ -67,25 +67,25 @@ class Answer:
     """Recorded within the range, by the monotonic clock."""
     loss: Loss = Loss()
     usage: Usage | None = None
-    """None where totals do not tell: with filters on processes or remotes, or of times long ago."""
+    """None with filters on processes or remotes, and for times older than the five-minute totals."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """(UTC seconds, amount) by kind."""
+    """Events by kind: (UTC seconds, amount)."""
     users: Mapping[int, str] | None = None
-    """Names of uids, where this machine's are not those that are meant."""
+    """User names by uid from the recording hosts; None: use the names of this host."""
     since: float = 0.0
-    """With a filter by pid: from when on pids are known; nothing before is in it."""
+    """With a filter by pid: the time from which pids are stored; the answer has nothing before."""
 
     @property
     def peak(self) -> Rates:
-        """The highest average rates: of five minutes, or where that is not known of a bar."""
+        """Return the highest average rates: over five minutes, or over one bar where those are not known."""
         if self.usage:
             return self.usage.peak
         return peak((rate(b.rx, b.seconds), rate(b.tx, b.seconds)) for b in self.bars)
 
     def projection(self, now: float) -> tuple[int, int] | None:
-        """Bytes at the end of a month that has not ended, if it goes on as it has since its first record.
+        """Return the (rx, tx) bytes of the whole month at the average rate since its first record.
 
-        None where it has ended or nothing is known; like `usage` it is about what bills are about.
+        None: the month is over, or there is no usage.  Like `usage`, it counts billed categories only.
         """
         known = [bar for bar in self.bars if bar.seconds]
         if not self.usage or not known or not self.range.start <= now < self.range.end:
@@ -96,21 +96,21 @@ class Answer:
 
 
 class History:
-    """Questions to a store of the past: which rows count, what they are added up by, and what is told of them."""
+    """Queries to a history store: select the rows, group them, add them up."""
 
     def __init__(self, past: HistoryStore) -> None:
         self._past = past
 
     def close(self) -> None:
-        """Lets go of the store."""
+        """Close the store."""
         self._past.close()
 
     def hosts(self) -> Sequence[Host]:
-        """Whose past it is."""
+        """Return the recorded hosts."""
         return self._past.hosts()
 
     def extent(self) -> tuple[float, float] | None:
-        """When what is recorded begins and ends, as far as is known; None: nothing is."""
+        """Return the start and end of the recorded time, in UTC seconds; None: nothing is recorded."""
         return self._past.extent()
 
     def ask(
@@ -121,7 +121,7 @@ class History:
         now: float,
         query: Query = EVERYTHING,
     ) -> Answer:
-        """All about a range: rows by dimensions, of the flows that pass both the filter and the query."""
+        """Answer for a range: rows by dimensions, of the flows that pass both the filter and the query."""
         extent = self.extent() if wanted.text == "all" else None
         if extent:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
@@ -149,7 +149,7 @@ class History:
         return answer
 
     def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
-        """If there are averages for the whole range."""
+        """Return the usage, if there are five-minute totals for the whole range."""
         oldest = self._past.usage_since()
         known = [bar.start for bar in answer.bars if bar.seconds]
         if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
@@ -158,13 +158,13 @@ class History:
 
 
 def _needs(by: Sequence[Dimension], keep: Filter, query: Query) -> frozenset[str]:
-    """What of a flow's ends decides where its bytes go."""
+    """Return the properties in ENDS that the filters and the grouping depend on."""
     return frozenset(ENDS) if query.terms else needed(by) | keep.needs()
 
 
 def _taken(ends: Ends, keep: Filter, query: Query) -> tuple[Ends, bool]:
-    """The flows that pass, and whether those are all of them."""
-    flows = replace(keep, pids=frozenset())  # pids decide which rows are read
+    """Return the flows that pass, and whether all pass."""
+    flows = replace(keep, pids=frozenset())  # the selection has filtered by pid
     taken = {f: e for f, e in ends.items() if takes(flows, *e) and query.takes(*e)}
     return taken, len(taken) == len(ends)
 
@@ -180,7 +180,7 @@ def _bars(
         start = ceiling(unit, start)
 
     def at(when: float) -> Bar:
-        """A span that reaches into the range belongs to its first bar."""
+        """Return the bar of a time; a span that begins before the range belongs to the first bar."""
         place = floor(unit, max(when, wanted.start))
         return bars.setdefault(place, Bar(place, ceiling(unit, place)))
 
@@ -193,9 +193,9 @@ def _bars(
 
 
 def bar_unit(wanted: Range) -> Unit:
-    """What a range is shown in bars of."""
+    """Return the unit of a range's bars."""
     length = wanted.end - wanted.start
-    if length < 91 * MINUTE:  # an hour and a half, and what is left of a minute
+    if length < 91 * MINUTE:  # an hour and a half, plus a partial minute
         return Unit.MINUTE
     if length <= 2 * DAY + 2 * HOUR:  # two days when clocks are set back
         return Unit.HOUR
@@ -203,7 +203,7 @@ def bar_unit(wanted: Range) -> Unit:
 
 
 def takes(keep: Filter, who: Identity, remote: Remote) -> bool:
-    """Whether a flow passes a filter that does not ask for pids."""
+    """Return whether a flow passes a filter without pids."""
     return keep.takes_process(UNATTRIBUTED, who) and keep.takes_remote(remote)
 
 
@@ -237,7 +237,7 @@ def _by_time(
     taken: Ends,
     add: Callable[[tuple[Label, ...], int, int], None],
 ) -> None:
-    """Flows that have the same labels but for the time are a group: there are far fewer of those."""
+    """Group flows whose labels differ in time alone: there are far fewer groups than flows."""
     flowing = [dimension for dimension in by if dimension.of_flow]
     examples: dict[tuple[Label, ...], Flow] = {}
     groups = {

@@ -1,4 +1,4 @@
-"""What may stand after --history: a range of time, by the local clock."""
+"""Ranges of local time: the argument of --history."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ HELP: Final = (
 
 @dataclass(frozen=True)
 class Range:
-    """From `start` until before `end`, both UTC seconds."""
+    """A range from `start` until before `end`, both UTC seconds."""
 
     text: str
     start: float
@@ -24,18 +24,18 @@ class Range:
 
 
 class RangeError(ValueError):
-    """Not a range; the text says why."""
+    """An invalid range; the text says why."""
 
 
 def parse(text: str, now: float) -> Range:
-    """Understands one of HELP; raises RangeError."""
+    """Parse a range in one of the forms of HELP; raise RangeError."""
     word = " ".join(text.split()).lower()
     try:
         found = _parse(word, now)
         if found.end <= 0 or found.start < -DAY:
             raise RangeError(f"{text!r} is before 1970, when nothing was recorded")
         for end in (found.start, found.end):
-            datetime.fromtimestamp(end).astimezone()  # what no clock shows is no time
+            datetime.fromtimestamp(end).astimezone()  # raises for a time out of range
         return found
     except (ValueError, OverflowError, OSError) as error:
         reason = (
@@ -73,7 +73,7 @@ _WORDS: Final = {
     "month": (Unit.MONTH, False),
     "last-month": (Unit.MONTH, True),
 }
-"""(unit, whether it is the one before)."""
+"""(unit, whether it is the previous one)."""
 
 _LENGTHS: Final = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
@@ -102,10 +102,10 @@ _TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
 
 
 def _point(text: str, now: float, *, fold: int) -> float:
-    """A time, local unless it says its distance from UTC.
+    """Return a time in UTC seconds; the text is local time unless it has a UTC offset.
 
-    Where the local clock shows it twice, it is the first one or (`fold` 1) the second.  Words and months stand for
-    their beginnings, as dates do.
+    A local time that occurs twice is the first one or (`fold` 1) the second.  Words, months and dates stand for their
+    start.
     """
     if text in _WORDS or re.fullmatch(_MONTH, text, re.ASCII):
         return _parse(text, now).start

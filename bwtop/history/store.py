@@ -1,4 +1,4 @@
-"""What a store of the past tells, be it this machine's or that of many: what query.History asks of it."""
+"""The protocol of a history store, of this host (SQLite) or of many (ClickHouse); query.History uses it."""
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -10,54 +10,54 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Identity, Loss, Remote
 
 Flow = Hashable
-"""What a store tells flows apart by, as far as that is asked for."""
+"""The key of a flow in a store; it depends on the requested properties."""
 
 FlowSums = Mapping[Flow, tuple[int, int]]
 """Bytes by flow: (received, sent)."""
 
 Ends = Mapping[Flow, tuple[Identity, Remote]]
-"""Who and where each flow is."""
+"""Process identity and remote by flow."""
 
 
 class Selection(Protocol):
-    """The traffic of some stretch of time, in the coarsest rows that fit."""
+    """The traffic of a range of time, from the coarsest rows that fit."""
 
     start: float
-    """Where it really begins, in UTC seconds: where detail is forgotten, a whole hour or day is in it or is not."""
+    """Start in UTC seconds; where detail is deleted, it is the start of a whole hour or day."""
     end: float
 
     def sums(self) -> FlowSums:
-        """Bytes by flow."""
+        """Return the bytes by flow."""
 
     def ends(self, flows: Collection[Flow]) -> Ends:
-        """Who and where these flows are, as far as that was asked for."""
+        """Return the identity and remote of each flow, with the requested properties."""
 
     def users(self) -> Mapping[int, str] | None:
-        """Names of the uids in what sums() gave, where they are sure; None: they are this machine's."""
+        """Return the user names of the uids in sums(), where they are unambiguous; None: use those of this host."""
 
     def timeline(
         self, groups: Mapping[Flow, Flow] | None
     ) -> Iterator[tuple[float, Flow, int, int]]:
-        """(start, group, received, sent) of the flows that are in a group; None: all flows are in group 0."""
+        """Yield (start, group, received, sent) of the flows in a group; None: all flows are in group 0."""
 
     def coverage(self) -> Iterable[tuple[float, float, Loss]]:
-        """(start, seconds recorded, what was lost); of several hosts the seconds of that which has the most."""
+        """Yield (start, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
 
 
 class HistoryStore(Protocol):
-    """A store, as it is at one moment."""
+    """A history store, as a snapshot."""
 
     def hosts(self) -> Sequence[Host]:
-        """Whose past it is."""
+        """Return the recorded hosts."""
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the store."""
 
     def extent(self) -> Bounds | None:
-        """When what is recorded begins and ends, as far as is known; None: nothing is."""
+        """Return the start and end of the recorded time, in UTC seconds; None: nothing is recorded."""
 
     def pids_since(self) -> float:
-        """From when on processes are told apart by pid."""
+        """Return the time from which pids are stored, in UTC seconds."""
 
     def select(
         self,
@@ -66,17 +66,17 @@ class HistoryStore(Protocol):
         needs: frozenset[str],
         keep: Filter,
     ) -> Selection:
-        """The traffic within bounds, in rows that do not reach over a unit's end.
+        """Return the traffic within bounds, from rows that do not cross the end of a unit.
 
-        Of flows only what is named in `needs` (dimensions.ENDS) need be told.  Of the filter that of pids holds, and
-        hosts that it leaves out are not looked at; whatever else does not pass may be left in.
+        `needs` names the required properties of flows (dimensions.ENDS).  The selection applies the
+        filter's pids and may leave out hosts that do not pass; the caller applies the rest.
         """
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
-        """(time, kind, amount) of what readers should know, in its order."""
+        """Yield the events as (time, kind, amount), in the order of time."""
 
     def usage_since(self) -> float | None:
-        """From when on averages over five minutes are known; None: there are none."""
+        """Return the time of the first five-minute total, in UTC seconds; None: there is none."""
 
     def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
-        """From those, of what passes a filter of protocols and loopback alone; None where they do not tell."""
+        """Return the usage from five-minute totals, for a filter of protocols and loopback; None: there is none."""

@@ -1,4 +1,4 @@
-"""Intervals as text on standard output: a table for people, JSON lines and CSV for programs."""
+"""Print intervals on standard output: as a table, as JSON lines or as CSV."""
 
 import csv
 import json
@@ -20,25 +20,25 @@ SCHEMA: Final = "bwtop.batch/1"
 
 @dataclass(frozen=True)
 class Layout:
-    """What the user asked for."""
+    """The requested layout of intervals."""
 
     backend: str
     order: Order = Order()
     limit: int | None = None
-    """Processes shown of an interval; totals are of all."""
+    """Largest number of processes per interval; totals include all."""
     bits: bool = False
     origin: str = ""
-    """Where the rows of many machines come from; empty: they are this one's."""
+    """Source of the rows of many hosts, for headings; empty: the rows are of this host."""
     width: int | None = None
-    """Cells of a table's line; None: the terminal's."""
+    """Width of a table in cells; None: that of the terminal."""
 
     @property
     def columns(self) -> tuple[Column[ProcessRow], ...]:
-        """Of processes."""
+        """Columns of processes."""
         return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
 
     def rows(self, interval: Interval) -> list[ProcessRow]:
-        """The processes to show, sorted, with their remotes sorted."""
+        """Return the processes to show, sorted, with their remotes sorted."""
         shown = self.order.processes(interval.processes)[: self.limit]
         for process in shown:
             process.remotes = self.order.remotes(process.remotes)
@@ -46,7 +46,7 @@ class Layout:
 
 
 class JsonWriter:
-    """One object per line and interval."""
+    """Writer of JSON lines: one object per interval."""
 
     def __init__(self, out: TextIO, layout: Layout) -> None:
         self._out = out
@@ -54,9 +54,9 @@ class JsonWriter:
         self._host = layout.origin or socket.gethostname()
 
     def write(self, interval: Interval) -> None:
-        """Writes one line.  json escapes everything beyond ASCII, control characters included.
+        """Write one line.  json escapes everything beyond ASCII, control characters included.
 
-        It is made whole: json.dump(), which writes in pieces, takes four times as long.
+        json.dumps() makes the line at once: json.dump(), which writes in pieces, takes four times as long.
         """
         rows = self._layout.rows(interval)
         found = document(
@@ -77,7 +77,7 @@ def document(
     host: str,
     columns: tuple[Column[ProcessRow], ...] = PROCESS_COLUMNS,
 ) -> dict[str, Any]:
-    """An interval as the schema says, with these of its rows; the fields are those of the columns."""
+    """Return the JSON document of an interval with the given rows; `columns` name the fields."""
     loss = interval.loss
     return {
         "schema": SCHEMA,
@@ -108,12 +108,12 @@ def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:
 
 
 class CsvWriter:
-    """A header, then one line per process and remote; byte columns are the remote's."""
+    """Writer of CSV: a header, then one line per process and remote; byte columns are of the remote."""
 
     def __init__(
         self, out: TextIO, layout: Layout, clean: Callable[[str], str] = printable
     ) -> None:
-        """`clean` makes text harmless for who reads the cells."""
+        """Write the header; `clean` makes text harmless for the program that reads the cells."""
         self._writer = csv.writer(out, lineterminator="\n")
         self._layout = layout
         self._clean = clean
@@ -125,11 +125,11 @@ class CsvWriter:
         )
 
     def write(self, interval: Interval) -> None:
-        """Writes the interval's lines."""
+        """Write the lines of an interval."""
         self.write_rows(interval, self._layout.rows(interval))
 
     def write_rows(self, interval: Interval, rows: Iterable[ProcessRow]) -> None:
-        """Writes the lines of these of its rows."""
+        """Write the lines of some rows of an interval."""
         when = [iso(interval.time), round(interval.elapsed, 4)]
         for process in rows:
             left = [cell(column.get(process), self._clean) for column in self._process]
@@ -140,7 +140,7 @@ class CsvWriter:
 
 @dataclass(frozen=True)
 class _Number:
-    """A column of numbers in the table."""
+    """A numeric column of the table."""
 
     title: str
     width: int
@@ -157,7 +157,7 @@ _NUMBERS: Final = (
 _RATES_ONLY: Final = _NUMBERS[:2]
 
 _NO_TERMINAL: Final = 132
-"""The width of a table in a file or pipe, unless COLUMNS says another."""
+"""Width of a table in a file or pipe, unless COLUMNS is set."""
 
 _HOST_WIDTH: Final = 13
 _HOST_MOST: Final = 33
@@ -169,9 +169,9 @@ _WITH_USER: Final = _PID_WIDTH + 1 + _USER_WIDTH + 1 + _NAME_WIDTH
 
 
 class TableWriter:
-    """For people: a line per process, its remotes indented below, a line of totals.
+    """Writer of a table: a line per process, its remotes indented below, a line of totals.
 
-    Widths come from the terminal, never from the content.  On a narrow one the totals go first, then the user.
+    Widths come from the terminal, never from the content.  A narrow terminal drops the totals first, then the user.
     """
 
     def __init__(self, out: TextIO, layout: Layout) -> None:
@@ -179,7 +179,7 @@ class TableWriter:
         self._layout = layout
 
     def write(self, interval: Interval) -> None:
-        """Writes the interval's table, and an empty line after it."""
+        """Write the table of an interval, and an empty line after it."""
         width = self._layout.width or shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
         self._host = _HOST_WIDTH if self._layout.origin else 0
         wide = _room(width, _NUMBERS) - self._host >= _WITH_USER
@@ -239,15 +239,15 @@ class TableWriter:
 
 
 def _room(width: int, numbers: tuple[_Number, ...]) -> int:
-    """Cells left of the numbers."""
+    """Return the cells that remain left of the numbers."""
     return width - sum(1 + number.width for number in numbers)
 
 
 class Writer(Protocol):
-    """Writes one interval after the other."""
+    """A writer of intervals."""
 
     def write(self, interval: Interval) -> None:
-        """Writes one."""
+        """Write one interval."""
 
 
 WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
@@ -255,11 +255,11 @@ WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
     "json": JsonWriter,
     "csv": CsvWriter,
 }
-"""By the format; values.FORMATS has their names, so that flags can be read without this."""
+"""Writers by format; values.FORMATS has the names too, so that flags are parsed without this module."""
 
 
 def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
-    """Writes intervals to standard output, each flushed at once, until they end or the count is reached."""
+    """Write intervals to standard output, each flushed at once, until they end or the count is reached."""
     writer = WRITERS[form](sys.stdout, layout)
     for done, interval in enumerate(intervals, 1):
         writer.write(interval)

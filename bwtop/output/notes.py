@@ -1,4 +1,4 @@
-"""What one should know about the numbers of a report, in words."""
+"""Notes below a report: what limits its numbers."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,11 +11,11 @@ from bwtop.text import units as fmt
 from bwtop.text.escape import count
 
 _MOVES: Final = 3
-"""How often a report says of the clock that it was set."""
+"""Largest number of notes on clock changes."""
 
 
 def notes(answer: Answer) -> Iterator[str]:
-    """What is not as it was asked for, in words."""
+    """Yield the notes on an answer: where it differs from the request, and which events changed its numbers."""
     wanted = answer.range
     if answer.start < wanted.start - 60 or answer.end > wanted.end + 60:
         yield (
@@ -40,12 +40,12 @@ def notes(answer: Answer) -> Iterator[str]:
 
 
 def local_minute(when: float) -> str:
-    """A time as local clocks show it, without seconds."""
+    """Format a time as local time, to the minute."""
     return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def length(seconds: float) -> str:
-    """A length of time in at most two words of units."""
+    """Format a duration with at most two units."""
     if seconds < 60:
         return count(round(seconds), "second")
     return humanize.precisedelta(round(seconds / 60) * 60, minimum_unit="minutes", format="%d")

@@ -1,4 +1,4 @@
-"""What was moved in a range of time, on standard output: a table for people, JSON and CSV for programs."""
+"""Write a report of a range of time: as a table, as JSON or as CSV."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ SCHEMA: Final = "bwtop.history/1"
 
 
 def run(history: History, request: Request, form: str, out: TextIO) -> None:
-    """Asks and writes the answer."""
+    """Ask the history and write the answer."""
     now = time.time()
     by = request.by or (NESTED if form == "table" else (PROCESS,))
     answer = history.ask(request.range, by, request.keep, now)
@@ -38,7 +38,7 @@ def _is_unicode(out: TextIO) -> bool:
 
 
 def _named(by: Sequence[Dimension], row: Row, answer: Answer) -> dict[str, Label]:
-    """A row's labels by name, with the user's name beside each uid."""
+    """Return the labels of a row by name, with the user name beside each uid."""
     found = dict(zip(fields(by), row.labels, strict=True))
     if "uid" in found:
         found["user"] = user_of(answer, found["uid"])
@@ -55,7 +55,7 @@ def _write_json(
 def document(
     answer: Answer, request: Request, by: Sequence[Dimension], now: float
 ) -> dict[str, Any]:
-    """The answer, as the schema says; rates in bytes per second."""
+    """Return the JSON document of an answer; rates are in bytes per second."""
     usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
     return {
         "schema": SCHEMA,
@@ -99,7 +99,7 @@ def write_csv(
     out: TextIO,
     clean: Callable[[str], str] = printable,
 ) -> None:
-    """The rows of the answer; `clean` makes text harmless for who reads the cells."""
+    """Write the rows of an answer as CSV; `clean` makes text harmless for the program that reads the cells."""
     writer = csv.writer(out, lineterminator="\n")
     names = list(dict.fromkeys(fields(by)))  # a process has its user and its program
     names += ["user"] if "uid" in names else []

@@ -1,4 +1,4 @@
-"""A report for people."""
+"""The table of a report."""
 
 import textwrap
 from collections import Counter
@@ -21,10 +21,10 @@ from bwtop.text.escape import count, fit, printable, squeeze, width
 
 PROCESSES: Final = 10
 REMOTES: Final = 3
-"""How many the table shows, unless --limit says otherwise."""
+"""Remotes per process in the table; PROCESSES is the default of --limit."""
 
 LOOK_UP: Final = 0.5
-"""Seconds that a report waits for the names of remotes."""
+"""Longest wait for the names of remotes, in seconds."""
 
 PROCESS: Final = parse("process")
 HOST: Final = parse("host")
@@ -33,14 +33,14 @@ NESTED: Final = (PROCESS, ENDPOINT)
 _SIZE: Final = 11
 _SHARE: Final = 7
 _LABEL: Final = 16
-"""Cells of the table's columns."""
+"""Widths of the columns, in cells."""
 
 _LEAST: Final = 20
-"""Cells without which a label tells too little."""
+"""Least useful width of a label, in cells."""
 
 
 class Table:
-    """Bars of time, then who moved most, then totals; as wide as the terminal, never as the content."""
+    """The lines of a report: bars of time, the largest groups, totals; as wide as the terminal."""
 
     def __init__(
         self, answer: Answer, request: Request, columns: int, now: float, *, unicode: bool
@@ -55,7 +55,7 @@ class Table:
         self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
 
     def lines(self, history: History) -> Iterator[str]:
-        """All of them; what is longer than the terminal is wide goes on in the next one."""
+        """Yield all lines; wrap those longer than the terminal is wide."""
         for line in self._lines(history):
             if width(line) <= self._columns:
                 yield line
@@ -63,7 +63,7 @@ class Table:
                 yield from textwrap.wrap(line, self._columns, subsequent_indent="  ")
 
     def _lines(self, history: History) -> Iterator[str]:
-        """Where nothing was recorded, what there is instead."""
+        """Yield the lines; if nothing is recorded in the range, the recorded time instead."""
         answer = self._answer
         yield self._title()
         if not answer.seconds and not answer.rows:
@@ -118,7 +118,7 @@ class Table:
                 yield f"{self._label(some[0].start)}{self._last(some)}  not recorded"
 
     def _last(self, bars: Sequence[Bar]) -> str:
-        """Where some that follow each other end: with the last day or month, or before the next hour or minute."""
+        """Return the end of consecutive bars: the last day or month, or the end of the last hour or minute."""
         if self._answer.bar_unit in (Unit.DAY, Unit.MONTH):
             return f" to {self._label(bars[-1].start)}" if len(bars) > 1 else ""
         return f" to {self._label(bars[-1].end)}"
@@ -133,7 +133,7 @@ class Table:
         return _clock(when, form)
 
     def _has_days(self) -> bool:
-        """Whether bars of hours are of more than one day."""
+        """Return whether the bars of hours span more than one day."""
         bars = self._answer.bars
         return floor(Unit.DAY, bars[0].start) != floor(Unit.DAY, bars[-1].start)
 
@@ -149,7 +149,7 @@ class Table:
 
     @property
     def _is_narrow(self) -> bool:
-        """Whether there is no room for totals and shares."""
+        """Return whether the terminal is too narrow for totals and shares."""
         return self._columns < 3 * _SIZE + _SHARE + _LEAST
 
     def _room(self) -> int:
@@ -171,7 +171,7 @@ class Table:
         return line if self._is_narrow else f"{line}{share:>{_SHARE}}"
 
     def _processes(self) -> Iterator[str]:
-        """Processes, each with its remotes."""
+        """Yield the lines of processes, each with its remotes."""
         members: dict[tuple[Label, ...], list[Row]] = {}
         for row in self._answer.rows:
             members.setdefault(row.labels[:-1], []).append(row)
@@ -218,7 +218,7 @@ class Table:
         yield from self._rest(rows[len(shown) :], "row")
 
     def _texts(self, by: Sequence[Dimension], row: Row) -> Iterator[str]:
-        """A row's labels for people, a text for each dimension."""
+        """Yield the text of each dimension of a row."""
         labels = list(row.labels)
         for dimension in by:
             own, labels = labels[: len(dimension.fields)], labels[len(dimension.fields) :]
@@ -232,14 +232,14 @@ class Table:
                 yield printable(_TEXTS[dimension.name](*own))
 
     def _process_text(self, name: Label, exe: Label, uid: Label, kernel: Label) -> str:
-        """Name and user, and the program where the name does not tell it."""
+        """Format name and user, and the program where its file name differs or several programs share the name."""
         text = f"[{name}]" if kernel else str(name)
         is_told = name not in self._namesakes and PurePath(str(exe)).name == name
         program = f"  {exe}" if exe and not is_told else ""
         return printable(f"{text}  {self._user_text(uid)}{program}")
 
     def _host_text(self, name: Label, id_: Label) -> str:
-        """Its name, with the beginning of its id where another host has the same."""
+        """Format the name of a host, with the start of its id where another host has the same name."""
         return f"{name} ({str(id_)[:8]})" if name in self._twins else str(name or "(unknown)")
 
     def _user_text(self, uid: Label) -> str:
@@ -290,12 +290,12 @@ def _remote(row: Row) -> Remote:
 
 
 def _namesakes(answer: Answer, by: Sequence[Dimension]) -> frozenset[Label]:
-    """Names that several programs have."""
+    """Return the names that several programs share."""
     return _shared(answer, by, "name") if PROCESS in by else frozenset()
 
 
 def _shared(answer: Answer, by: Sequence[Dimension], field: str) -> frozenset[Label]:
-    """Values of a field beside which different ones of the next field stand."""
+    """Return the values of a field that occur with several values of the next field."""
     place = fields(by).index(field)
     known = {row.labels[place : place + 2] for row in answer.rows}
     counts = Counter(value for value, _ in known)
@@ -303,7 +303,7 @@ def _shared(answer: Answer, by: Sequence[Dimension], field: str) -> frozenset[La
 
 
 def _clock(when: float, form: str) -> str:
-    """What local clocks show, with their offset where they show it twice."""
+    """Format local time, with the UTC offset where it occurs twice."""
     local = datetime.fromtimestamp(when).astimezone()
     text = local.strftime(form)
     twice = form.endswith("%H:%M") and any(
@@ -323,4 +323,4 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "day": lambda text: text,
     "month": lambda text: text,
 }
-"""What is shown of each dimension's labels, but for processes, users and hosts."""
+"""Formatters of labels by dimension; processes, users and hosts have methods of Table."""

@@ -1,4 +1,4 @@
-"""What was asked of a report."""
+"""The request for a report."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -17,36 +17,36 @@ SORTS: Final[dict[str, Callable[[Row], int]]] = {
     "rx": lambda row: row.rx,
     "tx": lambda row: row.tx,
 }
-"""Columns to sort by, the largest first."""
+"""Sort keys by name; the largest comes first."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """The request for a report: range, grouping, filter, order and format."""
 
     range: Range
     by: Sequence[Dimension] = ()
-    """Empty: a table has processes with their remotes, anything else processes."""
+    """Empty: processes; in a table, with their remotes."""
     keep: Filter = field(default_factory=Filter)
     sort: str = ""
-    """One of SORTS; empty: rows of time in its order, others by their total."""
+    """One of SORTS; empty: by time where a dimension of time is given, else by total."""
     reverse: bool = False
     limit: int | None = None
     bits: bool = False
     names: Names | None = None
-    """Names of remotes, for tables."""
+    """Resolver of the names of remotes, for tables."""
     host: str | None = field(default_factory=socket.gethostname)
-    """Whose past it is; None: that of many."""
+    """Name of the recording host; None: many hosts."""
 
     def sorted(self, rows: Sequence[Row]) -> list[Row]:
-        """As asked."""
+        """Return the rows in the requested order."""
         if not self.sort and finest(self.by):
             return list(rows)
         return sorted(rows, key=SORTS[self.sort or "total"], reverse=not self.reverse)
 
 
 def user_of(answer: Answer, uid: Label) -> str | None:
-    """The name of a row's uid: as this machine has it, or those whose past it is."""
+    """Return the user name of a uid, from the recording hosts or else from this host; None: unknown."""
     if not isinstance(uid, int):
         return None
     return user_name(uid) if answer.users is None else answer.users.get(uid)

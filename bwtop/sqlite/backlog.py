@@ -1,4 +1,4 @@
-"""Deltas that wait to be written, in bounded memory: the oldest become coarser before anything is dropped."""
+"""The backlog of deltas to write, in bounded memory: it merges the oldest deltas before it drops any."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,23 +9,23 @@ from bwtop.history.calendar import Unit, floor
 from bwtop.sqlite.delta import Delta
 
 MAX_FLOWS: Final = 150_000
-"""Flows of all that wait together: some 30 MB."""
+"""Largest number of waiting flows: about 30 MB."""
 
 MAX_DELTAS: Final = 7200
 
 _COARSER: Final = (Unit.MINUTE, Unit.HOUR, Unit.DAY, Unit.MONTH)
-"""What deltas are merged within, one after the other; sums by a coarser unit stay right."""
+"""Units within which deltas are merged, in this order; totals by a coarser unit stay exact."""
 
 
 class Backlog:
-    """A queue of deltas, the oldest first."""
+    """Queue of deltas, the oldest first."""
 
     def __init__(self, max_flows: int = MAX_FLOWS, max_deltas: int = MAX_DELTAS) -> None:
         self._waiting: deque[Delta] = deque()
         self._max_flows = max_flows
         self._max_deltas = max_deltas
         self.dropped = 0
-        """Bytes that found no room."""
+        """Bytes dropped because the backlog was full."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -34,21 +34,21 @@ class Backlog:
         return iter(self._waiting)
 
     def add(self, delta: Delta) -> None:
-        """Appends one."""
+        """Append a delta."""
         self._waiting.append(delta)
         self._make_room()
 
     def take(self, count: int) -> list[Delta]:
-        """Hands out the oldest ones, at most so many."""
+        """Remove and return the oldest deltas, at most `count`."""
         return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
 
     def give_back(self, deltas: Sequence[Delta]) -> None:
-        """They could not be written and are the oldest again."""
+        """Put back deltas that could not be written; they are the oldest again."""
         self._waiting.extendleft(reversed(deltas))
         self._make_room()
 
     def clear(self) -> None:
-        """Lets go of all."""
+        """Remove all deltas."""
         self._waiting.clear()
 
     def _make_room(self) -> None:
@@ -64,7 +64,7 @@ class Backlog:
         )
 
     def _shrink(self) -> None:
-        """Makes the oldest ones coarser; drops the oldest where that is not possible any more."""
+        """Merge the oldest deltas; drop the oldest where nothing can be merged."""
         if any(self._merge(unit) for unit in _COARSER):
             return
         for delta in list(self._waiting)[:-1]:
@@ -73,7 +73,7 @@ class Backlog:
         self.dropped += self._waiting.popleft().amount()
 
     def _merge(self, unit: Unit) -> bool:
-        """Merges the oldest neighbours that are of the same minute, hour, ...; but not the newest delta."""
+        """Merge the oldest neighbours within the same unit, except the newest delta; return whether there were any."""
         newest = self._waiting.pop()
         groups = [
             list(g) for _, g in groupby(self._waiting, lambda delta: floor(unit, delta.start))

@@ -1,4 +1,4 @@
-"""Noticing that the wall clock was set, and that the machine slept: neither may bend a rate."""
+"""Detect that the wall clock was set or the machine slept: neither may falsify a rate."""
 
 import time
 from dataclasses import dataclass
@@ -7,34 +7,34 @@ from typing import Final
 from bwtop.sqlite.store import Event
 
 STEP: Final = 2.0
-"""Seconds by which the wall clock differs from what has passed, from which on it was set: NTP slews by less."""
+"""Least difference between wall clock and passed time that counts as set, in seconds: NTP slews by less."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What three clocks show, in seconds."""
+    """The readings of three clocks at one moment, in seconds."""
 
     wall: float
     """CLOCK_REALTIME: UTC."""
     awake: float
     """CLOCK_MONOTONIC: stands still while the machine sleeps."""
     boot: float
-    """CLOCK_BOOTTIME: does not."""
+    """CLOCK_BOOTTIME: goes on while the machine sleeps."""
 
 
 def now() -> Moment:
-    """What they show now."""
+    """Read the clocks."""
     return Moment(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class ClockWatch:
-    """Compares moments that follow each other."""
+    """Comparison of consecutive clock readings."""
 
     def __init__(self) -> None:
         self._last: Moment | None = None
 
     def look(self, moment: Moment) -> list[Event]:
-        """What has happened to the clocks since the moment before."""
+        """Return the clock events since the previous reading."""
         last, self._last = self._last, moment
         if last is None:
             return []

@@ -1,4 +1,4 @@
-"""What moved within one stretch of time, as the history takes it."""
+"""The bytes of one interval, as the history stores them."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,7 +14,7 @@ from bwtop.model.flows import (
 from bwtop.model.sample import Sample
 
 Who = tuple[ProcessKey, Identity]
-"""A process as the program that it was then: exec makes it another one."""
+"""A process with the program that it ran: exec makes it another one."""
 
 Moved = tuple[int, int]
 """Bytes: (received, sent)."""
@@ -22,21 +22,21 @@ Moved = tuple[int, int]
 
 @dataclass(slots=True)
 class Delta:
-    """Bytes by process and remote."""
+    """Bytes of an interval by process and remote."""
 
     start: float
     """UTC seconds."""
     seconds: float
-    """Measured, by the monotonic clock."""
+    """Measured time, by the monotonic clock."""
     flows: dict[Who, dict[Remote, Moved]] = field(default_factory=dict)
     exited: set[ProcessKey] = field(default_factory=set)
     loss: Loss = Loss()
     since: float = field(default=0.0, compare=False)
-    """Seconds of CLOCK_MONOTONIC at which it began to wait for being written."""
+    """Time at which it entered the backlog, in seconds of CLOCK_MONOTONIC."""
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
-        """A reading's; flows that moved no byte are left out."""
+        """Make the delta of a sample, without flows that moved no byte."""
         found = cls(
             max(sample.time.timestamp() - sample.elapsed, 0.0),
             max(sample.elapsed, 0.0),
@@ -50,19 +50,19 @@ class Delta:
         return found
 
     def size(self) -> int:
-        """How many flows it has."""
+        """Return the number of flows."""
         return sum(map(len, self.flows.values()))
 
     def amount(self) -> int:
-        """All of its bytes."""
+        """Return the total of bytes."""
         return sum(rx + tx for remotes in self.flows.values() for rx, tx in remotes.values())
 
     def is_quiet(self) -> bool:
-        """Whether there is nothing in it but time."""
+        """Return whether it has neither flows, exits nor loss."""
         return not (self.flows or self.exited or any(self.loss))
 
     def absorb(self, other: Self) -> None:
-        """Makes this and another one a single one, which starts where the earlier does."""
+        """Add another delta to this one; the earlier start counts."""
         for who, remotes in other.flows.items():
             mine = self.flows.setdefault(who, {})
             for remote, moved in remotes.items():
@@ -74,7 +74,7 @@ class Delta:
         self.loss = self.loss.plus(other.loss)
 
     def forget_remotes(self) -> bool:
-        """Makes a process's remotes one of each protocol, on loopback and not, if those are fewer: their bytes stay."""
+        """Merge the remotes of each process into one per protocol and loopback; return whether that shrank it."""
         before = self.size()
         if sum(len(set(map(nowhere, remotes))) for remotes in self.flows.values()) == before:
             return False

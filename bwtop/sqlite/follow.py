@@ -1,4 +1,4 @@
-"""Following live what another bwtop records: its intervals as readings, for who may not measure."""
+"""Follow live what another bwtop records: read its intervals as samples, without the rights to measure."""
 
 import contextlib
 import sqlite3
@@ -14,18 +14,19 @@ from bwtop.sqlite.selection import identity
 from bwtop.sqlite.store import unpack_loss
 
 PATIENCE: Final = 1.2
-"""Seconds to wait for an interval that is due, before it is taken for one in which nothing moved."""
+"""Longest wait for the next interval, in seconds; after it, nothing has moved."""
 
 LOOK: Final = 0.05
+"""Seconds between two queries for the next interval."""
 
 _MAX_IDENTITIES: Final = 16384
 
 
 class Follower:
-    """Reads a database that another bwtop writes; what was there before is history, and not told."""
+    """Reader of a database that another bwtop writes; it skips the intervals from before it opened."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the database; raises schema.HistoryError, OSError and sqlite3.Error."""
+        """Open the database; raise schema.HistoryError, OSError or sqlite3.Error."""
         self._path = path
         self._read_at = time.monotonic()
         self._open()
@@ -38,15 +39,15 @@ class Follower:
         self._identities: dict[int, tuple[ProcessKey, Identity]] = {}
 
     def recorder(self) -> str | None:
-        """Who records now; None: nobody."""
+        """Return the name of the recorder; None: no bwtop records."""
         return lock.holder(self._path)
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Close the database."""
         self._connection.close()
 
     def read(self) -> Sample:
-        """All that was recorded since the reading before; waits a little for what is due."""
+        """Return all intervals since the previous call as one sample; wait up to PATIENCE for the next."""
         began = time.monotonic()
         self._look_for_another()
         newest = _newest(self._connection)
@@ -62,7 +63,7 @@ class Follower:
         return sample
 
     def _look_for_another(self) -> None:
-        """Goes over to a database that has come in the place of this one; one that cannot be read yet, later."""
+        """Open a database that has replaced this one; one that cannot be read yet is tried again later."""
         if _file(self._path) in (self._file, None):
             return
         before = self._connection
@@ -81,7 +82,7 @@ class Follower:
             sample.loss = sample.loss.plus(unpack_loss(loss))
             moving += seconds if moved else 0.0
         if moving:
-            sample.elapsed = moving  # as it was measured, not as it was read
+            sample.elapsed = moving  # the measured time, not the time between two calls
         for process, address, port, protocol, role, rx, tx in self._connection.execute(
             "SELECT process, address, port, protocol, role, rx, tx FROM delta"
             " JOIN flow ON flow.id = delta.flow JOIN remote ON remote.id = flow.remote"
@@ -118,7 +119,7 @@ def _newest(connection: sqlite3.Connection) -> int:
 
 
 def _file(path: Path) -> tuple[int, int] | None:
-    """Which one is there now, if any can be seen."""
+    """Return the device and inode of a file; None: it cannot be seen."""
     try:
         return schema.file_id(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the history is, and with whose rights it is opened."""
+"""The location of the history, and the account that opens it."""
 
 import os
 from collections.abc import Mapping
@@ -11,33 +11,33 @@ from bwtop.rights import opening
 from bwtop.rights.account import Account
 
 SYSTEM: Final = Path("/var/lib/bwtop/history.db")
-"""The service's; members of its directory's group may read it."""
+"""Database of the service; members of its directory's group may read it."""
 
 
 def default_path(environment: Mapping[str, str], home: Path) -> Path:
-    """The database of whoever runs bwtop (XDG Base Directory Specification 0.8)."""
+    """Return the default database of the user (XDG Base Directory Specification 0.8)."""
     if environment.get("BWTOP_DB"):
         return Path(environment["BWTOP_DB"])
     if os.access(SYSTEM, os.R_OK):
         return SYSTEM
     state = Path(environment.get("XDG_STATE_HOME", ""))
-    if not state.is_absolute():  # as the specification demands
+    if not state.is_absolute():  # the specification ignores relative paths
         state = home / ".local" / "state"
     return state / "bwtop" / "history.db"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A database, and the rights to open it with."""
+    """A database, and the account to open it with."""
 
     path: Path
-    """Absolute, without links."""
+    """Absolute path without symbolic links."""
     account: Account | None
-    """None: the rights that this process has."""
+    """None: the account of this process."""
 
 
 def place(named: Path | None, environment: Mapping[str, str]) -> Place:
-    """Return where the history is: where the user says, else by default.  Raises OSError and account.AccountError.
+    """Return the location of the history: `named`, or the default.  Raises OSError and account.AccountError.
 
     An existing database keeps its owner; a new one belongs to the account.
     """
@@ -48,12 +48,12 @@ def place(named: Path | None, environment: Mapping[str, str]) -> Place:
 
 
 def make_directory(path: Path) -> None:
-    """Makes the database's directory and those it is in, for its owner alone, where they are missing."""
+    """Create the missing directories of a database, with mode 0700."""
     for directory in reversed(path.absolute().parents):
         if not directory.exists():
             directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode(path: Path) -> int:
-    """Permissions of a database and what lies beside it."""
+    """Return the file mode of a database and of the files beside it."""
     return 0o640 if path.parent == SYSTEM.parent else 0o600

@@ -1,4 +1,4 @@
-"""Who records: one bwtop at a time."""
+"""The lock of a recorder: one bwtop records at a time."""
 
 import fcntl
 import os
@@ -13,40 +13,40 @@ _LONGEST: Final = 200
 
 
 def lock_path(database: Path) -> Path:
-    """Where the lock of a database is."""
+    """Return the path of a database's lock file."""
     return database.with_name(database.name + ".lock")
 
 
 class Lock:
-    """A lock of an open file (F_OFD_SETLK): the kernel lets go of it when its process ends, however it ends."""
+    """Lock of an open file (F_OFD_SETLK): the kernel releases it when its process ends, even by SIGKILL."""
 
     def __init__(self, database: Path, mode: int) -> None:
-        """Opens the file that is locked; raises OSError."""
+        """Open the lock file; raise OSError."""
         self._descriptor = os.open(
             lock_path(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode
         )
 
     def take(self, who: str) -> bool:
-        """Whether the lock is ours now; others will read who we are."""
+        """Try to take the lock, and write `who` for other processes to read; return whether it is held now."""
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: it is another's
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another process holds it
             return False
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, who.encode(errors="replace"), 0)
         return True
 
     def holder(self) -> str | None:
-        """Who holds it; None: nobody else."""
+        """Return the name of another holder; None: there is none."""
         return _holder(self._descriptor)
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Release the lock."""
         os.close(self._descriptor)
 
 
 def holder(database: Path) -> str | None:
-    """Who records in a database now; None: nobody, or it cannot be known."""
+    """Return the name of the recorder of a database; None: no bwtop records, or the lock cannot be read."""
     try:
         descriptor = os.open(lock_path(database), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""The past as SQLite has it: that of this machine."""
+"""The history of this host in SQLite: see history.store."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _WAYS: Final = ("rx", "tx")
 
 
 class Local:
-    """A database as it is at one moment, whatever is written meanwhile."""
+    """Snapshot of a database, unaffected by later writes (see history.store.HistoryStore)."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -29,18 +29,18 @@ class Local:
         connection.execute("BEGIN")
 
     def close(self) -> None:
-        """Lets go of the moment, and of the database."""
+        """End the snapshot and close the database."""
         self._connection.close()
 
     def _one(self, statement: str, *values: float | None) -> tuple[Any, ...]:
         return tuple(self._connection.execute(statement, values).fetchone())
 
     def hosts(self) -> Sequence[Host]:
-        """See Past."""
+        """See HistoryStore."""
         return [self._host]
 
     def extent(self) -> Bounds | None:
-        """See Past."""
+        """See HistoryStore."""
         start, end = self._one(
             "SELECT min(first), max(last) FROM ("
             "SELECT min(start) AS first, max(end) AS last FROM span WHERE level BETWEEN 1 AND ?"
@@ -58,7 +58,7 @@ class Local:
         return None if start is None else (start, end)
 
     def pids_since(self) -> float:
-        """See Past."""
+        """See HistoryStore."""
         (found,) = self._one(
             "SELECT max(kept, coalesce((SELECT min(start) FROM interval), 0)) FROM level WHERE level = 0"
         )
@@ -68,10 +68,10 @@ class Local:
         self,
         bounds: Bounds,
         unit: Unit | None,
-        needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all of it
+        needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all properties
         keep: Filter,
     ) -> Source:
-        """See Past."""
+        """See HistoryStore."""
         if keep.pids:
             found = plan.finest(*bounds)
         else:
@@ -79,20 +79,20 @@ class Local:
         return Source(self._connection, found, self._host, keep.pids)
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
-        """See Past."""
+        """See HistoryStore."""
         return self._connection.execute(
             "SELECT time, kind, amount FROM event WHERE time >= ? AND time < ? ORDER BY id",
             (start, end),
         )
 
     def usage_since(self) -> float | None:
-        """See Past."""
+        """See HistoryStore."""
         (oldest,) = self._one("SELECT min(start) FROM pulse")
         return None if oldest is None else float(oldest)
 
     def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
-        """See Past."""
-        return _Pulses(self._connection, start // PULSE * PULSE, end).usage(keep)
+        """See HistoryStore."""
+        return _FiveMinutes(self._connection, start // PULSE * PULSE, end).usage(keep)
 
 
 class _Spans:
@@ -104,7 +104,7 @@ class _Spans:
         self._kept: dict[int, float] = {int(level): kept for level, kept in found}
 
     def forgotten(self, level: int) -> float:
-        """What is finer is deleted only when this level has it: all of it before that time."""
+        """See plan.Spans; the level below is deleted up to this time, and only where this level has its totals."""
         return self._kept[level - 1]
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
@@ -123,7 +123,7 @@ class _Spans:
         return first, after
 
     def widened(self, level: int, when: float) -> Bounds:
-        """It is the last span that begins before: none of the years before need be looked at."""
+        """See plan.Spans; only the last span that begins before the time can contain it."""
         found = self._run(
             "SELECT start, end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
             (level, when),
@@ -133,7 +133,7 @@ class _Spans:
         return NOTHING
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
-        """Looks at one span at each end of the unit: there are far fewer of those than spans."""
+        """See plan.Spans; check one span at each end of a unit: there are far fewer ends than spans."""
         first, last = self._run(
             "SELECT min(start), max(end) FROM span WHERE level = ? AND start >= ? AND end <= ?",
             (level, start, end),
@@ -152,8 +152,8 @@ class _Spans:
         return True
 
 
-class _Pulses:
-    """The totals of five minutes in a range.  A year has 100,000: they stay in the database."""
+class _FiveMinutes:
+    """The five-minute totals of a range.  A year has 100,000: SQLite adds them up."""
 
     def __init__(self, connection: sqlite3.Connection, start: float, end: float) -> None:
         self._connection = connection
@@ -169,7 +169,7 @@ class _Pulses:
         count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
         if not count:
             return None
-        # The smallest that 95 % of them do not exceed, by nearest rank.
+        # The 95th percentile, by nearest rank.
         place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
         rx_high, tx_high = (self._first(_rate(paid, way), place)[0] for way in _WAYS)
         return Usage(
@@ -185,10 +185,10 @@ class _Pulses:
 
 
 def _amount(categories: Sequence[Category], way: str) -> str:
-    """In SQL, what these categories received or sent."""
+    """Return the SQL of the bytes that some categories received or sent."""
     return " + ".join(pulse_column(of, way) for of in categories)
 
 
 def _rate(categories: Sequence[Category], way: str) -> str:
-    """In SQL, what rate() says of it; but NULL, which is below everything, for a time of no length."""
+    """Return the SQL of meter.rate(); a total of zero seconds gives NULL, which sorts first."""
     return f"({_amount(categories, way)}) / seconds"

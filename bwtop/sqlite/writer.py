@@ -1,4 +1,4 @@
-"""The database in the hands of who records: its lock, the open file, what is written and the upkeep."""
+"""The database of a recorder: the lock, the open file, the writes and the rollup."""
 
 import contextlib
 import os
@@ -17,25 +17,25 @@ from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event, Store
 
 UNSEEN: Final = (-1, -1)
-"""Instead of a device and an inode, where they cannot be looked up."""
+"""Device and inode of a file whose directory cannot be read."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Where and what to record."""
+    """Options of recording."""
 
     path: Path
     policy: Policy = field(default_factory=Policy)
     cmdlines: bool = False
-    """Whether command lines are stored: they may hold secrets."""
+    """Store command lines; they may hold secrets."""
     who: str = "bwtop"
-    """What others read of who records."""
+    """Name of the recorder, shown by other processes."""
     account: Account | None = None
-    """Whose rights open it; None: those that this process has."""
+    """Account that opens the database; None: that of this process."""
 
 
 class Writer:
-    """Opens, writes, and lets go; nothing here waits or retries.
+    """Writer of a database; it neither waits nor retries.
 
     Its methods raise HistoryError, OSError and sqlite3.Error.
     """
@@ -45,21 +45,21 @@ class Writer:
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
-        self._upkeep: Rollup | None = None
+        self._rollup: Rollup | None = None
 
     @property
     def is_over_size(self) -> bool:
-        """Whether the history is larger than it should be, though nothing more can go."""
-        return self._upkeep is not None and self._upkeep.is_over_size
+        """Return whether the history exceeds --max-size, with nothing left to delete."""
+        return self._rollup is not None and self._rollup.is_over_size
 
     def open(self) -> str | None:
-        """Opens all that is not open yet, also without the lock: later the path may be out of reach.
+        """Open the database and take the lock; open the files even without it: later the path may be out of reach.
 
-        Returns who has the lock; None: we do, and may write.
+        Return the name of the holder of the lock; None: this process holds it and may write.
         """
         path, mode = self._options.path, location.mode(self._options.path)
         if self._store and file_seen(path) not in (self._file, UNSEEN):
-            self.close()  # what we have open is nobody's any more
+            self.close()  # the open file has no name any more
             raise HistoryError(f"{path} was deleted or replaced")
         if not self._store:
             location.make_directory(path)
@@ -68,45 +68,45 @@ class Writer:
             self._file = file_seen(path)
         if not self._lock:
             self._lock = Lock(path, mode)
-        if not self._upkeep:
+        if not self._rollup:
             if not self._lock.take(f"{self._options.who} (pid {os.getpid()})"):
                 return self._lock.holder() or "another bwtop"
             schema.migrate(self._store.connection)
             self._store.begin()
             self._store.number_on()
-            self._upkeep = Rollup(self._store.connection, self._options.policy)
+            self._rollup = Rollup(self._store.connection, self._options.policy)
         return None
 
     def append(self, deltas: Sequence[Delta], events: Sequence[Event]) -> None:
-        """Writes them all, in one transaction."""
+        """Write deltas and events in one transaction."""
         assert self._store, "it is open"
-        assert self._upkeep, "we have the lock"
+        assert self._rollup, "we have the lock"
         self._store.append(deltas, events)
         if deltas:
-            self._upkeep.disturbed(min(delta.start for delta in deltas))
+            self._rollup.disturbed(min(delta.start for delta in deltas))
 
     def keep_up(self, now: float) -> bool:
-        """A step of upkeep; whether more may be left to do."""
-        assert self._upkeep, "we have the lock"
-        return self._upkeep.step(now)
+        """Run a step of the rollup; return whether more may be left. `now` is in UTC seconds."""
+        assert self._rollup, "we have the lock"
+        return self._rollup.step(now)
 
     def rollback(self) -> None:
-        """After an error; raises none."""
+        """Roll back after an error; raise none."""
         if self._store:
             with contextlib.suppress(sqlite3.Error):
                 self._store.rollback()
 
     def close(self) -> None:
-        """Lets go of the database and of the lock."""
+        """Close the database and release the lock."""
         if self._store:
             self._store.connection.close()
         if self._lock:
             self._lock.close()
-        self._store = self._upkeep = self._lock = None
+        self._store = self._rollup = self._lock = None
 
 
 def file_seen(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None: it is not there; UNSEEN: in a directory of root's, once we are not root any more."""
+    """Return device and inode; None: no such file; UNSEEN: its directory cannot be read, since root was dropped."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
