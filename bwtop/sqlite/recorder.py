@@ -1,4 +1,4 @@
-"""Recording: readings go in from the thread that measures, and into the database from a thread of its own."""
+"""Record: take samples from the measuring thread and write them to the database in a thread of its own."""
 
 import errno
 import sqlite3
@@ -19,59 +19,61 @@ from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import Options, Writer
 
 INTERVAL: Final = 0.95
-"""Seconds of the shortest interval that is stored: readings that follow each other faster are joined."""
+"""Shortest stored interval, in seconds: faster samples are merged."""
 
 BATCH: Final = 60
-"""Deltas that one transaction takes, when many have waited."""
+"""Largest number of deltas per transaction."""
 
 RETRY: Final = 1.0
-"""Seconds from one attempt to write to the next."""
+"""Seconds between two attempts to write."""
 
 UPKEEP_PERIOD: Final = 10.0
+"""Seconds between two runs of the rollup."""
 
 LAST_SECONDS: Final = 2.0
-"""In which the last interval is tried again, when it cannot be written."""
+"""Seconds in which close() retries to write the last interval."""
 
 LAST_RETRY: Final = 0.1
+"""Seconds between those retries."""
 
 OVER_SIZE: Final = (
     "the history is larger than --max-size and has only daily totals left; raise --max-size"
 )
 
 CLOSE_SECONDS: Final = 4.0
-"""For it to be written, when the disk is slow."""
+"""Longest wait of close() for a slow disk, in seconds."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How it goes with recording."""
+    """State of recording."""
 
     recording: bool = False
     other: str | None = None
-    """Another bwtop, which records instead."""
+    """Name of another bwtop that records instead."""
     fault: str = ""
-    """Why nothing can be written now; what is measured waits."""
+    """Why the database cannot be written now; deltas wait in the backlog."""
     is_lasting: bool = False
-    """Whether the fault needs somebody to do something about it."""
+    """The fault does not pass by itself: the user has to act."""
 
     def words(self) -> str:
-        """In a few words."""
+        """Return the state in a few words."""
         if self.other:
             return f"recorded by {self.other}"
         return "recording" if self.recording else "not recording"
 
 
 class Waiting(NamedTuple):
-    """What is measured and not committed yet; without what is quiet, which waits to become a minute."""
+    """The uncommitted intervals, without the quiet ones that are being merged into a minute."""
 
     intervals: int
-    """Merged ones count once."""
+    """Number of deltas; merged intervals count once."""
     seconds: float
-    """For how long the oldest of them has waited."""
+    """Age of the oldest delta in the backlog."""
 
 
 class Recorder:
-    """Writes what is measured, whenever it can; what it cannot write yet waits in bounded memory."""
+    """Recorder of samples; samples that cannot be written yet wait in bounded memory."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Recorder:
         notify: Callable[[str], None] = lambda _: None,
         look: Callable[[], Moment] = clocks.now,
     ) -> None:
-        """`notify` is called with a line for people when the state changes: from the writing thread."""
+        """Make a recorder; the writing thread calls `notify` with a message when the state changes."""
         self.path = options.path
         self._writer = Writer(options)
         self._notify = notify
@@ -96,35 +98,35 @@ class Recorder:
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
         self._upkeep_at = 0.0
-        self._told_dropped = 0
+        self._noted_dropped = 0
         self.state = State()
         self.stored = 0
-        """Intervals that are committed."""
+        """Number of committed intervals."""
         self.seconds = 0.0
-        """Measured in them."""
+        """Measured seconds in them."""
 
     @property
     def is_over_size(self) -> bool:
-        """Whether the history is larger than it should be, though nothing more can go."""
+        """Return whether the history exceeds --max-size, with nothing left to delete."""
         return self._writer.is_over_size
 
     @property
     def dropped(self) -> int:
-        """Bytes that found no room while they waited; they are in no sum."""
+        """Return the bytes dropped because the backlog was full; no total includes them."""
         return self._backlog.dropped
 
     def waiting(self) -> Waiting:
-        """What is still to be written; from any thread."""
+        """Return the size of the backlog; callable from any thread."""
         with self._mutex:
             waiting = [*self._writing, *self._backlog]
         if not waiting:
             return Waiting(0, 0.0)
         return Waiting(len(waiting), self._look().awake - min(delta.since for delta in waiting))
 
-    # From the thread that measures.
+    # Called by the measuring thread.
 
     def put(self, sample: Sample) -> None:
-        """Takes a reading; it is written soon, by another thread."""
+        """Add a sample to the backlog; the writing thread writes it soon."""
         moment = self._look()
         with self._mutex:
             self._events += self._watch.look(moment)
@@ -141,13 +143,13 @@ class Recorder:
                 self._mutex.notify()
 
     def _forget(self) -> None:
-        """Another bwtop has it already."""
+        """Forget all deltas: another bwtop records them."""
         self._open = self._quiet = None
         self._events.clear()
         self._backlog.clear()
 
     def _finish_interval(self, now: float) -> None:
-        """Puts the open interval into the queue; quiet ones wait, and become one a minute."""
+        """Move the open interval to the backlog; merge quiet intervals within a minute into one first."""
         delta, self._open = self._open, None
         if delta is None:
             return
@@ -167,7 +169,7 @@ class Recorder:
         self._backlog.add(delta)
 
     def close(self) -> None:
-        """Writes what is left, the last and partial interval too, and lets go of the database."""
+        """Write the backlog and the partial last interval, then close the database."""
         now = self._look().awake
         with self._mutex:
             self._finish_interval(now)
@@ -180,10 +182,10 @@ class Recorder:
         if self._thread:
             self._thread.join(CLOSE_SECONDS)
 
-    # From the writing thread, but for the first time.
+    # Called by the writing thread; open() is also called before start().
 
     def open(self) -> None:
-        """Takes the lock and opens the database, if that is possible now; `state` says whether it was."""
+        """Try to take the lock and open the database; `state` has the result."""
         try:
             if self._may_write():
                 self._set(State(recording=True))
@@ -191,12 +193,12 @@ class Recorder:
             self._fail(error)
 
     def abandon(self) -> None:
-        """Gives up: what keeps it from recording can only be mended for another start."""
+        """Give up recording: the fault can only be fixed before the next start."""
         self._abandoned = True
         self._notify("fix this and restart bwtop to record")
 
     def start(self) -> None:
-        """Begins to write."""
+        """Start the writing thread."""
         self._thread = threading.Thread(target=self._work, name="bwtop-recorder", daemon=True)
         self._thread.start()
 
@@ -236,14 +238,14 @@ class Recorder:
                     self._write()
                     self._set(State(recording=True))
                     self._keep_up()
-            except Exception as error:  # whatever it is: a thread that dies would say nothing
+            except Exception as error:  # any error: a dead thread would be silent
                 self._fail(error)
             if closing and self._is_done():
                 self._end()
                 return
 
     def _write(self) -> None:
-        """Writes what waits; raises sqlite3.Error, and then it still waits."""
+        """Write the backlog; on an error put the deltas back and raise it."""
         while True:
             with self._mutex:
                 deltas = self._writing = self._backlog.take(BATCH)
@@ -263,15 +265,15 @@ class Recorder:
                 self._writing = []
 
     def _append(self, deltas: list[Delta], events: list[Event], dropped: int) -> None:
-        more = dropped - self._told_dropped
-        told = [Event(self._look().wall, "dropped", more)] if more else []
-        self._writer.append(deltas, [*events, *told])
-        self._told_dropped = dropped
+        more = dropped - self._noted_dropped
+        noted = [Event(self._look().wall, "dropped", more)] if more else []
+        self._writer.append(deltas, [*events, *noted])
+        self._noted_dropped = dropped
         self.stored += len(deltas)
         self.seconds += sum(delta.seconds for delta in deltas)
 
     def _keep_up(self) -> None:
-        """Some steps of upkeep, until the next interval is there."""
+        """Run steps of the rollup until the next interval is there."""
         if time.monotonic() < self._upkeep_at:
             return
         self._upkeep_at = time.monotonic() + UPKEEP_PERIOD
@@ -285,7 +287,7 @@ class Recorder:
             self._notify(OVER_SIZE)
 
     def _is_done(self) -> bool:
-        """Whether there is nothing left to write, or no time to wait until it can be."""
+        """Return whether the backlog is empty or the deadline has passed."""
         if self._backlog and self.state.fault:
             time.sleep(LAST_RETRY)
         return not self._backlog or bool(self.state.other) or time.monotonic() > self._deadline

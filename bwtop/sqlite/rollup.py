@@ -1,4 +1,4 @@
-"""Making sums of sums, and letting go of what is old: in small steps, between two intervals."""
+"""Roll up intervals into minutes, hours, days and months, and delete old rows: in small steps between intervals."""
 
 import sqlite3
 import time
@@ -12,45 +12,46 @@ from bwtop.model.flows import Loss
 from bwtop.sqlite.store import levels, pack_loss, unpack_loss
 
 SETTLED: Final = 3.0
-"""Seconds after a minute's end at which its last interval is written."""
+"""Seconds after the end of a minute by which its last interval is written."""
 
 FLOWS_AT_ONCE: Final = 2048
-"""Ids of flows that one step adds up."""
+"""Range of flow ids that one step adds up."""
 
 ROWS_AT_ONCE: Final = 4096
-"""Rows that one step deletes."""
+"""Largest number of rows that one step deletes."""
 
 _ROWS: Final = {"interval": ("delta", "interval, flow, process"), "span": ("traffic", "span, flow")}
-"""Where the bytes of an interval or span are, and what tells them apart."""
+"""Table and key of the rows of an interval or span."""
 
 SPARE_PAGES: Final = 1024
-"""Free pages that are kept for what comes next: 4 MiB."""
+"""Free pages kept for the next rows: 4 MiB."""
 
 PAGES_AT_ONCE: Final = 256
+"""Pages that one step returns to the file system."""
 
 NEWEST: Final = 5
-"""Intervals that stay whatever their time, for who follows live: the clock may have been set back."""
+"""Newest intervals, never deleted: live followers need them, and the clock may have been set back."""
 
 STEP_SECONDS: Final = 0.02
-"""After which a step begins no further piece of work."""
+"""Time limit of a step: after it, the step begins no further piece of work."""
 
 SIZE_PERIOD: Final = 10.0
-"""Seconds between two looks at the size."""
+"""Seconds between two checks of the size."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How much is kept."""
+    """Limits on what the history keeps."""
 
     retention: Mapping[str, float] = field(default_factory=default_retention)
-    """Seconds by tier."""
+    """Retention by tier, in seconds."""
     max_size: int | None = None
-    """Bytes of the database; beyond it the oldest detail goes first.  Sums by day stay."""
+    """Largest size of the database in bytes; beyond it the oldest detail is deleted first.  Daily totals stay."""
 
 
 @dataclass
 class _Closing:
-    """A span whose sums are being made."""
+    """A span whose totals are being added up."""
 
     span: int
     level: int
@@ -61,7 +62,7 @@ class _Closing:
 
 
 class Rollup:
-    """What a store needs from time to time."""
+    """The rollup of a store, its retention and its size limit."""
 
     def __init__(self, connection: sqlite3.Connection, policy: Policy) -> None:
         self._connection = connection
@@ -69,18 +70,18 @@ class Rollup:
         self._closing: _Closing | None = None
         self._size_looked_at = float("-inf")
         self.is_over_size = False
-        """Whether nothing more can go and the database is still larger than it should be."""
+        """The database exceeds max_size, with nothing left to delete."""
         self._keep = {tier.level: policy.retention[tier.name] for tier in TIERS}
 
     def disturbed(self, earliest: float) -> None:
-        """Deltas from that time on were added: the sums of a span that is not closed yet begin anew."""
+        """Note deltas that begin at `earliest` or later: restart a span that is being added up and includes them."""
         if self._closing and earliest < self._closing.end:
             self._closing = None
 
     def step(self, now: float) -> bool:
-        """Does some of what is to be done, in a transaction of its own; whether more may be left.
+        """Do some pieces of work in one transaction; return whether more may be left.
 
-        `now` is in UTC seconds.  Raises sqlite3.Error; then nothing has been done.
+        `now` is in UTC seconds.  Raises sqlite3.Error after a rollback.
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -99,7 +100,7 @@ class Rollup:
         return (
             self._clear_abandoned()
             or self._close_some(now)
-            or self._let_go(now)
+            or self._expire(now)
             or self._shrink(now)
             or self._delete_old()
             or self._delete_processes()
@@ -112,7 +113,7 @@ class Rollup:
     # Closing.
 
     def _clear_abandoned(self) -> bool:
-        """Sums that nobody finished."""
+        """Delete the rows of a span that a former recorder did not finish."""
         mine = self._closing.span if self._closing else -1
         return self._delete(
             "span", self._one("SELECT id FROM span WHERE level < 0 AND id != ?", mine)
@@ -133,7 +134,7 @@ class Rollup:
         return True
 
     def _next(self, level: int, closed: int, now: float) -> _Closing | None:
-        """The next span of a level, if all that belongs to it is there."""
+        """Begin the next span of a level, if all its rows are written; else return None."""
         first = self._first_after(level, closed)
         if first is None:
             return None
@@ -146,7 +147,7 @@ class Rollup:
             )
         if not ready:
             return None
-        if level > 1:  # the clock's zone may have changed meanwhile: then spans below reach beyond
+        if level > 1:  # the time zone may have changed: then spans of the level below reach beyond
             last = self._one(
                 "SELECT max(end) FROM span WHERE level = ? AND start >= ? AND start < ?",
                 *(level - 1, start, end),
@@ -164,7 +165,7 @@ class Rollup:
         return _Closing(span, level, start, end, last)
 
     def _first_after(self, level: int, closed: int) -> Any:
-        """When what is not in any sum of this level begins; None: there is nothing."""
+        """Return the start of the first row that is in no total of this level; None: there is none."""
         if level == 1:
             return self._one("SELECT min(start) FROM interval WHERE start >= ?", closed)[0]
         return self._one(
@@ -211,10 +212,10 @@ class Rollup:
             "UPDATE level SET closed = ? WHERE level = ?", (closing.end, closing.level)
         )
 
-    # Letting go.
+    # Deleting.
 
-    def _let_go(self, now: float) -> bool:
-        """Marks as old what is older than it may be: whole spans of the level above."""
+    def _expire(self, now: float) -> bool:
+        """Mark rows past their retention as deletable, by whole spans of the level above."""
         for level in range(COARSEST):
             if self._mark(level, now - self._keep[level]):
                 return True
@@ -222,10 +223,10 @@ class Rollup:
             "SELECT max(end) FROM span WHERE level = ? AND end <= ?",
             *(COARSEST, now - self._keep[COARSEST]),
         )
-        return self._set_kept(COARSEST, oldest[0]) or self._trim_pulses(now)
+        return self._set_kept(COARSEST, oldest[0]) or self._trim_five_minutes(now)
 
     def _mark(self, level: int, oldest: float) -> bool:
-        """All of the level before `oldest` may go, as far as the level above has it."""
+        """Mark the level as deletable before `oldest`, as far as the level above has its totals."""
         found = self._one(
             "SELECT max(end) FROM span WHERE level = ? AND end <= ?", level + 1, oldest
         )
@@ -239,7 +240,7 @@ class Rollup:
             ).rowcount
         )
 
-    def _trim_pulses(self, now: float) -> bool:
+    def _trim_five_minutes(self, now: float) -> bool:
         oldest = now - self._keep[-1]
         return bool(
             self._connection.execute(
@@ -249,7 +250,7 @@ class Rollup:
         )
 
     def _delete_old(self) -> bool:
-        """Rows of an interval or span that may go."""
+        """Delete rows of a deletable interval or span."""
         interval = self._one(
             "SELECT id FROM interval WHERE start < (SELECT kept FROM level WHERE level = 0)"
             " AND id < (SELECT max(id) FROM interval) - ? ORDER BY start LIMIT 1",
@@ -268,7 +269,7 @@ class Rollup:
         )
 
     def _delete(self, parent: str, found: tuple[Any, ...]) -> bool:
-        """Some rows of the interval or span that was found, if any was; and itself when it has no more."""
+        """Delete some rows of the found interval or span, and itself after its last row; return whether one was found."""
         if not found:
             return False
         rows, key = _ROWS[parent]
@@ -282,7 +283,7 @@ class Rollup:
         return True
 
     def _delete_processes(self) -> bool:
-        """Processes that no interval has any more."""
+        """Delete processes that no interval refers to."""
         return bool(
             self._connection.execute(
                 "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL"
@@ -293,7 +294,7 @@ class Rollup:
     # Size.
 
     def _pages(self) -> tuple[int, int, int]:
-        """(bytes of a page, pages, free ones)."""
+        """Return (bytes per page, pages, free pages)."""
         sizes = [
             self._one(f"PRAGMA {name}")[0] or 0
             for name in ("page_size", "page_count", "freelist_count")
@@ -301,7 +302,7 @@ class Rollup:
         return sizes[0], sizes[1], sizes[2]
 
     def _shrink(self, now: float) -> bool:
-        """Marks the oldest detail as old where the database is too large."""
+        """Mark the oldest detail as deletable if the database is too large."""
         if self._policy.max_size is None or abs(now - self._size_looked_at) < SIZE_PERIOD:
             return False
         size, pages, free = self._pages()
@@ -309,7 +310,7 @@ class Rollup:
             self._size_looked_at = now
             self.is_over_size = False
             return False
-        if self._delete_old():  # marked already
+        if self._delete_old():  # has been marked already
             return True
         candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level))]
         if not candidates:
@@ -320,7 +321,7 @@ class Rollup:
         return self._set_kept(level, end)
 
     def _oldest(self, level: int) -> Any:
-        """The end of the oldest span of the level above that still has detail in this one, or None."""
+        """Return the end of the oldest span of the level above that has detail in this level; None: there is none."""
         return self._one(
             "SELECT min(end) FROM span WHERE level = ?1 + 1 AND end >"
             " (SELECT kept FROM level WHERE level = ?1)",
@@ -328,7 +329,7 @@ class Rollup:
         )[0]
 
     def _vacuum(self) -> bool:
-        """Gives some pages back to the file system, if many are free."""
+        """Return free pages to the file system, if there are many."""
         size, pages, free = self._pages()
         most = self._policy.max_size
         is_over = most is not None and pages * size > most

@@ -1,4 +1,4 @@
-"""The database's tables, how it is opened, and how an older one becomes a new one."""
+"""The schema of the database, its migrations, and how it is opened."""
 
 import contextlib
 import errno
@@ -15,31 +15,31 @@ from bwtop.model.ledger import CATEGORIES, Category
 APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
 
 WAIT: Final = 0.5
-"""Seconds that a statement waits for another program's lock; then it is tried again later."""
+"""Seconds that a statement waits for the lock of another program; then the caller retries later."""
 
 _WAL_LIMIT: Final = 4 << 20
-"""Bytes to which the write-ahead log shrinks after a long reader has let it grow."""
+"""Size in bytes to which the write-ahead log shrinks after a long read has let it grow."""
 
 
 def pulse_column(category: Category, way: str) -> str:
-    """The column of what a category received ("rx") or sent ("tx") in the table of five minutes."""
+    """Return the column of the bytes that a category received ("rx") or sent ("tx") in the five-minute totals."""
     name, loopback = CATEGORIES[category]
     return f"{name}{'_loopback' if loopback else ''}_{way}"
 
 
 def pulse_columns() -> list[str]:
-    """All of them, received and sent, by category."""
+    """Return all byte columns of the five-minute totals, by category."""
     return [pulse_column(category, way) for category in CATEGORIES for way in ("rx", "tx")]
 
 
 _PULSE_COLUMNS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in pulse_columns())
 
 _TABLES: Final = f"""
-CREATE TABLE program (  -- what a process runs, for whom and where; ids of processes are kept with the seconds only
+CREATE TABLE program (  -- what a process runs, as which user, in which unit; ids of processes are kept only with the seconds
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, exe TEXT, uid INTEGER, unit TEXT, container TEXT, pod TEXT,
     kernel INTEGER NOT NULL);
 CREATE INDEX program_by_name ON program (name, unit);
-CREATE TABLE remote (  -- address: 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros where it is not known
+CREATE TABLE remote (  -- address: 16 bytes, IPv4 as ::ffff:a.b.c.d, zeros if unknown
     id INTEGER PRIMARY KEY, address BLOB NOT NULL, port INTEGER NOT NULL, protocol INTEGER NOT NULL,
     role INTEGER NOT NULL);
 CREATE UNIQUE INDEX remote_by_address ON remote (address, port, protocol, role);
@@ -48,7 +48,7 @@ CREATE TABLE flow (
 CREATE UNIQUE INDEX flow_by_ends ON flow (program, remote);
 
 CREATE TABLE process (  -- start: nanoseconds since the boot; started: UTC
-    -- ended: the last interval it may be in, below zero where nobody has seen its end
+    -- ended: the last interval it may be in, negative if its end was not observed
     id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, start INTEGER NOT NULL, started REAL,
     program INTEGER NOT NULL REFERENCES program, cmdline TEXT NOT NULL, ended INTEGER);
 CREATE INDEX process_by_pid ON process (pid, start);
@@ -61,32 +61,32 @@ CREATE TABLE delta (
     process INTEGER NOT NULL REFERENCES process, rx INTEGER NOT NULL, tx INTEGER NOT NULL,
     PRIMARY KEY (interval, flow, process)) WITHOUT ROWID;
 
-CREATE TABLE span (  -- level: 1 minute, 2 hour, 3 day, 4 month; below zero while its sums are being made
+CREATE TABLE span (  -- level: 1 minute, 2 hour, 3 day, 4 month; negative while its totals are being added up
     id INTEGER PRIMARY KEY AUTOINCREMENT, level INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
     seconds REAL NOT NULL, loss TEXT);
 CREATE UNIQUE INDEX span_by_start ON span (level, start);
 CREATE TABLE traffic (
     span INTEGER NOT NULL REFERENCES span, flow INTEGER NOT NULL REFERENCES flow,
     rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (span, flow)) WITHOUT ROWID;
-CREATE TABLE level (  -- closed: all before it is in this level's sums; kept: all before it may be deleted
+CREATE TABLE level (  -- closed: all before it is in this level's totals; kept: all before it may be deleted
     level INTEGER PRIMARY KEY, closed INTEGER NOT NULL, kept INTEGER NOT NULL);
 INSERT INTO level VALUES (0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0);
 
-CREATE TABLE pulse (  -- five minutes
+CREATE TABLE pulse (  -- five-minute totals
     start INTEGER PRIMARY KEY, seconds REAL NOT NULL, {_PULSE_COLUMNS});
-CREATE TABLE event (  -- what a reader of the sums should know: the clock was set, the machine slept, bytes were dropped
+CREATE TABLE event (  -- events that affect the totals: the clock was set, the machine slept, bytes were dropped
     id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, amount REAL NOT NULL);
 CREATE INDEX event_by_time ON event (time);
-"""  # noqa: S608 - of names that are ours
+"""  # noqa: S608 - our own names
 
 _SPOOL: Final = """
-ALTER TABLE span ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;  -- the last change of all that concerned it
+ALTER TABLE span ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;  -- number of its last change
 UPDATE span SET changed = id WHERE level > 0;
 CREATE INDEX span_by_change ON span (changed);
 ALTER TABLE pulse ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
 UPDATE pulse SET changed = start;
 CREATE INDEX pulse_by_change ON pulse (changed);
-CREATE TABLE spool (  -- one row: what this database is known by elsewhere, and the number of the last change
+CREATE TABLE spool (  -- one row: id of this database on servers, and the number of the last change
     id INTEGER NOT NULL, changes INTEGER NOT NULL);
 INSERT INTO spool SELECT random(), max((SELECT coalesce(max(changed), 0) FROM span),
     (SELECT coalesce(max(changed), 0) FROM pulse));
@@ -106,26 +106,26 @@ CREATE TRIGGER pulse_changed AFTER UPDATE OF seconds ON pulse BEGIN
     UPDATE spool SET changes = changes + 1;
     UPDATE pulse SET changed = (SELECT changes FROM spool) WHERE start = new.start;
 END;
-CREATE TABLE shipped (  -- the last of each that a server has
+CREATE TABLE shipped (  -- the last interval, change, five-minute total and event that a server has
     target TEXT PRIMARY KEY, interval INTEGER NOT NULL, change INTEGER NOT NULL, fives INTEGER NOT NULL,
     event INTEGER NOT NULL);
 """
 
 MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL)
-"""What makes of each schema the next one; an empty file has schema 0."""
+"""Scripts that upgrade each schema to the next; an empty file has schema 0."""
 
 
 class HistoryError(Exception):
-    """The history cannot be used as it is; the text says why."""
+    """The history cannot be used; the text says why and what to do."""
 
 
 def version() -> int:
-    """The schema that this bwtop writes."""
+    """Return the schema that this bwtop writes."""
     return len(MIGRATIONS)
 
 
 def open_writer(path: Path, mode: int) -> sqlite3.Connection:
-    """Opens the database to write, makes it where it is missing, and brings it to this schema.
+    """Open the database to write, create it if it is missing, and migrate it to this schema.
 
     Raises HistoryError, OSError and sqlite3.Error.
     """
@@ -139,7 +139,7 @@ def open_writer(path: Path, mode: int) -> sqlite3.Connection:
 
 
 def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
-    """The same, but leaves an older schema to who has the lock."""
+    """Open the database to write, without migrating it: that is up to the holder of the lock."""
     _make_file(path, mode)
     with _held(path) as descriptor:
         connection = _connect(path, "mode=rw")
@@ -154,7 +154,7 @@ def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
 
 
 def _make_file(path: Path, mode: int) -> None:
-    """Create the database where it is missing."""
+    """Create the database if it is missing."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     _check_file(path, os.R_OK | os.W_OK)
@@ -171,7 +171,7 @@ def _held(path: Path) -> Iterator[int]:
 
 
 def _close_to_others(descriptor: int, path: Path) -> None:
-    """Let only owner and group read a history; raises HistoryError where the path leads to another file by now."""
+    """Let only owner and group read a history; raises HistoryError if the path leads to another file now."""
     held = os.fstat(descriptor)
     if (held.st_dev, held.st_ino) != file_id(path):
         raise HistoryError(f"{path} was replaced while it was being opened; try again")
@@ -180,10 +180,10 @@ def _close_to_others(descriptor: int, path: Path) -> None:
 
 
 def _check_file(path: Path, access: int) -> None:
-    """Check what can be opened; errors are plainer than SQLite's.
+    """Check that a file can be opened; raise plainer errors than SQLite's.
 
-    It is not opened to find out: closing it would drop the locks of all connections that this process has to it (POSIX,
-    fcntl()), and another program might take a log for its own to delete.
+    Do not open it: closing it would drop the locks of all connections of this process to it (POSIX, fcntl()), and
+    another program might delete the log as its own.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
@@ -195,7 +195,7 @@ def _check_file(path: Path, access: int) -> None:
 
 
 def file_id(path: Path) -> tuple[int, int]:
-    """Tells a file from another one that has come in its place; raises OSError."""
+    """Return the device and inode of a file; raise OSError."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -221,7 +221,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Runs the migrations that the database has not seen: all of them, or none where one fails."""
+    """Run the pending migrations: all of them, or none if one fails."""
     if _value(connection, "PRAGMA user_version") == version():
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -239,7 +239,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def statements(script: str) -> list[str]:
-    """A script's single statements: sqlite3's executescript() would commit before it."""
+    """Split a script into statements: sqlite3's executescript() would commit first."""
     found, begun = [], ""
     for line in script.splitlines(keepends=True):
         begun += line
@@ -250,7 +250,7 @@ def statements(script: str) -> list[str]:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises HistoryError for what is no history, or one that a newer bwtop has made."""
+    """Raise HistoryError if it is no history, or one of a newer bwtop."""
     try:
         known = _value(connection, "PRAGMA user_version")
         application = _value(connection, "PRAGMA application_id")
@@ -271,7 +271,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Opens the database to read; it may be another user's, and another bwtop may be writing.
+    """Open the database to read; it may belong to another user, and another bwtop may be writing.
 
     Raises HistoryError, OSError and sqlite3.Error.
     """
@@ -281,15 +281,15 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode not in _NO_ROOM_BESIDE or _has_log(path):
             raise
-    return _reader(path, "mode=ro&immutable=1")  # at rest: nobody changes it
+    return _reader(path, "mode=ro&immutable=1")  # at rest: no process writes it
 
 
 _NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY)
-"""What SQLite says of a database at rest in a directory that we may not write: it wants its files beside it."""
+"""Errors of SQLite for a database at rest in a directory without write permission: it cannot create its files."""
 
 
 def _has_log(path: Path) -> bool:
-    """Whether there is more than is in the database itself."""
+    """Return whether a write-ahead log has rows that the database lacks."""
     log = path.with_name(f"{path.name}-wal")
     return log.exists() and log.stat().st_size > 0
 
@@ -307,7 +307,7 @@ def _reader(path: Path, parameters: str) -> sqlite3.Connection:
 
 
 def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
-    """Who only reads cannot migrate."""
+    """Raise HistoryError for an older schema: a reader cannot migrate."""
     known = _value(connection, "PRAGMA user_version")
     if known == 0:
         raise HistoryError(f"nothing has been recorded yet in {path}; run: sudo bwtop")
@@ -322,10 +322,10 @@ def _value(connection: sqlite3.Connection, statement: str) -> int:
 
 
 def plain(error: Exception, path: Path) -> str:
-    """An error in words for people."""
+    """Return the message of an error, with the file."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
-        words = _WORDS.get(code & 0xFF)  # the extended codes' kind
+        words = _WORDS.get(code & 0xFF)  # the primary code of an extended one
         return f"{words}: {path}" if words else f"{error}: {path}"
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or path}"

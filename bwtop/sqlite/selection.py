@@ -1,4 +1,4 @@
-"""Reading the rows that a plan names."""
+"""Read the rows of a plan."""
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
@@ -15,9 +15,9 @@ _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 
 
 class Source:
-    """The traffic of some pieces of time; with `pids`, of those processes only, which the finest level knows.
+    """Selection of the traffic of a plan (see history.store.Selection); the key of a flow is its id.
 
-    It is a history.store.Selection; flows are told apart by their ids.
+    With `pids`, it is that of those processes alone: only the finest level has pids.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Source:
         self.start, self.end = plan.start, plan.end
 
     def sums(self) -> FlowSums:
-        """Bytes by flow."""
+        """Return the bytes by flow."""
         found: dict[Flow, tuple[int, int]] = {}
         for piece in self._plan.pieces:
             key, parents = _parents(piece)
@@ -50,7 +50,7 @@ class Source:
         return found
 
     def ends(self, flows: Collection[Flow]) -> Ends:
-        """Who and where each flow is."""
+        """Return the identity and remote of each flow."""
         programs: dict[int, Identity] = {}
         found: dict[Flow, tuple[Identity, Remote]] = {}
         self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
@@ -71,7 +71,7 @@ class Source:
     def timeline(
         self, groups: Mapping[Flow, Flow] | None
     ) -> Iterator[tuple[float, Flow, int, int]]:
-        """(start, group, received, sent) of the flows that are in a group; None: all flows are in group 0."""
+        """Yield (start, group, received, sent) of the flows in a group; None: all flows are in group 0."""
         if groups is not None:
             self._run(
                 "CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY, grp INTEGER)"
@@ -98,7 +98,7 @@ class Source:
         return f"AND process IN (SELECT id FROM process WHERE pid IN ({marks}))" if marks else ""  # noqa: S608
 
     def coverage(self) -> Iterator[tuple[float, float, Loss]]:
-        """(start, seconds recorded, what was lost)."""
+        """Yield (start, seconds recorded, loss)."""
         for piece in self._plan.pieces:
             _, parents = _parents(piece)
             for start, seconds, loss in self._run(
@@ -109,7 +109,7 @@ class Source:
 
 
 def _parents(piece: Piece) -> tuple[str, str]:
-    """The column that refers to a stretch of time, and those stretches."""
+    """Return the column that refers to an interval or span, and the SQL of the intervals or spans."""
     return ("interval", _INTERVALS) if piece.level == 0 else ("span", _SPANS)
 
 
@@ -126,7 +126,7 @@ def identity(
     started: float | None = None,
     host: Host | None = None,
 ) -> Identity:
-    """What is kept of who a process is, with what is known of it besides."""
+    """Return the stored identity of a program, with the given details of its process."""
     name, exe, uid, unit, container, pod, kernel = connection.execute(
         "SELECT name, exe, uid, unit, container, pod, kernel FROM program WHERE id = ?", (program,)
     ).fetchone()

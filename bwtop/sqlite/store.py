@@ -1,4 +1,4 @@
-"""Writing deltas: into the finest tier, into whatever coarser sums are closed already, and into the five minutes."""
+"""Write deltas: as intervals, into totals that are closed already, and into the five-minute totals."""
 
 import json
 import sqlite3
@@ -16,14 +16,17 @@ from bwtop.sqlite.schema import pulse_columns
 from bwtop.text.escape import printable
 
 PULSE: Final = 5 * MINUTE
-"""Seconds of the totals that percentiles are made of: the industry's usual five minutes."""
+"""Seconds of a five-minute total: the industry computes percentiles from them."""
 
 MAX_CACHED: Final = 100_000
-"""Flows whose ids are remembered: some 23 MB.  It is more than an interval has, unless --max-flows is raised: with fewer,
-all would be forgotten in each and looked up again, which takes three times as long."""
+"""Largest number of cached flow ids: about 23 MB.
+
+It exceeds the flows of an interval, unless --max-flows is raised.  With a smaller cache every interval would look up all
+of them again, which takes three times as long.
+"""
 
 _COLUMNS: Final = pulse_columns()
-_ADD_PULSE: Final = (
+_ADD_FIVE_MINUTES: Final = (
     f"INSERT INTO pulse (start, seconds, {', '.join(_COLUMNS)})"  # noqa: S608 - our own names
     f" VALUES (?, ?{', ?' * len(_COLUMNS)}) ON CONFLICT DO UPDATE SET"
     f" seconds = seconds + excluded.seconds, {', '.join(f'{c} = {c} + excluded.{c}' for c in _COLUMNS)}"
@@ -35,7 +38,7 @@ FlowSums = dict[int, tuple[int, int]]
 
 @dataclass(slots=True)
 class _Known:
-    """The ids of a process and of its flows."""
+    """Ids of a process and of its flows."""
 
     process: int
     program: int
@@ -44,7 +47,7 @@ class _Known:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that readers of the sums should know."""
+    """An event that affects the totals: "clock", "sleep" or "dropped"."""
 
     time: float
     """UTC seconds."""
@@ -53,7 +56,7 @@ class Event:
 
 
 class Store:
-    """A database that this process writes."""
+    """Writer of deltas into an open database."""
 
     def __init__(self, connection: sqlite3.Connection, *, cmdlines: bool = False) -> None:
         self.connection = connection
@@ -62,22 +65,22 @@ class Store:
         self._cached = 0
 
     def begin(self) -> None:
-        """Nobody recorded until now: what former recorders have seen alive may have ended meanwhile."""
+        """Mark the processes of former recorders: they may have ended while no bwtop recorded."""
         self.connection.execute(
             "UPDATE process SET ended = -(SELECT coalesce(max(id), 0) FROM interval) WHERE ended IS NULL"
         )
 
     def number_on(self) -> None:
-        """This may be a backup, put back in its place: from now on changes have numbers that nobody has seen.
+        """Raise the change counter above all numbers that a server has seen: the database may be a restored backup.
 
-        Microseconds: there are fewer changes than those.
+        The counter continues at the time in microseconds: there are fewer changes than microseconds.
         """
         self.connection.execute(
             "UPDATE spool SET changes = max(changes, ?)", (int(1e6 * time.time()),)
         )
 
     def append(self, deltas: Sequence[Delta], events: Iterable[Event] = ()) -> None:
-        """Writes them all, in one transaction; or nothing, and raises sqlite3.Error."""
+        """Write deltas and events in one transaction; on an error write nothing and raise sqlite3.Error."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             for event in events:
@@ -90,7 +93,7 @@ class Store:
             raise
 
     def rollback(self) -> None:
-        """After an error: ids that were given in the transaction are not there."""
+        """Roll back, and forget the ids that the transaction assigned."""
         self._known.clear()
         self._cached = 0
         if self.connection.in_transaction:
@@ -110,11 +113,11 @@ class Store:
             ((interval, *ends, *moved) for ends, moved in rows),
         )
         self._add_late(delta, rows)
-        self._add_pulse(delta)
+        self._add_to_five_minutes(delta)
         self._note_ends(delta.exited, interval)
 
     def _rows(self, delta: Delta) -> dict[tuple[int, int], Moved]:
-        """Bytes by flow and process; the same program with other arguments is the same."""
+        """Return the bytes by (flow, process)."""
         found: dict[tuple[int, int], Moved] = {}
         for who, remotes in delta.flows.items():
             known = self._known.get(who) or self._know(who)
@@ -200,10 +203,10 @@ class Store:
             ((interval, key.pid, key.start) for key in exited),
         )
 
-    # Sums that are closed already: the clock was set back, or the delta had to wait.
+    # Totals that are closed already: the clock was set back, or the delta had to wait.
 
     def _add_late(self, delta: Delta, rows: Iterable[tuple[tuple[int, int], Moved]]) -> None:
-        """The coarsest first: what is made of a finer level shall not reach beyond it."""
+        """Add a late delta to the closed spans, the coarsest first: a finer span must not reach beyond a coarser one."""
         bounds = (0.0, float("inf"))
         for level, closed, _ in reversed(levels(self.connection)):
             if delta.start >= closed:
@@ -226,7 +229,7 @@ class Store:
     def _span_at(
         self, level: int, when: float, bounds: tuple[float, float]
     ) -> tuple[int, tuple[float, float]]:
-        """The closed span that a time is in, with its bounds; made within others where there was nothing."""
+        """Return the closed span that contains a time, with its bounds; create it between its neighbours if missing."""
         run = self.connection.execute
         found = run(
             "SELECT id, start, end FROM span WHERE level = ? AND start <= ? AND end > ?",
@@ -248,7 +251,7 @@ class Store:
         )
         return _given(made), (start, end)
 
-    def _add_pulse(self, delta: Delta) -> None:
+    def _add_to_five_minutes(self, delta: Delta) -> None:
         sums = dict.fromkeys(CATEGORIES, (0, 0))
         for remotes in delta.flows.values():
             for remote, (rx, tx) in remotes.items():
@@ -256,11 +259,11 @@ class Store:
                 sums[of] = (sums[of][0] + rx, sums[of][1] + tx)
         flat = [amount for both in sums.values() for amount in both]
         start = int(delta.start // PULSE) * PULSE
-        self.connection.execute(_ADD_PULSE, (start, delta.seconds, *flat))
+        self.connection.execute(_ADD_FIVE_MINUTES, (start, delta.seconds, *flat))
 
 
 def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
-    """(level, closed, kept) of the levels that have sums, the finest first."""
+    """Return (level, closed, kept) of the levels of the rollup, the finest first."""
     found = connection.execute(
         "SELECT level, closed, kept FROM level WHERE level BETWEEN 1 AND ? ORDER BY level",
         (COARSEST,),
@@ -269,12 +272,12 @@ def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
 
 
 def pack_loss(loss: Loss) -> str | None:
-    """A loss as it is stored; None where nothing was lost."""
+    """Return the stored form of a loss; None: nothing was lost."""
     return json.dumps(loss) if any(loss) else None
 
 
 def unpack_loss(text: str | None) -> Loss:
-    """What pack_loss() has made."""
+    """Return the loss that pack_loss() has stored."""
     return Loss(*json.loads(text)) if text else Loss()
 
 
