@@ -1,1 +1,1 @@
-"""Many hosts, one ClickHouse: what is recorded is shipped there, and read from there."""
+"""ClickHouse as the store of many hosts: ship recorded intervals to it, and read them from it."""

@@ -1,4 +1,4 @@
-"""A connection to ClickHouse by its native protocol (clickhouse-driver)."""
+"""Connect to ClickHouse by its native protocol (clickhouse-driver)."""
 
 import contextlib
 import importlib
@@ -12,79 +12,84 @@ from bwtop.clickhouse.target import Target
 from bwtop.text.escape import printable
 
 CONNECT_SECONDS: Final = 5.0
+"""Time limit of a connection attempt."""
+
 PING_SECONDS: Final = 5.0
-"""The driver asks for an answer before each question, and connects anew where none comes."""
+"""Time limit of a ping: the driver pings before each query, and reconnects without an answer."""
 
 ANSWER_SECONDS: Final = 60.0
-"""Between two parts of an answer; a server says nothing while it writes what it was sent."""
+"""Time limit between two parts of an answer: a server is silent while it writes inserted rows."""
 
 READ_SECONDS: Final = 20.0
-"""The same where somebody waits: a server that works on a question says so ten times a second."""
+"""The same for interactive queries: a server reports progress ten times a second."""
 
 LONGEST: Final = 300
-"""Characters of what a server says is wrong."""
+"""Longest error text of a server, in characters."""
 
 LONG: Final = 1 << 17
-"""Characters of a statement, half of what servers take by themselves: thousands of hosts that have plans of their own."""
+"""Longest statement with default settings, in characters: half the default limit of servers.
+
+Thousands of hosts with plans of their own make longer ones.
+"""
 
 MISSING: Final = (
     "clickhouse-driver is missing: pip install 'clickhouse-driver[lz4]'"
     " (on Debian add --break-system-packages)"
 )
 
-_MENDED: Final = {
+_ADVICE: Final = {
     60: "create the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
     81: "create the database: bwtop --ship ... --init",  # UNKNOWN_DATABASE
 }
-"""What helps against an error, by the server's number for it."""
+"""Advice by error code of the server."""
 
 _NOISE: Final = r"^(DB::\w+[.:] )+|\[SSL[^]]*\] | \(_ssl\.c:\d+\)"
-"""What of an error's text is for programmers."""
+"""Parts of an error text that only developers need."""
 
 _TIMED_OUT: Final = 209
-"""The driver's number for it: SOCKET_TIMEOUT."""
+"""Error code of the driver: SOCKET_TIMEOUT."""
 
 
 class FleetError(Exception):
     """The server cannot be used now; the text says why, in one line."""
 
     def __init__(self, text: str, kind: Hashable = None) -> None:
-        """`kind` tells one from another where texts have names that differ every time; None: the text does."""
+        """Make an error; `kind` identifies it where the text has names that differ each time (None: the text does)."""
         super().__init__(text)
         self.kind = text if kind is None else kind
 
 
 class Server(Protocol):
-    """What takes SQL: a server, or ClickHouse as a library."""
+    """A server that runs SQL, or ClickHouse as a library."""
 
     @property
     def version(self) -> tuple[int, int]:
-        """Its first two numbers."""
+        """Return the first two numbers of the version."""
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
-        """Runs it; the rows that it gives.  Raises FleetError."""
+        """Run a statement and return its rows; raise FleetError."""
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
-        """Adds rows, given column by column; returns once the server has them.  Raises FleetError."""
+        """Insert rows, given column by column; return once the server has them.  Raises FleetError."""
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the connection."""
 
 
 def load() -> bool:
-    """Loads the driver, while it can still be read: root may be about to be given up; whether it is there."""
+    """Import the driver before root is dropped, while its files can be read; return whether it is installed."""
     try:
         importlib.import_module("clickhouse_driver")
     except ImportError:
         return False
-    with contextlib.suppress(ImportError):  # nothing is compressed then
+    with contextlib.suppress(ImportError):  # without them nothing is compressed
         for part in ("compression.lz4", "streams.compressed"):
             importlib.import_module(f"clickhouse_driver.{part}")
     return True
 
 
 class Client:
-    """A Server by its address; it connects when it is first asked, and again after an error."""
+    """A Server at an address; it connects at the first query, and again after an error."""
 
     def __init__(
         self,
@@ -94,14 +99,14 @@ class Client:
         database: bool = True,
         patience: float = ANSWER_SECONDS,
     ) -> None:
-        """`database`: whether to be in the target's, which must be there then; `patience` in seconds."""
+        """Make a client; `database`: use that of the target, which must exist; `patience` in seconds."""
         import clickhouse_driver
 
         logging.getLogger("clickhouse_driver").setLevel(
             logging.CRITICAL
         )  # its errors are raised, too
         self._where = target.url()
-        self._peer = f" ({target.host}:{target.port})"  # the address has it already
+        self._peer = f" ({target.host}:{target.port})"  # already in the address
         has_lz4 = all(map(importlib.util.find_spec, ("lz4", "clickhouse_cityhash")))
         self._client = clickhouse_driver.Client(
             target.host,
@@ -116,7 +121,7 @@ class Client:
             sync_request_timeout=min(PING_SECONDS, patience / 3),
             compression="lz4" if has_lz4 else False,
         )
-        # certifi's authorities, where that is there: the system's count, and those of SSL_CERT_FILE
+        # not certifi's authorities: use those of the system or of SSL_CERT_FILE
         self._client.connection.ssl_options.pop("ca_certs", None)
         self._version: tuple[int, int] | None = None
 
@@ -130,7 +135,7 @@ class Client:
         return self._version
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
-        """See Server; without settings, if that is possible: who may only read may set none."""
+        """See Server; send settings for long statements only: a read-only user may not set any."""
         is_long = len(statement) > LONG
         settings = {"max_query_size": 2 * len(statement.encode())} if is_long else None
         return _decoded(self._run(statement, settings=settings) or ())
@@ -138,15 +143,13 @@ class Client:
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         """See Server."""
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
-        settings = {"insert_distributed_sync": 1}  # a row is there when its shard has it
+        settings = {"insert_distributed_sync": 1}  # return once the shard has the rows
         self._run(statement, values, columnar=True, settings=settings)
 
     def _run(self, *arguments: Any, **options: Any) -> Any:
         try:
             return self._client.execute(*arguments, **options)
-        except (
-            Exception
-        ) as error:  # the driver's own, the socket's, and what it makes of a cut block
+        except Exception as error:  # of the driver, of the socket, or from a truncated block
             self.close()
             words = _words(error).removesuffix(self._peer)
             kind = getattr(error, "code", None) or words
@@ -158,7 +161,7 @@ class Client:
 
 
 def _decoded(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-    """With text where others have written what is none; the driver leaves that as it is."""
+    """Decode bytes: the driver leaves text that is not UTF-8 as bytes."""
     if not any(bytes in map(type, row) for row in rows):
         return rows
     return [
@@ -167,7 +170,7 @@ def _decoded(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
 
 
 def _words(error: Exception) -> str:
-    """What is wrong, in one line."""
+    """Return the message of an error, in one line."""
     if isinstance(error, EOFError | ConnectionError):
         return "the connection was lost"
     if isinstance(error, TimeoutError) or getattr(error, "code", 0) == _TIMED_OUT:
@@ -175,5 +178,5 @@ def _words(error: Exception) -> str:
     text = getattr(error, "message", "") or str(error) or type(error).__name__
     text = re.sub(_NOISE, "", " ".join(text.split("Stack trace:")[0].split()))
     text = printable(text)[:LONGEST].rstrip(". ")
-    mended = _MENDED.get(getattr(error, "code", 0))
-    return f"{text} ({mended})" if mended else text
+    advice = _ADVICE.get(getattr(error, "code", 0))
+    return f"{text} ({advice})" if advice else text

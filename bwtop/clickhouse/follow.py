@@ -1,8 +1,8 @@
-"""Following live what all hosts send: their intervals as readings, as long after they were measured as they take to come.
+"""Follow live what all hosts send: return their intervals as samples, some seconds late.
 
-Hosts send every ten seconds, each at moments of its own.  So each is told a fixed time late, second by second, as if it
-were measured here.  Who sends later than that is told later; and once it comes in time again, what lies between is told
-without a time, so that it is in all totals and in no rate.
+Hosts send every ten seconds, at different moments.  So the follower plays back each host second by second with a fixed
+delay.  A host that sends later gets a longer delay.  Once it is in time again, the intervals in between are returned as
+late, without a duration: they count in all totals and in no rate.
 """
 
 import math
@@ -32,37 +32,37 @@ from bwtop.model.sample import FlowTraffic, Sample, add_traffic
 from bwtop.text.escape import count, printable
 
 STEP: Final = 15.0
-"""Seconds: how late hosts are told, as a multiple of it.  A batch and what it takes to come fit in."""
+"""Seconds: the delay of a host is a multiple of it.  It covers a batch and its transfer."""
 
 REACH: Final = 120.0
-"""Seconds: who has sent nothing so new is not live, and is told from anew when it sends again."""
+"""Seconds without new data after which a host is no longer live; its playback restarts when it sends again."""
 
 SLACK: Final = 1.0
-"""Seconds by which clocks and the times of questions may differ."""
+"""Seconds by which clocks and the times of queries may differ."""
 
 RECOVERED: Final = 30.0
-"""Seconds, some batches long, after which a host that comes in time again is told as before."""
+"""Seconds (several batches) in time after which the delay of a host shrinks again."""
 
 FORGOTTEN: Final = 3600.0
-"""Seconds for which a host is missed that sends nothing."""
+"""Seconds for which a silent host is reported."""
 
 QUIET: Final = 120.0
-"""Seconds after which a process that moves nothing is taken off the list: hosts do not send when one ends."""
+"""Seconds after which an idle process counts as exited: hosts do not send exits."""
 
 MOST: Final = 10_000
-"""Flows of a reading told by remote, the largest first; of the others it is '*'."""
+"""Flows of a sample that keep their remote, the largest first; the rest show as '*'."""
 
 SHARE: Final = 0.25
-"""Of the time that may go by with asking: where answers take long, intervals are longer."""
+"""Largest share of the time spent on queries: where answers take long, intervals are longer."""
 
 MOST_KNOWN: Final = 50_000
-"""Processes known at once; beyond it those that have been quiet longest are taken off early."""
+"""Largest number of processes; beyond it the longest idle ones count as exited."""
 
 _LISTED: Final = 3
-"""Hosts that are named in a message."""
+"""Largest number of hosts named in a message."""
 
 _KIND: Final = "if(loopback = 0, '', if(substring(hex(address), 1, 24) = '00000000000000000000FFFF', '4', '6'))"
-"""In SQL: which of the remotes that stand for many."""
+"""SQL expression: which of the placeholder remotes in _MANY an address belongs to."""
 
 _MANY: Final = {"": UNKNOWN_ADDRESS, "4": LOOPBACK_V4, "6": LOOPBACK_V6}
 
@@ -71,38 +71,38 @@ _WHO: Final = ("pid", "name", "exe", "uid", "user", "unit", "container", "pod", 
 
 @dataclass(slots=True)
 class _Place:
-    """How far a host has been told."""
+    """Playback position of a host."""
 
     delay: float
-    """Seconds from its clock to what is told of it."""
+    """Delay of its playback, in seconds."""
     told: float
-    """All that began before, in UTC seconds of its clock."""
+    """End of the played back time, in UTC seconds of its clock."""
     since: float
-    """From when on it has been in time for less of a delay."""
+    """Time since which a shorter delay would have sufficed."""
     enough: float = -math.inf
-    """The longest delay that was needed since then."""
+    """Longest delay needed since then."""
     seen: float = 0.0
-    """When it was there last; as the one before, in UTC seconds of this machine's clock."""
+    """Time at which it last had data; like `since`, in UTC seconds of the local clock."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Stretches of time by host, that may be empty; those of a host follow each other."""
+    """Windows of time by host, possibly empty; those of a host are consecutive."""
 
     late: dict[str, Bounds]
-    """What should have been told before."""
+    """Windows that should have been played back before."""
     due: dict[str, Bounds]
-    """As long as the time that has passed, or shorter."""
+    """Windows as long as the passed time, or shorter."""
 
 
 class Playback:
-    """Which stretch of each host's time is to be told next."""
+    """Playback of the hosts: chooses the next window of each."""
 
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
 
     def windows(self, now: float, passed: float, arrived: Mapping[str, float]) -> Windows:
-        """Of each host of which the end of what has come is in `arrived`; `passed` seconds after those before."""
+        """Return the next windows, `passed` seconds after the previous ones; `arrived` has the end of data by host."""
         for host, last in arrived.items():
             place = self._places[host] = self._place(host, now, last)
             place.seen = now
@@ -117,11 +117,11 @@ class Playback:
         return found
 
     def _place(self, host: str, now: float, last: float) -> _Place:
-        """Its delay is long enough for what comes, and no longer than it was of late."""
+        """Return the position of a host, with the shortest delay that has sufficed recently."""
         needed = STEP * (math.floor((now - last) / STEP) + 1)
         place = self._places.get(host)
         is_anew = place is None or now - needed - place.told > REACH
-        if place is None or is_anew or place.told > last:  # its clock was set back
+        if place is None or is_anew or place.told > last:  # the clock of the host was set back
             return _Place(needed, now - needed, now)
         if needed >= place.delay:
             place.delay, place.since, place.enough = needed, now, -math.inf
@@ -132,12 +132,12 @@ class Playback:
         return place
 
     def move(self, windows: Windows) -> None:
-        """They have been told."""
+        """Advance the playback to the end of some windows."""
         for host, (_, end) in windows.due.items():
             self._places[host].told = end
 
     def late(self) -> dict[str, float]:
-        """Hosts that are told later than others, and by how many seconds in all."""
+        """Return the delay of each late host, in seconds."""
         return {
             host: place.delay for host, place in list(self._places.items()) if place.delay > STEP
         }
@@ -145,19 +145,19 @@ class Playback:
 
 @dataclass(slots=True)
 class _Known:
-    """A process as long as it moves bytes."""
+    """A process that has moved bytes recently."""
 
     key: ProcessKey
     moved: float = 0.0
-    """When it last did, by the monotonic clock."""
+    """Time of its last bytes, by the monotonic clock."""
 
 
 _ProcessId = tuple[str, int, int]
-"""Of a host, of a database of it, in that."""
+"""(host id, database id, process id in that database)."""
 
 
 class FleetFollower:
-    """Reads a server that hosts write; what was there before is history, and not told."""
+    """Reader of a server that hosts ship to; it skips the intervals from before it started."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class FleetFollower:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Asks for what there is, of the hosts that a filter names; raises FleetError."""
+        """Query the live hosts that pass a filter; raise FleetError."""
         self._server = server
         self._keep = keep
         self._clock, self._monotonic = clock, monotonic
@@ -175,30 +175,30 @@ class FleetFollower:
         self._numbers = 0
         self._fault = ""
         self.hosts: dict[str, Host] = {}
-        """By id: those that are live."""
+        """Live hosts by id."""
         self._others: list[Host] = []
-        """That are live, and were not asked for."""
+        """Live hosts that do not pass the filter."""
         self._gone: dict[Host, float] = {}
-        """That were live, and since when they are not, in UTC seconds of this machine's clock."""
+        """Silent hosts, with the time of their last data in UTC seconds of the local clock."""
         self._read_at = monotonic()
         self._next = self._read_at
         self._ask_windows(0.0)
 
     def close(self) -> None:
-        """Lets go of the server."""
+        """Close the connection to the server."""
         self._server.close()
 
     def state(self) -> tuple[str, str]:
-        """How it goes, and what somebody should know about it."""
+        """Return the state in a few words, and a warning or an empty text."""
         words = f"{count(len(self.hosts), 'host')}, {STEP:.0f} s late"
         if self._fault:
             return words, f"{self._fault}; showing old data"
         if not self.hosts:
-            return words, self._nobody()
+            return words, self._no_hosts()
         warnings = [text for text in (self._late(), self._silent()) if text]
         return words, printable("; ".join(warnings))
 
-    def _nobody(self) -> str:
+    def _no_hosts(self) -> str:
         if not self._others:
             return f"no host has sent data for {REACH:.0f} s"
         names = _listed(sorted(host.name for host in self._others))
@@ -214,7 +214,7 @@ class FleetFollower:
         return f"late: {_listed(named)}" if named else ""
 
     def _silent(self) -> str:
-        """Those that have sent since it was begun, and do not any more."""
+        """Return a warning of the hosts that have stopped sending."""
         if not self._gone:
             return ""
         gone = sorted(self._gone.items(), key=lambda item: -item[1])
@@ -226,7 +226,7 @@ class FleetFollower:
         )
 
     def read(self) -> Sample:
-        """What is to be told since the reading before; nothing, of no length, while the server is not to be asked."""
+        """Return the sample since the previous call; an empty one of no duration while the next query is not due."""
         moment = self._monotonic()
         passed = moment - self._read_at
         if moment < self._next:
@@ -237,7 +237,7 @@ class FleetFollower:
             lengths = [end - start for start, end in windows.due.values()]
             sample.elapsed = max(
                 lengths, default=passed
-            )  # of what is told: the rest is yet to come
+            )  # of the windows: the rest has not arrived yet
             self._fill(sample, windows.due)
             if any(start < end for start, end in windows.late.values()):
                 sample.late = Sample(sample.time, 0.0)
@@ -248,7 +248,7 @@ class FleetFollower:
         self._fault, self._read_at = "", moment
         self._next = moment + (self._monotonic() - moment) / SHARE
         self._playback.move(windows)
-        self._let_go(sample)
+        self._forget_idle(sample)
         return sample
 
     def _ask_windows(self, passed: float) -> Windows:
@@ -271,7 +271,7 @@ class FleetFollower:
         )
 
     def _note_gone(self, now: float, here: Container[str]) -> None:
-        """A host that has come back is not gone, whatever its name is now."""
+        """Update the silent hosts; one that sends again is removed, even under a new name."""
         self._gone |= {host: now - REACH for id_, host in self.hosts.items() if id_ not in here}
         self._gone = {
             host: at
@@ -280,7 +280,7 @@ class FleetFollower:
         }
 
     def _fill(self, sample: Sample, windows: Mapping[str, Bounds]) -> None:
-        """Asks for what began within the windows."""
+        """Query the intervals that began within the windows."""
         where = of_plans({host: _pieces(window) for host, window in windows.items()})
         if self._keep.hosts and windows:
             where += f" AND {of_hosts(windows)}"
@@ -290,7 +290,9 @@ class FleetFollower:
         ):
             if host in windows:
                 sample.loss = sample.loss.plus(Loss(*loss))
-        flows = self._flows(where)  # first: what comes between two questions is in the sums
+        flows = self._flows(
+            where
+        )  # first: rows that arrive between the two queries are in the totals
         left = self._sums(sample, windows, where)
         for process, remote, traffic in flows:
             known = self._processes.get(process)
@@ -305,14 +307,14 @@ class FleetFollower:
                     add_traffic(sample.traffic, key, remote, rest)
 
     def _sums(self, sample: Sample, windows: Mapping[str, Bounds], where: str) -> FlowTraffic:
-        """What each process moved, by the remotes that stand for many; notes who they are."""
+        """Return the bytes of each process by placeholder remote; store the identities in the sample."""
         found: FlowTraffic = {}
         for host, spool, process, protocol, role, kind, *who, rx, tx in self._server.query(
             f"SELECT toString(host_id), spool, process, protocol, role, {_KIND} AS kind,"
             f" {', '.join(_WHO)}, sum(rx), sum(tx) FROM traffic FINAL WHERE {where}"
             f" GROUP BY host_id, spool, process, protocol, role, kind, {', '.join(_WHO)}"
         ):
-            if host in windows:  # else it has come since they were asked for
+            if host in windows:  # else it appeared after the query of the hosts
                 key = self._key((host, spool, process), who[0])
                 sample.identities[key] = _identity(self.hosts[host], *who[1:])
                 remote = Remote(protocol, role, 0, _MANY[kind])
@@ -320,7 +322,7 @@ class FleetFollower:
         return found
 
     def _flows(self, where: str) -> list[tuple["_ProcessId", Remote, Traffic]]:
-        """The largest."""
+        """Return the largest flows, at most MOST."""
         return [
             (
                 (host, spool, process),
@@ -337,7 +339,10 @@ class FleetFollower:
         ]
 
     def _key(self, process: "_ProcessId", pid: int) -> ProcessKey:
-        """Hosts do not send when a process began: a number stands for it.  Those that moved last are last."""
+        """Return the key of a process; a number replaces its start time, which hosts do not send.
+
+        Keep the processes in the order of their last bytes.
+        """
         known = self._processes.pop(process, None)
         if known is None:
             self._numbers += 1
@@ -346,8 +351,8 @@ class FleetFollower:
         self._processes[process] = known
         return known.key
 
-    def _let_go(self, sample: Sample) -> None:
-        """Of processes that have been quiet for long, or of some earlier where there are too many."""
+    def _forget_idle(self, sample: Sample) -> None:
+        """Remove idle processes, or the longest idle ones where there are too many."""
         while self._processes:
             process, known = next(iter(self._processes.items()))
             is_quiet = self._read_at - known.moved > QUIET
@@ -358,7 +363,7 @@ class FleetFollower:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+    """Join the first names, with the number of the others."""
     more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
     return ", ".join([*names[:_LISTED], *more])
 

@@ -1,7 +1,7 @@
-"""The past of many hosts, as ClickHouse has it: see history.past.Past.
+"""The history of many hosts in ClickHouse: see history.store.HistoryStore.
 
-The rows of each level are those that the hosts have sent.  Which of them answer for a range is planned for each host by
-itself: one may be behind, another may live in another time zone.  Most have the same plan.
+Each level has the rows that the hosts have sent.  A range is planned for each host by itself: one may lag, another may
+be in another time zone.  Most hosts have the same plan.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,14 +25,14 @@ from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.store import PULSE
 
 _KEYS: Final = {"host": "host_id"}
-"""What rows are grouped by, where not by the column of that name."""
+"""Columns to group by, where they differ from the property's name."""
 
 _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
-"""How it is read, where not as it is."""
+"""SQL to read a property, where it differs from its name."""
 
 
 class Fleet:
-    """What a server has; which spans there are is asked once, so that an answer is of one moment."""
+    """The history on a server; the spans are queried once, so that an answer is of one moment."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -41,14 +41,14 @@ class Fleet:
         self._spans: dict[tuple[str, ...] | None, FleetSpans] = {}
 
     def close(self) -> None:
-        """See Past."""
+        """See HistoryStore."""
         self._server.close()
 
     def _ask(self, statement: str) -> Sequence[tuple[Any, ...]]:
         return self._server.query(statement)
 
     def hosts(self) -> list[Host]:
-        """See Past; by name."""
+        """See HistoryStore; sorted by name."""
         found = self._ask(
             "SELECT argMax(host, time), toString(host_id) FROM span"
             f" WHERE level >= 1 OR (level = 0 AND time >= now() - {DAY}) GROUP BY host_id"
@@ -56,7 +56,7 @@ class Fleet:
         return sorted(Host(name, id_) for name, id_ in found)
 
     def extent(self) -> Bounds | None:
-        """See Past; for SQLite it is the same."""
+        """See HistoryStore; the same rule as in SQLite."""
         finer = self._extent(f"level <= {DAYS}")
         months = self._extent(f"level > {DAYS}" + (f" AND end <= {finer[0]!r}" if finer else ""))
         if finer is None or months is None:
@@ -70,7 +70,7 @@ class Fleet:
         return (start, end) if count else None
 
     def pids_since(self) -> float:
-        """See Past: after the last minute of which a second is missing."""
+        """See HistoryStore: the end of the last minute that lacks seconds."""
         ((last,),) = self._ask(
             "SELECT max(after) FROM (SELECT max(end) AS after,"
             f" sumIf(seconds, level = 1) - sumIf(seconds, level = 0) > {ROUNDING} AS is_torn"
@@ -83,7 +83,7 @@ class Fleet:
     def select(
         self, bounds: Bounds, unit: Unit | None, needs: frozenset[str], keep: Filter
     ) -> "FleetSelection":
-        """See Past."""
+        """See HistoryStore."""
         hosts = self._chosen(keep)
         spans = self._spans.setdefault(hosts, FleetSpans(self._server, hosts))
         plans: dict[str, Plan] = {}
@@ -94,11 +94,11 @@ class Fleet:
         return FleetSelection(self._server, bounds, plans, needs, hosts, keep.pids)
 
     def _chosen(self, keep: Filter) -> tuple[str, ...] | None:
-        """Ids of the hosts that a filter names; None: it names none."""
+        """Return the ids of the hosts that pass a filter; None: it names none."""
         return tuple(h.id for h in self.hosts() if keep.takes_host(h)) if keep.hosts else None
 
     def events(self, start: float, end: float) -> Iterator[tuple[float, str, float]]:
-        """See Past; what one of many machines did is not told, but for bytes that it dropped."""
+        """See HistoryStore; of many hosts, only the events of dropped bytes."""
         of_chosen = f" AND {of_hosts(self._hosts)}" if self._hosts else ""
         for moment, kind, amount in self._ask(
             "SELECT moment, kind, amount FROM event FINAL"
@@ -109,12 +109,12 @@ class Fleet:
                 yield moment, kind, amount
 
     def usage_since(self) -> float | None:
-        """See Past."""
+        """See HistoryStore."""
         ((count, first),) = self._ask("SELECT count(), toUInt64(min(time)) FROM fives")
         return float(first) if count else None
 
     def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
-        """See Past; of many hosts it is what they moved together."""
+        """See HistoryStore; of many hosts, from their common five-minute totals."""
         shown, paid = passing(keep), billed(keep)
         sums = [f"sum({_amount(of, way)})" for of in (shown, paid) for way in ("rx", "tx")]
         found = self._ask(
@@ -134,7 +134,7 @@ class Fleet:
 
 
 def _amount(categories: Sequence[Category], way: str) -> str:
-    """In SQL, what these categories received or sent."""
+    """Return the SQL of the bytes that some categories received or sent."""
     return " + ".join(pulse_column(of, way) for of in categories) or "0"
 
 
@@ -144,7 +144,7 @@ def _percentile(rates: Sequence[Rates]) -> Rates:
 
 
 class FleetSelection:
-    """See history.store.Selection: a flow is the tuple of what is told of its ends."""
+    """Selection from ClickHouse (see history.store.Selection); the key of a flow is the tuple of its properties."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class FleetSelection:
         hosts: Sequence[str] | None,
         pids: frozenset[int],
     ) -> None:
-        """`plans` by host; `hosts` where not all count."""
+        """Make a selection; `plans` by host id, `hosts` where not all count."""
         self._server = server
         self._users: dict[int, str] = {}
         self._needs = [name for name in ENDS if name in needs]
@@ -172,7 +172,7 @@ class FleetSelection:
         )
 
     def _coverage(self, bucket: str) -> Sequence[tuple[Any, ...]]:
-        """(bucket, most seconds that one host has recorded in it, what all have lost)."""
+        """Return (bucket, the most seconds that one host has recorded in it, the loss of all hosts)."""
         sums = ", ".join(f"sum({name}) AS {name}" for name in Loss._fields)
         totals = ", ".join(f"sum({name})" for name in Loss._fields)
         return self._server.query(
@@ -182,7 +182,7 @@ class FleetSelection:
         )
 
     def sums(self) -> FlowSums:
-        """See Selection; a uid has a name where all hosts say the same."""
+        """See Selection; a uid has a name where all hosts agree on it."""
         read = [_READ.get(name, name) for name in self._needs]
         by = [_KEYS.get(name, name) for name in self._needs]
         found: dict[Flow, tuple[int, int]] = {}
@@ -204,12 +204,12 @@ class FleetSelection:
         return self._users
 
     def ends(self, flows: Collection[Flow]) -> Ends:
-        """See Selection; what was not asked for is as if it were not known."""
+        """See Selection; properties that were not requested are unknown."""
         hosts = self._hosts() if "host" in self._needs else {}
         return {flow: self._end(flow, hosts) for flow in flows}
 
     def _end(self, flow: Flow, hosts: Mapping[str, Host]) -> tuple[Identity, Remote]:
-        assert isinstance(flow, tuple), "one of ours"
+        assert isinstance(flow, tuple), "a key from sums()"
         known = dict(zip(self._needs, flow, strict=True))
         uid = known.get("uid", -1)
         who = Identity(
@@ -229,7 +229,7 @@ class FleetSelection:
         return who, remote
 
     def _hosts(self) -> dict[str, Host]:
-        """By id, with the last name that each had."""
+        """Return the hosts by id, each with its latest name."""
         found = self._server.query(
             f"SELECT toString(host_id), argMax(host, time) FROM span WHERE {self._where} GROUP BY host_id"
         )
@@ -252,7 +252,7 @@ class FleetSelection:
                 yield when, groups[tuple(ends)], rx, tx
 
     def coverage(self) -> Iterator[tuple[float, float, Loss]]:
-        """See Selection; what was measured is told by the minute."""
+        """See Selection; measured intervals are added up by minute."""
         for start, seconds, *loss in self._coverage(
             f"if(level = 0, floor(start / {MINUTE}) * {MINUTE}, start)"
         ):

@@ -1,7 +1,7 @@
-"""The tables in ClickHouse: in today's dialect, and in that of servers before 21.3, which have no TTL of some rows.
+"""The tables in ClickHouse, also for servers before 21.3, which have no TTL for a part of the rows.
 
-Every table's engine keeps one row of those with the same key, that of the highest version.  What is sent twice has the
-same key, so it counts once; who reads says FINAL, because rows are merged when the server finds the time.
+The engine of each table keeps one row per key, that of the highest version.  A row that is sent twice has the same key,
+so it counts once.  Queries need FINAL, because the server merges rows at times of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.sqlite.schema import pulse_columns
 
 TODAY: Final = (21, 3)
-"""The first version that takes the schema as it is printed."""
+"""The first version that accepts the schema as it is printed."""
 
 KEPT: Final = {
     "seconds": 7 * 86400.0,
@@ -21,84 +21,84 @@ KEPT: Final = {
     "hours": 730 * 86400.0,
     "5min": 730 * 86400.0,
 }
-"""Seconds by tier, unless --retention says otherwise; what is not named is kept for ever."""
+"""Default retention by tier, in seconds; other tiers are kept for ever."""
 
 LOCAL: Final = "_local"
-"""What a table of a single shard has behind its name."""
+"""Suffix of the table of a single shard."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One of them."""
+    """A column of a table."""
 
     name: str
     type: str
     help: str = ""
     codec: str = ""
     old_type: str = ""
-    """Where a server before TODAY has another."""
+    """Type for servers before TODAY, where it differs."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One of them; its key tells its rows apart, and they lie in its order."""
+    """A table; its key identifies the rows and sorts them."""
 
     name: str
     help: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     version: str = ""
-    """The column of which the highest counts."""
+    """Column of the version: the row with the highest counts."""
 
     def names(self) -> list[str]:
-        """All columns."""
+        """Return the names of all columns."""
         return [column.name for column in self.columns]
 
 
 _TEXT: Final = "LowCardinality(String)"
 
 _WHERE: Final = (
-    Column("host_id", "UUID", "of the machine; stays when its name changes"),
-    Column("host", _TEXT, "the machine's name then"),
-    Column("spool", "Int64", "the database that it came from"),
+    Column("host_id", "UUID", "id of the host; stays when its name changes"),
+    Column("host", _TEXT, "name of the host at that time"),
+    Column("spool", "Int64", "id of the SQLite database on the host"),
 )
-"""Which host a row is of."""
+"""Columns of the host of a row."""
 
 _ROW: Final = (
     Column("level", "UInt8", "0 an interval of about a second, 1 minute, 2 hour, 3 day, 4 month"),
     *_WHERE,
-    Column("span_id", "UInt64", "of the interval, minute, ... in that database"),
-    Column("time", "DateTime('UTC')", "where that begins", "DoubleDelta, ZSTD"),
-    Column("start", "Float64", "the same, in seconds with their fractions", "Gorilla, ZSTD"),
+    Column("span_id", "UInt64", "id of the interval, minute, ... in that database"),
+    Column("time", "DateTime('UTC')", "start of the span", "DoubleDelta, ZSTD"),
+    Column("start", "Float64", "start in seconds with fractions", "Gorilla, ZSTD"),
 )
 
-_MORE: Final = (Column("version", "UInt64", "a span that was sent again has a higher one"),)
+_MORE: Final = (Column("version", "UInt64", "a span that is sent again has a higher version"),)
 
 TABLES: Final = (
     Table(
         "traffic",
-        "who moved how many bytes, when, on which host; each level has all bytes: ask for one",
+        "bytes by host, time, process and remote; each level has all bytes: query one level",
         ("level", "host_id", "time", "spool", "span_id", "flow", "process"),
         (
             *_ROW,
-            Column("flow", "UInt64", "of the program and its remote in that database"),
-            Column("process", "UInt64", "in that database; 0 in levels above 0"),
-            Column("pid", "UInt32", "0 in levels above 0"),
-            Column("name", _TEXT, "of the process"),
-            Column("exe", _TEXT, "path; empty where it is not known"),
-            Column("user", _TEXT, "the uid's name on that machine"),
-            Column("uid", "Int64", "-1 where it is not known"),
-            Column("unit", _TEXT, "of systemd"),
+            Column("flow", "UInt64", "id of program and remote in that database"),
+            Column("process", "UInt64", "id of the process in that database; 0 in levels above 0"),
+            Column("pid", "UInt32", "process id; 0 in levels above 0"),
+            Column("name", _TEXT, "name of the process"),
+            Column("exe", _TEXT, "path of the program; empty if unknown"),
+            Column("user", _TEXT, "name of the uid on that host"),
+            Column("uid", "Int64", "user id; -1 if unknown"),
+            Column("unit", _TEXT, "systemd unit"),
             Column("container", _TEXT, "runtime:id"),
-            Column("pod", _TEXT, "of Kubernetes"),
+            Column("pod", _TEXT, "Kubernetes pod"),
             Column("kernel", "UInt8", "1: a kernel thread"),
-            Column("protocol", "UInt8", "IANA's number"),
-            Column("role", "UInt8", "of the process: 0 client, 1 server"),
-            Column("port", "UInt16", "the service's"),
+            Column("protocol", "UInt8", "IANA protocol number"),
+            Column("role", "UInt8", "role of the process: 0 client, 1 server"),
+            Column("port", "UInt16", "port of the service"),
             Column(
                 "address",
                 "IPv6",
-                "remote; IPv4 as ::ffff:a.b.c.d, :: unknown",
+                "remote address; IPv4 as ::ffff:a.b.c.d, :: if unknown",
                 "",
                 "FixedString(16)",
             ),
@@ -111,18 +111,18 @@ TABLES: Final = (
     ),
     Table(
         "span",
-        "what was recorded at all, and what was lost",
+        "recorded time and losses",
         ("level", "host_id", "time", "spool", "span_id"),
         (
             *_ROW,
-            Column("end", "Float64", "seconds, UTC", "Gorilla, ZSTD"),
-            Column("seconds", "Float64", "recorded of it"),
+            Column("end", "Float64", "end in seconds, UTC", "Gorilla, ZSTD"),
+            Column("seconds", "Float64", "recorded seconds"),
             Column("spilled", "UInt64", "updates without a remote"),
             Column("spilled_bytes", "UInt64"),
             Column("unattributed", "UInt64", "updates without a process"),
             Column("unattributed_bytes", "UInt64"),
             Column("unnamed", "UInt64", "processes without a name"),
-            Column("missed_events", "UInt64", "that the kernel skipped"),
+            Column("missed_events", "UInt64", "events that the kernel skipped"),
             *_MORE,
         ),
         "version",
@@ -133,8 +133,8 @@ TABLES: Final = (
         ("host_id", "time", "spool"),
         (
             *_WHERE,
-            Column("time", "DateTime('UTC')", "where they begin", "DoubleDelta, ZSTD"),
-            Column("seconds", "Float64", "recorded of them"),
+            Column("time", "DateTime('UTC')", "start of the five minutes", "DoubleDelta, ZSTD"),
+            Column("seconds", "Float64", "recorded seconds"),
             *(Column(name, "UInt64", codec="T64, ZSTD") for name in pulse_columns()),
             *_MORE,
         ),
@@ -142,13 +142,13 @@ TABLES: Final = (
     ),
     Table(
         "event",
-        "what readers of the sums should know: the clock was set, the machine slept, bytes were dropped",
+        "events that affect the totals: the clock was set, the machine slept, bytes were dropped",
         ("host_id", "time", "spool", "event_id"),
         (
             *_WHERE,
-            Column("event_id", "UInt64", "in that database"),
+            Column("event_id", "UInt64", "id in that database"),
             Column("time", "DateTime('UTC')"),
-            Column("moment", "Float64", "the same, in seconds with their fractions"),
+            Column("moment", "Float64", "time in seconds with fractions"),
             Column("kind", _TEXT),
             Column("amount", "Float64"),
         ),
@@ -164,7 +164,7 @@ def create(
     retention: Mapping[str, float] = KEPT,
     cluster: str | None = None,
 ) -> None:
-    """Makes what is missing on a server; raises FleetError."""
+    """Create the missing database and tables on a server; raise FleetError."""
     for _, statement in statements(database, server.version, retention, cluster):
         server.query(statement)
 
@@ -175,15 +175,14 @@ def statements(
     retention: Mapping[str, float] = KEPT,
     cluster: str | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """What makes the database and its tables where they are missing, each with a word about it.
+    """Yield (comment, statement) to create the database and its tables where they are missing.
 
-    With a cluster they are replicated within a shard, and each gets a table beside it that is distributed over all
-    shards by host; it is that table which is written and read.  The servers' macros {shard} and {replica} tell them
-    apart.
+    With a cluster, tables are replicated within a shard by the servers' macros {shard} and {replica}.  Beside each, a
+    table is distributed over all shards by host: that one is written and read.
     """
     on = f" ON CLUSTER '{cluster}'" if cluster else ""
     yield (
-        "what bwtop --ship sends, and bwtop --from reads",
+        "written by bwtop --ship, read by bwtop --from",
         f"CREATE DATABASE IF NOT EXISTS {database}{on}",
     )
     for table in TABLES:
@@ -191,7 +190,7 @@ def statements(
         if cluster:
             name = f"{database}.{table.name}"
             yield (
-                "the same of all shards: this is the one to write and to read",
+                "all shards together: write and read this table",
                 f"CREATE TABLE IF NOT EXISTS {name}{on} AS {name}{LOCAL}\n"
                 f"ENGINE = Distributed('{cluster}', '{database}', '{table.name}{LOCAL}', cityHash64(toString(host_id)))",
             )
@@ -203,7 +202,7 @@ def printed(
     retention: Mapping[str, float] = KEPT,
     cluster: str | None = None,
 ) -> Iterator[str]:
-    """The same as a script."""
+    """Yield the statements as a script."""
     for about, statement in statements(database, version, retention, cluster):
         yield f"-- {about}\n{statement};\n\n"
 
@@ -229,13 +228,17 @@ def _table(
     ]
     if not is_old:
         lines += _ttl(table, retention)
-        lines += [] if cluster else ["SETTINGS fsync_after_insert = 1"]  # there replicas have it
+        lines += (
+            [] if cluster else ["SETTINGS fsync_after_insert = 1"]
+        )  # a cluster has replicas instead
     return "\n".join(lines)
 
 
 def _column(column: Column, *, is_old: bool) -> str:
     if is_old:
-        plain = "String" if column.type == _TEXT else column.type  # that was an experiment then
+        plain = (
+            "String" if column.type == _TEXT else column.type
+        )  # LowCardinality was experimental then
         return f"    {column.name} {column.old_type or plain}"
     codec = f" CODEC({column.codec})" if column.codec else " CODEC(ZSTD)"
     text = column.help.replace("'", "''")
@@ -255,7 +258,7 @@ def _engine(table: Table, database: str, *, is_replicated: bool) -> str:
 
 
 def _ttl(table: Table, retention: Mapping[str, float]) -> Sequence[str]:
-    """Old rows go when the server finds the time."""
+    """Return the TTL clause; the server deletes old rows at times of its own."""
     kept = {tier.level: retention.get(tier.name, FOREVER) for tier in TIERS}
     conditions = {level: f" DELETE WHERE level = {level}" for level in kept if level >= 0}
     if table is FIVES:

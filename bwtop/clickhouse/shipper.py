@@ -1,4 +1,4 @@
-"""Sending the history to a server, from a thread of its own: what is measured and recorded never waits for it."""
+"""Ship the history to a server in a thread of its own: measuring and recording never wait for it."""
 
 import contextlib
 import sqlite3
@@ -20,45 +20,45 @@ from bwtop.sqlite.writer import UNSEEN, file_seen
 from bwtop.text.escape import count
 
 PERIOD: Final = 10.0
-"""Seconds between two batches, while one is enough: each becomes a file on the server, which has to merge them."""
+"""Seconds between two batches, while one suffices: each becomes a file on the server, which has to merge them."""
 
 RETRY: Final = 1.0
 LONGEST_RETRY: Final = 60.0
-"""Seconds from one attempt to the next: each time twice as many."""
+"""Seconds between two attempts: doubled each time."""
 
 BEHIND: Final = 60.0
-"""Seconds that the oldest interval may wait, before somebody is told."""
+"""Lag in seconds from which the state has a warning."""
 
 CLOSE_SECONDS: Final = 3.0
-"""For the last batch, when bwtop ends.  What is left is sent when it is started again."""
+"""Time limit of the last batch, when bwtop ends.  The next start sends the rest."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is shipped, and where."""
+    """Options of shipping."""
 
     target: Target
     password: str = ""
     host: Host | None = None
-    """None: this machine."""
+    """None: this host."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How it goes with shipping."""
+    """State of shipping."""
 
     fault: str = ""
-    """Why nothing can be sent now."""
+    """Why nothing can be sent now; empty: nothing is wrong."""
     waiting: Waiting = field(default_factory=Waiting)
     rows: int = 0
-    """Sent and acknowledged, of all tables."""
+    """Rows of all tables that the server has acknowledged."""
 
     def lag(self, now: float) -> float:
-        """Seconds since the oldest interval that waits began; `now` is UTC."""
+        """Return the seconds since the start of the oldest unsent interval; `now` is in UTC seconds."""
         return max(now - self.waiting.since, 0.0) if self.waiting.since is not None else 0.0
 
     def warning(self, now: float) -> str:
-        """What somebody should know; empty while all is well."""
+        """Return a warning; empty while all is well."""
         lag = self.lag(now)
         if lag < BEHIND and not self.fault:
             return ""
@@ -68,7 +68,7 @@ class State:
 
 
 class Shipper:
-    """Sends what is committed, whenever it can; the database keeps what it cannot send yet."""
+    """Shipper of committed intervals; the database keeps those that cannot be sent yet."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Shipper:
         notify: Callable[[str], None] = lambda _: None,
         connect: Callable[[Options], Server] | None = None,
     ) -> None:
-        """`notify` is called with a line for people when the state changes: from the sending thread, but for the end."""
+        """Make a shipper; the sending thread, and close(), call `notify` with a message when the state changes."""
         self.target = options.target.url()
         self._options = options
         self._path = path
@@ -95,24 +95,24 @@ class Shipper:
         self.state = State()
 
     def open(self) -> None:
-        """Opens the database, as long as it is in reach; later attempts say why it is not."""
+        """Try to open the database before its path is out of reach; later attempts report errors."""
         with contextlib.suppress(HistoryError, OSError, sqlite3.Error):
             self._connected()
 
     def start(self, may_send: Callable[[], bool] = lambda: True) -> None:
-        """Begins to send, whenever it may: who does not record leaves it to who does."""
+        """Start to send, whenever `may_send` allows it: only the recorder sends."""
         self._thread = threading.Thread(
             target=self._work, args=(may_send,), name="bwtop-shipper", daemon=True
         )
         self._thread.start()
 
     def behind(self) -> tuple[int, float]:
-        """Intervals that wait, and for how many seconds the oldest of them has; from any thread."""
+        """Return the number of unsent intervals and the lag in seconds; callable from any thread."""
         state = self.state
         return state.waiting.intervals, state.lag(time.time())
 
     def close(self) -> None:
-        """Sends what is left, if that is quickly done; call it when all is committed."""
+        """Send the rest, for at most CLOSE_SECONDS; call it when all is committed."""
         self._closing = True
         self._wake.set()
         if self._thread:
@@ -123,10 +123,10 @@ class Shipper:
                 f"{count(left, 'interval')} not shipped yet; they stay in the history until bwtop runs again"
             )
 
-    # From the sending thread.
+    # Called by the sending thread.
 
     def _connected(self) -> sqlite3.Connection:
-        """The database that is there now, or was before its directory was out of reach."""
+        """Return the database that is there now, or the open one while its directory cannot be read."""
         seen = file_seen(self._path)
         if self._connection and seen not in (self._file, UNSEEN):
             self._connection.close()
@@ -147,7 +147,7 @@ class Shipper:
         while True:
             closing = self._closing
             wait = PERIOD
-            if may_send() and file_seen(self._path):  # that it is gone is for who records to say
+            if may_send() and file_seen(self._path):  # the recorder reports a missing file
                 if self._attempt():
                     retry = RETRY
                 else:
@@ -158,10 +158,10 @@ class Shipper:
             self._wake.wait(wait)
 
     def _attempt(self) -> bool:
-        """Sends all there is; whether it could."""
+        """Try to send all; return whether that succeeded."""
         try:
             self._ship()
-        except Exception as error:  # whatever it is: a thread that dies would say nothing
+        except Exception as error:  # any error: a dead thread would be silent
             self._lose_server()
             self._fail(error)
             return False
@@ -169,16 +169,16 @@ class Shipper:
         return True
 
     def _succeed(self, rows: int = 0) -> None:
-        """So many rows more are with the server."""
+        """Note that the server has `rows` more rows."""
         self.state = State("", self._waiting(), self.state.rows + rows)
         if self._told:
             self._told.clear()
             self._notify(f"shipping to {self.target} again")
 
     def _fail(self, error: Exception) -> None:
-        """Each kind of fault is said once, until something could be sent again."""
+        """Note a fault; report each kind once until shipping works again."""
         words = self._words(error)
-        why = words.removeprefix(f"{self.target}: ")  # a screen has little room
+        why = words.removeprefix(f"{self.target}: ")  # the screen has little room
         self.state = State(why, self._waiting(), self.state.rows)
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
@@ -197,7 +197,7 @@ class Shipper:
             batch = spool.batch()
             if batch is None:
                 return
-            self.state = replace(self.state, waiting=spool.waiting())  # the server may take long
+            self.state = replace(self.state, waiting=spool.waiting())  # the server may be slow
             self._send(batch)
             spool.move(batch.after)
             self._succeed(batch.rows())
@@ -214,7 +214,7 @@ class Shipper:
             self._server.insert(table.name, table.names(), columns)
 
     def _waiting(self) -> Waiting:
-        """What is left; as before, where the database cannot be read now."""
+        """Return the unsent intervals; the previous result if the database cannot be read now."""
         if self._spool:
             with contextlib.suppress(sqlite3.Error):
                 return self._spool.waiting()
@@ -222,7 +222,7 @@ class Shipper:
 
     def _lose_server(self) -> None:
         if self._server:
-            with contextlib.suppress(Exception):  # it may be gone in every way
+            with contextlib.suppress(Exception):  # the connection may be broken in any way
                 self._server.close()
             self._server = None
 

@@ -1,4 +1,4 @@
-"""Which spans the hosts have sent, asked of all of them at once: what is planned for one is the same for most."""
+"""Spans of all hosts, queried at once: most hosts share a plan."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,37 +10,37 @@ from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds, Piece
 
 LAST: Final = 2**32 - 1
-"""The last second that a DateTime has."""
+"""The last second of a DateTime."""
 
 _LONGEST: Final = {1: 2 * MINUTE, 2: 2 * HOUR, 3: 3 * DAY, 4: 35 * DAY}
-"""Seconds that a span of a level may have, where the clock's zone is changed, too."""
+"""Longest span of a level in seconds, also where the time zone changes."""
 
 ROUNDING: Final = 0.001
-"""Seconds by which sums may differ that were made in another order."""
+"""Seconds by which totals may differ when added in another order."""
 
 
 def within(start: float, end: float) -> str:
-    """In SQL: a DateTime from `start` until before `end`, to the second."""
+    """Return the SQL condition: a DateTime from `start` until before `end`, to the second."""
     first, last = (min(max(math.ceil(when), 0), LAST) for when in (start, end))
     return f"time >= toDateTime({first}) AND time < toDateTime({last})"
 
 
 def since(level: int, start: float, end: float) -> str:
-    """In SQL: rows of a level that begin from `start` until before `end`; the key's time finds them."""
+    """Return the SQL condition: rows of a level that begin from `start` until before `end`; it uses the key."""
     around = within(math.floor(start), end + 1)
     return f"level = {level} AND {around} AND start >= {start!r} AND start < {end!r}"
 
 
 def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
-    """In SQL: rows of these hosts; or of all others."""
+    """Return the SQL condition: rows of some hosts, or of all others."""
     listed = ", ".join(f"'{host}'" for host in sorted(hosts))
     return f"host_id {'NOT ' if others else ''}IN ({listed})"
 
 
 def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
-    """In SQL: the rows of each host's pieces; of hosts that are not named, those that most have.
+    """Return the SQL condition: the rows of each host's pieces.
 
-    Most have the same, and the statement is short.
+    The most common pieces apply to all hosts without a condition of their own: that keeps the statement short.
     """
     by_pieces: dict[tuple[Piece, ...], list[str]] = {}
     for host, pieces in plans.items():
@@ -59,7 +59,7 @@ def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
 
 
 class FleetSpans:
-    """All hosts', or those of some."""
+    """The spans of all hosts, or of some."""
 
     def __init__(self, server: Server, hosts: Collection[str] | None = None) -> None:
         self._server = server
@@ -76,7 +76,7 @@ class FleetSpans:
         )
 
     def _hosts(self, start: float, end: float) -> set[str]:
-        """Ids of those that have something in a range."""
+        """Return the ids of the hosts with rows in a range."""
         reach = start - max(_LONGEST.values())
         overlapping = " OR ".join(
             f"({since(level, reach, end)} AND end > {start!r})" for level in _LONGEST
@@ -87,7 +87,7 @@ class FleetSpans:
         return {host for (host,) in found}
 
     def of(self, host: str) -> "HostSpans":
-        """One host's."""
+        """Return the spans of a host."""
         return HostSpans(self, host)
 
     def _inside(self, level: int, start: float, end: float) -> dict[str, Bounds]:
@@ -99,7 +99,7 @@ class FleetSpans:
         return {host: (first, after) for host, first, after in found}
 
     def _widened(self, level: int, when: float) -> dict[str, Bounds]:
-        """Of hosts of which something finer is missing in the span around a time: not all of its seconds are there."""
+        """Return the bounds of the span around a time by host, for hosts that lack finer rows of it."""
         around: dict[Bounds, dict[str, float]] = {}
         for host, start, end, seconds in self._ask(
             "toString(host_id), start, end, seconds",
@@ -120,7 +120,7 @@ class FleetSpans:
         )
 
     def _forgotten(self, level: int) -> dict[str, float]:
-        """When what is finer begins."""
+        """Return the start of the finer rows by host."""
         return dict(
             self._ask("toString(host_id), min(start)", f"level = {level - 1}", "GROUP BY host_id")
         )
@@ -131,7 +131,7 @@ class FleetSpans:
 
 
 class HostSpans:
-    """See plan.Spans."""
+    """The spans of one host (see plan.Spans)."""
 
     def __init__(self, fleet: FleetSpans, host: str) -> None:
         self._fleet = fleet
@@ -150,5 +150,5 @@ class HostSpans:
         return self._fleet.widened(level, when).get(self._host, NOTHING)
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
-        """See plan.Spans; of all hosts, so that all are planned alike."""
+        """See plan.Spans; for all hosts, so that they share a plan."""
         return self._fleet.fits(level, start, end, unit)

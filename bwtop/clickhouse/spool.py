@@ -1,8 +1,8 @@
-"""The history as the spool of what is shipped: batches in its order, and a cursor that a server's answer moves.
+"""The history as the spool of the shipper: batches in order, and a cursor that moves when a server acknowledges one.
 
-Intervals never change once they are committed, and are sent by their ids.  Minutes, hours, days and months are sent
-when they are closed, and again when something is added to them late; every such change has a number of its own.  So
-what has been forgotten here before it could be sent is not lost: the sums of a coarser level have it.
+A committed interval never changes; intervals are sent in the order of their ids.  A minute, hour, day or month is sent
+when it is closed, and again when late deltas change it; each change has a number.  So rows that are deleted here before
+they could be sent are not lost: the totals of a coarser level have their bytes.
 """
 
 import sqlite3
@@ -20,17 +20,17 @@ from bwtop.sqlite.schema import pulse_columns
 from bwtop.sqlite.store import PULSE, unpack_loss
 
 ROWS: Final = 20_000
-"""Rows of traffic in a batch: some 20 MB while it is sent."""
+"""Largest number of rows of traffic in a batch: about 20 MB while it is sent."""
 
 SPANS: Final = 2000
-"""Intervals and spans in a batch, of each."""
+"""Largest number of intervals in a batch, and of spans."""
 
 LISTED: Final = 1000
-"""Totals of five minutes and events in a batch, of each."""
+"""Largest number of five-minute totals in a batch, and of events."""
 
 
 class Cursor(NamedTuple):
-    """The last of each that a server has."""
+    """The last interval, change, five-minute total and event that a server has."""
 
     interval: int = 0
     change: int = 0
@@ -39,34 +39,34 @@ class Cursor(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What a server does not have yet."""
+    """The intervals that a server does not have yet."""
 
     intervals: int = 0
     since: float | None = None
-    """When the oldest of those began, in UTC seconds."""
+    """Start of the oldest one, in UTC seconds."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is sent together, in this order: who finds a span there finds all of its traffic."""
+    """Rows to send together, in this order: a reader that finds a span finds all its traffic."""
 
     after: Cursor
-    """Where the cursor is to be once it is there."""
+    """The cursor once the server has the batch."""
     tables: Sequence[tuple[Table, list[list[Any]]]]
-    """Rows, column by column."""
+    """Tables and their rows, column by column."""
     is_last: bool
-    """Whether nothing was left when it was made."""
+    """Nothing is left after it."""
 
     def rows(self) -> int:
-        """Of all tables."""
+        """Return the number of rows of all tables."""
         return sum(len(columns[0]) for _, columns in self.tables)
 
 
 class Spool:
-    """A database, as one server knows it."""
+    """Spool of a database for one server."""
 
     def __init__(self, connection: sqlite3.Connection, target: str, host: Host) -> None:
-        """Raises sqlite3.Error."""
+        """Make a spool; raise sqlite3.Error."""
         self._connection = connection
         self._run = connection.execute
         self._target = target
@@ -75,18 +75,18 @@ class Spool:
         self._places: dict[_Kind, _Place] = {}
 
     def cursor(self) -> Cursor:
-        """Where it is."""
+        """Return the cursor of the server."""
         found = self._run(
             "SELECT interval, change, fives, event FROM shipped WHERE target = ?", (self._target,)
         ).fetchone()
         return Cursor(*found) if found else Cursor()
 
     def move(self, cursor: Cursor) -> None:
-        """All before is with the server; raises sqlite3.Error."""
+        """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
         self._run("INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?, ?)", (self._target, *cursor))
 
     def waiting(self) -> Waiting:
-        """What is left to be sent."""
+        """Return the unsent intervals."""
         last = self.cursor().interval
         (newest,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
         oldest = self._run(
@@ -95,11 +95,11 @@ class Spool:
         return Waiting(newest - oldest[0] + 1, oldest[1]) if oldest else Waiting()
 
     def begin(self) -> None:
-        """What was sent of something large is sent anew: who sent it may not know how far it came."""
+        """Restart partly sent intervals and spans: after an error their progress is unknown."""
         self._places.clear()
 
     def batch(self, rows: int = ROWS) -> Batch | None:
-        """What comes next; None: nothing.  Raises sqlite3.Error."""
+        """Return the next batch; None: there is nothing to send.  Raises sqlite3.Error."""
         self._run("BEGIN")
         try:
             return self._batch(self.cursor(), rows)
@@ -110,7 +110,7 @@ class Spool:
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        over = time.time() - PULSE  # each batch would else have the one that goes on
+        over = time.time() - PULSE  # else each batch would have the current five minutes
         fives = self._run(_FIVES, (cursor.fives, over, LISTED)).fetchall()
         events = self._run(_EVENTS, (cursor.event, LISTED)).fetchall()
         tables = (
@@ -130,7 +130,7 @@ class Spool:
         return Batch(after, found, not more) if found else None
 
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
-        """What comes after the last one: as many as have no more rows together, or a part of one that has more."""
+        """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         found = _Rows(last)
         place = self._places.pop(kind, _Place(last))
         listed = self._run(kind.spans, (last, SPANS)).fetchall()
@@ -155,7 +155,7 @@ class Spool:
     def _lines(
         self, kind: "_Kind", span: int, after: tuple[int, int], count: int
     ) -> list[tuple[Any, ...]]:
-        """So many rows of one, after a place."""
+        """Return up to `count` rows of an interval or span, after a place."""
         found = self._run(kind.traffic, (span, *after, count))
         return [
             (*row[:_UID], _user(row[_UID]), *row[_UID:-2], int(is_loopback(row[-3])), *row[-2:])
@@ -163,7 +163,7 @@ class Spool:
         ]
 
     def _columns(self, table: Table, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """Rows as columns, with those of the host at their place."""
+        """Return rows as columns, with the columns of the host inserted."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         place = table.names().index("host_id")
         columns[place:place] = [[value] * len(rows) for value in self._where]
@@ -176,12 +176,12 @@ def _user(uid: int) -> str:
 
 @dataclass
 class _Rows:
-    """What is taken of intervals, or of sums."""
+    """The rows taken from intervals or spans."""
 
     last: int
-    """The last one of which all is taken."""
+    """The last interval or span that is taken entirely."""
     more: bool = False
-    """Whether some are left."""
+    """More are left."""
     traffic: list[tuple[Any, ...]] = field(default_factory=list)
     spans: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -190,7 +190,7 @@ _BEGINNING: Final = (-1, -1)
 
 
 class _Place(NamedTuple):
-    """How far one is taken that has more rows than a batch."""
+    """Progress in an interval or span that has more rows than a batch."""
 
     number: int
     after: tuple[int, int] = _BEGINNING
@@ -198,16 +198,16 @@ class _Place(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """Intervals, or sums of closed spans."""
+    """SQL of intervals, or of closed spans."""
 
     spans: str
-    """Those after a number, in its order: it, id, level, start, end, seconds, loss and version."""
+    """The spans after a number, in order: number, id, level, start, end, seconds, loss, version."""
     traffic: str
-    """The rows of one after a place, in their order."""
+    """The rows of one span after a place, in order."""
 
 
 _UID: Final = 5
-"""Where it is in a row of those below; the address is the last before the bytes."""
+"""Index of the uid in the rows below; the address is the last value before the bytes."""
 
 _ENDS: Final = (
     "name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''), coalesce(container, ''), coalesce(pod, ''),"

@@ -1,4 +1,4 @@
-"""Where a ClickHouse is, and how to get in."""
+"""The address and password of a ClickHouse server."""
 
 import re
 import stat
@@ -11,38 +11,38 @@ from urllib.parse import quote, unquote, urlsplit
 from bwtop.rights import opening
 
 PORTS: Final = {"clickhouse": 9000, "clickhouses": 9440}
-"""Of the native protocol, without TLS and with it."""
+"""Default ports of the native protocol, without and with TLS."""
 
 DATABASE: Final = "bwtop"
 USER: Final = "default"
 
 _EXPECTED: Final = f"clickhouse://user@host:9000/{DATABASE}"
 
-PASSWORD: Final = "BWTOP_PASSWORD"  # noqa: S105 - the variable that has it
-"""Of the environment, where no file is named."""
+PASSWORD: Final = "BWTOP_PASSWORD"  # noqa: S105 - the name of a variable
+"""Environment variable of the password, used without a password file."""
 
 
 MOST: Final = 4096
-"""Bytes of a file with a password."""
+"""Largest size of a password file, in bytes."""
 
 
 class PasswordError(ValueError):
-    """A password that cannot be read; the text says why."""
+    """The password cannot be read; the text says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A database of a server."""
+    """A database on a server."""
 
     host: str
     port: int
     user: str = USER
     database: str = DATABASE
     secure: bool = False
-    """TLS, with a certificate that a known authority has signed."""
+    """Use TLS; the certificate must be signed by a known authority."""
 
     def url(self) -> str:
-        """As it is typed; there is no password in it."""
+        """Return the address as it is typed; it has no password."""
         scheme = "clickhouses" if self.secure else "clickhouse"
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == PORTS[scheme] else f":{self.port}"
@@ -51,7 +51,7 @@ class Target:
 
 
 def parse(text: str) -> Target:
-    """clickhouse://[user@]host[:port][/database], or clickhouses:// for TLS; raises ValueError."""
+    """Parse clickhouse://[user@]host[:port][/database], or clickhouses:// for TLS; raise ValueError."""
     try:
         found = urlsplit(text)
         port = found.port
@@ -73,7 +73,7 @@ def parse(text: str) -> Target:
 
 
 def password(path: Path | None, environment: Mapping[str, str]) -> str:
-    """What is in the file, but for a line's end; else in the environment; else none.
+    """Return the password from the file, without the line end; else from the environment; else an empty one.
 
     Raises PasswordError and OSError.
     """
@@ -85,4 +85,4 @@ def password(path: Path | None, environment: Mapping[str, str]) -> str:
     try:
         return content.data.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise PasswordError(f"the password in {path} is not UTF-8") from None
+        raise PasswordError(f"the password in {path} is not UTF-8; save it as UTF-8") from None

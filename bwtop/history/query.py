@@ -98,20 +98,20 @@ class Answer:
 class History:
     """Queries to a history store: select the rows, group them, add them up."""
 
-    def __init__(self, past: HistoryStore) -> None:
-        self._past = past
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
 
     def close(self) -> None:
         """Close the store."""
-        self._past.close()
+        self._store.close()
 
     def hosts(self) -> Sequence[Host]:
         """Return the recorded hosts."""
-        return self._past.hosts()
+        return self._store.hosts()
 
     def extent(self) -> tuple[float, float] | None:
         """Return the start and end of the recorded time, in UTC seconds; None: nothing is recorded."""
-        return self._past.extent()
+        return self._store.extent()
 
     def ask(
         self,
@@ -127,9 +127,9 @@ class History:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
         bounds, needs = (wanted.start, wanted.end), _needs(by, keep, query)
-        found = self._past.select(bounds, finest(by), needs, keep)
+        found = self._store.select(bounds, finest(by), needs, keep)
         answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
-        answer.since = self._past.pids_since() if keep.pids else 0.0
+        answer.since = self._store.pids_since() if keep.pids else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep, query)
         sums = {flow: sums[flow] for flow in taken}
@@ -140,9 +140,9 @@ class History:
         for _, seconds, loss in found.coverage():
             answer.seconds += seconds
             answer.loss = answer.loss.plus(loss)
-        in_bars = self._past.select(bounds, answer.bar_unit, needs, keep)
+        in_bars = self._store.select(bounds, answer.bar_unit, needs, keep)
         answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
-        for when, kind, amount in self._past.events(answer.start, answer.end):
+        for when, kind, amount in self._store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
         if not query.terms and keep == Filter(classes=keep.classes, loopback=keep.loopback):
             answer.usage = self._usage(answer, keep)
@@ -150,11 +150,11 @@ class History:
 
     def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
         """Return the usage, if there are five-minute totals for the whole range."""
-        oldest = self._past.usage_since()
+        oldest = self._store.usage_since()
         known = [bar.start for bar in answer.bars if bar.seconds]
         if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
             return None
-        return self._past.usage(answer.range.start, answer.range.end, keep)
+        return self._store.usage(answer.range.start, answer.range.end, keep)
 
 
 def _needs(by: Sequence[Dimension], keep: Filter, query: Query) -> frozenset[str]:

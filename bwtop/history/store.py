@@ -73,7 +73,7 @@ class HistoryStore(Protocol):
         """
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
-        """Yield the events as (time, kind, amount), in the order of time."""
+        """Yield the events as (time, kind, amount), in the order of recording."""
 
     def usage_since(self) -> float | None:
         """Return the time of the first five-minute total, in UTC seconds; None: there is none."""

@@ -1,1 +1,1 @@
-"""What is printed: intervals and reports, as tables, JSON and CSV."""
+"""Print intervals and reports as tables, JSON and CSV."""

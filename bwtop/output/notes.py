@@ -49,6 +49,3 @@ def length(seconds: float) -> str:
     if seconds < 60:
         return count(round(seconds), "second")
     return humanize.precisedelta(round(seconds / 60) * 60, minimum_unit="minutes", format="%d")
-
-
-# For people.

@@ -1,1 +1,1 @@
-"""The history of one machine: a SQLite file, written by a recorder and read by any number of readers."""
+"""The history of one host: a SQLite file, written by one recorder and read by any number of readers."""

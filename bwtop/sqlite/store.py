@@ -32,9 +32,6 @@ _ADD_FIVE_MINUTES: Final = (
     f" seconds = seconds + excluded.seconds, {', '.join(f'{c} = {c} + excluded.{c}' for c in _COLUMNS)}"
 )
 
-FlowSums = dict[int, tuple[int, int]]
-"""Bytes by flow: (received, sent)."""
-
 
 @dataclass(slots=True)
 class _Known:
