@@ -59,7 +59,7 @@ def test_a_report_of_all_hosts(full: ClickHouse) -> None:
     }
 
 
-def test_a_table_tells_hosts_of_one_name_apart(full: ClickHouse) -> None:
+def test_table_distinguishes_hosts_of_one_name(full: ClickHouse) -> None:
     text = bwtop("--history", "yesterday", "--from", url(full), "--by", "host,process").stdout
     for host in TWINS:
         assert f"\n{host.name} ({host.id[:8]})  " in text
@@ -73,7 +73,7 @@ def test_a_report_of_some_hosts(full: ClickHouse) -> None:
     assert (found["total"]["rx"], found["total"]["tx"]) == expected
 
 
-def test_who_may_only_read_can_ask(full: ClickHouse) -> None:
+def test_read_only_user_can_ask(full: ClickHouse) -> None:
     """Not even settings may be changed then."""
     flags = ("--history", "yesterday", "--by", "host")
     found = bwtop(*flags, "--from", url(full, "reader"))
@@ -83,7 +83,7 @@ def test_who_may_only_read_can_ask(full: ClickHouse) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
-def test_root_is_given_up_before_a_server_is_asked(full: ClickHouse) -> None:
+def test_root_is_dropped_before_a_server_is_queried(full: ClickHouse) -> None:
     code = (
         "import os, sys; from bwtop.output import report as output; from bwtop.cli import main;"
         "output.run = lambda *_: print(os.getresuid());"
@@ -114,7 +114,7 @@ def test_a_password_is_in_a_file_or_in_the_environment(full: ClickHouse, tmp_pat
     assert "No such file" in fails(*flags, "--password-file", str(tmp_path / "none"))
 
 
-def test_a_server_that_is_not_there_is_one_line() -> None:
+def test_unreachable_server_is_one_line() -> None:
     address = f"clickhouse://127.0.0.1:{free_port()}/bwtop"
     assert "Connection refused" in fails("--history", "--from", address)
     assert "Connection refused" in fails("--ship", address, "--init")
@@ -131,7 +131,7 @@ def test_tables_are_made_once(running: ClickHouse) -> None:
     assert "nothing has been recorded yet" in found.stdout
 
 
-def test_what_is_printed_is_for_today_or_for_a_server(running: ClickHouse) -> None:
+def test_printed_schema_suits_current_servers_or_the_given_one(running: ClickHouse) -> None:
     today = bwtop("--print-schema").stdout
     assert "address IPv6" in today
     assert "INTERVAL 604800 SECOND DELETE WHERE level = 0" in today
@@ -145,7 +145,7 @@ def test_what_is_printed_is_for_today_or_for_a_server(running: ClickHouse) -> No
 @pytest.mark.parametrize(
     "flags", ["--record --ship clickhouse://h/d", "--history --from clickhouse://h/d"]
 )
-def test_without_the_driver_one_line_says_how_to_get_it(flags: str) -> None:
+def test_missing_driver_is_one_line_with_the_install_command(flags: str) -> None:
     code = f"import sys; sys.modules['clickhouse_driver'] = None; from bwtop.cli import main; main({flags.split()!r})"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False

@@ -31,7 +31,7 @@ def error_of(client: Client, statement: str = "SELECT 1") -> str:
     return words
 
 
-def test_it_tells_the_servers_version(server: Client) -> None:
+def test_client_reads_the_server_version(server: Client) -> None:
     assert server.version == (18, 16)
 
 
@@ -87,7 +87,7 @@ def test_a_long_and_hostile_error_is_cut_and_printable(server: Client) -> None:
     assert len(words) <= LONGEST
 
 
-def test_two_errors_of_one_kind_are_told_to_be_so(server: Client) -> None:
+def test_errors_of_one_kind_share_a_kind(server: Client) -> None:
     kinds = []
     for name in ("this", "that"):
         with pytest.raises(FleetError) as caught:
@@ -110,7 +110,7 @@ def test_the_right_password_lets_in(target: Target) -> None:
         assert client.query("SELECT currentDatabase()") == [(target.database,)]
 
 
-def test_a_port_where_nobody_listens() -> None:
+def test_closed_port() -> None:
     port = free_port()
     words = error_of(Client(Target("127.0.0.1", port), ""))
     assert words == "Connection refused"
@@ -142,14 +142,14 @@ def saying(text: bytes) -> Iterator[int]:
     "text",
     [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", bytes(range(256)) * 9],
 )
-def test_something_else_listens_there(text: bytes) -> None:
+def test_port_of_another_service(text: bytes) -> None:
     with saying(text) as port:
         words = error_of(Client(Target("127.0.0.1", port), "", patience=2.0))
         assert words.isprintable()
         assert len(words) <= LONGEST
 
 
-def test_all_that_is_needed_is_loaded_before_root_is_given_up(target: Target) -> None:
+def test_driver_is_loaded_before_root_is_dropped(target: Target) -> None:
     """What is installed in somebody's home is out of reach afterwards."""
     program = f"""
 import importlib.util, sys
@@ -210,7 +210,7 @@ def test_tls_takes_a_certificate_of_a_known_authority(
         assert client.query("SELECT count() FROM traffic") == [(0,)]
 
 
-def test_tls_refuses_a_certificate_that_nobody_known_has_signed(secure: Target) -> None:
+def test_tls_refuses_a_certificate_of_an_unknown_authority(secure: Target) -> None:
     words = error_of(Client(secure, ""))
     assert words == "certificate verify failed: unable to get local issuer certificate"
 
@@ -223,7 +223,7 @@ def test_tls_refuses_a_certificate_of_another_name(
     assert "certificate is not valid for '127.0.0.1'" in words
 
 
-def test_tls_and_none_do_not_understand_each_other(secure: Target, target: Target) -> None:
+def test_tls_and_plain_text_do_not_mix(secure: Target, target: Target) -> None:
     for wrong in (replace(secure, secure=False), replace(target, secure=True)):
         words = error_of(Client(wrong, "", patience=2.0))
         assert is_line(words)

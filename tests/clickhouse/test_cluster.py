@@ -185,7 +185,7 @@ def test_an_answer_about_all_hosts_has_all_of_their_bytes(
     }
 
 
-def test_while_a_shard_is_down_all_waits_and_no_answer_is_a_part(
+def test_without_a_shard_shipping_waits_and_queries_fail(
     shards: Shards, kept: dict[Host, Kept]
 ) -> None:
     """ClickHouse 18 takes nothing then, or what it says it did not: it is sent again and counts once."""

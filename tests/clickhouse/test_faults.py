@@ -105,7 +105,7 @@ def test_no_cut_of_the_connection_loses_or_doubles_anything(
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_batch_that_has_arrived_without_bwtop_knowing_it_counts_once(
+def test_unacknowledged_batch_counts_once(
     tmp_path: Path, own: ClickHouse, shippers: Shippers, reset: bool
 ) -> None:
     """The third answer of a connection is the first to a block: after the greeting, and what the columns are."""
@@ -125,7 +125,7 @@ def test_a_batch_that_has_arrived_without_bwtop_knowing_it_counts_once(
     assert shipping.lines[1:] == [f"shipping to {shipping.shipper.target} again"]
 
 
-def test_a_minute_without_the_server_under_load_loses_and_holds_up_nothing(
+def test_minute_without_the_server_under_load_loses_and_delays_nothing(
     tmp_path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
     shipping = shippers(tmp_path / "history.db", own.target, patience=10.0)

@@ -51,7 +51,7 @@ steps = st.lists(
 
 
 @given(steps, st.floats(-3600, 60))
-def test_each_second_is_told_once_and_never_faster_than_it_passed(
+def test_each_second_is_played_once_and_in_real_time(
     course: list[tuple[float, float, bool]], skew: float
 ) -> None:
     """Whenever batches come, whatever the host's clock says, and whether or not the server answers."""
@@ -107,14 +107,14 @@ class Sender:
         return self.playback.late().get("h", STEP)
 
 
-def test_who_sends_in_time_is_told_without_a_gap() -> None:
+def test_punctual_host_is_played_without_a_gap() -> None:
     host = Sender()
     host.run(100)
     assert host.due == [0.0] + [1.0] * 99, "what was before is history"
     assert (host.late, host.delay) == (0.0, STEP)
 
 
-def test_who_sends_late_is_told_later_and_when_it_comes_in_time_again_as_before() -> None:
+def test_late_host_is_delayed_until_it_recovers() -> None:
     """What lies between is told once, and in no rate."""
     host = Sender()
     host.run(30)
@@ -149,7 +149,7 @@ def test_a_clock_that_is_set_is_followed(skew: float) -> None:
     assert max(host.due) == 1.0
 
 
-def test_a_clock_of_who_looks_on_that_is_set_back_is_borne() -> None:
+def test_local_clock_may_be_set_back() -> None:
     host = Sender()
     host.run(60)
     host.ahead = -3600
@@ -157,7 +157,7 @@ def test_a_clock_of_who_looks_on_that_is_set_back_is_borne() -> None:
     assert host.due[-60:] == [1.0] * 60
 
 
-def test_who_was_away_for_long_is_told_from_anew() -> None:
+def test_playback_restarts_after_a_long_absence() -> None:
     host = Sender()
     host.run(30)
     host.now += 300
@@ -166,7 +166,7 @@ def test_who_was_away_for_long_is_told_from_anew() -> None:
     assert (host.late, host.delay) == (0.0, STEP)
 
 
-def test_who_is_missing_in_one_answer_is_not_told_twice() -> None:
+def test_host_missing_in_one_answer_is_not_repeated() -> None:
     host = Sender()
     host.run(30)
     told = sum(host.due)
@@ -282,7 +282,7 @@ def recorded(
     return +found
 
 
-def test_every_byte_is_told_once(fleet: Fleet) -> None:
+def test_every_byte_is_played_once(fleet: Fleet) -> None:
     """Of hosts that number their processes alike, and of two that have the same name."""
     flows = {
         (key(1), CURL): dict.fromkeys(REMOTES, (7, 3)),
@@ -305,7 +305,7 @@ def test_every_byte_is_told_once(fleet: Fleet) -> None:
     assert follower.state() == ("4 hosts, 15 s late", "")
 
 
-def test_what_a_second_has_is_what_the_second_had(fleet: Fleet) -> None:
+def test_played_second_equals_the_recorded_one(fleet: Fleet) -> None:
     """So rates are those that the host had, and not those of batches."""
     deltas = every_second(40, {(key(1), CURL): {REMOTES[0]: (1, 0)}})
     fleet.plan(WEB, *deltas)
@@ -318,7 +318,7 @@ def test_what_a_second_has_is_what_the_second_had(fleet: Fleet) -> None:
     assert told == [first + 2 * second for second in range(30)]
 
 
-def test_identities_are_the_hosts(fleet: Fleet) -> None:
+def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
     """uid 33 has the name there that it has there."""
     pod = Identity("nginx", 33, exe="/usr/sbin/nginx", container="docker:0123", pod="aaaa")
     kernel = Identity("kworker/0:1", None, kernel=True)
@@ -340,7 +340,7 @@ def test_identities_are_the_hosts(fleet: Fleet) -> None:
     assert pids == {0, 1, 2}
 
 
-def test_who_execs_has_a_row_for_each_program(fleet: Fleet) -> None:
+def test_exec_makes_a_row_for_each_program(fleet: Fleet) -> None:
     """As the history tells them apart; no byte is in both."""
     before = every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
     after = [
@@ -394,7 +394,7 @@ def kinds(sums: Counter[tuple[str, int, str, Remote, str]]) -> Counter[Any]:
     return found
 
 
-def test_losses_are_told(fleet: Fleet) -> None:
+def test_losses_are_played(fleet: Fleet) -> None:
     loss = Loss(1, 100, 2, 200, 3, 4)
     for host in TWINS:
         fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}, loss=loss))
@@ -405,7 +405,7 @@ def test_losses_are_told(fleet: Fleet) -> None:
     assert lost == Loss(*(20 * amount for amount in loss))
 
 
-def test_only_the_hosts_that_were_asked_for(make: Make) -> None:
+def test_host_filter_limits_the_follower(make: Make) -> None:
     fleet = Fleet(make(), Filter(hosts=("web*", TWINS[1].id)))
     for host in (WEB, *TWINS):
         fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
@@ -416,7 +416,7 @@ def test_only_the_hosts_that_were_asked_for(make: Make) -> None:
     fleet.close()
 
 
-def test_who_is_quiet_is_let_go_and_may_come_again(fleet: Fleet) -> None:
+def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:
     steady = every_second(int(QUIET) + 60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
     for place, flows in ((40, (10, 0)), (30 + int(QUIET) + 40, (20, 0))):
         steady[place].flows[key(2), NGINX] = {REMOTES[0]: flows}
@@ -430,7 +430,7 @@ def test_who_is_quiet_is_let_go_and_may_come_again(fleet: Fleet) -> None:
     assert len({p for sample in samples for p in sample.traffic if p.pid == 1}) == 1
 
 
-def test_a_host_that_stops_sending_is_missed(fleet: Fleet) -> None:
+def test_silent_host_is_reported(fleet: Fleet) -> None:
     fleet.plan(WEB, *every_second(10, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     fleet.plan(TWINS[0], *every_second(300, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     follower = fleet.follow()
@@ -446,7 +446,7 @@ def test_a_host_that_stops_sending_is_missed(fleet: Fleet) -> None:
     )
 
 
-def test_a_host_that_was_ahead_once_is_told(fleet: Fleet) -> None:
+def test_host_with_a_clock_ahead_is_played(fleet: Fleet) -> None:
     """As one is whose clock was wrong before it was set."""
     wrong = every_second(-28, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
     fleet.plan(WEB, *(replace(d, start=d.start - 100) for d in wrong))
@@ -458,7 +458,7 @@ def test_a_host_that_was_ahead_once_is_told(fleet: Fleet) -> None:
     assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
 
 
-def test_a_name_that_no_host_has_is_said(make: Make) -> None:
+def test_unknown_host_name_is_reported(make: Make) -> None:
     fleet = Fleet(make(), Filter(hosts=("web",)))
     fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     follower = fleet.follow()
@@ -483,7 +483,7 @@ def test_hosts_that_were_not_asked_for_take_no_places(
     fleet.close()
 
 
-def test_a_flow_that_the_sums_do_not_have_yet_is_not_told(
+def test_flow_missing_in_the_totals_is_skipped(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replicas may differ for a moment; the sums are what counts."""
@@ -502,9 +502,7 @@ def test_a_flow_that_the_sums_do_not_have_yet_is_not_told(
     assert kinds(moved(samples)) == kinds(wanted)
 
 
-def test_rows_that_come_between_two_questions_are_told_once(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_between_two_queries_count_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
     fleet.plan(WEB, *deltas)
     follower = fleet.follow()
@@ -524,7 +522,7 @@ def test_rows_that_come_between_two_questions_are_told_once(
     other.connection.close()
 
 
-def test_so_many_processes_are_known_and_no_more(
+def test_number_of_known_processes_is_bounded(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "MOST_KNOWN", 20)
@@ -546,7 +544,7 @@ def test_so_many_processes_are_known_and_no_more(
     assert sum(len(sample.exited) for sample in samples) == 70
 
 
-def test_a_slow_server_is_asked_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_server_is_queried_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a quarter of the time at most; then intervals are longer, and nothing is lost."""
     flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
     fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 60)))
@@ -565,7 +563,7 @@ def test_a_slow_server_is_asked_less_often(fleet: Fleet, monkeypatch: pytest.Mon
     assert rates == {1000.0}
 
 
-def test_nobody_sends() -> None:
+def test_no_host_sends() -> None:
     class Empty:
         version = (26, 1)
 
@@ -613,7 +611,7 @@ def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse
     fleet.close()
 
 
-def test_after_a_long_time_without_an_answer_all_is_told_from_anew(own: ClickHouse) -> None:
+def test_playback_restarts_after_a_long_server_outage(own: ClickHouse) -> None:
     client = Client(own.target, "", patience=5)
     fleet = Fleet(client)
     flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
@@ -630,7 +628,7 @@ def test_after_a_long_time_without_an_answer_all_is_told_from_anew(own: ClickHou
     fleet.close()
 
 
-def test_text_that_is_none_is_no_end(own: ClickHouse) -> None:
+def test_invalid_utf_8_does_not_stop_the_follower(own: ClickHouse) -> None:
     """Others may write there, too."""
     with closing(own.client()) as client:
         fleet = Fleet(client)
@@ -647,13 +645,13 @@ def test_text_that_is_none_is_no_end(own: ClickHouse) -> None:
         fleet.close()
 
 
-def test_a_server_that_is_away_at_the_start_is_an_error(own: ClickHouse) -> None:
+def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
     own.stop()
     with pytest.raises(FleetError, match="refused"):
         FleetFollower(Client(own.target, ""), Filter())
 
 
-def test_late_hosts_are_few_words(fleet: Fleet) -> None:
+def test_late_hosts_are_a_short_warning(fleet: Fleet) -> None:
     hosts = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
     for host in hosts:
         fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
@@ -663,7 +661,7 @@ def test_late_hosts_are_few_words(fleet: Fleet) -> None:
     assert follower.state()[1] == "late: web0 (45 s), web1 (45 s), web2 (45 s), 3 more"
 
 
-def test_all_hosts_are_fewer_words(fleet: Fleet) -> None:
+def test_all_hosts_late_is_a_shorter_warning(fleet: Fleet) -> None:
     for host in TWINS:
         fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
     follower = fleet.follow()

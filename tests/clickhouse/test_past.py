@@ -161,7 +161,7 @@ def agree(kept: Kept, server: Server, host: Host, count: int = 13, now: float = 
         assert not told_apart, f"{text} by {fields(grouping)}, {keep}, {typed!r}: {told_apart}"
 
 
-def test_every_number_is_the_same(store: Server) -> None:
+def test_clickhouse_answers_equal_those_of_sqlite(store: Server) -> None:
     kept = recorded(1, Kept())
     ship(kept, store, WEB1)
     agree(kept, store, WEB1, 52)
@@ -170,14 +170,14 @@ def test_every_number_is_the_same(store: Server) -> None:
     assert Fleet(store).hosts() == [WEB1]
 
 
-def test_so_it_is_when_everything_was_sent_twice(store: Server) -> None:
+def test_answers_are_equal_when_all_rows_were_sent_twice(store: Server) -> None:
     kept = recorded(2, Kept())
     ship(kept, store, WEB1, rows=333)
     ship(kept, store, WEB1, target="again")
     agree(kept, store, WEB1)
 
 
-def test_so_it_is_after_a_backup_was_put_back(store: Server, tmp_path: Path) -> None:
+def test_answers_are_equal_after_a_restored_backup(store: Server, tmp_path: Path) -> None:
     """What was changed since has higher numbers than what the server had seen of another future."""
     kept = recorded(6, Kept(path=tmp_path / "history.db"))
     backup = sqlite3.connect(tmp_path / "backup.db")
@@ -200,7 +200,7 @@ def test_so_it_is_after_a_backup_was_put_back(store: Server, tmp_path: Path) -> 
         assert found == [(expected,)]
 
 
-def test_so_it_is_where_hosts_forget(store: Server) -> None:
+def test_answers_are_equal_after_hosts_delete_detail(store: Server) -> None:
     """What is there is what was sent: more than the host itself still has."""
     kept = recorded(3, Kept())
     ship(kept, store, WEB1)
@@ -214,7 +214,7 @@ def test_so_it_is_where_hosts_forget(store: Server) -> None:
     agree(whole, store, WEB1)
 
 
-def test_what_was_forgotten_before_it_was_sent_is_in_coarser_sums(store: Server) -> None:
+def test_rows_deleted_before_they_were_sent_are_in_coarser_totals(store: Server) -> None:
     """Then both widen a range in the same way."""
     kept = recorded(4, Kept(policy(seconds=600, minutes=DAY, hours=3 * DAY)))
     assert kept.kept(0) > 0
@@ -223,7 +223,7 @@ def test_what_was_forgotten_before_it_was_sent_is_in_coarser_sums(store: Server)
     agree(kept, store, WEB1)
 
 
-def test_after_the_zone_has_changed(store: Server) -> None:
+def test_answers_are_equal_after_a_time_zone_change(store: Server) -> None:
     """Days of hosts begin where theirs did; nobody's hour is cut."""
     kept = recorded(5, Kept())
     ship(kept, store, WEB1)
@@ -246,7 +246,7 @@ def fleet(make: Make) -> tuple[dict[Host, Kept], Server]:
     return hosts, server
 
 
-def test_many_hosts_have_the_sums_of_all(make: Make) -> None:
+def test_answers_of_many_hosts_add_up(make: Make) -> None:
     hosts, server = fleet(make)
     shipped = {
         host: within(kept.deltas, 0, NOW if host == DB1 else NOW + 90)
@@ -263,7 +263,7 @@ def test_many_hosts_have_the_sums_of_all(make: Make) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["web1", "web*", WEB1.id])
-def test_a_filter_of_hosts_is_as_if_there_were_no_others(make: Make, wanted: str) -> None:
+def test_host_filter_excludes_other_hosts(make: Make, wanted: str) -> None:
     hosts, server = fleet(make)
     chosen = [host for host in hosts if fnmatchcase(host.name, wanted) or host.id == wanted]
     alone = make()
@@ -328,7 +328,7 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: Server) -> None:
     assert again.rx == 2 * answer.rx
 
 
-def test_nothing_is_known_of_an_empty_one(store: Server) -> None:
+def test_empty_server_has_no_history(store: Server) -> None:
     past = Fleet(store)
     assert (past.hosts(), past.extent(), past.pids_since()) == ([], None, 0.0)
     answer = ask(store, parse("all", NOW), by("host"), now=NOW)

@@ -25,7 +25,7 @@ def script(**options: object) -> list[str]:
     return [part for part in re.sub("(?m)^--.*\n", "", text).split(";\n") if part.strip()]
 
 
-def test_todays_clickhouse_takes_what_is_printed(chdb: object) -> None:
+def test_current_clickhouse_accepts_the_printed_schema(chdb: object) -> None:
     library = Library(chdb, "default")
     for statement in script():
         library.query(statement)
@@ -44,7 +44,7 @@ def test_todays_clickhouse_takes_what_is_printed(chdb: object) -> None:
 
 
 @pytest.mark.parametrize("version", [TODAY, OLD])
-def test_todays_clickhouse_understands_the_form_of_a_cluster(
+def test_current_clickhouse_accepts_the_cluster_schema(
     chdb: object, version: tuple[int, int]
 ) -> None:
     """There is no cluster in a library: it reads the statements, and that is all."""
@@ -57,13 +57,13 @@ def test_todays_clickhouse_understands_the_form_of_a_cluster(
         assert "ON CLUSTER" in text
 
 
-def test_what_may_be_kept_for_ever_has_no_end() -> None:
+def test_tiers_kept_for_ever_have_no_ttl() -> None:
     forever = dict.fromkeys((*KEPT, "days", "months"), FOREVER)
     assert "TTL" not in "".join(script(retention=forever))
     assert "TTL" not in "".join(script(version=OLD))
 
 
-def test_todays_clickhouse_lets_old_seconds_go_and_keeps_their_sums(chdb: object) -> None:
+def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: object) -> None:
     schema.create(Library(chdb, "default"), "old")
     library = Library(chdb, "old")
     start = time.time() - 20 * DAY

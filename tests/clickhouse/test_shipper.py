@@ -63,7 +63,7 @@ def test_what_is_recorded_is_sent_meanwhile(
     assert shipping.lines == []
 
 
-def test_rows_are_of_this_machine_unless_somebody_says_otherwise(
+def test_rows_are_of_this_host_by_default(
     tmp_path: Path, target: Target, server: Client, shippers: Shippers
 ) -> None:
     shipping = shippers(tmp_path / "history.db", target)
@@ -104,7 +104,7 @@ def test_close_sends_what_is_left(
     assert shipping.lines == []
 
 
-def test_a_server_that_is_started_again_between_two_batches_is_nothing_to_tell(
+def test_server_restart_between_two_batches_is_not_reported(
     tmp_path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
     shipping = shippers(tmp_path / "history.db", own.target)
@@ -229,9 +229,7 @@ def silence() -> Iterator[int]:
                 sock.close()
 
 
-def test_a_server_that_says_nothing_is_given_up_after_a_while(
-    tmp_path: Path, shippers: Shippers
-) -> None:
+def test_silent_server_times_out(tmp_path: Path, shippers: Shippers) -> None:
     with silence() as port:
         shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=0.2)
         faulty(shipping)
@@ -243,9 +241,7 @@ def test_a_server_that_says_nothing_is_given_up_after_a_while(
     assert shipping.feed.slowest < LONGEST
 
 
-def test_while_a_server_says_nothing_the_state_tells_what_waits(
-    tmp_path: Path, shippers: Shippers
-) -> None:
+def test_state_has_the_backlog_while_a_server_is_silent(tmp_path: Path, shippers: Shippers) -> None:
     with silence() as port:
         shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=2.0)
         shipping.feed.put(20)
@@ -254,7 +250,7 @@ def test_while_a_server_says_nothing_the_state_tells_what_waits(
         assert "the server is slow" in shipping.shipper.state.warning(shipping.feed.clock.wall + 60)
 
 
-def test_a_server_that_says_nothing_holds_up_no_end(
+def test_silent_server_does_not_delay_the_exit(
     tmp_path: Path, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipper, "CLOSE_SECONDS", 0.5)
@@ -280,7 +276,7 @@ def is_alive(shipping: Shipping) -> bool:
     return thread is not None and thread.is_alive()
 
 
-def test_what_is_not_sent_at_the_end_is_sent_the_next_time(
+def test_unsent_rows_are_sent_at_the_next_start(
     tmp_path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
     own.kill()
@@ -300,7 +296,7 @@ def test_what_is_not_sent_at_the_end_is_sent_the_next_time(
 # Who records, and where.
 
 
-def test_who_does_not_record_sends_nothing_until_he_does(
+def test_only_the_recorder_ships(
     tmp_path: Path, target: Target, server: Client, shippers: Shippers
 ) -> None:
     path = tmp_path / "history.db"
@@ -368,7 +364,7 @@ def test_two_servers_can_be_sent_the_same(
 # What is told.
 
 
-def test_a_warning_tells_of_what_waits_for_long_or_of_a_fault() -> None:
+def test_warning_names_a_long_lag_or_a_fault() -> None:
     assert State().warning(1000.0) == ""
     assert State(waiting=Waiting(3, 990.0)).warning(1000.0) == ""
     slow = State(waiting=Waiting(70, 900.0))
@@ -378,7 +374,7 @@ def test_a_warning_tells_of_what_waits_for_long_or_of_a_fault() -> None:
     assert gone.warning(1000.0) == "not shipped for 1 s (1 interval): it is gone"
 
 
-def test_a_clock_that_was_set_back_makes_no_lag_below_zero() -> None:
+def test_lag_is_never_negative() -> None:
     assert State(waiting=Waiting(1, 1000.0)).lag(900.0) == 0.0
 
 
@@ -403,7 +399,7 @@ class Nothing:
         raise AssertionError("nobody asks")
 
 
-def test_metrics_tell_of_what_waits(tmp_path: Path) -> None:
+def test_metrics_have_the_backlog(tmp_path: Path) -> None:
     made = Shipper(Options(Target("127.0.0.1", 1)), tmp_path / "history.db")
     made.state = State("it is gone", Waiting(3, time.time() - 50.0))
     nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)

@@ -306,7 +306,7 @@ def test_an_hour_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
     assert Received(sent).side() == here(kept.connection)
 
 
-def test_who_begins_anew_sends_all_parts_again() -> None:
+def test_restarted_batches_send_all_parts_again() -> None:
     kept = Kept()
     large(kept)
     sent = spool(kept)
@@ -318,7 +318,7 @@ def test_who_begins_anew_sends_all_parts_again() -> None:
     assert [row["port"] for row in lines(again, TRAFFIC)] == list(range(1, 51))
 
 
-def test_who_starts_anew_sends_all_parts_again() -> None:
+def test_restarted_bwtop_sends_all_parts_again() -> None:
     kept = Kept()
     large(kept)
     assert spool(kept).batch(20)
@@ -420,7 +420,7 @@ deeds: Final = st.lists(
 
 @settings(max_examples=examples(200))
 @given(deeds)
-def test_whatever_is_recorded_and_sent_in_whatever_order_both_sides_agree(
+def test_both_sides_agree_in_any_order_of_recording_and_shipping(
     done: list[tuple[str, Any]],
 ) -> None:
     kept, received = Kept(), Received()
@@ -448,7 +448,7 @@ def test_whatever_is_recorded_and_sent_in_whatever_order_both_sides_agree(
 # What goes before it is sent.
 
 
-def test_what_is_forgotten_before_it_is_sent_is_in_the_sums_that_are() -> None:
+def test_rows_deleted_before_they_are_sent_are_in_sent_totals() -> None:
     kept = Kept(policy(seconds=300.0, minutes=HOUR))
     busy(kept, 400)
     whole = total(kept.deltas)
@@ -538,7 +538,7 @@ def test_a_cursor_stays_where_it_is_when_bwtop_is_started_again() -> None:
     assert [row["start"] for row in lines([batch], TRAFFIC)] == [NOON + DAY]
 
 
-def test_waiting_tells_how_many_intervals_and_since_when() -> None:
+def test_waiting_has_the_count_and_age_of_unsent_intervals() -> None:
     kept = Kept()
     sent = spool(kept)
     assert sent.waiting() == Waiting()
@@ -558,7 +558,7 @@ def test_databases_that_were_begun_anew_are_told_apart() -> None:
     assert all(-(2**63) <= number < 2**63 for number in spools_of)
 
 
-def test_a_batch_holds_up_nobody_who_writes(tmp_path: Any) -> None:
+def test_batch_does_not_block_writers(tmp_path: Any) -> None:
     kept = Kept(path=tmp_path / "history.db")
     busy(kept)
     other = schema.connect_writer(tmp_path / "history.db", 0o600)

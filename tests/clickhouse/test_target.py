@@ -27,7 +27,7 @@ NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,20}\Z")
         ("CLICKHOUSE://DB", Target("db", 9000)),
     ],
 )
-def test_an_address_says_where_and_as_whom(text: str, expected: Target) -> None:
+def test_address_has_host_port_user_and_database(text: str, expected: Target) -> None:
     assert parse(text) == expected
 
 
@@ -55,7 +55,7 @@ def test_an_address_says_where_and_as_whom(text: str, expected: Target) -> None:
         "clickhouse://%0a@db",
     ],
 )
-def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
+def test_invalid_address_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse(text)
     assert is_line(str(caught.value))
@@ -82,7 +82,7 @@ def test_an_address_that_is_shown_can_be_typed(target: Target) -> None:
     assert parse(target.url()) == target
 
 
-def test_an_address_is_shown_without_what_goes_without_saying() -> None:
+def test_shown_address_omits_defaults() -> None:
     assert Target("db", 9000).url() == "clickhouse://db/bwtop"
     assert Target("db", 9440, secure=True).url() == "clickhouses://db/bwtop"
     assert Target("::1", 9440, "me", "x").url() == "clickhouse://me@[::1]:9440/x"
@@ -109,7 +109,7 @@ def secret(place: Path, content: bytes, mode: int = 0o600) -> Path:
         (b"", ""),
     ],
 )
-def test_a_password_is_what_is_in_the_file_but_for_the_lines_end(
+def test_password_is_the_file_without_the_line_end(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
     assert password(secret(tmp_path, content), {}) == expected
@@ -122,19 +122,19 @@ def test_a_file_comes_before_the_environment(tmp_path: Path) -> None:
     assert password(None, {}) == ""
 
 
-def test_a_file_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+def test_world_readable_password_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PasswordError, match="chmod 600") as caught:
         password(secret(tmp_path, b"secret", 0o604), {})
     assert "secret" not in str(caught.value)
     assert password(secret(tmp_path, b"secret", 0o640), {}) == "secret", "a group may be meant to"
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_binary_password_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PasswordError, match="not UTF-8"):
         password(secret(tmp_path, b"\xff\xfe"), {})
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_missing_password_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         password(tmp_path / "none", {})
     with pytest.raises(OSError, match=os.strerror(21)):

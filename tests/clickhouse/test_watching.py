@@ -138,9 +138,7 @@ def test_batch_of_one_host_filtered_and_sorted(own: ClickHouse, sending: Sending
     assert found == {(DATABASE.name, "backup")}
 
 
-def test_batch_says_when_it_cannot_see_and_when_it_can_again(
-    own: ClickHouse, sending: Sending
-) -> None:
+def test_batch_reports_a_server_outage_and_its_end(own: ClickHouse, sending: Sending) -> None:
     del sending
     with watcher(own) as process:
         assert process.stderr
@@ -159,7 +157,7 @@ def test_batch_says_when_it_cannot_see_and_when_it_can_again(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_batch_ends_well_where_the_server_hangs(
+def test_batch_exits_cleanly_while_the_server_hangs(
     own: ClickHouse, sending: Sending, number: signal.Signals
 ) -> None:
     with watcher(own) as process:
@@ -206,9 +204,7 @@ def test_the_screen_stays_while_the_server_is_away(own: ClickHouse, sending: Sen
         assert terminal.wait() == 0
 
 
-def test_a_server_that_hangs_holds_up_neither_keys_nor_the_end(
-    own: ClickHouse, sending: Sending
-) -> None:
+def test_hanging_server_delays_neither_keys_nor_exit(own: ClickHouse, sending: Sending) -> None:
     with Terminal(watching(own), 100, 30) as terminal:
         terminal.wait_for("nginx")
         sending.close()
@@ -221,7 +217,7 @@ def test_a_server_that_hangs_holds_up_neither_keys_nor_the_end(
 
 
 @pytest.mark.parametrize("flags", [(), ("--batch",)])
-def test_nothing_is_opened_where_no_server_is(flags: tuple[str, ...]) -> None:
+def test_unreachable_server_opens_no_screen(flags: tuple[str, ...]) -> None:
     address = f"clickhouse://127.0.0.1:{free_port()}/bwtop"
     with Terminal(command("--from", address, *flags), 120, 30) as terminal:
         assert terminal.wait() == 2
@@ -231,7 +227,7 @@ def test_nothing_is_opened_where_no_server_is(flags: tuple[str, ...]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
-def test_root_is_given_up(own: ClickHouse) -> None:
+def test_root_is_dropped(own: ClickHouse) -> None:
     """What is watched is of others, so nothing needs it."""
     code = (
         "import os, sys; from bwtop.output import intervals as batch; from bwtop.cli import main;"
@@ -263,9 +259,7 @@ def datagrams() -> None:
 
 
 @pytest.mark.kernel
-def test_what_a_host_measures_is_seen_elsewhere_to_the_byte(
-    own: ClickHouse, tmp_path: Path
-) -> None:
+def test_another_host_sees_every_byte(own: ClickHouse, tmp_path: Path) -> None:
     with (
         recording(tmp_path / "history.db", "--ship", own.target.url()),
         closing(Client(own.target, "")) as client,

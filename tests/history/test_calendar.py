@@ -91,7 +91,7 @@ def _hour(when: int, zone: ZoneInfo) -> tuple[date, int, timedelta | None]:
 
 @pytest.mark.parametrize("unit", Unit)
 @pytest.mark.parametrize(("name", "day"), ODD)
-def test_units_are_those_of_the_zone(zone: Zone, name: str, day: date, unit: Unit) -> None:
+def test_units_follow_the_time_zone(zone: Zone, name: str, day: date, unit: Unit) -> None:
     there = zone(name)
     for seconds in range(-DAY, 2 * DAY, 45 * MINUTE):
         when = around(day, seconds + 0.5)
@@ -102,7 +102,7 @@ def test_units_are_those_of_the_zone(zone: Zone, name: str, day: date, unit: Uni
 @pytest.mark.parametrize("name", sorted({name for name, _ in ODD}))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 @given(when=st.floats(1_000_000_000, 4_000_000_000))
-def test_every_time_is_in_its_unit(zone: Zone, name: str, unit: Unit, when: float) -> None:
+def test_unit_contains_its_time(zone: Zone, name: str, unit: Unit, when: float) -> None:
     zone(name)
     start, end = floor(unit, when), ceiling(unit, when)
     assert start <= when < end
@@ -148,7 +148,7 @@ def test_units_tile_time(zone: Zone, name: str, day: date, unit: Unit) -> None:
         ("Pacific/Apia", date(2011, 12, 31), 24),
     ],
 )
-def test_days_are_as_long_as_they_are(zone: Zone, name: str, day: date, hours: float) -> None:
+def test_days_have_23_to_25_hours(zone: Zone, name: str, day: date, hours: float) -> None:
     zone(name)
     start = midnight(day)
     assert local_date(start) == day
@@ -169,7 +169,7 @@ def test_days_are_as_long_as_they_are(zone: Zone, name: str, day: date, hours: f
         (Unit.MONTH, date(2026, 12, 1), 31 * DAY),
     ],
 )
-def test_weeks_and_months_are_as_long_as_their_days(
+def test_weeks_and_months_consist_of_whole_days(
     zone: Zone, unit: Unit, day: date, length: int
 ) -> None:
     zone("Europe/Berlin")
@@ -203,13 +203,13 @@ def test_hours_end_where_the_clock_is_changed(
     assert found == minutes
 
 
-def test_day_that_the_calendar_leaves_out_begins_and_ends_with_the_next(zone: Zone) -> None:
+def test_skipped_calendar_day_is_empty(zone: Zone) -> None:
     zone("Pacific/Apia")
     assert midnight(date(2011, 12, 30)) == midnight(date(2011, 12, 31))
     assert ceiling(Unit.DAY, midnight(date(2011, 12, 29))) == midnight(date(2011, 12, 31))
 
 
-def test_midnight_that_comes_twice_is_the_first(zone: Zone) -> None:
+def test_repeated_midnight_is_the_first(zone: Zone) -> None:
     there = zone("America/Havana")
     assert midnight(date(2026, 11, 1)) == datetime(2026, 11, 1, tzinfo=there, fold=0).timestamp()
 

@@ -52,12 +52,12 @@ def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_is_found_by_its_name(name: str) -> None:
+def test_dimension_is_found_by_name(name: str) -> None:
     assert parse(name).name == name
 
 
 @pytest.mark.parametrize("text", ["", "PROCESS", "process ", "week", "minute", "endpoint", "é\n"])
-def test_who_asks_for_another_is_told_what_there_is(text: str) -> None:
+def test_unknown_dimension_lists_the_known_ones(text: str) -> None:
     with pytest.raises(ValueError, match="process, exe, user") as caught:
         parse(text)
     assert repr(text) in str(caught.value)
@@ -65,14 +65,14 @@ def test_who_asks_for_another_is_told_what_there_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS, ids=NAMES)
-def test_each_says_what_it_is_and_has_fields(dimension: Dimension) -> None:
+def test_dimension_has_help_and_fields(dimension: Dimension) -> None:
     assert dimension.help
     assert dimension.fields
     assert all(name.isidentifier() for name in dimension.fields)
     assert (dimension.of_flow is None) == (dimension.unit is not None), "of flows, or of time"
 
 
-def test_names_are_different() -> None:
+def test_dimension_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
@@ -90,7 +90,7 @@ def test_each_field_has_its_label(by: list[Dimension], far: object, when: float)
     hash(found)
 
 
-def test_of_nothing_is_one_group() -> None:
+def test_no_dimension_makes_one_group() -> None:
     assert labels([], WHO, remote(), WHEN) == ()
     assert fields([]) == []
     assert finest([]) is None
@@ -111,7 +111,7 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
 ]
 
 
-def test_every_dimension_has_its_example_below() -> None:
+def test_every_dimension_has_an_example() -> None:
     assert [name for name, _ in EXPECTED] == list(NAMES)
 
 
@@ -140,12 +140,12 @@ def test_remotes_are_addresses_without_ports(address: str, expected: tuple[Label
     assert labels(by, WHO, remote(address, 2, UDP), None) == expected
 
 
-def test_number_from_the_database_is_as_good_as_a_role() -> None:
+def test_role_may_be_a_plain_number() -> None:
     far = remote()._replace(role=Role.CLIENT.value)
     assert labels([parse("port")], WHO, far, None) == (443, "client")
 
 
-def test_labels_come_in_the_order_that_was_asked_for() -> None:
+def test_labels_are_in_the_requested_order() -> None:
     by = [parse("day"), parse("proto"), parse("exe")]
     assert fields(by) == ["day", "proto", "exe"]
     assert labels(by, WHO, remote(), WHEN) == ("2026-11-01", "tcp", "/usr/bin/curl")
@@ -182,7 +182,7 @@ def test_times_are_those_with_a_unit() -> None:
     assert {"hour", "day", "month"} == TIMES
 
 
-def test_hour_that_comes_twice_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_hour_has_two_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
@@ -193,5 +193,5 @@ def test_hour_that_comes_twice_has_two_names(monkeypatch: pytest.MonkeyPatch) ->
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 4_000_000_000))
-def test_local_times_say_which_one_they_are(when: int) -> None:
+def test_local_times_have_their_utc_offset(when: int) -> None:
     assert datetime.fromisoformat(local_iso(when)).timestamp() == when

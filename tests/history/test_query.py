@@ -81,14 +81,14 @@ def test_percentile_is_the_nearest_rank() -> None:
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1))
-def test_95_of_100_are_not_above_it_and_no_smaller_one_will_do(values: list[int]) -> None:
+def test_percentile_is_the_smallest_value_that_95_percent_do_not_exceed(values: list[int]) -> None:
     found = percentile(values)
     assert found in values
     assert sum(value <= found for value in values) * 100 >= 95 * len(values)
     assert sum(value < found for value in values) * 100 < 95 * len(values)
 
 
-def test_an_average_over_no_time_is_nothing() -> None:
+def test_average_over_zero_seconds_is_zero() -> None:
     kept = Kept()
     kept.append(delta(NOON, 100, 50, 0.0))
     kept.append(delta(NOON + PULSE, 100, 50, 2.0))
@@ -110,7 +110,7 @@ def test_an_average_over_no_time_is_nothing() -> None:
         (93 * DAY + 2 * HOUR, Unit.MONTH),
     ],
 )
-def test_bars_are_as_long_as_the_range_says(length: float, unit: Unit) -> None:
+def test_bar_unit_depends_on_the_range(length: float, unit: Unit) -> None:
     assert bar_unit(Range("", NOON, NOON + length)) is unit
 
 
@@ -136,7 +136,7 @@ def test_the_first_bar_has_what_begins_before_the_range() -> None:
     assert kept.ask(NOON + 30.5, NOON + 7200).bars[0].start == NOON
 
 
-def test_a_part_of_what_is_a_sum_only_is_all_of_it() -> None:
+def test_part_of_a_rolled_up_span_is_the_whole_span() -> None:
     """Whichever part, and whether or not there is anything beside it."""
     for start, end in ((0, 12), (1, 24), (0, 24), (13, 14), (5, 40), (-5, 5), (11, 12)):
         kept = Kept(policy(seconds=0, minutes=0, hours=0))
@@ -207,7 +207,7 @@ def test_the_projection_of_a_range_that_begins_within_a_bar() -> None:
     assert answer.projection(NOON + HOUR / 2) == (400, 40)
 
 
-def test_the_day_after_is_not_a_part_of_it() -> None:
+def test_range_excludes_the_next_day() -> None:
     kept = Kept(policy(seconds=0, minutes=0, hours=0))
     kept.append(*[delta(NOON + n * 2 * HOUR) for n in range(48)])
     kept.steps(NOON + 5 * DAY)
@@ -275,14 +275,14 @@ def test_one_history_answers_more_than_once() -> None:
             assert sum(row.rx for row in answer.rows) == expected
 
 
-def test_sums_that_are_being_made_are_not_there() -> None:
+def test_unfinished_totals_are_invisible() -> None:
     kept = Kept()
     kept.append(Delta(NOON, 1.0, delta().flows))
     kept.connection.execute("INSERT INTO span (level, start, end, seconds) VALUES (-1, 5, 9, 0)")
     assert kept.history().extent() == (NOON, NOON + 1)
 
 
-def test_processes_are_told_apart_by_pid_as_long_as_seconds_are_kept() -> None:
+def test_pid_filter_works_while_seconds_are_kept() -> None:
     kept = Kept(policy(seconds=HOUR))
     kept.append(delta(NOON, 1, pid=1), delta(NOON, 10, pid=2), delta(NOON + 1, 100, pid=2))
     kept.append(delta(NOON + 3 * HOUR, 1000, pid=1), delta(NOON + 3 * HOUR, 10_000, pid=3))
@@ -300,7 +300,7 @@ def test_processes_are_told_apart_by_pid_as_long_as_seconds_are_kept() -> None:
     assert kept.ask(FIRST, FIRST + DAY, keep=Filter(pids=frozenset([99]))).rx == 0
 
 
-def test_pids_are_not_said_to_be_known_before_they_are() -> None:
+def test_pids_since_is_not_too_early() -> None:
     kept = Kept(policy(seconds=0))
     kept.append(delta(NOON), delta(NOON + 120))
     kept.steps(NOON + HOUR)
@@ -320,7 +320,7 @@ def test_events_of_the_range() -> None:
     }
 
 
-def test_one_moment_is_shown_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+def test_history_is_a_snapshot_during_writes(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     kept = Kept(policy(), path)
     kept.append(delta())
@@ -335,7 +335,7 @@ def test_one_moment_is_shown_whatever_is_written_meanwhile(tmp_path: Path) -> No
     kept.connection.close()
 
 
-def test_the_largest_come_first_and_of_time_the_oldest() -> None:
+def test_rows_are_sorted_by_size_or_by_time() -> None:
     kept = Kept()
     for hour, rx, who in ((2, 5, CURL), (0, 1, CURL), (0, 7, NGINX), (2, 6, NGINX), (2, 1, NGINX)):
         kept.append(delta(NOON + hour * HOUR, rx, 0, who=who))
@@ -494,7 +494,7 @@ def many() -> Kept:
     "keep", [Filter(), Filter(loopback=Loopback.HIDE), Filter(classes=frozenset({"tcp"}))]
 )
 @pytest.mark.parametrize("names", [("process",), ("remote", "day"), ("user", "proto"), ("hour",)])
-def test_what_passes_a_filter_is_what_adds_up_by_hand(
+def test_filter_keeps_exactly_its_bytes(
     many: Kept, text: str, keep: Filter, names: tuple[str, ...]
 ) -> None:
     dimensions, wanted = by(*names), Range("", FIRST, FIRST + 6 * DAY)
@@ -519,7 +519,7 @@ def test_what_passes_a_filter_is_what_adds_up_by_hand(
     assert (sum(bar.rx for bar in answer.bars), sum(bar.tx for bar in answer.bars)) == total
 
 
-def test_what_is_billed_is_not_known_of_what_a_filter_passes() -> None:
+def test_usage_is_unknown_with_a_filter() -> None:
     kept = Kept()
     kept.append(delta(NOON, 300))
     wanted = Range("", FIRST, FIRST + DAY)

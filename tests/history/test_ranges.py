@@ -78,7 +78,7 @@ def test_range_is_of_the_local_clock(zone: Zone, text: str, start: str, end: str
 
 
 @pytest.mark.parametrize("text", re.findall(r"'[^']+'|[^, ']+", HELP))
-def test_everything_in_the_help_is_understood(zone: Zone, text: str) -> None:
+def test_every_range_in_the_help_parses(zone: Zone, text: str) -> None:
     found = parse(text.strip("'"), NOW)
     assert 0 <= found.start < found.end
 
@@ -126,7 +126,7 @@ def test_open_end_is_now(zone: Zone) -> None:
         ("2026-11-01..2026-12-01", False),
     ],
 )
-def test_months_are_known_as_such(zone: Zone, text: str, is_month: bool) -> None:
+def test_month_ranges_are_marked_as_months(zone: Zone, text: str, is_month: bool) -> None:
     assert parse(text, NOW).is_month is is_month
 
 
@@ -184,9 +184,7 @@ def test_days_may_be_shorter_or_longer(zone: Zone, text: str, now: str, hours: i
         ("2026-10-25 02:30..2026-10-25 02:30", "00:30", "01:30"),
     ],
 )
-def test_range_has_both_of_what_the_clock_shows_twice(
-    zone: Zone, text: str, start: str, end: str
-) -> None:
+def test_range_includes_both_repeated_hours(zone: Zone, text: str, start: str, end: str) -> None:
     found = parse(text, NOW)
     expected = [utc(t if len(t) > 5 else f"2026-10-25 {t}") for t in (start, end)]
     assert [found.start, found.end] == expected
@@ -200,7 +198,7 @@ def test_range_has_both_of_what_the_clock_shows_twice(
         ("2026-03-29 02:10..02:50", "01:10", "01:50"),
     ],
 )
-def test_time_that_the_clock_leaves_out_counts_from_before(
+def test_skipped_local_time_uses_the_earlier_offset(
     zone: Zone, text: str, start: str, end: str
 ) -> None:
     found = parse(text, NOW)
@@ -226,7 +224,7 @@ def test_zones_have_their_own_days(zone: Zone, name: str, text: str, start: str,
     assert (found.start, found.end) == (utc(start), utc(end))
 
 
-def test_yesterday_is_the_day_before_also_where_one_is_missing(zone: Zone) -> None:
+def test_yesterday_skips_a_missing_calendar_day(zone: Zone) -> None:
     zone("Pacific/Apia")
     found = parse("yesterday", at("2011-12-31 12:00", "Pacific/Apia"))
     assert (found.start, found.end) == (utc("2011-12-29 10:00"), utc("2011-12-30 10:00"))
@@ -282,14 +280,14 @@ def test_yesterday_is_the_day_before_also_where_one_is_missing(zone: Zone) -> No
         *("\0", "2026-11-01\0", "99999999999999999999h", "9" * 5000),
     ],
 )
-def test_what_is_no_range_is_refused_in_one_line(zone: Zone, text: str) -> None:
+def test_invalid_range_is_refused_in_one_line(zone: Zone, text: str) -> None:
     with pytest.raises(RangeError) as caught:
         parse(text, NOW)
     assert str(caught.value)
     assert not CONTROLS.search(str(caught.value))
 
 
-def test_who_says_nonsense_is_told_what_there_is(zone: Zone) -> None:
+def test_invalid_range_lists_the_valid_forms(zone: Zone) -> None:
     with pytest.raises(RangeError, match="last-month"):
         parse("fortnight", NOW)
     with pytest.raises(RangeError, match="no such time as '2026-02-30'"):
@@ -390,9 +388,7 @@ def test_words_and_months_may_begin_and_end_a_range(zone: Zone) -> None:
         ("2026-10-25 02:00..03:00", "00:00", "02:00"),
     ],
 )
-def test_an_offset_tells_hours_apart_that_come_twice(
-    text: str, start: str, end: str, zone: Zone
-) -> None:
+def test_utc_offset_selects_a_repeated_hour(text: str, start: str, end: str, zone: Zone) -> None:
     found = parse(text, at("2026-10-26 12:00"))
     day = "2026-10-25"
     assert (found.start, found.end) == (utc(f"{day} {start}"), utc(f"{day} {end}"))

@@ -406,7 +406,7 @@ moves = st.tuples(st.just("zone"), st.sampled_from(ZONES))
     actions,
     st.data(),
 )
-def test_nor_does_one_after_the_zone_has_changed(
+def test_no_rollup_changes_a_sum_after_a_time_zone_change(
     zone: str,
     beginning: float,
     retention: dict[str, float],
@@ -421,7 +421,7 @@ def test_nor_does_one_after_the_zone_has_changed(
 
 @settings(max_examples=examples(10), phases=PHASES)
 @given(retentions(), actions, st.data())
-def test_nor_in_a_file(
+def test_no_rollup_changes_a_sum_in_a_file(
     retention: dict[str, float], steps: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
     """It is closed and opened again in between."""

@@ -150,7 +150,7 @@ def test_narrower_table_drops_the_totals_first_and_then_the_user() -> None:
     ]
 
 
-def test_interval_with_when_how_long_and_by_what() -> None:
+def test_table_begins_with_time_duration_and_backend() -> None:
     heading = table(busy())[0]
     assert heading.startswith(NOW.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
     assert heading.endswith("2.0 s  backend tracepoint")
@@ -186,7 +186,7 @@ def test_rows_are_sorted_as_asked() -> None:
         (remote("192.0.2.1", 443), "\x1b[2Jevil", "to \\x1b[2Jevil:443 tcp"),
     ],
 )
-def test_remote_says_its_direction_host_port_and_protocol(
+def test_remote_shows_direction_host_port_and_protocol(
     far: Any, host: str | None, label: str
 ) -> None:
     shown = interval({CURL: {far: Traffic(1, 1)}})
@@ -205,7 +205,7 @@ def test_totals_are_of_all_processes() -> None:
     assert numbers(last) == ["3.0 KiB/s", "488.3 KiB/s", "6.0 KiB", "976.7 KiB"]
 
 
-def test_one_process_is_no_processes() -> None:
+def test_one_process_is_singular() -> None:
     assert table(interval({CURL: TRAFFIC[CURL]}))[-1].startswith("TOTAL  1 process ")
     assert table(interval())[-1].startswith("TOTAL  0 processes ")
 
@@ -398,7 +398,7 @@ def test_csv_values() -> None:
     assert {name: first[name] for name in expected} == expected
 
 
-def test_csv_keeps_control_characters_to_itself() -> None:
+def test_csv_escapes_control_characters() -> None:
     text = written("csv", WIDE, hostile())
     assert [line for line in text.split("\n") if CONTROLS.search(line)] == []
     assert len(csv_rows(hostile())) == len(HOSTILE)
@@ -464,7 +464,7 @@ def test_run_without_a_count_ends_with_the_intervals(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_flags_know_the_formats_that_there_are() -> None:
+def test_flags_list_the_formats() -> None:
     assert tuple(WRITERS) == FORMATS
 
 
@@ -503,7 +503,7 @@ def of_hosts() -> Interval:
     )
 
 
-def test_fleets_rows_name_their_host_in_every_form() -> None:
+def test_rows_of_many_hosts_name_their_host_in_every_format() -> None:
     found = document(of_hosts(), FLEET)
     assert (found["backend"], found["host"]) == ("clickhouse", FLEET.origin)
     assert {(p["hostname"], p["host_id"]) for p in found["processes"]} == {WEB}
@@ -525,7 +525,7 @@ def test_own_rows_name_no_host() -> None:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_fleets_table_is_as_wide_as_the_terminal(columns: int) -> None:
+def test_table_of_many_hosts_is_as_wide_as_the_terminal(columns: int) -> None:
     shown = of_hosts()
     for process, name in zip(shown.processes, HOSTILE, strict=False):
         process.identity = replace(process.identity, host=Host(name, name))

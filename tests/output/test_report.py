@@ -197,7 +197,7 @@ def test_json_times_are_local(kept: Kept, ask: Ask) -> None:
     assert found["bars"][1]["to"] == found["bars"][2]["from"]
 
 
-def test_json_says_a_users_name_beside_the_uid(kept: Kept, ask: Ask) -> None:
+def test_json_has_the_user_name_beside_the_uid(kept: Kept, ask: Ask) -> None:
     for uid in (0, 54321, None):
         kept.append(delta(at("2026-09-21 10:00"), who=Identity("x", uid)))
     rows = ask.at("2026-09-21 12:00").json("today", "user")["rows"]
@@ -208,7 +208,7 @@ def test_json_says_a_users_name_beside_the_uid(kept: Kept, ask: Ask) -> None:
     }
 
 
-def test_json_is_of_losses_too(kept: Kept, ask: Ask) -> None:
+def test_json_includes_losses(kept: Kept, ask: Ask) -> None:
     one = delta(at("2026-09-21 10:00"))
     one.loss = Loss(spilled=1, spilled_bytes=2048, missed_events=7)
     kept.append(one)
@@ -253,7 +253,7 @@ def month(kept: Kept) -> list[tuple[int, int]]:
     return moved
 
 
-def test_month_has_the_percentile_and_what_it_will_come_to(kept: Kept, ask: Ask) -> None:
+def test_month_has_percentile_and_projection(kept: Kept, ask: Ask) -> None:
     moved = month(kept)
     ask.at("2026-09-11 00:00")
     found = ask.json("month")
@@ -302,7 +302,7 @@ def test_other_ranges_than_months_have_no_projection(kept: Kept, ask: Ask) -> No
     assert "95th percentile" not in ask("30d")
 
 
-def test_loopback_is_only_said_to_be_left_out_where_it_is(kept: Kept, ask: Ask) -> None:
+def test_without_loopback_is_mentioned_only_if_excluded(kept: Kept, ask: Ask) -> None:
     month(kept)
     ask.at("2026-09-11 00:00")
     for choice in (Loopback.HIDE, Loopback.ONLY):
@@ -406,7 +406,7 @@ def test_day_has_a_bar_per_hour(zone: str, day: str, hours: int, kept: Kept, ask
         ("2026-08-31..2026-09-07", HOUR, 168, "day", "2026-08-31 Mon", "2026-09-06 Sun"),
     ],
 )
-def test_bars_suit_the_range(
+def test_bar_unit_suits_the_range(
     text: str, step: float, count: int, unit: str, first: str, last: str, kept: Kept, ask: Ask
 ) -> None:
     start = text[:16] if ":" in text else text[:10] if ".." in text else f"{text}-01"
@@ -459,7 +459,7 @@ def test_days_that_were_not_recorded_are_one_line(kept: Kept, ask: Ask) -> None:
     assert found[6] == "2026-09-11 Fri  not recorded"
 
 
-def test_two_days_that_were_not_recorded_are_from_one_to_the_other(kept: Kept, ask: Ask) -> None:
+def test_two_unrecorded_days_are_one_range(kept: Kept, ask: Ask) -> None:
     kept.append(*(delta(at(f"2026-09-{day} 12:00")) for day in ("01", "04")))
     found = bars(ask.at("2026-09-04 13:00").table("month"))
     assert found[1] == "2026-09-02 Wed to 2026-09-03 Thu  not recorded"
@@ -543,7 +543,7 @@ def test_processes_have_their_top_remotes(kept: Kept, ask: Ask) -> None:
     ]
 
 
-def test_one_more_is_no_plural(kept: Kept, ask: Ask) -> None:
+def test_one_more_process_is_singular(kept: Kept, ask: Ask) -> None:
     crowd(kept)
     rows = ask.at("2026-09-21 12:00").table("today", limit=11)[2]
     assert rows[-1].startswith("and 1 more process ")
@@ -619,7 +619,7 @@ def test_rows_of_time_stay_in_its_order(kept: Kept, ask: Ask) -> None:
         assert [row["hour"][11:13] for row in rows] == order
 
 
-def test_processes_say_who_they_are(kept: Kept, ask: Ask) -> None:
+def test_processes_show_name_user_and_program(kept: Kept, ask: Ask) -> None:
     start = at("2026-09-21 10:00")
     people = (
         (Identity("curl", 0, exe="/usr/bin/curl"), "curl  root"),
@@ -729,7 +729,7 @@ def forgotten(kept: Kept) -> None:
     kept.steps(at("2026-09-23 00:00"))
 
 
-def test_pid_filter_says_since_when_pids_are_known(kept: Kept, ask: Ask) -> None:
+def test_pid_filter_notes_since_when_pids_are_known(kept: Kept, ask: Ask) -> None:
     forgotten(kept)
     ask.at("2026-09-23 00:00")
     only = Filter(pids=frozenset({1}))
@@ -791,7 +791,7 @@ def test_part_of_an_hour_that_shares_an_end_with_it_is_widened_too(
     assert len(found["notes"]) == 1
 
 
-def test_what_happened_is_noted(kept: Kept, ask: Ask) -> None:
+def test_events_are_noted(kept: Kept, ask: Ask) -> None:
     start = at("2026-09-21 10:00")
     one = delta(start)
     one.loss = Loss(spilled=3, spilled_bytes=4096, unnamed=2)
@@ -906,7 +906,7 @@ def test_table_is_ascii_where_there_is_no_utf_8(encoding: str, kept: Kept, ask: 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "utf8"])
-def test_table_has_signs_in_utf_8(encoding: str, kept: Kept, ask: Ask) -> None:
+def test_table_has_block_characters_in_utf_8(encoding: str, kept: Kept, ask: Ask) -> None:
     some(kept)
     assert "█ received ░ sent" in ask.at("2026-09-21 12:30")("today", encoding=encoding)
 
@@ -953,7 +953,7 @@ def test_remotes_have_names(kept: Kept, ask: Ask) -> None:
     assert known.asked == shown, "names that are not shown are nobody's business"
 
 
-def test_names_are_for_the_table_of_processes_only(kept: Kept, ask: Ask) -> None:
+def test_names_are_resolved_for_the_table_of_processes_only(kept: Kept, ask: Ask) -> None:
     crowd(kept)
     ask.at("2026-09-21 12:00")
     known = KnownNames({"192.0.2.5": "five.example.org"})
@@ -963,7 +963,7 @@ def test_names_are_for_the_table_of_processes_only(kept: Kept, ask: Ask) -> None
     assert not known.waits
 
 
-def test_report_does_not_wait_for_a_resolver_that_is_silent(
+def test_report_does_not_wait_for_a_silent_resolver(
     kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd(kept)
@@ -1061,7 +1061,7 @@ def test_filters_agree_in_all_forms(only: Filter, kept: Kept, ask: Ask) -> None:
     agree(ask.at("2026-09-21 12:30"), kept, "today", tuple(keep.by("process", "proto")), only)
 
 
-def test_table_without_a_wish_agrees_too(kept: Kept, ask: Ask) -> None:
+def test_default_table_agrees_with_other_formats(kept: Kept, ask: Ask) -> None:
     """Its processes are those of JSON, and what is left out is summed up."""
     some(kept)
     ask.at("2026-09-21 12:30")

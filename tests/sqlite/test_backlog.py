@@ -78,7 +78,7 @@ def sums(deltas: Iterable[Delta], unit: Unit, *, everywhere: bool = False) -> Su
 
 
 @given(timelines(), st.integers(1, 40), st.integers(1, 12), st.integers(0, 12))
-def test_bounded_and_every_byte_is_accounted_for(
+def test_backlog_is_bounded_and_accounts_for_every_byte(
     timeline: list[Delta], max_flows: int, max_deltas: int, takes: int
 ) -> None:
     waiting, taken, put = Backlog(max_flows, max_deltas), list[Delta](), 0
@@ -93,7 +93,9 @@ def test_bounded_and_every_byte_is_accounted_for(
 
 
 @given(timelines(), st.integers(1, 30), st.integers(1, 12))
-def test_newest_is_never_touched(timeline: list[Delta], max_flows: int, max_deltas: int) -> None:
+def test_newest_delta_is_never_merged(
+    timeline: list[Delta], max_flows: int, max_deltas: int
+) -> None:
     waiting = Backlog(max_flows, max_deltas)
     for each in timeline:
         waiting.add(deepcopy(each))
@@ -101,7 +103,7 @@ def test_newest_is_never_touched(timeline: list[Delta], max_flows: int, max_delt
 
 
 @given(timelines(), st.integers(2, 12))
-def test_time_exits_and_order_stay(timeline: list[Delta], max_deltas: int) -> None:
+def test_merging_keeps_time_exits_and_order(timeline: list[Delta], max_deltas: int) -> None:
     """Where nothing had to go: all are of one month."""
     month = floor(Unit.MONTH, START)
     close = [each for each in timeline if floor(Unit.MONTH, each.start) == month]
@@ -183,7 +185,7 @@ def test_oldest_minute_is_merged_first() -> None:
     assert [d.start - START for d in waiting] == [0, 60, 80, 100, 120, 140, 160, 180]
 
 
-def test_few_flows_are_few_however_they_are_spread() -> None:
+def test_deltas_with_few_flows_are_not_merged() -> None:
     """The limit on flows counts all that wait."""
     waiting = filled([delta(10.0 * n, 3) for n in range(12)], 20, 10**6)
     assert sum(d.size() for d in waiting) <= 20
@@ -202,7 +204,7 @@ def test_merged_flows_keep_their_sums_by_month(timeline: list[Delta], max_flows:
         assert after == before
 
 
-def test_nothing_is_dropped_as_long_as_something_can_be_coarser() -> None:
+def test_nothing_is_dropped_while_deltas_can_be_merged() -> None:
     """The oldest has one flow only; the second, of another month, has those that are too many."""
     timeline = [delta(-60 * DAY), delta(-30 * DAY, 40), delta(0, 20)]
     waiting = filled(timeline, 50, 10**6)
@@ -218,7 +220,7 @@ def test_dropped_is_the_oldest_and_its_bytes_are_counted() -> None:
     assert [d.amount() for d in waiting] == [30, 40]
 
 
-def test_newest_may_be_larger_than_all_that_may_wait() -> None:
+def test_newest_delta_may_exceed_the_limit() -> None:
     """It will be written first of all, or become coarser when it is not the newest any more."""
     waiting = filled([delta(0, 100)], 10, 10)
     assert [d.size() for d in waiting] == [100]
@@ -232,7 +234,7 @@ def test_newest_may_be_larger_than_all_that_may_wait() -> None:
 
 
 @given(timelines(), st.integers(0, 50))
-def test_what_is_given_back_is_where_it_was(timeline: list[Delta], count: int) -> None:
+def test_given_back_deltas_are_the_oldest(timeline: list[Delta], count: int) -> None:
     waiting = filled(timeline, 10**6, 10**6)
     taken = waiting.take(count)
     assert taken == timeline[:count]
@@ -242,7 +244,7 @@ def test_what_is_given_back_is_where_it_was(timeline: list[Delta], count: int) -
     assert list(waiting) == timeline
 
 
-def test_what_is_given_back_finds_room_or_becomes_coarser() -> None:
+def test_given_back_deltas_may_be_merged() -> None:
     timeline = [delta(10.0 * n) for n in range(9)]
     waiting = filled(timeline[:5], 10**6, 5)
     taken = waiting.take(3)
@@ -260,7 +262,7 @@ def test_cleared_is_empty_and_nothing_was_dropped() -> None:
     assert (list(waiting), len(waiting), waiting.dropped) == ([], 0, 0)
 
 
-def test_limits_are_what_memory_allows() -> None:
+def test_full_backlog_fits_the_memory_limit() -> None:
     """Two hours of seconds, unless there are very many flows."""
     waiting = Backlog()
     waiting.give_back([delta(float(n)) for n in range(7200)])
@@ -290,7 +292,7 @@ def test_delta_has_what_the_sample_has(reading: Sample) -> None:
     assert made.start == max(reading.time.timestamp() - reading.elapsed, 0)
 
 
-def test_time_that_ran_backwards_is_no_time() -> None:
+def test_negative_time_counts_as_zero() -> None:
     assert Delta.of(sample(elapsed=-5.0)).seconds == 0
 
 
@@ -301,7 +303,7 @@ def test_losses_add_up(one: Loss, other: Loss) -> None:
     assert (first.start, first.seconds, first.loss) == (START, 3.0, one.plus(other))
 
 
-def test_two_are_one_that_begins_with_the_earlier() -> None:
+def test_absorbed_deltas_begin_with_the_earlier() -> None:
     first, second = delta(5, 2), delta(3, 2, 1)
     second.exited = {key(1)}
     first.absorb(second)
@@ -316,7 +318,7 @@ def test_two_are_one_that_begins_with_the_earlier() -> None:
     }
 
 
-def test_quiet_is_only_what_has_nothing_to_tell() -> None:
+def test_delta_is_quiet_only_without_flows_exits_and_losses() -> None:
     assert Delta(START, 1.0).is_quiet()
     assert Delta.of(sample({key(1): {remote(): Traffic(0, 0)}})).is_quiet()
     assert not delta(0).is_quiet()
@@ -334,7 +336,7 @@ FARS = [
 
 
 @pytest.mark.parametrize("far", FARS)
-def test_forgotten_remotes_stay_what_they_were_counted_as(far: Remote) -> None:
+def test_forgotten_remotes_keep_their_category(far: Remote) -> None:
     assert category(nowhere(far)) == category(far)
     assert (nowhere(far).protocol, nowhere(far).role) == (far.protocol, far.role)
     assert nowhere(far).port == 0

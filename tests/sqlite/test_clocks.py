@@ -47,13 +47,13 @@ def after(wall: float = 1.0, awake: float = 1.0, boot: float = 1.0) -> Moment:
     return Moment(START + wall, 100.0 + awake, 500.0 + boot)
 
 
-def test_first_look_says_nothing() -> None:
+def test_first_reading_has_no_events() -> None:
     assert watched(BEFORE) == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 3600.0])
 @pytest.mark.parametrize("slew", [-1.9, 0.0, 1.9])
-def test_time_that_passes_is_nothing_to_tell(seconds: float, slew: float) -> None:
+def test_passing_time_is_no_event(seconds: float, slew: float) -> None:
     """However long; NTP slews the wall clock."""
     assert watched(BEFORE, after(seconds + slew, seconds, seconds)) == []
 
@@ -74,7 +74,7 @@ def test_sleep_through_which_the_clock_was_set() -> None:
     ]
 
 
-def test_each_look_is_compared_with_the_one_before() -> None:
+def test_readings_are_compared_with_the_previous_one() -> None:
     moments = [BEFORE, after(1 + HOUR), after(2 + HOUR, 2, 2), after(3, 3, 3)]
     assert [(event.kind, event.amount) for event in watched(*moments)] == [
         ("clock", HOUR),
@@ -209,9 +209,7 @@ def test_late_samples_of_a_minute_whose_sums_are_being_made(
     assert found(path) == feed.expected()
 
 
-def test_clock_that_is_set_while_nothing_can_be_written_is_told_once(
-    tmp_path: Path, recorders: Recorders
-) -> None:
+def test_clock_change_during_a_fault_is_one_event(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "history.db"
     feed = recorders(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -257,7 +255,7 @@ def test_several_sleeps_are_one_note(tmp_path: Path, recorders: Recorders) -> No
     assert said(path) == ["the machine slept for 30 minutes"]
 
 
-def test_quiet_time_that_was_set_back_is_not_joined_with_what_was_before(
+def test_quiet_time_is_not_merged_across_a_clock_change(
     tmp_path: Path, recorders: Recorders
 ) -> None:
     path = tmp_path / "history.db"
@@ -269,9 +267,7 @@ def test_quiet_time_that_was_set_back_is_not_joined_with_what_was_before(
     assert intervals(path) == [(0.0, 10.0), (10 - HOUR, 10.0)]
 
 
-def test_clock_that_was_set_while_nothing_moved_is_told(
-    tmp_path: Path, recorders: Recorders
-) -> None:
+def test_clock_change_while_idle_is_an_event(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "history.db"
     feed = recorders(path)
     feed.put(2)

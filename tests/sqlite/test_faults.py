@@ -489,9 +489,7 @@ def test_put_does_not_wait_while_the_writing_thread_does(
     assert feed.lines == []
 
 
-def test_write_lock_that_is_held_for_a_moment_is_not_worth_a_word(
-    tmp_path: Path, recorders: Recorders
-) -> None:
+def test_brief_write_lock_is_not_reported(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "history.db"
     feed = recorders(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -570,7 +568,7 @@ def test_deleted_database_that_cannot_be_made_again(public: Path) -> None:
 # What is beside the database.
 
 
-def test_nothing_is_left_beside_what_is_no_history(tmp_path: Path, recorders: Recorders) -> None:
+def test_no_files_are_left_beside_a_foreign_file(tmp_path: Path, recorders: Recorders) -> None:
     (tmp_path / "text").write_text("hello")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "directory").mkdir()
@@ -585,15 +583,13 @@ def test_nothing_is_left_beside_what_is_no_history(tmp_path: Path, recorders: Re
     assert not Path("/dev/null.lock").exists()
 
 
-def test_what_the_lock_cannot_be_is_named(tmp_path: Path, recorders: Recorders) -> None:
+def test_unusable_lock_file_is_named(tmp_path: Path, recorders: Recorders) -> None:
     (tmp_path / "history.db.lock").mkdir()
     fault = recorders(tmp_path / "history.db").recorder.state.fault
     assert fault == f"Is a directory: {tmp_path}/history.db.lock"
 
 
-def test_a_history_that_others_may_write_is_closed_to_them(
-    tmp_path: Path, recorders: Recorders
-) -> None:
+def test_world_accessible_history_is_made_private(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "history.db"
     path.touch()
     path.chmod(0o666)
@@ -603,7 +599,7 @@ def test_a_history_that_others_may_write_is_closed_to_them(
     assert {file.stat().st_mode & 0o007 for file in tmp_path.iterdir()} == {0}
 
 
-def test_given_up_it_keeps_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+def test_abandoned_recorder_keeps_nothing_and_says_what_to_do(tmp_path: Path) -> None:
     """Where root's directory is out of reach once root is given up."""
     path = tmp_path / "history.db"
     path.write_text("hello")

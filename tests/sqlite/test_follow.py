@@ -81,7 +81,7 @@ def give(feed: Feed, sample: Sample) -> None:
     feed.wait(lambda: feed.recorder.stored > before)
 
 
-def test_nothing_from_before_and_nothing_twice(feed: Feed, follower: Follower) -> None:
+def test_follower_skips_the_past_and_repeats_nothing(feed: Feed, follower: Follower) -> None:
     seen = []
     for count in (1, 3, 7):
         feed.put(count)
@@ -91,7 +91,7 @@ def test_nothing_from_before_and_nothing_twice(feed: Feed, follower: Follower) -
     assert numbers(follower.read()) == []
 
 
-def test_all_while_both_go_on(feed: Feed, follower: Follower) -> None:
+def test_follower_reads_every_interval_during_recording(feed: Feed, follower: Follower) -> None:
     seen, elapsed = [], 0.0
     for _ in range(40):
         feed.put(2)
@@ -125,7 +125,7 @@ def test_a_database_that_comes_in_the_place_of_another_is_followed(
     assert numbers(follower.read()) == [3, 4]
 
 
-def test_reading_is_what_was_measured(feed: Feed, follower: Follower) -> None:
+def test_followed_sample_equals_the_measured_one(feed: Feed, follower: Follower) -> None:
     who = {
         key(1): Identity(
             "curl", 5, "curl -v", "/bin/curl", started=NOW, unit="a.scope", container="c:1", pod="p"
@@ -161,13 +161,13 @@ def test_process_that_exits_and_moves_nothing(feed: Feed, follower: Follower) ->
     assert follower.read().exited == set()
 
 
-def test_exec_is_told(feed: Feed, follower: Follower) -> None:
+def test_exec_is_followed(feed: Feed, follower: Follower) -> None:
     for name in ("sh", "curl"):
         give(feed, Sample(NOW, 1.0, {key(1): {remote(): Traffic(1)}}, {key(1): Identity(name)}))
         assert follower.read().identities[key(1)].name == name
 
 
-def test_identities_beyond_what_is_remembered(
+def test_more_identities_than_the_cache_holds(
     feed: Feed, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "_MAX_IDENTITIES", 2)
@@ -177,7 +177,7 @@ def test_identities_beyond_what_is_remembered(
     assert len(follower._identities) <= 2
 
 
-def test_waits_a_little_for_what_is_due(feed: Feed, follower: Follower) -> None:
+def test_follower_waits_briefly_for_the_next_interval(feed: Feed, follower: Follower) -> None:
     began = time.monotonic()
     quiet = follower.read()
     waited = time.monotonic() - began
@@ -268,7 +268,7 @@ def test_while_old_intervals_are_deleted(
     assert rows(path, "SELECT count(*) FROM interval")[0][0] >= rollup.NEWEST
 
 
-def test_what_cannot_be_followed(path: Path) -> None:
+def test_unreadable_history_cannot_be_followed(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Follower(path)
     path.write_text("no database")
@@ -340,7 +340,7 @@ def test_reader_who_may_not_write(killed: bool) -> None:
                 assert reader.wait(10) == 0
 
 
-def test_reader_holds_nobody_up(feed: Feed, follower: Follower, path: Path) -> None:
+def test_follower_does_not_delay_the_recorder(feed: Feed, follower: Follower, path: Path) -> None:
     """Between its readings it holds no moment of the database."""
     feed.put()
     feed.wait()

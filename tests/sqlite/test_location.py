@@ -40,11 +40,11 @@ def _system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         ({"BWTOP_DB": "", "XDG_STATE_HOME": "/state"}, "/state/bwtop/history.db"),
     ],
 )
-def test_path_is_what_the_environment_says(environment: dict[str, str], expected: str) -> None:
+def test_path_follows_the_environment(environment: dict[str, str], expected: str) -> None:
     assert default_path(environment, HOME) == Path(expected)
 
 
-def test_the_services_comes_before_ones_own(system: Path) -> None:
+def test_history_of_the_service_comes_first(system: Path) -> None:
     system.parent.mkdir()
     assert default_path({}, HOME) != system, "it is not there"
     system.touch()
@@ -54,7 +54,7 @@ def test_the_services_comes_before_ones_own(system: Path) -> None:
 
 
 @as_root
-def test_the_services_is_passed_over_where_it_cannot_be_read(system: Path) -> None:
+def test_unreadable_history_of_the_service_is_skipped(system: Path) -> None:
     system.parent.mkdir()
     system.touch(0o600)
     child = os.fork()
@@ -73,7 +73,7 @@ def test_the_services_is_passed_over_where_it_cannot_be_read(system: Path) -> No
 # Permissions.
 
 
-def test_only_the_services_can_be_read_by_its_group(system: Path) -> None:
+def test_only_the_history_of_the_service_is_group_readable(system: Path) -> None:
     assert mode(system) == mode(system.with_name("other.db")) == 0o640
     assert mode(HOME / "history.db") == mode(system.parent / "d" / "history.db") == 0o600
 

@@ -55,7 +55,7 @@ def taken(database: Path, who: str = "bwtop (pid 7)") -> Iterator[Lock]:
         lock.close()
 
 
-def test_nobody_holds_what_is_not_there(database: Path) -> None:
+def test_missing_lock_has_no_holder(database: Path) -> None:
     assert holder(database) is None
     assert holder(database / "below" / "a.db") is None
     assert not lock_path(database).exists(), "asking makes no file"
@@ -134,7 +134,7 @@ def test_programs_that_are_started_do_not_hold_it(database: Path) -> None:
         child.wait()
 
 
-def test_asking_holds_nothing(database: Path) -> None:
+def test_asking_for_the_holder_takes_no_lock(database: Path) -> None:
     """Also not while the answer is read."""
     asking = Lock(database, 0o600)
     assert asking.holder() is None
@@ -154,7 +154,7 @@ def test_asking_closes_what_it_opened(database: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
-def test_who_may_only_read_can_ask() -> None:
+def test_read_only_user_can_ask() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own directories are not for others
         os.chmod(name, 0o755)
         database = Path(name, "history.db")
@@ -171,7 +171,7 @@ def test_who_may_only_read_can_ask() -> None:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_lock_that_may_not_be_read_is_nobodys(database: Path) -> None:
+def test_unreadable_lock_has_no_holder(database: Path) -> None:
     lock_path(database).symlink_to(lock_path(database).name)  # a loop: root may read anything else
     assert holder(database) is None
 
@@ -192,7 +192,7 @@ def test_directory_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "\0" * 300, " \n ", "é" * 150])
-def test_any_text_names_somebody(database: Path, text: str) -> None:
+def test_any_text_is_a_holder_name(database: Path, text: str) -> None:
     """Not more of it than a line can take; it is made fit for a terminal where it is shown."""
     with taken(database, text):
         found = holder(database)
@@ -202,7 +202,7 @@ def test_any_text_names_somebody(database: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x80", b"\x00" * 5000, b"x" * 100_000])
-def test_any_file_names_somebody(database: Path, content: bytes) -> None:
+def test_any_lock_content_is_a_holder_name(database: Path, content: bytes) -> None:
     lock_path(database).write_bytes(content)
     assert holder(database) is None
     with lock_path(database).open("r+b") as file:

@@ -77,7 +77,7 @@ def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # Intervals.
 
 
-def test_faster_readings_are_joined_to_seconds(path: Path, recorders: Recorders) -> None:
+def test_faster_samples_are_merged_into_seconds(path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(100, 0.1)
     feed.recorder.close()
@@ -89,7 +89,7 @@ def test_faster_readings_are_joined_to_seconds(path: Path, recorders: Recorders)
 
 
 @pytest.mark.parametrize("seconds", [0.951, 1.0, 2.5, 60.0])
-def test_longer_readings_are_kept(seconds: float, path: Path, recorders: Recorders) -> None:
+def test_longer_samples_are_kept(seconds: float, path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(10, seconds)
     feed.recorder.close()
@@ -97,14 +97,14 @@ def test_longer_readings_are_kept(seconds: float, path: Path, recorders: Recorde
     assert found(path) == feed.expected()
 
 
-def test_interval_is_at_least_as_long_as_is_said(path: Path, recorders: Recorders) -> None:
+def test_interval_has_the_minimum_length(path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(4, 0.94)
     feed.recorder.close()
     assert intervals(path) == [(0, 1.88), (1.88, 1.88)]
 
 
-def test_last_interval_is_stored_though_it_is_shorter(path: Path, recorders: Recorders) -> None:
+def test_short_last_interval_is_stored(path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(2)
     feed.put(3, 0.1)
@@ -114,7 +114,7 @@ def test_last_interval_is_stored_though_it_is_shorter(path: Path, recorders: Rec
     assert feed.lines == []
 
 
-def test_what_was_put_before_it_began_to_write_is_written(path: Path, recorders: Recorders) -> None:
+def test_samples_from_before_the_start_are_written(path: Path, recorders: Recorders) -> None:
     feed = recorders(path, start=False)
     feed.put(5)
     feed.recorder.start()
@@ -136,7 +136,7 @@ def test_interval_is_written_when_it_is_measured(
     assert len(found(path)) == 50
 
 
-def test_interval_that_comes_during_upkeep_does_not_wait_for_the_next(
+def test_interval_during_the_rollup_is_written_at_once(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rollup makes way for it after the step that it is at, and then it is written."""
@@ -238,9 +238,7 @@ def test_exec_makes_it_another_program(path: Path, recorders: Recorders) -> None
     assert rows(path, "SELECT DISTINCT cmdline FROM process") == [("",)]
 
 
-def test_command_lines_are_stored_where_somebody_wants_them(
-    path: Path, recorders: Recorders
-) -> None:
+def test_command_lines_are_stored_on_request(path: Path, recorders: Recorders) -> None:
     feed = recorders(path, cmdlines=True)
     feed.give(moving(feed, 1, Identity("sh", cmdline="sh -c \udcff")))
     feed.recorder.close()
@@ -267,7 +265,7 @@ def test_thousands_of_flows(path: Path, recorders: Recorders) -> None:
 # Files.
 
 
-def test_files_are_nobody_elses(tmp_path: Path, recorders: Recorders) -> None:
+def test_files_are_private(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "state" / "bwtop" / "history.db"
     before = os.umask(0)
     try:
@@ -317,7 +315,7 @@ def test_link_in_the_locks_place_is_not_followed(path: Path, recorders: Recorder
 # The end.
 
 
-def test_close_lets_go_of_everything(path: Path, recorders: Recorders) -> None:
+def test_close_releases_everything(path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(3)
     feed.recorder.close()
@@ -326,9 +324,7 @@ def test_close_lets_go_of_everything(path: Path, recorders: Recorders) -> None:
     assert again.recorder.state == recorder.State(recording=True)
 
 
-def test_close_is_bounded_and_says_what_could_not_be_written(
-    path: Path, recorders: Recorders
-) -> None:
+def test_close_is_bounded_and_reports_unwritten_bytes(path: Path, recorders: Recorders) -> None:
     """Another program holds the lock all the time."""
     feed = recorders(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -344,7 +340,7 @@ def test_close_is_bounded_and_says_what_could_not_be_written(
     )
 
 
-def test_what_waits_is_told_with_the_age_of_the_oldest(path: Path, recorders: Recorders) -> None:
+def test_backlog_has_the_age_of_its_oldest_delta(path: Path, recorders: Recorders) -> None:
     """Also while it is tried to write it; what is quiet does not count, nor does a clock that is set."""
     feed = recorders(path)
     waiting = feed.recorder.waiting
@@ -367,7 +363,7 @@ def test_what_waits_is_told_with_the_age_of_the_oldest(path: Path, recorders: Re
     assert feed.recorder.dropped == 0
 
 
-def test_what_was_dropped_is_noted_where_it_is_missing(
+def test_dropped_bytes_are_an_event(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bwtop.sqlite.backlog.MAX_DELTAS", 3)

@@ -92,7 +92,7 @@ def test_months_are_closed_too() -> None:
     ) == 100 * sum(bounds[0][0] <= each.start < bounds[-1][1] for each in kept.deltas)
 
 
-def test_nothing_is_to_be_done_after_all_was() -> None:
+def test_finished_rollup_has_nothing_to_do() -> None:
     kept = Kept()
     assert kept.steps(NOON) == 1
     hourly(kept, 1)
@@ -100,7 +100,7 @@ def test_nothing_is_to_be_done_after_all_was() -> None:
     assert kept.steps(NOON + DAY) == 1
 
 
-def test_time_and_loss_of_what_was_quiet_are_summed_up() -> None:
+def test_rollup_includes_quiet_time_and_loss() -> None:
     kept = Kept()
     kept.append(Delta(NOON, 59.0, loss=Loss(1, 2, 3, 4, 5, 6)), Delta(NOON + 59, 2.0))
     kept.append(delta(NOON + HOUR), delta(NOON + 2 * HOUR + 1))
@@ -138,7 +138,7 @@ def test_a_step_adds_up_few_flows() -> None:
     assert kept.rows("SELECT count(*), sum(rx) FROM traffic") == [(20_000, 20_000)]
 
 
-def test_a_step_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_ends_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept()
     hourly(kept, 2)
     monkeypatch.setattr(rollup, "STEP_SECONDS", 1000.0)
@@ -159,7 +159,7 @@ def test_an_interrupted_closing_is_begun_anew(steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", range(1, 8))
-def test_what_comes_while_sums_are_made_is_in_them(steps: int) -> None:
+def test_deltas_during_a_rollup_are_included(steps: int) -> None:
     """Of flows that were added up already, and of new ones."""
     kept = Kept()
     with patch.object(rollup, "FLOWS_AT_ONCE", 2):
@@ -171,7 +171,7 @@ def test_what_comes_while_sums_are_made_is_in_them(steps: int) -> None:
     assert kept.one("SELECT seconds FROM span") == 3.0
 
 
-def test_what_comes_later_disturbs_nothing() -> None:
+def test_later_deltas_do_not_restart_a_rollup() -> None:
     kept = Kept()
     with patch.object(rollup, "FLOWS_AT_ONCE", 2):
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
@@ -200,7 +200,7 @@ def test_a_step_that_fails_has_done_nothing() -> None:
 # Letting go.
 
 
-def test_everything_is_kept_for_as_long_as_it_is_to_be() -> None:
+def test_every_tier_is_kept_for_its_retention() -> None:
     kept = Kept(policy(seconds=2 * HOUR, minutes=10 * HOUR, hours=1.5 * DAY))
     hourly(kept, 4)
     now = FIRST + 4 * DAY
@@ -222,7 +222,7 @@ def test_everything_is_kept_for_as_long_as_it_is_to_be() -> None:
     assert kept.one(orphans.format("traffic", "span")) == 0
 
 
-def test_what_begins_where_something_ended_does_not_go_with_it() -> None:
+def test_row_at_the_end_of_a_deleted_span_stays() -> None:
     kept = Kept(policy(seconds=120, minutes=HOUR))
     kept.append(*[delta(NOON + n * 60) for n in range(150)])
     kept.steps(NOON + 150 * 60)
@@ -230,7 +230,7 @@ def test_what_begins_where_something_ended_does_not_go_with_it() -> None:
     assert kept.spans(1)[0][0] == kept.kept(1) == NOON + HOUR
 
 
-def test_what_was_let_go_of_stays_so_when_the_clock_is_set_back() -> None:
+def test_deleted_rows_stay_deleted_after_a_clock_change() -> None:
     kept = Kept(policy(seconds=60))
     kept.append(*[delta(NOON + n * 60) for n in range(10)])
     kept.steps(NOON + 660)
@@ -256,7 +256,7 @@ def test_a_day_ends_with_an_hour_that_reaches_beyond_it() -> None:
         assert kept.ask(midnight, midnight + 2 * DAY).rx == 500
 
 
-def test_what_has_no_sum_yet_does_not_go() -> None:
+def test_rows_without_totals_are_not_deleted() -> None:
     """However old it is: the hour has not ended, as far as was recorded."""
     kept = Kept(policy(seconds=0, minutes=0, hours=0))
     kept.append(delta(NOON), delta(NOON + 70))
@@ -265,7 +265,7 @@ def test_what_has_no_sum_yet_does_not_go() -> None:
     assert kept.ask(NOON, NOON + HOUR).rx == 200
 
 
-def test_days_go_if_they_are_to() -> None:
+def test_days_are_deleted_after_their_retention() -> None:
     kept = Kept(policy(seconds=0, minutes=0, hours=0, days=2 * DAY, months=2 * DAY))
     hourly(kept, 6)
     kept.append(*[delta(FIRST + 65 * DAY + n * 2 * HOUR) for n in range(15)])
@@ -275,7 +275,7 @@ def test_days_go_if_they_are_to() -> None:
     assert kept.ask(FIRST, FIRST + 3 * DAY).rx == 0
 
 
-def test_the_newest_intervals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_intervals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who follow live read them."""
     monkeypatch.setattr(rollup, "NEWEST", 3)
     kept = Kept(policy(seconds=0))
@@ -285,7 +285,7 @@ def test_the_newest_intervals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept.count("delta") == 4
 
 
-def test_processes_that_nobody_refers_to_go() -> None:
+def test_unreferenced_processes_are_deleted() -> None:
     kept = Kept(policy(seconds=60))
     gone = Delta(NOON + 1, 1.0, exited={key(1), key(3)})
     kept.append(delta(NOON, pid=1), delta(NOON, pid=2), gone)
@@ -296,7 +296,7 @@ def test_processes_that_nobody_refers_to_go() -> None:
     assert kept.one("SELECT count(*) FROM delta WHERE process NOT IN (SELECT id FROM process)") == 0
 
 
-def test_no_process_of_an_interval_goes() -> None:
+def test_referenced_processes_are_kept() -> None:
     """Whose end is the oldest interval that there is."""
     kept = Kept(policy())
     last = delta(NOON, pid=1)
@@ -306,7 +306,7 @@ def test_no_process_of_an_interval_goes() -> None:
     assert kept.column("SELECT pid FROM process") == [1]
 
 
-def test_processes_of_a_former_recorder_go_no_sooner() -> None:
+def test_processes_of_a_former_recorder_are_kept_as_long() -> None:
     kept = Kept(policy(seconds=60))
     kept.append(delta(NOON, pid=1))
     kept.reopen()
@@ -335,7 +335,7 @@ def test_many_five_minute_totals_are_deleted_in_steps() -> None:
     assert kept.count("pulse") == 0
 
 
-def test_it_is_kept_for_as_long_as_the_table_says() -> None:
+def test_default_retention_is_that_of_the_table() -> None:
     found = Policy().retention
     assert found == default_retention()
     assert (found["seconds"], found["minutes"], found["days"]) == (HOUR, 7 * DAY, float("inf"))
@@ -364,7 +364,7 @@ def size(kept: Kept) -> int:
     return kept.path.stat().st_size
 
 
-def test_the_oldest_detail_goes_where_there_is_too_much(large: Kept) -> None:
+def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
     """Of an hour its seconds go before its minutes, and the file becomes smaller."""
     before, now = size(large), FIRST + 60 * HOUR
     most = before * 2 // 3
@@ -384,7 +384,7 @@ def test_the_oldest_detail_goes_where_there_is_too_much(large: Kept) -> None:
     assert large.ask(now - HOUR, now).start == now - HOUR
 
 
-def test_sums_by_day_stay_however_little_there_may_be(large: Kept) -> None:
+def test_daily_totals_survive_any_max_size(large: Kept) -> None:
     now = FIRST + 60 * HOUR
     large.upkeep = Rollup(large.connection, Policy(large.policy.retention, 20_000))
     large.steps(now)
@@ -401,7 +401,7 @@ def test_sums_by_day_stay_however_little_there_may_be(large: Kept) -> None:
     assert not large.upkeep.is_over_size
 
 
-def test_sums_by_day_stay_though_there_are_months() -> None:
+def test_daily_totals_survive_beside_months() -> None:
     kept = Kept(policy(max_size=1))
     kept.append(*[delta(FIRST + n * 2 * HOUR) for n in range(15 * 12)])
     kept.steps(FIRST + 16 * DAY)
@@ -410,7 +410,9 @@ def test_sums_by_day_stay_though_there_are_months() -> None:
     assert kept.upkeep.is_over_size
 
 
-def test_free_pages_go_back_if_there_are_many(large: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_free_pages_are_returned_to_the_file_system(
+    large: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
     before = size(large)
     retention = large.policy.retention | {"seconds": 0.0, "minutes": 0.0}  # type: ignore[operator]
@@ -419,7 +421,7 @@ def test_free_pages_go_back_if_there_are_many(large: Kept, monkeypatch: pytest.M
     assert size(large) < before // 2
 
 
-def test_what_is_forgotten_goes_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_rows_are_deleted_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also an interval of more flows than one step deletes; meanwhile no answer changes."""
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
     monkeypatch.setattr(rollup, "ROWS_AT_ONCE", 10)

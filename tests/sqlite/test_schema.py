@@ -86,7 +86,7 @@ def fails(opened: Open, path: Path, kind: type[Exception]) -> str:
 # New ones.
 
 
-def test_new_database_is_ours_and_empty(path: Path) -> None:
+def test_new_database_is_an_empty_history(path: Path) -> None:
     connection = open_writer(path, 0o600)
     assert value(connection, "PRAGMA journal_mode") == "wal"
     assert value(connection, "PRAGMA user_version") == version()
@@ -134,7 +134,7 @@ def test_the_services_group_may_read_it(path: Path, monkeypatch: pytest.MonkeyPa
     ],
     ids=["script", "header", "database"],
 )
-def test_what_is_no_history_keeps_its_mode_and_content(
+def test_foreign_file_keeps_its_mode_and_content(
     path: Path, content: bytes | None, words: str
 ) -> None:
     """`--db ./tool`, by mistake, took a tool's bits from all who are not its owner's group."""
@@ -177,7 +177,7 @@ def test_empty_file_becomes_a_history(path: Path) -> None:
     "name",
     ["a b.db", "a?mode=memory", "a#b%20c", "é\u202e", "two\nlines", "\udcff.db", "file:x", "&'\";"],
 )
-def test_any_name_will_do(path: Path, name: str) -> None:
+def test_any_file_name_works(path: Path, name: str) -> None:
     odd = path.with_name(name)
     made(odd)
     assert odd.exists()
@@ -203,7 +203,7 @@ def test_path_may_be_relative(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # Existing ones.
 
 
-def test_existing_one_keeps_what_is_in_it(path: Path) -> None:
+def test_existing_database_keeps_its_rows(path: Path) -> None:
     made(path)
     before = contents(path)
     for _ in range(3):
@@ -387,7 +387,7 @@ def test_this_schema_becomes_the_next(path: Path, request: pytest.FixtureRequest
 
 
 @pytest.mark.usefixtures("next_schema")
-def test_new_one_gets_all_steps(path: Path) -> None:
+def test_new_database_runs_all_migrations(path: Path) -> None:
     connection = open_writer(path, 0o600)
     assert value(connection, "SELECT count(colour) FROM program") == 0
     assert value(connection, "PRAGMA user_version") == len(MIGRATIONS) + 1
@@ -504,7 +504,7 @@ def test_reader_sees_what_another_process_has_committed(path: Path, writer: Writ
     reader.close()
 
 
-def test_second_writer_is_told_that_it_must_wait(
+def test_second_writer_gets_a_busy_error(
     path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "WAIT", 0.01)
@@ -520,7 +520,7 @@ def test_second_writer_is_told_that_it_must_wait(
 
 
 @pytest.mark.usefixtures("next_schema")
-def test_migration_waits_for_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_waits_for_a_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "WAIT", 0.01)
     older(path, len(MIGRATIONS))
     other = sqlite3.connect(path, isolation_level=None)
@@ -532,14 +532,14 @@ def test_migration_waits_for_who_writes(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("next_schema")
-def test_older_schema_can_be_left_to_who_has_the_lock(path: Path) -> None:
+def test_writer_without_the_lock_leaves_an_older_schema(path: Path) -> None:
     older(path, len(MIGRATIONS))
     before = contents(path)
     connect_writer(path, 0o600).close()
     assert contents(path) == before
 
 
-def test_opening_what_is_up_to_date_writes_nothing(path: Path) -> None:
+def test_opening_a_current_database_writes_nothing(path: Path) -> None:
     before = made(path)
     open_writer(path, 0o600).close()
     assert files(path) == {"history.db": before}
@@ -603,7 +603,7 @@ def refusal(opened: Open, path: Path) -> str:
 
 
 @as_root
-def test_database_at_rest_can_be_read_where_one_may_not_write(public: Path) -> None:
+def test_idle_database_is_readable_in_a_read_only_directory(public: Path) -> None:
     made(public)
     public.chmod(0o644)
     as_nobody(lambda: names(public), ["curl"])
@@ -611,7 +611,7 @@ def test_database_at_rest_can_be_read_where_one_may_not_write(public: Path) -> N
 
 
 @as_root
-def test_database_that_is_written_can_be_read_where_one_may_not_write(public: Path) -> None:
+def test_active_database_is_readable_in_a_read_only_directory(public: Path) -> None:
     writer = Writer(public)
     try:
         writer.wait()
@@ -625,7 +625,7 @@ def test_database_that_is_written_can_be_read_where_one_may_not_write(public: Pa
 
 
 @as_root
-def test_reader_who_may_not_write_is_told_whose_it_is(public: Path) -> None:
+def test_reader_without_write_permission_is_told_of_a_foreign_database(public: Path) -> None:
     other = sqlite3.connect(public)
     other.executescript("PRAGMA journal_mode = WAL; CREATE TABLE a (b)")
     other.close()
@@ -634,7 +634,7 @@ def test_reader_who_may_not_write_is_told_whose_it_is(public: Path) -> None:
 
 
 @as_root
-def test_database_that_one_may_not_open_says_so(public: Path) -> None:
+def test_unreadable_database_is_reported(public: Path) -> None:
     made(public)
     before = public.read_bytes()
     as_nobody(lambda: refusal(open_reader, public), f"Permission denied: {public}")
@@ -645,7 +645,7 @@ def test_database_that_one_may_not_open_says_so(public: Path) -> None:
 
 
 @as_root
-def test_writer_who_may_make_nothing_beside_it_is_told_so(public: Path) -> None:
+def test_unwritable_directory_is_reported(public: Path) -> None:
     made(public)
     public.chmod(0o666)
     as_nobody(lambda: refusal(_write, public) in ("opened", ""), False)
@@ -738,7 +738,7 @@ def test_common_sqlite_errors_have_plain_messages(path: Path, code: int, expecte
     assert expected in plain(sqlite_error(code), path)
 
 
-def test_other_errors_are_told_as_well(path: Path) -> None:
+def test_other_errors_have_messages(path: Path) -> None:
     assert plain(PermissionError(13, "Permission denied"), path) == f"Permission denied: {path}"
     assert plain(OSError("odd"), path) == f"odd: {path}"
     assert plain(HistoryError("says it all"), path) == "says it all"

@@ -80,7 +80,7 @@ def test_each_program_and_remote_and_flow_is_there_once(kept: Kept) -> None:
         Identity("a", 1, exe="/e", unit="u", container="c", pod="p", kernel=True),
     ],
 )
-def test_a_program_is_all_that_is_known_of_it(kept: Kept, other: Identity) -> None:
+def test_program_is_identified_by_all_its_properties(kept: Kept, other: Identity) -> None:
     one = Identity("a", 1, exe="/e", unit="u", container="c", pod="p")
     for _ in range(2):
         kept.append(delta(who=one), delta(who=other))
@@ -92,12 +92,12 @@ def test_a_program_is_all_that_is_known_of_it(kept: Kept, other: Identity) -> No
     "other",
     [remote(port=80), remote(protocol=UDP), remote(role=Role.SERVER), remote("192.0.2.9")],
 )
-def test_a_remote_is_all_of_it(kept: Kept, other: object) -> None:
+def test_remote_is_identified_by_all_its_fields(kept: Kept, other: object) -> None:
     kept.append(Delta(NOON, 1.0, flows_of(remote(), other)))  # type: ignore[arg-type]
     assert kept.count("remote") == kept.count("flow") == 2
 
 
-def test_what_is_not_stored_tells_no_program_apart(kept: Kept) -> None:
+def test_unstored_properties_do_not_separate_programs(kept: Kept) -> None:
     kept.append(delta(who=CURL), delta(who=replace(CURL, user="root", cgroup="/x", cmdline="-v")))
     assert kept.count("program") == kept.count("process") == kept.count("flow") == 1
 
@@ -110,7 +110,7 @@ def test_a_process_that_looks_different_within_one_interval_is_still_one(kept: K
     assert everything(kept) == (200, 20)
 
 
-def test_names_that_become_the_same_do_not_collide(kept: Kept) -> None:
+def test_names_equal_after_escaping_are_one_program(kept: Kept) -> None:
     joined = delta(who=Identity("\udcff"))
     joined.absorb(delta(who=Identity("\\udcff")))
     kept.append(joined)
@@ -212,7 +212,7 @@ def test_processes_of_former_recorders_may_have_ended(kept: Kept) -> None:
     assert kept.column("SELECT abs(ended) FROM process") == [2, None]
 
 
-def test_when_a_process_started(kept: Kept) -> None:
+def test_start_time_of_a_process_is_stored(kept: Kept) -> None:
     started = datetime(2026, 1, 2, tzinfo=UTC)
     kept.append(delta(who=replace(CURL, started=started)))
     assert kept.column("SELECT started FROM process") == [started.timestamp()]
@@ -278,7 +278,7 @@ def test_an_append_may_fail_at_its_last_delta(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-def test_few_ids_are_remembered(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_cache_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Not more flows than allowed; and what was forgotten is found again."""
     monkeypatch.setattr(store, "MAX_CACHED", most)
     kept = Kept()
@@ -294,7 +294,7 @@ def test_few_ids_are_remembered(monkeypatch: pytest.MonkeyPatch, most: int) -> N
     assert {row.rx for row in rows} == {3, 6, 9, 12}
 
 
-def test_exited_processes_are_not_remembered(kept: Kept) -> None:
+def test_exited_processes_leave_the_cache(kept: Kept) -> None:
     last = delta(pid=1)
     last.exited = {key(1)}
     kept.append(delta(pid=1), delta(pid=2), last)
@@ -305,7 +305,7 @@ def test_exited_processes_are_not_remembered(kept: Kept) -> None:
 # Late ones.
 
 
-def test_late_deltas_go_into_whatever_is_closed(kept: Kept) -> None:
+def test_late_deltas_are_added_to_closed_spans(kept: Kept) -> None:
     """With time and loss; twice, and where nothing was."""
     with local("UTC"):
         kept.append(delta(NOON), delta(NOON + DAY), delta(NOON + DAY + 2 * HOUR))
@@ -340,7 +340,7 @@ def test_the_end_of_a_span_is_not_in_it(kept: Kept) -> None:
     assert kept.spans(1) == [(NOON + n, NOON + n + 60) for n in (0, 60, 600)]
 
 
-def test_what_is_not_closed_gets_nothing_yet(kept: Kept) -> None:
+def test_late_deltas_skip_open_spans(kept: Kept) -> None:
     kept.append(delta(NOON), delta(NOON + 120))
     kept.steps(NOON + 64)
     kept.append(delta(NOON + 60))
