@@ -1,4 +1,4 @@
-"""Servers that are started once, for all tests that leave them as they are; each test has databases of its own there."""
+"""ClickHouse servers that all tests share unless they stop them; each test has databases of its own."""
 
 import importlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _NUMBERS = count()
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    """Nobody stops it."""
+    """Return a server that no test stops."""
     server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
     server.start()
     yield server
@@ -30,7 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[ClickHouse]:
-    """One with tables that the test may stop as it likes."""
+    """Return a server with tables that the test may stop."""
     server = ClickHouse(tmp_path / "clickhouse")
     server.start()
     server.init()
@@ -40,7 +40,7 @@ def own(tmp_path: Path) -> Iterator[ClickHouse]:
 
 @pytest.fixture
 def target(running: ClickHouse) -> Target:
-    """A new database, with the tables."""
+    """Return a new database with the tables."""
     made = replace(running.target, database=f"bwtop_{next(_NUMBERS)}")
     running.init(made.database)
     return made
@@ -48,7 +48,7 @@ def target(running: ClickHouse) -> Target:
 
 @pytest.fixture(name="chdb", scope="session")
 def _chdb(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """There is one session in a process, ever."""
+    """Return the library: a process can have only one session."""
     session = importlib.import_module("chdb.session")
     return session.Session(str(tmp_path_factory.mktemp("chdb")))
 
@@ -65,20 +65,20 @@ def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
 @pytest.fixture
 def store(make: Make) -> Server:
-    """An empty one, of each kind."""
+    """Return an empty store of each kind."""
     return make()
 
 
 @pytest.fixture
 def server(target: Target) -> Iterator[Client]:
-    """A connection to that."""
+    """Return a connection to the store."""
     with closing(Client(target, "")) as client:
         yield client
 
 
 @pytest.fixture
 def shippers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shippers]:
-    """They are in a hurry."""
+    """Return shippers with short periods."""
     hurry(monkeypatch)
     made = Shippers()
     yield made

@@ -1,4 +1,4 @@
-"""Made-up machines, each with a past of its own, and what sends that to a server as bwtop does."""
+"""Made-up hosts, each with a history of its own, shipped to a server as bwtop does."""
 
 import random
 import time
@@ -31,7 +31,7 @@ FORMULA: Final = Host("=1+2", "66666666-6666-4666-8666-666666666666")
 
 
 def send(kept: Kept, host: Host, server: Server) -> None:
-    """All that a database has, as if it were that host's."""
+    """Ship a whole database as that host's."""
     spool = Spool(kept.connection, "clickhouse://tests/bwtop", host)
     spool.begin()
     while batch := spool.batch():
@@ -41,7 +41,7 @@ def send(kept: Kept, host: Host, server: Server) -> None:
 
 
 def send_past(host: Host, deltas: Iterable[Delta], server: Server) -> None:
-    """As a host does that has recorded those, until now."""
+    """Ship deltas like a host that has recorded them until now."""
     kept = Kept()
     with closing(kept.connection):
         kept.append(*deltas)
@@ -51,7 +51,7 @@ def send_past(host: Host, deltas: Iterable[Delta], server: Server) -> None:
 
 @contextmanager
 def clickhouse(folder: Path) -> Iterator[ClickHouse]:
-    """A server with empty tables."""
+    """Return a server with empty tables."""
     server = ClickHouse(folder)
     try:
         server.start()
@@ -84,12 +84,12 @@ OTHERS: Final = (remote("198.51.100.7", 8443, TCP, Role.SERVER), remote("192.0.2
 
 
 def midnight() -> int:
-    """When yesterday began."""
+    """Return the start of yesterday."""
     return floor(Unit.DAY, floor(Unit.DAY, time.time()) - 1)
 
 
 def yesterday(host: Host) -> list[Delta]:
-    """What a host moved, a minute of every hour; amounts that no rounding lies between."""
+    """Return the deltas of a host: one minute of every hour, with amounts far from rounding limits."""
     randomly = random.Random(host.id)
     return [
         Delta(
@@ -108,7 +108,7 @@ def yesterday(host: Host) -> list[Delta]:
 
 
 def moved(host: Host, who: Identity | None = None) -> tuple[int, int]:
-    """(received, sent) yesterday; by one of its programs, or by all."""
+    """Return (received, sent) of yesterday, of one program or of all."""
     flows = [
         both
         for delta in yesterday(host)
@@ -120,6 +120,6 @@ def moved(host: Host, who: Identity | None = None) -> tuple[int, int]:
 
 
 def send_yesterday(server: Server) -> None:
-    """All hosts'."""
+    """Ship yesterday of all hosts."""
     for host in HOSTS:
         send_past(host, yesterday(host), server)

@@ -1,4 +1,4 @@
-"""Something between a client and a server that cuts connections where a test says."""
+"""A proxy between client and server that cuts connections where a test wants."""
 
 import contextlib
 import selectors
@@ -17,7 +17,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a connection ends."""
+    """The position at which a connection is cut."""
 
     kind: str = ""
     """After so many bytes "up" to the server or "down" from it; or before the "answer" of that number."""
@@ -27,7 +27,7 @@ class Cut:
 
 @dataclass
 class Proxy:
-    """It listens on a port of its own."""
+    """A proxy on a port of its own."""
 
     server: int
     plan: Callable[[], Cut]
@@ -37,7 +37,7 @@ class Proxy:
     """How many there were of each kind."""
 
     def carry(self, client: socket.socket) -> None:
-        """One connection, until it ends or is cut."""
+        """Copy one connection until it ends or is cut."""
         cut = self.plan()
         server = socket.socket()
         with client, server, contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ class Proxy:
 
 
 def _carry(client: socket.socket, server: socket.socket, cut: Cut) -> bool:
-    """Until somebody closes it; whether it was cut."""
+    """Copy until a side closes; return whether it was cut."""
     moved = Counter[str]()
     was_up = False
     with selectors.DefaultSelector() as both:

@@ -1,4 +1,4 @@
-"""ClickHouse, as Debian has it and as it is today: a server in a folder of the test's own, and the library chdb."""
+"""ClickHouse of Debian as a server in a folder of the test, and the current one as the library chdb."""
 
 import contextlib
 import json
@@ -72,7 +72,7 @@ class ClickHouse:
         return self._process.pid
 
     def let_in(self, user: str, password: str) -> None:
-        """Beside the default one; a running server sees it within seconds."""
+        """Add a user beside the default one; a running server notices within seconds."""
         file = self.folder / "users.xml"
         before = file.stat().st_mtime if file.exists() else 0.0
         file.write_text(_USERS.format(user=user, password=password))
@@ -80,7 +80,7 @@ class ClickHouse:
         os.utime(file, (when, when))
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server, and return once it answers."""
         with (self.folder / "output").open("ab") as out:
             self._process = subprocess.Popen(
                 ["clickhouse-server", f"--config-file={self.folder}/config.xml"],
@@ -111,7 +111,7 @@ class ClickHouse:
         os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """As a crash does it."""
+        """Kill the server, as in a crash."""
         assert self._process
         self._process.kill()
         self._process.wait()
@@ -124,7 +124,7 @@ class ClickHouse:
 
 
 class Library:
-    """Today's ClickHouse in this process.  There is one in a process, ever: its tables are emptied instead."""
+    """The current ClickHouse in this process; a process can have only one, so its tables are emptied instead."""
 
     def __init__(self, session: Any, database: str) -> None:
         self._session = session
@@ -171,12 +171,12 @@ def _plain(value: Any) -> Any:
 
 
 def rows(server: Client | Library, table: str) -> list[tuple[Any, ...]]:
-    """All rows of a table that count."""
+    """Return all rows of a table that count."""
     return list(server.query(f"SELECT * FROM {table} FINAL"))
 
 
 def sums(server: Client | Library, level: int) -> tuple[int, int, int]:
-    """Rows, and bytes received and sent."""
+    """Return the number of rows, and bytes received and sent."""
     ((count, rx, tx),) = server.query(
         f"SELECT count(), sum(rx), sum(tx) FROM traffic FINAL WHERE level = {level}"
     )

@@ -1,4 +1,4 @@
-"""Shippers as tests run them: beside a recorder that is fed with numbered samples, to a real server."""
+"""Shippers in tests: beside a recorder of numbered samples, to a real server."""
 
 import sqlite3
 import threading
@@ -28,7 +28,7 @@ SOON: Final = 60.0
 
 @dataclass
 class Tally:
-    """How the inserts of a shipper went."""
+    """Counts of the inserts of a shipper."""
 
     begun: int = 0
     failed: int = 0
@@ -70,44 +70,44 @@ class Shipping:
     tally: Tally = field(default_factory=Tally)
 
     def until(self, condition: Callable[[], object], seconds: float = SOON) -> None:
-        """Waits, and feeds nothing."""
+        """Wait without putting samples."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, self.words()
             time.sleep(0.005)
 
     def words(self) -> str:
-        """How it goes."""
+        """Return the state for an error message."""
         state, lines = self.feed.recorder.state, self.feed.lines[-4:]
         return f"{self.shipper.state}, {self.lines[-4:]}; {state}, {lines}; {self.tally}"
 
     def sends(self, rows: int = 1) -> None:
-        """Waits until so many more are with the server."""
+        """Wait until the server has `rows` more rows."""
         before = self.shipper.state.rows
         self.until(lambda: self.shipper.state.rows >= before + rows)
 
     def fails(self, times: int) -> None:
-        """Waits until so many more inserts have failed."""
+        """Wait until `times` more inserts have failed."""
         before = self.tally.failed
         self.until(lambda: self.tally.failed >= before + times)
 
     def all_sent(self, seconds: float = SOON) -> None:
-        """Waits until the server has all that was fed."""
+        """Wait until the server has all samples."""
         self.feed.wait()
         self.until(lambda: self.is_at_end() and not self.shipper.state.fault, seconds)
 
     def is_at_end(self) -> bool:
-        """Whether the cursor is behind the last of everything."""
+        """Return whether the cursor is past the last rows."""
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
             return cursor(connection, self.shipper.target) == end(connection)
 
     def here(self) -> Side:
-        """What the database has."""
+        """Return the content of the database."""
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
             return here(connection)
 
     def close(self) -> None:
-        """As bwtop does it."""
+        """Close the recorder and the shipper in the order of bwtop."""
         self.feed.recorder.close()
         self.shipper.close()
 
@@ -120,7 +120,7 @@ def cursor(connection: sqlite3.Connection, target: str) -> Cursor:
 
 
 def end(connection: sqlite3.Connection) -> Cursor:
-    """Where the cursor is when all is sent."""
+    """Return the cursor after everything is sent."""
     return Cursor(
         *connection.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM interval),"
@@ -132,7 +132,7 @@ def end(connection: sqlite3.Connection) -> Cursor:
 
 
 class Shippers:
-    """All those of a test; they are closed at its end."""
+    """All shippers of a test; they are closed at its end."""
 
     def __init__(self) -> None:
         self._recorders = Recorders()
@@ -167,7 +167,7 @@ class Shippers:
 
 
 def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
-    """Small batches, which soon follow each other, and sums that are soon made."""
+    """Use small batches in quick succession, and quick rollups."""
     patch.setattr(shipper, "PERIOD", 0.05)
     patch.setattr(shipper, "RETRY", 0.05)
     patch.setattr(shipper, "LONGEST_RETRY", 0.2)
@@ -178,7 +178,7 @@ def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
 
 @contextmanager
 def load(feed: Feed, pause: float = 0.002, seconds: float = LENGTH) -> Iterator[None]:
-    """Samples that come all the while; time runs fast."""
+    """Put samples all the time; the clock runs fast."""
     enough = threading.Event()
 
     def put() -> None:
@@ -195,12 +195,12 @@ def load(feed: Feed, pause: float = 0.002, seconds: float = LENGTH) -> Iterator[
 
 
 def rows_of(side: Side) -> int:
-    """Of all tables."""
+    """Return the number of rows of all tables."""
     return side.events + sum(count + spans for count, _, _, spans, _ in side.by_level.values())
 
 
 def agreed(shipping: Shipping, server: Server, seconds: float = 90.0) -> Side:
-    """What both sides have: the same, to the byte, whether the server has merged its rows or not.
+    """Return the content of both sides; check that it is the same, to the byte, before and after merges.
 
     A server slows down who sends more small batches than it can merge.
     """

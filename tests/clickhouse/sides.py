@@ -1,4 +1,4 @@
-"""What both sides have, to be compared: the database here, and the server there."""
+"""The content of both sides, to be compared: the local database and the server."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Sums = tuple[int, int, int, int, float]
 
 @dataclass(frozen=True)
 class Side:
-    """All of it."""
+    """All content of a side."""
 
     by_level: dict[int, Sums]
     events: int
 
 
 def here(connection: sqlite3.Connection) -> Side:
-    """What SQLite has, but for spans whose sums are being made."""
+    """Return the content of SQLite, without unfinished spans."""
     traffic = connection.execute(
         "SELECT 0, count(*), sum(rx), sum(tx) FROM delta UNION ALL SELECT level, count(*), sum(rx), sum(tx)"
         " FROM traffic JOIN span ON span.id = span WHERE level > 0 GROUP BY level"
@@ -35,7 +35,7 @@ def here(connection: sqlite3.Connection) -> Side:
 
 
 def there(server: Server, where: str = "1", final: str = "FINAL", table: str = "") -> Side:
-    """What counts on a server; `table` is what its tables have behind their names."""
+    """Return the rows that count on a server; `table` is the suffix of its tables."""
     traffic = server.query(
         f"SELECT level, count(), sum(rx), sum(tx) FROM traffic{table} {final} WHERE {where} GROUP BY level"
     )

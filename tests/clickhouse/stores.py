@@ -1,4 +1,4 @@
-"""Both kinds of ClickHouse, with what hosts have sent; and the same questions to them and to the hosts' own databases."""
+"""Both kinds of ClickHouse with shipped rows, and the same queries to them and to the hosts' databases."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ def of_library(session: Any) -> Make:
 
 
 def ship(kept: Kept, server: Server, host: Host, rows: int = 1000, target: str = "") -> int:
-    """Sends all that has not been sent yet; how many rows."""
+    """Ship all unsent rows; return their number."""
     spool = Spool(kept.connection, target or f"{id(server)}", host)
     sent = 0
     while batch := spool.batch(rows):
@@ -70,7 +70,7 @@ def ask(
 
 
 def told(answer: Answer) -> dict[str, Any]:
-    """All that an answer says, with rows in an order of their own; of times, what does not depend on the order of sums."""
+    """Return a whole answer with sorted rows, and of times only what no order of addition changes."""
     usage = answer.usage
     return {
         "range": (answer.range, answer.start, answer.end, answer.bar_unit, answer.since),

@@ -1,4 +1,4 @@
-"""The command with a server: making tables, and reading what hosts have sent."""
+"""The command with a server: creating tables, and reading shipped rows."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    """Six hosts have sent yesterday."""
+    """Return a server with yesterday of six hosts."""
     with clickhouse(tmp_path_factory.mktemp("full")) as server:
         with closing(server.client()) as client:
             send_yesterday(client)
@@ -39,7 +39,7 @@ def bwtop(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def fails(*flags: str, **environment: str) -> str:
-    """The one line that it says."""
+    """Return the one-line error."""
     found = bwtop(*flags, **environment)
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.count("\n") == 1
@@ -74,7 +74,7 @@ def test_a_report_of_some_hosts(full: ClickHouse) -> None:
 
 
 def test_read_only_user_can_ask(full: ClickHouse) -> None:
-    """Not even settings may be changed then."""
+    """Such a user may not even change settings."""
     flags = ("--history", "yesterday", "--by", "host")
     found = bwtop(*flags, "--from", url(full, "reader"))
     assert found.returncode == 0

@@ -1,4 +1,4 @@
-"""Talking to a server: what it says, and what is said of it when something is wrong."""
+"""The client: its answers, and its error messages."""
 
 import contextlib
 import socket
@@ -22,7 +22,7 @@ from tests.history.recording import ROOT, is_line
 
 
 def error_of(client: Client, statement: str = "SELECT 1") -> str:
-    """What is said of it, without the address before."""
+    """Return the error message without the address."""
     with contextlib.closing(client), pytest.raises(FleetError) as caught:
         client.query(statement)
     address, _, words = str(caught.value).partition(": ")
@@ -118,7 +118,7 @@ def test_closed_port() -> None:
 
 @contextlib.contextmanager
 def saying(text: bytes) -> Iterator[int]:
-    """A port where each who connects is told that, and then left."""
+    """Open a port that sends a text to each client, then closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -150,7 +150,7 @@ def test_port_of_another_service(text: bytes) -> None:
 
 
 def test_driver_is_loaded_before_root_is_dropped(target: Target) -> None:
-    """What is installed in somebody's home is out of reach afterwards."""
+    """A driver installed in a home directory is out of reach afterwards."""
     program = f"""
 import importlib.util, sys
 from bwtop.clickhouse import client
@@ -172,7 +172,7 @@ print(found.query("SELECT 1"), found._client.connection.compressor_cls is not No
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority's certificate, and one that it has signed for localhost."""
+    """Return a folder with the certificate of an authority, and one that it has signed for localhost."""
     place = tmp_path_factory.mktemp("authority")
     key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     (place / "names").write_text("subjectAltName=DNS:localhost\n")
@@ -188,7 +188,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def secure(authority: Path) -> Iterator[Target]:
-    """A server that speaks TLS on a port of its own."""
+    """Return a server with TLS on a port of its own."""
     port = free_port()
     more = f"""<tcp_port_secure>{port}</tcp_port_secure><openSSL><server>
 <certificateFile>{authority}/server.pem</certificateFile>

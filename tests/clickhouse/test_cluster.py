@@ -1,4 +1,4 @@
-"""Tables that are spread over two shards, by the statements of --init: real servers, a real ZooKeeper."""
+"""Tables over two shards, created by --init: real servers, a real ZooKeeper."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ Shards = tuple[ClickHouse, ClickHouse]
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    """With tables; asked for twice, as somebody may do."""
+    """Return shards with tables, created twice, as a user may do."""
     with cluster(tmp_path_factory.mktemp("cluster")) as made:
         for server in made:
             subprocess.run(
@@ -58,7 +58,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
 
 @pytest.fixture(scope="module")
 def kept(shards: Shards) -> dict[Host, Kept]:
-    """What each host has recorded; all of it is shipped, by one server or the other, and some of it again."""
+    """Return the databases of the hosts; all is shipped, by either server, and some of it twice."""
     found = {}
     for number, host in enumerate(HOSTS):
         found[host] = recorded(number)
@@ -70,7 +70,7 @@ def kept(shards: Shards) -> dict[Host, Kept]:
 
 
 def recorded(number: int) -> Kept:
-    """Days of it, of which the oldest has no seconds any more; and something that came late."""
+    """Record several days, the oldest without seconds, and a late delta."""
     kept = Kept(policy(seconds=2.0 * DAY))
     for step in range(60 + 20 * number):
         who = PROGRAMS[(step + number) % len(PROGRAMS)]
@@ -82,7 +82,7 @@ def recorded(number: int) -> Kept:
 
 
 def ship(kept: Kept, host: Host, client: Client) -> None:
-    """Every batch arrives twice."""
+    """Ship every batch twice."""
     spool = Spool(kept.connection, "there", host)
     while batch := spool.batch(100):
         for _ in range(2):
@@ -92,7 +92,7 @@ def ship(kept: Kept, host: Host, client: Client) -> None:
 
 
 def sides(server: ClickHouse, table: str = "") -> dict[Host, Side]:
-    """By host."""
+    """Return the sides by host."""
     with closing(server.client()) as client:
         return {host: there(client, f"host_id = '{host.id}'", table=table) for host in HOSTS}
 
@@ -133,7 +133,7 @@ def test_rows_that_are_merged_are_the_same(shards: Shards, kept: dict[Host, Kept
 
 
 def merge(client: Client, table: str) -> None:
-    """Each month's rows; where there is nothing to merge, ClickHouse 18 has an error of its own."""
+    """Merge the rows of each month; ClickHouse 18 reports an error where there is nothing to merge."""
     for (part,) in client.query(
         f"SELECT DISTINCT partition FROM system.parts WHERE active AND table = '{table}'"
     ):
@@ -188,7 +188,7 @@ def test_an_answer_about_all_hosts_has_all_of_their_bytes(
 def test_without_a_shard_shipping_waits_and_queries_fail(
     shards: Shards, kept: dict[Host, Kept]
 ) -> None:
-    """ClickHouse 18 takes nothing then, or what it says it did not: it is sent again and counts once."""
+    """ClickHouse 18 may store rows that it rejected: they are sent again and count once."""
     before = sides(shards[0])
     for one in kept.values():
         one.append(delta(NOON + 120 * DAY + HOUR, 13, 17))

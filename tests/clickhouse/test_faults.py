@@ -1,4 +1,4 @@
-"""Whatever becomes of the server, of the connection or of bwtop: both sides have the same at the end, to the byte."""
+"""Faults of the server, the connection or bwtop: both sides end up equal, to the byte."""
 
 import contextlib
 import os
@@ -34,13 +34,13 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 
 
 def dice() -> tuple[random.Random, str]:
-    """And what a failure should tell of them."""
+    """Return random numbers whose seed a failure shows."""
     seed = random.Random().randrange(10**9)
     return random.Random(seed), f"seed {seed}"
 
 
 def again(shipping: Shipping, rows: int) -> None:
-    """What was sent again counts once: there must have been something."""
+    """Check that rows were sent again, and count once."""
     resent = shipping.tally.rows - rows
     print(f"{shipping.tally}; {resent} rows sent again")  # noqa: T201 - pytest -s shows it
     assert resent > 0
@@ -72,7 +72,7 @@ def test_no_kill_of_the_server_loses_or_doubles_anything(
 
 
 def totals(shipping: Shipping) -> tuple[int, int]:
-    """Bytes that were put into the recorder."""
+    """Return the bytes put into the recorder."""
     moved = shipping.feed.expected().values()
     return sum(rx for rx, _ in moved), sum(tx for _, tx in moved)
 
@@ -80,7 +80,7 @@ def totals(shipping: Shipping) -> tuple[int, int]:
 def test_no_cut_of_the_connection_loses_or_doubles_anything(
     tmp_path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
-    """In the middle of a block or of an answer, and between a batch that has arrived and what says so."""
+    """Within a block or an answer, and between a batch and its acknowledgement."""
     chance, where = dice()
 
     def plan() -> Cut:
@@ -108,7 +108,7 @@ def test_no_cut_of_the_connection_loses_or_doubles_anything(
 def test_unacknowledged_batch_counts_once(
     tmp_path: Path, own: ClickHouse, shippers: Shippers, reset: bool
 ) -> None:
-    """The third answer of a connection is the first to a block: after the greeting, and what the columns are."""
+    """The third answer of a connection is the first to a block: after the greeting and the columns."""
     cuts = iter([Cut("answer", 3, reset)])
     with proxy(own.port, lambda: next(cuts, Cut())) as made, closing(own.client()) as client:
         shipping = shippers(tmp_path / "history.db", replace(own.target, port=made.port))
@@ -155,7 +155,7 @@ def test_minute_without_the_server_under_load_loses_and_delays_nothing(
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[ClickHouse]:
-    """A server with a disk of its own, of 256 MiB."""
+    """Return a server on a disk of 256 MiB."""
     server = ClickHouse(tmp_path / "clickhouse")
     disk = server.folder / "data"
     disk.mkdir()
@@ -170,7 +170,7 @@ def small(tmp_path: Path) -> Iterator[ClickHouse]:
 
 
 def fill(file: Path) -> None:
-    """Takes all the room there is."""
+    """Use up the space of the disk."""
     with file.open("ab", buffering=0) as out:
         for size in (1 << 16, 1 << 12, 1):
             with contextlib.suppress(OSError):
@@ -205,7 +205,7 @@ def test_a_full_disk_of_the_server_loses_nothing(
 
 
 def kind(line: str) -> str:
-    """What is wrong, without names of files."""
+    """Return a fault without file names."""
     assert is_line(line)
     return re.sub(r"/\S+", "", line)
 
@@ -219,7 +219,7 @@ FLOWS = 1500
 
 
 def large(path: Path) -> None:
-    """A history that takes a second to send."""
+    """Return a history that takes a second to ship."""
     kept = Kept(path=path)
     remotes = [REMOTES[0]._replace(port=port) for port in range(1, FLOWS + 1)]
     for number in range(40):
@@ -230,7 +230,7 @@ def large(path: Path) -> None:
 
 @pytest.mark.kernel
 def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHouse) -> None:
-    """While it sends what it had before and what it measures, this sending among it."""
+    """While it ships old and new intervals."""
     chance, where = dice()
     path, reached = tmp_path / "history.db", set[int]()
     large(path)
@@ -265,12 +265,12 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(tmp_path: Path, own: ClickHo
 def shipping_bwtop(
     path: Path, server: ClickHouse
 ) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-    """`bwtop --record --ship`, from the line on that says that it records."""
+    """Run `bwtop --record --ship`, and return once it records."""
     return recording(path, "--retention", FOREVER, "--ship", server.target.url())
 
 
 def await_shipped(path: Path, server: ClickHouse) -> None:
-    """Until all that was there before is sent, and something was measured: that is sent at the end."""
+    """Wait until the old intervals are sent and a new one is measured: that one is sent at the end."""
     deadline = time.monotonic() + HANG
     with closing(sqlite3.connect(path)) as connection:
         wanted = end(connection)

@@ -1,4 +1,4 @@
-"""Many hosts, live: what they send is told once, all of it, and as if it were measured here."""
+"""Many hosts, live: every shipped interval is played once, as if it were measured here."""
 
 import time
 from collections import Counter
@@ -54,7 +54,7 @@ steps = st.lists(
 def test_each_second_is_played_once_and_in_real_time(
     course: list[tuple[float, float, bool]], skew: float
 ) -> None:
-    """Whenever batches come, whatever the host's clock says, and whether or not the server answers."""
+    """Whenever batches arrive, whatever the clock of the host shows, and with or without an answer."""
     playback, now, arrived, next_batch, passed = Playback(), float(NOON), NOON - skew, 0.0, 0.0
     told: list[tuple[float, float]] = []
     for step, wait, answered in course:
@@ -115,7 +115,7 @@ def test_punctual_host_is_played_without_a_gap() -> None:
 
 
 def test_late_host_is_delayed_until_it_recovers() -> None:
-    """What lies between is told once, and in no rate."""
+    """The time in between is played once, and counts in no rate."""
     host = Sender()
     host.run(30)
     host.run(60, delay=25)
@@ -181,7 +181,7 @@ def test_host_missing_in_one_answer_is_not_repeated() -> None:
 
 
 class Clock:
-    """Of who looks."""
+    """The clock of the follower."""
 
     def __init__(self) -> None:
         self.now = float(NOON)
@@ -191,7 +191,7 @@ class Clock:
 
 
 class Fleet:
-    """Hosts that have recorded, what they have sent of it, and who follows."""
+    """Hosts with recorded and shipped intervals, and a follower."""
 
     def __init__(self, server: Server, keep: Filter = Filter()) -> None:  # noqa: B008 - frozen
         self.server = server
@@ -201,7 +201,7 @@ class Fleet:
         self.waiting: dict[Host, list[Delta]] = {}
 
     def plan(self, host: Host, *deltas: Delta) -> None:
-        """What a host will have recorded by the time at which each has ended."""
+        """Return what a host will have recorded by the end of each interval."""
         self.hosts[host] = Kept()
         self.waiting[host] = sorted(deltas, key=lambda delta: delta.start)
 
@@ -240,7 +240,7 @@ def _fleet(make: Make) -> Iterator[Fleet]:
 
 
 def every_second(seconds: int, flows: Mapping[Any, Any], **more: Any) -> list[Delta]:
-    """From the moment of looking on; each second has amounts of its own."""
+    """Record from now on; each second has amounts of its own."""
     return [
         Delta(
             NOON + second,
@@ -283,7 +283,7 @@ def recorded(
 
 
 def test_every_byte_is_played_once(fleet: Fleet) -> None:
-    """Of hosts that number their processes alike, and of two that have the same name."""
+    """Of hosts with equal process numbers, and of two with the same name."""
     flows = {
         (key(1), CURL): dict.fromkeys(REMOTES, (7, 3)),
         (key(2), NGINX): {REMOTES[1]: (1000, 5)},
@@ -306,7 +306,7 @@ def test_every_byte_is_played_once(fleet: Fleet) -> None:
 
 
 def test_played_second_equals_the_recorded_one(fleet: Fleet) -> None:
-    """So rates are those that the host had, and not those of batches."""
+    """So rates are those of the host, not those of batches."""
     deltas = every_second(40, {(key(1), CURL): {REMOTES[0]: (1, 0)}})
     fleet.plan(WEB, *deltas)
     told = [sum(moved([sample]).values()) for sample in fleet.readings(fleet.follow(), 30)]
@@ -319,7 +319,7 @@ def test_played_second_equals_the_recorded_one(fleet: Fleet) -> None:
 
 
 def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
-    """uid 33 has the name there that it has there."""
+    """uid 33 has the name of the host."""
     pod = Identity("nginx", 33, exe="/usr/sbin/nginx", container="docker:0123", pod="aaaa")
     kernel = Identity("kworker/0:1", None, kernel=True)
     fleet.plan(
@@ -341,7 +341,7 @@ def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
 
 
 def test_exec_makes_a_row_for_each_program(fleet: Fleet) -> None:
-    """As the history tells them apart; no byte is in both."""
+    """As in the history; no byte is in both."""
     before = every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
     after = [
         replace(delta, start=delta.start + 30, flows={(key(1), NGINX): {REMOTES[0]: (1, 1)}})
@@ -364,7 +364,7 @@ def _amounts(samples: list[Sample]) -> Iterator[tuple[Remote, int]]:
 def test_small_flows_beyond_the_most_are_one_and_no_byte_is_lost(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By process, protocol, role and loopback, so that every filter but that of remotes counts the same."""
+    """By process, protocol, role and loopback, so that every filter except that of remotes counts the same."""
     monkeypatch.setattr(follow, "MOST", 5)
     fars = [*REMOTES, *(remote(f"198.51.100.{n}", 443) for n in range(20))]
     flows = {
@@ -447,7 +447,7 @@ def test_silent_host_is_reported(fleet: Fleet) -> None:
 
 
 def test_host_with_a_clock_ahead_is_played(fleet: Fleet) -> None:
-    """As one is whose clock was wrong before it was set."""
+    """Its clock was wrong before it was set."""
     wrong = every_second(-28, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
     fleet.plan(WEB, *(replace(d, start=d.start - 100) for d in wrong))
     follower = fleet.follow()
@@ -472,7 +472,7 @@ def test_unknown_host_name_is_reported(make: Make) -> None:
 def test_hosts_that_were_not_asked_for_take_no_places(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the largest flows those are told that are asked for, however large others are."""
+    """The limit on flows applies to the requested hosts only."""
     monkeypatch.setattr(follow, "MOST", 2)
     fleet = Fleet(make(), Filter(hosts=("web*",)))
     for host, amount in ((WEB, 1), (TWINS[0], 1000)):
@@ -486,7 +486,7 @@ def test_hosts_that_were_not_asked_for_take_no_places(
 def test_flow_missing_in_the_totals_is_skipped(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replicas may differ for a moment; the sums are what counts."""
+    """Replicas may differ for a moment; the totals count."""
     deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
     fleet.plan(WEB, *deltas)
     follower = fleet.follow()
@@ -545,7 +545,7 @@ def test_number_of_known_processes_is_bounded(
 
 
 def test_slow_server_is_queried_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a quarter of the time at most; then intervals are longer, and nothing is lost."""
+    """At most for a quarter of the time; intervals get longer, and nothing is lost."""
     flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
     fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 60)))
     follower = fleet.follow()
@@ -629,7 +629,7 @@ def test_playback_restarts_after_a_long_server_outage(own: ClickHouse) -> None:
 
 
 def test_invalid_utf_8_does_not_stop_the_follower(own: ClickHouse) -> None:
-    """Others may write there, too."""
+    """Other programs may write there, too."""
     with closing(own.client()) as client:
         fleet = Fleet(client)
         fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))

@@ -1,4 +1,4 @@
-"""The same questions to SQLite and to ClickHouse: every number is the same."""
+"""The same queries to SQLite and ClickHouse: every number is the same."""
 
 import random
 import sqlite3
@@ -93,7 +93,7 @@ def _here() -> Iterator[None]:
 
 
 def moved(chance: random.Random, start: float) -> Delta:
-    """An interval in which some flows move something, and now and then something is lost."""
+    """Return an interval with some bytes, and sometimes a loss."""
     found = Delta(start, chance.choice([0.95, 1.0, 1.01, 5.0]))
     for pid in range(1, chance.choice([2, 4, 6])):
         who = PROGRAMS[(pid + chance.randrange(2)) % len(PROGRAMS)]
@@ -107,7 +107,7 @@ def moved(chance: random.Random, start: float) -> Delta:
 
 
 def recorded(seed: int, kept: Kept, end: float = NOW) -> Kept:
-    """Months with little, days with more, hours with a lot; the clock was set back once."""
+    """Record months with little, days with more and hours with much; the clock was set back once."""
     chance = random.Random(seed)
     stretches = ((80 * DAY, 9 * HOUR), (5 * DAY, HOUR), (8 * HOUR, 400), (70 * 60, 9), (130, 1))
     starts = [
@@ -137,7 +137,7 @@ Question = tuple[str, tuple[Dimension, ...], Filter, str]
 
 
 def questions(count: int) -> list[Question]:
-    """Every range, filter, grouping and query comes; not every combination."""
+    """Yield every range, filter, grouping and query, but not every combination."""
     chance = random.Random(count)
     found: list[Question] = []
     while len(found) < count:
@@ -178,7 +178,7 @@ def test_answers_are_equal_when_all_rows_were_sent_twice(store: Server) -> None:
 
 
 def test_answers_are_equal_after_a_restored_backup(store: Server, tmp_path: Path) -> None:
-    """What was changed since has higher numbers than what the server had seen of another future."""
+    """Later changes have higher numbers than those the server has seen."""
     kept = recorded(6, Kept(path=tmp_path / "history.db"))
     backup = sqlite3.connect(tmp_path / "backup.db")
     kept.connection.backup(backup)
@@ -201,7 +201,7 @@ def test_answers_are_equal_after_a_restored_backup(store: Server, tmp_path: Path
 
 
 def test_answers_are_equal_after_hosts_delete_detail(store: Server) -> None:
-    """What is there is what was sent: more than the host itself still has."""
+    """The server has all shipped rows: more than the host still has."""
     kept = recorded(3, Kept())
     ship(kept, store, WEB1)
     whole = recorded(3, Kept(policy()))
@@ -224,7 +224,7 @@ def test_rows_deleted_before_they_were_sent_are_in_coarser_totals(store: Server)
 
 
 def test_answers_are_equal_after_a_time_zone_change(store: Server) -> None:
-    """Days of hosts begin where theirs did; nobody's hour is cut."""
+    """Each host has its own days; no hour is cut."""
     kept = recorded(5, Kept())
     ship(kept, store, WEB1)
     move_to("America/New_York")
@@ -232,7 +232,7 @@ def test_answers_are_equal_after_a_time_zone_change(store: Server) -> None:
 
 
 def fleet(make: Make) -> tuple[dict[Host, Kept], Server]:
-    """Three machines: one is behind, one has been forgotten of."""
+    """Return three hosts: one lags, one has deleted rows."""
     server = make()
     hosts = {host: recorded(seed, Kept()) for seed, host in enumerate(HOSTS, 10)}
     for host, kept in hosts.items():

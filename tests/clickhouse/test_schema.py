@@ -1,4 +1,4 @@
-"""The tables: in both dialects, as they are printed, and why no view adds them up."""
+"""The tables: in both dialects, as printed, and why no view adds them up."""
 
 import random
 import re
@@ -20,7 +20,7 @@ OLD = (18, 16)
 
 
 def script(**options: object) -> list[str]:
-    """The statements of what --print-schema prints."""
+    """Return the statements printed by --print-schema."""
     text = "".join(schema.printed("printed", **options))  # type: ignore[arg-type]
     return [part for part in re.sub("(?m)^--.*\n", "", text).split(";\n") if part.strip()]
 
@@ -47,7 +47,7 @@ def test_current_clickhouse_accepts_the_printed_schema(chdb: object) -> None:
 def test_current_clickhouse_accepts_the_cluster_schema(
     chdb: object, version: tuple[int, int]
 ) -> None:
-    """There is no cluster in a library: it reads the statements, and that is all."""
+    """A library has no cluster: it only parses the statements."""
     library = Library(chdb, "default")
     found = script(cluster="my-cluster", version=version)
     assert len(found) == 1 + 2 * len(TABLES)

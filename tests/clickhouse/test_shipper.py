@@ -1,4 +1,4 @@
-"""What a recorder writes is sent while it writes; whatever the server does, recording does not wait for it."""
+"""Recorded intervals are shipped meanwhile; recording never waits for the server."""
 
 import contextlib
 import itertools
@@ -188,7 +188,7 @@ def test_a_missing_table(tmp_path: Path, own: ClickHouse, shippers: Shippers, ta
 
 
 def faulty(shipping: Shipping) -> None:
-    """For some attempts; what is recorded meanwhile waits."""
+    """Record during some failed attempts."""
     shipping.feed.put(20)
     shipping.until(lambda: shipping.shipper.state.fault)
     time.sleep(0.5)
@@ -209,7 +209,7 @@ def database(shipping: Shipping) -> str:
 
 @contextlib.contextmanager
 def silence() -> Iterator[int]:
-    """A port where connections are taken, and nothing is ever said."""
+    """Open a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         taken: list[socket.socket] = []
 
@@ -320,7 +320,7 @@ def test_only_the_recorder_ships(
 def test_a_database_that_is_deleted_and_begun_anew_is_another_one(
     tmp_path: Path, target: Target, server: Client, shippers: Shippers, whole: bool
 ) -> None:
-    """Its ids begin anew, too: rows of the first are not taken for rows of the second."""
+    """Its ids restart: rows of the first are not mistaken for rows of the second."""
     (tmp_path / "at").mkdir()
     path = tmp_path / "at" / "history.db"
     shipping = shippers(path, target)

@@ -1,4 +1,4 @@
-"""What is sent: every row of the database, in its order, and once unless something was added to it."""
+"""Batches: every row of the database, in order, and once unless it changes."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ def spool(kept: Kept, target: str = "clickhouse://there") -> Spool:
 
 
 def batches(sent: Spool, rows: int = ROWS) -> list[Batch]:
-    """All there are; each is acknowledged before the next."""
+    """Yield all batches; acknowledge each before the next."""
     found = []
     while batch := sent.batch(rows):
         sent.move(batch.after)
@@ -61,7 +61,7 @@ def batches(sent: Spool, rows: int = ROWS) -> list[Batch]:
 
 
 def lines(sent: Iterable[Batch], table: Table, level: int | None = None) -> list[Row]:
-    """Rows of a table, in the order in which they were sent."""
+    """Return the rows of a table in the order of sending."""
     found = [
         dict(zip(table.names(), values, strict=True))
         for batch in sent
@@ -73,7 +73,7 @@ def lines(sent: Iterable[Batch], table: Table, level: int | None = None) -> list
 
 
 class Received:
-    """What counts of all that has arrived: of the rows with one key that of the highest version."""
+    """The received rows that count: per key, the row of the highest version."""
 
     def __init__(self, sent: Iterable[Batch] = ()) -> None:
         self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table.name: {} for table in TABLES}
@@ -103,7 +103,7 @@ class Received:
 
 
 def busy(kept: Kept, count: int = 40, apart: float = 50.0, start: float = NOON) -> None:
-    """Intervals of several programs, remotes and processes."""
+    """Record intervals of several programs, remotes and processes."""
     for number in range(count):
         flows = {
             (key(pid), PROGRAMS[(number + pid) % len(PROGRAMS)]): {
@@ -116,7 +116,7 @@ def busy(kept: Kept, count: int = 40, apart: float = 50.0, start: float = NOON) 
 
 
 def add_up(kept: Kept) -> None:
-    """Closes its minutes, hours, days and months."""
+    """Close the minutes, hours, days and months."""
     kept.append(*map(delta, MONTHS))
     kept.steps(LATER)
 
@@ -265,7 +265,7 @@ def test_more_intervals_or_events_than_a_batch_may_have_are_sent_in_several(
 
 
 def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
-    """A DateTime ends in 2106; a clock without a battery may say what it likes."""
+    """A DateTime ends in 2106; a clock without a battery may show any time."""
     kept = Kept()
     kept.append(delta(NOON), delta(2.0**33), delta(0.0))
     kept.store.append([], [Event(2.0**33, "clock", 1e10)])
@@ -279,7 +279,7 @@ def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
 
 
 def large(kept: Kept, count: int = 50, start: float = NOON) -> None:
-    """An interval of so many rows."""
+    """Return an interval of `rows` rows."""
     remotes = [REMOTES[0]._replace(port=port) for port in range(1, count + 1)]
     kept.append(Delta(start, 1.0, flows_of(*remotes)))
 
@@ -382,7 +382,7 @@ def test_what_is_added_late_sends_the_changed_spans_again_with_a_higher_version(
 
 
 def test_a_span_that_is_made_late_is_sent() -> None:
-    """Nothing was recorded in that hour until then."""
+    """Nothing was recorded in that hour before."""
     kept = Kept()
     kept.append(delta(NOON), delta(NOON + 3 * HOUR))
     add_up(kept)
@@ -482,7 +482,7 @@ def test_intervals_that_go_while_they_are_sent_do_not_stop_it() -> None:
 
 
 def test_a_history_of_the_first_schema_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was recorded before anybody thought of sending it."""
+    """It was recorded by a bwtop without --ship."""
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
     kept = Kept(policy(seconds=DAY, minutes=2 * DAY, hours=5 * DAY))
     assert not kept.rows("SELECT 1 FROM sqlite_schema WHERE name = 'spool'")

@@ -1,4 +1,4 @@
-"""Addresses of servers as people type them, and passwords that nobody else should see."""
+"""Addresses of servers as users type them, and private passwords."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command itself beside hosts that send: printing and the full screen, as somebody sees them."""
+"""The command beside hosts that ship: batch mode and the full screen, as users see them."""
 
 import json
 import os
@@ -32,7 +32,7 @@ HOSTS: Final = (WEB, DATABASE, HOSTILE)
 
 
 class Sending:
-    """Hosts that record an interval in every second, and send every ten, each at another of them."""
+    """Hosts that record an interval every second, and ship every ten seconds at different moments."""
 
     def __init__(self, server: ClickHouse) -> None:
         self.began = self._second = int(time.time()) - 30
@@ -55,7 +55,7 @@ class Sending:
             kept.connection.close()
 
     def _record(self, hosts: Collection[Kept]) -> None:
-        """Each second has an amount of its own."""
+        """Record; each second has an amount of its own."""
         while self._second + 1 <= time.time():
             flows = {
                 (key(100), NGINX): {UPLINK: (self._second - self.began, 1)},
@@ -94,7 +94,7 @@ def printed(server: ClickHouse, *flags: str) -> tuple[list[dict[str, Any]], str]
 
 @contextmanager
 def watcher(server: ClickHouse, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    """It ends by itself when it has gone on for too long."""
+    """Run the command with a time limit."""
     process = subprocess.Popen(
         watching(server, "--batch", "--format", "json", *flags),
         stdout=subprocess.PIPE,
@@ -228,7 +228,7 @@ def test_unreachable_server_opens_no_screen(flags: tuple[str, ...]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
 def test_root_is_dropped(own: ClickHouse) -> None:
-    """What is watched is of others, so nothing needs it."""
+    """The watched rows are of other hosts, so bwtop does not need root."""
     code = (
         "import os, sys; from bwtop.output import intervals as batch; from bwtop.cli import main;"
         "batch.run = lambda *_: print(os.getresuid());"
@@ -250,7 +250,7 @@ SIZE: Final = 1000
 
 
 def datagrams() -> None:
-    """Known bytes, for some fifteen seconds."""
+    """Send known bytes for about fifteen seconds."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as end:
         end.bind(("127.0.0.1", 0))
         for _ in range(COUNT):

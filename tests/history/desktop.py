@@ -13,7 +13,7 @@ from tests.history.keep import HOUR, Kept, policy
 
 
 def a_desktops_day(path: Path, start: int) -> None:
-    """Writes a history of it as the recorder does; start: local midnight, in UTC seconds."""
+    """Write a history of a busy day as the recorder does; `start`: local midnight, in UTC seconds."""
     programs = (
         (Identity("backup", 0, exe="/usr/bin/restic"), 40, ("192.0.2.10", 443)),
         (Identity("firefox", 1042, exe="/usr/lib/firefox/firefox"), 25, ("198.51.100.7", 443)),

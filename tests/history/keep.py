@@ -1,4 +1,4 @@
-"""What tests of the history keep: a database that they write as the recorder does, and what they wrote."""
+"""Databases for tests of the history, written as the recorder does, and the deltas in them."""
 
 import os
 import sqlite3
@@ -60,7 +60,7 @@ Sums = tuple[int, int]
 
 @contextmanager
 def local(zone: str) -> Iterator[None]:
-    """The local clock of a place."""
+    """Set the local time zone."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = zone
     time.tzset()
@@ -75,13 +75,13 @@ def local(zone: str) -> Iterator[None]:
 
 
 def move_to(zone: str) -> None:
-    """Another place; within local() only, which goes back."""
+    """Change the time zone; only within local(), which restores it."""
     os.environ["TZ"] = zone
     time.tzset()
 
 
 def at(text: str) -> float:
-    """UTC seconds of an ISO time; without an offset it is local."""
+    """Return the UTC seconds of an ISO time; without an offset it is local."""
     return datetime.fromisoformat(text).timestamp()
 
 
@@ -90,7 +90,7 @@ def by(*names: str) -> list[Dimension]:
 
 
 def policy(max_size: int | None = None, **retention: float) -> Policy:
-    """Everything for ever, but for what is named."""
+    """Return a policy that keeps everything for ever, except the given tiers."""
     forever = {tier.name: float("inf") for tier in tiers.TIERS}
     return Policy(forever | retention, max_size)
 
@@ -105,7 +105,7 @@ def delta(
     who: Identity = CURL,
     far: Remote = REMOTES[0],
 ) -> Delta:
-    """One process's, from one remote."""
+    """Return a delta of one process and one remote."""
     return Delta(start, seconds, {(key(pid), who): {far: (rx, tx)}})
 
 
@@ -121,7 +121,7 @@ def memory() -> sqlite3.Connection:
 
 
 class Kept:
-    """A database, and all deltas that are in it."""
+    """A database and all deltas in it."""
 
     def __init__(self, policy: Policy | None = None, path: Path | None = None) -> None:
         self.policy = policy or globals()["policy"]()
@@ -143,20 +143,20 @@ class Kept:
         self.store.begin()
 
     def reopen(self) -> None:
-        """As after a crash."""
+        """Open the database again, as after a crash."""
         if self.path:
             self.connection.close()
             self.connection = self._open()
         self._begin()
 
     def append(self, *deltas: Delta) -> None:
-        """As the recorder does."""
+        """Append deltas as the recorder does."""
         self.store.append(deltas)
         self.upkeep.disturbed(min(delta.start for delta in deltas))
         self.deltas += deltas
 
     def steps(self, now: float, count: int = 100_000) -> int:
-        """Takes as many steps as there are to do, or as many as it may; how many it took."""
+        """Run the pending steps, or at most `count`; return their number."""
         for number in range(count):
             if not self.upkeep.step(now):
                 return number + 1
@@ -189,7 +189,7 @@ class Kept:
         return Local(self.connection)
 
     def let_go(self) -> None:
-        """Of the moment that a History holds."""
+        """Release the snapshot of a History."""
         self.connection.execute("ROLLBACK")
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -208,7 +208,7 @@ class Kept:
         return int(self.one("SELECT closed FROM level WHERE level = ?", level))
 
     def spans(self, level: int) -> list[tuple[int, int]]:
-        """(start, end) of those that are closed."""
+        """Return (start, end) of the closed spans."""
         return self.rows("SELECT start, end FROM span WHERE level = ? ORDER BY start", level)
 
     def count(self, table: str) -> int:

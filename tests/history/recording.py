@@ -44,7 +44,7 @@ Moved = tuple[int, int]
 
 @dataclass
 class Clock:
-    """Three clocks that go when they are told to."""
+    """Three clocks under the control of a test."""
 
     wall: float = START
     awake: float = 100.0
@@ -64,17 +64,17 @@ class Clock:
 
 
 def amount(number: int) -> Moved:
-    """Bytes of a sample."""
+    """Return the bytes of a sample."""
     return 1000 + number, 7 * number + 1
 
 
 def far(number: int) -> Remote:
-    """The only remote of a sample."""
+    """Return the only remote of a sample."""
     return Remote(TCP, Role.CLIENT, 443, packed(str(IPv4Address(_FIRST + number))))
 
 
 def numbered(number: int, end: float, seconds: float = 1.0) -> Sample:
-    """A sample that nobody takes for another."""
+    """Return a sample that no other equals."""
     who: ProcessKey = key(1 + number % 7)
     traffic = {who: {far(number): Traffic(*amount(number))}}
     when = datetime.fromtimestamp(end, UTC)
@@ -83,7 +83,7 @@ def numbered(number: int, end: float, seconds: float = 1.0) -> Sample:
 
 @dataclass
 class Feed:
-    """Puts numbered samples into a recorder, and remembers which; time passes with them."""
+    """A feed of numbered samples to a recorder; it remembers them and advances the clock."""
 
     recorder: Recorder
     clock: Clock
@@ -130,7 +130,7 @@ class Feed:
 
 
 class Recorders:
-    """All those of a test; they are closed at its end."""
+    """All recorders of a test; they are closed at its end."""
 
     def __init__(self) -> None:
         self.feeds: list[Feed] = []
@@ -162,14 +162,14 @@ class Recorders:
 
 
 def answer(path: Path, *by: str, now: float = START) -> Answer:
-    """All of it."""
+    """Return the answer for the whole history."""
     chosen = [dimensions.parse(name) for name in by]
     with closing(History(Local(schema.open_reader(path)))) as history:
         return history.ask(ranges.parse("all", now), chosen, Filter(), now)
 
 
 def found(path: Path, now: float = START + 10**6) -> dict[int, Moved]:
-    """Bytes by number of sample."""
+    """Return the stored bytes by number of sample."""
     whole = answer(path, "remote", now=now)
     rows = {int(IPv4Address(str(r.labels[0]))) - _FIRST: (r.rx, r.tx) for r in whole.rows}
     assert len(rows) == len(whole.rows)
@@ -179,19 +179,19 @@ def found(path: Path, now: float = START + 10**6) -> dict[int, Moved]:
 
 
 def totals(moved: Iterable[Moved]) -> Moved:
-    """Sums of both directions."""
+    """Return the totals of both directions."""
     both = list(moved)
     return sum(rx for rx, _ in both), sum(tx for _, tx in both)
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """What a statement finds."""
+    """Return the rows of a statement."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return connection.execute(statement).fetchall()
 
 
 def intervals(path: Path) -> list[tuple[float, float]]:
-    """(start since START, seconds), in the order in which they were stored."""
+    """Return (start since START, seconds) in the order of recording."""
     return [
         (round(start - START, 3), round(seconds, 3))
         for start, seconds in rows(path, "SELECT start, seconds FROM interval ORDER BY id")
@@ -199,12 +199,12 @@ def intervals(path: Path) -> list[tuple[float, float]]:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether SQLite finds nothing wrong with it."""
+    """Return whether SQLite finds the database intact."""
     return rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 
 def is_line(text: str) -> bool:
-    """Whether people get one line that says something."""
+    """Return whether a message is one meaningful line."""
     return 10 < len(text) < 400 and text.isprintable()
 
 
@@ -212,7 +212,7 @@ def is_line(text: str) -> bool:
 
 
 class Child:
-    """A recorder in another process, told what to do through pipes."""
+    """A recorder in another process, controlled through pipes."""
 
     def __init__(self, path: Path, user: int | None = None) -> None:
         drop: dict[str, Any] = (
@@ -229,7 +229,7 @@ class Child:
         )
 
     def tell(self, order: str, *values: int) -> dict[str, Any]:
-        """Its state afterwards."""
+        """Send a command and return the state after it."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps([order, *values]) + "\n")
@@ -257,7 +257,7 @@ class Child:
 
 @contextmanager
 def child(path: Path, user: int | None = None) -> Iterator[Child]:
-    """Killed at the end, if it is still there."""
+    """Start a recorder in another process; kill it at the end."""
     made = Child(path, user)
     try:
         yield made
@@ -266,7 +266,7 @@ def child(path: Path, user: int | None = None) -> Iterator[Child]:
 
 
 def command(*words: str) -> list[str]:
-    """This module as a program; without writing byte code, as it may be another user's."""
+    """Return the command that runs this module; without byte code, since it may run as another user."""
     return [sys.executable, "-B", "-m", "tests.history.recording", *words]
 
 
@@ -303,7 +303,7 @@ LENGTH: Final = 40.0
 
 
 def _race(path: Path, first: int, acknowledged: int) -> None:
-    """Puts until it is killed, and tells what is committed."""
+    """Put samples until the process is killed, and print what is committed."""
     vars(recorder)["UPKEEP_PERIOD"] = 0.0
     vars(recorder)["RETRY"] = 0.001
     vars(rollup)["SPARE_PAGES"] = 0

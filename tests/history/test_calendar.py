@@ -34,7 +34,7 @@ ODD = (
 
 @pytest.fixture(name="zone")
 def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zone]:
-    """Moves this process to a zone, and back."""
+    """Set the time zone of this process, and restore it."""
 
     def move(name: str) -> ZoneInfo:
         monkeypatch.setenv("TZ", name)
@@ -51,7 +51,7 @@ def around(day: date, seconds: float) -> float:
 
 
 def first_second(day: date, zone: ZoneInfo) -> int:
-    """The first second with this local date or a later one, looked for minute by minute."""
+    """Search the first second with this local date or a later one, minute by minute."""
     when = int(around(day, -16 * HOUR))
     while datetime.fromtimestamp(when, zone).date() < day:
         when += MINUTE
@@ -59,7 +59,7 @@ def first_second(day: date, zone: ZoneInfo) -> int:
 
 
 def expected(unit: Unit, when: float, zone: ZoneInfo) -> tuple[int, int]:
-    """Beginning and end, computed without the local clock."""
+    """Return start and end, computed without the local clock."""
     start = int(when // MINUTE) * MINUTE
     if unit is Unit.MINUTE:
         return start, start + MINUTE
@@ -84,7 +84,7 @@ def expected(unit: Unit, when: float, zone: ZoneInfo) -> tuple[int, int]:
 
 
 def _hour(when: int, zone: ZoneInfo) -> tuple[date, int, timedelta | None]:
-    """What an hour has in common: date, hour and offset."""
+    """Return what identifies an hour: date, hour and offset."""
     shown = datetime.fromtimestamp(when, zone)
     return shown.date(), shown.hour, shown.utcoffset()
 
@@ -115,7 +115,7 @@ def test_unit_contains_its_time(zone: Zone, name: str, unit: Unit, when: float) 
 @pytest.mark.parametrize("unit", Unit)
 @pytest.mark.parametrize(("name", "day"), ODD)
 def test_units_tile_time(zone: Zone, name: str, day: date, unit: Unit) -> None:
-    """And each has all of the shorter ones within it, so that sums can be made of sums."""
+    """Each unit also consists of whole shorter units, so that totals can be rolled up."""
     zone(name)
     when = floor(unit, around(day, -DAY))
     while when < around(day, 2 * DAY):
@@ -221,5 +221,5 @@ def test_fractions_belong_to_the_second_they_are_in(zone: Zone) -> None:
 
 
 def test_units_go_from_short_to_long() -> None:
-    """Others rely on their order."""
+    """Other modules rely on the order."""
     assert [unit.value for unit in calendar.Unit] == ["minute", "hour", "day", "week", "month"]

@@ -1,4 +1,4 @@
-"""What sums may be made by."""
+"""The dimensions to group by."""
 
 import time
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_dimension_names_are_unique() -> None:
 
 
 def test_fields_of_one_name_have_one_value() -> None:
-    """Programs and users are in processes too: rows may be by all of them."""
+    """A process also has program and user: rows may have all three dimensions."""
     found = list(zip(fields(DIMENSIONS), labels(DIMENSIONS, WHO, remote(), WHEN), strict=True))
     assert len(set(found)) == len(dict(found))
 

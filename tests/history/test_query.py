@@ -1,4 +1,4 @@
-"""Answers: what of them is not a sum, and what the local clock makes of ranges."""
+"""Answers beyond plain totals, and ranges by the local clock."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ def labels(answer: Answer) -> list[tuple[object, ...]]:
 
 
 def amounts(answer: Answer) -> list[tuple[int, int]]:
-    """(start, received) of bars in which something is."""
+    """Return (start, received) of the bars with bytes."""
     return [(bar.start, bar.rx) for bar in answer.bars if bar.seconds]
 
 
@@ -124,7 +124,7 @@ def test_there_are_bars_of_the_whole_range_up_to_now() -> None:
 
 
 def test_the_first_bar_has_what_begins_before_the_range() -> None:
-    """Half of an hour of which only the sum is left; and a range may begin in the middle of a minute."""
+    """Half of an hour of which only the total is left; a range may also begin within a minute."""
     kept = Kept(policy(seconds=0, minutes=0))
     kept.append(
         delta(NOON + 60), delta(NOON + HOUR + 1), delta(NOON + 4 * HOUR), delta(NOON + 6 * HOUR)
@@ -137,7 +137,7 @@ def test_the_first_bar_has_what_begins_before_the_range() -> None:
 
 
 def test_part_of_a_rolled_up_span_is_the_whole_span() -> None:
-    """Whichever part, and whether or not there is anything beside it."""
+    """Whichever part it is, with or without other spans beside it."""
     for start, end in ((0, 12), (1, 24), (0, 24), (13, 14), (5, 40), (-5, 5), (11, 12)):
         kept = Kept(policy(seconds=0, minutes=0, hours=0))
         kept.append(delta(NOON), *[delta(FIRST + 5 * DAY + n * 2 * HOUR) for n in range(3)])
@@ -352,7 +352,7 @@ def test_rows_are_sorted_by_size_or_by_time() -> None:
 
 
 def recorded(zone: str, *times: str) -> Kept:
-    """100 bytes at each of them."""
+    """Record 100 bytes at each time."""
     with local(zone):
         kept = Kept()
         kept.append(*[delta(at(when)) for when in times])
@@ -380,7 +380,7 @@ def test_hours_of_the_day_on_which_clocks_are_set_back() -> None:
 
 
 def test_rows_of_time_are_in_the_order_of_time() -> None:
-    """Also in the hour that comes twice: 02:30 summer time is before 02:30 winter time."""
+    """Also in the repeated hour: 02:30 summer time is before 02:30 winter time."""
     with local("Europe/Berlin"):
         kept = recorded("Europe/Berlin", "2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00")
         kept.append(delta(at("2026-10-25T01:31:00+00:00"), 1))
@@ -422,7 +422,7 @@ def test_a_year_ends_by_the_local_clock() -> None:
 
 @pytest.mark.parametrize("hours", [1.5, 24, 24 * 9])
 def test_half_hour_zones_see_their_own_hours_and_days(hours: float) -> None:
-    """Of what was recorded in UTC: spans of its hours and days are of no use, however short the range is."""
+    """Hours and days recorded in UTC do not fit such a zone, however short the range is."""
     kept = Kept()
     times = [NOON + n * 1200 for n in range(3 * 24 * 7)]
     kept.append(*[delta(when) for when in times])
@@ -479,7 +479,7 @@ PREDICATES: dict[str, Callable[[Identity, Remote], bool]] = {
 
 @pytest.fixture(scope="module")
 def many() -> Kept:
-    """All programs with all remotes, some of it as sums of hours and days only."""
+    """Record all programs with all remotes, some only as totals of hours and days."""
     with local("UTC"), patch.object(rollup, "NEWEST", 0):
         kept = Kept(policy(seconds=HOUR, minutes=DAY, hours=2 * DAY))
         for number, (who, far) in enumerate(product(PROGRAMS, REMOTES)):

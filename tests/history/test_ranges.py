@@ -1,4 +1,4 @@
-"""A range of time is understood, or refused in one line."""
+"""A range of time is parsed, or refused in one line."""
 
 import re
 import time
@@ -33,7 +33,7 @@ def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zone]:
 
 
 def at(text: str, name: str = DST) -> float:
-    """The first time at which that zone's clocks show this, by its own rules."""
+    """Return the first time at which the clocks of a zone show this, by its own rules."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(name)).timestamp()
 
 
@@ -357,7 +357,7 @@ def test_any_text_is_a_range_or_refused(zone: Zone, text: str, now: float) -> No
 def test_times_are_those_of_the_zone(
     zone: Zone, name: str, day: object, left: object, right: object
 ) -> None:
-    """From the first time the clock shows the one until the last time it shows the other."""
+    """From the first time that the clock shows the start to the last time that it shows the end."""
     zone(name)
     start, end = f"{day} {str(left)[:8]}", f"{day} {str(right)[:8]}"
     shown = datetime.fromisoformat(end).replace(tzinfo=ZoneInfo(name))

@@ -1,4 +1,4 @@
-"""A rollup moves exact sums: no query over any range changes its total because of one."""
+"""A rollup keeps totals exact: it changes no answer for any range."""
 
 import math
 import tempfile
@@ -135,7 +135,7 @@ actions = st.lists(
 
 @contextmanager
 def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
-    """One piece of work at each, of a few flows: steps end in the middle of everything."""
+    """Run one piece of work of a few flows per step, so that steps end anywhere."""
     with ExitStack() as stack:
         for name, value in (
             ("STEP_SECONDS", -1.0),
@@ -147,7 +147,7 @@ def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
 
 
 class World:
-    """A clock, and a database that is written by it."""
+    """A clock, and a database written by it."""
 
     def __init__(self, kept: Kept, now: float) -> None:
         self.kept = kept
@@ -180,7 +180,7 @@ class World:
 
 @st.composite
 def spans(draw: st.DrawFn, world: World) -> Range:
-    """Whatever somebody asks for."""
+    """Draw a range to ask for."""
     words = ["today", "yesterday", "week", "month", "90m", "24h", "3d", "all"]
     if draw(st.booleans()):
         return parse(draw(st.sampled_from(words)), draw(st.sampled_from([world.now, world.latest])))
@@ -205,7 +205,7 @@ def spans(draw: st.DrawFn, world: World) -> Range:
 def check(
     world: World, wanted: Range, by: Sequence[Dimension], keep: Filter, *, moved: bool
 ) -> None:
-    """An answer against plain sums; `moved`: the zone has changed, and labels may be coarser."""
+    """Compare an answer with plain totals; `moved`: the zone has changed, and labels may be coarser."""
     kept = world.kept
     note(f"{wanted} by {[d.name for d in by]} {keep}")
     answer = kept.ask_for(wanted, by, keep, world.now)
@@ -221,7 +221,7 @@ def check(
 
 
 def check_range(kept: Kept, answer: Answer) -> None:
-    """It is the one that was asked for where all detail is there, and else it has all of it in it."""
+    """Check that the answer covers the requested range: exactly where all detail is kept, else at least."""
     wanted = answer.range
     assert answer.start <= wanted.start
     assert answer.end >= wanted.end
@@ -267,7 +267,7 @@ def check_rows(
 
 
 def check_bars(kept: Kept, answer: Answer, inside: list[Delta], keep: Filter) -> None:
-    """They have a plan of their own, which may not reach further than that of the rows."""
+    """Check the bars: they have a plan of their own, which must not reach beyond that of the rows."""
     bars = answer.bars
     assert sum(bar.rx for bar in bars) == answer.rx
     assert sum(bar.tx for bar in bars) == answer.tx
@@ -283,7 +283,7 @@ def check_bars(kept: Kept, answer: Answer, inside: list[Delta], keep: Filter) ->
 
 
 def percentile(values: Sequence[float]) -> float:
-    """By nearest rank."""
+    """Return the percentile by nearest rank."""
     return sorted(values)[max(math.ceil(PERCENTILE * len(values)), 1) - 1] if values else 0.0
 
 
@@ -313,7 +313,7 @@ def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
 
 
 def check_spans(kept: Kept) -> None:
-    """Those of a level stand beside each other, and each has what begins in it."""
+    """Check that the spans of a level do not overlap, and that each includes what begins in it."""
     for level in range(1, COARSEST + 1):
         found = kept.rows(
             "SELECT id, start, end, seconds, loss FROM span WHERE level = ? ORDER BY start", level
@@ -341,7 +341,7 @@ def check_spans(kept: Kept) -> None:
 
 
 def check_wholes(kept: Kept) -> None:
-    """What may be forgotten has its sums above it, and a sum has all of what is below it."""
+    """Check that deletable rows have totals above them, and that a total includes all below it."""
     for level in range(COARSEST):
         assert kept.kept(level) <= kept.closed(level + 1)
     for level in range(1, COARSEST):
@@ -353,7 +353,7 @@ def check_wholes(kept: Kept) -> None:
 def live(
     world: World, steps: Sequence[tuple[str, Any]], data: st.DataObject, *, moved: bool = False
 ) -> None:
-    """Does all that, and looks at the sums in between and at the end."""
+    """Run all actions, and check the totals in between and at the end."""
     asked = 0
     for what, how in steps:
         before = total(world.kept.deltas)
@@ -424,7 +424,7 @@ def test_no_rollup_changes_a_sum_after_a_time_zone_change(
 def test_no_rollup_changes_a_sum_in_a_file(
     retention: dict[str, float], steps: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
-    """It is closed and opened again in between."""
+    """The file is closed and opened again in between."""
     with tempfile.TemporaryDirectory() as directory, local("Asia/Kolkata"), in_small_steps(1):
         world = World(Kept(policy(None, **retention), Path(directory) / "history.db"), NOON)
         try:

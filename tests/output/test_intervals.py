@@ -1,4 +1,4 @@
-"""Intervals as text: a table, JSON lines, CSV; whatever the form, the numbers are the same."""
+"""Intervals as a table, JSON lines or CSV; the numbers are the same in each."""
 
 import csv
 import io
@@ -66,12 +66,12 @@ TRAFFIC: FlowTraffic = {
 
 
 def busy(loss: Loss = Loss()) -> Interval:
-    """Three processes, sshd the busiest, then curl, then nfsd."""
+    """Return three processes: sshd the busiest, then curl, then nfsd."""
     return interval(dict(TRAFFIC), elapsed=2.0, identities=dict(IDENTITIES), loss=loss)
 
 
 def hostile() -> Interval:
-    """Every hostile name as a process's, a user's and a host's."""
+    """Return every hostile name as that of a process, a user and a host."""
     traffic = {key(pid): {remote(): Traffic(pid, pid)} for pid in range(1, len(HOSTILE) + 1)}
     identities = {
         process: Identity(name, cmdline=name, exe=name, user=name, unit=name, container=name)
@@ -92,7 +92,7 @@ def written(form: str, layout: Layout, *intervals: Interval) -> str:
 
 
 def table(shown: Interval, layout: Layout = WIDE) -> list[str]:
-    """The table's lines, without the empty one that ends it."""
+    """Return the lines of the table, without the empty last one."""
     text = written("table", layout, shown)
     assert text.endswith("\n\n")
     return text[:-2].split("\n")
@@ -195,7 +195,7 @@ def test_remote_shows_direction_host_port_and_protocol(
 
 
 def numbers(line: str) -> list[str]:
-    """The four columns of numbers at the end of a line."""
+    """Return the four numeric columns at the end of a line."""
     return re.findall(r"\d+(?:\.\d+)? \S+", line)[-4:]
 
 
@@ -299,7 +299,7 @@ REMOTE_FIELDS: dict[str, Any] = {
 
 
 def mistyped(fields: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """The fields that are not there, or of another type."""
+    """Return the fields that are missing or of another type."""
     return [
         name
         for name, kind in fields.items()
@@ -448,7 +448,7 @@ def test_limit_keeps_the_remotes_of_what_it_shows() -> None:
 
 
 def stream(count: int) -> Iterator[Interval]:
-    """Intervals of which no more than that many may be asked for: waiting for another would take time."""
+    """Yield intervals, and fail if more than `count` are read: waiting for another would take time."""
     for _ in range(count):
         yield busy()
     pytest.fail("asked for one more")
@@ -492,7 +492,7 @@ FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop
 
 
 def of_hosts() -> Interval:
-    """As busy(), on a machine with a name of its own, with bytes of no known process."""
+    """Return busy() on a named host, with bytes of an unknown process."""
     unknown = ProcessKey(9, 0)
     identities = {
         process: replace(who, host=WEB)

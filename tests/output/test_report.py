@@ -1,4 +1,4 @@
-"""What was moved, as a table, JSON and CSV: the same numbers in each, and nothing that a terminal acts upon."""
+"""Reports as a table, JSON and CSV: the same numbers in each, and nothing that a terminal interprets."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ LOOP: Final = remote("127.0.0.1", 8080)
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tests move from there; the zone is put back at the end."""
+    """Restore the time zone at the end of each test."""
     monkeypatch.setenv("COLUMNS", "100")
     with local("UTC"):
         yield
@@ -65,7 +65,7 @@ def ask(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> "Ask":
 
 
 class Ask:
-    """Reports of a database, at a time of our own."""
+    """Reports of a database, at a given time."""
 
     def __init__(self, kept: Kept, patch: pytest.MonkeyPatch) -> None:
         assert kept.path
@@ -114,7 +114,7 @@ def sums(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
 
 
 def every(kept: Kept, step: float, start: str, count: int, **settings: Any) -> None:
-    """So many deltas of numbered sizes, one after the other."""
+    """Append `count` consecutive deltas of numbered sizes."""
     begin = at(start)
     kept.append(
         *(
@@ -125,7 +125,7 @@ def every(kept: Kept, step: float, start: str, count: int, **settings: Any) -> N
 
 
 def some(kept: Kept) -> None:
-    """A day of several programs and remotes, up to noon."""
+    """Record a day of several programs and remotes, up to noon."""
     start = at("2026-09-21 00:00")
     who = itertools.cycle(keep.PROGRAMS)
     far = itertools.cycle(keep.REMOTES)
@@ -243,7 +243,7 @@ def test_recorded_time_is_to_a_thousandth(kept: Kept, ask: Ask) -> None:
 
 
 def month(kept: Kept) -> list[tuple[int, int]]:
-    """Five minutes at every hour of ten days; what each of them moved."""
+    """Record five minutes at every hour of ten days; return their bytes."""
     begin = at("2026-09-01 00:00")
     moved = [(300 * (1 + 37 * i % 240), 600 * (1 + 53 * i % 240)) for i in range(240)]
     kept.append(
@@ -490,7 +490,7 @@ def test_longest_bar_is_the_largest(kept: Kept, ask: Ask) -> None:
 
 
 def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
-    """Nothing passes, and yet time was recorded."""
+    """Nothing passes the filter, but time was recorded."""
     every(kept, HOUR, "2026-09-21 00:00", 3)
     parts = ask.at("2026-09-21 03:00").table("today", keep=Filter(names=("no-such",)))
     assert [line[:5] for line in bars(parts)] == ["00:00", "01:00", "02:00"]
@@ -505,7 +505,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
 
 
 def crowd(kept: Kept) -> None:
-    """Twelve programs, the last with the most; each with five remotes, the last with the most."""
+    """Record twelve programs with five remotes each; the last ones have the most bytes."""
     start = at("2026-09-21 10:00")
     for number in range(1, 13):
         who = Identity(f"p{number:02}", 0, exe=f"/bin/p{number:02}")
@@ -722,7 +722,7 @@ def test_empty_range_names_what_there_is(kept: Kept, ask: Ask) -> None:
 
 
 def forgotten(kept: Kept) -> None:
-    """Two days; of the first one the minutes are gone, of all but the last hour the seconds."""
+    """Record two days; the minutes of the first are deleted, and the seconds before the last hour."""
     kept.policy = keep.policy(seconds=HOUR, minutes=DAY)
     kept.reopen()
     every(kept, MINUTE, "2026-09-21 00:00", 2 * 1440)
@@ -833,7 +833,7 @@ def test_events_are_noted(kept: Kept, ask: Ask) -> None:
 
 
 def lively(kept: Kept) -> None:
-    """Hostile and wide names, a note of each kind."""
+    """Record hostile and wide names, and a note of each kind."""
     start = at("2026-09-21 10:00")
     hostile(kept, start)
     far = [remote("2001:db8:1111:2222:3333:4444:5555:6666", 65535), remote("*", 0, UDP), LOOP]
@@ -924,7 +924,7 @@ def test_stream_without_an_encoding_gets_ascii(kept: Kept, ask: Ask) -> None:
 
 
 class KnownNames(Names):
-    """Answers at once."""
+    """A resolver that answers at once."""
 
     def __init__(self, known: dict[str, str]) -> None:
         self.known = {packed(address): name for address, name in known.items()}
@@ -997,7 +997,7 @@ def test_long_name_gives_way_to_the_port(
 
 
 def agree(ask: Ask, kept: Kept, text: str, by: tuple[Dimension, ...], only: Filter) -> None:
-    """The three forms, and plain sums."""
+    """Check that the three formats and plain totals agree."""
     names = [dimension.name for dimension in by]
     found = ask.json(text, *names, keep=only)
     expected = keep.grouped(kept.deltas, by, only)
@@ -1062,7 +1062,7 @@ def test_filters_agree_in_all_forms(only: Filter, kept: Kept, ask: Ask) -> None:
 
 
 def test_default_table_agrees_with_other_formats(kept: Kept, ask: Ask) -> None:
-    """Its processes are those of JSON, and what is left out is summed up."""
+    """Its processes are those of JSON; the omitted ones are added up."""
     some(kept)
     ask.at("2026-09-21 12:30")
     lines = ask.table("today", limit=2)[2][1:]

@@ -1,4 +1,4 @@
-"""What waits is bounded; it becomes coarser, the oldest first, before a byte of it is dropped."""
+"""The backlog is bounded; it merges the oldest deltas before it drops a byte."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ gaps = st.sampled_from([1.0, 1.0, 1.0, 20.0, 700.0, 9000.0, 86400.0, 40 * 86400.
 
 @st.composite
 def timelines(draw: st.DrawFn, max_size: int = 40) -> list[Delta]:
-    """Deltas that follow each other, now and then after a gap, or a clock that was set back."""
+    """Draw consecutive deltas, some after a gap or a clock that was set back."""
     now, made = START, []
     for gap in draw(st.lists(gaps, max_size=max_size)):
         now += gap
@@ -42,7 +42,7 @@ def timelines(draw: st.DrawFn, max_size: int = 40) -> list[Delta]:
 
 
 def delta(start: float, count: int = 1, first: int = 0) -> Delta:
-    """One with so many flows, of ten bytes each."""
+    """Return a delta of `count` flows of ten bytes each."""
     far = {remote(f"192.0.2.{n}"): (4, 6) for n in range(first, first + count)}
     return Delta(START + start, 1.0, {WHO[0]: far})
 
@@ -62,7 +62,7 @@ Sums = dict[tuple[int, Who, Remote], Moved]
 
 
 def sums(deltas: Iterable[Delta], unit: Unit, *, everywhere: bool = False) -> Sums:
-    """Bytes by unit of time and flow; or by unit of time and what is left of a flow that was forgotten."""
+    """Return the bytes by unit of time and flow, or by unit of time and forgotten remote."""
     rx: Counter[tuple[int, Who, Remote]] = Counter()
     tx: Counter[tuple[int, Who, Remote]] = Counter()
     for each in deltas:
@@ -104,7 +104,7 @@ def test_newest_delta_is_never_merged(
 
 @given(timelines(), st.integers(2, 12))
 def test_merging_keeps_time_exits_and_order(timeline: list[Delta], max_deltas: int) -> None:
-    """Where nothing had to go: all are of one month."""
+    """Without drops: all deltas are of one month."""
     month = floor(Unit.MONTH, START)
     close = [each for each in timeline if floor(Unit.MONTH, each.start) == month]
     left = list(filled(close, 10**6, max_deltas))
@@ -121,7 +121,7 @@ def test_merging_keeps_time_exits_and_order(timeline: list[Delta], max_deltas: i
 def test_deltas_are_merged_and_not_dropped_where_they_are_of_one_month(
     timeline: list[Delta], max_deltas: int
 ) -> None:
-    """Where only the number of them counts."""
+    """Only the number of deltas exceeds the limit."""
     month = floor(Unit.MONTH, START)
     close = [each for each in timeline if floor(Unit.MONTH, each.start) == month]
     waiting = filled(close, 10**6, max(max_deltas, 2))
@@ -142,7 +142,7 @@ def test_deltas_are_merged_and_not_dropped_where_they_are_of_one_month(
     ],
 )
 def test_sums_by_the_unit_stay_right(step: float, unit: Unit) -> None:
-    """As long as finer merging is enough, and the oldest become coarser first."""
+    """As long as finer merging suffices; the oldest deltas are merged first."""
     start = floor(Unit.MONTH, START)
     timeline = [delta(start - START + n * step, 2, n % 3) for n in range(24)]
     units = len({floor(unit, d.start) for d in timeline})
@@ -158,7 +158,7 @@ def test_sums_by_the_unit_stay_right(step: float, unit: Unit) -> None:
 
 
 def test_minutes_before_hours_before_days_before_months() -> None:
-    """Whatever is older: a finer merging that is possible anywhere comes first."""
+    """Finer merging comes first wherever it is possible, even for newer deltas."""
     base = floor(Unit.DAY, START) - START
     days = [delta(base - 5 * DAY), delta(base - 4 * DAY)]
     hours = [delta(base), delta(base + HOUR)]
@@ -186,7 +186,7 @@ def test_oldest_minute_is_merged_first() -> None:
 
 
 def test_deltas_with_few_flows_are_not_merged() -> None:
-    """The limit on flows counts all that wait."""
+    """The limit on flows counts all waiting deltas."""
     waiting = filled([delta(10.0 * n, 3) for n in range(12)], 20, 10**6)
     assert sum(d.size() for d in waiting) <= 20
     assert waiting.dropped == 0
@@ -205,7 +205,7 @@ def test_merged_flows_keep_their_sums_by_month(timeline: list[Delta], max_flows:
 
 
 def test_nothing_is_dropped_while_deltas_can_be_merged() -> None:
-    """The oldest has one flow only; the second, of another month, has those that are too many."""
+    """The oldest has one flow; the second, of another month, has too many."""
     timeline = [delta(-60 * DAY), delta(-30 * DAY, 40), delta(0, 20)]
     waiting = filled(timeline, 50, 10**6)
     assert waiting.dropped == 0
@@ -221,7 +221,7 @@ def test_dropped_is_the_oldest_and_its_bytes_are_counted() -> None:
 
 
 def test_newest_delta_may_exceed_the_limit() -> None:
-    """It will be written first of all, or become coarser when it is not the newest any more."""
+    """It is written next, or merged once it is not the newest."""
     waiting = filled([delta(0, 100)], 10, 10)
     assert [d.size() for d in waiting] == [100]
     waiting.add(delta(1, 2))

@@ -1,4 +1,4 @@
-"""Clocks that are set, and machines that sleep: no second is stored twice, and the report says what happened."""
+"""Clock changes and sleep: no second is stored twice, and the report notes the event."""
 
 import sqlite3
 import time
@@ -54,7 +54,7 @@ def test_first_reading_has_no_events() -> None:
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 3600.0])
 @pytest.mark.parametrize("slew", [-1.9, 0.0, 1.9])
 def test_passing_time_is_no_event(seconds: float, slew: float) -> None:
-    """However long; NTP slews the wall clock."""
+    """However long it is; NTP slews the wall clock."""
     assert watched(BEFORE, after(seconds + slew, seconds, seconds)) == []
 
 
@@ -105,7 +105,7 @@ def stepped(feed: Feed, by: float) -> None:
 
 
 def check(feed: Feed, path: Path) -> list[float]:
-    """Starts of the intervals: each sample is one, in order, exact, and there once."""
+    """Return the starts of the intervals; check that each sample is one, in order, exact, and stored once."""
     assert found(path) == feed.expected()
     stored = intervals(path)
     assert [seconds for _, seconds in stored] == [1.0] * len(feed.numbers)
@@ -156,7 +156,7 @@ def test_clock_that_is_set_forward_and_back(tmp_path: Path, recorders: Recorders
 def test_sums_by_minute_that_were_closed_before_the_clock_was_set_back(
     tmp_path: Path, recorders: Recorders
 ) -> None:
-    """What comes later with an earlier time is added to them."""
+    """Later samples with an earlier time are added to them."""
     path = tmp_path / "history.db"
     feed = recorders(path, clock=Clock(START + HOUR))
     feed.put(600)
@@ -188,7 +188,7 @@ def test_sums_by_minute_that_were_closed_before_the_clock_was_set_back(
 def test_late_samples_of_a_minute_whose_sums_are_being_made(
     tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those sums begin anew."""
+    """The rollup of that minute restarts."""
     monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
     monkeypatch.setattr(recorder, "RETRY", 0.001)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)

@@ -1,4 +1,4 @@
-"""Whatever stands in the way of writing: it is said once, nothing that was measured is lost, and it goes on by itself."""
+"""Faults of writing: each is reported once, no measurement is lost, and recording resumes by itself."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes of
 
 @pytest.fixture
 def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
-    """They try again soon."""
+    """Return recorders that retry soon."""
     monkeypatch.setattr(recorder, "RETRY", 0.1)
     made = Recorders()
     yield made
@@ -45,7 +45,7 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB."""
+    """Mount a file system of 2 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(
@@ -57,7 +57,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that others can reach."""
+    """Return a directory that other users can reach."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         yield Path(place)
@@ -76,7 +76,7 @@ def allow_files(disk: Path, count: int) -> None:
 
 
 def fill(file: Path) -> None:
-    """Takes all the room there is."""
+    """Use up the space of the file system."""
     with file.open("ab", buffering=0) as out:
         for size in (1 << 16, 1 << 12, 1):
             try:
@@ -87,7 +87,7 @@ def fill(file: Path) -> None:
 
 
 def complete(feed: Feed, path: Path) -> None:
-    """After its end: all that was put is there, once."""
+    """Close the recorder, and check that every sample is stored once."""
     feed.recorder.close()
     assert found(path) == feed.expected()
     assert is_sound(path)
@@ -95,7 +95,7 @@ def complete(feed: Feed, path: Path) -> None:
 
 
 def told(feed: Feed, fault: str, path: Path) -> None:
-    """Once that it began, once that it was over."""
+    """Check that a fault is reported once, and its end once."""
     assert all(is_line(line) for line in feed.lines)
     is_passing = fault.startswith(("the disk", "another program", "No space"))
     kept = "; measurements wait in memory" if is_passing else ""
@@ -152,7 +152,7 @@ def test_disk_full_before_the_database_is_made(disk: Path, recorders: Recorders)
 
 @needs_root
 def test_disk_full_when_the_tables_are_made(disk: Path, recorders: Recorders) -> None:
-    """There is room for files, but not for what goes into them."""
+    """There is room for files, but not for their content."""
     path = disk / "history.db"
     room = disk / "room"
     room.write_bytes(bytes(10 * 4096))
@@ -174,7 +174,7 @@ def test_disk_full_when_the_tables_are_made(disk: Path, recorders: Recorders) ->
 
 @needs_root
 def test_no_more_files_on_the_disk(disk: Path, recorders: Recorders) -> None:
-    """The disk gets room for all of bwtop's files at once: room for one of them is another fault, told as well."""
+    """The disk gets room for all of bwtop's files at once: room for only one is another, reported fault."""
     path = disk / "history.db"
     use_up_files(disk)
     feed = recorders(path)
@@ -225,7 +225,7 @@ def test_read_only_file_system(disk: Path, recorders: Recorders) -> None:
 
 @needs_root
 def test_disk_that_refuses_writes(tmp_path: Path, recorders: Recorders) -> None:
-    """Open files that may not be written any more, as when a file system became read-only after errors."""
+    """Open files cannot be written, as when a file system becomes read-only after errors."""
     path = tmp_path / "history.db"
     feed = recorders(path)
     feed.put(20)
@@ -268,7 +268,7 @@ def test_read_only_directory(public: Path) -> None:
 
 
 def test_directory_that_is_a_file(tmp_path: Path, recorders: Recorders) -> None:
-    """And then is a directory, which the recorder makes; nobody else may look into it."""
+    """Then the recorder creates the directory; other users may not look into it."""
     (tmp_path / "state").write_text("a file")
     path = tmp_path / "state" / "bwtop" / "history.db"
     feed = recorders(path)
@@ -322,7 +322,7 @@ def test_another_programs_database(tmp_path: Path, recorders: Recorders) -> None
 
 
 def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:
-    """Each is said once."""
+    """Each is reported once."""
     path = tmp_path / "history.db"
     path.write_text("hello")
     feed = recorders(path)
@@ -390,7 +390,7 @@ def test_lock_of_a_dead_process_is_no_lock(tmp_path: Path, recorders: Recorders)
 def test_one_records_at_a_time(
     sign: signal.Signals | None, tmp_path: Path, recorders: Recorders
 ) -> None:
-    """The second measures on, and takes over when the first ends, however it ends."""
+    """The second goes on measuring, and takes over when the first ends, however it ends."""
     path = tmp_path / "history.db"
     with child(path) as other:
         other.tell("put", 20)
@@ -474,7 +474,7 @@ def test_another_program_that_holds_the_write_lock(tmp_path: Path, recorders: Re
 def test_put_does_not_wait_while_the_writing_thread_does(
     tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writing thread waits for a lock for as long as the test holds it, which is until all is put."""
+    """The writing thread waits for a lock that the test holds until all samples are put."""
     monkeypatch.setattr(schema, "WAIT", 10 * LONGEST)
     path = tmp_path / "history.db"
     feed = recorders(path)
@@ -504,7 +504,7 @@ def test_brief_write_lock_is_not_reported(tmp_path: Path, recorders: Recorders) 
 def test_processes_of_former_recorders_may_have_ended_even_if_the_first_attempt_failed(
     tmp_path: Path, recorders: Recorders
 ) -> None:
-    """Or they would be kept for ever."""
+    """Otherwise their rows would be kept for ever."""
     path = tmp_path / "history.db"
     first = recorders(path)
     first.put(10)
@@ -600,7 +600,7 @@ def test_world_accessible_history_is_made_private(tmp_path: Path, recorders: Rec
 
 
 def test_abandoned_recorder_keeps_nothing_and_says_what_to_do(tmp_path: Path) -> None:
-    """Where root's directory is out of reach once root is given up."""
+    """The directory of root is out of reach once root is dropped."""
     path = tmp_path / "history.db"
     path.write_text("hello")
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Who follows sees what the recorder stores: all of it, once, and nothing from before."""
+"""A follower reads all stored intervals, once, and none from before."""
 
 import os
 import sqlite3
@@ -36,7 +36,7 @@ from tests.kernel.running import HANG
 
 @pytest.fixture
 def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
-    """With little patience for what does not come."""
+    """Return recorders, with a short wait for the next interval."""
     monkeypatch.setattr(follow, "PATIENCE", 0.2)
     monkeypatch.setattr(recorder, "RETRY", 0.1)
     made = Recorders()
@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def feed(path: Path, recorders: Recorders) -> Feed:
-    """Something was recorded already."""
+    """Return a feed that has recorded some samples already."""
     made = recorders(path, cmdlines=True)
     made.put(5)
     made.wait()
@@ -65,7 +65,7 @@ def follower(path: Path, feed: Feed) -> Iterator[Follower]:
 
 
 def numbers(sample: Sample) -> list[int]:
-    """Which of the numbered samples are in it, whole."""
+    """Return the numbers of the samples that are in it, whole."""
     flows = {r: t for remotes in sample.traffic.values() for r, t in remotes.items()}
     found = [n for n in range(2000) if far(n) in flows]
     assert len(found) == len(flows)
@@ -223,7 +223,7 @@ def test_recorder_that_ends_and_begins_again(
 def test_recorder_that_begins_again_makes_no_process_exit(
     feed: Feed, follower: Follower, path: Path, recorders: Recorders
 ) -> None:
-    """They were not seen to exit; they may go on."""
+    """Their exits were not observed; they may still run."""
     feed.put(3)
     feed.recorder.close()
     recorders(path, clock=feed.clock)
@@ -291,7 +291,7 @@ for line in sys.stdin:
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 @pytest.mark.parametrize("killed", [False, True])
 def test_reader_who_may_not_write(killed: bool) -> None:
-    """A member of the group of the service's directory; also when the recorder ends and begins again."""
+    """A member of the group of the service's directory; also when the recorder restarts."""
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "history.db"
         path.touch(0o640)
@@ -341,7 +341,7 @@ def test_reader_who_may_not_write(killed: bool) -> None:
 
 
 def test_follower_does_not_delay_the_recorder(feed: Feed, follower: Follower, path: Path) -> None:
-    """Between its readings it holds no moment of the database."""
+    """Between two reads it holds no snapshot of the database."""
     feed.put()
     feed.wait()
     follower.read()

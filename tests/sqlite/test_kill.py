@@ -1,4 +1,4 @@
-"""Whatever the moment at which the recorder is killed: what it said is committed is there, once."""
+"""A recorder is killed at any moment: every acknowledged sample is stored once."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ KILLS = 50
 
 
 def test_no_kill_loses_or_doubles_what_is_committed(tmp_path: Path) -> None:
-    """On one database that lives through all of them, while minutes, hours and days are closed and deleted."""
+    """One database survives all kills, while minutes, hours and days are closed and deleted."""
     path, dice = tmp_path / "history.db", random.Random()
     seed = dice.randrange(10**9)
     dice.seed(seed)
@@ -53,7 +53,7 @@ def test_no_kill_loses_or_doubles_what_is_committed(tmp_path: Path) -> None:
 
 
 def check_finest(path: Path) -> bool:
-    """Each interval that is still there is there once, with its bytes, and follows the one before."""
+    """Check that each kept interval is stored once, with its bytes, after the previous one."""
     starts = [start for (start,) in rows(path, "SELECT start FROM interval ORDER BY id")]
     per = rows(path, "SELECT rx, tx FROM delta ORDER BY interval")
     numbers = [round((start - START) / LENGTH) for start in starts]
@@ -64,7 +64,7 @@ def check_finest(path: Path) -> bool:
 
 
 def killed(path: Path, first: int, after: float, *, at_work: bool) -> list[int]:
-    """What a recorder that begins with a number acknowledged until it was killed: at work, or maybe while it began."""
+    """Run a recorder from a number on and kill it, at work or while it starts; return what it acknowledged."""
     with subprocess.Popen(
         command("race", str(path), str(first)), cwd=ROOT, stdout=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""Where the history is by default, and its permissions."""
+"""The default location of the history, and its permissions."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs 
 
 @pytest.fixture(name="system", autouse=True)
 def _system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the service's would be."""
+    """Replace the path of the service's history."""
     path = tmp_path / "var" / "history.db"
     monkeypatch.setattr(location, "SYSTEM", path)
     return path

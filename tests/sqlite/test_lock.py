@@ -1,4 +1,4 @@
-"""One bwtop records at a time; when it has ended, however it ended, another can."""
+"""One bwtop records at a time; once it has ended, however it ended, another can."""
 
 import fcntl
 import os
@@ -33,7 +33,7 @@ def _database(tmp_path: Path) -> Path:
 
 @contextmanager
 def process(database: Path, who: str = "bwtop (pid 7)") -> Iterator[tuple[int, str]]:
-    """Another one that wants the lock: (its pid, what it said)."""
+    """Start another process that tries to take the lock; return (its pid, its answer)."""
     child = subprocess.Popen(
         [sys.executable, "-c", _HOLDER, database, who],
         stdin=subprocess.PIPE,
@@ -135,7 +135,7 @@ def test_programs_that_are_started_do_not_hold_it(database: Path) -> None:
 
 
 def test_asking_for_the_holder_takes_no_lock(database: Path) -> None:
-    """Also not while the answer is read."""
+    """Not even while the answer is read."""
     asking = Lock(database, 0o600)
     assert asking.holder() is None
     with taken(database, "me"):
@@ -177,7 +177,7 @@ def test_unreadable_lock_has_no_holder(database: Path) -> None:
 
 
 def test_lock_is_not_made_where_a_link_points(database: Path, tmp_path: Path) -> None:
-    """In a directory for all, somebody else may have put it there."""
+    """In a world-writable directory, another user may have created the link."""
     precious = tmp_path / "precious"
     precious.write_text("text")
     lock_path(database).symlink_to(precious)
@@ -193,7 +193,7 @@ def test_directory_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [*HOSTILE, "\0" * 300, " \n ", "é" * 150])
 def test_any_text_is_a_holder_name(database: Path, text: str) -> None:
-    """Not more of it than a line can take; it is made fit for a terminal where it is shown."""
+    """It is cut to the length of a line, and escaped where it is shown."""
     with taken(database, text):
         found = holder(database)
         assert found

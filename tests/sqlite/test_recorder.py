@@ -1,4 +1,4 @@
-"""What is stored of the readings: intervals of a second, quiet minutes, who exited; in files that are nobody else's."""
+"""Stored samples: intervals of a second, quiet minutes and exits, in private files."""
 
 import os
 import sqlite3
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def reading(feed: Feed, seconds: float = 1.0) -> Sample:
-    """An empty one, of the time that passes now."""
+    """Return an empty sample of the current time."""
     feed.clock.go(seconds)
     return Sample(datetime.fromtimestamp(feed.clock.wall, UTC), seconds)
 
@@ -139,7 +139,7 @@ def test_interval_is_written_when_it_is_measured(
 def test_interval_during_the_rollup_is_written_at_once(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rollup makes way for it after the step that it is at, and then it is written."""
+    """The rollup pauses after its current step, and the interval is written."""
     monkeypatch.setattr(recorder, "RETRY", NEVER)
     monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)
@@ -303,7 +303,7 @@ def test_any_name_of_a_file(name: str, tmp_path: Path, recorders: Recorders) -> 
 
 
 def test_link_in_the_locks_place_is_not_followed(path: Path, recorders: Recorders) -> None:
-    """Or another's file would be overwritten."""
+    """Otherwise the file of another user would be overwritten."""
     victim = path.with_name("victim")
     victim.write_text("precious")
     lock_path(path).symlink_to(victim)
@@ -341,7 +341,7 @@ def test_close_is_bounded_and_reports_unwritten_bytes(path: Path, recorders: Rec
 
 
 def test_backlog_has_the_age_of_its_oldest_delta(path: Path, recorders: Recorders) -> None:
-    """Also while it is tried to write it; what is quiet does not count, nor does a clock that is set."""
+    """Also during an attempt to write; quiet intervals and clock changes do not count."""
     feed = recorders(path)
     waiting = feed.recorder.waiting
     assert waiting() == (0, 0.0)

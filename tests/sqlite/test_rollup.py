@@ -1,4 +1,4 @@
-"""Sums are made in order and in small steps, and what goes is what is old and has a sum."""
+"""Rollups run in order and in small steps; only old rows with totals are deleted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ FIRST = NOON - DAY // 2
 
 @pytest.fixture(autouse=True)
 def _steps() -> Iterator[None]:
-    """One piece of work at each, and no interval is the newest."""
+    """Run one piece of work per step, without newest intervals."""
     with (
         local("UTC"),
         patch.object(rollup, "STEP_SECONDS", -1.0),
@@ -43,7 +43,7 @@ def _steps() -> Iterator[None]:
 
 
 def hourly(kept: Kept, days: float, start: float = FIRST, each: int = 2) -> None:
-    """Some deltas in every hour."""
+    """Append some deltas in every hour."""
     for hour in range(int(days * 24)):
         kept.append(*[delta(start + hour * HOUR + 90 * n, 100, 1) for n in range(each)])
 
@@ -65,7 +65,7 @@ def test_a_minute_is_closed_when_it_has_settled() -> None:
 
 
 def test_levels_are_closed_in_order() -> None:
-    """At no step is a coarser one closed further than a finer one, and each when all of it is there."""
+    """No coarser level is ever closed further than a finer one, and a span closes once its rows are complete."""
     kept = Kept()
     hourly(kept, 3.5)
     while kept.upkeep.step(NOON + 5 * DAY):
@@ -114,7 +114,7 @@ def test_rollup_includes_quiet_time_and_loss() -> None:
 
 
 def crowd(flows: int, start: float = NOON) -> Delta:
-    """One process talks to that many."""
+    """Return a delta of one process with that many remotes."""
     found: Delta = Delta(start, 1.0)
     found.flows = flows_of(
         *(remote(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(flows))
@@ -240,7 +240,7 @@ def test_deleted_rows_stay_deleted_after_a_clock_change() -> None:
 
 
 def test_a_day_ends_with_an_hour_that_reaches_beyond_it() -> None:
-    """The zone has changed: hours were those of another one."""
+    """The time zone has changed: the hours are of another zone."""
     with local("Asia/Kolkata"):
         kept = Kept()
         midnight = FIRST + DAY
@@ -257,7 +257,7 @@ def test_a_day_ends_with_an_hour_that_reaches_beyond_it() -> None:
 
 
 def test_rows_without_totals_are_not_deleted() -> None:
-    """However old it is: the hour has not ended, as far as was recorded."""
+    """However old they are: their hour is not closed yet."""
     kept = Kept(policy(seconds=0, minutes=0, hours=0))
     kept.append(delta(NOON), delta(NOON + 70))
     kept.steps(NOON + 30 * DAY)
@@ -276,7 +276,7 @@ def test_days_are_deleted_after_their_retention() -> None:
 
 
 def test_newest_intervals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who follow live read them."""
+    """Live followers read them."""
     monkeypatch.setattr(rollup, "NEWEST", 3)
     kept = Kept(policy(seconds=0))
     kept.append(*[delta(NOON + n) for n in range(10)])
@@ -297,7 +297,7 @@ def test_unreferenced_processes_are_deleted() -> None:
 
 
 def test_referenced_processes_are_kept() -> None:
-    """Whose end is the oldest interval that there is."""
+    """The end of the process is the oldest interval."""
     kept = Kept(policy())
     last = delta(NOON, pid=1)
     last.exited = {key(1)}
@@ -346,7 +346,7 @@ def test_default_retention_is_that_of_the_table() -> None:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[Kept]:
-    """Two days and a half with a lot of detail."""
+    """Record two and a half days with much detail."""
     kept = Kept(policy(), tmp_path / "history.db")
     far = [remote(f"10.0.{n >> 8}.{n & 255}") for n in range(400)]
     for hour in range(60):
@@ -365,7 +365,7 @@ def size(kept: Kept) -> int:
 
 
 def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
-    """Of an hour its seconds go before its minutes, and the file becomes smaller."""
+    """The seconds of an hour are deleted before its minutes, and the file shrinks."""
     before, now = size(large), FIRST + 60 * HOUR
     most = before * 2 // 3
     large.upkeep = Rollup(large.connection, Policy(large.policy.retention, most))

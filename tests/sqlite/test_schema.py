@@ -1,4 +1,4 @@
-"""The database is opened, made or brought up to date; or left as it is, with a reason in one line."""
+"""A database is opened, created or migrated; or left as it is, with a reason in one line."""
 
 import os
 import sqlite3
@@ -53,7 +53,7 @@ def program(connection: sqlite3.Connection, name: str = "curl") -> None:
 
 
 def made(path: Path) -> bytes:
-    """A history at rest with a row in it; its bytes."""
+    """Create an idle history with one row; return its bytes."""
     connection = open_writer(path, 0o600)
     program(connection)
     connection.close()
@@ -61,7 +61,7 @@ def made(path: Path) -> bytes:
 
 
 def contents(path: Path) -> list[str]:
-    """All that is in a database, and how it is marked."""
+    """Return the content and the markers of a database."""
     connection = sqlite3.connect(path)
     marks = [str(value(connection, f"PRAGMA {n}")) for n in ("user_version", "application_id")]
     found = [*marks, *connection.iterdump()]
@@ -74,7 +74,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def fails(opened: Open, path: Path, kind: type[Exception]) -> str:
-    """What a person is told; one line, that names the file."""
+    """Return the error message: one line that names the file."""
     with pytest.raises(kind) as caught:
         opened(path)
     text = plain(caught.value, path)
@@ -137,7 +137,7 @@ def test_the_services_group_may_read_it(path: Path, monkeypatch: pytest.MonkeyPa
 def test_foreign_file_keeps_its_mode_and_content(
     path: Path, content: bytes | None, words: str
 ) -> None:
-    """`--db ./tool`, by mistake, took a tool's bits from all who are not its owner's group."""
+    """`--db ./tool`, by mistake, removed the permissions of other users from a tool."""
     if content is None:
         connection = sqlite3.connect(path)
         connection.execute("CREATE TABLE other (id)")
@@ -187,7 +187,7 @@ def test_any_file_name_works(path: Path, name: str) -> None:
 
 
 def test_path_may_begin_with_two_slashes(path: Path) -> None:
-    """Which mean no more than one on Linux."""
+    """Two slashes equal one on Linux."""
     made(Path(f"/{path}"))
     open_reader(Path(f"/{path}")).close()
     assert path.exists()
@@ -293,7 +293,7 @@ def test_database_of_another_program_is_not_touched(path: Path, opened: Open, sc
 def test_database_of_another_program_is_not_taken_though_it_is_empty(
     path: Path, opened: Open
 ) -> None:
-    """It says whose it is."""
+    """Its application id names the owner."""
     other = sqlite3.connect(path)
     other.execute("PRAGMA application_id = 12345")
     other.close()
@@ -320,7 +320,7 @@ def test_newer_schema_is_refused_and_left(path: Path, opened: Open) -> None:
 
 
 def older(path: Path, number: int) -> None:
-    """One that an older bwtop has left, with a row in every table."""
+    """Return a database of an older bwtop, with a row in every table."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -374,7 +374,7 @@ def _next_schema(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_this_schema_becomes_the_next(path: Path, request: pytest.FixtureRequest) -> None:
-    """Nothing of it is run a second time."""
+    """No migration runs a second time."""
     made(path)
     request.getfixturevalue("next_schema")
     for _ in range(2):
@@ -563,14 +563,14 @@ def test_writer_that_was_killed_leaves_what_it_committed(
 
 @pytest.fixture(name="public")
 def _public() -> Iterator[Path]:
-    """A database's place in a directory that others may read, not write; pytest's are for nobody else."""
+    """Return the path of a database in a directory that other users may read; those of pytest are private."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         yield Path(name, "history.db")
 
 
 def as_nobody(read: Callable[[], object], expected: object) -> None:
-    """Whether somebody who may write nothing reads that."""
+    """Check the result of a read as a user without write permission."""
     child = os.fork()
     if not child:
         status = 1
@@ -693,7 +693,7 @@ def test_script_is_cut_into_its_statements(script: str, expected: list[str]) -> 
 
 @pytest.mark.parametrize("number", range(version()))
 def test_migrations_are_whole_statements(number: int) -> None:
-    """What is left over would be lost without a word."""
+    """An incomplete statement would be lost silently."""
     script = MIGRATIONS[number]
     assert "".join("".join(statements(script)).split()) == "".join(script.split())
 

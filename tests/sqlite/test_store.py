@@ -1,4 +1,4 @@
-"""What is written: every name and end once, every process, and all of a transaction or nothing."""
+"""Written rows: every name and remote once, every process, and all of a transaction or nothing."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def everything(kept: Kept) -> tuple[int, int]:
 
 
 def test_each_program_and_remote_and_flow_is_there_once(kept: Kept) -> None:
-    """Whichever process, delta, transaction or recorder it is in."""
+    """In whichever process, delta, transaction or recorder it occurs."""
     for _ in range(3):
         for pid in (1, 2):
             for who in PROGRAMS:
@@ -103,7 +103,7 @@ def test_unstored_properties_do_not_separate_programs(kept: Kept) -> None:
 
 
 def test_a_process_that_looks_different_within_one_interval_is_still_one(kept: Kept) -> None:
-    """It called exec on the same program with other arguments, and two readings were joined."""
+    """It called exec on the same program with other arguments, and two samples were merged."""
     joined = delta()
     joined.absorb(delta(who=replace(CURL, cmdline="curl again")))
     kept.append(joined)
@@ -132,7 +132,7 @@ NAMES = (
 
 
 def test_any_name_is_kept(kept: Kept) -> None:
-    """With what no terminal shows written as escapes."""
+    """Unprintable characters are stored as escapes."""
     for _ in range(2):
         for name in NAMES:
             who = Identity(name, exe=name, unit=name, container=name, pod=name)
@@ -152,7 +152,7 @@ def test_any_name_is_kept(kept: Kept) -> None:
 
 
 def test_no_control_character_is_stored(kept: Kept, tmp_path: Path) -> None:
-    """A program whose path has a newline and a rule of sudoers' put that rule into a file that sudo might read."""
+    """A program path with a newline and a sudoers rule once put that rule into a file that sudo might read."""
     hostile = "x\nada ALL=(ALL) NOPASSWD: ALL\n\x1b[2J\u202e"
     identity = Identity(
         hostile, 0, hostile, exe=f"/tmp/{hostile}", unit=hostile, container=hostile, pod=hostile
@@ -184,7 +184,7 @@ def test_a_pid_is_used_again(kept: Kept) -> None:
 
 
 def test_exited_processes_end_with_their_interval(kept: Kept) -> None:
-    """All programs that they were, and no other process; later bytes bring one back."""
+    """All their programs end, and no other process does; later bytes bring one back."""
     last = delta(pid=1, who=NGINX)
     last.exited = {key(1), key(99)}
     kept.append(delta(pid=1), delta(pid=2), last, delta(pid=2))
@@ -204,7 +204,7 @@ def test_a_pid_of_another_start_does_not_end(kept: Kept) -> None:
 
 
 def test_processes_of_former_recorders_may_have_ended(kept: Kept) -> None:
-    """Whoever moves something is alive all the same."""
+    """A process that moves bytes is still alive."""
     kept.append(delta(pid=1), delta(pid=2))
     kept.reopen()
     assert kept.column("SELECT abs(ended) FROM process") == [2, 2]
@@ -235,7 +235,7 @@ def test_command_lines_are_stored_when_asked(kept: Kept) -> None:
 
 @contextmanager
 def failing(kept: Kept, event: str) -> Iterator[None]:
-    """Every statement of a kind fails."""
+    """Make every statement of a kind fail."""
     kept.connection.execute(
         f"CREATE TEMP TRIGGER fail BEFORE {event} BEGIN SELECT RAISE(FAIL, 'no'); END"
     )
@@ -279,7 +279,7 @@ def test_an_append_may_fail_at_its_last_delta(kept: Kept) -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_cache_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Not more flows than allowed; and what was forgotten is found again."""
+    """The cache never exceeds its limit; forgotten flows are found again."""
     monkeypatch.setattr(store, "MAX_CACHED", most)
     kept = Kept()
     for number in range(12):
@@ -306,7 +306,7 @@ def test_exited_processes_leave_the_cache(kept: Kept) -> None:
 
 
 def test_late_deltas_are_added_to_closed_spans(kept: Kept) -> None:
-    """With time and loss; twice, and where nothing was."""
+    """With time and loss; twice, and also where there was no span."""
     with local("UTC"):
         kept.append(delta(NOON), delta(NOON + DAY), delta(NOON + DAY + 2 * HOUR))
         kept.steps(NOON + DAY + 3 * HOUR)
@@ -348,7 +348,7 @@ def test_late_deltas_skip_open_spans(kept: Kept) -> None:
 
 
 def test_a_late_span_does_not_reach_beyond_a_coarser_one() -> None:
-    """Half an hour of it would be in the sum of a day that has ended, half in that of the next one."""
+    """Otherwise half an hour would count in one day's total and half in the next."""
     with local("Asia/Kolkata"):
         midnight = at("2026-09-23T00:00:00+05:30")
         kept = Kept()
@@ -364,7 +364,7 @@ def test_a_late_span_does_not_reach_beyond_a_coarser_one() -> None:
 
 
 def test_five_minute_totals_add_up_deltas(kept: Kept) -> None:
-    """By class and loopback, also of what is late."""
+    """By category, including late deltas."""
     kept.append(delta(NOON, 1, 2), delta(NOON + 299.9, 3, 4), delta(NOON + 300, 50, 60))
     for far in REMOTES[2:8]:
         kept.append(delta(NOON, 10, 20, far=far))
