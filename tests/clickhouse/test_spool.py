@@ -279,7 +279,7 @@ def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
 
 
 def large(kept: Kept, count: int = 50, start: float = NOON) -> None:
-    """Return an interval of `rows` rows."""
+    """Append an interval of `count` rows."""
     remotes = [REMOTES[0]._replace(port=port) for port in range(1, count + 1)]
     kept.append(Delta(start, 1.0, flows_of(*remotes)))
 
