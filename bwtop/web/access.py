@@ -74,7 +74,9 @@ class AccessError(RefusedError):
         """A sentence above a form that takes the token."""
 
 
-ENTER: Final = "Enter the token to open the page: bwtop printed it at its start, or has it in its --token-file."
+ENTER: Final = (
+    "Enter the token to open the page. bwtop printed it at startup, or has it in its --token-file."
+)
 
 
 class AccessPolicy:
@@ -106,11 +108,11 @@ class AccessPolicy:
         """Refuses names that are not ours."""
         hosts = request.headers.get_all("Host", [])
         if len(hosts) != 1:
-            refuse(HTTPStatus.BAD_REQUEST, "a request needs one Host")
+            refuse(HTTPStatus.BAD_REQUEST, "expected exactly one Host header")
         if not self._is_ours(hosts[0]):
             refuse(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                "this server does not go by that name; --allow-host NAME lets it",
+                "unknown Host name; allow it with --allow-host NAME",
             )
 
     def _is_ours(self, host: str) -> bool:
@@ -132,14 +134,14 @@ class AccessPolicy:
         host = request.headers.get("Host", "").lower()
         for origin in request.headers.get_all("Origin", []):
             if origin.lower() not in (f"http://{host}", f"https://{host}"):
-                refuse(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
+                refuse(HTTPStatus.FORBIDDEN, "request from a page of another site refused")
         site = request.headers.get("Sec-Fetch-Site", "none")
         is_followed = (
             request.headers.get("Sec-Fetch-Mode") == "navigate"
             and request.headers.get("Sec-Fetch-Dest") == "document"
         )
         if site not in ("none", "same-origin") and not is_followed:
-            refuse(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
+            refuse(HTTPStatus.FORBIDDEN, "request from a page of another site refused")
 
     # The user, and the token.
 
@@ -170,8 +172,10 @@ class AccessPolicy:
     def _why(self, request: Request) -> str:
         user = "this user" if request.uid is None else f"uid {request.uid}"
         if self._token is None:
-            return f"{user} may not look: allow it with --trust-user NAME, or use --token-file PATH"
-        why = "this needs the token (Authorization: Bearer ...), or the link that bwtop printed"
+            return f"access denied for {user}; allow it with --trust-user NAME, or use --token-file PATH"
+        why = (
+            "token required; send Authorization: Bearer TOKEN, or open the link that bwtop printed"
+        )
         return f"{why}; or allow {user} with --trust-user NAME" if self._loopback else why
 
     def has_token(self, request: Request) -> bool:
@@ -222,7 +226,7 @@ class AccessPolicy:
         except ValueError:  # another thread was faster
             found = []
         if not found:
-            why = "this link was already used" if was_used else "this link is not one of bwtop's"
+            why = "this link was already used" if was_used else "unknown link"
             raise AccessError(HTTPStatus.FORBIDDEN, why, f"{why.capitalize()}. {ENTER}")
         return self.cookie()
 

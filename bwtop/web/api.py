@@ -108,7 +108,7 @@ class Api:
         if route is None or not route.is_open:
             self._policy.check_access(request)
         if route is None:
-            refuse(HTTPStatus.NOT_FOUND, "there is nothing here; see /api/v1/openapi.json")
+            refuse(HTTPStatus.NOT_FOUND, "not found; see /api/v1/openapi.json")
         return route.answer(self, request, params.read(request.query, route.params))
 
     # What is live.
@@ -126,8 +126,8 @@ class Api:
         """What a view shows of the last interval; refuses where there is none."""
         drawn = None if self._source.why else self._broadcaster.wait(view, 0, PATIENCE)
         if drawn is None:
-            ending = "bwtop is ending" if self._broadcaster.is_closed else ""
-            why = self._source.why or ending or "nothing has been measured yet"
+            ending = "bwtop is shutting down" if self._broadcaster.is_closed else ""
+            why = self._source.why or ending or "no interval has been measured yet"
             self._refuse_live(why)
         return drawn.body
 
@@ -286,15 +286,15 @@ class Api:
         if "Authorization" not in request.headers:
             return home.plus(self._policy.log_in(values["key"]))
         if not self._policy.has_token(request):
-            refuse(HTTPStatus.UNAUTHORIZED, "this is not the token")
+            refuse(HTTPStatus.UNAUTHORIZED, "wrong token")
         return Answer(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
 
     def link(self, request: Request, _: Values) -> Answer:
         """Return a further link that works once; for the token only."""
         if not self._policy.takes_token:
-            refuse(HTTPStatus.NOT_FOUND, "no token is needed here")
+            refuse(HTTPStatus.NOT_FOUND, "no token is in use")
         if not self._policy.has_token(request):
-            refuse(HTTPStatus.FORBIDDEN, "this needs the token itself")
+            refuse(HTTPStatus.FORBIDDEN, "token required; send Authorization: Bearer TOKEN")
         key = self._policy.new_key(works=request.method != "HEAD")
         return document({"path": f"login?key={key}"})
 
@@ -315,23 +315,46 @@ def _download(name: str) -> tuple[str, str]:
     return "Content-Disposition", f'attachment; filename="{name}"'
 
 
-_KEY: Final = Param("key", "of a link that works once", str, example="...")
+_KEY: Final = Param("key", "key of a one-time link", str, example="...")
 
 ROUTES: Final = (
     Route("/api/v1/live", "the last interval (bwtop.batch/1)", Api.live, params.LIVE),
-    Route("/api/v1/live.csv", "the same as CSV", Api.live_csv, params.LIVE, CSV),
-    Route("/api/v1/stream", "each interval as it ends", Api.stream, params.STREAM, EVENTS),
-    Route("/api/v1/history", "sums over a range (bwtop.history/1)", Api.history, params.HISTORY),
-    Route("/api/v1/export.csv", "its rows, to be saved", Api.export_csv, params.HISTORY, CSV),
-    Route("/api/v1/export.json", "the same as JSON", Api.export_json, params.HISTORY),
-    Route("/api/v1/hosts", "whose past it is (bwtop.hosts/1)", Api.hosts),
-    Route("/api/v1/about", "what this is, and how it goes", Api.about),
-    Route("/api/v1/openapi.json", "this API, for programs", Api.description),
-    Route("/api/v1/link", "a link that opens the page once", Api.link),
-    Route("/metrics", "counters for Prometheus", Api.metrics, type=METRICS),
-    Route("/healthz", "whether intervals come", Api.healthz, is_open=True),
+    Route("/api/v1/live.csv", "the last interval as CSV", Api.live_csv, params.LIVE, CSV),
     Route(
-        "/login", "opens the page by such a link, or by the token", Api.login, (_KEY,), is_open=True
+        "/api/v1/stream",
+        "each interval as it ends, as server-sent events",
+        Api.stream,
+        params.STREAM,
+        EVENTS,
+    ),
+    Route(
+        "/api/v1/history", "totals of a time range (bwtop.history/1)", Api.history, params.HISTORY
+    ),
+    Route(
+        "/api/v1/export.csv",
+        "the rows of a time range as a CSV file",
+        Api.export_csv,
+        params.HISTORY,
+        CSV,
+    ),
+    Route(
+        "/api/v1/export.json",
+        "the totals of a time range as a JSON file",
+        Api.export_json,
+        params.HISTORY,
+    ),
+    Route(
+        "/api/v1/hosts",
+        "hosts in the history, and the time that it covers (bwtop.hosts/1)",
+        Api.hosts,
+    ),
+    Route("/api/v1/about", "version, status, columns and filter fields (bwtop.about/1)", Api.about),
+    Route("/api/v1/openapi.json", "the description of this API (OpenAPI)", Api.description),
+    Route("/api/v1/link", "a new one-time link to the page", Api.link),
+    Route("/metrics", "metrics for Prometheus", Api.metrics, type=METRICS),
+    Route("/healthz", "health check; 503 while intervals are overdue", Api.healthz, is_open=True),
+    Route(
+        "/login", "log in with a one-time link or with the token", Api.login, (_KEY,), is_open=True
     ),
 )
 

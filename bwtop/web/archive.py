@@ -37,7 +37,7 @@ class Archive(ABC):
         if not self._turns.acquire(timeout=PATIENCE if patience is None else patience):
             refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "too many questions at once; try again",
+                "too many queries at once; try again",
                 ("Retry-After", "5"),
             )
         try:

@@ -210,5 +210,5 @@ class Broadcaster:
         try:
             return view.draw(self._moment)
         except Exception as error:
-            say(f"a page's view cannot be drawn ({error!r}); please report it")
+            say(f"error while drawing a page ({error!r}); please report it")
             return b"{}"

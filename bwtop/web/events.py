@@ -76,7 +76,7 @@ class Places:
         if not self._free.acquire(blocking=False):
             refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{MAX_STREAMS} pages are open already",
+                f"{MAX_STREAMS} pages are already open; close one",
                 ("Retry-After", "10"),
             )
         return self._free.release

@@ -34,7 +34,7 @@ _PAGE: Final = """\
     <button>Open</button>
   </form>
   <p id="wrong" role="alert"></p>
-  <noscript>This form needs JavaScript; the link that bwtop prints at its start does not.</noscript>
+  <noscript>This form needs JavaScript; the link that bwtop prints at startup does not.</noscript>
 </main>
 </body>
 </html>

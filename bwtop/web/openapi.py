@@ -14,15 +14,15 @@ _ERROR: Final = {
 }
 
 _REFUSALS: Final = {
-    "400": "a parameter is wrong",
-    "401": "this user needs the token",
-    "403": "a page of another site asked, or a link was used before",
-    "404": "there is nothing here",
-    "405": "there are only GET and HEAD",
-    "414": "the address is too long",
-    "421": "this server does not go by that name",
-    "431": "the request is too long",
-    "503": "not now",
+    "400": "invalid parameter",
+    "401": "token required",
+    "403": "request from a page of another site, or one-time link already used",
+    "404": "not found",
+    "405": "method not allowed; use GET or HEAD",
+    "414": "URL too long",
+    "421": "unknown Host name",
+    "431": "request too long",
+    "503": "not available now",
 }
 
 
@@ -33,7 +33,7 @@ def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "info": {
             "title": "bwtop",
             "version": version,
-            "description": "Which process moves how many bytes. Amounts are bytes, rates bytes per second.",
+            "description": "Network traffic by process. Amounts are in bytes, rates in bytes per second.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
@@ -53,8 +53,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _found(route: Route) -> dict[str, Any]:
     if route.path == "/login":
         return {
-            "303": {"description": "the page, and a cookie for it"},
-            "204": {"description": "a cookie, for the token"},
+            "303": {"description": "redirect to the page, with the login cookie"},
+            "204": {"description": "the login cookie, for the token"},
         }
     schema = {"type": "object"} if route.type == JSON else {"type": "string"}
     kind = route.type.partition(";")[0]

@@ -45,15 +45,15 @@ def read(text: str, params: Sequence[Param]) -> Values:
             text, keep_blank_values=True, errors="strict", max_num_fields=len(params) + 1
         )
     except ValueError:
-        refuse(HTTPStatus.BAD_REQUEST, "the query cannot be read: too many parameters, or no UTF-8")
+        refuse(HTTPStatus.BAD_REQUEST, "invalid query: too many parameters, or not UTF-8")
     known = {param.name: param for param in params}
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else "there are none"
-            refuse(HTTPStatus.BAD_REQUEST, f"no parameter {name!r}; {there_are}")
+            expected = f"expected {', '.join(known)}" if known else "this path takes none"
+            refuse(HTTPStatus.BAD_REQUEST, f"unknown parameter {name!r}; {expected}")
         if name in given:
-            refuse(HTTPStatus.BAD_REQUEST, f"{name} comes twice")
+            refuse(HTTPStatus.BAD_REQUEST, f"{name} is given twice")
         given[name] = value
     return {param.name: _parse(param, given.get(param.name) or param.default) for param in params}
 
@@ -73,7 +73,7 @@ def _choice(*texts: str) -> tuple[Callable[[str], str], dict[str, Any]]:
     def parse(text: str) -> str:
         if text in texts:
             return text
-        raise ValueError(f"{text!r} is not one of {', '.join(texts)}")
+        raise ValueError(f"invalid value {text!r}; expected {', '.join(texts)}")
 
     return parse, {"enum": list(texts)}
 
@@ -113,7 +113,9 @@ def _remotes(text: str) -> frozenset[int] | None:
 def _history_sort(text: str) -> str:
     if not text or text.removeprefix("-") in SORTS:
         return text
-    raise ValueError(f"{text!r} is not one of {', '.join(SORTS)}, with a leading - or without")
+    raise ValueError(
+        f"invalid value {text!r}; expected {', '.join(SORTS)}, with or without a leading -"
+    )
 
 
 def _sort_schema(names: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _list(text: str, parse: Callable[[str], Any]) -> list[Any]:
 _SCOPE: Final = (
     Param(
         "proto",
-        "categories of protocols, comma separated",
+        "protocol categories, comma separated",
         _CLASSES,
         ",".join(CLASSES),
         "tcp,udp",
@@ -145,7 +147,7 @@ _SCOPE: Final = (
 LIVE: Final = (
     Param(
         "filter",
-        "as on the full screen",
+        "filter, in the language of the full screen",
         _filter,
         example="curl port:443",
     ),
@@ -158,20 +160,22 @@ LIVE: Final = (
         "tx_total",
         _sort_schema([column.id for column in PROCESS_COLUMNS]),
     ),
-    Param("limit", "processes at most", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
-    _one("idle", "processes that moved nothing in the interval", ("hide", "show")),
+    Param("limit", "maximum number of processes", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
+    _one("idle", "show or hide processes that were idle in the interval", ("hide", "show")),
     Param(
         "remotes",
-        "whose remotes: all, none, or pids",
+        "processes to list with their remotes: all, none, or pids, comma separated",
         _remotes,
         "all",
         "none",
         {"pattern": "^(all|none|[0-9]{1,10}(,[0-9]{1,10})*)$"},
     ),
-    Param("each", "remotes of a process at most", _optional(_WHOLE), "", "100", _COUNT_SCHEMA),
+    Param(
+        "each", "maximum number of remotes per process", _optional(_WHOLE), "", "100", _COUNT_SCHEMA
+    ),
 )
 
-STREAM: Final = (*LIVE, _one("past", "begin with the last two minutes", ("hide", "show")))
+STREAM: Final = (*LIVE, _one("past", "show the last two minutes first", ("hide", "show")))
 
 HISTORY: Final = (
     Param(
@@ -192,49 +196,49 @@ HISTORY: Final = (
     ),
     Param(
         "filter",
-        f"as on the full screen, of {', '.join(f.name for f in query.RECORDED)}",
+        f"filter, in the language of the full screen; fields {', '.join(f.name for f in query.RECORDED)}",
         lambda text: query.parse(text, query.RECORDED),
         example="port:443",
     ),
     *_SCOPE,
     Param(
         "process",
-        "names, or shell patterns of them, comma separated",
+        "process names or shell patterns, comma separated",
         lambda text: _list(text, values.name),
         example="nginx*",
     ),
     Param(
         "host",
-        "machines' names, shell patterns of them, or ids, comma separated",
+        "hosts: names, shell patterns or ids, comma separated",
         lambda text: _list(text, values.machine),
         example="web*",
     ),
     Param(
         "user",
-        "names or numbers, comma separated",
+        "user names or uids, comma separated",
         lambda text: _list(text, values.uid),
         example="0",
     ),
     Param(
         "pid",
-        "process ids, comma separated; as far back as seconds are kept",
+        "process ids, comma separated; only for ranges whose seconds are still kept",
         lambda text: _list(text, values.pid),
         example="4711",
         schema={"pattern": "^[0-9]{1,10}(,[0-9]{1,10})*$"},
     ),
     Param(
         "remote",
-        "addresses or networks, comma separated",
+        "remote addresses or networks, comma separated",
         lambda text: _list(text, values.network),
         example="192.0.2.0/24",
     ),
     Param(
         "sort",
-        "total, rx or tx, the largest first; a leading - reverses; without it rows of time keep its order",
+        "total, rx or tx, largest first; a leading - reverses; default: total, or time where rows are grouped by time",
         _history_sort,
         "",
         "rx",
         _sort_schema(list(SORTS)),
     ),
-    Param("limit", "rows at most", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
+    Param("limit", "maximum number of rows", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
 )

@@ -46,7 +46,7 @@ class Scraped:
             return self._healthz()
         self._policy.check_access(request)
         if request.path != "/metrics":
-            refuse(HTTPStatus.NOT_FOUND, "there is nothing here but /metrics and /healthz")
+            refuse(HTTPStatus.NOT_FOUND, "not found; this server has /metrics and /healthz")
         return Answer(HTTPStatus.OK, METRICS, self._exposition.text())
 
     def _healthz(self) -> Answer:

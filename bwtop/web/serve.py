@@ -74,7 +74,7 @@ class Service:
         url = self._server.address.url()
         say(f"serving on {url}")
         if self._policy.takes_token:
-            say(f"open it once by {url}login?key={self._policy.new_key()}")
+            say(f"one-time link: {url}login?key={self._policy.new_key()}")
 
     def measure(self, measurement: Measurement, clock: Clock) -> None:
         """Passes on what is measured until the clock says stop."""

@@ -73,7 +73,9 @@ class Server:
 
     def __init__(self, address: Address) -> None:
         """Raises OSError where that address cannot be listened on."""
-        self.respond: Respond = lambda _: refuse(HTTPStatus.SERVICE_UNAVAILABLE, "not started yet")
+        self.respond: Respond = lambda _: refuse(
+            HTTPStatus.SERVICE_UNAVAILABLE, "starting; try again"
+        )
         self._listener = _listening(address)
         self.server_port: int = self._listener.getsockname()[1]
         self.address = Address(address.host, self.server_port)
@@ -129,7 +131,7 @@ def _decoded(target: str) -> str:
     try:
         return target.encode("latin-1").decode()
     except UnicodeDecodeError:
-        refuse(HTTPStatus.BAD_REQUEST, "not a request: the address is no UTF-8")
+        refuse(HTTPStatus.BAD_REQUEST, "invalid request: the URL is not UTF-8")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -177,9 +179,9 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             raise
         except Exception as error:  # whatever it is, the client gets no traceback
-            say(f"a request could not be answered ({error!r}); please report it")
+            say(f"error while answering a request ({error!r}); please report it")
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            return RefusedError(status, "an error in bwtop; its own output says more").answer()
+            return RefusedError(status, "internal error; see the output of bwtop").answer()
 
     def _read(self) -> Request | None:
         """The request; None: the client went without one.  Raises RefusedError and OSError."""
@@ -187,25 +189,29 @@ class Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline:
             return None
         if len(self.raw_requestline) > LINE_BYTES:
-            refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
+            refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "URL too long")
         head = self._accepted.head
         if len(head) >= HEAD_BYTES and not is_whole(head):
-            refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
+            refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request too long")
         if not self.parse_request():
-            status, words = self._wrong or (HTTPStatus.BAD_REQUEST, "not a request")
+            status, words = self._wrong or (HTTPStatus.BAD_REQUEST, "invalid request")
             refuse(status, words)
         if self.request_version == "HTTP/0.9" or not self.path.startswith("/"):
-            refuse(HTTPStatus.BAD_REQUEST, "not a request of HTTP/1")
+            refuse(HTTPStatus.BAD_REQUEST, "invalid request: expected HTTP/1")
         if self.command not in METHODS:
             allow = ("Allow", ", ".join(METHODS))
-            refuse(HTTPStatus.METHOD_NOT_ALLOWED, f"there are only {' and '.join(METHODS)}", allow)
+            refuse(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                f"method not allowed; use {' or '.join(METHODS)}",
+                allow,
+            )
         path, _, query = _decoded(self.path).partition("?")
         return Request(self.command, path, query, self.headers, self._accepted.uid)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
         """What http.server finds wrong while it reads; the answer is ours."""
         status = HTTPStatus(code)
-        self._wrong = status, f"not a request: {status.phrase.lower()}"
+        self._wrong = status, f"invalid request: {status.phrase.lower()}"
 
     def handle_expect_100(self) -> bool:
         """Nobody wants a body."""

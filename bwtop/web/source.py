@@ -7,7 +7,7 @@ from bwtop.measure.sources import Measurement
 STUCK: Final = 10.0
 """Seconds without an interval that is due, after which something is wrong."""
 
-ELSEWHERE: Final = "what is live is to be seen on the hosts themselves, or with bwtop --from"
+ELSEWHERE: Final = "no live traffic here; run bwtop on a host, or bwtop --from"
 
 
 class Source:
@@ -50,7 +50,7 @@ class Source:
         """How it goes, for the page to show."""
         found = self._measurement
         if self._origin is not None:
-            return _idle("past", f"many hosts' past, from {self._origin}", "")
+            return _idle("past", f"history of many hosts, from {self._origin}", "")
         if found is None:
             return _idle("waiting", "nobody records", self._why)
         status = found.status()

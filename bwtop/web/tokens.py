@@ -24,12 +24,12 @@ def read_token(path: Path, environment: Mapping[str, str]) -> str:
     """Return the token in a file, read with the rights of the user behind sudo; raises TokenError and OSError."""
     content = opening.read(path, MOST, opening.rights(path, environment))
     if content.mode & (stat.S_IRGRP | stat.S_IROTH):
-        say(f"others can read the token in {path}; run: chmod 600 {path}")
+        say(f"{path} is readable by other users; run: chmod 600 {path}")
     token = content.data.strip()
     if not token.isascii() or not token.decode().isprintable() or b" " in token:
-        raise TokenError(f"the token in {path} is to be one word of printable ASCII")
+        raise TokenError(f"invalid token in {path}; expected one word of printable ASCII")
     if len(token) < SHORTEST:
-        raise TokenError(f"the token in {path} is to have {SHORTEST} characters or more")
+        raise TokenError(f"invalid token in {path}; expected {SHORTEST} characters or more")
     return token.decode()
 
 

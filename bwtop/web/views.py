@@ -15,6 +15,7 @@ from bwtop.model.live import LINGER
 from bwtop.model.meter import Interval, RemoteRow, rate
 from bwtop.model.series import Rates, added
 from bwtop.output import intervals
+from bwtop.text import units as fmt
 from bwtop.text.escape import inert
 from bwtop.view.columns import Order, iso, thousandths
 from bwtop.view.rows import Branch, Expansion, Leaf
@@ -116,6 +117,7 @@ class Document:
         )
         for process, further in zip(document["processes"], more, strict=True):
             process.update(further)
+        document["notes"] = [f"lost: {words}" for words in fmt.losses(moment.loss)]
         return encode(document)
 
 

@@ -416,8 +416,8 @@ class Serving(Asked):
     @property
     def login(self) -> str:
         """The path that it has printed."""
-        until(lambda: any("open it once" in line for line in self.lines))
-        (line,) = [line for line in self.lines if "open it once" in line]
+        until(lambda: any("one-time link" in line for line in self.lines))
+        (line,) = [line for line in self.lines if "one-time link" in line]
         return "/" + line.split("/", 3)[3]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -240,7 +240,7 @@ def test_before_the_first_interval_it_says_why(
     fresh.source.lose("nobody records")
     assert fresh.refused(path).why == "nobody records"
     fresh.measure()
-    assert fresh.refused(path).why == "nothing has been measured yet"
+    assert fresh.refused(path).why == "no interval has been measured yet"
     fresh.put()
     assert fresh(path).status is HTTPStatus.OK
 

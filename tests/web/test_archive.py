@@ -212,7 +212,7 @@ def test_so_many_at_once_and_no_more(
     with archive.history() as one, archive.history() as other:
         assert one is not other
         assert one.extent() == other.extent()
-        assert "too many questions at once" in refused(archive)
+        assert "too many queries at once" in refused(archive)
     assert rx(archive) == 5
 
 

@@ -529,7 +529,7 @@ def test_there_are_so_many_places(broadcaster: Broadcaster) -> None:
     with pytest.raises(RefusedError) as error:
         places.take()
     assert error.value.status == 503
-    assert f"{MAX_STREAMS} pages are open already" in error.value.why
+    assert f"{MAX_STREAMS} pages are already open" in error.value.why
     assert dict(error.value.headers)["Retry-After"]
     given.pop()()
     given.append(places.take())

@@ -84,7 +84,7 @@ def test_about_says_where_it_comes_from_and_that_nothing_is_live(
         "state": "past",
         "backend": None,
         "degradations": [],
-        "history": f"many hosts' past, from {server.target.url()}",
+        "history": f"history of many hosts, from {server.target.url()}",
         "warning": "",
     }
     assert served.json("/healthz") == {"status": "ok"}
@@ -220,7 +220,7 @@ def test_root_is_given_up(server: ClickHouse) -> None:
         assert found["Uid"].split() == found["Gid"].split() == ["65534"] * 4
         assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
         assert found["NoNewPrivs"] == "1"
-        assert web.lines[3:] == [f"bwtop: many hosts' past, from {server.target.url()}"]
+        assert web.lines[3:] == [f"bwtop: history of many hosts, from {server.target.url()}"]
 
 
 @as_root

@@ -61,7 +61,7 @@ def test_form_takes_the_token(browser: Browser, web: Web) -> None:
         assert "token" in page.text("main.login")
         for wrong in ("wrong", "ärgerlich", TOKEN + "x"):
             enter(page, wrong)
-            page.has("#wrong", "This is not the token.")
+            page.has("#wrong", "Wrong token.")
         enter(page, f" {TOKEN} ")
         page.until(lambda: page.query.get("view") == "history" and page.find("#rows").count())
         page.go()
@@ -96,7 +96,7 @@ def test_form_can_be_read(browser: Browser, web: Web, scheme: str, width: int) -
     options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 600}}
     with visit(browser, f"http://127.0.0.1:{web.port}", **options) as page:
         enter(page, "wrong")
-        page.has("#wrong", "not the token")
+        page.has("#wrong", "Wrong token")
         assert [found for found in page.run(CONTRASTS) if found["ratio"] < 4.5] == []
         assert page.run(UNNAMED) == []
         assert page.run("() => document.documentElement.scrollWidth <= innerWidth")

@@ -205,7 +205,7 @@ def test_too_long_an_address_is_answered_as_described(
         with closing(connection), connection.getresponse() as answer:
             assert answer.status == HTTPStatus.REQUEST_URI_TOO_LONG
             assert answer.headers["Content-Type"] == "application/json"
-            assert json.load(answer) == {"error": "the address is too long"}
+            assert json.load(answer) == {"error": "URL too long"}
     for path in document["paths"].values():
         assert "414" in path["get"]["responses"]
 

@@ -199,7 +199,7 @@ def test_there_are_only_get_and_head(still: Web, method: str, path: str) -> None
     refused = still.ask(path, method, {"Content-Length": "0"})
     assert refused.status == 405
     assert refused.headers["allow"] == "GET, HEAD"
-    assert refused.error == "there are only GET and HEAD"
+    assert refused.error == "method not allowed; use GET or HEAD"
     check_security(refused)
 
 

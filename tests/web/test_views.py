@@ -34,6 +34,7 @@ from bwtop.model.series import LENGTH
 from bwtop.options.values import network
 from bwtop.output import intervals as batch
 from bwtop.output.intervals import Layout
+from bwtop.text.units import losses
 from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
 from bwtop.web.broadcaster import Moment
@@ -107,8 +108,9 @@ def printed(samples: Iterable[Sample], keep: Filter = Filter(), order: Order = O
 
 
 def without_more(found: dict[str, Any]) -> dict[str, Any]:
-    """As --batch has it."""
+    """Return the document as --batch prints it."""
     more = {"exited", "remote_count"}
+    del found["notes"]
     for process in found["processes"]:
         assert more <= process.keys()
     found["processes"] = [
@@ -314,6 +316,8 @@ def test_document_has_the_schema_of_batch(busy: Moment) -> None:
         "unnamed": 5,
         "events": 6,
     }
+    assert found["notes"] == [f"lost: {words}" for words in losses(Loss(1, 2, 3, 4, 5, 6))]
+    assert len(found["notes"]) == 4
     curl = next(p for p in found["processes"] if p["name"] == "curl")
     assert (curl["rx"], curl["rx_rate"], curl["rx_total"]) == (32, 16.0, 138)
     assert curl["exited"] is False

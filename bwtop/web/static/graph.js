@@ -87,7 +87,7 @@ export class Graph {
     this.last = undefined;
     this.redraw();
     this.legend([]);
-    this.canvas.setAttribute("aria-label", "nothing");
+    this.canvas.setAttribute("aria-label", "no data");
   }
 
   // {labels, ticks(index), series: [{name, colour, colourSent, rx, tx}], units: "bytes" | "bits" | "sizes", text, click}

@@ -17,7 +17,7 @@ const port = (row) => (row.role === "server" ? `:${row.port} served` : row.port 
 // How a row is called, by what it stands for.
 const NAMES = {
   process: (row) => process(row),
-  exe: (row) => plain(row.exe ?? "(not known)"),
+  exe: (row) => plain(row.exe ?? "(unknown)"),
   user: (row) => String(user(row)),
   unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
   remote: (row) => plain(row.host ?? row.addr),
@@ -93,7 +93,7 @@ export class History {
     const { state } = this.page;
     this.controls(state);
     this.links(state);
-    setText(byId("caption"), `what was moved, by ${state.by}`);
+    setText(byId("caption"), `traffic by ${state.by}`);
     if (this.last && this.shown === this.query(state).toString()) this.draw();
     if (this.wish(state) !== this.wanted) this.ask();
   }
@@ -185,7 +185,7 @@ export class History {
     this.asked = asked;
     this.wanted = this.wish(state);
     document.body.classList.toggle("stale", this.last !== undefined && this.shown !== query);
-    if (this.page.about.origin && !this.last) this.page.empty("asking…"); // a server may take its time
+    if (this.page.about.origin && !this.last) this.page.empty("loading…"); // a server may take its time
     try {
       const { ok, status, headers, found } = await get(query, asked.signal);
       const { details, error } = ok ? await this.remotes(found, asked.signal) : found;
@@ -236,7 +236,7 @@ export class History {
 
   // What is not there, where nothing is.
   missing() {
-    return this.page.state.host ? "no such host has recorded anything" : "nothing is recorded";
+    return this.page.state.host ? "no matching host has recorded data" : "no data is recorded";
   }
 
   links(state) {
@@ -275,8 +275,8 @@ export class History {
     this.page.table.head(this.columns(state, found));
     const shown = found.rows.slice(0, Number(state.limit));
     this.page.table.body(shown.flatMap((row) => this.rows(row, found)));
-    const nothing = isFiltered(state) ? "nothing that passes the filter was moved" : "nothing was moved";
-    this.page.empty(shown.length ? "" : found.recorded ? nothing : `${this.missing()} of this time`);
+    const nothing = isFiltered(state) ? "no traffic matches the filter" : "no traffic";
+    this.page.empty(shown.length ? "" : found.recorded ? nothing : `${this.missing()} in this range`);
     this.page.more(found.rows.length > shown.length);
   }
 
@@ -288,7 +288,7 @@ export class History {
     if (found.recorded) parts.push(["", `peak${of} ${both(found.peak)}`]);
     if (found.percentile95 && found.recorded) parts.push(["", `95th percentile ${both(found.percentile95)}`]);
     if (found.projection) {
-      parts.push(["", `by the month's end ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
+      parts.push(["", `projected by month end ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
     }
     const { host } = this.page.state;
     const whose = host ? `, ${this.page.hosts.called(host)}` : "";

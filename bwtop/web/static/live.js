@@ -146,7 +146,7 @@ export class Live {
       this.last = this.last ? joined(this.last, found) : found;
       this.draw();
     } catch {
-      if (isWanted()) this.page.say("paused, and not connected", true);
+      if (isWanted()) this.page.say("paused; not connected", true);
     }
   }
 
@@ -250,7 +250,7 @@ export class Live {
     const age = performance.now() - this.at;
     const stale = age > this.last.interval * 1000 + SLACK;
     document.body.classList.toggle("stale", stale);
-    if (stale && this.isOpen() && !this.status?.warning) this.page.say("stale: nothing comes any more", true);
+    if (stale && this.isOpen() && !this.status?.warning) this.page.say("stale: no new intervals", true);
   }
 
   tell() {
@@ -258,8 +258,7 @@ export class Live {
     if (!status) return;
     const how = { measuring: `measuring (${status.backend}), `, following: "", waiting: "" }[status.state];
     this.page.say(status.warning || `${how}${status.history}`, Boolean(status.warning));
-    const lost = this.last ? losses(this.last.lost) : [];
-    this.page.note([...status.degradations, ...lost]);
+    this.page.note([...status.degradations, ...(this.last?.notes ?? [])]);
     if (status.state === "waiting" && !this.last) this.page.empty(status.warning);
   }
 
@@ -284,7 +283,7 @@ export class Live {
     const open = new Set(state.open);
     const shown = this.inOrder(processes).slice(0, Number(state.limit));
     this.page.table.body(shown.flatMap((row) => this.rows(row, open)), { keep: true });
-    const nothing = isFiltered(state) ? "nothing that passes the filter has moved" : "nothing has moved yet";
+    const nothing = isFiltered(state) ? "no traffic matches the filter" : "no traffic yet";
     this.page.empty(shown.length ? "" : nothing);
     this.page.more(processes.length > shown.length);
     this.drawGraph();
@@ -393,13 +392,4 @@ function joined(shown, found) {
     return isKnown ? row : { ...row, remotes: more.remotes, remote_count: more.remote_count };
   });
   return { ...shown, processes: [...processes, ...rows.values()] };
-}
-
-function losses(lost) {
-  const words = [];
-  if (lost.flows) words.push(`no room for the remotes of ${size(lost.bytes)}; they are under *`);
-  if (lost.unattributed_bytes) words.push(`no room for the processes of ${size(lost.unattributed_bytes)}`);
-  if (lost.unnamed) words.push(`no room for the names of ${lost.unnamed} processes`);
-  if (lost.events) words.push(`${lost.events} events skipped by the kernel; what they moved is not counted`);
-  return words.map((text) => `lost: ${text}`);
 }

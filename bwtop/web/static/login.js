@@ -11,7 +11,7 @@ async function logIn(token) {
     cache: "no-store",
   });
   if (answer.ok) return "";
-  return answer.status === 401 ? "This is not the token." : (await answer.json()).error;
+  return answer.status === 401 ? "Wrong token." : (await answer.json()).error;
 }
 
 // The page that was asked for; a link that works once would not work again.
@@ -27,7 +27,7 @@ form.addEventListener("submit", async (event) => {
   wrong.textContent = "";
   try {
     // A header takes printable ASCII, and so do tokens.
-    const fault = /^[\x21-\x7e]+$/.test(token) ? await logIn(token) : "This is not the token.";
+    const fault = /^[\x21-\x7e]+$/.test(token) ? await logIn(token) : "Wrong token.";
     if (!fault) return open();
     wrong.textContent = fault;
   } catch {

@@ -13,9 +13,9 @@ from tests.web.page.scenes import REFUSED, Past, Scene, Visitor, days_ago
         ("range=nonsense", "range: 'nonsense' is no range of time"),
         ("range=2026-02-30", "range: there is no such time as '2026-02-30'"),
         ("by=colour", "by: no way to group by 'colour'"),
-        ("sort=name", "sort: 'name' is not one of total, rx, tx"),
+        ("sort=name", "sort: invalid value 'name'; expected total, rx, tx"),
         ("filter=pid:1", "filter: no field 'pid'"),
-        ("loopback=maybe", "loopback: 'maybe' is not one of"),
+        ("loopback=maybe", "loopback: invalid value 'maybe'; expected"),
         ("range=<b>x</b>", "range: '<b>x</b>' is no range of time"),
     ],
 )

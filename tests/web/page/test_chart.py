@@ -179,8 +179,8 @@ def test_bars_say_what_was_not_recorded(visit: Visitor, past: Past) -> None:
     page.until(lambda: len(bars(page)) == 3)
     assert bars(page)[1] == [days_ago(5), "not recorded", "not recorded"]
     page.go(f"?view=history&range={days_ago(5)}")
-    page.has("#status", "nothing is recorded from")
-    page.has("#empty", "nothing is recorded of this time")
+    page.has("#status", "no data is recorded from")
+    page.has("#empty", "no data is recorded in this range")
 
 
 def test_chart_follows_a_change_of_the_colour_scheme(visit: Visitor, past: Past) -> None:

@@ -115,8 +115,8 @@ def test_it_says_where_it_comes_from_and_waits_for_nothing(
 ) -> None:
     with serving("--from", server.target.url()) as real:
         page = visit(real)
-        page.has("#empty", "nothing is recorded of this time")
-        page.has("#host", f"many hosts' past, from {server.target.url()}")
+        page.has("#empty", "no data is recorded in this range")
+        page.has("#host", f"history of many hosts, from {server.target.url()}")
         assert not page.find("nav").is_visible()
         assert not page.find("#pause").is_visible()
         assert page.find("#elsewhere").is_visible()
@@ -238,7 +238,7 @@ def test_hostile_name_is_harmless_and_leads_to_its_host(visit: Visitor, fleet: Q
     assert page.run("() => document.querySelectorAll('img, #rows script').length") == 0
     page.find("#on-host").fill("<b>bold</b>")
     page.page.keyboard.press("Enter")
-    page.has("#empty", "no such host has recorded anything of this time")
+    page.has("#empty", "no matching host has recorded data in this range")
     assert page.text("#title").endswith(", <b>bold</b>")
     assert page.run("() => document.querySelectorAll('main b').length") == 0
 
@@ -353,7 +353,7 @@ def test_slow_server_is_waited_for(visit: Visitor, server: ClickHouse, fleet: Qu
     server.signal(signal.SIGSTOP)
     try:
         page = visit(fleet, YESTERDAY)
-        page.has("#empty", "asking…")
+        page.has("#empty", "loading…")
         page.page.wait_for_timeout(500)
         assert not page.find("#error").is_visible()
     finally:

@@ -178,7 +178,7 @@ def test_filter_language(visit: Visitor, real: Serving, sink: Mover) -> None:
         page.until(lambda: page.names() == ["filtered"], "port:")
         assert [child.cells[-1] for child in page.children()] == ["997 B"]
         page.filter("nobody-is-called-so")
-        page.has("#empty", "nothing that passes the filter has moved")
+        page.has("#empty", "no traffic matches the filter")
         page.filter("")
         page.row("unfiltered")
 
@@ -218,7 +218,7 @@ def test_protocols_and_loopback_and_units(visit: Visitor, real: Serving, sink: M
         page.until(lambda: [c.name[-3:] for c in page.children()] == ["tcp"], "udp off")
         assert page.query["proto"] == "tcp,other"
         boxes["tcp"].click()
-        page.has("#empty", "nothing that passes the filter has moved")
+        page.has("#empty", "no traffic matches the filter")
         boxes["other"].click()  # nothing at all would be nothing to look at
         assert boxes["other"].is_checked()
         boxes["udp"].click()
@@ -227,7 +227,7 @@ def test_protocols_and_loopback_and_units(visit: Visitor, real: Serving, sink: M
         page.until(lambda: len(page.children()) == 2)
         loopback = page.find("#loopback")
         loopback.select_option("hide")
-        page.has("#empty", "nothing that passes the filter has moved")
+        page.has("#empty", "no traffic matches the filter")
         loopback.select_option("only")
         page.until(lambda: len(page.children()) == 2, "loopback only")
         loopback.select_option("show")

@@ -131,9 +131,9 @@ def test_remotes_that_cannot_be_had_are_missed_with_a_reason(visit: Visitor, pas
     page = visit(past, f"?view=history&range={days_ago(1)}")
     page.row("plain")
     page.expect_fault(REFUSED)
-    refusal = json.dumps({"error": "too many questions at once; try again"})
+    refusal = json.dumps({"error": "too many queries at once; try again"})
     page.page.route(
         "**/api/v1/history?*process=*", lambda route: route.fulfill(status=503, body=refusal)
     )
     page.toggle("plain").click()
-    page.has("#error", "too many questions at once")
+    page.has("#error", "too many queries at once")
