@@ -1,1 +1,1 @@
-"""What Prometheus may ask for: bytes by process name, and how bwtop itself does."""
+"""Metrics for Prometheus: bytes by process name, and the health of bwtop itself."""

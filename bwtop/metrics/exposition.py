@@ -1,4 +1,7 @@
-"""The table of metrics in Prometheus' text format.  The only importer of prometheus_client, which may be missing."""
+"""Write the table of metrics in Prometheus' text format.
+
+Only this module imports prometheus_client, which may be missing.
+"""
 
 from collections.abc import Iterator
 
@@ -11,7 +14,7 @@ from bwtop.metrics.watch import Figures, Watch
 
 
 class Exposition(Collector):
-    """What one bwtop exposes; in a registry of its own, with nothing of the interpreter's."""
+    """The metrics of one bwtop, in a registry of their own: without those of the Python interpreter."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -19,12 +22,12 @@ class Exposition(Collector):
         self._registry.register(self)
 
     def collect(self) -> Iterator[Family]:
-        """See prometheus_client; all of it is of one moment."""
+        """Yield all metrics as of one moment (see prometheus_client)."""
         figures = self._watch.figures()
         return filter(lambda family: family.samples, (_family(one, figures) for one in METRICS))
 
     def text(self) -> bytes:
-        """Text format 0.0.4."""
+        """Return the metrics in text format 0.0.4."""
         return generate_latest(self._registry)
 
 

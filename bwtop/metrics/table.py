@@ -1,4 +1,4 @@
-"""The table of metrics: what each is called, what it means, and where it comes from."""
+"""The table of metrics: name, help, and source of each."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from bwtop.sqlite.recorder import Recorder, Waiting
 T = TypeVar("T")
 
 NEEDED: Final = "prometheus_client: apt install python3-prometheus-client"
-"""What makes text of the table, and where it comes from."""
+"""The library that writes the table as text, and its package."""
 
 
 class Type(StrEnum):
-    """As Prometheus calls them."""
+    """The types of metrics, with the names that Prometheus uses."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -30,22 +30,22 @@ class Point(NamedTuple):
     """One number of a metric."""
 
     value: float
-    """Exact up to 2**53, as Prometheus has it: of bytes, nine million billions."""
+    """Exact up to 2**53 (Prometheus stores doubles): for bytes, 9 petabytes."""
     labels: tuple[str, ...] = ()
     """Values of Metric.labels."""
     suffix: str = ""
-    """What a histogram appends to its name."""
+    """Appended to the name by a histogram."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric."""
+    """A metric."""
 
     name: str
     type: Type
     help: str
     points: Callable[[Figures], Iterable[Point]]
-    """Nothing where it is not known: absent, never a false 0."""
+    """Yields no point for an unknown value: absent, never a false 0."""
     labels: tuple[str, ...] = ()
 
 
@@ -68,7 +68,7 @@ def _durations(figures: Figures) -> Iterator[Point]:
 def _known(
     find: Callable[[Figures], T | None], value: Callable[[T], float]
 ) -> Callable[[Figures], Iterator[Point]]:
-    """A number of something that is not always there."""
+    """Return the points of a value that may be absent."""
 
     def points(figures: Figures) -> Iterator[Point]:
         found = find(figures)
@@ -215,4 +215,4 @@ METRICS: Final = (
         _behind(lambda behind: behind[1]),
     ),
 )
-"""In the order in which they are exposed."""
+"""In the order of the exposition."""

@@ -1,4 +1,4 @@
-"""Bytes by process name, as counters for a time series database: they only grow, are few, and exact in sum."""
+"""Bytes by process name, as counters for a time series database: few, never decreasing, and exact in sum."""
 
 import heapq
 from collections import defaultdict
@@ -11,20 +11,20 @@ from bwtop.model.sample import Sample
 from bwtop.text.escape import printable
 
 TOP: Final = 100
-"""Names that have counters of their own."""
+"""Number of names with counters of their own."""
 
 OTHER: Final = "other"
-"""Stands for all further names together."""
+"""The label that sums all other names."""
 
 LONGEST: Final = 64
-"""Characters of a name: the kernel's have 15 bytes, and each may have to be written as an escape."""
+"""Characters of a name: the kernel's have 15 bytes, and each byte may become an escape of 4 characters."""
 
 MAX_CANDIDATES: Final = 4096
-"""Names without counters of their own whose bytes are remembered."""
+"""Number of names without counters whose bytes are remembered."""
 
 
 class Kind(NamedTuple):
-    """What bytes are told apart by, beside the name."""
+    """The labels of a counter besides the name."""
 
     protocol: str
     """One of bwtop.model.ledger.CLASSES."""
@@ -35,12 +35,12 @@ Moved = dict[Kind, Traffic]
 
 
 def label(name: str) -> str:
-    """A name as it is exposed: whoever chooses it can neither end a line nor make it long."""
+    """Return a name as a label: on one line, and at most LONGEST characters."""
     return printable(name)[:LONGEST] or OTHER
 
 
 class _Loopback(dict[bytes, bool]):
-    """Whether addresses are on loopback; each is looked at once, which is a call less for the flows that share it."""
+    """A cache of is_loopback() by address: flows that share an address cost one call."""
 
     def __missing__(self, address: bytes) -> bool:
         found = self[address] = is_loopback(address)
@@ -48,9 +48,9 @@ class _Loopback(dict[bytes, bool]):
 
 
 def by_name(sample: Sample) -> dict[str, Moved]:
-    """What a reading moved.
+    """Return the bytes of a reading by process name.
 
-    The inner loop sees up to 65,536 flows a second, so it does no more than add.
+    The inner loop sees up to 65,536 flows a second, so it only adds.
     """
     found: dict[str, defaultdict[tuple[int, bool], list[int]]] = {}
     loopback = _Loopback()
@@ -80,11 +80,11 @@ def _amount(moved: Moved) -> int:
 
 
 class Totals:
-    """All bytes since the start.
+    """All bytes since the start, by process name.
 
-    A name that has counters keeps them, for one that went and came back would begin at zero.  So they are given away
-    with care: the first to whoever moves something, the last ones to who has moved a hundredth of all bytes.  What a
-    name moved before it had its own stays with `other`, and so the sum of all counters is that of all bytes.
+    A name keeps its counters: removed and added again, they would restart at zero.  So a name must earn them.  The first
+    counters go to any name with traffic, the last ones to a name with one hundredth of all bytes.  Bytes from before
+    that stay in `other`, so the sum of all counters is exact.
     """
 
     def __init__(self, top: int = TOP) -> None:
@@ -97,7 +97,7 @@ class Totals:
         self._all = 0
 
     def add(self, moved: Mapping[str, Moved]) -> None:
-        """Counts what `by_name` found."""
+        """Add the bytes that `by_name` returned."""
         amounts = {name: amount for name, kinds in moved.items() if (amount := _amount(kinds))}
         self._all += sum(amounts.values())
         self._admit(amounts)
@@ -108,11 +108,14 @@ class Totals:
                 _add(into, kind, traffic)
 
     def copy(self) -> dict[str, Moved]:
-        """What has moved so far, by name; `other` has all kinds from the start."""
+        """Return a copy of the totals by name; `other` has all kinds from the start."""
         return {name: dict(kinds) for name, kinds in self._series.items()}
 
     def _admit(self, amounts: Mapping[str, int]) -> None:
-        """Gives counters to those that are due, who moved most first.  Nobody else can have become due meanwhile."""
+        """Give counters to the names that are due, those with most bytes first.
+
+        Only a name in `amounts` can have become due.
+        """
         for name in amounts.keys() - self._series.keys():
             self._candidates[name] = self._candidates.get(name, 0) + amounts[name]
         waiting = [name for name in amounts if name in self._candidates]
@@ -124,14 +127,14 @@ class Totals:
         self._forget()
 
     def _due(self) -> float:
-        """Bytes that a name must have moved to get counters now."""
+        """Return the bytes that a name needs to get counters now."""
         taken = len(self._series) - 1
         if taken >= self._top:
             return float("inf")
         return self._all / 100 * (taken / self._top) ** 2
 
     def _forget(self) -> None:
-        """Keeps those candidates that are nearest to being due, if there are too many; none when nobody ever will be."""
+        """Limit the candidates to those nearest to being due; drop all once no counter is free."""
         if len(self._series) > self._top:
             self._candidates.clear()
         elif len(self._candidates) > MAX_CANDIDATES:

@@ -1,4 +1,4 @@
-"""What is counted for Prometheus while bwtop measures, and a copy of it for whoever asks."""
+"""Count for Prometheus while bwtop measures, and hand out consistent copies."""
 
 import threading
 import time
@@ -16,55 +16,58 @@ from bwtop.model.sample import Sample
 from bwtop.sqlite.recorder import Recorder, Waiting
 
 BOUNDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Seconds that divide readings by how long they took: most wait some milliseconds for the kernel."""
+"""Bounds of the histogram of reading times, in seconds: most readings wait some milliseconds for the kernel."""
 
 READINGS: Final = 60
-"""Among how many the fullest map is looked for: scrapes are further apart than readings."""
+"""Readings over which the fullest map is reported: scrapes are further apart than readings."""
 
 
 class Spool(Protocol):
-    """What sends the history elsewhere, and keeps what it could not send yet."""
+    """The sender of the history to a server, with its backlog of unsent intervals."""
 
     def behind(self) -> tuple[int, float]:
-        """Intervals that wait, and for how many seconds the oldest of them has; from any thread, without an error."""
+        """Return the number of unsent intervals, and the age of the oldest in seconds.
+
+        Callable from any thread; raises nothing.
+        """
 
 
 class Durations(NamedTuple):
-    """How long readings took."""
+    """The durations of readings."""
 
     counts: tuple[int, ...]
-    """As many as were in each of BOUNDS, and beyond the last."""
+    """Readings per bucket: one for each of BOUNDS, and one beyond the last."""
     seconds: float
-    """All together."""
+    """The sum of all durations."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All that there is to tell, as it was at one moment."""
+    """The values of all metrics, as of one moment."""
 
     backend: str
-    """ "history" where it is another bwtop's that measures, "none" while nobody does."""
+    """ "history" while another bwtop measures, "none" while none does."""
     totals: dict[str, Moved]
     loss: Loss
     durations: Durations
     measured: float
-    """Seconds that the readings span."""
+    """Seconds covered by the readings."""
     fill: Fill | None
-    """The fullest of the last READINGS."""
+    """The fullest of the last READINGS readings."""
     recorder: Recorder | None
-    """None where this bwtop is not to record."""
+    """None without a recorder in this bwtop."""
     waiting: Waiting | None
-    """What its recorder has still to write."""
+    """The intervals that the recorder has not committed yet."""
     behind: tuple[int, float] | None
-    """Of the spool; None where nothing is sent elsewhere."""
+    """The result of Spool.behind(); None without --ship."""
 
 
 class Watch:
-    """Counts what the thread that measures gives it; others are never long in its way."""
+    """Counters fed by the measuring thread; readers never block it for long."""
 
     def __init__(self) -> None:
         self.spool: Spool | None = None
-        """None where nothing is sent elsewhere."""
+        """None without --ship."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
         self._totals = Totals()
@@ -76,7 +79,7 @@ class Watch:
         self._read_at = time.monotonic()
 
     def over(self, measurement: Measurement) -> Measurement:
-        """The same measurement, counted; in the place of the one before, if there was one."""
+        """Return the measurement with its readings counted; it replaces the previous one."""
         with self._mutex:
             self._measurement = measurement
             self.spool = measurement.shipper
@@ -84,7 +87,7 @@ class Watch:
         return replace(measurement, readings=_Watched(measurement, self))
 
     def take(self, sample: Sample, seconds: float, fill: Fill | None = None) -> None:
-        """Counts a reading that took so many seconds; from the thread that measures."""
+        """Count a reading that took `seconds`; called by the measuring thread."""
         moved = by_name(sample)
         with self._mutex:
             self._totals.add(moved)
@@ -97,11 +100,14 @@ class Watch:
                 self._fills.append(fill)
 
     def age(self) -> float:
-        """Seconds since the last reading, or since the start."""
+        """Return the seconds since the last reading, or since the start."""
         return time.monotonic() - self._read_at
 
     def figures(self) -> Figures:
-        """All of it; from any thread.  Others' locks are not waited for while the one that measures could need ours."""
+        """Return all values; callable from any thread.
+
+        It takes no foreign lock while it holds its own, which the measuring thread may need.
+        """
         found = self._measurement
         recorder = found.recorder if found else None
         waiting = recorder.waiting() if recorder else None
@@ -121,7 +127,7 @@ class Watch:
 
 
 class _Watched:
-    """Readings that are counted as they are made."""
+    """Readings that a Watch counts."""
 
     def __init__(self, measurement: Measurement, watch: Watch) -> None:
         self._readings: Readings = measurement.readings
@@ -129,7 +135,7 @@ class _Watched:
         self._watch = watch
 
     def read(self) -> Sample:
-        """See live.Readings."""
+        """Read and count (see bwtop.measure.intervals.Readings)."""
         began = time.monotonic()
         sample = self._readings.read()
         self._watch.take(sample, time.monotonic() - began, self._fill() if self._fill else None)

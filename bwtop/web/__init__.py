@@ -1,1 +1,1 @@
-"""The browser view: a page, and the API behind it, on Python's http.server."""
+"""The browser view: a page and its API, on Python's http.server."""

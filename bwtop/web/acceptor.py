@@ -1,7 +1,7 @@
-"""Accepts connections, and gives a thread to each whose request has come.
+"""Accept connections, and start a thread for each complete request.
 
-One thread watches all that are silent or slow: they cost a descriptor and their first bytes, and no thread.  Where
-there are too many, the client that has the most of them loses its oldest.
+One thread watches all silent and slow connections: each costs a descriptor and a buffer, but no thread.  When too many
+wait, the client with the most connections loses its oldest.
 """
 
 import contextlib
@@ -20,33 +20,33 @@ from bwtop.web.peer import Peers, unmapped
 from bwtop.web.room import Connection, Room, client_of
 
 MAX_WAITING: Final = 256
-"""Connections without a thread; a further one takes the place of the oldest of the client with the most."""
+"""Connections without a thread; beyond this, the client with the most loses its oldest."""
 
 HEAD_SECONDS: Final = 10.0
-"""In which a request must have come."""
+"""Time limit for a request head."""
 
 SCARCE_SECONDS: Final = 2.0
-"""The same while more than half of MAX_WAITING wait."""
+"""The same limit while more than half of MAX_WAITING wait."""
 
 WAIT_SECONDS: Final = 10.0
-"""For a thread to be free, once the request has come."""
+"""Time limit for a complete request to get a thread."""
 
 HEAD_BYTES: Final = 16384
 
 TICK_SECONDS: Final = 0.25
-"""Between looks for connections that have waited too long."""
+"""Interval between checks for overdue connections."""
 
 ACCEPTS: Final = 64
-"""Connections accepted in a row before others are looked at."""
+"""Connections accepted in a row before other events are handled."""
 
 PAUSE_SECONDS: Final = 0.2
-"""Without accepting, where no descriptor is free."""
+"""Pause in accepting while no descriptor is free."""
 
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
-    """All connections of a listening socket, from their beginning to their end."""
+    """All connections of a listening socket."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Acceptor:
         most: int,
         most_per_client: int,
     ) -> None:
-        """`serve` answers in a thread of its own, of which there are `most`."""
+        """Call `serve` in a thread per connection, with at most `most` threads."""
         self._listener = listener
         self._serve = serve
         self._most = most
@@ -64,7 +64,7 @@ class Acceptor:
         self._room = Room()
         self._running = 0
         self._over: deque[Hashable] = deque()
-        """Clients whose connections were served, as threads append them."""
+        """Clients whose connections are finished; appended by their threads."""
         self._stopping = False
         self._paused_until: float | None = None
         self._next_look = 0.0
@@ -84,12 +84,12 @@ class Acceptor:
             self._drop(connection)
 
     def stop(self) -> None:
-        """Let `run` return."""
+        """Make `run` return."""
         self._stopping = True
         self._wake()
 
     def close(self) -> None:
-        """Close what it has opened, after `run`."""
+        """Close its own descriptors; call it after `run`."""
         self._selector.close()
         self._wakes.close()
         self._waker.close()
@@ -100,7 +100,7 @@ class Acceptor:
             self._waker.send(b"\0")
 
     def _patience(self) -> float | None:
-        """Return the seconds for which nothing has to be done by itself."""
+        """Return the seconds until the next check; None: no check is due."""
         return TICK_SECONDS if len(self._room) or self._paused_until is not None else None
 
     def _turn(self, events: list[tuple[selectors.SelectorKey, Any]]) -> None:
@@ -136,14 +136,14 @@ class Acceptor:
                 self._take(accepted)
 
     def _make_room(self) -> bool:
-        """Drop a connection; return whether there was one."""
+        """Drop a waiting connection; return False if there is none."""
         oldest = self._room.oldest_of_the_most()
         if oldest:
             self._drop(oldest)
         return oldest is not None
 
     def _pause(self, error: OSError) -> None:
-        """Wait for others to give back what there is none of: the listening socket stays ready, and would spin."""
+        """Stop accepting for PAUSE_SECONDS: the listening socket stays readable, and the loop would spin."""
         self._selector.unregister(self._listener)
         self._paused_until = time.monotonic() + PAUSE_SECONDS
         if not self._has_complained:
@@ -188,19 +188,19 @@ class Acceptor:
             head.clear()
         head += part
         if not head:
-            self._drop(connection)  # it went without a word
+            self._drop(connection)  # closed without a request
         elif not part or len(head) >= HEAD_BYTES or is_whole(head):
             self._selector.unregister(connection.socket)
             self._room.set_ready(connection, time.monotonic())
 
     def _drop(self, connection: Connection) -> None:
-        with contextlib.suppress(KeyError):  # its request is whole
+        with contextlib.suppress(KeyError):  # its request is complete
             self._selector.unregister(connection.socket)
         self._room.remove(connection)
         connection.close()
 
     def _look(self) -> None:
-        """Drop what has waited too long, and accept again after a pause."""
+        """Drop overdue connections, and accept again after a pause."""
         now = time.monotonic()
         if self._paused_until is not None and now >= self._paused_until:
             self._paused_until = None
@@ -240,7 +240,7 @@ class Acceptor:
 
 
 def is_whole(head: bytes | bytearray) -> bool:
-    """Return whether a request's head has come to its end: an empty line, which may be its first."""
+    """Return True if a request head ends with its empty line, which may be its first."""
     return b"\n\r\n" in head or b"\n\n" in head or head.startswith((b"\n", b"\r\n"))
 
 

@@ -1,10 +1,10 @@
-"""Who may ask: checks of Host, Origin, user and token.
+"""Access control: checks of Host, Origin, user and token.
 
-A page of another site can make a browser send requests here.  It cannot read the answers unless its own name leads here
-(DNS rebinding), which Host tells; it may not even ask for more than a page, which Origin and Sec-Fetch-Site tell.
-Browsers send the latter to loopback and over TLS (Fetch Metadata, 2).  Without it, beyond loopback, the cookie is not
-sent for other sites (SameSite), but for pages of this host's other ports, which it counts as one site: those can ask,
-though not read, and their servers see the cookie.
+A page of another site can make a browser send requests to bwtop.  It can read the answers only if its own name resolves
+to bwtop's address (DNS rebinding): the check of Host prevents that.  The checks of Origin and Sec-Fetch-Site refuse its
+requests, except for a link to the page.  Browsers send Sec-Fetch-Site to loopback and over TLS (Fetch Metadata, 2).
+Without it, beyond loopback, SameSite keeps the cookie from other sites, but not from other ports of this host, which
+count as the same site: their pages can send requests but not read the answers, and their servers see the cookie.
 """
 
 import hashlib
@@ -24,29 +24,29 @@ from bwtop.web.answer import RefusedError, refuse
 from bwtop.web.trusted import Everyone, Trusted
 
 MAX_KEYS: Final = 8
-"""One-time links that are open at once; the oldest goes first."""
+"""Unused one-time links; the oldest expires first."""
 
 MAX_USED: Final = 64
-"""Used ones that are remembered, to say so."""
+"""Used one-time links remembered for the error message."""
 
 COOKIE_SECONDS: Final = 30 * 86400
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked."""
+    """An HTTP request."""
 
     method: str
     path: str
     query: str
     headers: Message
     uid: int | None = None
-    """Of the process that asks, where it is on this machine; None: not known."""
+    """The uid of a client process on this machine; None: unknown."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen."""
+    """The address to listen on."""
 
     host: str
     """An IP address."""
@@ -54,24 +54,24 @@ class Address:
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        """The address."""
+        """Return the IP address."""
         return ipaddress.ip_address(self.host)
 
     def url(self, host: str | None = None) -> str:
-        """Where to open the page; of "all addresses" by the machine's name."""
+        """Return the URL of the page; for an unspecified address, by the name of this machine."""
         shown = host or (socket.gethostname() if self.ip.is_unspecified else self.host)
         return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
 
 
 class AccessError(RefusedError):
-    """The client may not look, or only with the token."""
+    """The client has no access, or only with the token."""
 
     def __init__(
         self, status: HTTPStatus, why: str, to_people: str, *headers: tuple[str, str]
     ) -> None:
         super().__init__(status, why, *headers)
         self.to_people = to_people
-        """A sentence above a form that takes the token."""
+        """The text above the token form."""
 
 
 ENTER: Final = (
@@ -80,7 +80,7 @@ ENTER: Final = (
 
 
 class AccessPolicy:
-    """Refuses what must not be answered."""
+    """The access checks of a server."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class AccessPolicy:
         hosts: Iterable[str] = (),
         trusted: Trusted | None = None,
     ) -> None:
-        """`hosts` are further names that this server may be called by; on loopback `trusted` users need no token."""
+        """Allow `hosts` as further names of this server; on loopback, `trusted` users need no token."""
         self._loopback = address.ip.is_loopback
         self._names = {"localhost", *(host.lower() for host in hosts)}
         if not self._loopback:
@@ -102,10 +102,10 @@ class AccessPolicy:
         self._keys: deque[bytes] = deque(maxlen=MAX_KEYS)
         self._used: deque[bytes] = deque(maxlen=MAX_USED)
 
-    # What must hold of every request.
+    # Checks of every request.
 
     def check_host(self, request: Request) -> None:
-        """Refuses names that are not ours."""
+        """Refuse a Host that does not name this server."""
         hosts = request.headers.get_all("Host", [])
         if len(hosts) != 1:
             refuse(HTTPStatus.BAD_REQUEST, "expected exactly one Host header")
@@ -116,7 +116,7 @@ class AccessPolicy:
             )
 
     def _is_ours(self, host: str) -> bool:
-        """No name leads to an address literal by DNS, so that no page of another site can have it as its own."""
+        """Return True for a known name or an address literal: DNS cannot point a foreign name at a literal."""
         found = _HOST.fullmatch(host)
         if not found:
             return False
@@ -130,7 +130,7 @@ class AccessPolicy:
         return address.is_loopback or not self._loopback
 
     def check_origin(self, request: Request) -> None:
-        """Refuses what another site's page asks for, but for going there by a link."""
+        """Refuse requests from pages of other sites, except following a link to the page."""
         host = request.headers.get("Host", "").lower()
         for origin in request.headers.get_all("Origin", []):
             if origin.lower() not in (f"http://{host}", f"https://{host}"):
@@ -147,16 +147,16 @@ class AccessPolicy:
 
     @property
     def is_open(self) -> bool:
-        """Return whether everyone on this machine may ask."""
+        """Return True if every user of this machine has access."""
         return isinstance(self._trusted, Everyone)
 
     @property
     def takes_token(self) -> bool:
-        """Return whether there is a token."""
+        """Return True if there is a token."""
         return self._token is not None
 
     def check_access(self, request: Request) -> None:
-        """Refuse a client that is no trusted user, and has neither the token nor the cookie."""
+        """Refuse an untrusted user without the token and the cookie."""
         if self.has_token(request) or self._has_cookie(request) or self._is_trusted(request):
             return
         raise AccessError(
@@ -179,7 +179,7 @@ class AccessPolicy:
         return f"{why}; or allow {user} with --trust-user NAME" if self._loopback else why
 
     def has_token(self, request: Request) -> bool:
-        """Return whether the token itself was sent."""
+        """Return True if the request has the token itself."""
         if self._token is None:
             return False
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -203,19 +203,19 @@ class AccessPolicy:
         )
 
     def _cookie(self) -> bytes:
-        """Of the token, but not the token; the same as long as the token is."""
-        assert self._token, "there are cookies only where there is a token"
+        """Return the value of the cookie, derived from the token."""
+        assert self._token, "cookies need a token"
         return hmac.new(self._token, b"bwtop cookie", hashlib.sha256).hexdigest().encode()
 
     def new_key(self, *, works: bool = True) -> str:
-        """For a link that works once, or never."""
+        """Return the key of a one-time link; with `works=False`, of a link that never works."""
         key = secrets.token_urlsafe(24)
         if works:
             self._keys.append(key.encode())
         return key
 
     def log_in(self, key: str) -> tuple[str, str]:
-        """Return the header with the cookie, for a key that works; refuse others."""
+        """Return the cookie header for the key of an unused one-time link; refuse other keys."""
         given = key.encode(errors="replace")
         found = [known for known in list(self._keys) if _same(given, known)]
         was_used = bool(found) or any(_same(given, used) for used in list(self._used))
@@ -231,7 +231,7 @@ class AccessPolicy:
         return self.cookie()
 
     def cookie(self) -> tuple[str, str]:
-        """Return the header that gives a browser its cookie."""
+        """Return the header that sets the cookie."""
         flags = f"HttpOnly; SameSite=Lax; Path=/; Max-Age={COOKIE_SECONDS}"
         return "Set-Cookie", f"{self._cookie_name}={self._cookie().decode()}; {flags}"
 
@@ -239,9 +239,9 @@ class AccessPolicy:
 _HOST: Final = re.compile(
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(:[0-9]{1,5})?", re.ASCII
 )
-"""RFC 3986, 3.2.2, without what is no host name."""
+"""RFC 3986, 3.2.2, limited to host names and addresses."""
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    """In constant time."""
+    """Compare in constant time."""
     return hmac.compare_digest(one, other)

@@ -1,4 +1,4 @@
-"""What is answered to a request."""
+"""Answers to requests."""
 
 import json
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 Headers = tuple[tuple[str, str], ...]
 
 NOT_STORED: Final[Headers] = (("Cache-Control", "no-store"),)
-"""What is live, or somebody's own, is asked for anew each time."""
+"""Live and private data must not be cached."""
 
 
 class Stream(Protocol):
-    """A body that goes on; `close` is called when it is over, whether or not it was ever begun."""
+    """A streamed body; `close` is always called at the end, even if it was never iterated."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Parts, as they are made."""
+        """Yield the parts of the body."""
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """End the stream; it has no reader any more."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, headers and a body, or a body that goes on."""
+    """Status, headers, and a body or a stream."""
 
     status: HTTPStatus
     type: str = JSON
@@ -38,12 +38,12 @@ class Answer:
     stream: Stream | None = None
 
     def plus(self, *headers: tuple[str, str]) -> "Answer":
-        """With further headers."""
+        """Return the answer with further headers."""
         return replace(self, headers=self.headers + headers)
 
 
 class RefusedError(Exception):
-    """A request that gets one line of JSON instead of what it asked for."""
+    """A refused request; its answer is one line of JSON."""
 
     def __init__(self, status: HTTPStatus, why: str, *headers: tuple[str, str]) -> None:
         super().__init__(why)
@@ -52,20 +52,20 @@ class RefusedError(Exception):
         self.headers = headers
 
     def answer(self) -> Answer:
-        """The line."""
+        """Return the answer."""
         return document({"error": self.why}, self.status).plus(*self.headers)
 
 
 def refuse(status: HTTPStatus, why: str, *headers: tuple[str, str]) -> NoReturn:
-    """Raises RefusedError."""
+    """Raise RefusedError."""
     raise RefusedError(status, why, *headers)
 
 
 def encode(found: Any) -> bytes:
-    """One line of JSON; what is not ASCII, and so every control character, is escaped."""
+    """Return one line of JSON in ASCII; control characters are escaped."""
     return json.dumps(found, separators=(",", ":")).encode()
 
 
 def document(found: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
-    """An answer of one line of JSON."""
+    """Return an answer of one line of JSON."""
     return Answer(status, JSON, encode(found) + b"\n")

@@ -1,4 +1,4 @@
-"""What may be asked for: the table of routes, and what each answers."""
+"""The API: the table of routes and their answers."""
 
 import io
 import re
@@ -51,18 +51,18 @@ PATIENCE: Final = 3.0
 """Seconds to wait for the first interval."""
 
 LONGEST_NAME: Final = 120
-"""Characters of a file's name, without its ending."""
+"""Characters of a file name, without its suffix."""
 
 
 class Exposed(Protocol):
-    """Metrics, as they are exposed: see bwtop.metrics.exposition, which may be missing."""
+    """The metrics as text: see bwtop.metrics.exposition, which may be missing."""
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
 
 
 class Api:
-    """The answers, out of all that there is to tell."""
+    """The answers of all routes."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Api:
         interval: float,
         metrics: Exposed | None = None,
     ) -> None:
-        """`interval` is in seconds; `metrics` is None where nothing can make their text."""
+        """Take the interval in seconds; `metrics` is None without prometheus_client."""
         self._policy = policy
         self._files = files
         self._broadcaster = broadcaster
@@ -87,7 +87,7 @@ class Api:
         self._places = Places()
 
     def respond(self, request: Request) -> Answer:
-        """Answers, or raises RefusedError."""
+        """Answer a request, or raise RefusedError."""
         try:
             return self._respond(request)
         except AccessError as refused:
@@ -111,19 +111,19 @@ class Api:
             refuse(HTTPStatus.NOT_FOUND, "not found; see /api/v1/openapi.json")
         return route.answer(self, request, params.read(request.query, route.params))
 
-    # What is live.
+    # Live.
 
     def live(self, _: Request, values: Values) -> Answer:
-        """The last interval."""
+        """Return the last interval."""
         return Answer(HTTPStatus.OK, JSON, self._draw(views.Document(views.live(values))) + b"\n")
 
     def live_csv(self, _: Request, values: Values) -> Answer:
-        """The last interval, a line for each process and remote."""
+        """Return the last interval as CSV, with a line for each process and remote."""
         body = self._draw(views.Sheet(views.live(values)))
         return Answer(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
 
     def _draw(self, view: View) -> bytes:
-        """What a view shows of the last interval; refuses where there is none."""
+        """Draw a view of the last interval; refuse if there is none."""
         drawn = None if self._source.why else self._broadcaster.wait(view, 0, PATIENCE)
         if drawn is None:
             ending = "bwtop is shutting down" if self._broadcaster.is_closed else ""
@@ -132,15 +132,15 @@ class Api:
         return drawn.body
 
     def _refuse_live(self, why: str) -> NoReturn:
-        """To ask again soon is of use, except where there will never be anything."""
+        """Refuse with Retry-After, except where no interval will ever come."""
         again = () if self._source.is_past else (("Retry-After", "1"),)
         refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, *again)
 
     def stream(self, request: Request, values: Values) -> Answer:
-        """Each interval, as it ends."""
+        """Stream each interval as it ends."""
         if self._source.is_past:
             self._refuse_live(self._source.why)
-        answer = Answer(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # of nginx
+        answer = Answer(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # for nginx
         if request.method == "HEAD":
             return answer
         past = values["past"] == "show"
@@ -149,18 +149,18 @@ class Api:
         events = Events(self._broadcaster, self._source.status, view, release, past=past)
         return replace(answer, stream=events)
 
-    # What is past.
+    # History.
 
     def history(self, _: Request, values: Values) -> Answer:
-        """Sums over a range."""
+        """Return the totals of a range."""
         return document(self._sums(values))
 
     def export_json(self, _: Request, values: Values) -> Answer:
-        """The same, to be saved."""
+        """Return the totals of a range as a file to download."""
         return document(self._sums(values)).plus(_download(f"{_file_name(values)}.json"))
 
     def export_csv(self, _: Request, values: Values) -> Answer:
-        """Its rows, to be saved."""
+        """Return the rows of a range as a CSV file to download."""
         report = self._report(values)
         answer, _now = self._ask(report, values)
         out = io.StringIO()
@@ -208,10 +208,10 @@ class Api:
         packed = pack_address(address)
         return self._names.get(packed) if self._names and packed else None
 
-    # What else there is to know.
+    # About.
 
     def about(self, _: Request, __: Values) -> Answer:
-        """What this is, and what can be asked of it."""
+        """Return version, status, and the columns, dimensions and filter fields of this API."""
         now = time.time()
         return document(
             {
@@ -239,15 +239,18 @@ class Api:
         )
 
     def _extent(self) -> dict[str, str] | None:
-        """From when to when there is something; None also while others ask: no page waits for this."""
+        """Return the first and last time of the history; None if empty or busy: no page waits for it."""
         try:
             with self._archive.history(patience=0) as history:
                 return _extent(history)
-        except RefusedError:  # a question about the past will say why
+        except RefusedError:  # a query of the history reports the reason
             return None
 
     def hosts(self, _: Request, __: Values) -> Answer:
-        """Whose past it is, and its extent: a server far away may take its time, which `about` may not."""
+        """Return the hosts and the extent of the history.
+
+        This is not part of `about`, which must not wait for a slow server.
+        """
         with self._archive.history() as history:
             hosts, extent = history.hosts(), _extent(history)
         return document(
@@ -260,29 +263,29 @@ class Api:
         )
 
     def description(self, _: Request, __: Values) -> Answer:
-        """This API, for programs."""
+        """Return the OpenAPI description."""
         return Answer(HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n")
 
     def metrics(self, _: Request, __: Values) -> Answer:
-        """Counters since the start, for Prometheus."""
+        """Return the metrics since the start, for Prometheus."""
         if self._metrics is None:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"/metrics needs {NEEDED}")
         return Answer(HTTPStatus.OK, METRICS, self._metrics.text())
 
     def healthz(self, _: Request, __: Values) -> Answer:
-        """Whether intervals come, where they should."""
+        """Answer 200, or 503 while intervals are overdue."""
         age = self._broadcaster.age()
         if self._source.is_ours and age > 2 * self._interval + STUCK:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"no interval for {age:.0f} seconds")
         return document({"status": "ok"})
 
-    # Getting in.
+    # Login.
 
     def login(self, request: Request, values: Values) -> Answer:
-        """Give a browser its cookie: for a link that works once, then the page follows, or for the token itself."""
+        """Set the cookie: for a one-time link, which redirects to the page, or for the token itself."""
         home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
         if not self._policy.takes_token or request.method == "HEAD":
-            return home  # whoever only looks at a link does not use it up
+            return home  # HEAD does not use up a one-time link
         if "Authorization" not in request.headers:
             return home.plus(self._policy.log_in(values["key"]))
         if not self._policy.has_token(request):
@@ -290,7 +293,7 @@ class Api:
         return Answer(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
 
     def link(self, request: Request, _: Values) -> Answer:
-        """Return a further link that works once; for the token only."""
+        """Return a new one-time link; it needs the token itself."""
         if not self._policy.takes_token:
             refuse(HTTPStatus.NOT_FOUND, "no token is in use")
         if not self._policy.has_token(request):
@@ -300,7 +303,7 @@ class Api:
 
 
 def _extent(history: History) -> dict[str, str] | None:
-    """From when to when there is something."""
+    """Return the first and last time of the history; None if it is empty."""
     extent = history.extent()
     return extent and {"from": local_iso(extent[0]), "to": local_iso(extent[1])}
 

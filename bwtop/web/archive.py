@@ -1,4 +1,4 @@
-"""The history as the browser asks for it: by a few at a time, while somebody may be recording."""
+"""Access to the history for the browser view: a few queries at a time, also during recording."""
 
 import sqlite3
 import threading
@@ -17,23 +17,26 @@ from bwtop.sqlite.schema import HistoryError, file_id, open_reader, plain
 from bwtop.web.answer import refuse
 
 AT_ONCE: Final = 2
-"""Questions that are worked on at once: they take the processor from measuring."""
+"""Queries that run at once: they compete with measuring for the processor."""
 
 PATIENCE: Final = 20.0
-"""Seconds that a question waits for its turn."""
+"""Seconds that a query waits for its turn."""
 
 
 class Archive(ABC):
-    """A past that may be out of reach; it is asked by a few at a time."""
+    """A history that may be unreachable; a few queries run at a time."""
 
     def __init__(self, origin: str | None = None) -> None:
         self.origin = origin
-        """Where it comes from; None: it is this machine's."""
+        """The URL of its server; None: the history of this machine."""
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def history(self, patience: float | None = None) -> Iterator[History]:
-        """The history as it is now; refuses where there is none, or too many ask for so many seconds (PATIENCE)."""
+        """Open the history as it is now.
+
+        Refuse if there is none, or if no turn comes within `patience` seconds (default PATIENCE).
+        """
         if not self._turns.acquire(timeout=PATIENCE if patience is None else patience):
             refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -47,11 +50,11 @@ class Archive(ABC):
 
     @abstractmethod
     def _open(self) -> Iterator[History]:
-        """Yields it once; refuses where that is not possible."""
+        """Yield the history once, or refuse."""
 
 
 class FleetArchive(Archive):
-    """Many hosts' past, on a server."""
+    """The history of many hosts, on a server."""
 
     def __init__(self, origin: str, connect: Callable[[], Server]) -> None:
         super().__init__(origin)
@@ -68,7 +71,7 @@ class FleetArchive(Archive):
 
 
 class LocalArchive(Archive):
-    """A database that may not be there yet, or be out of reach once root is given up."""
+    """A database that may not exist yet, or be unreachable after bwtop drops root."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -77,14 +80,14 @@ class LocalArchive(Archive):
         self._kept_file: tuple[int, int] | None = None
 
     def keep(self) -> None:
-        """Opens it for later, as long as it can be."""
+        """Open connections now, for use after bwtop drops root."""
         try:
             self._kept_file = self._file()
             self._kept = [open_reader(self.path) for _ in range(AT_ONCE)]
             for connection in self._kept:
                 connection.execute("SELECT max(id) FROM interval").fetchone()  # opens all files
         except (HistoryError, OSError, sqlite3.Error):
-            self._kept = []  # each question will say why
+            self._kept = []  # each query reports the reason
 
     def _open(self) -> Iterator[History]:
         try:
@@ -108,7 +111,7 @@ class LocalArchive(Archive):
             connection.close()
 
     def _file(self) -> tuple[int, int] | None:
-        """Which one is there now; None: that cannot be seen any more."""
+        """Return the device and inode of the file now; None if its directory is unreadable."""
         try:
             return file_id(self.path)
         except PermissionError:

@@ -1,7 +1,7 @@
-"""What is live, as every open page wants to see it.
+"""Broadcast each interval to the open pages, drawn as each page wants it.
 
-One thread has the model to itself: it books what is measured and draws what is wanted.  So measuring waits for no page,
-and a page that is slow misses intervals instead of holding up anybody.
+One thread owns the model: it adds each sample and draws the requested views.  So measuring never waits for a page, and a
+slow page misses intervals but delays no other.
 """
 
 import threading
@@ -25,7 +25,7 @@ Sums = Mapping[Category, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Point:
-    """An interval that has passed: what all processes together moved in it, by category."""
+    """The sums of a past interval over all processes, by category."""
 
     time: datetime
     elapsed: float
@@ -37,7 +37,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 @dataclass
 class Moment:
-    """All that can be drawn: the model after an interval, and that interval itself."""
+    """The state that views draw: the model after an interval, and the interval itself."""
 
     names: NameSource | None = None
     model: LiveModel = field(default_factory=LiveModel)
@@ -46,7 +46,7 @@ class Moment:
     time: datetime = _NEVER
     elapsed: float = 0.0
     loss: Loss = Loss()
-    """In the interval."""
+    """Losses in the interval."""
     past: deque[Point] = field(default_factory=lambda: deque(maxlen=LENGTH))
     backend: str = ""
 
@@ -54,11 +54,11 @@ class Moment:
         self.model.set_average(0.0)  # rates and bytes are those of the last interval alone
 
     def host(self, address: bytes) -> str | None:
-        """A remote's name, if it is wanted and known."""
+        """Return the name of a remote; None if unknown or not wanted."""
         return self.names.get(address) if self.names else None
 
     def advance(self, sample: Sample) -> None:
-        """Books an interval."""
+        """Add a sample as the next interval."""
         before = {of: (tally.rx, tally.tx) for of, tally in self.model.ledger.sums.items()}
         self.model.advance(sample)
         self.time, self.elapsed, self.loss = sample.time, sample.elapsed, sample.loss
@@ -71,42 +71,42 @@ class Moment:
 
 
 class View(Protocol):
-    """A way to look at it; equal ones are drawn once.  They are keys of dictionaries."""
+    """A way to draw a moment.  Views are dictionary keys: equal views are drawn once."""
 
     def draw(self, moment: Moment) -> bytes:
-        """What is sent."""
+        """Return the body to send."""
 
     def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a view shows of an interval."""
+    """The body of a view for an interval."""
 
     number: int
-    """The interval's."""
+    """The number of the interval."""
     body: bytes
 
 
 WORK_SECONDS: Final = 3600.0
-"""For the thread's wait: it is always woken when there is something to do."""
+"""Timeout of the thread's wait; it is woken whenever there is work."""
 
 
 MAX_DRAWN: Final = 64
-"""Views kept until the next interval, beyond those that somebody waits for."""
+"""Views kept until the next interval, besides those with waiting pages."""
 
 
 class Broadcaster:
-    """Takes what is measured, from one thread; gives it to many."""
+    """Takes samples from one thread, and hands drawn views to many."""
 
     def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:
         self._moment = Moment(names)
         self._now = now
         lock = threading.Lock()
         self._mutex = threading.Condition(lock)
-        """Notified when something is drawn."""
+        """Notified when a view is drawn."""
         self._work = threading.Condition(lock)
-        """Notified when there is something to do."""
+        """Notified when there is work."""
         self._sample: Sample | None = None
         self._backend = ""
         self._wanted: dict[View, int] = {}
@@ -115,11 +115,11 @@ class Broadcaster:
         self._taken_at = now()
 
     def start(self) -> None:
-        """Begins to book and draw."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="bwtop-feed", daemon=True).start()
 
     def put(self, sample: Sample, backend: str) -> None:
-        """Takes an interval.  Those that come while the thread is busy become one, so that no byte is left out."""
+        """Take an interval.  Intervals that arrive while the thread is busy are merged: no byte is lost."""
         with self._mutex:
             if self._sample:
                 self._sample.absorb(sample)
@@ -130,11 +130,11 @@ class Broadcaster:
             self._work.notify()
 
     def age(self) -> float:
-        """Seconds since the last interval was taken, or since the beginning."""
+        """Return the seconds since the last interval, or since the start."""
         return self._now() - self._taken_at
 
     def close(self) -> None:
-        """Lets all who wait go."""
+        """End the thread and wake all waiting pages."""
         with self._mutex:
             self._closed = True
             self._work.notify()
@@ -142,11 +142,11 @@ class Broadcaster:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more will come."""
+        """Return True once no more intervals will come."""
         return self._closed
 
     def wait(self, view: View, after: int, seconds: float) -> Drawn | None:
-        """What a view shows of the first interval beyond number `after`; None: none came in so many seconds."""
+        """Return a view of the first interval after number `after`; None if none comes within `seconds`."""
 
         def is_there() -> bool:
             drawn = self._drawn.get(view)
@@ -181,13 +181,13 @@ class Broadcaster:
             self._draw()
 
     def _missing(self) -> list[View]:
-        """Views that somebody waits for."""
+        """Return the views that pages wait for and that are not drawn yet."""
         if not self._moment.number:
             return []
         return [view for view in self._wanted if view not in self._drawn]
 
     def _draw(self) -> None:
-        """Draws what is missing, who waits longest first: one view at least, and no further one when a sample waits."""
+        """Draw the missing views, oldest request first; stop after one or more when a sample waits."""
         with self._mutex:
             missing = self._missing()
         for view in missing:
@@ -200,13 +200,13 @@ class Broadcaster:
                     return
 
     def _forget(self) -> None:
-        """Lets the oldest go that nobody waits for, when there are many: the next interval may be far."""
+        """Drop the oldest views without waiting pages beyond MAX_DRAWN: the next interval may be far away."""
         spare = [view for view in self._drawn if view not in self._wanted]
         for view in spare[: max(len(self._drawn) - MAX_DRAWN, 0)]:
             del self._drawn[view]
 
     def _body(self, view: View) -> bytes:
-        """What the view draws; the thread must outlive whatever is wrong with one of them."""
+        """Draw a view; an error in one view must not end the thread."""
         try:
             return view.draw(self._moment)
         except Exception as error:

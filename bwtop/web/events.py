@@ -1,4 +1,4 @@
-"""Server-sent events (HTML Living Standard, 9.2): what a page gets as it happens."""
+"""Server-sent events (HTML Living Standard, 9.2): the stream of intervals to a page."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import Document, Live, Past
 
 HEARTBEAT: Final = 5.0
-"""Seconds without news after which something is sent all the same: so that both ends see that the other is there."""
+"""Seconds without an event after which a comment is sent, so that each end notices a lost connection."""
 
 RETRY: Final = 2000
-"""Milliseconds after which who follows a stream that broke off tries again by itself; our page knows its own."""
+"""Milliseconds until a client reconnects a broken stream; the page of bwtop uses its own delay."""
 
 
 class Events:
-    """One page's events: `status` when that changes, `past` at the beginning, then `interval` after `interval`."""
+    """The events of one page: first `past`, then each `interval`, and `status` whenever it changes."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Events:
         self._past = past
 
     def close(self) -> None:
-        """Makes room for another page."""
+        """Free the place for another page."""
         self._release()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -60,19 +60,19 @@ class Events:
 
 
 def _event(name: str, body: bytes, number: int | None = None) -> bytes:
-    """One event, with the number of the interval that it is about; JSON on one line needs no further escaping."""
+    """Format one event with the number of its interval; JSON on one line needs no escaping."""
     about = b"" if number is None else b"id: %d\n" % number
     return b"%sevent: %s\ndata: %s\n\n" % (about, name.encode(), body)
 
 
 class Places:
-    """As many streams as there may be."""
+    """The limited number of open streams."""
 
     def __init__(self) -> None:
         self._free = threading.BoundedSemaphore(MAX_STREAMS)
 
     def take(self) -> Callable[[], None]:
-        """A place, as what gives it back; refuses when there is none."""
+        """Take a place, and return the function that frees it; refuse if none is free."""
         if not self._free.acquire(blocking=False):
             refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,

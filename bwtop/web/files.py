@@ -1,4 +1,4 @@
-"""The files of the page: few and small, read once.  Nothing else can be asked for, so no path leads elsewhere."""
+"""The static files of the page, read once at startup.  Only these are served, so no path can escape."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from bwtop.web.answer import Answer
 STATIC: Final = Path(__file__).parent / "static"
 
 CHART_JS: Final = Path("/usr/share/javascript/chart.js/chart.min.js")
-"""Where Debian's libjs-chart.js has it."""
+"""The file of Debian's libjs-chart.js."""
 
 CHART: Final = "/chart.js"
 
 MOST: Final = 4 << 20
-"""Bytes of a Chart.js."""
+"""Maximum size of Chart.js in bytes."""
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -30,14 +30,14 @@ _TYPES: Final = {
 
 @dataclass(frozen=True)
 class File:
-    """One of them."""
+    """A static file."""
 
     type: str
     body: bytes
     tag: str
 
     def answer(self, known: str | None) -> Answer:
-        """The file, or that it is still the one that the browser has."""
+        """Return the file, or 304 if the browser has it already."""
         headers = (("Cache-Control", "no-cache"), ("ETag", self.tag))
         if known == self.tag:
             return Answer(HTTPStatus.NOT_MODIFIED, self.type, headers=headers)
@@ -50,9 +50,9 @@ def _file(body: bytes, kind: str) -> File:
 
 
 def load(chart_js: Path | None, environment: Mapping[str, str]) -> dict[str, File]:
-    """Return all files by their paths in URLs; raises OSError.  Without a Chart.js there are no charts.
+    """Return all files by their URL paths.  Without Chart.js there are no charts.
 
-    A Chart.js that the user named is read with the rights of the user behind sudo.
+    A Chart.js named by the user is read with the rights of the user behind sudo.  Raises OSError.
     """
     found = {f"/{path.name}": _file(path.read_bytes(), _TYPES[path.suffix]) for path in _static()}
     found["/"] = found.pop("/index.html")

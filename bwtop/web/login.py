@@ -1,4 +1,4 @@
-"""The page that takes the token, for browsers that have neither that nor a cookie."""
+"""The login page, for browsers without the token and the cookie."""
 
 import html
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from bwtop.web.access import AccessError, Request
 from bwtop.web.answer import Answer
 
 FILES: Final = frozenset({"/login.js", "/style.css", "/icon.svg"})
-"""What it consists of, and so what needs no token."""
+"""The files of the login page; they need no token."""
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -42,14 +42,14 @@ _PAGE: Final = """\
 
 
 def is_navigation(request: Request) -> bool:
-    """Return whether a browser asks for a page to be shown, not a program or a script for data."""
+    """Return True if a browser requests a page to show, not a program or a script requests data."""
     if request.headers.get("Sec-Fetch-Dest") == "document":
         return True
     return "text/html" in request.headers.get("Accept", "")
 
 
 def page(request: Request, refused: AccessError) -> Answer:
-    """Return the page, with the refusal's status.  Its addresses are relative, for proxies that add a prefix."""
+    """Return the login page with the status of the refusal.  Its URLs are relative, for proxies with a path prefix."""
     root = "../" * (request.path.count("/") - 1) or "./"
     body = _PAGE.format(root=root, why=html.escape(refused.to_people))
     return Answer(HTTPStatus(refused.status), HTML, body.encode()).plus(*refused.headers)

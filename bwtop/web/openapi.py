@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1), made of the tables that answer by it."""
+"""The description of the API (OpenAPI 3.1), made from the tables of routes and parameters."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -27,7 +27,7 @@ _REFUSALS: Final = {
 
 
 def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
-    """The document."""
+    """Return the OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {

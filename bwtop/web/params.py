@@ -1,4 +1,4 @@
-"""Parameters of the API: a row each, with what may stand there.  The OpenAPI description is made of them too."""
+"""Parameters of the API, one row each: name, help, parser.  The OpenAPI description is made from them, too."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,28 +18,28 @@ from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.web.answer import refuse
 
 LONGEST: Final = 1000
-"""Characters of a value."""
+"""Maximum characters of a value."""
 
 Values = dict[str, Any]
-"""What was asked for, by the parameters' names."""
+"""Parsed values by parameter name."""
 
 
 @dataclass(frozen=True)
 class Param:
-    """One of them; `parse` raises ValueError for what may not stand there."""
+    """A parameter; `parse` raises ValueError for an invalid value."""
 
     name: str
     help: str
     parse: Callable[[str], Any]
     default: str = ""
-    """What it is when it is left out; empty: the same as with an empty value."""
+    """The value if omitted; empty: the same as an empty value."""
     example: str = ""
     schema: dict[str, Any] = field(default_factory=dict)
-    """Of the text, beyond its being one (JSON Schema)."""
+    """JSON Schema of the text, besides its type."""
 
 
 def read(text: str, params: Sequence[Param]) -> Values:
-    """The values in the query of a URL; refuses what is no parameter, comes twice or makes no sense."""
+    """Return the values in the query of a URL; refuse unknown, repeated and invalid parameters."""
     try:
         pairs = parse_qsl(
             text, keep_blank_values=True, errors="strict", max_num_fields=len(params) + 1
@@ -68,7 +68,7 @@ def _parse(param: Param, text: str) -> Any:
 
 
 def _choice(*texts: str) -> tuple[Callable[[str], str], dict[str, Any]]:
-    """One of several words: how it is read, and its schema."""
+    """Return the parser and the schema of a choice of words."""
 
     def parse(text: str) -> str:
         if text in texts:
@@ -79,12 +79,12 @@ def _choice(*texts: str) -> tuple[Callable[[str], str], dict[str, Any]]:
 
 
 def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """None where nothing is said."""
+    """Return a parser that maps an empty text to None."""
     return lambda text: parse(text) if text else None
 
 
 def _choices(*texts: str) -> tuple[Callable[[str], frozenset[str]], dict[str, Any]]:
-    """Several of some words, comma separated."""
+    """Return the parser and the schema of a comma-separated set of words."""
     one = _choice(*texts)[0]
     alternatives = "|".join(texts)
     pattern = f"^({alternatives})(,({alternatives}))*$"
@@ -92,19 +92,19 @@ def _choices(*texts: str) -> tuple[Callable[[str], frozenset[str]], dict[str, An
 
 
 def _one(name: str, help_: str, texts: Sequence[str], example: str = "") -> Param:
-    """One that is a word of several, by default the first."""
+    """Return a parameter that is a choice of words; the default is the first."""
     parse, schema = _choice(*texts)
     return Param(name, help_, parse, texts[0], example or texts[-1], schema)
 
 
 def _filter(text: str) -> str:
-    """The text itself, once it is known that it can be understood."""
+    """Return the text if it is a valid filter."""
     query.parse(text)
     return text
 
 
 def _remotes(text: str) -> frozenset[int] | None:
-    """Pids whose remotes are wanted; None: those of all."""
+    """Return the pids to list with remotes; None: all."""
     if text == "all":
         return None
     return frozenset() if text == "none" else frozenset(values.listed(values.pid)(text))

@@ -1,12 +1,12 @@
-"""The user at the other end of a TCP connection within this machine.
+"""Find the user at the other end of a TCP connection within this machine.
 
-The kernel knows the client's socket and the uid of the process that created it.  It is asked by netlink
-(sock_diag(7)), which takes any process some microseconds; where that is forbidden or missing, the tables below
-/proc/self/net say the same.  Both see the network namespace that the caller is in.
+The kernel knows the client's socket and the uid of the process that created it.  bwtop asks by netlink (sock_diag(7)),
+which takes some microseconds and needs no root.  Where netlink is forbidden or missing, it reads /proc/self/net/tcp and
+tcp6.  Both see the network namespace of the caller.
 
-Only a socket that a process holds has a known uid: a socket that was closed, one in TIME_WAIT and one that is not
-accepted yet show uid 0, and their inode is 0 (tcp_diag.c, tcp_ipv4.c: get_tcp4_sock).  A uid without a name in this user
-namespace shows as the overflow uid, which is no user's.
+Only a socket held by a process has a known uid.  A closed socket, one in TIME_WAIT and one not accepted yet show uid 0
+and inode 0 (tcp_diag.c, tcp_ipv4.c: get_tcp4_sock).  A uid without a mapping in this user namespace shows as the
+overflow uid, which belongs to no user.
 """
 
 import errno
@@ -29,7 +29,7 @@ HEADER: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence, port."""
 
 ENDS: Final = struct.Struct("!HH16s16s")
-"""The ends in struct inet_diag_sockid: ports and addresses of the socket and of its peer."""
+"""Ports and addresses of a socket and its peer in struct inet_diag_sockid."""
 
 ASKED: Final = struct.Struct("=BBBxI")
 """struct inet_diag_req_v2 before the socket's id: family, protocol, extensions, states."""
@@ -41,7 +41,7 @@ MESSAGE: Final = struct.Struct("=BBBB")
 """struct inet_diag_msg before the socket's id: family, state, timer, retransmissions."""
 
 OWNER: Final = struct.Struct("=IIIII")
-"""What follows the id: expiry, bytes to be read, bytes to be written, uid, inode."""
+"""struct inet_diag_msg after the socket's id: expiry, receive queue, send queue, uid, inode."""
 
 NO_COOKIE: Final = 0xFFFFFFFF
 ALL_STATES: Final = 0xFFFFFFFF
@@ -52,34 +52,34 @@ FIN_WAIT2: Final = 5
 CLOSE_WAIT: Final = 8
 
 HELD: Final = frozenset({ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT})
-"""States (include/net/tcp_states.h) in which a process may hold a socket that has been connected."""
+"""States (include/net/tcp_states.h) in which a process may hold a connected socket."""
 
 OVERFLOW: Final = Path("/proc/sys/kernel/overflowuid")
 USUAL_OVERFLOW: Final = 65534
 
 TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
-"""A socket of IPv6 that is connected to a mapped address of IPv4 is in the second."""
+"""An IPv6 socket connected to a mapped IPv4 address is in the second."""
 
 WAIT_SECONDS: Final = 1.0
-"""For the kernel's answer, which is there when the question has been sent."""
+"""Timeout for the kernel's answer, which is ready once the request is sent."""
 
 
 @dataclass(frozen=True)
 class End:
-    """An address, not mapped, and a port."""
+    """An unmapped address and a port."""
 
     address: IPAddress
     port: int
 
     @classmethod
     def of(cls, name: tuple[str, int]) -> Self:
-        """The end that a socket's getsockname() or getpeername() says."""
+        """Return the end from the result of getsockname() or getpeername()."""
         return cls(unmapped(ipaddress.ip_address(name[0].partition("%")[0])), name[1])
 
 
 @dataclass(frozen=True)
 class Owner:
-    """What the kernel says of a socket."""
+    """The kernel's record of a socket."""
 
     uid: int
     inode: int
@@ -87,12 +87,12 @@ class Owner:
 
 
 def unmapped(address: IPAddress) -> IPAddress:
-    """The address of IPv4 that one of IPv6 stands for, or the same."""
+    """Return the IPv4 address of a mapped IPv6 address; any other address unchanged."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def overflow_uid() -> int:
-    """The uid that stands for all without a name in this user namespace."""
+    """Return the uid that stands for all uids without a mapping in this user namespace."""
     try:
         return int(OVERFLOW.read_text())
     except (OSError, ValueError):  # a service may not see this part of /proc
@@ -100,28 +100,28 @@ def overflow_uid() -> int:
 
 
 class Peers:
-    """Asks the kernel by one netlink socket: for one thread."""
+    """Looks up uids over one netlink socket; for use by one thread."""
 
     def __init__(self) -> None:
-        """Without netlink, `by_netlink` always raises OSError."""
+        """Open the netlink socket; without netlink, `by_netlink` always raises OSError."""
         self._overflow = overflow_uid()
         self._sequence = 0
         self._socket = _diag_socket()
 
     def close(self) -> None:
-        """Closes the netlink socket."""
+        """Close the netlink socket."""
         if self._socket:
             self._socket.close()
 
     def uid(self, connection: socket.socket) -> int | None:
-        """Return the uid of the client of an accepted connection; None: not known."""
+        """Return the uid of the client of an accepted connection; None: unknown."""
         try:
             return self.by_netlink(connection)
         except OSError:
             return self.by_table(connection)
 
     def by_netlink(self, connection: socket.socket) -> int | None:
-        """Ask by netlink; raises OSError where that says nothing of such a socket."""
+        """Return the uid by netlink; raise OSError if netlink does not find the socket."""
         client, server = _ends(connection)
         if self._socket is None:
             raise OSError(errno.EPROTONOSUPPORT, "no netlink")
@@ -134,7 +134,7 @@ class Peers:
                 return self._known(_answered(kind, answer[HEADER.size :], client, server))
 
     def by_table(self, connection: socket.socket) -> int | None:
-        """Read the tables of /proc."""
+        """Return the uid from the tables of /proc; None: unknown."""
         try:
             client, server = _ends(connection)
             found = [owner for path in TABLES for owner in _listed(path, client, server)]
@@ -148,7 +148,7 @@ class Peers:
 
 
 def _ends(connection: socket.socket) -> tuple[End, End]:
-    """The client's end and ours; raises OSError where the connection is gone."""
+    """Return the ends of client and server; raise OSError if the connection is gone."""
     return End.of(connection.getpeername()), End.of(connection.getsockname())
 
 
@@ -182,7 +182,7 @@ def _padded(end: End) -> bytes:
 
 
 def _answered(kind: int, body: bytes, client: End, server: End) -> Owner:
-    """The owner in an answer; raises OSError, also where the kernel has found another socket, such as a listening one."""
+    """Return the owner from an answer; raise OSError for an error or another socket, such as a listening one."""
     if kind == NLMSG_ERROR:
         (number,) = struct.unpack_from("=i", body)
         raise OSError(-number, "no such socket")
@@ -207,7 +207,7 @@ def _unpacked(packed: bytes, family: int) -> IPAddress:
 
 
 def _listed(path: Path, client: End, server: End) -> Iterator[Owner]:
-    """The sockets of a table that have these ends."""
+    """Yield the sockets of a table with these ends."""
     wanted = f":{client.port:04X} ", f":{server.port:04X} "
     with path.open("rb", buffering=1 << 16) as table:
         next(table, None)  # the header
@@ -221,7 +221,7 @@ def _listed(path: Path, client: End, server: End) -> Iterator[Owner]:
 
 
 def _parsed(text: str) -> End:
-    """An end as these tables have it: words of the address in the machine's byte order, and the port."""
+    """Parse an end in these tables: words of the address in the machine's byte order, and the port."""
     address, _, port = text.partition(":")
     words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
     packed = struct.pack(f"={len(words)}I", *words)

@@ -1,4 +1,4 @@
-"""The waiting room: connections that no thread serves yet, by client, so that no client takes the others' places."""
+"""The waiting room: connections without a thread, by client, so that no client takes the places of others."""
 
 import contextlib
 import ipaddress
@@ -10,13 +10,13 @@ from typing import Final
 from bwtop.web.peer import IPAddress, unmapped
 
 V6_PREFIX: Final = 64
-"""Bits of an IPv6 address that one client has: it can take any address below them (RFC 4291, 2.5.1)."""
+"""Prefix length that identifies a client: it can use any address in its /64 (RFC 4291, 2.5.1)."""
 
 
 def client_of(address: str, uid: int | None, *, is_local: bool) -> Hashable:
-    """Return whose connection it is: on this machine a user's, else an address's.
+    """Return the client of a connection: a user on this machine, else an address.
 
-    Users whose uid is not known are one client: a process may take any address of 127.0.0.0/8.
+    Users with unknown uids are one client: a process may use any address of 127.0.0.0/8.
     """
     if is_local:
         return "uid", uid
@@ -28,20 +28,20 @@ def client_of(address: str, uid: int | None, *, is_local: bool) -> Hashable:
 
 @dataclass(eq=False)
 class Connection:
-    """An accepted connection, and what has come on it."""
+    """An accepted connection, and the bytes received so far."""
 
     socket: socket.socket
     client: Hashable
     since: float
-    """When it was accepted, or its request was whole, on the monotonic clock."""
+    """Time of accept, or of the complete request, on the monotonic clock."""
     uid: int | None = None
-    """Of the process at the other end; None: not known."""
+    """The uid of the process at the other end; None: unknown."""
     is_uid_missing: bool = False
-    """Whether netlink could not say it, so that /proc has to be read."""
+    """True if netlink failed, so that /proc must be read."""
     head: bytearray = field(default_factory=bytearray)
 
     def close(self) -> None:
-        """Closes it, the answer's end first."""
+        """Shut down sending, then close."""
         with contextlib.suppress(OSError):  # the client has closed it
             self.socket.shutdown(socket.SHUT_WR)
         self.socket.close()
@@ -50,24 +50,24 @@ class Connection:
 @dataclass
 class _Client:
     silent: dict[Connection, None] = field(default_factory=dict)
-    """Without a whole request; the oldest first, as in `ready`."""
+    """Connections without a complete request; oldest first, as in `ready`."""
     ready: dict[Connection, None] = field(default_factory=dict)
     running: int = 0
-    """Connections that threads serve."""
+    """Connections served by threads."""
 
     def waiting(self) -> int:
         return len(self.silent) + len(self.ready)
 
 
 class Room:
-    """Connections that wait for their request, or for a thread."""
+    """Connections that wait for their request or for a thread."""
 
     def __init__(self) -> None:
         self._clients: dict[Hashable, _Client] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Return how many wait."""
+        """Return the number of waiting connections."""
         return self._waiting
 
     def __iter__(self) -> Iterator[Connection]:
@@ -76,12 +76,12 @@ class Room:
             yield from client.ready
 
     def add(self, connection: Connection) -> None:
-        """Take a connection without a whole request."""
+        """Add a connection without a complete request."""
         self._clients.setdefault(connection.client, _Client()).silent[connection] = None
         self._waiting += 1
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that waits."""
+        """Remove a waiting connection."""
         client = self._clients[connection.client]
         for place in (client.silent, client.ready):
             if connection in place:
@@ -90,21 +90,21 @@ class Room:
         self._tidy(connection.client)
 
     def set_ready(self, connection: Connection, now: float) -> None:
-        """Mark a connection whose request is whole."""
+        """Mark the request of a connection as complete."""
         client = self._clients[connection.client]
         del client.silent[connection]
         client.ready[connection] = None
         connection.since = now
 
     def oldest_of_the_most(self) -> Connection | None:
-        """Return the oldest connection of the client that has the most; one without a request comes first."""
+        """Return the oldest connection of the client with the most; those without a request come first."""
         if not self._waiting:
             return None
         client = max(self._clients.values(), key=_Client.waiting)
         return next(iter(client.silent or client.ready))
 
     def overdue(self, silent_since: float, ready_since: float) -> list[Connection]:
-        """Return the connections that have waited since before these times."""
+        """Return the connections that have waited since before these times, on the monotonic clock."""
         found: list[Connection] = []
         for client in self._clients.values():
             for place, limit in ((client.silent, silent_since), (client.ready, ready_since)):
@@ -115,7 +115,7 @@ class Room:
         return found
 
     def take(self, most: int) -> Connection | None:
-        """Return a connection to be served now: the client's with the fewest that are, and fewer than `most`."""
+        """Take the next connection to serve: of the client with the fewest threads, and fewer than `most`."""
         able = [c for c in self._clients.values() if c.ready and c.running < most]
         if not able:
             return None
@@ -126,7 +126,7 @@ class Room:
         return connection
 
     def release(self, client: Hashable) -> None:
-        """Note that a connection of a client's is served."""
+        """Note that a connection of a client is finished."""
         self._clients[client].running -= 1
         self._tidy(client)
 

@@ -1,4 +1,4 @@
-"""Something that may be asked for."""
+"""Routes of the API."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bwtop.web.params import Param, Values
 
 @dataclass(frozen=True)
 class Route:
-    """A path, what may be said with it, and what answers."""
+    """A path with its parameters and the method that answers."""
 
     path: str
     help: str
@@ -20,4 +20,4 @@ class Route:
     params: tuple[Param, ...] = ()
     type: str = JSON
     is_open: bool = False
-    """Whether it needs no token."""
+    """True if it needs no token."""

@@ -1,4 +1,4 @@
-"""bwtop --record --metrics: what Prometheus asks for, where there is no page."""
+"""bwtop --record --metrics: the metrics endpoint without the page."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from bwtop.web.trusted import Trusted
 
 
 class Scraped:
-    """A server of /metrics and /healthz; it listens at once, and answers when it is started."""
+    """A server of /metrics and /healthz; it listens at once, and answers after `start`."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Scraped:
         hosts: Iterable[str] = (),
         trusted: Trusted | None = None,
     ) -> None:
-        """See AccessPolicy; raises OSError where that address cannot be listened on."""
+        """Listen on the address (see AccessPolicy); raise OSError if that fails."""
         self.watch = Watch()
         self._exposition = Exposition(self.watch)
         self._server = Server(address)
@@ -31,15 +31,15 @@ class Scraped:
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """Return the URL of the metrics."""
         return f"{self._server.address.url()}metrics"
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Start to answer."""
         self._server.start(self.respond)
 
     def respond(self, request: Request) -> Answer:
-        """Answers, or raises RefusedError.  Parameters have no meaning here."""
+        """Answer a request, or raise RefusedError.  Parameters are ignored."""
         self._policy.check_host(request)
         self._policy.check_origin(request)
         if request.path == "/healthz":
@@ -50,7 +50,7 @@ class Scraped:
         return Answer(HTTPStatus.OK, METRICS, self._exposition.text())
 
     def _healthz(self) -> Answer:
-        """Whether readings come; needs no token."""
+        """Answer 200, or 503 while readings are overdue; needs no token."""
         age = self.watch.age()
         if age > 2 * READING_PERIOD + STUCK:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"no reading for {age:.0f} seconds")

@@ -1,4 +1,4 @@
-"""bwtop --serve: the browser view, from its first interval to its last."""
+"""bwtop --serve: run the browser view."""
 
 import sqlite3
 import time
@@ -22,29 +22,29 @@ from bwtop.web.source import Source
 from bwtop.web.trusted import Trusted
 
 LOOK: Final = 2.0
-"""Seconds until it is tried again whether somebody records."""
+"""Seconds between attempts to follow another bwtop."""
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What the user asked for."""
+    """Options of --serve."""
 
     archive: Archive
-    """The past."""
+    """Access to the history."""
     interval: float
-    """Seconds."""
+    """Seconds between updates."""
     token: str | None = None
-    """None: there is none, and only trusted users may ask."""
+    """None: no token; only trusted users have access."""
     hosts: Sequence[str] = ()
-    """Names that the server goes by besides its own."""
+    """Further Host names of the server."""
     trusted: Trusted | None = None
-    """Users that need no token on loopback."""
+    """Users without need of a token on loopback."""
     names: bool = True
-    """Whether remotes' names are looked up."""
+    """True to look up the names of remotes."""
 
 
 class Service:
-    """All that serving takes."""
+    """The browser view: server, API and broadcaster."""
 
     def __init__(self, server: Server, files: Mapping[str, File], settings: ServeOptions) -> None:
         self._server = server
@@ -68,7 +68,7 @@ class Service:
         )
 
     def start(self) -> None:
-        """Begins to answer, and says where."""
+        """Start to answer, and print the URL."""
         self._broadcaster.start()
         self._server.start(self._api.respond)
         url = self._server.address.url()
@@ -77,15 +77,17 @@ class Service:
             say(f"one-time link: {url}login?key={self._policy.new_key()}")
 
     def measure(self, measurement: Measurement, clock: Clock) -> None:
-        """Passes on what is measured until the clock says stop."""
+        """Broadcast a measurement until the clock stops."""
         measurement = self.watch.over(measurement)
         self._source.set(measurement)
         for sample in samples(measurement.readings, lambda: self._interval, clock, measurement.tap):
-            if sample.traffic or not self._source.why:  # of nobody nothing is not zero
+            if (
+                sample.traffic or not self._source.why
+            ):  # no sample without a recorder: unknown, not zero
                 self._broadcaster.put(sample, measurement.backend)
 
     def follow(self, begin: Callable[[], Measurement], clock: Clock) -> None:
-        """Passes on what another bwtop records, whenever one does, until the clock says stop."""
+        """Broadcast the recording of another bwtop, whenever there is one, until the clock stops."""
         told = ""
         going = True
         while going:
@@ -102,7 +104,7 @@ class Service:
             going = clock.wait(time.monotonic() + LOOK)
 
     def _follow(self, measurement: Measurement, clock: Clock) -> None:
-        """Until it cannot be read any more, too."""
+        """Broadcast until the clock stops or the history becomes unreadable."""
         say(f"watching {measurement.status().words}")
         try:
             self.measure(measurement, clock)
@@ -112,18 +114,21 @@ class Service:
             measurement.close()
 
     def remember(self, clock: Clock) -> None:
-        """Tells of the past alone, until the clock says stop."""
+        """Serve the history alone, until the clock stops."""
         say(self._source.status()["history"])
         while clock.wait(time.monotonic() + LOOK):
             pass
 
     def stop(self) -> None:
-        """Lets all pages go."""
+        """Close all streams."""
         self._broadcaster.close()
 
 
 def _exposition(watch: Watch) -> Exposed | None:
-    """What exposes it; None without prometheus_client.  Imported now, while all that is installed can be read."""
+    """Return the exposition; None without prometheus_client.
+
+    It is imported here, before bwtop drops root: afterwards it may be unreadable.
+    """
     try:
         from bwtop.metrics.exposition import Exposition
     except ImportError:

@@ -1,7 +1,7 @@
-"""Python's http.server with limits on all that a client can use up: connections, bytes, and time.
+"""Python's http.server with limits for each client: connections, bytes, and time.
 
-Every connection carries one request.  That costs a loopback handshake, and leaves nothing to go wrong with bodies that
-nobody wants or requests that follow half-read ones.
+Every connection carries one request.  That costs a handshake on loopback, and rules out errors with unread bodies and
+pipelined requests.
 """
 
 import contextlib
@@ -21,33 +21,33 @@ from bwtop.web.answer import Answer, RefusedError, refuse
 from bwtop.web.room import Connection
 
 MAX_STREAMS: Final = 32
-"""Pages that are kept up to date at once."""
+"""Maximum number of open streams."""
 
 MAX_CONNECTIONS: Final = MAX_STREAMS + 64
-"""Each has a thread, once its request has come; see Acceptor for those before."""
+"""Maximum number of threads, one per complete request; Acceptor limits the rest."""
 
 CLIENT_CONNECTIONS: Final = MAX_STREAMS + 32
-"""The same of one client: all pages that there may be, and what they ask for beside their streams."""
+"""The same limit for one client: all streams, and other requests of the same pages."""
 
 BACKLOG: Final = 1024
-"""Connections that the kernel holds until they are accepted; beyond, a client tries again after a second."""
+"""Connections queued by the kernel; beyond, a client retries after a second."""
 
 LINE_BYTES: Final = 8192
 
 SEND_SECONDS: Final = 30.0
-"""In which an event, or a part of an answer, must have been taken."""
+"""Time limit for a client to take an event or a part of an answer."""
 
 PART_BYTES: Final = 65536
-"""Who takes as much in each of those times is slow, but not gone."""
+"""Bytes of a part: a client that takes one within SEND_SECONDS is slow, but not gone."""
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 65536
-"""What is read and thrown away after the answer: closing before would reset the connection, and lose it."""
+"""Bytes read and discarded after the answer: closing earlier resets the connection, and loses the answer."""
 
 METHODS: Final = ("GET", "HEAD")
 
 BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-"""Statuses that have no Content-Length, or another answer's."""
+"""Statuses without a Content-Length of their own."""
 
 SECURITY: Final = (
     (
@@ -62,17 +62,17 @@ SECURITY: Final = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
-"""In every answer."""
+"""Headers of every answer."""
 
 Respond = Callable[[Request], Answer]
-"""Answers, or raises RefusedError."""
+"""Answers a request, or raises RefusedError."""
 
 
 class Server:
-    """Listens at once; answers when it is started."""
+    """A web server; it listens at once, and answers after `start`."""
 
     def __init__(self, address: Address) -> None:
-        """Raises OSError where that address cannot be listened on."""
+        """Listen on the address; raise OSError if that fails."""
         self.respond: Respond = lambda _: refuse(
             HTTPStatus.SERVICE_UNAVAILABLE, "starting; try again"
         )
@@ -83,19 +83,19 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self, respond: Respond) -> None:
-        """Begins to answer, in threads."""
+        """Start to answer, in threads."""
         self.respond = respond
         self._thread = threading.Thread(target=self._acceptor.run, name="bwtop-web", daemon=True)
         self._thread.start()
 
     def shutdown(self) -> None:
-        """Accept nothing more; answers that were begun go on."""
+        """Stop accepting; answers in progress go on."""
         self._acceptor.stop()
         if self._thread:
             self._thread.join()
 
     def server_close(self) -> None:
-        """Listen no more."""
+        """Close the listening socket."""
         self._listener.close()
         self._acceptor.close()
 
@@ -106,7 +106,7 @@ class Server:
         self.server_close()
 
     def _serve(self, connection: Connection) -> None:
-        """Answer one request; a client that goes away is no error, and Handler tells of ours."""
+        """Answer one request; a lost client is no error, and Handler reports errors of bwtop."""
         if connection.is_uid_missing:
             connection.uid = self._acceptor.peers.by_table(connection.socket)
         with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ def _listening(address: Address) -> socket.socket:
 
 
 def _decoded(target: str) -> str:
-    """What was asked for as its bytes were meant: http.server reads them as Latin-1, and browsers write UTF-8."""
+    """Decode a request target as UTF-8: http.server has decoded it as Latin-1."""
     try:
         return target.encode("latin-1").decode()
     except UnicodeDecodeError:
@@ -135,25 +135,25 @@ def _decoded(target: str) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """The handler of one request."""
 
     disable_nagle_algorithm = True  # head and body are two writes
     protocol_version = "HTTP/1.1"
 
     def __init__(self, accepted: Connection, web: Server) -> None:
-        """Answers at once, as all of http.server's do."""
+        """Answer at once, as every handler of http.server does."""
         self._accepted = accepted
         self._web = web
         accepted.socket.settimeout(SEND_SECONDS)
-        # The base only keeps the server, and asks nothing of it.
+        # The base class only stores the server, and does not use it.
         super().__init__(accepted.socket, accepted.socket.getpeername(), None)  # type: ignore[arg-type]
 
     def version_string(self) -> str:
-        """What the Server header says: not which Python this is."""
+        """Return the Server header, without the version of Python."""
         return "bwtop"
 
     def setup(self) -> None:
-        """See socketserver."""
+        """Read from the bytes received so far (see socketserver)."""
         super().setup()
         self.rfile.close()
         self.rfile = io.BytesIO(self._accepted.head)
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         self.headers = self.MessageClass()
 
     def handle(self) -> None:
-        """Answers one request; a client that goes away or is too slow gets none."""
+        """Answer one request; a lost or too slow client gets no answer."""
         with contextlib.suppress(OSError):
             answer = self._answer()
             if answer:
@@ -178,13 +178,13 @@ class Handler(BaseHTTPRequestHandler):
             return refused.answer()
         except OSError:
             raise
-        except Exception as error:  # whatever it is, the client gets no traceback
+        except Exception as error:  # the client must not see a traceback
             say(f"error while answering a request ({error!r}); please report it")
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             return RefusedError(status, "internal error; see the output of bwtop").answer()
 
     def _read(self) -> Request | None:
-        """The request; None: the client went without one.  Raises RefusedError and OSError."""
+        """Return the request; None if the client sent none.  Raises RefusedError and OSError."""
         self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
         if not self.raw_requestline:
             return None
@@ -209,12 +209,12 @@ class Handler(BaseHTTPRequestHandler):
         return Request(self.command, path, query, self.headers, self._accepted.uid)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
-        """What http.server finds wrong while it reads; the answer is ours."""
+        """Keep an error found by http.server, for an answer in bwtop's own format."""
         status = HTTPStatus(code)
         self._wrong = status, f"invalid request: {status.phrase.lower()}"
 
     def handle_expect_100(self) -> bool:
-        """Nobody wants a body."""
+        """Send no 100 Continue: no request needs a body."""
         return True
 
     def _send(self, answer: Answer) -> None:
@@ -227,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send_all(self, answer: Answer) -> None:
         self.request_version = (
             self.protocol_version
-        )  # http.server sends no head where it could read none
+        )  # http.server sends no head for an unreadable request
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.type)
         if answer.stream is None and answer.status not in BODILESS:
@@ -249,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.sendall(part)
 
     def _is_gone(self) -> bool:
-        """Whether the client has closed its end; it has nothing more to say."""
+        """Return True if the client has closed its end."""
         self.connection.setblocking(False)  # noqa: FBT003 - socket's own
         try:
             return not self.connection.recv(1024)
@@ -270,4 +270,4 @@ class Handler(BaseHTTPRequestHandler):
             left -= count
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-        """Nothing: addresses asked for have filters in them, and links have keys."""
+        """Log nothing: URLs contain filters, and links contain keys."""

@@ -1,53 +1,53 @@
-"""Where what is live comes from, as it changes: probes of our own, another bwtop's history, or nowhere."""
+"""The current source of live intervals: own probes, the history of another bwtop, or none."""
 
 from typing import Any, Final
 
 from bwtop.measure.sources import Measurement
 
 STUCK: Final = 10.0
-"""Seconds without an interval that is due, after which something is wrong."""
+"""Seconds after which an overdue interval is an error."""
 
 ELSEWHERE: Final = "no live traffic here; run bwtop on a host, or bwtop --from"
 
 
 class Source:
-    """Set by the thread that measures, read by all."""
+    """The source; set by the measuring thread, read by all."""
 
     def __init__(self, origin: str | None = None) -> None:
-        """`origin`: from where the past comes, where that is all there is."""
+        """Start without a measurement; `origin` is the URL of the history if only that is served."""
         self._measurement: Measurement | None = None
         self._why = ELSEWHERE if origin else "starting"
         self._origin = origin
 
     def set(self, measurement: Measurement) -> None:
-        """There will be intervals."""
+        """Set the measurement that delivers intervals."""
         self._measurement = measurement
 
     def lose(self, why: str) -> None:
-        """There are none, for this reason."""
+        """Note that no intervals come, and why."""
         self._measurement = None
         self._why = why
 
     @property
     def is_past(self) -> bool:
-        """Whether there never will be any."""
+        """Return True if only the history is served."""
         return self._origin is not None
 
     @property
     def is_ours(self) -> bool:
-        """Whether this bwtop measures."""
+        """Return True if this bwtop measures."""
         return self._measurement is not None and not self._measurement.following
 
     @property
     def why(self) -> str:
-        """Why there are no intervals; empty where there are."""
+        """Return the reason for missing intervals; empty while they come."""
         found = self._measurement
         if found is None:
             return self._why
         return found.status().warning if found.following else ""
 
     def status(self) -> dict[str, Any]:
-        """How it goes, for the page to show."""
+        """Return the status for the page."""
         found = self._measurement
         if self._origin is not None:
             return _idle("past", f"history of many hosts, from {self._origin}", "")
@@ -64,7 +64,7 @@ class Source:
 
 
 def _idle(state: str, history: str, warning: str) -> dict[str, Any]:
-    """A status without intervals."""
+    """Return a status without intervals."""
     return {
         "state": state,
         "backend": None,

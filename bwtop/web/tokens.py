@@ -1,4 +1,4 @@
-"""Tokens: out of a file, or new ones."""
+"""Tokens: read from a file, or generated."""
 
 import secrets
 import stat
@@ -10,18 +10,18 @@ from bwtop.rights import opening
 from bwtop.text.stderr import say
 
 MOST: Final = 4096
-"""Bytes of a file with a token."""
+"""Maximum bytes of a token file."""
 
 SHORTEST: Final = 16
-"""Characters of a token."""
+"""Minimum characters of a token."""
 
 
 class TokenError(ValueError):
-    """A token that will not do; the text says why."""
+    """An invalid token; the text says why."""
 
 
 def read_token(path: Path, environment: Mapping[str, str]) -> str:
-    """Return the token in a file, read with the rights of the user behind sudo; raises TokenError and OSError."""
+    """Return the token in a file, read with the rights of the user behind sudo.  Raises TokenError and OSError."""
     content = opening.read(path, MOST, opening.rights(path, environment))
     if content.mode & (stat.S_IRGRP | stat.S_IROTH):
         say(f"{path} is readable by other users; run: chmod 600 {path}")
@@ -34,5 +34,5 @@ def read_token(path: Path, environment: Mapping[str, str]) -> str:
 
 
 def make_token() -> str:
-    """A new one."""
+    """Return a new random token."""
     return secrets.token_urlsafe(32)

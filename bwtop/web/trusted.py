@@ -1,4 +1,4 @@
-"""The users of this machine who may look without the token."""
+"""Users of this machine with access without the token."""
 
 import grp
 import pwd
@@ -10,29 +10,29 @@ from typing import Final, Protocol
 from bwtop.identity.users import user_name
 
 GROUP: Final = "bwtop"
-"""Its members may look; the package makes it, and they read the service's history."""
+"""The group with access; the package creates it, and its members read the history of the service."""
 
 KNOWN_SECONDS: Final = 5.0
-"""For which a user's membership is believed."""
+"""Seconds for which a membership is cached."""
 
 MAX_KNOWN: Final = 256
 
 
 class Trusted(Protocol):
-    """Users that need no token."""
+    """A set of users with access without the token."""
 
     def include(self, uid: int | None) -> bool:
-        """Return whether a user may look; None: bwtop does not know which user asks."""
+        """Return True if a user has access; uid None: unknown user."""
 
     def __str__(self) -> str:
-        """Return them as words."""
+        """Return the users in words."""
 
 
 class Everyone:
     """All users of this machine: --open."""
 
     def include(self, _: int | None) -> bool:
-        """Return True, also for a user that is not known."""
+        """Return True, also for an unknown user."""
         return True
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Everyone:
 
 
 class TrustedUsers:
-    """Root, the user that bwtop runs for, those named, and members of the group."""
+    """Root, the user that bwtop runs for, the users of --trust-user, and the members of the group."""
 
     def __init__(
         self,
@@ -49,16 +49,19 @@ class TrustedUsers:
         group: str = GROUP,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`owner` and `others` are uids; no owner: bwtop runs for root alone."""
+        """Take the uids of `owner` and `others`; owner None: bwtop runs for root."""
         self._uids = dict.fromkeys([0, *([] if owner is None else [owner]), *others])
         self._group = group
         self._now = now
         self._lock = threading.Lock()
         self._known: dict[int, tuple[float, bool]] = {}
-        """Until when, and whether, a user is a member."""
+        """Expiry and membership by uid."""
 
     def include(self, uid: int | None) -> bool:
-        """Return whether a user may look.  It may ask a directory service: only a request's own thread may wait for it."""
+        """Return True if a user has access.
+
+        It may wait for a directory service: call it only in the thread of a request.
+        """
         if uid is None:
             return False
         return uid in self._uids or self._is_member(uid)
@@ -89,9 +92,9 @@ class TrustedUsers:
 
 
 def is_member(uid: int, group: str) -> bool:
-    """Return whether a user is in a group, by the group's list or as the user's own group.
+    """Return True if a user is in a group, as a listed member or by the primary group.
 
-    Not by os.getgrouplist(), which keeps the interpreter from all else while a directory service answers.
+    os.getgrouplist() would hold the interpreter lock while a directory service answers.
     """
     try:
         user, entry = pwd.getpwuid(uid), grp.getgrnam(group)

@@ -1,4 +1,4 @@
-"""Views of what is live: the table of processes, and the minutes before."""
+"""Views of the live model: the table of processes, and the last minutes."""
 
 import io
 import socket
@@ -26,43 +26,43 @@ from bwtop.web.broadcaster import Moment, Point
 from bwtop.web.params import Values
 
 FOLLOWED: Final = "history"
-"""What stands for the backend where another bwtop measures."""
+"""The backend field while another bwtop measures."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """What is asked for of an interval."""
+    """The parameters of a live view."""
 
     filter: str = ""
     classes: frozenset[str] = frozenset(CLASSES)
     loopback: Loopback = Loopback.SHOW
     order: Order = Order()
     limit: int | None = None
-    """Processes; totals are of all."""
+    """Maximum number of processes; totals include all."""
     idle: bool = False
-    """Whether processes and remotes that moved nothing in it are there too."""
+    """True to include processes and remotes that were idle in the interval."""
     remotes: frozenset[int] | None = None
-    """Pids whose remotes are wanted; None: those of all."""
+    """Pids to list with remotes; None: all."""
     each: int | None = None
-    """Remotes of a process."""
+    """Maximum number of remotes per process."""
 
     def scope(self) -> "Live":
-        """The same flows, shown in no way of their own."""
+        """Return a view of the same flows, with default order and limits."""
         return Live(self.filter, self.classes, self.loopback)
 
     def tree(self, moment: Moment) -> Tree:
-        """The rows of it."""
+        """Return the tree of rows."""
         scope = Scope(self.classes, self.loopback, query.parse(self.filter))
         return Tree(moment.model, TreeView(scope, order=self.order), Expansion(), moment.host)
 
     def rows(self, tree: Tree) -> list[Branch]:
-        """The processes to show, sorted."""
+        """Return the processes to show, sorted."""
         tree.sort()
         rows = [row for row in tree.tops if self.idle or row.rx or row.tx]
         return rows[: self.limit]
 
     def remotes_of(self, branch: Branch, tree: Tree) -> list[RemoteRow] | None:
-        """All remotes of a process, before they are limited; None: they are not wanted."""
+        """Return all remotes of a process, without the limit; None: not wanted."""
         if self.remotes is not None and branch.key.pid not in self.remotes:
             return None
         leaves = [row for row in tree.children(branch) if isinstance(row, Leaf)]
@@ -70,7 +70,7 @@ class Live:
 
 
 def live(values: Values) -> Live:
-    """The view that parameters ask for."""
+    """Return the view for the parameters."""
     return Live(
         values["filter"],
         values["proto"],
@@ -84,7 +84,7 @@ def live(values: Values) -> Live:
 
 
 def interval(view: Live, tree: Tree, moment: Moment) -> tuple[Interval, list[dict[str, Any]]]:
-    """The interval with the rows that are shown, and what else there is to say of each of those."""
+    """Return the interval with the shown rows, and further fields for each row."""
     shown = view.rows(tree)
     more: list[dict[str, Any]] = []
     for branch in shown:
@@ -104,12 +104,12 @@ def interval(view: Live, tree: Tree, moment: Moment) -> tuple[Interval, list[dic
 
 @dataclass(frozen=True)
 class Document:
-    """An interval as JSON: the schema of --batch."""
+    """An interval as JSON: the schema of --batch, with further fields."""
 
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See broadcaster.View."""
+        """Draw the view (see broadcaster.View)."""
         found, more = interval(self.view, self.view.tree(moment), moment)
         backend = moment.backend or FOLLOWED
         document = intervals.document(
@@ -123,12 +123,12 @@ class Document:
 
 @dataclass(frozen=True)
 class Sheet:
-    """An interval as CSV, that of --batch."""
+    """An interval as the CSV of --batch."""
 
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See broadcaster.View."""
+        """Draw the view (see broadcaster.View)."""
         found, _ = interval(self.view, self.view.tree(moment), moment)
         out = io.StringIO()
         writer = intervals.CsvWriter(out, intervals.Layout(moment.backend or FOLLOWED), inert)
@@ -137,20 +137,20 @@ class Sheet:
 
 
 MOST: Final = 12
-"""Processes of which a chart of the past tells."""
+"""Processes in the chart of the last minutes."""
 
 _SCANNED: Final = 200
-"""Processes that are looked at for those: what moves now, and what has moved most."""
+"""Processes considered for the chart: half by bytes now, half by total."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """The intervals up to now as a chart wants them: rates of all, and of the processes that moved most."""
+    """The last intervals for a chart: rates of all processes together, and of the busiest ones."""
 
     view: Live
 
     def draw(self, moment: Moment) -> bytes:
-        """See broadcaster.View."""
+        """Draw the view (see broadcaster.View)."""
         tree = self.view.tree(moment)
         points = self._points(moment)
         known = {
@@ -182,7 +182,7 @@ class Past:
         )
 
     def _points(self, moment: Moment) -> list[Point]:
-        """The intervals of which all is known; with a filter none in which processes moved that are forgotten."""
+        """Return the intervals with complete data; with a filter, only those newer than any forgotten process."""
         points = list(moment.past)
         if not self.view.filter.strip() or not moment.model.gone:
             return points
@@ -191,7 +191,7 @@ class Past:
         return points[len(points) - known :]
 
     def _total(self, tree: Tree, points: Sequence[Point]) -> list[Rates]:
-        """Of all that is shown; nothing where that is not known, because single flows are filtered."""
+        """Return the total rates of all shown rows; empty if unknown, because the filter selects single flows."""
         if not self.view.filter.strip():
             return [
                 (
