@@ -1,4 +1,4 @@
-// The few things that are done to the document again and again.  Text goes in as text, never as markup.
+// Helpers for the document.  Text is inserted as text, never as markup.
 
 export function byId(id) {
   return document.getElementById(id);
@@ -11,7 +11,7 @@ export function make(tag, className, text) {
   return made;
 }
 
-// Changes only what differs: so nothing flickers, and no selection is lost.
+// Sets the text only if it differs: no flicker, and the selection stays.
 export function setText(element, text) {
   const words = String(text);
   if (element.textContent !== words) element.textContent = words;
@@ -21,7 +21,7 @@ export function setClass(element, className) {
   if (element.className !== className) element.className = className;
 }
 
-// Where what is hidden had the focus, that goes to the table, not back to the page's beginning.
+// Hides an element.  If it had the focus, the focus moves to the table, not to the top of the page.
 export function hide(element, isHidden) {
   if (isHidden && element === document.activeElement) byId("rows").focus({ preventScroll: true });
   element.hidden = isHidden;
@@ -34,7 +34,7 @@ export function option(select, value, text = value) {
   return made;
 }
 
-// Options with a title of their own.
+// Adds a titled group of options.
 export function optionGroup(select, title) {
   const made = make("optgroup");
   made.label = title;
@@ -42,7 +42,7 @@ export function optionGroup(select, title) {
   return made;
 }
 
-// A link within the page: a click changes what is shown, and opens it elsewhere where links do.
+// Makes a link within the page.  A plain click calls `go`; with a modifier the browser opens a new tab or window.
 export function lead(link, address, go) {
   if (link.getAttribute("href") !== address) link.href = address;
   link.onclick = (event) => {

@@ -1,4 +1,4 @@
-// Numbers and names as bwtop's other views show them.
+// Formats numbers and names as the other views of bwtop do.
 
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const DECIMAL = ["bit", "kbit", "Mbit", "Gbit", "Tbit", "Pbit", "Ebit"];
@@ -13,24 +13,24 @@ function scaled(amount, base, units) {
   return `${unit ? tenths(left) : Math.trunc(left)} ${units[unit]}`;
 }
 
-// With one digit after the point; what lies just between two becomes the even one, as elsewhere in bwtop.
+// Formats with one decimal digit; ties round to even, as elsewhere in bwtop.
 function tenths(number) {
   const isBetween = (number * 20) % 2 === 1 && (number * 4) % 1 === 0;
   return isBetween ? ((2 * Math.round(number * 5)) / 10).toFixed(1) : number.toFixed(1);
 }
 
-// Bytes with a binary prefix: "1.2 MiB".
+// Formats bytes with a binary prefix: "1.2 MiB".
 export function size(bytes) {
   return scaled(bytes, 1024, BINARY);
 }
 
-// Bytes per second, or bits per second with a decimal prefix, as links are sold.
+// Formats a rate: bytes per second, or bits per second with a decimal prefix, the unit of network links.
 export function rate(perSecond, units) {
-  const bits = Number((perSecond * 8).toPrecision(4)); // or there would be "1000.0 kbit/s"
+  const bits = Number((perSecond * 8).toPrecision(4)); // avoids "1000.0 kbit/s"
   return `${units === "bits" ? scaled(bits, 1000, DECIMAL) : size(perSecond)}/s`;
 }
 
-// Text from outside: controls, bidi marks and line separators become visible escapes.
+// Makes text from outside printable: controls, bidi marks and line separators become visible escapes.
 export function plain(text) {
   return String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, (character) => {
     const code = character.codePointAt(0).toString(16);
@@ -39,7 +39,7 @@ export function plain(text) {
   });
 }
 
-// A remote as "to HOST:PORT tcp", or for a server "from HOST on :PORT tcp".
+// Formats a remote as "to HOST:PORT tcp", or for a server "from HOST on :PORT tcp".
 export function remote(row) {
   const host = plain(row.host ?? row.addr);
   if (row.role === "server") return `from ${host} on :${row.port} ${row.proto}`;
@@ -47,7 +47,7 @@ export function remote(row) {
   return `to ${port && host.includes(":") ? `[${host}]` : host}${port} ${row.proto}`;
 }
 
-// A process's name as lists show it.
+// Formats the name of a process as lists show it.
 export function process(row) {
   return row.kernel ? `[${plain(row.name)}]` : plain(row.name);
 }
@@ -56,7 +56,7 @@ export function user(row) {
   return row.user === null || row.user === undefined ? (row.uid ?? "-") : plain(row.user);
 }
 
-// A local time of the server, as it wrote it: browsers elsewhere show the same.
+// Formats a time in the server's time zone: browsers in any time zone show the same.
 export function minute(iso) {
   return iso.slice(0, 16).replace("T", " ");
 }

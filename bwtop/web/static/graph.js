@@ -1,4 +1,4 @@
-// Bars of what was received, upwards, and of what was sent, downwards, on one axis.
+// The chart: received bytes upwards, sent bytes downwards, on one axis.
 
 import { byId, make } from "./dom.js";
 import { rate, size } from "./format.js";
@@ -7,13 +7,13 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-// Sums of what lies on top of each other.
+// The highest stack of all series in one direction.
 function highest(series, direction) {
   const sums = (series[0]?.[direction] ?? []).map((_, index) => series.reduce((sum, one) => sum + one[direction][index], 0));
   return Math.max(...sums, 0);
 }
 
-// Ends of the axis and the distance of its marks, in round numbers of the unit that is shown.
+// Limits and step of the axis, in round numbers of the shown unit.
 function axis(series, units) {
   const [up, down] = [highest(series, "rx"), highest(series, "tx")];
   const [base, factor] = units === "bits" ? [1000, 8] : [1024, 1];
@@ -27,7 +27,7 @@ function axis(series, units) {
 const DECIMAL = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const BINARY = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
-// What Chart.js needs to know, in the colours of now.
+// Options for Chart.js, in the current colours.
 function settings(what, format, click) {
   const text = colour("soft");
   const grid = { color: colour("line") };
@@ -70,7 +70,7 @@ export class Graph {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
   }
 
-  // Chart.js; undefined where there is none: then there is nothing but the words of a summary.
+  // Sets Chart.js; undefined if it is missing: then the page shows the summary without a chart.
   use(Chart) {
     this.Chart = Chart;
     byId("plot").hidden = !Chart;

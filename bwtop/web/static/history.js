@@ -1,4 +1,4 @@
-// What was moved: sums over a range, as bars and a table.
+// The history view: totals over a range, as bars and a table.
 
 import { byId, hide, lead, make, option, optionGroup, setText } from "./dom.js";
 import { minute, plain, process, rate, remote, size, user } from "./format.js";
@@ -7,14 +7,14 @@ import { beyond, isFiltered, scope } from "./state.js";
 const RANGES = ["today", "yesterday", "24h", "week", "last-week", "7d", "month", "last-month", "30d", "all"];
 const REFRESH = 60000; // milliseconds
 const RETRY = 5000; // milliseconds
-const TYPING = 600; // milliseconds without a key after which a date is taken for complete
+const TYPING = 600; // milliseconds without a key until a date counts as complete
 const EARLIEST = "1970-01-01";
-const MOST = 2000; // remotes that are listed of a process
+const MOST = 2000; // remotes listed per process
 const TIMES = ["hour", "day", "month"];
 
 const port = (row) => (row.role === "server" ? `:${row.port} served` : row.port ? `:${row.port}` : "no port");
 
-// How a row is called, by what it stands for.
+// The name of a row, by dimension.
 const NAMES = {
   process: (row) => process(row),
   exe: (row) => plain(row.exe ?? "(unknown)"),
@@ -47,7 +47,7 @@ export class History {
     this.details = new Map(); // remotes of open processes
   }
 
-  // Once it is known what can be asked for.
+  // Fills the controls from `about`.
   prepare() {
     for (const range of RANGES) option(byId("range"), range);
     option(byId("per"), "", "—");
@@ -70,7 +70,7 @@ export class History {
     return this.page.about.dimensions.find((dimension) => dimension.id === id)?.help;
   }
 
-  // Of one machine `host` tells nothing apart.
+  // Fills the groupings; `host` only for many hosts.
   groupings() {
     const ids = this.page.about.dimensions.map(({ id }) => id).filter((id) => id !== "host" && !TIMES.includes(id));
     const add = (select, id, value) => { option(select, value, value.replace(",", ", ")).title = this.help(id); };
@@ -84,7 +84,7 @@ export class History {
     for (const id of ids) add(select, id, id);
   }
 
-  // It is known what hosts are called.
+  // Redraws with the names of hosts.
   named() {
     if (this.last && this.page.state.view === "history") this.draw();
   }
@@ -98,7 +98,7 @@ export class History {
     if (this.wish(state) !== this.wanted) this.ask();
   }
 
-  // What takes another question to show: another query, or another row to open.
+  // The state that needs a new query: other parameters, or other open rows.
   wish(state) {
     return JSON.stringify([`${this.query(state)}`, [...state.open].sort()]);
   }
@@ -112,7 +112,7 @@ export class History {
     document.body.classList.remove("stale");
   }
 
-  // The controls.
+  // Controls.
 
   controls(state) {
     const select = byId("range");
@@ -128,8 +128,8 @@ export class History {
     }
   }
 
-  // While somebody types a date, each key makes another one: of a year before 1970, of a month before the one that is
-  // meant.  Such are left alone until they can be meant, or the field is left.
+  // Each key typed into a date field makes another date, such as one before 1970.  An incomplete date is ignored until
+  // typing pauses or the field loses the focus.
   typed(id) {
     clearTimeout(this.typing);
     const [from, through] = [byId("from").value, byId("through").value];
@@ -143,7 +143,7 @@ export class History {
     if (this.dated) byId(id).value = this.dated[id];
   }
 
-  // Two dates, both of them in the range; its text ends before its end.  The one that was changed counts.
+  // Sets the range to two inclusive dates; the end in its text is exclusive.  The changed date wins.
   dates(id) {
     clearTimeout(this.typing);
     const given = byId(id).value;
@@ -167,13 +167,13 @@ export class History {
   }
 
   sort(id) {
-    const natural = this.page.state.per ? "" : "total"; // rows of time keep its order, and come back to it
+    const natural = this.page.state.per ? "" : "total"; // rows by time are in its order by default
     const before = this.page.state.sort || natural;
     const isLast = before === `-${id}` && !natural;
     this.page.change({ sort: before === id ? `-${id}` : isLast || id === natural ? "" : id });
   }
 
-  // Asking: sums, and the remotes of open processes, which are shown together.
+  // Queries: totals, and the remotes of open processes, shown together.
 
   async ask() {
     const { state } = this.page;
@@ -185,7 +185,7 @@ export class History {
     this.asked = asked;
     this.wanted = this.wish(state);
     document.body.classList.toggle("stale", this.last !== undefined && this.shown !== query);
-    if (this.page.about.origin && !this.last) this.page.empty("loading…"); // a server may take its time
+    if (this.page.about.origin && !this.last) this.page.empty("loading…"); // a server may be slow
     try {
       const { ok, status, headers, found } = await get(query, asked.signal);
       const { details, error } = ok ? await this.remotes(found, asked.signal) : found;
@@ -203,7 +203,7 @@ export class History {
     }
   }
 
-  // Of a page that nobody sees only when somebody does.
+  // Asks again after a delay; a hidden page waits until it is visible.
   again(milliseconds) {
     this.timer = setTimeout(() => {
       this.isLate = document.hidden;
@@ -234,7 +234,7 @@ export class History {
     this.page.note(this.last.notes);
   }
 
-  // What is not there, where nothing is.
+  // The reason for an empty view.
   missing() {
     return this.page.state.host ? "no matching host has recorded data" : "no data is recorded";
   }
@@ -247,7 +247,7 @@ export class History {
     for (const id of ["csv", "json"]) byId(id).download = "";
   }
 
-  // By their keys, the remotes of processes that are open; and what was wrong if some could not be had.
+  // Returns the remotes of open processes by key, and the first error.
   async remotes(found, signal) {
     if (!isOfProcesses(found)) return { details: new Map() };
     const open = found.rows.filter((row) => this.page.state.open.includes(keyOf(row)));
@@ -284,7 +284,7 @@ export class History {
     const { units } = this.page.state;
     const both = (rates) => `↓ ${rate(rates.rx_rate, units)} ↑ ${rate(rates.tx_rate, units)}`;
     const parts = [["rx", `↓ ${size(found.total.rx)}`], ["tx", `↑ ${size(found.total.tx)}`]];
-    const of = found.percentile95 ? "" : " of a bar"; // finer ones are not kept of parts
+    const of = found.percentile95 ? "" : " of a bar"; // parts have no finer peaks
     if (found.recorded) parts.push(["", `peak${of} ${both(found.peak)}`]);
     if (found.percentile95 && found.recorded) parts.push(["", `95th percentile ${both(found.percentile95)}`]);
     if (found.projection) {
@@ -297,7 +297,7 @@ export class History {
     this.around();
   }
 
-  // From a time within a day to the day, from a day to its month.
+  // Links from part of a day to the day, and from a day to its month.
   up(found) {
     const link = byId("up");
     const hours = hoursOf(found);
@@ -308,14 +308,14 @@ export class History {
     this.lead(link, { range: wider, open: [] });
   }
 
-  // From a host to all of them, told apart again.
+  // Links from one host to all hosts, by host.
   around() {
     const { host, by } = this.page.state;
     hide(byId("all-hosts"), !host);
     this.lead(byId("all-hosts"), { host: "", by: by === "process" ? "host,process" : by, open: [] });
   }
 
-  // From all hosts to one, and to what runs there.
+  // Changes from all hosts to one, and to its processes.
   narrow(row) {
     const by = othersThanHost(this.page.state.by.split(",")).join(",") || "process";
     return { host: this.page.hosts.term(row), by, open: [] };
@@ -346,7 +346,7 @@ export class History {
       click: (index) => drill(found.bars[index]),
     });
     const barred = JSON.stringify([found.bars, this.page.address({ range: "" })]);
-    if (barred === this.barred) return; // nor is a focus lost
+    if (barred === this.barred) return; // also keeps the focus
     this.barred = barred;
     byId("bars").tBodies[0].replaceChildren(...found.bars.map((bar) => this.bar(bar, drill)));
   }
@@ -406,7 +406,7 @@ export class History {
   }
 }
 
-// An answer of the API.
+// Queries the API.
 async function get(query, signal) {
   const answer = await fetch(`api/v1/history?${query}`, { signal });
   return { ok: answer.ok, status: answer.status, headers: answer.headers, found: await answer.json() };
@@ -414,39 +414,39 @@ async function get(query, signal) {
 
 const othersThanHost = (by) => by.filter((each) => each !== "host");
 
-// What stands in a row's first column: hosts have one of their own beside anything else.
+// The dimensions in the first column: hosts have a column of their own besides any other.
 const namedBy = (found) => (hasHostColumn(found) ? othersThanHost(found.by) : found.by);
 const hasHostColumn = (found) => found.by.length > 1 && found.by.includes("host");
 
-// Rows that can be opened.
+// True if rows are processes, which open to their remotes.
 const isOfProcesses = (found) => othersThanHost(found.by).join() === "process";
 
-// What remotes beyond those that are listed have moved.
+// The bytes of remotes that are not listed.
 function rest(row, listed) {
   const left = (direction) => row[direction] - listed.reduce((sum, each) => sum + each[direction], 0);
   const [rx, tx] = [left("rx"), left("tx")];
   return listed.length && rx >= 0 && tx >= 0 && rx + tx > 0 ? [{ rx, tx }] : [];
 }
 
-// What tells a row from all others: its labels.
+// The key of a row: its labels.
 function keyOf(row) {
   return JSON.stringify(Object.entries(row).filter(([name]) => !["rx", "tx", "host"].includes(name)).map(([, value]) => value));
 }
 
-// A range as a choice of a list: without years, seconds and the distance from UTC, and its day once.
+// Shortens a range for the list: no year, seconds or UTC offset, and its day once.
 function shortened(range) {
   const short = range.replace(/(\d{4}-)?(\d\d-\d\d)T(\d\d:\d\d)[^.]*/g, "$2 $3");
   return short.replace(/^(\d\d-\d\d) (\d\d:\d\d)\.\.\1 /, "$1 $2–");
 }
 
-// The first and last day of a range of whole days; nothing of others.
+// The first and last day of a range of whole days; empty for other ranges.
 function datesOf(range) {
   const days = /^(\d{4}-\d\d-\d\d)(?:\.\.(\d{4}-\d\d-\d\d))?$/.exec(range);
   if (!days || !isDate(days[1]) || !isDate(days[2] ?? days[1])) return ["", ""];
   return [days[1], days[2] ? moved(days[2], -1) : days[1]];
 }
 
-// Whether there is such a day.
+// True for a valid day.
 function isDate(text) {
   const time = Date.parse(`${text}T00:00:00Z`);
   return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text);
@@ -464,21 +464,21 @@ function cells(row, all) {
 
 const hoursOf = (span) => (Date.parse(span.to) - Date.parse(span.from)) / 3600000;
 
-// What a bar is called: its month, day, or time.
+// The label of a bar: its month, day, or time.
 function label(bar) {
   const hours = hoursOf(bar);
   if (hours > 26) return bar.from.slice(0, 7);
   return hours > 22 ? bar.from.slice(0, 10) : minute(bar.from).slice(5);
 }
 
-// The range that a bar stands for; nothing for one of a minute, in which there is nothing finer to see.
+// The range of a bar; empty for a bar of minutes, which has no finer bars.
 function within(bar) {
   const hours = hoursOf(bar);
   if (hours < 0.9) return "";
   return hours > 22 ? label(bar) : `${bar.from}..${bar.to}`;
 }
 
-// A date so many days on.
+// The date `days` later.
 function moved(date, days) {
   const day = new Date(`${date}T00:00:00Z`);
   day.setUTCDate(day.getUTCDate() + days);

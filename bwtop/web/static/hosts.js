@@ -1,12 +1,12 @@
-// Many hosts: which there are, how each is called, and the choice of some of them.
+// The hosts of a shared history: their names, and the host filter.
 
 import { byId, option } from "./dom.js";
 import { plain } from "./format.js";
 
-const FRESH = 600000; // milliseconds after which it is asked again which there are
+const FRESH = 600000; // milliseconds until the list of hosts is reloaded
 
 export class Hosts {
-  // `page` is main.js's; `act` is told when they are known.
+  // `page` is that of main.js; `act` is called when the hosts are loaded.
   constructor(page, act) {
     this.page = page;
     this.act = act;
@@ -19,7 +19,7 @@ export class Hosts {
     byId("host-box").hidden = false;
     field.addEventListener("change", () => this.choose(field.value.trim()));
     field.addEventListener("input", () => {
-      if (!field.value || this.isOffered(field.value)) this.choose(field.value); // no other key is to come
+      if (!field.value || this.isOffered(field.value)) this.choose(field.value); // chosen from the list, or cleared
     });
   }
 
@@ -36,7 +36,7 @@ export class Hosts {
     if (field.value.trim() !== state.host) field.value = state.host;
   }
 
-  // Once something was answered: no page waits for this, and a server that is gone need not be asked twice.
+  // Loads the hosts after another answer: no view waits for them, and an unreachable server is not asked twice.
   async look() {
     if (performance.now() - this.asked < FRESH) return;
     this.asked = performance.now();
@@ -45,7 +45,7 @@ export class Hosts {
       if (!answer.ok) throw new Error("not now");
       this.take((await answer.json()).hosts);
     } catch {
-      this.asked = -FRESH; // again with the next answer
+      this.asked = -FRESH; // retry after the next answer
     }
   }
 
@@ -56,7 +56,7 @@ export class Hosts {
     this.act();
   }
 
-  // What the API understands as this one alone: its name where that can be typed and is no other's, else its id.
+  // The filter for one host: its name if printable and unique, else its id.
   term(host) {
     const name = host.hostname;
     const isPlain = name && plain(name) === name && name.trim() === name && !/[*?[,]/.test(name);
@@ -71,7 +71,7 @@ export class Hosts {
     return `${plain(host.hostname)}${this.isTwin(host) ? ` (${host.host_id.slice(0, 8)})` : ""}`;
   }
 
-  // How what was chosen is called.
+  // The name of a chosen host.
   called(text) {
     const name = this.names.get(text);
     return name === undefined ? plain(text) : this.label({ hostname: name, host_id: text });

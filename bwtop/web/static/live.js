@@ -1,17 +1,17 @@
-// What moves now: a stream of intervals, as a chart and a table.
+// The live view: a stream of intervals, as a chart and a table.
 
 import { byId, setText } from "./dom.js";
 import { plain, process, rate, remote, size, user } from "./format.js";
 import { beyond, isFiltered, scope } from "./state.js";
 
-const SLOTS = 120; // intervals that the chart shows
-const TOP = 5; // processes that have a colour of their own
-const TICK = 20; // intervals from one mark of the time axis to the next; twice that where it is narrow
+const SLOTS = 120; // intervals in the chart
+const TOP = 5; // processes with a colour of their own
+const TICK = 20; // intervals between marks of the time axis; twice that on a narrow page
 const NARROW = 480; // pixels
-const EACH = 200; // remotes that are listed of a process
+const EACH = 200; // remotes listed per process
 const RETRY = 2000; // milliseconds
-const SLACK = 4000; // milliseconds beyond an interval after which its data is stale
-const SORT = "rate"; // where nothing else is said
+const SLACK = 4000; // milliseconds after the end of an interval until its data is stale
+const SORT = "rate"; // default
 
 const COLUMNS = [
   { id: "name", title: "process", className: "process-column", text: true, value: (row) => row.name.toLowerCase() },
@@ -26,7 +26,7 @@ const COLUMNS = [
 const keyOf = (row) => `${row.pid}@${row.start ?? ""}`;
 
 export class Live {
-  // `page` is main.js's.
+  // `page` is that of main.js.
   constructor(page) {
     this.page = page;
     this.points = [];
@@ -38,14 +38,14 @@ export class Live {
     setInterval(() => this.look(), 1000);
   }
 
-  // Browsers have few connections to a host: a page that nobody sees leaves its own to others.
+  // A browser has few connections per host: a hidden page closes its stream.
   seen(isSeen) {
     if (this.page.state.view !== "live" || this.paused) return;
     if (isSeen) this.open(true);
     else this.close();
   }
 
-  // The state has changed, or this view was chosen.
+  // Shows the current state.
   show() {
     const { state } = this.page;
     setText(byId("caption"), "processes and their remotes");
@@ -68,7 +68,7 @@ export class Live {
     this.forget();
   }
 
-  // What is shown is not what is asked for any more.
+  // Discards data of an old query.
   forget() {
     this.points = [];
     this.last = undefined;
@@ -81,7 +81,7 @@ export class Live {
     return this.page.about.columns.find((column) => column.id === id)?.help;
   }
 
-  // How a column is sorted, if it is.
+  // The sort direction of a column.
   direction(column) {
     const sort = this.page.state.sort || SORT;
     if (sort.replace("-", "") !== column.id) return "none";
@@ -104,7 +104,7 @@ export class Live {
     return said;
   }
 
-  // Pausing: an interval is held, and all other processes and remotes are asked for, so that it can be looked through.
+  // Pause: the interval is kept, and its other processes and remotes are loaded, for browsing.
 
   pause(paused) {
     this.mark(paused);
@@ -121,7 +121,7 @@ export class Live {
 
   mark(paused) {
     this.paused = paused;
-    byId("exports").hidden = paused; // they would be of now
+    byId("exports").hidden = paused; // they would show a later interval
     byId("pause").setAttribute("aria-pressed", String(paused));
     setText(byId("pause"), paused ? "Resume" : "Pause");
   }
@@ -150,7 +150,7 @@ export class Live {
     }
   }
 
-  // The stream.
+  // Stream.
 
   isOpen() {
     return this.source !== undefined && this.source.readyState !== EventSource.CLOSED;
@@ -160,7 +160,7 @@ export class Live {
     this.source?.close();
     this.source = undefined;
     clearTimeout(this.retry);
-    document.title = "bwtop"; // numbers there would be old
+    document.title = "bwtop"; // rates there would be stale
   }
 
   open(past) {
@@ -177,7 +177,7 @@ export class Live {
     source.addEventListener("error", () => this.broken(source));
   }
 
-  // A stream that broke off is begun anew, with what was missed; of one that was refused the browser does not say why.
+  // Reopens a broken stream, with the missed intervals.  The browser hides why a stream was refused.
   async broken(source) {
     if (source !== this.source) return;
     const isRefused = source.readyState === EventSource.CLOSED;
@@ -195,7 +195,7 @@ export class Live {
     this.retry = setTimeout(() => this.open(true), RETRY);
   }
 
-  // Why there is no stream, and whether it is no use to try again.
+  // Returns why the stream was refused, and whether retrying is useless.
   async refusal() {
     try {
       const answer = await fetch(`api/v1/live?${this.query(this.page.state)}`);
@@ -244,7 +244,7 @@ export class Live {
     this.draw();
   }
 
-  // Whether what is shown is of now.
+  // Marks data as stale when intervals stop.
   look() {
     if (this.paused || !this.source || !this.last) return;
     const age = performance.now() - this.at;
@@ -289,7 +289,7 @@ export class Live {
     this.drawGraph();
   }
 
-  // As they came; what is held is sorted here.
+  // Rows in server order; while paused, sorted here.
   inOrder(rows) {
     const sort = this.page.state.sort || SORT;
     const column = COLUMNS.find((known) => known.id === sort.replace("-", ""));
@@ -366,7 +366,7 @@ export class Live {
     });
   }
 
-  // The processes that moved most, each with a colour that it keeps.
+  // The busiest processes; each keeps its colour.
   top() {
     const sums = new Map();
     for (const point of this.points) {
@@ -382,7 +382,7 @@ export class Live {
   }
 }
 
-// What is shown, with what is not: from a question that was asked later, and may have met the next interval.
+// Merges the shown interval with a later answer that has all rows, perhaps of the next interval.
 function joined(shown, found) {
   const rows = new Map(found.processes.map((row) => [keyOf(row), row]));
   const processes = shown.processes.map((row) => {

@@ -1,4 +1,4 @@
-// The form that takes the token: it goes into a header, never into an address, and comes back as a cookie.
+// The login form: sends the token in a header, never in a URL, and receives a cookie.
 
 const form = document.getElementById("login");
 const field = document.getElementById("token");
@@ -14,7 +14,7 @@ async function logIn(token) {
   return answer.status === 401 ? "Wrong token." : (await answer.json()).error;
 }
 
-// The page that was asked for; a link that works once would not work again.
+// Opens the requested page; a one-time link does not work again.
 function open() {
   if (location.pathname.endsWith("/login")) location.replace(form.dataset.root);
   else location.reload();
@@ -26,7 +26,7 @@ form.addEventListener("submit", async (event) => {
   button.disabled = true;
   wrong.textContent = "";
   try {
-    // A header takes printable ASCII, and so do tokens.
+    // Headers and tokens are printable ASCII.
     const fault = /^[\x21-\x7e]+$/.test(token) ? await logIn(token) : "Wrong token.";
     if (!fault) return open();
     wrong.textContent = fault;

@@ -1,4 +1,4 @@
-// The page: what is in its address, its controls, and the two views.
+// The page: its state in the URL, its controls, and its two views.
 
 import { byId, hide, make, setText } from "./dom.js";
 import { Graph } from "./graph.js";
@@ -8,10 +8,10 @@ import { Live } from "./live.js";
 import { defaults, read, write } from "./state.js";
 import { Table } from "./table.js";
 
-const TYPING = 250; // milliseconds without a key after which a filter is applied
+const TYPING = 250; // milliseconds without a key until the filter is applied
 const RETRY = 2000; // milliseconds
-const STEP = 200; // rows more
-const LONGEST = 4000; // characters of the address that open rows may take it to; servers refuse 8192
+const STEP = 200; // rows added by "show more"
+const LONGEST = 4000; // characters of the URL with its open rows; servers refuse 8192
 
 class Page {
   constructor(about) {
@@ -34,7 +34,7 @@ class Page {
     this.describe();
     this.wire();
     addEventListener("popstate", () => {
-      this.typed(); // it is not what was gone back to
+      this.typed(); // drop typing that belongs to the page left
       this.go(read(location.search, this.usual));
     });
     this.go(this.state);
@@ -44,7 +44,7 @@ class Page {
     return this.views[this.state.view];
   }
 
-  // Changes what is shown, and the address with it.
+  // Changes the state and the URL.
   change(changes, { replace = false } = {}) {
     const state = { ...this.state, ...this.typed(), ...changes };
     const address = write(state, this.usual);
@@ -53,7 +53,7 @@ class Page {
     this.go(state);
   }
 
-  // A filter that has been typed, but not applied yet.
+  // Takes a filter that is typed but not applied yet.
   typed() {
     if (!this.typing) return {};
     clearTimeout(this.typing);
@@ -61,7 +61,7 @@ class Page {
     return { filter: byId("filter").value.trim() };
   }
 
-  // Opens a row, or closes it.
+  // Opens or closes a row.
   toggle(key) {
     const open = this.state.open.filter((other) => other !== key);
     if (open.length === this.state.open.length) open.push(key);
@@ -88,7 +88,7 @@ class Page {
     this.view.show();
   }
 
-  // Controls that both views have.
+  // Controls of both views.
 
   wire() {
     for (const view of ["live", "history"]) {
@@ -128,10 +128,10 @@ class Page {
     const boxes = [...byId("proto").querySelectorAll("input")];
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
     if (chosen.length) this.change({ proto: chosen.join(",") });
-    else this.controls(); // nothing at all would be nothing to look at
+    else this.controls(); // at least one protocol stays checked
   }
 
-  // The other view of the same things: sorting and what is open are a view's own.
+  // State changes for the other view: order, limit and open rows belong to one view.
   other(view) {
     return { view, sort: "", open: [], limit: "100" };
   }
@@ -167,14 +167,14 @@ class Page {
     byId("filter").placeholder = "host:web* curl port:443";
   }
 
-  // Rows do not wait for Chart.js.
+  // Loads Chart.js; rows do not wait for it.
   async draw() {
     if (this.about.chart) await import(`.${this.about.chart}`).catch(() => {});
     this.graph.use(globalThis.Chart);
     byId("no-charts").hidden = Boolean(globalThis.Chart);
   }
 
-  // What views say.
+  // Texts of the views.
 
   say(text, warning) {
     const status = byId("status");
@@ -215,7 +215,7 @@ class Page {
     hide(byId("more"), !isThere);
   }
 
-  // Nothing of what was shown holds any more.
+  // Clears the page.
   blank() {
     this.table.clear();
     this.graph.clear();
@@ -226,7 +226,7 @@ class Page {
   }
 }
 
-// Once bwtop answers.
+// Starts the page as soon as bwtop answers.
 async function begin() {
   let about;
   try {

@@ -1,4 +1,4 @@
-// What is shown, as it stands in the address: so that a view can be bookmarked, sent, and gone back to.
+// The state of the page in the URL: views can be bookmarked, shared, and reached by Back.
 
 const DEFAULTS = Object.freeze({
   view: "live",
@@ -13,14 +13,14 @@ const DEFAULTS = Object.freeze({
   per: "",
 });
 
-// Where many hosts' past is all there is.
+// Defaults for the history of many hosts, without a live view.
 const FLEET = Object.freeze({ ...DEFAULTS, view: "history", by: "host,process", host: "" });
 
-const OPEN = 100; // rows that are open at most
+const OPEN = 100; // maximum number of open rows
 
 const CHOICES = { view: ["live", "history"], units: ["bytes", "bits"] };
 
-// `origin`: from where the past comes; nothing where it is this machine's.
+// `origin`: the URL of the history's server; empty for the history of this machine.
 export function defaults(origin) {
   return origin ? FLEET : DEFAULTS;
 }
@@ -37,7 +37,7 @@ export function read(search, usual) {
   return state;
 }
 
-// What differs from the usual, as a query.
+// Formats the state as a query, without default values.
 export function write(state, usual) {
   const said = new URLSearchParams();
   for (const [name, value] of Object.entries(usual)) {
@@ -48,17 +48,17 @@ export function write(state, usual) {
   return text ? `?${text}` : "?";
 }
 
-// One row more than is shown: whether there are more.
+// One row more than shown, to know if there are more.
 export function beyond(state) {
   return String(Math.min(Number(state.limit) + 1, 999999));
 }
 
-// Whether anything is left out.
+// True if any filter is set.
 export function isFiltered(state) {
   return Boolean(state.host) || ["filter", "proto", "loopback"].some((name) => state[name] !== DEFAULTS[name]);
 }
 
-// Parameters of the API that both views have.
+// Parameters of the API for both views.
 export function scope(state) {
   const said = new URLSearchParams();
   for (const name of ["filter", "proto", "loopback"]) {

@@ -1,11 +1,11 @@
-// A table whose rows stay the same elements for as long as they stand for the same thing.
+// A table that reuses the element of each row key.
 
 import { lead, make, setClass, setText } from "./dom.js";
 
-const CALM = 2000; // milliseconds after a movement over the table in which rows keep their places
+const CALM = 2000; // milliseconds after pointer or key input in which rows keep their places
 
 export class Table {
-  // `act` has sort(column), toggle(key), change(changes), and address(changes) for where that leads.
+  // `act` has sort(column), toggle(key), change(changes), and address(changes), which returns a URL.
   constructor(element, act) {
     this.element = element;
     this.act = act;
@@ -47,14 +47,14 @@ export class Table {
     button.type = "button";
     button.dataset.column = column.id;
     button.addEventListener("click", () => {
-      this.touched = -CALM; // who sorts wants rows to move
+      this.touched = -CALM; // sorting must move rows at once
       this.act.sort(column.id);
     });
     cell.append(button);
     return cell;
   }
 
-  // Neither rows nor columns.
+  // Removes rows and columns.
   reset() {
     this.clear();
     this.columns = [];
@@ -72,7 +72,7 @@ export class Table {
   }
 
   // Rows: {key, parent, name, to, more, title, className, wide, open: boolean | undefined, cells: [{text, to, part, title}]};
-  // `to` are changes: what has it is a link.  One that is `wide` has no cell of its own in the second column.
+  // `to` are state changes: they make a link.  A `wide` row spans the first two columns.
   body(rows, { keep = false } = {}) {
     const wanted = keep && this.isCalm() ? this.inPlace(rows) : rows;
     const known = this.rows;
@@ -80,7 +80,7 @@ export class Table {
     const focused = document.activeElement;
     let place = this.element.tBodies[0].firstElementChild;
     for (const row of wanted) {
-      if (this.rows.has(row.key)) continue; // or its like would be left behind
+      if (this.rows.has(row.key)) continue; // a duplicate key would leave a stale element
       const element = known.get(row.key) ?? this.make(row);
       known.delete(row.key);
       this.rows.set(row.key, element);
@@ -89,10 +89,10 @@ export class Table {
       else this.element.tBodies[0].insertBefore(element, place);
     }
     for (const gone of known.values()) gone.remove();
-    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true }); // its row moved
+    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true }); // moving the row dropped the focus
   }
 
-  // In the order they have; what is new comes after its like.  Children follow their parents.
+  // Keeps the current order; new rows come last.  Children follow their parents.
   inPlace(rows) {
     const places = new Map([...this.rows.keys()].map((key, index) => [key, index]));
     const at = (row) => places.get(row.key) ?? Infinity;
