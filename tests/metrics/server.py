@@ -1,4 +1,4 @@
-"""A real Prometheus, on a free port of loopback and in a folder of the test's."""
+"""Run a real Prometheus on a free port of loopback, with its data in the test's directory."""
 
 import json
 import re
@@ -21,11 +21,11 @@ RULES: Final = ROOT / "share/prometheus/rules.yml"
 DASHBOARD: Final = ROOT / "share/grafana/bwtop.json"
 
 COMMENTED: Final = re.compile(r"^  # (- job_name: (\S+)\n(?:  #   .*\n)+)", re.MULTILINE)
-"""A job of the example that is to be had."""
+"""A job of the example configuration."""
 
 
 def example(job: str, target: str, *, interval: str = "1s") -> str:
-    """The example with that job alone, which scrapes that target so often."""
+    """Return the example with one job, which scrapes `target` at the given interval."""
     text = EXAMPLE.read_text()
     jobs = {found[2]: found[1].replace("\n  # ", "\n  ") for found in COMMENTED.finditer(text)}
     head, _, first = text.partition("  - job_name: bwtop\n")
@@ -37,7 +37,7 @@ def example(job: str, target: str, *, interval: str = "1s") -> str:
 
 
 class Prometheus:
-    """One that runs."""
+    """A running Prometheus."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.lines: list[str] = []
@@ -63,7 +63,7 @@ class Prometheus:
             return False
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """What its API answers; a mistake in a query is an error."""
+        """Return the API's answer; a mistake in a query raises an error."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(parameters)}"
         try:
             with urlopen(url, timeout=HANG) as answer:
@@ -74,7 +74,7 @@ class Prometheus:
         return found["data"]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """An instant vector: labels, without the name, and values."""
+        """Return an instant vector: labels without the name, and values."""
         rows = self.ask("query", query=expression)["result"]
         return [
             ({k: v for k, v in row["metric"].items() if k != "__name__"}, float(row["value"][1]))
@@ -82,7 +82,7 @@ class Prometheus:
         ]
 
     def value(self, expression: str) -> float | None:
-        """The only one; None if there is none."""
+        """Return the only value; None if there is none."""
         rows = self.query(expression)
         assert len(rows) <= 1, rows
         return rows[0][1] if rows else None
@@ -97,7 +97,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, configuration: str) -> Iterator[Prometheus]:
-    """With the rules of the example."""
+    """Start it with the rules of the example."""
     path = folder / "prometheus.yml"
     path.write_text(configuration)
     (folder / RULES.name).write_text(RULES.read_text())

@@ -1,4 +1,4 @@
-"""The examples for Prometheus and Grafana: they load, their alerts fire, and they name nothing that is not exposed."""
+"""Test the examples for Prometheus and Grafana: they load, alerts fire, and all names are exposed."""
 
 import json
 import re
@@ -31,7 +31,7 @@ SAMPLES: Final = {
     for metric in METRICS
     for suffix in (("_bucket", "_count", "_sum") if metric.type is Type.HISTOGRAM else ("",))
 }
-"""All that can be asked for."""
+"""All series names."""
 
 JOBS: Final = ("bwtop", "bwtop-remote", "bwtop-serve")
 
@@ -42,7 +42,7 @@ VARIABLES: Final = {
     "$job": ".*",
     "$loopback": "true|false",
 }
-"""What Grafana puts in the place of names, at its choice or the user's."""
+"""Values that Grafana substitutes for variables."""
 
 
 def promtool(*arguments: str | Path) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def asked(panel: dict[str, Any]) -> list[str]:
-    """A panel's queries, as Prometheus gets them."""
+    """Return the queries of a panel as Prometheus receives them."""
     found = [target["expr"] for target in panel.get("targets", [])]
     for name, text in VARIABLES.items():
         found = [query.replace(name, text) for query in found]
@@ -66,7 +66,7 @@ def asked(panel: dict[str, Any]) -> list[str]:
 
 
 def alerts() -> dict[str, str]:
-    """Their expressions, by their names."""
+    """Return the expressions of the alerts by name."""
     pattern = (
         r"- alert: (\w+)\n        expr: (?:>\n)?((?:.|\n          )+)\n        (?:for|labels):"
     )
@@ -74,13 +74,13 @@ def alerts() -> dict[str, str]:
 
 
 def named(text: str) -> set[str]:
-    """All that look like ours."""
+    """Return all names with the prefix of bwtop."""
     return set(re.findall(r"\bbwtop_[a-z_]+", text))
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """One that has nothing to scrape."""
+    """Run a Prometheus without targets."""
     with prometheus(tmp_path_factory.mktemp("prometheus"), "scrape_configs: []\n") as running:
         yield running
 
@@ -90,7 +90,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_the_configuration_is_one(job: str, tmp_path: Path) -> None:
-    """Also with a job that stands there as a comment."""
+    """Check also the job that is commented out."""
     (tmp_path / "rules.yml").write_text(RULES.read_text())
     (tmp_path / "bwtop.token").write_text("a token")
     path = tmp_path / "prometheus.yml"
@@ -139,7 +139,7 @@ HEALTHY: Final = {
     "bwtop_spool_lag_seconds": "3x90",
     'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000x90",
 }
-"""What a Prometheus has of ninety minutes in which nothing was wrong, a sample a minute."""
+"""Series of ninety healthy minutes, one sample a minute."""
 
 WRONG: Final = {
     "BwtopDown": {"up": "1x60 0x30"},
@@ -157,11 +157,11 @@ WRONG: Final = {
         'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000000x90"
     },
 }
-"""What is different where an alert fires."""
+"""The series that differ where an alert fires."""
 
 
 def firing(series: dict[str, str], folder: Path, expected: set[str]) -> None:
-    """These alerts do at the end, and no others, by Prometheus' own test of rules."""
+    """Check with promtool that exactly these alerts fire at the end."""
     labels = 'job="bwtop",instance="127.0.0.1:8063"'
     given = {
         name.replace("}", f",{labels}}}") if "{" in name else f"{name}{{{labels}}}": values
@@ -201,7 +201,7 @@ def test_each_alert_fires_where_it_should(name: str, tmp_path: Path) -> None:
 
 
 def test_who_follows_another_one_is_slow_and_well(tmp_path: Path) -> None:
-    """It waits for what the other one writes."""
+    """A follower waits for the recorder's writes."""
     series = {**HEALTHY, **WRONG["BwtopReadsSlowly"], 'bwtop_info{backend="history"}': "1x90"}
     firing(series, tmp_path, set())
 
@@ -210,7 +210,7 @@ def test_who_follows_another_one_is_slow_and_well(tmp_path: Path) -> None:
 
 
 def test_grafanas_own_model_takes_the_dashboard() -> None:
-    """All of it: what its model does not know it would leave out."""
+    """The model drops unknown fields: nothing may be dropped."""
     register_default_plugins()
     given = dashboard()
     taken = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(given)))
@@ -219,7 +219,7 @@ def test_grafanas_own_model_takes_the_dashboard() -> None:
 
 
 def missing(given: Any, taken: Any, path: str = "") -> Iterator[str]:
-    """Where something was that is not there any more, or is something else."""
+    """Return the paths of dropped and changed values."""
     if isinstance(given, dict) and isinstance(taken, dict):
         for name, value in given.items():
             yield from missing(value, taken.get(name), f"{path}/{name}")
@@ -231,7 +231,7 @@ def missing(given: Any, taken: Any, path: str = "") -> Iterator[str]:
 
 
 def test_its_panels_are_beside_each_other() -> None:
-    """On Grafana's grid of 24 columns."""
+    """Grafana's grid has 24 columns."""
     panels = dashboard()["panels"]
     numbers = [panel["id"] for panel in panels]
     assert len(set(numbers)) == len(numbers)
@@ -246,7 +246,7 @@ def test_its_panels_are_beside_each_other() -> None:
 
 
 def test_it_can_be_imported_anywhere() -> None:
-    """No number of somebody's database, and no name of somebody's Prometheus."""
+    """It has no database id and no name of a Prometheus server."""
     found = dashboard()
     assert "id" not in found
     assert (found["uid"], found["title"]) == ("bwtop", "bwtop")

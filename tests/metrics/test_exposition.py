@@ -1,4 +1,4 @@
-"""What is exposed: complete, well formed, of one moment, and read back as it was meant."""
+"""Test the exposition: complete, well formed, consistent, and parsed back unchanged."""
 
 import subprocess
 import threading
@@ -30,14 +30,14 @@ Labels = frozenset[tuple[str, str]]
 
 
 class Behind:
-    """What waits to be sent elsewhere."""
+    """A spool with a backlog."""
 
     def behind(self) -> tuple[int, float]:
         return 17, 23.5
 
 
 class Readings:
-    """Samples that a test has made."""
+    """A reader of prepared samples."""
 
     def __init__(self, *samples: Sample, seconds: float = 0.0) -> None:
         self.samples = list(samples)
@@ -59,7 +59,7 @@ def measurement(
 
 
 def parsed(text: str) -> dict[str, dict[Labels, float]]:
-    """Values by the names of samples and their labels, as prometheus_client reads them."""
+    """Return values by sample name and labels, as parsed by prometheus_client."""
     found: dict[str, dict[Labels, float]] = {}
     for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]  # of its own
         for one in family.samples:
@@ -89,7 +89,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def full(recorder: Recorder) -> Watch:
-    """All that there can be."""
+    """A watch with a value for every metric."""
     watch = Watch()
     reading = sample(
         {key(1): {remote(): Traffic(1009, 2003)}},
@@ -257,7 +257,7 @@ def test_bytes_are_exact(rx: int, tx: int) -> None:
 
 
 def test_each_exposition_is_of_one_moment() -> None:
-    """While readings come all the time: in each of them as much is received as sent, by two names alike."""
+    """Scrape during readings that each add equal amounts in both directions and for two names."""
     watch = Watch()
     reading = sample(
         {key(n): {remote(): Traffic(1009, 1009)} for n in (1, 2)},

@@ -1,4 +1,4 @@
-"""Bytes by name: exact in sum, never less than before, few, and with names that do no harm."""
+"""Test bytes by name: exact in sum, never decreasing, few series, and harmless names."""
 
 from collections import Counter
 from typing import Final
@@ -14,7 +14,7 @@ from bwtop.model.sample import Sample
 from tests.build import CONTROLS, HOSTILE, KEYS, REMOTES, key, remote, sample
 
 FEW: Final = 5
-"""Names that have counters of their own, so that a test can use them up."""
+"""Number of names with counters: few, so that a test can exhaust them."""
 
 names: Final = st.sampled_from([*(f"program {n}" for n in range(12)), OTHER]) | st.text(max_size=20)
 amounts: Final = st.integers(0, 100) | st.integers(0, 2**53)
@@ -40,7 +40,7 @@ def series(found: dict[str, Moved]) -> Series:
 
 
 def moved(samples: list[Sample]) -> Counter[tuple[Kind, str]]:
-    """The same over all names, added up in the plainest way."""
+    """Return the sum over all names, added up naively."""
     found: Counter[tuple[Kind, str]] = Counter()
     for one in samples:
         for remotes in one.traffic.values():
@@ -53,12 +53,12 @@ def moved(samples: list[Sample]) -> Counter[tuple[Kind, str]]:
 
 
 def one(name: str, amount: int, pid: int = 1) -> Sample:
-    """A reading in which nothing but this has moved."""
+    """Return a reading with only these bytes."""
     return sample({key(pid): {remote(): Traffic(amount, 0)}}, identities={key(pid): Identity(name)})
 
 
 def received(counted: Totals) -> dict[str, int]:
-    """Bytes by name."""
+    """Return bytes by name."""
     return {
         name: sum(traffic.rx for traffic in kinds.values())
         for name, kinds in counted.copy().items()
@@ -120,7 +120,7 @@ def test_of_many_at_once_those_that_move_most_have_counters() -> None:
 
 
 def test_many_small_ones_leave_room_for_a_large_one() -> None:
-    """It is counted by itself from when it is due: what it moved before that stays where it was."""
+    """A due name has its own counter from then on; its earlier bytes stay in `other`."""
     counted = Totals()
     counted.add(by_name(one("large", 10**9)))
     for number in range(2000):

@@ -1,4 +1,4 @@
-"""A real browser before the real page: Chromium, what it must never see, and named processes that move bytes."""
+"""Drive the real page in Chromium, collect its faults, and run named processes with traffic."""
 
 import contextlib
 import re
@@ -28,15 +28,15 @@ FLAGS: Final = (
 )
 
 PATIENCE: Final = 30.0
-"""Seconds to wait for what the page is to show."""
+"""Seconds to wait for the page."""
 
 LOST: Final = (
     r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|FAILED)"
 )
-"""How Chromium tells that the server has gone away."""
+"""Chromium's message for a lost server."""
 
 ENDING: Final = r"the server responded with a status of 503"
-"""What a server answers that ends while it is asked."""
+"""Chromium's message for a server that stops during a request."""
 
 _WATCH: Final = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -61,7 +61,7 @@ _ROWS: Final = """
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """While it runs no other event loop can: it is to be closed before the next module."""
+    """Run Chromium; close it before the next module, as no other event loop can run meanwhile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         try:
@@ -79,15 +79,15 @@ class Shown:
     title: str
     kind: str
     open: str | None
-    """aria-expanded; None: it cannot be opened."""
+    """aria-expanded; None: the row does not open."""
     cells: list[str]
 
 
 class Visit:
-    """A page that somebody has open, and all that it complained of or asked for."""
+    """An open page, with its faults and requests."""
 
     def __init__(self, browser: Browser, origin: str, query: str = "", **options: Any) -> None:
-        """`options` are those of Playwright's new_context."""
+        """Open a page; `options` are those of Playwright's new_context."""
         self.origin = origin
         self.context = browser.new_context(**options)
         self.context.add_init_script(_WATCH)
@@ -115,11 +115,11 @@ class Visit:
         dialog.dismiss()
 
     def expect_fault(self, pattern: str) -> None:
-        """The browser itself says so on the console when a request is refused; nothing else may be there."""
+        """Expect a fault: Chromium logs each refused request on the console."""
         self._expected.append(pattern)
 
     def _is_served(self) -> bool:
-        """A server may have ended before its pages, which then say so."""
+        """Return False if the server ended before the page."""
         where = urlsplit(self.origin)
         try:
             socket.create_connection((where.hostname, where.port)).close()
@@ -128,7 +128,7 @@ class Visit:
         return True
 
     def check(self) -> None:
-        """Nothing on the console, no violation of the policy, no request to anybody else."""
+        """Check: no console message, no policy violation, no request to another server."""
         expected = self._expected if self._is_served() else [*self._expected, LOST, ENDING]
         left = [f for f in self.faults if not any(re.search(p, f) for p in expected)]
         assert not left, left
@@ -147,18 +147,18 @@ class Visit:
         return self.page.locator(selector)
 
     def run(self, script: str, argument: Any = None) -> Any:
-        """What an expression or function gives in the page."""
+        """Return the value of an expression or function in the page."""
         return self.page.evaluate(script, argument)
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
-        """The policy forbids what Playwright's own wait_for_function does."""
+        """Poll: the policy forbids Playwright's wait_for_function."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, f"{what} never came; {self.text('main')[-700:]}"
             self.page.wait_for_timeout(40)
 
     def chart_drawn(self) -> None:
-        """Chart.js is fetched beside the first rows, which do not wait for it."""
+        """Wait for Chart.js, which loads beside the first rows."""
         self.until(
             lambda: self.run("() => Boolean(globalThis.Chart?.getChart('chart'))"), "the chart"
         )
@@ -167,12 +167,12 @@ class Visit:
         return self.find(selector).first.inner_text()
 
     def has(self, selector: str, text: str) -> None:
-        """Waits until an element's text contains that."""
+        """Wait until an element's text contains `text`."""
         self.until(lambda: text in (self.find(selector).text_content() or ""), text)
 
     @property
     def query(self) -> dict[str, str]:
-        """What the address says."""
+        """Return the query of the URL."""
         return dict(parse_qsl(urlsplit(self.page.url).query))
 
     # The table.
@@ -181,14 +181,14 @@ class Visit:
         return [Shown(**row) for row in self.run(_ROWS)]
 
     def names(self) -> list[str]:
-        """Of the rows of the highest level."""
+        """Return the names of the top rows."""
         return [row.name for row in self.rows() if row.kind != "child"]
 
     def children(self) -> list[Shown]:
         return [row for row in self.rows() if row.kind == "child"]
 
     def row(self, name: str, pid: int | None = None) -> Shown:
-        """The row of that name, once it is there; the pid tells it from another of that name."""
+        """Wait for the row of a name; the pid distinguishes rows of one name."""
         found: list[Shown] = []
 
         def is_there() -> bool:
@@ -201,7 +201,7 @@ class Visit:
         return found[0]
 
     def toggle(self, name: str, pid: int | str = "") -> Locator:
-        """What opens a row."""
+        """Return the button that opens a row."""
         row = self.find("#rows tbody tr").filter(has_text=str(pid))
         return row.locator(".toggle").filter(has_text=re.compile(f"^{re.escape(name)}$"))
 
@@ -212,12 +212,12 @@ class Visit:
         return self.find(f'#rows th:has(button[data-column="{column}"])').get_attribute("aria-sort")
 
     def filter(self, text: str) -> None:
-        """Types it, and waits until it is in the address."""
+        """Type a filter, and wait until it is in the URL."""
         self.find("#filter").fill(text)
         self.until(lambda: self.query.get("filter", "") == text, f"filter {text}")
 
     def download(self, selector: str) -> tuple[str, bytes]:
-        """Follows a link to a file: its name, and what is in it."""
+        """Download a linked file; return its name and content."""
         with self.page.expect_download() as coming:
             self.find(selector).click()
         return coming.value.suggested_filename, coming.value.path().read_bytes()
@@ -279,7 +279,7 @@ for line in sys.stdin:
 
 @dataclass
 class Mover:
-    """A process of a known name that moves what it is told to, and drains what it gets."""
+    """A process of a known name that sends on request, and drains its input."""
 
     process: subprocess.Popen[str]
     name: str
@@ -300,29 +300,29 @@ class Mover:
         return answer
 
     def listen(self, host: str) -> int:
-        """A port that takes connections."""
+        """Return a port that accepts connections."""
         return int(self._do("listen", host))
 
     def bind(self, host: str) -> int:
-        """A port that takes datagrams."""
+        """Return a port that receives datagrams."""
         return int(self._do("bind", host))
 
     def tcp(self, host: str, port: int, size: int) -> None:
-        """Sends, always over the same connection."""
+        """Send over one connection."""
         self._do("tcp", host, port, size)
 
     def udp(self, host: str, port: int, size: int, count: int) -> None:
         self._do("udp", host, port, size, count)
 
     def steady(self, host: str, port: int, size: int) -> None:
-        """Sends that ten times a second from now on."""
+        """Start to send `amount` ten times a second."""
         self._do("steady", "tcp", host, port, size)
 
     def steady_udp(self, host: str, port: int, size: int) -> None:
         self._do("steady", "udp", host, port, size, 1)
 
     def end(self) -> None:
-        """It exits."""
+        """End the process."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(HANG)
@@ -339,7 +339,7 @@ class Mover:
 
 
 def mover(name: str) -> Mover:
-    """Starts one; the kernel takes 15 bytes of a name."""
+    """Start a process; the kernel keeps 15 bytes of its name."""
     raw = name.encode()
     assert len(raw) <= 15, name
     process = subprocess.Popen(
@@ -375,7 +375,7 @@ PIXELS: Final = """
   return counted;
 }
 """
-"""How many coloured pixels the chart has on each side of its axis; grey is text, grid and what is of others."""
+"""Count coloured pixels of the chart on each side of its axis; text, grid and "others" are grey."""
 
 CONTRASTS: Final = """
 () => {
@@ -412,7 +412,7 @@ CONTRASTS: Final = """
   });
 }
 """
-"""Every visible text with the contrast that it has to whatever is behind it (WCAG 2.2, 1.4.3)."""
+"""List every visible text with its contrast to the background (WCAG 2.2, 1.4.3)."""
 
 UNNAMED: Final = """
 () => [...document.querySelectorAll("input, select, textarea, button, a, summary, canvas")]
@@ -425,4 +425,4 @@ UNNAMED: Final = """
   ].some((text) => text?.trim()))
   .map((element) => element.outerHTML)
 """
-"""What can be used, but has no name."""
+"""List controls without an accessible name."""

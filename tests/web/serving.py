@@ -1,4 +1,4 @@
-"""A browser view for tests, in this process or a real one, and requests as anybody might send them."""
+"""Run the browser view for tests, in this process or as a program, and send it requests."""
 
 import json
 import os
@@ -45,7 +45,7 @@ Headers = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, as it was sent."""
+    """A raw HTTP answer."""
 
     head: str
     body: bytes
@@ -56,7 +56,7 @@ class Reply:
 
     @property
     def headers(self) -> dict[str, str]:
-        """By their names in lower case; none comes twice."""
+        """Return the headers by lower-case name; check that none is repeated."""
         found: dict[str, str] = {}
         for line in self.head.split("\r\n")[1:]:
             name, _, value = line.partition(": ")
@@ -70,7 +70,7 @@ class Reply:
 
     @property
     def error(self) -> str:
-        """Why it was refused; the answer must be one line of JSON and nothing else."""
+        """Return the reason of the refusal; check that the answer is one line of JSON."""
         assert self.headers["content-type"] == "application/json", self
         assert self.body.count(b"\n") == 1, self
         assert self.body.endswith(b"\n"), self
@@ -88,7 +88,7 @@ def reply(raw: bytes) -> Reply:
 
 
 def read_all(sock: socket.socket) -> bytes:
-    """Up to the end, or the reset that ends it."""
+    """Read until the end or a reset."""
     parts: list[bytes] = []
     try:
         while part := sock.recv(65536):
@@ -103,7 +103,7 @@ def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 
 def connect_as(uid: int, port: int, host: str = "127.0.0.1") -> socket.socket:
-    """A connection that a process of another user has made; the kernel keeps that user with the socket."""
+    """Return a connection made by a process of another user; the socket keeps that user."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = os.fork()
@@ -126,7 +126,7 @@ def connect_as(uid: int, port: int, host: str = "127.0.0.1") -> socket.socket:
 
 
 def exchange(port: int, data: bytes, *, shut: bool = False, uid: int | None = None) -> bytes:
-    """Sends that on a connection of its own, or of another user's; all that comes back until the server closes it."""
+    """Send bytes on a new connection, perhaps of another user; return all bytes until the server closes it."""
     with connect(port) if uid is None else connect_as(uid, port) as sock:
         with suppress(OSError):  # it has read enough, and may have said so
             sock.sendall(data)
@@ -143,7 +143,7 @@ def request(
     *,
     host: str | None = "",
 ) -> bytes:
-    """A request; `host` None: without one."""
+    """Format a request; `host` None: without Host."""
     lines = [f"{method} {path} HTTP/1.1"]
     if host is not None:
         lines.append(f"Host: {host or f'127.0.0.1:{port}'}")
@@ -161,7 +161,7 @@ def ask(
     host: str | None = "",
     uid: int | None = None,
 ) -> Reply:
-    """`uid`: as another user."""
+    """Send a request, with `uid` as another user."""
     return reply(exchange(port, request(port, path, method, headers, host=host), uid=uid))
 
 
@@ -171,7 +171,7 @@ def bearer(token: str = TOKEN) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Event:
-    """One server-sent event."""
+    """A server-sent event."""
 
     name: str
     data: Any
@@ -179,7 +179,7 @@ class Event:
 
 
 class Stream:
-    """An open stream, read as it comes."""
+    """An open stream."""
 
     def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
         self.socket = connect(port)
@@ -200,7 +200,7 @@ class Stream:
         return self._file.read()
 
     def blocks(self) -> Iterator[list[str]]:
-        """What stands between blank lines, heartbeats too, until the stream ends."""
+        """Yield the blocks of the stream, including heartbeats, until it ends."""
         lines: list[str] = []
         while line := self._file.readline():
             text = line.decode().rstrip("\n")
@@ -218,7 +218,7 @@ class Stream:
                 yield Event(found["event"], json.loads(found["data"]), number)
 
     def next(self, name: str) -> Event:
-        """The next event of that name."""
+        """Return the next event of a name."""
         return next(event for event in self.events() if event.name == name)
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class Stream:
 
 
 class Listener:
-    """A stream that a thread reads, with the time at which each event came."""
+    """A stream read by a thread, with the arrival time of each event."""
 
     def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
         self.came: list[tuple[float, Event]] = []
@@ -260,7 +260,7 @@ class Listener:
         until(condition, lambda: f"only {self.came[-3:]} came")
 
     def settle(self) -> None:
-        """Until the end of an interval that has begun after now."""
+        """Wait for the end of an interval that begins after now."""
         target = len(self.intervals) + 2
         self.wait(lambda: len(self.intervals) >= target)
 
@@ -289,7 +289,7 @@ def until(
 
 
 class Asked:
-    """Something that listens on a port of loopback."""
+    """A server on a port of loopback."""
 
     port: int
 
@@ -309,7 +309,7 @@ class Asked:
 
 
 class Web(Asked):
-    """A server with all that is behind it, but for the probes: the test says what is measured."""
+    """The complete browser view without probes: the test puts the samples."""
 
     def __init__(
         self,
@@ -322,9 +322,9 @@ class Web(Asked):
         files: Mapping[str, File] = FILES,
         archive: Archive | None = None,
     ) -> None:
-        """It listens on loopback; `bound` is what the policy believes; `archive` is another past than the database's.
+        """Listen on loopback; the policy assumes `bound`; `archive` replaces the local history.
 
-        Without a token it trusts this process's user, with one no user at all, unless `trusted` says otherwise.
+        By default it trusts this process's user without a token, and no user with one.
         """
         self._threads = set(threading.enumerate())
         self.server = Server(Address("127.0.0.1", 0))
@@ -346,7 +346,7 @@ class Web(Asked):
         return self._respond(request)
 
     def measure(self) -> None:
-        """From now on it looks as if probes were attached."""
+        """Pretend that probes are attached."""
         status = Status("not recording")
         self.source.set(Measurement(self, "tracepoint", [], lambda: status, lambda: None))
 
@@ -359,7 +359,7 @@ class Web(Asked):
         self.broadcaster.put(one or sample(), "tracepoint")
 
     def threads(self) -> list[threading.Thread]:
-        """Those that it has started, and that are not over."""
+        """Return its running threads."""
         return [t for t in threading.enumerate() if t not in self._threads]
 
     def close(self) -> None:
@@ -380,7 +380,7 @@ class Web(Asked):
 
 @dataclass
 class Serving(Asked):
-    """`bwtop --serve` on a free port of loopback, from the line that says where on."""
+    """`bwtop --serve` on a free port of loopback, ready once it has printed its URL."""
 
     process: subprocess.Popen[str]
     port: int = 0
@@ -409,19 +409,19 @@ class Serving(Asked):
 
     @property
     def token(self) -> str:
-        """The one that it has made."""
+        """Return the generated token."""
         (line,) = [line for line in self.lines if "the token" in line]
         return line.rpartition(" ")[2]
 
     @property
     def login(self) -> str:
-        """The path that it has printed."""
+        """Return the path of the printed one-time link."""
         until(lambda: any("one-time link" in line for line in self.lines))
         (line,) = [line for line in self.lines if "one-time link" in line]
         return "/" + line.split("/", 3)[3]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit status; all that it wrote has been read afterwards."""
+        """Stop it and return its exit status; all its output is then read."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         status = self.process.wait(HANG)
@@ -444,7 +444,7 @@ def serving(
     started: Callable[..., list[str]] = command,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
-    """By default a root's that records nothing; `started` makes it somebody else's."""
+    """Run it, by default as root without recording; `started` runs it as another user."""
     arguments = ["--serve", "--bind", bind, "--no-resolve", *flags]
     if not {"--db", "--from"} & set(flags):
         arguments.append("--no-record")

@@ -1,4 +1,4 @@
-"""Who may look on loopback: root, the user that bwtop runs for, members of the group, users named, and the token."""
+"""Test access on loopback: root, the user that bwtop runs for, group members, named users, and the token."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """As --serve is on loopback, for OWNER, with --trust-user FRIEND."""
+    """Run --serve on loopback for OWNER with --trust-user FRIEND."""
     users = TrustedUsers(OWNER, [FRIEND])
     place = tmp_path_factory.mktemp("access")
     with Web(place / "none.db", TOKEN, files=STATIC, trusted=users) as running:
@@ -43,7 +43,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 
 class Metrics(Asked):
-    """As --record --metrics is on loopback."""
+    """Run --record --metrics on loopback."""
 
     def __init__(self, token: str | None = None) -> None:
         self.scraped = Scraped(Address("127.0.0.1", 0), token, (), TrustedUsers(OWNER, [FRIEND]))
@@ -198,7 +198,7 @@ print(TrustedUsers(12345, [12347]))
 
 
 def with_accounts(place: Path, script: str, *, group: bool = True) -> str:
-    """What a Python script prints where /etc/passwd and /etc/group have users and the group bwtop."""
+    """Return the output of a Python script with prepared /etc/passwd and /etc/group."""
     (place / "passwd").write_text(
         "root:x:0:0::/:/bin/sh\n"
         "listed:x:12345:12345::/:/bin/sh\n"
@@ -218,7 +218,7 @@ def with_accounts(place: Path, script: str, *, group: bool = True) -> str:
 
 
 def test_members_of_the_group_are_trusted(tmp_path: Path) -> None:
-    """By the group's list, and as a user's own group; not a user without an account."""
+    """Test listed members, the primary group, and a uid without an account."""
     assert with_accounts(tmp_path, MEMBERS).splitlines() == [
         "1 1 0 0",
         "root and members of group bwtop",
@@ -270,7 +270,7 @@ def test_without_netlink_users_are_known_all_the_same(
 
 
 def test_client_that_is_gone_before_it_is_asked_for_is_not_root(tmp_path: Path) -> None:
-    """What is left of its connection shows uid 0; it may read nothing any more, but has asked."""
+    """A closed connection shows uid 0, but its request must not count as root's."""
     with Web(tmp_path / "none.db", TOKEN, trusted=TrustedUsers(OWNER)) as web:
         for _ in range(20):
             with connect_as(STRANGER, web.port) as sock:

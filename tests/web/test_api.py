@@ -1,4 +1,4 @@
-"""What is answered: by each route, to sense and to nonsense."""
+"""Test the answer of each route to valid and invalid requests."""
 
 import csv
 import io
@@ -68,18 +68,18 @@ TOKEN: Final = "a-token-of-the-tests"
 
 WEB: Final = remote()
 WHEN: Final = "2026-09-21"
-"""The day that NOON is of."""
+"""The day of NOON."""
 
 
 class Names:
-    """Those of some remotes."""
+    """The names of some remotes."""
 
     def get(self, address: bytes) -> str | None:
         return "www.example.net" if address == WEB.address else None
 
 
 class Served:
-    """An Api, and all that it tells of."""
+    """An Api with its sources."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ def _utc() -> Iterator[None]:
 
 
 def fill(kept: Kept) -> None:
-    """Two hours, in which all programs spoke with all remotes."""
+    """Record two hours of traffic between all programs and all remotes."""
     for number, who in enumerate(PROGRAMS):
         for place, far in enumerate(REMOTES):
             kept.append(
@@ -194,7 +194,7 @@ def served(kept: Kept) -> Iterator[Served]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Served]:
-    """Nothing measured, nothing recorded."""
+    """Return an Api without samples and history."""
     made = Served(tmp_path / "history.db")
     yield made
     made.broadcaster.close()
@@ -329,7 +329,7 @@ def test_sums_are_those_of_the_history(
 
 
 def test_sums_agree_with_what_was_recorded(served: Served, kept: Kept) -> None:
-    """By hand, from the deltas themselves."""
+    """Compute totals from the deltas."""
     total = keep.total(kept.deltas)
     found = served.json("/api/v1/history", f"range={WHEN}&by=process")
     assert found["total"] == {"rx": total[0], "tx": total[1]}
@@ -429,12 +429,12 @@ def test_names_of_saved_files_are_harmless(
 
 NAMES: Final = [*FORMULAS, *HOSTILE, "<script>alert(1)</script>", "a,b\n\"c'", "\x00"]
 STORED: Final = [name for name in NAMES if "\udcff" not in name]
-"""SQLite's text has no surrogates."""
+"""SQLite's text excludes surrogates."""
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Each such name has a process, a program, a unit and a container."""
+    """Record each name as process, program, unit and container."""
     path = tmp_path_factory.mktemp("hostile") / "history.db"
     kept = Kept(path=path)
     for number, name in enumerate(STORED):
@@ -463,7 +463,7 @@ def test_hostile_name_is_plain_text_in_json_and_csv(hostile: Served, number: int
 
 
 def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> None:
-    """What reads it is a program, not a spreadsheet."""
+    """Its readers are programs, not spreadsheets."""
     wanted = parse(WHEN, NOON)
     out = io.StringIO()
     with closing(History(Local(open_reader(hostile.local.path)))) as history:
@@ -545,7 +545,7 @@ def test_hosts_of_one_machine_are_itself(served: Served, fresh: Served) -> None:
 
 
 def test_about_waits_for_nobody(served: Served) -> None:
-    """No page starts without it."""
+    """No page can start without `about`."""
     with served.archive.history(), served.archive.history():
         began = time.monotonic()
         assert served.json("/api/v1/about")["history"] is None
@@ -647,7 +647,7 @@ def test_without_the_token_there_is_only_what_is_open(tmp_path: Path) -> None:
 
 
 def outcome(served: Served, path: str, text: str) -> Answer | RefusedError:
-    """Nothing else may be raised."""
+    """Only RefusedError may be raised."""
     try:
         return served(path, text)
     except RefusedError as refused:

@@ -1,4 +1,4 @@
-"""The history as pages ask for it: out of reach, replaced, busy, or simply there."""
+"""Test access to the history: unreachable, replaced, busy, or readable."""
 
 import os
 import sqlite3
@@ -50,7 +50,7 @@ def archive(kept: Kept) -> Iterator[LocalArchive]:
 
 @pytest.fixture
 def beyond(archive: LocalArchive, monkeypatch: pytest.MonkeyPatch) -> LocalArchive:
-    """One whose path is out of reach after it was opened."""
+    """Return an archive whose path became unreachable after `keep`."""
     archive.keep()
     forbid(monkeypatch)
     return archive
@@ -82,7 +82,7 @@ def refused(archive: LocalArchive) -> str:
 
 
 def is_free(kept: Kept) -> bool:
-    """Whether the log can be written back as a whole: no reader holds on to a moment."""
+    """Return True if the log can be checkpointed: no reader holds a snapshot."""
     busy, _, _ = kept.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0]
     return not busy
 
@@ -91,7 +91,7 @@ def is_free(kept: Kept) -> bool:
 def test_each_question_sees_what_is_new(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
-    """With connections that are kept, too: no more of them than questions, so that each is used again."""
+    """Test also kept connections: fewer than queries, so that each is reused."""
     archive: LocalArchive = request.getfixturevalue(which)
     for count in range(2 * AT_ONCE + 1):
         assert rx(archive) == 5 + count
@@ -188,7 +188,7 @@ except RefusedError as refused:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_kept_connections_answer_who_cannot_reach_the_file_any_more(kept: Kept) -> None:
-    """As bwtop does: opened as root, then asked as nobody, who gets no further than the directory."""
+    """Open as root, then query as user nobody, who cannot enter the directory."""
     command = [sys.executable, "-B", "-c", AS_NOBODY, str(kept.path)]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdin
@@ -248,7 +248,7 @@ def test_who_has_to_wait_too_long_is_told_when_to_come_back(
 
 
 def test_replaced_file_is_noticed(archive: LocalArchive, tmp_path: Path) -> None:
-    """Also by who has the old one open."""
+    """A replaced file is noticed also with the old one open."""
     archive.keep()
     assert rx(archive) == 5
     other = Kept(path=tmp_path / "other.db")

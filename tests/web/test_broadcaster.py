@@ -1,4 +1,4 @@
-"""The thread between measuring and the pages, and the events that a page gets from it."""
+"""Test the broadcaster thread, and the events for a page."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ CURL: Final = key(10)
 WEB, DNS = remote(), remote("192.0.2.2", 53, 17)
 
 SOON: Final = 20.0
-"""Seconds that nothing here takes."""
+"""A generous time limit in seconds."""
 
 
 def one(rx: int = 1, tx: int = 0, **more: Any) -> Sample:
@@ -36,7 +36,7 @@ def one(rx: int = 1, tx: int = 0, **more: Any) -> Sample:
 
 @dataclass(frozen=True)
 class Count:
-    """A view that notes what it is asked to draw."""
+    """A view that notes the intervals drawn."""
 
     name: str = ""
     drawn: list[int] = field(default_factory=list, compare=False)
@@ -50,7 +50,7 @@ class Count:
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """A view that keeps the thread busy until it is let go."""
+    """A view that blocks the thread until released."""
 
     name: str = ""
     entered: threading.Event = field(default_factory=threading.Event, compare=False)
@@ -64,7 +64,7 @@ class AccessPolicy:
 
 @dataclass(frozen=True)
 class Broken:
-    """A view that cannot be drawn."""
+    """A view that raises an error."""
 
     def draw(self, _: Moment) -> bytes:
         raise RuntimeError("nothing\nworks")
@@ -90,7 +90,7 @@ def seen(broadcaster: Broadcaster, view: Any = None, after: int = 0, seconds: fl
 
 
 def waiting(broadcaster: Broadcaster, count: int = 1) -> bool:
-    """Whether so many wait."""
+    """Return True if `count` pages wait."""
     return eventually(lambda: sum(broadcaster._wanted.values()) == count)
 
 
@@ -183,7 +183,7 @@ def test_no_byte_is_lost_however_fast_they_come(amounts: list[tuple[int, int]]) 
 def test_a_page_that_always_waits_sees_every_byte(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    """Of rates, too: what it gets of each interval adds up to all."""
+    """Rates, too: the bytes of all intervals add up to the total."""
 
     def follow() -> int:
         total = number = 0
@@ -255,7 +255,7 @@ def test_what_nobody_waits_for_is_not_drawn(broadcaster: Broadcaster) -> None:
 def test_each_of_many_gets_every_interval(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    """With views of their own, some of them alike."""
+    """Use several views, some of them equal."""
 
     got: list[list[int]] = [[0] for _ in range(50)]
 
@@ -294,7 +294,7 @@ def test_one_that_waits_in_vain_leaves_nothing_behind(broadcaster: Broadcaster) 
 
 
 def test_views_of_an_old_interval_are_not_kept_for_ever(broadcaster: Broadcaster) -> None:
-    """Whoever measures may have gone: then no further interval clears them, and anybody may ask for a new filter."""
+    """Without a recorder no interval clears them, while clients may send ever new filters."""
     broadcaster.put(one(), "tracepoint")
     for number in range(2000):
         assert seen(broadcaster, Count(str(number)))[0] == 1
@@ -313,7 +313,7 @@ def test_views_of_this_interval_are_kept_while_they_are_few(broadcaster: Broadca
 def test_new_interval_waits_for_no_further_view(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    """However long drawing takes: what was not drawn of the old one is drawn of the new one."""
+    """Views not drawn of the old interval are drawn of the new one."""
     broadcaster.put(one(), "tracepoint")
     first, second, late = AccessPolicy("first"), AccessPolicy("second"), Count("late")
     waits = [pool.submit(broadcaster.wait, first, 0, SOON)]
@@ -335,7 +335,7 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 ) -> None:
     @dataclass(frozen=True)
     class Slow:
-        """While it is drawn another interval comes."""
+        """An interval arrives during each draw."""
 
         name: str
 
@@ -379,7 +379,7 @@ STATUS: Final = {"state": "measuring", "warning": ""}
 
 
 class Page:
-    """An open stream."""
+    """Return an open stream."""
 
     def __init__(self, broadcaster: Broadcaster, *, past: bool = False, text: str = "") -> None:
         self.status: dict[str, Any] = dict(STATUS)
@@ -398,7 +398,7 @@ class Page:
         return found
 
     def event(self) -> tuple[str, Any, int | None]:
-        """(name, data, id)."""
+        """Return (name, data, id)."""
         fields = dict(line.split(": ", 1) for line in self.part().decode().splitlines() if line)
         number = int(fields["id"]) if "id" in fields else None
         assert fields.keys() <= {"event", "data", "id"}

@@ -1,4 +1,4 @@
-"""Connections that wait: silent, slow and too many ones take nothing from a client that behaves."""
+"""Test waiting connections: silent, slow and excess ones do not delay a well-behaved client."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ from tests.kernel.running import HANG
 from tests.web.serving import HTML, Web, ask, connect, exchange, read_all, reply, request, until
 
 PATIENCE: Final = 10.0
-"""Seconds; alone it takes some milliseconds."""
+"""Time limit in seconds; without an attack it takes milliseconds."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
 
 @contextmanager
 def attack(work: Callable[[], None], uid: int | None = None) -> Iterator[None]:
-    """A process that does that, by default as this user, until the test has asked its questions."""
+    """Run an attack as a process, by default of this user, until the test is done."""
     child = os.fork()
     if not child:
         with suppress(BaseException):
@@ -53,7 +53,7 @@ def held(port: int, count: int) -> list[socket.socket]:
 
 
 def answers(web: Web) -> None:
-    """It answers again and again, all the while."""
+    """Check that the server answers repeatedly during the attack."""
     for _ in range(5):
         began = time.monotonic()
         assert web.ask("/").body == HTML
@@ -61,7 +61,7 @@ def answers(web: Web) -> None:
 
 
 def tells(work: Callable[[], list[socket.socket]], goes_on: Callable[[list[socket.socket]], None]) -> tuple[Callable[[], None], int]:  # fmt: skip
-    """An attack that writes a byte when it has begun; and where to read it."""
+    """Start an attack; return it and a pipe that receives a byte when it has begun."""
     reader, writer = os.pipe()
 
     def run() -> None:
@@ -85,7 +85,7 @@ def test_five_hundred_silent_connections_hold_up_no_client(web: Web, uid: int | 
 
 
 def test_connections_that_come_again_hold_up_no_client(web: Web) -> None:
-    """As soon as one is closed, there is another."""
+    """Each closed connection is replaced at once."""
 
     def again(sockets: list[socket.socket]) -> None:
         for number, sock in enumerate(sockets):
@@ -148,7 +148,7 @@ def test_time_for_a_request_is_short_where_many_wait(
 def test_one_client_cannot_have_all_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another user is answered while the first one's further requests wait."""
+    """Another user is answered while further requests of the first one wait."""
     if os.geteuid() != 0:
         pytest.skip("only root can be another user")
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
@@ -165,7 +165,7 @@ def test_one_client_cannot_have_all_threads(
 
 @contextmanager
 def no_descriptor_free() -> Iterator[None]:
-    """From now on this process can open nothing."""
+    """Take all free descriptors of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)  # the lowest, and so the limit
     os.close(free)
@@ -179,7 +179,7 @@ def no_descriptor_free() -> Iterator[None]:
 def test_without_descriptors_it_waits_and_goes_on(
     web: Web, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither does it end, nor does it spin."""
+    """It neither ends nor spins."""
     with socket.socket() as sock:
         sock.settimeout(HANG)
         with no_descriptor_free():
@@ -215,7 +215,7 @@ def test_it_stops_with_connections_that_wait(tmp_path: Path) -> None:
 
 
 def test_many_requests_at_once_are_all_answered(web: Web) -> None:
-    """More than have threads."""
+    """Send more requests than there are threads."""
     found: list[int] = []
     count = 2 * server.MAX_CONNECTIONS
 

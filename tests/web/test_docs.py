@@ -1,4 +1,4 @@
-"""The README's account of the API is that of its tables."""
+"""Test that the README describes the API as its tables do."""
 
 import re
 from pathlib import Path

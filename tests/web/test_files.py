@@ -1,4 +1,4 @@
-"""The page's files: all of them, with the right type, and no others."""
+"""Test the page's files: all of them, with the right types, and no others."""
 
 import re
 from http import HTTPStatus
@@ -20,7 +20,7 @@ TYPES: Final = {
 
 @pytest.fixture
 def static(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A page of our own, and no Chart.js of the distribution's."""
+    """Serve a prepared page, without the distribution's Chart.js."""
     made = tmp_path / "static"
     made.mkdir()
     for name in ("index.html", "app.js", "app.css", "icon.svg"):

@@ -1,4 +1,4 @@
-"""The past of many hosts, as it is served out of a real ClickHouse: what the API answers, and how the program goes."""
+"""Test the history of many hosts on a real ClickHouse: the API and the program."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Iterator[Served]:
-    """What it reads from is not there."""
+    """Return an Api with an unreachable server."""
     made = Served(tmp_path / "none.db", archive=archive(Target("127.0.0.1", free_port())))
     yield made
     made.broadcaster.close()
@@ -93,7 +93,7 @@ def test_about_says_where_it_comes_from_and_that_nothing_is_live(
 def test_about_does_not_wait_for_the_server(
     server: ClickHouse, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No page starts without it."""
+    """No page can start without `about`."""
     server.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
@@ -177,7 +177,7 @@ def test_one_line_says_that_the_server_is_not_there(nowhere: Served) -> None:
 
 @pytest.mark.parametrize("path", ["live", "live.csv", "stream"])
 def test_what_is_live_is_refused_for_good(served: Served, path: str) -> None:
-    """To try again would be no use, so nobody is told to."""
+    """A retry is useless: the refusal has no Retry-After."""
     refused = served.refused(f"/api/v1/{path}")
     assert (refused.status, refused.why) == (HTTPStatus.SERVICE_UNAVAILABLE, ELSEWHERE)
     assert refused.headers == ()
@@ -187,7 +187,7 @@ def test_what_is_live_is_refused_for_good(served: Served, path: str) -> None:
 
 
 def as_somebody(*flags: str) -> list[str]:
-    """bwtop of a user who has no rights at all, and may not be allowed into this checkout."""
+    """Run bwtop as an unprivileged user, from a copy that this user can read."""
     start, launcher, *rest = command(*flags)
     program = (
         f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"

@@ -1,4 +1,4 @@
-"""The page for browsers without access, in a real one: by token, by link, and behind a proxy that adds a prefix."""
+"""Test the login page in a real browser: with a token, a link, and a proxy with a path prefix."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ from tests.web.test_static import Markup
 
 PREFIX: Final = "/tools/bwtop"
 REFUSED: Final = r"the server responded with a status of (40[13]|503)"
-"""How Chromium tells of what was refused, and of a history that is not there."""
+"""Chromium's messages for refused requests and a missing history."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Web]:
-    """It trusts no user, as if all requests were another user's."""
+    """Serve without trusted users, as for requests of another user."""
     with Web(tmp_path / "none.db", TOKEN, files=files.load(None, {})) as running:
         running.put(sample())
         until(lambda: running.ask("/api/v1/live", headers=bearer()).status == 200)
@@ -107,7 +107,7 @@ def test_form_can_be_read(browser: Browser, web: Web, scheme: str, width: int) -
 
 
 class Proxy:
-    """Passes on what is below its prefix, without that, and refuses all else."""
+    """Forward paths below the prefix, without it; refuse others."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -156,7 +156,7 @@ def proxy(web: Web) -> Iterator[Proxy]:
 
 
 def test_page_works_below_a_prefix(browser: Browser, web: Web, proxy: Proxy) -> None:
-    """By a link, which leads to the page; with both views, and what they load."""
+    """Open a one-time link, then both views and all that they load."""
     path = web.ask("/api/v1/link", headers=bearer()).document["path"]
     with visit(browser, f"http://127.0.0.1:{proxy.port}{PREFIX}", path) as page:
         assert page.page.url == f"{page.origin}/"
@@ -186,7 +186,7 @@ def test_form_works_below_a_prefix(browser: Browser, web: Web, proxy: Proxy) -> 
 
 
 def test_form_is_safe_markup() -> None:
-    """What stands in it is escaped, and nothing in it is inline."""
+    """Its texts are escaped, and no script or style is inline."""
     request = Request("GET", "/a/b", "", Message())
     refused = AccessError(HTTPStatus.UNAUTHORIZED, "why", "<script>'\"&")
     body = login.page(request, refused).body.decode()

@@ -1,4 +1,4 @@
-"""The API's description: complete, valid, and true of what is really answered."""
+"""Test the OpenAPI description: complete, valid, and true of real answers."""
 
 import http.client
 import json
@@ -42,13 +42,13 @@ CHECKS: Final = (
 )
 
 STREAM: Final = "/api/v1/stream"
-"""It has no end, which nothing that waits for whole answers can wait for."""
+"""The stream never ends, so tools that wait for a complete answer cannot test it."""
 
 EXAMPLES: Final = 30
 
 
 class Nothing:
-    """What is measured is put in by hand."""
+    """Its samples come from the test."""
 
     def read(self) -> Any:
         raise AssertionError
@@ -56,9 +56,9 @@ class Nothing:
 
 @contextmanager
 def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[str]]]:
-    """A server that answers everybody: its address, and the paths that it has been asked for.
+    """Run a server open to all users; yield its URL and the requested paths.
 
-    By its clock it begins at the first time, an interval comes at the second, and it is asked at the later ones.
+    Its clock returns the first time at start, the second for an interval, and the later ones for requests.
     """
     asked: set[str] = set()
 
@@ -153,7 +153,7 @@ def test_who_may_ask_without_the_token_is_said(document: dict[str, Any]) -> None
 
 
 def test_it_is_openapi(document: dict[str, Any]) -> None:
-    """As another program understands it; it validates what it loads."""
+    """Load it with another program, which validates it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its dependencies
         import schemathesis
@@ -169,7 +169,7 @@ def test_it_is_openapi(document: dict[str, Any]) -> None:
 
 
 def fuzz(url: str, where: Path) -> str:
-    """What schemathesis says, in a process of its own: its dependencies warn, and here that would be an error."""
+    """Run schemathesis in a process of its own: warnings of its dependencies would be errors here."""
     command = [
         *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli", "--no-color", "run"),
         *(f"{url}/api/v1/openapi.json", "--checks", ",".join(CHECKS)),
@@ -198,7 +198,7 @@ def test_answers_are_as_described_whatever_is_asked(
 def test_too_long_an_address_is_answered_as_described(
     database: Path, document: dict[str, Any]
 ) -> None:
-    """Parameters that are each within their limits can make one: a character may take 12 bytes."""
+    """Parameters within their limits can exceed the URL limit: a character may take 12 bytes."""
     with serving(database, repeat(0.0)) as (url, _):
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
         connection.request("GET", f"/api/v1/live?filter={'%F0%9F%98%8D' * LONGEST}")

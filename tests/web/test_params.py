@@ -1,4 +1,4 @@
-"""What may stand in the query of a URL, and what is said of everything else."""
+"""Test the parameters in the query of a URL, and the errors for invalid ones."""
 
 import json
 import re
@@ -28,7 +28,7 @@ tables: Final = st.sampled_from([*TABLES.values(), ()])
 
 
 def refused(text: str, table: tuple[Param, ...] = LIVE) -> str:
-    """The one line."""
+    """Return the one line of the refusal."""
     with pytest.raises(RefusedError) as error:
         read(text, table)
     assert error.value.status is HTTPStatus.BAD_REQUEST
@@ -275,7 +275,7 @@ def test_whatever_is_asked_is_understood_or_refused_in_one_line(
 
 
 def outcome(text: str, table: tuple[Param, ...]) -> Values | RefusedError:
-    """Nothing else may be raised."""
+    """Only RefusedError may be raised."""
     try:
         return read(text, table)
     except RefusedError as refused:

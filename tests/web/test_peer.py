@@ -1,4 +1,4 @@
-"""Which user a connection is from: what the kernel says of real sockets, asked in both ways."""
+"""Test the user of a connection with real sockets, by netlink and by /proc."""
 
 import ctypes
 import os
@@ -30,12 +30,12 @@ KINDS: Final = {
     "server mapped": ("::", IPV4),
     "both mapped": ("::", MAPPED),
 }
-"""Where the server listens, and where the client connects to."""
+"""The addresses of server and client."""
 
 
 @pytest.fixture(params=KINDS.values(), ids=list(KINDS))
 def listening(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, str]]:
-    """A listening socket, and the address to go to."""
+    """Return a listening socket and the address to connect to."""
     bound, to = request.param
     with listener(bound) as made:
         yield made, to
@@ -52,7 +52,7 @@ def listener(bound: str = IPV4) -> Iterator[socket.socket]:
 
 
 def client(made: socket.socket, to: str = IPV4) -> socket.socket:
-    """A socket of this process; to a mapped address one of IPv6."""
+    """Return a connected socket; an IPv6 socket for a mapped address."""
     sock = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
     sock.connect((to, made.getsockname()[1]))
     return sock
@@ -65,7 +65,7 @@ def peers() -> Iterator[Peers]:
 
 
 def seen(peers: Peers, connection: socket.socket) -> int | None:
-    """The uid, which both ways must agree on."""
+    """Return the uid; check that both ways agree."""
     found = peers.by_netlink(connection)
     assert peers.by_table(connection) == found == peers.uid(connection)
     return found
@@ -106,7 +106,7 @@ def test_half_closed_connection_is_still_its_users(
 
 
 def test_closed_connection_is_no_users(listening: tuple[socket.socket, str], peers: Peers) -> None:
-    """What is left of it shows uid 0, which would be root's."""
+    """A closed socket shows uid 0, which must not count as root's."""
     made, to = listening
     sock = client(made, to)
     sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -130,7 +130,7 @@ def test_connection_that_was_reset_is_no_users(peers: Peers) -> None:
 
 
 def test_remains_of_a_connection_are_no_users(peers: Peers) -> None:
-    """In TIME_WAIT on the client's side, while ours is closed last: the tables say uid 0 and inode 0."""
+    """The client's side is in TIME_WAIT: the tables show uid 0 and inode 0."""
     with listener() as made:
         sock = client(made)
         accepted, _ = made.accept()
@@ -151,7 +151,7 @@ def test_remains_of_a_connection_are_no_users(peers: Peers) -> None:
 
 
 def test_listening_socket_at_the_clients_address_is_not_taken_for_it(peers: Peers) -> None:
-    """The kernel answers with a listening socket where it finds no connection."""
+    """The kernel answers with a listening socket if it finds no connection."""
     with listener() as first, listener() as second:
         ends = peer.End.of(second.getsockname()), peer.End.of(first.getsockname())
         assert peers._socket
@@ -164,7 +164,7 @@ def test_listening_socket_at_the_clients_address_is_not_taken_for_it(peers: Peer
 
 @needs_root
 def test_socket_is_its_creators_whoever_has_it(peers: Peers) -> None:
-    """A process of root's that inherits it does not make it root's."""
+    """A process of root that inherits the socket does not change its user."""
     with (
         listener() as made,
         connect_as(UID, made.getsockname()[1]) as sock,
@@ -190,7 +190,7 @@ NEWUSER: Final = 0x10000000
 
 
 def in_user_namespace(work: Callable[[], object], uid: int) -> None:
-    """Does something as root of a user namespace that maps `uid` alone; fails as that fails."""
+    """Run a function as root of a user namespace that maps only `uid`; pass on its failure."""
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
@@ -233,7 +233,7 @@ def test_root_of_another_user_namespace_is_the_user_that_made_it(peers: Peers) -
 
 @needs_root
 def test_user_that_has_no_uid_here_is_not_known() -> None:
-    """In a user namespace, users outside of it show as its overflow uid, which is somebody's there."""
+    """In a user namespace, users outside of it show as its overflow uid, which may be a user's there."""
     with (
         listener() as made,
         connect_as(UID, made.getsockname()[1]),
@@ -253,7 +253,7 @@ def test_user_that_has_no_uid_here_is_not_known() -> None:
 
 @needs_root
 def test_overflow_uid_is_no_user(peers: Peers) -> None:
-    """On Debian it is nobody's, which others share."""
+    """On Debian it is the uid of user nobody, shared by several programs."""
     with (
         listener() as made,
         connect_as(peer.overflow_uid(), made.getsockname()[1]),
@@ -296,7 +296,7 @@ with socket.create_server(("127.0.0.1", 0)) as made, socket.create_connection(ma
 
 
 def test_tables_will_do_where_netlink_is_forbidden() -> None:
-    """As in a service whose RestrictAddressFamilies= has no AF_NETLINK."""
+    """Test a service whose RestrictAddressFamilies= lacks AF_NETLINK."""
     found = subprocess.run(
         [sys.executable, "-c", WITHOUT_NETLINK],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Who may ask: by Host, Origin and Sec-Fetch-Site, by token, by cookie, and by a link that works once."""
+"""Test the access policy: Host, Origin and Sec-Fetch-Site, token, cookie, and one-time link."""
 
 import hmac
 import http.client
@@ -35,14 +35,14 @@ OPEN = ("/healthz", "/login")
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """On loopback, for everybody."""
+    """Serve on loopback, open to all users."""
     with Web(tmp_path_factory.mktemp("web") / "none.db", hosts=["Top.Example.org"]) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """As if it were on all addresses."""
+    """Serve as if on all addresses."""
     database = tmp_path_factory.mktemp("beyond") / "none.db"
     with Web(database, TOKEN, bound="0.0.0.0") as running:
         yield running
@@ -50,13 +50,13 @@ def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Web]:
-    """With a token; a new one for each test."""
+    """Serve with a token, anew for each test."""
     with Web(tmp_path / "none.db", TOKEN) as running:
         yield running
 
 
 def cookie(web: Web) -> str:
-    """What a browser sends that has opened a link."""
+    """Return the headers of a browser that has opened a link."""
     given = web.ask(f"/login?key={web.policy.new_key()}").headers["set-cookie"]
     return given.partition(";")[0]
 
@@ -169,7 +169,7 @@ def test_a_folded_host_is_refused(web: Web) -> None:
 def test_beyond_loopback_it_goes_by_addresses_and_its_own_name(
     beyond: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No name of another site's leads to an address."""
+    """DNS cannot point a foreign name at an address literal."""
     for host in ("192.0.2.1:8064", "[2001:db8::1]:8064", "127.0.0.1", "localhost"):
         assert beyond.ask(host=host).status == 200, host
     for host in ("evil.example", "192.0.2.1.evil.example", "192.0.2.256", "1.2.3"):
@@ -244,7 +244,7 @@ def test_a_link_on_another_site_may_be_followed(web: Web) -> None:
 
 
 def test_the_plain_page_may_be_asked_for_from_anywhere(web: Web) -> None:
-    """It says nothing of anybody, and no other page can read or frame it."""
+    """The page itself has no data, and no other page can read or frame it."""
     for headers in (
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
@@ -320,7 +320,7 @@ def test_no_other_token_will_do(closed: Web, given: str) -> None:
 def test_secrets_are_compared_in_constant_time(
     closed: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By hmac.compare_digest() and nothing else: with one that finds nothing equal, nothing is."""
+    """Only hmac.compare_digest() compares: if it always returns False, no secret is accepted."""
     known = cookie(closed)
     for name in ("authorization", "cookie", "key"):
         compared: list[bytes] = []
@@ -418,7 +418,7 @@ def test_of_many_that_race_for_a_link_one_wins() -> None:
 
 
 def raced(guard: AccessPolicy, racers: int) -> list[int]:
-    """What came of it for each."""
+    """Return the result of each thread."""
     key = guard.new_key()
     barrier = threading.Barrier(racers)
     came: list[int] = []
@@ -442,7 +442,7 @@ def raced(guard: AccessPolicy, racers: int) -> list[int]:
 def test_between_looking_for_a_key_and_taking_it_another_may_be_faster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same, at the very moment at which it matters."""
+    """Test the race at its critical moment."""
     guard = AccessPolicy(Address("127.0.0.1", 8064), TOKEN)
     key = guard.new_key()
     compare = access._same
@@ -482,7 +482,7 @@ def test_who_has_only_the_cookie_makes_none(closed: Web) -> None:
 
 
 def test_looking_for_a_link_makes_none(closed: Web) -> None:
-    """Or it would push others out."""
+    """Otherwise it would expire other links."""
     key = closed.policy.new_key()
     for _ in range(access.MAX_KEYS + 1):
         assert closed.ask("/api/v1/link", "HEAD", bearer()).status == 200

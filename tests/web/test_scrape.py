@@ -1,4 +1,4 @@
-"""bwtop --record --metrics: what it answers to whom, and what becomes of wrong settings."""
+"""Test bwtop --record --metrics: access, and errors for invalid settings."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from tests.web.serving import TOKEN, Asked, bearer
 
 
 class Exposing(Asked):
-    """Such a server in this process."""
+    """Run the server in this process."""
 
     def __init__(self, token: str | None = None, hosts: tuple[str, ...] = ()) -> None:
         trusted = None if token else TrustedUsers(os.geteuid())
@@ -68,7 +68,7 @@ def test_a_token_is_demanded_for_all_but_healthz() -> None:
 
 
 def test_other_sites_pages_get_nothing() -> None:
-    """Neither by a name of their own that leads here, nor by asking from there."""
+    """Refuse foreign Host names and foreign origins."""
     with exposing(hosts=("bwtop.example",)) as made:
         for path in ("/metrics", "/healthz"):
             assert made.ask(path, host="evil.example").status == 421
@@ -90,7 +90,7 @@ def test_healthz_tells_of_readings_that_do_not_come(monkeypatch: pytest.MonkeyPa
 
 
 def refusal(*flags: str, started: list[str] | None = None) -> str:
-    """The one line with which it ends, before anything is measured."""
+    """Return its one line of error, printed before it measures."""
     answer = subprocess.run(
         [*(started or command()), "--record", "--db", "/nonexistent/history.db", *flags],
         capture_output=True,
@@ -103,7 +103,7 @@ def refusal(*flags: str, started: list[str] | None = None) -> str:
 
 
 needs_root = pytest.mark.kernel
-"""Who may not measure is told that first."""
+"""Without root, the missing rights are the first error."""
 
 
 @needs_root

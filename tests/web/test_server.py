@@ -1,4 +1,4 @@
-"""The server's own promises: methods, headers, limits, and that nobody can hold it up."""
+"""Test the server: methods, headers, limits, and that no client can block it."""
 
 import http.client
 import os
@@ -46,7 +46,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """One for all tests that change nothing."""
+    """Serve for all tests that change nothing."""
     with Web(tmp_path_factory.mktemp("still") / "none.db") as running:
         running.put()
         until(lambda: running.ask("/api/v1/live").status == 200)
@@ -229,7 +229,7 @@ def test_a_body_is_not_read_and_the_refusal_arrives_all_the_same(still: Web) -> 
 def test_each_connection_has_one_answer_whatever_is_announced(
     still: Web, headers: dict[str, str]
 ) -> None:
-    """So nothing can follow a request and be taken for another."""
+    """Bytes after a request are never read as another request."""
     hidden = request(still.port, "/api/v1/openapi.json")
     raw = request(still.port, "/", headers=headers) + b"0\r\n\r\n" + hidden
     got = exchange(still.port, raw)
@@ -296,7 +296,7 @@ def test_what_is_no_request_gets_one_line(still: Web, raw: bytes, status: int) -
 
 
 def test_the_longest_request_that_is_taken(still: Web) -> None:
-    """A page's own are far shorter; a proxy adds some."""
+    """Requests of the page are far shorter; a proxy adds headers."""
     path = "/" + "x" * 8000
     assert still.ask(path).status == 404
     assert still.ask(headers={"X": "y" * 12_000}).status == 200
@@ -305,7 +305,7 @@ def test_the_longest_request_that_is_taken(still: Web) -> None:
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 14, 16, 20, 35])
 def test_a_request_that_is_cut_does_not_stop_it(still: Web, cut: int) -> None:
-    """Whether the client closes, half-closes or resets."""
+    """The client closes, half-closes or resets."""
     raw = request(still.port, "/")[:cut]
     exchange(still.port, raw, shut=True)
     connect(still.port).close()
@@ -345,7 +345,7 @@ def test_an_error_of_ours_is_one_line_and_told_where_it_can_be_read(
 
 
 def test_before_it_is_started_nothing_is_told(tmp_path: Path) -> None:
-    """What listens early is open before there is anything to answer."""
+    """The server listens before it can answer."""
     early = server.Server(Address("127.0.0.1", 0))
     try:
         with connect(early.server_port) as sock:
@@ -366,7 +366,7 @@ def test_before_it_is_started_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def filed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """Its files lie beside others that are nobody's business."""
+    """Serve files beside a file that must not be served."""
     place = tmp_path_factory.mktemp("filed")
     (place / "secret.js").write_text("SECRET")
     static = place / "static"
@@ -489,7 +489,7 @@ def test_the_real_page_is_served(tmp_path: Path) -> None:
 
 
 def opened(web: Web) -> Stream:
-    """A stream, as soon as there is room."""
+    """Open a stream as soon as a place is free."""
     found: list[Stream] = []
 
     def is_taken() -> bool:
@@ -530,7 +530,7 @@ def test_there_are_thirty_two_streams_at_once(web: Web) -> None:
 
 
 def test_a_stream_that_is_closed_makes_room(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the next interval, or heartbeat."""
+    """A place is freed at the next interval or heartbeat."""
     monkeypatch.setattr(events, "HEARTBEAT", 0.2)
     with all_places(web) as streams:
         assert is_full(web)
@@ -545,7 +545,7 @@ def test_a_stream_that_is_closed_makes_room(web: Web, monkeypatch: pytest.Monkey
 
 
 def test_the_heartbeat_comes_within_some_seconds(web: Web) -> None:
-    """Or room would take long to come back while nothing moves."""
+    """Otherwise a place would be freed late while traffic is idle."""
     assert events.HEARTBEAT <= 10
     began = time.monotonic()
     with Stream(web.port) as stream:
@@ -577,7 +577,7 @@ def test_streams_that_are_refused_take_no_place(tmp_path: Path) -> None:
 def test_streams_that_die_at_once_leave_their_places(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reset before the first byte, full or not."""
+    """Reset before the first byte, with or without free places."""
     monkeypatch.setattr(events, "HEARTBEAT", 0.1)
 
     def reset(count: int) -> None:
@@ -622,7 +622,7 @@ def test_a_stream_tells_each_interval_once_and_with_its_number(web: Web) -> None
 
 
 def test_intervals_that_come_while_nobody_can_draw_become_one(web: Web) -> None:
-    """No byte is left out."""
+    """No byte is lost."""
     with Listener(web.port) as listener:
         for _ in range(500):
             web.put(sample({key(7): {remote(): Traffic(1009, 2003)}}))
@@ -660,7 +660,7 @@ def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_trickle_does_not_prolong_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes well within the time, all of them would take very long."""
+    """Each byte arrives in time, but all together would take very long."""
     monkeypatch.setattr(acceptor, "HEAD_SECONDS", 0.5)
     began = time.monotonic()
     with connect(web.port) as sock:
@@ -707,7 +707,7 @@ def test_who_takes_a_big_answer_slowly_but_takes_it_gets_it(
 def test_who_takes_it_steadily_has_as_long_as_it_takes(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as an export over a slow line; only who takes nothing is hung up on."""
+    """An export over a slow line continues; only a client that takes nothing is disconnected."""
     monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
     big = Answer(HTTPStatus.OK, body=bytes(2 << 20))
     monkeypatch.setattr(web.server, "respond", lambda _: big)
@@ -728,7 +728,7 @@ def test_who_takes_it_steadily_has_as_long_as_it_takes(
 def test_who_does_not_read_a_stream_is_hung_up_on(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And holds up nobody else meanwhile."""
+    """It blocks no other client meanwhile."""
     monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
     many = {key(pid): {remote(): Traffic(1009, 1)} for pid in range(1, 400)}
     with Listener(web.port) as reader, connect(web.port) as sock:

@@ -1,4 +1,4 @@
-"""Where what is live comes from, and what of it is passed on."""
+"""Test the source of live intervals."""
 
 from collections import deque
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.web.serving import FILES
 
 
 class Recorder:
-    """What another bwtop records: after the second reading it has ended, and its last bytes are in the third."""
+    """The recording of another bwtop, which ends after the second reading; its last bytes are in the third."""
 
     def __init__(self, clock: ThreadClock) -> None:
         self.clock = clock
@@ -40,7 +40,7 @@ class Recorder:
 def test_where_nobody_records_nothing_is_not_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, following: bool
 ) -> None:
-    """But what was recorded last is told; and who measures knows that nothing is zero."""
+    """The last recorded bytes are passed on; a measuring bwtop passes on idle intervals as zero."""
     clock = ThreadClock()
     recorder = Recorder(clock)
     passed: list[int] = []

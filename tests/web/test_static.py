@@ -1,4 +1,4 @@
-"""The page's own text: what it says of columns, ranges and dimensions is what bwtop has, and nothing in it is unsafe."""
+"""Test the page's sources: columns, ranges and dimensions match bwtop's, and no code is unsafe."""
 
 import re
 import time
@@ -22,7 +22,7 @@ ALL: Final = "\n".join(SCRIPTS.values())
 CSS: Final = FILES["style.css"]
 
 MOST: Final = 20_000
-"""Bytes of a file that somebody still likes to read."""
+"""Maximum bytes of a source file."""
 
 UNSAFE: Final = (
     r"innerHTML",
@@ -41,7 +41,7 @@ UNSAFE: Final = (
 
 
 class Markup(HTMLParser):
-    """All elements with their attributes, and the text of those that may be code."""
+    """All elements with their attributes, and the text of scripts and styles."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ MARKUP: Final = Markup(FILES["index.html"])
 
 
 def words(pattern: str, text: str = ALL) -> set[str]:
-    """What a pattern's group finds."""
+    """Return all matches of a pattern's group."""
     return set(re.findall(pattern, text, re.MULTILINE))
 
 
 def listed(name: str, text: str) -> str:
-    """The literal that a constant is."""
+    """Return the literal of a constant."""
     found = re.search(rf"\b{name} = (.*?[\]}}]\)?;)$", text, re.DOTALL | re.MULTILINE)
     assert found, name
     return found[1]
@@ -84,7 +84,7 @@ def test_files_are_small(name: str) -> None:
 
 
 def test_nothing_is_inline() -> None:
-    """The policy would block it; and a policy that allows it protects from nothing."""
+    """The policy blocks inline code; a policy that allows it would not protect."""
     assert MARKUP.code == ""
     for tag, attrs in MARKUP.elements:
         assert tag != "style"
@@ -151,7 +151,7 @@ def test_columns_are_those_of_bwtop() -> None:
 
 
 def test_columns_of_text_are_sorted_upwards() -> None:
-    """aria-sort says what the server does."""
+    """aria-sort matches the server's order."""
     columns = {column.id: column for column in PROCESS_COLUMNS}
     for row in listed("COLUMNS", FILES["live.js"]).splitlines():
         if found := re.search(r'id: "(\w+)"', row):
@@ -160,7 +160,7 @@ def test_columns_of_text_are_sorted_upwards() -> None:
 
 @pytest.mark.parametrize("name", ["live.js", "format.js"])
 def test_fields_of_rows_are_exported(name: str) -> None:
-    """A name that JSON does not have would be shown as undefined."""
+    """A field missing in JSON would show as undefined."""
     exported = {c.id for c in PROCESS_COLUMNS if c.exported}
     exported |= {c.id for c in REMOTE_COLUMNS if c.exported}
     added = {"remotes", "remote_count", "exited"}
@@ -226,7 +226,7 @@ def classes_used() -> set[str]:
 
 
 def test_classes_have_a_style() -> None:
-    """A name that the style sheet does not know is shown in the default style without a word."""
+    """A class missing in the style sheet would silently show in the default style."""
     styled = words(r"\.([a-z][\w-]*)", re.sub(r"\{[^}]*\}", "{}", CSS))
     chosen = {"live-only", "history-only"}  # what views show and hide
     assert classes_used() - styled - chosen == set()

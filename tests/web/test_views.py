@@ -1,4 +1,4 @@
-"""What a page sees: with the same readings the same as --batch prints, and the two minutes before."""
+"""Test the views: the same as --batch for the same samples, and the last two minutes."""
 
 import csv
 import io
@@ -52,14 +52,14 @@ PING: Final = remote("198.51.100.7", 0, 1)
 
 
 class Names:
-    """Those of some remotes."""
+    """The names of some remotes."""
 
     def get(self, address: bytes) -> str | None:
         return "www.example.net" if address == WEB.address else None
 
 
 def after(samples: Iterable[Sample], names: Names | None = None) -> Moment:
-    """All of them booked."""
+    """Return the moment after all samples."""
     moment = Moment(names)
     for one in samples:
         moment.advance(one)
@@ -99,7 +99,7 @@ def remotes(found: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def printed(samples: Iterable[Sample], keep: Filter = Filter(), order: Order = Order()) -> Any:  # noqa: B008 - frozen
-    """What --batch prints of the last of them."""
+    """Return what --batch prints for the last sample."""
     meter, out = Meter(), io.StringIO()
     writer = batch.JsonWriter(out, Layout("tracepoint", order))
     for one in samples:
@@ -121,7 +121,7 @@ def without_more(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def rounded(found: Any) -> Any:
-    """Rates are of a window whose length is a sum: the last digits of very large ones may differ."""
+    """Round rates: the window is a sum of lengths, so the last digits of very large rates may differ."""
     if isinstance(found, dict):
         return {
             name: pytest.approx(value, rel=1e-9, abs=2e-3) if "rate" in name else rounded(value)
@@ -142,7 +142,7 @@ WHO_OF_KEYS: Final = {
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Sample]:
-    """Samples one after the other; who has exited moves nothing any more."""
+    """Generate successive samples; an exited process has no more traffic."""
     found: list[Sample] = []
     gone: set[ProcessKey] = set()
     for number in range(draw(st.integers(1, 6))):
@@ -212,7 +212,7 @@ def test_a_filter_means_what_the_flags_mean(
 
 
 def test_it_is_also_what_the_whole_way_of_batch_prints() -> None:
-    """Through the class that --batch reads with, names of remotes included."""
+    """Compare with the complete path of --batch, including names of remotes."""
     reading = sample({CURL: {WEB: Traffic(7, 3)}}, identities=WHO)
 
     class Reading:
@@ -257,7 +257,7 @@ def test_remotes_add_up_to_their_process_and_processes_to_the_total(
 
 @given(histories())
 def test_idle_ones_are_there_with_zeros_and_their_totals(samples: list[Sample]) -> None:
-    """All of a process's bytes are in its total, and whoever moved any is shown, for LINGER seconds after its exit."""
+    """Totals have all bytes of a process; it is shown for LINGER seconds after its exit."""
     found = document(after(samples), "idle=show")
     moved: dict[tuple[int, str], list[int]] = {}
     for one in samples:
@@ -280,7 +280,7 @@ def test_idle_ones_are_there_with_zeros_and_their_totals(samples: list[Sample]) 
 
 @pytest.fixture
 def busy() -> Moment:
-    """curl, sshd and nfsd moved; then only curl and sshd; sshd has exited."""
+    """Return a moment: traffic of curl, sshd and nfsd, then of curl and sshd; sshd has exited."""
     first = {
         CURL: {WEB: Traffic(100, 10), DNS: Traffic(5, 5), PING: Traffic(1, 2)},
         SSHD: {LOOP: Traffic(1000, 2000)},
@@ -399,7 +399,7 @@ def test_remotes_are_sorted_by_the_same_column(busy: Moment) -> None:
 
 
 def test_interval_is_the_last_one_alone() -> None:
-    """Not an average over several, however short they are."""
+    """Rates are not averaged over several short intervals."""
     samples = [sample({CURL: {WEB: Traffic(n, 0)}}, elapsed=0.1) for n in range(1, 20)]
     found = document(after(samples))
     assert (found["total"]["rx"], found["processes"][0]["rx_rate"]) == (19, pytest.approx(190))
@@ -430,7 +430,7 @@ def test_followed_intervals_say_so() -> None:
 
 
 def test_equal_wishes_are_equal_views() -> None:
-    """So that they are drawn once."""
+    """Equal views are drawn once."""
     for text in ("", "filter=a&proto=tcp&sort=-pid&remotes=1,2&each=3&limit=4&idle=show"):
         for kind in (Document, Sheet, Past):
             assert kind(asked(text)) == kind(asked(text))
@@ -455,7 +455,7 @@ def test_sheet_has_the_lines_of_the_document(samples: list[Sample], of: list[str
 
 @given(histories())
 def test_sheet_is_what_batch_writes(samples: list[Sample]) -> None:
-    """Where no name is a formula's."""
+    """Names that spreadsheets take for formulas are left out here."""
     meter, out = Meter(), io.StringIO()
     intervals = [meter.advance(one) for one in samples]
     batch.CsvWriter(out, Layout("tracepoint")).write(intervals[-1])
@@ -516,7 +516,7 @@ def test_hostile_name_is_plain_text_in_every_form(name: str) -> None:
 def by_hand(
     samples: Sequence[Sample], process: ProcessKey | None, flows: Iterable[Remote]
 ) -> list[tuple[float, float]]:
-    """Rates of each interval, of one process or of all."""
+    """Return the rates of each interval, of one process or of all."""
     wanted = set(flows)
     found = []
     for one in samples:
@@ -554,7 +554,7 @@ def passing(of: Iterable[str], loopback: Loopback) -> Iterator[Remote]:
 def test_the_past_is_that_of_the_intervals(
     samples: list[Sample], of: list[str], loopback: Loopback, word: str
 ) -> None:
-    """With a filter that single processes pass, too; who went long ago is in the sums of all without one only."""
+    """Test also a filter on processes; long-exited processes count only without a filter."""
     moment = after(samples)
     text = f"proto={','.join(of)}&loopback={loopback.value}&filter={word}"
     found = past(moment, text)
@@ -627,7 +627,7 @@ def test_who_moved_nothing_lately_is_not_in_the_past(idle: int) -> None:
 
 
 def test_with_a_filter_the_past_begins_where_all_of_it_is_known() -> None:
-    """Whoever has exited is known for a while; before that there may have been others."""
+    """Exited processes are kept for a while; older intervals may have had others."""
     names = dict(WHO)
     moment = after([sample({CURL: {WEB: Traffic(100, 0)}}, identities=names) for _ in range(3)])
     moment.advance(sample({CURL: {WEB: Traffic(1, 0)}}, exited={CURL}))

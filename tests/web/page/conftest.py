@@ -1,7 +1,6 @@
-"""A browser, and the servers that it looks at.
+"""Fixtures: a browser, and servers for it.
 
-Every test ends with a look at what the page must never do: complain on the console, violate its policy, or ask anybody
-but its own server.
+Every test ends with a check for faults: console messages, policy violations, and requests to other servers.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ def opened() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(opened: Browser) -> Iterator[Visitor]:
-    """Opens pages; at the end of the test none of them may have done anything wrong."""
+    """Open pages; check them for faults at the end of the test."""
     visits: list[Visit] = []
 
     def begin(origin: str | Web | Serving, query: str = "", **options: Any) -> Visit:

@@ -1,4 +1,4 @@
-"""What the page is shown for: servers whose intervals or past the tests make, and how to read the page."""
+"""Servers with prepared intervals or history, and helpers to read the page."""
 
 import random
 import threading
@@ -23,11 +23,11 @@ from tests.web.browser import Mover, Visit, mover
 from tests.web.serving import Serving, Web
 
 SOMEBODY: Final = 31234
-"""A uid that no account has."""
+"""A uid without an account."""
 
 
 REFUSED: Final = r"the server responded with a status of (400|503)"
-"""How Chromium tells of an answer that is a refusal."""
+"""Chromium's message for a refused request."""
 
 
 WIDE: Final = """
@@ -84,14 +84,14 @@ FAR: Final[tuple[Remote, ...]] = (
 
 
 class Quiet(Web):
-    """A server that does not take Playwright's threads for its own."""
+    """A server that ignores Playwright's threads."""
 
     def threads(self) -> list[threading.Thread]:
         return [each for each in super().threads() if not each.name.startswith("asyncio_")]
 
 
 class Scene(Quiet):
-    """A server whose intervals the test puts."""
+    """A server with intervals from the test."""
 
     def __init__(self, database: Path, **options: Any) -> None:
         super().__init__(database, files=options.get("files") or files.load(None, {}))
@@ -99,7 +99,7 @@ class Scene(Quiet):
         self._now = datetime.now(UTC)
 
     def move(self, sent: dict[str, int], exited: Sequence[int] = ()) -> None:
-        """An interval: who sent how many bytes."""
+        """Put an interval with the sent bytes by process name."""
         self._now += timedelta(seconds=1)
         traffic: FlowTraffic = {}
         identities: dict[ProcessKey, Identity] = {}
@@ -117,9 +117,9 @@ class Scene(Quiet):
 
 
 class Past(Quiet):
-    """A server with a history of the days before today, on one of which nothing was recorded.
+    """A server with a history of the last days, one of them without records.
 
-    Amounts are such that no number lies just between two that can be shown.
+    No amount is a rounding tie.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -146,12 +146,12 @@ class Past(Quiet):
 
 
 def days_ago(days: int) -> str:
-    """Return the date of this many days ago."""
+    """Return the date `days` ago."""
     return datetime.fromtimestamp(midnight(days)).astimezone().strftime("%Y-%m-%d")
 
 
 def midnight(days: int) -> int:
-    """Return when the day began that is this many days ago, in seconds since 1970."""
+    """Return the start of the day `days` ago, in seconds since 1970."""
     when: float = time.time()
     for _ in range(days):
         when = floor(Unit.DAY, when) - 1
@@ -159,7 +159,7 @@ def midnight(days: int) -> int:
 
 
 def moved(name: str, sink: Mover) -> Mover:
-    """A process that has moved known bytes: prime amounts, below a kilobyte, so that each is shown to the byte."""
+    """A process with known bytes: primes below 1,024, which are shown exactly."""
     running = mover(name)
     running.tcp("127.0.0.5", sink.tcp_ports["127.0.0.5"], 997)
     running.udp("127.0.0.6", sink.udp_ports["127.0.0.6"], 101, 7)
@@ -178,7 +178,7 @@ def sums(past: Past, text: str) -> tuple[int, int]:
 
 
 def bars(page: Visit) -> list[list[str]]:
-    """The chart as a table."""
+    """Return the rows of the chart's table."""
     found: list[list[str]] = page.run(
         """() => [...document.querySelectorAll("#bars tbody tr")].map((row) =>
              [...row.children].map((cell) => cell.textContent))"""
@@ -187,18 +187,18 @@ def bars(page: Visit) -> list[list[str]]:
 
 
 def ranged(page: Visit, text: str) -> None:
-    """Waits until a range is in the address and in the table."""
+    """Wait until a range is in the URL and in the table."""
     page.until(lambda: page.query.get("range") == text, f"range {text}")
 
 
 def summed(page: Visit, sent: tuple[int, int]) -> None:
-    """Waits for a summary."""
+    """Wait for a summary."""
     words = f"↓ {fmt.size(sent[0])} ↑ {fmt.size(sent[1])}"
     page.until(lambda: words in page.text("#summary"), words)
 
 
 def click_bar(page: Visit, index: int) -> None:
-    """Where the chart says that it is."""
+    """Return the position that Chart.js reports."""
     page.chart_drawn()
     place = page.run(
         """(index) => {
@@ -212,7 +212,7 @@ def click_bar(page: Visit, index: int) -> None:
 
 
 def scene_points(page: Visit) -> list[float]:
-    """What the chart shows of the last intervals, all series together."""
+    """Return the sum of all series in the chart's last intervals."""
     found: list[float] = page.run(
         """() => {
           const sets = globalThis.Chart?.getChart("chart")?.data.datasets ?? [];
@@ -224,5 +224,5 @@ def scene_points(page: Visit) -> list[float]:
 
 
 def questions(server: Web) -> list[str]:
-    """What the page asked for; its icon the browser fetches when it likes."""
+    """Return the requests of the page, without the icon, which loads at any time."""
     return [request.path for request in server.asked if request.path.startswith("/api/")]

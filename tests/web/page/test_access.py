@@ -1,4 +1,4 @@
-"""The page by keyboard, in every width, in light and dark, and for screen readers."""
+"""Test the page by keyboard, at every width, in light and dark, and for screen readers."""
 
 import re
 

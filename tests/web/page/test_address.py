@@ -1,4 +1,4 @@
-"""The state of the page is in its address, and wrong addresses get one line."""
+"""Test the page's state in the URL, and errors for invalid URLs."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The chart: of what moves now and of the past, and a page without it."""
+"""Test the chart of both views, and the page without Chart.js."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def test_chart_has_no_hole_after_a_look_at_the_history(visit: Visitor, scene: Scene) -> None:
-    """What was measured meanwhile is known: it must not look as if nothing had moved."""
+    """Intervals missed meanwhile are filled in: they must not look idle."""
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")

@@ -1,4 +1,4 @@
-"""Choosing dates, and times of another zone."""
+"""Test the date fields, and times in another time zone."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_dates_make_a_range(visit: Visitor, past: Past) -> None:
 
 
 def typing(page: Visit, place: str, keys: str, pause: int) -> None:
-    """One key after the other, in an order of month, day and year."""
+    """Type key by key: month, day, year."""
     page.find(place).focus()
     for one in keys:
         page.page.keyboard.press(one)
@@ -36,7 +36,7 @@ def typing(page: Visit, place: str, keys: str, pause: int) -> None:
 
 @pytest.mark.parametrize("pause", [30, 800], ids=["fast", "slow"])
 def test_dates_can_be_typed(visit: Visitor, past: Past, pause: int) -> None:
-    """Key by key, and no date on the way to the one that is meant changes the other."""
+    """Type key by key; no intermediate date changes the other field."""
     page = visit(past, f"?view=history&range={days_ago(9)}..{days_ago(3)}")
     page.until(lambda: page.rows())
     year, month, day = days_ago(2).split("-")

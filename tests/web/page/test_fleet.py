@@ -1,6 +1,6 @@
-"""The page about many hosts' past, in a real browser, served out of a real ClickHouse.
+"""Test the page for the history of many hosts: a real browser, a real ClickHouse.
 
-Every test ends with a look at what the page must never do.
+Every test ends with a check for faults.
 """
 
 import csv
@@ -48,11 +48,11 @@ YESTERDAY: Final = "?range=yesterday"
 LOOK: Final = """
 () => [...document.querySelectorAll("#rows tbody tr:not(.child)")].map((row) => row.children[1].textContent)
 """
-"""The host of each row."""
+"""Return the host of each row."""
 
 
 def web(server: ClickHouse) -> Quiet:
-    """A page about what a server has."""
+    """A page for the history on a server."""
     archive = FleetArchive(server.target.url(), lambda: Client(server.target, ""))
     return Quiet(Path("/nonexistent/history.db"), files=files.load(None, {}), archive=archive)
 
@@ -72,17 +72,17 @@ def fleet(server: ClickHouse) -> Iterator[Quiet]:
 
 
 def label(host: Any) -> str:
-    """How the page calls it."""
+    """Return the page's label of a host."""
     return printable(host.name) + (f" ({host.id[:8]})" if host in TWINS else "")
 
 
 def named(page: Visit) -> None:
-    """Waits until it is known which hosts there are."""
+    """Wait until the hosts are loaded."""
     page.until(lambda: page.find("#hosts option").count() == len(HOSTS), "the hosts")
 
 
 def shown(page: Visit) -> dict[tuple[str, str], list[str]]:
-    """(host, process): its numbers."""
+    """Return the numbers by (host, process)."""
     return {(row.cells[0], row.name): row.cells[1:3] for row in page.rows() if row.kind != "child"}
 
 
@@ -174,7 +174,7 @@ def test_host_is_a_link_that_opens_elsewhere(visit: Visitor, fleet: Quiet) -> No
 
 
 def test_process_of_a_host_opens_to_its_remotes_there(visit: Visitor, fleet: Quiet) -> None:
-    """Others run one of that name, too, and speak to the same."""
+    """Other hosts run a process of the same name with the same remotes."""
     page = visit(fleet, f"{YESTERDAY}&by=host,process")
     named(page)
     for host in (WEB, TWINS[0]):
@@ -331,7 +331,7 @@ def test_state_is_in_the_address(visit: Visitor, fleet: Quiet) -> None:
 
 
 def test_two_hundred_hosts(visit: Visitor, tmp_path: Path) -> None:
-    """They are found by typing, and no row of buttons."""
+    """Hosts are found by typing, not by a row of buttons."""
     with hosts.clickhouse(tmp_path) as many, web(many) as running:
         with closing(many.client()) as client:
             for number in range(MANY):

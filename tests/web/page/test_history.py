@@ -1,4 +1,4 @@
-"""The past: totals, rows, bars, groups and exports."""
+"""Test the history view: totals, rows, bars, groups and exports."""
 
 import csv
 import io
@@ -126,7 +126,7 @@ def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> N
 
 
 def test_one_machine_is_not_told_from_others(visit: Visitor, past: Past) -> None:
-    """Nothing about hosts is offered; but an address may ask."""
+    """The page offers no hosts, but accepts them in the URL."""
     page = visit(past, "?view=history&range=yesterday&host=nobody")
     page.until(lambda: len(page.rows()) == len(PROGRAMS), "all rows")
     offered = page.run(
@@ -189,7 +189,7 @@ def test_history_says_that_there_is_none(visit: Visitor, scene: Scene) -> None:
 
 
 def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> None:
-    """Two processes of one name, of which one is the kernel's, are two rows, and stay two."""
+    """A process and a kernel thread of one name stay two rows."""
     kept = Kept(policy(), tmp_path / "history.db")
     start = midnight(1) + 600
     twins = (Identity("twin", None, kernel=True), Identity("twin", None))

@@ -1,4 +1,4 @@
-"""What moves now, from the real program as root."""
+"""Test the live view of the real program, run as root."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tests.web.serving import Serving, serving
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """The program itself, as root."""
+    """Run the program as root."""
     with serving("--db", str(tmp_path_factory.mktemp("real") / "history.db")) as running:
         yield running
 
@@ -35,7 +35,7 @@ def sink() -> Iterator[Mover]:
 
 @pytest.fixture(scope="module")
 def steady(sink: Mover) -> Iterator[Mover]:
-    """Moves the same ten times a second, as long as this module runs."""
+    """Run a process with constant traffic during this module."""
     with mover("steady") as running:
         running.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 20_011)
         yield running
@@ -43,7 +43,7 @@ def steady(sink: Mover) -> Iterator[Mover]:
 
 @pytest.fixture(scope="module")
 def watched(opened: Browser, real: Serving, steady: Mover) -> Iterator[Visit]:
-    """A page that is open all the time, and counts its elements each second."""
+    """An open page that counts its elements each second."""
     page = Visit(opened, f"http://127.0.0.1:{real.port}", "?filter=name:steady")
     page.row("steady")
     page.toggle("steady").click()
@@ -342,7 +342,7 @@ def test_server_that_comes_back_is_found_again(visit: Visitor, tmp_path: Path, s
 
 @live
 def test_page_opened_before_its_server_is_there(opened: Browser, tmp_path: Path) -> None:
-    """Such as after a reboot: the page that is restored waits."""
+    """A page restored after a reboot waits for the server."""
     with serving("--db", str(tmp_path / "history.db")) as server:
         page = Visit(opened, f"http://127.0.0.1:{server.port}")
         page.expect_fault(LOST)
@@ -392,7 +392,7 @@ def test_status_fits_a_narrow_page(visit: Visitor, real: Serving) -> None:
 
 @live
 def test_open_page_grows_with_nothing(watched: Visit, real: Serving) -> None:
-    """Half a minute and more with traffic: the same elements all the time, over one connection."""
+    """Half a minute of traffic adds no element and no connection."""
     watched.until(lambda: len(watched.run("() => window.counts")) >= 30, "half a minute")
     counts = watched.run("() => window.counts")[5:]
     assert set(counts) == {counts[0]}
@@ -403,7 +403,7 @@ def test_open_page_grows_with_nothing(watched: Visit, real: Serving) -> None:
 
 
 def test_stream_ends_with_the_live_view(visit: Visitor, scene: Scene) -> None:
-    """Who looks at the history, or has left, costs no connection."""
+    """The history view and a closed page hold no stream."""
 
     def count() -> int:
         scene.move({"one": 1})  # it is seen with the next interval that a client has gone

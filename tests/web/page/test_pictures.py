@@ -1,4 +1,4 @@
-"""The README's pictures, and whether these tests would notice a fault of the page."""
+"""Take the README's pictures, and check that the tests detect faults of the page."""
 
 import math
 import os
@@ -19,7 +19,7 @@ PICTURES = os.environ.get("BWTOP_PICTURES")
 
 
 BUDGET: Final = 150_000
-"""Bytes of a picture."""
+"""Maximum bytes of a picture."""
 
 
 def picture(page: Visit, name: str, folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
 
 
 def test_helpers_see_what_is_wrong(opened: Browser, scene: Scene) -> None:
-    """A watch that never barks is none: markup that the policy forbids, a log, a stranger."""
+    """The checks detect forbidden markup, a console message, and a request to another server."""
     page = Visit(opened, f"http://127.0.0.1:{scene.port}")
     page.run("() => console.error('this is wrong')")
     page.run(

@@ -1,4 +1,4 @@
-"""The past while it goes on: it is asked for again, and what is shown stays whole."""
+"""Test the refresh of the history view during recording."""
 
 import json
 import time
@@ -26,7 +26,7 @@ from tests.web.page.scenes import (
 
 @pytest.mark.parametrize("change", ["nothing", "open", "units"])
 def test_history_is_kept_up_to_date(visit: Visitor, past: Past, change: str) -> None:
-    """Each minute, whatever somebody has done to the page meanwhile."""
+    """It refreshes each minute, also after changes by the user."""
     page = visit(past)
     page.page.clock.install()
     page.go("?view=history&range=yesterday")
@@ -63,7 +63,7 @@ def test_history_that_nobody_sees_asks_nothing(visit: Visitor, past: Past) -> No
 
 
 def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_path: Path) -> None:
-    """Sums and remotes are of one moment, and shown together."""
+    """Totals and remotes are consistent, and shown together."""
     kept = Kept(policy(), tmp_path / "history.db")
     who = (ProcessKey(1, 1), PROGRAMS[0])
     start = time.time() - 400
@@ -80,7 +80,7 @@ def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_pa
 
 
 def test_refused_question_is_asked_again(visit: Visitor, scene: Scene) -> None:
-    """Such as one of too many, or one before anything was recorded."""
+    """Queries are refused when too many run, or before the first record."""
     page = visit(scene)
     page.expect_fault(REFUSED)
     page.page.clock.install()

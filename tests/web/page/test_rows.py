@@ -1,4 +1,4 @@
-"""Rows of the live view, in intervals that the test makes: they hold still while you point, select, read or pause."""
+"""Test the rows of the live view: they hold still while you point, select, read or pause."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) 
 def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
     visit: Visitor, scene: Scene
 ) -> None:
-    """Whoever sorts has just been somewhere, and that is mostly the table."""
+    """The pointer has just left the rows, which hold still, but sorting acts at once."""
     scene.move({"one": 3000, "two": 2000, "three": 1000})
     page = visit(scene)
     page.until(lambda: page.names() == ["one", "two", "three"])
@@ -54,7 +54,7 @@ def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
 
 
 def test_row_opens_while_the_page_is_paused(visit: Visitor, scene: Scene) -> None:
-    """Pause is for having a look; no number changes, but what is asked for is shown."""
+    """While paused, rows open but no number changes."""
     scene.move({"one": 3001})
     page = visit(scene)
     page.row("one")
@@ -65,7 +65,7 @@ def test_row_opens_while_the_page_is_paused(visit: Visitor, scene: Scene) -> Non
 
 
 def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
-    """Not even when something else is changed, such as the unit."""
+    """No number changes when a setting, such as the unit, changes."""
     scene.move({"one": 1000})
     page = visit(scene)
     page.until(lambda: page.row("one").cells[2] == "1000 B/s")
@@ -114,7 +114,7 @@ def test_remotes_that_are_shown_are_held_too(visit: Visitor, scene: Scene) -> No
 
 
 def test_selected_words_stay_selected(visit: Visitor, scene: Scene) -> None:
-    """Nothing is written anew that is the same: neither a selection nor a screen reader is disturbed."""
+    """Unchanged text is not rewritten: selections and screen readers are not disturbed."""
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")
@@ -227,7 +227,7 @@ def test_text_is_escaped_as_in_the_other_views(visit: Visitor, scene: Scene) -> 
 
 
 def test_focus_stays_where_it_is(visit: Visitor, scene: Scene) -> None:
-    """On a header that is pressed, and on a row while new numbers come."""
+    """The focus stays on a pressed header, and on a row during updates."""
     scene.move({"one": 3000, "two": 2000})
     page = visit(scene)
     page.row("one")
