@@ -89,7 +89,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_the_configuration_is_one(job: str, tmp_path: Path) -> None:
+def test_configuration_is_valid(job: str, tmp_path: Path) -> None:
     """Check also the job that is commented out."""
     (tmp_path / "rules.yml").write_text(RULES.read_text())
     (tmp_path / "bwtop.token").write_text("a token")
@@ -102,20 +102,20 @@ def test_the_configuration_is_one(job: str, tmp_path: Path) -> None:
     assert promtool("check", "config", path)[0] != 0
 
 
-def test_the_example_as_it_is_can_be_used() -> None:
+def test_example_is_usable_unchanged() -> None:
     assert promtool("check", "config", EXAMPLE)[0] == 0
     assert {"bwtop", *(found[2] for found in COMMENTED.finditer(EXAMPLE.read_text()))} == set(JOBS)
     assert f"127.0.0.1:{flags.METRICS_PORT}" in EXAMPLE.read_text()
     assert f"127.0.0.1:{flags.DEFAULT_PORT}" in EXAMPLE.read_text()
 
 
-def test_the_rules_are_rules() -> None:
+def test_rules_are_valid() -> None:
     status, said = promtool("check", "rules", RULES)
     assert status == 0, said
     assert f"{len(alerts())} rules found" in said
 
 
-def test_alerts_name_what_is_exposed() -> None:
+def test_alerts_use_exposed_names() -> None:
     for name, expression in alerts().items():
         assert named(expression) <= SAMPLES.keys(), name
         assert named(expression) or "up{" in expression
@@ -191,16 +191,16 @@ def firing(series: dict[str, str], folder: Path, expected: set[str]) -> None:
     assert status == 0, said
 
 
-def test_nothing_fires_where_nothing_is_wrong(tmp_path: Path) -> None:
+def test_no_alert_fires_on_healthy_series(tmp_path: Path) -> None:
     firing(HEALTHY, tmp_path, set())
 
 
 @pytest.mark.parametrize("name", alerts())
-def test_each_alert_fires_where_it_should(name: str, tmp_path: Path) -> None:
+def test_each_alert_fires(name: str, tmp_path: Path) -> None:
     firing({**HEALTHY, **WRONG[name]}, tmp_path, {name})
 
 
-def test_who_follows_another_one_is_slow_and_well(tmp_path: Path) -> None:
+def test_slow_follower_is_healthy(tmp_path: Path) -> None:
     """A follower waits for the recorder's writes."""
     series = {**HEALTHY, **WRONG["BwtopReadsSlowly"], 'bwtop_info{backend="history"}': "1x90"}
     firing(series, tmp_path, set())
@@ -209,7 +209,7 @@ def test_who_follows_another_one_is_slow_and_well(tmp_path: Path) -> None:
 # Grafana.
 
 
-def test_grafanas_own_model_takes_the_dashboard() -> None:
+def test_grafanas_own_model_accepts_the_dashboard() -> None:
     """The model drops unknown fields: nothing may be dropped."""
     register_default_plugins()
     given = dashboard()
@@ -230,7 +230,7 @@ def missing(given: Any, taken: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def test_its_panels_are_beside_each_other() -> None:
+def test_panels_do_not_overlap() -> None:
     """Grafana's grid has 24 columns."""
     panels = dashboard()["panels"]
     numbers = [panel["id"] for panel in panels]
@@ -245,7 +245,7 @@ def test_its_panels_are_beside_each_other() -> None:
         assert is_beside or is_above, (one, other)
 
 
-def test_it_can_be_imported_anywhere() -> None:
+def test_dashboard_can_be_imported_anywhere() -> None:
     """It has no database id and no name of a Prometheus server."""
     found = dashboard()
     assert "id" not in found
@@ -261,7 +261,7 @@ def test_it_can_be_imported_anywhere() -> None:
     assert sources == {"${datasource}", "bwtop"}
 
 
-def test_it_shows_all_that_is_exposed_and_nothing_else() -> None:
+def test_dashboard_shows_all_metrics_and_nothing_else() -> None:
     shown = {
         name for panel in dashboard()["panels"] for query in asked(panel) for name in named(query)
     }
@@ -283,7 +283,7 @@ def test_a_real_prometheus_understands_each_query(query: str, empty: Prometheus)
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_queries_ask_for_labels_that_there_are(query: str) -> None:
+def test_queries_use_existing_labels(query: str) -> None:
     for name, selector in re.findall(r"(bwtop_[a-z_]+)\{([^}]*)\}", query):
         labels = set(re.findall(r"(\w+)(?:=~|!=|!~|=)", selector)) - {"job", "instance"}
         assert labels <= set(SAMPLES[name].labels), name
@@ -292,7 +292,7 @@ def test_queries_ask_for_labels_that_there_are(query: str) -> None:
 # The service.
 
 
-def test_systemd_finds_nothing_wrong_with_the_drop_in(tmp_path: Path) -> None:
+def test_systemd_accepts_the_drop_in(tmp_path: Path) -> None:
     unit = tmp_path / "bwtop.service"
     text = (ROOT / "share/bwtop.service").read_text().replace("/usr/bin/bwtop", "/bin/true")
     unit.write_text(text)

@@ -107,7 +107,7 @@ def full(recorder: Recorder) -> Watch:
 # The table.
 
 
-def test_all_of_the_table_is_exposed_and_nothing_else(full: Watch) -> None:
+def test_exactly_the_table_is_exposed(full: Watch) -> None:
     text = Exposition(full).text().decode()
     told = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE ")]
     assert told == [[metric.name, metric.type] for metric in METRICS]
@@ -135,7 +135,7 @@ def test_names_are_as_prometheus_wants_them(metric: Any) -> None:
     assert not metric.help.endswith(".")
 
 
-def test_remotes_are_nowhere(full: Watch) -> None:
+def test_remotes_are_not_exposed(full: Watch) -> None:
     text = Exposition(full).text()
     assert b"192.0.2.1" not in text
     assert b'443"' not in text, "a port in a label; digits of a number may be these"
@@ -144,7 +144,7 @@ def test_remotes_are_nowhere(full: Watch) -> None:
 # What is known, and what is not.
 
 
-def test_what_is_not_known_is_not_there() -> None:
+def test_unknown_values_are_absent() -> None:
     found = exposed(Watch())
     absent = ("bwtop_flow_map", "bwtop_record", "bwtop_history", "bwtop_spool")
     assert not [name for name in found if name.startswith(absent)]
@@ -153,7 +153,7 @@ def test_what_is_not_known_is_not_there() -> None:
     assert set(found["bwtop_bytes_total"].values()) == {0}
 
 
-def test_another_bwtops_history_is_said_to_be_that() -> None:
+def test_followed_history_has_its_own_backend() -> None:
     watch = Watch()
     watch.over(measurement(Readings(), "", following=True))
     assert value(watch, "bwtop_info", version=__version__, backend="history") == 1
@@ -187,7 +187,7 @@ def test_readings_are_timed() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, *BOUNDS, 3.01, 1e9])
-def test_a_bound_belongs_to_what_is_below_it(seconds: float) -> None:
+def test_bound_belongs_to_the_bucket_below(seconds: float) -> None:
     watch = Watch()
     watch.take(sample(), seconds)
     for bound in BOUNDS:
@@ -195,7 +195,7 @@ def test_a_bound_belongs_to_what_is_below_it(seconds: float) -> None:
         assert found == (seconds <= bound)
 
 
-def test_of_the_map_the_fullest_reading_counts_for_a_minute() -> None:
+def test_fullest_map_is_reported_for_a_minute() -> None:
     watch = Watch()
     watch.take(sample(), 0.0, Fill(900, 1000))
     for entries in range(READINGS - 1):
@@ -206,7 +206,7 @@ def test_of_the_map_the_fullest_reading_counts_for_a_minute() -> None:
     assert value(watch, "bwtop_flow_map_max_entries") == 1000
 
 
-def test_the_recorder_tells_how_it_does(full: Watch, recorder: Recorder) -> None:
+def test_recorder_metrics(full: Watch, recorder: Recorder) -> None:
     assert value(full, "bwtop_recording") == 1
     for name in ("lag_seconds", "waiting_intervals", "intervals_total", "dropped_bytes_total"):
         assert value(full, f"bwtop_recorder_{name}") == 0, name
@@ -217,7 +217,7 @@ def test_the_recorder_tells_how_it_does(full: Watch, recorder: Recorder) -> None
     assert value(full, "bwtop_recorder_lag_seconds") < 5
 
 
-def test_a_spool_tells_what_waits(full: Watch) -> None:
+def test_spool_metrics(full: Watch) -> None:
     assert value(full, "bwtop_spool_intervals") == 17
     assert value(full, "bwtop_spool_lag_seconds") == 23.5
 
@@ -228,7 +228,7 @@ def test_a_spool_tells_what_waits(full: Watch) -> None:
 @given(st.lists(st.text(max_size=30) | st.sampled_from(HOSTILE), max_size=20))
 @example(list(HOSTILE))
 @example(['a"b', "a\\b", "a\\\\", "{}", 'x",process="y', "# HELP", "\\n", "NaN"])
-def test_names_are_read_back_as_they_were_meant(names: list[str]) -> None:
+def test_names_are_parsed_back_unchanged(names: list[str]) -> None:
     watch = Watch()
     keys = [key(number) for number in range(len(names))]
     watch.take(
@@ -256,7 +256,7 @@ def test_bytes_are_exact(rx: int, tx: int) -> None:
         assert value(watch, "bwtop_bytes_total", direction="tx", **labels) == tx
 
 
-def test_each_exposition_is_of_one_moment() -> None:
+def test_each_exposition_is_consistent() -> None:
     """Scrape during readings that each add equal amounts in both directions and for two names."""
     watch = Watch()
     reading = sample(
@@ -290,7 +290,7 @@ LONG: Final = 0.02
 """Seconds; Python lets threads wait for each other for 0.005 at a time."""
 
 
-def test_who_reads_slowly_is_not_waited_for(full: Watch) -> None:
+def test_slow_scraper_does_not_block_measuring(full: Watch) -> None:
     families = Exposition(full).collect()
     next(iter(families))
     began = time.monotonic()

@@ -84,7 +84,7 @@ def test_sums_are_exact_and_no_counter_goes_back(samples: list[Sample], top: int
 
 @given(st.lists(names | st.sampled_from(HOSTILE), max_size=30))
 @example(list(HOSTILE))
-def test_names_do_no_harm(said: list[str]) -> None:
+def test_names_are_harmless(said: list[str]) -> None:
     for name in said:
         found = label(name)
         assert 0 < len(found) <= LONGEST
@@ -92,7 +92,7 @@ def test_names_do_no_harm(said: list[str]) -> None:
         found.encode()
 
 
-def test_who_has_no_name_or_that_of_all_others_is_among_them() -> None:
+def test_empty_name_and_other_count_as_other() -> None:
     counted = Totals()
     for name in ("", OTHER):
         counted.add(by_name(one(name, 1009)))
@@ -100,7 +100,7 @@ def test_who_has_no_name_or_that_of_all_others_is_among_them() -> None:
     assert received(counted) == {OTHER: 2018, "(unknown)": 7}
 
 
-def test_the_first_names_have_counters_at_once() -> None:
+def test_first_names_get_counters_at_once() -> None:
     counted = Totals()
     counted.add(by_name(one("curl", 1009)))
     counted.add(by_name(one("nginx", 2003)))
@@ -108,7 +108,7 @@ def test_the_first_names_have_counters_at_once() -> None:
     assert received(counted) == {OTHER: 0, "curl": 5010, "nginx": 2003}
 
 
-def test_of_many_at_once_those_that_move_most_have_counters() -> None:
+def test_busiest_of_many_new_names_get_counters() -> None:
     traffic = {key(n): {remote(): Traffic(n * 1000, 0)} for n in range(1, 301)}
     counted = Totals()
     counted.add(by_name(sample(traffic, identities={k: Identity(f"p{k.pid}") for k in traffic})))
@@ -119,7 +119,7 @@ def test_of_many_at_once_those_that_move_most_have_counters() -> None:
     assert sum(found.values()) == 1000 * 300 * 301 // 2
 
 
-def test_many_small_ones_leave_room_for_a_large_one() -> None:
+def test_many_small_names_leave_room_for_a_large_one() -> None:
     """A due name has its own counter from then on; its earlier bytes stay in `other`."""
     counted = Totals()
     counted.add(by_name(one("large", 10**9)))
@@ -135,7 +135,7 @@ def test_many_small_ones_leave_room_for_a_large_one() -> None:
     assert after[OTHER] == before[OTHER]
 
 
-def test_when_all_counters_are_taken_nobody_loses_one() -> None:
+def test_name_keeps_its_counter_when_all_are_taken() -> None:
     counted = Totals(3)
     for name in ("a", "b", "c"):
         counted.add(by_name(one(name, 1000)))
@@ -154,7 +154,7 @@ def test_candidates_are_few_and_the_largest_are_kept(monkeypatch: pytest.MonkeyP
     assert "p49" in counted._candidates
 
 
-def test_what_is_copied_stays_as_it_was() -> None:
+def test_copy_does_not_change() -> None:
     counted = Totals()
     counted.add(by_name(one("curl", 1009)))
     before = counted.copy()
@@ -162,7 +162,7 @@ def test_what_is_copied_stays_as_it_was() -> None:
     assert before["curl"] == {Kind("tcp", loopback=False): Traffic(1009, 0)}
 
 
-def test_processes_of_a_name_are_added_and_their_kinds_told_apart() -> None:
+def test_processes_of_a_name_are_summed_by_kind() -> None:
     far = {
         remote(): Traffic(1, 2),
         remote("127.0.0.1"): Traffic(10, 20),

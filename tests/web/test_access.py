@@ -64,7 +64,7 @@ def metrics(request: pytest.FixtureRequest) -> Iterator[Metrics]:
 
 
 @pytest.mark.parametrize("path", CLOSED)
-def test_another_user_gets_nothing(web: Web, path: str) -> None:
+def test_another_user_is_refused(web: Web, path: str) -> None:
     for method in ("GET", "HEAD"):
         refused = web.ask(path, method, uid=STRANGER)
         assert refused.status == 401
@@ -96,7 +96,7 @@ def test_another_user_gets_an_answer_with_the_token(web: Web, path: str) -> None
 
 
 @pytest.mark.parametrize("uid", [0, OWNER, FRIEND])
-def test_root_the_owner_and_named_users_need_no_token(web: Web, uid: int) -> None:
+def test_root_owner_and_named_users_need_no_token(web: Web, uid: int) -> None:
     assert web.ask("/", uid=uid).body == STATIC["/"].body
     assert web.ask("/api/v1/live", uid=uid).document["total"] == {"rx": 1009, "tx": 2003}
     assert web.ask("/api/v1/link", uid=uid).status == 403, "that takes the token itself"
@@ -120,7 +120,7 @@ def test_cookie_of_the_token_lets_another_user_in(web: Web) -> None:
     assert "set-cookie" not in web.ask("/login", "HEAD", bearer(), uid=STRANGER).headers
 
 
-def test_used_link_says_so(web: Web) -> None:
+def test_used_link_gets_its_own_error(web: Web) -> None:
     path = f"/login?key={web.policy.new_key()}"
     assert web.ask(path, headers=BROWSER, uid=STRANGER).headers["location"] == "./"
     used = web.ask(path, headers=BROWSER, uid=STRANGER)
@@ -156,7 +156,7 @@ def test_beyond_loopback_no_user_is_trusted(tmp_path: Path) -> None:
             assert beyond.ask("/api/v1/about", headers=bearer(), uid=STRANGER).status == 200
 
 
-def test_open_lets_every_user_look(tmp_path: Path) -> None:
+def test_open_gives_every_user_access(tmp_path: Path) -> None:
     with Web(tmp_path / "none.db", trusted=Everyone()) as web:
         assert web.ask("/", uid=STRANGER).status == 200
         assert web.ask("/login?key=x", uid=STRANGER).headers["location"] == "./"
@@ -179,7 +179,7 @@ def test_metrics_are_for_trusted_users(metrics: Metrics) -> None:
         assert "--token-file" in metrics.ask("/metrics", uid=STRANGER).error
 
 
-def test_user_that_is_not_known_is_no_trusted_one() -> None:
+def test_unknown_user_is_not_trusted() -> None:
     assert not TrustedUsers(OWNER).include(None)
     assert not TrustedUsers(None).include(None)
     assert TrustedUsers(None).include(0)
@@ -234,7 +234,7 @@ def test_without_the_group_there_are_no_members(tmp_path: Path) -> None:
     ]
 
 
-def test_membership_is_believed_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_membership_is_cached_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def member(uid: int, group: str) -> bool:
@@ -254,22 +254,20 @@ def test_membership_is_believed_for_some_seconds(monkeypatch: pytest.MonkeyPatch
     assert len(users._known) <= trusted.MAX_KNOWN
 
 
-def test_no_account_is_no_member() -> None:
+def test_uid_without_an_account_is_not_a_member() -> None:
     assert not is_member(STRANGER, "root")
     assert is_member(0, "root")
     assert not is_member(0, "no-such-group")
 
 
-def test_without_netlink_users_are_known_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_netlink_users_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "_diag_socket", lambda: None)
     with Web(tmp_path / "none.db", TOKEN, trusted=TrustedUsers(OWNER)) as web:
         for uid, status in ((0, 200), (OWNER, 200), (STRANGER, 401)):
             assert web.ask("/api/v1/about", uid=uid).status == status, uid
 
 
-def test_client_that_is_gone_before_it_is_asked_for_is_not_root(tmp_path: Path) -> None:
+def test_client_that_disconnects_early_is_not_root(tmp_path: Path) -> None:
     """A closed connection shows uid 0, but its request must not count as root's."""
     with Web(tmp_path / "none.db", TOKEN, trusted=TrustedUsers(OWNER)) as web:
         for _ in range(20):

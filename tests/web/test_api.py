@@ -230,7 +230,7 @@ def test_live_as_csv(served: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/live", "/api/v1/live.csv"])
-def test_before_the_first_interval_it_says_why(
+def test_before_the_first_interval_the_refusal_has_a_reason(
     fresh: Served, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.05)
@@ -268,7 +268,7 @@ def test_stream_is_one_of_events(served: Served) -> None:
     answer.stream.close()
 
 
-def test_too_many_streams_are_refused_and_headers_alone_are_none(fresh: Served) -> None:
+def test_excess_streams_are_refused_and_head_takes_no_place(fresh: Served) -> None:
     for _ in range(MAX_STREAMS + 1):
         assert fresh("/api/v1/stream", method="HEAD").stream is None
     open_ones = [fresh("/api/v1/stream") for _ in range(MAX_STREAMS)]
@@ -354,7 +354,7 @@ def test_rows_are_sorted_and_limited_and_totals_are_of_all(served: Served) -> No
         assert found["total"] == everything["total"]
 
 
-def test_rows_of_time_keep_its_order_until_something_else_is_said(served: Served) -> None:
+def test_rows_by_time_are_in_its_order_by_default(served: Served) -> None:
     def totals(text: str) -> list[int]:
         rows = served.json("/api/v1/history", text)["rows"]
         return [row["rx"] + row["tx"] for row in rows]
@@ -365,7 +365,7 @@ def test_rows_of_time_keep_its_order_until_something_else_is_said(served: Served
     assert totals(f"{when}&sort=-total") == largest[::-1]
 
 
-def test_range_is_as_it_was_asked_for(served: Served) -> None:
+def test_range_is_the_requested_one(served: Served) -> None:
     found = served.json("/api/v1/history", f"range={WHEN}+12:00..13:00&by=process")
     assert (found["from"], found["to"]) == (
         "2026-09-21T12:00:00+00:00",
@@ -375,7 +375,7 @@ def test_range_is_as_it_was_asked_for(served: Served) -> None:
     assert found["recorded"] > 0
 
 
-def test_export_is_the_same_to_be_saved(served: Served) -> None:
+def test_export_is_the_history_as_a_download(served: Served) -> None:
     text = f"range={WHEN}&by=day,user&filter=nginx"
     saved = served("/api/v1/export.json", text)
     assert saved.body == served("/api/v1/history", text).body
@@ -493,7 +493,7 @@ def missing(path: Path) -> str:
 
 
 @pytest.mark.parametrize("make", [missing, foreign, newer])
-def test_without_a_history_each_question_says_why(
+def test_without_a_history_each_refusal_has_a_reason(
     fresh: Served, make: Callable[[Path], str]
 ) -> None:
     words = make(fresh.local.path)
@@ -544,7 +544,7 @@ def test_hosts_of_one_machine_are_itself(served: Served, fresh: Served) -> None:
     assert fresh.refused("/api/v1/hosts").status is HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def test_about_waits_for_nobody(served: Served) -> None:
+def test_about_does_not_wait(served: Served) -> None:
     """No page can start without `about`."""
     with served.archive.history(), served.archive.history():
         began = time.monotonic()
@@ -560,7 +560,7 @@ def test_about_names_chart_js_where_there_is_one(tmp_path: Path) -> None:
     made.broadcaster.close()
 
 
-def test_about_says_how_it_goes(fresh: Served) -> None:
+def test_about_has_the_status(fresh: Served) -> None:
     def status() -> Any:
         return fresh.json("/api/v1/about")["status"]
 
@@ -588,7 +588,7 @@ def test_metrics_are_as_prometheus_reads_them(served: Served) -> None:
     assert line in answer.body.decode().splitlines()
 
 
-def test_without_prometheus_client_there_are_none_and_all_else_is(tmp_path: Path) -> None:
+def test_without_prometheus_client_only_metrics_are_refused(tmp_path: Path) -> None:
     made = Served(tmp_path / "history.db", exposing=False)
     refused = made.refused("/metrics")
     assert refused.status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -597,7 +597,7 @@ def test_without_prometheus_client_there_are_none_and_all_else_is(tmp_path: Path
     made.broadcaster.close()
 
 
-def test_healthz_tells_of_intervals_that_do_not_come(fresh: Served) -> None:
+def test_healthz_fails_while_intervals_are_overdue(fresh: Served) -> None:
     assert fresh.json("/healthz") == {"status": "ok"}
     fresh.measure()
     assert fresh.json("/healthz") == {"status": "ok"}
@@ -617,7 +617,7 @@ def test_healthz_tells_of_intervals_that_do_not_come(fresh: Served) -> None:
     assert fresh.json("/healthz") == {"status": "ok"}
 
 
-def test_files_and_what_is_not_there(served: Served) -> None:
+def test_files_are_served_and_other_paths_refused(served: Served) -> None:
     assert served("/").body == FILES["/"].body
     assert served("/app.js", If_None_Match='"2"').status is HTTPStatus.NOT_MODIFIED
     for path in ("/index.html", "/../etc/passwd", "/app.js/", "//", "/api/v1/", CHART, "/%61pp.js"):
@@ -625,7 +625,7 @@ def test_files_and_what_is_not_there(served: Served) -> None:
     assert "openapi.json" in served.refused("/nope").why
 
 
-def test_without_the_token_there_is_only_what_is_open(tmp_path: Path) -> None:
+def test_without_the_token_only_open_routes_answer(tmp_path: Path) -> None:
     made = Served(tmp_path / "history.db", TOKEN)
     for path in [*FILES, *(r.path for r in ROUTES if not r.is_open), "/nope"]:
         assert made.refused(path).status is HTTPStatus.UNAUTHORIZED
@@ -686,14 +686,14 @@ sense: Final = st.sampled_from(sorted({p.name for route in ROUTES for p in route
         lambda pairs: urlencode(pairs, errors="replace")
     )
 )
-def test_whatever_is_asked_there_is_an_answer(served: Served, path: str, text: str) -> None:
+def test_any_query_gets_an_answer(served: Served, path: str, text: str) -> None:
     is_answered(served, path, text)
 
 
 @given(
     path=st.text() | st.lists(st.sampled_from(["/", "..", "api", "v1", "%2e", "\x00"])).map("".join)
 )
-def test_whatever_path_is_asked_for_there_is_an_answer(served: Served, path: str) -> None:
+def test_any_path_gets_an_answer(served: Served, path: str) -> None:
     is_answered(served, path, "")
 
 
@@ -726,6 +726,8 @@ RANGES: Final = [
 
 @pytest.mark.parametrize("by", ["process", "hour", "day", "month"])
 @pytest.mark.parametrize("when", RANGES)
-def test_end_of_all_calendars_is_answered_too(served: Served, when: str, by: str) -> None:
+def test_range_at_the_end_of_the_calendar_gets_an_answer(
+    served: Served, when: str, by: str
+) -> None:
     for path in ("/api/v1/history", "/api/v1/export.csv"):
         is_answered(served, path, urlencode({"range": when, "by": by}))

@@ -88,7 +88,7 @@ def is_free(kept: Kept) -> bool:
 
 
 @pytest.mark.parametrize("which", ["archive", "beyond"])
-def test_each_question_sees_what_is_new(
+def test_each_query_sees_new_records(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
     """Test also kept connections: fewer than queries, so that each is reused."""
@@ -99,7 +99,7 @@ def test_each_question_sees_what_is_new(
     assert rx(archive) == 6 + 2 * AT_ONCE
 
 
-def test_question_has_one_moment(archive: LocalArchive, kept: Kept) -> None:
+def test_query_has_one_snapshot(archive: LocalArchive, kept: Kept) -> None:
     with archive.history() as history:
         before = history.ask(RANGE, by("process"), Filter(), RANGE.end)
         kept.append(delta(NOON + 1, 100, 0))
@@ -108,7 +108,7 @@ def test_question_has_one_moment(archive: LocalArchive, kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("which", ["archive", "beyond"])
-def test_no_question_keeps_the_log_from_being_written_back(
+def test_queries_do_not_block_the_checkpoint(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
     archive: LocalArchive = request.getfixturevalue(which)
@@ -122,7 +122,7 @@ def test_no_question_keeps_the_log_from_being_written_back(
         assert is_free(kept)
 
 
-def test_opening_it_for_later_holds_on_to_no_moment(archive: LocalArchive, kept: Kept) -> None:
+def test_kept_connections_hold_no_snapshot(archive: LocalArchive, kept: Kept) -> None:
     archive.keep()
     kept.append(delta(NOON + 1, 1, 0))
     assert is_free(kept)
@@ -132,7 +132,7 @@ def test_opening_it_for_later_holds_on_to_no_moment(archive: LocalArchive, kept:
 @pytest.mark.parametrize(
     "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), schema.HistoryError("old")]
 )
-def test_fault_while_reading_is_said_in_a_line_and_costs_no_turn(
+def test_read_error_is_one_line_and_frees_its_turn(
     which: str, error: Exception, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
     archive: LocalArchive = request.getfixturevalue(which)
@@ -146,7 +146,7 @@ def test_fault_while_reading_is_said_in_a_line_and_costs_no_turn(
     assert is_free(kept)
 
 
-def test_error_of_ours_passes_and_costs_no_turn_either(beyond: LocalArchive) -> None:
+def test_internal_error_passes_and_frees_its_turn(beyond: LocalArchive) -> None:
     for _ in range(2 * AT_ONCE):
         with pytest.raises(ZeroDivisionError), beyond.history():
             raise ZeroDivisionError
@@ -154,7 +154,7 @@ def test_error_of_ours_passes_and_costs_no_turn_either(beyond: LocalArchive) -> 
     assert rx(beyond) == 5
 
 
-def test_out_of_reach_without_having_been_opened(
+def test_unreachable_history_that_was_not_kept_is_refused(
     archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid(monkeypatch)
@@ -187,7 +187,7 @@ except RefusedError as refused:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_kept_connections_answer_who_cannot_reach_the_file_any_more(kept: Kept) -> None:
+def test_kept_connections_answer_when_the_file_is_unreachable(kept: Kept) -> None:
     """Open as root, then query as user nobody, who cannot enter the directory."""
     command = [sys.executable, "-B", "-c", AS_NOBODY, str(kept.path)]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
@@ -203,7 +203,7 @@ def test_kept_connections_answer_who_cannot_reach_the_file_any_more(kept: Kept) 
 
 
 @pytest.mark.parametrize("which", ["archive", "beyond"])
-def test_so_many_at_once_and_no_more(
+def test_queries_at_once_are_limited(
     which: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     archive: LocalArchive = request.getfixturevalue(which)
@@ -216,7 +216,7 @@ def test_so_many_at_once_and_no_more(
     assert rx(archive) == 5
 
 
-def test_more_of_them_wait_for_their_turn(beyond: LocalArchive) -> None:
+def test_further_queries_wait_for_their_turn(beyond: LocalArchive) -> None:
     lock = threading.Lock()
     now = most = 0
 
@@ -237,7 +237,7 @@ def test_more_of_them_wait_for_their_turn(beyond: LocalArchive) -> None:
     assert len(beyond._kept) == AT_ONCE
 
 
-def test_who_has_to_wait_too_long_is_told_when_to_come_back(
+def test_query_that_waits_too_long_gets_retry_after(
     archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
@@ -261,7 +261,7 @@ def test_replaced_file_is_noticed(archive: LocalArchive, tmp_path: Path) -> None
     assert rx(archive) == 77
 
 
-def test_what_was_opened_is_asked_no_more_when_the_file_is_another(
+def test_kept_connections_to_a_replaced_file_are_not_used(
     beyond: LocalArchive, tmp_path: Path
 ) -> None:
     assert rx(beyond) == 5
@@ -270,7 +270,7 @@ def test_what_was_opened_is_asked_no_more_when_the_file_is_another(
     assert "Permission denied" in refused(beyond)
 
 
-def test_it_may_come_later(tmp_path: Path) -> None:
+def test_history_may_be_created_later(tmp_path: Path) -> None:
     archive = LocalArchive(tmp_path / "history.db")
     archive.keep()
     assert refused(archive) == "nothing has been recorded yet; sudo bwtop records while it runs"
@@ -311,7 +311,7 @@ def directory(path: Path) -> str:
 
 @pytest.mark.parametrize("make", [foreign, newer, text, empty, directory])
 @pytest.mark.parametrize("keeping", [False, True])
-def test_what_is_no_history_of_ours_is_said(
+def test_invalid_history_gets_its_own_error(
     make: Callable[[Path], str], keeping: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "history.db"
@@ -324,7 +324,7 @@ def test_what_is_no_history_of_ours_is_said(
         assert words in refused(archive)
 
 
-def test_connections_that_were_opened_are_closed(archive: LocalArchive) -> None:
+def test_connections_are_closed(archive: LocalArchive) -> None:
     descriptors = Path("/proc/self/fd")
     rx(archive)
     before = len(list(descriptors.iterdir()))

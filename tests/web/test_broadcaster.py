@@ -97,7 +97,7 @@ def waiting(broadcaster: Broadcaster, count: int = 1) -> bool:
 # Intervals.
 
 
-def test_before_the_first_interval_there_is_nothing(broadcaster: Broadcaster) -> None:
+def test_before_the_first_interval_wait_returns_none(broadcaster: Broadcaster) -> None:
     view = Count()
     assert broadcaster.wait(view, 0, 0.05) is None
     assert broadcaster.wait(Document(Live()), 0, 0) is None
@@ -113,9 +113,7 @@ def test_the_last_interval_is_there_at_once(broadcaster: Broadcaster) -> None:
     assert seen(broadcaster) == [2, 7, 3, 0.5]
 
 
-def test_who_has_seen_an_interval_waits_for_the_next(
-    broadcaster: Broadcaster, pool: ThreadPoolExecutor
-) -> None:
+def test_wait_returns_the_next_interval(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
     broadcaster.put(one(), "tracepoint")
     assert seen(broadcaster)[0] == 1
     assert broadcaster.wait(Count(), 1, 0.05) is None
@@ -126,7 +124,7 @@ def test_who_has_seen_an_interval_waits_for_the_next(
     assert later.result(SOON)[0] == 2
 
 
-def test_what_was_measured_before_the_start_is_not_lost() -> None:
+def test_samples_before_the_start_are_kept() -> None:
     broadcaster = Broadcaster(None)
     broadcaster.put(one(1), "tracepoint")
     broadcaster.put(one(2), "tracepoint")
@@ -135,7 +133,7 @@ def test_what_was_measured_before_the_start_is_not_lost() -> None:
     broadcaster.close()
 
 
-def test_intervals_that_come_while_the_thread_is_busy_are_joined(
+def test_intervals_during_a_busy_thread_are_merged(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
     policy = AccessPolicy()
@@ -167,7 +165,7 @@ def feed_document(broadcaster: Broadcaster, after: int = 0) -> bytes:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40)), min_size=1))
-def test_no_byte_is_lost_however_fast_they_come(amounts: list[tuple[int, int]]) -> None:
+def test_no_byte_is_lost_at_any_rate(amounts: list[tuple[int, int]]) -> None:
     broadcaster = Broadcaster(None)
     broadcaster.start()
     for rx, tx in amounts:
@@ -180,9 +178,7 @@ def test_no_byte_is_lost_however_fast_they_come(amounts: list[tuple[int, int]]) 
     assert found[0] <= len(amounts)
 
 
-def test_a_page_that_always_waits_sees_every_byte(
-    broadcaster: Broadcaster, pool: ThreadPoolExecutor
-) -> None:
+def test_fast_page_sees_every_byte(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
     """Rates, too: the bytes of all intervals add up to the total."""
 
     def follow() -> int:
@@ -241,7 +237,7 @@ def test_equal_views_are_drawn_once_an_interval(
     assert drawn == [1, 2]
 
 
-def test_what_nobody_waits_for_is_not_drawn(broadcaster: Broadcaster) -> None:
+def test_views_without_waiting_pages_are_not_drawn(broadcaster: Broadcaster) -> None:
     left, stays = Count("left"), Count("stays")
     broadcaster.put(one(), "tracepoint")
     for view in (left, stays):
@@ -272,7 +268,7 @@ def test_each_of_many_gets_every_interval(
     assert got == [[0, 1, 2, 3, 4, 5]] * 50
 
 
-def test_view_that_cannot_be_drawn_ends_nothing(
+def test_view_that_raises_does_not_end_the_thread(
     broadcaster: Broadcaster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broadcaster.put(one(), "tracepoint")
@@ -287,7 +283,7 @@ def test_view_that_cannot_be_drawn_ends_nothing(
     assert "please report it" in said
 
 
-def test_one_that_waits_in_vain_leaves_nothing_behind(broadcaster: Broadcaster) -> None:
+def test_wait_that_times_out_leaves_no_view(broadcaster: Broadcaster) -> None:
     for _ in range(3):
         assert broadcaster.wait(Count(), 0, 0) is None
     assert broadcaster._wanted == {}
@@ -352,7 +348,7 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 # The end.
 
 
-def test_close_lets_all_go(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
+def test_close_wakes_all_waiting_pages(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
     broadcaster.put(one(), "tracepoint")
     seen(broadcaster)
     pages = [pool.submit(broadcaster.wait, Count(str(n)), 1, SOON) for n in range(30)]
@@ -432,7 +428,7 @@ def test_past_comes_first_where_it_is_wanted(broadcaster: Broadcaster) -> None:
     assert page.event()[0] == "interval"
 
 
-def test_past_of_nothing_is_left_out(broadcaster: Broadcaster) -> None:
+def test_empty_past_is_left_out(broadcaster: Broadcaster) -> None:
     page = Page(broadcaster, past=True)
     page.begin()
     assert page.event()[0] == "status"
@@ -460,7 +456,7 @@ def test_status_comes_again_only_when_it_has_changed(broadcaster: Broadcaster) -
     assert page.event()[2] == 3
 
 
-def test_something_is_sent_all_the_same_when_there_is_no_news(
+def test_heartbeat_is_sent_without_news(
     broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert HEARTBEAT < 30, "less than proxies and our own server's SEND_SECONDS wait"
@@ -477,7 +473,7 @@ def test_something_is_sent_all_the_same_when_there_is_no_news(
     assert next(beats).startswith(b"id: 1\nevent: interval\n")
 
 
-def test_page_that_is_slow_misses_intervals_and_no_more(broadcaster: Broadcaster) -> None:
+def test_slow_page_only_misses_intervals(broadcaster: Broadcaster) -> None:
     page = Page(broadcaster)
     page.begin()
     page.event()
@@ -513,9 +509,7 @@ def test_hostile_names_stay_within_their_event(broadcaster: Broadcaster) -> None
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])
-def test_place_is_given_back_also_of_a_stream_that_never_began(
-    broadcaster: Broadcaster, parts: int
-) -> None:
+def test_stream_that_never_began_frees_its_place(broadcaster: Broadcaster, parts: int) -> None:
     page = Page(broadcaster)
     for _ in range(parts):
         page.part()
@@ -523,7 +517,7 @@ def test_place_is_given_back_also_of_a_stream_that_never_began(
     assert page.released == 1
 
 
-def test_there_are_so_many_places(broadcaster: Broadcaster) -> None:
+def test_places_are_limited(broadcaster: Broadcaster) -> None:
     places = Places()
     given: list[Callable[[], None]] = [places.take() for _ in range(MAX_STREAMS)]
     with pytest.raises(RefusedError) as error:

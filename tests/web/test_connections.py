@@ -145,7 +145,7 @@ def test_time_for_a_request_is_short_where_many_wait(
         read_all(waiting[3])
 
 
-def test_one_client_cannot_have_all_threads(
+def test_one_client_cannot_take_all_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another user is answered while further requests of the first one wait."""
@@ -176,7 +176,7 @@ def no_descriptor_free() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_without_descriptors_it_waits_and_goes_on(
+def test_without_descriptors_the_server_waits_and_recovers(
     web: Web, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It neither ends nor spins."""
@@ -193,7 +193,7 @@ def test_without_descriptors_it_waits_and_goes_on(
     assert capsys.readouterr().err == "", "it says so once"
 
 
-def test_for_a_descriptor_the_oldest_silent_connection_goes(web: Web) -> None:
+def test_oldest_silent_connection_is_dropped_for_a_descriptor(web: Web) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(connect(web.port)) for _ in range(3)]
         until(lambda: len(web.server._acceptor._room) == 3)
@@ -206,7 +206,7 @@ def test_for_a_descriptor_the_oldest_silent_connection_goes(web: Web) -> None:
         assert reply(read_all(late)).body == HTML
 
 
-def test_it_stops_with_connections_that_wait(tmp_path: Path) -> None:
+def test_server_stops_with_waiting_connections(tmp_path: Path) -> None:
     with ExitStack() as stack:
         with Web(tmp_path / "none.db") as web:
             waiting = [stack.enter_context(connect(web.port)) for _ in range(5)]

@@ -36,12 +36,12 @@ def test_each_parameter_is_named(param: params.Param) -> None:
     assert f"`{param.name}" in SECTION
 
 
-def test_what_the_readme_says_of_limits_and_defaults_is_so() -> None:
+def test_limits_and_defaults_in_the_readme_are_right() -> None:
     assert f"keeps {MAX_STREAMS} pages" in SECTION
     assert f"after {HEAD_SECONDS:.0f} or {SEND_SECONDS:.0f} seconds" in SECTION
     assert f"http://{flags.DEFAULT_HOST}:{flags.DEFAULT_PORT}/" in SECTION
 
 
-def test_a_parameter_that_is_not_there_is_refused() -> None:
+def test_unknown_parameter_is_refused() -> None:
     with pytest.raises(RefusedError, match="unknown parameter"):
         params.read("nothing=1", params.LIVE)

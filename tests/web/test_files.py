@@ -61,7 +61,7 @@ def test_nothing_else_beside_them_is_served(static: Path) -> None:
     assert b"secret" not in b"".join(file.body for file in files.load(None, {}).values())
 
 
-def test_file_that_the_browser_has_is_not_sent_again(static: Path) -> None:
+def test_file_cached_by_the_browser_is_not_sent_again(static: Path) -> None:
     for file in files.load(None, {}).values():
         fresh = file.answer(None)
         assert (fresh.status, fresh.type, fresh.body) == (HTTPStatus.OK, file.type, file.body)

@@ -75,9 +75,7 @@ def total(moved: Sequence[tuple[int, int]]) -> dict[str, int]:
 # What is answered.
 
 
-def test_about_says_where_it_comes_from_and_that_nothing_is_live(
-    served: Served, server: ClickHouse
-) -> None:
+def test_about_has_the_origin_and_no_live_view(served: Served, server: ClickHouse) -> None:
     found = served.json("/api/v1/about")
     assert found["origin"] == server.target.url() == f"clickhouse://127.0.0.1:{server.port}/bwtop"
     assert found["status"] == {
@@ -103,7 +101,7 @@ def test_about_does_not_wait_for_the_server(
         server.signal(signal.SIGCONT)
 
 
-def test_hosts_are_told_with_their_ids(served: Served, server: ClickHouse) -> None:
+def test_hosts_have_their_ids(served: Served, server: ClickHouse) -> None:
     found = served.json("/api/v1/hosts")
     assert (found["schema"], found["origin"]) == ("bwtop.hosts/1", server.target.url())
     assert [(one["hostname"], one["host_id"]) for one in found["hosts"]] == sorted(HOSTS)
@@ -164,7 +162,7 @@ def test_exports_are_of_the_same_hosts(served: Served) -> None:
     }
 
 
-def test_one_line_says_that_the_server_is_not_there(nowhere: Served) -> None:
+def test_unreachable_server_gets_one_line(nowhere: Served) -> None:
     for path in ("history", "hosts", "export.csv", "export.json"):
         refused = nowhere.refused(f"/api/v1/{path}")
         assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
@@ -176,7 +174,7 @@ def test_one_line_says_that_the_server_is_not_there(nowhere: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["live", "live.csv", "stream"])
-def test_what_is_live_is_refused_for_good(served: Served, path: str) -> None:
+def test_live_routes_are_refused_without_retry(served: Served, path: str) -> None:
     """A retry is useless: the refusal has no Retry-After."""
     refused = served.refused(f"/api/v1/{path}")
     assert (refused.status, refused.why) == (HTTPStatus.SERVICE_UNAVAILABLE, ELSEWHERE)
@@ -213,7 +211,7 @@ def rows(web: Serving, **headers: str) -> list[Any]:
 
 
 @as_root
-def test_root_is_given_up(server: ClickHouse) -> None:
+def test_root_is_dropped(server: ClickHouse) -> None:
     with serving("--from", server.target.url()) as web:
         assert len(rows(web)) == len(HOSTS)
         found = status(web.pid)
@@ -230,7 +228,7 @@ def test_it_needs_no_root(server: ClickHouse) -> None:
         assert status(web.pid)["Uid"].split() == ["31234"] * 4
 
 
-def test_it_starts_without_the_server_and_goes_on_when_that_is_there(tmp_path: Path) -> None:
+def test_program_starts_without_the_server_and_recovers(tmp_path: Path) -> None:
     late = ClickHouse(tmp_path)
     with serving("--from", late.target.url()) as web:
         for _ in range(2):
@@ -255,7 +253,7 @@ def test_it_starts_without_the_server_and_goes_on_when_that_is_there(tmp_path: P
     assert len(web.lines) == 4, web.lines
 
 
-def test_a_password_that_is_wrong_is_said_and_not_shown(server: ClickHouse, tmp_path: Path) -> None:
+def test_wrong_password_is_reported_but_not_shown(server: ClickHouse, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("not the one\n")
     secret.chmod(0o600)
@@ -270,7 +268,7 @@ def test_a_password_that_is_wrong_is_said_and_not_shown(server: ClickHouse, tmp_
         assert len(rows(web)) == len(HOSTS)
 
 
-def test_a_token_is_demanded_as_ever(server: ClickHouse, tmp_path: Path) -> None:
+def test_token_is_required(server: ClickHouse, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("a-token-of-the-fleet-test")
     path.chmod(0o600)
@@ -282,7 +280,7 @@ def test_a_token_is_demanded_as_ever(server: ClickHouse, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_ends_it_while_the_server_says_nothing(
+def test_signal_ends_it_while_the_server_is_silent(
     server: ClickHouse, number: signal.Signals
 ) -> None:
     with serving("--from", server.target.url()) as web:
@@ -300,7 +298,7 @@ def test_a_signal_ends_it_while_the_server_says_nothing(
         assert not any("Traceback" in line for line in web.lines), web.lines
 
 
-def test_what_is_for_measuring_is_refused(tmp_path: Path) -> None:
+def test_measuring_flags_are_refused(tmp_path: Path) -> None:
     for flags in (("--db", str(tmp_path / "x.db")), ("--no-record",), ("--retention", "days=5y")):
         answer = subprocess.run(
             command("--serve", "--from", "clickhouse://127.0.0.1/bwtop", *flags),
@@ -320,7 +318,7 @@ def test_json_has_no_text_that_is_markup_or_control(served: Served) -> None:
     assert HOSTILE.name in [one["hostname"] for one in json.loads(body)["hosts"]]
 
 
-def test_programs_of_one_name_are_summed_over_hosts(served: Served) -> None:
+def test_processes_of_one_name_are_summed_over_hosts(served: Served) -> None:
     found = served.json("/api/v1/history", "range=yesterday&by=process")
     by_name = {row["name"]: {"rx": row["rx"], "tx": row["tx"]} for row in found["rows"]}
     for who in (NGINX, BACKUP):

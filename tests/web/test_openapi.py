@@ -144,7 +144,7 @@ def test_answers_have_their_types_and_all_refusals_are_there(document: dict[str,
             assert list(responses["200"]["content"]) == [route.type.partition(";")[0]]
 
 
-def test_who_may_ask_without_the_token_is_said(document: dict[str, Any]) -> None:
+def test_description_has_the_security_of_each_route(document: dict[str, Any]) -> None:
     for route in ROUTES:
         security = document["paths"][route.path]["get"]["security"]
         assert ({"token": []} not in security) == route.is_open
@@ -185,7 +185,7 @@ def fuzz(url: str, where: Path) -> str:
     return said
 
 
-def test_answers_are_as_described_whatever_is_asked(
+def test_answers_to_any_request_are_as_described(
     database: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serving(database, repeat(0.0)) as (url, asked):
@@ -210,7 +210,7 @@ def test_too_long_an_address_is_answered_as_described(
         assert "414" in path["get"]["responses"]
 
 
-def test_who_is_not_well_says_so_as_described(database: Path, document: dict[str, Any]) -> None:
+def test_unhealthy_answers_are_as_described(database: Path, document: dict[str, Any]) -> None:
     with serving(database, chain([0.0, 0.0], repeat(1000.0))) as (url, _):
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
         connection.request("GET", "/healthz")

@@ -75,7 +75,7 @@ def test_help_is_one_line(param: Param) -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_no_parameter_is_there_twice(name: str) -> None:
+def test_parameter_names_are_unique(name: str) -> None:
     names = [param.name for param in TABLES[name]]
     assert len(names) == len(set(names))
     assert all(re.fullmatch("[a-z]+", name) for name in names)
@@ -84,7 +84,7 @@ def test_no_parameter_is_there_twice(name: str) -> None:
 # What is understood.
 
 
-def test_nothing_said_means_everything() -> None:
+def test_no_parameters_select_everything() -> None:
     assert read("", LIVE) == {
         "filter": "",
         "proto": frozenset(CLASSES),
@@ -205,7 +205,7 @@ def test_range_and_dimensions() -> None:
         ("filter=pid:%E2%80%AE", r"filter: '\u202e' is not a process id"),
     ],
 )
-def test_mistake_gets_one_line(text: str, words: str | None) -> None:
+def test_invalid_live_parameter_gets_one_line(text: str, words: str | None) -> None:
     if text == "limit":
         assert read(text, LIVE)["limit"] is None
     else:
@@ -238,11 +238,11 @@ def test_mistake_gets_one_line(text: str, words: str | None) -> None:
         ("sort=--rx", "sort: invalid value '--rx'; expected"),
     ],
 )
-def test_mistake_about_the_past_gets_one_line(text: str, words: str) -> None:
+def test_invalid_history_parameter_gets_one_line(text: str, words: str) -> None:
     assert words in refused(text, HISTORY)
 
 
-def test_where_there_are_no_parameters_none_may_come() -> None:
+def test_route_without_parameters_accepts_none() -> None:
     assert read("", ()) == {}
     assert refused("a=1", ()) == "unknown parameter 'a'; this path takes none"
 
@@ -263,9 +263,7 @@ queries: Final = encoded | raw | bytes_ | st.text(st.characters(exclude_categori
 
 
 @given(tables, queries)
-def test_whatever_is_asked_is_understood_or_refused_in_one_line(
-    table: tuple[Param, ...], text: str
-) -> None:
+def test_any_query_is_parsed_or_refused_in_one_line(table: tuple[Param, ...], text: str) -> None:
     found = outcome(text, table)
     if isinstance(found, RefusedError):
         assert found.status is HTTPStatus.BAD_REQUEST
@@ -287,7 +285,7 @@ def test_filter_arrives_as_it_was_sent(text: str) -> None:
     assert read(urlencode({"filter": text}), LIVE)["filter"] == text
 
 
-def test_longest_value_is_read_and_a_longer_one_is_not() -> None:
+def test_value_longer_than_the_limit_is_refused() -> None:
     longest = "a" * LONGEST
     assert read(f"filter={longest}", LIVE)["filter"] == longest
     assert params.LONGEST == 1000

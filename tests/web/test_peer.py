@@ -91,7 +91,7 @@ def test_another_user_is_known(listening: tuple[socket.socket, str], peers: Peer
 
 
 @needs_root
-def test_half_closed_connection_is_still_its_users(
+def test_half_closed_connection_keeps_its_user(
     listening: tuple[socket.socket, str], peers: Peers
 ) -> None:
     made, to = listening
@@ -105,7 +105,7 @@ def test_half_closed_connection_is_still_its_users(
         assert seen(peers, accepted) == UID
 
 
-def test_closed_connection_is_no_users(listening: tuple[socket.socket, str], peers: Peers) -> None:
+def test_closed_connection_has_no_user(listening: tuple[socket.socket, str], peers: Peers) -> None:
     """A closed socket shows uid 0, which must not count as root's."""
     made, to = listening
     sock = client(made, to)
@@ -119,7 +119,7 @@ def test_closed_connection_is_no_users(listening: tuple[socket.socket, str], pee
         assert peers.uid(accepted) is None
 
 
-def test_connection_that_was_reset_is_no_users(peers: Peers) -> None:
+def test_reset_connection_has_no_user(peers: Peers) -> None:
     with listener() as made:
         sock = client(made)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -129,7 +129,7 @@ def test_connection_that_was_reset_is_no_users(peers: Peers) -> None:
             until(lambda: peers.uid(accepted) is None)
 
 
-def test_remains_of_a_connection_are_no_users(peers: Peers) -> None:
+def test_connection_in_time_wait_has_no_user(peers: Peers) -> None:
     """The client's side is in TIME_WAIT: the tables show uid 0 and inode 0."""
     with listener() as made:
         sock = client(made)
@@ -150,7 +150,7 @@ def test_remains_of_a_connection_are_no_users(peers: Peers) -> None:
         assert peers._known(owner) is None
 
 
-def test_listening_socket_at_the_clients_address_is_not_taken_for_it(peers: Peers) -> None:
+def test_listening_socket_at_the_clients_address_is_not_the_client(peers: Peers) -> None:
     """The kernel answers with a listening socket if it finds no connection."""
     with listener() as first, listener() as second:
         ends = peer.End.of(second.getsockname()), peer.End.of(first.getsockname())
@@ -163,7 +163,7 @@ def test_listening_socket_at_the_clients_address_is_not_taken_for_it(peers: Peer
 
 
 @needs_root
-def test_socket_is_its_creators_whoever_has_it(peers: Peers) -> None:
+def test_inherited_socket_keeps_the_user_of_its_creator(peers: Peers) -> None:
     """A process of root that inherits the socket does not change its user."""
     with (
         listener() as made,
@@ -232,7 +232,7 @@ def test_root_of_another_user_namespace_is_the_user_that_made_it(peers: Peers) -
 
 
 @needs_root
-def test_user_that_has_no_uid_here_is_not_known() -> None:
+def test_user_without_a_uid_in_this_namespace_is_unknown() -> None:
     """In a user namespace, users outside of it show as its overflow uid, which may be a user's there."""
     with (
         listener() as made,
@@ -295,7 +295,7 @@ with socket.create_server(("127.0.0.1", 0)) as made, socket.create_connection(ma
 """
 
 
-def test_tables_will_do_where_netlink_is_forbidden() -> None:
+def test_without_netlink_the_tables_of_proc_are_read() -> None:
     """Test a service whose RestrictAddressFamilies= lacks AF_NETLINK."""
     found = subprocess.run(
         [sys.executable, "-c", WITHOUT_NETLINK],

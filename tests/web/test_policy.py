@@ -76,13 +76,13 @@ def cookie(web: Web) -> str:
         "localhost.",
     ],
 )
-def test_it_goes_by_the_names_of_loopback_with_any_port_and_with_none(web: Web, host: str) -> None:
+def test_host_may_be_a_loopback_name_with_any_port_or_none(web: Web, host: str) -> None:
     for port in ("", ":80", f":{web.port}", ":1", ":65535"):
         assert web.ask(host=host + port).status == 200, port
 
 
 @pytest.mark.parametrize("host", ["top.example.org", "TOP.EXAMPLE.ORG:443", "top.example.org."])
-def test_it_goes_by_the_names_that_it_was_given(web: Web, host: str) -> None:
+def test_host_may_be_an_allowed_name(web: Web, host: str) -> None:
     assert web.ask(host=host).status == 200
 
 
@@ -134,13 +134,13 @@ def test_it_goes_by_the_names_that_it_was_given(web: Web, host: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/about", "/healthz", "/login?key=x", "/app.js"])
-def test_it_goes_by_no_other_name(web: Web, host: str, path: str) -> None:
+def test_unknown_host_is_refused(web: Web, host: str, path: str) -> None:
     refused = web.ask(path, host=host)
     assert refused.status == 421
     assert "unknown Host name" in refused.error
 
 
-def test_a_request_has_one_host(web: Web) -> None:
+def test_request_needs_exactly_one_host(web: Web) -> None:
     for raw in (
         request(web.port, "/", host=None),
         request(web.port, "/", headers=[("Host", "localhost")]),
@@ -155,7 +155,7 @@ def test_a_request_has_one_host(web: Web) -> None:
         assert refused.error, raw
 
 
-def test_an_empty_host_is_none_of_ours(web: Web) -> None:
+def test_empty_host_is_refused(web: Web) -> None:
     for value in (b"", b" ", b":80"):
         raw = b"GET / HTTP/1.1\r\nHost:" + value + b"\r\n\r\n"
         assert reply(exchange(web.port, raw)).status in (400, 421)
@@ -166,7 +166,7 @@ def test_a_folded_host_is_refused(web: Web) -> None:
     assert reply(exchange(web.port, raw)).status in (400, 421)
 
 
-def test_beyond_loopback_it_goes_by_addresses_and_its_own_name(
+def test_beyond_loopback_host_may_be_an_address_or_the_hostname(
     beyond: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS cannot point a foreign name at an address literal."""
@@ -193,7 +193,7 @@ def test_beyond_loopback_it_goes_by_addresses_and_its_own_name(
     ["null", "http://evil.example", "https://localhost.evil.example", "http://localhost", "", "*"],
 )
 @pytest.mark.parametrize("path", ["/api/v1/about", "/app.js", "/api/v1/stream", "/healthz"])
-def test_a_page_of_another_origin_gets_nothing(web: Web, origin: str, path: str) -> None:
+def test_request_from_another_origin_is_refused(web: Web, origin: str, path: str) -> None:
     refused = web.ask(path, headers={"Origin": origin})
     assert refused.status == 403
     assert "another site" in refused.error
@@ -205,12 +205,12 @@ def test_the_port_is_part_of_an_origin(web: Web) -> None:
     assert web.ask(headers={"Origin": f"http://localhost:{web.port}"}).status == 403
 
 
-def test_its_own_page_behind_a_proxy_with_tls_may_ask(web: Web) -> None:
+def test_own_page_behind_a_tls_proxy_has_access(web: Web) -> None:
     own = {"Origin": "https://top.example.org"}
     assert web.ask(headers=own, host="top.example.org").status == 200
 
 
-def test_each_of_several_origins_must_be_its_own(web: Web) -> None:
+def test_each_of_several_origins_must_match(web: Web) -> None:
     own, evil = f"http://127.0.0.1:{web.port}", "http://evil.example"
     for origins in ((own, evil), (evil, own)):
         headers = [("Origin", origin) for origin in origins]
@@ -219,7 +219,7 @@ def test_each_of_several_origins_must_be_its_own(web: Web) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "CROSS-SITE", "whatever"])
 @pytest.mark.parametrize("path", ["/api/v1/about", "/api/v1/live", "/app.js", "/healthz"])
-def test_another_sites_page_may_not_include_it(web: Web, site: str, path: str) -> None:
+def test_embedding_by_another_site_is_refused(web: Web, site: str, path: str) -> None:
     for mode, dest in (
         ("no-cors", "script"),
         ("no-cors", "image"),
@@ -243,7 +243,7 @@ def test_a_link_on_another_site_may_be_followed(web: Web) -> None:
         assert web.ask(path, headers=fetch).status == 200
 
 
-def test_the_plain_page_may_be_asked_for_from_anywhere(web: Web) -> None:
+def test_page_itself_may_be_requested_from_any_site(web: Web) -> None:
     """The page itself has no data, and no other page can read or frame it."""
     for headers in (
         {"Origin": "null"},
@@ -253,7 +253,7 @@ def test_the_plain_page_may_be_asked_for_from_anywhere(web: Web) -> None:
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
-def test_its_own_page_may_ask(web: Web, site: str) -> None:
+def test_own_page_has_access(web: Web, site: str) -> None:
     fetch = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
     assert web.ask("/api/v1/about", headers=fetch).status == 200
 
@@ -261,7 +261,7 @@ def test_its_own_page_may_ask(web: Web, site: str) -> None:
 # The token.
 
 
-def test_without_a_token_everybody_on_loopback_may_ask(web: Web) -> None:
+def test_without_a_token_every_user_on_loopback_has_access(web: Web) -> None:
     assert web.ask("/").body == HTML
     assert web.ask("/api/v1/about").status == 200
     assert web.ask("/api/v1/link").status == 404
@@ -269,7 +269,7 @@ def test_without_a_token_everybody_on_loopback_may_ask(web: Web) -> None:
 
 
 @pytest.mark.parametrize("path", EVERYTHING)
-def test_nothing_is_told_without_the_token(closed: Web, path: str) -> None:
+def test_without_the_token_every_path_is_refused(closed: Web, path: str) -> None:
     for method in ("GET", "HEAD"):
         refused = closed.ask(path, method)
         assert refused.status == 401
@@ -278,12 +278,12 @@ def test_nothing_is_told_without_the_token(closed: Web, path: str) -> None:
             assert "token" in refused.error
 
 
-def test_whether_it_is_well_may_be_asked_without_the_token(closed: Web) -> None:
+def test_healthz_needs_no_token(closed: Web) -> None:
     assert closed.ask("/healthz").document == {"status": "ok"}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_programs_send_the_token(closed: Web, scheme: str) -> None:
+def test_token_gives_access(closed: Web, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {TOKEN}"}
     assert closed.ask("/api/v1/about", headers=headers).status == 200
     assert closed.ask("/app.js", headers=headers).status == 200
@@ -311,7 +311,7 @@ def test_programs_send_the_token(closed: Web, scheme: str) -> None:
         "Bearer " + "x" * 7000,
     ],
 )
-def test_no_other_token_will_do(closed: Web, given: str) -> None:
+def test_wrong_token_is_refused(closed: Web, given: str) -> None:
     refused = closed.ask("/api/v1/about", headers={"Authorization": given})
     assert refused.status == 401
     assert TOKEN not in refused.error
@@ -340,14 +340,14 @@ def test_secrets_are_compared_in_constant_time(
         assert compared, name
 
 
-def test_the_token_is_not_taken_from_the_address_or_from_a_cookie(closed: Web) -> None:
+def test_token_in_the_url_or_a_cookie_is_refused(closed: Web) -> None:
     name = cookie(closed).partition("=")[0]
     assert closed.ask(f"/api/v1/live?token={TOKEN}").status == 401
     assert closed.ask(f"/login?key={TOKEN}").status == 403
     assert closed.ask("/api/v1/about", headers={"Cookie": f"{name}={TOKEN}"}).status == 401
 
 
-def test_the_token_opens_no_door_to_other_sites(closed: Web) -> None:
+def test_token_gives_other_sites_no_access(closed: Web) -> None:
     with_token = bearer()
     assert closed.ask("/api/v1/about", headers=with_token, host="evil.example").status == 421
     from_there = {**with_token, "Origin": "http://evil.example"}
@@ -393,14 +393,14 @@ def test_a_link_works_once(closed: Web) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=x", "?key=%C3%A4", "?key=" + "x" * 900])
-def test_what_never_was_a_link_gives_no_cookie(closed: Web, query: str) -> None:
+def test_unknown_link_gives_no_cookie(closed: Web, query: str) -> None:
     closed.policy.new_key()
     refused = closed.ask(f"/login{query}")
     assert refused.status == 403
     assert "set-cookie" not in refused.headers
 
 
-def test_who_only_looks_at_a_link_does_not_use_it_up(closed: Web) -> None:
+def test_head_does_not_use_up_a_link(closed: Web) -> None:
     path = f"/login?key={closed.policy.new_key()}"
     for _ in range(3):
         assert "set-cookie" not in closed.ask(path, "HEAD").headers
@@ -410,7 +410,7 @@ def test_who_only_looks_at_a_link_does_not_use_it_up(closed: Web) -> None:
     assert "set-cookie" in closed.ask(path).headers
 
 
-def test_of_many_that_race_for_a_link_one_wins() -> None:
+def test_racing_requests_use_a_link_once() -> None:
     racers = 8
     guard = AccessPolicy(Address("127.0.0.1", 8064), TOKEN)
     for _ in range(100):
@@ -439,7 +439,7 @@ def raced(guard: AccessPolicy, racers: int) -> list[int]:
     return came
 
 
-def test_between_looking_for_a_key_and_taking_it_another_may_be_faster(
+def test_key_taken_by_a_faster_thread_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Test the race at its critical moment."""
@@ -461,27 +461,27 @@ def test_between_looking_for_a_key_and_taking_it_another_may_be_faster(
     assert won == ["Set-Cookie"]
 
 
-def test_the_oldest_of_many_open_links_goes(closed: Web) -> None:
+def test_oldest_of_many_unused_links_expires(closed: Web) -> None:
     keys = [closed.policy.new_key() for _ in range(access.MAX_KEYS + 1)]
     assert len(set(keys)) == len(keys)
     assert closed.ask(f"/login?key={keys[0]}").status == 403
     assert [closed.ask(f"/login?key={key}").status for key in keys[1:]] == [303] * access.MAX_KEYS
 
 
-def test_who_has_the_token_makes_further_links(closed: Web) -> None:
+def test_token_makes_further_links(closed: Web) -> None:
     path = closed.ask("/api/v1/link", headers=bearer()).document["path"]
     assert path.startswith("login?key="), "relative to the page"
     assert "set-cookie" in closed.ask(f"/{path}").headers
     assert closed.ask(f"/{path}").status == 403
 
 
-def test_who_has_only_the_cookie_makes_none(closed: Web) -> None:
+def test_cookie_makes_no_links(closed: Web) -> None:
     refused = closed.ask("/api/v1/link", headers={"Cookie": cookie(closed)})
     assert refused.status == 403
     assert "token required" in refused.error
 
 
-def test_looking_for_a_link_makes_none(closed: Web) -> None:
+def test_head_of_link_makes_no_link(closed: Web) -> None:
     """Otherwise it would expire other links."""
     key = closed.policy.new_key()
     for _ in range(access.MAX_KEYS + 1):
@@ -500,7 +500,7 @@ def test_looking_for_a_link_makes_none(closed: Web) -> None:
         *("schl\u00fcsselwort-lang".encode(), b"line-one-here\nline-two-here"),
     ],
 )
-def test_a_file_with_no_token_in_it_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_token_file_without_a_valid_token_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(tokens.TokenError) as refused:
@@ -515,7 +515,7 @@ def test_a_token_has_sixteen_characters_or_more(tmp_path: Path, around: str) -> 
     assert tokens.read_token(path, {}) == "x" * 16
 
 
-def test_tokens_that_are_made_are_long_and_differ() -> None:
+def test_generated_tokens_are_long_and_differ() -> None:
     made = {tokens.make_token() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 32

@@ -41,7 +41,7 @@ def exposing(token: str | None = None, hosts: tuple[str, ...] = ()) -> Iterator[
         made.scraped._server.server_close()
 
 
-def test_metrics_are_all_there_is() -> None:
+def test_only_metrics_and_healthz_are_served() -> None:
     with exposing() as made:
         reading = sample(
             {key(1): {remote(): Traffic(1009, 0)}}, identities={key(1): Identity("curl")}
@@ -58,7 +58,7 @@ def test_metrics_are_all_there_is() -> None:
     assert made.scraped.url == f"http://127.0.0.1:{made.port}/metrics"
 
 
-def test_a_token_is_demanded_for_all_but_healthz() -> None:
+def test_all_but_healthz_need_the_token() -> None:
     with exposing(TOKEN) as made:
         for path in ("/metrics", "/", "/nothing"):
             assert made.ask(path).status == 401
@@ -67,7 +67,7 @@ def test_a_token_is_demanded_for_all_but_healthz() -> None:
         assert made.ask("/healthz").status == 200
 
 
-def test_other_sites_pages_get_nothing() -> None:
+def test_other_sites_are_refused() -> None:
     """Refuse foreign Host names and foreign origins."""
     with exposing(hosts=("bwtop.example",)) as made:
         for path in ("/metrics", "/healthz"):
@@ -77,7 +77,7 @@ def test_other_sites_pages_get_nothing() -> None:
             assert made.ask(path, host=f"localhost:{made.port}").status == 200
 
 
-def test_healthz_tells_of_readings_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_healthz_fails_while_readings_are_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
     with exposing() as made:
         monkeypatch.setattr(Watch, "age", lambda _: 2 + STUCK)
         assert made.ask("/healthz").status == 200
@@ -108,7 +108,7 @@ needs_root = pytest.mark.kernel
 
 @needs_root
 @pytest.mark.parametrize("where", ["0.0.0.0:0", "[::]:0", "192.0.2.7:9000"])
-def test_beyond_loopback_a_token_is_demanded(where: str) -> None:
+def test_beyond_loopback_a_token_is_required(where: str) -> None:
     assert "--token-file" in refusal("--metrics", where)
 
 
@@ -123,7 +123,7 @@ def test_a_token_file_must_have_a_token_in_it(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_port_that_is_taken_is_said() -> None:
+def test_port_in_use_gets_one_line() -> None:
     with exposing() as made:
         where = f"127.0.0.1:{made.port}"
         assert refusal("--metrics", where) == f"Address already in use: http://{where}/"

@@ -94,7 +94,7 @@ def check_security(answer: Reply) -> None:
 
 
 @pytest.mark.parametrize(("path", "status", "kind"), ASKED)
-def test_each_answer_says_what_it_is_and_what_a_page_may_not_do(
+def test_each_answer_has_its_type_and_security_headers(
     still: Web, path: str, status: int, kind: str
 ) -> None:
     answer = still.ask(path)
@@ -146,7 +146,7 @@ def test_head_of_a_stream_ends_at_once(still: Web) -> None:
     assert only_head.headers["content-type"] == "text/event-stream"
 
 
-def test_what_the_browser_has_already_is_not_sent_again(still: Web) -> None:
+def test_cached_file_is_not_sent_again(still: Web) -> None:
     answer = still.ask("/app.js")
     assert answer.body == SCRIPT
     known = still.ask("/app.js", headers={"If-None-Match": answer.headers["etag"]})
@@ -156,7 +156,7 @@ def test_what_the_browser_has_already_is_not_sent_again(still: Web) -> None:
     assert still.ask("/app.js", headers={"If-None-Match": '"other"'}).body == SCRIPT
 
 
-def test_that_it_is_the_same_file_says_nothing_of_its_length(still: Web) -> None:
+def test_not_modified_has_no_length(still: Web) -> None:
     """RFC 9110, 8.6: 304 must have the length of the 200 that it stands for, or none."""
     known = still.ask("/app.js", headers={"If-None-Match": still.ask("/app.js").headers["etag"]})
     assert known.headers.get("content-length") in (None, str(len(SCRIPT)))
@@ -195,7 +195,7 @@ def test_programs_of_the_standard_library_understand_it(still: Web) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/app.js", "/api/v1/live", "/api/v1/stream", "/nothing"])
-def test_there_are_only_get_and_head(still: Web, method: str, path: str) -> None:
+def test_other_methods_are_refused(still: Web, method: str, path: str) -> None:
     refused = still.ask(path, method, {"Content-Length": "0"})
     assert refused.status == 405
     assert refused.headers["allow"] == "GET, HEAD"
@@ -203,7 +203,7 @@ def test_there_are_only_get_and_head(still: Web, method: str, path: str) -> None
     check_security(refused)
 
 
-def test_a_body_is_not_read_and_the_refusal_arrives_all_the_same(still: Web) -> None:
+def test_request_with_a_body_gets_its_refusal(still: Web) -> None:
     for size in (0, 1, 1009, 30_000):
         raw = request(still.port, "/", "POST", {"Content-Length": str(size)}) + b"x" * size
         assert reply(exchange(still.port, raw)).status == 405, size
@@ -226,9 +226,7 @@ def test_a_body_is_not_read_and_the_refusal_arrives_all_the_same(still: Web) -> 
         {"Range": "bytes=0-1"},
     ],
 )
-def test_each_connection_has_one_answer_whatever_is_announced(
-    still: Web, headers: dict[str, str]
-) -> None:
+def test_each_connection_gets_one_answer(still: Web, headers: dict[str, str]) -> None:
     """Bytes after a request are never read as another request."""
     hidden = request(still.port, "/api/v1/openapi.json")
     raw = request(still.port, "/", headers=headers) + b"0\r\n\r\n" + hidden
@@ -288,14 +286,14 @@ def test_each_connection_has_one_answer_whatever_is_announced(
         (b"GET /?" + b"x=y&" * 4000 + b" HTTP/1.1\r\n\r\n", 414),
     ],
 )  # fmt: skip
-def test_what_is_no_request_gets_one_line(still: Web, raw: bytes, status: int) -> None:
+def test_invalid_request_gets_one_line(still: Web, raw: bytes, status: int) -> None:
     refused = reply(exchange(still.port, raw, shut=True))
     assert (refused.status, bool(refused.error)) == (status, True)
     check_security(refused)
     assert still.ask("/").body == HTML
 
 
-def test_the_longest_request_that_is_taken(still: Web) -> None:
+def test_longest_request_is_accepted(still: Web) -> None:
     """Requests of the page are far shorter; a proxy adds headers."""
     path = "/" + "x" * 8000
     assert still.ask(path).status == 404
@@ -304,7 +302,7 @@ def test_the_longest_request_that_is_taken(still: Web) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 14, 16, 20, 35])
-def test_a_request_that_is_cut_does_not_stop_it(still: Web, cut: int) -> None:
+def test_truncated_request_does_not_stop_the_server(still: Web, cut: int) -> None:
     """The client closes, half-closes or resets."""
     raw = request(still.port, "/")[:cut]
     exchange(still.port, raw, shut=True)
@@ -327,7 +325,7 @@ def test_a_request_may_come_in_pieces(still: Web) -> None:
         assert reply(read_all(sock)).body == HTML
 
 
-def test_an_error_of_ours_is_one_line_and_told_where_it_can_be_read(
+def test_internal_error_is_one_line_and_is_logged(
     web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(_: Request) -> Answer:
@@ -344,7 +342,7 @@ def test_an_error_of_ours_is_one_line_and_told_where_it_can_be_read(
     assert "my-secret" not in said
 
 
-def test_before_it_is_started_nothing_is_told(tmp_path: Path) -> None:
+def test_before_start_requests_are_refused(tmp_path: Path) -> None:
     """The server listens before it can answer."""
     early = server.Server(Address("127.0.0.1", 0))
     try:
@@ -449,7 +447,7 @@ def test_the_files_of_the_page_are_there(filed: Web, path: str) -> None:
         "/app.js#x",
     ],
 )
-def test_no_path_leads_to_anything_else(filed: Web, path: str) -> None:
+def test_no_path_escapes_the_static_files(filed: Web, path: str) -> None:
     refused = filed.ask(path)
     assert refused.status in (400, 404)
     assert refused.error
@@ -462,7 +460,7 @@ def test_a_form_with_the_whole_address_is_refused_too(filed: Web) -> None:
         assert filed.ask(path).status == 400
 
 
-def test_what_changes_on_the_disk_later_is_not_told(tmp_path: Path) -> None:
+def test_files_changed_later_are_not_served(tmp_path: Path) -> None:
     """Files are read once: a path is a key and never opened."""
     static = tmp_path / "static"
     static.mkdir()
@@ -529,7 +527,7 @@ def test_there_are_thirty_two_streams_at_once(web: Web) -> None:
         assert all(stream.next("interval").id == 1 for stream in streams)
 
 
-def test_a_stream_that_is_closed_makes_room(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_stream_frees_its_place(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place is freed at the next interval or heartbeat."""
     monkeypatch.setattr(events, "HEARTBEAT", 0.2)
     with all_places(web) as streams:
@@ -553,7 +551,7 @@ def test_the_heartbeat_comes_within_some_seconds(web: Web) -> None:
     assert time.monotonic() - began < HANG
 
 
-def test_looking_at_a_stream_takes_no_place(web: Web) -> None:
+def test_head_of_a_stream_takes_no_place(web: Web) -> None:
     for _ in range(MAX_STREAMS + 1):
         assert web.ask("/api/v1/stream", "HEAD").status == 200
     with ExitStack() as stack:
@@ -562,7 +560,7 @@ def test_looking_at_a_stream_takes_no_place(web: Web) -> None:
         assert web.ask("/api/v1/stream", "HEAD").status == 200
 
 
-def test_streams_that_are_refused_take_no_place(tmp_path: Path) -> None:
+def test_refused_streams_take_no_place(tmp_path: Path) -> None:
     with Web(tmp_path / "none.db", TOKEN) as web:
         for _ in range(MAX_STREAMS + 1):
             assert web.ask("/api/v1/stream").status == 401
@@ -574,9 +572,7 @@ def test_streams_that_are_refused_take_no_place(tmp_path: Path) -> None:
             assert stream.status == 200
 
 
-def test_streams_that_die_at_once_leave_their_places(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_reset_at_once_free_their_places(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset before the first byte, with or without free places."""
     monkeypatch.setattr(events, "HEARTBEAT", 0.1)
 
@@ -594,7 +590,7 @@ def test_streams_that_die_at_once_leave_their_places(
         assert is_full(web)
 
 
-def test_a_stream_that_cannot_be_begun_gives_its_place_back(
+def test_stream_that_fails_to_start_frees_its_place(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: object, __: object) -> None:
@@ -608,7 +604,7 @@ def test_a_stream_that_cannot_be_begun_gives_its_place_back(
         assert is_full(web)
 
 
-def test_a_stream_tells_each_interval_once_and_with_its_number(web: Web) -> None:
+def test_stream_has_each_interval_once_with_its_number(web: Web) -> None:
     web.measure()
     with Listener(web.port) as listener:
         listener.wait(lambda: listener.of("status"))
@@ -621,7 +617,7 @@ def test_a_stream_tells_each_interval_once_and_with_its_number(web: Web) -> None
     assert status.data["state"] == "measuring"
 
 
-def test_intervals_that_come_while_nobody_can_draw_become_one(web: Web) -> None:
+def test_intervals_during_a_slow_draw_are_merged(web: Web) -> None:
     """No byte is lost."""
     with Listener(web.port) as listener:
         for _ in range(500):
@@ -637,7 +633,7 @@ def test_intervals_that_come_while_nobody_can_draw_become_one(web: Web) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_when_it_ends_every_stream_ends(tmp_path: Path) -> None:
+def test_streams_end_with_the_server(tmp_path: Path) -> None:
     with ExitStack() as stack:
         web = Web(tmp_path / "none.db")
         streams = [stack.enter_context(Stream(web.port)) for _ in range(5)]
@@ -649,7 +645,7 @@ def test_when_it_ends_every_stream_ends(tmp_path: Path) -> None:
 # Time.
 
 
-def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_client_is_disconnected(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor, "HEAD_SECONDS", 0.2)
     with connect(web.port) as sock:
         assert sock.recv(1) == b""
@@ -659,7 +655,7 @@ def test_who_says_nothing_is_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatc
             assert read_all(sock) == b"", begun
 
 
-def test_a_trickle_does_not_prolong_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trickling_client_is_disconnected(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte arrives in time, but all together would take very long."""
     monkeypatch.setattr(acceptor, "HEAD_SECONDS", 0.5)
     began = time.monotonic()
@@ -680,7 +676,7 @@ def test_a_trickle_does_not_prolong_it(web: Web, monkeypatch: pytest.MonkeyPatch
     assert 1 < sent < 1000
 
 
-def test_who_does_not_take_a_big_answer_is_hung_up_on(
+def test_client_that_reads_no_answer_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     big = Answer(HTTPStatus.OK, body=bytes(64 << 20))
@@ -693,9 +689,7 @@ def test_who_does_not_take_a_big_answer_is_hung_up_on(
         assert len(read_all(sock)) < len(big.body)
 
 
-def test_who_takes_a_big_answer_slowly_but_takes_it_gets_it(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_reader_gets_a_big_answer(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     big = Answer(HTTPStatus.OK, body=bytes(16 << 20))
     monkeypatch.setattr(web.server, "respond", lambda _: big)
     with connect(web.port) as sock:
@@ -704,9 +698,7 @@ def test_who_takes_a_big_answer_slowly_but_takes_it_gets_it(
         assert len(reply(read_all(sock)).body) == len(big.body)
 
 
-def test_who_takes_it_steadily_has_as_long_as_it_takes(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steady_slow_reader_has_no_time_limit(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export over a slow line continues; only a client that takes nothing is disconnected."""
     monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
     big = Answer(HTTPStatus.OK, body=bytes(2 << 20))
@@ -725,7 +717,7 @@ def test_who_takes_it_steadily_has_as_long_as_it_takes(
     assert time.monotonic() - began > 1
 
 
-def test_who_does_not_read_a_stream_is_hung_up_on(
+def test_client_that_reads_no_stream_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It blocks no other client meanwhile."""
@@ -746,7 +738,7 @@ def test_who_does_not_read_a_stream_is_hung_up_on(
         assert [event.id for event in reader.of("interval")] == list(range(1, put + 1))
 
 
-def test_who_goes_on_sending_after_the_answer_is_hung_up_on(
+def test_client_that_sends_after_the_answer_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "LINGER_SECONDS", 0.3)
@@ -761,9 +753,7 @@ def test_who_goes_on_sending_after_the_answer_is_hung_up_on(
         until(lambda: len(web.threads()) <= 2)
 
 
-def test_there_is_a_thread_for_each_connection_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_connection_has_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
     monkeypatch.setattr(acceptor, "WAIT_SECONDS", 0.3)
     with Web(tmp_path / "none.db") as web:
@@ -817,7 +807,7 @@ def test_two_hundred_at_once_all_get_answers(web: Web) -> None:
     until(lambda: len(web.threads()) <= 2)
 
 
-def test_nothing_is_left_open(web: Web) -> None:
+def test_all_descriptors_are_closed(web: Web) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -832,7 +822,7 @@ def test_nothing_is_left_open(web: Web) -> None:
     until(lambda: descriptors() <= before)
 
 
-def test_what_was_asked_for_is_written_nowhere(web: Web, capfd: pytest.CaptureFixture[str]) -> None:
+def test_urls_are_not_logged(web: Web, capfd: pytest.CaptureFixture[str]) -> None:
     web.ask("/api/v1/live?filter=secret")
     web.ask("/login?key=secret")
     web.ask("/secret", "POST")

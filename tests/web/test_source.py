@@ -37,7 +37,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("following", [True, False])
-def test_where_nobody_records_nothing_is_not_zero(
+def test_without_a_recorder_no_interval_is_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, following: bool
 ) -> None:
     """The last recorded bytes are passed on; a measuring bwtop passes on idle intervals as zero."""

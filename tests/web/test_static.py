@@ -108,7 +108,7 @@ def test_nothing_comes_from_elsewhere() -> None:
         assert ":" not in address
 
 
-def test_what_is_imported_is_there() -> None:
+def test_imports_exist() -> None:
     assert words(r'from "\./([^"]+)"') <= set(FILES)
     for name, text in SCRIPTS.items():
         for imported, source in re.findall(r'import \{ ([^}]+) \} from "\./([^"]+)"', text):
@@ -118,7 +118,7 @@ def test_what_is_imported_is_there() -> None:
                 assert len(re.findall(rf"\b{each}\b", text)) > 1, f"{name} does not use {each}"
 
 
-def test_ids_are_there_once() -> None:
+def test_ids_are_unique() -> None:
     ids = MARKUP.values("id")
     assert len(ids) == len(set(ids))
     used = words(r'byId\("([^"]+)"\)')
@@ -133,7 +133,7 @@ def test_ids_are_there_once() -> None:
     assert anchors <= set(ids)
 
 
-def test_document_has_what_readers_need() -> None:
+def test_document_has_landmarks_and_language() -> None:
     tags = [tag for tag, _ in MARKUP.elements]
     assert dict(MARKUP.elements)["html"] == {"lang": "en"}
     for tag in ("h1", "main", "header", "nav", "footer", "title", "noscript"):

@@ -211,7 +211,7 @@ def test_a_filter_means_what_the_flags_mean(
     assert found == rounded(printed(samples, keep))
 
 
-def test_it_is_also_what_the_whole_way_of_batch_prints() -> None:
+def test_a_page_shows_what_the_complete_batch_path_prints() -> None:
     """Compare with the complete path of --batch, including names of remotes."""
     reading = sample({CURL: {WEB: Traffic(7, 3)}}, identities=WHO)
 
@@ -229,7 +229,7 @@ def test_it_is_also_what_the_whole_way_of_batch_prints() -> None:
 
 
 @given(histories(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(["hide", "show"]))
-def test_totals_are_of_all_however_few_are_shown(
+def test_totals_include_rows_beyond_the_limit(
     samples: list[Sample], limit: int, each: int, idle: str
 ) -> None:
     moment = after(samples)
@@ -256,7 +256,7 @@ def test_remotes_add_up_to_their_process_and_processes_to_the_total(
 
 
 @given(histories())
-def test_idle_ones_are_there_with_zeros_and_their_totals(samples: list[Sample]) -> None:
+def test_idle_processes_have_zeros_and_their_totals(samples: list[Sample]) -> None:
     """Totals have all bytes of a process; it is shown for LINGER seconds after its exit."""
     found = document(after(samples), "idle=show")
     moved: dict[tuple[int, str], list[int]] = {}
@@ -324,7 +324,7 @@ def test_document_has_the_schema_of_batch(busy: Moment) -> None:
     assert [far["host"] for far in curl["remotes"]] == ["www.example.net", None]
 
 
-def test_who_is_idle_is_shown_only_when_asked_for(busy: Moment) -> None:
+def test_idle_processes_are_shown_on_request(busy: Moment) -> None:
     assert names(document(busy)) == ["sshd", "curl"]
     found = document(busy, "idle=show")
     assert names(found) == ["sshd", "curl", "nfsd"]
@@ -335,7 +335,7 @@ def test_who_is_idle_is_shown_only_when_asked_for(busy: Moment) -> None:
     assert set(remotes(found)["curl"]) == {"192.0.2.1", "127.0.0.1", "192.0.2.2", "198.51.100.7"}
 
 
-def test_who_has_exited_is_said(busy: Moment) -> None:
+def test_exited_processes_are_marked(busy: Moment) -> None:
     found = document(busy, "idle=show")
     assert {p["name"]: p["exited"] for p in found["processes"]} == {
         "sshd": True,
@@ -349,7 +349,7 @@ def test_who_has_exited_is_said(busy: Moment) -> None:
     assert names(document(busy, "idle=show")) == ["curl", "nfsd"]
 
 
-def test_remotes_of_those_that_are_asked_for(busy: Moment) -> None:
+def test_remotes_of_requested_pids(busy: Moment) -> None:
     assert remotes(document(busy, "remotes=none")) == {"sshd": [], "curl": []}
     found = document(busy, "remotes=10&idle=show")
     assert {n: len(far) for n, far in remotes(found).items()} == {"sshd": 0, "curl": 4, "nfsd": 0}
@@ -406,14 +406,14 @@ def test_interval_is_the_last_one_alone() -> None:
 
 
 @pytest.mark.parametrize("elapsed", [0.0, 1e-9])
-def test_interval_of_hardly_any_length_is_alone_too(elapsed: float) -> None:
+def test_tiny_interval_is_not_averaged(elapsed: float) -> None:
     """Sums of lengths are not exact: 0.1 + 0.2 - 0.1 is more than 0.2."""
     lengths = [0.1, 0.2, 0.3, 0.7, 1.1, elapsed]
     samples = [sample({CURL: {WEB: Traffic(1, 0)}}, elapsed=length) for length in lengths]
     assert document(after(samples))["total"]["rx"] == 1
 
 
-def test_bytes_of_nobody_are_a_row() -> None:
+def test_unattributed_bytes_are_a_row() -> None:
     nobody = sample(
         {UNATTRIBUTED: {WEB: Traffic(5, 0)}}, identities={UNATTRIBUTED: UNATTRIBUTED_IDENTITY}
     )
@@ -429,7 +429,7 @@ def test_followed_intervals_say_so() -> None:
     assert document(moment)["backend"] == "history"
 
 
-def test_equal_wishes_are_equal_views() -> None:
+def test_equal_parameters_are_equal_views() -> None:
     """Equal views are drawn once."""
     for text in ("", "filter=a&proto=tcp&sort=-pid&remotes=1,2&each=3&limit=4&idle=show"):
         for kind in (Document, Sheet, Past):
@@ -593,7 +593,7 @@ def test_toggles_hold_for_the_past(busy: Moment) -> None:
     assert rates(found["processes"][0]["rates"]) == [(106.0, 17.0), (15.0, 0.5)]
 
 
-def test_who_has_exited_is_in_the_past(busy: Moment) -> None:
+def test_exited_processes_are_in_the_past(busy: Moment) -> None:
     found = past(busy)
     sshd = next(p for p in found["processes"] if p["name"] == "sshd")
     assert rates(sshd["rates"]) == [(1000.0, 2000.0), (150.0, 0.0)]
@@ -610,14 +610,14 @@ def test_the_past_is_no_longer_than_a_graph() -> None:
     assert rates(found["processes"][0]["rates"]) == rates(found["points"])
 
 
-def test_those_that_moved_most_are_in_the_past_the_largest_first() -> None:
+def test_busiest_processes_are_in_the_past_largest_first() -> None:
     many = {key(pid): {WEB: Traffic(pid, 0)} for pid in range(1, 500)}
     found = past(after([sample(many), sample({key(1): {WEB: Traffic(10**6, 0)}})]))
     assert [p["pid"] for p in found["processes"]] == [1, *range(499, 499 - MOST + 1, -1)]
 
 
 @pytest.mark.parametrize("idle", range(4))
-def test_who_moved_nothing_lately_is_not_in_the_past(idle: int) -> None:
+def test_idle_processes_are_not_in_the_past(idle: int) -> None:
     first = sample({CURL: {WEB: Traffic(1, 0)}, SSHD: {LOOP: Traffic(1, 0)}})
     moment = after([first])
     for _ in range(LENGTH - 2 + idle):

@@ -84,7 +84,7 @@ def test_rows_do_not_wait_for_the_chart(visit: Visitor, scene: Scene) -> None:
     page.chart_drawn()
 
 
-def test_a_chart_js_that_is_broken_is_none(visit: Visitor, scene: Scene) -> None:
+def test_broken_chart_js_is_ignored(visit: Visitor, scene: Scene) -> None:
     page = visit(scene)
     page.page.route("**/chart.js", lambda route: route.abort())
     page.expect_fault("ERR_FAILED")

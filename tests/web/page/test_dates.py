@@ -50,7 +50,7 @@ def test_dates_can_be_typed(visit: Visitor, past: Past, pause: int) -> None:
     ranged(page, f"{days_ago(9)}..{days_ago(3)}")
 
 
-def test_date_that_is_left_unfinished_is_what_it_was(visit: Visitor, past: Past) -> None:
+def test_unfinished_date_is_restored(visit: Visitor, past: Past) -> None:
     when = f"{days_ago(9)}..{days_ago(3)}"
     page = visit(past, f"?view=history&range={when}")
     page.until(lambda: page.rows())

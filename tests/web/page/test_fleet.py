@@ -92,7 +92,7 @@ def link(page: Visit, host: Any) -> Any:
     )
 
 
-def test_it_opens_with_which_host_and_which_process(visit: Visitor, fleet: Quiet) -> None:
+def test_page_opens_by_host_and_process(visit: Visitor, fleet: Quiet) -> None:
     page = visit(fleet, YESTERDAY)
     named(page)
     assert shown(page) == {
@@ -110,9 +110,7 @@ def test_it_opens_with_which_host_and_which_process(visit: Visitor, fleet: Quiet
     assert heads == ["process", "host", "↓ received", "↑ sent", "total ▼", "share"]
 
 
-def test_it_says_where_it_comes_from_and_waits_for_nothing(
-    visit: Visitor, server: ClickHouse
-) -> None:
+def test_page_shows_its_origin_without_waiting(visit: Visitor, server: ClickHouse) -> None:
     with serving("--from", server.target.url()) as real:
         page = visit(real)
         page.has("#empty", "no data is recorded in this range")
@@ -387,7 +385,7 @@ def test_server_that_is_gone_gets_one_line_and_comes_back(visit: Visitor, tmp_pa
 
 
 @pytest.mark.parametrize("by", ["host,process", "host", "process"])
-def test_it_can_be_used_by_everybody(visit: Visitor, fleet: Quiet, by: str) -> None:
+def test_fleet_page_is_accessible(visit: Visitor, fleet: Quiet, by: str) -> None:
     page = visit(fleet, f"{YESTERDAY}&by={by}&host=web*,db-2")
     named(page)
     assert page.run(UNNAMED) == []

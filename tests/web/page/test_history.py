@@ -125,7 +125,7 @@ def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> N
     page.until(lambda: "per" not in page.query)
 
 
-def test_one_machine_is_not_told_from_others(visit: Visitor, past: Past) -> None:
+def test_one_machine_has_no_host_controls(visit: Visitor, past: Past) -> None:
     """The page offers no hosts, but accepts them in the URL."""
     page = visit(past, "?view=history&range=yesterday&host=nobody")
     page.until(lambda: len(page.rows()) == len(PROGRAMS), "all rows")
@@ -182,7 +182,7 @@ def test_history_filters_sorts_and_limits(visit: Visitor, past: Past) -> None:
     assert not page.find("#more").is_visible()
 
 
-def test_history_says_that_there_is_none(visit: Visitor, scene: Scene) -> None:
+def test_missing_history_gets_its_own_error(visit: Visitor, scene: Scene) -> None:
     page = visit(scene, "?view=history")
     page.expect_fault(REFUSED)
     page.has("#error", "nothing has been recorded yet")

@@ -318,7 +318,7 @@ def test_hostile_names_are_text(visit: Visitor, real: Serving, sink: Mover) -> N
 
 
 @live
-def test_server_that_comes_back_is_found_again(visit: Visitor, tmp_path: Path, sink: Mover) -> None:
+def test_page_reconnects_to_a_restarted_server(visit: Visitor, tmp_path: Path, sink: Mover) -> None:
     flags = ("--db", str(tmp_path / "history.db"))
     with mover("lasting") as one:
         one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
@@ -357,7 +357,7 @@ def test_page_opened_before_its_server_is_there(opened: Browser, tmp_path: Path)
 
 
 @live
-def test_without_root_it_follows_and_says_when_nobody_records(visit: Visitor, sink: Mover) -> None:
+def test_without_root_the_page_follows_the_recorder(visit: Visitor, sink: Mover) -> None:
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
         os.chown(directory, SOMEBODY, SOMEBODY)
         database = f"{directory}/history.db"
@@ -391,7 +391,7 @@ def test_status_fits_a_narrow_page(visit: Visitor, real: Serving) -> None:
 
 
 @live
-def test_open_page_grows_with_nothing(watched: Visit, real: Serving) -> None:
+def test_open_page_does_not_grow(watched: Visit, real: Serving) -> None:
     """Half a minute of traffic adds no element and no connection."""
     watched.until(lambda: len(watched.run("() => window.counts")) >= 30, "half a minute")
     counts = watched.run("() => window.counts")[5:]

@@ -31,7 +31,7 @@ def picture(page: Visit, name: str, folder: Path) -> None:
 
 
 @live
-def test_picture_of_what_moves_now(visit: Visitor, tmp_path: Path) -> None:
+def test_picture_of_the_live_view(visit: Visitor, tmp_path: Path) -> None:
     """The README's picture, when BWTOP_PICTURES names a directory for it (`make picture`)."""
     seconds = 62 if PICTURES else 4
     with (
@@ -71,7 +71,7 @@ def test_picture_of_what_moves_now(visit: Visitor, tmp_path: Path) -> None:
         picture(page, "live.png", tmp_path)
 
 
-def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
+def test_picture_of_the_history(visit: Visitor, tmp_path: Path) -> None:
     a_desktops_day(tmp_path / "history.db", midnight(1))
     with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
         page = visit(
@@ -87,7 +87,7 @@ def test_picture_of_what_was(visit: Visitor, tmp_path: Path) -> None:
         picture(page, "history.png", tmp_path)
 
 
-def test_helpers_see_what_is_wrong(opened: Browser, scene: Scene) -> None:
+def test_checks_detect_faults_of_the_page(opened: Browser, scene: Scene) -> None:
     """The checks detect forbidden markup, a console message, and a request to another server."""
     page = Visit(opened, f"http://127.0.0.1:{scene.port}")
     page.run("() => console.error('this is wrong')")

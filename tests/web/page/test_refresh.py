@@ -43,7 +43,7 @@ def test_history_is_kept_up_to_date(visit: Visitor, past: Past, change: str) -> 
     assert [query for query in asked if "process=" not in query] != []
 
 
-def test_history_that_nobody_sees_asks_nothing(visit: Visitor, past: Past) -> None:
+def test_hidden_history_does_not_refresh(visit: Visitor, past: Past) -> None:
     page = visit(past)
     page.page.clock.install()
     page.go("?view=history&range=yesterday")
@@ -79,7 +79,7 @@ def test_remotes_add_up_to_their_process_while_it_goes_on(visit: Visitor, tmp_pa
     kept.connection.close()
 
 
-def test_refused_question_is_asked_again(visit: Visitor, scene: Scene) -> None:
+def test_refused_query_is_retried(visit: Visitor, scene: Scene) -> None:
     """Queries are refused when too many run, or before the first record."""
     page = visit(scene)
     page.expect_fault(REFUSED)
@@ -115,7 +115,7 @@ def test_open_row_does_not_flicker_when_the_history_is_asked_again(
     assert page.run("() => window.fewest") > 0
 
 
-def test_row_closes_at_once_though_nobody_answers(visit: Visitor, past: Past) -> None:
+def test_row_closes_at_once_without_an_answer(visit: Visitor, past: Past) -> None:
     page = visit(past, f"?view=history&range={days_ago(1)}")
     page.row("plain")
     page.toggle("plain").click()
@@ -127,7 +127,7 @@ def test_row_closes_at_once_though_nobody_answers(visit: Visitor, past: Past) ->
     page.has("#status", "not connected")
 
 
-def test_remotes_that_cannot_be_had_are_missed_with_a_reason(visit: Visitor, past: Past) -> None:
+def test_refused_remotes_are_missing_with_a_reason(visit: Visitor, past: Past) -> None:
     page = visit(past, f"?view=history&range={days_ago(1)}")
     page.row("plain")
     page.expect_fault(REFUSED)

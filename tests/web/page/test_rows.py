@@ -77,7 +77,7 @@ def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
     assert page.row("one").cells[2] == "8.0 kbit/s"
 
 
-def test_what_is_held_can_be_sorted_though_it_was_not_shown(visit: Visitor, scene: Scene) -> None:
+def test_paused_rows_can_be_sorted_beyond_the_shown_ones(visit: Visitor, scene: Scene) -> None:
     scene.move({"one": 3000, "two": 2000, "three": 1000, "four": 500})
     page = visit(scene, "?limit=2")
     page.until(lambda: page.names() == ["one", "two"])
@@ -94,7 +94,7 @@ def test_what_is_held_can_be_sorted_though_it_was_not_shown(visit: Visitor, scen
     assert page.find("#csv").is_visible()
 
 
-def test_remotes_that_are_shown_are_held_too(visit: Visitor, scene: Scene) -> None:
+def test_shown_remotes_are_held_while_paused(visit: Visitor, scene: Scene) -> None:
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")
@@ -160,7 +160,7 @@ def test_late_refusal_of_an_old_filter_changes_nothing(visit: Visitor, scene: Sc
     assert not page.find("#error").is_visible()
 
 
-def test_mistake_leaves_nothing_of_what_was_shown(visit: Visitor, scene: Scene) -> None:
+def test_invalid_filter_clears_the_rows(visit: Visitor, scene: Scene) -> None:
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")
@@ -194,7 +194,7 @@ def test_live_exports_are_what_the_api_says(visit: Visitor, scene: Scene) -> Non
     assert json.loads(body) == wanted
 
 
-def test_what_was_lost_is_said(visit: Visitor, scene: Scene) -> None:
+def test_losses_are_shown(visit: Visitor, scene: Scene) -> None:
     page = visit(scene)
     scene.move({"one": 1})
     page.row("one")
