@@ -366,7 +366,7 @@ def test_the_thread_ends_with_it() -> None:
     assert threading.active_count() == before + 1
     broadcaster.close()
     assert eventually(lambda: threading.active_count() == before)
-    broadcaster.put(one(), "tracepoint")  # nobody minds
+    broadcaster.put(one(), "tracepoint")  # no error after close
 
 
 # Events.

@@ -10,6 +10,7 @@ import pytest
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, TIMES, parse_several
 from bwtop.model.filter import Loopback
+from bwtop.model.flows import UNKNOWN_IDENTITY
 from bwtop.model.ledger import CLASSES
 from bwtop.output.request import SORTS
 from bwtop.view.columns import PROCESS_COLUMNS, REMOTE_COLUMNS, parse_order
@@ -194,6 +195,10 @@ def test_default_state_is_understood() -> None:
     assert defaults["proto"].split(",") == list(CLASSES)
     assert defaults["loopback"] == Loopback.SHOW.value
     assert ranges.parse(defaults["range"], time.time())
+
+
+def test_unknown_is_the_same_word_as_in_other_views() -> None:
+    assert words(r'row\.exe \?\? "([^"]+)"', FILES["history.js"]) == {UNKNOWN_IDENTITY.name}
 
 
 def test_dimensions_have_names() -> None:

@@ -196,7 +196,7 @@ def test_wrong_filter_gets_one_line_and_recovers(
     page.until(lambda: page.find("#error").is_visible(), "the error")
     assert page.text("#error") == "filter: '99999' is not a port"
     assert field.get_attribute("aria-invalid") == "true"
-    page.page.wait_for_timeout(6000)  # it is nobody's fault that nothing comes meanwhile
+    page.page.wait_for_timeout(6000)  # longer than until data counts as stale
     assert "stale" not in page.text("#status")
     field.fill("name:steady port:9999-")
     page.until(lambda: not page.find("#error").is_visible(), "its end")

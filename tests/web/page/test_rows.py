@@ -137,7 +137,7 @@ def test_focus_goes_with_its_row(visit: Visitor, scene: Scene) -> None:
     page.until(lambda: page.names() == names)
     page.page.keyboard.press("Tab")
     page.toggle("three").focus()
-    page.page.wait_for_timeout(2200)  # rows that somebody has just come to stay in their places
+    page.page.wait_for_timeout(2200)  # longer than rows hold still after input
     scene.move(dict(zip(names, (1000, 2000, 3000), strict=True)))
     page.until(lambda: page.names() == names[::-1], "other places")
     assert page.run("() => document.activeElement.textContent") == "three"
