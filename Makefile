@@ -29,7 +29,7 @@ MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
 # What packages are made from, and the beginning of a recipe that makes them in a copy, so that nothing is left here.
-RELEASED := CHANGELOG.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py debian man pyproject.toml share
+RELEASED := CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py debian man pyproject.toml share
 
 define in_a_copy
 @copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 1' INT TERM && mkdir -p dist "$$copy/bwtop" && \
@@ -59,10 +59,10 @@ help:
 	@echo 'make test-thorough the same with twenty times the examples of Hypothesis'
 	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
 	@echo 'make test-kernels  the kernel tests with every backend, on four kernels of Debian in QEMU (half an hour);'
-	@echo '                   a green run writes tests/vm/matrix.json and the table in the README'
+	@echo '                   a green run writes tests/vm/matrix.json and the table in man/guide/kernels.md'
 	@echo 'make verify-kernels the same only if sources or kernels have changed since the run in tests/vm/matrix.json'
 	@echo 'make bench         how fast and how small bwtop is, beside its peers (ARGS="--quick overhead" for less)'
-	@echo 'make picture       the pictures in the README, man/*.svg and *.png, from real runs'
+	@echo 'make picture       the pictures in the documents, man/*.svg and *.png, from real runs'
 	@echo 'make docs          the manual and the completions, from the tables in the program'
 	@echo 'make lint          formatting, lint, types, direction of imports'
 	@echo 'make format        put the sources into their format'
@@ -183,7 +183,7 @@ test-kernels: test-deps
 verify-kernels: test-deps
 	@$(BIN)/python -m tests.vm --verify || $(MAKE) test-kernels ARGS=
 
-# The screen and the page as the README shows them, from runs with real traffic.
+# The screen and the page as the documents show them, from runs with real traffic.
 .PHONY: picture
 picture: test-deps
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURES=$(CURDIR)/man \

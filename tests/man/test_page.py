@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.tiers import TIERS
+from bwtop.metrics.table import METRICS
+from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.options.config import SETTINGS
 from bwtop.rights.account import VARIABLES
 from bwtop.tui.keymap import spelled
 from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
-from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS
 from man import page
 from man.__main__ import FILES, ROOT
 from man.options import options
@@ -62,7 +67,7 @@ def test_groff_has_nothing_to_say() -> None:
     assert said.stderr == ""
 
 
-def test_every_flag_key_and_column_is_in_it() -> None:
+def test_every_flag_key_column_and_metric_is_in_it() -> None:
     text = rendered()
     for option in options():
         assert all(name in text for name in option.names)
@@ -70,10 +75,18 @@ def test_every_flag_key_and_column_is_in_it() -> None:
     for key in KEYS:
         assert f"{' '.join(spelled(name) for name in key.keys)}" in text
         assert f"{key.help} ({key.name})" in text
-    for column in PROCESS_COLUMNS:
-        assert column.help in text
+    columns = [(column.id, column.help) for column in ALL_COLUMNS]
+    columns += [(column.id, column.help) for column in REMOTE_COLUMNS]
+    for column, meaning in columns:
+        assert re.search(rf"^ +{column} +{re.escape(meaning)}$", text, re.MULTILINE), column
     for field in FIELDS:
         assert f"({field.id})" in text
+    for metric in METRICS:
+        assert re.search(rf"^ +{metric.name}$", text, re.MULTILINE), metric.name
+        assert metric.help[1:] in text
+    names = [one.name for one in (*DIMENSIONS, *TIERS, *SETTINGS)]
+    names += [f"{one.name}:" for one in QUERY_FIELDS]
+    assert [name for name in names if not re.search(rf"^ +{name} ", text, re.MULTILINE)] == []
 
 
 def environment_of(package: Path) -> set[str]:

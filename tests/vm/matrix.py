@@ -13,7 +13,7 @@ from tests.vm.results import MOVING, Row
 
 FILE: Final = CHECKOUT / "tests/vm/matrix.json"
 
-DOCUMENT: Final = CHECKOUT / "README.md"
+DOCUMENT: Final = CHECKOUT / "man/guide/kernels.md"
 """Where users find the table."""
 
 INPUTS: Final = (

@@ -96,7 +96,7 @@ def test_a_renamed_file_is_a_change(checkout: Path) -> None:
 
 
 def test_a_record_is_kept_with_its_table(tmp_path: Path) -> None:
-    file, document = tmp_path / "matrix.json", tmp_path / "README.md"
+    file, document = tmp_path / "matrix.json", tmp_path / "kernels.md"
     document.write_text(f"before\n\n{matrix.HEADER}\n|---|\n| old |\n\nafter\n")
     matrix.write(ROWS, inputs(), file, document)
     assert changes(matrix.read(file), same) == []
