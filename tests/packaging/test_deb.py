@@ -110,8 +110,10 @@ def test_documentation_says_why_the_service_is_off(deb: Path, tmp_path: Path) ->
     run("dpkg-deb", "-x", deb, tmp_path)
     folder = tmp_path / "usr/share/doc/bwtop"
     assert "systemctl enable --now bwtop" in (folder / "README.Debian").read_text()
-    for name in ("copyright", "changelog.gz", "README.md.gz"):
+    for name in ("copyright", "changelog.gz", "README.md.gz", "guide/README.md"):
         assert (folder / name).exists(), name
+    pages = {path.name.removesuffix(".gz") for path in (folder / "guide").iterdir()}
+    assert pages == {path.name for path in (ROOT / "man" / "guide").iterdir()}
 
 
 def test_same_sources_make_the_same_package(deb: Path, tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def test_source_distribution_is_enough_to_install(dist: Path, tmp_path: Path) ->
     assert set(tree(tmp_path / "theirs")) == set(tree(tmp_path / "ours"))
     packaging = {name for name in tree(ROOT / "debian") if not name.startswith("bwtop/")}
     assert packaging == set(tree(unpacked / "debian"))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        assert (unpacked / name).read_text() == (ROOT / name).read_text()
+    assert set(tree(unpacked / "man" / "guide")) == set(tree(ROOT / "man" / "guide"))
 
 
 @pytest.mark.kernel
