@@ -41,6 +41,6 @@ def test_limits_and_defaults_are_those_of_the_server() -> None:
     assert f"http://{flags.DEFAULT_HOST}:{flags.DEFAULT_PORT}/" in PAGE
 
 
-def test_unknown_parameter_is_refused() -> None:
+def test_a_parameter_that_is_not_there_is_refused() -> None:
     with pytest.raises(RefusedError, match="no parameter"):
         params.read("nothing=1", params.LIVE)
