@@ -1,4 +1,4 @@
-"""The guide describes the API as its tables have it."""
+"""Test that the guide describes the API as its tables do."""
 
 import re
 from pathlib import Path
@@ -13,9 +13,9 @@ from bwtop.web.answer import RefusedError
 from bwtop.web.api import ROUTES
 from bwtop.web.server import MAX_STREAMS, SEND_SECONDS
 
-PAGE = (Path(__file__).parents[2] / "man" / "guide" / "web.md").read_text()
+SECTION = (Path(__file__).parents[2] / "man" / "guide" / "web.md").read_text()
 PATHS = {route.path: route for route in ROUTES}
-EXAMPLES = re.findall(r"(?:localhost|HOST):8064(/[^'\s]+)'?", PAGE)
+EXAMPLES = re.findall(r"(?:localhost|HOST):8064(/[^'\s]+)'?", SECTION)
 
 
 @pytest.mark.parametrize("path", sorted(set(PATHS) - {"/login"}))
@@ -32,13 +32,13 @@ def test_each_example_is_understood(example: str) -> None:
 
 @pytest.mark.parametrize("param", params.STREAM + params.HISTORY, ids=lambda param: param.name)
 def test_each_parameter_is_named(param: params.Param) -> None:
-    assert f"`{param.name}" in PAGE
+    assert f"`{param.name}" in SECTION
 
 
-def test_limits_and_defaults_are_those_of_the_server() -> None:
-    assert f"keeps {MAX_STREAMS} pages" in PAGE
-    assert f"after {HEAD_SECONDS:.0f} or {SEND_SECONDS:.0f} seconds" in PAGE
-    assert f"http://{flags.DEFAULT_HOST}:{flags.DEFAULT_PORT}/" in PAGE
+def test_what_the_readme_says_of_limits_and_defaults_is_so() -> None:
+    assert f"keeps {MAX_STREAMS} pages" in SECTION
+    assert f"after {HEAD_SECONDS:.0f} or {SEND_SECONDS:.0f} seconds" in SECTION
+    assert f"http://{flags.DEFAULT_HOST}:{flags.DEFAULT_PORT}/" in SECTION
 
 
 def test_a_parameter_that_is_not_there_is_refused() -> None:
