@@ -110,7 +110,7 @@ def _bash_words(option: Option, words: Sequence[str]) -> Iterator[str]:
 
 
 def zsh() -> str:
-    """A function for $fpath."""
+    """Return a function for $fpath."""
     return _text(_zsh())
 
 

@@ -75,7 +75,7 @@ def _excluding(top: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
 
 
 def _exclusive(top: argparse.ArgumentParser) -> Iterator[list[argparse.Action]]:
-    """The members of each such group; argparse keeps those of argument groups there, too."""
+    """Return the members of each such group; argparse keeps those of argument groups there, too."""
     for holder in (top, *top._action_groups):
         for group in holder._mutually_exclusive_groups:
             yield group._group_actions

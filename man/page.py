@@ -138,7 +138,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def page() -> str:
-    """The manual."""
+    """Return the manual."""
     lines: list[str] = []
     for line in TEMPLATE.read_text().splitlines():
         found = re.fullmatch(r"@([a-z ]+)@", line)

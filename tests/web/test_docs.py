@@ -42,5 +42,5 @@ def test_what_the_readme_says_of_limits_and_defaults_is_so() -> None:
 
 
 def test_a_parameter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(RefusedError, match="no parameter"):
+    with pytest.raises(RefusedError, match="unknown parameter"):
         params.read("nothing=1", params.LIVE)
