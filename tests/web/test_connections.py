@@ -157,8 +157,7 @@ def test_one_client_cannot_take_all_threads(
         streams = [stack.enter_context(connect(web.port)) for _ in range(5)]
         for stream in streams:
             stream.sendall(request(web.port, "/api/v1/stream"))
-        until(lambda: len(web.server._acceptor._room) == 2)
-        assert len(web.threads()) == 2 + 3
+        until(lambda: (len(web.threads()), len(web.server._acceptor._room)) == (2 + 3, 2))
         assert ask(web.port, uid=12345).status == 200
         assert len(web.server._acceptor._room) == 2
 
