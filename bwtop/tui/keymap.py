@@ -61,8 +61,8 @@ _NAMES: Final = {
 _BY_NAME: Final = {name.casefold(): key for key, name in _NAMES.items()}
 
 _TAKEN: Final = {
-    **dict.fromkeys("cz\\", "the terminal makes it a signal"),
-    **dict.fromkeys("sq", "the terminal uses it to stop and start its output"),
+    **dict.fromkeys("cz\\", "the terminal turns it into a signal"),
+    **dict.fromkeys("sq", "the terminal stops or restarts its output with it"),
     **dict.fromkeys("him[j", "terminals send the same code for Backspace, Tab, Enter or Esc"),
 }
 """Letters that cannot be combined with Ctrl."""
@@ -87,12 +87,12 @@ def parse_key(text: str) -> str:
     if found := re.fullmatch(r"(?i)ctrl-([a-z\\\[])", text):
         letter = found[1].lower()
         if letter in _TAKEN:
-            raise ValueError(f"{text!r} cannot be used: {_TAKEN[letter]}")
+            raise ValueError(f"key {text!r} cannot be used: {_TAKEN[letter]}")
         return f"ctrl {letter}"
     if found := re.fullmatch(r"(?i)alt-(\S+)", text):
         return f"meta {parse_key(found[1])}"
     raise ValueError(
-        f"{text!r} is no key; a key is a character, Ctrl-A, Alt-A, or one of"
+        f"invalid key {text!r}; expected a character, Ctrl-A, Alt-A or one of"
         f" {', '.join(name for name in _NAMES.values())}"
     )
 
@@ -134,12 +134,16 @@ class Keymap:
         owners: dict[str, str] = {}
         for command, keys in bindings.items():
             if command not in names:
-                raise BindingError(f"there is no {command!r}; there are {', '.join(names)}")
+                raise BindingError(f"unknown command {command!r}; expected {', '.join(names)}")
             for key in keys:
                 if owners.setdefault(key, command) != command:
-                    raise BindingError(f"{spelled(key)} is bound twice: {owners[key]}, {command}")
+                    raise BindingError(
+                        f"key {spelled(key)} is bound twice: {owners[key]}, {command}"
+                    )
                 if context is Context.FILTER and len(key) == 1:
-                    raise BindingError(f"{spelled(key)} is part of what is typed there")
+                    raise BindingError(
+                        f"invalid key {spelled(key)}; expected one that types no text"
+                    )
         return type(self)(
             [
                 replace(key, keys=_keys(key, bindings, owners)) if key.context is context else key
