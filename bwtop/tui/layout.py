@@ -134,9 +134,9 @@ def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
     by_id = {field.id: field for field in FIELDS}
     for name in names:
         if name not in by_id:
-            raise ValueError(f"there is no column {name!r}; there are {', '.join(by_id)}")
+            raise ValueError(f"invalid column {name!r}; expected {', '.join(by_id)}")
         if names.count(name) > 1:
-            raise ValueError(f"column {name!r} is there twice")
+            raise ValueError(f"column {name!r} is given twice")
     if "process" not in names:
-        raise ValueError("without column 'process' rows have no name; add 'process'")
+        raise ValueError("column 'process' is required")
     return tuple(sorted((by_id[name] for name in names), key=lambda field: field.id not in TEXTS))

@@ -167,5 +167,5 @@ def parse_order(text: str) -> Order:
     name = text.removeprefix("-")
     ids = [column.id for column in ALL_COLUMNS]
     if name not in ids:
-        raise ValueError(f"no column {name!r}; there are {', '.join(ids)}")
+        raise ValueError(f"invalid column {name!r}; expected {', '.join(ids)}")
     return Order(name, reverse=text.startswith("-"))

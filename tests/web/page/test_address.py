@@ -39,7 +39,7 @@ def test_wrong_addresses_of_the_live_view_too(visit: Visitor, scene: Scene) -> N
     page.expect_fault(REFUSED)
     page.expect_fault("MIME type")
     page.until(lambda: page.find("#error").is_visible(), "the error")
-    assert page.text("#error").startswith("sort: no column 'colour'")
+    assert page.text("#error").startswith("sort: invalid column 'colour'")
     page.header("name").click()
     page.row("one")
     assert not page.find("#error").is_visible()
