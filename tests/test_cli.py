@@ -252,7 +252,7 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
         (["--record", "--chart-js", "x"], "require --serve"),
         (["--serve", "--metrics", "[::1]"], "--metrics requires --record"),
         (["--metrics", "127.0.0.1:1"], "--metrics requires --record"),
-        (["--history", "--by", "day,day"], "'day' comes twice"),
+        (["--history", "--by", "day,day"], "'day' is given twice"),
         *(
             (["--demo", *mode], "not allowed with argument")
             for mode in (["--batch"], ["--record"], ["--history"], ["--serve"], ["--check"])

@@ -96,7 +96,7 @@ def parse(text: str) -> Dimension:
         if dimension.name == text:
             return dimension
     raise ValueError(
-        f"no way to group by {text!r}; there are {', '.join(d.name for d in DIMENSIONS)}"
+        f"invalid dimension {text!r}; expected {', '.join(d.name for d in DIMENSIONS)}"
     )
 
 
@@ -105,7 +105,7 @@ def parse_several(text: str) -> list[Dimension]:
     found = [parse(part.strip()) for part in text.split(",")]
     for dimension in found:
         if found.count(dimension) > 1:
-            raise ValueError(f"{dimension.name!r} comes twice")
+            raise ValueError(f"{dimension.name!r} is given twice")
     return found
 
 

@@ -33,13 +33,15 @@ def parse(text: str, now: float) -> Range:
     try:
         found = _parse(word, now)
         if found.end <= 0 or found.start < -DAY:
-            raise RangeError(f"{text!r} is before 1970, when nothing was recorded")
+            raise RangeError(f"invalid range {text!r}; expected 1970 or later")
         for end in (found.start, found.end):
             datetime.fromtimestamp(end).astimezone()  # raises for a time out of range
         return found
     except (ValueError, OverflowError, OSError) as error:
         reason = (
-            str(error) if isinstance(error, RangeError) else f"there is no such time as {text!r}"
+            str(error)
+            if isinstance(error, RangeError)
+            else f"invalid time {text!r}; it does not exist"
         )
         raise RangeError(reason) from None
 
@@ -91,7 +93,7 @@ def _between(word: str, now: float) -> Range:
     else:
         end = _point(right, now, fold=1)
     if end <= start:
-        raise RangeError(f"{word!r} ends before it begins")
+        raise RangeError(f"invalid range {word!r}; its end is before its start")
     return Range(word, start, end)
 
 
@@ -120,5 +122,5 @@ def _point(text: str, now: float, *, fold: int) -> float:
 
 def _date(text: str) -> date:
     if not re.fullmatch(_DATE, text, re.ASCII):
-        raise RangeError(f"{text!r} is no range of time; there are {HELP}")
+        raise RangeError(f"invalid range {text!r}; expected {HELP}")
     return date.fromisoformat(text)

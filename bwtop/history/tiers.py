@@ -57,9 +57,7 @@ def parse_retention(text: str) -> dict[str, float]:
         name, _, length = (piece.strip() for piece in part.partition("="))
         name = _ALIASES.get(name, name)
         if name not in {tier.name for tier in TIERS}:
-            raise ValueError(
-                f"nothing called {name!r} is kept; {', '.join(t.name for t in TIERS)} are"
-            )
+            raise ValueError(f"invalid tier {name!r}; expected {', '.join(t.name for t in TIERS)}")
         asked[name] = _duration(length)
     found: dict[str, float] = {}
     finer = 0.0

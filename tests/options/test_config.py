@@ -237,7 +237,7 @@ def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
         ('theme = "blue"', "theme: invalid value 'blue'; expected one of dark, light"),
         ('sort = "nope"', "sort: invalid column 'nope'; expected hostname, "),
         ('user = "no-such-user-here"', "user: there is no user 'no-such-user-here'"),
-        ('retention = "weeks=1d"', f"retention: nothing called 'weeks' is kept; {TIERS[0].name}"),
+        ('retention = "weeks=1d"', f"retention: invalid tier 'weeks'; expected {TIERS[0].name}"),
         ("interwal = 1", "interwal: unknown setting; did you mean interval?"),
         ("zzz = 1", "zzz: unknown setting; expected one of allow-host, average, backend"),
         ("batch = true", "batch: unknown setting"),
