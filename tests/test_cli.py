@@ -567,7 +567,7 @@ def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[st
     written = printed(capsys, "--history", "1h", "--no-resolve", "--bits")
     assert "PROCESS" in written
     assert "bit/s" in written
-    assert "nothing that passes" in printed(capsys, "--history", "1h", "--udp")
+    assert "no traffic matches" in printed(capsys, "--history", "1h", "--udp")
 
 
 def test_no_resolve_disables_name_lookups(
@@ -669,8 +669,7 @@ def test_missing_history_is_one_line(
     monkeypatch.setattr(privileges, "may_load", lambda: False)
     for arguments in (["--history"], ["--history", "7d", "--by", "day", "--format", "json"]):
         assert failing(capsys, *arguments) == (
-            f"bwtop: nothing has been recorded yet: {nowhere} does not exist;"
-            " sudo bwtop records while it runs\n"
+            f"bwtop: nothing has been recorded yet: {nowhere} does not exist; run: sudo bwtop\n"
         )
     assert not nowhere.exists()
 

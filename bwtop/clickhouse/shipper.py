@@ -58,7 +58,7 @@ class State:
         return max(now - self.waiting.since, 0.0) if self.waiting.since is not None else 0.0
 
     def warning(self, now: float) -> str:
-        """Return a warning; empty while all is well."""
+        """Return a warning; empty: none."""
         lag = self.lag(now)
         if lag < BEHIND and not self.fault:
             return ""

@@ -211,7 +211,7 @@ def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> Tap:
     def tap(_: Sample) -> None:
         warning = status().warning
         if warning != told[0]:
-            tell(warning or "all is well again")
+            tell(warning or "back to normal")
             told[0] = warning
 
     return tap

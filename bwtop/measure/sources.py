@@ -190,5 +190,5 @@ def follow_fleet(server: Server, keep: Filter) -> Measurement:
 def _followed(follower: Follower) -> Status:
     who = follower.recorder()
     if who:
-        return Status(f"from the history of {who}, a second late")
+        return Status(f"from the history of {who}, one second behind")
     return Status("nobody records", "the data shown is old: the bwtop that recorded it has ended")

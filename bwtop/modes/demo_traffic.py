@@ -160,7 +160,7 @@ class Demo:
         """Return the status to show in place of the recorder's."""
         if self.is_over():
             return Status(
-                "demo over", "the demo traffic has ended; bwtop goes on measuring (q quits)"
+                "demo over", "the demo traffic has ended; bwtop keeps measuring (q quits)"
             )
         return Status("demo traffic, not recording")
 

@@ -74,10 +74,7 @@ def _open_history(options: argparse.Namespace, place: Place) -> "History":
     try:
         return History(_open_local(place))
     except FileNotFoundError:
-        fail(
-            f"nothing has been recorded yet: {place.path} does not exist;"
-            " sudo bwtop records while it runs"
-        )
+        fail(f"nothing has been recorded yet: {place.path} does not exist; run: sudo bwtop")
     except HistoryError as error:
         fail(str(error))
     except (OSError, sqlite3.Error) as error:

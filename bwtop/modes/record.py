@@ -24,7 +24,7 @@ def run_record(options: argparse.Namespace) -> None:
     measurement = common.start_measuring(options, loading, log)
     tell = service.notifier(os.environ)
     recorder = measurement.recorder
-    assert recorder, "--record comes without --no-record"
+    assert recorder, "--record excludes --no-record"
     if recorder.state.other or recorder.state.is_lasting:
         sys.exit(CANNOT)  # the recorder has reported the reason
     for degradation in measurement.degradations:

@@ -20,7 +20,7 @@ def run_schema(options: argparse.Namespace, mode: Mode) -> None:
         version = server.version if server else schema.TODAY
         sys.stdout.writelines(schema.printed(database, version, retention, cluster))
         return
-    assert server, "--init comes with --ship"
+    assert server, "--init requires --ship"
     schema.create(server, database, retention, cluster)
     if server.version < schema.TODAY:
         say(

@@ -73,7 +73,7 @@ class Table:
         yield from self._bars()
         yield ""
         if not answer.rows:
-            yield "nothing that passes the filter"
+            yield "no traffic matches the filter"
         elif self._request.by:
             yield from self._groups(self._request.by)
         else:

@@ -187,7 +187,7 @@ def _check_file(path: Path, access: int) -> None:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise HistoryError(f"{path} is no file; name a regular file with --db")
+        raise HistoryError(f"{path} is not a regular file; choose another with --db")
     if not os.access(path, access, effective_ids=True):
         is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES
@@ -259,10 +259,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
         raise HistoryError(
-            f"{path} is no history of bwtop; move it away or name another file with --db"
+            f"{path} is no history of bwtop; move it away or choose another with --db"
         ) from None
     if application != APPLICATION_ID and (application or tables or known):
-        raise HistoryError(f"{path} is another program's database; name another file with --db")
+        raise HistoryError(f"{path} is another program's database; choose another with --db")
     if known > version():
         raise HistoryError(
             f"{path} was written by a newer bwtop (schema {known};"

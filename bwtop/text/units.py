@@ -40,15 +40,15 @@ def losses(loss: Loss) -> Iterator[str]:
     """Yield a line for each kind of loss."""
     if loss.spilled:
         yield (
-            f"no room for the remotes of {count(loss.spilled, 'update')}; "
-            f"their {size(loss.spilled_bytes)} are under '*' (see --max-flows)"
+            f"remotes of {count(loss.spilled, 'update')}; "
+            f"their {size(loss.spilled_bytes)} count as '*' (see --max-flows)"
         )
     if loss.unattributed:
-        yield f"no room for the processes of {size(loss.unattributed_bytes)}; they are under (unattributed)"
+        yield f"processes of {size(loss.unattributed_bytes)}, which count as (unattributed)"
     if loss.unnamed:
-        yield f"no room for the names of {count(loss.unnamed, 'process')}"
+        yield f"names of {count(loss.unnamed, 'process')}"
     if loss.missed_events:
-        yield f"{count(loss.missed_events, 'event')} skipped by the kernel; what they moved is not counted"
+        yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes are not counted"
 
 
 def remote(row: RemoteRow, cells: int) -> str:

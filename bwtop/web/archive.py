@@ -93,7 +93,7 @@ class LocalArchive(Archive):
         try:
             yield from self._opened()
         except FileNotFoundError:
-            _refuse("nothing has been recorded yet; sudo bwtop records while it runs")
+            _refuse("nothing has been recorded yet; run: sudo bwtop")
         except (HistoryError, OSError, sqlite3.Error) as error:
             _refuse(plain(error, self.path))
 

@@ -148,7 +148,7 @@ def test_batch_reports_a_server_outage_and_its_end(own: ClickHouse, sending: Sen
         own.kill()
         assert own.target.url() in process.stderr.readline()
         own.start()
-        lines = iter(process.stderr.readline, "bwtop: all is well again\n")
+        lines = iter(process.stderr.readline, "bwtop: back to normal\n")
         assert all(own.target.url() in line or "late: " in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(HANG) == 0

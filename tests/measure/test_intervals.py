@@ -266,7 +266,7 @@ def test_warning_is_reported_when_it_changes() -> None:
     tap = warner(lambda: Status("3 hosts", next(warnings)), told.append)
     for _ in range(5):
         tap(sample())
-    assert told == ["a host is late", "all is well again"]
+    assert told == ["a host is late", "back to normal"]
 
 
 @pytest.fixture

@@ -495,7 +495,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
     parts = ask.at("2026-09-21 03:00").table("today", keep=Filter(names=("no-such",)))
     assert [line[:5] for line in bars(parts)] == ["00:00", "01:00", "02:00"]
     assert not [line for line in bars(parts) if "█" in line or "░" in line]
-    assert parts[2] == ["nothing that passes the filter"]
+    assert parts[2] == ["no traffic matches the filter"]
     assert parts[3][0].split() == ["TOTAL", "0", "B", "0", "B", "0", "B"]
     assert ask.json("today", keep=Filter(names=("no-such",)))["rows"] == []
     assert ask("today", "csv", keep=Filter(names=("no-such",))).count("\n") == 1

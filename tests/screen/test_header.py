@@ -189,7 +189,7 @@ def test_header_names_the_recorder(words: str) -> None:
 
 def test_readings_of_another_recorder_are_marked() -> None:
     harness = busy()
-    words = "from the history of bwtop --record (pid 77), a second late"
+    words = "from the history of bwtop --record (pid 77), one second behind"
     harness.state.attached("", [], None, lambda: Status(words))
     first = harness.lines()[0]
     assert words in first
@@ -217,9 +217,9 @@ def test_hostile_recorder_name_is_escaped() -> None:
 
 LOSS: Final = Loss(3, 4096, 1, 2048, 1, 2)
 LOSS_WORDS: Final = (
-    "no room for the remotes of 3 updates; their 4.0 KiB are under '*'",
-    "no room for the processes of 2.0 KiB",
-    "no room for the names of 1 process",
+    "remotes of 3 updates; their 4.0 KiB count as '*'",
+    "processes of 2.0 KiB",
+    "names of 1 process",
     "2 events skipped by the kernel",
 )
 

@@ -126,7 +126,9 @@ def test_without_root_you_see_what_a_recorder_records() -> None:
         ):
             recorder.wait_for("recording to")
             with Terminal(command_as(SOMEBODY, *flags), columns=100) as terminal:
-                words = f"from the history of bwtop --record (pid {recorder.pid}), a second late"
+                words = (
+                    f"from the history of bwtop --record (pid {recorder.pid}), one second behind"
+                )
                 terminal.wait_for(words)
                 terminal.wait_for("root     mover")
                 filtered(terminal)

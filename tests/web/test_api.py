@@ -489,7 +489,7 @@ def newer(path: Path) -> str:
 
 
 def missing(path: Path) -> str:
-    return "nothing has been recorded yet; sudo bwtop records while it runs"
+    return "nothing has been recorded yet; run: sudo bwtop"
 
 
 @pytest.mark.parametrize("make", [missing, foreign, newer])

@@ -273,7 +273,7 @@ def test_kept_connections_to_a_replaced_file_are_not_used(
 def test_history_may_be_created_later(tmp_path: Path) -> None:
     archive = LocalArchive(tmp_path / "history.db")
     archive.keep()
-    assert refused(archive) == "nothing has been recorded yet; sudo bwtop records while it runs"
+    assert refused(archive) == "nothing has been recorded yet; run: sudo bwtop"
     kept = Kept(path=tmp_path / "history.db")
     kept.append(delta(NOON, 9, 0))
     assert rx(archive) == 9
@@ -306,7 +306,7 @@ def empty(path: Path) -> str:
 
 def directory(path: Path) -> str:
     path.mkdir()
-    return "is no file"
+    return "is not a regular file"
 
 
 @pytest.mark.parametrize("make", [foreign, newer, text, empty, directory])

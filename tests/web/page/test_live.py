@@ -374,12 +374,12 @@ def test_without_root_the_page_follows_the_recorder(visit: Visitor, sink: Mover)
             page.has("#status", "nobody records")
             page.has("#empty", "nobody records")
             with serving("--db", database) as recorder:
-                page.has("#status", f"(pid {recorder.pid}), a second late")
+                page.has("#status", f"(pid {recorder.pid}), one second behind")
                 page.until(lambda: page.row("followed").cells[2] != "0 B/s")
                 recorder.stop()
             page.has("#status", "the bwtop that recorded it has ended")
             with serving("--db", database) as recorder:
-                page.has("#status", f"(pid {recorder.pid}), a second late")
+                page.has("#status", f"(pid {recorder.pid}), one second behind")
 
 
 @live
