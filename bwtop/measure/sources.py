@@ -159,13 +159,13 @@ def follow(path: Path) -> Measurement:
     try:
         follower = Follower(path)
     except FileNotFoundError:
-        raise CaptureError(f"{NEEDS_ROOT} (and nobody records to {path})") from None
+        raise CaptureError(f"{NEEDS_ROOT} (and no bwtop records to {path})") from None
     except (HistoryError, OSError, sqlite3.Error) as error:
         raise CaptureError(f"{NEEDS_ROOT} ({plain(error, path)})") from None
     if not follower.recorder():
         follower.close()
         raise CaptureError(
-            f"{NEEDS_ROOT} (nobody records to {path} now; bwtop --history shows past usage)"
+            f"{NEEDS_ROOT} (no bwtop records to {path} now; bwtop --history shows past usage)"
         )
     return Measurement(
         follower, "", [], lambda: _followed(follower), follower.close, following=True
@@ -191,4 +191,4 @@ def _followed(follower: Follower) -> Status:
     who = follower.recorder()
     if who:
         return Status(f"from the history of {who}, one second behind")
-    return Status("nobody records", "the data shown is old: the bwtop that recorded it has ended")
+    return Status("no recorder is running", "stale: the recorder has exited")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bwtop.web.access import Address
     from bwtop.web.trusted import Trusted
 
-OPEN: Final = "everyone on this machine may look (--open)"
+OPEN: Final = "access on this machine: everyone (--open)"
 
 
 def check(options: argparse.Namespace) -> None:
@@ -40,6 +40,6 @@ def tell(address: "Address", trusted: "Trusted", token_file: Path | None, made: 
             say(f"the token, for programs (Authorization: Bearer ...): {made}")
     elif made or token_file:
         token = f"the token: {made}" if made else f"the token in {token_file}"
-        say(f"on this machine {trusted} may look; others need {token}")
+        say(f"access on this machine: {trusted}; others need {token}")
     else:
         say(OPEN)

@@ -40,7 +40,7 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"{name}: does not work here: {report.refusal}"
         yield f"  it needs {report.backend.needs}"
     else:
-        yield f"{name}: works here" + (", and would be used" if used else "")
+        yield f"{name}: works here" + (" (selected)" if used else "")
     for probe in report.backend.probes:
         reason = report.probes.get(probe.target)
         yield f"  {probe.kind} {probe.target}: {_state(probe, reason)}"
@@ -65,9 +65,9 @@ def _rights() -> Iterator[str]:
 def _state(probe: Probe, reason: str | None) -> str:
     if reason is None:
         return (
-            f"used only in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
+            f"only used in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
         )
-    return f"refused: {reason}" if reason else "accepted"
+    return f"refused: {reason}" if reason else "attached"
 
 
 def _prove(capture: Capture, out: TextIO) -> bool:

@@ -259,7 +259,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
         raise HistoryError(
-            f"{path} is no history of bwtop; move it away or choose another with --db"
+            f"{path} is not a history of bwtop; move it away or choose another with --db"
         ) from None
     if application != APPLICATION_ID and (application or tables or known):
         raise HistoryError(f"{path} is another program's database; choose another with --db")

@@ -97,7 +97,7 @@ class Service:
                 self._source.lose(str(error))
                 if str(error) != told:
                     told = str(error)
-                    say(f"nothing is live: {told}")
+                    say(f"no live traffic: {told}")
             else:
                 told = ""
                 self._follow(measurement, clock)

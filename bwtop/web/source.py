@@ -52,7 +52,7 @@ class Source:
         if self._origin is not None:
             return _idle("past", f"history of many hosts, from {self._origin}", "")
         if found is None:
-            return _idle("waiting", "nobody records", self._why)
+            return _idle("waiting", "no recorder is running", self._why)
         status = found.status()
         return {
             "state": "following" if found.following else "measuring",

@@ -133,8 +133,8 @@ OTHERS = "import sqlite3; sqlite3.connect('tool').execute('CREATE TABLE t (x)').
 @pytest.mark.parametrize(
     ("user", "script", "told"),
     [
-        ("ada", SCRIPT, "is no history of bwtop"),
-        ("root", SCRIPT, "is no history of bwtop"),
+        ("ada", SCRIPT, "is not a history of bwtop"),
+        ("root", SCRIPT, "is not a history of bwtop"),
         ("ada", f'/usr/bin/python3 -c "{OTHERS}"; chmod 644 tool', "is another program's database"),
     ],
     ids=["script", "script, as root", "another program's database"],
@@ -157,5 +157,5 @@ def test_typo_of_root_costs_nothing(stage: Stage) -> None:
     result = stage.run("root", "bwtop", *BATCH, "--db", "/etc/passwd")
     after = stage.shell("root", "stat -c '%a %u %g %s %Y' /etc/passwd; sha256sum /etc/passwd")
     assert after == before
-    assert "/etc/passwd is no history of bwtop" in result.stderr
+    assert "/etc/passwd is not a history of bwtop" in result.stderr
     assert stage.shell("root", "ls /etc/passwd?*").split() == ["/etc/passwd-"]

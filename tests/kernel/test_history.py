@@ -229,11 +229,11 @@ def test_who_is_not_root_watches_what_another_one_records(place: Path) -> None:
 
 def test_without_root_and_without_a_recorder_one_line_says_so(place: Path) -> None:
     database = place / "history.db"
-    refused_in_one_line(database, f"and nobody records to {database}")
+    refused_in_one_line(database, f"and no bwtop records to {database}")
     with recording(database) as process:
         process.kill()
         process.wait()
-    refused_in_one_line(database, f"nobody records to {database} now")
+    refused_in_one_line(database, f"no bwtop records to {database} now")
 
 
 def refused_in_one_line(database: Path, reason: str) -> None:
@@ -349,7 +349,7 @@ def test_what_is_no_database_is_left_alone(place: Path, text: str) -> None:
         complaints = [line for line in running.messages if "not recording" in line]
     if text:
         (complaint,) = complaints
-        assert "is no history of bwtop" in complaint
+        assert "is not a history of bwtop" in complaint
         assert database.read_text() == text
         refused = subprocess.run(
             command("--record", "--db", str(database)), capture_output=True, timeout=HANG

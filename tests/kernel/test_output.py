@@ -144,8 +144,8 @@ def test_check_says_what_this_kernel_allows() -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert "tracepoint: works here" in result.stdout
-    assert result.stdout.count(", and would be used\n") == 1
-    assert "  raw tracepoint sock_send_length: accepted\n" in result.stdout
+    assert result.stdout.count(" (selected)\n") == 1
+    assert "  raw tracepoint sock_send_length: attached\n" in result.stdout
     assert "  fexit tcp_sendmsg: " in result.stdout, "refused on some kernels, with the reason"
     proof = result.stdout.partition("known bytes over loopback, counted by tracepoint:\n")[
         2

@@ -296,38 +296,38 @@ def test_without_root_it_shows_what_was_and_lives_while_somebody_records(place: 
             assert recorded(web, before) == (0, 1039)
             listener.wait(lambda: listener.of("status"))
             for _ in range(2):
-                listener.wait(lambda: nobody_records(listener))
+                listener.wait(lambda: has_no_recorder(listener))
                 with recording(database) as recorder:
                     listener.wait(lambda: listener.of("status")[-1].data["state"] == "following")
-                    listener.wait(lambda: not nobody_records(listener))
+                    listener.wait(lambda: not has_no_recorder(listener))
                     pid = run(lambda: send_datagram(port, 1049))
                     listener.wait(lambda pid=pid: moved(listener.intervals, pid) == (0, 1049))  # type: ignore[misc]
                     assert web.ask("/api/v1/live").status == 200
                     assert recorded(web, pid) == (0, 1049)
                     recorder.send_signal(signal.SIGTERM)
                     recorder.wait(HANG)
-                listener.wait(lambda: nobody_records(listener))
+                listener.wait(lambda: has_no_recorder(listener))
                 assert moved(listener.intervals, pid) == (0, 1049)
             assert web.stop() == 0
         assert not [line for line in web.lines if "Traceback" in line]
-        assert len([line for line in web.lines if "nothing is live" in line]) == 1
+        assert len([line for line in web.lines if "no live traffic" in line]) == 1
 
 
-def nobody_records(listener: Listener) -> bool:
+def has_no_recorder(listener: Listener) -> bool:
     """By the status that was told last."""
     last = listener.of("status")[-1].data
-    return last["history"] == "nobody records" and bool(last["warning"])
+    return last["history"] == "no recorder is running" and bool(last["warning"])
 
 
 def test_without_root_and_recorder_it_says_so_and_serves_the_page(place: Path) -> None:
     """Also before anything has ever been recorded; later it is there."""
     database = place / "history.db"
     with serving("--db", str(database), started=as_user) as web:
-        until(lambda: any("nothing is live" in line for line in web.lines))
+        until(lambda: any("no live traffic" in line for line in web.lines))
         about = web.ask("/api/v1/about").document
         assert about["history"] is None
         assert about["status"]["state"] == "waiting"
-        assert "nobody records" in about["status"]["warning"]
+        assert "no bwtop records to" in about["status"]["warning"]
         assert web.ask("/").status == web.ask("/healthz").status == 200
         for path in ("/api/v1/history", "/api/v1/export.csv", "/api/v1/export.json"):
             refused = web.ask(path)
@@ -336,7 +336,7 @@ def test_without_root_and_recorder_it_says_so_and_serves_the_page(place: Path) -
         for path in ("/api/v1/live", "/api/v1/live.csv"):
             refused = web.ask(path)
             assert refused.status == 503
-            assert "nobody records" in refused.error
+            assert "no bwtop records to" in refused.error
         assert not list(place.iterdir())
         with sink() as port, recording(database):
             pid = run(lambda: send_datagram(port, 1051))
@@ -433,7 +433,7 @@ def test_by_default_it_listens_on_loopback_alone() -> None:
         assert listening(web.pid) == {("127.0.0.1", 8064)}
         assert web.stop() == 0
         (line,) = [line for line in web.lines if "the token" in line]
-        assert line.startswith("bwtop: on this machine root")
+        assert line.startswith("bwtop: access on this machine: root")
     finally:
         web.kill()
 
@@ -501,7 +501,7 @@ def test_when_it_is_open_every_user_of_the_machine_may_look() -> None:
         assert web.ask("/", uid=STRANGER).status == 200
         assert web.ask("/api/v1/live", uid=STRANGER).status in (200, 503)
         assert web.stop() == 0
-    assert "bwtop: everyone on this machine may look (--open)" in web.lines
+    assert "bwtop: access on this machine: everyone (--open)" in web.lines
     assert not [line for line in web.lines if "token" in line or "login" in line]
 
 

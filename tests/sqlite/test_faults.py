@@ -292,7 +292,7 @@ def test_file_that_is_no_database(content: bytes, tmp_path: Path, recorders: Rec
     path = tmp_path / "history.db"
     path.write_bytes(content)
     feed = recorders(path)
-    fault = f"{path} is no history of bwtop; move it away or choose another with --db"
+    fault = f"{path} is not a history of bwtop; move it away or choose another with --db"
     assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
     feed.put(100)
     time.sleep(0.3)
@@ -335,7 +335,7 @@ def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:
     feed.wait()
     complete(feed, path)
     assert feed.lines == [
-        f"not recording: {path} is no history of bwtop; move it away or choose another with --db",
+        f"not recording: {path} is not a history of bwtop; move it away or choose another with --db",
         f"not recording: {path} is another program's database; choose another with --db",
         f"recording to {path} again",
     ]
@@ -610,5 +610,5 @@ def test_abandoned_recorder_keeps_nothing_and_says_what_to_do(tmp_path: Path) ->
     given_up.put(numbered(1, 1000.0))
     given_up.close()
     assert given_up.state.is_lasting
-    assert lines[0].endswith("is no history of bwtop; move it away or choose another with --db")
+    assert lines[0].endswith("is not a history of bwtop; move it away or choose another with --db")
     assert lines[1:] == ["fix this and restart bwtop to record"]

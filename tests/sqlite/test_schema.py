@@ -128,8 +128,8 @@ def test_the_services_group_may_read_it(path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"#!/bin/sh\necho a tool of the user's\n" * 20, "is no history of bwtop"),
-        (b"SQLite format 3\0" + bytes(84), "is no history of bwtop"),
+        (b"#!/bin/sh\necho a tool of the user's\n" * 20, "is not a history of bwtop"),
+        (b"SQLite format 3\0" + bytes(84), "is not a history of bwtop"),
         (None, "is another program's database"),
     ],
     ids=["script", "header", "database"],
@@ -247,7 +247,7 @@ def test_file_that_is_no_database_is_left_as_it_is(
 ) -> None:
     path.write_bytes(content)
     text = fails(opened, path, HistoryError)
-    assert "no history" in text
+    assert "not a history" in text
     assert files(path) == {"history.db": content}
 
 

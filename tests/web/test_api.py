@@ -237,8 +237,8 @@ def test_before_the_first_interval_the_refusal_has_a_reason(
     error = fresh.refused(path)
     assert (error.status, error.why) == (HTTPStatus.SERVICE_UNAVAILABLE, "starting")
     assert dict(error.headers)["Retry-After"]
-    fresh.source.lose("nobody records")
-    assert fresh.refused(path).why == "nobody records"
+    fresh.source.lose("no recorder is running")
+    assert fresh.refused(path).why == "no recorder is running"
     fresh.measure()
     assert fresh.refused(path).why == "no interval has been measured yet"
     fresh.put()
@@ -478,7 +478,7 @@ def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> N
 
 def foreign(path: Path) -> str:
     path.write_text("this is no database, but it is long enough to be one\n" * 100)
-    return "is no history of bwtop"
+    return "is not a history of bwtop"
 
 
 def newer(path: Path) -> str:
@@ -505,8 +505,8 @@ def test_without_a_history_each_refusal_has_a_reason(
     fresh.measure()
     fresh.put()
     assert fresh.json("/api/v1/live")["total"]["rx"] == 1, "what is live needs none"
-    fresh.source.lose("nobody records")
-    assert fresh.refused("/api/v1/live").why == "nobody records", "what was live is no more"
+    fresh.source.lose("no recorder is running")
+    assert fresh.refused("/api/v1/live").why == "no recorder is running", "what was live is no more"
 
 
 # What else there is to know.
@@ -575,8 +575,8 @@ def test_about_has_the_status(fresh: Served) -> None:
     }
     fresh.measure(following=True)
     assert (status()["state"], status()["backend"]) == ("following", None)
-    fresh.source.lose("nobody records")
-    assert (status()["state"], status()["warning"]) == ("waiting", "nobody records")
+    fresh.source.lose("no recorder is running")
+    assert (status()["state"], status()["warning"]) == ("waiting", "no recorder is running")
 
 
 def test_metrics_are_as_prometheus_reads_them(served: Served) -> None:

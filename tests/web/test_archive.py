@@ -296,7 +296,7 @@ def newer(path: Path) -> str:
 
 def text(path: Path) -> str:
     path.write_text("this is no database, but it is long enough to be one\n" * 100)
-    return "is no history of bwtop"
+    return "is not a history of bwtop"
 
 
 def empty(path: Path) -> str:
