@@ -28,7 +28,7 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """Status, headers, and a body or a stream."""
 
     status: HTTPStatus
@@ -37,7 +37,7 @@ class Answer:
     headers: Headers = NOT_STORED
     stream: Stream | None = None
 
-    def plus(self, *headers: tuple[str, str]) -> "Answer":
+    def plus(self, *headers: tuple[str, str]) -> "HttpResponse":
         """Return the answer with further headers."""
         return replace(self, headers=self.headers + headers)
 
@@ -51,7 +51,7 @@ class RefusedError(Exception):
         self.why = why
         self.headers = headers
 
-    def answer(self) -> Answer:
+    def answer(self) -> HttpResponse:
         """Return the answer."""
         return document({"error": self.why}, self.status).plus(*self.headers)
 
@@ -66,6 +66,6 @@ def encode(found: Any) -> bytes:
     return json.dumps(found, separators=(",", ":")).encode()
 
 
-def document(found: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+def document(found: Any, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
     """Return an answer of one line of JSON."""
-    return Answer(status, JSON, encode(found) + b"\n")
+    return HttpResponse(status, JSON, encode(found) + b"\n")

@@ -30,7 +30,7 @@ from bwtop.web.answer import (
     EVENTS,
     JSON,
     METRICS,
-    Answer,
+    HttpResponse,
     RefusedError,
     document,
     encode,
@@ -86,7 +86,7 @@ class Api:
         self._metrics = metrics
         self._places = Places()
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> HttpResponse:
         """Answer a request, or raise RefusedError."""
         try:
             return self._respond(request)
@@ -95,7 +95,7 @@ class Api:
                 return login.page(request, refused)
             raise
 
-    def _respond(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> HttpResponse:
         self._policy.check_host(request)
         file = self._files.get(request.path)
         if file is None or request.path != "/":
@@ -113,14 +113,16 @@ class Api:
 
     # Live.
 
-    def live(self, _: Request, values: Values) -> Answer:
+    def live(self, _: Request, values: Values) -> HttpResponse:
         """Return the last interval."""
-        return Answer(HTTPStatus.OK, JSON, self._draw(views.Document(views.live(values))) + b"\n")
+        return HttpResponse(
+            HTTPStatus.OK, JSON, self._draw(views.Document(views.live(values))) + b"\n"
+        )
 
-    def live_csv(self, _: Request, values: Values) -> Answer:
+    def live_csv(self, _: Request, values: Values) -> HttpResponse:
         """Return the last interval as CSV, with a line for each process and remote."""
         body = self._draw(views.Sheet(views.live(values)))
-        return Answer(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
+        return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
 
     def _draw(self, view: View) -> bytes:
         """Draw a view of the last interval; refuse if there is none."""
@@ -136,11 +138,11 @@ class Api:
         again = () if self._source.is_past else (("Retry-After", "1"),)
         refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, *again)
 
-    def stream(self, request: Request, values: Values) -> Answer:
+    def stream(self, request: Request, values: Values) -> HttpResponse:
         """Stream each interval as it ends."""
         if self._source.is_past:
             self._refuse_live(self._source.why)
-        answer = Answer(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # for nginx
+        answer = HttpResponse(HTTPStatus.OK, EVENTS).plus(("X-Accel-Buffering", "no"))  # for nginx
         if request.method == "HEAD":
             return answer
         past = values["past"] == "show"
@@ -151,22 +153,22 @@ class Api:
 
     # History.
 
-    def history(self, _: Request, values: Values) -> Answer:
+    def history(self, _: Request, values: Values) -> HttpResponse:
         """Return the totals of a range."""
         return document(self._sums(values))
 
-    def export_json(self, _: Request, values: Values) -> Answer:
+    def export_json(self, _: Request, values: Values) -> HttpResponse:
         """Return the totals of a range as a file to download."""
         return document(self._sums(values)).plus(_download(f"{_file_name(values)}.json"))
 
-    def export_csv(self, _: Request, values: Values) -> Answer:
+    def export_csv(self, _: Request, values: Values) -> HttpResponse:
         """Return the rows of a range as a CSV file to download."""
         report = self._report(values)
         answer, _now = self._ask(report, values)
         out = io.StringIO()
         output.write_csv(answer, report, report.by, out, inert)
         body = out.getvalue().encode()
-        return Answer(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
+        return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
 
     def _sums(self, values: Values) -> dict[str, Any]:
         report = self._report(values)
@@ -210,7 +212,7 @@ class Api:
 
     # About.
 
-    def about(self, _: Request, __: Values) -> Answer:
+    def about(self, _: Request, __: Values) -> HttpResponse:
         """Return version, status, and the columns, dimensions and filter fields of this API."""
         now = time.time()
         return document(
@@ -246,7 +248,7 @@ class Api:
         except RefusedError:  # a query of the history reports the reason
             return None
 
-    def hosts(self, _: Request, __: Values) -> Answer:
+    def hosts(self, _: Request, __: Values) -> HttpResponse:
         """Return the hosts and the extent of the history.
 
         This is not part of `about`, which must not wait for a slow server.
@@ -262,17 +264,19 @@ class Api:
             }
         )
 
-    def description(self, _: Request, __: Values) -> Answer:
+    def description(self, _: Request, __: Values) -> HttpResponse:
         """Return the OpenAPI description."""
-        return Answer(HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n")
+        return HttpResponse(
+            HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n"
+        )
 
-    def metrics(self, _: Request, __: Values) -> Answer:
+    def metrics(self, _: Request, __: Values) -> HttpResponse:
         """Return the metrics since the start, for Prometheus."""
         if self._metrics is None:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"/metrics needs {NEEDED}")
-        return Answer(HTTPStatus.OK, METRICS, self._metrics.text())
+        return HttpResponse(HTTPStatus.OK, METRICS, self._metrics.text())
 
-    def healthz(self, _: Request, __: Values) -> Answer:
+    def healthz(self, _: Request, __: Values) -> HttpResponse:
         """Answer 200, or 503 while intervals are overdue."""
         age = self._broadcaster.age()
         if self._source.is_ours and age > 2 * self._interval + STUCK:
@@ -281,18 +285,18 @@ class Api:
 
     # Login.
 
-    def login(self, request: Request, values: Values) -> Answer:
+    def login(self, request: Request, values: Values) -> HttpResponse:
         """Set the cookie: for a one-time link, which redirects to the page, or for the token itself."""
-        home = Answer(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
+        home = HttpResponse(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
         if not self._policy.takes_token or request.method == "HEAD":
             return home  # HEAD does not use up a one-time link
         if "Authorization" not in request.headers:
             return home.plus(self._policy.log_in(values["key"]))
         if not self._policy.has_token(request):
             refuse(HTTPStatus.UNAUTHORIZED, "wrong token")
-        return Answer(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
+        return HttpResponse(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
 
-    def link(self, request: Request, _: Values) -> Answer:
+    def link(self, request: Request, _: Values) -> HttpResponse:
         """Return a new one-time link; it needs the token itself."""
         if not self._policy.takes_token:
             refuse(HTTPStatus.NOT_FOUND, "no token is in use")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.rights import opening
-from bwtop.web.answer import Answer
+from bwtop.web.answer import HttpResponse
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -36,12 +36,12 @@ class File:
     body: bytes
     tag: str
 
-    def answer(self, known: str | None) -> Answer:
+    def answer(self, known: str | None) -> HttpResponse:
         """Return the file, or 304 if the browser has it already."""
         headers = (("Cache-Control", "no-cache"), ("ETag", self.tag))
         if known == self.tag:
-            return Answer(HTTPStatus.NOT_MODIFIED, self.type, headers=headers)
-        return Answer(HTTPStatus.OK, self.type, self.body, headers)
+            return HttpResponse(HTTPStatus.NOT_MODIFIED, self.type, headers=headers)
+        return HttpResponse(HTTPStatus.OK, self.type, self.body, headers)
 
 
 def _file(body: bytes, kind: str) -> File:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 from bwtop.web.access import AccessError, Request
-from bwtop.web.answer import Answer
+from bwtop.web.answer import HttpResponse
 
 FILES: Final = frozenset({"/login.js", "/style.css", "/icon.svg"})
 """The files of the login page; they need no token."""
@@ -48,8 +48,8 @@ def is_navigation(request: Request) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-def page(request: Request, refused: AccessError) -> Answer:
+def page(request: Request, refused: AccessError) -> HttpResponse:
     """Return the login page with the status of the refusal.  Its URLs are relative, for proxies with a path prefix."""
     root = "../" * (request.path.count("/") - 1) or "./"
     body = _PAGE.format(root=root, why=html.escape(refused.to_people))
-    return Answer(HTTPStatus(refused.status), HTML, body.encode()).plus(*refused.headers)
+    return HttpResponse(HTTPStatus(refused.status), HTML, body.encode()).plus(*refused.headers)

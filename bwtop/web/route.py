@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bwtop.web.access import Request
-from bwtop.web.answer import JSON, Answer
+from bwtop.web.answer import JSON, HttpResponse
 from bwtop.web.params import Param, Values
 
 
@@ -15,7 +15,7 @@ class Route:
 
     path: str
     help: str
-    answer: Callable[[Any, Request, Values], Answer]
+    answer: Callable[[Any, Request, Values], HttpResponse]
     """A method of api.Api."""
     params: tuple[Param, ...] = ()
     type: str = JSON

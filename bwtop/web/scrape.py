@@ -7,7 +7,7 @@ from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.web.access import AccessPolicy, Address, Request
-from bwtop.web.answer import METRICS, Answer, document, refuse
+from bwtop.web.answer import METRICS, HttpResponse, document, refuse
 from bwtop.web.server import Server
 from bwtop.web.source import STUCK
 from bwtop.web.trusted import Trusted
@@ -38,7 +38,7 @@ class Scraped:
         """Start to answer."""
         self._server.start(self.respond)
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> HttpResponse:
         """Answer a request, or raise RefusedError.  Parameters are ignored."""
         self._policy.check_host(request)
         self._policy.check_origin(request)
@@ -47,9 +47,9 @@ class Scraped:
         self._policy.check_access(request)
         if request.path != "/metrics":
             refuse(HTTPStatus.NOT_FOUND, "not found; this server has /metrics and /healthz")
-        return Answer(HTTPStatus.OK, METRICS, self._exposition.text())
+        return HttpResponse(HTTPStatus.OK, METRICS, self._exposition.text())
 
-    def _healthz(self) -> Answer:
+    def _healthz(self) -> HttpResponse:
         """Answer 200, or 503 while readings are overdue; needs no token."""
         age = self.watch.age()
         if age > 2 * READING_PERIOD + STUCK:

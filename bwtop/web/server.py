@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
 from bwtop.web.access import Address, Request
-from bwtop.web.answer import Answer, RefusedError, refuse
+from bwtop.web.answer import HttpResponse, RefusedError, refuse
 from bwtop.web.room import Connection
 
 MAX_STREAMS: Final = 32
@@ -64,7 +64,7 @@ SECURITY: Final = (
 )
 """Headers of every answer."""
 
-Respond = Callable[[Request], Answer]
+Respond = Callable[[Request], HttpResponse]
 """Answers a request, or raises RefusedError."""
 
 
@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(answer)
                 self._linger()
 
-    def _answer(self) -> Answer | None:
+    def _answer(self) -> HttpResponse | None:
         try:
             request = self._read()
             return self._web.respond(request) if request else None
@@ -217,14 +217,14 @@ class Handler(BaseHTTPRequestHandler):
         """Send no 100 Continue: no request needs a body."""
         return True
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: HttpResponse) -> None:
         try:
             self._send_all(answer)
         finally:
             if answer.stream:
                 answer.stream.close()
 
-    def _send_all(self, answer: Answer) -> None:
+    def _send_all(self, answer: HttpResponse) -> None:
         self.request_version = (
             self.protocol_version
         )  # http.server sends no head for an unreadable request

@@ -18,7 +18,7 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.model.sample import Sample
 from bwtop.web.access import AccessPolicy, Address, Request
-from bwtop.web.answer import Answer
+from bwtop.web.answer import HttpResponse
 from bwtop.web.api import Api
 from bwtop.web.archive import Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
@@ -341,7 +341,7 @@ class Web(Asked):
         self.broadcaster.start()
         self.server.start(self._noted)
 
-    def _noted(self, request: Request) -> Answer:
+    def _noted(self, request: Request) -> HttpResponse:
         self.asked.append(request)
         return self._respond(request)
 

@@ -42,7 +42,7 @@ from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.access import AccessPolicy, Address, Request
-from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, Answer, RefusedError
+from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpResponse, RefusedError
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
@@ -126,7 +126,9 @@ class Served:
         one = sample({key(10): {WEB: Traffic(rx, tx)}}, identities={key(10): who})
         self.broadcaster.put(one, "tracepoint")
 
-    def __call__(self, path: str, text: str = "", method: str = "GET", **headers: str) -> Answer:
+    def __call__(
+        self, path: str, text: str = "", method: str = "GET", **headers: str
+    ) -> HttpResponse:
         message = Message()
         message["Host"] = "127.0.0.1:8064"
         for name, value in headers.items():
@@ -419,7 +421,7 @@ def test_names_of_saved_files_are_harmless(
     text = urlencode({"range": blank + when.replace(" ", f" {blank}") + blank, "by": ",".join(by)})
     for form in ("csv", "json"):
         answer = outcome(served, f"/api/v1/export.{form}", text)
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpResponse):
             name = dict(answer.headers)["Content-Disposition"]
             assert re.fullmatch(rf'attachment; filename="bwtop[a-z0-9-]+\.{form}"', name)
         else:
@@ -646,7 +648,7 @@ def test_without_the_token_only_open_routes_answer(tmp_path: Path) -> None:
 # Nonsense.
 
 
-def outcome(served: Served, path: str, text: str) -> Answer | RefusedError:
+def outcome(served: Served, path: str, text: str) -> HttpResponse | RefusedError:
     """Only RefusedError may be raised."""
     try:
         return served(path, text)

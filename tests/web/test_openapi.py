@@ -23,7 +23,7 @@ from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Traffic
 from bwtop.web import files, openapi
 from bwtop.web.access import AccessPolicy, Address, Request
-from bwtop.web.answer import Answer
+from bwtop.web.answer import HttpResponse
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import LocalArchive
 from bwtop.web.broadcaster import Broadcaster
@@ -62,7 +62,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     """
     asked: set[str] = set()
 
-    def respond(request: Request) -> Answer:
+    def respond(request: Request) -> HttpResponse:
         asked.add(request.path)
         return api.respond(request)
 

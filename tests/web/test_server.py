@@ -16,7 +16,7 @@ import pytest
 from bwtop.model.flows import Traffic
 from bwtop.web import acceptor, events, files, server
 from bwtop.web.access import Address, Request
-from bwtop.web.answer import Answer
+from bwtop.web.answer import HttpResponse
 from bwtop.web.server import MAX_STREAMS
 from tests.build import key, remote, sample
 from tests.kernel.running import HANG
@@ -328,7 +328,7 @@ def test_a_request_may_come_in_pieces(still: Web) -> None:
 def test_internal_error_is_one_line_and_is_logged(
     web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_: Request) -> Answer:
+    def broken(_: Request) -> HttpResponse:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(web.server, "respond", broken)
@@ -679,7 +679,7 @@ def test_trickling_client_is_disconnected(web: Web, monkeypatch: pytest.MonkeyPa
 def test_client_that_reads_no_answer_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    big = Answer(HTTPStatus.OK, body=bytes(64 << 20))
+    big = HttpResponse(HTTPStatus.OK, body=bytes(64 << 20))
     monkeypatch.setattr(web.server, "respond", lambda _: big)
     monkeypatch.setattr(server, "SEND_SECONDS", 0.3)
     with connect(web.port) as sock:
@@ -690,7 +690,7 @@ def test_client_that_reads_no_answer_is_disconnected(
 
 
 def test_slow_reader_gets_a_big_answer(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    big = Answer(HTTPStatus.OK, body=bytes(16 << 20))
+    big = HttpResponse(HTTPStatus.OK, body=bytes(16 << 20))
     monkeypatch.setattr(web.server, "respond", lambda _: big)
     with connect(web.port) as sock:
         sock.sendall(request(web.port, "/"))
@@ -701,7 +701,7 @@ def test_slow_reader_gets_a_big_answer(web: Web, monkeypatch: pytest.MonkeyPatch
 def test_steady_slow_reader_has_no_time_limit(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export over a slow line continues; only a client that takes nothing is disconnected."""
     monkeypatch.setattr(server, "SEND_SECONDS", 0.5)
-    big = Answer(HTTPStatus.OK, body=bytes(2 << 20))
+    big = HttpResponse(HTTPStatus.OK, body=bytes(2 << 20))
     monkeypatch.setattr(web.server, "respond", lambda _: big)
     taken = 0
     with socket.socket() as sock:
