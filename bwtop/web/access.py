@@ -20,7 +20,7 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Final
 
-from bwtop.web.answer import RefusedError, refuse
+from bwtop.web.answer import HttpError, refuse
 from bwtop.web.trusted import Everyone, Trusted
 
 MAX_KEYS: Final = 8
@@ -63,7 +63,7 @@ class Address:
         return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
 
 
-class AccessError(RefusedError):
+class AccessError(HttpError):
     """The client has no access, or only with the token."""
 
     def __init__(

@@ -42,7 +42,7 @@ class HttpResponse:
         return replace(self, headers=self.headers + headers)
 
 
-class RefusedError(Exception):
+class HttpError(Exception):
     """A refused request; its answer is one line of JSON."""
 
     def __init__(self, status: HTTPStatus, why: str, *headers: tuple[str, str]) -> None:
@@ -57,8 +57,8 @@ class RefusedError(Exception):
 
 
 def refuse(status: HTTPStatus, why: str, *headers: tuple[str, str]) -> NoReturn:
-    """Raise RefusedError."""
-    raise RefusedError(status, why, *headers)
+    """Raise HttpError."""
+    raise HttpError(status, why, *headers)
 
 
 def encode(found: Any) -> bytes:

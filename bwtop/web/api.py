@@ -30,8 +30,8 @@ from bwtop.web.answer import (
     EVENTS,
     JSON,
     METRICS,
+    HttpError,
     HttpResponse,
-    RefusedError,
     document,
     encode,
     refuse,
@@ -87,7 +87,7 @@ class Api:
         self._places = Places()
 
     def respond(self, request: Request) -> HttpResponse:
-        """Answer a request, or raise RefusedError."""
+        """Answer a request, or raise HttpError."""
         try:
             return self._respond(request)
         except AccessError as refused:
@@ -245,7 +245,7 @@ class Api:
         try:
             with self._archive.history(patience=0) as history:
                 return _extent(history)
-        except RefusedError:  # a query of the history reports the reason
+        except HttpError:  # a query of the history reports the reason
             return None
 
     def hosts(self, _: Request, __: Values) -> HttpResponse:

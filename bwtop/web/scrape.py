@@ -39,7 +39,7 @@ class Scraped:
         self._server.start(self.respond)
 
     def respond(self, request: Request) -> HttpResponse:
-        """Answer a request, or raise RefusedError.  Parameters are ignored."""
+        """Answer a request, or raise HttpError.  Parameters are ignored."""
         self._policy.check_host(request)
         self._policy.check_origin(request)
         if request.path == "/healthz":

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
 from bwtop.web.access import Address, Request
-from bwtop.web.answer import HttpResponse, RefusedError, refuse
+from bwtop.web.answer import HttpError, HttpResponse, refuse
 from bwtop.web.room import Connection
 
 MAX_STREAMS: Final = 32
@@ -65,7 +65,7 @@ SECURITY: Final = (
 """Headers of every answer."""
 
 Respond = Callable[[Request], HttpResponse]
-"""Answers a request, or raises RefusedError."""
+"""Answers a request, or raises HttpError."""
 
 
 class Server:
@@ -174,17 +174,17 @@ class Handler(BaseHTTPRequestHandler):
         try:
             request = self._read()
             return self._web.respond(request) if request else None
-        except RefusedError as refused:
+        except HttpError as refused:
             return refused.answer()
         except OSError:
             raise
         except Exception as error:  # the client must not see a traceback
             say(f"error while answering a request ({error!r}); please report it")
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            return RefusedError(status, "internal error; see the output of bwtop").answer()
+            return HttpError(status, "internal error; see the output of bwtop").answer()
 
     def _read(self) -> Request | None:
-        """Return the request; None if the client sent none.  Raises RefusedError and OSError."""
+        """Return the request; None if the client sent none.  Raises HttpError and OSError."""
         self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
         if not self.raw_requestline:
             return None

@@ -42,7 +42,7 @@ from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.access import AccessPolicy, Address, Request
-from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpResponse, RefusedError
+from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpError, HttpResponse
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
@@ -147,8 +147,8 @@ class Served:
         assert (answer.status, answer.type) == (HTTPStatus.OK, CSV)
         return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
 
-    def refused(self, path: str, text: str = "", **headers: str) -> RefusedError:
-        with pytest.raises(RefusedError) as error:
+    def refused(self, path: str, text: str = "", **headers: str) -> HttpError:
+        with pytest.raises(HttpError) as error:
             self(path, text, **headers)
         assert not CONTROLS.search(error.value.why)
         return error.value
@@ -648,17 +648,17 @@ def test_without_the_token_only_open_routes_answer(tmp_path: Path) -> None:
 # Nonsense.
 
 
-def outcome(served: Served, path: str, text: str) -> HttpResponse | RefusedError:
-    """Only RefusedError may be raised."""
+def outcome(served: Served, path: str, text: str) -> HttpResponse | HttpError:
+    """Only HttpError may be raised."""
     try:
         return served(path, text)
-    except RefusedError as refused:
+    except HttpError as refused:
         return refused
 
 
 def is_answered(served: Served, path: str, text: str) -> None:
     found = outcome(served, path, text)
-    if isinstance(found, RefusedError):
+    if isinstance(found, HttpError):
         assert 400 <= found.status < 600
         assert found.why
         assert not CONTROLS.search(found.why)

@@ -18,7 +18,7 @@ from bwtop.history.ranges import Range
 from bwtop.model.filter import Filter
 from bwtop.sqlite import schema
 from bwtop.web import archive as module
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from bwtop.web.archive import AT_ONCE, LocalArchive
 from tests.build import eventually
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
@@ -74,7 +74,7 @@ def rx(archive: LocalArchive) -> int:
 
 
 def refused(archive: LocalArchive) -> str:
-    with pytest.raises(RefusedError) as error, archive.history():
+    with pytest.raises(HttpError) as error, archive.history():
         pass
     assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
     assert "\n" not in error.value.why
@@ -137,7 +137,7 @@ def test_read_error_is_one_line_and_frees_its_turn(
 ) -> None:
     archive: LocalArchive = request.getfixturevalue(which)
     for _ in range(2 * AT_ONCE):
-        with pytest.raises(RefusedError) as raised, archive.history():
+        with pytest.raises(HttpError) as raised, archive.history():
             raise error
         assert raised.value.status is HTTPStatus.SERVICE_UNAVAILABLE
     for _ in range(2 * AT_ONCE):
@@ -165,7 +165,7 @@ def test_unreachable_history_that_was_not_kept_is_refused(
 AS_NOBODY: Final = """
 import os, sys
 from pathlib import Path
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from bwtop.web.archive import LocalArchive
 from tests.web.test_archive import rx
 
@@ -181,7 +181,7 @@ for _ in range(5):
     sys.stdin.readline()
 try:
     rx(LocalArchive(path))
-except RefusedError as refused:
+except HttpError as refused:
     print(refused.why)
 """
 
@@ -242,7 +242,7 @@ def test_query_that_waits_too_long_gets_retry_after(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
     with archive.history(), archive.history():
-        with pytest.raises(RefusedError) as error, archive.history():
+        with pytest.raises(HttpError) as error, archive.history():
             pass
         assert dict(error.value.headers)["Retry-After"]
 

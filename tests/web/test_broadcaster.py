@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
 from bwtop.web.events import HEARTBEAT, RETRY, Events, Places
 from bwtop.web.server import MAX_STREAMS
@@ -520,12 +520,12 @@ def test_stream_that_never_began_frees_its_place(broadcaster: Broadcaster, parts
 def test_places_are_limited(broadcaster: Broadcaster) -> None:
     places = Places()
     given: list[Callable[[], None]] = [places.take() for _ in range(MAX_STREAMS)]
-    with pytest.raises(RefusedError) as error:
+    with pytest.raises(HttpError) as error:
         places.take()
     assert error.value.status == 503
     assert f"{MAX_STREAMS} pages are already open" in error.value.why
     assert dict(error.value.headers)["Retry-After"]
     given.pop()()
     given.append(places.take())
-    with pytest.raises(RefusedError):
+    with pytest.raises(HttpError):
         places.take()

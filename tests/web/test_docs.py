@@ -9,7 +9,7 @@ import pytest
 from bwtop.options import flags
 from bwtop.web import params
 from bwtop.web.acceptor import HEAD_SECONDS
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from bwtop.web.api import ROUTES
 from bwtop.web.server import MAX_STREAMS, SEND_SECONDS
 
@@ -42,5 +42,5 @@ def test_what_the_readme_says_of_limits_and_defaults_is_so() -> None:
 
 
 def test_a_parameter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(RefusedError, match="unknown parameter"):
+    with pytest.raises(HttpError, match="unknown parameter"):
         params.read("nothing=1", params.LIVE)

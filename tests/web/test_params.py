@@ -16,7 +16,7 @@ from bwtop.model.ledger import CLASSES
 from bwtop.options.values import network
 from bwtop.view.columns import PROCESS_COLUMNS, Order
 from bwtop.web import params
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from bwtop.web.params import HISTORY, LIVE, LONGEST, STREAM, Param, Values, read
 from tests.build import CONTROLS, HOSTILE
 
@@ -29,14 +29,14 @@ tables: Final = st.sampled_from([*TABLES.values(), ()])
 
 def refused(text: str, table: tuple[Param, ...] = LIVE) -> str:
     """Return the one line of the refusal."""
-    with pytest.raises(RefusedError) as error:
+    with pytest.raises(HttpError) as error:
         read(text, table)
     assert error.value.status is HTTPStatus.BAD_REQUEST
     is_one_line(error.value)
     return error.value.why
 
 
-def is_one_line(error: RefusedError) -> None:
+def is_one_line(error: HttpError) -> None:
     assert error.why.strip()
     assert not CONTROLS.search(error.why)
     answer = error.answer()
@@ -265,18 +265,18 @@ queries: Final = encoded | raw | bytes_ | st.text(st.characters(exclude_categori
 @given(tables, queries)
 def test_any_query_is_parsed_or_refused_in_one_line(table: tuple[Param, ...], text: str) -> None:
     found = outcome(text, table)
-    if isinstance(found, RefusedError):
+    if isinstance(found, HttpError):
         assert found.status is HTTPStatus.BAD_REQUEST
         is_one_line(found)
     else:
         assert set(found) == {param.name for param in table}
 
 
-def outcome(text: str, table: tuple[Param, ...]) -> Values | RefusedError:
-    """Only RefusedError may be raised."""
+def outcome(text: str, table: tuple[Param, ...]) -> Values | HttpError:
+    """Only HttpError may be raised."""
     try:
         return read(text, table)
-    except RefusedError as refused:
+    except HttpError as refused:
         return refused
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bwtop.web import access, tokens
 from bwtop.web.access import AccessPolicy, Address
-from bwtop.web.answer import RefusedError
+from bwtop.web.answer import HttpError
 from tests.kernel.running import HANG
 from tests.web.serving import HTML, TOKEN, Stream, Web, bearer, exchange, reply, request
 
@@ -181,7 +181,7 @@ def test_beyond_loopback_host_may_be_an_address_or_the_hostname(
     message["Host"] = "mill:8064"
     asked = access.Request("GET", "/", "", message)
     named.check_host(asked)
-    with pytest.raises(RefusedError):
+    with pytest.raises(HttpError):
         unnamed.check_host(asked)
 
 
@@ -428,7 +428,7 @@ def raced(guard: AccessPolicy, racers: int) -> list[int]:
         try:
             guard.log_in(key)
             came.append(200)
-        except RefusedError as refused:
+        except HttpError as refused:
             came.append(refused.status)
 
     threads = [threading.Thread(target=race) for _ in range(racers)]
@@ -456,7 +456,7 @@ def test_key_taken_by_a_faster_thread_is_refused(
         return found
 
     monkeypatch.setattr(access, "_same", slow)
-    with pytest.raises(RefusedError, match="already used"):
+    with pytest.raises(HttpError, match="already used"):
         guard.log_in(key)
     assert won == ["Set-Cookie"]
 
