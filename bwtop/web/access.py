@@ -33,7 +33,7 @@ COOKIE_SECONDS: Final = 30 * 86400
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """An HTTP request."""
 
     method: str
@@ -104,7 +104,7 @@ class AccessPolicy:
 
     # Checks of every request.
 
-    def check_host(self, request: Request) -> None:
+    def check_host(self, request: HttpRequest) -> None:
         """Refuse a Host that does not name this server."""
         hosts = request.headers.get_all("Host", [])
         if len(hosts) != 1:
@@ -129,7 +129,7 @@ class AccessPolicy:
             return False
         return address.is_loopback or not self._loopback
 
-    def check_origin(self, request: Request) -> None:
+    def check_origin(self, request: HttpRequest) -> None:
         """Refuse requests from pages of other sites, except following a link to the page."""
         host = request.headers.get("Host", "").lower()
         for origin in request.headers.get_all("Origin", []):
@@ -155,7 +155,7 @@ class AccessPolicy:
         """Return True if there is a token."""
         return self._token is not None
 
-    def check_access(self, request: Request) -> None:
+    def check_access(self, request: HttpRequest) -> None:
         """Refuse an untrusted user without the token and the cookie."""
         if self.has_token(request) or self._has_cookie(request) or self._is_trusted(request):
             return
@@ -166,10 +166,10 @@ class AccessPolicy:
             ("WWW-Authenticate", 'Bearer realm="bwtop"'),
         )
 
-    def _is_trusted(self, request: Request) -> bool:
+    def _is_trusted(self, request: HttpRequest) -> bool:
         return self._trusted is not None and self._trusted.include(request.uid)
 
-    def _why(self, request: Request) -> str:
+    def _why(self, request: HttpRequest) -> str:
         user = "this user" if request.uid is None else f"uid {request.uid}"
         if self._token is None:
             return f"access denied for {user}; allow it with --trust-user NAME, or use --token-file PATH"
@@ -178,7 +178,7 @@ class AccessPolicy:
         )
         return f"{why}; or allow {user} with --trust-user NAME" if self._loopback else why
 
-    def has_token(self, request: Request) -> bool:
+    def has_token(self, request: HttpRequest) -> bool:
         """Return True if the request has the token itself."""
         if self._token is None:
             return False
@@ -187,7 +187,7 @@ class AccessPolicy:
             given.strip().encode(errors="replace"), self._token
         )
 
-    def _has_cookie(self, request: Request) -> bool:
+    def _has_cookie(self, request: HttpRequest) -> bool:
         if self._token is None:
             return False
         wanted = self._cookie()

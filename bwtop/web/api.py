@@ -24,7 +24,7 @@ from bwtop.output.request import Request as Report
 from bwtop.text.escape import inert
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import login, openapi, params, views
-from bwtop.web.access import AccessError, AccessPolicy, Request
+from bwtop.web.access import AccessError, AccessPolicy, HttpRequest
 from bwtop.web.answer import (
     CSV,
     EVENTS,
@@ -86,7 +86,7 @@ class Api:
         self._metrics = metrics
         self._places = Places()
 
-    def respond(self, request: Request) -> HttpResponse:
+    def respond(self, request: HttpRequest) -> HttpResponse:
         """Answer a request, or raise HttpError."""
         try:
             return self._respond(request)
@@ -95,7 +95,7 @@ class Api:
                 return login.page(request, refused)
             raise
 
-    def _respond(self, request: Request) -> HttpResponse:
+    def _respond(self, request: HttpRequest) -> HttpResponse:
         self._policy.check_host(request)
         file = self._files.get(request.path)
         if file is None or request.path != "/":
@@ -113,13 +113,13 @@ class Api:
 
     # Live.
 
-    def live(self, _: Request, values: Values) -> HttpResponse:
+    def live(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the last interval."""
         return HttpResponse(
             HTTPStatus.OK, JSON, self._draw(views.Document(views.live(values))) + b"\n"
         )
 
-    def live_csv(self, _: Request, values: Values) -> HttpResponse:
+    def live_csv(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the last interval as CSV, with a line for each process and remote."""
         body = self._draw(views.Sheet(views.live(values)))
         return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
@@ -138,7 +138,7 @@ class Api:
         again = () if self._source.is_past else (("Retry-After", "1"),)
         refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, *again)
 
-    def stream(self, request: Request, values: Values) -> HttpResponse:
+    def stream(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Stream each interval as it ends."""
         if self._source.is_past:
             self._refuse_live(self._source.why)
@@ -153,15 +153,15 @@ class Api:
 
     # History.
 
-    def history(self, _: Request, values: Values) -> HttpResponse:
+    def history(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the totals of a range."""
         return document(self._sums(values))
 
-    def export_json(self, _: Request, values: Values) -> HttpResponse:
+    def export_json(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the totals of a range as a file to download."""
         return document(self._sums(values)).plus(_download(f"{_file_name(values)}.json"))
 
-    def export_csv(self, _: Request, values: Values) -> HttpResponse:
+    def export_csv(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the rows of a range as a CSV file to download."""
         report = self._report(values)
         answer, _now = self._ask(report, values)
@@ -212,7 +212,7 @@ class Api:
 
     # About.
 
-    def about(self, _: Request, __: Values) -> HttpResponse:
+    def about(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Return version, status, and the columns, dimensions and filter fields of this API."""
         now = time.time()
         return document(
@@ -248,7 +248,7 @@ class Api:
         except HttpError:  # a query of the history reports the reason
             return None
 
-    def hosts(self, _: Request, __: Values) -> HttpResponse:
+    def hosts(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Return the hosts and the extent of the history.
 
         This is not part of `about`, which must not wait for a slow server.
@@ -264,19 +264,19 @@ class Api:
             }
         )
 
-    def description(self, _: Request, __: Values) -> HttpResponse:
+    def description(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Return the OpenAPI description."""
         return HttpResponse(
             HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n"
         )
 
-    def metrics(self, _: Request, __: Values) -> HttpResponse:
+    def metrics(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Return the metrics since the start, for Prometheus."""
         if self._metrics is None:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"/metrics needs {NEEDED}")
         return HttpResponse(HTTPStatus.OK, METRICS, self._metrics.text())
 
-    def healthz(self, _: Request, __: Values) -> HttpResponse:
+    def healthz(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Answer 200, or 503 while intervals are overdue."""
         age = self._broadcaster.age()
         if self._source.is_ours and age > 2 * self._interval + STUCK:
@@ -285,7 +285,7 @@ class Api:
 
     # Login.
 
-    def login(self, request: Request, values: Values) -> HttpResponse:
+    def login(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Set the cookie: for a one-time link, which redirects to the page, or for the token itself."""
         home = HttpResponse(HTTPStatus.SEE_OTHER).plus(("Location", "./"))
         if not self._policy.takes_token or request.method == "HEAD":
@@ -296,7 +296,7 @@ class Api:
             refuse(HTTPStatus.UNAUTHORIZED, "wrong token")
         return HttpResponse(HTTPStatus.NO_CONTENT).plus(self._policy.cookie())
 
-    def link(self, request: Request, _: Values) -> HttpResponse:
+    def link(self, request: HttpRequest, _: Values) -> HttpResponse:
         """Return a new one-time link; it needs the token itself."""
         if not self._policy.takes_token:
             refuse(HTTPStatus.NOT_FOUND, "no token is in use")

@@ -4,7 +4,7 @@ import html
 from http import HTTPStatus
 from typing import Final
 
-from bwtop.web.access import AccessError, Request
+from bwtop.web.access import AccessError, HttpRequest
 from bwtop.web.answer import HttpResponse
 
 FILES: Final = frozenset({"/login.js", "/style.css", "/icon.svg"})
@@ -41,14 +41,14 @@ _PAGE: Final = """\
 """
 
 
-def is_navigation(request: Request) -> bool:
+def is_navigation(request: HttpRequest) -> bool:
     """Return True if a browser requests a page to show, not a program or a script requests data."""
     if request.headers.get("Sec-Fetch-Dest") == "document":
         return True
     return "text/html" in request.headers.get("Accept", "")
 
 
-def page(request: Request, refused: AccessError) -> HttpResponse:
+def page(request: HttpRequest, refused: AccessError) -> HttpResponse:
     """Return the login page with the status of the refusal.  Its URLs are relative, for proxies with a path prefix."""
     root = "../" * (request.path.count("/") - 1) or "./"
     body = _PAGE.format(root=root, why=html.escape(refused.to_people))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bwtop.web.access import Request
+from bwtop.web.access import HttpRequest
 from bwtop.web.answer import JSON, HttpResponse
 from bwtop.web.params import Param, Values
 
@@ -15,7 +15,7 @@ class Route:
 
     path: str
     help: str
-    answer: Callable[[Any, Request, Values], HttpResponse]
+    answer: Callable[[Any, HttpRequest, Values], HttpResponse]
     """A method of api.Api."""
     params: tuple[Param, ...] = ()
     type: str = JSON

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
-from bwtop.web.access import AccessPolicy, Address, Request
+from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import METRICS, HttpResponse, document, refuse
 from bwtop.web.server import Server
 from bwtop.web.source import STUCK
@@ -38,7 +38,7 @@ class Scraped:
         """Start to answer."""
         self._server.start(self.respond)
 
-    def respond(self, request: Request) -> HttpResponse:
+    def respond(self, request: HttpRequest) -> HttpResponse:
         """Answer a request, or raise HttpError.  Parameters are ignored."""
         self._policy.check_host(request)
         self._policy.check_origin(request)

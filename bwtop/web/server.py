@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
-from bwtop.web.access import Address, Request
+from bwtop.web.access import Address, HttpRequest
 from bwtop.web.answer import HttpError, HttpResponse, refuse
 from bwtop.web.room import Connection
 
@@ -64,7 +64,7 @@ SECURITY: Final = (
 )
 """Headers of every answer."""
 
-Respond = Callable[[Request], HttpResponse]
+Respond = Callable[[HttpRequest], HttpResponse]
 """Answers a request, or raises HttpError."""
 
 
@@ -183,7 +183,7 @@ class Handler(BaseHTTPRequestHandler):
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             return HttpError(status, "internal error; see the output of bwtop").answer()
 
-    def _read(self) -> Request | None:
+    def _read(self) -> HttpRequest | None:
         """Return the request; None if the client sent none.  Raises HttpError and OSError."""
         self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
         if not self.raw_requestline:
@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
                 allow,
             )
         path, _, query = _decoded(self.path).partition("?")
-        return Request(self.command, path, query, self.headers, self._accepted.uid)
+        return HttpRequest(self.command, path, query, self.headers, self._accepted.uid)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
         """Keep an error found by http.server, for an answer in bwtop's own format."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.model.sample import Sample
-from bwtop.web.access import AccessPolicy, Address, Request
+from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import HttpResponse
 from bwtop.web.api import Api
 from bwtop.web.archive import Archive, LocalArchive
@@ -337,11 +337,11 @@ class Web(Asked):
         self.source = Source(self.archive.origin)
         api = Api(self.policy, files, self.broadcaster, self.source, self.archive, None, 1.0)
         self._respond = api.respond
-        self.asked: list[Request] = []
+        self.asked: list[HttpRequest] = []
         self.broadcaster.start()
         self.server.start(self._noted)
 
-    def _noted(self, request: Request) -> HttpResponse:
+    def _noted(self, request: HttpRequest) -> HttpResponse:
         self.asked.append(request)
         return self._respond(request)
 

@@ -41,7 +41,7 @@ from bwtop.text.escape import printable
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module
 from bwtop.web import params, views
-from bwtop.web.access import AccessPolicy, Address, Request
+from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpError, HttpResponse
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, Archive, LocalArchive
@@ -133,7 +133,7 @@ class Served:
         message["Host"] = "127.0.0.1:8064"
         for name, value in headers.items():
             message[name.replace("_", "-")] = value
-        return self.api.respond(Request(method, path, text, message, os.geteuid()))
+        return self.api.respond(HttpRequest(method, path, text, message, os.geteuid()))
 
     def json(self, path: str, text: str = "") -> Any:
         answer = self(path, text)

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from bwtop.web import files, login
-from bwtop.web.access import AccessError, Request
+from bwtop.web.access import AccessError, HttpRequest
 from tests.build import sample
 from tests.web.browser import CONTRASTS, UNNAMED, Visit, chromium
 from tests.web.serving import TOKEN, Web, bearer, connect, until
@@ -187,7 +187,7 @@ def test_form_works_below_a_prefix(browser: Browser, web: Web, proxy: Proxy) -> 
 
 def test_form_is_safe_markup() -> None:
     """Its texts are escaped, and no script or style is inline."""
-    request = Request("GET", "/a/b", "", Message())
+    request = HttpRequest("GET", "/a/b", "", Message())
     refused = AccessError(HTTPStatus.UNAUTHORIZED, "why", "<script>'\"&")
     body = login.page(request, refused).body.decode()
     assert "&lt;script&gt;" in body

@@ -22,7 +22,7 @@ from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model.flows import Traffic
 from bwtop.web import files, openapi
-from bwtop.web.access import AccessPolicy, Address, Request
+from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import HttpResponse
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import LocalArchive
@@ -62,7 +62,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     """
     asked: set[str] = set()
 
-    def respond(request: Request) -> HttpResponse:
+    def respond(request: HttpRequest) -> HttpResponse:
         asked.add(request.path)
         return api.respond(request)
 

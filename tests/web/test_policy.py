@@ -179,7 +179,7 @@ def test_beyond_loopback_host_may_be_an_address_or_the_hostname(
     unnamed = AccessPolicy(Address("127.0.0.1", 8064), None)
     message = http.client.HTTPMessage()
     message["Host"] = "mill:8064"
-    asked = access.Request("GET", "/", "", message)
+    asked = access.HttpRequest("GET", "/", "", message)
     named.check_host(asked)
     with pytest.raises(HttpError):
         unnamed.check_host(asked)

@@ -15,7 +15,7 @@ import pytest
 
 from bwtop.model.flows import Traffic
 from bwtop.web import acceptor, events, files, server
-from bwtop.web.access import Address, Request
+from bwtop.web.access import Address, HttpRequest
 from bwtop.web.answer import HttpResponse
 from bwtop.web.server import MAX_STREAMS
 from tests.build import key, remote, sample
@@ -328,7 +328,7 @@ def test_a_request_may_come_in_pieces(still: Web) -> None:
 def test_internal_error_is_one_line_and_is_logged(
     web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_: Request) -> HttpResponse:
+    def broken(_: HttpRequest) -> HttpResponse:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(web.server, "respond", broken)
