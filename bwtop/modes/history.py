@@ -34,7 +34,7 @@ SORTS: Final = {
 def run_history(options: argparse.Namespace) -> None:
     """Print one report."""
     from bwtop.output import report
-    from bwtop.output.request import Request
+    from bwtop.output.request import ReportRequest
 
     place = common.history(options)
     try:
@@ -45,7 +45,7 @@ def run_history(options: argparse.Namespace) -> None:
         fail(f"invalid --sort {options.sort!r} for --history; expected total, rx or tx")
     history = _open_history(options, place)
     form = options.format or "table"
-    request = Request(
+    request = ReportRequest(
         wanted,
         by=options.by or (),
         keep=common.filter_of(options),

@@ -12,13 +12,13 @@ from bwtop.history.query import Answer, History, Row
 from bwtop.model.series import Rates
 from bwtop.output.notes import notes
 from bwtop.output.report_table import NESTED, PROCESS, Table
-from bwtop.output.request import Request, user_of
+from bwtop.output.request import ReportRequest, user_of
 from bwtop.text.escape import cell, printable
 
 SCHEMA: Final = "bwtop.history/1"
 
 
-def run(history: History, request: Request, form: str, out: TextIO) -> None:
+def run(history: History, request: ReportRequest, form: str, out: TextIO) -> None:
     """Ask the history and write the answer."""
     now = time.time()
     by = request.by or (NESTED if form == "table" else (PROCESS,))
@@ -46,14 +46,14 @@ def _named(by: Sequence[Dimension], row: Row, answer: Answer) -> dict[str, Label
 
 
 def _write_json(
-    answer: Answer, request: Request, by: Sequence[Dimension], now: float, out: TextIO
+    answer: Answer, request: ReportRequest, by: Sequence[Dimension], now: float, out: TextIO
 ) -> None:
     json.dump(document(answer, request, by, now), out, separators=(",", ":"))
     out.write("\n")
 
 
 def document(
-    answer: Answer, request: Request, by: Sequence[Dimension], now: float
+    answer: Answer, request: ReportRequest, by: Sequence[Dimension], now: float
 ) -> dict[str, Any]:
     """Return the JSON document of an answer; rates are in bytes per second."""
     usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
@@ -94,7 +94,7 @@ def _rates(rates: Rates) -> dict[str, float]:
 
 def write_csv(
     answer: Answer,
-    request: Request,
+    request: ReportRequest,
     by: Sequence[Dimension],
     out: TextIO,
     clean: Callable[[str], str] = printable,

@@ -15,7 +15,7 @@ from bwtop.model.flows import Remote
 from bwtop.model.meter import RemoteRow, rate
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
-from bwtop.output.request import Request, user_of
+from bwtop.output.request import ReportRequest, user_of
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, printable, squeeze, width
 
@@ -43,7 +43,7 @@ class Table:
     """The lines of a report: bars of time, the largest groups, totals; as wide as the terminal."""
 
     def __init__(
-        self, answer: Answer, request: Request, columns: int, now: float, *, unicode: bool
+        self, answer: Answer, request: ReportRequest, columns: int, now: float, *, unicode: bool
     ) -> None:
         self._answer = answer
         self._request = request

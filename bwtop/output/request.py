@@ -21,7 +21,7 @@ SORTS: Final[dict[str, Callable[[Row], int]]] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class ReportRequest:
     """The request for a report: range, grouping, filter, order and format."""
 
     range: Range

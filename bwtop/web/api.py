@@ -20,7 +20,7 @@ from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import pack_address
 from bwtop.model.ledger import CLASSES
 from bwtop.output import report as output
-from bwtop.output.request import Request as Report
+from bwtop.output.request import ReportRequest as Report
 from bwtop.text.escape import inert
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import login, openapi, params, views

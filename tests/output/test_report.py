@@ -28,7 +28,7 @@ from bwtop.model.flows import UDP, Identity, Loss, Role
 from bwtop.output import report
 from bwtop.output import report_table as table
 from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
-from bwtop.output.request import Request
+from bwtop.output.request import ReportRequest
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import Local
 from bwtop.sqlite.schema import open_reader
@@ -81,7 +81,7 @@ class Ask:
         self, text: str, form: str = "table", *names: str, encoding: str = "utf-8", **settings: Any
     ) -> str:
         self._patch.setattr(report, "time", SimpleNamespace(time=lambda: self.now))
-        request = Request(ranges.parse(text, self.now), by=keep.by(*names), **settings)
+        request = ReportRequest(ranges.parse(text, self.now), by=keep.by(*names), **settings)
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
         with closing(History(Local(open_reader(self._path)))) as history:
@@ -916,7 +916,9 @@ def test_stream_without_an_encoding_gets_ascii(kept: Kept, ask: Ask) -> None:
     assert kept.path
     out = io.StringIO()
     with closing(History(Local(open_reader(kept.path)))) as history:
-        report.run(history, Request(ranges.parse("2026-09-21", at("2026-09-22"))), "table", out)
+        report.run(
+            history, ReportRequest(ranges.parse("2026-09-21", at("2026-09-22"))), "table", out
+        )
     assert out.getvalue().isascii()
 
 

@@ -33,7 +33,7 @@ from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Identity, Traffic
 from bwtop.options.values import network
 from bwtop.output import report
-from bwtop.output.request import Request as Report
+from bwtop.output.request import ReportRequest as Report
 from bwtop.sqlite import schema
 from bwtop.sqlite.reader import Local
 from bwtop.sqlite.schema import open_reader
