@@ -25,7 +25,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     from bwtop.web import files, serve
     from bwtop.web.access import Address
     from bwtop.web.archive import LocalArchive
-    from bwtop.web.server import Server
+    from bwtop.web.server import WebServer
     from bwtop.web.tokens import TokenError, make_token, read_token
 
     if not may_measure and options.no_record and not options.origin:
@@ -37,7 +37,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
         served = files.load(options.chart_js, os.environ)
-        server = Server(address)
+        server = WebServer(address)
     except TokenError as error:
         fail(str(error))
     except OSError as error:

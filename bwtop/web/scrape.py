@@ -8,7 +8,7 @@ from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import METRICS, HttpResponse, document, refuse
-from bwtop.web.server import Server
+from bwtop.web.server import WebServer
 from bwtop.web.source import STUCK
 from bwtop.web.trusted import Trusted
 
@@ -26,7 +26,7 @@ class Scraped:
         """Listen on the address (see AccessPolicy); raise OSError if that fails."""
         self.watch = Watch()
         self._exposition = Exposition(self.watch)
-        self._server = Server(address)
+        self._server = WebServer(address)
         self._policy = AccessPolicy(self._server.address, token, hosts, trusted)
 
     @property

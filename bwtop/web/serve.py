@@ -17,7 +17,7 @@ from bwtop.web.api import Api, Exposed
 from bwtop.web.archive import Archive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
-from bwtop.web.server import Server
+from bwtop.web.server import WebServer
 from bwtop.web.source import Source
 from bwtop.web.trusted import Trusted
 
@@ -46,7 +46,9 @@ class ServeOptions:
 class Service:
     """The browser view: server, API and broadcaster."""
 
-    def __init__(self, server: Server, files: Mapping[str, File], settings: ServeOptions) -> None:
+    def __init__(
+        self, server: WebServer, files: Mapping[str, File], settings: ServeOptions
+    ) -> None:
         self._server = server
         self._interval = settings.interval
         names = Names() if settings.names else None

@@ -68,7 +68,7 @@ Respond = Callable[[HttpRequest], HttpResponse]
 """Answers a request, or raises HttpError."""
 
 
-class Server:
+class WebServer:
     """A web server; it listens at once, and answers after `start`."""
 
     def __init__(self, address: Address) -> None:
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # head and body are two writes
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, accepted: Connection, web: Server) -> None:
+    def __init__(self, accepted: Connection, web: WebServer) -> None:
         """Answer at once, as every handler of http.server does."""
         self._accepted = accepted
         self._web = web

@@ -23,7 +23,7 @@ from bwtop.web.api import Api
 from bwtop.web.archive import Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
-from bwtop.web.server import Server
+from bwtop.web.server import WebServer
 from bwtop.web.source import Source
 from bwtop.web.trusted import Trusted, TrustedUsers
 from tests.build import sample
@@ -327,7 +327,7 @@ class Web(Asked):
         By default it trusts this process's user without a token, and no user with one.
         """
         self._threads = set(threading.enumerate())
-        self.server = Server(Address("127.0.0.1", 0))
+        self.server = WebServer(Address("127.0.0.1", 0))
         self.port = self.server.server_port
         if token is None and trusted is None:
             trusted = TrustedUsers(os.geteuid())

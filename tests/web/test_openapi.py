@@ -28,7 +28,7 @@ from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.params import LONGEST
-from bwtop.web.server import Server
+from bwtop.web.server import WebServer
 from bwtop.web.source import Source
 from bwtop.web.trusted import Everyone
 from tests.build import key, sample
@@ -66,7 +66,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
         asked.add(request.path)
         return api.respond(request)
 
-    server = Server(Address("127.0.0.1", 0))
+    server = WebServer(Address("127.0.0.1", 0))
     broadcaster, source = Broadcaster(None, clock.__next__), Source()
     metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))

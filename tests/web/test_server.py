@@ -344,7 +344,7 @@ def test_internal_error_is_one_line_and_is_logged(
 
 def test_before_start_requests_are_refused(tmp_path: Path) -> None:
     """The server listens before it can answer."""
-    early = server.Server(Address("127.0.0.1", 0))
+    early = server.WebServer(Address("127.0.0.1", 0))
     try:
         with connect(early.server_port) as sock:
             sock.sendall(request(early.server_port, "/"))

@@ -12,7 +12,7 @@ from bwtop.model.sample import Sample
 from bwtop.web.access import Address
 from bwtop.web.archive import LocalArchive
 from bwtop.web.serve import ServeOptions, Service
-from bwtop.web.server import Server
+from bwtop.web.server import WebServer
 from tests.build import key, remote, sample
 from tests.web.serving import FILES
 
@@ -46,7 +46,7 @@ def test_without_a_recorder_no_interval_is_zero(
     clock = ThreadClock()
     recorder = Recorder(clock)
     passed: list[int] = []
-    with Server(Address("127.0.0.1", 0)) as server:
+    with WebServer(Address("127.0.0.1", 0)) as server:
         service = Service(
             server, FILES, ServeOptions(LocalArchive(tmp_path / "none.db"), 0.1, names=False)
         )
