@@ -38,7 +38,7 @@ from bwtop.web.answer import (
 )
 from bwtop.web.archive import Archive
 from bwtop.web.broadcaster import Broadcaster, View
-from bwtop.web.events import Events, Places
+from bwtop.web.events import EventStream, Places
 from bwtop.web.files import CHART, File
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
@@ -148,7 +148,7 @@ class Api:
         past = values["past"] == "show"
         view = views.live(values)
         release = self._places.take()
-        events = Events(self._broadcaster, self._source.status, view, release, past=past)
+        events = EventStream(self._broadcaster, self._source.status, view, release, past=past)
         return replace(answer, stream=events)
 
     # History.

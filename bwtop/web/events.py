@@ -17,7 +17,7 @@ RETRY: Final = 2000
 """Milliseconds until a client reconnects a broken stream; the page of bwtop uses its own delay."""
 
 
-class Events:
+class EventStream:
     """The events of one page: first `past`, then each `interval`, and `status` whenever it changes."""
 
     def __init__(

@@ -46,7 +46,7 @@ from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpError, HttpResponse
 from bwtop.web.api import ROUTES, Api
 from bwtop.web.archive import PATIENCE, Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
-from bwtop.web.events import Events
+from bwtop.web.events import EventStream
 from bwtop.web.files import CHART, File
 from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
@@ -263,7 +263,7 @@ def test_answers_are_not_stored(served: Served, route: Route) -> None:
 def test_stream_is_one_of_events(served: Served) -> None:
     answer = served("/api/v1/stream", "past=show")
     assert (answer.type, answer.body) == (EVENTS, b"")
-    assert isinstance(answer.stream, Events)
+    assert isinstance(answer.stream, EventStream)
     parts = iter(answer.stream)
     assert next(parts).startswith(b"retry: ")
     assert re.match(rb"id: [1-9][0-9]*\nevent: past\n", next(parts))

@@ -18,7 +18,7 @@ from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
 from bwtop.web.answer import HttpError
 from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
-from bwtop.web.events import HEARTBEAT, RETRY, Events, Places
+from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import Document, Live, Past
 from tests.build import NOW, eventually, key, remote, sample
@@ -381,7 +381,9 @@ class Page:
         self.status: dict[str, Any] = dict(STATUS)
         self.released = 0
         view = views.live(params.read(text, params.LIVE))
-        self.events = Events(broadcaster, lambda: dict(self.status), view, self._release, past=past)
+        self.events = EventStream(
+            broadcaster, lambda: dict(self.status), view, self._release, past=past
+        )
         self._parts = iter(self.events)
 
     def _release(self) -> None:
