@@ -8,7 +8,7 @@ from typing import Any, Final
 from bwtop.web.answer import encode, refuse
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.views import Document, Live, Past
+from bwtop.web.views import Document, LiveView, Past
 
 HEARTBEAT: Final = 5.0
 """Seconds without an event after which a comment is sent, so that each end notices a lost connection."""
@@ -24,7 +24,7 @@ class EventStream:
         self,
         broadcaster: Broadcaster,
         status: Callable[[], dict[str, Any]],
-        view: Live,
+        view: LiveView,
         release: Callable[[], None],
         *,
         past: bool,

@@ -30,7 +30,7 @@ FOLLOWED: Final = "history"
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveView:
     """The parameters of a live view."""
 
     filter: str = ""
@@ -46,9 +46,9 @@ class Live:
     each: int | None = None
     """Maximum number of remotes per process."""
 
-    def scope(self) -> "Live":
+    def scope(self) -> "LiveView":
         """Return a view of the same flows, with default order and limits."""
-        return Live(self.filter, self.classes, self.loopback)
+        return LiveView(self.filter, self.classes, self.loopback)
 
     def tree(self, moment: Moment) -> Tree:
         """Return the tree of rows."""
@@ -69,9 +69,9 @@ class Live:
         return [row for row in leaves if self.idle or row.rx or row.tx]
 
 
-def live(values: Values) -> Live:
+def live(values: Values) -> LiveView:
     """Return the view for the parameters."""
-    return Live(
+    return LiveView(
         values["filter"],
         values["proto"],
         Loopback(values["loopback"]),
@@ -83,7 +83,7 @@ def live(values: Values) -> Live:
     )
 
 
-def interval(view: Live, tree: Tree, moment: Moment) -> tuple[Interval, list[dict[str, Any]]]:
+def interval(view: LiveView, tree: Tree, moment: Moment) -> tuple[Interval, list[dict[str, Any]]]:
     """Return the interval with the shown rows, and further fields for each row."""
     shown = view.rows(tree)
     more: list[dict[str, Any]] = []
@@ -106,7 +106,7 @@ def interval(view: Live, tree: Tree, moment: Moment) -> tuple[Interval, list[dic
 class Document:
     """An interval as JSON: the schema of --batch, with further fields."""
 
-    view: Live
+    view: LiveView
 
     def draw(self, moment: Moment) -> bytes:
         """Draw the view (see broadcaster.View)."""
@@ -125,7 +125,7 @@ class Document:
 class Sheet:
     """An interval as the CSV of --batch."""
 
-    view: Live
+    view: LiveView
 
     def draw(self, moment: Moment) -> bytes:
         """Draw the view (see broadcaster.View)."""
@@ -147,7 +147,7 @@ _SCANNED: Final = 200
 class Past:
     """The last intervals for a chart: rates of all processes together, and of the busiest ones."""
 
-    view: Live
+    view: LiveView
 
     def draw(self, moment: Moment) -> bytes:
         """Draw the view (see broadcaster.View)."""

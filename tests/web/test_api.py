@@ -202,7 +202,7 @@ def fresh(tmp_path: Path) -> Iterator[Served]:
     made.broadcaster.close()
 
 
-def ours(text: str, table: tuple[params.Param, ...] = params.LIVE) -> views.Live:
+def ours(text: str, table: tuple[params.Param, ...] = params.LIVE) -> views.LiveView:
     return views.live(params.read(text, table))
 
 

@@ -20,7 +20,7 @@ from bwtop.web.answer import HttpError
 from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
 from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.views import Document, Live, Past
+from bwtop.web.views import Document, LiveView, Past
 from tests.build import NOW, eventually, key, remote, sample
 
 CURL: Final = key(10)
@@ -100,7 +100,7 @@ def waiting(broadcaster: Broadcaster, count: int = 1) -> bool:
 def test_before_the_first_interval_wait_returns_none(broadcaster: Broadcaster) -> None:
     view = Count()
     assert broadcaster.wait(view, 0, 0.05) is None
-    assert broadcaster.wait(Document(Live()), 0, 0) is None
+    assert broadcaster.wait(Document(LiveView()), 0, 0) is None
     assert view.drawn == []
     assert broadcaster.age() >= 0
 
@@ -184,7 +184,7 @@ def test_fast_page_sees_every_byte(broadcaster: Broadcaster, pool: ThreadPoolExe
     def follow() -> int:
         total = number = 0
         while total < 5050:
-            drawn = broadcaster.wait(Document(Live()), number, SOON)
+            drawn = broadcaster.wait(Document(LiveView()), number, SOON)
             assert drawn
             assert drawn.number == number + 1
             number = drawn.number

@@ -38,7 +38,7 @@ from bwtop.text.units import losses
 from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
 from bwtop.web.broadcaster import Moment
-from bwtop.web.views import MOST, Document, Live, Past, Sheet
+from bwtop.web.views import MOST, Document, LiveView, Past, Sheet
 from tests.build import CONTROLS, HOSTILE, KEYS, NOW, REMOTES, key, remote, sample
 
 CURL, SSHD, NFSD = key(10), key(20), key(30)
@@ -67,7 +67,7 @@ def after(samples: Iterable[Sample], names: Names | None = None) -> Moment:
     return moment
 
 
-def asked(text: str = "") -> Live:
+def asked(text: str = "") -> LiveView:
     return views.live(params.read(text, params.LIVE))
 
 
