@@ -164,7 +164,7 @@ def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
     return before
 
 
-class Live:
+class LiveIntervals:
     """The readings of a source, identified, filtered and metered."""
 
     def __init__(

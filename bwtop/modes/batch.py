@@ -5,7 +5,7 @@ from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
-from bwtop.measure.intervals import Live, SignalClock, warner
+from bwtop.measure.intervals import LiveIntervals, SignalClock, warner
 from bwtop.modes import common
 from bwtop.text.stderr import say
 from bwtop.view.columns import parse_order
@@ -37,7 +37,7 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         origin=options.origin.url() if options.origin else "",
     )
     tap = warner(measurement.status, say) if measurement.following else measurement.tap
-    live = Live(
+    live = LiveIntervals(
         measurement.readings,
         common.filter_of(options),
         names,

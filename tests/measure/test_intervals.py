@@ -13,7 +13,7 @@ from bwtop.measure import intervals as live
 from bwtop.measure.intervals import (
     READING_PERIOD,
     STOP_SIGNALS,
-    Live,
+    LiveIntervals,
     SignalClock,
     Status,
     ThreadClock,
@@ -99,7 +99,7 @@ def measure(
     keep: Filter = Filter(),  # noqa: B008 - frozen
     names: KnownNames | None = None,
 ) -> Iterator[Interval]:
-    return Live(Readings(time), keep, names).intervals(seconds, clock)
+    return LiveIntervals(Readings(time), keep, names).intervals(seconds, clock)
 
 
 def lengths(intervals: Iterator[Interval]) -> list[float]:
@@ -142,11 +142,14 @@ def test_readings_are_short_enough_for_the_kernel_maps(fake_time: Time, seconds:
 
 def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
-    found = Live(readings, Filter(), None, period=10.0).intervals(5.0, clock)
+    found = LiveIntervals(readings, Filter(), None, period=10.0).intervals(5.0, clock)
     assert lengths(found) == [5.0] * 9 + [0.5]
     assert readings.count == 10
     readings, clock = Readings(fake_time), Clock(fake_time, stop=145.5)
-    assert lengths(Live(readings, Filter(), None, period=10.0).intervals(25.0, clock)) == [25.0] * 4
+    assert (
+        lengths(LiveIntervals(readings, Filter(), None, period=10.0).intervals(25.0, clock))
+        == [25.0] * 4
+    )
     assert readings.count == 12, "and a long one within ten seconds"
 
 
@@ -159,7 +162,7 @@ def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time
             return found
 
     clock = Clock(fake_time, stop=2.5)
-    found = list(Live(Late(fake_time), Filter(), None).intervals(1.0, clock))
+    found = list(LiveIntervals(Late(fake_time), Filter(), None).intervals(1.0, clock))
     assert [(i.elapsed, i.rx, i.rx_rate) for i in found] == [
         (1.0, 1, 1.0),
         (1.0, 2, 2.0),
@@ -168,7 +171,9 @@ def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time
     ]
     assert found[-1].rx_total == 506
     fake_time.now = START
-    (joined, late, _) = Live(Late(fake_time), Filter(), None).intervals(2.0, Clock(fake_time, 2.5))
+    (joined, late, _) = LiveIntervals(Late(fake_time), Filter(), None).intervals(
+        2.0, Clock(fake_time, 2.5)
+    )
     assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
 
 
@@ -179,13 +184,15 @@ def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
                 return sample(elapsed=0.0)
             return super().read()
 
-    found = Live(Away(fake_time), Filter(), None).intervals(1.0, Clock(fake_time, stop=5.0))
+    found = LiveIntervals(Away(fake_time), Filter(), None).intervals(
+        1.0, Clock(fake_time, stop=5.0)
+    )
     assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
 
 
 def test_without_to_the_end_there_is_no_partial_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
-    found = Live(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
+    found = LiveIntervals(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
     assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.measure.intervals import Live as Metered
+from bwtop.measure.intervals import LiveIntervals as Metered
 from bwtop.measure.intervals import ThreadClock
 from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import (
