@@ -8,7 +8,7 @@ from typing import Any, Final
 from bwtop.web.answer import encode, refuse
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.views import Document, LiveView, Past
+from bwtop.web.views import ChartView, Document, LiveView
 
 HEARTBEAT: Final = 5.0
 """Seconds without an event after which a comment is sent, so that each end notices a lost connection."""
@@ -32,7 +32,7 @@ class EventStream:
         self._broadcaster = broadcaster
         self._status = status
         self._view = view
-        self._minutes = Past(view.scope())
+        self._minutes = ChartView(view.scope())
         self._release = release
         self._past = past
 

@@ -144,7 +144,7 @@ _SCANNED: Final = 200
 
 
 @dataclass(frozen=True)
-class Past:
+class ChartView:
     """The last intervals for a chart: rates of all processes together, and of the busiest ones."""
 
     view: LiveView

@@ -20,7 +20,7 @@ from bwtop.web.answer import HttpError
 from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
 from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.views import Document, LiveView, Past
+from bwtop.web.views import ChartView, Document, LiveView
 from tests.build import NOW, eventually, key, remote, sample
 
 CURL: Final = key(10)
@@ -441,7 +441,7 @@ def test_past_is_that_of_the_same_view(broadcaster: Broadcaster) -> None:
     page = Page(broadcaster, past=True, text="proto=udp")
     page.begin()
     assert page.event()[1] == json.loads(
-        Past(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._moment)
+        ChartView(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._moment)
     )
 
 

@@ -38,7 +38,7 @@ from bwtop.text.units import losses
 from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
 from bwtop.web.broadcaster import Moment
-from bwtop.web.views import MOST, Document, LiveView, Past, Sheet
+from bwtop.web.views import MOST, ChartView, Document, LiveView, Sheet
 from tests.build import CONTROLS, HOSTILE, KEYS, NOW, REMOTES, key, remote, sample
 
 CURL, SSHD, NFSD = key(10), key(20), key(30)
@@ -81,7 +81,7 @@ def document(moment: Moment, text: str = "") -> dict[str, Any]:
 
 
 def past(moment: Moment, text: str = "") -> dict[str, Any]:
-    found = json.loads(Past(asked(text)).draw(moment))
+    found = json.loads(ChartView(asked(text)).draw(moment))
     assert isinstance(found, dict)
     return found
 
@@ -432,10 +432,10 @@ def test_followed_intervals_say_so() -> None:
 def test_equal_parameters_are_equal_views() -> None:
     """Equal views are drawn once."""
     for text in ("", "filter=a&proto=tcp&sort=-pid&remotes=1,2&each=3&limit=4&idle=show"):
-        for kind in (Document, Sheet, Past):
+        for kind in (Document, Sheet, ChartView):
             assert kind(asked(text)) == kind(asked(text))
             assert len({kind(asked(text)), kind(asked(text)), kind(asked("limit=9"))}) == 2
-    assert len({kind(asked()) for kind in (Document, Sheet, Past)}) == 3
+    assert len({kind(asked()) for kind in (Document, Sheet, ChartView)}) == 3
 
 
 # CSV.
