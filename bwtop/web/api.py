@@ -37,7 +37,7 @@ from bwtop.web.answer import (
     refuse,
 )
 from bwtop.web.archive import Archive
-from bwtop.web.broadcaster import Broadcaster, View
+from bwtop.web.broadcaster import Broadcaster, BroadcastView
 from bwtop.web.events import EventStream, Places
 from bwtop.web.files import CHART, File
 from bwtop.web.params import Param, Values
@@ -124,7 +124,7 @@ class Api:
         body = self._draw(views.Sheet(views.live(values)))
         return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download("bwtop-live.csv"))
 
-    def _draw(self, view: View) -> bytes:
+    def _draw(self, view: BroadcastView) -> bytes:
         """Draw a view of the last interval; refuse if there is none."""
         drawn = None if self._source.why else self._broadcaster.wait(view, 0, PATIENCE)
         if drawn is None:

@@ -70,7 +70,7 @@ class Moment:
         self.past.append(Point(sample.time, sample.elapsed, sums))
 
 
-class View(Protocol):
+class BroadcastView(Protocol):
     """A way to draw a moment.  Views are dictionary keys: equal views are drawn once."""
 
     def draw(self, moment: Moment) -> bytes:
@@ -109,8 +109,8 @@ class Broadcaster:
         """Notified when there is work."""
         self._sample: Sample | None = None
         self._backend = ""
-        self._wanted: dict[View, int] = {}
-        self._drawn: dict[View, Drawn] = {}
+        self._wanted: dict[BroadcastView, int] = {}
+        self._drawn: dict[BroadcastView, Drawn] = {}
         self._closed = False
         self._taken_at = now()
 
@@ -145,7 +145,7 @@ class Broadcaster:
         """Return True once no more intervals will come."""
         return self._closed
 
-    def wait(self, view: View, after: int, seconds: float) -> Drawn | None:
+    def wait(self, view: BroadcastView, after: int, seconds: float) -> Drawn | None:
         """Return a view of the first interval after number `after`; None if none comes within `seconds`."""
 
         def is_there() -> bool:
@@ -180,7 +180,7 @@ class Broadcaster:
                 self._moment.advance(sample)
             self._draw()
 
-    def _missing(self) -> list[View]:
+    def _missing(self) -> list[BroadcastView]:
         """Return the views that pages wait for and that are not drawn yet."""
         if not self._moment.number:
             return []
@@ -205,7 +205,7 @@ class Broadcaster:
         for view in spare[: max(len(self._drawn) - MAX_DRAWN, 0)]:
             del self._drawn[view]
 
-    def _body(self, view: View) -> bytes:
+    def _body(self, view: BroadcastView) -> bytes:
         """Draw a view; an error in one view must not end the thread."""
         try:
             return view.draw(self._moment)

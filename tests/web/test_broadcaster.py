@@ -17,7 +17,7 @@ from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
 from bwtop.web.answer import HttpError
-from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, Moment, View
+from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, BroadcastView, Moment
 from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import ChartView, Document, LiveView
@@ -314,7 +314,7 @@ def test_new_interval_waits_for_no_further_view(
     first, second, late = AccessPolicy("first"), AccessPolicy("second"), Count("late")
     waits = [pool.submit(broadcaster.wait, first, 0, SOON)]
     assert first.entered.wait(SOON)
-    views: tuple[View, ...] = (second, late)
+    views: tuple[BroadcastView, ...] = (second, late)
     for count, view in enumerate(views, 2):
         waits.append(pool.submit(broadcaster.wait, view, 0, SOON))
         assert waiting(broadcaster, count)
