@@ -36,7 +36,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass
-class Moment:
+class BroadcastState:
     """The state that views draw: the model after an interval, and the interval itself."""
 
     names: NameSource | None = None
@@ -73,7 +73,7 @@ class Moment:
 class BroadcastView(Protocol):
     """A way to draw a moment.  Views are dictionary keys: equal views are drawn once."""
 
-    def draw(self, moment: Moment) -> bytes:
+    def draw(self, moment: BroadcastState) -> bytes:
         """Return the body to send."""
 
     def __hash__(self) -> int: ...
@@ -100,7 +100,7 @@ class Broadcaster:
     """Takes samples from one thread, and hands drawn views to many."""
 
     def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._moment = Moment(names)
+        self._moment = BroadcastState(names)
         self._now = now
         lock = threading.Lock()
         self._mutex = threading.Condition(lock)

@@ -22,7 +22,7 @@ from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Scope, Tree
 from bwtop.view.tree import View as TreeView
 from bwtop.web.answer import encode
-from bwtop.web.broadcaster import Moment, Point
+from bwtop.web.broadcaster import BroadcastState, Point
 from bwtop.web.params import Values
 
 FOLLOWED: Final = "history"
@@ -50,7 +50,7 @@ class LiveView:
         """Return a view of the same flows, with default order and limits."""
         return LiveView(self.filter, self.classes, self.loopback)
 
-    def tree(self, moment: Moment) -> Tree:
+    def tree(self, moment: BroadcastState) -> Tree:
         """Return the tree of rows."""
         scope = Scope(self.classes, self.loopback, query.parse(self.filter))
         return Tree(moment.model, TreeView(scope, order=self.order), Expansion(), moment.host)
@@ -83,7 +83,9 @@ def live(values: Values) -> LiveView:
     )
 
 
-def interval(view: LiveView, tree: Tree, moment: Moment) -> tuple[Interval, list[dict[str, Any]]]:
+def interval(
+    view: LiveView, tree: Tree, moment: BroadcastState
+) -> tuple[Interval, list[dict[str, Any]]]:
     """Return the interval with the shown rows, and further fields for each row."""
     shown = view.rows(tree)
     more: list[dict[str, Any]] = []
@@ -108,7 +110,7 @@ class Document:
 
     view: LiveView
 
-    def draw(self, moment: Moment) -> bytes:
+    def draw(self, moment: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.View)."""
         found, more = interval(self.view, self.view.tree(moment), moment)
         backend = moment.backend or FOLLOWED
@@ -127,7 +129,7 @@ class Sheet:
 
     view: LiveView
 
-    def draw(self, moment: Moment) -> bytes:
+    def draw(self, moment: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.View)."""
         found, _ = interval(self.view, self.view.tree(moment), moment)
         out = io.StringIO()
@@ -149,7 +151,7 @@ class ChartView:
 
     view: LiveView
 
-    def draw(self, moment: Moment) -> bytes:
+    def draw(self, moment: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.View)."""
         tree = self.view.tree(moment)
         points = self._points(moment)
@@ -181,7 +183,7 @@ class ChartView:
             }
         )
 
-    def _points(self, moment: Moment) -> list[Point]:
+    def _points(self, moment: BroadcastState) -> list[Point]:
         """Return the intervals with complete data; with a filter, only those newer than any forgotten process."""
         points = list(moment.past)
         if not self.view.filter.strip() or not moment.model.gone:

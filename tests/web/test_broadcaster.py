@@ -17,7 +17,7 @@ from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
 from bwtop.web.answer import HttpError
-from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, BroadcastView, Moment
+from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, BroadcastState, BroadcastView
 from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
 from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import ChartView, Document, LiveView
@@ -41,7 +41,7 @@ class Count:
     name: str = ""
     drawn: list[int] = field(default_factory=list, compare=False)
 
-    def draw(self, moment: Moment) -> bytes:
+    def draw(self, moment: BroadcastState) -> bytes:
         self.drawn.append(moment.number)
         totals = moment.model.ledger.sums.values()
         rx, tx = sum(t.rx for t in totals), sum(t.tx for t in totals)
@@ -56,7 +56,7 @@ class AccessPolicy:
     entered: threading.Event = field(default_factory=threading.Event, compare=False)
     let: threading.Event = field(default_factory=threading.Event, compare=False)
 
-    def draw(self, _: Moment) -> bytes:
+    def draw(self, _: BroadcastState) -> bytes:
         self.entered.set()
         assert self.let.wait(SOON)
         return b"policy"
@@ -66,7 +66,7 @@ class AccessPolicy:
 class Broken:
     """A view that raises an error."""
 
-    def draw(self, _: Moment) -> bytes:
+    def draw(self, _: BroadcastState) -> bytes:
         raise RuntimeError("nothing\nworks")
 
 
@@ -335,7 +335,7 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 
         name: str
 
-        def draw(self, moment: Moment) -> bytes:
+        def draw(self, moment: BroadcastState) -> bytes:
             broadcaster.put(one(), "tracepoint")
             return json.dumps([moment.number]).encode()
 

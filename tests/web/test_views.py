@@ -37,7 +37,7 @@ from bwtop.output.intervals import Layout
 from bwtop.text.units import losses
 from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
 from bwtop.web import params, views
-from bwtop.web.broadcaster import Moment
+from bwtop.web.broadcaster import BroadcastState
 from bwtop.web.views import MOST, ChartView, Document, LiveView, Sheet
 from tests.build import CONTROLS, HOSTILE, KEYS, NOW, REMOTES, key, remote, sample
 
@@ -58,9 +58,9 @@ class Names:
         return "www.example.net" if address == WEB.address else None
 
 
-def after(samples: Iterable[Sample], names: Names | None = None) -> Moment:
+def after(samples: Iterable[Sample], names: Names | None = None) -> BroadcastState:
     """Return the moment after all samples."""
-    moment = Moment(names)
+    moment = BroadcastState(names)
     for one in samples:
         moment.advance(one)
     moment.backend = "tracepoint"
@@ -71,7 +71,7 @@ def asked(text: str = "") -> LiveView:
     return views.live(params.read(text, params.LIVE))
 
 
-def document(moment: Moment, text: str = "") -> dict[str, Any]:
+def document(moment: BroadcastState, text: str = "") -> dict[str, Any]:
     drawn = Document(asked(text)).draw(moment)
     assert b"\n" not in drawn
     assert drawn.isascii()
@@ -80,13 +80,13 @@ def document(moment: Moment, text: str = "") -> dict[str, Any]:
     return found
 
 
-def past(moment: Moment, text: str = "") -> dict[str, Any]:
+def past(moment: BroadcastState, text: str = "") -> dict[str, Any]:
     found = json.loads(ChartView(asked(text)).draw(moment))
     assert isinstance(found, dict)
     return found
 
 
-def sheet(moment: Moment, text: str = "") -> str:
+def sheet(moment: BroadcastState, text: str = "") -> str:
     return Sheet(asked(text)).draw(moment).decode()
 
 
@@ -279,7 +279,7 @@ def test_idle_processes_have_zeros_and_their_totals(samples: list[Sample]) -> No
 
 
 @pytest.fixture
-def busy() -> Moment:
+def busy() -> BroadcastState:
     """Return a moment: traffic of curl, sshd and nfsd, then of curl and sshd; sshd has exited."""
     first = {
         CURL: {WEB: Traffic(100, 10), DNS: Traffic(5, 5), PING: Traffic(1, 2)},
@@ -302,7 +302,7 @@ def busy() -> Moment:
     )
 
 
-def test_document_has_the_schema_of_batch(busy: Moment) -> None:
+def test_document_has_the_schema_of_batch(busy: BroadcastState) -> None:
     found = document(busy)
     assert found["schema"] == "bwtop.batch/1"
     assert found["interval"] == 2.0
@@ -324,7 +324,7 @@ def test_document_has_the_schema_of_batch(busy: Moment) -> None:
     assert [far["host"] for far in curl["remotes"]] == ["www.example.net", None]
 
 
-def test_idle_processes_are_shown_on_request(busy: Moment) -> None:
+def test_idle_processes_are_shown_on_request(busy: BroadcastState) -> None:
     assert names(document(busy)) == ["sshd", "curl"]
     found = document(busy, "idle=show")
     assert names(found) == ["sshd", "curl", "nfsd"]
@@ -335,7 +335,7 @@ def test_idle_processes_are_shown_on_request(busy: Moment) -> None:
     assert set(remotes(found)["curl"]) == {"192.0.2.1", "127.0.0.1", "192.0.2.2", "198.51.100.7"}
 
 
-def test_exited_processes_are_marked(busy: Moment) -> None:
+def test_exited_processes_are_marked(busy: BroadcastState) -> None:
     found = document(busy, "idle=show")
     assert {p["name"]: p["exited"] for p in found["processes"]} == {
         "sshd": True,
@@ -349,7 +349,7 @@ def test_exited_processes_are_marked(busy: Moment) -> None:
     assert names(document(busy, "idle=show")) == ["curl", "nfsd"]
 
 
-def test_remotes_of_requested_pids(busy: Moment) -> None:
+def test_remotes_of_requested_pids(busy: BroadcastState) -> None:
     assert remotes(document(busy, "remotes=none")) == {"sshd": [], "curl": []}
     found = document(busy, "remotes=10&idle=show")
     assert {n: len(far) for n, far in remotes(found).items()} == {"sshd": 0, "curl": 4, "nfsd": 0}
@@ -358,7 +358,7 @@ def test_remotes_of_requested_pids(busy: Moment) -> None:
     assert found["processes"][1]["rx"] == 32, "its numbers are those of all of its remotes"
 
 
-def test_toggles_hold_for_rows_remotes_and_totals(busy: Moment) -> None:
+def test_toggles_hold_for_rows_remotes_and_totals(busy: BroadcastState) -> None:
     for text, total, expected in (
         ("loopback=hide", (30, 1), {"curl": ["192.0.2.1"]}),
         ("loopback=only", (302, 0), {"sshd": ["127.0.0.1"], "curl": ["127.0.0.1"]}),
@@ -389,11 +389,11 @@ def test_toggles_hold_for_rows_remotes_and_totals(busy: Moment) -> None:
         ("start", ["curl", "sshd", "nfsd"]),
     ],
 )
-def test_processes_are_sorted(busy: Moment, sort: str, expected: list[str]) -> None:
+def test_processes_are_sorted(busy: BroadcastState, sort: str, expected: list[str]) -> None:
     assert names(document(busy, f"idle=show&sort={sort}")) == expected
 
 
-def test_remotes_are_sorted_by_the_same_column(busy: Moment) -> None:
+def test_remotes_are_sorted_by_the_same_column(busy: BroadcastState) -> None:
     by_total = remotes(document(busy, "idle=show&sort=rx_total"))["curl"]
     assert by_total == ["192.0.2.1", "192.0.2.2", "127.0.0.1", "198.51.100.7"]
 
@@ -578,14 +578,14 @@ def test_the_past_is_that_of_the_intervals(
         assert busy == {(p.pid, WHO_OF_KEYS[p].name) for p in drawn}
 
 
-def test_with_a_filter_on_flows_the_past_begins_empty(busy: Moment) -> None:
+def test_with_a_filter_on_flows_the_past_begins_empty(busy: BroadcastState) -> None:
     for text in ("filter=remote:192.0.2.1", "filter=port:443", "filter=curl+-proto:udp"):
         assert past(busy, text) == {"points": [], "processes": []}
     for text in ("", "filter=%20", "filter=curl", "filter=user:0", "proto=tcp"):
         assert len(past(busy, text)["points"]) == 2, text
 
 
-def test_toggles_hold_for_the_past(busy: Moment) -> None:
+def test_toggles_hold_for_the_past(busy: BroadcastState) -> None:
     assert rates(past(busy, "loopback=hide")["points"]) == [(106.0, 17.0), (15.0, 0.5)]
     assert rates(past(busy, "proto=udp")["points"]) == [(5.0, 5.0), (0.0, 0.0)]
     found = past(busy, "loopback=hide")
@@ -593,7 +593,7 @@ def test_toggles_hold_for_the_past(busy: Moment) -> None:
     assert rates(found["processes"][0]["rates"]) == [(106.0, 17.0), (15.0, 0.5)]
 
 
-def test_exited_processes_are_in_the_past(busy: Moment) -> None:
+def test_exited_processes_are_in_the_past(busy: BroadcastState) -> None:
     found = past(busy)
     sshd = next(p for p in found["processes"] if p["name"] == "sshd")
     assert rates(sshd["rates"]) == [(1000.0, 2000.0), (150.0, 0.0)]
@@ -640,4 +640,4 @@ def test_with_a_filter_the_past_begins_where_all_of_it_is_known() -> None:
 
 
 def test_before_the_first_interval_there_is_no_past() -> None:
-    assert past(Moment()) == {"points": [], "processes": []}
+    assert past(BroadcastState()) == {"points": [], "processes": []}
