@@ -24,7 +24,7 @@ Sums = Mapping[Category, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Point:
+class ChartPoint:
     """The sums of a past interval over all processes, by category."""
 
     time: datetime
@@ -47,7 +47,7 @@ class BroadcastState:
     elapsed: float = 0.0
     loss: Loss = Loss()
     """Losses in the interval."""
-    past: deque[Point] = field(default_factory=lambda: deque(maxlen=LENGTH))
+    past: deque[ChartPoint] = field(default_factory=lambda: deque(maxlen=LENGTH))
     backend: str = ""
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class BroadcastState:
             of: (tally.rx - before[of][0], tally.tx - before[of][1])
             for of, tally in self.model.ledger.sums.items()
         }
-        self.past.append(Point(sample.time, sample.elapsed, sums))
+        self.past.append(ChartPoint(sample.time, sample.elapsed, sums))
 
 
 class BroadcastView(Protocol):

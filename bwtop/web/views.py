@@ -22,7 +22,7 @@ from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Scope, Tree
 from bwtop.view.tree import View as TreeView
 from bwtop.web.answer import encode
-from bwtop.web.broadcaster import BroadcastState, Point
+from bwtop.web.broadcaster import BroadcastState, ChartPoint
 from bwtop.web.params import Values
 
 FOLLOWED: Final = "history"
@@ -183,7 +183,7 @@ class ChartView:
             }
         )
 
-    def _points(self, moment: BroadcastState) -> list[Point]:
+    def _points(self, moment: BroadcastState) -> list[ChartPoint]:
         """Return the intervals with complete data; with a filter, only those newer than any forgotten process."""
         points = list(moment.past)
         if not self.view.filter.strip() or not moment.model.gone:
@@ -192,7 +192,7 @@ class ChartView:
         known = sum(age < LINGER for age in ages)
         return points[len(points) - known :]
 
-    def _total(self, tree: Tree, points: Sequence[Point]) -> list[Rates]:
+    def _total(self, tree: Tree, points: Sequence[ChartPoint]) -> list[Rates]:
         """Return the total rates of all shown rows; empty if unknown, because the filter selects single flows."""
         if not self.view.filter.strip():
             return [
