@@ -26,7 +26,7 @@ class Type(StrEnum):
     HISTOGRAM = "histogram"
 
 
-class Point(NamedTuple):
+class MetricValue(NamedTuple):
     """One number of a metric."""
 
     value: float
@@ -44,53 +44,57 @@ class Metric:
     name: str
     type: Type
     help: str
-    points: Callable[[Figures], Iterable[Point]]
+    points: Callable[[Figures], Iterable[MetricValue]]
     """Yields no point for an unknown value: absent, never a false 0."""
     labels: tuple[str, ...] = ()
 
 
-def _bytes(figures: Figures) -> Iterator[Point]:
+def _bytes(figures: Figures) -> Iterator[MetricValue]:
     for name, moved in figures.totals.items():
         for (protocol, loopback), traffic in moved.items():
             for direction, amount in zip(("rx", "tx"), traffic, strict=True):
-                yield Point(amount, (name, direction, protocol, "true" if loopback else "false"))
+                yield MetricValue(
+                    amount, (name, direction, protocol, "true" if loopback else "false")
+                )
 
 
-def _durations(figures: Figures) -> Iterator[Point]:
+def _durations(figures: Figures) -> Iterator[MetricValue]:
     counts, seconds = figures.durations
     bounds = (*map(str, BOUNDS), "+Inf")
     for bound, count in zip(bounds, accumulate(counts), strict=True):
-        yield Point(count, (bound,), "_bucket")
-    yield Point(sum(counts), (), "_count")
-    yield Point(seconds, (), "_sum")
+        yield MetricValue(count, (bound,), "_bucket")
+    yield MetricValue(sum(counts), (), "_count")
+    yield MetricValue(seconds, (), "_sum")
 
 
 def _known(
     find: Callable[[Figures], T | None], value: Callable[[T], float]
-) -> Callable[[Figures], Iterator[Point]]:
+) -> Callable[[Figures], Iterator[MetricValue]]:
     """Return the points of a value that may be absent."""
 
-    def points(figures: Figures) -> Iterator[Point]:
+    def points(figures: Figures) -> Iterator[MetricValue]:
         found = find(figures)
         if found is not None:
-            yield Point(value(found))
+            yield MetricValue(value(found))
 
     return points
 
 
-def _filled(value: Callable[[Fill], float]) -> Callable[[Figures], Iterator[Point]]:
+def _filled(value: Callable[[Fill], float]) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.fill, value)
 
 
-def _recorded(value: Callable[[Recorder], float]) -> Callable[[Figures], Iterator[Point]]:
+def _recorded(value: Callable[[Recorder], float]) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.recorder, value)
 
 
-def _waiting(value: Callable[[Waiting], float]) -> Callable[[Figures], Iterator[Point]]:
+def _waiting(value: Callable[[Waiting], float]) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.waiting, value)
 
 
-def _behind(value: Callable[[tuple[int, float]], float]) -> Callable[[Figures], Iterator[Point]]:
+def _behind(
+    value: Callable[[tuple[int, float]], float],
+) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.behind, value)
 
 
@@ -99,7 +103,7 @@ METRICS: Final = (
         "bwtop_info",
         Type.GAUGE,
         'Version and backend of bwtop; backend is "history" while another bwtop measures, "none" while none does',
-        lambda figures: [Point(1, (__version__, figures.backend))],
+        lambda figures: [MetricValue(1, (__version__, figures.backend))],
         ("version", "backend"),
     ),
     Metric(
@@ -114,8 +118,8 @@ METRICS: Final = (
         Type.COUNTER,
         "Bytes whose remote or process was lost; bwtop_bytes_total includes them",
         lambda figures: [
-            Point(figures.loss.spilled_bytes, ("remote",)),
-            Point(figures.loss.unattributed_bytes, ("process",)),
+            MetricValue(figures.loss.spilled_bytes, ("remote",)),
+            MetricValue(figures.loss.unattributed_bytes, ("process",)),
         ],
         ("kind",),
     ),
@@ -124,8 +128,8 @@ METRICS: Final = (
         Type.COUNTER,
         "Updates counted in bwtop_lost_bytes_total",
         lambda figures: [
-            Point(figures.loss.spilled, ("remote",)),
-            Point(figures.loss.unattributed, ("process",)),
+            MetricValue(figures.loss.spilled, ("remote",)),
+            MetricValue(figures.loss.unattributed, ("process",)),
         ],
         ("kind",),
     ),
@@ -133,13 +137,13 @@ METRICS: Final = (
         "bwtop_unnamed_processes_total",
         Type.COUNTER,
         "Processes whose name was lost",
-        lambda figures: [Point(figures.loss.unnamed)],
+        lambda figures: [MetricValue(figures.loss.unnamed)],
     ),
     Metric(
         "bwtop_missed_events_total",
         Type.COUNTER,
         "Traced calls that the kernel skipped; their bytes may be missing from all counters",
-        lambda figures: [Point(figures.loss.missed_events)],
+        lambda figures: [MetricValue(figures.loss.missed_events)],
     ),
     Metric(
         "bwtop_flow_map_entries",
@@ -164,7 +168,7 @@ METRICS: Final = (
         "bwtop_measured_seconds_total",
         Type.COUNTER,
         "Seconds covered by the readings",
-        lambda figures: [Point(figures.measured)],
+        lambda figures: [MetricValue(figures.measured)],
     ),
     Metric(
         "bwtop_recording",
