@@ -23,7 +23,7 @@ MAX_CANDIDATES: Final = 4096
 """Number of names without counters whose bytes are remembered."""
 
 
-class Kind(NamedTuple):
+class CounterLabels(NamedTuple):
     """The labels of a counter besides the name."""
 
     protocol: str
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     loopback: bool
 
 
-Moved = dict[Kind, Traffic]
+Moved = dict[CounterLabels, Traffic]
 
 
 def label(name: str) -> str:
@@ -67,11 +67,11 @@ def by_name(sample: Sample) -> dict[str, Moved]:
 def _by_kind(sums: Mapping[tuple[int, bool], list[int]]) -> Moved:
     found: Moved = {}
     for (protocol, loopback), (rx, tx) in sums.items():
-        _add(found, Kind(protocol_class(protocol), loopback), Traffic(rx, tx))
+        _add(found, CounterLabels(protocol_class(protocol), loopback), Traffic(rx, tx))
     return found
 
 
-def _add(into: Moved, kind: Kind, traffic: Traffic) -> None:
+def _add(into: Moved, kind: CounterLabels, traffic: Traffic) -> None:
     into[kind] = into.get(kind, Traffic()).plus(traffic)
 
 
@@ -90,7 +90,9 @@ class Totals:
     def __init__(self, top: int = TOP) -> None:
         self._top = top
         nothing = {
-            Kind(name, loopback): Traffic() for name in CLASSES for loopback in (False, True)
+            CounterLabels(name, loopback): Traffic()
+            for name in CLASSES
+            for loopback in (False, True)
         }
         self._series: dict[str, Moved] = {OTHER: nothing}
         self._candidates: dict[str, int] = {}

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bwtop.metrics import totals
-from bwtop.metrics.totals import LONGEST, OTHER, TOP, Kind, Moved, Totals, by_name, label
+from bwtop.metrics.totals import LONGEST, OTHER, TOP, CounterLabels, Moved, Totals, by_name, label
 from bwtop.model.flows import UDP, Identity, ProcessKey, Traffic
 from bwtop.model.sample import Sample
 from tests.build import CONTROLS, HOSTILE, KEYS, REMOTES, key, remote, sample
@@ -27,7 +27,7 @@ readings: Final = st.builds(
     identities=st.dictionaries(st.sampled_from(KEYS), st.builds(Identity, names)),
 )
 
-Series = dict[tuple[str, Kind, str], int]
+Series = dict[tuple[str, CounterLabels, str], int]
 
 
 def series(found: dict[str, Moved]) -> Series:
@@ -39,14 +39,14 @@ def series(found: dict[str, Moved]) -> Series:
     }
 
 
-def moved(samples: list[Sample]) -> Counter[tuple[Kind, str]]:
+def moved(samples: list[Sample]) -> Counter[tuple[CounterLabels, str]]:
     """Return the sum over all names, added up naively."""
-    found: Counter[tuple[Kind, str]] = Counter()
+    found: Counter[tuple[CounterLabels, str]] = Counter()
     for one in samples:
         for remotes in one.traffic.values():
             for far, traffic in remotes.items():
                 protocol = {6: "tcp", 17: "udp"}.get(far.protocol, "other")
-                kind = Kind(protocol, far == REMOTES[3])
+                kind = CounterLabels(protocol, far == REMOTES[3])
                 found[kind, "rx"] += traffic.rx
                 found[kind, "tx"] += traffic.tx
     return found
@@ -74,7 +74,7 @@ def test_sums_are_exact_and_no_counter_goes_back(samples: list[Sample], top: int
         after = series(counted.copy())
         assert before.keys() <= after.keys()
         assert all(after[name] >= amount for name, amount in before.items())
-        sums: Counter[tuple[Kind, str]] = Counter()
+        sums: Counter[tuple[CounterLabels, str]] = Counter()
         for (_, kind, direction), amount in after.items():
             sums[kind, direction] += amount
         assert +sums == +moved(samples[: number + 1])
@@ -159,7 +159,7 @@ def test_copy_does_not_change() -> None:
     counted.add(by_name(one("curl", 1009)))
     before = counted.copy()
     counted.add(by_name(one("curl", 1009)))
-    assert before["curl"] == {Kind("tcp", loopback=False): Traffic(1009, 0)}
+    assert before["curl"] == {CounterLabels("tcp", loopback=False): Traffic(1009, 0)}
 
 
 def test_processes_of_a_name_are_summed_by_kind() -> None:
@@ -174,9 +174,9 @@ def test_processes_of_a_name_are_summed_by_kind() -> None:
     reading = sample(dict.fromkeys(keys, far), identities=dict.fromkeys(keys, Identity("curl")))
     assert by_name(reading) == {
         "curl": {
-            Kind("tcp", loopback=False): Traffic(2, 4),
-            Kind("tcp", loopback=True): Traffic(20, 40),
-            Kind("udp", loopback=True): Traffic(200, 400),
-            Kind("other", loopback=False): Traffic(22_000, 44_000),
+            CounterLabels("tcp", loopback=False): Traffic(2, 4),
+            CounterLabels("tcp", loopback=True): Traffic(20, 40),
+            CounterLabels("udp", loopback=True): Traffic(200, 400),
+            CounterLabels("other", loopback=False): Traffic(22_000, 44_000),
         }
     }
