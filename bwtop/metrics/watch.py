@@ -22,7 +22,7 @@ READINGS: Final = 60
 """Readings over which the fullest map is reported: scrapes are further apart than readings."""
 
 
-class Spool(Protocol):
+class Sender(Protocol):
     """The sender of the history to a server, with its backlog of unsent intervals."""
 
     def behind(self) -> tuple[int, float]:
@@ -66,7 +66,7 @@ class Watch:
     """Counters fed by the measuring thread; readers never block it for long."""
 
     def __init__(self) -> None:
-        self.spool: Spool | None = None
+        self.spool: Sender | None = None
         """None without --ship."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
