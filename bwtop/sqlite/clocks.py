@@ -11,7 +11,7 @@ STEP: Final = 2.0
 
 
 @dataclass(frozen=True)
-class Moment:
+class ClockReading:
     """The readings of three clocks at one moment, in seconds."""
 
     wall: float
@@ -22,18 +22,18 @@ class Moment:
     """CLOCK_BOOTTIME: goes on while the machine sleeps."""
 
 
-def now() -> Moment:
+def now() -> ClockReading:
     """Read the clocks."""
-    return Moment(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return ClockReading(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class ClockWatch:
     """Comparison of consecutive clock readings."""
 
     def __init__(self) -> None:
-        self._last: Moment | None = None
+        self._last: ClockReading | None = None
 
-    def look(self, moment: Moment) -> list[Event]:
+    def look(self, moment: ClockReading) -> list[Event]:
         """Return the clock events since the previous reading."""
         last, self._last = self._last, moment
         if last is None:

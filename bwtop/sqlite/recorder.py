@@ -12,7 +12,7 @@ from bwtop.history.calendar import Unit, floor
 from bwtop.model.sample import Sample
 from bwtop.sqlite import clocks, schema
 from bwtop.sqlite.backlog import Backlog
-from bwtop.sqlite.clocks import ClockWatch, Moment
+from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
@@ -79,7 +79,7 @@ class Recorder:
         self,
         options: Options,
         notify: Callable[[str], None] = lambda _: None,
-        look: Callable[[], Moment] = clocks.now,
+        look: Callable[[], ClockReading] = clocks.now,
     ) -> None:
         """Make a recorder; the writing thread calls `notify` with a message when the state changes."""
         self.path = options.path

@@ -24,7 +24,7 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
 from bwtop.sqlite import recorder, rollup, schema
-from bwtop.sqlite.clocks import Moment
+from bwtop.sqlite.clocks import ClockReading
 from bwtop.sqlite.reader import Local
 from bwtop.sqlite.recorder import Recorder
 from bwtop.sqlite.rollup import Policy
@@ -50,8 +50,8 @@ class Clock:
     awake: float = 100.0
     boot: float = 500.0
 
-    def __call__(self) -> Moment:
-        return Moment(self.wall, self.awake, self.boot)
+    def __call__(self) -> ClockReading:
+        return ClockReading(self.wall, self.awake, self.boot)
 
     def go(self, seconds: float) -> None:
         self.wall += seconds

@@ -12,7 +12,7 @@ import pytest
 from bwtop.history.tiers import parse_retention
 from bwtop.output.notes import notes
 from bwtop.sqlite import clocks, recorder, rollup
-from bwtop.sqlite.clocks import ClockWatch, Moment
+from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.store import Event
 from tests.history.recording import (
@@ -28,7 +28,7 @@ from tests.history.recording import (
 )
 
 HOUR = 3600.0
-BEFORE = Moment(START, 100.0, 500.0)
+BEFORE = ClockReading(START, 100.0, 500.0)
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def recorders() -> Iterator[Recorders]:
     made.close()
 
 
-def watched(*moments: Moment) -> list[Event]:
+def watched(*moments: ClockReading) -> list[Event]:
     watch = ClockWatch()
     return [event for moment in moments for event in watch.look(moment)]
 
 
-def after(wall: float = 1.0, awake: float = 1.0, boot: float = 1.0) -> Moment:
-    return Moment(START + wall, 100.0 + awake, 500.0 + boot)
+def after(wall: float = 1.0, awake: float = 1.0, boot: float = 1.0) -> ClockReading:
+    return ClockReading(START + wall, 100.0 + awake, 500.0 + boot)
 
 
 def test_first_reading_has_no_events() -> None:
