@@ -32,7 +32,7 @@ from bwtop.output import report
 from bwtop.output.request import SORTS
 from bwtop.rights import privileges
 from bwtop.sqlite.rollup import Policy
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text import stderr
 from bwtop.tui.settings import Settings
 from bwtop.view.columns import ALL_COLUMNS, Order
@@ -624,14 +624,14 @@ def test_db_of_another_program_is_refused(
 
 def test_flags_set_the_recorder_options(nowhere: Path, tmp_path: Path) -> None:
     options = common.recording(parse())
-    assert options == Options(nowhere, Policy(default_retention(), None), who="bwtop")
+    assert options == RecordingOptions(nowhere, Policy(default_retention(), None), who="bwtop")
     options = common.recording(
         parse(
             *("--record", "--db", str(tmp_path / "x.db"), "--store-cmdlines"),
             *("--max-size", "2M", "--retention", "seconds=1m"),
         )
     )
-    assert options == Options(
+    assert options == RecordingOptions(
         tmp_path / "x.db",
         Policy(default_retention() | {"seconds": 60.0}, 2 << 20),
         cmdlines=True,

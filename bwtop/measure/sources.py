@@ -22,7 +22,7 @@ from bwtop.rights.confine import confine
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.recorder import OVER_SIZE, Recorder
 from bwtop.sqlite.schema import HistoryError, plain
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"
 
@@ -64,7 +64,7 @@ class Measurement:
 
 def measure(
     loading: Loading,
-    options: Options | None,
+    options: RecordingOptions | None,
     notify: Notify,
     *,
     ship: shipper.Options | None = None,

@@ -20,7 +20,7 @@ from bwtop.rights.confine import confine
 from bwtop.sqlite import location
 from bwtop.sqlite.location import Place
 from bwtop.sqlite.rollup import Policy
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text.stderr import fail
 
 
@@ -42,14 +42,14 @@ def history(options: argparse.Namespace) -> Place:
     return location.place(options.db, os.environ)
 
 
-def recording(options: argparse.Namespace) -> Options | None:
+def recording(options: argparse.Namespace) -> RecordingOptions | None:
     """Return the options of the recorder; None: do not record."""
     if options.no_record or options.demo:
         return None
     policy = Policy(options.retention or default_retention(), options.max_size)
     who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
     place = history(options)
-    return Options(
+    return RecordingOptions(
         place.path, policy, cmdlines=options.store_cmdlines, who=who, account=place.account
     )
 

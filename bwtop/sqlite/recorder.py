@@ -16,7 +16,7 @@ from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
-from bwtop.sqlite.writer import Options, Writer
+from bwtop.sqlite.writer import RecordingOptions, Writer
 
 INTERVAL: Final = 0.95
 """Shortest stored interval, in seconds: faster samples are merged."""
@@ -77,7 +77,7 @@ class Recorder:
 
     def __init__(
         self,
-        options: Options,
+        options: RecordingOptions,
         notify: Callable[[str], None] = lambda _: None,
         look: Callable[[], ClockReading] = clocks.now,
     ) -> None:

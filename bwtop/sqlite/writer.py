@@ -21,7 +21,7 @@ UNSEEN: Final = (-1, -1)
 
 
 @dataclass(frozen=True)
-class Options:
+class RecordingOptions:
     """Options of recording."""
 
     path: Path
@@ -40,7 +40,7 @@ class Writer:
     Its methods raise HistoryError, OSError and sqlite3.Error.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: RecordingOptions) -> None:
         self._options = options
         self._lock: Lock | None = None
         self._store: Store | None = None

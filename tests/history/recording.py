@@ -28,7 +28,7 @@ from bwtop.sqlite.clocks import ClockReading
 from bwtop.sqlite.reader import Local
 from bwtop.sqlite.recorder import Recorder
 from bwtop.sqlite.rollup import Policy
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from tests.build import NOW, key, packed
 from tests.kernel.running import HANG
 
@@ -145,7 +145,7 @@ class Recorders:
         clock: Clock | None = None,
     ) -> Feed:
         clock, lines = clock or Clock(), list[str]()
-        options = Options(path, policy or Policy(), cmdlines=cmdlines)
+        options = RecordingOptions(path, policy or Policy(), cmdlines=cmdlines)
         feed = Feed(Recorder(options, lines.append, clock), clock, lines)
         feed.recorder.open()
         if start:

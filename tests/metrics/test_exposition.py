@@ -23,7 +23,7 @@ from bwtop.metrics.watch import BOUNDS, READINGS, Watch
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.sqlite.recorder import Recorder
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from tests.build import HOSTILE, key, remote, sample
 
 Labels = frozenset[tuple[str, str]]
@@ -80,7 +80,7 @@ def value(watch: Watch, name: str, **labels: str) -> float:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    made = Recorder(Options(tmp_path / "history.db"))
+    made = Recorder(RecordingOptions(tmp_path / "history.db"))
     made.open()
     made.start()
     yield made

@@ -18,7 +18,7 @@ from bwtop.model.sample import Sample
 from bwtop.modes import service
 from bwtop.modes.service import NOTICE, WARNING, Log, notifier
 from bwtop.sqlite.recorder import Recorder
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from tests.build import CONTROLS, HOSTILE, key, remote
 from tests.history import recording
 from tests.history.recording import START, answer, intervals
@@ -245,7 +245,9 @@ def told(
         events: list[str] = []
         passing = Passing(seconds, events)
         monkeypatch.setattr(live, "time", passing)
-        recorder = Recorder(Options(tmp_path / "history.db"), events.append, passing.clocks)
+        recorder = Recorder(
+            RecordingOptions(tmp_path / "history.db"), events.append, passing.clocks
+        )
         recorder.open()
         recorder.start()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.sqlite import lock, recorder, schema
-from bwtop.sqlite.writer import Options
+from bwtop.sqlite.writer import RecordingOptions
 from tests.history.recording import (
     LONGEST,
     NOBODY,
@@ -604,7 +604,7 @@ def test_abandoned_recorder_keeps_nothing_and_says_what_to_do(tmp_path: Path) ->
     path = tmp_path / "history.db"
     path.write_text("hello")
     lines: list[str] = []
-    given_up = recorder.Recorder(Options(path), lines.append)
+    given_up = recorder.Recorder(RecordingOptions(path), lines.append)
     given_up.open()
     given_up.abandon()
     given_up.put(numbered(1, 1000.0))
