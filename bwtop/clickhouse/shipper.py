@@ -34,7 +34,7 @@ CLOSE_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True)
-class Options:
+class ShippingOptions:
     """Options of shipping."""
 
     target: Target
@@ -72,10 +72,10 @@ class Shipper:
 
     def __init__(
         self,
-        options: Options,
+        options: ShippingOptions,
         path: Path,
         notify: Callable[[str], None] = lambda _: None,
-        connect: Callable[[Options], Server] | None = None,
+        connect: Callable[[ShippingOptions], Server] | None = None,
     ) -> None:
         """Make a shipper; the sending thread, and close(), call `notify` with a message when the state changes."""
         self.target = options.target.url()

@@ -67,7 +67,7 @@ def measure(
     options: RecordingOptions | None,
     notify: Notify,
     *,
-    ship: shipper.Options | None = None,
+    ship: shipper.ShippingOptions | None = None,
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:

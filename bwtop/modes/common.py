@@ -10,7 +10,7 @@ from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.clickhouse import client
 from bwtop.clickhouse.client import READ_SECONDS, Client
-from bwtop.clickhouse.shipper import Options as ShipTo
+from bwtop.clickhouse.shipper import ShippingOptions as ShipTo
 from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure

@@ -14,7 +14,7 @@ import pytest
 
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError, Server
-from bwtop.clickhouse.shipper import Options, Shipper
+from bwtop.clickhouse.shipper import Shipper, ShippingOptions
 from bwtop.clickhouse.spool import Cursor, Spool, Waiting
 from bwtop.clickhouse.target import Target
 from bwtop.sqlite import recorder
@@ -41,7 +41,7 @@ class Tally:
 class Counted(Client):
     """A client whose inserts are counted."""
 
-    def __init__(self, options: Options, tally: Tally, patience: float) -> None:
+    def __init__(self, options: ShippingOptions, tally: Tally, patience: float) -> None:
         super().__init__(options.target, options.password, patience=patience)
         self._tally = tally
 
@@ -145,12 +145,12 @@ class Shippers:
         *,
         password: str = "",
         patience: float = 60.0,
-        connect: Callable[[Options], Server] | None = None,
+        connect: Callable[[ShippingOptions], Server] | None = None,
     ) -> Shipping:
         lines, tally = list[str](), Tally()
         feed = self._recorders(path, policy=policy())
         sender = Shipper(
-            Options(target, password),
+            ShippingOptions(target, password),
             path,
             lines.append,
             connect or (lambda options: Counted(options, tally, patience)),

@@ -14,7 +14,7 @@ import pytest
 
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError
-from bwtop.clickhouse.shipper import Options, Shipper, State
+from bwtop.clickhouse.shipper import Shipper, ShippingOptions, State
 from bwtop.clickhouse.spool import Waiting
 from bwtop.clickhouse.target import Target
 from bwtop.identity.machine import this_machine
@@ -400,7 +400,7 @@ class Nothing:
 
 
 def test_metrics_have_the_backlog(tmp_path: Path) -> None:
-    made = Shipper(Options(Target("127.0.0.1", 1)), tmp_path / "history.db")
+    made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), tmp_path / "history.db")
     made.state = State("it is gone", Waiting(3, time.time() - 50.0))
     nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
     watch = Watch()
