@@ -45,7 +45,7 @@ CLOSE_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True)
-class State:
+class RecorderState:
     """State of recording."""
 
     recording: bool = False
@@ -99,7 +99,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._upkeep_at = 0.0
         self._noted_dropped = 0
-        self.state = State()
+        self.state = RecorderState()
         self.stored = 0
         """Number of committed intervals."""
         self.seconds = 0.0
@@ -188,7 +188,7 @@ class Recorder:
         """Try to take the lock and open the database; `state` has the result."""
         try:
             if self._may_write():
-                self._set(State(recording=True))
+                self._set(RecorderState(recording=True))
         except (HistoryError, OSError, sqlite3.Error) as error:
             self._fail(error)
 
@@ -205,10 +205,10 @@ class Recorder:
     def _may_write(self) -> bool:
         other = self._writer.open()
         if other:
-            self._set(State(other=other))
+            self._set(RecorderState(other=other))
         return other is None
 
-    def _set(self, state: State) -> None:
+    def _set(self, state: RecorderState) -> None:
         before, self.state = self.state, state
         if state == before:
             return
@@ -225,7 +225,7 @@ class Recorder:
         self._writer.rollback()
         passing = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
         lasting = not isinstance(error, sqlite3.Error) and getattr(error, "errno", 0) not in passing
-        self._set(State(fault=schema.plain(error, self.path), is_lasting=lasting))
+        self._set(RecorderState(fault=schema.plain(error, self.path), is_lasting=lasting))
 
     def _work(self) -> None:
         while True:
@@ -236,7 +236,7 @@ class Recorder:
             try:
                 if self._may_write():
                     self._write()
-                    self._set(State(recording=True))
+                    self._set(RecorderState(recording=True))
                     self._keep_up()
             except Exception as error:  # any error: a dead thread would be silent
                 self._fail(error)

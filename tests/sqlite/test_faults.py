@@ -111,7 +111,7 @@ def test_disk_full_while_recording(disk: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     feed.put(20)
     feed.wait()
-    assert feed.recorder.state == recorder.State(recording=True)
+    assert feed.recorder.state == recorder.RecorderState(recording=True)
     fill(disk / "filler")
     feed.until(lambda: feed.recorder.state.fault)
     fault = feed.recorder.state.fault
@@ -179,7 +179,7 @@ def test_no_more_files_on_the_disk(disk: Path, recorders: Recorders) -> None:
     use_up_files(disk)
     feed = recorders(path)
     fault = f"No space left on device: {path}"
-    assert feed.recorder.state == recorder.State(fault=fault)
+    assert feed.recorder.state == recorder.RecorderState(fault=fault)
     feed.put(10)
     allow_files(disk, 128)
     feed.wait()
@@ -195,7 +195,7 @@ def test_room_for_only_some_of_the_files(disk: Path, recorders: Recorders) -> No
     feed.put(10)
     (disk / "0").unlink()
     fault = f"the history cannot be opened: {path}"
-    feed.wait(lambda: feed.recorder.state == recorder.State(fault=fault))
+    feed.wait(lambda: feed.recorder.state == recorder.RecorderState(fault=fault))
     allow_files(disk, 128)
     feed.wait()
     complete(feed, path)
@@ -293,7 +293,7 @@ def test_file_that_is_no_database(content: bytes, tmp_path: Path, recorders: Rec
     path.write_bytes(content)
     feed = recorders(path)
     fault = f"{path} is not a history of bwtop; move it away or choose another with --db"
-    assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
+    assert feed.recorder.state == recorder.RecorderState(fault=fault, is_lasting=True)
     feed.put(100)
     time.sleep(0.3)
     assert path.read_bytes() == content
@@ -350,7 +350,7 @@ def test_database_of_a_newer_bwtop(tmp_path: Path, recorders: Recorders) -> None
     content = path.read_bytes()
     feed = recorders(path)
     fault = f"{path} was written by a newer bwtop (schema {newer}; this bwtop reads up to {schema.version()}); upgrade bwtop"
-    assert feed.recorder.state == recorder.State(fault=fault, is_lasting=True)
+    assert feed.recorder.state == recorder.RecorderState(fault=fault, is_lasting=True)
     feed.put(100)
     time.sleep(0.3)
     assert path.read_bytes() == content
@@ -375,7 +375,7 @@ def test_lock_of_a_dead_process_is_no_lock(tmp_path: Path, recorders: Recorders)
         assert lock.holder(path) is None
     lock.lock_path(path).write_text("bwtop --record, of somebody with a long name (pid 1234567)")
     feed = recorders(path)
-    assert feed.recorder.state == recorder.State(recording=True)
+    assert feed.recorder.state == recorder.RecorderState(recording=True)
     assert lock.holder(path) == f"bwtop (pid {os.getpid()})"
     feed.next = 20
     feed.clock.go(100)
@@ -396,7 +396,7 @@ def test_one_records_at_a_time(
         other.tell("put", 20)
         feed = recorders(path)
         who = f"bwtop (pid {other.process.pid})"
-        assert feed.recorder.state == recorder.State(other=who)
+        assert feed.recorder.state == recorder.RecorderState(other=who)
         assert feed.recorder.state.words() == f"recorded by {who}"
         feed.next = 1000
         feed.put(50)

@@ -321,7 +321,7 @@ def test_close_releases_everything(path: Path, recorders: Recorders) -> None:
     feed.recorder.close()
     assert {file.name for file in path.parent.iterdir()} == {path.name, lock_path(path).name}
     again = recorders(path)
-    assert again.recorder.state == recorder.State(recording=True)
+    assert again.recorder.state == recorder.RecorderState(recording=True)
 
 
 def test_close_is_bounded_and_reports_unwritten_bytes(path: Path, recorders: Recorders) -> None:
@@ -383,10 +383,10 @@ def test_dropped_bytes_are_an_event(
 
 
 def test_state_in_words() -> None:
-    assert recorder.State().words() == "not recording"
-    assert recorder.State(recording=True).words() == "recording"
-    assert recorder.State(other="bwtop (pid 7)").words() == "recorded by bwtop (pid 7)"
-    assert recorder.State(fault="no").words() == "not recording"
+    assert recorder.RecorderState().words() == "not recording"
+    assert recorder.RecorderState(recording=True).words() == "recording"
+    assert recorder.RecorderState(other="bwtop (pid 7)").words() == "recorded by bwtop (pid 7)"
+    assert recorder.RecorderState(fault="no").words() == "not recording"
 
 
 def test_recorder_in_another_process_can_be_closed(path: Path) -> None:
