@@ -44,7 +44,7 @@ class ShippingOptions:
 
 
 @dataclass(frozen=True)
-class State:
+class ShippingState:
     """State of shipping."""
 
     fault: str = ""
@@ -92,7 +92,7 @@ class Shipper:
         self._closing = False
         self._told: set[Hashable] = set()
         self._thread: threading.Thread | None = None
-        self.state = State()
+        self.state = ShippingState()
 
     def open(self) -> None:
         """Try to open the database before its path is out of reach; later attempts report errors."""
@@ -170,7 +170,7 @@ class Shipper:
 
     def _succeed(self, rows: int = 0) -> None:
         """Note that the server has `rows` more rows."""
-        self.state = State("", self._waiting(), self.state.rows + rows)
+        self.state = ShippingState("", self._waiting(), self.state.rows + rows)
         if self._told:
             self._told.clear()
             self._notify(f"shipping to {self.target} again")
@@ -179,7 +179,7 @@ class Shipper:
         """Note a fault; report each kind once until shipping works again."""
         words = self._words(error)
         why = words.removeprefix(f"{self.target}: ")  # the screen has little room
-        self.state = State(why, self._waiting(), self.state.rows)
+        self.state = ShippingState(why, self._waiting(), self.state.rows)
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
             kept = "" if self._told else "; unsent intervals stay in the history"

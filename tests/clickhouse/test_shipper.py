@@ -14,7 +14,7 @@ import pytest
 
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError
-from bwtop.clickhouse.shipper import Shipper, ShippingOptions, State
+from bwtop.clickhouse.shipper import Shipper, ShippingOptions, ShippingState
 from bwtop.clickhouse.spool import Waiting
 from bwtop.clickhouse.target import Target
 from bwtop.identity.machine import this_machine
@@ -57,7 +57,7 @@ def test_what_is_recorded_is_sent_meanwhile(
         shipping.all_sent()
     assert there(server).by_level[0][0] == 300
     shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
-    assert shipping.shipper.state == State(rows=shipping.shipper.state.rows)
+    assert shipping.shipper.state == ShippingState(rows=shipping.shipper.state.rows)
     assert set(agreed(shipping, server).by_level) == {0, 1, 2}
     assert shipping.shipper.state.rows == shipping.tally.rows
     assert shipping.lines == []
@@ -307,7 +307,7 @@ def test_only_the_recorder_ships(
     second.feed.wait(lambda: second.feed.recorder.state.other)
     time.sleep(0.3)
     assert second.tally.begun == 0
-    assert second.shipper.state == State()
+    assert second.shipper.state == ShippingState()
     first.close()
     second.feed.until(lambda: second.feed.recorder.state.recording)
     second.feed.put(10)
@@ -365,17 +365,17 @@ def test_two_servers_can_be_sent_the_same(
 
 
 def test_warning_names_a_long_lag_or_a_fault() -> None:
-    assert State().warning(1000.0) == ""
-    assert State(waiting=Waiting(3, 990.0)).warning(1000.0) == ""
-    slow = State(waiting=Waiting(70, 900.0))
+    assert ShippingState().warning(1000.0) == ""
+    assert ShippingState(waiting=Waiting(3, 990.0)).warning(1000.0) == ""
+    slow = ShippingState(waiting=Waiting(70, 900.0))
     assert slow.lag(1000.0) == 100.0
     assert slow.warning(1000.0) == "not shipped for 100 s (70 intervals): the server is slow"
-    gone = State("it is gone", Waiting(1, 999.0))
+    gone = ShippingState("it is gone", Waiting(1, 999.0))
     assert gone.warning(1000.0) == "not shipped for 1 s (1 interval): it is gone"
 
 
 def test_lag_is_never_negative() -> None:
-    assert State(waiting=Waiting(1, 1000.0)).lag(900.0) == 0.0
+    assert ShippingState(waiting=Waiting(1, 1000.0)).lag(900.0) == 0.0
 
 
 def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
@@ -401,7 +401,7 @@ class Nothing:
 
 def test_metrics_have_the_backlog(tmp_path: Path) -> None:
     made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), tmp_path / "history.db")
-    made.state = State("it is gone", Waiting(3, time.time() - 50.0))
+    made.state = ShippingState("it is gone", Waiting(3, time.time() - 50.0))
     nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
     watch = Watch()
     watch.over(nothing)
