@@ -10,7 +10,7 @@ from bwtop import __version__
 from bwtop.capture.session import Fill
 from bwtop.metrics.totals import OTHER, TOP
 from bwtop.metrics.watch import BOUNDS, READINGS, Figures
-from bwtop.sqlite.recorder import Recorder, Waiting
+from bwtop.sqlite.recorder import Recorder, RecorderBacklog
 
 T = TypeVar("T")
 
@@ -88,7 +88,9 @@ def _recorded(value: Callable[[Recorder], float]) -> Callable[[Figures], Iterato
     return _known(lambda figures: figures.recorder, value)
 
 
-def _waiting(value: Callable[[Waiting], float]) -> Callable[[Figures], Iterator[MetricValue]]:
+def _waiting(
+    value: Callable[[RecorderBacklog], float],
+) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.waiting, value)
 
 

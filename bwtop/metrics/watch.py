@@ -13,7 +13,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.metrics.totals import Moved, Totals, by_name
 from bwtop.model.flows import Loss
 from bwtop.model.sample import Sample
-from bwtop.sqlite.recorder import Recorder, Waiting
+from bwtop.sqlite.recorder import Recorder, RecorderBacklog
 
 BOUNDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Bounds of the histogram of reading times, in seconds: most readings wait some milliseconds for the kernel."""
@@ -56,7 +56,7 @@ class Figures:
     """The fullest of the last READINGS readings."""
     recorder: Recorder | None
     """None without a recorder in this bwtop."""
-    waiting: Waiting | None
+    waiting: RecorderBacklog | None
     """The intervals that the recorder has not committed yet."""
     behind: tuple[int, float] | None
     """The result of Spool.behind(); None without --ship."""

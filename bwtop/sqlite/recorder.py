@@ -63,7 +63,7 @@ class RecorderState:
         return "recording" if self.recording else "not recording"
 
 
-class Waiting(NamedTuple):
+class RecorderBacklog(NamedTuple):
     """The uncommitted intervals, without the quiet ones that are being merged into a minute."""
 
     intervals: int
@@ -115,13 +115,15 @@ class Recorder:
         """Return the bytes dropped because the backlog was full; no total includes them."""
         return self._backlog.dropped
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> RecorderBacklog:
         """Return the size of the backlog; callable from any thread."""
         with self._mutex:
             waiting = [*self._writing, *self._backlog]
         if not waiting:
-            return Waiting(0, 0.0)
-        return Waiting(len(waiting), self._look().awake - min(delta.since for delta in waiting))
+            return RecorderBacklog(0, 0.0)
+        return RecorderBacklog(
+            len(waiting), self._look().awake - min(delta.since for delta in waiting)
+        )
 
     # Called by the measuring thread.
 
