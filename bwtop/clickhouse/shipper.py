@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.clickhouse.client import Client, FleetError, Server
-from bwtop.clickhouse.spool import Batch, Spool, Waiting
+from bwtop.clickhouse.spool import Batch, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
@@ -49,7 +49,7 @@ class ShippingState:
 
     fault: str = ""
     """Why nothing can be sent now; empty: nothing is wrong."""
-    waiting: Waiting = field(default_factory=Waiting)
+    waiting: UnsentIntervals = field(default_factory=UnsentIntervals)
     rows: int = 0
     """Rows of all tables that the server has acknowledged."""
 
@@ -213,7 +213,7 @@ class Shipper:
         for table, columns in batch.tables:
             self._server.insert(table.name, table.names(), columns)
 
-    def _waiting(self) -> Waiting:
+    def _waiting(self) -> UnsentIntervals:
         """Return the unsent intervals; the previous result if the database cannot be read now."""
         if self._spool:
             with contextlib.suppress(sqlite3.Error):

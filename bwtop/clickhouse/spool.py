@@ -38,7 +38,7 @@ class Cursor(NamedTuple):
     event: int = 0
 
 
-class Waiting(NamedTuple):
+class UnsentIntervals(NamedTuple):
     """The intervals that a server does not have yet."""
 
     intervals: int = 0
@@ -85,14 +85,14 @@ class Spool:
         """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
         self._run("INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?, ?)", (self._target, *cursor))
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> UnsentIntervals:
         """Return the unsent intervals."""
         last = self.cursor().interval
         (newest,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
         oldest = self._run(
             "SELECT id, start FROM interval WHERE id > ? ORDER BY id LIMIT 1", (last,)
         ).fetchone()
-        return Waiting(newest - oldest[0] + 1, oldest[1]) if oldest else Waiting()
+        return UnsentIntervals(newest - oldest[0] + 1, oldest[1]) if oldest else UnsentIntervals()
 
     def begin(self) -> None:
         """Restart partly sent intervals and spans: after an error their progress is unknown."""

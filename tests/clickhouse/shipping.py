@@ -15,7 +15,7 @@ import pytest
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError, Server
 from bwtop.clickhouse.shipper import Shipper, ShippingOptions
-from bwtop.clickhouse.spool import Cursor, Spool, Waiting
+from bwtop.clickhouse.spool import Cursor, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
 from bwtop.sqlite import recorder
 from tests.clickhouse.sides import Side, here, there
@@ -206,7 +206,7 @@ def agreed(shipping: Shipping, server: Server, seconds: float = 90.0) -> Side:
     """
     shipping.feed.recorder.close()
     shipping.until(lambda: shipping.is_at_end() and not shipping.shipper.state.fault, seconds)
-    shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
+    shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
     shipping.shipper.close()
     found = shipping.here()
     assert there(server) == found

@@ -15,7 +15,7 @@ import pytest
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError
 from bwtop.clickhouse.shipper import Shipper, ShippingOptions, ShippingState
-from bwtop.clickhouse.spool import Waiting
+from bwtop.clickhouse.spool import UnsentIntervals
 from bwtop.clickhouse.target import Target
 from bwtop.identity.machine import this_machine
 from bwtop.measure.intervals import Status
@@ -56,7 +56,7 @@ def test_what_is_recorded_is_sent_meanwhile(
         shipping.feed.put(30, LENGTH)
         shipping.all_sent()
     assert there(server).by_level[0][0] == 300
-    shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
+    shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
     assert shipping.shipper.state == ShippingState(rows=shipping.shipper.state.rows)
     assert set(agreed(shipping, server).by_level) == {0, 1, 2}
     assert shipping.shipper.state.rows == shipping.tally.rows
@@ -95,7 +95,7 @@ def test_close_sends_what_is_left(
 ) -> None:
     monkeypatch.setattr(shipper, "PERIOD", 60.0)
     shipping = shippers(tmp_path / "history.db", target)
-    shipping.until(lambda: shipping.shipper.state.waiting == Waiting())
+    shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
     shipping.feed.put(100)
     shipping.feed.put(1, 0.5)
     shipping.close()
@@ -366,16 +366,16 @@ def test_two_servers_can_be_sent_the_same(
 
 def test_warning_names_a_long_lag_or_a_fault() -> None:
     assert ShippingState().warning(1000.0) == ""
-    assert ShippingState(waiting=Waiting(3, 990.0)).warning(1000.0) == ""
-    slow = ShippingState(waiting=Waiting(70, 900.0))
+    assert ShippingState(waiting=UnsentIntervals(3, 990.0)).warning(1000.0) == ""
+    slow = ShippingState(waiting=UnsentIntervals(70, 900.0))
     assert slow.lag(1000.0) == 100.0
     assert slow.warning(1000.0) == "not shipped for 100 s (70 intervals): the server is slow"
-    gone = ShippingState("it is gone", Waiting(1, 999.0))
+    gone = ShippingState("it is gone", UnsentIntervals(1, 999.0))
     assert gone.warning(1000.0) == "not shipped for 1 s (1 interval): it is gone"
 
 
 def test_lag_is_never_negative() -> None:
-    assert ShippingState(waiting=Waiting(1, 1000.0)).lag(900.0) == 0.0
+    assert ShippingState(waiting=UnsentIntervals(1, 1000.0)).lag(900.0) == 0.0
 
 
 def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
@@ -401,7 +401,7 @@ class Nothing:
 
 def test_metrics_have_the_backlog(tmp_path: Path) -> None:
     made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), tmp_path / "history.db")
-    made.state = ShippingState("it is gone", Waiting(3, time.time() - 50.0))
+    made.state = ShippingState("it is gone", UnsentIntervals(3, time.time() - 50.0))
     nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
     watch = Watch()
     watch.over(nothing)

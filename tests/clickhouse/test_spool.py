@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bwtop.clickhouse import spool as spools
 from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, Table
-from bwtop.clickhouse.spool import ROWS, Batch, Cursor, Spool, Waiting
+from bwtop.clickhouse.spool import ROWS, Batch, Cursor, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss
 from bwtop.sqlite import schema
@@ -442,7 +442,7 @@ def test_both_sides_agree_in_any_order_of_recording_and_shipping(
     for batch in batches(sent, 5):
         received.take(batch)
     assert received.side() == here(kept.connection)
-    assert sent.waiting() == Waiting()
+    assert sent.waiting() == UnsentIntervals()
 
 
 # What goes before it is sent.
@@ -472,7 +472,7 @@ def test_intervals_that_go_while_they_are_sent_do_not_stop_it() -> None:
     left = here(kept.connection)
     for batch in batches(sent, 20):
         received.take(batch)
-    assert sent.waiting() == Waiting()
+    assert sent.waiting() == UnsentIntervals()
     for level in (1, 2):
         assert received.side().by_level[level] == left.by_level[level]
     assert received.side().by_level[0][0] >= left.by_level[0][0]
@@ -525,7 +525,7 @@ def test_each_server_has_a_cursor_of_its_own() -> None:
     one, other = spool(kept, "clickhouse://one"), spool(kept, "clickhouse://other")
     batches(one)
     assert (one.cursor().interval, other.cursor()) == (40, Cursor())
-    assert (one.waiting(), other.waiting()) == (Waiting(), Waiting(40, NOON))
+    assert (one.waiting(), other.waiting()) == (UnsentIntervals(), UnsentIntervals(40, NOON))
     assert Received(batches(other)).side() == here(kept.connection)
 
 
@@ -541,15 +541,15 @@ def test_a_cursor_stays_where_it_is_when_bwtop_is_started_again() -> None:
 def test_waiting_has_the_count_and_age_of_unsent_intervals() -> None:
     kept = Kept()
     sent = spool(kept)
-    assert sent.waiting() == Waiting()
+    assert sent.waiting() == UnsentIntervals()
     busy(kept, 10)
-    assert sent.waiting() == Waiting(10, NOON)
+    assert sent.waiting() == UnsentIntervals(10, NOON)
     batch = sent.batch(30)
     assert batch
     sent.move(batch.after)
     done = batch.after.interval
     assert 0 < done < 10
-    assert sent.waiting() == Waiting(10 - done, NOON + 50.0 * done)
+    assert sent.waiting() == UnsentIntervals(10 - done, NOON + 50.0 * done)
 
 
 def test_databases_that_were_begun_anew_are_told_apart() -> None:
