@@ -16,7 +16,7 @@ from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
-from bwtop.sqlite.writer import RecordingOptions, Writer
+from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 
 INTERVAL: Final = 0.95
 """Shortest stored interval, in seconds: faster samples are merged."""
@@ -83,7 +83,7 @@ class Recorder:
     ) -> None:
         """Make a recorder; the writing thread calls `notify` with a message when the state changes."""
         self.path = options.path
-        self._writer = Writer(options)
+        self._writer = DatabaseWriter(options)
         self._notify = notify
         self._look = look
         self._watch = ClockWatch()

@@ -34,7 +34,7 @@ class RecordingOptions:
     """Account that opens the database; None: that of this process."""
 
 
-class Writer:
+class DatabaseWriter:
     """Writer of a database; it neither waits nor retries.
 
     Its methods raise HistoryError, OSError and sqlite3.Error.

@@ -17,7 +17,7 @@ from bwtop.sqlite import location, recorder, rollup
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import lock_path
 from bwtop.sqlite.store import Event
-from bwtop.sqlite.writer import Writer
+from bwtop.sqlite.writer import DatabaseWriter
 from tests.build import key, remote
 from tests.history.recording import (
     START,
@@ -59,18 +59,20 @@ NEVER: Final = 600.0
 def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the calls that write and keep up, which are added as they are made."""
     calls: list[str] = []
-    append, keep_up = Writer.append, Writer.keep_up
+    append, keep_up = DatabaseWriter.append, DatabaseWriter.keep_up
 
-    def noted_append(writer: Writer, deltas: Sequence[Delta], events: Sequence[Event]) -> None:
+    def noted_append(
+        writer: DatabaseWriter, deltas: Sequence[Delta], events: Sequence[Event]
+    ) -> None:
         calls.append("append")
         append(writer, deltas, events)
 
-    def noted_keep_up(writer: Writer, now: float) -> bool:
+    def noted_keep_up(writer: DatabaseWriter, now: float) -> bool:
         calls.append("keep_up")
         return keep_up(writer, now)
 
-    monkeypatch.setattr(Writer, "append", noted_append)
-    monkeypatch.setattr(Writer, "keep_up", noted_keep_up)
+    monkeypatch.setattr(DatabaseWriter, "append", noted_append)
+    monkeypatch.setattr(DatabaseWriter, "keep_up", noted_keep_up)
     return calls
 
 
