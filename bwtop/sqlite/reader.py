@@ -14,7 +14,7 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
 from bwtop.model.ledger import Category
 from bwtop.sqlite.schema import pulse_column
-from bwtop.sqlite.selection import Source
+from bwtop.sqlite.selection import LocalSelection
 from bwtop.sqlite.store import PULSE
 
 _WAYS: Final = ("rx", "tx")
@@ -70,13 +70,13 @@ class Local:
         unit: Unit | None,
         needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all properties
         keep: Filter,
-    ) -> Source:
+    ) -> LocalSelection:
         """See HistoryStore."""
         if keep.pids:
             found = plan.finest(*bounds)
         else:
             found = plan.make(_Spans(self._connection), *bounds, unit)
-        return Source(self._connection, found, self._host, keep.pids)
+        return LocalSelection(self._connection, found, self._host, keep.pids)
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See HistoryStore."""

@@ -14,7 +14,7 @@ _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
 _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 
 
-class Source:
+class LocalSelection:
     """Selection of the traffic of a plan (see history.store.Selection); the key of a flow is its id.
 
     With `pids`, it is that of those processes alone: only the finest level has pids.
