@@ -42,7 +42,7 @@ from bwtop.web.events import EventStream, Places
 from bwtop.web.files import CHART, File
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
-from bwtop.web.source import STUCK, Source
+from bwtop.web.source import STUCK, LiveSource
 
 ABOUT: Final = "bwtop.about/1"
 HOSTS: Final = "bwtop.hosts/1"
@@ -69,7 +69,7 @@ class Api:
         policy: AccessPolicy,
         files: Mapping[str, File],
         broadcaster: Broadcaster,
-        source: Source,
+        source: LiveSource,
         archive: Archive,
         names: NameSource | None,
         interval: float,

@@ -18,7 +18,7 @@ from bwtop.web.archive import Archive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
 from bwtop.web.server import WebServer
-from bwtop.web.source import Source
+from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted
 
 LOOK: Final = 2.0
@@ -56,7 +56,7 @@ class Service:
             server.address, settings.token, settings.hosts, settings.trusted
         )
         self._broadcaster = Broadcaster(names)
-        self._source = Source(settings.archive.origin)
+        self._source = LiveSource(settings.archive.origin)
         self.watch = Watch()
         self._api = Api(
             self._policy,

@@ -10,7 +10,7 @@ STUCK: Final = 10.0
 ELSEWHERE: Final = "no live traffic here; run bwtop on a host, or bwtop --from"
 
 
-class Source:
+class LiveSource:
     """The source; set by the measuring thread, read by all."""
 
     def __init__(self, origin: str | None = None) -> None:

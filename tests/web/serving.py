@@ -24,7 +24,7 @@ from bwtop.web.archive import Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
 from bwtop.web.server import WebServer
-from bwtop.web.source import Source
+from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted, TrustedUsers
 from tests.build import sample
 from tests.kernel.running import HANG, command
@@ -334,7 +334,7 @@ class Web(Asked):
         self.policy = AccessPolicy(Address(bound, self.port), token, hosts, trusted)
         self.broadcaster = Broadcaster(None)
         self.archive = archive or LocalArchive(database)
-        self.source = Source(self.archive.origin)
+        self.source = LiveSource(self.archive.origin)
         api = Api(self.policy, files, self.broadcaster, self.source, self.archive, None, 1.0)
         self._respond = api.respond
         self.asked: list[HttpRequest] = []

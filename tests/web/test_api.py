@@ -51,7 +51,7 @@ from bwtop.web.files import CHART, File
 from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
 from bwtop.web.server import MAX_STREAMS
-from bwtop.web.source import STUCK, Source
+from bwtop.web.source import STUCK, LiveSource
 from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
 from tests.build import CONTROLS, HOSTILE, key, remote, sample
@@ -95,7 +95,7 @@ class Served:
         self.broadcaster.start()
         self.local = LocalArchive(path)
         self.archive = archive or self.local
-        self.source = Source(self.archive.origin)
+        self.source = LiveSource(self.archive.origin)
         self.watch = Watch()
         trusted = None if token else TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address("127.0.0.1", 8064), token, trusted=trusted)

@@ -29,7 +29,7 @@ from bwtop.web.archive import LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.params import LONGEST
 from bwtop.web.server import WebServer
-from bwtop.web.source import Source
+from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Everyone
 from tests.build import key, sample
 from tests.history.keep import NOON, PROGRAMS, REMOTES, Kept, delta
@@ -67,7 +67,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
         return api.respond(request)
 
     server = WebServer(Address("127.0.0.1", 0))
-    broadcaster, source = Broadcaster(None, clock.__next__), Source()
+    broadcaster, source = Broadcaster(None, clock.__next__), LiveSource()
     metrics = Exposition(Watch())
     source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda: None))
     policy = AccessPolicy(server.address, None, trusted=Everyone())
