@@ -59,7 +59,7 @@ class FleetError(Exception):
         self.kind = text if kind is None else kind
 
 
-class Server(Protocol):
+class FleetServer(Protocol):
     """A server that runs SQL, or ClickHouse as a library."""
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bwtop.clickhouse.client import FleetError, Server
+from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
 from bwtop.history.plan import Bounds, Piece
 from bwtop.model.filter import Filter
@@ -161,7 +161,7 @@ class FleetFollower:
 
     def __init__(
         self,
-        server: Server,
+        server: FleetServer,
         keep: Filter,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

@@ -7,7 +7,7 @@ be in another time zone.  Most hosts have the same plan.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.spans import ROUNDING, FleetSpans, of_hosts, of_plans, within
 from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
@@ -34,7 +34,7 @@ _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
 class Fleet:
     """The history on a server; the spans are queried once, so that an answer is of one moment."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: FleetServer) -> None:
         self._server = server
         self._hosts: tuple[str, ...] | None = None
         self._is_one = True
@@ -148,7 +148,7 @@ class FleetSelection:
 
     def __init__(
         self,
-        server: Server,
+        server: FleetServer,
         bounds: Bounds,
         plans: Mapping[str, Plan],
         needs: frozenset[str],

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.sqlite.schema import pulse_columns
 
@@ -159,7 +159,7 @@ TRAFFIC, SPAN, FIVES, EVENT = TABLES
 
 
 def create(
-    server: Server,
+    server: FleetServer,
     database: str,
     retention: Mapping[str, float] = KEPT,
     cluster: str | None = None,

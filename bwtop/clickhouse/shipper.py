@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.spool import Batch, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
 from bwtop.identity.machine import this_machine
@@ -75,7 +75,7 @@ class Shipper:
         options: ShippingOptions,
         path: Path,
         notify: Callable[[str], None] = lambda _: None,
-        connect: Callable[[ShippingOptions], Server] | None = None,
+        connect: Callable[[ShippingOptions], FleetServer] | None = None,
     ) -> None:
         """Make a shipper; the sending thread, and close(), call `notify` with a message when the state changes."""
         self.target = options.target.url()
@@ -84,7 +84,7 @@ class Shipper:
         self._notify = notify
         self._connect = connect or (lambda o: Client(o.target, o.password))
         self._host = options.host or this_machine()
-        self._server: Server | None = None
+        self._server: FleetServer | None = None
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._spool: Spool | None = None

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds, Piece
 
@@ -61,7 +61,7 @@ def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
 class FleetSpans:
     """The spans of all hosts, or of some."""
 
-    def __init__(self, server: Server, hosts: Collection[str] | None = None) -> None:
+    def __init__(self, server: FleetServer, hosts: Collection[str] | None = None) -> None:
         self._server = server
         self._only = "" if hosts is None else f" AND {of_hosts(hosts)}"
         self.hosts = cache(self._hosts)

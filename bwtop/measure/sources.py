@@ -10,7 +10,7 @@ from typing import Final
 
 from bwtop.capture.session import CaptureError, Fill, Loading
 from bwtop.clickhouse import shipper
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import Shipper
 from bwtop.measure.intervals import READING_PERIOD, Readings, Status, Tap
@@ -172,7 +172,7 @@ def follow(path: Path) -> Measurement:
     )
 
 
-def follow_fleet(server: Server, keep: Filter) -> Measurement:
+def follow_fleet(server: FleetServer, keep: Filter) -> Measurement:
     """Follow the hosts that match a filter on ClickHouse; raises FleetError."""
     follower = FleetFollower(server, keep)
     return Measurement(

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NoReturn
 
-from bwtop.clickhouse.client import FleetError, Server
+from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.past import Fleet
 from bwtop.history.query import History
 from bwtop.sqlite.reader import Local
@@ -56,7 +56,7 @@ class Archive(ABC):
 class FleetArchive(Archive):
     """The history of many hosts, on a server."""
 
-    def __init__(self, origin: str, connect: Callable[[], Server]) -> None:
+    def __init__(self, origin: str, connect: Callable[[], FleetServer]) -> None:
         super().__init__(origin)
         self._connect = connect
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bwtop.clickhouse.client import Client, Server
+from bwtop.clickhouse.client import Client, FleetServer
 from bwtop.clickhouse.target import Target
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.shipping import Shippers, hurry
@@ -64,7 +64,7 @@ def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
 
 @pytest.fixture
-def store(make: Make) -> Server:
+def store(make: Make) -> FleetServer:
     """Return an empty store of each kind."""
     return make()
 

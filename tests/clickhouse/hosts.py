@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.spool import Spool
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.model.flows import TCP, UDP, Host, Identity, ProcessKey, Role
@@ -30,7 +30,7 @@ TWINS: Final = (
 FORMULA: Final = Host("=1+2", "66666666-6666-4666-8666-666666666666")
 
 
-def send(kept: Kept, host: Host, server: Server) -> None:
+def send(kept: Kept, host: Host, server: FleetServer) -> None:
     """Ship a whole database as that host's."""
     spool = Spool(kept.connection, "clickhouse://tests/bwtop", host)
     spool.begin()
@@ -40,7 +40,7 @@ def send(kept: Kept, host: Host, server: Server) -> None:
         spool.move(batch.after)
 
 
-def send_past(host: Host, deltas: Iterable[Delta], server: Server) -> None:
+def send_past(host: Host, deltas: Iterable[Delta], server: FleetServer) -> None:
     """Ship deltas like a host that has recorded them until now."""
     kept = Kept()
     with closing(kept.connection):
@@ -119,7 +119,7 @@ def moved(host: Host, who: Identity | None = None) -> tuple[int, int]:
     return sum(rx for rx, _ in flows), sum(tx for _, tx in flows)
 
 
-def send_yesterday(server: Server) -> None:
+def send_yesterday(server: FleetServer) -> None:
     """Ship yesterday of all hosts."""
     for host in HOSTS:
         send_past(host, yesterday(host), server)

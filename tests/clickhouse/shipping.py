@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from bwtop.clickhouse import shipper
-from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.shipper import Shipper, ShippingOptions
 from bwtop.clickhouse.spool import Cursor, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
@@ -145,7 +145,7 @@ class Shippers:
         *,
         password: str = "",
         patience: float = 60.0,
-        connect: Callable[[ShippingOptions], Server] | None = None,
+        connect: Callable[[ShippingOptions], FleetServer] | None = None,
     ) -> Shipping:
         lines, tally = list[str](), Tally()
         feed = self._recorders(path, policy=policy())
@@ -199,7 +199,7 @@ def rows_of(side: Side) -> int:
     return side.events + sum(count + spans for count, _, _, spans, _ in side.by_level.values())
 
 
-def agreed(shipping: Shipping, server: Server, seconds: float = 90.0) -> Side:
+def agreed(shipping: Shipping, server: FleetServer, seconds: float = 90.0) -> Side:
     """Return the content of both sides; check that it is the same, to the byte, before and after merges.
 
     A server slows down who sends more small batches than it can merge.

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 
 LEVELS: Final = (0, 1, 2, 3, 4)
 
@@ -34,7 +34,7 @@ def here(connection: sqlite3.Connection) -> Side:
     return _side(traffic, spans, events)
 
 
-def there(server: Server, where: str = "1", final: str = "FINAL", table: str = "") -> Side:
+def there(server: FleetServer, where: str = "1", final: str = "FINAL", table: str = "") -> Side:
     """Return the rows that count on a server; `table` is the suffix of its tables."""
     traffic = server.query(
         f"SELECT level, count(), sum(rx), sum(tx) FROM traffic{table} {final} WHERE {where} GROUP BY level"

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from bwtop.clickhouse import schema
-from bwtop.clickhouse.client import Client, Server
+from bwtop.clickhouse.client import Client, FleetServer
 from bwtop.clickhouse.past import Fleet
 from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
@@ -19,14 +19,14 @@ from bwtop.model.query import Query
 from tests.clickhouse.servers import ClickHouse, Library
 from tests.history.keep import Kept
 
-Make = Callable[[], Server]
+Make = Callable[[], FleetServer]
 """Makes a database with empty tables."""
 
 _numbers = itertools.count(1)
 
 
 def of_server(server: ClickHouse) -> Make:
-    def make() -> Server:
+    def make() -> FleetServer:
         target = Target("127.0.0.1", server.port, database=f"db{next(_numbers)}")
         with closing(Client(target, "", database=False)) as client:
             schema.create(client, target.database)
@@ -36,7 +36,7 @@ def of_server(server: ClickHouse) -> Make:
 
 
 def of_library(session: Any) -> Make:
-    def make() -> Server:
+    def make() -> FleetServer:
         name = f"db{next(_numbers)}"
         schema.create(
             Library(session, "default"), name, retention={}
@@ -46,7 +46,7 @@ def of_library(session: Any) -> Make:
     return make
 
 
-def ship(kept: Kept, server: Server, host: Host, rows: int = 1000, target: str = "") -> int:
+def ship(kept: Kept, server: FleetServer, host: Host, rows: int = 1000, target: str = "") -> int:
     """Ship all unsent rows; return their number."""
     spool = Spool(kept.connection, target or f"{id(server)}", host)
     sent = 0
@@ -59,7 +59,7 @@ def ship(kept: Kept, server: Server, host: Host, rows: int = 1000, target: str =
 
 
 def ask(
-    server: Server,
+    server: FleetServer,
     wanted: Range,
     by: Sequence[Dimension],
     keep: Filter = Filter(),  # noqa: B008 - frozen

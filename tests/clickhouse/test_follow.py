@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.clickhouse import follow
-from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.follow import QUIET, REACH, SLACK, STEP, FleetFollower, Playback
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
@@ -193,7 +193,7 @@ class Clock:
 class Fleet:
     """Hosts with recorded and shipped intervals, and a follower."""
 
-    def __init__(self, server: Server, keep: Filter = Filter()) -> None:  # noqa: B008 - frozen
+    def __init__(self, server: FleetServer, keep: Filter = Filter()) -> None:  # noqa: B008 - frozen
         self.server = server
         self.keep = keep
         self.clock = Clock()

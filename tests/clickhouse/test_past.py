@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from bwtop.clickhouse.client import Client, FleetError, Server
+from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.past import Fleet
 from bwtop.clickhouse.schema import TRAFFIC
 from bwtop.clickhouse.target import Target
@@ -149,7 +149,7 @@ def questions(count: int) -> list[Question]:
     return found
 
 
-def agree(kept: Kept, server: Server, host: Host, count: int = 13, now: float = NOW) -> None:
+def agree(kept: Kept, server: FleetServer, host: Host, count: int = 13, now: float = NOW) -> None:
     for text, grouping, keep, typed in questions(count):
         wanted, words = parse(text, now), query.parse(typed, query.RECORDED)
         past = kept.past()
@@ -161,7 +161,7 @@ def agree(kept: Kept, server: Server, host: Host, count: int = 13, now: float = 
         assert not told_apart, f"{text} by {fields(grouping)}, {keep}, {typed!r}: {told_apart}"
 
 
-def test_clickhouse_answers_equal_those_of_sqlite(store: Server) -> None:
+def test_clickhouse_answers_equal_those_of_sqlite(store: FleetServer) -> None:
     kept = recorded(1, Kept())
     ship(kept, store, WEB1)
     agree(kept, store, WEB1, 52)
@@ -170,14 +170,14 @@ def test_clickhouse_answers_equal_those_of_sqlite(store: Server) -> None:
     assert Fleet(store).hosts() == [WEB1]
 
 
-def test_answers_are_equal_when_all_rows_were_sent_twice(store: Server) -> None:
+def test_answers_are_equal_when_all_rows_were_sent_twice(store: FleetServer) -> None:
     kept = recorded(2, Kept())
     ship(kept, store, WEB1, rows=333)
     ship(kept, store, WEB1, target="again")
     agree(kept, store, WEB1)
 
 
-def test_answers_are_equal_after_a_restored_backup(store: Server, tmp_path: Path) -> None:
+def test_answers_are_equal_after_a_restored_backup(store: FleetServer, tmp_path: Path) -> None:
     """Later changes have higher numbers than those the server has seen."""
     kept = recorded(6, Kept(path=tmp_path / "history.db"))
     backup = sqlite3.connect(tmp_path / "backup.db")
@@ -200,7 +200,7 @@ def test_answers_are_equal_after_a_restored_backup(store: Server, tmp_path: Path
         assert found == [(expected,)]
 
 
-def test_answers_are_equal_after_hosts_delete_detail(store: Server) -> None:
+def test_answers_are_equal_after_hosts_delete_detail(store: FleetServer) -> None:
     """The server has all shipped rows: more than the host still has."""
     kept = recorded(3, Kept())
     ship(kept, store, WEB1)
@@ -214,7 +214,7 @@ def test_answers_are_equal_after_hosts_delete_detail(store: Server) -> None:
     agree(whole, store, WEB1)
 
 
-def test_rows_deleted_before_they_were_sent_are_in_coarser_totals(store: Server) -> None:
+def test_rows_deleted_before_they_were_sent_are_in_coarser_totals(store: FleetServer) -> None:
     """Then both widen a range in the same way."""
     kept = recorded(4, Kept(policy(seconds=600, minutes=DAY, hours=3 * DAY)))
     assert kept.kept(0) > 0
@@ -223,7 +223,7 @@ def test_rows_deleted_before_they_were_sent_are_in_coarser_totals(store: Server)
     agree(kept, store, WEB1)
 
 
-def test_answers_are_equal_after_a_time_zone_change(store: Server) -> None:
+def test_answers_are_equal_after_a_time_zone_change(store: FleetServer) -> None:
     """Each host has its own days; no hour is cut."""
     kept = recorded(5, Kept())
     ship(kept, store, WEB1)
@@ -231,7 +231,7 @@ def test_answers_are_equal_after_a_time_zone_change(store: Server) -> None:
     agree(kept, store, WEB1)
 
 
-def fleet(make: Make) -> tuple[dict[Host, Kept], Server]:
+def fleet(make: Make) -> tuple[dict[Host, Kept], FleetServer]:
     """Return three hosts: one lags, one has deleted rows."""
     server = make()
     hosts = {host: recorded(seed, Kept()) for seed, host in enumerate(HOSTS, 10)}
@@ -295,7 +295,7 @@ def test_seconds_of_many_hosts_are_those_of_the_longest(make: Make) -> None:
     assert max(each) <= answer.seconds <= sum(each)
 
 
-def test_a_name_that_changes_is_the_same_host(store: Server) -> None:
+def test_a_name_that_changes_is_the_same_host(store: FleetServer) -> None:
     kept = Kept()
     kept.append(moved(random.Random(1), NOON))
     ship(kept, store, WEB1)
@@ -310,7 +310,7 @@ def replace_name(host: Host, name: str) -> Host:
     return Host(name, host.id)
 
 
-def test_users_have_the_names_that_all_hosts_agree_on(store: Server) -> None:
+def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:
     kept = Kept()
     kept.append(moved(random.Random(1), NOON))
     ship(kept, store, WEB1)
@@ -328,7 +328,7 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: Server) -> None:
     assert again.rx == 2 * answer.rx
 
 
-def test_empty_server_has_no_history(store: Server) -> None:
+def test_empty_server_has_no_history(store: FleetServer) -> None:
     past = Fleet(store)
     assert (past.hosts(), past.extent(), past.pids_since()) == ([], None, 0.0)
     answer = ask(store, parse("all", NOW), by("host"), now=NOW)

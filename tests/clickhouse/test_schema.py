@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bwtop.clickhouse import schema
-from bwtop.clickhouse.client import Server
+from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.schema import KEPT, TABLES, TODAY, TRAFFIC
 from bwtop.clickhouse.spool import Spool
 from bwtop.history.tiers import FOREVER
@@ -76,7 +76,7 @@ def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: obj
     assert levels == {1: kept.one("SELECT sum(rx) FROM delta")}
 
 
-def test_a_view_would_count_twice_what_is_sent_twice(store: Server) -> None:
+def test_a_view_would_count_twice_what_is_sent_twice(store: FleetServer) -> None:
     """So minutes and hours come from the hosts, which have them anyway."""
     store.query(
         "CREATE MATERIALIZED VIEW hourly ENGINE = SummingMergeTree() ORDER BY hour"
