@@ -40,7 +40,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ServerTable:
     """A table; its key identifies the rows and sorts them."""
 
     name: str
@@ -75,7 +75,7 @@ _ROW: Final = (
 _MORE: Final = (Column("version", "UInt64", "a span that is sent again has a higher version"),)
 
 TABLES: Final = (
-    Table(
+    ServerTable(
         "traffic",
         "bytes by host, time, process and remote; each level has all bytes: query one level",
         ("level", "host_id", "time", "spool", "span_id", "flow", "process"),
@@ -109,7 +109,7 @@ TABLES: Final = (
         ),
         "version",
     ),
-    Table(
+    ServerTable(
         "span",
         "recorded time and losses",
         ("level", "host_id", "time", "spool", "span_id"),
@@ -127,7 +127,7 @@ TABLES: Final = (
         ),
         "version",
     ),
-    Table(
+    ServerTable(
         "fives",
         "five-minute totals by protocol category, for percentiles and peaks",
         ("host_id", "time", "spool"),
@@ -140,7 +140,7 @@ TABLES: Final = (
         ),
         "version",
     ),
-    Table(
+    ServerTable(
         "event",
         "events that affect the totals: the clock was set, the machine slept, bytes were dropped",
         ("host_id", "time", "spool", "event_id"),
@@ -208,7 +208,7 @@ def printed(
 
 
 def _table(
-    table: Table,
+    table: ServerTable,
     database: str,
     version: tuple[int, int],
     retention: Mapping[str, float],
@@ -249,7 +249,7 @@ def _column(column: Column, *, is_old: bool) -> str:
 _REPLICA: Final = "'{replica}'"
 
 
-def _engine(table: Table, database: str, *, is_replicated: bool) -> str:
+def _engine(table: ServerTable, database: str, *, is_replicated: bool) -> str:
     arguments = [table.version] if table.version else []
     if not is_replicated:
         return f"ReplacingMergeTree({', '.join(arguments)})"
@@ -257,7 +257,7 @@ def _engine(table: Table, database: str, *, is_replicated: bool) -> str:
     return f"ReplicatedReplacingMergeTree({', '.join([path, _REPLICA, *arguments])})"
 
 
-def _ttl(table: Table, retention: Mapping[str, float]) -> Sequence[str]:
+def _ttl(table: ServerTable, retention: Mapping[str, float]) -> Sequence[str]:
     """Return the TTL clause; the server deletes old rows at times of its own."""
     kept = {tier.level: retention.get(tier.name, FOREVER) for tier in TIERS}
     conditions = {level: f" DELETE WHERE level = {level}" for level in kept if level >= 0}

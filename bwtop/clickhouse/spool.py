@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, Table
+from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
@@ -52,7 +52,7 @@ class Batch:
 
     after: Cursor
     """The cursor once the server has the batch."""
-    tables: Sequence[tuple[Table, list[list[Any]]]]
+    tables: Sequence[tuple[ServerTable, list[list[Any]]]]
     """Tables and their rows, column by column."""
     is_last: bool
     """Nothing is left after it."""
@@ -162,7 +162,7 @@ class Spool:
             for row in found
         ]
 
-    def _columns(self, table: Table, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    def _columns(self, table: ServerTable, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """Return rows as columns, with the columns of the host inserted."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         place = table.names().index("host_id")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwtop.clickhouse import spool as spools
-from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, Table
+from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, ServerTable
 from bwtop.clickhouse.spool import ROWS, Batch, Cursor, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss
@@ -60,7 +60,7 @@ def batches(sent: Spool, rows: int = ROWS) -> list[Batch]:
     return found
 
 
-def lines(sent: Iterable[Batch], table: Table, level: int | None = None) -> list[Row]:
+def lines(sent: Iterable[Batch], table: ServerTable, level: int | None = None) -> list[Row]:
     """Return the rows of a table in the order of sending."""
     found = [
         dict(zip(table.names(), values, strict=True))
@@ -88,7 +88,7 @@ class Received:
                 if place not in kept or kept[place].get("version", 0) <= row.get("version", 0):
                     kept[place] = row
 
-    def rows(self, table: Table, level: int) -> list[Row]:
+    def rows(self, table: ServerTable, level: int) -> list[Row]:
         return [row for row in self._rows[table.name].values() if row["level"] == level]
 
     def side(self) -> Side:
