@@ -28,7 +28,7 @@ LOCAL: Final = "_local"
 
 
 @dataclass(frozen=True)
-class Column:
+class ServerColumn:
     """A column of a table."""
 
     name: str
@@ -46,7 +46,7 @@ class ServerTable:
     name: str
     help: str
     key: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[ServerColumn, ...]
     version: str = ""
     """Column of the version: the row with the highest counts."""
 
@@ -58,21 +58,25 @@ class ServerTable:
 _TEXT: Final = "LowCardinality(String)"
 
 _WHERE: Final = (
-    Column("host_id", "UUID", "id of the host; stays when its name changes"),
-    Column("host", _TEXT, "name of the host at that time"),
-    Column("spool", "Int64", "id of the SQLite database on the host"),
+    ServerColumn("host_id", "UUID", "id of the host; stays when its name changes"),
+    ServerColumn("host", _TEXT, "name of the host at that time"),
+    ServerColumn("spool", "Int64", "id of the SQLite database on the host"),
 )
 """Columns of the host of a row."""
 
 _ROW: Final = (
-    Column("level", "UInt8", "0 an interval of about a second, 1 minute, 2 hour, 3 day, 4 month"),
+    ServerColumn(
+        "level", "UInt8", "0 an interval of about a second, 1 minute, 2 hour, 3 day, 4 month"
+    ),
     *_WHERE,
-    Column("span_id", "UInt64", "id of the interval, minute, ... in that database"),
-    Column("time", "DateTime('UTC')", "start of the span", "DoubleDelta, ZSTD"),
-    Column("start", "Float64", "start in seconds with fractions", "Gorilla, ZSTD"),
+    ServerColumn("span_id", "UInt64", "id of the interval, minute, ... in that database"),
+    ServerColumn("time", "DateTime('UTC')", "start of the span", "DoubleDelta, ZSTD"),
+    ServerColumn("start", "Float64", "start in seconds with fractions", "Gorilla, ZSTD"),
 )
 
-_MORE: Final = (Column("version", "UInt64", "a span that is sent again has a higher version"),)
+_MORE: Final = (
+    ServerColumn("version", "UInt64", "a span that is sent again has a higher version"),
+)
 
 TABLES: Final = (
     ServerTable(
@@ -81,30 +85,32 @@ TABLES: Final = (
         ("level", "host_id", "time", "spool", "span_id", "flow", "process"),
         (
             *_ROW,
-            Column("flow", "UInt64", "id of program and remote in that database"),
-            Column("process", "UInt64", "id of the process in that database; 0 in levels above 0"),
-            Column("pid", "UInt32", "process id; 0 in levels above 0"),
-            Column("name", _TEXT, "name of the process"),
-            Column("exe", _TEXT, "path of the program; empty if unknown"),
-            Column("user", _TEXT, "name of the uid on that host"),
-            Column("uid", "Int64", "user id; -1 if unknown"),
-            Column("unit", _TEXT, "systemd unit"),
-            Column("container", _TEXT, "runtime:id"),
-            Column("pod", _TEXT, "Kubernetes pod"),
-            Column("kernel", "UInt8", "1: a kernel thread"),
-            Column("protocol", "UInt8", "IANA protocol number"),
-            Column("role", "UInt8", "role of the process: 0 client, 1 server"),
-            Column("port", "UInt16", "port of the service"),
-            Column(
+            ServerColumn("flow", "UInt64", "id of program and remote in that database"),
+            ServerColumn(
+                "process", "UInt64", "id of the process in that database; 0 in levels above 0"
+            ),
+            ServerColumn("pid", "UInt32", "process id; 0 in levels above 0"),
+            ServerColumn("name", _TEXT, "name of the process"),
+            ServerColumn("exe", _TEXT, "path of the program; empty if unknown"),
+            ServerColumn("user", _TEXT, "name of the uid on that host"),
+            ServerColumn("uid", "Int64", "user id; -1 if unknown"),
+            ServerColumn("unit", _TEXT, "systemd unit"),
+            ServerColumn("container", _TEXT, "runtime:id"),
+            ServerColumn("pod", _TEXT, "Kubernetes pod"),
+            ServerColumn("kernel", "UInt8", "1: a kernel thread"),
+            ServerColumn("protocol", "UInt8", "IANA protocol number"),
+            ServerColumn("role", "UInt8", "role of the process: 0 client, 1 server"),
+            ServerColumn("port", "UInt16", "port of the service"),
+            ServerColumn(
                 "address",
                 "IPv6",
                 "remote address; IPv4 as ::ffff:a.b.c.d, :: if unknown",
                 "",
                 "FixedString(16)",
             ),
-            Column("loopback", "UInt8", "1: 127.0.0.0/8 or ::1"),
-            Column("rx", "UInt64", "bytes received", "T64, ZSTD"),
-            Column("tx", "UInt64", "bytes sent", "T64, ZSTD"),
+            ServerColumn("loopback", "UInt8", "1: 127.0.0.0/8 or ::1"),
+            ServerColumn("rx", "UInt64", "bytes received", "T64, ZSTD"),
+            ServerColumn("tx", "UInt64", "bytes sent", "T64, ZSTD"),
             *_MORE,
         ),
         "version",
@@ -115,14 +121,14 @@ TABLES: Final = (
         ("level", "host_id", "time", "spool", "span_id"),
         (
             *_ROW,
-            Column("end", "Float64", "end in seconds, UTC", "Gorilla, ZSTD"),
-            Column("seconds", "Float64", "recorded seconds"),
-            Column("spilled", "UInt64", "updates without a remote"),
-            Column("spilled_bytes", "UInt64"),
-            Column("unattributed", "UInt64", "updates without a process"),
-            Column("unattributed_bytes", "UInt64"),
-            Column("unnamed", "UInt64", "processes without a name"),
-            Column("missed_events", "UInt64", "events that the kernel skipped"),
+            ServerColumn("end", "Float64", "end in seconds, UTC", "Gorilla, ZSTD"),
+            ServerColumn("seconds", "Float64", "recorded seconds"),
+            ServerColumn("spilled", "UInt64", "updates without a remote"),
+            ServerColumn("spilled_bytes", "UInt64"),
+            ServerColumn("unattributed", "UInt64", "updates without a process"),
+            ServerColumn("unattributed_bytes", "UInt64"),
+            ServerColumn("unnamed", "UInt64", "processes without a name"),
+            ServerColumn("missed_events", "UInt64", "events that the kernel skipped"),
             *_MORE,
         ),
         "version",
@@ -133,9 +139,11 @@ TABLES: Final = (
         ("host_id", "time", "spool"),
         (
             *_WHERE,
-            Column("time", "DateTime('UTC')", "start of the five minutes", "DoubleDelta, ZSTD"),
-            Column("seconds", "Float64", "recorded seconds"),
-            *(Column(name, "UInt64", codec="T64, ZSTD") for name in pulse_columns()),
+            ServerColumn(
+                "time", "DateTime('UTC')", "start of the five minutes", "DoubleDelta, ZSTD"
+            ),
+            ServerColumn("seconds", "Float64", "recorded seconds"),
+            *(ServerColumn(name, "UInt64", codec="T64, ZSTD") for name in pulse_columns()),
             *_MORE,
         ),
         "version",
@@ -146,11 +154,11 @@ TABLES: Final = (
         ("host_id", "time", "spool", "event_id"),
         (
             *_WHERE,
-            Column("event_id", "UInt64", "id in that database"),
-            Column("time", "DateTime('UTC')"),
-            Column("moment", "Float64", "time in seconds with fractions"),
-            Column("kind", _TEXT),
-            Column("amount", "Float64"),
+            ServerColumn("event_id", "UInt64", "id in that database"),
+            ServerColumn("time", "DateTime('UTC')"),
+            ServerColumn("moment", "Float64", "time in seconds with fractions"),
+            ServerColumn("kind", _TEXT),
+            ServerColumn("amount", "Float64"),
         ),
     ),
 )
@@ -234,7 +242,7 @@ def _table(
     return "\n".join(lines)
 
 
-def _column(column: Column, *, is_old: bool) -> str:
+def _column(column: ServerColumn, *, is_old: bool) -> str:
     if is_old:
         plain = (
             "String" if column.type == _TEXT else column.type
