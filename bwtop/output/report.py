@@ -11,7 +11,7 @@ from bwtop.history.dimensions import Dimension, Label, fields, local_iso
 from bwtop.history.query import Answer, History, Row
 from bwtop.model.series import Rates
 from bwtop.output.notes import notes
-from bwtop.output.report_table import NESTED, PROCESS, Table
+from bwtop.output.report_table import NESTED, PROCESS, ReportTable
 from bwtop.output.request import ReportRequest, user_of
 from bwtop.text.escape import cell, printable
 
@@ -29,7 +29,9 @@ def run(history: History, request: ReportRequest, form: str, out: TextIO) -> Non
         write_csv(answer, request, by, out)
     else:
         columns = shutil.get_terminal_size((100, 24)).columns
-        for line in Table(answer, request, columns, now, unicode=_is_unicode(out)).lines(history):
+        for line in ReportTable(answer, request, columns, now, unicode=_is_unicode(out)).lines(
+            history
+        ):
             out.write(line.rstrip() + "\n")
 
 

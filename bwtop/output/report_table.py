@@ -39,7 +39,7 @@ _LEAST: Final = 20
 """Least useful width of a label, in cells."""
 
 
-class Table:
+class ReportTable:
     """The lines of a report: bars of time, the largest groups, totals; as wide as the terminal."""
 
     def __init__(
