@@ -29,7 +29,7 @@ EVERYTHING: Final = Query()
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportRow:
     """The bytes of one group; its labels are those of all dimensions, in their order."""
 
     labels: tuple[Label, ...]
@@ -58,7 +58,7 @@ class Answer:
     """Start of the covered range: where detail is deleted, it is the start of a whole hour or day."""
     end: float
     bar_unit: Unit
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ReportRow] = field(default_factory=list)
     """Sorted by bytes, the largest first; with a dimension of time, by time, the oldest first."""
     bars: list[Bar] = field(default_factory=list)
     rx: int = 0
@@ -212,7 +212,7 @@ def _rows(
     by: Sequence[Dimension],
     sums: FlowSums,
     taken: Ends,
-) -> list[Row]:
+) -> list[ReportRow]:
     found: dict[tuple[Label, ...], tuple[int, int]] = {}
 
     def add(group: tuple[Label, ...], rx: int, tx: int) -> None:
@@ -224,7 +224,7 @@ def _rows(
             add(labels(by, *taken[flow], None), rx, tx)
     else:
         _by_time(selection, by, taken, add)
-    rows = [Row(group, rx, tx) for group, (rx, tx) in found.items()]
+    rows = [ReportRow(group, rx, tx) for group, (rx, tx) in found.items()]
     rows.sort(key=lambda row: -(row.rx + row.tx))
     times = [place for place, name in enumerate(fields(by)) if name in TIMES]
     rows.sort(key=lambda row: [moment(str(row.labels[place])) for place in times])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 from bwtop.history.dimensions import Dimension, Label, fields, local_iso
-from bwtop.history.query import Answer, History, Row
+from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.series import Rates
 from bwtop.output.notes import notes
 from bwtop.output.report_table import NESTED, PROCESS, ReportTable
@@ -39,7 +39,7 @@ def _is_unicode(out: TextIO) -> bool:
     return (out.encoding or "").lower().startswith("utf")
 
 
-def _named(by: Sequence[Dimension], row: Row, answer: Answer) -> dict[str, Label]:
+def _named(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str, Label]:
     """Return the labels of a row by name, with the user name beside each uid."""
     found = dict(zip(fields(by), row.labels, strict=True))
     if "uid" in found:

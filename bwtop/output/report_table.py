@@ -10,7 +10,7 @@ from typing import Final
 
 from bwtop.history.calendar import HOUR, Unit, floor
 from bwtop.history.dimensions import ENDPOINT, Dimension, Label, fields, moment, parse
-from bwtop.history.query import Answer, Bar, History, Row
+from bwtop.history.query import Answer, Bar, History, ReportRow
 from bwtop.model.flows import Remote
 from bwtop.model.meter import RemoteRow, rate
 from bwtop.model.series import Rates
@@ -172,11 +172,11 @@ class ReportTable:
 
     def _processes(self) -> Iterator[str]:
         """Yield the lines of processes, each with its remotes."""
-        members: dict[tuple[Label, ...], list[Row]] = {}
+        members: dict[tuple[Label, ...], list[ReportRow]] = {}
         for row in self._answer.rows:
             members.setdefault(row.labels[:-1], []).append(row)
         tops = self._request.sorted(
-            [Row(k, sum(r.rx for r in m), sum(r.tx for r in m)) for k, m in members.items()]
+            [ReportRow(k, sum(r.rx for r in m), sum(r.tx for r in m)) for k, m in members.items()]
         )
         shown = tops[: self._request.limit or PROCESSES]
         remotes = {top.labels: self._request.sorted(members[top.labels]) for top in shown}
@@ -195,7 +195,7 @@ class ReportTable:
         host = self._request.names.get(remote.address) if self._request.names else None
         return fmt.remote(RemoteRow(0, 0, 0, 0, 0, 0, remote, host), self._room() - 4)
 
-    def _rest(self, rows: Sequence[Row], noun: str, indent: str = "") -> Iterator[str]:
+    def _rest(self, rows: Sequence[ReportRow], noun: str, indent: str = "") -> Iterator[str]:
         if rows:
             text = f"{indent}and {count(len(rows), f'more {noun}')}"
             yield self._line(text, sum(row.rx for row in rows), sum(row.tx for row in rows))
@@ -217,7 +217,7 @@ class ReportTable:
             yield self._line(label, row.rx, row.tx)
         yield from self._rest(rows[len(shown) :], "row")
 
-    def _texts(self, by: Sequence[Dimension], row: Row) -> Iterator[str]:
+    def _texts(self, by: Sequence[Dimension], row: ReportRow) -> Iterator[str]:
         """Yield the text of each dimension of a row."""
         labels = list(row.labels)
         for dimension in by:
@@ -283,7 +283,7 @@ class ReportTable:
         return f"{title:<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}  {what}"
 
 
-def _remote(row: Row) -> Remote:
+def _remote(row: ReportRow) -> Remote:
     remote = row.labels[-1]
     assert isinstance(remote, Remote), "a row with an endpoint"
     return remote

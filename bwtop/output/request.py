@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bwtop.history.dimensions import Dimension, Label, finest
-from bwtop.history.query import Answer, Row
+from bwtop.history.query import Answer, ReportRow
 from bwtop.history.ranges import Range
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
 from bwtop.model.filter import Filter
 
-SORTS: Final[dict[str, Callable[[Row], int]]] = {
+SORTS: Final[dict[str, Callable[[ReportRow], int]]] = {
     "total": lambda row: row.rx + row.tx,
     "rx": lambda row: row.rx,
     "tx": lambda row: row.tx,
@@ -38,7 +38,7 @@ class ReportRequest:
     host: str | None = field(default_factory=socket.gethostname)
     """Name of the recording host; None: many hosts."""
 
-    def sorted(self, rows: Sequence[Row]) -> list[Row]:
+    def sorted(self, rows: Sequence[ReportRow]) -> list[ReportRow]:
         """Return the rows in the requested order."""
         if not self.sort and finest(self.by):
             return list(rows)
