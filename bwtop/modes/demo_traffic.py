@@ -73,7 +73,7 @@ def waves(point: float) -> float:
 
 
 @dataclass(frozen=True)
-class Process:
+class DemoProcess:
     """A demo process and its traffic."""
 
     name: str
@@ -103,14 +103,16 @@ def _addresses(network: str, count: int) -> tuple[str, ...]:
 
 
 PROCESSES: Final = (
-    Process("demo-download", TCP, _addresses("127.80.0", 2), 6_000_000, 30_000, waves, 40),
-    Process("demo-backup", TCP, _addresses("127.22.0", 1), 8_000, 2_400_000, bursts, 15),
-    Process(
+    DemoProcess("demo-download", TCP, _addresses("127.80.0", 2), 6_000_000, 30_000, waves, 40),
+    DemoProcess("demo-backup", TCP, _addresses("127.22.0", 1), 8_000, 2_400_000, bursts, 15),
+    DemoProcess(
         "demo-web", TCP, _addresses("127.100.0", 12), 60_000, 1_500_000, bursts, 9, serves=True
     ),
-    Process("demo-sync", TCP, ("127.60.0.1", "::1"), 120_000, 40_000, waves, 20),
-    Process("demo-call", UDP, _addresses("127.50.0", 1), 150_000, 150_000, steady, datagram=1_000),
-    Process("demo-dns", UDP, _addresses("127.53.0", 8), 3_200, 1_600, steady, datagram=100),
+    DemoProcess("demo-sync", TCP, ("127.60.0.1", "::1"), 120_000, 40_000, waves, 20),
+    DemoProcess(
+        "demo-call", UDP, _addresses("127.50.0", 1), 150_000, 150_000, steady, datagram=1_000
+    ),
+    DemoProcess("demo-dns", UDP, _addresses("127.53.0", 8), 3_200, 1_600, steady, datagram=100),
 )
 """All demo processes except the far end.  At full rate they move 11 MB/s."""
 
@@ -258,7 +260,7 @@ def _bind_to(parent: int, name: str) -> None:
 class _End:
     """One end of a link.  It sends in the rhythm of its process and discards received bytes."""
 
-    def __init__(self, sock: socket.socket, process: Process, remote: int, rate: int) -> None:
+    def __init__(self, sock: socket.socket, process: DemoProcess, remote: int, rate: int) -> None:
         """Take the index of the remote, and the full rate in bytes/s over all remotes."""
         sock.settimeout(0)
         self.socket = sock
@@ -317,7 +319,7 @@ def _exchange(ends: Iterable[_End], life: _Life) -> None:
         before = now
 
 
-def _connect(process: Process) -> Iterator[_Link]:
+def _connect(process: DemoProcess) -> Iterator[_Link]:
     """Yield the links of a process; skip those that fail, such as ::1 without IPv6."""
     with ExitStack() as listening:
         listener = functools.cache(lambda address: listening.enter_context(_listen(address)))

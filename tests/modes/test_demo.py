@@ -20,7 +20,7 @@ from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
 from bwtop.modes import common, demo_traffic
 from bwtop.modes import demo as demo_mode
 from bwtop.modes import screen as screen_mode
-from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, Process
+from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, DemoProcess
 from bwtop.rights import privileges
 from bwtop.rights.account import Account
 from tests.kernel.running import HANG, Bwtop, command
@@ -73,7 +73,7 @@ def test_traffic_is_modest() -> None:
 
 
 @BY_NAME
-def test_every_remote_reaches_and_never_exceeds_the_full_rate(process: Process) -> None:
+def test_every_remote_reaches_and_never_exceeds_the_full_rate(process: DemoProcess) -> None:
     for remote in range(len(process.remotes)):
         points = [(n + 0.5) / 100 for n in range(100)]
         levels = [process.level(process.period * point, remote) for point in points]
@@ -84,7 +84,7 @@ def test_every_remote_reaches_and_never_exceeds_the_full_rate(process: Process) 
 
 
 @BY_NAME
-def test_every_remote_gets_at_least_one_datagram_per_second(process: Process) -> None:
+def test_every_remote_gets_at_least_one_datagram_per_second(process: DemoProcess) -> None:
     """A lower rate never sends one: at most one second is caught up."""
     assert (process.datagram > 0) == (process.protocol == UDP)
     assert min(process.rx, process.tx) / len(process.remotes) >= max(process.datagram, 1)
@@ -98,9 +98,9 @@ def test_descriptor_limit_covers_all_sockets() -> None:
 # One end of a connection.
 
 
-def process_of(rate: int, datagram: int = 0) -> Process:
+def process_of(rate: int, datagram: int = 0) -> DemoProcess:
     protocol = UDP if datagram else TCP
-    return Process(
+    return DemoProcess(
         "demo-test", protocol, ("127.0.0.9",), rate, rate, demo_traffic.steady, 1.0, datagram
     )
 
@@ -349,7 +349,7 @@ def has_v6() -> bool:
     return True
 
 
-def reachable(process: Process) -> set[Address]:
+def reachable(process: DemoProcess) -> set[Address]:
     """Return the remotes of a process that this host can reach."""
     addresses = map(ipaddress.ip_address, process.remotes)
     return {address for address in addresses if address.version == 4 or has_v6()}
@@ -520,7 +520,7 @@ def test_bwtop_sees_every_process_with_its_remotes() -> None:
         with Running() as started:
             pids = started.all()
 
-            def flows(process: Process) -> set[tuple[str, str, str]]:
+            def flows(process: DemoProcess) -> set[tuple[str, str, str]]:
                 return {(f.proto, f.addr, f.role) for f in bwtop.flows(pids[process.name])}
 
             expected = {
@@ -549,7 +549,7 @@ def test_bwtop_sees_every_process_with_its_remotes() -> None:
         assert roles == {("tcp", "server"), ("tcp", "client"), ("udp", "server")}
 
 
-def role_of(process: Process) -> str:
+def role_of(process: DemoProcess) -> str:
     return "server" if process.serves else "client"
 
 
