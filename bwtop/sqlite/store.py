@@ -34,7 +34,7 @@ _ADD_FIVE_MINUTES: Final = (
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownIds:
     """Ids of a process and of its flows."""
 
     process: int
@@ -58,7 +58,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, *, cmdlines: bool = False) -> None:
         self.connection = connection
         self._cmdlines = cmdlines
-        self._known: dict[Who, _Known] = {}
+        self._known: dict[Who, _KnownIds] = {}
         self._cached = 0
 
     def begin(self) -> None:
@@ -126,10 +126,10 @@ class Store:
 
     # Ids.
 
-    def _know(self, who: Who) -> _Known:
+    def _know(self, who: Who) -> _KnownIds:
         key, identity = who
         program = self._program(identity)
-        known = self._known[who] = _Known(self._process(key, identity, program), program)
+        known = self._known[who] = _KnownIds(self._process(key, identity, program), program)
         return known
 
     def _program(self, identity: Identity) -> int:
@@ -166,7 +166,7 @@ class Store:
         )
         return _given(added)
 
-    def _flow(self, known: _Known, remote: Remote) -> int:
+    def _flow(self, known: _KnownIds, remote: Remote) -> int:
         place = (remote.address, remote.port, remote.protocol, remote.role)
         end = self._id(
             "SELECT id FROM remote WHERE address = ? AND port = ? AND protocol = ? AND role = ?",
