@@ -144,7 +144,7 @@ class Playback:
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownProcess:
     """A process that has moved bytes recently."""
 
     key: ProcessKey
@@ -171,7 +171,7 @@ class FleetFollower:
         self._keep = keep
         self._clock, self._monotonic = clock, monotonic
         self._playback = Playback()
-        self._processes: dict[_ProcessId, _Known] = {}
+        self._processes: dict[_ProcessId, _KnownProcess] = {}
         self._numbers = 0
         self._fault = ""
         self.hosts: dict[str, Host] = {}
@@ -346,7 +346,7 @@ class FleetFollower:
         known = self._processes.pop(process, None)
         if known is None:
             self._numbers += 1
-            known = _Known(ProcessKey(self._numbers, pid))
+            known = _KnownProcess(ProcessKey(self._numbers, pid))
         known.moved = self._read_at
         self._processes[process] = known
         return known.key
