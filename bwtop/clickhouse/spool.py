@@ -72,7 +72,7 @@ class Spool:
         self._target = target
         (spool,) = self._run("SELECT id FROM spool").fetchone()
         self._where = (UUID(host.id), host.name, spool)
-        self._places: dict[_Kind, _Place] = {}
+        self._places: dict[_Kind, _Progress] = {}
 
     def cursor(self) -> Cursor:
         """Return the cursor of the server."""
@@ -132,7 +132,7 @@ class Spool:
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         found = _Rows(last)
-        place = self._places.pop(kind, _Place(last))
+        place = self._places.pop(kind, _Progress(last))
         listed = self._run(kind.spans, (last, SPANS)).fetchall()
         for number, span, level, start, end, seconds, loss, version in listed:
             head = (level, span, min(int(start), LAST), float(start))
@@ -144,7 +144,7 @@ class Spool:
                 if not found.spans:
                     lines = lines[:room]
                     found.traffic += [(*head, *line, version) for line in lines]
-                    self._places[kind] = _Place(number, lines[-1][:2])
+                    self._places[kind] = _Progress(number, lines[-1][:2])
                 return found
             found.traffic += [(*head, *line, version) for line in lines]
             found.spans.append((*head, float(end), seconds, *unpack_loss(loss), version))
@@ -189,7 +189,7 @@ class _Rows:
 _BEGINNING: Final = (-1, -1)
 
 
-class _Place(NamedTuple):
+class _Progress(NamedTuple):
     """Progress in an interval or span that has more rows than a batch."""
 
     number: int
