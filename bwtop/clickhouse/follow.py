@@ -70,7 +70,7 @@ _WHO: Final = ("pid", "name", "exe", "uid", "user", "unit", "container", "pod", 
 
 
 @dataclass(slots=True)
-class _Place:
+class _Position:
     """Playback position of a host."""
 
     delay: float
@@ -99,7 +99,7 @@ class Playback:
     """Playback of the hosts: chooses the next window of each."""
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Position] = {}
 
     def windows(self, now: float, passed: float, arrived: Mapping[str, float]) -> Windows:
         """Return the next windows, `passed` seconds after the previous ones; `arrived` has the end of data by host."""
@@ -116,13 +116,13 @@ class Playback:
             found.late[host], found.due[host] = (place.told, start), (start, end)
         return found
 
-    def _place(self, host: str, now: float, last: float) -> _Place:
+    def _place(self, host: str, now: float, last: float) -> _Position:
         """Return the position of a host, with the shortest delay that has sufficed recently."""
         needed = STEP * (math.floor((now - last) / STEP) + 1)
         place = self._places.get(host)
         is_anew = place is None or now - needed - place.told > REACH
         if place is None or is_anew or place.told > last:  # the clock of the host was set back
-            return _Place(needed, now - needed, now)
+            return _Position(needed, now - needed, now)
         if needed >= place.delay:
             place.delay, place.since, place.enough = needed, now, -math.inf
         else:
