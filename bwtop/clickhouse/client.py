@@ -89,7 +89,7 @@ def load() -> bool:
 
 
 class Client:
-    """A Server at an address; it connects at the first query, and again after an error."""
+    """A FleetServer at an address; it connects at the first query, and again after an error."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Client:
 
     @property
     def version(self) -> tuple[int, int]:
-        """See Server."""
+        """See FleetServer."""
         if self._version is None:
             text = str(self.query("SELECT version()")[0][0])
             major, minor = text.split(".")[:2]
@@ -135,13 +135,13 @@ class Client:
         return self._version
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
-        """See Server; send settings for long statements only: a read-only user may not set any."""
+        """See FleetServer; send settings for long statements only: a read-only user may not set any."""
         is_long = len(statement) > LONG
         settings = {"max_query_size": 2 * len(statement.encode())} if is_long else None
         return _decoded(self._run(statement, settings=settings) or ())
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
-        """See Server."""
+        """See FleetServer."""
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
         settings = {"insert_distributed_sync": 1}  # return once the shard has the rows
         self._run(statement, values, columnar=True, settings=settings)
@@ -156,7 +156,7 @@ class Client:
             raise FleetError(f"{self._where}: {words}", kind) from error
 
     def close(self) -> None:
-        """See Server."""
+        """See FleetServer."""
         self._client.disconnect()
 
 

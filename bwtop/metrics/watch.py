@@ -59,14 +59,14 @@ class Figures:
     waiting: RecorderBacklog | None
     """The intervals that the recorder has not committed yet."""
     behind: tuple[int, float] | None
-    """The result of Spool.behind(); None without --ship."""
+    """The result of Sender.behind(); None without --ship."""
 
 
 class Watch:
     """Counters fed by the measuring thread; readers never block it for long."""
 
     def __init__(self) -> None:
-        self.spool: Sender | None = None
+        self.sender: Sender | None = None
         """None without --ship."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
@@ -82,7 +82,7 @@ class Watch:
         """Return the measurement with its readings counted; it replaces the previous one."""
         with self._mutex:
             self._measurement = measurement
-            self.spool = measurement.shipper
+            self.sender = measurement.shipper
             self._fills.clear()
         return replace(measurement, readings=_Watched(measurement, self))
 
@@ -111,7 +111,7 @@ class Watch:
         found = self._measurement
         recorder = found.recorder if found else None
         waiting = recorder.waiting() if recorder else None
-        behind = self.spool.behind() if self.spool else None
+        behind = self.sender.behind() if self.sender else None
         with self._mutex:
             return Figures(
                 backend=(found.backend or "history") if found else "none",

@@ -323,4 +323,4 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "day": lambda text: text,
     "month": lambda text: text,
 }
-"""Formatters of labels by dimension; processes, users and hosts have methods of Table."""
+"""Formatters of labels by dimension; processes, users and hosts have methods of ReportTable."""

@@ -111,7 +111,7 @@ class Document:
     view: LiveView
 
     def draw(self, moment: BroadcastState) -> bytes:
-        """Draw the view (see broadcaster.View)."""
+        """Draw the view (see broadcaster.BroadcastView)."""
         found, more = interval(self.view, self.view.tree(moment), moment)
         backend = moment.backend or FOLLOWED
         document = intervals.document(
@@ -130,7 +130,7 @@ class Sheet:
     view: LiveView
 
     def draw(self, moment: BroadcastState) -> bytes:
-        """Draw the view (see broadcaster.View)."""
+        """Draw the view (see broadcaster.BroadcastView)."""
         found, _ = interval(self.view, self.view.tree(moment), moment)
         out = io.StringIO()
         writer = intervals.CsvWriter(out, intervals.Layout(moment.backend or FOLLOWED), inert)
@@ -152,7 +152,7 @@ class ChartView:
     view: LiveView
 
     def draw(self, moment: BroadcastState) -> bytes:
-        """Draw the view (see broadcaster.View)."""
+        """Draw the view (see broadcaster.BroadcastView)."""
         tree = self.view.tree(moment)
         points = self._points(moment)
         known = {

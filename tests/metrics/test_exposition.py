@@ -100,7 +100,7 @@ def full(recorder: Recorder) -> Watch:
     watch.over(
         measurement(readings, fill=lambda: Fill(7, 65536), recorder=recorder)
     ).readings.read()
-    watch.spool = Behind()
+    watch.sender = Behind()
     return watch
 
 
