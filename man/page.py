@@ -95,11 +95,7 @@ def _bound(key: Key) -> str:
 
 
 def _fields() -> Lines:
-    helps = {column.id: column.help for column in ALL_COLUMNS}
-    rows = [
-        (f.title.format(down="RX", up="TX"), f"{f.help or helps[f.column]} ({f.id})")
-        for f in FIELDS
-    ]
+    rows = [(f.cell.title.format(down="RX", up="TX"), f"{f.help} ({f.id})") for f in FIELDS]
     yield from table(rows)
 
 

@@ -148,8 +148,8 @@ def sort_right(state: ScreenState) -> Effect:
 
 def _sort_beside(state: ScreenState, step: int) -> Effect:
     """Sort by the neighbour of the sort column on the screen; by the default column if it is not shown."""
-    shown = [placed.field for placed in state.placed(state.columns)]
-    columns = [field.column for field in shown if field.column != DEFAULT_SORT] + [DEFAULT_SORT]
+    shown = [placed.field.column.id for placed in state.placed(state.columns)]
+    columns = [column for column in shown if column != DEFAULT_SORT] + [DEFAULT_SORT]
     here = state.settings.order.column
     place = columns.index(here) + step if here in columns else len(columns) - 1
     if not 0 <= place < len(columns):

@@ -1,8 +1,10 @@
-"""The columns of the list, one row each, and the choice of those that fit a terminal."""
+"""The columns of the list, from the table of columns, and the choice of those that fit a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from bwtop.view.columns import HOST_COLUMNS, PROCESS_COLUMNS, Cell, CellKind, Column
 
 if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
     from bwtop.tui.glyphs import Glyphs
@@ -10,61 +12,42 @@ if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
 
 @dataclass(frozen=True)
 class Field:
-    """One column of the list; its width never depends on its content."""
+    """One column of the list."""
 
-    id: str
-    title: str
-    """Title; {down} and {up} stand for the symbols of the directions."""
-    column: str
-    """Id in bwtop.view.columns of the sort column, whose help is used too."""
-    width: int
-    """Cells; the minimum if the column grows."""
-    rank: int
-    """Columns appear in this order as the terminal gets wider; equal ranks from the left."""
-    right: bool = False
-    """True if the content is aligned to the right."""
-    grows: int = 0
-    """Its share of the spare cells."""
-    first: int = 0
-    """Spare cells that it gets before the others."""
-    most: int = 0
-    """Its maximum in cells: with a wider gap the eye loses the line on the way to the numbers."""
-    help: str = ""
-    """Help, if that of the sort column is not enough."""
+    column: Column[Any]
+    cell: Cell
+
+    @property
+    def id(self) -> str:
+        """Its name in configuration files."""
+        return self.cell.id or self.column.id
+
+    @property
+    def help(self) -> str:
+        """Its help."""
+        return self.cell.help or self.column.help
+
+    @property
+    def is_text(self) -> bool:
+        """True if it is left of the numbers, and the name of a remote spans it."""
+        return self.cell.kind is CellKind.TEXT
+
+    @property
+    def align(self) -> str:
+        """The alignment of title and content, as in format()."""
+        return ">" if self.cell.right else "<"
 
 
-FIELDS: Final = (
-    Field("pid", "PID", "pid", 8, 3, right=True),
-    Field("user", "USER", "user", 8, 6),
-    Field(
-        "process",
-        "PROCESS",
-        "name",
-        16,
-        0,
-        grows=3,
-        first=8,
-        most=48,
-        help="process name or command line; remotes below",
-    ),
-    Field("unit", "UNIT", "unit", 16, 9, grows=2, most=32, help="container or systemd unit"),
-    Field(
-        "graph", "LAST 10", "rate", 10, 8, help="traffic of the last ten intervals, both directions"
-    ),
-    Field("rx_rate", "{down}/s", "rx_rate", 10, 1, right=True),
-    Field("tx_rate", "{up}/s", "tx_rate", 10, 2, right=True),
-    Field("rx_total", "{down} total", "rx_total", 10, 4, right=True),
-    Field("tx_total", "{up} total", "tx_total", 10, 5, right=True),
-    Field("share", "SHARE", "rate", 6, 7, right=True, help="share of the current traffic"),
-)
-"""From left to right. Texts come before numbers: the name of a remote spans all text columns."""
+def fields_of(columns: Iterable[Column[Any]]) -> tuple[Field, ...]:
+    """Return the columns of the list, from left to right: texts, then numbers."""
+    found = (Field(column, cell) for column in columns for cell in column.cells)
+    return tuple(sorted(found, key=lambda field: (not field.is_text, field.cell.place)))
 
-HOST_FIELD: Final = Field(
-    "host", "HOST", "hostname", 12, 3, grows=2, first=8, most=40, help="host of the process"
-)
+
+FIELDS: Final = fields_of(PROCESS_COLUMNS)
+
+(HOST_FIELD,) = fields_of(HOST_COLUMNS)
 """The first column with several hosts; not shown for one host."""
-
-TEXTS: Final = ("host", "pid", "user", "process", "unit")
 
 MARK: Final = 1
 """Cells for the symbol of an expandable row."""
@@ -86,7 +69,7 @@ class Placed:
 
     def title(self, glyphs: "Glyphs") -> str:
         """Return its title."""
-        return self.field.title.format(down=glyphs.down, up=glyphs.up)
+        return self.field.cell.title.format(down=glyphs.down, up=glyphs.up)
 
 
 def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[Placed]:
@@ -96,29 +79,30 @@ def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[
 
     """
     shown: list[Field] = []
-    for field in sorted(fields, key=lambda field: field.rank):
+    for field in sorted(fields, key=lambda field: field.cell.rank):
         if shown and _needed([*shown, field]) > columns:
             break
         shown.append(field)
     shown.sort(key=fields.index)
     spare = columns - _needed(shown)
-    first = {field: min(field.first, spare) for field in shown}
+    first = {field.id: min(field.cell.first, spare) for field in shown}
     spare -= sum(first.values())
-    parts = sum(field.grows for field in shown)
+    parts = sum(field.cell.grows for field in shown)
     placed, start = [], MARK
     for field in shown:
-        width = field.width + first[field]
-        if field.grows:
-            more = spare * field.grows // parts
-            spare, parts = spare - more, parts - field.grows
-            width = width + more if wide else min(width + more, field.most)
+        cell = field.cell
+        width = cell.width + first[field.id]
+        if cell.grows:
+            more = spare * cell.grows // parts
+            spare, parts = spare - more, parts - cell.grows
+            width = width + more if wide else min(width + more, cell.most)
         placed.append(Placed(field, start, max(width, 0)))
         start += max(width, 0) + 1
     return placed
 
 
 def _needed(fields: list[Field]) -> int:
-    return MARK + sum(field.width + 1 for field in fields) - 1
+    return MARK + sum(field.cell.width + 1 for field in fields) - 1
 
 
 def at(shown: Sequence[Placed], cell: int) -> Field | None:
@@ -139,4 +123,4 @@ def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
             raise ValueError(f"column {name!r} is given twice")
     if "process" not in names:
         raise ValueError("column 'process' is required")
-    return tuple(sorted((by_id[name] for name in names), key=lambda field: field.id not in TEXTS))
+    return tuple(sorted((by_id[name] for name in names), key=lambda field: not field.is_text))

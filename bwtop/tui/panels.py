@@ -13,7 +13,6 @@ from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Chooser, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.rows import Branch
 
 CHOOSER_WIDTH: Final = 52
@@ -159,10 +158,9 @@ def help_lines(state: ScreenState, columns: int) -> list[Line]:
     for name, text in MOUSE:
         lines += _entry(name, text, columns)
     lines += _section("Columns")
-    columns_help = {column.id: column.help for column in ALL_COLUMNS}
     for field in state.fields:
-        title = field.title.format(down=state.glyphs.down, up=state.glyphs.up)
-        lines += _entry(title, field.help or columns_help[field.column], columns)
+        title = field.cell.title.format(down=state.glyphs.down, up=state.glyphs.up)
+        lines += _entry(title, field.help, columns)
     lines += _section("Filter: words and fields, all of which must match; a leading - negates")
     for query_field in state.query_fields:
         lines += _entry(f"{query_field.name}:", query_field.help, columns)

@@ -274,7 +274,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         if place == -1:
             field = layout.at(self.state.placed(columns), column)
             if field:
-                self.perform(lambda state: commands.sort_by(state, field.column))
+                self.perform(lambda state: commands.sort_by(state, field.column.id))
         elif 0 <= place < len(self._shown):
             self._click_row(self._shown[place], on_mark=column < layout.MARK)
 

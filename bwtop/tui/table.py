@@ -1,15 +1,16 @@
 """The list: a line of titles, and a line for each row."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from bwtop.model.flows import UNATTRIBUTED, format_address
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
-from bwtop.tui.layout import HOST_FIELD, TEXTS, Field, Placed
+from bwtop.tui.layout import HOST_FIELD, Field, Placed
 from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
+from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
 from bwtop.view.rows import Branch, Leaf, Row
 from bwtop.view.tree import Grouping
 
@@ -30,7 +31,7 @@ def titles(state: ScreenState, columns: int) -> Line:
             style = Style.SORTED
             text += glyphs.descending if order.descending else glyphs.ascending
         line += [
-            (style, fit(text, placed.width, ">" if placed.field.right else "<")),
+            (style, fit(text, placed.width, placed.field.align)),
             (Style.TITLE, " "),
         ]
     return exactly(line, columns, Style.TITLE)
@@ -42,7 +43,11 @@ def _sorted_by(column: str, shown: list[Field]) -> set[str]:
         return {"rx_rate", "tx_rate"}
     if column == "total":
         return {"rx_total", "tx_total"}
-    return {field.id for field in shown if field.column == column and field.id != "graph"}
+    return {
+        field.id
+        for field in shown
+        if field.column.id == column and field.cell.kind is not CellKind.GRAPH
+    }
 
 
 def _title(state: ScreenState, placed: Placed) -> str:
@@ -102,7 +107,7 @@ class Rows:
 
     def _text_cells(self) -> int:
         """Return the cells of all text columns together."""
-        ends = [placed.end for placed in self._placed if placed.field.id in TEXTS]
+        ends = [placed.end for placed in self._placed if placed.field.is_text]
         return max(ends) - self._placed[0].start
 
     def _spanning(self, text: str, style: Style, indent: int, taken: int = 0) -> Line:
@@ -114,43 +119,47 @@ class Rows:
     def _texts(self, row: Branch, style: Style, depth: int) -> Line:
         line: Line = []
         for placed in self._placed:
-            if placed.field.id in TEXTS:
+            if placed.field.is_text:
                 if placed.field.id == "process":
                     text = self._process(row, "  " * depth, placed.width)
                 else:
-                    text = self._state.glyphs.text(_TEXTS[placed.field.id](self, row))
-                align = ">" if placed.field.right else "<"
+                    text = self._state.glyphs.text(self._text(placed.field, row))
                 line += [(style, " ")] if line else []
-                line.append((style, fit(text, placed.width, align)))
+                line.append((style, fit(text, placed.width, placed.field.align)))
         return line
 
     def _numbers(self, row: Row, style: Style) -> Line:
         line: Line = []
         for placed in self._placed:
-            if placed.field.id not in TEXTS:
-                of, text = self._number(placed, row, style)
+            if not placed.field.is_text:
+                of, text = self._number(placed.field, row, style)
                 line += [(style, " "), (of, fit(text, placed.width, ">"))]
         return line
 
-    def _number(self, placed: Placed, row: Row, style: Style) -> tuple[Style, str]:
-        plain = style in (Style.EXITED, Style.REMOTE)
-        match placed.field.id:
-            case "rx_rate":
-                return self._rate_cell(row.rx_rate, style if plain else Style.RX)
-            case "tx_rate":
-                return self._rate_cell(row.tx_rate, style if plain else Style.TX)
-            case "rx_total":
-                return style if row.rx_total else Style.HINT, fmt.size(row.rx_total)
-            case "tx_total":
-                return style if row.tx_total else Style.HINT, fmt.size(row.tx_total)
-            case "share":
-                return style, self._share(row.rx_rate + row.tx_rate)
-            case _:
-                return (style if plain else Style.RX), self._graph(row)
+    def _text(self, field: Field, row: Branch) -> str:
+        """Return the text of a column: as `_TEXTS` has it, else its value."""
+        draw = _TEXTS.get(field.id)
+        return draw(self, row) if draw else _plain(field.column.get(row))
 
-    def _rate_cell(self, value: float, style: Style) -> tuple[Style, str]:
-        text = fmt.rate_cell(value, bits=self._state.settings.bits)
-        return style if value else Style.HINT, text
+    def _number(self, field: Field, row: Row, style: Style) -> tuple[Style, str]:
+        colour = style if style in (Style.EXITED, Style.REMOTE) else _COLOURS.get(field.id, style)
+        if field.cell.kind is CellKind.GRAPH:
+            return colour, self._graph(row)
+        column = _REMOTE_COLUMNS.get(field.column.id) if isinstance(row, Leaf) else field.column
+        value = column.get(row) if column else None
+        text = self._formatted(field.cell.kind, value) if column else ""
+        is_dim = value == 0 and field.cell.kind in (CellKind.RATE, CellKind.SIZE)
+        return Style.HINT if is_dim else colour, text
+
+    def _formatted(self, kind: CellKind, value: Any) -> str:
+        match kind:
+            case CellKind.RATE:
+                return fmt.rate_cell(value, bits=self._state.settings.bits)
+            case CellKind.SIZE:
+                return fmt.size(value)
+            case CellKind.SHARE:
+                return self._share(value)
+        return self._state.glyphs.text(_plain(value))
 
     def _share(self, rate: float) -> str:
         """Return the share of all flows of the shown protocols, regardless of the filter."""
@@ -213,6 +222,17 @@ _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
     "user": Rows._user,
     "unit": Rows._unit,
 }
+"""Texts that are not the plain values of their columns; the text of "process" depends on its place, too."""
+
+_COLOURS: Final = {"rx_rate": Style.RX, "tx_rate": Style.TX, "graph": Style.RX}
+"""Styles of numbers with a colour of their own."""
+
+_REMOTE_COLUMNS: Final[dict[str, Column[Any]]] = {column.id: column for column in REMOTE_COLUMNS}
+
+
+def _plain(value: Value) -> str:
+    """Return a value without a format of its own."""
+    return "-" if value is None else str(value)
 
 
 def _is_unattributed(row: Branch) -> bool:

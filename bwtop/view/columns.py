@@ -1,8 +1,9 @@
-"""All columns, one row each; tables, sorting, JSON and CSV use this table."""
+"""All columns, one row each; the screen, sorting, tables, JSON and CSV use this table."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -16,6 +17,48 @@ ProcessRows = TypeVar("ProcessRows", bound=ProcessRow)
 RemoteRows = TypeVar("RemoteRows", bound=RemoteRow)
 
 
+class CellKind(StrEnum):
+    """The way the full screen draws a value."""
+
+    TEXT = "text"
+    """Texts are left of all others; the name of a remote spans all of them."""
+    NUMBER = "number"
+    SIZE = "size"
+    RATE = "rate"
+    SHARE = "share"
+    """The share of the rate in that of all processes."""
+    GRAPH = "graph"
+    """The rates of the last intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A column of the full screen; its width never depends on its content."""
+
+    title: str
+    """Title; {down} and {up} stand for the symbols of the directions."""
+    width: int
+    """Cells; the minimum if the column grows."""
+    _: KW_ONLY
+    place: int
+    """Columns are in this order from left to right, texts first."""
+    rank: int
+    """Columns appear in this order as the terminal gets wider."""
+    kind: CellKind = CellKind.TEXT
+    right: bool = False
+    """True if the content is aligned to the right."""
+    grows: int = 0
+    """Its share of the spare cells."""
+    first: int = 0
+    """Spare cells that it gets before the others."""
+    most: int = 0
+    """Its maximum in cells: with a wider gap the eye loses the line on the way to the numbers."""
+    id: str = ""
+    """Name in configuration files; empty: the id of the column."""
+    help: str = ""
+    """Help; empty: that of the column."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
     """One column; its `id` never changes once released."""
@@ -27,6 +70,8 @@ class Column(Generic[Row]):
     """True if it is sorted with the largest values first."""
     exported: bool = True
     """True if JSON and CSV have it; the others are sums of exported columns."""
+    cells: tuple[Cell, ...] = ()
+    """Its columns in the full screen."""
 
 
 def iso(time: datetime | None) -> str | None:
@@ -43,17 +88,60 @@ _NUMBERS: Final[tuple[Column[Counted], ...]] = (
     Column("rx", "bytes received in the interval", lambda r: r.rx, descending=True),
     Column("tx", "bytes sent in the interval", lambda r: r.tx, descending=True),
     Column(
-        "rx_rate", "bytes received per second", lambda r: thousandths(r.rx_rate), descending=True
+        "rx_rate",
+        "bytes received per second",
+        lambda r: thousandths(r.rx_rate),
+        descending=True,
+        cells=(Cell("{down}/s", 10, place=5, rank=1, kind=CellKind.RATE, right=True),),
     ),
-    Column("tx_rate", "bytes sent per second", lambda r: thousandths(r.tx_rate), descending=True),
-    Column("rx_total", "bytes received since bwtop started", lambda r: r.rx_total, descending=True),
-    Column("tx_total", "bytes sent since bwtop started", lambda r: r.tx_total, descending=True),
+    Column(
+        "tx_rate",
+        "bytes sent per second",
+        lambda r: thousandths(r.tx_rate),
+        descending=True,
+        cells=(Cell("{up}/s", 10, place=6, rank=2, kind=CellKind.RATE, right=True),),
+    ),
+    Column(
+        "rx_total",
+        "bytes received since bwtop started",
+        lambda r: r.rx_total,
+        descending=True,
+        cells=(Cell("{down} total", 10, place=7, rank=4, kind=CellKind.SIZE, right=True),),
+    ),
+    Column(
+        "tx_total",
+        "bytes sent since bwtop started",
+        lambda r: r.tx_total,
+        descending=True,
+        cells=(Cell("{up} total", 10, place=8, rank=5, kind=CellKind.SIZE, right=True),),
+    ),
     Column(
         "rate",
         "bytes per second, both directions",
         lambda r: r.rx_rate + r.tx_rate,
         descending=True,
         exported=False,
+        cells=(
+            Cell(
+                "LAST 10",
+                10,
+                place=4,
+                rank=8,
+                kind=CellKind.GRAPH,
+                id="graph",
+                help="traffic of the last ten intervals, both directions",
+            ),
+            Cell(
+                "SHARE",
+                6,
+                place=9,
+                rank=7,
+                kind=CellKind.SHARE,
+                right=True,
+                id="share",
+                help="share of the current traffic",
+            ),
+        ),
     ),
     Column(
         "total",
@@ -65,14 +153,48 @@ _NUMBERS: Final[tuple[Column[Counted], ...]] = (
 )
 
 PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
-    Column("pid", "process id; 0 if the process is unknown", lambda r: r.key.pid),
+    Column(
+        "pid",
+        "process id; 0 if the process is unknown",
+        lambda r: r.key.pid,
+        cells=(Cell("PID", 8, place=0, rank=3, right=True),),
+    ),
     Column("start", "start time of the process", lambda r: iso(r.identity.started)),
-    Column("name", "process name, at most 15 bytes", lambda r: r.identity.name),
+    Column(
+        "name",
+        "process name, at most 15 bytes",
+        lambda r: r.identity.name,
+        cells=(
+            Cell(
+                "PROCESS",
+                16,
+                place=2,
+                rank=0,
+                grows=3,
+                first=8,
+                most=48,
+                id="process",
+                help="process name or command line; remotes below",
+            ),
+        ),
+    ),
     Column("exe", "full path of the program", lambda r: r.identity.exe),
     Column("cmdline", "command line, at most 256 bytes", lambda r: r.identity.cmdline),
     Column("uid", "effective user id", lambda r: r.identity.uid),
-    Column("user", "name of the effective user", lambda r: r.identity.user),
-    Column("unit", "systemd unit", lambda r: r.identity.unit),
+    Column(
+        "user",
+        "name of the effective user",
+        lambda r: r.identity.user,
+        cells=(Cell("USER", 8, place=1, rank=6),),
+    ),
+    Column(
+        "unit",
+        "systemd unit",
+        lambda r: r.identity.unit,
+        cells=(
+            Cell("UNIT", 16, place=3, rank=9, grows=2, most=32, help="container or systemd unit"),
+        ),
+    ),
     Column("container", "container, as runtime:id", lambda r: r.identity.container),
     Column("pod", "uid of the Kubernetes pod", lambda r: r.identity.pod),
     Column("kernel", "true for a kernel thread", lambda r: r.identity.kernel),
@@ -84,6 +206,19 @@ HOST_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
         "hostname",
         "name of the host, with --from",
         lambda r: r.identity.host and r.identity.host.name,
+        cells=(
+            Cell(
+                "HOST",
+                12,
+                place=0,
+                rank=3,
+                grows=2,
+                first=8,
+                most=40,
+                id="host",
+                help="host of the process",
+            ),
+        ),
     ),
     Column(
         "host_id", "id of the host, with --from", lambda r: r.identity.host and r.identity.host.id

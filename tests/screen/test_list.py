@@ -1,14 +1,19 @@
 """Keys of the list: expand, sort, filter, group, select."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
-from bwtop.tui.layout import FIELDS
+from bwtop.tui import layout
+from bwtop.tui.layout import FIELDS, Field, parse_fields
+from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
+from bwtop.view.columns import PROCESS_COLUMNS, Cell, CellKind, Column
 from bwtop.view.rows import Leaf
 from tests.build import key, remote
 from tests.screen.harness import Harness
@@ -245,7 +250,7 @@ def sorted_title(harness: Harness) -> str:
 def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
     """Each press moves the mark by one column, as displayed."""
     harness = busy(200)
-    titles = [f.title.format(down="↓", up="↑") for f in FIELDS if f.id != "graph"]
+    titles = [f.cell.title.format(down="↓", up="↑") for f in FIELDS if f.id != "graph"]
     harness.press(*"<" * len(FIELDS))
     for title in titles:
         assert sorted_title(harness)[:-1] == title
@@ -254,6 +259,41 @@ def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
         assert sorted_title(harness)[:-1] == title
         harness.press("<")
     assert sorted_title(harness) == "PID▲"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "kind", "shown"),
+    [
+        ("uid", CellKind.NUMBER, "1000"),
+        ("exe", CellKind.TEXT, "/usr/bin/curl"),
+        ("cmdline", CellKind.TEXT, "curl -O"),
+        ("rx", CellKind.SIZE, "488.3 KiB"),
+        ("rx", CellKind.NUMBER, "500000"),
+        ("pod", CellKind.TEXT, "-"),
+        ("pod", CellKind.NUMBER, "-"),
+    ],
+)
+def test_any_column_can_be_shown(identifier: str, kind: CellKind, shown: str) -> None:
+    """A cell in the table of columns suffices; remotes show what they have, and else nothing."""
+    (column,) = [column for column in PROCESS_COLUMNS if column.id == identifier]
+    field = Field(column, Cell("X", 16, place=0, rank=1, kind=kind))
+    harness = Harness(80, 24, Settings(fields=(*parse_fields(["process"]), field)))
+    harness.feed(TRAFFIC, IDENTITIES)
+    harness.press("e")
+    assert harness.line("curl ").rstrip().endswith(shown) or f" {shown} " in harness.line("curl ")
+    is_of_remotes = identifier == "rx"
+    assert (shown in harness.line("to 192.0.2.1")) == is_of_remotes
+    harness.press("g")
+    harness.check()
+
+
+def test_text_columns_are_left_of_numbers_in_any_order_of_rows() -> None:
+    exe, uid = (next(c for c in PROCESS_COLUMNS if c.id == name) for name in ("exe", "uid"))
+    added: tuple[Column[Any], ...] = (
+        replace(uid, cells=(Cell("UID", 6, place=0, rank=10, kind=CellKind.NUMBER),)),
+        replace(exe, cells=(Cell("EXE", 9, place=9, rank=11),)),
+    )
+    assert [field.id for field in layout.fields_of(added)] == ["exe", "uid"]
 
 
 def test_key_left_of_the_default_sort_goes_to_the_totals() -> None:
@@ -271,14 +311,13 @@ def test_r_reverses_the_order() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
-def test_click_on_a_title_sorts_and_a_second_click_reverses(field: object) -> None:
+def test_click_on_a_title_sorts_and_a_second_click_reverses(field: Field) -> None:
     harness = busy(200)
     harness.press("s", "home", "enter", "s", "home", "down", "enter")
-    title, column = field.title, field.column  # type: ignore[attr-defined]  # a Field
     row = harness.row_of("PROCESS")
-    cell = harness.lines()[row].index(title.format(down="↓", up="↑"))
+    cell = harness.lines()[row].index(field.cell.title.format(down="↓", up="↑"))
     harness.click(cell, row)
-    assert harness.state.settings.order.column == column
+    assert harness.state.settings.order.column == field.column.id
     assert not harness.state.settings.order.reverse
     harness.click(cell, row)
     assert harness.state.settings.order.reverse

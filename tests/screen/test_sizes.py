@@ -147,19 +147,19 @@ def test_host_column_is_dropped_whole(
     assert shown == [field for field in fields if field in shown]
     assert layout.HOST_FIELD in shown or len(shown) <= 3
     assert len(shown) < 4 or shown[0] is layout.HOST_FIELD
-    assert columns < FIELDS[2].width + layout.MARK or placed[-1].end <= columns
+    assert columns < FIELDS[2].cell.width + layout.MARK or placed[-1].end <= columns
     assert all(a.end + 1 == b.start for a, b in pairwise(placed))
 
 
 @pytest.mark.parametrize("columns", range(1, 331))
 def test_columns_are_left_out_whole_and_in_a_fixed_order(columns: int) -> None:
     placed, wider = layout.place(FIELDS, columns), layout.place(FIELDS, columns + 1)
-    ranks = sorted(one.field.rank for one in placed)
+    ranks = sorted(one.field.cell.rank for one in placed)
     assert ranks == list(range(len(ranks)))
     assert len(wider) >= len(placed)
-    assert [one.field for one in placed] == [f for f in FIELDS if f.rank < len(placed)]
-    if columns > FIELDS[2].width + layout.MARK:
-        assert all(one.width >= one.field.width for one in placed)
+    assert [one.field for one in placed] == [f for f in FIELDS if f.cell.rank < len(placed)]
+    if columns > FIELDS[2].cell.width + layout.MARK:
+        assert all(one.width >= one.field.cell.width for one in placed)
         assert placed[-1].end <= columns
     assert all(a.end + 1 == b.start for a, b in pairwise(placed))
 
@@ -183,7 +183,7 @@ def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
     """One cell between two columns is blank whatever the list contains."""
     harness = hostile(columns, 60, fleet=fleet)
     fields = (layout.HOST_FIELD, *FIELDS) if fleet else FIELDS
-    texts = [one.field.id in layout.TEXTS for one in layout.place(fields, columns)]
+    texts = [one.field.is_text for one in layout.place(fields, columns)]
     gaps = [
         one.end
         for one, is_text, following in zip(

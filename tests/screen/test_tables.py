@@ -113,10 +113,9 @@ def test_the_help_has_every_key(key: Key) -> None:
 @GLYPHS
 def test_the_help_has_every_column_and_every_field_of_filters(glyphs: Glyphs) -> None:
     text = help_text(glyphs)
-    helps = {column.id: column.help for column in PROCESS_COLUMNS}
     for field in FIELDS:
-        title = field.title.format(down=glyphs.down, up=glyphs.up)
-        words = " ".join(f"{title} {field.help or helps[field.column]}".split())
+        title = field.cell.title.format(down=glyphs.down, up=glyphs.up)
+        words = " ".join(f"{title} {field.help}".split())
         assert words in " ".join(text.split())
     for query_field in QUERY_FIELDS:
         assert re.search(f"^ +{query_field.name}: +[^ ]", text, re.MULTILINE)
@@ -142,10 +141,11 @@ def test_every_field_of_the_list_has_a_title_that_fits_and_sorts_by_a_column(
     ids = {column.id for column in PROCESS_COLUMNS}
     sign = max(width(glyphs.ascending), width(glyphs.descending))
     for placed in layout.place(FIELDS, 200):
-        assert placed.field.column in ids
-        assert width(placed.title(glyphs)) + sign <= placed.field.width
-    assert len({field.id for field in FIELDS}) == len({field.title for field in FIELDS})
-    assert sorted(field.rank for field in FIELDS) == list(range(len(FIELDS)))
+        assert placed.field.column.id in ids
+        assert width(placed.title(glyphs)) + sign <= placed.field.cell.width
+    assert len({field.id for field in FIELDS}) == len({field.cell.title for field in FIELDS})
+    assert sorted(field.cell.rank for field in FIELDS) == list(range(len(FIELDS)))
+    assert len({field.cell.place for field in FIELDS}) == len(FIELDS)
 
 
 @pytest.mark.parametrize("theme", THEMES)
