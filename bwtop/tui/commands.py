@@ -7,7 +7,7 @@ from bwtop.model.filter import Loopback
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
-from bwtop.view.columns import DEFAULT_SORT, Order
+from bwtop.view.columns import DEFAULT_SORT, CellKind, Order
 from bwtop.view.rows import Branch, Path
 from bwtop.view.tree import Grouping
 
@@ -147,9 +147,14 @@ def sort_right(state: ScreenState) -> Effect:
 
 
 def _sort_beside(state: ScreenState, step: int) -> Effect:
-    """Sort by the neighbour of the sort column on the screen; by the default column if it is not shown."""
-    shown = [placed.field.column.id for placed in state.placed(state.columns)]
-    columns = [column for column in shown if column != DEFAULT_SORT] + [DEFAULT_SORT]
+    """Sort by the neighbour of the sort column on the screen; by the default column if it is not shown.
+
+    A default column that is not shown is at the right end.
+    """
+    shown = [placed.field for placed in state.placed(state.columns)]
+    columns = [field.column.id for field in shown if field.cell.kind is not CellKind.GRAPH]
+    if DEFAULT_SORT not in columns:
+        columns.append(DEFAULT_SORT)
     here = state.settings.order.column
     place = columns.index(here) + step if here in columns else len(columns) - 1
     if not 0 <= place < len(columns):

@@ -1,5 +1,6 @@
 """Keys of the list: expand, sort, filter, group, select."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -120,7 +121,7 @@ def test_a_name_that_comes_later_takes_the_place_of_the_first() -> None:
 
 
 def test_command_lines() -> None:
-    harness = busy(132)
+    harness = busy(110)
     harness.press("c")
     assert "curl -O https://x.example/" in harness.text()
     assert "/usr/sbin/named" not in harness.text()
@@ -294,6 +295,17 @@ def test_text_columns_are_left_of_numbers_in_any_order_of_rows() -> None:
         replace(exe, cells=(Cell("EXE", 9, place=9, rank=11),)),
     )
     assert [field.id for field in layout.fields_of(added)] == ["exe", "uid"]
+
+
+def test_keys_follow_the_columns_as_displayed() -> None:
+    fields = parse_fields(["process", "share", "rx_total", "graph"])
+    harness = Harness(200, 24, Settings(fields=fields))
+    harness.feed(TRAFFIC, IDENTITIES)
+    assert sorted_title(harness) == "SHARE▼"
+    harness.press(">")
+    assert sorted_title(harness) == "↓ total▼"
+    harness.press("<", "<")
+    assert sorted_title(harness) == "PROCESS▲"
 
 
 def test_key_left_of_the_default_sort_goes_to_the_totals() -> None:
@@ -562,7 +574,7 @@ def test_an_empty_list_says_why(feeds: int, words: str) -> None:
 def test_share_is_of_all_shown_traffic() -> None:
     harness = Harness(132, 24)
     harness.feed({key(n): {remote(): Traffic(100 * n)} for n in (1, 3)})
-    assert [line.split()[-1] for line in harness.lines() if "%" in line] == ["75%", "25%"]
+    assert re.findall(r"\d+%", harness.text()) == ["75%", "25%"]
 
 
 def test_the_small_graph_has_the_last_ten_intervals() -> None:
