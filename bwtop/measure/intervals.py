@@ -54,7 +54,7 @@ class Status:
     """A problem to show to the user; empty: none."""
 
 
-Tap = Callable[[Sample], None]
+OnReading = Callable[[Sample], None]
 """A callback for each reading, before it is merged into an interval."""
 
 
@@ -119,7 +119,7 @@ def samples(
     capture: Readings,
     seconds: Callable[[], float],
     clock: Clock,
-    tap: Tap | None = None,
+    on_reading: OnReading | None = None,
     period: float = READING_PERIOD,
     *,
     to_the_end: bool = True,
@@ -141,7 +141,7 @@ def samples(
             going = clock.wait(min(begun + seconds(), time.monotonic() + period))
             if not (going or to_the_end):
                 return
-            sample = _read(capture, sample, tap)
+            sample = _read(capture, sample, on_reading)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
         if sample.elapsed:  # else the traffic is not yet known
@@ -150,14 +150,14 @@ def samples(
             yield sample.late
 
 
-def _read(capture: Readings, before: Sample | None, tap: Tap | None) -> Sample:
+def _read(capture: Readings, before: Sample | None, on_reading: OnReading | None) -> Sample:
     """Take one reading and merge it into the earlier readings of the interval."""
     sample = capture.read()
     for part in (sample, sample.late):
         if part:
             part.identities = {key: describe(known) for key, known in part.identities.items()}
-    if tap:
-        tap(sample)
+    if on_reading:
+        on_reading(sample)
     if before is None:
         return sample
     before.absorb(sample)
@@ -172,7 +172,7 @@ class LiveIntervals:
         capture: Readings,
         keep: Filter,
         names: NameSource | None,
-        tap: Tap | None = None,
+        on_reading: OnReading | None = None,
         period: float = READING_PERIOD,
         *,
         to_the_end: bool = True,
@@ -181,7 +181,7 @@ class LiveIntervals:
         self._to_the_end = to_the_end
         self._capture = capture
         self._period = period
-        self._tap = tap
+        self._on_reading = on_reading
         self._filter = keep
         self._names = names
         self._meter = Meter()
@@ -192,7 +192,7 @@ class LiveIntervals:
             self._capture,
             lambda: seconds,
             clock,
-            self._tap,
+            self._on_reading,
             self._period,
             to_the_end=self._to_the_end,
         ):
@@ -204,14 +204,14 @@ class LiveIntervals:
             yield interval
 
 
-def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> Tap:
-    """Return a tap that reports the warning of a status when it changes."""
+def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> OnReading:
+    """Return a callback that reports the warning of a status when it changes."""
     told = [""]
 
-    def tap(_: Sample) -> None:
+    def on_reading(_: Sample) -> None:
         warning = status().warning
         if warning != told[0]:
             tell(warning or "back to normal")
             told[0] = warning
 
-    return tap
+    return on_reading

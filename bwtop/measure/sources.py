@@ -13,7 +13,7 @@ from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import Shipper
-from bwtop.measure.intervals import READING_PERIOD, Readings, Status, Tap
+from bwtop.measure.intervals import READING_PERIOD, OnReading, Readings, Status
 from bwtop.model.filter import Filter
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
@@ -47,7 +47,7 @@ class Measurement:
     status: Callable[[], Status]
     close: Callable[[], None]
     """End the measurement, after writing all pending data."""
-    tap: Tap | None = None
+    on_reading: OnReading | None = None
     recorder: Recorder | None = None
     shipper: Shipper | None = None
     following: bool = False

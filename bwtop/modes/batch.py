@@ -36,12 +36,14 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
     )
-    tap = warner(measurement.status, say) if measurement.following else measurement.tap
+    on_reading = (
+        warner(measurement.status, say) if measurement.following else measurement.on_reading
+    )
     live = LiveIntervals(
         measurement.readings,
         common.filter_of(options),
         names,
-        tap,
+        on_reading,
         measurement.period,
         to_the_end=measurement.to_the_end,
     )

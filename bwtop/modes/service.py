@@ -69,7 +69,7 @@ def run(
     """Record until the clock stops, including the last, shorter interval."""
     log(f"recording to {recorder.path} (backend: {measurement.backend})", NOTICE)
     tell("READY=1")
-    for _ in samples(measurement.readings, lambda: READING_PERIOD, clock, measurement.tap):
+    for _ in samples(measurement.readings, lambda: READING_PERIOD, clock, measurement.on_reading):
         pass
     tell("STOPPING=1")
     measurement.close()

@@ -163,7 +163,7 @@ class App:
                 measurement.readings,
                 self._interval,
                 self._clock,
-                measurement.tap,
+                measurement.on_reading,
                 measurement.period,
                 to_the_end=measurement.to_the_end,
             ):

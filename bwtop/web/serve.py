@@ -82,7 +82,9 @@ class Service:
         """Broadcast a measurement until the clock stops."""
         measurement = self.watch.over(measurement)
         self._source.set(measurement)
-        for sample in samples(measurement.readings, lambda: self._interval, clock, measurement.tap):
+        for sample in samples(
+            measurement.readings, lambda: self._interval, clock, measurement.on_reading
+        ):
             if (
                 sample.traffic or not self._source.why
             ):  # no sample without a recorder: unknown, not zero

@@ -270,9 +270,9 @@ def test_names_are_optional(fake_time: Time) -> None:
 def test_warning_is_reported_when_it_changes() -> None:
     warnings = iter(["", "a host is late", "a host is late", "", ""])
     told: list[str] = []
-    tap = warner(lambda: Status("3 hosts", next(warnings)), told.append)
+    on_reading = warner(lambda: Status("3 hosts", next(warnings)), told.append)
     for _ in range(5):
-        tap(sample())
+        on_reading(sample())
     assert told == ["a host is late", "back to normal"]
 
 
