@@ -27,7 +27,7 @@ BATCH: Final = 60
 RETRY: Final = 1.0
 """Seconds between two attempts to write."""
 
-UPKEEP_PERIOD: Final = 10.0
+ROLLUP_PERIOD: Final = 10.0
 """Seconds between two runs of the rollup."""
 
 LAST_SECONDS: Final = 2.0
@@ -97,7 +97,7 @@ class Recorder:
         self._abandoned = False
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
-        self._upkeep_at = 0.0
+        self._rollup_at = 0.0
         self._noted_dropped = 0
         self.state = RecorderState()
         self.stored = 0
@@ -276,14 +276,14 @@ class Recorder:
 
     def _keep_up(self) -> None:
         """Run steps of the rollup until the next interval is there."""
-        if time.monotonic() < self._upkeep_at:
+        if time.monotonic() < self._rollup_at:
             return
-        self._upkeep_at = time.monotonic() + UPKEEP_PERIOD
+        self._rollup_at = time.monotonic() + ROLLUP_PERIOD
         was_over_size = self.is_over_size
         while self._writer.keep_up(self._look().wall):
             with self._mutex:
                 if self._backlog or self._closing:
-                    self._upkeep_at = 0.0
+                    self._rollup_at = 0.0
                     break
         if self.is_over_size and not was_over_size:
             self._notify(OVER_SIZE)

@@ -116,7 +116,7 @@ class Broadcaster:
 
     def start(self) -> None:
         """Start the thread."""
-        threading.Thread(target=self._run, name="bwtop-feed", daemon=True).start()
+        threading.Thread(target=self._run, name="bwtop-broadcast", daemon=True).start()
 
     def put(self, sample: Sample, backend: str) -> None:
         """Take an interval.  Intervals that arrive while the thread is busy are merged: no byte is lost."""

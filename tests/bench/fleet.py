@@ -61,8 +61,8 @@ def write(path: Path, extent: Extent) -> None:
             for second in range(extent.seconds)
         ]
     )
-    upkeep = Rollup(connection, Policy())
-    while upkeep.step(start + 120):
+    rollup = Rollup(connection, Policy())
+    while rollup.step(start + 120):
         pass
     connection.close()
 

@@ -96,8 +96,8 @@ def intervals(now: float, extent: Extent) -> Iterator[Delta]:
 
 
 def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
-    """Writes the year, with the upkeep that belongs to it."""
-    store, upkeep = Store(connection), Rollup(connection, Policy())
+    """Writes the year, with the rollup that belongs to it."""
+    store, rollup = Store(connection), Rollup(connection, Policy())
     connection.execute("PRAGMA synchronous = OFF")
     waiting: list[Delta] = []
     for number, each in enumerate(intervals(now, extent)):
@@ -106,15 +106,15 @@ def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
             store.append(waiting)
             waiting.clear()
         if number % 600 == 0:
-            settle(upkeep, each.start)
+            settle(rollup, each.start)
     store.append(waiting)
-    settle(upkeep, now)
+    settle(rollup, now)
     fill_pulses(connection, now, extent)
 
 
-def settle(upkeep: Rollup, now: float) -> None:
-    """Does all upkeep there is."""
-    while upkeep.step(now):
+def settle(rollup: Rollup, now: float) -> None:
+    """Does all rollup there is."""
+    while rollup.step(now):
         pass
 
 

@@ -205,7 +205,7 @@ def test_answers_are_equal_after_hosts_delete_detail(store: FleetServer) -> None
     kept = recorded(3, Kept())
     ship(kept, store, WEB1)
     whole = recorded(3, Kept(policy()))
-    kept.upkeep = type(kept.upkeep)(
+    kept.rollup = type(kept.rollup)(
         kept.connection, policy(seconds=600, minutes=DAY, hours=3 * DAY)
     )
     kept.steps(NOW)

@@ -139,7 +139,7 @@ class Kept:
 
     def _begin(self) -> None:
         self.store = Store(self.connection)
-        self.upkeep = Rollup(self.connection, self.policy)
+        self.rollup = Rollup(self.connection, self.policy)
         self.store.begin()
 
     def reopen(self) -> None:
@@ -152,13 +152,13 @@ class Kept:
     def append(self, *deltas: Delta) -> None:
         """Append deltas as the recorder does."""
         self.store.append(deltas)
-        self.upkeep.disturbed(min(delta.start for delta in deltas))
+        self.rollup.disturbed(min(delta.start for delta in deltas))
         self.deltas += deltas
 
     def steps(self, now: float, count: int = 100_000) -> int:
         """Run the pending steps, or at most `count`; return their number."""
         for number in range(count):
-            if not self.upkeep.step(now):
+            if not self.rollup.step(now):
                 return number + 1
         assert count < 100_000, "it never ends"
         return count

@@ -304,7 +304,7 @@ LENGTH: Final = 40.0
 
 def _race(path: Path, first: int, acknowledged: int) -> None:
     """Put samples until the process is killed, and print what is committed."""
-    vars(recorder)["UPKEEP_PERIOD"] = 0.0
+    vars(recorder)["ROLLUP_PERIOD"] = 0.0
     vars(recorder)["RETRY"] = 0.001
     vars(rollup)["SPARE_PAGES"] = 0
     vars(rollup)["FLOWS_AT_ONCE"] = 64

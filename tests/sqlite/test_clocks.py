@@ -189,7 +189,7 @@ def test_late_samples_of_a_minute_whose_sums_are_being_made(
     tmp_path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rollup of that minute restarts."""
-    monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
+    monkeypatch.setattr(recorder, "ROLLUP_PERIOD", 0.0)
     monkeypatch.setattr(recorder, "RETRY", 0.001)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)

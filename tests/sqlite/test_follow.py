@@ -248,7 +248,7 @@ def test_recorder_that_is_killed(path: Path, recorders: Recorders) -> None:
 def test_while_old_intervals_are_deleted(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "UPKEEP_PERIOD", 0.0)
+    monkeypatch.setattr(recorder, "ROLLUP_PERIOD", 0.0)
     policy = Policy(parse_retention("seconds=1m,minutes=2m,hours=1h"))
     feed = recorders(path, policy=policy)
     feed.put(5, 30.0)

@@ -68,7 +68,7 @@ def test_levels_are_closed_in_order() -> None:
     """No coarser level is ever closed further than a finer one, and a span closes once its rows are complete."""
     kept = Kept()
     hourly(kept, 3.5)
-    while kept.upkeep.step(NOON + 5 * DAY):
+    while kept.rollup.step(NOON + 5 * DAY):
         minutes, hours, days = levels(kept)
         assert minutes >= hours >= days
         assert hours % HOUR == days % DAY == 0
@@ -128,7 +128,7 @@ def test_a_step_adds_up_few_flows() -> None:
     most, steps = 0, 0
     while True:
         before = kept.connection.total_changes
-        more = kept.upkeep.step(NOON + 64)
+        more = kept.rollup.step(NOON + 64)
         most = max(most, kept.connection.total_changes - before)
         steps += 1
         if not more:
@@ -368,15 +368,15 @@ def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
     """The seconds of an hour are deleted before its minutes, and the file shrinks."""
     before, now = size(large), FIRST + 60 * HOUR
     most = before * 2 // 3
-    large.upkeep = Rollup(large.connection, Policy(large.policy.retention, most))
-    while large.upkeep.step(now):
+    large.rollup = Rollup(large.connection, Policy(large.policy.retention, most))
+    while large.rollup.step(now):
         kept = [large.kept(level) for level in (0, 1, 2)]
         left = "SELECT count(*) FROM interval WHERE start >= ? AND start < ?"
         assert large.one(left, kept[0], kept[1]) == 0
         left = "SELECT count(*) FROM span WHERE level = 1 AND start >= ? AND start < ?"
         assert large.one(left, kept[1], kept[2]) == 0
     assert before // 2 < size(large) <= most
-    assert not large.upkeep.is_over_size
+    assert not large.rollup.is_over_size
     assert large.kept(0) > 0
     assert large.kept(2) < FIRST + 2 * DAY
     assert large.ask(FIRST, now).rx == 60 * 3 * 400
@@ -386,19 +386,19 @@ def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
 
 def test_daily_totals_survive_any_max_size(large: Kept) -> None:
     now = FIRST + 60 * HOUR
-    large.upkeep = Rollup(large.connection, Policy(large.policy.retention, 20_000))
+    large.rollup = Rollup(large.connection, Policy(large.policy.retention, 20_000))
     large.steps(now)
-    assert large.upkeep.is_over_size
+    assert large.rollup.is_over_size
     assert len(large.spans(3)) == 2
     assert not [start for start, _ in large.spans(2) if start < FIRST + 2 * DAY]
     assert not [start for start, _ in large.spans(1) if start < FIRST + 2 * DAY]
     assert large.ask(FIRST, now).rx == 60 * 3 * 400
     assert large.steps(now) == 1
-    large.upkeep._policy = Policy(large.policy.retention, 1 << 30)
+    large.rollup._policy = Policy(large.policy.retention, 1 << 30)
     large.steps(now + 5)
-    assert large.upkeep.is_over_size  # it does not look at the size all the time
+    assert large.rollup.is_over_size  # it does not look at the size all the time
     large.steps(now + 20)
-    assert not large.upkeep.is_over_size
+    assert not large.rollup.is_over_size
 
 
 def test_daily_totals_survive_beside_months() -> None:
@@ -407,7 +407,7 @@ def test_daily_totals_survive_beside_months() -> None:
     kept.steps(FIRST + 16 * DAY)
     assert kept.spans(4)
     assert [start for start, _ in kept.spans(3)] == [FIRST + n * DAY for n in range(14)]
-    assert kept.upkeep.is_over_size
+    assert kept.rollup.is_over_size
 
 
 def test_many_free_pages_are_returned_to_the_file_system(
@@ -416,7 +416,7 @@ def test_many_free_pages_are_returned_to_the_file_system(
     monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
     before = size(large)
     retention = large.policy.retention | {"seconds": 0.0, "minutes": 0.0}  # type: ignore[operator]
-    large.upkeep = Rollup(large.connection, Policy(retention))
+    large.rollup = Rollup(large.connection, Policy(retention))
     large.steps(FIRST + 60 * HOUR)
     assert size(large) < before // 2
 
@@ -430,7 +430,7 @@ def test_expired_rows_are_deleted_in_small_steps(monkeypatch: pytest.MonkeyPatch
     kept.append(crowd(95), crowd(5, NOON + 1), delta(NOON + 3600))
     before = kept.ask(NOON, NOON + 60).rx
     steps = 0
-    while kept.upkeep.step(NOON + 3700):
+    while kept.rollup.step(NOON + 3700):
         steps += 1
         assert kept.ask(NOON, NOON + 60).rx == before
     assert steps >= 10
