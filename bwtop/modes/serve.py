@@ -14,7 +14,7 @@ from bwtop.rights.confine import confine
 from bwtop.text.stderr import fail, say
 
 if TYPE_CHECKING:
-    from bwtop.web.archive import FleetArchive
+    from bwtop.web.history import FleetHistory
 
 
 def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
@@ -24,7 +24,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     """
     from bwtop.web import files, serve
     from bwtop.web.access import Address
-    from bwtop.web.archive import LocalArchive
+    from bwtop.web.history import LocalHistory
     from bwtop.web.server import WebServer
     from bwtop.web.tokens import TokenError, make_token, read_token
 
@@ -45,9 +45,9 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     made = None if token or options.open else make_token()
     access.tell(address, trusted, options.token_file, made)
     place = common.history(options)
-    archive = LocalArchive(place.path)
+    history_access = LocalHistory(place.path)
     settings = serve.ServeOptions(
-        _fleet_archive(options) if options.origin else archive,
+        _fleet_history(options) if options.origin else history_access,
         options.interval,
         token or made,
         options.allow_host or (),
@@ -62,7 +62,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.remember(clock)
         service.stop()
     elif loading:
-        measurement = common.start_measuring(options, loading, say, prepare=archive.keep)
+        measurement = common.start_measuring(options, loading, say, prepare=history_access.keep)
         for degradation in measurement.degradations:
             say(degradation)
         service.start()
@@ -79,9 +79,9 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.stop()
 
 
-def _fleet_archive(options: argparse.Namespace) -> "FleetArchive":
-    from bwtop.web.archive import FleetArchive
+def _fleet_history(options: argparse.Namespace) -> "FleetHistory":
+    from bwtop.web.history import FleetHistory
 
     target, secret = options.origin, common.password_of(options)
     common.need_driver()
-    return FleetArchive(target.url(), lambda: Client(target, secret, patience=READ_SECONDS))
+    return FleetHistory(target.url(), lambda: Client(target, secret, patience=READ_SECONDS))

@@ -36,10 +36,10 @@ from bwtop.web.answer import (
     encode,
     refuse,
 )
-from bwtop.web.archive import Archive
 from bwtop.web.broadcaster import Broadcaster, BroadcastView
 from bwtop.web.events import EventStream, Places
 from bwtop.web.files import CHART, File
+from bwtop.web.history import HistoryAccess
 from bwtop.web.params import Param, Values
 from bwtop.web.route import Route
 from bwtop.web.source import STUCK, LiveSource
@@ -70,7 +70,7 @@ class Api:
         files: Mapping[str, File],
         broadcaster: Broadcaster,
         source: LiveSource,
-        archive: Archive,
+        history_access: HistoryAccess,
         names: NameSource | None,
         interval: float,
         metrics: Exposed | None = None,
@@ -80,7 +80,7 @@ class Api:
         self._files = files
         self._broadcaster = broadcaster
         self._source = source
-        self._archive = archive
+        self._history_access = history_access
         self._names = names
         self._interval = interval
         self._metrics = metrics
@@ -197,12 +197,12 @@ class Api:
             sort=sort.removeprefix("-"),
             reverse=sort.startswith("-"),
             limit=values["limit"],
-            host=None if self._archive.origin else socket.gethostname(),
+            host=None if self._history_access.origin else socket.gethostname(),
         )
 
     def _ask(self, report: Report, values: Values) -> tuple[Sums, float]:
         now = time.time()
-        with self._archive.history() as history:
+        with self._history_access.history() as history:
             found = history.ask(report.range, report.by, report.keep, now, values["filter"])
         return found, now
 
@@ -224,8 +224,8 @@ class Api:
                 "interval": self._interval,
                 "status": self._source.status(),
                 "chart": CHART if CHART in self._files else None,
-                "origin": self._archive.origin,
-                "history": None if self._archive.origin else self._extent(),
+                "origin": self._history_access.origin,
+                "history": None if self._history_access.origin else self._extent(),
                 "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
                 "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
                 "fields": [
@@ -243,7 +243,7 @@ class Api:
     def _extent(self) -> dict[str, str] | None:
         """Return the first and last time of the history; None if empty or busy: no page waits for it."""
         try:
-            with self._archive.history(patience=0) as history:
+            with self._history_access.history(patience=0) as history:
                 return _extent(history)
         except HttpError:  # a query of the history reports the reason
             return None
@@ -253,12 +253,12 @@ class Api:
 
         This is not part of `about`, which must not wait for a slow server.
         """
-        with self._archive.history() as history:
+        with self._history_access.history() as history:
             hosts, extent = history.hosts(), _extent(history)
         return document(
             {
                 "schema": HOSTS,
-                "origin": self._archive.origin,
+                "origin": self._history_access.origin,
                 "history": extent,
                 "hosts": [{"hostname": host.name, "host_id": host.id} for host in hosts],
             }

@@ -14,9 +14,9 @@ from bwtop.metrics.watch import Watch
 from bwtop.text.stderr import say
 from bwtop.web.access import AccessPolicy
 from bwtop.web.api import Api, Exposed
-from bwtop.web.archive import Archive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
+from bwtop.web.history import HistoryAccess
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted
@@ -29,7 +29,7 @@ LOOK: Final = 2.0
 class ServeOptions:
     """Options of --serve."""
 
-    archive: Archive
+    history_access: HistoryAccess
     """Access to the history."""
     interval: float
     """Seconds between updates."""
@@ -56,14 +56,14 @@ class Service:
             server.address, settings.token, settings.hosts, settings.trusted
         )
         self._broadcaster = Broadcaster(names)
-        self._source = LiveSource(settings.archive.origin)
+        self._source = LiveSource(settings.history_access.origin)
         self.watch = Watch()
         self._api = Api(
             self._policy,
             files,
             self._broadcaster,
             self._source,
-            settings.archive,
+            settings.history_access,
             names,
             settings.interval,
             _exposition(self.watch),

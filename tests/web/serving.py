@@ -20,9 +20,9 @@ from bwtop.model.sample import Sample
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import HttpResponse
 from bwtop.web.api import Api
-from bwtop.web.archive import Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
+from bwtop.web.history import HistoryAccess, LocalHistory
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted, TrustedUsers
@@ -320,9 +320,9 @@ class Web(Asked):
         bound: str = "127.0.0.1",
         trusted: Trusted | None = None,
         files: Mapping[str, File] = FILES,
-        archive: Archive | None = None,
+        history_access: HistoryAccess | None = None,
     ) -> None:
-        """Listen on loopback; the policy assumes `bound`; `archive` replaces the local history.
+        """Listen on loopback; the policy assumes `bound`; `history_access` replaces the local history.
 
         By default it trusts this process's user without a token, and no user with one.
         """
@@ -333,9 +333,9 @@ class Web(Asked):
             trusted = TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address(bound, self.port), token, hosts, trusted)
         self.broadcaster = Broadcaster(None)
-        self.archive = archive or LocalArchive(database)
-        self.source = LiveSource(self.archive.origin)
-        api = Api(self.policy, files, self.broadcaster, self.source, self.archive, None, 1.0)
+        self.history_access = history_access or LocalHistory(database)
+        self.source = LiveSource(self.history_access.origin)
+        api = Api(self.policy, files, self.broadcaster, self.source, self.history_access, None, 1.0)
         self._respond = api.respond
         self.asked: list[HttpRequest] = []
         self.broadcaster.start()

@@ -44,10 +44,10 @@ from bwtop.web import params, views
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import CSV, EVENTS, JSON, METRICS, HttpError, HttpResponse
 from bwtop.web.api import ROUTES, Api
-from bwtop.web.archive import PATIENCE, Archive, LocalArchive
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.events import EventStream
 from bwtop.web.files import CHART, File
+from bwtop.web.history import PATIENCE, HistoryAccess, LocalHistory
 from bwtop.web.params import HISTORY
 from bwtop.web.route import Route
 from bwtop.web.server import MAX_STREAMS
@@ -88,20 +88,20 @@ class Served:
         *,
         chart: bool = False,
         exposing: bool = True,
-        archive: Archive | None = None,
+        history_access: HistoryAccess | None = None,
     ) -> None:
         self.now = NOW
         self.broadcaster = Broadcaster(Names(), lambda: self.now)
         self.broadcaster.start()
-        self.local = LocalArchive(path)
-        self.archive = archive or self.local
-        self.source = LiveSource(self.archive.origin)
+        self.local = LocalHistory(path)
+        self.history_access = history_access or self.local
+        self.source = LiveSource(self.history_access.origin)
         self.watch = Watch()
         trusted = None if token else TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address("127.0.0.1", 8064), token, trusted=trusted)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
-            *(self.policy, files, self.broadcaster, self.source, self.archive, Names()),
+            *(self.policy, files, self.broadcaster, self.source, self.history_access, Names()),
             interval=1.0,
             metrics=Exposition(self.watch) if exposing else None,
         )
@@ -548,7 +548,7 @@ def test_hosts_of_one_machine_are_itself(served: Served, fresh: Served) -> None:
 
 def test_about_does_not_wait(served: Served) -> None:
     """No page can start without `about`."""
-    with served.archive.history(), served.archive.history():
+    with served.history_access.history(), served.history_access.history():
         began = time.monotonic()
         assert served.json("/api/v1/about")["history"] is None
         assert time.monotonic() - began < PATIENCE / 2

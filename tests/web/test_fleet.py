@@ -19,7 +19,7 @@ import pytest
 from bwtop.clickhouse.client import Client
 from bwtop.clickhouse.target import Target
 from bwtop.model.flows import Host
-from bwtop.web.archive import FleetArchive
+from bwtop.web.history import FleetHistory
 from bwtop.web.source import ELSEWHERE
 from tests.clickhouse import hosts
 from tests.clickhouse.hosts import (
@@ -49,13 +49,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
         yield running
 
 
-def archive(target: Target, patience: float = 60.0) -> FleetArchive:
-    return FleetArchive(target.url(), lambda: Client(target, "", patience=patience))
+def history_access(target: Target, patience: float = 60.0) -> FleetHistory:
+    return FleetHistory(target.url(), lambda: Client(target, "", patience=patience))
 
 
 @pytest.fixture(scope="module")
 def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(tmp_path_factory.mktemp("none") / "none.db", archive=archive(server.target))
+    made = Served(
+        tmp_path_factory.mktemp("none") / "none.db", history_access=history_access(server.target)
+    )
     yield made
     made.broadcaster.close()
 
@@ -63,7 +65,9 @@ def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Iterator[Served]:
     """Return an Api with an unreachable server."""
-    made = Served(tmp_path / "none.db", archive=archive(Target("127.0.0.1", free_port())))
+    made = Served(
+        tmp_path / "none.db", history_access=history_access(Target("127.0.0.1", free_port()))
+    )
     yield made
     made.broadcaster.close()
 
@@ -166,7 +170,7 @@ def test_unreachable_server_gets_one_line(nowhere: Served) -> None:
     for path in ("history", "hosts", "export.csv", "export.json"):
         refused = nowhere.refused(f"/api/v1/{path}")
         assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
-        assert refused.why.startswith(f"{nowhere.archive.origin}: ")
+        assert refused.why.startswith(f"{nowhere.history_access.origin}: ")
         assert "refused" in refused.why
         assert "\n" not in refused.why
         assert refused.headers == (("Retry-After", "10"),)
@@ -189,7 +193,7 @@ def as_somebody(*flags: str) -> list[str]:
     start, launcher, *rest = command(*flags)
     program = (
         f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"
-        " import bwtop.cli, bwtop.web.serve, bwtop.web.archive, bwtop.web.files as files;"
+        " import bwtop.cli, bwtop.web.serve, bwtop.web.history, bwtop.web.files as files;"
         " import bwtop.clickhouse.client as client; client.load();"
         " found = files.load(None, {}); files.load = lambda *_: found;"
         " os.setgroups([]); os.setresgid(*3 * [31234]); os.setresuid(*3 * [31234]);"

@@ -25,8 +25,8 @@ from bwtop.web import files, openapi
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import HttpResponse
 from bwtop.web.api import ROUTES, Api
-from bwtop.web.archive import LocalArchive
 from bwtop.web.broadcaster import Broadcaster
+from bwtop.web.history import LocalHistory
 from bwtop.web.params import LONGEST
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
@@ -76,7 +76,7 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
         files.load(None, {}),
         broadcaster,
         source,
-        LocalArchive(database),
+        LocalHistory(database),
         None,
         1.0,
         metrics,

@@ -10,7 +10,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
 from bwtop.web.access import Address
-from bwtop.web.archive import LocalArchive
+from bwtop.web.history import LocalHistory
 from bwtop.web.serve import ServeOptions, Service
 from bwtop.web.server import WebServer
 from tests.build import key, remote, sample
@@ -48,7 +48,7 @@ def test_without_a_recorder_no_interval_is_zero(
     passed: list[int] = []
     with WebServer(Address("127.0.0.1", 0)) as server:
         service = Service(
-            server, FILES, ServeOptions(LocalArchive(tmp_path / "none.db"), 0.1, names=False)
+            server, FILES, ServeOptions(LocalHistory(tmp_path / "none.db"), 0.1, names=False)
         )
         monkeypatch.setattr(
             service._broadcaster,

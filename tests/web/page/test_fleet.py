@@ -22,7 +22,7 @@ from bwtop.model.flows import Host
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from bwtop.web import files
-from bwtop.web.archive import FleetArchive
+from bwtop.web.history import FleetHistory
 from tests.clickhouse import hosts
 from tests.clickhouse.hosts import (
     BACKUP,
@@ -53,8 +53,10 @@ LOOK: Final = """
 
 def web(server: ClickHouse) -> Quiet:
     """A page for the history on a server."""
-    archive = FleetArchive(server.target.url(), lambda: Client(server.target, ""))
-    return Quiet(Path("/nonexistent/history.db"), files=files.load(None, {}), archive=archive)
+    history_access = FleetHistory(server.target.url(), lambda: Client(server.target, ""))
+    return Quiet(
+        Path("/nonexistent/history.db"), files=files.load(None, {}), history_access=history_access
+    )
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ import pytest
 from bwtop.history.ranges import Range
 from bwtop.model.filter import Filter
 from bwtop.sqlite import schema
-from bwtop.web import archive as module
+from bwtop.web import history as module
 from bwtop.web.answer import HttpError
-from bwtop.web.archive import AT_ONCE, LocalArchive
+from bwtop.web.history import AT_ONCE, LocalHistory
 from tests.build import eventually
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
 
@@ -41,19 +41,19 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 
 @pytest.fixture
-def archive(kept: Kept) -> Iterator[LocalArchive]:
+def history_access(kept: Kept) -> Iterator[LocalHistory]:
     assert kept.path
-    made = LocalArchive(kept.path)
+    made = LocalHistory(kept.path)
     yield made
     give_back(made)
 
 
 @pytest.fixture
-def beyond(archive: LocalArchive, monkeypatch: pytest.MonkeyPatch) -> LocalArchive:
-    """Return an archive whose path became unreachable after `keep`."""
-    archive.keep()
+def beyond(history_access: LocalHistory, monkeypatch: pytest.MonkeyPatch) -> LocalHistory:
+    """Return a history whose path became unreachable after `keep`."""
+    history_access.keep()
     forbid(monkeypatch)
-    return archive
+    return history_access
 
 
 def forbid(patch: pytest.MonkeyPatch) -> None:
@@ -63,18 +63,18 @@ def forbid(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(module, "open_reader", refuse)
 
 
-def give_back(archive: LocalArchive) -> None:
-    for connection in archive._kept:
+def give_back(history_access: LocalHistory) -> None:
+    for connection in history_access._kept:
         connection.close()
 
 
-def rx(archive: LocalArchive) -> int:
-    with archive.history() as history:
+def rx(history_access: LocalHistory) -> int:
+    with history_access.history() as history:
         return history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
 
 
-def refused(archive: LocalArchive) -> str:
-    with pytest.raises(HttpError) as error, archive.history():
+def refused(history_access: LocalHistory) -> str:
+    with pytest.raises(HttpError) as error, history_access.history():
         pass
     assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
     assert "\n" not in error.value.why
@@ -87,66 +87,66 @@ def is_free(kept: Kept) -> bool:
     return not busy
 
 
-@pytest.mark.parametrize("which", ["archive", "beyond"])
+@pytest.mark.parametrize("which", ["history_access", "beyond"])
 def test_each_query_sees_new_records(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
     """Test also kept connections: fewer than queries, so that each is reused."""
-    archive: LocalArchive = request.getfixturevalue(which)
+    history_access: LocalHistory = request.getfixturevalue(which)
     for count in range(2 * AT_ONCE + 1):
-        assert rx(archive) == 5 + count
+        assert rx(history_access) == 5 + count
         kept.append(delta(NOON + 1 + count, 1, 0))
-    assert rx(archive) == 6 + 2 * AT_ONCE
+    assert rx(history_access) == 6 + 2 * AT_ONCE
 
 
-def test_query_has_one_snapshot(archive: LocalArchive, kept: Kept) -> None:
-    with archive.history() as history:
+def test_query_has_one_snapshot(history_access: LocalHistory, kept: Kept) -> None:
+    with history_access.history() as history:
         before = history.ask(RANGE, by("process"), Filter(), RANGE.end)
         kept.append(delta(NOON + 1, 100, 0))
         assert history.ask(RANGE, by("process"), Filter(), RANGE.end).rx == before.rx == 5
-    assert rx(archive) == 105
+    assert rx(history_access) == 105
 
 
-@pytest.mark.parametrize("which", ["archive", "beyond"])
+@pytest.mark.parametrize("which", ["history_access", "beyond"])
 def test_queries_do_not_block_the_checkpoint(
     which: str, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
-    archive: LocalArchive = request.getfixturevalue(which)
+    history_access: LocalHistory = request.getfixturevalue(which)
     kept.connection.execute("PRAGMA busy_timeout = 0")
     for count in range(2 * AT_ONCE):
         kept.append(delta(NOON + 1 + count, 1, 0))
-        with archive.history() as history:
+        with history_access.history() as history:
             history.extent()
             kept.append(delta(NOON + 10 + count, 1, 0))
             assert not is_free(kept), "a question that is being answered does"
         assert is_free(kept)
 
 
-def test_kept_connections_hold_no_snapshot(archive: LocalArchive, kept: Kept) -> None:
-    archive.keep()
+def test_kept_connections_hold_no_snapshot(history_access: LocalHistory, kept: Kept) -> None:
+    history_access.keep()
     kept.append(delta(NOON + 1, 1, 0))
     assert is_free(kept)
 
 
-@pytest.mark.parametrize("which", ["archive", "beyond"])
+@pytest.mark.parametrize("which", ["history_access", "beyond"])
 @pytest.mark.parametrize(
     "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), schema.HistoryError("old")]
 )
 def test_read_error_is_one_line_and_frees_its_turn(
     which: str, error: Exception, kept: Kept, request: pytest.FixtureRequest
 ) -> None:
-    archive: LocalArchive = request.getfixturevalue(which)
+    history_access: LocalHistory = request.getfixturevalue(which)
     for _ in range(2 * AT_ONCE):
-        with pytest.raises(HttpError) as raised, archive.history():
+        with pytest.raises(HttpError) as raised, history_access.history():
             raise error
         assert raised.value.status is HTTPStatus.SERVICE_UNAVAILABLE
     for _ in range(2 * AT_ONCE):
-        assert rx(archive) == 5
+        assert rx(history_access) == 5
     kept.append(delta(NOON + 1, 1, 0))
     assert is_free(kept)
 
 
-def test_internal_error_passes_and_frees_its_turn(beyond: LocalArchive) -> None:
+def test_internal_error_passes_and_frees_its_turn(beyond: LocalHistory) -> None:
     for _ in range(2 * AT_ONCE):
         with pytest.raises(ZeroDivisionError), beyond.history():
             raise ZeroDivisionError
@@ -155,32 +155,32 @@ def test_internal_error_passes_and_frees_its_turn(beyond: LocalArchive) -> None:
 
 
 def test_unreachable_history_that_was_not_kept_is_refused(
-    archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
+    history_access: LocalHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid(monkeypatch)
-    assert refused(archive) == f"Permission denied: {archive.path}"
-    assert refused(archive), "and again: no turn is lost"
+    assert refused(history_access) == f"Permission denied: {history_access.path}"
+    assert refused(history_access), "and again: no turn is lost"
 
 
 AS_NOBODY: Final = """
 import os, sys
 from pathlib import Path
 from bwtop.web.answer import HttpError
-from bwtop.web.archive import LocalArchive
-from tests.web.test_archive import rx
+from bwtop.web.history import LocalHistory
+from tests.web.test_history import rx
 
 path = Path(sys.argv[1])
-archive = LocalArchive(path)
-archive.keep()
+history_access = LocalHistory(path)
+history_access.keep()
 path.parent.chmod(0o700)
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 for _ in range(5):
-    print(rx(archive), flush=True)
+    print(rx(history_access), flush=True)
     sys.stdin.readline()
 try:
-    rx(LocalArchive(path))
+    rx(LocalHistory(path))
 except HttpError as refused:
     print(refused.why)
 """
@@ -202,21 +202,21 @@ def test_kept_connections_answer_when_the_file_is_unreachable(kept: Kept) -> Non
         assert process.stdout.read() == f"Permission denied: {kept.path}\n"
 
 
-@pytest.mark.parametrize("which", ["archive", "beyond"])
+@pytest.mark.parametrize("which", ["history_access", "beyond"])
 def test_queries_at_once_are_limited(
     which: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    archive: LocalArchive = request.getfixturevalue(which)
+    history_access: LocalHistory = request.getfixturevalue(which)
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     assert AT_ONCE == 2
-    with archive.history() as one, archive.history() as other:
+    with history_access.history() as one, history_access.history() as other:
         assert one is not other
         assert one.extent() == other.extent()
-        assert "too many queries at once" in refused(archive)
-    assert rx(archive) == 5
+        assert "too many queries at once" in refused(history_access)
+    assert rx(history_access) == 5
 
 
-def test_further_queries_wait_for_their_turn(beyond: LocalArchive) -> None:
+def test_further_queries_wait_for_their_turn(beyond: LocalHistory) -> None:
     lock = threading.Lock()
     now = most = 0
 
@@ -238,31 +238,31 @@ def test_further_queries_wait_for_their_turn(beyond: LocalArchive) -> None:
 
 
 def test_query_that_waits_too_long_gets_retry_after(
-    archive: LocalArchive, monkeypatch: pytest.MonkeyPatch
+    history_access: LocalHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
-    with archive.history(), archive.history():
-        with pytest.raises(HttpError) as error, archive.history():
+    with history_access.history(), history_access.history():
+        with pytest.raises(HttpError) as error, history_access.history():
             pass
         assert dict(error.value.headers)["Retry-After"]
 
 
-def test_replaced_file_is_noticed(archive: LocalArchive, tmp_path: Path) -> None:
+def test_replaced_file_is_noticed(history_access: LocalHistory, tmp_path: Path) -> None:
     """A replaced file is noticed also with the old one open."""
-    archive.keep()
-    assert rx(archive) == 5
+    history_access.keep()
+    assert rx(history_access) == 5
     other = Kept(path=tmp_path / "other.db")
     other.append(delta(NOON, 77, 0))
     other.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     other.connection.close()
     for suffix in ("-wal", "-shm"):
-        archive.path.with_name(archive.path.name + suffix).unlink(missing_ok=True)
-    (tmp_path / "other.db").replace(archive.path)
-    assert rx(archive) == 77
+        history_access.path.with_name(history_access.path.name + suffix).unlink(missing_ok=True)
+    (tmp_path / "other.db").replace(history_access.path)
+    assert rx(history_access) == 77
 
 
 def test_kept_connections_to_a_replaced_file_are_not_used(
-    beyond: LocalArchive, tmp_path: Path
+    beyond: LocalHistory, tmp_path: Path
 ) -> None:
     assert rx(beyond) == 5
     (tmp_path / "other").write_bytes(b"")
@@ -271,12 +271,12 @@ def test_kept_connections_to_a_replaced_file_are_not_used(
 
 
 def test_history_may_be_created_later(tmp_path: Path) -> None:
-    archive = LocalArchive(tmp_path / "history.db")
-    archive.keep()
-    assert refused(archive) == "nothing has been recorded yet; run: sudo bwtop"
+    history_access = LocalHistory(tmp_path / "history.db")
+    history_access.keep()
+    assert refused(history_access) == "nothing has been recorded yet; run: sudo bwtop"
     kept = Kept(path=tmp_path / "history.db")
     kept.append(delta(NOON, 9, 0))
-    assert rx(archive) == 9
+    assert rx(history_access) == 9
     kept.connection.close()
 
 
@@ -316,18 +316,18 @@ def test_invalid_history_gets_its_own_error(
 ) -> None:
     path = tmp_path / "history.db"
     words = make(path)
-    archive = LocalArchive(path)
+    history_access = LocalHistory(path)
     if keeping:
-        archive.keep()
-    assert archive._kept == []
+        history_access.keep()
+    assert history_access._kept == []
     for _ in range(2 * AT_ONCE):
-        assert words in refused(archive)
+        assert words in refused(history_access)
 
 
-def test_connections_are_closed(archive: LocalArchive) -> None:
+def test_connections_are_closed(history_access: LocalHistory) -> None:
     descriptors = Path("/proc/self/fd")
-    rx(archive)
+    rx(history_access)
     before = len(list(descriptors.iterdir()))
     for _ in range(20):
-        rx(archive)
+        rx(history_access)
     assert eventually(lambda: len(list(descriptors.iterdir())) <= before)

@@ -23,7 +23,7 @@ PATIENCE: Final = 20.0
 """Seconds that a query waits for its turn."""
 
 
-class Archive(ABC):
+class HistoryAccess(ABC):
     """A history that may be unreachable; a few queries run at a time."""
 
     def __init__(self, origin: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Archive(ABC):
         """Yield the history once, or refuse."""
 
 
-class FleetArchive(Archive):
+class FleetHistory(HistoryAccess):
     """The history of many hosts, on a server."""
 
     def __init__(self, origin: str, connect: Callable[[], FleetServer]) -> None:
@@ -70,7 +70,7 @@ class FleetArchive(Archive):
             history.close()
 
 
-class LocalArchive(Archive):
+class LocalHistory(HistoryAccess):
     """A database that may not exist yet, or be unreachable after bwtop drops root."""
 
     def __init__(self, path: Path) -> None:
