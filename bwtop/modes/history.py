@@ -20,7 +20,7 @@ from bwtop.view.columns import DEFAULT_SORT
 
 if TYPE_CHECKING:
     from bwtop.history.query import History
-    from bwtop.sqlite.reader import Local
+    from bwtop.sqlite.reader import LocalReader
 
 SORTS: Final = {
     "rate": "total",
@@ -68,9 +68,9 @@ def _open_history(options: argparse.Namespace, place: Place) -> "History":
     from bwtop.history.query import History
 
     if options.origin:
-        from bwtop.clickhouse.past import Fleet
+        from bwtop.clickhouse.reader import FleetReader
 
-        return History(Fleet(common.reading(options)))
+        return History(FleetReader(common.reading(options)))
     try:
         return History(_open_local(place))
     except FileNotFoundError:
@@ -81,17 +81,17 @@ def _open_history(options: argparse.Namespace, place: Place) -> "History":
         fail(plain(error, place.path))
 
 
-def _open_local(place: Place) -> "Local":
+def _open_local(place: Place) -> "LocalReader":
     """Open a database with the account's rights; before dropping root if only root can reach it.
 
     SQLite creates files beside the database; files owned by root would block its owner.
     """
-    from bwtop.sqlite.reader import Local
+    from bwtop.sqlite.reader import LocalReader
 
     if place.account is None and os.geteuid() == 0:
-        opened = Local(open_reader(place.path))
+        opened = LocalReader(open_reader(place.path))
         confine(accounts.unprivileged(os.environ))
         return opened
     if place.account:
         confine(place.account, place.path)
-    return Local(open_reader(place.path))
+    return LocalReader(open_reader(place.path))

@@ -20,7 +20,7 @@ from bwtop.sqlite.store import PULSE
 _WAYS: Final = ("rx", "tx")
 
 
-class Local:
+class LocalReader:
     """Snapshot of a database, unaffected by later writes (see history.store.HistoryStore)."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

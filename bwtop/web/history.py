@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from bwtop.clickhouse.client import FleetError, FleetServer
-from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.reader import FleetReader
 from bwtop.history.query import History
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.schema import HistoryError, file_id, open_reader, plain
 from bwtop.web.answer import refuse
 
@@ -61,7 +61,7 @@ class FleetHistory(HistoryAccess):
         self._connect = connect
 
     def _open(self) -> Iterator[History]:
-        history = History(Fleet(self._connect()))
+        history = History(FleetReader(self._connect()))
         try:
             yield history
         except FleetError as error:
@@ -106,7 +106,7 @@ class LocalHistory(HistoryAccess):
             yield from self._borrow()
             return
         try:
-            yield History(Local(connection))
+            yield History(LocalReader(connection))
         finally:
             connection.close()
 
@@ -120,7 +120,7 @@ class LocalHistory(HistoryAccess):
     def _borrow(self) -> Iterator[History]:
         connection = self._kept.pop()
         try:
-            yield History(Local(connection))
+            yield History(LocalReader(connection))
         finally:
             connection.rollback()
             self._kept.append(connection)

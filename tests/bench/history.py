@@ -13,7 +13,7 @@ from bwtop.history.dimensions import ENDPOINT, parse
 from bwtop.history.query import History
 from bwtop.model.filter import Filter, parse_network
 from bwtop.sqlite import schema
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Store
 from tests.bench import starting, year
 from tests.bench.tables import Effort, Table, spread
@@ -69,7 +69,7 @@ def inserts(effort: Effort) -> Table:
 def ask(path: Path, text: str, keep: Filter = Filter(), by: str = "") -> None:  # noqa: B008 - frozen
     """A question as the command asks it."""
     now = time.time()
-    history = History(Local(schema.open_reader(path)))
+    history = History(LocalReader(schema.open_reader(path)))
     dimensions = [parse(name) for name in by.split(",")] if by else [parse("process"), ENDPOINT]
     history.ask(ranges.parse(text, now), dimensions, keep, now)
     history.close()

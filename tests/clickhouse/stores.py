@@ -7,7 +7,7 @@ from typing import Any
 
 from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import Client, FleetServer
-from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import Dimension
@@ -66,7 +66,7 @@ def ask(
     now: float = 0.0,
     query: Query = Query(),  # noqa: B008 - frozen
 ) -> Answer:
-    return History(Fleet(server)).ask(wanted, by, keep, now or wanted.end, query)
+    return History(FleetReader(server)).ask(wanted, by, keep, now or wanted.end, query)
 
 
 def told(answer: Answer) -> dict[str, Any]:

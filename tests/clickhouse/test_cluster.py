@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from bwtop.clickhouse.client import Client, FleetError
-from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.spool import Spool
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
@@ -158,7 +158,7 @@ def test_the_answers_are_those_of_the_hosts_own_history(
 ) -> None:
     own = kept[host].ask(start, end, "process", "remote", "port")
     for server in shards:
-        with closing(History(Fleet(server.client()))) as history:
+        with closing(History(FleetReader(server.client()))) as history:
             wanted = Range("", start, end)
             answer = history.ask(
                 wanted, by("process", "remote", "port"), Filter(hosts=(host.name,)), end
@@ -176,7 +176,7 @@ def test_an_answer_about_all_hosts_has_all_of_their_bytes(
     shards: Shards, kept: dict[Host, Kept]
 ) -> None:
     wanted = Range("", NOON - DAY, NOON + 130 * DAY)
-    with closing(History(Fleet(shards[0].client()))) as history:
+    with closing(History(FleetReader(shards[0].client()))) as history:
         assert {host.name for host in history.hosts()} == {"one", "two", "three"}
         answer = history.ask(wanted, by("host"), Filter(), wanted.end)
     own = {host: one.ask_for(replace(wanted), by(), Filter()) for host, one in kept.items()}

@@ -13,7 +13,7 @@ from bwtop.clickhouse.spool import Spool
 from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library
 from tests.clickhouse.stores import Make, ship
-from tests.clickhouse.test_past import WEB1, moved
+from tests.clickhouse.test_reader import WEB1, moved
 from tests.history.keep import DAY, Kept
 
 OLD = (18, 16)

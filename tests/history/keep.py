@@ -21,7 +21,7 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
 from tests.build import key, remote
@@ -185,8 +185,8 @@ class Kept:
     def history(self) -> History:
         return History(self.past())
 
-    def past(self) -> Local:
-        return Local(self.connection)
+    def past(self) -> LocalReader:
+        return LocalReader(self.connection)
 
     def let_go(self) -> None:
         """Release the snapshot of a History."""

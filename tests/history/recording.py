@@ -25,7 +25,7 @@ from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
 from bwtop.sqlite import recorder, rollup, schema
 from bwtop.sqlite.clocks import ClockReading
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.recorder import Recorder
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.writer import RecordingOptions
@@ -164,7 +164,7 @@ class Recorders:
 def answer(path: Path, *by: str, now: float = START) -> Answer:
     """Return the answer for the whole history."""
     chosen = [dimensions.parse(name) for name in by]
-    with closing(History(Local(schema.open_reader(path)))) as history:
+    with closing(History(LocalReader(schema.open_reader(path)))) as history:
         return history.ask(ranges.parse("all", now), chosen, Filter(), now)
 
 

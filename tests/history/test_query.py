@@ -20,7 +20,7 @@ from bwtop.model.query import RECORDED
 from bwtop.model.query import parse as typed
 from bwtop.sqlite import rollup, schema
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import PULSE, Event
 from tests.history.keep import (
     CURL,
@@ -324,7 +324,7 @@ def test_history_is_a_snapshot_during_writes(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     kept = Kept(policy(), path)
     kept.append(delta())
-    history = History(Local(schema.open_reader(path)))
+    history = History(LocalReader(schema.open_reader(path)))
     assert history.extent() == (NOON, NOON + 1)
     kept.append(delta(NOON + 1))
     wanted = Range("", NOON, NOON + HOUR)

@@ -30,7 +30,7 @@ from bwtop.output import report_table as table
 from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.schema import open_reader
 from bwtop.sqlite.store import Event
 from bwtop.text import units as fmt
@@ -84,7 +84,7 @@ class Ask:
         request = ReportRequest(ranges.parse(text, self.now), by=keep.by(*names), **settings)
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
-        with closing(History(Local(open_reader(self._path)))) as history:
+        with closing(History(LocalReader(open_reader(self._path)))) as history:
             report.run(history, request, form, out)
         out.flush()
         return raw.getvalue().decode(encoding)
@@ -915,7 +915,7 @@ def test_stream_without_an_encoding_gets_ascii(kept: Kept, ask: Ask) -> None:
     some(kept)
     assert kept.path
     out = io.StringIO()
-    with closing(History(Local(open_reader(kept.path)))) as history:
+    with closing(History(LocalReader(open_reader(kept.path)))) as history:
         report.run(
             history, ReportRequest(ranges.parse("2026-09-21", at("2026-09-22"))), "table", out
         )

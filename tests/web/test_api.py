@@ -35,7 +35,7 @@ from bwtop.options.values import network
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
 from bwtop.sqlite import schema
-from bwtop.sqlite.reader import Local
+from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.schema import open_reader
 from bwtop.text.escape import printable
 from bwtop.view.columns import PROCESS_COLUMNS
@@ -468,7 +468,7 @@ def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> N
     """Its readers are programs, not spreadsheets."""
     wanted = parse(WHEN, NOON)
     out = io.StringIO()
-    with closing(History(Local(open_reader(hostile.local.path)))) as history:
+    with closing(History(LocalReader(open_reader(hostile.local.path)))) as history:
         report.run(history, Report(wanted, keep.by("process")), "csv", out)
     shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
     assert {name for name in FORMULAS if name.isprintable()} <= shown

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
-from bwtop.clickhouse.past import Fleet
+from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import TRAFFIC
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
@@ -166,8 +166,8 @@ def test_clickhouse_answers_equal_those_of_sqlite(store: FleetServer) -> None:
     ship(kept, store, WEB1)
     agree(kept, store, WEB1, 52)
     past = kept.past()
-    assert Fleet(store).extent() == past.extent()
-    assert Fleet(store).hosts() == [WEB1]
+    assert FleetReader(store).extent() == past.extent()
+    assert FleetReader(store).hosts() == [WEB1]
 
 
 def test_answers_are_equal_when_all_rows_were_sent_twice(store: FleetServer) -> None:
@@ -329,7 +329,7 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> Non
 
 
 def test_empty_server_has_no_history(store: FleetServer) -> None:
-    past = Fleet(store)
+    past = FleetReader(store)
     assert (past.hosts(), past.extent(), past.pids_since()) == ([], None, 0.0)
     answer = ask(store, parse("all", NOW), by("host"), now=NOW)
     assert (answer.rows, answer.rx, answer.seconds, answer.usage) == ([], 0, 0.0, None)
@@ -338,4 +338,4 @@ def test_empty_server_has_no_history(store: FleetServer) -> None:
 def test_a_server_without_tables_says_so(running: ClickHouse) -> None:
     client = Client(Target("127.0.0.1", running.port, database="default"), "")
     with closing(client), pytest.raises(FleetError, match="create the tables: "):
-        Fleet(client).extent()
+        FleetReader(client).extent()

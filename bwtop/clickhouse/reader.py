@@ -31,7 +31,7 @@ _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
 """SQL to read a property, where it differs from its name."""
 
 
-class Fleet:
+class FleetReader:
     """The history on a server; the spans are queried once, so that an answer is of one moment."""
 
     def __init__(self, server: FleetServer) -> None:
