@@ -71,9 +71,9 @@ class BroadcastState:
 
 
 class BroadcastView(Protocol):
-    """A way to draw a moment.  Views are dictionary keys: equal views are drawn once."""
+    """A way to draw the state.  Views are dictionary keys: equal views are drawn once."""
 
-    def draw(self, moment: BroadcastState) -> bytes:
+    def draw(self, state: BroadcastState) -> bytes:
         """Return the body to send."""
 
     def __hash__(self) -> int: ...
@@ -100,7 +100,7 @@ class Broadcaster:
     """Takes samples from one thread, and hands drawn views to many."""
 
     def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._moment = BroadcastState(names)
+        self._state = BroadcastState(names)
         self._now = now
         lock = threading.Lock()
         self._mutex = threading.Condition(lock)
@@ -175,14 +175,14 @@ class Broadcaster:
                     return
                 if sample:
                     self._drawn.clear()
-                    self._moment.backend = self._backend
+                    self._state.backend = self._backend
             if sample:
-                self._moment.advance(sample)
+                self._state.advance(sample)
             self._draw()
 
     def _missing(self) -> list[BroadcastView]:
         """Return the views that pages wait for and that are not drawn yet."""
-        if not self._moment.number:
+        if not self._state.number:
             return []
         return [view for view in self._wanted if view not in self._drawn]
 
@@ -191,7 +191,7 @@ class Broadcaster:
         with self._mutex:
             missing = self._missing()
         for view in missing:
-            drawn = Drawn(self._moment.number, self._body(view))
+            drawn = Drawn(self._state.number, self._body(view))
             with self._mutex:
                 self._drawn[view] = drawn
                 self._forget()
@@ -208,7 +208,7 @@ class Broadcaster:
     def _body(self, view: BroadcastView) -> bytes:
         """Draw a view; an error in one view must not end the thread."""
         try:
-            return view.draw(self._moment)
+            return view.draw(self._state)
         except Exception as error:
             say(f"error while drawing a page ({error!r}); please report it")
             return b"{}"

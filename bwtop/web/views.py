@@ -50,10 +50,10 @@ class LiveView:
         """Return a view of the same flows, with default order and limits."""
         return LiveView(self.filter, self.classes, self.loopback)
 
-    def tree(self, moment: BroadcastState) -> Tree:
+    def tree(self, state: BroadcastState) -> Tree:
         """Return the tree of rows."""
         scope = Scope(self.classes, self.loopback, query.parse(self.filter))
-        return Tree(moment.model, TreeView(scope, order=self.order), Expansion(), moment.host)
+        return Tree(state.model, TreeView(scope, order=self.order), Expansion(), state.host)
 
     def rows(self, tree: Tree) -> list[Branch]:
         """Return the processes to show, sorted."""
@@ -84,7 +84,7 @@ def live(values: Values) -> LiveView:
 
 
 def interval(
-    view: LiveView, tree: Tree, moment: BroadcastState
+    view: LiveView, tree: Tree, state: BroadcastState
 ) -> tuple[Interval, list[dict[str, Any]]]:
     """Return the interval with the shown rows, and further fields for each row."""
     shown = view.rows(tree)
@@ -93,15 +93,15 @@ def interval(
         found = view.remotes_of(branch, tree)
         branch.remotes = (found or [])[: view.each]
         for row in branch.remotes:
-            row.host = moment.host(row.remote.address)
+            row.host = state.host(row.remote.address)
         more.append(
             {"exited": branch.exited, "remote_count": None if found is None else len(found)}
         )
     rx, tx = sum(row.rx for row in tree.tops), sum(row.tx for row in tree.tops)
-    elapsed = moment.elapsed
+    elapsed = state.elapsed
     rates = rate(rx, elapsed), rate(tx, elapsed)
     processes = list(shown)
-    return Interval(rx, tx, *rates, 0, 0, moment.time, elapsed, [*processes], moment.loss), more
+    return Interval(rx, tx, *rates, 0, 0, state.time, elapsed, [*processes], state.loss), more
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,16 @@ class Document:
 
     view: LiveView
 
-    def draw(self, moment: BroadcastState) -> bytes:
+    def draw(self, state: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.BroadcastView)."""
-        found, more = interval(self.view, self.view.tree(moment), moment)
-        backend = moment.backend or FOLLOWED
+        found, more = interval(self.view, self.view.tree(state), state)
+        backend = state.backend or FOLLOWED
         document = intervals.document(
             found, found.processes, backend=backend, host=socket.gethostname()
         )
         for process, further in zip(document["processes"], more, strict=True):
             process.update(further)
-        document["notes"] = [f"lost: {words}" for words in fmt.losses(moment.loss)]
+        document["notes"] = [f"lost: {words}" for words in fmt.losses(state.loss)]
         return encode(document)
 
 
@@ -129,11 +129,11 @@ class Sheet:
 
     view: LiveView
 
-    def draw(self, moment: BroadcastState) -> bytes:
+    def draw(self, state: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.BroadcastView)."""
-        found, _ = interval(self.view, self.view.tree(moment), moment)
+        found, _ = interval(self.view, self.view.tree(state), state)
         out = io.StringIO()
-        writer = intervals.CsvWriter(out, intervals.Layout(moment.backend or FOLLOWED), inert)
+        writer = intervals.CsvWriter(out, intervals.Layout(state.backend or FOLLOWED), inert)
         writer.write_rows(found, found.processes)
         return out.getvalue().encode()
 
@@ -151,10 +151,10 @@ class ChartView:
 
     view: LiveView
 
-    def draw(self, moment: BroadcastState) -> bytes:
+    def draw(self, state: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.BroadcastView)."""
-        tree = self.view.tree(moment)
-        points = self._points(moment)
+        tree = self.view.tree(state)
+        points = self._points(state)
         known = {
             row.id: (row, graph)
             for row in _busiest(tree.tops)
@@ -183,10 +183,10 @@ class ChartView:
             }
         )
 
-    def _points(self, moment: BroadcastState) -> list[ChartPoint]:
+    def _points(self, state: BroadcastState) -> list[ChartPoint]:
         """Return the intervals with complete data; with a filter, only those newer than any forgotten process."""
-        points = list(moment.past)
-        if not self.view.filter.strip() or not moment.model.gone:
+        points = list(state.past)
+        if not self.view.filter.strip() or not state.model.gone:
             return points
         ages = accumulate(point.elapsed for point in reversed(points))
         known = sum(age < LINGER for age in ages)

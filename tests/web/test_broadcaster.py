@@ -41,11 +41,11 @@ class Count:
     name: str = ""
     drawn: list[int] = field(default_factory=list, compare=False)
 
-    def draw(self, moment: BroadcastState) -> bytes:
-        self.drawn.append(moment.number)
-        totals = moment.model.ledger.sums.values()
+    def draw(self, state: BroadcastState) -> bytes:
+        self.drawn.append(state.number)
+        totals = state.model.ledger.sums.values()
         rx, tx = sum(t.rx for t in totals), sum(t.tx for t in totals)
-        return json.dumps([moment.number, rx, tx, moment.elapsed]).encode()
+        return json.dumps([state.number, rx, tx, state.elapsed]).encode()
 
 
 @dataclass(frozen=True)
@@ -335,9 +335,9 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 
         name: str
 
-        def draw(self, moment: BroadcastState) -> bytes:
+        def draw(self, state: BroadcastState) -> bytes:
             broadcaster.put(one(), "tracepoint")
-            return json.dumps([moment.number]).encode()
+            return json.dumps([state.number]).encode()
 
     broadcaster.put(one(), "tracepoint")
     with ThreadPoolExecutor(3) as several:
@@ -441,7 +441,7 @@ def test_past_is_that_of_the_same_view(broadcaster: Broadcaster) -> None:
     page = Page(broadcaster, past=True, text="proto=udp")
     page.begin()
     assert page.event()[1] == json.loads(
-        ChartView(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._moment)
+        ChartView(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._state)
     )
 
 

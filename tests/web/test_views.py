@@ -59,20 +59,20 @@ class Names:
 
 
 def after(samples: Iterable[Sample], names: Names | None = None) -> BroadcastState:
-    """Return the moment after all samples."""
-    moment = BroadcastState(names)
+    """Return the state after all samples."""
+    state = BroadcastState(names)
     for one in samples:
-        moment.advance(one)
-    moment.backend = "tracepoint"
-    return moment
+        state.advance(one)
+    state.backend = "tracepoint"
+    return state
 
 
 def asked(text: str = "") -> LiveView:
     return views.live(params.read(text, params.LIVE))
 
 
-def document(moment: BroadcastState, text: str = "") -> dict[str, Any]:
-    drawn = Document(asked(text)).draw(moment)
+def document(state: BroadcastState, text: str = "") -> dict[str, Any]:
+    drawn = Document(asked(text)).draw(state)
     assert b"\n" not in drawn
     assert drawn.isascii()
     found = json.loads(drawn)
@@ -80,14 +80,14 @@ def document(moment: BroadcastState, text: str = "") -> dict[str, Any]:
     return found
 
 
-def past(moment: BroadcastState, text: str = "") -> dict[str, Any]:
-    found = json.loads(ChartView(asked(text)).draw(moment))
+def past(state: BroadcastState, text: str = "") -> dict[str, Any]:
+    found = json.loads(ChartView(asked(text)).draw(state))
     assert isinstance(found, dict)
     return found
 
 
-def sheet(moment: BroadcastState, text: str = "") -> str:
-    return Sheet(asked(text)).draw(moment).decode()
+def sheet(state: BroadcastState, text: str = "") -> str:
+    return Sheet(asked(text)).draw(state).decode()
 
 
 def names(found: dict[str, Any]) -> list[str]:
@@ -232,9 +232,9 @@ def test_a_page_shows_what_the_complete_batch_path_prints() -> None:
 def test_totals_include_rows_beyond_the_limit(
     samples: list[Sample], limit: int, each: int, idle: str
 ) -> None:
-    moment = after(samples)
-    everything = document(moment, f"idle={idle}")
-    found = document(moment, f"idle={idle}&limit={limit}&each={each}")
+    state = after(samples)
+    everything = document(state, f"idle={idle}")
+    found = document(state, f"idle={idle}&limit={limit}&each={each}")
     assert found["total"] == everything["total"]
     assert names(found) == names(everything)[:limit]
     for some, whole in zip(found["processes"], everything["processes"], strict=False):
@@ -280,7 +280,7 @@ def test_idle_processes_have_zeros_and_their_totals(samples: list[Sample]) -> No
 
 @pytest.fixture
 def busy() -> BroadcastState:
-    """Return a moment: traffic of curl, sshd and nfsd, then of curl and sshd; sshd has exited."""
+    """Return a state: traffic of curl, sshd and nfsd, then of curl and sshd; sshd has exited."""
     first = {
         CURL: {WEB: Traffic(100, 10), DNS: Traffic(5, 5), PING: Traffic(1, 2)},
         SSHD: {LOOP: Traffic(1000, 2000)},
@@ -424,9 +424,9 @@ def test_unattributed_bytes_are_a_row() -> None:
 
 
 def test_followed_intervals_say_so() -> None:
-    moment = after([sample({CURL: {WEB: Traffic(1, 1)}})])
-    moment.backend = ""
-    assert document(moment)["backend"] == "history"
+    state = after([sample({CURL: {WEB: Traffic(1, 1)}})])
+    state.backend = ""
+    assert document(state)["backend"] == "history"
 
 
 def test_equal_parameters_are_equal_views() -> None:
@@ -443,9 +443,9 @@ def test_equal_parameters_are_equal_views() -> None:
 
 @given(histories(), classes)
 def test_sheet_has_the_lines_of_the_document(samples: list[Sample], of: list[str]) -> None:
-    moment, text = after(samples), f"proto={','.join(of)}&idle=show"
-    lines = list(csv.DictReader(io.StringIO(sheet(moment, text), newline="")))
-    found = document(moment, text)
+    state, text = after(samples), f"proto={','.join(of)}&idle=show"
+    lines = list(csv.DictReader(io.StringIO(sheet(state, text), newline="")))
+    found = document(state, text)
     expected = [(p, far) for p in found["processes"] for far in p["remotes"]]
     assert [(line["pid"], line["addr"], line["rx"], line["rx_total"]) for line in lines] == [
         (str(p["pid"]), far["addr"], str(far["rx"]), str(far["rx_total"])) for p, far in expected
@@ -493,12 +493,12 @@ def test_hostile_name_is_plain_text_in_every_form(name: str) -> None:
         def get(self, _: bytes) -> str | None:
             return name
 
-    moment = after([sample({CURL: {WEB: Traffic(1, 1)}}, identities={CURL: who})])
-    moment.names = Hostile()
-    (process,) = document(moment)["processes"]
+    state = after([sample({CURL: {WEB: Traffic(1, 1)}}, identities={CURL: who})])
+    state.names = Hostile()
+    (process,) = document(state)["processes"]
     for text in (process["name"], process["exe"], process["unit"], process["remotes"][0]["host"]):
         assert text == name
-    written = sheet(moment)
+    written = sheet(state)
     assert written.count("\n") == 2
     assert not CONTROLS.search(written.replace("\n", ""))
     (line,) = csv.DictReader(io.StringIO(written, newline=""))
@@ -555,11 +555,11 @@ def test_the_past_is_that_of_the_intervals(
     samples: list[Sample], of: list[str], loopback: Loopback, word: str
 ) -> None:
     """Test also a filter on processes; long-exited processes count only without a filter."""
-    moment = after(samples)
+    state = after(samples)
     text = f"proto={','.join(of)}&loopback={loopback.value}&filter={word}"
-    found = past(moment, text)
+    found = past(state, text)
     flows = list(passing(of, loopback))
-    shown = document(moment, f"{text}&idle=show")["processes"]
+    shown = document(state, f"{text}&idle=show")["processes"]
     if not word:
         assert rates(found["points"]) == near(by_hand(samples, None, flows))
         assert [p["interval"] for p in found["points"]] == [round(s.elapsed, 4) for s in samples]
@@ -619,23 +619,23 @@ def test_busiest_processes_are_in_the_past_largest_first() -> None:
 @pytest.mark.parametrize("idle", range(4))
 def test_idle_processes_are_not_in_the_past(idle: int) -> None:
     first = sample({CURL: {WEB: Traffic(1, 0)}, SSHD: {LOOP: Traffic(1, 0)}})
-    moment = after([first])
+    state = after([first])
     for _ in range(LENGTH - 2 + idle):
-        moment.advance(sample({SSHD: {LOOP: Traffic(1, 0)}}))
-    pids = {process["pid"] for process in past(moment)["processes"]}
+        state.advance(sample({SSHD: {LOOP: Traffic(1, 0)}}))
+    pids = {process["pid"] for process in past(state)["processes"]}
     assert pids == ({CURL.pid, SSHD.pid} if idle < 2 else {SSHD.pid})
 
 
 def test_with_a_filter_the_past_begins_where_all_of_it_is_known() -> None:
     """Exited processes are kept for a while; older intervals may have had others."""
     names = dict(WHO)
-    moment = after([sample({CURL: {WEB: Traffic(100, 0)}}, identities=names) for _ in range(3)])
-    moment.advance(sample({CURL: {WEB: Traffic(1, 0)}}, exited={CURL}))
-    assert rates(past(moment, "filter=curl")["points"]) == [(100.0, 0.0)] * 3 + [(1.0, 0.0)]
+    state = after([sample({CURL: {WEB: Traffic(100, 0)}}, identities=names) for _ in range(3)])
+    state.advance(sample({CURL: {WEB: Traffic(1, 0)}}, exited={CURL}))
+    assert rates(past(state, "filter=curl")["points"]) == [(100.0, 0.0)] * 3 + [(1.0, 0.0)]
     for _ in range(int(LINGER) + 5):
-        moment.advance(sample({SSHD: {LOOP: Traffic(7, 0)}}, identities=names))
-    assert len(past(moment)["points"]) == 4 + int(LINGER) + 5
-    found = rates(past(moment, "filter=user:0")["points"])
+        state.advance(sample({SSHD: {LOOP: Traffic(7, 0)}}, identities=names))
+    assert len(past(state)["points"]) == 4 + int(LINGER) + 5
+    found = rates(past(state, "filter=user:0")["points"])
     assert found == [(7.0, 0.0)] * (int(LINGER) - 1)
 
 
