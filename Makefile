@@ -8,7 +8,7 @@ RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
-TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client clickhouse-server libzookeeper-java default-jre-headless
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv gcc libc6-dev iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client clickhouse-server libzookeeper-java default-jre-headless
 BENCH_PACKAGES := iperf3 nethogs tcpdump
 VM_PACKAGES := qemu-system-x86 busybox-static file
 

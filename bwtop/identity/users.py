@@ -1,43 +1,98 @@
-"""Names of uids, and what a process's raw identity becomes with them."""
+"""Names of uids, and identities completed with them."""
 
 import functools
 import pwd
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from bwtop.identity.lookup import Lookup
 from bwtop.identity.units import place
-from bwtop.model.flows import Identity
+from bwtop.model.flows import Identity, ProcessKey
+from bwtop.model.sample import Sample
+
+DESCRIBED: Final = 2048
+"""Largest number of processes remembered, many of them exited: 0.8 KiB each.  Where more are active in a second, each
+is described anew every time."""
+
+_THREADS: Final = 2
+"""Look-ups in flight."""
+
+_PATIENCE: Final = 0.02
+"""Longest wait for names of new uids, in seconds: a local file answers within 1 ms."""
 
 
 @functools.lru_cache(maxsize=1024)
 def user_name(uid: int) -> str | None:
-    """The user's name, None for a uid that has none here (those of containers often do not)."""
+    """Return the user's name, None for a uid that has none here, as many in containers.
+
+    Block for as long as NSS does (nsswitch.conf(5)): LDAP and the like can take seconds.
+    """
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
 
 
-DESCRIBED: Final = 2048
-"""Processes that are remembered, of which many are long gone: 0.8 KiB each.  Where more are active in a second, each of
-them is described anew every time."""
-
-
 @functools.lru_cache(maxsize=DESCRIBED)
-def describe(identity: Identity) -> Identity:
-    """The identity with user, unit, container and pod filled in; without a cgroup those it has stay.
-
-    Another machine's has them already: its uids are not this one's.
-    """
-    if identity.host is not None:
-        return identity
+def complete(identity: Identity, user: str | None) -> Identity:
+    """Return the identity with its user's name, and the unit, container and pod of its cgroup if it has one."""
     if identity.cgroup is None:
-        return replace(identity, user=None if identity.uid is None else user_name(identity.uid))
+        return replace(identity, user=user)
     placement = place(identity.cgroup)
     return replace(
         identity,
-        user=None if identity.uid is None else user_name(identity.uid),
+        user=user,
         unit=placement.unit,
         container=placement.container,
         pod=placement.pod,
     )
+
+
+class Describer:
+    """Completes identities: with the unit, container and pod, and with the user's name once it is known.
+
+    Identities of other machines are complete: their uids are not this machine's.
+    """
+
+    def __init__(self) -> None:
+        self._users = Lookup(user_name, "bwtop-users", _THREADS, known=1024)
+        self._unnamed: dict[ProcessKey, Identity] = {}
+        """Processes whose user's name was not known when they moved bytes."""
+
+    def describe(self, sample: Sample) -> None:
+        """Complete the identities of a sample; add those of earlier ones whose user's name has come since."""
+        self._wait(sample.identities.values())
+        for part in (sample, sample.late):
+            if part:
+                part.identities = {k: self._complete(k, i) for k, i in part.identities.items()}
+        for key in sample.exited:
+            self._unnamed.pop(key, None)
+        self._rename(sample)
+
+    def _wait(self, identities: Iterable[Identity]) -> None:
+        """Give the system a moment to name uids seen for the first time, unless it is slow anyway."""
+        new = {i.uid for i in identities if i.uid is not None and i.host is None}
+        new = {uid for uid in new if not self._users.is_known(uid)}
+        if new and not self._unnamed:
+            self._users.wait(new, _PATIENCE)
+
+    def _complete(self, key: ProcessKey, identity: Identity) -> Identity:
+        if identity.host is not None:
+            return identity
+        if identity.uid is None:
+            return complete(identity, None)
+        name = self._users.get(identity.uid)
+        is_waiting = name is None and not self._users.is_known(identity.uid)
+        if is_waiting and len(self._unnamed) < DESCRIBED:
+            self._unnamed[key] = identity
+        return complete(identity, name)
+
+    def _rename(self, sample: Sample) -> None:
+        """Add the identities of processes whose user's name has come since."""
+        for key, identity in list(self._unnamed.items()):
+            assert identity.uid is not None, "_complete() keeps only those with a uid"
+            if self._users.is_known(identity.uid):
+                del self._unnamed[key]
+                name = self._users.get(identity.uid)
+                sample.identities.setdefault(key, complete(identity, name))

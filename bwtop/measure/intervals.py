@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
 
-from bwtop.identity.users import describe
+from bwtop.identity.names import Names
+from bwtop.identity.users import Describer
 from bwtop.model.filter import Filter
 from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import Sample
@@ -52,6 +53,17 @@ class Status:
     words: str
     warning: str = ""
     """A problem to show to the user; empty: none."""
+
+
+def with_trouble(status: Callable[[], Status], names: Names | None) -> Callable[[], Status]:
+    """Return the status with the trouble of the resolver as its warning if it has no other."""
+
+    def found() -> Status:
+        told = status()
+        trouble = names.trouble if names else ""
+        return told if told.warning or not trouble else Status(told.words, trouble)
+
+    return found
 
 
 OnReading = Callable[[Sample], None]
@@ -131,6 +143,7 @@ def samples(
     seconds apart.  Late data follows as a sample of zero length.  Unless `to_the_end`, there is no last, shorter
     interval.
     """
+    describer = Describer()
     begun = time.monotonic()
     going = True
     while going:
@@ -141,7 +154,7 @@ def samples(
             going = clock.wait(min(begun + seconds(), time.monotonic() + period))
             if not (going or to_the_end):
                 return
-            sample = _read(capture, sample, on_reading)
+            sample = _read(capture, describer, sample, on_reading)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
         if sample.elapsed:  # else the traffic is not yet known
@@ -150,12 +163,12 @@ def samples(
             yield sample.late
 
 
-def _read(capture: Readings, before: Sample | None, on_reading: OnReading | None) -> Sample:
+def _read(
+    capture: Readings, describer: Describer, before: Sample | None, on_reading: OnReading | None
+) -> Sample:
     """Take one reading and merge it into the earlier readings of the interval."""
     sample = capture.read()
-    for part in (sample, sample.late):
-        if part:
-            part.identities = {key: describe(known) for key, known in part.identities.items()}
+    describer.describe(sample)
     if on_reading:
         on_reading(sample)
     if before is None:

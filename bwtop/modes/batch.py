@@ -5,7 +5,8 @@ from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
-from bwtop.measure.intervals import LiveIntervals, SignalClock, warner
+from bwtop.measure.intervals import LiveIntervals, SignalClock, Status, warner, with_trouble
+from bwtop.model.sample import Sample
 from bwtop.modes import common
 from bwtop.text.stderr import say
 from bwtop.view.columns import parse_order
@@ -36,9 +37,14 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
     )
-    on_reading = (
-        warner(measurement.status, say) if measurement.following else measurement.on_reading
-    )
+    status = measurement.status if measurement.following else lambda: Status("")
+    warn = warner(with_trouble(status, names), say)
+
+    def on_reading(sample: Sample) -> None:
+        warn(sample)
+        if measurement.on_reading:
+            measurement.on_reading(sample)
+
     live = LiveIntervals(
         measurement.readings,
         common.filter_of(options),

@@ -17,7 +17,7 @@ import urwid
 
 from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
-from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples
+from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
 from bwtop.measure.sources import Measurement
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
@@ -148,8 +148,13 @@ class App:
         """Take the result of the loader and start reading; raise CaptureError."""
         self._loading = None
         found = self._measurement = self._measure()
+        names = Names()
         self._state.attached(
-            found.backend, found.degradations, Names(), found.status, found.passed_over
+            found.backend,
+            found.degradations,
+            names,
+            with_trouble(found.status, names),
+            found.passed_over,
         )
         self._reader = threading.Thread(
             target=self._read, args=[found], name="bwtop-reader", daemon=True

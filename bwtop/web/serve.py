@@ -56,7 +56,7 @@ class Service:
             server.address, settings.token, settings.hosts, settings.trusted
         )
         self._broadcaster = Broadcaster(names)
-        self._source = LiveSource(settings.history_access.origin)
+        self._source = LiveSource(settings.history_access.origin, names)
         self.watch = Watch()
         self._api = Api(
             self._policy,

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from bwtop.identity.names import Names
+from bwtop.measure.intervals import with_trouble
 from bwtop.measure.sources import Measurement
 
 STUCK: Final = 10.0
@@ -13,8 +15,9 @@ ELSEWHERE: Final = "no live traffic here; run bwtop on a host, or bwtop --from"
 class LiveSource:
     """The source; set by the measuring thread, read by all."""
 
-    def __init__(self, origin: str | None = None) -> None:
+    def __init__(self, origin: str | None = None, names: Names | None = None) -> None:
         """Start without a measurement; `origin` is the URL of the history if only that is served."""
+        self._names = names
         self._measurement: Measurement | None = None
         self._why = ELSEWHERE if origin else "starting"
         self._origin = origin
@@ -53,7 +56,7 @@ class LiveSource:
             return _idle("past", f"history of many hosts, from {self._origin}", "")
         if found is None:
             return _idle("waiting", "no recorder is running", self._why)
-        status = found.status()
+        status = with_trouble(found.status, self._names)()
         return {
             "state": "following" if found.following else "measuring",
             "backend": found.backend or None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bwtop.identity.users import describe
+from bwtop.identity.users import Describer
 from bwtop.model.live import LiveModel
 from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
@@ -191,7 +191,7 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     begun = time.perf_counter()
     sample = read()
     took = 1000 * (time.perf_counter() - begun)
-    sample.identities = {key: describe(known) for key, known in sample.identities.items()}
+    Describer().describe(sample)
     model = LiveModel()
     new = history.timed(lambda: model.advance(sample))
     known = history.timed(lambda: model.advance(sample))

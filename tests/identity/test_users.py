@@ -2,15 +2,18 @@
 
 import os
 import pwd
+import threading
 import tracemalloc
 from dataclasses import replace
 
 import pytest
 
-from bwtop.identity.users import describe, user_name
-from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Identity
-from tests.build import NOW
+from bwtop.identity import users
+from bwtop.identity.users import Describer, complete, user_name
+from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Host, Identity, ProcessKey
+from tests.build import NOW, eventually, sample
 
+KEY, GONE = ProcessKey(1, 1), ProcessKey(2, 2)
 NOBODYS_UID = next(uid for uid in range(3_000_000_000, 0, -1) if user_name(uid) is None)
 
 
@@ -21,6 +24,13 @@ def test_uid_has_the_name_that_the_system_gives_it() -> None:
 
 def test_uid_that_is_nobodys_has_no_name() -> None:
     assert user_name(NOBODYS_UID) is None
+
+
+def describe(identity: Identity) -> Identity:
+    """Return the identity as a view of this host has it."""
+    reading = sample(identities={KEY: identity})
+    Describer().describe(reading)
+    return reading.identities[KEY]
 
 
 def test_identity_is_filled_in_and_otherwise_kept() -> None:
@@ -56,9 +66,9 @@ def test_bytes_of_no_known_process_are_not_said_to_be_roots(nobody: Identity) ->
     assert describe(nobody).user is None
 
 
-def test_describing_twice_is_describing_once() -> None:
-    once = describe(Identity("sshd", cgroup="/system.slice/ssh.service"))
-    assert describe(once) == once
+def test_another_hosts_identity_stays_as_it_is() -> None:
+    foreign = Identity("nginx", 0, host=Host("web1", "1"))
+    assert describe(foreign) == foreign
 
 
 def test_without_a_cgroup_the_rest_stays_as_it_is() -> None:
@@ -72,8 +82,37 @@ def test_identities_of_processes_long_gone_take_little_memory() -> None:
     tracemalloc.start()
     try:
         for number in range(20_000):
-            describe(Identity("cc1", 0, f"cc1 -O2 file{number}.c", "/usr/bin/cc1", "/a.service"))
+            complete(
+                Identity("cc1", 0, f"cc1 -O2 file{number}.c", "/usr/bin/cc1", "/a.service"), "root"
+            )
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert kept < 4 << 20
+
+
+def test_name_that_comes_late_follows_with_a_later_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory server took 3 s for each uid, and every interval waited for it."""
+    go = threading.Event()
+
+    def slow(uid: int) -> str:
+        go.wait(5)
+        return f"user{uid}"
+
+    monkeypatch.setattr(users, "user_name", slow)
+    describer = Describer()
+    reading = sample(identities={KEY: Identity("curl", 1001), GONE: Identity("wget", 1002)})
+    describer.describe(reading)
+    assert [identity.user for identity in reading.identities.values()] == [None, None]
+    describer.describe(sample(exited={GONE}))
+    go.set()
+
+    def renamed() -> dict[ProcessKey, Identity]:
+        reading = sample()
+        describer.describe(reading)
+        return reading.identities
+
+    found: dict[ProcessKey, Identity] = {}
+    assert eventually(lambda: bool(found.update(renamed()) or found))
+    assert {key: identity.user for key, identity in found.items()} == {KEY: "user1001"}
+    assert renamed() == {}

@@ -82,8 +82,10 @@ class Bwtop:
         prefix: Sequence[str] = (),
         launcher: str = "",
         started: Callable[..., list[str]] = command,
+        resolve: bool = False,
     ) -> None:
-        arguments = ["--batch", "--format", "json", "--no-resolve", "-d", "0.2", *flags]
+        arguments = ["--batch", "--format", "json", "-d", "0.2", *flags]
+        arguments += [] if resolve else ["--no-resolve"]
         arguments += [] if "--db" in flags else ["--no-record"]
         arguments += ["--backend", BACKEND] if BACKEND and "--backend" not in flags else []
         self.process = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""Real faults of everything that a measurement must not wait for."""
