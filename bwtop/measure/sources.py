@@ -33,6 +33,9 @@ cleanly if the server hangs."""
 FOLLOW_PERIOD: Final = 10.0
 """Seconds between queries to ClickHouse within longer intervals; each query costs the server work."""
 
+GiveUp = Callable[[], bool]
+"""Returns whether to wait no longer."""
+
 Notify = Callable[[str], None]
 """Takes a line for the user; may be called from any thread."""
 
@@ -45,8 +48,8 @@ class Measurement:
     backend: str
     degradations: Sequence[str]
     status: Callable[[], Status]
-    close: Callable[[], None]
-    """End the measurement, after writing all pending data."""
+    close: Callable[[GiveUp], None]
+    """End the measurement, after writing all pending data, unless the function returns True meanwhile."""
     on_reading: OnReading | None = None
     recorder: Recorder | None = None
     shipper: Shipper | None = None
@@ -60,6 +63,10 @@ class Measurement:
     """Preferred backends that failed, with the reason."""
     fill: Callable[[], Fill] | None = None
     """Returns the fill of the kernel's flow map at the last reading; None when following."""
+
+    def lost(self) -> int:
+        """Return the measured bytes that could not be recorded."""
+        return self.recorder.lost if self.recorder else 0
 
 
 def measure(
@@ -88,7 +95,7 @@ def measure(
             report.backend.name,
             report.degradations(),
             lambda: Status("not recording"),
-            capture.close,
+            lambda _: capture.close(),
             passed_over=capture.passed_over,
             fill=lambda: capture.fill,
         )
@@ -96,9 +103,9 @@ def measure(
     sender = Shipper(ship, options.path, notify) if ship else None
     _drop_root(recorder, options.account, sender, prepare, keep)
 
-    def close() -> None:
+    def close(give_up: GiveUp) -> None:
         capture.close()
-        recorder.close()
+        recorder.close(give_up)
         if sender:
             sender.close()
 
@@ -168,7 +175,7 @@ def follow(path: Path) -> Measurement:
             f"{NEEDS_ROOT} (no bwtop records to {path} now; bwtop --history shows past usage)"
         )
     return Measurement(
-        follower, "", [], lambda: _followed(follower), follower.close, following=True
+        follower, "", [], lambda: _followed(follower), lambda _: follower.close(), following=True
     )
 
 
@@ -180,7 +187,7 @@ def follow_fleet(server: FleetServer, keep: Filter) -> Measurement:
         "",
         [],
         lambda: Status(*follower.state()),
-        follower.close,
+        lambda _: follower.close(),
         following=True,
         period=FOLLOW_PERIOD,
         to_the_end=False,

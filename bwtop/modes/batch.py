@@ -6,6 +6,7 @@ from typing import Final
 from bwtop.capture.session import Loading
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import LiveIntervals, SignalClock, Status, warner, with_trouble
+from bwtop.measure.stopping import finishing
 from bwtop.model.sample import Sample
 from bwtop.modes import common
 from bwtop.text.stderr import say
@@ -53,8 +54,6 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
         measurement.period,
         to_the_end=measurement.to_the_end,
     )
-    try:
+    with finishing(measurement):
         measured = live.intervals(options.interval, clock)
         intervals.run(measured, options.format or "table", layout, options.iterations)
-    finally:
-        measurement.close()

@@ -2,12 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from bwtop.capture.session import Loading
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
+from bwtop.measure.stopping import finishing
 from bwtop.model import query
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
@@ -44,6 +46,27 @@ def settings_of(options: argparse.Namespace, files: Config) -> Settings:
     )
 
 
+class Notices:
+    """Messages of the recorder: not printed over the screen, which shows its status itself."""
+
+    def __init__(self) -> None:
+        self._is_withheld = False
+
+    def __call__(self, text: str) -> None:
+        """Print a message unless the screen is open."""
+        if not self._is_withheld:
+            say(text)
+
+    @contextmanager
+    def withheld(self) -> Iterator[None]:
+        """Print no messages within the block."""
+        self._is_withheld = True
+        try:
+            yield
+        finally:
+            self._is_withheld = False
+
+
 def run_screen(
     options: argparse.Namespace,
     files: Config,
@@ -59,23 +82,26 @@ def run_screen(
         if loading:
             loading.abandon()
         fail(f"urwid is missing ({error}): apt install python3-urwid, or use --batch")
-    notices: list[str] = []
+    notices = Notices()
+    keymap = files.keymap or keys.DEFAULT
+    origin = options.origin.url() if options.origin else ""
+    with ExitStack() as stack:
 
-    def begin() -> Measurement:
-        measurement = common.start_measuring(options, loading, notices.append, keep_kill=True)
-        return replace(measurement, status=status) if status else measurement
+        def begin() -> Measurement:
+            measurement = common.start_measuring(options, loading, notices, keep_kill=True)
+            if not measurement.following:  # a follower may still be read by its thread
+                stack.enter_context(finishing(measurement))
+            return replace(measurement, status=status) if status else measurement
 
-    try:
-        keymap = files.keymap or keys.DEFAULT
-        origin = options.origin.url() if options.origin else ""
-        start(
-            loading, begin, settings_of(options, files), keymap, theme=options.theme, origin=origin
-        )
-    except TerminalLostError:
-        discard_output()
-    for notice in notices:
-        if notice.startswith("not recorded"):
-            say(notice)
+        try:
+            with notices.withheld():
+                start(
+                    *(loading, begin, settings_of(options, files), keymap),
+                    theme=options.theme,
+                    origin=origin,
+                )
+        except TerminalLostError:
+            discard_output()
     try:
         sys.stdout.flush()
     except OSError:  # the terminal was lost, detected at the flush

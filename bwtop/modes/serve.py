@@ -2,11 +2,13 @@
 
 import argparse
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.measure.intervals import SignalClock
 from bwtop.measure.sources import NEEDS_ROOT, follow
+from bwtop.measure.stopping import finishing
 from bwtop.modes import access, common
 from bwtop.options import flags
 from bwtop.rights import account as accounts
@@ -60,23 +62,20 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         confine(accounts.unprivileged(os.environ))
         service.start()
         service.remember(clock)
-        service.stop()
+        service.close()
     elif loading:
         measurement = common.start_measuring(options, loading, say, prepare=history_access.keep)
         for degradation in measurement.degradations:
             say(degradation)
         service.start()
         say(f"measuring (backend: {measurement.backend})")
-        try:
+        with finishing(measurement), closing(service):
             service.measure(measurement, clock)
-        finally:
-            service.stop()
-            measurement.close()
     else:
         confine(place.account or accounts.unprivileged(os.environ), place.path)
         service.start()
         service.follow(lambda: follow(place.path), clock)
-        service.stop()
+        service.close()
 
 
 def _fleet_history(options: argparse.Namespace) -> "FleetHistory":

@@ -3,13 +3,18 @@
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
 from bwtop.measure.intervals import READING_PERIOD, Clock, samples
 from bwtop.measure.sources import Measurement
+from bwtop.measure.stopping import finishing
 from bwtop.sqlite.recorder import Recorder
 from bwtop.text.escape import count, printable
+
+EXTEND: Final = 20.0
+"""Seconds that the service manager waits on for what is not stored yet."""
 
 NOTICE: Final = 5
 WARNING: Final = 4
@@ -69,8 +74,26 @@ def run(
     """Record until the clock stops, including the last, shorter interval."""
     log(f"recording to {recorder.path} (backend: {measurement.backend})", NOTICE)
     tell("READY=1")
-    for _ in samples(measurement.readings, lambda: READING_PERIOD, clock, measurement.on_reading):
-        pass
-    tell("STOPPING=1")
-    measurement.close()
-    log(f"stopped; {count(round(recorder.seconds), 'second')} recorded", NOTICE)
+    try:
+        with finishing(measurement, _extender(tell)):
+            for _ in samples(
+                measurement.readings, lambda: READING_PERIOD, clock, measurement.on_reading
+            ):
+                pass
+            tell("STOPPING=1")
+    finally:
+        log(f"stopped; {count(round(recorder.seconds), 'second')} recorded", NOTICE)
+
+
+def _extender(tell: Callable[[str], None]) -> Callable[[], None]:
+    """Return a function that asks the service manager to wait on, once in EXTEND / 2 seconds (sd_notify(3))."""
+    last = -EXTEND
+
+    def extend() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= EXTEND / 2:
+            last = now
+            tell(f"EXTEND_TIMEOUT_USEC={round(EXTEND * 1e6)}")
+
+    return extend

@@ -17,6 +17,8 @@ from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
+from bwtop.text.escape import count
+from bwtop.text.units import size
 
 INTERVAL: Final = 0.95
 """Shortest stored interval, in seconds: faster samples are merged."""
@@ -31,7 +33,10 @@ ROLLUP_PERIOD: Final = 10.0
 """Seconds between two runs of the rollup."""
 
 LAST_SECONDS: Final = 2.0
-"""Seconds in which close() retries to write the last interval."""
+"""Seconds for which close() tries again after a fault."""
+
+LOCKED_SECONDS: Final = 30.0
+"""Seconds for which it does so while another program has locked the database."""
 
 LAST_RETRY: Final = 0.1
 """Seconds between those retries."""
@@ -40,8 +45,14 @@ OVER_SIZE: Final = (
     "the history is larger than --max-size and has only daily totals left; raise --max-size"
 )
 
-CLOSE_SECONDS: Final = 4.0
-"""Longest wait of close() for a slow disk, in seconds."""
+POLL: Final = 0.1
+"""Seconds between two looks of close() at the signals."""
+
+SLOW: Final = 1.0
+"""Seconds after which close() says what it waits for."""
+
+REMIND: Final = 10.0
+"""Seconds between two such messages."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,17 @@ class RecorderBacklog(NamedTuple):
     """Age of the oldest delta in the backlog."""
 
 
+class Unwritten(NamedTuple):
+    """The deltas that are not committed."""
+
+    intervals: int
+    bytes: int
+
+    def words(self) -> str:
+        """Return them in a few words."""
+        return f"{count(self.intervals, 'interval')}, {size(self.bytes)}"
+
+
 class Recorder:
     """Recorder of samples; samples that cannot be written yet wait in bounded memory."""
 
@@ -95,7 +117,10 @@ class Recorder:
         self._quiet: Delta | None = None
         self._closing = False
         self._abandoned = False
-        self._deadline = 0.0
+        self._is_locked = False
+        """The last fault was another program's lock."""
+        self._failing_since = 0.0
+        """Time of the first fault during close(), by time.monotonic(); 0: none."""
         self._thread: threading.Thread | None = None
         self._rollup_at = 0.0
         self._noted_dropped = 0
@@ -124,6 +149,18 @@ class Recorder:
         return RecorderBacklog(
             len(waiting), self._look().awake - min(delta.since for delta in waiting)
         )
+
+    @property
+    def unwritten(self) -> Unwritten:
+        """Return what is not committed yet; callable from any thread."""
+        with self._mutex:
+            deltas = [*self._writing, *self._backlog]
+        return Unwritten(len(deltas), sum(delta.amount() for delta in deltas))
+
+    @property
+    def lost(self) -> int:
+        """Return the bytes that no total includes, once the recorder is closed."""
+        return self.dropped + (0 if self.state.other else self.unwritten.bytes)
 
     # Called by the measuring thread.
 
@@ -170,8 +207,11 @@ class Recorder:
         delta.since = now
         self._backlog.add(delta)
 
-    def close(self) -> None:
-        """Write the backlog and the partial last interval, then close the database."""
+    def close(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Write the backlog and the partial last interval, then close the database; `lost` is what could not be written.
+
+        Wait for as long as the disk takes, or another program holds its lock, until `give_up()` returns True.
+        """
         now = self._look().awake
         with self._mutex:
             self._finish_interval(now)
@@ -179,10 +219,28 @@ class Recorder:
                 self._enqueue(self._quiet, now)
                 self._quiet = None
             self._closing = True
-            self._deadline = time.monotonic() + LAST_SECONDS
             self._mutex.notify()
         if self._thread:
-            self._thread.join(CLOSE_SECONDS)
+            self._await(self._thread, give_up)
+            if self.lost:
+                why = self.state.fault or "the backlog was full"
+                if self._thread.is_alive():
+                    why = f"given up: {self._reason()}"
+                self._notify(f"not recorded: {self.lost} bytes; {why}")
+
+    def _await(self, thread: threading.Thread, give_up: Callable[[], bool]) -> None:
+        """Wait until a thread ends or the user gives up, and say what for."""
+        remind = time.monotonic() + SLOW
+        while thread.is_alive() and not give_up():
+            thread.join(POLL)
+            is_told = self.state.fault and not self._is_locked
+            if thread.is_alive() and time.monotonic() >= remind and not is_told:
+                remind = time.monotonic() + REMIND
+                left = self.unwritten.words()
+                self._notify(f"{left} not recorded yet: {self._reason()}; another signal gives up")
+
+    def _reason(self) -> str:
+        return self.state.fault or "the disk is slow"
 
     # Called by the writing thread; open() is also called before start().
 
@@ -224,6 +282,7 @@ class Recorder:
             self._notify(f"recording to {self.path} again")
 
     def _fail(self, error: Exception) -> None:
+        self._is_locked = schema.is_locked(error)
         self._writer.rollback()
         passing = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
         lasting = not isinstance(error, sqlite3.Error) and getattr(error, "errno", 0) not in passing
@@ -243,7 +302,7 @@ class Recorder:
             except Exception as error:  # any error: a dead thread would be silent
                 self._fail(error)
             if closing and self._is_done():
-                self._end()
+                self._writer.close()
                 return
 
     def _write(self) -> None:
@@ -289,17 +348,15 @@ class Recorder:
             self._notify(OVER_SIZE)
 
     def _is_done(self) -> bool:
-        """Return whether the backlog is empty or the deadline has passed."""
-        if self._backlog and self.state.fault:
-            time.sleep(LAST_RETRY)
-        return not self._backlog or bool(self.state.other) or time.monotonic() > self._deadline
-
-    def _end(self) -> None:
-        self._writer.close()
-        left = self._backlog.dropped + sum(delta.amount() for delta in self._backlog)
-        if left:
-            why = self.state.fault or "the backlog was full"
-            self._notify(f"not recorded: {left} bytes; {why}")
+        """Return whether the backlog is empty, or the fault has lasted too long."""
+        if not self._backlog or self.state.other:
+            return True
+        if not self.state.fault:
+            return False
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        time.sleep(LAST_RETRY)
+        return now - self._failing_since > (LOCKED_SECONDS if self._is_locked else LAST_SECONDS)
 
 
 def _same_minute(one: Delta, other: Delta) -> bool:

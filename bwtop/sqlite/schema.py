@@ -321,6 +321,11 @@ def _value(connection: sqlite3.Connection, statement: str) -> int:
     return int(connection.execute(statement).fetchone()[0])
 
 
+def is_locked(error: Exception) -> bool:
+    """Return whether an error means that another program holds a lock."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_BUSY
+
+
 def plain(error: Exception, path: Path) -> str:
     """Return the message of an error, with the file."""
     code = getattr(error, "sqlite_errorcode", None)

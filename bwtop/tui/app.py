@@ -134,8 +134,6 @@ class App:
         is_ours = self._measurement is not None and not self._measurement.following
         if self._reader and is_ours:  # do not wait for an interval of another recorder
             self._reader.join(JOIN_SECONDS)
-        if self._measurement and not (self._reader and self._reader.is_alive()):
-            self._measurement.close()
 
     # Measurement.
 

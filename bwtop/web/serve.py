@@ -115,7 +115,7 @@ class Service:
         except sqlite3.Error as error:
             say(f"the history cannot be read any more: {error}")
         finally:
-            measurement.close()
+            measurement.close(lambda: True)
 
     def remember(self, clock: Clock) -> None:
         """Serve the history alone, until the clock stops."""
@@ -123,7 +123,7 @@ class Service:
         while clock.wait(time.monotonic() + LOOK):
             pass
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Close all streams."""
         self._broadcaster.close()
 

@@ -402,7 +402,7 @@ class Nothing:
 def test_metrics_have_the_backlog(tmp_path: Path) -> None:
     made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), tmp_path / "history.db")
     made.state = ShippingState("it is gone", UnsentIntervals(3, time.time() - 50.0))
-    nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda: None, shipper=made)
+    nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda _: None, shipper=made)
     watch = Watch()
     watch.over(nothing)
     behind = watch.figures().behind

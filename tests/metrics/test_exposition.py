@@ -55,7 +55,7 @@ def measurement(
     **others: Any,
 ) -> Measurement:
     status = Status("")
-    return Measurement(readings, backend, [], lambda: status, lambda: None, fill=fill, **others)
+    return Measurement(readings, backend, [], lambda: status, lambda _: None, fill=fill, **others)
 
 
 def parsed(text: str) -> dict[str, dict[Labels, float]]:

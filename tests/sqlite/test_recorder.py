@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import lock_path
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter
-from tests.build import key, remote
+from tests.build import eventually, key, remote
 from tests.history.recording import (
     START,
     Feed,
@@ -326,20 +327,44 @@ def test_close_releases_everything(path: Path, recorders: Recorders) -> None:
     assert again.recorder.state == recorder.RecorderState(recording=True)
 
 
-def test_close_is_bounded_and_reports_unwritten_bytes(path: Path, recorders: Recorders) -> None:
+@pytest.mark.parametrize("signalled", [False, True])
+def test_close_is_bounded_and_reports_unwritten_bytes(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch, signalled: bool
+) -> None:
     """Another program holds the lock all the time."""
+    if not signalled:
+        monkeypatch.setattr(recorder, "LOCKED_SECONDS", 0.5)
     feed = recorders(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         feed.put(3)
-        began = time.monotonic()
-        feed.recorder.close()
-        assert time.monotonic() - began < recorder.CLOSE_SECONDS + HANG
+        feed.recorder.close(lambda: signalled and bool(feed.recorder.state.fault))
     left = sum(sum(amount(n)) for n in range(3))
     assert all(is_line(line) for line in feed.lines)
+    given_up = "given up: " if signalled else ""
     assert feed.lines[-1] == (
-        f"not recorded: {left} bytes; another program has locked the history: {path}"
+        f"not recorded: {left} bytes; {given_up}another program has locked the history: {path}"
     )
+    assert feed.recorder.lost == left
+
+
+def test_close_waits_for_a_slow_disk_and_says_so(
+    path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system frozen for 7 s lost 74,000 bytes, with status 0 and without a word."""
+    monkeypatch.setattr(recorder, "SLOW", 0.3)
+    feed = recorders(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        feed.put(3)
+        closer = threading.Thread(target=feed.recorder.close)
+        closer.start()
+        assert eventually(lambda: any("not recorded yet" in line for line in feed.lines))
+        other.execute("ROLLBACK")
+        closer.join(HANG)
+    assert feed.recorder.lost == 0
+    assert feed.recorder.stored == 3
+    assert any(line.startswith("3 intervals, ") for line in feed.lines)
 
 
 def test_backlog_has_the_age_of_its_oldest_delta(path: Path, recorders: Recorders) -> None:

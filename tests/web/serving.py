@@ -348,7 +348,7 @@ class Web(Asked):
     def measure(self) -> None:
         """Pretend that probes are attached."""
         status = Status("not recording")
-        self.source.set(Measurement(self, "tracepoint", [], lambda: status, lambda: None))
+        self.source.set(Measurement(self, "tracepoint", [], lambda: status, lambda _: None))
 
     def read(self) -> Sample:
         raise AssertionError("nobody reads in tests: they put")

@@ -117,7 +117,7 @@ class Served:
                 "" if following else "tracepoint",
                 ["no cgroup v2"],
                 lambda: Status("recorded", "beware"),
-                lambda: None,
+                lambda _: None,
                 following=following,
             )
         )

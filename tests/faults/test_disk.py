@@ -1,0 +1,138 @@
+"""A disk that stands still: a stop waits for what is not stored, and says what it gives up."""
+
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.running import HANG, LAUNCHER, Bwtop, run, send_datagram
+
+pytestmark = pytest.mark.kernel
+
+SIZE = 32 << 20
+"""Bytes of the file system of the test."""
+
+
+class Disk:
+    """A file system of the test's own that can stand still (fsfreeze(8))."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "disk"
+        self.path.mkdir()
+        image = folder / "image"
+        with image.open("wb") as file:
+            file.truncate(SIZE)
+        self._run("mkfs.ext4", "-q", image)
+        self._run("mount", "-o", "loop", image, self.path)
+        self._is_frozen = False
+
+    def freeze(self) -> None:
+        """Let every write wait."""
+        self._run("fsfreeze", "--freeze", self.path)
+        self._is_frozen = True
+
+    def thaw(self) -> None:
+        """Let the writes go on."""
+        if self._is_frozen:
+            self._run("fsfreeze", "--unfreeze", self.path)
+            self._is_frozen = False
+
+    def close(self) -> None:
+        """Unmount it."""
+        self.thaw()
+        self._run("umount", self.path)
+
+    def _run(self, *command: str | Path) -> None:
+        subprocess.run(command, check=True, timeout=HANG)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Yield a file system; what writes to it has ended before it goes."""
+    with closing(Disk(tmp_path)) as made:
+        yield made
+
+
+def recorded(database: Path, pid_bytes: int) -> int:
+    """Return how often a process of the test's own has its bytes in the history."""
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    command = [sys.executable, str(LAUNCHER), "--history", "1h", "--format", "csv", "--db"]
+    report = subprocess.run(
+        [*command, str(database), "--by", "port"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANG,
+    )
+    lines = [line.split(",") for line in report.stdout.splitlines()]
+    return sum(int(line[-1]) for line in lines[1:] if line[0] == str(pid_bytes))
+
+
+def send(port: int, count: int) -> None:
+    """Send so many datagrams of 1,000 bytes from a process of its own."""
+
+    def go() -> None:
+        for _ in range(count):
+            send_datagram(port, 1000)
+
+    run(go)
+
+
+@pytest.fixture
+def sink() -> Iterator[int]:
+    """Yield a port that takes datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]
+
+
+def stop_while_frozen(running: Bwtop, disk: Disk, port: int) -> None:
+    """Stop the disk, move bytes, and send the signal to end."""
+    send(port, 10)
+    running.settle()
+    disk.freeze()
+    send(port, 74)
+    running.settle()
+    running.process.send_signal(signal.SIGTERM)
+    await_message(running, "not recorded yet")
+
+
+def await_message(running: Bwtop, part: str) -> None:
+    """Wait until bwtop says something."""
+    deadline = time.monotonic() + HANG
+    while not any(part in message for message in running.messages):
+        assert time.monotonic() < deadline, running.messages
+        time.sleep(0.05)
+
+
+def test_a_stop_waits_for_the_disk_and_loses_nothing(disk: Disk, sink: int) -> None:
+    """Of 74,000 bytes sent before the stop none was recorded, with status 0."""
+    database = disk.path / "history.db"
+    with Bwtop("-d", "1", "--db", str(database)) as running:
+        stop_while_frozen(running, disk, sink)
+        time.sleep(7)
+        assert running.process.poll() is None
+        disk.thaw()
+        assert running.process.wait(HANG) == 0
+    assert recorded(database, sink) == 84_000
+
+
+def test_a_second_signal_gives_up_and_says_what(disk: Disk, sink: int) -> None:
+    database = disk.path / "history.db"
+    with Bwtop("-d", "1", "--db", str(database)) as running:
+        stop_while_frozen(running, disk, sink)
+        running.process.send_signal(signal.SIGTERM)
+        await_message(running, "given up")
+        disk.thaw()  # a process that waits for a disk cannot end before
+        assert running.process.wait(HANG) == 1
+        (told,) = [message for message in running.messages if "given up" in message]
+        assert int(told.split()[3]) >= 74_000
+    assert recorded(database, sink) in (10_000, 84_000), "an interval is stored whole or not at all"
