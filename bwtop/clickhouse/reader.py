@@ -22,7 +22,7 @@ from bwtop.model.ledger import Category
 from bwtop.model.meter import rate
 from bwtop.model.series import Rates, peak
 from bwtop.sqlite.schema import pulse_column
-from bwtop.sqlite.store import PULSE
+from bwtop.sqlite.store import FIVE_MINUTES
 
 _KEYS: Final = {"host": "host_id"}
 """Columns to group by, where they differ from the property's name."""
@@ -119,7 +119,7 @@ class FleetReader:
         sums = [f"sum({_amount(of, way)})" for of in (shown, paid) for way in ("rx", "tx")]
         found = self._ask(
             f"SELECT max(seconds), {', '.join(sums)} FROM fives FINAL"
-            f" WHERE {within(start // PULSE * PULSE, end)} GROUP BY time"
+            f" WHERE {within(start // FIVE_MINUTES * FIVE_MINUTES, end)} GROUP BY time"
         )
         if not found:
             return None

@@ -17,7 +17,7 @@ from bwtop.clickhouse.spans import LAST
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
 from bwtop.sqlite.schema import pulse_columns
-from bwtop.sqlite.store import PULSE, unpack_loss
+from bwtop.sqlite.store import FIVE_MINUTES, unpack_loss
 
 ROWS: Final = 20_000
 """Largest number of rows of traffic in a batch: about 20 MB while it is sent."""
@@ -110,7 +110,7 @@ class Spool:
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        over = time.time() - PULSE  # else each batch would have the current five minutes
+        over = time.time() - FIVE_MINUTES  # else each batch would have the current five minutes
         fives = self._run(_FIVES, (cursor.fives, over, LISTED)).fetchall()
         events = self._run(_EVENTS, (cursor.event, LISTED)).fetchall()
         tables = (

@@ -15,7 +15,7 @@ from bwtop.model.flows import Host
 from bwtop.model.ledger import Category
 from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.selection import LocalSelection
-from bwtop.sqlite.store import PULSE
+from bwtop.sqlite.store import FIVE_MINUTES
 
 _WAYS: Final = ("rx", "tx")
 
@@ -92,7 +92,7 @@ class LocalReader:
 
     def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
         """See HistoryStore."""
-        return _FiveMinutes(self._connection, start // PULSE * PULSE, end).usage(keep)
+        return _FiveMinutes(self._connection, start // FIVE_MINUTES * FIVE_MINUTES, end).usage(keep)
 
 
 class _Spans:

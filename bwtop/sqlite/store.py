@@ -15,7 +15,7 @@ from bwtop.sqlite.delta import Delta, Moved, Who
 from bwtop.sqlite.schema import pulse_columns
 from bwtop.text.escape import printable
 
-PULSE: Final = 5 * MINUTE
+FIVE_MINUTES: Final = 5 * MINUTE
 """Seconds of a five-minute total: the industry computes percentiles from them."""
 
 MAX_CACHED: Final = 100_000
@@ -255,7 +255,7 @@ class Store:
                 of = category(remote)
                 sums[of] = (sums[of][0] + rx, sums[of][1] + tx)
         flat = [amount for both in sums.values() for amount in both]
-        start = int(delta.start // PULSE) * PULSE
+        start = int(delta.start // FIVE_MINUTES) * FIVE_MINUTES
         self.connection.execute(_ADD_FIVE_MINUTES, (start, delta.seconds, *flat))
 
 

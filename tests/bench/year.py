@@ -22,7 +22,7 @@ from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import Policy, Rollup
-from bwtop.sqlite.store import PULSE, Store
+from bwtop.sqlite.store import FIVE_MINUTES, Store
 from tests.bench.tables import Effort
 from tests.build import remote
 
@@ -109,7 +109,7 @@ def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
             settle(rollup, each.start)
     store.append(waiting)
     settle(rollup, now)
-    fill_pulses(connection, now, extent)
+    fill_five_minutes(connection, now, extent)
 
 
 def settle(rollup: Rollup, now: float) -> None:
@@ -118,17 +118,17 @@ def settle(rollup: Rollup, now: float) -> None:
         pass
 
 
-def fill_pulses(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
+def fill_five_minutes(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
     """Totals of every five minutes, which long intervals have only one of."""
     columns = schema.pulse_columns()
     marks = ", ".join("?" * (2 + len(columns)))
-    begin = int(floor(Unit.DAY, now - extent.days * DAY)) // PULSE * PULSE
+    begin = int(floor(Unit.DAY, now - extent.days * DAY)) // FIVE_MINUTES * FIVE_MINUTES
     connection.execute("BEGIN")
     connection.executemany(
         f"INSERT OR IGNORE INTO pulse (start, seconds, {', '.join(columns)}) VALUES ({marks})",
         (
-            (start, PULSE, *(random.randrange(10**7) for _ in columns))
-            for start in range(begin, int(now) - PULSE, PULSE)
+            (start, FIVE_MINUTES, *(random.randrange(10**7) for _ in columns))
+            for start in range(begin, int(now) - FIVE_MINUTES, FIVE_MINUTES)
         ),
     )
     connection.execute("COMMIT")

@@ -21,7 +21,7 @@ from bwtop.model.query import parse as typed
 from bwtop.sqlite import rollup, schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import LocalReader
-from bwtop.sqlite.store import PULSE, Event
+from bwtop.sqlite.store import FIVE_MINUTES, Event
 from tests.history.keep import (
     CURL,
     DAY,
@@ -64,8 +64,8 @@ def amounts(answer: Answer) -> list[tuple[int, int]]:
 def percentile(values: Sequence[int]) -> float:
     """Return the 95th percentile that a report names for five-minute totals of these values."""
     kept = Kept()
-    kept.append(*(delta(NOON + n * PULSE, value, 0, 1.0) for n, value in enumerate(values)))
-    usage = kept.ask(NOON, NOON + len(values) * PULSE).usage
+    kept.append(*(delta(NOON + n * FIVE_MINUTES, value, 0, 1.0) for n, value in enumerate(values)))
+    usage = kept.ask(NOON, NOON + len(values) * FIVE_MINUTES).usage
     assert usage
     assert usage.count == len(values)
     return usage.percentile[0]
@@ -91,7 +91,7 @@ def test_percentile_is_the_smallest_value_that_95_percent_do_not_exceed(values: 
 def test_average_over_zero_seconds_is_zero() -> None:
     kept = Kept()
     kept.append(delta(NOON, 100, 50, 0.0))
-    kept.append(delta(NOON + PULSE, 100, 50, 2.0))
+    kept.append(delta(NOON + FIVE_MINUTES, 100, 50, 2.0))
     usage = kept.ask(NOON, NOON + HOUR).usage
     assert usage
     assert (usage.count, usage.peak, usage.percentile) == (2, (50.0, 25.0), (50.0, 25.0))

@@ -23,7 +23,7 @@ from bwtop.model.filter import Filter, Loopback
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
 from bwtop.sqlite import rollup
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.store import PULSE, unpack_loss
+from bwtop.sqlite.store import FIVE_MINUTES, unpack_loss
 from tests.build import key
 from tests.examples import examples
 from tests.history.keep import (
@@ -295,10 +295,10 @@ def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
     if usage is None:
         assert kept.kept(0) or not answer.seconds
         return
-    first = answer.range.start // PULSE * PULSE
+    first = answer.range.start // FIVE_MINUTES * FIVE_MINUTES
     five_minutes: dict[float, list[float]] = {}
-    for each in within(kept.deltas, first, -(-answer.range.end // PULSE) * PULSE):
-        sums = five_minutes.setdefault(each.start // PULSE, [0, 0, 0, 0, 0])
+    for each in within(kept.deltas, first, -(-answer.range.end // FIVE_MINUTES) * FIVE_MINUTES):
+        sums = five_minutes.setdefault(each.start // FIVE_MINUTES, [0, 0, 0, 0, 0])
         sums[0] += each.seconds
         for _, far, (rx, tx) in passing(each, keep):
             billed = keep.loopback is Loopback.ONLY or not is_loopback(far.address)
