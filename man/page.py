@@ -9,11 +9,10 @@ from typing import Final
 from bwtop.capture.backends import BACKENDS
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS
-from bwtop.history.tiers import TIERS
+from bwtop.history.tiers import TIERS, in_words
 from bwtop.metrics.table import METRICS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.options.config import SETTINGS
-from bwtop.options.flags import kept
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.layout import FIELDS
@@ -115,7 +114,7 @@ TABLES: Final[dict[str, Callable[[], Lines]]] = {
     "remote columns": lambda: _columns(REMOTE_COLUMNS, exported=True),  # type: ignore[arg-type]
     "filter": lambda: table([(f"{field.name}:", field.help) for field in QUERY_FIELDS]),
     "dimensions": lambda: table([(one.name, one.help) for one in DIMENSIONS]),
-    "tiers": lambda: table([(t.name, f"{t.help}: {kept(t.seconds)}") for t in TIERS]),
+    "tiers": lambda: table([(t.name, f"{t.help}: {in_words(t.seconds)}") for t in TIERS]),
     "ranges": lambda: iter([text(ranges.HELP + ".")]),
     "settings": lambda: table([(setting.name, setting.help) for setting in SETTINGS]),
     "contexts": lambda: table([(context, title.lower()) for context, title in SECTIONS]),

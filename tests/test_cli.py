@@ -245,14 +245,14 @@ def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> No
         (["--history", "--allow-host", "x"], "require --serve"),
         (["--batch", "--trust-user", "0"], "require --serve or --record --metrics"),
         (["--history", "--open"], "require --serve or --record --metrics"),
-        (["--serve", "--trust-user", "no-such-user-here"], "there is no user"),
+        (["--serve", "--trust-user", "no-such-user-here"], "invalid user 'no-such-user-here'"),
         (["--serve", "--open", "--token-file", "x"], "leave out one of them"),
         (["--serve", "--open", "--bind", "192.0.2.7"], "leave out --open"),
         (["--record", "--metrics", "[::]:1", "--open"], "leave out --open"),
         (["--record", "--chart-js", "x"], "require --serve"),
         (["--serve", "--metrics", "[::1]"], "--metrics requires --record"),
         (["--metrics", "127.0.0.1:1"], "--metrics requires --record"),
-        (["--history", "--by", "day,day"], "'day' is given twice"),
+        (["--history", "--by", "day,day"], "invalid groups 'day,day'; expected day only once"),
         *(
             (["--demo", *mode], "not allowed with argument")
             for mode in (["--batch"], ["--record"], ["--history"], ["--serve"], ["--check"])

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from bwtop.rights import opening
+from bwtop.text.invalid import invalid
 
 PORTS: Final = {"clickhouse": 9000, "clickhouses": 9440}
 """Default ports of the native protocol, without and with TLS."""
@@ -56,17 +57,17 @@ def parse(text: str) -> Target:
         found = urlsplit(text)
         port = found.port
     except ValueError:
-        raise ValueError(f"invalid address {text!r}; expected {_EXPECTED}") from None
+        raise invalid("address", text, _EXPECTED) from None
     if found.password is not None:
         raise ValueError(f"do not put the password in the URL; use --password-file or ${PASSWORD}")
     if found.scheme not in PORTS or not found.hostname or port == 0 or found.query + found.fragment:
-        raise ValueError(f"invalid address {text!r}; expected {_EXPECTED}")
+        raise invalid("address", text, _EXPECTED)
     database = found.path.strip("/") or DATABASE
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", database, re.ASCII):
-        raise ValueError(f"invalid database name {database!r}; expected letters, digits and _")
+        raise invalid("database name", database, "letters, digits and _")
     user = unquote(found.username or "") or USER
     if not user.isprintable():
-        raise ValueError(f"invalid user name {user!r}; expected printable characters")
+        raise invalid("user name", user, "printable characters")
     return Target(
         found.hostname, port or PORTS[found.scheme], user, database, found.scheme == "clickhouses"
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from bwtop.history.calendar import Unit, floor
 from bwtop.model.flows import Identity, Remote, Role, format_address, is_loopback, protocol_name
+from bwtop.text.invalid import invalid
 
 Label = str | int | bool | Remote | None
 
@@ -95,9 +96,7 @@ def parse(text: str) -> Dimension:
     for dimension in DIMENSIONS:
         if dimension.name == text:
             return dimension
-    raise ValueError(
-        f"invalid dimension {text!r}; expected {', '.join(d.name for d in DIMENSIONS)}"
-    )
+    raise invalid("group", text, ", ".join(dimension.name for dimension in DIMENSIONS))
 
 
 def parse_several(text: str) -> list[Dimension]:
@@ -105,7 +104,7 @@ def parse_several(text: str) -> list[Dimension]:
     found = [parse(part.strip()) for part in text.split(",")]
     for dimension in found:
         if found.count(dimension) > 1:
-            raise ValueError(f"{dimension.name!r} is given twice")
+            raise invalid("groups", text, f"{dimension.name} only once")
     return found
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Final
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, midnight
+from bwtop.text.invalid import invalid
 
 HELP: Final = (
     "today, yesterday, week, last-week, month, last-month, 24h, 7d, 2026-11, 2026-11-01,"
@@ -33,17 +34,18 @@ def parse(text: str, now: float) -> Range:
     try:
         found = _parse(word, now)
         if found.end <= 0 or found.start < -DAY:
-            raise RangeError(f"invalid range {text!r}; expected 1970 or later")
+            raise _invalid(text, "1970 or later")
         for end in (found.start, found.end):
             datetime.fromtimestamp(end).astimezone()  # raises for a time out of range
         return found
     except (ValueError, OverflowError, OSError) as error:
-        reason = (
-            str(error)
-            if isinstance(error, RangeError)
-            else f"invalid time {text!r}; it does not exist"
-        )
-        raise RangeError(reason) from None
+        if isinstance(error, RangeError):
+            raise
+        raise _invalid(text, "a date and time that exist") from None
+
+
+def _invalid(text: str, expected: str) -> RangeError:
+    return RangeError(str(invalid("range", text, expected)))
 
 
 def _parse(word: str, now: float) -> Range:
@@ -56,7 +58,7 @@ def _parse(word: str, now: float) -> Range:
     if found := re.fullmatch(r"([0-9]{1,6})([mhdw])", word, re.ASCII):
         length = int(found[1]) * _LENGTHS[found[2]]
         if not length:
-            raise RangeError(f"invalid range {word!r}; its length is zero")
+            raise _invalid(word, "a length above zero")
         return Range(word, max(floor(Unit.MINUTE, now - length), 0), now)
     if found := re.fullmatch(_MONTH, word, re.ASCII):
         first = midnight(date(int(found[1]), int(found[2]), 1))
@@ -83,7 +85,7 @@ _LENGTHS: Final = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 def _between(word: str, now: float) -> Range:
     left, right = (part.strip() for part in word.split("..", 1))
     if not left:
-        raise RangeError(f"invalid range {word!r}; expected a time before '..'")
+        raise _invalid(word, "a time before '..'")
     start = _point(left, now, fold=0)
     if not right:
         end = now
@@ -93,7 +95,7 @@ def _between(word: str, now: float) -> Range:
     else:
         end = _point(right, now, fold=1)
     if end <= start:
-        raise RangeError(f"invalid range {word!r}; its end is before its start")
+        raise _invalid(word, "an end after its start")
     return Range(word, start, end)
 
 
@@ -122,5 +124,5 @@ def _point(text: str, now: float, *, fold: int) -> float:
 
 def _date(text: str) -> date:
     if not re.fullmatch(_DATE, text, re.ASCII):
-        raise RangeError(f"invalid range {text!r}; expected {HELP}")
+        raise _invalid(text, HELP)
     return date.fromisoformat(text)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bwtop.history.calendar import Unit
+from bwtop.text.escape import count
+from bwtop.text.invalid import invalid
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def parse_retention(text: str) -> dict[str, float]:
         name, _, length = (piece.strip() for piece in part.partition("="))
         name = _ALIASES.get(name, name)
         if name not in {tier.name for tier in TIERS}:
-            raise ValueError(f"invalid tier {name!r}; expected {', '.join(t.name for t in TIERS)}")
+            raise invalid("level of detail", name, ", ".join(tier.name for tier in TIERS))
         asked[name] = _duration(length)
     found: dict[str, float] = {}
     finer = 0.0
@@ -78,7 +80,7 @@ def _duration(text: str) -> float:
         return FOREVER
     if found := re.fullmatch(r"([0-9]{1,6})([smhdwy])", text, re.ASCII):
         return float(int(found[1]) * _LENGTHS[found[2]])
-    raise ValueError(f"invalid duration {text!r}; expected 90m, 36h, 30d, 2y or forever")
+    raise invalid("duration", text, "90m, 36h, 30d, 2y or forever")
 
 
 def spell_retention(retention: Mapping[str, float]) -> str:
@@ -91,6 +93,14 @@ def _spelled(seconds: float) -> str:
         return "forever"
     unit = max((u for u in _LENGTHS if seconds % _LENGTHS[u] == 0), key=lambda u: _LENGTHS[u])
     return f"{seconds / _LENGTHS[unit]:.0f}{unit}"
+
+
+def in_words(seconds: float) -> str:
+    """Return a retention in words: "7 days"."""
+    if seconds == FOREVER:
+        return "forever"
+    days = round(seconds / 86400)
+    return count(days, "day") if days else count(round(seconds / 3600), "hour")
 
 
 def default_retention() -> dict[str, float]:

@@ -14,10 +14,9 @@ from bwtop.capture.session import DEFAULT_LIMITS
 from bwtop.clickhouse import target
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, parse_several
-from bwtop.history.tiers import FOREVER, TIERS, parse_retention
+from bwtop.history.tiers import TIERS, in_words, parse_retention
 from bwtop.model.filter import Loopback
 from bwtop.options import values
-from bwtop.text.escape import count
 from bwtop.text.stderr import fail
 from bwtop.tui.styles import THEMES
 from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, parse_order
@@ -299,7 +298,7 @@ def _order_name(text: str) -> str:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     columns = "\n".join(f"  {column.id:<10} {column.help}" for column in ALL_COLUMNS)
-    tiers = "\n".join(f"  {t.name:<10} {kept(t.seconds):<10} {t.help}" for t in TIERS)
+    tiers = "\n".join(f"  {t.name:<10} {in_words(t.seconds):<10} {t.help}" for t in TIERS)
     ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
     top = _Parser(
         prog="bwtop",
@@ -455,14 +454,6 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="Chart.js file to serve (default: the file of Debian's libjs-chart.js)",
     )
-
-
-def kept(seconds: float) -> str:
-    """Return a retention in words: "7 days"."""
-    if seconds == FOREVER:
-        return "forever"
-    days = round(seconds / 86400)
-    return count(days, "day") if days else count(round(seconds / 3600), "hour")
 
 
 def _add_history(group: argparse._ArgumentGroup) -> None:

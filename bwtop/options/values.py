@@ -1,4 +1,4 @@
-"""Parsers for values of flags and of the browser view's parameters.  They raise ValueError with a one-line text."""
+"""Parsers for values of flags and of the browser view's parameters; they raise ValueError (see bwtop.text.invalid)."""
 
 import contextlib
 import ipaddress
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bwtop.model.filter import Network, parse_network
+from bwtop.text.invalid import invalid
 
 T = TypeVar("T")
 
@@ -16,15 +17,11 @@ FORMATS: Final = ("table", "json", "csv")
 """Output formats of intervals and reports."""
 
 
-def _bad(text: str, wanted: str) -> ValueError:
-    return ValueError(f"{text!r} is not {wanted}")
-
-
 def seconds(text: str) -> float:
     """Parse seconds, from 0.1 to 3600."""
     if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) and 0.1 <= float(text) <= 3600:
         return float(text)
-    raise _bad(text, "a number of seconds from 0.1 to 3600")
+    raise invalid("number of seconds", text, "0.1 to 3600")
 
 
 def whole(most: int) -> Callable[[str], int]:
@@ -33,7 +30,7 @@ def whole(most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if _is_number(text) and 1 <= int(text) <= most:
             return int(text)
-        raise _bad(text, f"a whole number from 1 to {most}")
+        raise invalid("number", text, f"a whole number from 1 to {most}")
 
     return parse
 
@@ -46,7 +43,7 @@ def pid(text: str) -> int:
     """Parse a process id."""
     if _is_number(text):
         return int(text)
-    raise _bad(text, "a process id")
+    raise invalid("process id", text, "a whole number")
 
 
 def uid(text: str) -> int:
@@ -55,60 +52,65 @@ def uid(text: str) -> int:
         return int(text)
     with contextlib.suppress(KeyError, ValueError):
         return pwd.getpwnam(text).pw_uid
-    raise ValueError(f"there is no user {text!r}")
+    raise invalid("user", text, "the name of a user of this machine, or a uid")
 
 
 def name(text: str) -> str:
     """Check the name of a process, or a shell pattern."""
     if text:
         return text
-    raise _bad(text, "a process's name")
+    raise invalid("process name", text, "a name or a shell pattern")
 
 
 def machine(text: str) -> str:
     """Check the name of a host, a shell pattern, or a host id."""
     if text:
         return text
-    raise _bad(text, "a machine's name")
+    raise invalid("host", text, "a name, a shell pattern or a host id")
 
 
 def cluster(text: str) -> str:
     """Check the name of a ClickHouse cluster."""
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text, re.ASCII):
         return text
-    raise _bad(text, "a cluster's name: letters, digits, _, . and -")
+    raise invalid("cluster name", text, "letters, digits, _, . and -")
 
 
 def network(text: str) -> Network:
     """Parse an address or a network."""
     if "%" in text:
-        raise _bad(text, "an address without a scope: flows have none")
+        raise invalid("address", text, "an address without %: flows have no scope")
     try:
         return parse_network(text)
     except ValueError:
-        raise _bad(text, "an address or a network") from None
+        raise invalid("address", text, "an address or a network") from None
 
 
 def file(text: str) -> Path:
     """Parse a path that can name a file."""
     if not text or text.endswith("/"):
-        raise _bad(text, "a file path")
+        raise invalid("path", text, "the path of a file")
     return Path(text)
 
 
 def endpoint(default_port: int) -> Callable[[str], tuple[str, int]]:
     """Return a parser of an address to listen on, with or without a port; port 0 is any free port."""
+    example = f"127.0.0.1:{default_port} or [::1]:{default_port}"
 
     def parse(text: str) -> tuple[str, int]:
         found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:%]+)(?::([0-9]{1,5}))?", text, re.ASCII)
         port = int(found[2] or default_port) if found else 0
         if not found or port > 65535:
-            raise _bad(text, "an address and a port, such as 127.0.0.1:8064 or [::1]:8064")
+            raise invalid("address", text, f"an IP address and a port, such as {example}")
         host = "127.0.0.1" if found[1].lower() == "localhost" else found[1].strip("[]")
         try:
             return str(ipaddress.ip_address(host)), port
         except ValueError:
-            raise _bad(text, "an IP address and a port; names are not looked up") from None
+            raise invalid(
+                "address",
+                text,
+                f"an IP address and a port, such as {example}; names are not looked up",
+            ) from None
 
     return parse
 
@@ -117,17 +119,17 @@ def host(text: str) -> str:
     """Check a host name."""
     if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text, re.ASCII) and len(text) <= 255:
         return text
-    raise _bad(text, "a host name")
+    raise invalid("host name", text, "letters, digits, _, - and dots")
 
 
 def size(text: str) -> int:
     """Return bytes from a size such as 200M; at least 1M."""
     found = re.fullmatch(r"([0-9]{1,6})([KMGT])(i?B)?", text, re.ASCII | re.IGNORECASE)
     if not found:
-        raise _bad(text, "a size such as 200M or 2G")
+        raise invalid("size", text, "a number with K, M, G or T, such as 200M")
     amount = int(found[1]) << 10 * (1 + "KMGT".index(found[2].upper()))
     if amount < 1 << 20:
-        raise _bad(text, "a size of 1M or more")
+        raise invalid("size", text, "1M or more")
     return amount
 
 

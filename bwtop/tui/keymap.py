@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
+from bwtop.text.invalid import invalid
+
 if TYPE_CHECKING:
     from bwtop.tui.state import Effect, ScreenState
 
@@ -87,14 +89,12 @@ def parse_key(text: str) -> str:
     if found := re.fullmatch(r"(?i)ctrl-([a-z\\\[])", text):
         letter = found[1].lower()
         if letter in _TAKEN:
-            raise ValueError(f"key {text!r} cannot be used: {_TAKEN[letter]}")
+            raise invalid("key", text, f"another key: {_TAKEN[letter]}")
         return f"ctrl {letter}"
     if found := re.fullmatch(r"(?i)alt-(\S+)", text):
         return f"meta {parse_key(found[1])}"
-    raise ValueError(
-        f"invalid key {text!r}; expected a character, Ctrl-A, Alt-A or one of"
-        f" {', '.join(name for name in _NAMES.values())}"
-    )
+    names = ", ".join(_NAMES.values())
+    raise invalid("key", text, f"a character, Ctrl-A, Alt-A, or one of {names}")
 
 
 class BindingError(ValueError):
@@ -134,7 +134,7 @@ class Keymap:
         owners: dict[str, str] = {}
         for command, keys in bindings.items():
             if command not in names:
-                raise BindingError(f"unknown command {command!r}; expected {', '.join(names)}")
+                raise BindingError(str(invalid("command", command, ", ".join(names))))
             for key in keys:
                 if owners.setdefault(key, command) != command:
                     raise BindingError(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bwtop.text.invalid import invalid
 from bwtop.view.columns import HOST_COLUMNS, PROCESS_COLUMNS, Cell, CellKind, Column
 
 if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
@@ -118,9 +119,9 @@ def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
     by_id = {field.id: field for field in FIELDS}
     for name in names:
         if name not in by_id:
-            raise ValueError(f"invalid column {name!r}; expected {', '.join(by_id)}")
+            raise invalid("column", name, ", ".join(by_id))
         if names.count(name) > 1:
-            raise ValueError(f"column {name!r} is given twice")
+            raise invalid("columns", list(names), f"{name} only once")
     if "process" not in names:
         raise ValueError("column 'process' is required")
     return tuple(sorted((by_id[name] for name in names), key=lambda field: not field.is_text))

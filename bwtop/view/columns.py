@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
 from bwtop.model.meter import Counted, ProcessRow, RemoteRow
+from bwtop.text.invalid import invalid
 
 Value = str | int | float | bool | None
 
@@ -261,6 +262,10 @@ class Order:
     column: str = DEFAULT_SORT
     reverse: bool = False
 
+    def text(self) -> str:
+        """Return the text that parse_order() parses to this order."""
+        return f"-{self.column}" if self.reverse else self.column
+
     @property
     def descending(self) -> bool:
         """True if the largest values come first."""
@@ -302,5 +307,5 @@ def parse_order(text: str) -> Order:
     name = text.removeprefix("-")
     ids = [column.id for column in ALL_COLUMNS]
     if name not in ids:
-        raise ValueError(f"invalid column {name!r}; expected {', '.join(ids)}")
+        raise invalid("column", name, ", ".join(ids))
     return Order(name, reverse=text.startswith("-"))

@@ -14,6 +14,7 @@ from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.options import values
 from bwtop.output.request import SORTS
+from bwtop.text.invalid import invalid, quoted
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.web.answer import refuse
 
@@ -51,7 +52,7 @@ def read(text: str, params: Sequence[Param]) -> Values:
     for name, value in pairs:
         if name not in known:
             expected = f"expected {', '.join(known)}" if known else "this path takes none"
-            refuse(HTTPStatus.BAD_REQUEST, f"unknown parameter {name!r}; {expected}")
+            refuse(HTTPStatus.BAD_REQUEST, f"unknown parameter {quoted(name)}; {expected}")
         if name in given:
             refuse(HTTPStatus.BAD_REQUEST, f"{name} is given twice")
         given[name] = value
@@ -73,7 +74,7 @@ def _choice(*texts: str) -> tuple[Callable[[str], str], dict[str, Any]]:
     def parse(text: str) -> str:
         if text in texts:
             return text
-        raise ValueError(f"invalid value {text!r}; expected {', '.join(texts)}")
+        raise invalid("value", text, ", ".join(texts))
 
     return parse, {"enum": list(texts)}
 
@@ -113,9 +114,7 @@ def _remotes(text: str) -> frozenset[int] | None:
 def _history_sort(text: str) -> str:
     if not text or text.removeprefix("-") in SORTS:
         return text
-    raise ValueError(
-        f"invalid value {text!r}; expected {', '.join(SORTS)}, with or without a leading -"
-    )
+    raise invalid("value", text, f"{', '.join(SORTS)}, with or without a leading -")
 
 
 def _sort_schema(names: Sequence[str]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def test_missing_driver_is_one_line_with_the_install_command(flags: str) -> None
     [
         ("--init", "--init needs --ship"),
         ("--cluster x", "--cluster is for --init"),
-        ("--print-schema --cluster a'b", "is not a cluster's name"),
+        ("--print-schema --cluster a'b", "invalid cluster name"),
         ("--history --ship clickhouse://h/d", "it is for recording"),
         ("--no-record --ship clickhouse://h/d", "it is for recording"),
         ("--record --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),

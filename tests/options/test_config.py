@@ -224,8 +224,8 @@ def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("interval = 0", "interval: '0' is not a number of seconds from 0.1 to 3600"),
-        ('interval = "x"', "interval: 'x' is not a number of seconds from 0.1 to 3600"),
+        ("interval = 0", "interval: invalid number of seconds '0'; expected 0.1 to 3600"),
+        ('interval = "x"', "interval: invalid number of seconds 'x'; expected 0.1 to 3600"),
         (
             "interval = true",
             "interval: invalid value True; expected a string, a number or a list of them",
@@ -236,25 +236,34 @@ def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
         ('loopback = "maybe"', "loopback: invalid value 'maybe'; expected one of show, hide, only"),
         ('theme = "blue"', "theme: invalid value 'blue'; expected one of dark, light"),
         ('sort = "nope"', "sort: invalid column 'nope'; expected hostname, "),
-        ('user = "no-such-user-here"', "user: there is no user 'no-such-user-here'"),
-        ('retention = "weeks=1d"', f"retention: invalid tier 'weeks'; expected {TIERS[0].name}"),
+        (
+            'user = "no-such-user-here"',
+            "user: invalid user 'no-such-user-here'; expected the name of a user",
+        ),
+        (
+            'retention = "weeks=1d"',
+            f"retention: invalid level of detail 'weeks'; expected {TIERS[0].name}",
+        ),
         ("interwal = 1", "interwal: unknown setting; did you mean interval?"),
         ("zzz = 1", "zzz: unknown setting; expected one of allow-host, average, backend"),
         ("batch = true", "batch: unknown setting"),
         ("config = 1", "config: unknown setting"),
         ('columns = ["pid"]', "columns: column 'process' is required"),
         ('columns = ["process", "nope"]', "columns: invalid column 'nope'; expected pid,"),
-        ('columns = ["process", "process"]', "columns: column 'process' is given twice"),
+        (
+            'columns = ["process", "process"]',
+            "columns: invalid columns ['process', 'process']; expected process only once",
+        ),
         ("columns = 3", "columns: invalid value 3; expected a list of strings"),
         ("average = 3", "average: invalid value 3; expected one of 1, 2, 10, 40"),
         ("average = true", "average: invalid value True; expected one of 1, 2, 10, 40"),
         ('group = "x"', "group: invalid value 'x'; expected one of process, executable"),
         ("keys = 1", "keys: expected a table, [keys]"),
-        ('[keys]\nnope = "x"', "keys: unknown command 'nope'; expected show-help, leave,"),
+        ('[keys]\nnope = "x"', "keys: invalid command 'nope'; expected show-help, leave,"),
         ('[keys]\nleave = "Hyper-X"', "keys: leave: invalid key 'Hyper-X'; expected a character,"),
         (
             '[keys]\nleave = "Ctrl-C"',
-            "keys: leave: key 'Ctrl-C' cannot be used: the terminal turns",
+            "keys: leave: invalid key 'Ctrl-C'; expected another key: the terminal makes",
         ),
         ('[keys]\nleave = "x"\npause = "x"', "keys: key x is bound twice: leave, pause"),
         ("[keys]\nleave = 1", "keys: leave: invalid value 1; expected a list of strings"),
@@ -356,7 +365,7 @@ def test_program_reads_file(tmp_path: Path) -> None:
     result = run("--history", home=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        f"bwtop: {path}: interval: '0' is not a number of seconds from 0.1 to 3600\n"
+        f"bwtop: {path}: interval: invalid number of seconds '0'; expected 0.1 to 3600\n"
     )
     assert run("--print-config", "--no-config", home=tmp_path).returncode == 0
     path.write_text("interval = 7")

@@ -42,7 +42,7 @@ def test_key(text: str, key: str) -> None:
     ["", "xx", "F13", "F0", "Ctrl-", "Ctrl-é", "Ctrl-C", "Ctrl-M", "Alt-", "\n", "\x1b", "Shift-X"],
 )
 def test_invalid_key_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"invalid key .*; expected|key .* cannot be used: "):
+    with pytest.raises(ValueError, match="invalid key"):
         parse_key(text)
 
 

@@ -805,7 +805,9 @@ def test_tier_that_is_not_named_keeps_its_default_or_the_finer_tiers_retention(
     ],
 )
 def test_invalid_retention_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"kept|invalid tier|invalid duration") as caught:
+    with pytest.raises(
+        ValueError, match=r"invalid level of detail|kept|invalid duration"
+    ) as caught:
         parse_retention(text)
     assert reason in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

@@ -10,13 +10,16 @@ from tests.web.page.scenes import REFUSED, Past, Scene, Visitor, days_ago
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("range=nonsense", "range: invalid range 'nonsense'; expected"),
-        ("range=2026-02-30", "range: invalid time '2026-02-30'"),
-        ("by=colour", "by: invalid dimension 'colour'"),
+        ("range=nonsense", "range: invalid range 'nonsense'; expected today, "),
+        (
+            "range=2026-02-30",
+            "range: invalid range '2026-02-30'; expected a date and time that exist",
+        ),
+        ("by=colour", "by: invalid group 'colour'"),
         ("sort=name", "sort: invalid value 'name'; expected total, rx, tx"),
         ("filter=pid:1", "filter: no field 'pid'"),
         ("loopback=maybe", "loopback: invalid value 'maybe'; expected"),
-        ("range=<b>x</b>", "range: invalid range '<b>x</b>'; expected"),
+        ("range=<b>x</b>", "range: invalid range '<b>x</b>'; expected today, "),
     ],
 )
 def test_wrong_addresses_get_one_line(visit: Visitor, past: Past, query: str, words: str) -> None:

@@ -270,7 +270,7 @@ def test_hosts_are_chosen_by_typing(visit: Visitor, fleet: Quiet) -> None:
     page.expect_fault(REFUSED)
     field.fill("web*,,")
     page.page.keyboard.press("Enter")
-    page.has("#error", "host: '' is not a machine's name")
+    page.has("#error", "host: invalid host ''; expected a name, a shell pattern or a host id")
     assert field.get_attribute("aria-invalid") == "true"
     field.fill(FORMULA.name)
     page.until(lambda: page.names() == [label(FORMULA)], "the formula")
