@@ -24,9 +24,10 @@ from bwtop.modes.record import run_record
 from bwtop.modes.schema import run_schema
 from bwtop.modes.screen import has_terminal, run_screen
 from bwtop.modes.serve import run_serve
-from bwtop.options import config, flags
+from bwtop.options import command, config, printed
+from bwtop.options.command import ParsedFlags
 from bwtop.options.config import ConfigError
-from bwtop.options.flags import Mode, ParsedFlags
+from bwtop.options.flag import Mode
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
 from bwtop.rights.account import AccountError
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _open_descriptors()
     try:
-        _run(flags.parse(sys.argv[1:] if arguments is None else arguments))
+        _run(command.parse(sys.argv[1:] if arguments is None else arguments))
     except _EXPECTED as error:
         fail(str(error))
     except sqlite3.Error as error:
@@ -85,7 +86,7 @@ def _open_descriptors() -> None:
 def _run(given: ParsedFlags) -> None:
     files = config.files(given, os.environ, accounts.home(os.environ))
     if given.values.get(Mode.PRINT_CONFIG):
-        sys.stdout.writelines(f"{line}\n" for line in config.spelled(given, files))
+        sys.stdout.writelines(f"{line}\n" for line in printed.lines(given, files))
         return
     mode = given.mode(terminal=has_terminal())
     options = given.options(mode, files.flags)
@@ -95,10 +96,10 @@ def _run(given: ParsedFlags) -> None:
     if mode in (Mode.INIT, Mode.PRINT_SCHEMA):
         run_schema(options, mode)
         return
-    options.ship = common.shipping(options)
+    ship = common.shipping(options)
     may_measure = privileges.may_load()
     if mode is Mode.SERVE:
-        run_serve(options, may_measure=may_measure)
+        run_serve(options, ship, may_measure=may_measure)
         return
     if not (may_measure or options.origin) and (mode in _NEED_ROOT or options.no_record):
         fail(NEEDS_ROOT)
@@ -110,10 +111,10 @@ def _run(given: ParsedFlags) -> None:
         run_demo(options, files)
         return
     if mode is Mode.RECORD:
-        run_record(options)
+        run_record(options, ship)
         return
     loading = common.load(options) if may_measure and not options.origin else None
     if mode is Mode.SCREEN:
-        run_screen(options, files, loading)
+        run_screen(options, files, loading, ship=ship)
     else:
-        run_batch(options, loading)
+        run_batch(options, loading, ship)

@@ -4,41 +4,19 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bwtop.history.dimensions import DIMENSIONS
-from bwtop.history.tiers import TIERS
-from bwtop.view.columns import ALL_COLUMNS
-from man.options import Option, options
-
-_COLUMNS: Final = [column.id for column in ALL_COLUMNS]
-
-WORDS: Final[dict[str, Sequence[str]]] = {
-    "sort": [*_COLUMNS, *(f"-{name}" for name in _COLUMNS)],
-    "by": [dimension.name for dimension in DIMENSIONS],
-    "retention": [f"{tier.name}=" for tier in TIERS],
-    "history": [
-        *("today", "yesterday", "week", "last-week", "month", "last-month"),
-        *("24h", "7d", "all"),
-    ],
-}
-"""What may stand as a value, by what argparse calls the flag, where that are no choices of its own."""
-
-LISTS: Final = frozenset({"by", "retention"})
-"""Of these, the flags whose values are comma separated lists."""
-
-FILES: Final = frozenset({"db", "token_file", "chart_js", "config"})
-USERS: Final = frozenset({"user"})
-PIDS: Final = frozenset({"pid"})
+from bwtop.options.flag import EXCLUSIVE, Complete, Flag
+from bwtop.options.flags import ROWS
 
 MADE: Final = "Made by `make docs` from the program's own tables."
 
 
-def _meaning(option: Option) -> str:
-    """Its help, as far as that goes without the tables of --help."""
-    return option.help.replace(" (see below)", "").partition(": today")[0]
+def _meaning(flag: Flag) -> str:
+    """Return the help, as far as it goes without the tables of --help."""
+    return flag.help.replace(" (see below)", "").partition(": today")[0]
 
 
-def _words(option: Option) -> Sequence[str]:
-    return option.choices or WORDS.get(option.dest, ())
+def _words(flag: Flag) -> Sequence[str]:
+    return flag.choices or flag.words
 
 
 def _text(lines: Iterator[str]) -> str:
@@ -54,8 +32,7 @@ def bash() -> str:
 
 
 def _bash() -> Iterator[str]:
-    found = options()
-    names = " ".join(name for option in found for name in option.names)
+    names = " ".join(name for flag in ROWS for name in flag.names)
     yield f"# {MADE}"
     yield "_bwtop()"
     yield "{"
@@ -68,10 +45,10 @@ def _bash() -> Iterator[str]:
     yield "    fi"
     yield "    COMPREPLY=()"
     yield "    case $before in"
-    for option in found:
-        if option.metavar:
-            yield f"        {' | '.join(option.names)})"
-            yield from (f"            {line}" for line in _bash_value(option))
+    for flag in ROWS:
+        if flag.parse:
+            yield f"        {' | '.join(flag.names)})"
+            yield from (f"            {line}" for line in _bash_value(flag))
             yield "            ;;"
     yield "    esac"
     yield f'    mapfile -t COMPREPLY < <(compgen -W "{names}" -- "$current")'
@@ -79,25 +56,25 @@ def _bash() -> Iterator[str]:
     yield "complete -F _bwtop bwtop"
 
 
-def _bash_value(option: Option) -> Iterator[str]:
-    if words := _words(option):
-        yield from _bash_words(option, words)
-    elif option.dest in FILES:
+def _bash_value(flag: Flag) -> Iterator[str]:
+    if words := _words(flag):
+        yield from _bash_words(flag, words)
+    elif flag.complete is Complete.FILE:
         yield 'mapfile -t COMPREPLY < <(compgen -f -- "$current")'
         yield "compopt -o filenames 2>/dev/null"
-    elif option.dest in USERS:
+    elif flag.complete is Complete.USER:
         yield 'mapfile -t COMPREPLY < <(compgen -u -- "$current")'
-    elif option.dest in PIDS:
+    elif flag.complete is Complete.PROCESS:
         yield 'mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$current")'
-    if not option.is_optional:
+    if flag.bare is None:
         yield "return"
     else:
         yield "[[ $current != -* ]] && return"
 
 
-def _bash_words(option: Option, words: Sequence[str]) -> Iterator[str]:
+def _bash_words(flag: Flag, words: Sequence[str]) -> Iterator[str]:
     each = " ".join(words)
-    if option.dest not in LISTS:
+    if not flag.is_list:
         yield f'mapfile -t COMPREPLY < <(compgen -W "{each}" -- "$current")'
         return
     yield "local first="
@@ -118,42 +95,52 @@ def _zsh() -> Iterator[str]:
     yield "#compdef bwtop"
     yield f"# {MADE}"
     yield "_arguments -s -S \\"
-    specs = [_zsh_option(option) for option in options()]
+    specs = [_zsh_option(flag) for flag in ROWS]
     yield from (f"    {spec} \\" for spec in specs[:-1])
     yield f"    {specs[-1]}"
 
 
-def _zsh_option(option: Option) -> str:
-    excluded = [] if option.repeats else [*option.names, *option.excludes]
+def _zsh_option(flag: Flag) -> str:
+    excluded = _excluded(flag)
     exclusion = f"({' '.join(excluded)})" if excluded else "*"
-    meaning = _meaning(option).replace("\\", "\\\\")
+    meaning = _meaning(flag).replace("\\", "\\\\")
     for sign in "[]:":
         meaning = meaning.replace(sign, f"\\{sign}")
-    value = _zsh_value(option)
-    if len(option.names) == 1:
-        name = f"{option.long}{'=' if value and not option.is_optional else ''}"
+    value = _zsh_value(flag)
+    if len(flag.names) == 1:
+        name = f"{flag.long}{'=' if value and flag.bare is None else ''}"
         return shlex.quote(f"{exclusion}{name}[{meaning}]{value}")
-    short, long = option.names
+    short, long = flag.names
     spelled = f"{{{short}+,{long}=}}" if value else f"{{{short},{long}}}"
     return f"{shlex.quote(exclusion)}{spelled}{shlex.quote(f'[{meaning}]{value}')}"
 
 
-def _zsh_value(option: Option) -> str:
-    if not option.metavar:
+def _excluded(flag: Flag) -> list[str]:
+    """Return the flags not to complete after this one."""
+    if flag.repeats:
+        return []
+    group = [name for other in ROWS if other.group is flag.group for name in other.names]
+    others = [name for name in group if name not in flag.names]
+    return [*flag.names, *(others if flag.group in EXCLUSIVE else [])]
+
+
+def _zsh_value(flag: Flag) -> str:
+    if flag.parse is None:
         return ""
     action = ""
-    if words := _words(option):
+    if words := _words(flag):
         action = f"({' '.join(words)})"
-        if option.dest in LISTS:
+        if flag.is_list:
             action = f"_sequence compadd - {' '.join(words)}"
-    elif option.dest in FILES:
+    elif flag.complete is Complete.FILE:
         action = "_files"
-    elif option.dest in USERS:
+    elif flag.complete is Complete.USER:
         action = "_users"
-    elif option.dest in PIDS:
+    elif flag.complete is Complete.PROCESS:
         action = r"{compadd - /proc/<->(/N\:t)}"  # _pids has only those of the terminal
-    colons = "::" if option.is_optional else ":"
-    return f"{colons}{option.metavar.replace(':', ' ')}:{action or ' '}"
+    metavar = flag.metavar or "|".join(flag.choices)
+    colons = "::" if flag.bare is not None else ":"
+    return f"{colons}{metavar.replace(':', ' ')}:{action or ' '}"
 
 
 # fish
@@ -167,30 +154,30 @@ def fish() -> str:
 def _fish() -> Iterator[str]:
     yield f"# {MADE}"
     yield "complete -c bwtop -f"
-    for option in options():
+    for flag in ROWS:
         parts = ["complete", "-c", "bwtop"]
-        for name in option.names:
+        for name in flag.names:
             parts += ["-l", name[2:]] if name.startswith("--") else ["-s", name[1:]]
-        parts += _fish_value(option)
-        yield f"{' '.join(parts)} -d {shlex.quote(_meaning(option))}"
-        if option.is_optional:  # fish takes such a value only after "="
-            after = f"-n '__fish_prev_arg_in {' '.join(option.names)}'"
-            yield f"complete -c bwtop {after} {' '.join(_fish_value(option))}"
+        parts += _fish_value(flag)
+        yield f"{' '.join(parts)} -d {shlex.quote(_meaning(flag))}"
+        if flag.bare is not None:  # fish takes such a value only after "="
+            after = f"-n '__fish_prev_arg_in {' '.join(flag.names)}'"
+            yield f"complete -c bwtop {after} {' '.join(_fish_value(flag))}"
 
 
-def _fish_value(option: Option) -> list[str]:
-    if not option.metavar:
+def _fish_value(flag: Flag) -> list[str]:
+    if flag.parse is None:
         return []
-    requires = [] if option.is_optional else ["-x"]
-    if words := _words(option):
+    requires = [] if flag.bare is not None else ["-x"]
+    if words := _words(flag):
         listed = " ".join(words)
-        if option.dest in LISTS:
+        if flag.is_list:
             return [*requires, "-a", f"'(__fish_append , {listed})'"]
         return [*requires, "-a", f"'{listed}'"]
-    if option.dest in FILES:
+    if flag.complete is Complete.FILE:
         return ["-r", "-F"]
-    if option.dest in USERS:
+    if flag.complete is Complete.USER:
         return [*requires, "-a", "'(__fish_complete_users)'"]
-    if option.dest in PIDS:
+    if flag.complete is Complete.PROCESS:
         return [*requires, "-a", "'(__fish_complete_pids)'"]
     return requires

@@ -13,12 +13,13 @@ from bwtop.history.tiers import TIERS, in_words
 from bwtop.metrics.table import METRICS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.options.config import SETTINGS
+from bwtop.options.flag import Flag, Group
+from bwtop.options.flags import ROWS
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.panels import MOUSE, SECTIONS
 from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS, Column
-from man.options import Option, options
 
 TEMPLATE: Final = Path(__file__).with_name("bwtop.1.in")
 
@@ -48,26 +49,24 @@ def table(rows: Sequence[tuple[str, str]], macro: str = "Li", width: str = "") -
 
 
 def _flags() -> Lines:
-    found = options()
-    for group in dict.fromkeys(option.group for option in found):
-        yield f".Ss {text(group[:1].upper() + group[1:])}"
+    titles = {group: group.capitalize() for group in Group if group is not Group.OPTIONS}
+    for group, title in (titles | {Group.OPTIONS: "Other"}).items():
+        yield f".Ss {text(title)}"
         yield ".Bl -tag -width Ds"
-        for option in found:
-            if option.group == group:
-                yield f".It {_heading(option)}"
-                yield text(_sentence(option.help.replace(" (see below)", "")))
+        for flag in ROWS:
+            if flag.group is group:
+                yield f".It {_heading(flag)}"
+                yield text(_sentence(flag.help.replace(" (see below)", "")))
         yield ".El"
 
 
-def _heading(option: Option) -> str:
-    names = " , ".join(f"Fl {name[1:]}" for name in option.names)
-    if not option.metavar:
+def _heading(flag: Flag) -> str:
+    names = " , ".join(f"Fl {name[1:]}" for name in flag.names)
+    if flag.parse is None:
         return names
-    if option.choices:
-        value = "Cm " + " | ".join(option.choices)
-    else:
-        value = f"Ar {argument(option.metavar)}"
-    return f"{names} Oo {value} Oc" if option.is_optional else f"{names} {value}"
+    words = " | ".join(flag.choices)
+    value = f"Cm {words}" if words else f"Ar {argument(flag.metavar)}"
+    return f"{names} {value}" if flag.bare is None else f"{names} Oo {value} Oc"
 
 
 def _sentence(words: str) -> str:

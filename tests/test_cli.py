@@ -1,6 +1,5 @@
-"""Command-line flags and their errors.  No test here measures."""
+"""The command: options become filters, settings and reports.  No test here measures."""
 
-import argparse
 import ipaddress
 import json
 import os
@@ -15,19 +14,16 @@ from typing import Any
 
 import pytest
 
-from bwtop import __version__, cli
-from bwtop.history.dimensions import DIMENSIONS
-from bwtop.history.dimensions import parse as dimension
-from bwtop.history.tiers import TIERS, default_retention
+from bwtop import cli
+from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model import query
 from bwtop.model.filter import Filter, Loopback
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
 from bwtop.modes import screen as screen_mode
-from bwtop.options import flags
+from bwtop.options.command import ParsedFlags
 from bwtop.options.config import Config
-from bwtop.options.flags import Mode
 from bwtop.output import report
 from bwtop.output.request import SORTS
 from bwtop.rights import privileges
@@ -38,247 +34,9 @@ from bwtop.tui.settings import Settings
 from bwtop.view.columns import ALL_COLUMNS, Order
 from tests.build import stable_id
 from tests.history.keep import CURL, NGINX, Kept, delta
+from tests.options.examples import parse
 
 ROOT = Path(__file__).parents[1]
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    return flags.parser().parse_args(flags.join_sort(arguments))
-
-
-def actions() -> list[argparse.Action]:
-    return list(flags.parser()._actions)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "value"),
-    [
-        ([], "interval", 1.0),
-        (["-d", "2.5"], "interval", 2.5),
-        (["-d0.1"], "interval", 0.1),
-        (["--interval", "3600"], "interval", 3600.0),
-        (["--interval=0.5"], "interval", 0.5),
-        ([], "iterations", None),
-        (["-n", "5"], "iterations", 5),
-        (["--iterations", "1"], "iterations", 1),
-        ([], "sort", "rate"),
-        (["-s", "pid"], "sort", "pid"),
-        (["-s", "-pid"], "sort", "-pid"),
-        (["-s-pid"], "sort", "-pid"),
-        (["--sort", "-tx_total"], "sort", "-tx_total"),
-        (["--sort=-tx_total"], "sort", "-tx_total"),
-        (["--sort", "name"], "sort", "name"),
-        ([], "limit", None),
-        (["--limit", "3"], "limit", 3),
-        ([], "classes", None),
-        (["--tcp"], "classes", ["tcp"]),
-        (["--udp", "--other"], "classes", ["udp", "other"]),
-        ([], "pid", None),
-        (["--pid", "7"], "pid", [7]),
-        (["--pid", "7,8", "--pid", "0"], "pid", [7, 8, 0]),
-        (["--user", "root"], "user", [0]),
-        (["--user", "root,1000", "--user", "4294967294"], "user", [0, 1000, 4294967294]),
-        (["--process", "curl"], "process", ["curl"]),
-        (
-            ["--process", "nginx*,curl", "--process", "my app"],
-            "process",
-            ["nginx*", "curl", "my app"],
-        ),
-        (["--remote", "192.0.2.1"], "remote", [ipaddress.ip_network("192.0.2.1/32")]),
-        (["--remote", "192.0.2.7/24"], "remote", [ipaddress.ip_network("192.0.2.0/24")]),
-        (
-            ["--remote", "2001:db8::1,::1/64", "--remote", "10.0.0.0/8"],
-            "remote",
-            [ipaddress.ip_network(n) for n in ("2001:db8::1/128", "::/64", "10.0.0.0/8")],
-        ),
-        ([], "loopback", "show"),
-        (["--loopback", "hide"], "loopback", "hide"),
-        (["--loopback", "only"], "loopback", "only"),
-        ([], "bits", False),
-        (["--bits"], "bits", True),
-        ([], "no_resolve", False),
-        (["--no-resolve"], "no_resolve", True),
-        ([], "backend", None),
-        (["--backend", "tracepoint"], "backend", "tracepoint"),
-        ([], "format", None),
-        (["--format", "json"], "format", "json"),
-        (["--format", "csv"], "format", "csv"),
-        (["--max-flows", "1000"], "max_flows", 1000),
-        (["--batch"], "batch", True),
-        (["--check"], "check", True),
-        ([], "metrics", None),
-        (["--metrics", "localhost"], "metrics", ("127.0.0.1", 8063)),
-        (["--metrics", "[::]:9000"], "metrics", ("::", 9000)),
-        ([], "demo", False),
-        (["--demo"], "demo", True),
-    ],
-    ids=repr,
-)
-def test_flag_has_its_value(arguments: list[str], name: str, value: Any) -> None:
-    assert getattr(parse(*arguments), name) == value
-
-
-def test_flags_combine() -> None:
-    options = parse("--batch", "-d", "2", "-s", "-rx", "-n", "3", "--udp", "--bits")
-    assert (options.interval, options.sort, options.iterations) == (2.0, "-rx", 3)
-    assert (options.batch, options.classes, options.bits) == (True, ["udp"], True)
-
-
-@pytest.mark.parametrize("column", [column.id for column in ALL_COLUMNS])
-def test_every_column_sorts_both_ways(column: str) -> None:
-    assert parse("-s", column).sort == column
-    assert parse("-s", f"-{column}").sort == f"-{column}"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["-d", text] for text in ("0", "0.05", "3600.5", "-1", "nan", "inf", "1s", "")),
-        *(["-n", text] for text in ("0", "-1", "1.5", "x", "", "9" * 5000)),
-        *(["--limit", text] for text in ("0", "-3", "all")),
-        *(["--max-flows", text] for text in ("0", "4194305", "many")),
-        *(["--pid", text] for text in ("x", "-1", "1,,2", "1,", "", "1 2")),
-        *(["--user", text] for text in ("no-such-user-here", "", "root,", "-5", "²")),
-        *(
-            ["--remote", text]
-            for text in ("300.1.2.3", "192.0.2.0/33", "example.org", "", "1.2.3.4,")
-        ),
-        *(["--loopback", text] for text in ("maybe", "")),
-        *(["--format", text] for text in ("xml", "JSON")),
-        *(["--backend", text] for text in ("libpcap", "")),
-        *(["-s", text] for text in ("nope", "-nope", "", "-", "--batch", "addr")),
-        ["--sort=nope"],
-        ["-s"],
-        ["--sort"],
-        ["-d"],
-        ["--pid"],
-        ["--no-such-flag"],
-        ["--iter", "3"],  # abbreviations would change their meaning with every flag to come
-        ["--bits=yes"],
-        ["eth0"],
-        ["--batch", "--check"],
-        ["--format", "two\nlines"],
-        ["--two\nlines"],
-        ["--user", "two\nlines"],
-    ],
-    ids=repr,
-)
-def test_wrong_flags_end_in_one_line_and_status_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as raised:
-        parse(*arguments)
-    captured = capsys.readouterr()
-    assert raised.value.code == 2
-    assert captured.out == ""
-    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
-    assert "lambda" not in captured.err, "the error shows a name from the source"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["-d", "0"], ["--interval", "'0'", "0.1", "3600"]),
-        (["-n", "x"], ["--iterations", "'x'", "whole number"]),
-        (["--pid", "1,x"], ["--pid", "'x'"]),
-        (["--user", "no-such-user-here"], ["--user", "no-such-user-here"]),
-        (["--remote", "example.org"], ["--remote", "example.org", "network"]),
-        (["--sort", "nope"], ["--sort", "nope", "tx_total"]),
-        (["--backend", "libpcap"], ["--backend", "libpcap", "tracepoint"]),
-        (["--format", "xml"], ["--format", "xml", "json"]),
-    ],
-    ids=repr,
-)
-def test_error_names_flag_and_valid_values(
-    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        parse(*arguments)
-    error = capsys.readouterr().err
-    assert [word for word in words if word not in error] == [], error
-
-
-@pytest.mark.parametrize("action", actions(), ids=lambda action: action.dest)
-def test_every_flag_has_help(action: argparse.Action) -> None:
-    assert action.help
-    assert action.help is not argparse.SUPPRESS
-
-
-def test_help_names_every_flag_and_every_column() -> None:
-    text = flags.parser().format_help()
-    names = [name for action in actions() for name in action.option_strings]
-    assert [name for name in names if name not in text] == []
-    assert [c.id for c in ALL_COLUMNS if f"  {c.id} " not in text or c.help not in text] == []
-
-
-def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        flags.parse(["--help"])
-    assert raised.value.code == 0
-    assert capsys.readouterr().out == flags.parser().format_help()
-
-
-def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        parse("--version")
-    assert raised.value.code == 0
-    assert capsys.readouterr().out == f"bwtop {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        *(
-            (["--serve", *filters], "filter flags cannot be used with --serve")
-            for filters in (["--tcp"], ["--pid", "1"], ["--user", "0"], ["--process", "a"])
-        ),
-        (["--serve", "--remote", "::1"], "filter flags cannot be used with --serve"),
-        (["--serve", "--loopback", "hide"], "filter flags cannot be used with --serve"),
-        (["--serve", "--sort", "name"], "cannot be used with --serve"),
-        (["--serve", "--bits"], "cannot be used with --serve"),
-        (["--serve", "--theme", "light"], "cannot be used with --serve"),
-        (["--serve", "--limit", "1"], "--serve, which prints no intervals"),
-        (["--serve", "-n", "1"], "--serve, which prints no intervals"),
-        (["--serve", "--batch"], "not allowed with argument"),
-        (["--bind", "[::1]"], "require --serve"),
-        (["--batch", "--token-file", "x"], "require --serve"),
-        (["--history", "--allow-host", "x"], "require --serve"),
-        (["--batch", "--trust-user", "0"], "require --serve or --record --metrics"),
-        (["--history", "--open"], "require --serve or --record --metrics"),
-        (["--serve", "--trust-user", "no-such-user-here"], "invalid user 'no-such-user-here'"),
-        (["--serve", "--open", "--token-file", "x"], "leave out one of them"),
-        (["--serve", "--open", "--bind", "192.0.2.7"], "leave out --open"),
-        (["--record", "--metrics", "[::]:1", "--open"], "leave out --open"),
-        (["--record", "--chart-js", "x"], "require --serve"),
-        (["--serve", "--metrics", "[::1]"], "--metrics requires --record"),
-        (["--metrics", "127.0.0.1:1"], "--metrics requires --record"),
-        (["--history", "--by", "day,day"], "invalid groups 'day,day'; expected day only once"),
-        *(
-            (["--demo", *mode], "not allowed with argument")
-            for mode in (["--batch"], ["--record"], ["--history"], ["--serve"], ["--check"])
-        ),
-        (["--demo", "-n", "1"], "--demo, which prints no intervals"),
-        (["--demo", "--limit", "1"], "--demo, which prints no intervals"),
-        (["--demo", "--format", "table"], "--demo, which prints no intervals"),
-        (["--demo", "--db", "x"], "--demo, which records nothing"),
-        (["--demo", "--retention", "hours=1y"], "--demo, which records nothing"),
-        (["--demo", "--max-size", "1M"], "--demo, which records nothing"),
-        (["--demo", "--store-cmdlines"], "--demo, which records nothing"),
-        (["--demo", "--loopback", "hide"], "would hide all demo traffic"),
-        (["--demo", "--by", "day"], "--by requires --history"),
-        (["--demo", "--bind", "[::1]"], "require --serve"),
-    ],
-    ids=repr,
-)
-def test_invalid_combination_is_one_line(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as raised:
-        flags.parse(arguments)
-    assert raised.value.code == 2
-    error = capsys.readouterr().err
-    assert words in error
-    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -298,45 +56,10 @@ def test_filter_is_made_from_its_flags(arguments: list[str], expected: Filter) -
     assert common.filter_of(parse(*arguments)) == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "joined"),
-    [
-        (["-s", "-pid"], ["--sort=-pid"]),
-        (["--sort", "-pid", "-n", "1"], ["--sort=-pid", "-n", "1"]),
-        (["-s", "pid"], ["-s", "pid"]),
-        (["-n", "1", "-s"], ["-n", "1", "-s"]),
-        ([], []),
-    ],
-    ids=repr,
-)
-def test_only_a_column_with_a_dash_is_joined_to_its_flag(
-    arguments: list[str], joined: list[str]
-) -> None:
-    assert flags.join_sort(arguments) == joined
-
-
 @pytest.mark.parametrize("message", ["plain", "two\nlines", "  many   spaces\t\r\n"])
 def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -> None:
     stderr.say(message)
     assert capsys.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "wanted"),
-    [
-        ([], True),
-        (["--udp", "--bits", "--no-resolve", "-d", "2", "-s", "pid", "--theme", "light"], True),
-        (["--batch"], False),
-        (["-n", "5"], False),
-        (["--limit", "5"], False),
-        (["--format", "table"], False),
-    ],
-    ids=repr,
-)
-def test_flags_of_batch_imply_batch(arguments: list[str], wanted: bool) -> None:
-    given = flags.parse(arguments)
-    assert given.mode(terminal=True) is (Mode.SCREEN if wanted else Mode.BATCH)
-    assert given.mode(terminal=False) is Mode.BATCH
 
 
 def test_flags_set_the_settings_of_the_screen() -> None:
@@ -404,103 +127,6 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "value"),
-    [
-        ([], "history", None),
-        (["--history"], "history", "today"),
-        (["--history", "7d"], "history", "7d"),
-        (["--history=last-month"], "history", "last-month"),
-        (["--history", "2026-11-01 08:00..12:00"], "history", "2026-11-01 08:00..12:00"),
-        (["--history", "--by", "day"], "history", "today"),
-        ([], "by", None),
-        (["--by", "day"], "by", [dimension("day")]),
-        (["--by", "user,remote"], "by", [dimension("user"), dimension("remote")]),
-        ([], "db", None),
-        (["--db", "/tmp/a b.db"], "db", Path("/tmp/a b.db")),
-        ([], "record", False),
-        (["--record"], "record", True),
-        ([], "no_record", False),
-        (["--no-record"], "no_record", True),
-        ([], "retention", None),
-        (["--retention", "hours=1y"], "retention", default_retention() | {"hours": 365 * 86400.0}),
-        (
-            ["--retention", "seconds=2h, minutes=30d,days=forever"],
-            "retention",
-            default_retention() | {"seconds": 7200.0, "minutes": 30 * 86400.0},
-        ),
-        ([], "max_size", None),
-        (["--max-size", "1M"], "max_size", 1 << 20),
-        (["--max-size", "1024k"], "max_size", 1 << 20),
-        (["--max-size", "200M"], "max_size", 200 << 20),
-        (["--max-size", "2GiB"], "max_size", 2 << 30),
-        (["--max-size", "3gb"], "max_size", 3 << 30),
-        (["--max-size", "1T"], "max_size", 1 << 40),
-        ([], "store_cmdlines", False),
-        (["--store-cmdlines"], "store_cmdlines", True),
-    ],
-    ids=stable_id,
-)
-def test_history_flag_has_its_value(arguments: list[str], name: str, value: Any) -> None:
-    assert getattr(parse(*arguments), name) == value
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        *((["--by", text], ["--by"]) for text in ("", "day,", ",day", "day user", "Day", "pid")),
-        (["--by", "nope"], ["--by", "'nope'", "process", "remote", "month"]),
-        (["--by"], ["--by"]),
-        (["--db"], ["--db"]),
-        *(
-            (["--retention", text], ["--retention"])
-            for text in ("", "minutes", "minutes=", "hours=1", "hours=-1d", "days=5x", "=1d")
-        ),
-        (["--retention", "decades=1y"], ["'decades'", "seconds", "months", "5min"]),
-        (["--retention", "minutes=often"], ["'often'", "90m", "forever"]),
-        (["--retention", "minutes=1m"], ["minutes", "finer"]),
-        (["--retention", "minutes=30d,hours=7d"], ["hours", "finer"]),
-        *(
-            (["--max-size", text], ["--max-size", "200M"])
-            for text in ("", "200", "M", "0x1M", "1.5G", "5P", "1 G", "9999999G", "²M")
-        ),
-        (["--max-size", "1023K"], ["--max-size", "1M or more"]),
-        (["--max-size", "0G"], ["--max-size", "1M or more"]),
-        (["--store-cmdlines=yes"], ["--store-cmdlines"]),
-        (["--record=now"], ["--record"]),
-        (["--batch", "--record"], ["--batch", "--record"]),
-        (["--batch", "--history"], ["--batch", "--history"]),
-        (["--record", "--history"], ["--record", "--history"]),
-        (["--check", "--history", "today"], ["--check", "--history"]),
-        (["--history", "today", "yesterday"], ["yesterday"]),
-    ],
-    ids=repr,
-)
-def test_wrong_history_flag_names_valid_values(
-    arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    error = failing(capsys, *arguments)
-    assert [word for word in words if word not in error] == [], error
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--by", "day"], ["--by", "--history"]),
-        (["--by", "day", "--batch"], ["--by", "--history"]),
-        (["--by", "day", "--record"], ["--by", "--history"]),
-        (["--no-record", "--record"], ["--no-record", "--record"]),
-        (["--no-record", "--history"], ["--no-record"]),
-    ],
-    ids=repr,
-)
-def test_contradicting_flags_are_named(
-    arguments: list[str], words: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    error = failing(capsys, *arguments)
-    assert [word for word in words if word not in error] == [], error
 
 
 @pytest.mark.parametrize(
@@ -694,21 +320,6 @@ def test_ordinary_user_without_a_history_gets_one_line() -> None:
     )
 
 
-def test_help_lists_tiers_and_dimensions() -> None:
-    text = flags.parser().format_help()
-    lines = [" ".join(line.split()) for line in text.split("\n")]
-    for tier in TIERS:
-        (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]
-        assert re.fullmatch(rf"{tier.name} (forever|\d+ \w+) {re.escape(tier.help)}", line)
-    kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "5min": "400 days"}
-    for name, length in (kept | {"days": "forever", "months": "forever"}).items():
-        assert [line for line in lines if line.startswith(f"{name} {length} ")], name
-    for way in DIMENSIONS:
-        assert f"{way.name} {way.help}" in lines
-    for word in ("today", "last-week", "2026-11-01..2026-11-03", "all", "--history", "--record"):
-        assert word in text
-
-
 def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
     """A lock beside the link would let two bwtops record to the same history."""
     (tmp_path / "real.db").touch()
@@ -719,34 +330,10 @@ def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--record", "-n", "3"],
-        ["--record", "--limit", "3"],
-        ["--record", "--format", "json"],
-        ["--record", "--no-record"],
-        ["--history", "--no-record"],
-        ["--history", "-n", "3"],
-        ["--history", "--retention", "seconds=2h"],
-        ["--no-record", "--max-size", "2M"],
-        ["--by", "user"],
-    ],
-    ids=" ".join,
-)
-def test_invalid_combination_exits_with_one_line(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
-    assert end.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_failing_history_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: argparse.Namespace) -> None:
+    def fail(_: ParsedFlags) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(cli, "_run", fail)

@@ -1,6 +1,7 @@
 """Ranges of local time: the argument of --history."""
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -42,6 +43,11 @@ def parse(text: str, now: float) -> Range:
         if isinstance(error, RangeError):
             raise
         raise _invalid(text, "a date and time that exist") from None
+
+
+def parse_now(text: str) -> Range:
+    """Parse a range, seen from now; raise RangeError."""
+    return parse(text, time.time())
 
 
 def _invalid(text: str, expected: str) -> RangeError:

@@ -1,11 +1,11 @@
 """Access to --serve and --metrics, according to the flags."""
 
-import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bwtop.options import flags
+from bwtop.options import rules
+from bwtop.options.flags import FLAGS, Options
 from bwtop.rights import account as accounts
 from bwtop.text.stderr import fail, say
 
@@ -16,20 +16,18 @@ if TYPE_CHECKING:
 OPEN: Final = "access on this machine: everyone (--open)"
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Options) -> None:
     """Exit with one line if --open contradicts another setting, from a flag or a configuration file."""
-    if fault := flags.open_fault(options):
+    if fault := rules.fault(FLAGS["open"], options):
         fail(fault)
 
 
-def trusted(options: argparse.Namespace) -> "Trusted":
+def trusted(options: Options) -> "Trusted":
     """Return the users who need no token on loopback."""
     from bwtop.web.trusted import Everyone, TrustedUsers
 
     return (
-        Everyone()
-        if options.open
-        else TrustedUsers(accounts.owner(os.environ), options.trust_user or ())
+        Everyone() if options.open else TrustedUsers(accounts.owner(os.environ), options.trust_user)
     )
 
 

@@ -1,29 +1,30 @@
 """bwtop --batch: print intervals."""
 
-import argparse
 from typing import Final
 
 from bwtop.capture.session import Loading
+from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import LiveIntervals, SignalClock, Status, warner, with_trouble
 from bwtop.measure.stopping import finishing
 from bwtop.model.sample import Sample
 from bwtop.modes import common
+from bwtop.options.flags import Options
 from bwtop.text.stderr import say
-from bwtop.view.columns import parse_order
 
 _DEFAULT_ITERATIONS: Final = 5
 
 
-def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
+def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions | None) -> None:
     """Print intervals until the last one or a signal."""
     from bwtop.output import intervals
 
     clock = SignalClock()
-    if not options.batch and options.iterations is None:
-        options.iterations = _DEFAULT_ITERATIONS
-        say(f"no terminal; printing {options.iterations} intervals (-n N changes that)")
-    measurement = common.start_measuring(options, loading, say)
+    iterations = options.iterations
+    if not options.batch and iterations is None:
+        iterations = _DEFAULT_ITERATIONS
+        say(f"no terminal; printing {iterations} intervals (-n N changes that)")
+    measurement = common.start_measuring(options, loading, say, ship=ship)
     for degradation in measurement.degradations:
         say(degradation)
     if measurement.following:
@@ -33,7 +34,7 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
     names = None if options.no_resolve else Names()
     layout = intervals.Layout(
         backend=measurement.backend or ("clickhouse" if options.origin else "history"),
-        order=parse_order(options.sort),
+        order=options.sort,
         limit=options.limit,
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
@@ -56,4 +57,4 @@ def run_batch(options: argparse.Namespace, loading: Loading | None) -> None:
     )
     with finishing(measurement):
         measured = live.intervals(options.interval, clock)
-        intervals.run(measured, options.format or "table", layout, options.iterations)
+        intervals.run(measured, options.format or "table", layout, iterations)

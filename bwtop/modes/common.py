@@ -1,6 +1,5 @@
 """Shared by several modes: turn options into filters, stores, clients and measurements."""
 
-import argparse
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +9,12 @@ from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.clickhouse import client
 from bwtop.clickhouse.client import READ_SECONDS, Client
-from bwtop.clickhouse.shipper import ShippingOptions as ShipTo
+from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import Filter
+from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
 from bwtop.sqlite import location
@@ -24,25 +24,25 @@ from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text.stderr import fail
 
 
-def filter_of(options: argparse.Namespace) -> Filter:
+def filter_of(options: Options) -> Filter:
     """Return the filter that the filter flags describe."""
     return Filter(
-        classes=frozenset(options.classes or ()),
-        pids=frozenset(options.pid or ()),
-        uids=frozenset(options.user or ()),
-        names=tuple(options.process or ()),
-        networks=tuple(options.remote or ()),
-        loopback=Loopback(options.loopback),
-        hosts=tuple(options.host or ()),
+        classes=options.classes,
+        pids=frozenset(options.pid),
+        uids=frozenset(options.user),
+        names=options.process,
+        networks=options.remote,
+        loopback=options.loopback,
+        hosts=options.host,
     )
 
 
-def history(options: argparse.Namespace) -> Place:
+def history(options: Options) -> Place:
     """Return the location of the history; raises OSError."""
     return location.place(options.db, os.environ)
 
 
-def recording(options: argparse.Namespace) -> RecordingOptions | None:
+def recording(options: Options) -> RecordingOptions | None:
     """Return the options of the recorder; None: do not record."""
     if options.no_record or options.demo:
         return None
@@ -54,12 +54,12 @@ def recording(options: argparse.Namespace) -> RecordingOptions | None:
     )
 
 
-def _lasting_mode(options: argparse.Namespace) -> str:
+def _lasting_mode(options: Options) -> str:
     """Return the name of a recording mode for the status that other processes read; else empty."""
     return "record" if options.record else "serve" if options.serve else ""
 
 
-def password_of(options: argparse.Namespace) -> str:
+def password_of(options: Options) -> str:
     """Return the password for ClickHouse; raises target.PasswordError."""
     return password(options.password_file, os.environ)
 
@@ -70,51 +70,52 @@ def need_driver() -> None:
         fail(client.MISSING)
 
 
-def client_of(options: argparse.Namespace, target: Target, **settings: Any) -> Client:
+def client_of(options: Options, target: Target, **settings: Any) -> Client:
     """Return a client of the server of --ship or --from; it connects at its first request."""
     need_driver()
     return Client(target, password_of(options), **settings)
 
 
-def reading(options: argparse.Namespace, patience: float = READ_SECONDS) -> Client:
+def reading(options: Options, origin: Target, patience: float = READ_SECONDS) -> Client:
     """Return a client of the server of --from and drop root, which --from does not need."""
-    server = client_of(options, options.origin, patience=patience)
+    server = client_of(options, origin, patience=patience)
     confine(accounts.unprivileged(os.environ))
     return server
 
 
-def shipping(options: argparse.Namespace) -> ShipTo | None:
+def shipping(options: Options) -> ShippingOptions | None:
     """Return the options of the shipper; None: do not ship, which is always so with --from."""
     if options.ship is None or options.origin:
         return None
     need_driver()
-    return ShipTo(options.ship, password_of(options))
+    return ShippingOptions(options.ship, password_of(options))
 
 
-def load(options: argparse.Namespace) -> Loading:
+def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
     backends = [named(options.backend)] if options.backend else BACKENDS
     return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))
 
 
 def start_measuring(
-    options: argparse.Namespace,
+    options: Options,
     loading: Loading | None,
     notify: Callable[[str], None],
     *,
+    ship: ShippingOptions | None = None,
     keep_kill: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Start to measure, or follow: ClickHouse with --from, a recorder if `loading` is None (no rights to measure)."""
     if options.origin:
-        return follow_fleet(reading(options, FOLLOW_SECONDS), filter_of(options))
+        return follow_fleet(reading(options, options.origin, FOLLOW_SECONDS), filter_of(options))
     if loading is None:
         return follow(history(options).path)
     return measure(
         loading,
         recording(options),
         notify,
-        ship=options.ship,
+        ship=ship,
         keep_kill=keep_kill,
         prepare=prepare,
     )

@@ -1,22 +1,20 @@
 """bwtop --history: print a report."""
 
-import argparse
 import os
 import socket
 import sqlite3
 import sys
-import time
 from typing import TYPE_CHECKING, Final
 
-from bwtop.history import ranges
 from bwtop.identity.names import Names
 from bwtop.modes import common
+from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
 from bwtop.sqlite.location import Place
 from bwtop.sqlite.schema import HistoryError, open_reader, plain
 from bwtop.text.stderr import fail
-from bwtop.view.columns import DEFAULT_SORT
+from bwtop.view.columns import Order
 
 if TYPE_CHECKING:
     from bwtop.history.query import History
@@ -31,26 +29,23 @@ SORTS: Final = {
 """Sort columns of reports, by the column given to --sort."""
 
 
-def run_history(options: argparse.Namespace) -> None:
+def run_history(options: Options) -> None:
     """Print one report."""
     from bwtop.output import report
     from bwtop.output.request import ReportRequest
 
     place = common.history(options)
-    try:
-        wanted = ranges.parse(options.history, time.time())
-    except ranges.RangeError as error:
-        fail(str(error))
-    if options.sort.removeprefix("-") not in SORTS:
-        fail(f"invalid --sort {options.sort!r} for --history; expected total, rx or tx")
+    assert options.history, "this mode comes with a range"
+    if options.sort.column not in SORTS:
+        fail(f"invalid --sort {options.sort.text()!r} for --history; expected total, rx or tx")
     history = _open_history(options, place)
     form = options.format or "table"
     request = ReportRequest(
-        wanted,
-        by=options.by or (),
+        options.history,
+        by=options.by,
         keep=common.filter_of(options),
-        sort="" if options.sort == DEFAULT_SORT else SORTS[options.sort.removeprefix("-")],
-        reverse=options.sort.startswith("-"),
+        sort="" if options.sort == Order() else SORTS[options.sort.column],
+        reverse=options.sort.reverse,
         limit=options.limit,
         bits=options.bits,
         names=None if options.no_resolve or form != "table" else Names(),
@@ -63,14 +58,14 @@ def run_history(options: argparse.Namespace) -> None:
         fail(plain(error, place.path))
 
 
-def _open_history(options: argparse.Namespace, place: Place) -> "History":
+def _open_history(options: Options, place: Place) -> "History":
     """Open the history of many hosts (--from) or of this host; exit with one line if that fails."""
     from bwtop.history.query import History
 
     if options.origin:
         from bwtop.clickhouse.reader import FleetReader
 
-        return History(FleetReader(common.reading(options)))
+        return History(FleetReader(common.reading(options, options.origin)))
     try:
         return History(_open_local(place))
     except FileNotFoundError:

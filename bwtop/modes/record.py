@@ -1,27 +1,28 @@
 """bwtop --record: record only, no display."""
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.measure.intervals import SignalClock
 from bwtop.modes import access, common
+from bwtop.options.flags import Options
 from bwtop.text.stderr import CANNOT, fail
 
 if TYPE_CHECKING:
     from bwtop.web.scrape import Scraped
 
 
-def run_record(options: argparse.Namespace) -> None:
+def run_record(options: Options, ship: ShippingOptions | None) -> None:
     """Record until a signal, and serve metrics if --metrics is given."""
-    scraped = _scraped(options) if options.metrics else None
+    scraped = _scraped(options, options.metrics) if options.metrics else None
     loading = common.load(options)
     from bwtop.modes import service
 
     clock = SignalClock()
     log = service.Log(sys.stderr, os.environ)
-    measurement = common.start_measuring(options, loading, log)
+    measurement = common.start_measuring(options, loading, log, ship=ship)
     tell = service.notifier(os.environ)
     recorder = measurement.recorder
     assert recorder, "--record excludes --no-record"
@@ -38,7 +39,7 @@ def run_record(options: argparse.Namespace) -> None:
     service.run(measurement, recorder, clock, log, tell)
 
 
-def _scraped(options: argparse.Namespace) -> "Scraped":
+def _scraped(options: Options, endpoint: tuple[str, int]) -> "Scraped":
     """Listen for Prometheus, before anything else starts; exit with one line if that fails."""
     from bwtop.metrics.table import NEEDED
     from bwtop.web.access import Address
@@ -49,12 +50,12 @@ def _scraped(options: argparse.Namespace) -> "Scraped":
     except ImportError as error:
         fail(f"--metrics needs {NEEDED} ({error})")
     access.check(options)
-    address = Address(*options.metrics)
+    address = Address(*endpoint)
     if options.token_file is None and not address.ip.is_loopback:
         fail(f"--metrics on {address.ip} needs a token; add --token-file PATH")
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
-        return Scraped(address, token, options.allow_host or (), access.trusted(options))
+        return Scraped(address, token, options.allow_host, access.trusted(options))
     except TokenError as error:
         fail(str(error))
     except OSError as error:

@@ -1,23 +1,22 @@
 """The full screen: bwtop without a mode flag."""
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from bwtop.capture.session import Loading
+from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.measure.stopping import finishing
 from bwtop.model import query
-from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.modes import common
 from bwtop.options.config import Config
+from bwtop.options.flags import Options
 from bwtop.text.stderr import discard_output, fail, say
 from bwtop.tui.settings import Settings
-from bwtop.view.columns import parse_order
 
 
 def has_terminal() -> bool:
@@ -25,12 +24,12 @@ def has_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def settings_of(options: argparse.Namespace, files: Config) -> Settings:
+def settings_of(options: Options, files: Config) -> Settings:
     """Return flags and configuration as settings that the screen's keys can change."""
     return Settings(
         **files.settings(),
-        classes=frozenset(options.classes or CLASSES),
-        loopback=Loopback(options.loopback),
+        classes=options.classes or frozenset(CLASSES),
+        loopback=options.loopback,
         filter=query.spell(
             {
                 "pid": options.pid,
@@ -39,7 +38,7 @@ def settings_of(options: argparse.Namespace, files: Config) -> Settings:
                 "remote": options.remote,
             }
         ),
-        order=parse_order(options.sort),
+        order=options.sort,
         bits=options.bits,
         names=not options.no_resolve,
         interval=options.interval,
@@ -68,10 +67,12 @@ class Notices:
 
 
 def run_screen(
-    options: argparse.Namespace,
+    options: Options,
     files: Config,
     loading: Loading | None,
     status: Callable[[], Status] | None = None,
+    *,
+    ship: ShippingOptions | None = None,
 ) -> None:
     """Run the full screen; `status` replaces the status of the recorder."""
     try:
@@ -88,7 +89,9 @@ def run_screen(
     with ExitStack() as stack:
 
         def begin() -> Measurement:
-            measurement = common.start_measuring(options, loading, notices, keep_kill=True)
+            measurement = common.start_measuring(
+                options, loading, notices, ship=ship, keep_kill=True
+            )
             if not measurement.following:  # a follower may still be read by its thread
                 stack.enter_context(finishing(measurement))
             return replace(measurement, status=status) if status else measurement

@@ -1,16 +1,17 @@
 """bwtop --serve: the browser view and its API."""
 
-import argparse
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from bwtop.clickhouse.client import READ_SECONDS, Client
+from bwtop.clickhouse.shipper import ShippingOptions
+from bwtop.clickhouse.target import Target
 from bwtop.measure.intervals import SignalClock
 from bwtop.measure.sources import NEEDS_ROOT, follow
 from bwtop.measure.stopping import finishing
 from bwtop.modes import access, common
-from bwtop.options import flags
+from bwtop.options.flags import DEFAULT_HOST, DEFAULT_PORT, Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
 from bwtop.text.stderr import fail, say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bwtop.web.history import FleetHistory
 
 
-def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
+def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bool) -> None:
     """Serve until a signal.
 
     Listen first: a port in use is reported at once, and ports below 1024 need root.
@@ -34,7 +35,7 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         fail(NEEDS_ROOT)
     access.check(options)
     trusted = access.trusted(options)
-    address = Address(*(options.bind or (flags.DEFAULT_HOST, flags.DEFAULT_PORT)))
+    address = Address(*(options.bind or (DEFAULT_HOST, DEFAULT_PORT)))
     clock = SignalClock()
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
@@ -49,10 +50,10 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
     place = common.history(options)
     history_access = LocalHistory(place.path)
     settings = serve.ServeOptions(
-        _fleet_history(options) if options.origin else history_access,
+        _fleet_history(options, options.origin) if options.origin else history_access,
         options.interval,
         token or made,
-        options.allow_host or (),
+        options.allow_host,
         trusted,
         names=not options.no_resolve,
     )
@@ -64,7 +65,9 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.remember(clock)
         service.close()
     elif loading:
-        measurement = common.start_measuring(options, loading, say, prepare=history_access.keep)
+        measurement = common.start_measuring(
+            options, loading, say, ship=ship, prepare=history_access.keep
+        )
         for degradation in measurement.degradations:
             say(degradation)
         service.start()
@@ -78,9 +81,9 @@ def run_serve(options: argparse.Namespace, *, may_measure: bool) -> None:
         service.close()
 
 
-def _fleet_history(options: argparse.Namespace) -> "FleetHistory":
+def _fleet_history(options: Options, origin: Target) -> "FleetHistory":
     from bwtop.web.history import FleetHistory
 
-    target, secret = options.origin, common.password_of(options)
+    secret = common.password_of(options)
     common.need_driver()
-    return FleetHistory(target.url(), lambda: Client(target, secret, patience=READ_SECONDS))
+    return FleetHistory(origin.url(), lambda: Client(origin, secret, patience=READ_SECONDS))

@@ -3,26 +3,21 @@
 The format is TOML.  The user's file overrides the administrator's, setting by setting.  Flags override both.
 """
 
-import argparse
 import errno
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bwtop.clickhouse.target import Target
-from bwtop.history.dimensions import Dimension
-from bwtop.history.tiers import spell_retention
 from bwtop.model.live import AVERAGES
-from bwtop.options.flags import MODES, ParsedFlags, parser
-from bwtop.options.values import spell_endpoint, spell_size
+from bwtop.options import flags
+from bwtop.options.command import ParsedFlags
+from bwtop.options.flag import Flag
 from bwtop.rights import account as accounts
 from bwtop.rights import opening
-from bwtop.text.escape import printable
+from bwtop.text.invalid import LONGEST, invalid
 from bwtop.tui.keymap import Context, Keymap, parse_key
-from bwtop.tui.keymap import spelled as key_name
 from bwtop.tui.layout import FIELDS, Field, parse_fields
 from bwtop.view.tree import Grouping
 
@@ -62,9 +57,7 @@ def _columns(value: Any) -> tuple[Field, ...]:
 
 def _average(value: Any) -> float:
     if isinstance(value, bool) or value not in AVERAGES:
-        raise ValueError(
-            f"invalid value {value!r}; expected one of {', '.join(f'{a:g}' for a in AVERAGES)}"
-        )
+        raise invalid("value", value, f"one of {', '.join(f'{a:g}' for a in AVERAGES)}")
     return float(value)
 
 
@@ -72,9 +65,7 @@ def _grouping(value: Any) -> Grouping:
     try:
         return Grouping(value)
     except ValueError:
-        raise ValueError(
-            f"invalid value {value!r}; expected one of {', '.join(Grouping)}"
-        ) from None
+        raise invalid("value", value, f"one of {', '.join(Grouping)}") from None
 
 
 SETTINGS: Final = (
@@ -107,7 +98,7 @@ class Config:
     """The merged contents of the configuration files."""
 
     flags: dict[str, Any] = field(default_factory=dict)
-    """Values of flags by argparse's `dest`, for flags.ParsedFlags.options()."""
+    """Values of flags by their fields in Options, for ParsedFlags.options()."""
     screen: dict[str, Any] = field(default_factory=dict)
     """Parsed values of SETTINGS."""
     keymap: Keymap | None = None
@@ -134,7 +125,6 @@ def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Con
 def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -> Config:
     """Load and merge files; `read` returns a file's table, or None without one.  Raises ConfigError."""
     config = Config()
-    switched: dict[str, bool] = {}
     for path in files:
         try:
             table = read(path)
@@ -143,15 +133,11 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
         if table is None:
             continue
         config.read.append(path)
-        actions = _actions()
         for name, value in table.items():
             try:
-                _apply(config, switched, actions, name, value)
-            except (ValueError, argparse.ArgumentTypeError) as error:
-                raise ConfigError(f"{path}: {name}: {error}") from None
-    on = [name for name, is_on in switched.items() if is_on]
-    if on:
-        config.flags["classes"] = on
+                _apply(config, name, value)
+            except ValueError as error:
+                raise ConfigError(f"{path}: {name[:LONGEST]}: {error}") from None
     return config
 
 
@@ -191,34 +177,16 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _actions() -> dict[str, argparse.Action]:
-    """Return the flags that a file may set, by long name without dashes."""
-    found: dict[str, argparse.Action] = {}
-    for action in parser()._actions:
-        is_the_opposite = isinstance(action, argparse._StoreFalseAction)
-        if action.dest in MODES and not is_the_opposite:
-            found[action.option_strings[-1].lstrip("-")] = action
-    return found
-
-
-def _apply(
-    config: Config,
-    switched: dict[str, bool],
-    actions: Mapping[str, argparse.Action],
-    name: str,
-    value: Any,
-) -> None:
-    settings = {setting.name: setting for setting in SETTINGS}
+def _apply(config: Config, name: str, value: Any) -> None:
+    screen = {setting.name: setting for setting in SETTINGS}
     if name == KEYS:
         config.keymap = _bound(config.keymap, value)
-    elif name in settings:
-        config.screen[name] = settings[name].parse(value)
-    elif name not in actions:
-        raise ValueError(_unknown(name, [*actions, *settings, KEYS]))
-    elif isinstance(actions[name], argparse._AppendConstAction):
-        switched[name] = _switch(value)
+    elif name in screen:
+        config.screen[name] = screen[name].parse(value)
+    elif flag := flags.SETTINGS.get(name):
+        config.flags[flag.name] = _value(flag, value)
     else:
-        config.flags[actions[name].dest] = _value(actions[name], value)
+        raise ValueError(_unknown(name, [*flags.SETTINGS, *screen, KEYS]))
 
 
 def _bound(keymap: Keymap | None, value: Any) -> Keymap:
@@ -238,7 +206,7 @@ def _bound(keymap: Keymap | None, value: Any) -> Keymap:
     }
     for name, table in tables.items():
         if name not in list(Context):
-            raise ValueError(f"unknown table [keys.{name}]; expected one of {', '.join(Context)}")
+            raise invalid("table", f"keys.{name}", f"one of {', '.join(Context)}")
         keymap = keymap.bound(Context(name), {c: _keys(c, keys) for c, keys in table.items()})
     return keymap
 
@@ -259,29 +227,16 @@ def _unknown(name: str, names: Sequence[str]) -> str:
     return f"unknown setting; expected one of {', '.join(sorted(names))}"
 
 
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"invalid value {value!r}; expected true or false")
-
-
-def _value(action: argparse.Action, value: Any) -> Any:
+def _value(flag: Flag, value: Any) -> Any:
     """Parse a value by the rules of its flag."""
-    if isinstance(action, argparse._StoreTrueAction):
-        return _switch(value)
-    if action.dest == "retention" and isinstance(value, dict):
-        value = ",".join(f"{name}={length}" for name, length in value.items())
-    if isinstance(action, argparse._AppendAction) and not isinstance(
-        action, argparse._ExtendAction
-    ):
-        return [_parsed(action, text) for text in _strings(value)]
-    return _parsed(action, _text(value))
-
-
-def _parsed(action: argparse.Action, text: str) -> Any:
-    if action.choices is not None and text not in action.choices:
-        raise ValueError(f"invalid value {text!r}; expected one of {', '.join(action.choices)}")
-    return action.type(text) if callable(action.type) else text
+    if flag.parse is None:
+        if isinstance(value, bool):
+            return value
+        raise invalid("value", value, "true or false")
+    if flag.is_table and isinstance(value, dict):
+        value = [f"{name}={_text(one)}" for name, one in value.items()]
+    parsed = flag.parse(_text(value))
+    return tuple(parsed) if flag.repeats else parsed
 
 
 def _text(value: Any) -> str:
@@ -289,7 +244,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(_text(one) for one in value)
     if isinstance(value, bool | dict) or not isinstance(value, str | int | float):
-        raise ValueError(f"invalid value {value!r}; expected a string, a number or a list of them")
+        raise invalid("value", value, "a string, a number or a list of them")
     return str(value)
 
 
@@ -298,81 +253,4 @@ def _strings(value: Any) -> list[str]:
     values = [value] if isinstance(value, str) else value
     if isinstance(values, list) and all(isinstance(one, str) for one in values):
         return values
-    raise ValueError(f"invalid value {value!r}; expected a list of strings")
-
-
-# Printing.
-
-
-def spelled(given: ParsedFlags, config: Config) -> Iterator[str]:
-    """Yield the effective configuration as lines of a file; a setting without a value is a comment."""
-    where = ", ".join(map(str, config.read)) or "none"
-    yield f"# Effective configuration of bwtop.  Files read: {_comment(where)}"
-    yield "# Copy the settings to change to ~/.config/bwtop/config.toml or /etc/bwtop/config.toml."
-    values = {**given.defaults, **config.flags, **given.values}
-    for name, action in _actions().items():
-        yield ""
-        yield f"# {_comment(_help(action))}"
-        value = _spelled_value(action, values[action.dest])
-        yield f"{name} = {value}" if value else f"#{name} ="
-    for setting in SETTINGS:
-        yield ""
-        yield f"# {_comment(setting.help)}"
-        found = config.screen.get(setting.name)
-        yield f"{setting.name} = {_toml(setting.default if found is None else _plain(found))}"
-    yield from _spelled_keys(config)
-
-
-def _help(action: argparse.Action) -> str:
-    choices = f": {', '.join(action.choices)}" if action.choices else ""
-    return f"{action.help}{choices}".replace("%%", "%")
-
-
-def _spelled_value(action: argparse.Action, value: Any) -> str:
-    """Return a value as TOML; empty if it is unset."""
-    if isinstance(action, argparse._AppendConstAction):
-        return _toml(action.const in (value or ()))
-    return "" if value is None else _toml(_SPELLED.get(action.dest, _plain)(value))
-
-
-_SPELLED: Final[dict[str, Callable[[Any], Any]]] = {
-    "retention": spell_retention,
-    "max_size": spell_size,
-    "bind": spell_endpoint,
-    "ship": Target.url,
-    "origin": Target.url,
-    "metrics": spell_endpoint,
-}
-"""Functions that turn parsed values back into text, by `dest`."""
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value to a TOML type."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, Field | Dimension):
-        return value.id if isinstance(value, Field) else value.name
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, bool | int | float) else str(value)
-
-
-def _toml(value: Any) -> str:
-    """Return strings, numbers, booleans and lists of them as TOML.  JSON writes them alike, except DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _comment(text: str) -> str:
-    return printable(text)
-
-
-def _spelled_keys(config: Config) -> Iterator[str]:
-    from bwtop.tui.keys import DEFAULT
-
-    keymap = config.keymap or DEFAULT
-    for context in Context:
-        yield ""
-        yield f"[keys{'' if context is Context.LIST else f'.{context}'}]"
-        for key in keymap.all_of(context):
-            names = [key_name(name) for name in key.keys]
-            yield f"{key.name} = {_toml(names)}  # {key.help}"
+    raise invalid("value", value, "a list of strings")

@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import pwd
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ from bwtop.model.filter import Network, parse_network
 from bwtop.text.invalid import invalid
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 FORMATS: Final = ("table", "json", "csv")
 """Output formats of intervals and reports."""
@@ -148,3 +149,15 @@ def spell_endpoint(endpoint: tuple[str, int]) -> str:
 def listed(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
     """Return a parser of comma-separated values."""
     return lambda text: [parse(part) for part in text.split(",")]
+
+
+def one_of(what: str, words: Iterable[Word]) -> Callable[[str], Word]:
+    """Return a parser of a choice of words."""
+    by_name = {str(word): word for word in words}
+
+    def parse(text: str) -> Word:
+        if text in by_name:
+            return by_name[text]
+        raise invalid(what, text, f"one of {', '.join(by_name)}")
+
+    return parse

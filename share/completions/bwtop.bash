@@ -89,6 +89,8 @@ _bwtop()
             return
             ;;
         --password-file)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
             return
             ;;
         --host)
@@ -109,6 +111,7 @@ _bwtop()
             return
             ;;
         --trust-user)
+            mapfile -t COMPREPLY < <(compgen -u -- "$current")
             return
             ;;
         --allow-host)
@@ -125,6 +128,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --trust-user --open --allow-host --chart-js --config --no-config -h --help" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -153,34 +153,3 @@ def test_missing_driver_is_one_line_with_the_install_command(flags: str) -> None
     assert found.returncode == 2
     assert found.stderr.startswith("bwtop: clickhouse-driver is missing: pip install")
     assert found.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("--init", "--init needs --ship"),
-        ("--cluster x", "--cluster is for --init"),
-        ("--print-schema --cluster a'b", "invalid cluster name"),
-        ("--history --ship clickhouse://h/d", "it is for recording"),
-        ("--no-record --ship clickhouse://h/d", "it is for recording"),
-        ("--record --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
-        ("--demo --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
-        ("--check --from clickhouse://h/d", "--from is for the full screen, --batch, --history"),
-        ("--init --ship clickhouse://h/d --from clickhouse://h/d", "--from is for the full screen"),
-        ("--batch --from clickhouse://h/d --ship clickhouse://h/d", "nothing is measured"),
-        ("--from clickhouse://h/d --backend fexit", "nothing is measured"),
-        ("--from clickhouse://h/d --max-flows 10", "nothing is measured"),
-        ("--from clickhouse://h/d -d 0.5", "-d is 1 or more"),
-        ("--serve --from clickhouse://h/d --host a", "a page has its own filter"),
-        ("--history --from clickhouse://h/d --db /x", "nothing is measured or recorded"),
-        ("--batch --host a", "--host is for --history"),
-        ("--batch --password-file /x", "--password-file is for --ship and --from"),
-        ("--record --ship clickhouse://u:secret@h/d", "do not put the password in the URL"),
-        ("--record --ship http://h/d", "expected clickhouse://"),
-        ("--record --ship clickhouse://h/a-b", "invalid database name"),
-    ],
-)
-def test_a_wrong_flag_is_one_line(flags: str, words: str) -> None:
-    line = fails(*flags.split())
-    assert words in line
-    assert "secret" not in line

@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from bwtop.history.dimensions import DIMENSIONS
+from bwtop.options.flags import ROWS
 from bwtop.view.columns import PROCESS_COLUMNS
 from man.__main__ import ROOT
-from man.completions import FILES, LISTS, PIDS, USERS, WORDS
-from man.options import options
 
 FOLDER = ROOT / "share" / "completions"
 HANG = 60
@@ -105,7 +104,7 @@ SHELLS = pytest.mark.parametrize("ask", [bash, zsh, fish], ids=lambda ask: ask._
 
 @SHELLS
 def test_every_flag_is_there(ask: Ask) -> None:
-    names = {option.long for option in options()}
+    names = {flag.long for flag in ROWS}
     found = {word.rstrip("=") for word in ask("bwtop --")}
     assert names - found == set()
 
@@ -130,6 +129,7 @@ def test_a_flag_is_completed(ask: Ask) -> None:
         ("bwtop --by ", {dimension.name for dimension in DIMENSIONS}),
         ("bwtop --history last", {"last-week", "last-month"}),
         ("bwtop --user roo", {"root"}),
+        ("bwtop --trust-user roo", {"root"}),
     ],
 )
 def test_a_value_is_completed(ask: Ask, line: str, words: set[str]) -> None:
@@ -156,9 +156,3 @@ def test_files(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "history-one.db").touch()
     found = ask(f"bwtop --db {tmp_path}/hist")
     assert any(word.endswith("history-one.db") for word in found)
-
-
-def test_values_are_told_for_flags_that_there_are() -> None:
-    taking = {option.dest for option in options() if option.metavar}
-    assert taking >= {*WORDS, *LISTS, *FILES, *USERS, *PIDS}
-    assert set(WORDS) >= LISTS

@@ -14,9 +14,10 @@ from typing import Final
 import pytest
 
 from bwtop.history.tiers import TIERS
-from bwtop.options import config, flags
+from bwtop.options import config
+from bwtop.options.command import parse as parse_arguments
+from bwtop.options.flags import ROWS
 from man.__main__ import ROOT
-from man.options import options
 
 README: Final = ROOT / "README.md"
 CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
@@ -140,12 +141,12 @@ def test_documents_have_examples() -> None:
 
 @pytest.mark.parametrize("command", all_commands())
 def test_example_command_is_valid(command: str) -> None:
-    flags.parse(shlex.split(command))
+    parse_arguments(shlex.split(command))
 
 
 @each_document
 def test_flags_exist(document: Path) -> None:
-    names = {name for option in options() for name in option.names} | OF_OTHERS
+    names = {name for flag in ROWS for name in flag.names} | OF_OTHERS
     code = "\n".join(re.findall(r"`([^`\n]+)`", document.read_text()))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) - names == set()
 

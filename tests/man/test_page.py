@@ -11,6 +11,7 @@ from bwtop.history.tiers import TIERS
 from bwtop.metrics.table import METRICS
 from bwtop.model.query import FIELDS as QUERY_FIELDS
 from bwtop.options.config import SETTINGS
+from bwtop.options.flags import ROWS
 from bwtop.rights.account import VARIABLES
 from bwtop.tui.keymap import spelled
 from bwtop.tui.keys import KEYS
@@ -18,7 +19,6 @@ from bwtop.tui.layout import FIELDS
 from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS
 from man import page
 from man.__main__ import FILES, ROOT
-from man.options import options
 
 PAGE = ROOT / "man" / "bwtop.1"
 
@@ -69,9 +69,9 @@ def test_groff_has_nothing_to_say() -> None:
 
 def test_every_flag_key_column_and_metric_is_in_it() -> None:
     text = rendered()
-    for option in options():
-        assert all(name in text for name in option.names)
-        assert " ".join(option.help.replace(" (see below)", "").split())[1:] in text
+    for flag in ROWS:
+        assert all(name in text for name in flag.names)
+        assert " ".join(flag.help.replace(" (see below)", "").split())[1:] in text
     for key in KEYS:
         assert f"{' '.join(spelled(name) for name in key.keys)}" in text
         assert f"{key.help} ({key.name})" in text

@@ -1,11 +1,10 @@
-"""Configuration files: settings, precedence, mistakes, and --print-config."""
+"""Configuration files: settings, precedence and mistakes."""
 
 import functools
 import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,37 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.history.tiers import TIERS, default_retention, parse_retention, spell_retention
-from bwtop.model.live import AVERAGES
-from bwtop.options import config, flags, values
-from bwtop.options.config import Config, ConfigError
-from bwtop.options.flags import MODES, Mode
+from bwtop.clickhouse.target import Target
+from bwtop.history.tiers import TIERS, default_retention
+from bwtop.options import command, config
+from bwtop.options.config import ConfigError
+from bwtop.options.flag import Mode
 from bwtop.rights import opening
-from bwtop.tui import keys
-from bwtop.tui.keymap import Context
-from bwtop.tui.layout import FIELDS
-from bwtop.view.columns import Order, parse_order
+from bwtop.view.columns import Order
 from bwtop.view.tree import Grouping
+from tests.options.examples import Write, load
 
 LAUNCHER = Path(__file__).parents[2] / "bwtop.py"
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Return a function that writes text to a file and returns its path."""
-
-    def file(text: str, name: str = "config.toml") -> Path:
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return file
-
-
-def load(*paths: Path) -> Config:
-    return config.load(paths, lambda path: config._named(path, {}))
 
 
 def mistake(path: Path) -> str:
@@ -62,7 +41,7 @@ def mistake(path: Path) -> str:
         ("interval = 2.5", "interval", 2.5),
         ("interval = 2", "interval", 2.0),
         ("iterations = 5", "iterations", 5),
-        ('sort = "-pid"', "sort", "-pid"),
+        ('sort = "-pid"', "sort", Order("pid", reverse=True)),
         ("bits = true", "bits", True),
         ("bits = false", "bits", False),
         ("no-resolve = true", "no_resolve", True),
@@ -71,20 +50,20 @@ def mistake(path: Path) -> str:
         ('backend = "tracepoint"', "backend", "tracepoint"),
         ('format = "json"', "format", "json"),
         ('theme = "light"', "theme", "light"),
-        ('process = ["nginx*", "curl"]', "process", ["nginx*", "curl"]),
-        ('process = "nginx*,curl"', "process", ["nginx*", "curl"]),
-        ("pid = [1, 2]", "pid", [1, 2]),
-        ("pid = 7", "pid", [7]),
-        ('user = ["root", 1000]', "user", [0, 1000]),
-        ('allow-host = ["a.example", "b.example"]', "allow_host", ["a.example", "b.example"]),
-        ('trust-user = ["root", 1000]', "trust_user", [0, 1000]),
+        ('process = ["nginx*", "curl"]', "process", ("nginx*", "curl")),
+        ('process = "nginx*,curl"', "process", ("nginx*", "curl")),
+        ("pid = [1, 2]", "pid", (1, 2)),
+        ("pid = 7", "pid", (7,)),
+        ('user = ["root", 1000]', "user", (0, 1000)),
+        ('allow-host = ["a.example", "b.example"]', "allow_host", ("a.example", "b.example")),
+        ('trust-user = ["root", 1000]', "trust_user", (0, 1000)),
         ("open = true", "open", True),
         ('bind = "[::1]:80"', "bind", ("::1", 80)),
         ('metrics = "127.0.0.1"', "metrics", ("127.0.0.1", 8063)),
         ('db = "/x/y.db"', "db", Path("/x/y.db")),
         ('max-size = "2M"', "max_size", 2 << 20),
-        ("tcp = true", "classes", ["tcp"]),
-        ("other = true\ntcp = true\nudp = false", "classes", ["other", "tcp"]),
+        ("tcp = true", "tcp", True),
+        ("udp = false", "udp", False),
         (
             'retention = "seconds=2h"',
             "retention",
@@ -103,14 +82,8 @@ def test_file_sets_flag(write: Write, text: str, name: str, value: Any) -> None:
 
 
 def test_protocol_set_to_false_changes_nothing(write: Write) -> None:
-    assert load(write("tcp = false")).flags == {}
-
-
-def test_file_can_set_every_flag_except_modes() -> None:
-    told = {action.dest for action in flags.parser()._actions}
-    not_settings = {mode.value for mode in Mode} | {"help", "version", "config", "no_config"}
-    not_settings |= {"cluster"}  # tables are made once
-    assert set(MODES) == told - not_settings
+    files = load(write("tcp = false"))
+    assert command.parse([]).options(Mode.BATCH, files.flags).classes == set()
 
 
 def test_file_sets_columns_average_and_group(write: Write) -> None:
@@ -128,7 +101,13 @@ def test_user_file_overrides_system_file(write: Write) -> None:
     system = write('interval = 5\nbits = true\ntcp = true\nprocess = ["a"]', "system")
     user = write('interval = 2\nudp = true\ntcp = false\nprocess = ["b"]', "user")
     found = load(system, user)
-    assert found.flags == {"interval": 2.0, "bits": True, "classes": ["udp"], "process": ["b"]}
+    assert found.flags == {
+        "interval": 2.0,
+        "bits": True,
+        "udp": True,
+        "tcp": False,
+        "process": ("b",),
+    }
     assert found.read == [system, user]
 
 
@@ -136,17 +115,17 @@ def test_flags_override_files(write: Write) -> None:
     files = load(
         write('interval = 5\nbits = true\nprocess = ["a"]\nno-resolve = true\nsort = "pid"')
     )
-    typed = flags.parse(["--batch", "-d", "1", "--process", "b", "--no-bits", "--resolve"])
+    typed = command.parse(["--batch", "-d", "1", "--process", "b", "--no-bits", "--resolve"])
     options = typed.options(Mode.BATCH, files.flags)
     assert (options.interval, options.bits, options.no_resolve) == (1.0, False, False)
-    assert (options.process, options.sort, options.limit) == (["b"], "pid", None)
+    assert (options.process, options.sort, options.limit) == (("b",), Order("pid"), None)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.PRINT_CONFIG])
 def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> None:
     text = 'interval = 5\nlimit = 3\nformat = "json"\nsort = "pid"\nloopback = "hide"\nbind = "127.0.0.1:1"\nmetrics = "127.0.0.1:2"'
     files = load(write(text))
-    options = flags.parse([]).options(mode, files.flags)
+    options = command.parse([]).options(mode, files.flags)
     taken = {
         name
         for name, value in files.flags.items()
@@ -169,12 +148,12 @@ def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> 
 def test_configured_from_does_not_replace_the_local_host(write: Write) -> None:
     """Plain bwtop shows the local host."""
     files = load(write('from = "clickhouse://db/bwtop"\nhost = ["web*"]\n'))
-    typed = flags.parse([])
+    typed = command.parse([])
     for mode in (Mode.SCREEN, Mode.BATCH):
         options = typed.options(mode, files.flags)
-        assert (options.origin, options.host) == (None, None)
-    assert typed.options(Mode.HISTORY, files.flags).origin.host == "db"
-    assert typed.options(Mode.SERVE, files.flags).origin.host == "db"
+        assert (options.origin, options.host) == (None, ())
+    for mode in (Mode.HISTORY, Mode.SERVE):
+        assert typed.options(mode, files.flags).origin == Target("db", 9000)
 
 
 @pytest.mark.parametrize(
@@ -189,33 +168,20 @@ def test_flags_about_the_local_host_override_configured_from(
     mode: Mode, typed: list[str], write: Write
 ) -> None:
     files = load(write('from = "clickhouse://db/bwtop"\n'))
-    assert flags.parse(typed).options(mode, files.flags).origin is None
+    assert command.parse(typed).options(mode, files.flags).origin is None
 
 
 def test_file_does_not_change_the_mode(write: Write) -> None:
     files = load(write('format = "json"\nlimit = 3\niterations = 1'))
-    typed = flags.parse([])
+    typed = command.parse([])
     assert typed.mode(terminal=True) is Mode.SCREEN
     assert typed.options(Mode.SCREEN, files.flags).format is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "mode"),
-    [
-        (["--batch"], Mode.BATCH),
-        (["--record"], Mode.RECORD),
-        (["--history"], Mode.HISTORY),
-        (["--history", "7d"], Mode.HISTORY),
-        (["--serve"], Mode.SERVE),
-        (["--check"], Mode.CHECK),
-        (["--demo"], Mode.DEMO),
-        (["--print-config"], Mode.PRINT_CONFIG),
-        ([], Mode.SCREEN),
-    ],
-    ids=repr,
-)
-def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
-    assert flags.parse(arguments).mode(terminal=True) is mode
+def test_typed_protocols_replace_configured_ones(write: Write) -> None:
+    files = load(write("tcp = true\nother = true"))
+    assert command.parse([]).over(files.flags).classes == {"tcp", "other"}
+    assert command.parse(["--udp"]).over(files.flags).classes == {"udp"}
 
 
 # Mistakes
@@ -234,7 +200,7 @@ def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
         ("bits = 1", "bits: invalid value 1; expected true or false"),
         ('tcp = "yes"', "tcp: invalid value 'yes'; expected true or false"),
         ('loopback = "maybe"', "loopback: invalid value 'maybe'; expected one of show, hide, only"),
-        ('theme = "blue"', "theme: invalid value 'blue'; expected one of dark, light"),
+        ('theme = "blue"', "theme: invalid theme 'blue'; expected one of dark, light"),
         ('sort = "nope"', "sort: invalid column 'nope'; expected hostname, "),
         (
             'user = "no-such-user-here"',
@@ -269,7 +235,7 @@ def test_flag_selects_mode(arguments: list[str], mode: Mode) -> None:
         ("[keys]\nleave = 1", "keys: leave: invalid value 1; expected a list of strings"),
         (
             '[keys.nowhere]\nleave = "x"',
-            "keys: unknown table [keys.nowhere]; expected one of list, filter",
+            "keys: invalid table 'keys.nowhere'; expected one of list, filter",
         ),
         (
             '[keys.filter]\naccept-filter = "x"',
@@ -378,109 +344,3 @@ def test_program_reads_file(tmp_path: Path) -> None:
     assert tomllib.loads(printed)["interval"] == 9
     missing = run("--config", f"{other}x", home=tmp_path)
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
-
-
-# --print-config
-
-
-def printed(arguments: list[str], files: Config) -> str:
-    return "\n".join(config.spelled(flags.parse(arguments), files)) + "\n"
-
-
-EVERYTHING = """
-interval = 2.5
-iterations = 5
-backend = "kprobe"
-max-flows = 1000
-tcp = true
-udp = true
-pid = [1, 2]
-user = ["root"]
-process = ["nginx*", 'quote " and \\ and ü']
-remote = ["192.0.2.0/24", "::1"]
-loopback = "only"
-format = "csv"
-sort = "-tx_total"
-limit = 3
-bits = true
-theme = "light"
-no-resolve = true
-db = "/x/y.db"
-no-record = true
-by = "process,day"
-retention = "seconds=2h,days=forever"
-max-size = "3G"
-store-cmdlines = true
-bind = "[::1]:99"
-metrics = "[::1]:9000"
-token-file = "/x/token"
-allow-host = ["a.example"]
-trust-user = ["root", 1000]
-open = true
-chart-js = "/x/chart.js"
-ship = "clickhouses://b%20c@[::1]:9000/d"
-from = "clickhouse://a.example/bwtop"
-password-file = "/x/password"
-host = ["web*", "db1"]
-columns = ["process", "rx_rate"]
-average = 40
-group = "unit"
-[keys]
-leave = ["Ctrl-X", "Q"]
-pause = []
-[keys.help]
-close = "Alt-q"
-"""
-
-
-def test_example_has_every_setting() -> None:
-    names = {*config._actions(), *(setting.name for setting in config.SETTINGS), "keys"}
-    assert set(tomllib.loads(EVERYTHING)) | {"other"} == names
-
-
-@pytest.mark.parametrize("text", ["", EVERYTHING, "other = true", 'bind = "127.0.0.1:1"'])
-def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> None:
-    first = load(write(text))
-    again = load(write(printed([], first), "again.toml"))
-    typed = flags.parse([])
-    for mode in (Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.HISTORY, Mode.SERVE):
-        assert typed.options(mode, again.flags) == typed.options(mode, first.flags)
-    defaults = {"fields": FIELDS, "average": AVERAGES[0], "grouping": Grouping.PROCESS}
-    assert again.settings() == defaults | first.settings()
-    before, after = (one.keymap or keys.DEFAULT for one in (first, again))
-    for context in Context:
-        assert after.all_of(context) == before.all_of(context)
-
-
-@given(st.dictionaries(st.sampled_from([t.name for t in TIERS]), st.integers(1, 10**6)))
-def test_retention_survives_printing(asked: dict[str, int]) -> None:
-    with suppress(ValueError):
-        kept = parse_retention(",".join(f"{n}={h}h" for n, h in asked.items()) or "days=forever")
-        assert parse_retention(spell_retention(kept)) == kept
-
-
-@given(st.integers(1, 999_999), st.sampled_from("KMGT"))
-def test_size_survives_printing(number: int, unit: str) -> None:
-    with suppress(ValueError):
-        size = values.size(f"{number}{unit}")
-        assert values.size(values.spell_size(size)) == size
-
-
-def test_printed_configuration_contains_flags() -> None:
-    found = tomllib.loads(printed(["-d", "3", "--udp", "-s", "-pid", "--bits"], Config()))
-    assert (found["interval"], found["udp"], found["tcp"]) == (3, True, False)
-    assert (parse_order(found["sort"]), found["bits"]) == (Order("pid", reverse=True), True)
-
-
-def test_printed_configuration_explains_each_setting() -> None:
-    lines = printed([], Config()).splitlines()
-    for name in {*config._actions(), *(setting.name for setting in config.SETTINGS)}:
-        places = [at for at, line in enumerate(lines) if line.lstrip("#").startswith(f"{name} =")]
-        assert len(places) == 1, name
-        assert lines[places[0] - 1].startswith("# ")
-
-
-def test_hostile_file_name_stays_in_its_comment() -> None:
-    text = printed([], Config(read=[Path("/x\nbits = true\x1b[2J")]))
-    assert "\x1b" not in text
-    assert tomllib.loads(text)["bits"] is False

@@ -312,7 +312,7 @@ def test_measuring_flags_are_refused(tmp_path: Path) -> None:
         )
         assert answer.returncode == 2
         (line,) = answer.stderr.splitlines()
-        assert "nothing is measured or recorded" in line
+        assert f"{flags[0]} cannot be used with --from" in line
 
 
 def test_json_has_no_text_that_is_markup_or_control(served: Served) -> None:

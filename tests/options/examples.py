@@ -1,0 +1,92 @@
+"""A valid value of every flag, none of them its default."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from bwtop.options import command, config
+from bwtop.options.config import Config
+from bwtop.options.flag import Flag
+from bwtop.options.flags import Options
+
+Write = Callable[..., Path]
+"""Writes text to a file."""
+
+FILE: Final = """
+interval = 2.5
+iterations = 5
+backend = "kprobe"
+max-flows = 1000
+tcp = true
+udp = true
+other = true
+pid = [1, 2]
+user = ["root"]
+process = ["nginx*", 'quote " and \\ and ü']
+remote = ["192.0.2.0/24", "::1"]
+loopback = "only"
+format = "csv"
+sort = "-tx_total"
+limit = 3
+bits = true
+theme = "light"
+no-resolve = true
+db = "/x/y.db"
+no-record = true
+by = "process,day"
+retention = "seconds=2h,days=forever"
+max-size = "3G"
+store-cmdlines = true
+bind = "[::1]:99"
+metrics = "[::1]:9000"
+token-file = "/x/token"
+allow-host = ["a.example"]
+trust-user = ["root", 1000]
+open = true
+chart-js = "/x/chart.js"
+ship = "clickhouses://b%20c@[::1]:9000/d"
+from = "clickhouse://a.example/bwtop"
+password-file = "/x/password"
+host = ["web*", "db1"]
+columns = ["process", "rx_rate"]
+average = 40
+group = "unit"
+[keys]
+leave = ["Ctrl-X", "Q"]
+pause = []
+[keys.help]
+close = "Alt-q"
+"""
+"""A configuration file with every setting."""
+
+_VALUES: Final[dict[str, Any]] = {
+    **tomllib.loads(FILE),
+    "history": "2026-11",
+    "cluster": "c1",
+    "config": "/x/config.toml",
+}
+
+
+def typed(flag: Flag) -> str:
+    """Return an argument that gives a flag another value than its default."""
+    name = flag.long.lstrip("-")
+    return f"{flag.long}={config._text(_VALUES[name])}" if flag.parse else flag.long
+
+
+def value(flag: Flag) -> Any:
+    """Return the value of that argument."""
+    if flag.parse is None:
+        return flag.turns
+    parsed = flag.parse(typed(flag).partition("=")[2])
+    return tuple(parsed) if flag.repeats else parsed
+
+
+def parse(*arguments: str) -> Options:
+    """Return the options of a command line, without a configuration file."""
+    return command.parse(arguments).over({})
+
+
+def load(*paths: Path) -> Config:
+    """Return the configuration in files."""
+    return config.load(paths, lambda path: config._named(path, {}))

@@ -1,0 +1,227 @@
+"""The command line: values, modes, --help and errors."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bwtop import __version__
+from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.dimensions import parse as dimension
+from bwtop.history.tiers import TIERS, default_retention
+from bwtop.model.filter import Loopback
+from bwtop.options import command
+from bwtop.options.flag import Mode
+from bwtop.options.flags import Options
+from bwtop.view.columns import ALL_COLUMNS, Order
+from tests.build import stable_id
+from tests.options.examples import parse
+
+
+def test_without_arguments_options_are_the_defaults() -> None:
+    assert parse() == Options()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["-d", "2.5"], "interval", 2.5),
+        (["-d0.1"], "interval", 0.1),
+        (["--interval", "3600"], "interval", 3600.0),
+        (["--interval=0.5"], "interval", 0.5),
+        (["-d", "1", "-d", "2"], "interval", 2.0),
+        (["-n", "5"], "iterations", 5),
+        (["-s", "-pid"], "sort", Order("pid", reverse=True)),
+        (["-s-pid"], "sort", Order("pid", reverse=True)),
+        (["--sort=-tx_total"], "sort", Order("tx_total", reverse=True)),
+        (["--sort", "name"], "sort", Order("name")),
+        (["--tcp", "--tcp"], "classes", frozenset({"tcp"})),
+        (["--udp", "--other"], "classes", frozenset({"udp", "other"})),
+        (["--pid", "7,8", "--pid", "0"], "pid", (7, 8, 0)),
+        (["--user", "root,1000", "--user", "4294967294"], "user", (0, 1000, 4294967294)),
+        (
+            ["--process", "nginx*,curl", "--process", "my app"],
+            "process",
+            ("nginx*", "curl", "my app"),
+        ),
+        (
+            ["--remote", "2001:db8::1,::1/64", "--remote", "10.0.0.0/8"],
+            "remote",
+            tuple(ipaddress.ip_network(n) for n in ("2001:db8::1/128", "::/64", "10.0.0.0/8")),
+        ),
+        (["--loopback", "hide"], "loopback", Loopback.HIDE),
+        (["--bits"], "bits", True),
+        (["--bits", "--no-bits"], "bits", False),
+        (["--no-resolve"], "no_resolve", True),
+        (["--no-resolve", "--resolve"], "no_resolve", False),
+        (["--record", "--metrics", "localhost"], "metrics", ("127.0.0.1", 8063)),
+        (["--serve", "--allow-host", "a,b", "--allow-host", "c"], "allow_host", ("a", "b", "c")),
+        (["--history", "--by", "user, remote"], "by", (dimension("user"), dimension("remote"))),
+        (["--db", "/tmp/a b.db"], "db", Path("/tmp/a b.db")),
+        (["--retention", "hours=1y"], "retention", default_retention() | {"hours": 365 * 86400.0}),
+        (["--retention", "fives=1d"], "retention", default_retention() | {"5min": 86400.0}),
+        (
+            ["--retention", "seconds=2h, minutes=30d,days=forever"],
+            "retention",
+            default_retention() | {"seconds": 7200.0, "minutes": 30 * 86400.0},
+        ),
+        (["--max-size", "1024k"], "max_size", 1 << 20),
+    ],
+    ids=stable_id,
+)
+def test_flag_has_its_value(arguments: list[str], name: str, value: Any) -> None:
+    assert getattr(parse(*arguments), name) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--history"], "today"),
+        (["--history", "7d"], "7d"),
+        (["--history=last-month"], "last-month"),
+        (["--history", "2026-11-01 08:00..12:00"], "2026-11-01 08:00..12:00"),
+        (["--history", "--by", "day"], "today"),
+    ],
+    ids=repr,
+)
+def test_history_has_its_range(arguments: list[str], text: str) -> None:
+    found = parse(*arguments).history
+    assert found
+    assert found.text == text
+
+
+@pytest.mark.parametrize("column", [column.id for column in ALL_COLUMNS])
+def test_every_column_sorts_both_ways(column: str) -> None:
+    assert parse("-s", column).sort == Order(column)
+    assert parse("-s", f"-{column}").sort == Order(column, reverse=True)
+    assert parse("-s", f"-{column}").sort.text() == f"-{column}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "joined"),
+    [
+        (["-s", "-pid"], ["--sort=-pid"]),
+        (["--sort", "-pid", "-n", "1"], ["--sort=-pid", "-n", "1"]),
+        (["-s", "pid"], ["-s", "pid"]),
+        (["-n", "1", "-s"], ["-n", "1", "-s"]),
+        ([], []),
+    ],
+    ids=repr,
+)
+def test_only_a_column_with_a_dash_is_joined_to_its_flag(
+    arguments: list[str], joined: list[str]
+) -> None:
+    assert command.join_sort(arguments) == joined
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *((["-d", text], f"--interval: invalid number of seconds '{text}'; expected 0.1 to 3600") for text in ("0", "0.05", "3600.5", "nan", "inf", "1s")),
+        *((["-n", text], f"--iterations: invalid number '{text}'") for text in ("0", "1.5", "x")),
+        (["-n", "9" * 5000], f"--iterations: invalid number '{'9' * 60}…'; expected a whole number"),
+        *((["--max-flows", text], f"--max-flows: invalid number '{text}'") for text in ("0", "4194305")),
+        *((["--pid", text], "--pid: invalid process id") for text in ("x", "1,,2", "1,", "1 2")),
+        *((["--user", text], "--user: invalid user") for text in ("no-such-user-here", "root,", "²")),
+        *((["--remote", text], "--remote: invalid address") for text in ("300.1.2.3", "192.0.2.0/33", "example.org", "1.2.3.4,")),
+        (["--loopback", "maybe"], "--loopback: invalid value 'maybe'; expected one of show, hide, only"),
+        (["--format", "JSON"], "--format: invalid format 'JSON'; expected one of table, json, csv"),
+        (["--format", "two\nlines"], r"--format: invalid format 'two\nlines'"),
+        (["--backend", "libpcap"], "--backend: invalid backend 'libpcap'; expected one of fexit, tracepoint, kprobe"),
+        (["-s", "nope"], "--sort: invalid column 'nope'; expected hostname, "),
+        (["-s", "-"], "--sort: invalid column ''"),
+        (["-s", "--batch"], "--sort: expected one argument"),
+        (["--history", "--by", "nope"], "--by: invalid group 'nope'; expected process, exe"),
+        (["--history", "--by", "day,"], "--by: invalid group ''"),
+        (["--history", "--by", "day,day"], "--by: invalid groups 'day,day'; expected day only once"),
+        *((["--retention", text], "--retention: invalid duration") for text in ("minutes", "hours=1", "hours=-1d", "days=5x")),
+        (["--retention", "decades=1y"], "--retention: invalid level of detail 'decades'; expected seconds, minutes, hours, days, months, 5min"),
+        (["--retention", "minutes=often"], "invalid duration 'often'; expected 90m"),
+        (["--retention", "minutes=1m"], "minutes must be kept at least as long as the finer tier: 1h"),
+        *((["--max-size", text], f"--max-size: invalid size '{text}'; expected a number with K, M, G or T, such as 200M") for text in ("200", "M", "0x1M", "1.5G", "5P", "1 G", "9999999G")),
+        (["--max-size", "1023K"], "--max-size: invalid size '1023K'; expected 1M or more"),
+        (["--history", "tomorrow"], "--history: invalid range 'tomorrow'; expected today, "),
+        (["--history", "today", "yesterday"], "unknown argument 'yesterday'"),
+        (["--no-such-flag"], "unknown argument '--no-such-flag'"),
+        (["--iter", "3"], "unknown argument '--iter 3'"),  # abbreviations would change their meaning with every flag to come
+        (["--two\nlines"], r"unknown argument '--two\nlines'"),
+        (["x" * 5000], f"unknown argument '{'x' * 60}…'"),
+        (["--record", "--ship", "clickhouse://u:secret@h/d"], "do not put the password in the URL"),
+    ],
+    ids=lambda each: repr(each)[:60],
+)  # fmt: skip
+def test_wrong_argument_ends_in_one_line_and_status_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse(*arguments)
+    captured = capsys.readouterr()
+    assert raised.value.code == 2
+    assert captured.out == ""
+    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
+    assert words in captured.err
+    assert "secret" not in captured.err
+
+
+# --help and --version
+
+
+def test_help_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse("--help")
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == command.parser().format_help()
+
+
+def test_version_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse("--version")
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"bwtop {__version__}\n"
+
+
+def test_help_lists_columns_tiers_and_dimensions() -> None:
+    text = command.parser().format_help()
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    assert [c.id for c in ALL_COLUMNS if f"{c.id} {c.help}" not in lines] == []
+    assert [way.name for way in DIMENSIONS if f"{way.name} {way.help}" not in lines] == []
+    for tier in TIERS:
+        (line,) = [line for line in lines if line.startswith(f"{tier.name} ") and tier.help in line]
+        assert re.fullmatch(rf"{tier.name} (forever|\d+ \w+) {re.escape(tier.help)}", line)
+    kept = {"seconds": "1 hour", "minutes": "7 days", "hours": "90 days", "5min": "400 days"}
+    for name, length in (kept | {"days": "forever", "months": "forever"}).items():
+        assert [line for line in lines if line.startswith(f"{name} {length} ")], name
+
+
+# Modes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [
+        (["--batch"], Mode.BATCH),
+        (["--record"], Mode.RECORD),
+        (["--history"], Mode.HISTORY),
+        (["--history", "7d"], Mode.HISTORY),
+        (["--serve"], Mode.SERVE),
+        (["--check"], Mode.CHECK),
+        (["--demo"], Mode.DEMO),
+        (["--print-schema"], Mode.PRINT_SCHEMA),
+        (["--print-config"], Mode.PRINT_CONFIG),
+        ([], Mode.SCREEN),
+        (["--udp", "--bits", "--no-resolve", "-d", "2", "--theme", "light"], Mode.SCREEN),
+        (["-n", "5"], Mode.BATCH),
+        (["--limit", "5"], Mode.BATCH),
+        (["--format", "table"], Mode.BATCH),
+    ],
+    ids=repr,
+)
+def test_flags_select_the_mode(arguments: list[str], mode: Mode) -> None:
+    given = command.parse(arguments)
+    assert given.mode(terminal=True) is mode
+    assert given.mode(terminal=False) is (Mode.BATCH if mode is Mode.SCREEN else mode)
