@@ -27,17 +27,18 @@ def seconds(text: str) -> float:
 
 def whole(most: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from 1 to `most`."""
+    digits = max(len(str(most)), 10)
 
     def parse(text: str) -> int:
-        if _is_number(text) and 1 <= int(text) <= most:
+        if _is_number(text, digits) and 1 <= int(text) <= most:
             return int(text)
         raise invalid("number", text, f"a whole number from 1 to {most}")
 
     return parse
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) is not None
+def _is_number(text: str, digits: int = 10) -> bool:
+    return len(text) <= digits and re.fullmatch(r"[0-9]+", text, re.ASCII) is not None
 
 
 def pid(text: str) -> int:

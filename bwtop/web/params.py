@@ -1,6 +1,5 @@
 """Parameters of the API, one row each: name, help, parser.  The OpenAPI description is made from them, too."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -70,13 +69,7 @@ def _parse(param: Param, text: str) -> Any:
 
 def _choice(*texts: str) -> tuple[Callable[[str], str], dict[str, Any]]:
     """Return the parser and the schema of a choice of words."""
-
-    def parse(text: str) -> str:
-        if text in texts:
-            return text
-        raise invalid("value", text, ", ".join(texts))
-
-    return parse, {"enum": list(texts)}
+    return values.one_of("value", texts), {"enum": list(texts)}
 
 
 def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -180,7 +173,7 @@ HISTORY: Final = (
     Param(
         "range",
         ranges.HELP,
-        lambda text: ranges.parse(text, time.time()),
+        ranges.parse_now,
         "today",
         "yesterday",
         {"maxLength": 100},

@@ -8,42 +8,36 @@ from typing import Any, Final
 from bwtop.options import command, config
 from bwtop.options.config import Config
 from bwtop.options.flag import Flag
-from bwtop.options.flags import Options
+from bwtop.options.flags import SETTINGS, Options
 
 Write = Callable[..., Path]
 """Writes text to a file."""
 
-FILE: Final = """
+_SWITCHES: Final = "".join(f"{name} = true\n" for name, flag in SETTINGS.items() if not flag.parse)
+_CHOICES: Final = "".join(
+    f'{name} = "{flag.choices[-1]}"\n' for name, flag in SETTINGS.items() if flag.choices
+)
+
+FILE: Final = f"""
+{_SWITCHES}{_CHOICES}
 interval = 2.5
 iterations = 5
-backend = "kprobe"
 max-flows = 1000
-tcp = true
-udp = true
-other = true
 pid = [1, 2]
 user = ["root"]
 process = ["nginx*", 'quote " and \\ and ü']
 remote = ["192.0.2.0/24", "::1"]
-loopback = "only"
-format = "csv"
 sort = "-tx_total"
 limit = 3
-bits = true
-theme = "light"
-no-resolve = true
 db = "/x/y.db"
-no-record = true
 by = "process,day"
 retention = "seconds=2h,days=forever"
 max-size = "3G"
-store-cmdlines = true
 bind = "[::1]:99"
 metrics = "[::1]:9000"
 token-file = "/x/token"
 allow-host = ["a.example"]
 trust-user = ["root", 1000]
-open = true
 chart-js = "/x/chart.js"
 ship = "clickhouses://b%20c@[::1]:9000/d"
 from = "clickhouse://a.example/bwtop"
@@ -58,7 +52,7 @@ pause = []
 [keys.help]
 close = "Alt-q"
 """
-"""A configuration file with every setting."""
+"""A configuration file with every setting: switches and choices from the table, and a value of all others."""
 
 _VALUES: Final[dict[str, Any]] = {
     **tomllib.loads(FILE),

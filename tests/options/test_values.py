@@ -17,6 +17,7 @@ from tests.text.test_escape import anything
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "seconds": values.seconds,
     "whole": values.whole(999_999),
+    "large": values.whole(10**12),
     "pid": values.pid,
     "uid": values.uid,
     "name": values.name,
@@ -40,6 +41,7 @@ ROOT: Final = pwd.getpwuid(0).pw_name
         ("whole", "1", 1),
         ("whole", "999999", 999_999),
         ("whole", "0007", 7),
+        ("large", "1000000000000", 10**12),
         ("pid", "0", 0),
         ("pid", "4194304", 4194304),
         ("uid", "0", 0),
