@@ -189,14 +189,9 @@ picture: test-deps
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BWTOP_PICTURES=$(CURDIR)/man \
 		$(BIN)/pytest -q tests/screen/test_terminal.py tests/web/page/test_pictures.py -k picture
 
-$(VENV)/.ready-bench: tests/bench/requirements.txt $(VENV)/.ready
-	$(BIN)/python -m pip install -q -r tests/bench/requirements.txt
-	@touch $@
-
 .PHONY: bench-deps
 bench-deps: test-deps
 	$(call install_missing,$(BENCH_PACKAGES))
-	@$(MAKE) -s $(VENV)/.ready-bench
 
 .PHONY: bench
 bench: bench-deps

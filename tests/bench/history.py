@@ -1,7 +1,9 @@
 """What a year of a busy desktop (see year.py) costs: how long an interval takes, how long a report, how large it is."""
 
+import os
 import sqlite3
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,8 +17,9 @@ from bwtop.model.filter import Filter, parse_network
 from bwtop.sqlite import schema
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Store
-from tests.bench import starting, year
+from tests.bench import year
 from tests.bench.tables import Effort, Table, spread
+from tests.bench.watched import ENVIRONMENT, installed
 
 RANGES: Final = ("today", "7d", "30d", "365d")
 
@@ -75,26 +78,30 @@ def ask(path: Path, text: str, keep: Filter = Filter(), by: str = "") -> None:  
     history.close()
 
 
-def report(path: Path, text: str) -> float:
+def run(bwtop: Path, *flags: str) -> float:
     """Milliseconds of the whole command."""
-    return 1000 * starting.run("--history", text, "--no-resolve", "--db", str(path))
+    environment = {**os.environ, **ENVIRONMENT}
+    command = [str(bwtop), *flags]
+    return timed(
+        lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    )
 
 
-def reports(path: Path, effort: Effort) -> Table:
+def reports(bwtop: Path, path: Path, effort: Effort) -> Table:
     """What questions take: within the process, and as a command from start to end."""
     rounds = range(effort.rounds(9))
     rows = []
-    report(path, "today")  # the first one compiles
     for text in RANGES:
         asked = [timed(partial(ask, path, text)) for _ in rounds]
-        whole = [report(path, text) for _ in rounds]
+        report = ("--history", text, "--no-resolve", "--db", str(path))
+        whole = [run(bwtop, *report) for _ in rounds]
         rows.append([text, spread(asked, 0), spread(whole, 0)])
     for text, by, keep in QUESTIONS:
         asked = [timed(partial(ask, path, text, keep, by)) for _ in rounds]
         rows.append(
             [f"{text} --by {by}{' --remote' if keep.networks else ''}", spread(asked, 0), ""]
         )
-    start = [1000 * starting.run("--version") for _ in rounds]
+    start = [run(bwtop, "--version") for _ in rounds]
     rows.append(["nothing: --version", "", spread(start, 0)])
     return Table(
         "A report of the year",
@@ -133,4 +140,5 @@ def tables(effort: Effort) -> Iterator[Table]:
     yield inserts(effort)
     found = year.built(effort)
     yield size(found)
-    yield reports(found.path, effort)
+    with installed() as bwtop:
+        yield reports(bwtop, found.path, effort)

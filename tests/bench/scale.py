@@ -1,6 +1,6 @@
 """What an interval costs against active flows and against processes that are merely known, and a report against the past.
 
-Each measurement has a process of its own, so that none has the memory of another.  The picture is scale.svg beside this.
+Each measurement has a process of its own, so that none has the memory of another.
 """
 
 import gc
@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import log
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +26,9 @@ from bwtop.tui.app import collect_young_only
 from bwtop.view.rows import Expansion
 from bwtop.view.tree import Tree, View
 from tests.bench import draining, history, year
-from tests.bench.picture import Curve, Panel, draw
 from tests.bench.screen import address
 from tests.bench.tables import MIB, Effort, Table, middle
 from tests.build import key, remote, sample
-
-PICTURE: Final = Path(__file__).with_name("scale.svg")
 
 ACTIVE: Final = (10, 100, 1000, 4096, 16_384, 65_536)
 KNOWN: Final = (10, 100, 1000, 10_000, 100_000)
@@ -49,6 +48,37 @@ LEAST_KNOWN: Final = 1000
 
 Costs = dict[str, float]
 """By name; milliseconds of work, or MiB."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What something costs against its size; `size` ascends."""
+
+    name: str
+    sizes: Sequence[float]
+    costs: Sequence[float]
+    begin: float = 0.0
+    """The size from which on a slope means something: below it what is the same for all sizes is most of the cost."""
+    wanted: str = ""
+    """What the slope should be, in words."""
+
+    @property
+    def slope(self) -> float:
+        """Of a straight line through the logarithms: 1 is linear, 0 is flat."""
+        known = [
+            (log(s), log(c)) for s, c in zip(self.sizes, self.costs, strict=True) if s >= self.begin
+        ]
+        return statistics.linear_regression(*zip(*known, strict=True)).slope
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves over the same axis."""
+
+    title: str
+    across: str
+    up: str
+    curves: Sequence[Curve]
 
 
 def cpu(action: Callable[[], object]) -> float:
@@ -239,5 +269,3 @@ def tables(effort: Effort) -> Iterator[Table]:
             ],
             f"{panel.up}; medians.  {_about_slope(panel.curves[0].begin)}",
         )
-    if not effort.quick:
-        draw(found, PICTURE)

@@ -27,6 +27,13 @@ VIEWERS: Final = 10
 PAGE: Final = "/api/v1/stream?idle=show&limit=101&each=200&remotes=none&past=show"
 """What a page asks for that has just been opened."""
 
+ENVIRONMENT: Final = {
+    "TERM": "xterm-256color",
+    "LANG": "C.UTF-8",
+    "XDG_CONFIG_HOME": "/nonexistent",
+}
+"""With nobody's configuration."""
+
 IN_SESSION: Final = ("env", "--default-signal", "setsid", "--ctty")
 """Becomes the command, with the same pid, in a session whose terminal that is."""
 
@@ -74,6 +81,7 @@ class Watched:
     def __init__(self, bwtop: Path, mode: Mode) -> None:
         self._end = ExitStack()
         self._written = b""
+        self._more = threading.Condition()
         try:
             self._begin(bwtop, mode)
         except BaseException:
@@ -105,7 +113,7 @@ class Watched:
             stdin=theirs if screen else subprocess.DEVNULL,
             stdout=theirs if screen else subprocess.DEVNULL,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+            env={**os.environ, **ENVIRONMENT},
         )
         os.close(theirs)
         self._drain(master, self._note)
@@ -137,17 +145,21 @@ class Watched:
         threading.Thread(target=work, daemon=True).start()
 
     def _note(self, part: bytes) -> None:
-        if len(self._written) < MIB:
-            self._written += part
+        with self._more:
+            if len(self._written) < MIB:
+                self._written += part
+            self._more.notify()
 
     def await_text(self, pattern: bytes) -> re.Match[bytes]:
-        """Waits until it has written that."""
-        deadline = time.monotonic() + HANG
-        while not (found := re.search(pattern, self._written)):
-            assert self.process.poll() is None, self._written
-            assert time.monotonic() < deadline, self._written
-            time.sleep(0.02)
-        return found
+        """Waits until it has written that; urwid writes a cell's style in one piece."""
+
+        def found() -> re.Match[bytes] | None:
+            return re.search(pattern, self._written)
+
+        with self._more:
+            match = self._more.wait_for(found, HANG)
+        assert match, self._written
+        return match
 
     def __enter__(self) -> Self:
         return self

@@ -64,6 +64,12 @@ def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
 
 @pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a history."""
+    return tmp_path / "history.db"
+
+
+@pytest.fixture
 def store(make: Make) -> FleetServer:
     """Return an empty store of each kind."""
     return make()

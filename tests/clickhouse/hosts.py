@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.clickhouse.client import FleetServer
-from bwtop.clickhouse.spool import Spool
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.model.flows import TCP, UDP, Host, Identity, ProcessKey, Role
 from bwtop.sqlite.delta import Delta
 from tests.build import remote
 from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.stores import ship
 from tests.history.keep import Kept
 
 WEB: Final = Host("web1.example.org", "11111111-1111-4111-8111-111111111111")
@@ -30,23 +30,13 @@ TWINS: Final = (
 FORMULA: Final = Host("=1+2", "66666666-6666-4666-8666-666666666666")
 
 
-def send(kept: Kept, host: Host, server: FleetServer) -> None:
-    """Ship a whole database as that host's."""
-    spool = Spool(kept.connection, "clickhouse://tests/bwtop", host)
-    spool.begin()
-    while batch := spool.batch():
-        for table, columns in batch.tables:
-            server.insert(table.name, table.names(), columns)
-        spool.move(batch.after)
-
-
 def send_past(host: Host, deltas: Iterable[Delta], server: FleetServer) -> None:
     """Ship deltas like a host that has recorded them until now."""
     kept = Kept()
     with closing(kept.connection):
         kept.append(*deltas)
         kept.steps(time.time())
-        send(kept, host, server)
+        ship(kept, server, host)
 
 
 @contextmanager

@@ -168,16 +168,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return str(IPv6Address(value))
     return str(value) if isinstance(value, UUID) else value
-
-
-def rows(server: Client | Library, table: str) -> list[tuple[Any, ...]]:
-    """Return all rows of a table that count."""
-    return list(server.query(f"SELECT * FROM {table} FINAL"))
-
-
-def sums(server: Client | Library, level: int) -> tuple[int, int, int]:
-    """Return the number of rows, and bytes received and sent."""
-    ((count, rx, tx),) = server.query(
-        f"SELECT count(), sum(rx), sum(tx) FROM traffic FINAL WHERE level = {level}"
-    )
-    return int(count), int(rx), int(tx)

@@ -12,15 +12,16 @@ from typing import Any, Final
 
 import pytest
 
-from bwtop.clickhouse import shipper
+from bwtop.clickhouse import client, shipper
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.shipper import Shipper, ShippingOptions
 from bwtop.clickhouse.spool import Cursor, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
-from bwtop.sqlite import recorder
+from bwtop.sqlite import recorder, schema
 from tests.clickhouse.sides import Side, here, there
 from tests.history.keep import policy
 from tests.history.recording import LENGTH, Feed, Recorders
+from tests.kernel.running import HANG
 
 SOON: Final = 60.0
 """Seconds after which something that should have happened never will."""
@@ -167,7 +168,10 @@ class Shippers:
 
 
 def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
-    """Use small batches in quick succession, and quick rollups."""
+    """Use small batches in quick succession, and quick rollups; a slow disk or server is no fault."""
+    patch.setattr(schema, "WAIT", HANG)
+    for name in ("CONNECT_SECONDS", "PING_SECONDS"):
+        patch.setattr(client, name, HANG)
     patch.setattr(shipper, "PERIOD", 0.05)
     patch.setattr(shipper, "RETRY", 0.05)
     patch.setattr(shipper, "LONGEST_RETRY", 0.2)

@@ -46,16 +46,16 @@ def of_library(session: Any) -> Make:
     return make
 
 
-def ship(kept: Kept, server: FleetServer, host: Host, rows: int = 1000, target: str = "") -> int:
-    """Ship all unsent rows; return their number."""
+def ship(
+    kept: Kept, server: FleetServer, host: Host, rows: int = 1000, target: str = "", times: int = 1
+) -> None:
+    """Ship all unsent rows, each batch so many times."""
     spool = Spool(kept.connection, target or f"{id(server)}", host)
-    sent = 0
     while batch := spool.batch(rows):
-        for table, columns in batch.tables:
-            server.insert(table.name, table.names(), columns)
+        for _ in range(times):
+            for table, columns in batch.tables:
+                server.insert(table.name, table.names(), columns)
         spool.move(batch.after)
-        sent += batch.rows()
-    return sent
 
 
 def ask(

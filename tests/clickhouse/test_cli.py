@@ -12,6 +12,7 @@ import pytest
 
 from bwtop.clickhouse.target import PASSWORD as VARIABLE
 from bwtop.clickhouse.target import Target
+from bwtop.model.flows import Host
 from tests.clickhouse.hosts import HOSTS, TWINS, clickhouse, moved, send_yesterday
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
 
@@ -50,12 +51,15 @@ def url(server: ClickHouse, user: str = "") -> str:
     return f"clickhouse://{user}{'@' if user else ''}127.0.0.1:{server.port}/bwtop"
 
 
-def test_a_report_of_all_hosts(full: ClickHouse) -> None:
-    found = bwtop("--history", "yesterday", "--from", url(full), "--by", "host", "--format", "json")
-    answer = json.loads(found.stdout)
+@pytest.mark.parametrize(("named", "chosen"), [((), HOSTS), (("--host", "db*,nobody"), HOSTS[1:2])])
+def test_a_report_of_all_or_some_hosts(
+    full: ClickHouse, named: tuple[str, ...], chosen: tuple[Host, ...]
+) -> None:
+    flags = ("--history", "yesterday", "--from", url(full), "--by", "host", "--format", "json")
+    answer = json.loads(bwtop(*flags, *named).stdout)
     assert answer["host"] is None
     assert {row["host_id"]: (row["rx"], row["tx"]) for row in answer["rows"]} == {
-        host.id: moved(host) for host in HOSTS
+        host.id: moved(host) for host in chosen
     }
 
 
@@ -64,13 +68,6 @@ def test_table_distinguishes_hosts_of_one_name(full: ClickHouse) -> None:
     for host in TWINS:
         assert f"\n{host.name} ({host.id[:8]})  " in text
     assert "\ndb-2  " in text
-
-
-def test_a_report_of_some_hosts(full: ClickHouse) -> None:
-    flags = ("--history", "yesterday", "--from", url(full), "--format", "json")
-    found = json.loads(bwtop(*flags, "--host", "db*,nobody").stdout)
-    expected = moved(next(host for host in HOSTS if host.name == "db-2"))
-    assert (found["total"]["rx"], found["total"]["tx"]) == expected
 
 
 def test_read_only_user_can_ask(full: ClickHouse) -> None:
@@ -83,19 +80,24 @@ def test_read_only_user_can_ask(full: ClickHouse) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give it up")
-def test_root_is_dropped_before_a_server_is_queried(full: ClickHouse) -> None:
+@pytest.mark.parametrize(
+    ("flag", "module"), [("--history", "report"), ("--batch", "intervals")], ids=str
+)
+def test_root_is_dropped_before_a_server_is_queried(
+    full: ClickHouse, flag: str, module: str
+) -> None:
+    """The rows are of other hosts, so bwtop does not need root."""
     code = (
-        "import os, sys; from bwtop.output import report as output; from bwtop.cli import main;"
+        f"import os; from bwtop.output import {module} as output; from bwtop.cli import main;"
         "output.run = lambda *_: print(os.getresuid());"
-        f"main(['--history', '--from', {url(full)!r}])"
+        f"main([{flag!r}, '--from', {url(full)!r}])"
     )
-    nobody_behind = {k: v for k, v in os.environ.items() if not k.startswith("SUDO_")}
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=nobody_behind,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SUDO_")},
         check=True,
     )
     assert found.stdout == f"{(65534,) * 3}\n"
@@ -132,14 +134,15 @@ def test_tables_are_made_once(running: ClickHouse) -> None:
 
 
 def test_printed_schema_suits_current_servers_or_the_given_one(running: ClickHouse) -> None:
-    today = bwtop("--print-schema").stdout
-    assert "address IPv6" in today
-    assert "INTERVAL 604800 SECOND DELETE WHERE level = 0" in today
-    old = bwtop("--print-schema", "--ship", f"clickhouse://127.0.0.1:{running.port}/x").stdout
-    assert "address FixedString(16)" in old
-    kept = bwtop("--print-schema", "--retention", "seconds=3d,minutes=60d").stdout
-    assert "INTERVAL 259200 SECOND DELETE WHERE level = 0" in kept
-    assert "ON CLUSTER 'c1'" in bwtop("--print-schema", "--cluster", "c1").stdout
+    """Also with a retention, and for a cluster."""
+    for flags, words in (
+        ("", "address IPv6"),
+        ("", "INTERVAL 604800 SECOND DELETE WHERE level = 0"),
+        (f"--ship clickhouse://127.0.0.1:{running.port}/x", "address FixedString(16)"),
+        ("--retention seconds=3d,minutes=60d", "INTERVAL 259200 SECOND DELETE WHERE level = 0"),
+        ("--cluster c1", "ON CLUSTER 'c1'"),
+    ):
+        assert words in bwtop("--print-schema", *flags.split()).stdout
 
 
 @pytest.mark.parametrize(

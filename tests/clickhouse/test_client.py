@@ -17,7 +17,7 @@ import pytest
 from bwtop.clickhouse.client import LONGEST, Client, FleetError
 from bwtop.clickhouse.schema import EVENT
 from bwtop.clickhouse.target import Target
-from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+from tests.clickhouse.servers import ClickHouse, free_port
 from tests.history.recording import ROOT, is_line
 
 
@@ -61,16 +61,6 @@ def test_a_statement_that_gives_no_rows_gives_none(server: Client) -> None:
     assert list(server.query("OPTIMIZE TABLE traffic")) == []
 
 
-def test_it_connects_again_after_the_server_was_gone(own: ClickHouse) -> None:
-    with contextlib.closing(own.client()) as client:
-        assert client.query("SELECT 1") == [(1,)]
-        own.kill()
-        with pytest.raises(FleetError, match=r"Connection refused|lost"):
-            client.query("SELECT 1")
-        own.start()
-        assert client.query("SELECT 1") == [(1,)]
-
-
 # Errors.
 
 
@@ -87,33 +77,12 @@ def test_a_long_and_hostile_error_is_cut_and_printable(server: Client) -> None:
     assert len(words) <= LONGEST
 
 
-def test_errors_of_one_kind_share_a_kind(server: Client) -> None:
-    kinds = []
-    for name in ("this", "that"):
-        with pytest.raises(FleetError) as caught:
-            server.query(f"SELECT {name} FROM traffic")
-        kinds.append(caught.value.kind)
-    assert kinds[0] == kinds[1]
-    assert FleetError("one").kind != FleetError("other").kind
-
-
 def test_a_password_is_in_no_error(running: ClickHouse, target: Target) -> None:
     secret = "correct battery"
     for user in ("writer", "nobody"):
         words = error_of(Client(replace(target, user=user), secret))
         assert is_line(words)
         assert secret not in words
-
-
-def test_the_right_password_lets_in(target: Target) -> None:
-    with contextlib.closing(Client(replace(target, user="writer"), PASSWORD)) as client:
-        assert client.query("SELECT currentDatabase()") == [(target.database,)]
-
-
-def test_closed_port() -> None:
-    port = free_port()
-    words = error_of(Client(Target("127.0.0.1", port), ""))
-    assert words == "Connection refused"
 
 
 @contextlib.contextmanager

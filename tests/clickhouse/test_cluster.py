@@ -9,9 +9,8 @@ from typing import Final
 
 import pytest
 
-from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.client import FleetError
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.spool import Spool
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.model.filter import Filter
@@ -19,6 +18,7 @@ from bwtop.model.flows import Host
 from tests.clickhouse.cluster import NAME, cluster, is_there
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.sides import LEVELS, Side, here, there
+from tests.clickhouse.stores import ship
 from tests.history.keep import (
     DAY,
     HOUR,
@@ -63,9 +63,9 @@ def kept(shards: Shards) -> dict[Host, Kept]:
     for number, host in enumerate(HOSTS):
         found[host] = recorded(number)
         with closing(shards[number % 2].client()) as client:
-            ship(found[host], host, client)
+            ship(found[host], client, host, 100, "there", times=2)
             found[host].append(delta(NOON + 3 * MINUTE, 7, 11))  # it changes spans that are there
-            ship(found[host], host, client)
+            ship(found[host], client, host, 100, "there", times=2)
     return found
 
 
@@ -79,16 +79,6 @@ def recorded(number: int) -> Kept:
     kept.append(*map(delta, (NOON + days * DAY for days in (40, 41, 80, 120))))
     kept.steps(NOON + 121 * DAY)
     return kept
-
-
-def ship(kept: Kept, host: Host, client: Client) -> None:
-    """Ship every batch twice."""
-    spool = Spool(kept.connection, "there", host)
-    while batch := spool.batch(100):
-        for _ in range(2):
-            for table, columns in batch.tables:
-                client.insert(table.name, table.names(), columns)
-        spool.move(batch.after)
 
 
 def sides(server: ClickHouse, table: str = "") -> dict[Host, Side]:
@@ -118,30 +108,6 @@ def test_each_host_is_on_one_shard_and_each_shard_has_some(
         assert sorted(part[host] == nothing for part in parts) == [False, True]
         assert whole[host] in [part[host] for part in parts]
     assert all(any(part[host] != nothing for host in HOSTS) for part in parts)
-
-
-def test_rows_that_are_merged_are_the_same(shards: Shards, kept: dict[Host, Kept]) -> None:
-    before = sides(shards[0])
-    for server in shards:
-        with closing(server.client()) as client:
-            for table in ("traffic_local", "span_local"):
-                merge(client, table)
-                assert len(client.query(f"SELECT 1 FROM {table}")) == len(
-                    client.query(f"SELECT 1 FROM {table} FINAL")
-                )
-    assert sides(shards[1]) == before
-
-
-def merge(client: Client, table: str) -> None:
-    """Merge the rows of each month; ClickHouse 18 reports an error where there is nothing to merge."""
-    for (part,) in client.query(
-        f"SELECT DISTINCT partition FROM system.parts WHERE active AND table = '{table}'"
-    ):
-        try:
-            client.query(f"OPTIMIZE TABLE {table} PARTITION {part} FINAL")
-        except FleetError as error:
-            if "Unknown log entry type: 0" not in str(error):
-                raise
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
@@ -196,12 +162,12 @@ def test_without_a_shard_shipping_waits_and_queries_fail(
     with closing(shards[0].client()) as client:
         for host in HOSTS:
             with pytest.raises(FleetError, match="Connection refused"):
-                ship(kept[host], host, client)
+                ship(kept[host], client, host, 100, "there", times=2)
         with pytest.raises(FleetError, match="Connection refused"):
             client.query("SELECT sum(rx) FROM traffic FINAL")
         shards[1].start()
         for host in HOSTS:
-            ship(kept[host], host, client)
+            ship(kept[host], client, host, 100, "there", times=2)
     for host, side in sides(shards[1]).items():
         rows, rx, tx, *_ = before[host].by_level[0]
         assert side.by_level[0][:3] == (rows + 1, rx + 13, tx + 17)

@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -28,11 +28,13 @@ from bwtop.model.flows import (
 )
 from bwtop.model.sample import Sample
 from bwtop.sqlite.delta import Delta
+from bwtop.text.escape import printable
 from tests.build import key, remote
 from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.stores import Make, ship
 from tests.history.keep import CURL, NGINX, NOON, REMOTES, Kept
+from tests.kernel.running import HANG
 
 BATCH = 10
 """Seconds from a host's batch to its next."""
@@ -139,42 +141,16 @@ def test_many_short_faults_do_not_add_up() -> None:
     assert sum(host.due) == host.now - NOON - 1, "as long as what has passed"
 
 
-@pytest.mark.parametrize("skew", [600.0, -90.0, -600.0, 3600.0])
-def test_a_clock_that_is_set_is_followed(skew: float) -> None:
+@pytest.mark.parametrize(
+    ("skew", "ahead"), [(600.0, 0.0), (-90.0, 0.0), (-600.0, 0.0), (3600.0, 0.0), (0.0, -3600.0)]
+)
+def test_a_clock_that_is_set_is_followed(skew: float, ahead: float) -> None:
     host = Sender()
     host.run(60)
-    host.skew = skew
+    host.skew, host.ahead = skew, ahead
     host.run(120)
     assert host.due[-60:] == [1.0] * 60
     assert max(host.due) == 1.0
-
-
-def test_local_clock_may_be_set_back() -> None:
-    host = Sender()
-    host.run(60)
-    host.ahead = -3600
-    host.run(120)
-    assert host.due[-60:] == [1.0] * 60
-
-
-def test_playback_restarts_after_a_long_absence() -> None:
-    host = Sender()
-    host.run(30)
-    host.now += 300
-    host.run(30)
-    assert sum(host.due) == 29 + 29
-    assert (host.late, host.delay) == (0.0, STEP)
-
-
-def test_host_missing_in_one_answer_is_not_repeated() -> None:
-    host = Sender()
-    host.run(30)
-    told = sum(host.due)
-    host.now += 10
-    assert host.playback.windows(host.now, 10.0, {}).due == {}
-    host.run(1, passed=1.0)
-    assert sum(host.due) - told <= 1.0
-    assert host.late == 10.0
 
 
 # What is read of a server.
@@ -239,8 +215,11 @@ def _fleet(make: Make) -> Iterator[Fleet]:
     made.server.close()
 
 
-def every_second(seconds: int, flows: Mapping[Any, Any], **more: Any) -> list[Delta]:
-    """Record from now on; each second has amounts of its own."""
+STEADY: Final[Mapping[Any, Any]] = {(key(1), CURL): {REMOTES[0]: (1, 1)}}
+
+
+def every_second(seconds: int, flows: Mapping[Any, Any] = STEADY, **more: Any) -> list[Delta]:
+    """Record from 30 seconds ago on; each second has amounts of its own."""
     return [
         Delta(
             NOON + second,
@@ -257,8 +236,18 @@ def every_second(seconds: int, flows: Mapping[Any, Any], **more: Any) -> list[De
     ]
 
 
-def moved(samples: list[Sample]) -> Counter[tuple[str, int, str, Remote, str]]:
-    found: Counter[tuple[str, int, str, Remote, str]] = Counter()
+def alike(seconds: int) -> list[Delta]:
+    """Record 1000 bytes in every second."""
+    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
+    return [Delta(NOON + second, 1.0, flows) for second in range(-30, seconds)]
+
+
+Moves = Counter[tuple[str, int, str, Remote, str]]
+"""Bytes by host, pid, name, remote and direction."""
+
+
+def moved(samples: list[Sample]) -> Moves:
+    found = Moves()
     for sample in samples:
         for process, remotes in sample.traffic.items():
             who = sample.identities[process]
@@ -269,10 +258,8 @@ def moved(samples: list[Sample]) -> Counter[tuple[str, int, str, Remote, str]]:
     return +found
 
 
-def recorded(
-    host: Host, deltas: list[Delta], start: float, end: float
-) -> Counter[tuple[str, int, str, Remote, str]]:
-    found: Counter[tuple[str, int, str, Remote, str]] = Counter()
+def recorded(host: Host, deltas: list[Delta], start: float, end: float) -> Moves:
+    found = Moves()
     for delta in deltas:
         if start <= delta.start < end:
             for (process, who), remotes in delta.flows.items():
@@ -284,19 +271,17 @@ def recorded(
 
 def test_every_byte_is_played_once(fleet: Fleet) -> None:
     """Of hosts with equal process numbers, and of two with the same name."""
-    flows = {
-        (key(1), CURL): dict.fromkeys(REMOTES, (7, 3)),
-        (key(2), NGINX): {REMOTES[1]: (1000, 5)},
-    }
-    plans = {
-        host: every_second(60, {who: {far: (rx + n, tx) for far, (rx, tx) in each.items()} for who, each in flows.items()})
-        for n, host in enumerate((WEB, HOSTILE, *TWINS))
-    }  # fmt: skip
-    for host, deltas in plans.items():
-        fleet.plan(host, *deltas)
+    plans = {}
+    for n, host in enumerate((WEB, HOSTILE, *TWINS)):
+        flows = {
+            (key(1), CURL): dict.fromkeys(REMOTES, (7 + n, 3)),
+            (key(2), NGINX): {REMOTES[1]: (1000 + n, 5)},
+        }
+        plans[host] = every_second(60, flows)
+        fleet.plan(host, *plans[host])
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 50))
-    wanted: Counter[tuple[str, int, str, Remote, str]] = Counter()
+    wanted = Moves()
     for host, deltas in plans.items():
         wanted += recorded(host, deltas, NOON - STEP, NOON + 50 - STEP)
     assert moved(samples) == wanted
@@ -307,14 +292,9 @@ def test_every_byte_is_played_once(fleet: Fleet) -> None:
 
 def test_played_second_equals_the_recorded_one(fleet: Fleet) -> None:
     """So rates are those of the host, not those of batches."""
-    deltas = every_second(40, {(key(1), CURL): {REMOTES[0]: (1, 0)}})
-    fleet.plan(WEB, *deltas)
+    fleet.plan(WEB, *every_second(40))
     told = [sum(moved([sample]).values()) for sample in fleet.readings(fleet.follow(), 30)]
-    ((_, first),) = [
-        (delta, sum(sum(both) for far in delta.flows.values() for both in far.values()))
-        for delta in deltas
-        if delta.start == NOON - STEP
-    ]
+    first = int(100 - STEP) + int(30 - STEP) + 1
     assert told == [first + 2 * second for second in range(30)]
 
 
@@ -342,7 +322,7 @@ def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
 
 def test_exec_makes_a_row_for_each_program(fleet: Fleet) -> None:
     """As in the history; no byte is in both."""
-    before = every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    before = every_second(0)
     after = [
         replace(delta, start=delta.start + 30, flows={(key(1), NGINX): {REMOTES[0]: (1, 1)}})
         for delta in before
@@ -375,18 +355,14 @@ def test_small_flows_beyond_the_most_are_one_and_no_byte_is_lost(
     fleet.plan(WEB, *deltas)
     samples = list(fleet.readings(fleet.follow(), 20))
     for sample in samples:
-        known = [far for far, _ in _amounts([sample]) if far.port]
-        assert len(known) == 5, "the largest"
+        assert len([far for far, _ in _amounts([sample]) if far.port]) == 5, "the largest"
     found, wanted = moved(samples), recorded(WEB, deltas, NOON - STEP, NOON + 20 - STEP)
     assert kinds(found) == kinds(wanted)
-    assert {far.address for far, _ in _amounts(samples) if not far.port} >= {
-        UNKNOWN_ADDRESS,
-        LOOPBACK_V4,
-        LOOPBACK_V6,
-    }
+    hidden = {far.address for far, _ in _amounts(samples) if not far.port}
+    assert hidden >= {UNKNOWN_ADDRESS, LOOPBACK_V4, LOOPBACK_V6}
 
 
-def kinds(sums: Counter[tuple[str, int, str, Remote, str]]) -> Counter[Any]:
+def kinds(sums: Moves) -> Counter[Any]:
     found: Counter[Any] = Counter()
     for (host, pid, name, far, way), count in sums.items():
         is_loopback = far.address[:13] == LOOPBACK_V4[:13] or far.address == LOOPBACK_V6
@@ -395,29 +371,40 @@ def kinds(sums: Counter[tuple[str, int, str, Remote, str]]) -> Counter[Any]:
 
 
 def test_losses_are_played(fleet: Fleet) -> None:
-    loss = Loss(1, 100, 2, 200, 3, 4)
     for host in TWINS:
-        fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}, loss=loss))
-    samples = list(fleet.readings(fleet.follow(), 10))
+        fleet.plan(host, *every_second(30, loss=Loss(1, 100, 2, 200, 3, 4)))
     lost = Loss()
-    for sample in samples:
+    for sample in fleet.readings(fleet.follow(), 10):
         lost = lost.plus(sample.loss)
-    assert lost == Loss(*(20 * amount for amount in loss))
+    assert lost == Loss(20, 2000, 40, 4000, 60, 80)
 
 
-def test_host_filter_limits_the_follower(make: Make) -> None:
-    fleet = Fleet(make(), Filter(hosts=("web*", TWINS[1].id)))
-    for host in (WEB, *TWINS):
-        fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+def test_host_filter_limits_the_follower(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on flows applies to the requested hosts only."""
+    monkeypatch.setattr(follow, "MOST", 2)
+    fleet.keep = Filter(hosts=("web*", TWINS[1].id))
+    for host, amount in ((WEB, 1), (TWINS[0], 1000), (TWINS[1], 1)):
+        fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (amount, amount)}}))
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 10))
-    assert {host for host, *_ in moved(samples)} == {WEB.id, TWINS[1].id}
+    assert {(host, far) for host, _, _, far, _ in moved(samples)} == {
+        (WEB.id, REMOTES[0]),
+        (TWINS[1].id, REMOTES[0]),
+    }
     assert follower.state()[0] == "2 hosts, 15 s late"
-    fleet.close()
+
+
+def test_unknown_host_name_is_reported(fleet: Fleet) -> None:
+    fleet.keep = Filter(hosts=("web",))
+    fleet.plan(WEB, *every_second(30))
+    assert fleet.follow().state() == (
+        "0 hosts, 15 s late",
+        f"no host of that name sends data; live hosts: {WEB.name}",
+    )
 
 
 def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:
-    steady = every_second(int(QUIET) + 60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    steady = every_second(int(QUIET) + 60)
     for place, flows in ((40, (10, 0)), (30 + int(QUIET) + 40, (20, 0))):
         steady[place].flows[key(2), NGINX] = {REMOTES[0]: flows}
     fleet.plan(WEB, *steady)
@@ -425,156 +412,103 @@ def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:
     keys = [p for sample in samples for p in sample.traffic if p.pid == 2]
     assert len(keys) == 2
     assert keys[0] != keys[1], "the first has been let go"
-    exits = [p for sample in samples for p in sample.exited]
-    assert exits == [keys[0]]
+    assert [p for sample in samples for p in sample.exited] == [keys[0]]
     assert len({p for sample in samples for p in sample.traffic if p.pid == 1}) == 1
 
 
 def test_silent_host_is_reported(fleet: Fleet) -> None:
-    fleet.plan(WEB, *every_second(10, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
-    fleet.plan(TWINS[0], *every_second(300, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+    fleet.plan(WEB, *every_second(10))
+    fleet.plan(TWINS[0], *every_second(300))
     follower = fleet.follow()
     list(fleet.readings(follower, 60))
     words, warning = follower.state()
     assert words == "2 hosts, 15 s late"
     assert warning.startswith(f"late: {WEB.name} (")
-    list(fleet.readings(follower, int(REACH)))
-    since = time.strftime("%H:%M", time.localtime(NOON + 10))
-    assert follower.state() == (
-        "1 host, 15 s late",
-        f"silent: {WEB.name} (since {since})",
-    )
+    fleet.clock.now += int(REACH)
+    fleet.send()
+    follower.read()
+    since = time.strftime("%H:%M", time.localtime(NOON + 60))
+    assert follower.state() == ("1 host, 15 s late", f"silent: {WEB.name} (since {since})")
 
 
 def test_host_with_a_clock_ahead_is_played(fleet: Fleet) -> None:
     """Its clock was wrong before it was set."""
-    wrong = every_second(-28, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
+    wrong = every_second(-28)
     fleet.plan(WEB, *(replace(d, start=d.start - 100) for d in wrong))
     follower = fleet.follow()
     fleet.hosts[WEB].append(*(replace(d, start=d.start + 3600) for d in wrong))
-    right = every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}})
-    fleet.waiting[WEB] = right
+    fleet.waiting[WEB] = every_second(60)
     samples = list(fleet.readings(follower, 50))
     assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
 
 
-def test_unknown_host_name_is_reported(make: Make) -> None:
-    fleet = Fleet(make(), Filter(hosts=("web",)))
-    fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
-    follower = fleet.follow()
-    assert follower.state() == (
-        "0 hosts, 15 s late",
-        f"no host of that name sends data; live hosts: {WEB.name}",
-    )
-    fleet.close()
+class Between:
+    """A server at which something happens before or after each query of certain columns."""
 
+    def __init__(self, server: FleetServer, columns: str, deed: Callable[[], None]) -> None:
+        self._server, self._columns, self._deed = server, columns, deed
+        self.insert, self.close = server.insert, server.close
 
-def test_hosts_that_were_not_asked_for_take_no_places(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The limit on flows applies to the requested hosts only."""
-    monkeypatch.setattr(follow, "MOST", 2)
-    fleet = Fleet(make(), Filter(hosts=("web*",)))
-    for host, amount in ((WEB, 1), (TWINS[0], 1000)):
-        fars = dict.fromkeys(REMOTES[:2], (amount, amount))
-        fleet.plan(host, *every_second(30, {(key(1), CURL): fars}))
-    samples = list(fleet.readings(fleet.follow(), 10))
-    assert {far for far, _ in _amounts(samples)} == set(REMOTES[:2])
-    fleet.close()
+    @property
+    def version(self) -> tuple[int, int]:
+        return self._server.version
 
-
-def test_flow_missing_in_the_totals_is_skipped(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Replicas may differ for a moment; the totals count."""
-    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
-    fleet.plan(WEB, *deltas)
-    follower = fleet.follow()
-    real = follower._flows
-
-    def flows(where: str) -> Any:
-        return [(process, far, t.plus(t)) for process, far, t in real(where)]
-
-    monkeypatch.setattr(follower, "_flows", flows)
-    samples = list(fleet.readings(follower, 10))
-    assert {far.address for far, _ in _amounts(samples)} == {UNKNOWN_ADDRESS}
-    wanted = recorded(WEB, deltas, NOON - STEP, NOON + 10 - STEP)
-    assert kinds(moved(samples)) == kinds(wanted)
-
-
-def test_rows_between_two_queries_count_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    deltas = every_second(30, {(key(1), CURL): {REMOTES[0]: (1000, 0)}})
-    fleet.plan(WEB, *deltas)
-    follower = fleet.follow()
-    real, other = follower._flows, Kept()
-
-    def flows(where: str) -> Any:
-        found = real(where)
-        if not other.deltas:
-            other.append(*every_second(0, {(key(1), NGINX): {REMOTES[0]: (7, 0)}}))
-            ship(other, fleet.server, WEB)
+    def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        found = self._server.query(statement)
+        if self._columns in statement:
+            self._deed()
         return found
 
-    monkeypatch.setattr(follower, "_flows", flows)
-    samples = list(fleet.readings(follower, 10))
+
+def test_rows_between_two_queries_count_once(fleet: Fleet) -> None:
+    """The largest flows are queried before the totals."""
+    real, other = fleet.server, Kept()
+
+    def arrive() -> None:
+        if not other.deltas:
+            other.append(*every_second(0, {(key(1), NGINX): {REMOTES[0]: (7, 0)}}))
+            ship(other, real, WEB)
+
+    fleet.server = Between(real, "ORDER BY received + sent", arrive)
+    fleet.plan(WEB, *alike(30))
+    samples = list(fleet.readings(fleet.follow(), 10))
     assert moved(samples)[WEB.id, 1, "nginx", Remote(6, 0, 0, UNKNOWN_ADDRESS), "rx"] > 0
     assert all(rx > 0 for _, rx in _amounts(samples))
     other.connection.close()
 
 
-def test_number_of_known_processes_is_bounded(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follow, "MOST_KNOWN", 20)
-    deltas = [
-        Delta(
-            NOON + second,
-            1.0,
-            {
-                (key(100 * (second + 31) + n), CURL): {REMOTES[0]: (1, 1)} for n in range(3)
-            },
-        )
-        for second in range(-30, 40)
-    ]  # fmt: skip
-    fleet.plan(WEB, *deltas)
-    follower = fleet.follow()
-    samples = list(fleet.readings(follower, 30))
-    assert moved(samples) == recorded(WEB, deltas, NOON - STEP, NOON + 30 - STEP)
-    assert sum(len(sample.traffic) for sample in samples) == 90
-    assert sum(len(sample.exited) for sample in samples) == 70
-
-
-def test_slow_server_is_queried_less_often(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_server_is_queried_less_often(fleet: Fleet) -> None:
     """At most for a quarter of the time; intervals get longer, and nothing is lost."""
-    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
-    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 60)))
-    follower = fleet.follow()
-    real = follower._sums
 
-    def slow(*arguments: Any) -> Any:
+    def wait() -> None:
         fleet.clock.now += 1
-        return real(*arguments)
 
-    monkeypatch.setattr(follower, "_sums", slow)
-    samples = list(fleet.readings(follower, 30))
+    fleet.server = Between(fleet.server, "AS kind", wait)
+    fleet.plan(WEB, *alike(60))
+    samples = list(fleet.readings(fleet.follow(), 30))
     lengths = [sample.elapsed for sample in samples if sample.elapsed]
     assert set(lengths[1:]) == {4.0}
     rates = {rx / s.elapsed for s in samples[5:] if s.elapsed for _, rx in _amounts([s])}
     assert rates == {1000.0}
 
 
-def test_no_host_sends() -> None:
-    class Empty:
-        version = (26, 1)
+def test_number_of_known_processes_is_bounded(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "MOST_KNOWN", 20)
+    deltas = alike(40)
+    for second, delta in enumerate(deltas):
+        who = [(key(100 * (second + 1) + n), CURL) for n in range(3)]
+        delta.flows = {process: {REMOTES[0]: (1, 1)} for process in who}
+    fleet.plan(WEB, *deltas)
+    samples = list(fleet.readings(fleet.follow(), 30))
+    assert moved(samples) == recorded(WEB, deltas, NOON - STEP, NOON + 30 - STEP)
+    assert sum(len(sample.traffic) for sample in samples) == 90
+    assert sum(len(sample.exited) for sample in samples) == 70
 
-        def query(self, _: str) -> list[tuple[Any, ...]]:
-            return []
 
-        def insert(self, *_: Any) -> None: ...
-
-        def close(self) -> None: ...
-
-    follower = FleetFollower(Empty(), Filter())
+def test_no_host_sends(fleet: Fleet) -> None:
+    follower = fleet.follow()
     assert follower.state() == ("0 hosts, 15 s late", "no host has sent data for 120 s")
     assert follower.read().traffic == {}
 
@@ -583,10 +517,8 @@ def test_no_host_sends() -> None:
 
 
 def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse) -> None:
-    client = Client(own.target, "", patience=5)
-    fleet = Fleet(client)
-    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}  # the same in every second
-    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 200)))
+    fleet = Fleet(Client(own.target, ""))
+    fleet.plan(WEB, *alike(200))
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 10))
     own.kill()
@@ -594,9 +526,10 @@ def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse
         fleet.clock.now += 1
         sample = follower.read()
         assert (sample.elapsed, sample.traffic) == (0.0, {}), "nobody knows"
-    words, warning = follower.state()
-    assert warning == f"{own.target.url()}: Connection refused; showing old data"
-    assert words == "1 host, 15 s late"
+    assert follower.state() == (
+        "1 host, 15 s late",
+        f"{own.target.url()}: Connection refused; showing old data",
+    )
     own.start()
     samples += fleet.readings(follower, 80)
     assert all(rx == 1000 * sample.elapsed for sample in samples for _, rx in _amounts([sample]))
@@ -605,17 +538,13 @@ def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse
     assert follower.state() == ("1 host, 15 s late", "")
     late = [sample.late for sample in samples if sample.late]
     assert all(sample.elapsed == 0.0 for sample in late)
-    told = sum(rx for _, rx in _amounts([*samples, *late]))
-    assert told == 1000 * 110
+    assert sum(rx for _, rx in _amounts([*samples, *late])) == 1000 * 110
     follower.close()
     fleet.close()
 
 
-def test_playback_restarts_after_a_long_server_outage(own: ClickHouse) -> None:
-    client = Client(own.target, "", patience=5)
-    fleet = Fleet(client)
-    flows = {(key(1), CURL): {REMOTES[0]: (1000, 0)}}
-    fleet.plan(WEB, *(Delta(NOON + second, 1.0, flows) for second in range(-30, 400)))
+def test_playback_restarts_after_a_long_absence(fleet: Fleet) -> None:
+    fleet.plan(WEB, *alike(400))
     follower = fleet.follow()
     list(fleet.readings(follower, 10))
     fleet.clock.now += 2 * REACH
@@ -624,18 +553,16 @@ def test_playback_restarts_after_a_long_server_outage(own: ClickHouse) -> None:
     assert (sample.elapsed, sample.traffic, sample.late) == (0.0, {}, None)
     told = [rx for _, rx in _amounts(list(fleet.readings(follower, 10)))]
     assert told == [1000] * 10
-    follower.close()
-    fleet.close()
 
 
 def test_invalid_utf_8_does_not_stop_the_follower(own: ClickHouse) -> None:
     """Other programs may write there, too."""
     with closing(own.client()) as client:
         fleet = Fleet(client)
-        fleet.plan(WEB, *every_second(30, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+        fleet.plan(WEB, *every_second(30))
         follower = fleet.follow()
         client.query("ALTER TABLE traffic UPDATE name = unhex('FF41') WHERE 1")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG
         while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -651,28 +578,24 @@ def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
         FleetFollower(Client(own.target, ""), Filter())
 
 
-def test_late_hosts_are_a_short_warning(fleet: Fleet) -> None:
-    hosts = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
-    for host in hosts:
-        fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
-    fleet.plan(WEB, *every_second(60, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
+MANY: Final = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("late", "punctual", "words"),
+    [
+        (MANY, [WEB], "late: web0 (45 s), web1 (45 s), web2 (45 s), 3 more"),
+        (TWINS, [], "late: all hosts (up to 45 s)"),
+        ([HOSTILE], [], f"late: {printable(HOSTILE.name)} (45 s)"),
+    ],
+)
+def test_late_hosts_are_a_short_warning(
+    fleet: Fleet, late: Sequence[Host], punctual: list[Host], words: str
+) -> None:
+    for host in late:
+        fleet.plan(host, *every_second(0))
+    for host in punctual:
+        fleet.plan(host, *every_second(60))
     follower = fleet.follow()
     list(fleet.readings(follower, 40))
-    assert follower.state()[1] == "late: web0 (45 s), web1 (45 s), web2 (45 s), 3 more"
-
-
-def test_all_hosts_late_is_a_shorter_warning(fleet: Fleet) -> None:
-    for host in TWINS:
-        fleet.plan(host, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
-    follower = fleet.follow()
-    list(fleet.readings(follower, 40))
-    assert follower.state()[1] == "late: all hosts (up to 45 s)"
-
-
-def test_a_hostile_host_name_is_harmless_in_what_is_said(fleet: Fleet) -> None:
-    fleet.plan(HOSTILE, *every_second(0, {(key(1), CURL): {REMOTES[0]: (1, 1)}}))
-    follower = fleet.follow()
-    fleet.clock.now += 40
-    follower.read()
-    assert "\x1b" not in follower.state()[1]
-    assert "\u202e" not in follower.state()[1]
+    assert follower.state()[1] == words

@@ -8,11 +8,10 @@ import pytest
 
 from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import FleetServer
-from bwtop.clickhouse.schema import KEPT, TABLES, TODAY, TRAFFIC
-from bwtop.clickhouse.spool import Spool
+from bwtop.clickhouse.schema import KEPT, TABLES, TODAY
 from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library
-from tests.clickhouse.stores import Make, ship
+from tests.clickhouse.stores import ship
 from tests.clickhouse.test_reader import WEB1, moved
 from tests.history.keep import DAY, Kept
 
@@ -84,18 +83,7 @@ def test_a_view_would_count_twice_what_is_sent_twice(store: FleetServer) -> None
     )
     kept = Kept()
     kept.append(moved(random.Random(1), time.time()))
-    batch = Spool(kept.connection, "", WEB1).batch()
-    assert batch
-    for _ in range(2):
-        for table, columns in batch.tables:
-            store.insert(table.name, table.names(), columns)
+    ship(kept, store, WEB1, times=2)
     total = kept.one("SELECT sum(rx) FROM delta")
     assert store.query("SELECT sum(rx) FROM traffic FINAL WHERE level = 0") == [(total,)]
     assert store.query("SELECT sum(rx) FROM hourly") == [(2 * total,)]
-
-
-def test_an_empty_table_has_the_columns_that_are_sent(make: Make) -> None:
-    server = make()
-    for table in TABLES:
-        assert not server.query(f"SELECT {', '.join(table.names())} FROM {table.name}")
-    assert set(TRAFFIC.key) < set(TRAFFIC.names())

@@ -6,9 +6,10 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -22,17 +23,17 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.model.sample import Sample
-from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+from tests.clickhouse.servers import ClickHouse, free_port
 from tests.clickhouse.shipping import Shippers, Shipping, agreed
-from tests.clickhouse.sides import Side, there
+from tests.clickhouse.sides import there
 from tests.history.recording import LENGTH, LONGEST, is_line
 from tests.kernel.running import HANG
 
 
 def told(shipping: Shipping, fault: str, while_mended: str = "") -> None:
-    """Assert that the fault was told once, and once that it is over.
+    """Check that the fault was told once, and once that it is over.
 
-    while_mended: what other faults may end with, each told once, where a fault is not mended at once.
+    while_mended: the end of other faults that may be told in between.
     """
     begun, *meanwhile, over = shipping.lines
     assert all(map(is_line, shipping.lines))
@@ -41,7 +42,7 @@ def told(shipping: Shipping, fault: str, while_mended: str = "") -> None:
     )
     assert over == f"shipping to {shipping.shipper.target} again"
     assert len(meanwhile) == len(set(meanwhile))
-    assert not meanwhile or while_mended
+    assert not meanwhile or while_mended, meanwhile
     assert all(line.endswith(while_mended) for line in meanwhile)
 
 
@@ -49,52 +50,36 @@ def told(shipping: Shipping, fault: str, while_mended: str = "") -> None:
 
 
 def test_what_is_recorded_is_sent_meanwhile(
-    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+    path: Path, target: Target, server: Client, shippers: Shippers
 ) -> None:
-    shipping = shippers(tmp_path / "history.db", target)
+    """As rows of this host."""
+    shipping = shippers(path, target)
     for _ in range(10):
         shipping.feed.put(30, LENGTH)
         shipping.all_sent()
     assert there(server).by_level[0][0] == 300
     shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
     assert shipping.shipper.state == ShippingState(rows=shipping.shipper.state.rows)
-    assert set(agreed(shipping, server).by_level) == {0, 1, 2}
-    assert shipping.shipper.state.rows == shipping.tally.rows
-    assert shipping.lines == []
-
-
-def test_rows_are_of_this_host_by_default(
-    tmp_path: Path, target: Target, server: Client, shippers: Shippers
-) -> None:
-    shipping = shippers(tmp_path / "history.db", target)
-    shipping.feed.put(3)
-    shipping.all_sent()
-    for table in ("traffic", "span"):
-        assert server.query(f"SELECT DISTINCT toString(host_id), host FROM {table}") == [
-            (this_machine().id, this_machine().name)
-        ]
-
-
-def test_events_are_sent(
-    tmp_path: Path, target: Target, server: Client, shippers: Shippers
-) -> None:
-    shipping = shippers(tmp_path / "history.db", target)
-    shipping.feed.put(2)
     shipping.feed.clock.sleep(3600.0)
     shipping.feed.put(2)
-    assert agreed(shipping, server).events == 1
-    assert server.query("SELECT kind, amount FROM event") == [("sleep", 3600.0)]
+    side = agreed(shipping, server)
+    assert (set(side.by_level), side.events) == ({0, 1, 2}, 1)
+    assert shipping.shipper.state.rows == shipping.tally.rows
+    assert shipping.lines == []
+    for table in ("traffic", "span", "event"):
+        hosts = server.query(f"SELECT DISTINCT toString(host_id), host FROM {table}")
+        assert hosts == [(this_machine().id, this_machine().name)]
 
 
 def test_close_sends_what_is_left(
-    tmp_path: Path,
+    path: Path,
     target: Target,
     server: Client,
     shippers: Shippers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shipper, "PERIOD", 60.0)
-    shipping = shippers(tmp_path / "history.db", target)
+    shipping = shippers(path, target)
     shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
     shipping.feed.put(100)
     shipping.feed.put(1, 0.5)
@@ -105,9 +90,9 @@ def test_close_sends_what_is_left(
 
 
 def test_server_restart_between_two_batches_is_not_reported(
-    tmp_path: Path, own: ClickHouse, shippers: Shippers
+    path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
-    shipping = shippers(tmp_path / "history.db", own.target)
+    shipping = shippers(path, own.target)
     shipping.feed.put(10)
     shipping.all_sent()
     own.kill()
@@ -122,11 +107,9 @@ def test_server_restart_between_two_batches_is_not_reported(
 # Faults that somebody can mend.
 
 
-def test_a_server_that_is_not_there_yet(
-    tmp_path: Path, own: ClickHouse, shippers: Shippers
-) -> None:
+def test_a_server_that_is_not_there_yet(path: Path, own: ClickHouse, shippers: Shippers) -> None:
     own.kill()
-    shipping = shippers(tmp_path / "history.db", own.target)
+    shipping = shippers(path, own.target)
     shipping.feed.put(100, LENGTH)
     shipping.until(lambda: shipping.shipper.state.fault)
     shipping.feed.wait()
@@ -142,69 +125,69 @@ def test_a_server_that_is_not_there_yet(
     assert shipping.feed.slowest < LONGEST
 
 
-def test_a_wrong_password(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
-    target = replace(own.target, user="writer")
-    shipping = shippers(tmp_path / "history.db", target, password="wrong battery")
-    faulty(shipping)
-    own.let_in("writer", "wrong battery")
-    mended(shipping, own)
-    told(shipping, "Wrong password for user writer")
-    assert "battery" not in " ".join(shipping.lines)
+CREATE: Final = "doesn't exist (create the tables: bwtop --ship ... --init)"
 
 
-def test_an_unknown_user(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
-    target = replace(own.target, user="guest")
-    shipping = shippers(tmp_path / "history.db", target, password=PASSWORD)
-    faulty(shipping)
-    own.let_in("guest", PASSWORD)
-    mended(shipping, own)
-    told(shipping, "Unknown user guest")
+@dataclass(frozen=True)
+class Fault:
+    """A fault that a user can mend."""
+
+    words: str
+    mend: Callable[[ClickHouse], None]
+    user: str = "default"
+    database: str = "bwtop"
+    dropped: str = ""
+    while_mended: str = ""
 
 
-def test_a_missing_database(tmp_path: Path, own: ClickHouse, shippers: Shippers) -> None:
-    shipping = shippers(tmp_path / "history.db", replace(own.target, database="elsewhere"))
-    faulty(shipping)
-    own.init("elsewhere")
-    mended(shipping, own)
-    told(
-        shipping,
+FAULTS: Final = {
+    "wrong password": Fault(
+        "Wrong password for user writer",
+        lambda own: own.let_in("writer", "wrong battery"),
+        user="writer",
+    ),
+    "unknown user": Fault(
+        "Unknown user guest", lambda own: own.let_in("guest", "wrong battery"), user="guest"
+    ),
+    "missing database": Fault(
         "Database elsewhere doesn't exist (create the database: bwtop --ship ... --init)",
-        while_mended="doesn't exist (create the tables: bwtop --ship ... --init)",
-    )
+        lambda own: own.init("elsewhere"),
+        database="elsewhere",
+        while_mended=CREATE,
+    ),
+    "missing traffic": Fault(
+        f"Table bwtop.traffic {CREATE}", lambda own: own.init(), dropped="traffic"
+    ),
+    "missing span": Fault(f"Table bwtop.span {CREATE}", lambda own: own.init(), dropped="span"),
+}
 
 
-@pytest.mark.parametrize("table", ["traffic", "span"])
-def test_a_missing_table(tmp_path: Path, own: ClickHouse, shippers: Shippers, table: str) -> None:
-    with contextlib.closing(own.client()) as client:
-        client.query(f"DROP TABLE {table}")
-    shipping = shippers(tmp_path / "history.db", own.target)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_fault_that_a_user_can_mend(
+    path: Path, own: ClickHouse, shippers: Shippers, fault: Fault
+) -> None:
+    if fault.dropped:
+        with contextlib.closing(own.client()) as client:
+            client.query(f"DROP TABLE {fault.dropped}")
+    target = replace(own.target, user=fault.user, database=fault.database)
+    password = "" if fault.user == "default" else "wrong battery"
+    shipping = shippers(path, target, password=password)
     faulty(shipping)
-    own.init()
-    mended(shipping, own)
-    told(
-        shipping,
-        f"Table bwtop.{table} doesn't exist (create the tables: bwtop --ship ... --init)",
-    )
+    fault.mend(own)
+    with contextlib.closing(Client(replace(own.target, database=fault.database), "")) as client:
+        assert agreed(shipping, client).by_level[0][0] == 40
+    told(shipping, fault.words, fault.while_mended)
+    assert "battery" not in " ".join(shipping.lines)
 
 
 def faulty(shipping: Shipping) -> None:
     """Record during some failed attempts."""
     shipping.feed.put(20)
-    shipping.until(lambda: shipping.shipper.state.fault)
-    time.sleep(0.5)
+    shipping.fails(3)
     shipping.feed.put(20)
     shipping.feed.wait()
     assert shipping.feed.lines == []
     assert len(shipping.lines) == 1
-
-
-def mended(shipping: Shipping, own: ClickHouse) -> None:
-    with contextlib.closing(Client(replace(own.target, database=database(shipping)), "")) as client:
-        assert agreed(shipping, client).by_level[0][0] == 40
-
-
-def database(shipping: Shipping) -> str:
-    return shipping.shipper.target.rpartition("/")[2]
 
 
 @contextlib.contextmanager
@@ -229,9 +212,9 @@ def silence() -> Iterator[int]:
                 sock.close()
 
 
-def test_silent_server_times_out(tmp_path: Path, shippers: Shippers) -> None:
+def test_silent_server_times_out(path: Path, shippers: Shippers) -> None:
     with silence() as port:
-        shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=0.2)
+        shipping = shippers(path, Target("127.0.0.1", port), patience=0.2)
         faulty(shipping)
         assert shipping.shipper.state.fault == "no answer"
         shipping.close()
@@ -241,9 +224,9 @@ def test_silent_server_times_out(tmp_path: Path, shippers: Shippers) -> None:
     assert shipping.feed.slowest < LONGEST
 
 
-def test_state_has_the_backlog_while_a_server_is_silent(tmp_path: Path, shippers: Shippers) -> None:
+def test_state_has_the_backlog_while_a_server_is_silent(path: Path, shippers: Shippers) -> None:
     with silence() as port:
-        shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", port), patience=2.0)
+        shipping = shippers(path, Target("127.0.0.1", port), patience=2.0)
         shipping.feed.put(20)
         shipping.until(lambda: shipping.shipper.state.waiting.since is not None)
         assert shipping.shipper.state.fault == ""
@@ -251,15 +234,14 @@ def test_state_has_the_backlog_while_a_server_is_silent(tmp_path: Path, shippers
 
 
 def test_silent_server_does_not_delay_the_exit(
-    tmp_path: Path, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
+    path: Path, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipper, "CLOSE_SECONDS", 0.5)
     with silence() as port:
         target = Target("127.0.0.1", port)
-        shipping = shippers(tmp_path / "history.db", target, patience=2 * HANG)
+        shipping = shippers(path, target, patience=2 * HANG)
         shipping.feed.put(20)
         shipping.feed.wait()
-        time.sleep(0.2)
         shipping.feed.recorder.close()
         began = time.monotonic()
         shipping.shipper.close()
@@ -267,20 +249,13 @@ def test_silent_server_does_not_delay_the_exit(
         assert shipping.lines == [
             "20 intervals not shipped yet; they stay in the history until bwtop runs again"
         ]
-        assert is_alive(shipping)
-    shipping.until(lambda: not is_alive(shipping))
-
-
-def is_alive(shipping: Shipping) -> bool:
-    thread = shipping.shipper._thread
-    return thread is not None and thread.is_alive()
 
 
 def test_unsent_rows_are_sent_at_the_next_start(
-    tmp_path: Path, own: ClickHouse, shippers: Shippers
+    path: Path, own: ClickHouse, shippers: Shippers
 ) -> None:
     own.kill()
-    first = shippers(tmp_path / "history.db", own.target)
+    first = shippers(path, own.target)
     first.feed.put(100)
     first.close()
     assert (
@@ -288,7 +263,7 @@ def test_unsent_rows_are_sent_at_the_next_start(
         == "100 intervals not shipped yet; they stay in the history until bwtop runs again"
     )
     own.start()
-    second = shippers(tmp_path / "history.db", own.target)
+    second = shippers(path, own.target)
     with contextlib.closing(own.client()) as client:
         assert agreed(second, client).by_level[0][0] == 100
 
@@ -297,17 +272,15 @@ def test_unsent_rows_are_sent_at_the_next_start(
 
 
 def test_only_the_recorder_ships(
-    tmp_path: Path, target: Target, server: Client, shippers: Shippers
+    path: Path, target: Target, server: Client, shippers: Shippers
 ) -> None:
-    path = tmp_path / "history.db"
     first = shippers(path, target)
     second = shippers(path, target)
     first.feed.put(50)
     first.all_sent()
     second.feed.wait(lambda: second.feed.recorder.state.other)
     time.sleep(0.3)
-    assert second.tally.begun == 0
-    assert second.shipper.state == ShippingState()
+    assert (second.tally.begun, second.shipper.state) == (0, ShippingState())
     first.close()
     second.feed.until(lambda: second.feed.recorder.state.recording)
     second.feed.put(10)
@@ -347,20 +320,6 @@ def test_a_database_that_is_deleted_and_begun_anew_is_another_one(
     assert shipping.lines == [], "the recorder has said it"
 
 
-def test_two_servers_can_be_sent_the_same(
-    tmp_path: Path, running: ClickHouse, shippers: Shippers
-) -> None:
-    sides: list[Side] = []
-    for number in range(2):
-        running.init(f"twice_{number}")
-        target = replace(running.target, database=f"twice_{number}")
-        shipping = shippers(tmp_path / "history.db", target)
-        shipping.feed.put(20)
-        with contextlib.closing(Client(target, "")) as client:
-            sides.append(agreed(shipping, client))
-    assert [side.by_level[0][0] for side in sides] == [20, 40]
-
-
 # What is told.
 
 
@@ -374,18 +333,14 @@ def test_warning_names_a_long_lag_or_a_fault() -> None:
     assert gone.warning(1000.0) == "not shipped for 1 s (1 interval): it is gone"
 
 
-def test_lag_is_never_negative() -> None:
-    assert ShippingState(waiting=UnsentIntervals(1, 1000.0)).lag(900.0) == 0.0
-
-
-def test_attempts_become_rarer(tmp_path: Path, shippers: Shippers) -> None:
+def test_attempts_become_rarer(path: Path, shippers: Shippers) -> None:
     tried: list[float] = []
 
     def refuse(_: object) -> Client:
         tried.append(time.monotonic())
         raise FleetError("no")
 
-    shipping = shippers(tmp_path / "history.db", Target("127.0.0.1", free_port()), connect=refuse)
+    shipping = shippers(path, Target("127.0.0.1", free_port()), connect=refuse)
     shipping.feed.put()
     shipping.until(lambda: len(tried) == 6)
     pauses = [after - before for before, after in itertools.pairwise(tried)]
@@ -399,8 +354,8 @@ class Nothing:
         raise AssertionError("nobody asks")
 
 
-def test_metrics_have_the_backlog(tmp_path: Path) -> None:
-    made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), tmp_path / "history.db")
+def test_metrics_have_the_backlog(path: Path) -> None:
+    made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), path)
     made.state = ShippingState("it is gone", UnsentIntervals(3, time.time() - 50.0))
     nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda _: None, shipper=made)
     watch = Watch()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bwtop.clickhouse import spool as spools
 from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, ServerTable
-from bwtop.clickhouse.spool import ROWS, Batch, Cursor, Spool, UnsentIntervals
+from bwtop.clickhouse.spool import ROWS, Batch, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss
 from bwtop.sqlite import schema
@@ -51,12 +51,20 @@ def spool(kept: Kept, target: str = "clickhouse://there") -> Spool:
 
 
 def batches(sent: Spool, rows: int = ROWS) -> list[Batch]:
-    """Yield all batches; acknowledge each before the next."""
-    found = []
+    """Return all batches; acknowledge each before the next."""
+    found: list[Batch] = []
     while batch := sent.batch(rows):
         sent.move(batch.after)
         found.append(batch)
         assert len(lines([batch], TRAFFIC)) <= rows
+        assert len(found) < 10_000, "it never ends"
+    return found
+
+
+def received(*sent: Batch, kept: Kept) -> "Received":
+    """Return what a server has of these batches; check that it is what the host has."""
+    found = Received(sent)
+    assert found.side() == here(kept.connection)
     return found
 
 
@@ -106,7 +114,7 @@ def busy(kept: Kept, count: int = 40, apart: float = 50.0, start: float = NOON) 
     """Record intervals of several programs, remotes and processes."""
     for number in range(count):
         flows = {
-            (key(pid), PROGRAMS[(number + pid) % len(PROGRAMS)]): {
+            (key(pid), PROGRAMS[(number + pid // 2) % len(PROGRAMS)]): {
                 far: (1000 * number + pid, place) for place, far in enumerate(REMOTES[pid:])
             }
             for pid in range(1, 2 + number % 3)
@@ -125,30 +133,32 @@ def add_up(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 19, ROWS])
-def test_batches_of_every_size_give_each_row_once_and_in_order(rows: int) -> None:
+def test_batches_of_every_size_give_each_row_once_and_in_order(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "SPANS", 10)
+    monkeypatch.setattr(spools, "LISTED", 3)
     kept = Kept()
     busy(kept)
+    kept.store.append([], [Event(NOON + number, "sleep", 1.0) for number in range(10)])
     add_up(kept)
     sent = batches(spool(kept), rows)
+    names = ("span_id", "flow", "process", "pid", "rx", "tx")
     measured = lines(sent, TRAFFIC, 0)
-    assert [
-        (row["span_id"], row["flow"], row["process"], row["pid"], row["rx"], row["tx"])
-        for row in measured
-    ] == kept.rows(
+    assert [tuple(row[name] for name in names) for row in measured] == kept.rows(
         "SELECT interval, flow, process, pid, rx, tx FROM delta"
         " JOIN process ON process.id = process ORDER BY interval, flow, process"
     )
+    changed = ("version", "span_id", "flow", "rx", "tx")
     sums = [row for row in lines(sent, TRAFFIC) if row["level"] > 0]
-    assert [
-        (row["version"], row["span_id"], row["flow"], row["rx"], row["tx"]) for row in sums
-    ] == kept.rows(
+    assert [tuple(row[name] for name in changed) for row in sums] == kept.rows(
         "SELECT changed, span, flow, rx, tx FROM traffic JOIN span ON span.id = span"
         " ORDER BY changed, flow"
     )
     assert {row["level"] for row in sums} == {1, 2, 3, 4}
     assert len(measured) + len(sums) == kept.count("delta") + kept.count("traffic")
     assert len(lines(sent, SPAN)) == kept.count("interval") + kept.count("span")
-    assert Received(sent).side() == here(kept.connection)
+    received(*sent, kept=kept)
 
 
 def test_the_last_batch_and_no_other_says_that_it_is_the_last() -> None:
@@ -195,19 +205,14 @@ def test_what_is_recorded_of_a_flow_is_sent_with_each_of_its_rows() -> None:
     assert str(row["host_id"]) == HOST.id
 
 
-def test_what_is_not_known_of_a_program_is_sent_as_such() -> None:
+@pytest.mark.parametrize("uid", [None, 3_999_999_999])
+def test_what_is_not_known_of_a_program_is_sent_as_such(uid: int | None) -> None:
     kept = Kept()
-    kept.append(delta(who=Identity("(unknown)"), far=REMOTES[4]))
+    kept.append(delta(who=Identity("(unknown)", uid), far=REMOTES[4]))
     (row,) = lines(batches(spool(kept)), TRAFFIC)
-    assert (row["uid"], row["user"], row["exe"], row["unit"], row["pod"]) == (-1, "", "", "", "")
+    assert row["uid"] == (-1 if uid is None else uid)
+    assert (row["user"], row["exe"], row["unit"], row["pod"]) == ("", "", "", "")
     assert row["loopback"] == 1
-
-
-def test_a_uid_that_has_no_name_here_is_sent_without_one() -> None:
-    kept = Kept()
-    kept.append(delta(who=Identity("curl", 3_999_999_999)))
-    (row,) = lines(batches(spool(kept)), TRAFFIC)
-    assert (row["uid"], row["user"]) == (3_999_999_999, "")
 
 
 def test_hostile_names_are_sent_as_they_are_stored() -> None:
@@ -221,22 +226,16 @@ def test_hostile_names_are_sent_as_they_are_stored() -> None:
         assert all(text.encode() is not None for text in sent), "UTF-8 has all of it"
 
 
-def test_time_in_which_nothing_moved_is_sent_too() -> None:
+def test_time_and_losses_are_sent_though_nothing_moved() -> None:
     kept = Kept()
-    kept.append(Delta(NOON, 60.0), Delta(NOON + 60, 30.0))
+    kept.append(Delta(NOON, 60.0), Delta(NOON + 60, 30.0, loss=Loss(1, 2, 3, 4, 5, 6)))
     sent = batches(spool(kept))
     assert lines(sent, TRAFFIC) == []
-    assert [(row["start"], row["end"], row["seconds"]) for row in lines(sent, SPAN)] == [
-        (NOON, NOON + 60, 60.0),
-        (NOON + 60, NOON + 90, 30.0),
+    names = ("start", "end", "seconds", *Loss._fields)
+    assert [tuple(row[name] for name in names) for row in lines(sent, SPAN)] == [
+        (NOON, NOON + 60, 60.0, 0, 0, 0, 0, 0, 0),
+        (NOON + 60, NOON + 90, 30.0, 1, 2, 3, 4, 5, 6),
     ]
-
-
-def test_what_was_lost_is_sent_in_figures() -> None:
-    kept = Kept()
-    kept.append(Delta(NOON, 1.0, loss=Loss(1, 2, 3, 4, 5, 6)))
-    (row,) = lines(batches(spool(kept)), SPAN)
-    assert tuple(row[name] for name in Loss._fields) == (1, 2, 3, 4, 5, 6)
 
 
 def test_events_are_sent_once_with_their_moment() -> None:
@@ -249,19 +248,6 @@ def test_events_are_sent_once_with_their_moment() -> None:
         (2, NOON - 1, NOON - 1, "dropped", 7.0),
     ]
     assert sent.batch() is None
-
-
-def test_more_intervals_or_events_than_a_batch_may_have_are_sent_in_several(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(spools, "SPANS", 10)
-    monkeypatch.setattr(spools, "LISTED", 3)
-    kept = Kept()
-    busy(kept, 25)
-    kept.store.append([], [Event(NOON + number, "sleep", 1.0) for number in range(10)])
-    sent = batches(spool(kept))
-    assert len(sent) == 4
-    assert Received(sent).side() == here(kept.connection)
 
 
 def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
@@ -284,17 +270,8 @@ def large(kept: Kept, count: int = 50, start: float = NOON) -> None:
     kept.append(Delta(start, 1.0, flows_of(*remotes)))
 
 
-def test_an_interval_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
-    kept = Kept()
-    large(kept)
-    kept.append(delta(NOON + 1))
-    sent = batches(spool(kept), 20)
-    assert [batch.after.interval for batch in sent] == [0, 0, 2]
-    assert [len(lines([batch], SPAN)) for batch in sent] == [0, 0, 2]
-    assert [row["port"] for row in lines(sent, TRAFFIC)] == [*range(1, 51), REMOTES[0].port]
-
-
-def test_an_hour_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
+def test_what_is_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
+    """An interval, and the minute and the hour of it."""
     kept = Kept()
     large(kept)
     kept.append(delta(NOON + 2 * HOUR))
@@ -303,43 +280,36 @@ def test_an_hour_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
     assert [batch.after.interval for batch in sent] == [0, 0, 2, 2, 2, 2, 2, 2, 2]
     _, second, third = kept.column("SELECT changed FROM span ORDER BY changed")
     assert [batch.after.change for batch in sent] == [0] * 5 + [second] * 3 + [third]
-    assert Received(sent).side() == here(kept.connection)
+    assert [row["port"] for row in lines(sent, TRAFFIC, 0)] == [*range(1, 51), REMOTES[0].port]
+    received(*sent, kept=kept)
 
 
-def test_restarted_batches_send_all_parts_again() -> None:
+@pytest.mark.parametrize("is_bwtop", [False, True], ids=["batches", "bwtop"])
+def test_restarted_batches_send_all_parts_again(is_bwtop: bool) -> None:
     kept = Kept()
     large(kept)
     sent = spool(kept)
     first = [sent.batch(20), sent.batch(20)]
-    sent.begin()
-    again = batches(sent, 20)
-    assert all(first)
     assert len(lines([batch for batch in first if batch], TRAFFIC)) == 40
-    assert [row["port"] for row in lines(again, TRAFFIC)] == list(range(1, 51))
-
-
-def test_restarted_bwtop_sends_all_parts_again() -> None:
-    kept = Kept()
-    large(kept)
-    assert spool(kept).batch(20)
-    assert len(lines(batches(spool(kept), 20), TRAFFIC)) == 50
+    if is_bwtop:
+        sent = spool(kept)
+    sent.begin()
+    assert [row["port"] for row in lines(batches(sent, 20), TRAFFIC)] == list(range(1, 51))
 
 
 def test_an_hour_that_grows_between_its_parts_is_sent_whole() -> None:
     kept = Kept()
     large(kept)
     kept.steps(NOON + 2 * HOUR)
-    sent, received = spool(kept), Received()
+    sent, parts = spool(kept), list[Batch]()
     for _ in range(4):
         batch = sent.batch(20)
         assert batch
-        received.take(batch)
+        parts.append(batch)
         sent.move(batch.after)
     kept.append(delta(NOON + 3, far=REMOTES[1]))
-    for batch in batches(sent, 20):
-        received.take(batch)
-    assert received.side() == here(kept.connection)
-    assert all(row["version"] > 2 for row in received.rows(TRAFFIC, 2)), "one version has all of it"
+    server = received(*parts, *batches(sent, 20), kept=kept)
+    assert all(row["version"] > 2 for row in server.rows(TRAFFIC, 2)), "one version has all of it"
 
 
 def test_an_interval_that_goes_between_its_parts_holds_nothing_up() -> None:
@@ -351,9 +321,9 @@ def test_an_interval_that_goes_between_its_parts_holds_nothing_up() -> None:
     assert first
     kept.steps(NOON + 2 * HOUR)
     assert not kept.rows("SELECT 1 FROM interval WHERE id = 1")
-    received = Received([first, *batches(sent, 20)])
-    assert received.side().by_level[1] == here(kept.connection).by_level[1]
-    assert 1 not in {row["span_id"] for row in received.rows(SPAN, 0)}
+    server = Received([first, *batches(sent, 20)])
+    assert server.side().by_level[1] == here(kept.connection).by_level[1]
+    assert 1 not in {row["span_id"] for row in server.rows(SPAN, 0)}
 
 
 # Spans that change.
@@ -364,8 +334,8 @@ def test_what_is_added_late_sends_the_changed_spans_again_with_a_higher_version(
     busy(kept, 200)
     add_up(kept)
     sent = spool(kept)
-    received = Received(batches(sent))
-    highest = max(row["version"] for row in received.rows(SPAN, 4))
+    first = batches(sent)
+    highest = max(row["version"] for row in lines(first, SPAN, 4))
     kept.append(delta(NOON + 70, 5, 7, who=CURL))
     more = batches(sent)
     assert [(row["level"], row["start"]) for row in lines(more, SPAN)] == [
@@ -376,24 +346,7 @@ def test_what_is_added_late_sends_the_changed_spans_again_with_a_higher_version(
         ),
     ]
     assert all(row["version"] > highest for row in lines(more, SPAN) if row["level"] > 0)
-    for batch in more:
-        received.take(batch)
-    assert received.side() == here(kept.connection)
-
-
-def test_a_span_that_is_made_late_is_sent() -> None:
-    """Nothing was recorded in that hour before."""
-    kept = Kept()
-    kept.append(delta(NOON), delta(NOON + 3 * HOUR))
-    add_up(kept)
-    sent = spool(kept)
-    received = Received(batches(sent))
-    before = len(received.rows(SPAN, 2))
-    kept.append(delta(NOON + HOUR))
-    for batch in batches(sent):
-        received.take(batch)
-    assert received.side() == here(kept.connection)
-    assert len(received.rows(SPAN, 2)) == before + 1
+    received(*first, *more, kept=kept)
 
 
 starts: Final = st.integers(0, 3 * DAY).map(lambda second: NOON + second) | st.sampled_from(MONTHS)
@@ -423,7 +376,7 @@ deeds: Final = st.lists(
 def test_both_sides_agree_in_any_order_of_recording_and_shipping(
     done: list[tuple[str, Any]],
 ) -> None:
-    kept, received = Kept(), Received()
+    kept, server = Kept(), Received()
     sent = spool(kept)
     for deed, value in done:
         if deed == "append":
@@ -436,12 +389,12 @@ def test_both_sides_agree_in_any_order_of_recording_and_shipping(
             kept.reopen()
             sent = spool(kept)
         elif batch := sent.batch(value):
-            received.take(batch)
+            server.take(batch)
             if deed == "send":
                 sent.move(batch.after)
     for batch in batches(sent, 5):
-        received.take(batch)
-    assert received.side() == here(kept.connection)
+        server.take(batch)
+    assert server.side() == here(kept.connection)
     assert sent.waiting() == UnsentIntervals()
 
 
@@ -454,28 +407,9 @@ def test_rows_deleted_before_they_are_sent_are_in_sent_totals() -> None:
     whole = total(kept.deltas)
     add_up(kept)
     assert kept.count("interval") < 10
-    received = Received(batches(spool(kept)))
-    assert received.side() == here(kept.connection)
-    months = [row for row in received.rows(TRAFFIC, 4) if row["start"] < NOON + 60 * DAY]
+    server = received(*batches(spool(kept)), kept=kept)
+    months = [row for row in server.rows(TRAFFIC, 4) if row["start"] < NOON + 60 * DAY]
     assert (sum(row["rx"] for row in months), sum(row["tx"] for row in months)) == whole
-
-
-def test_intervals_that_go_while_they_are_sent_do_not_stop_it() -> None:
-    kept = Kept(policy(seconds=60.0))
-    sent, received = spool(kept), Received()
-    for number in range(20):
-        busy(kept, 10, start=NOON + number * 500)
-        kept.steps(NOON + number * 500 + 400)
-        if number % 4 == 0 and (batch := sent.batch(20)):
-            sent.move(batch.after)
-            received.take(batch)
-    left = here(kept.connection)
-    for batch in batches(sent, 20):
-        received.take(batch)
-    assert sent.waiting() == UnsentIntervals()
-    for level in (1, 2):
-        assert received.side().by_level[level] == left.by_level[level]
-    assert received.side().by_level[0][0] >= left.by_level[0][0]
 
 
 # Databases.
@@ -493,48 +427,27 @@ def test_a_history_of_the_first_schema_is_sent_whole(monkeypatch: pytest.MonkeyP
     kept.steps(NOON + 70 * DAY + 200_000)
     monkeypatch.undo()
     schema.migrate(kept.connection)
-    sent = batches(spool(kept), 50)
-    side = Received(sent).side()
-    assert side == here(kept.connection)
-    assert set(side.by_level) == set(LEVELS)
-    assert side.events == 1
-    assert batches(spool(kept)) == []
-
-
-def test_what_is_added_to_a_history_of_the_first_schema_is_sent_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    kept = Kept()
-    busy(kept)
-    kept.steps(NOON + 2 * HOUR)
-    monkeypatch.undo()
-    schema.migrate(kept.connection)
     sent = spool(kept)
-    received = Received(batches(sent))
+    first = batches(sent, 50)
+    side = received(*first, kept=kept).side()
+    assert (set(side.by_level), side.events) == (set(LEVELS), 1)
+    assert batches(sent) == []
     kept.append(delta(NOON + 5))
     add_up(kept)
-    for batch in batches(sent):
-        received.take(batch)
-    assert received.side() == here(kept.connection)
+    late = [row for row in lines(batches(sent), TRAFFIC, 4) if row["start"] < NOON]
+    assert late, "what is added to it is sent again"
 
 
 def test_each_server_has_a_cursor_of_its_own() -> None:
+    """It stays where it is when bwtop is started again."""
     kept = Kept()
     busy(kept)
     one, other = spool(kept, "clickhouse://one"), spool(kept, "clickhouse://other")
-    batches(one)
-    assert (one.cursor().interval, other.cursor()) == (40, Cursor())
+    batches(one, 7)
     assert (one.waiting(), other.waiting()) == (UnsentIntervals(), UnsentIntervals(40, NOON))
-    assert Received(batches(other)).side() == here(kept.connection)
-
-
-def test_a_cursor_stays_where_it_is_when_bwtop_is_started_again() -> None:
-    kept = Kept()
-    busy(kept)
-    batches(spool(kept), 7)
+    received(*batches(other), kept=kept)
     kept.append(delta(NOON + DAY))
-    (batch,) = batches(spool(kept))
+    (batch,) = batches(spool(kept, "clickhouse://one"))
     assert [row["start"] for row in lines([batch], TRAFFIC)] == [NOON + DAY]
 
 
@@ -550,12 +463,6 @@ def test_waiting_has_the_count_and_age_of_unsent_intervals() -> None:
     done = batch.after.interval
     assert 0 < done < 10
     assert sent.waiting() == UnsentIntervals(10 - done, NOON + 50.0 * done)
-
-
-def test_databases_that_were_begun_anew_are_told_apart() -> None:
-    spools_of = {Kept().one("SELECT id FROM spool") for _ in range(5)}
-    assert len(spools_of) == 5
-    assert all(-(2**63) <= number < 2**63 for number in spools_of)
 
 
 def test_batch_does_not_block_writers(tmp_path: Any) -> None:

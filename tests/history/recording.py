@@ -34,7 +34,7 @@ from tests.kernel.running import HANG
 
 START: Final = NOW.timestamp()
 ROOT: Final = Path(__file__).parents[2]
-NOBODY: Final = 65534
+
 LONGEST: Final = 5.0
 """Seconds after which a put() hangs."""
 _FIRST: Final = int(IPv4Address("10.0.0.0"))

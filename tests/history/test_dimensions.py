@@ -1,8 +1,6 @@
 """The dimensions to group by."""
 
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,8 +11,6 @@ from hypothesis import strategies as st
 from bwtop.history.calendar import Unit
 from bwtop.history.dimensions import (
     DIMENSIONS,
-    ENDPOINT,
-    TIMES,
     Dimension,
     Label,
     fields,
@@ -24,7 +20,8 @@ from bwtop.history.dimensions import (
     parse,
 )
 from bwtop.model.flows import UDP, Host, Identity, Role
-from tests.build import KEYS, REMOTES, remote
+from tests.build import remote
+from tests.history.keep import local
 
 NAMES = tuple(d.name for d in DIMENSIONS)
 WHO = Identity(
@@ -39,21 +36,11 @@ WHO = Identity(
 ZONE = ZoneInfo("Asia/Kolkata")
 WHEN = datetime(2026, 11, 1, 0, 59, 59, tzinfo=ZONE).timestamp()  # October in UTC
 
-chosen = st.lists(st.sampled_from(DIMENSIONS), max_size=5)
-
 
 @pytest.fixture(autouse=True)
-def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", ZONE.key)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_dimension_is_found_by_name(name: str) -> None:
-    assert parse(name).name == name
+def _zone() -> Iterator[None]:
+    with local(ZONE.key):
+        yield
 
 
 @pytest.mark.parametrize("text", ["", "PROCESS", "process ", "week", "minute", "endpoint", "é\n"])
@@ -72,28 +59,10 @@ def test_dimension_has_help_and_fields(dimension: Dimension) -> None:
     assert (dimension.of_flow is None) == (dimension.unit is not None), "of flows, or of time"
 
 
-def test_dimension_names_are_unique() -> None:
-    assert len(set(NAMES)) == len(NAMES)
-
-
 def test_fields_of_one_name_have_one_value() -> None:
     """A process also has program and user: rows may have all three dimensions."""
     found = list(zip(fields(DIMENSIONS), labels(DIMENSIONS, WHO, remote(), WHEN), strict=True))
     assert len(set(found)) == len(dict(found))
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chosen, st.sampled_from(REMOTES), st.floats(0, 4e9))
-def test_each_field_has_its_label(by: list[Dimension], far: object, when: float) -> None:
-    found = labels(by, WHO, next(r for r in REMOTES if r == far), when)
-    assert len(found) == len(fields(by))
-    hash(found)
-
-
-def test_no_dimension_makes_one_group() -> None:
-    assert labels([], WHO, remote(), WHEN) == ()
-    assert fields([]) == []
-    assert finest([]) is None
 
 
 EXPECTED: list[tuple[str, dict[str, Label]]] = [
@@ -111,8 +80,9 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
 ]
 
 
-def test_every_dimension_has_an_example() -> None:
+def test_every_dimension_has_an_example_and_a_name_of_its_own() -> None:
     assert [name for name, _ in EXPECTED] == list(NAMES)
+    assert len(set(NAMES)) == len(NAMES)
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED)
@@ -140,27 +110,10 @@ def test_remotes_are_addresses_without_ports(address: str, expected: tuple[Label
     assert labels(by, WHO, remote(address, 2, UDP), None) == expected
 
 
-def test_role_may_be_a_plain_number() -> None:
-    far = remote()._replace(role=Role.CLIENT.value)
-    assert labels([parse("port")], WHO, far, None) == (443, "client")
-
-
 def test_labels_are_in_the_requested_order() -> None:
     by = [parse("day"), parse("proto"), parse("exe")]
     assert fields(by) == ["day", "proto", "exe"]
     assert labels(by, WHO, remote(), WHEN) == ("2026-11-01", "tcp", "/usr/bin/curl")
-
-
-def test_processes_with_the_same_program_are_one() -> None:
-    by = [parse("process")]
-    assert len(KEYS) > 1
-    found = {labels(by, replace(WHO, cmdline=str(k)), remote(), None) for k in KEYS}
-    assert len(found) == 1
-
-
-def test_endpoint_is_the_whole_remote() -> None:
-    assert labels([ENDPOINT], WHO, remote(), None) == (remote(),)
-    assert fields([ENDPOINT]) == ["endpoint"]
 
 
 @pytest.mark.parametrize(
@@ -176,19 +129,6 @@ def test_endpoint_is_the_whole_remote() -> None:
 def test_finest_is_the_shortest_unit(names: list[str], expected: Unit | None) -> None:
     by = [parse(name) for name in names]
     assert finest(by) is finest(by[::-1]) is expected
-
-
-def test_times_are_those_with_a_unit() -> None:
-    assert {"hour", "day", "month"} == TIMES
-
-
-def test_repeated_hour_has_two_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
-    by = [parse("hour")]
-    found = [labels(by, WHO, remote(), when)[0] for when in (first, first + 3600)]
-    assert found == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,8 +7,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bwtop.history.calendar import Unit
 from bwtop.history.dimensions import labels as of_group
@@ -19,7 +17,6 @@ from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
 from bwtop.model.query import RECORDED
 from bwtop.model.query import parse as typed
 from bwtop.sqlite import rollup, schema
-from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import FIVE_MINUTES, Event
 from tests.history.keep import (
@@ -67,25 +64,22 @@ def percentile(values: Sequence[int]) -> float:
     kept.append(*(delta(NOON + n * FIVE_MINUTES, value, 0, 1.0) for n, value in enumerate(values)))
     usage = kept.ask(NOON, NOON + len(values) * FIVE_MINUTES).usage
     assert usage
-    assert usage.count == len(values)
     return usage.percentile[0]
 
 
-def test_percentile_is_the_nearest_rank() -> None:
-    assert percentile([7]) == 7
-    assert percentile([3, 1, 2]) == 3
-    assert percentile(list(range(1, 21))) == 19
-    assert percentile(list(range(1, 22))) == 20
-    assert percentile(list(range(100, 0, -1))) == 95
-    assert percentile([0]) == 0
-
-
-@given(st.lists(st.integers(0, 10**12), min_size=1))
-def test_percentile_is_the_smallest_value_that_95_percent_do_not_exceed(values: list[int]) -> None:
-    found = percentile(values)
-    assert found in values
-    assert sum(value <= found for value in values) * 100 >= 95 * len(values)
-    assert sum(value < found for value in values) * 100 < 95 * len(values)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0], 0),
+        ([7], 7),
+        ([3, 1, 2], 3),
+        (range(1, 21), 19),
+        (range(1, 22), 20),
+        (range(100, 0, -1), 95),
+    ],
+)
+def test_percentile_is_the_nearest_rank(values: Sequence[int], expected: int) -> None:
+    assert percentile(values) == expected
 
 
 def test_average_over_zero_seconds_is_zero() -> None:
@@ -167,15 +161,6 @@ def test_the_peak_is_the_highest_average_of_five_minutes() -> None:
     assert (only.peak, only.usage.rx) == ((300.0, 0.0), 90_000)
 
 
-def test_peak_is_of_a_bar_without_five_minute_totals() -> None:
-    kept = Kept()
-    kept.append(delta(NOON, 600, 60, 10.0), delta(NOON + 120, 100, 50, 5.0, who=NGINX))
-    answer = kept.ask(NOON, NOON + HOUR, keep=Filter(names=("*",)))
-    assert answer.usage is None
-    assert answer.peak == (60.0, 10.0)
-    assert kept.ask(NOON + DAY, NOON + 2 * DAY).peak == (0.0, 0.0)
-
-
 def test_no_usage_for_times_older_than_the_five_minute_totals() -> None:
     kept = Kept(policy(**{"5min": HOUR}))
     kept.append(delta(NOON), delta(NOON + 5 * HOUR))
@@ -207,15 +192,6 @@ def test_the_projection_of_a_range_that_begins_within_a_bar() -> None:
     assert answer.projection(NOON + HOUR / 2) == (400, 40)
 
 
-def test_range_excludes_the_next_day() -> None:
-    kept = Kept(policy(seconds=0, minutes=0, hours=0))
-    kept.append(*[delta(NOON + n * 2 * HOUR) for n in range(48)])
-    kept.steps(NOON + 5 * DAY)
-    for start, end in ((0, 24), (3, 24), (3, 20)):
-        answer = kept.ask(FIRST + DAY + start * HOUR, FIRST + DAY + end * HOUR)
-        assert (answer.start, answer.end, answer.rx) == (FIRST + DAY, FIRST + 2 * DAY, 1200)
-
-
 # What there is.
 
 
@@ -228,14 +204,6 @@ def test_an_empty_database() -> None:
     past = kept.past()
     assert past.extent() is None
     assert past.pids_since() == 0
-
-
-def test_a_range_in_the_future() -> None:
-    kept = Kept()
-    kept.append(delta())
-    answer = kept.ask(NOON + DAY, NOON + 2 * DAY, "process", now=NOON)
-    assert (answer.rows, answer.rx, answer.usage) == ([], 0, None)
-    assert len(answer.bars) == 1
 
 
 def test_the_extent_is_that_of_all_that_is_kept() -> None:
@@ -260,26 +228,6 @@ def test_the_extent_begins_with_the_oldest_day_not_with_its_month() -> None:
     extent = history.extent()
     assert extent
     assert extent[0] == FIRST
-
-
-def test_one_history_answers_more_than_once() -> None:
-    kept = Kept()
-    kept.append(delta(NOON, 1), delta(NOON + 60, 10, who=NGINX), delta(NOON + 120, 100))
-    history = kept.history()
-    for start, end, expected in ((0, 180, 111), (60, 120, 10), (0, 60, 1), (120, 180, 100)):
-        for keep in (Filter(), Filter(names=("*r*", "*n*"))):
-            wanted = Range("", NOON + start, NOON + end)
-            answer = history.ask(wanted, by("exe"), keep, NOON + HOUR)
-            assert answer.rx == expected
-            assert sum(bar.rx for bar in answer.bars) == expected
-            assert sum(row.rx for row in answer.rows) == expected
-
-
-def test_unfinished_totals_are_invisible() -> None:
-    kept = Kept()
-    kept.append(Delta(NOON, 1.0, delta().flows))
-    kept.connection.execute("INSERT INTO span (level, start, end, seconds) VALUES (-1, 5, 9, 0)")
-    assert kept.history().extent() == (NOON, NOON + 1)
 
 
 def test_pid_filter_works_while_seconds_are_kept() -> None:
@@ -361,15 +309,16 @@ def recorded(zone: str, *times: str) -> Kept:
 
 
 def test_hours_of_the_day_on_which_clocks_are_set_back() -> None:
+    """The rows are in the order of time: 02:00 summer time is before 02:00 winter time."""
     times = [f"2026-10-2{d}T{h:02}:30:00+00:00" for d in (4, 5, 6) for h in (0, 1, 2, 23)]
     with local("Europe/Berlin"):
         kept = recorded("Europe/Berlin", *times)
         day = parse("2026-10-25", NOON)
         answer = kept.ask_for(day, by("hour"), Filter(), day.end)
-        assert sorted(labels(answer)) == [
+        assert labels(answer) == [
             ("2026-10-25T01:00:00+02:00", 100),
-            ("2026-10-25T02:00:00+01:00", 100),
             ("2026-10-25T02:00:00+02:00", 100),
+            ("2026-10-25T02:00:00+01:00", 100),
             ("2026-10-25T03:00:00+01:00", 100),
         ]
         assert len(answer.bars) == 25
@@ -377,29 +326,6 @@ def test_hours_of_the_day_on_which_clocks_are_set_back() -> None:
         assert labels(days) == [
             ("2026-10-24", 300), ("2026-10-25", 400), ("2026-10-26", 400), ("2026-10-27", 100),
         ]  # fmt: skip
-
-
-def test_rows_of_time_are_in_the_order_of_time() -> None:
-    """Also in the repeated hour: 02:30 summer time is before 02:30 winter time."""
-    with local("Europe/Berlin"):
-        kept = recorded("Europe/Berlin", "2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00")
-        kept.append(delta(at("2026-10-25T01:31:00+00:00"), 1))
-        answer = kept.ask(at("2026-10-25 00:00"), at("2026-10-26 00:00"), "hour")
-        assert labels(answer) == [
-            ("2026-10-25T02:00:00+02:00", 100), ("2026-10-25T02:00:00+01:00", 101),
-        ]  # fmt: skip
-
-
-def test_hours_of_the_day_on_which_clocks_are_set_forward() -> None:
-    with local("Europe/Berlin"):
-        kept = recorded("Europe/Berlin", *[f"2026-03-29T0{h}:30:00+00:00" for h in (0, 1, 2)])
-        answer = kept.ask_for(parse("2026-03-29", NOON), by("hour"), Filter())
-        assert labels(answer) == [
-            ("2026-03-29T01:00:00+01:00", 100),
-            ("2026-03-29T03:00:00+02:00", 100),
-            ("2026-03-29T04:00:00+02:00", 100),
-        ]
-        assert len(answer.bars) == 23
 
 
 def test_a_year_ends_by_the_local_clock() -> None:

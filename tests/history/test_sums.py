@@ -1,12 +1,10 @@
 """A rollup keeps totals exact: it changes no answer for any range."""
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -417,17 +415,3 @@ def test_no_rollup_changes_a_sum_after_a_time_zone_change(
     steps = [step for some, move in before for step in (*some, move)] + after
     with local(zone), in_small_steps():
         live(World(Kept(policy(None, **retention)), beginning), steps, data, moved=True)
-
-
-@settings(max_examples=examples(10), phases=PHASES)
-@given(retentions(), actions, st.data())
-def test_no_rollup_changes_a_sum_in_a_file(
-    retention: dict[str, float], steps: list[tuple[str, Any]], data: st.DataObject
-) -> None:
-    """The file is closed and opened again in between."""
-    with tempfile.TemporaryDirectory() as directory, local("Asia/Kolkata"), in_small_steps(1):
-        world = World(Kept(policy(None, **retention), Path(directory) / "history.db"), NOON)
-        try:
-            live(world, steps, data)
-        finally:
-            world.kept.connection.close()

@@ -11,7 +11,6 @@ import pytest
 
 from bwtop.measure import intervals as live
 from bwtop.measure.intervals import (
-    READING_PERIOD,
     STOP_SIGNALS,
     LiveIntervals,
     SignalClock,
@@ -132,14 +131,6 @@ def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
     assert first.rx_rate == 6 / 2.5
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 2.5, 10.0])
-def test_readings_are_short_enough_for_the_kernel_maps(fake_time: Time, seconds: float) -> None:
-    clock = Clock(fake_time, stop=12.3)
-    list(measure(fake_time, seconds, clock))
-    waits = [b - a for a, b in zip([0.0, *clock.deadlines], clock.deadlines, strict=False)]
-    assert max(waits) <= READING_PERIOD + 1e-9
-
-
 def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
     found = LiveIntervals(readings, Filter(), None, period=10.0).intervals(5.0, clock)
@@ -215,11 +206,6 @@ def test_thread_clock_waits_until_deadline_or_stop() -> None:
     assert not clock.wait(time.monotonic())
 
 
-def test_totals_accumulate(fake_time: Time) -> None:
-    totals = [i.rx_total for i in measure(fake_time, 1.0, Clock(fake_time, stop=3.5))]
-    assert totals == [1, 3, 6, 10]
-
-
 def test_delays_do_not_add_up(fake_time: Time) -> None:
     clock = Clock(fake_time, stop=4.5)
     for _ in measure(fake_time, 1.0, clock):
@@ -237,34 +223,17 @@ def test_missed_deadlines_are_skipped(fake_time: Time) -> None:
     assert next(intervals).elapsed == 1.0
 
 
-def test_intervals_are_lazy(fake_time: Time) -> None:
-    clock = Clock(fake_time, stop=9.5)
-    measure(fake_time, 1.0, clock)
-    assert clock.deadlines == []
-
-
-def test_processes_are_identified(fake_time: Time) -> None:
-    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5))
+def test_intervals_are_identified_filtered_and_named(fake_time: Time) -> None:
+    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=KnownNames())
     identity = interval.processes[0].identity
     assert (identity.name, identity.user, identity.unit) == ("curl", "root", "cron.service")
-
-
-def test_filter_applies(fake_time: Time) -> None:
+    hosts = [row.remotes[0].host for row in interval.processes]
+    assert hosts == ["www.example.org", None]
+    fake_time.now = START
     keep = Filter(classes=frozenset({"udp"}))
     (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), keep)
     assert [row.identity.name for row in interval.processes] == ["named"]
     assert (interval.rx, interval.tx) == (0, 1)
-
-
-def test_known_remotes_have_host_names(fake_time: Time) -> None:
-    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=KnownNames())
-    hosts = [row.remotes[0].host for row in interval.processes]
-    assert hosts == ["www.example.org", None]
-
-
-def test_names_are_optional(fake_time: Time) -> None:
-    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=None)
-    assert [row.remotes[0].host for row in interval.processes] == [None, None]
 
 
 def test_warning_is_reported_when_it_changes() -> None:
@@ -292,10 +261,6 @@ def test_signal_clock_waits_until_the_deadline(signal_clock: SignalClock) -> Non
     deadline = time.monotonic() + 0.03
     assert signal_clock.wait(deadline)
     assert time.monotonic() >= deadline
-
-
-def test_signal_clock_returns_at_once_after_the_deadline(signal_clock: SignalClock) -> None:
-    assert signal_clock.wait(time.monotonic() - 10)
 
 
 @pytest.mark.parametrize("number", sorted(STOP_SIGNALS))
@@ -334,15 +299,13 @@ assert not clock.wait(time.monotonic() + 60)
 
 def test_ignored_signal_stays_ignored() -> None:
     """nohup(1) starts programs that way."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        clock = SignalClock()
-        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
-        assert clock.wait(time.monotonic() + 0.01)
-    finally:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGHUP, before)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(
-                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            )
+    code = """
+import signal, time
+from bwtop.measure.intervals import SignalClock
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+clock = SignalClock()
+signal.raise_signal(signal.SIGHUP)
+assert clock.wait(time.monotonic() + 0.01)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=HANG).returncode == 0

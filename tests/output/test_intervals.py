@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 
 from bwtop.model.flows import (
     UDP,
-    UNATTRIBUTED,
     UNATTRIBUTED_IDENTITY,
     Host,
     Identity,
@@ -118,15 +116,9 @@ def csv_rows(shown: Interval, layout: Layout = WIDE) -> list[dict[str, str]]:
 def test_no_line_is_wider_than_the_terminal(cells: int, *, bits: bool) -> None:
     layout = Layout(backend="tracepoint", width=cells, bits=bits)
     for shown in (busy(), hostile(), interval(), busy(Loss(1, 1, 1, 1, 1, 1))):
-        assert [line for line in table(shown, layout) if width(line) > cells] == []
-
-
-@pytest.mark.parametrize("cells", WIDTHS)
-def test_hostile_names_put_no_control_character_into_the_table(cells: int) -> None:
-    layout = Layout(backend="tracepoint", width=cells)
-    lines = table(hostile(), layout)
-    assert [line for line in lines if CONTROLS.search(line)] == []
-    assert len(lines) == len(table(interval(), layout)) + 2 * len(HOSTILE)
+        lines = table(shown, layout)
+        assert [line for line in lines if width(line) > cells or CONTROLS.search(line)] == []
+    assert len(table(hostile(), layout)) == len(table(interval(), layout)) + 2 * len(HOSTILE)
 
 
 @pytest.mark.parametrize("cells", [60, 80, 200])
@@ -168,11 +160,6 @@ def test_rows_are_sorted_by_rate_with_their_remotes_indented_below() -> None:
     ]
 
 
-def test_rows_are_sorted_as_asked() -> None:
-    lines = table(busy(), replace(WIDE, order=Order("pid", reverse=True)))
-    assert [line.split()[0] for line in lines if re.match(r" *\d", line)][1:] == ["30", "20", "10"]
-
-
 @pytest.mark.parametrize(
     ("far", "host", "label"),
     [
@@ -203,11 +190,6 @@ def test_totals_are_of_all_processes() -> None:
     last = table(busy())[-1]
     assert last.startswith("TOTAL  3 processes ")
     assert numbers(last) == ["3.0 KiB/s", "488.3 KiB/s", "6.0 KiB", "976.7 KiB"]
-
-
-def test_one_process_is_singular() -> None:
-    assert table(interval({CURL: TRAFFIC[CURL]}))[-1].startswith("TOTAL  1 process ")
-    assert table(interval())[-1].startswith("TOTAL  0 processes ")
 
 
 def test_limit_hides_processes_but_not_their_bytes() -> None:
@@ -241,99 +223,61 @@ def test_losses_are_in_words() -> None:
     assert "3 events" in lines[-1]
 
 
-def test_bytes_of_no_process_have_a_row_without_pid_and_user() -> None:
-    shown = interval(
-        {UNATTRIBUTED: {remote("*", 0): Traffic(9)}},
-        identities={UNATTRIBUTED: UNATTRIBUTED_IDENTITY},
-    )
-    assert table(shown)[2].split()[:3] == ["-", "-", "(unattributed)"]
-
-
-def test_quiet_interval_is_shown_too() -> None:
-    assert len(table(interval())) == 3
-
-
 # JSON
 
 
-FIELDS: dict[str, Any] = {
-    "schema": str,
-    "time": str,
-    "interval": float,
-    "backend": str,
-    "host": str,
-    "lost": dict,
-    "total": dict,
-    "processes": list,
+REMOTE: dict[str, Any] = {
+    "addr": "2001:db8::1",
+    "port": 443,
+    "proto": "tcp",
+    "role": "client",
+    "host": None,
+    "loopback": False,
+    "rx": 4096,
+    "tx": 0,
+    "rx_rate": 2048.0,
+    "tx_rate": 0.0,
+    "rx_total": 4096,
+    "tx_total": 0,
 }
-PROCESS_FIELDS: dict[str, Any] = {
-    "pid": int,
-    "start": str,
-    "name": str,
-    "exe": (str, type(None)),
-    "cmdline": str,
-    "uid": int,
-    "user": (str, type(None)),
-    "unit": (str, type(None)),
-    "container": (str, type(None)),
-    "rx": int,
-    "tx": int,
-    "rx_rate": float,
-    "tx_rate": float,
-    "rx_total": int,
-    "tx_total": int,
-    "remotes": list,
+PROCESS: dict[str, Any] = {
+    "pid": 10,
+    "start": "2026-11-23T08:00:01.000+00:00",
+    "name": "curl",
+    "exe": "/usr/bin/curl",
+    "cmdline": "curl https://example.org/",
+    "uid": 1000,
+    "user": "ada",
+    "unit": "user@1000.service",
+    "container": None,
+    "pod": None,
+    "kernel": False,
+    "rx": 6144,
+    "tx": 100,
+    "rx_rate": 3072.0,
+    "tx_rate": 50.0,
+    "rx_total": 6144,
+    "tx_total": 100,
 }
-REMOTE_FIELDS: dict[str, Any] = {
-    "addr": str,
-    "port": int,
-    "proto": str,
-    "role": str,
-    "host": (str, type(None)),
-    "loopback": bool,
-    "rx": int,
-    "tx": int,
-    "rx_total": int,
-    "tx_total": int,
-}
-
-
-def mistyped(fields: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Return the fields that are missing or of another type."""
-    return [
-        name
-        for name, kind in fields.items()
-        if name not in found or not isinstance(found[name], kind)
-    ]
 
 
 def test_json_has_every_field_of_the_contract() -> None:
-    found = document(busy())
-    assert mistyped(FIELDS, found) == []
-    assert mistyped({"flows": int, "bytes": int}, found["lost"]) == []
-    assert mistyped({"rx": int, "tx": int}, found["total"]) == []
-    for process in found["processes"]:
-        assert mistyped(PROCESS_FIELDS, process) == []
-        for far in process["remotes"]:
-            assert mistyped(REMOTE_FIELDS, far) == []
-
-
-def test_json_values() -> None:
     found = document(busy(Loss(1, 2, 3, 4, 5, 6)))
-    assert found["schema"] == "bwtop.batch/1"
-    assert found["time"] == "2026-11-23T08:00:01.000+00:00"
-    assert datetime.fromisoformat(found["time"]) == NOW
-    assert found["interval"] == 2.0
-    assert found["backend"] == "tracepoint"
-    assert found["host"] == socket.gethostname()
-    assert found["lost"]["flows"] == 1
-    assert found["lost"]["bytes"] == 2
-    assert found["total"] == {"rx": 6161, "tx": 1_000_100}
-    assert [process["name"] for process in found["processes"]] == ["sshd", "curl", "nfsd"]
-    curl = found["processes"][1]
-    assert (curl["rx"], curl["tx"], curl["rx_rate"], curl["tx_rate"]) == (6144, 100, 3072.0, 50.0)
-    assert (curl["pid"], curl["uid"], curl["user"]) == (10, 1000, "ada")
-    assert [far["addr"] for far in curl["remotes"]] == ["2001:db8::1", "192.0.2.1"]
+    processes = found.pop("processes")
+    assert found == {
+        "schema": "bwtop.batch/1",
+        "time": "2026-11-23T08:00:01.000+00:00",
+        "interval": 2.0,
+        "backend": "tracepoint",
+        "host": socket.gethostname(),
+        "lost": {"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6},
+        "total": {"rx": 6161, "tx": 1_000_100},
+    }
+    assert [process["name"] for process in processes] == ["sshd", "curl", "nfsd"]
+    remotes = processes[1].pop("remotes")
+    assert json.dumps(processes[1]) == json.dumps(PROCESS)
+    assert json.dumps(remotes[0]) == json.dumps(REMOTE)
+    assert [far["addr"] for far in remotes] == ["2001:db8::1", "192.0.2.1"]
 
 
 def test_json_is_one_line_of_plain_ascii_per_interval() -> None:
@@ -363,39 +307,18 @@ def test_json_is_sorted_and_limited_but_its_totals_are_of_all() -> None:
 def test_csv_has_a_header_and_a_line_per_process_and_remote() -> None:
     text = written("csv", WIDE, busy(), busy())
     header, *lines = csv.reader(io.StringIO(text, newline=""))
-    assert len(set(header)) == len(header)
-    assert {"time", "interval", *PROCESS_FIELDS, *REMOTE_FIELDS} - {"remotes"} <= set(header)
-    assert len(lines) == 8
-    assert {len(line) for line in lines} == {len(header)}
-
-
-def test_csv_header_comes_before_the_first_interval() -> None:
-    assert written("csv", WIDE).startswith("time,interval,pid,")
+    own = [name for name in PROCESS if name not in REMOTE]
+    assert header == ["time", "interval", *own, *REMOTE]
+    assert written("csv", WIDE) == ",".join(header) + "\n"
+    assert [len(line) for line in lines] == [len(header)] * 8
 
 
 def test_csv_values() -> None:
-    first, *_ = csv_rows(busy())
-    expected = {
-        "time": "2026-11-23T08:00:01.000+00:00",
-        "interval": "2.0",
-        "pid": "20",
-        "name": "sshd",
-        "exe": "",
-        "uid": "33333",
-        "user": "",
-        "kernel": "0",
-        "addr": "198.51.100.7",
-        "port": "22",
-        "proto": "tcp",
-        "role": "server",
-        "host": "",
-        "loopback": "0",
-        "rx": "10",
-        "tx": "1000000",
-        "tx_rate": "500000.0",
-        "tx_total": "1000000",
-    }
-    assert {name: first[name] for name in expected} == expected
+    row = csv_rows(busy(), replace(WIDE, order=Order("rx"), limit=1))[0]
+    assert (row.pop("time"), row.pop("interval")) == (PROCESS["start"], "2.0")
+    values = PROCESS | REMOTE
+    texts = {name: str(value) for name, value in values.items() if value is not None}
+    assert row == dict.fromkeys(values, "") | texts | {"kernel": "0", "loopback": "0"}
 
 
 def test_csv_escapes_control_characters() -> None:
@@ -459,11 +382,6 @@ def test_run_ends_after_so_many_iterations(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.count("\n") == 2
 
 
-def test_run_without_a_count_ends_with_the_intervals(capsys: pytest.CaptureFixture[str]) -> None:
-    batch.run(iter([busy(), busy(), busy()]), "json", WIDE, None)
-    assert capsys.readouterr().out.count("\n") == 3
-
-
 def test_flags_list_the_formats() -> None:
     assert tuple(WRITERS) == FORMATS
 
@@ -517,11 +435,6 @@ def test_rows_of_many_hosts_name_their_host_in_every_format() -> None:
     assert named[0] == ["web1", "20", "33333", "sshd"]
     assert named[-1] == ["web1", "-", "-", "(unattributed)"]
     assert len(named) == 4
-
-
-def test_own_rows_name_no_host() -> None:
-    assert "hostname" not in document(busy())["processes"][0]
-    assert "hostname" not in written("csv", WIDE)
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

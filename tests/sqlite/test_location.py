@@ -7,8 +7,8 @@ import pytest
 
 from bwtop.sqlite import location
 from bwtop.sqlite.location import default_path, mode
+from tests.history.others import as_nobody
 
-ADA = (1234, 5678)
 HOME = Path("/home/ada")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
@@ -57,17 +57,7 @@ def test_history_of_the_service_comes_first(system: Path) -> None:
 def test_unreadable_history_of_the_service_is_skipped(system: Path) -> None:
     system.parent.mkdir()
     system.touch(0o600)
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setresgid(ADA[1], ADA[1], ADA[1])
-            os.setresuid(ADA[0], ADA[0], ADA[0])
-            status = int(default_path({}, HOME) == system)
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+    as_nobody(lambda: default_path({}, HOME) != system, True)
 
 
 # Permissions.

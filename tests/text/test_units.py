@@ -7,46 +7,29 @@ from bwtop.text.units import losses, rate, size
 
 
 @pytest.mark.parametrize(
-    ("amount", "shown"),
+    ("amount", "shown", "in_bits"),
     [
-        (0, "0 B"),
-        (1, "1 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (5 * 2**20, "5.0 MiB"),
-        (3 * 2**40, "3.0 TiB"),
+        (0, "0 B", "0 bit/s"),
+        (0.4, "0 B", "3 bit/s"),
+        (1, "1 B", "8 bit/s"),
+        (1023, "1023 B", "8.2 kbit/s"),
+        (1024, "1.0 KiB", "8.2 kbit/s"),
+        (5 * 2**20, "5.0 MiB", "41.9 Mbit/s"),
+        (125_000_000, "119.2 MiB", "1.0 Gbit/s"),
+        (3 * 2**40, "3.0 TiB", "26.4 Tbit/s"),
     ],
 )
-def test_sizes_have_binary_prefixes(amount: int, shown: str) -> None:
+def test_sizes_have_binary_and_bits_decimal_prefixes(
+    amount: float, shown: str, in_bits: str
+) -> None:
     assert size(amount) == shown
+    assert rate(amount) == f"{shown}/s"
+    assert rate(amount, bits=True) == in_bits
 
 
-@pytest.mark.parametrize(
-    ("bytes_per_second", "shown"),
-    [(0.0, "0 B/s"), (1.0, "1 B/s"), (0.4, "0 B/s"), (1536.0, "1.5 KiB/s")],
-)
-def test_rates_are_sizes_per_second(bytes_per_second: float, shown: str) -> None:
-    assert rate(bytes_per_second) == shown
-
-
-@pytest.mark.parametrize(
-    ("bytes_per_second", "shown"),
-    [
-        (0.0, "0 bit/s"),
-        (0.125, "1 bit/s"),
-        (1.0, "8 bit/s"),
-        (125.0, "1.0 kbit/s"),
-        (1_250_000.0, "10.0 Mbit/s"),
-        (125e6, "1.0 Gbit/s"),
-    ],
-)
-def test_rates_in_bits_have_decimal_prefixes(bytes_per_second: float, shown: str) -> None:
-    assert rate(bytes_per_second, bits=True) == shown
-
-
-def test_no_loss_has_no_line() -> None:
+def test_each_kind_of_loss_has_its_own_line() -> None:
     assert list(losses(Loss())) == []
+    assert len(list(losses(Loss(1, 1, 1, 1, 1, 1)))) == 4
 
 
 @pytest.mark.parametrize(
@@ -61,7 +44,3 @@ def test_no_loss_has_no_line() -> None:
 def test_loss_names_kind_and_amount(loss: Loss, words: list[str]) -> None:
     (line,) = losses(loss)
     assert all(word in line for word in words), line
-
-
-def test_each_kind_of_loss_has_its_own_line() -> None:
-    assert len(list(losses(Loss(1, 1, 1, 1, 1, 1)))) == 4
