@@ -229,7 +229,7 @@ def test_typed_protocols_replace_configured_ones(write: Write) -> None:
         ('[keys]\nleave = "Hyper-X"', "keys: leave: invalid key 'Hyper-X'; expected a character,"),
         (
             '[keys]\nleave = "Ctrl-C"',
-            "keys: leave: invalid key 'Ctrl-C'; expected another key: the terminal makes",
+            "keys: leave: invalid key 'Ctrl-C'; expected another key: the terminal turns",
         ),
         ('[keys]\nleave = "x"\npause = "x"', "keys: key x is bound twice: leave, pause"),
         ("[keys]\nleave = 1", "keys: leave: invalid value 1; expected a list of strings"),

@@ -431,7 +431,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
     assert [line.split() for line in bars(parts)] == [
         [f"{hour:02}:00", "0", "B", "0", "B"] for hour in range(3)
     ]
-    assert parts[2] == ["nothing that passes the filter"]
+    assert parts[2] == ["no traffic matches the filter"]
     assert parts[3][0].split() == ["TOTAL", "0", "B", "0", "B", "0", "B"]
     assert ask.json("today", keep=only)["rows"] == []
     assert ask("today", "csv", keep=only).count("\n") == 1
