@@ -140,13 +140,13 @@ PYTEST = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/pytest $(PROFILE)
 PROFILE :=
 WORKERS := 2
 
-# All tests in two runs: first, file by file in parallel, those that can run beside others, then those that cannot.
-# Both run to their end.
+# All tests in two runs: first, file by file in parallel, those that can run beside others, then the few that cannot.
+# Both run to their end.  Files keep the order of tests/conftest.py.
 .PHONY: test
 test: test-deps
 ifeq ($(strip $(ARGS)),)
 	@status=0; \
-	$(PYTEST) -m 'not alone' -n $(WORKERS) --dist loadfile || status=$$?; \
+	$(PYTEST) -m 'not alone' -n $(WORKERS) --dist loadfile --no-loadscope-reorder || status=$$?; \
 	$(PYTEST) -m alone || status=$$?; \
 	exit $$status
 else

@@ -28,23 +28,29 @@ def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
-ALONE: Final = ("bench", "packaging", "web/page")
-"""Folders whose tests, like those with the marker `kernel`, take the whole machine: bwtop sees all of its traffic."""
+FIRST: Final = ("packaging", "kernel", "attacks", "web/page", "clickhouse")
+"""Folders whose files last: they run first, so that no worker is left with one of them at the end."""
+
+
+ALONE: Final = ("screen", "modes", "clickhouse")
+"""Folders whose tests with the marker `kernel` do not run beside others: a real terminal and servers have deadlines."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that cannot run beside others, and skip those that need root where they may be skipped."""
+    """Put the folders that last first, and skip the tests that need root where they may be skipped."""
+    items.sort(key=rank)
     for item in items:
-        if is_alone(item):
+        folder = item.path.parent.relative_to(TESTS)
+        if item.get_closest_marker("kernel") and any(map(folder.is_relative_to, ALONE)):
             item.add_marker("alone")
     if os.geteuid() and not os.environ.get("CI"):
         skip_without_root(items)
 
 
-def is_alone(item: pytest.Item) -> bool:
-    """Return whether a test must not run beside others."""
+def rank(item: pytest.Item) -> int:
+    """Return when a test's folder runs: the lower, the earlier."""
     folder = item.path.parent.relative_to(TESTS)
-    return item.get_closest_marker("kernel") is not None or any(map(folder.is_relative_to, ALONE))
+    return next((at for at, name in enumerate(FIRST) if folder.is_relative_to(name)), len(FIRST))
 
 
 def skip_without_root(items: list[pytest.Item]) -> None:

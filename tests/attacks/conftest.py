@@ -11,9 +11,7 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
-def system(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Namespaces, list[str]]]:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespaces, list[str]]]:
     namespaces = Namespaces(tmp_path_factory.mktemp("stage"))
     try:
         yield namespaces, build(namespaces)

@@ -22,7 +22,7 @@ from tests.attacks import layers
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
-HANG: Final = 20.0
+HANG: Final = 60.0
 """Seconds after which something that should have happened never will."""
 
 TICK: Final = 0.02
@@ -132,6 +132,14 @@ def wait_until(condition: Callable[[], object], what: str, hang: float = HANG) -
     while not condition():
         assert time.monotonic() < deadline, f"not so in {hang} s: {what}"
         time.sleep(TICK)
+
+
+def refused(result: subprocess.CompletedProcess[str], *told: str) -> None:
+    """Check that bwtop ended with one line that says this, and shows no secret."""
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result
+    assert SECRET not in result.stderr
+    for text in told:
+        assert text in result.stderr
 
 
 def _is_in(name: str, directories: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kernel
 LASTING = 0.5
 """Seconds in which a process that has left root does not have it again."""
 
-LOADERS = 20
+LOADERS = 10
 
 GRACE = 5.0
 """Seconds for the kernel to end a process."""
@@ -262,7 +262,7 @@ def test_loader_ends_with_its_parent(stage: Stage) -> None:
     It is stopped before, at another point of its work each time, so that it cannot end by itself; being killed works
     nevertheless.
     """
-    assert not any(loader_survives(stage, number * TICK / 4) for number in range(LOADERS))
+    assert not any(loader_survives(stage, number * TICK / 2) for number in range(LOADERS))
 
 
 def loader_survives(stage: Stage, seconds: float) -> bool:

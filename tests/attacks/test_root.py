@@ -2,13 +2,12 @@
 
 import pytest
 
-from tests.attacks.stage import BATCH, SECRET, Stage
+from tests.attacks.stage import BATCH, Stage, refused
 
 pytestmark = pytest.mark.kernel
 
 LINKS = {
     "new file": ("ln -s /etc/cron.d/zz x.db", "/home/ada/x.db"),
-    "bob's file": ("ln -s /home/bob/notes x.db", "/home/ada/x.db"),
     "chain": ("ln -s /etc/cron.d/zz b; ln -s b a; ln -s ~/a x.db", "/home/ada/x.db"),
     "directory": ("ln -s /etc/cron.d d", "/home/ada/d/zz"),
     "new directory": ("ln -s /etc d", "/home/ada/d/new/zz"),
@@ -16,7 +15,6 @@ LINKS = {
     "directory in /tmp": ("ln -s /etc/cron.d /tmp/d", "/tmp/d/zz"),
     "lock in /tmp": ("ln -s /etc/cron.d/empty /tmp/x.db.lock", "/tmp/x.db"),
     "in the group's": ("ln -s /etc/cron.d/zz /srv/crew/x.db", "/srv/crew/x.db"),
-    "directory in the group's": ("ln -s /etc/cron.d /srv/crew/d", "/srv/crew/d/zz"),
     "behind root's own link": ("ln -s /etc/cron.d/zz x.db", "/var/lib/hers/x.db"),
 }
 """What ada does, and the history that root names afterwards."""
@@ -32,24 +30,20 @@ def test_link_of_another_user_is_not_followed(stage: Stage, script: str, named: 
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "place"),
     [
-        ("--serve", "--chart-js"),
-        ("--serve", "--token-file"),
-        ("--print-config", "--config"),
-        (*BATCH, "--ship", "clickhouse://127.0.0.1/bwtop", "--password-file"),
+        (("--serve", "--chart-js"), "/home/ada/it"),
+        (("--serve", "--token-file"), "/tmp/it"),
+        (("--serve", "--token-file"), "/home/ada/d/secret"),
+        (("--print-config", "--config"), "/srv/crew/it"),
+        ((*BATCH, "--ship", "clickhouse://127.0.0.1/bwtop", "--password-file"), "/home/ada/it"),
     ],
-    ids=" ".join,
 )
-@pytest.mark.parametrize("place", ["/home/ada/it", "/tmp/it", "/srv/crew/it", "/home/ada/d/secret"])
 def test_file_is_not_read_by_a_link_of_another_user(
     stage: Stage, flags: tuple[str, ...], place: str
 ) -> None:
     stage.shell("ada", f"ln -s /root/secret {place}" if "/d/" not in place else "ln -s /root d")
-    result = stage.run("root", "bwtop", *flags, place)
-    assert result.returncode == 2, result.stderr
-    assert SECRET not in result.stdout + result.stderr
-    assert result.stderr.count("\n") == 1
+    refused(stage.run("root", "bwtop", *flags, place))
 
 
 def test_history_in_a_user_s_directory_is_the_user_s(stage: Stage) -> None:
@@ -60,16 +54,12 @@ def test_history_in_a_user_s_directory_is_the_user_s(stage: Stage) -> None:
     assert stage.shell("ada", "stat -c %U new new/x.db new/x.db.lock").split() == ["ada"] * 3
 
 
-@pytest.mark.parametrize("text", ["4294967295", "4294967296", "99999999999", "-1", "abc"])
+@pytest.mark.parametrize("text", ["4294967295", "99999999999", "-1", "abc"])
 def test_user_behind_sudo_is_to_be_a_number(stage: Stage, text: str) -> None:
     """Found: with 4294967295 bwtop stayed root, 99999999999 was a traceback."""
+    behind = {"SUDO_UID": text, "SUDO_GID": text, "SUDO_USER": "ada"}
     with stage.unchanged():
-        result = stage.run(
-            "root", "bwtop", *BATCH, env={"SUDO_UID": text, "SUDO_GID": text, "SUDO_USER": "ada"}
-        )
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.count("\n") == 1
-    assert text in result.stderr
+        refused(stage.run("root", "bwtop", *BATCH, env=behind), text)
 
 
 @pytest.mark.parametrize("text", ["", "0"])

@@ -9,7 +9,7 @@ from tests.bench.watched import descriptors, memory, threads
 from tests.kernel.running import Bwtop, run
 from tests.web.serving import Listener, serving, until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 
 SECONDS = 2
 REMOTES = 15_000

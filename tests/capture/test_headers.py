@@ -1,121 +1,16 @@
 """Offsets out of what a compiler makes of the kernel's headers."""
 
-import itertools
 import os
 import platform
 import re
-import struct
 from collections.abc import Callable
 
 import pytest
 
-from bwtop.capture import headers
 from bwtop.capture.btf import Field, MissingFieldError
 from bwtop.capture.fields import FIELDS
 from bwtop.capture.headers import Headers
 from tests.capture import natively
-
-EXIT = bytes.fromhex("9500000000000000")
-
-
-def move(value: int) -> bytes:
-    return struct.pack("<BBhi", 0xB7, 0, 0, value) + EXIT
-
-
-@pytest.mark.parametrize(
-    ("instructions", "field"),
-    [
-        (move(0), Field(0, 0)),
-        (move(1234), Field(9872, 0)),
-        # r0 = *(u8 *)(r1 + 20); r0 &= 0xf0; r0 >>= 4
-        (bytes.fromhex("7110140000000000 57000000f0000000 7700000004000000") + EXIT, Field(164, 4)),
-        # r0 = *(u8 *)(r1 + 21): a bit-field that fills its byte
-        (bytes.fromhex("7110150000000000") + EXIT, Field(168, 8)),
-        # r0 = *(u32 *)(r1 + 8); r0 &= 0xff00
-        (bytes.fromhex("6110080000000000 5700000000ff0000") + EXIT, Field(72, 8)),
-    ],
-)
-def test_place_is_read_off_the_instructions(instructions: bytes, field: Field) -> None:
-    assert headers._decode(instructions) == field
-
-
-class Compiler:
-    """Knows these structures, and complains of the rest as clang does."""
-
-    def __init__(self, offsets: dict[str, int], bit_fields: dict[str, bytes]) -> None:
-        self._offsets, self._bit_fields = offsets, bit_fields
-        self.runs = 0
-
-    def __call__(self, text: str) -> tuple[Callable[[str], bytes] | None, str]:
-        self.runs += 1
-        lines = text.splitlines()
-        answers, complaints = {"at_FLAGS": move(4)}, []
-        for head, line in itertools.pairwise(lines):
-            if not head.startswith("#line 1"):
-                continue
-            name = head.split('"')[1]
-            what = line.partition("{ ")[2].removesuffix(" }")
-            answer = self._answer(what)
-            if isinstance(answer, bytes):
-                answers[f"at_{name}"] = answer
-            else:
-                complaints.append(f"{name}:1:40: error: {answer}")
-        if complaints:
-            return None, "\n".join(complaints)
-        return answers.__getitem__, ""
-
-    def _answer(self, what: str) -> bytes | str:
-        for path in {**self._offsets, **self._bit_fields}:
-            structure, _, member = path.partition(".")
-            if what == f"return __builtin_offsetof(struct {structure}, {member});":
-                if path in self._bit_fields:
-                    return f"cannot compute offset of bit-field '{member}'"
-                return move(self._offsets[path])
-            if f"((struct {structure} *)ctx)->{member}" in what:
-                return self._bit_fields[path]
-        return "no member named 'x' in 'struct y'"
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "no member named '__parent' in 'struct kernfs_node'",
-        "no member named '__parent' in 'kernfs_node'",
-        "offsetof of incomplete type 'struct mount'",
-        "offsetof requires struct, union, or class type, 'int' invalid",
-    ],
-)
-def test_what_is_not_there_is_asked_for_no_more(fault: str) -> None:
-    questions = {"F1": headers._question("a.b"), "F2": headers._question("a.c")}
-    headers._reconsider(questions, "F1", fault)
-    assert questions == {"F2": "return __builtin_offsetof(struct a, c);"}
-
-
-def test_bit_field_is_asked_for_otherwise_and_only_once() -> None:
-    fault = "cannot compute offset of bit-field 'repair'"
-    questions = {"F1": headers._question("tcp_sock.inner.repair"), "F2": headers._question("a.c")}
-    headers._reconsider(questions, "F1", fault)
-    assert "((struct tcp_sock *)ctx)->inner.repair" in questions["F1"]
-    assert "offsetof" not in questions["F1"]
-    headers._reconsider(questions, "F1", fault)
-    assert list(questions) == ["F2"], "or it would go on for ever"
-
-
-def test_each_fault_is_told_by_the_name_of_its_question() -> None:
-    """As clang writes it, with the line that is meant and notes about others."""
-    said = """F12:1:31: error: no member named '__parent' in 'kernfs_node'
-int at_F12(void *ctx) { return __builtin_offsetof(struct kernfs_node, __parent); }
-                              ^                                      ~~~~~~~~
-/virtual/main.c:1:66: note: bit-field is declared here
-In file included from /virtual/main.c:4:
-include/net/sock.h:1:31: error: unknown type name 'nobody'
-F3:1:67: error: cannot compute offset of bit-field 'repair'
-F4:1:8: warning: of no interest
-"""
-    assert headers._ERROR.findall(said) == [
-        ("F12", "no member named '__parent' in 'kernfs_node'"),
-        ("F3", "cannot compute offset of bit-field 'repair'"),
-    ]
 
 
 @pytest.mark.parametrize("fault", ["no member named 'x' in 'y'", "cannot compute: bit-field 'x'"])
@@ -145,6 +40,10 @@ def test_compiler_that_is_never_content_is_asked_no_longer_than_there_are_questi
             "/virtual/main.c:3:10: fatal error: 'linux/fs.h' file not found\n",
             "'linux/fs.h' file not found",
         ),
+        (
+            "Unable to find kernel headers. Try CONFIG_IKHEADERS=m\n",
+            "Unable to find kernel headers",
+        ),
         # Only of what was asked for can be done without.
         ("FLAGS:1:1: error: use of undeclared identifier 'tcp_recvmsg'\n", "'tcp_recvmsg'"),
     ],
@@ -153,26 +52,6 @@ def test_nothing_understandable_is_told_in_one_line(said: str, reason: str) -> N
     with pytest.raises(OSError, match=reason) as raised:
         Headers(lambda _: (None, said))
     assert "\n" not in str(raised.value)
-
-
-BIT_FIELD = bytes.fromhex("7110140000000000 57000000f0000000") + EXIT
-
-
-def test_what_the_headers_have_is_found_and_the_rest_is_missing() -> None:
-    compiler = Compiler({"socket.sk": 24}, {"sock.sk_userlocks": BIT_FIELD})
-    found = Headers(compiler)
-    assert found.field("socket.sk") == Field(192, 0)
-    assert found.field("sock.sk_userlocks") == Field(164, 4)
-    with pytest.raises(MissingFieldError, match=r"mount\.mnt_ns"):
-        found.field("mount.mnt_ns")
-    assert compiler.runs <= 3
-
-
-def test_flags_come_after_as_many_others_as_the_prototype_says() -> None:
-    found = Headers(Compiler({"socket.sk": 24}, {}))
-    assert found.function("tcp_recvmsg").parameters.index("flags") == 4
-    with pytest.raises(MissingFieldError):
-        found.function("no_such_function")
 
 
 COMMON = """
@@ -294,20 +173,21 @@ def test_real_compiler_tells_where_fields_are(
         path: Field(byte * 8 + bit, width)
         for path, (byte, bit, width) in {**common, **places}.items()
     }
-    assert found._found == expected, "and nothing else is there"
+    for path in (path for paths in FIELDS.values() for path in paths):
+        if path in expected:
+            assert found.field(path) == expected[path]
+        else:
+            with pytest.raises(MissingFieldError, match=re.escape(path)):
+                found.field(path)
     assert found.function("tcp_recvmsg").parameters.index("flags") == flags
+    with pytest.raises(MissingFieldError):
+        found.function("no_such_function")
 
 
 @pytest.mark.kernel
 def test_real_compilers_reason_is_told() -> None:
     with pytest.raises(OSError, match="unknown type name 'nobody_knows'"):
         Headers(with_structures(f"nobody_knows variable;\n{FROM_5_19}"))
-
-
-def test_without_headers_the_reason_is_the_compilers() -> None:
-    said = "Unable to find kernel headers. Try rebuilding kernel with CONFIG_IKHEADERS=m\n"
-    with pytest.raises(OSError, match="Unable to find kernel headers"):
-        Headers(lambda _: (None, said))
 
 
 @pytest.mark.kernel

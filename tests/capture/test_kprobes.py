@@ -24,23 +24,6 @@ def test_misses_of_ones_own_probes_are_added_up() -> None:
     assert kprobes.missed("\n  bwtop_17_p_f 18446744073709551615 5\n\n", "bwtop_17_") == 5
 
 
-def test_only_events_of_bwtops_that_are_gone_are_left_over() -> None:
-    gone, mine = 2**22 + 1, os.getpid()  # the first is above any pid: PID_MAX_LIMIT
-    events = "\n".join(
-        (
-            f"r4096:bwtop/bwtop_{gone}_r_tcp_sendmsg tcp_sendmsg+0",
-            f"p:bwtop/bwtop_{gone}_p_tcp_sendmsg tcp_sendmsg",
-            f"p:bwtop/bwtop_{mine}_p_tcp_sendmsg tcp_sendmsg",
-            f"p:other/bwtop_{gone}_p_tcp_sendmsg tcp_sendmsg",
-            "p:kprobes/p_do_exit_0 do_exit",
-        )
-    )
-    assert list(kprobes._left(events)) == [
-        f"bwtop/bwtop_{gone}_r_tcp_sendmsg",
-        f"bwtop/bwtop_{gone}_p_tcp_sendmsg",
-    ]
-
-
 def without(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> str:
     """The reason why there are no events where tracefs would be at these places."""
     monkeypatch.setattr(kprobes, "_ROOTS", roots)
@@ -52,20 +35,12 @@ def without(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> str:
     return reason
 
 
-def test_without_tracefs_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_events_it_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "tracefs cannot be read" in without(monkeypatch)
     assert "tracefs cannot be read" in without(monkeypatch, tmp_path / "empty", tmp_path / "none")
-
-
-def test_without_kprobes_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "trace").touch()
     assert "CONFIG_KPROBE_EVENTS" in without(monkeypatch, tmp_path / "none", tmp_path)
-
-
-def test_events_that_cannot_be_read_are_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
     (tmp_path / "kprobe_events").mkdir()
     assert without(monkeypatch, tmp_path) == "EISDIR (Is a directory)"
 
@@ -89,8 +64,9 @@ def written(tracefs: Path) -> str:
 
 
 def test_start_takes_away_what_others_have_left(tracefs: Path) -> None:
-    gone = 2**22 + 1
-    before = f"p:bwtop/bwtop_{os.getpid()}_p_f f\np:kprobes/q f\nr64:bwtop/bwtop_{gone}_r_f f+0\n"
+    gone = 2**22 + 1  # above any pid: PID_MAX_LIMIT
+    others = f"p:bwtop/bwtop_{os.getpid()}_p_f f\np:kprobes/q f\np:other/bwtop_{gone}_p_f f\n"
+    before = f"{others}r64:bwtop/bwtop_{gone}_r_f f+0\n"
     (tracefs / "kprobe_events").write_text(before)
     kprobes.Events(1)
     assert written(tracefs) == f"{before}-:bwtop/bwtop_{gone}_r_f"
@@ -105,6 +81,9 @@ def test_events_are_made_attached_and_taken_away(
         attached.append((event, program))
         return 1000 + event
 
+    def refuse(event: int, program: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
     monkeypatch.setattr(kprobes, "_open", attach)
     give_id(tracefs, "bwtop_7_r_tcp_sendmsg", 41)
     give_id(tracefs, "bwtop_7_p_tcp_sendmsg", 42)
@@ -117,23 +96,15 @@ def test_events_are_made_attached_and_taken_away(
     assert written(tracefs) == "p:bwtop/bwtop_7_p_tcp_sendmsg tcp_sendmsg"
     assert attached == [(41, 5), (42, 6)]
     (tracefs / "kprobe_events").write_text("")
-    events.remove()
-    assert written(tracefs) == "-:bwtop/bwtop_7_r_tcp_sendmsg-:bwtop/bwtop_7_p_tcp_sendmsg"
-
-
-def test_event_whose_attachment_fails_is_taken_away_too(
-    tracefs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(event: int, program: int) -> int:
-        raise PermissionError(1, "Operation not permitted")
-
+    give_id(tracefs, "bwtop_7_p_f", 43)
     monkeypatch.setattr(kprobes, "_open", refuse)
-    give_id(tracefs, "bwtop_7_p_f", 41)
-    events = kprobes.Events(7)
     with pytest.raises(PermissionError):
         events.attach(5, "f", at_return=False)
+    assert written(tracefs) == "p:bwtop/bwtop_7_p_f f"
+    (tracefs / "kprobe_events").write_text("")
     events.remove()
-    assert written(tracefs).endswith("-:bwtop/bwtop_7_p_f")
+    names = ("r_tcp_sendmsg", "p_tcp_sendmsg", "p_f")
+    assert written(tracefs) == "".join(f"-:bwtop/bwtop_7_{name}" for name in names)
 
 
 @pytest.mark.filterwarnings(
@@ -173,10 +144,6 @@ def test_functions_that_are_there_once_can_be_hooked(
     )
     monkeypatch.setattr(kprobes, "_KALLSYMS", kallsyms)
     assert kprobes.symbols.__wrapped__() == {"once", "of_a_module", "changed.isra.0"}
-
-
-def test_perf_events_attributes_have_the_size_that_they_name() -> None:
-    assert kprobes._ATTR.size == 112  # PERF_ATTR_SIZE_VER5 of uapi/linux/perf_event.h
 
 
 @pytest.mark.kernel

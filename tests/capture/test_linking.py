@@ -20,11 +20,6 @@ def instruction(code: int, registers: int = 0, value: int = 0) -> bytes:
 CALL = instruction(0x85, value=IDENTIFY_CALL)
 
 
-def test_program_that_does_not_call_stays_as_it_is() -> None:
-    program = instruction(0x85, value=1) + EXIT
-    assert link(program, FUNCTION) == program
-
-
 @pytest.mark.parametrize("before", [0, 1, 7])
 @pytest.mark.parametrize("after", [1, 5])
 def test_call_leads_to_the_function_behind_the_program(before: int, after: int) -> None:
@@ -57,12 +52,6 @@ def test_every_call_leads_to_the_one_copy() -> None:
 def test_call_of_the_cast_is_one_of_the_kernel() -> None:
     program = instruction(0x85, value=CAST_CALL) + EXIT
     assert link(program, FUNCTION, 4711) == instruction(0x85, registers=0x20, value=4711) + EXIT
-
-
-def test_both_kinds_of_calls_are_made() -> None:
-    linked = link(instruction(0x85, value=CAST_CALL) + CALL + EXIT, FUNCTION, 7)
-    kernel, own = instruction(0x85, registers=0x20, value=7), instruction(0x85, 0x10, 1)
-    assert linked == kernel + own + EXIT + FUNCTION
 
 
 def test_numbers_that_look_like_a_call_are_left_alone() -> None:

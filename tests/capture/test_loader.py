@@ -2,7 +2,7 @@
 
 import pytest
 
-from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, KPROBE, Backend, Kind, Probe
+from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, Backend, Kind, Probe
 from bwtop.capture.btf import MissingFieldError
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.loader import Attempt
@@ -30,12 +30,6 @@ def test_stand_in_is_tried_when_the_other_was_refused() -> None:
     assert tried(attempt) == ["a", "c", "d"]
     assert attempt.refused() == {"b"}
     assert attempt.refusal == ""
-
-
-def test_stand_in_is_not_tried_beside_the_other() -> None:
-    attempt = Attempt(BACKEND, probes={"b": ""})
-    assert tried(attempt) == ["a", "b", "d"]
-    assert attempt.refused() == set()
 
 
 @pytest.mark.parametrize(
@@ -75,13 +69,6 @@ def test_what_need_not_be_there_is_no_degradation() -> None:
             f"{old.without} ({old.kind} {old.target}: this kernel has none)",
         ]
     )
-
-
-def test_descriptors_are_in_the_order_in_which_they_are_taken() -> None:
-    attempt = Attempt(KPROBE, maps=[1, 2], programs=[3], links=[5, 6])
-    assert attempt.descriptors() == [1, 2, 3, 5, 6]
-    attempt.profile = 4
-    assert attempt.descriptors() == [1, 2, 3, 4, 5, 6]
 
 
 def test_descriptors_are_no_more_than_one_message_takes() -> None:

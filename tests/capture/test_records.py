@@ -17,14 +17,19 @@ from bwtop.model.flows import (
     Remote,
     Role,
     Traffic,
-    format_address,
 )
 from bwtop.model.sample import FlowTraffic
 from tests.build import NOW, packed
 
 HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
 
-KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE = 1, 2, 4, 8
+KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE, CHANGE_EXEC, CHANGE_EXIT = (
+    1 << int(re.findall(rf"\b{name}\s*=\s*1 << (\d+)", HEADER)[0])
+    for name in (
+        *("PROCESS_KTHREAD", "PROCESS_EXE_COMPLETE", "PROCESS_EXE_DELETED"),
+        *("PROCESS_CGROUP_COMPLETE", "CHANGE_EXEC", "CHANGE_EXIT"),
+    )
+)
 
 
 def flow_key(start: int, pid: int, protocol: int, role: int, port: int, address: bytes) -> bytes:
@@ -39,13 +44,12 @@ def flow_value(*counters: int) -> bytes:
 
 
 def process(
-    *,
-    uid: int = 0,
     flags: int = 0,
     comm: bytes = b"curl",
     cmdline: bytes = b"",
     exe: bytes = b"",
     cgroup: bytes = b"",
+    uid: int = 0,
     rest: bytes = b"",
 ) -> bytes:
     """struct process; `rest` is what an earlier, longer text left behind each text."""
@@ -58,17 +62,8 @@ def process(
     return head + comm.ljust(16, b"\0") + texts
 
 
-def identity(
-    *,
-    flags: int = 0,
-    comm: bytes = b"curl",
-    cmdline: bytes = b"",
-    exe: bytes = b"",
-    cgroup: bytes = b"",
-    rest: bytes = b"",
-) -> Identity:
-    record = process(flags=flags, comm=comm, cmdline=cmdline, exe=exe, cgroup=cgroup, rest=rest)
-    return records.identity(record, NOW)
+def identity(flags: int = 0, **texts: bytes) -> Identity:
+    return records.identity(process(flags, **texts), NOW)  # type: ignore[arg-type]  # no uid here
 
 
 def decoded(*batches: tuple[bytes, bytes]) -> FlowTraffic:
@@ -88,6 +83,7 @@ def test_flows_are_decoded_field_by_field() -> None:
         },
         ProcessKey(1, 2): {Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1")): Traffic(5, 6)},
     }
+    assert decoded() == decoded((b"", b"")) == {}
     ((_, flows), _) = traffic.items()
     ((remote, moved),) = flows.items()
     assert (type(remote), type(moved)) == (Remote, Traffic), "not only equal tuples"
@@ -102,16 +98,6 @@ def test_flows_of_a_process_are_together_whatever_lies_between_them() -> None:
     assert [moved.rx for moved in traffic[ProcessKey(2, 1)].values()] == [2]
 
 
-@pytest.mark.parametrize("shown", ["192.0.2.1", "2001:db8::1", "127.0.0.1", "*"])
-def test_decoded_address_is_the_one_encoded(shown: str) -> None:
-    ((remote,),) = decoded((flow_key(1, 1, TCP, 0, 80, packed(shown)), flow_value(1, 1))).values()
-    assert format_address(remote.address) == shown
-
-
-def test_no_flows_are_no_error() -> None:
-    assert decoded() == decoded((b"", b"")) == {}
-
-
 def test_remote_that_comes_again_is_made_once_and_not_kept_for_ever() -> None:
     decoder = records.FlowDecoder()
     many = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in range(5000)]
@@ -123,9 +109,8 @@ def test_remote_that_comes_again_is_made_once_and_not_kept_for_ever() -> None:
 
     first, again = read(many), read(many)
     assert all(one is other for one, other in zip(first, again, strict=True))
-    assert len(decoder._remotes) == len(many)
     read(many[:1])
-    assert not decoder._remotes
+    assert not any(one is other for one, other in zip(first, read(many), strict=True))
 
 
 def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
@@ -136,7 +121,7 @@ def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
 
 def test_changes_are_decoded() -> None:
     keys = struct.pack("<QII", 10, 1, 0) + struct.pack("<QII", 20, 2, 0)
-    values = (1).to_bytes(4, "little") + (3).to_bytes(4, "little")
+    values = struct.pack("<II", CHANGE_EXEC, CHANGE_EXEC | CHANGE_EXIT)
     assert list(records.changes(memoryview(keys), memoryview(values))) == [
         (ProcessKey(10, 1), records.CHANGE_EXEC),
         (ProcessKey(20, 2), records.CHANGE_EXEC | records.CHANGE_EXIT),
@@ -179,12 +164,9 @@ def test_identity_is_decoded_field_by_field() -> None:
     [
         (b"", ""),
         (b"sh\0left-over", "sh"),
-        (b"fifteen-letters", "fifteen-letters"),
         (b"sixteen-letters!", "sixteen-letters!"),
-        (b"kworker/0:1-x", "kworker/0:1-x"),
         ("日本".encode(), "日本"),
-        (b"a\xff\xfeb", "a\\xff\\xfeb"),
-        (b"a\x1b[2Jb", "a\x1b[2Jb"),
+        (b"a\xff\x1b[2Jb", "a\\xff\x1b[2Jb"),
     ],
 )
 def test_name_ends_at_its_nul(comm: bytes, name: str) -> None:
@@ -195,7 +177,6 @@ def test_name_ends_at_its_nul(comm: bytes, name: str) -> None:
     ("raw", "shown"),
     [
         (b"", ""),
-        (b"sleep\x005\0", "sleep 5"),
         (b"sleep\x005", "sleep 5"),
         (b"a\0\0b\0", "a  b"),
         (b"nginx: worker process\0\0\0\0", "nginx: worker process"),
@@ -204,41 +185,25 @@ def test_name_ends_at_its_nul(comm: bytes, name: str) -> None:
     ],
 )
 def test_arguments_are_joined_by_spaces(raw: bytes, shown: str) -> None:
-    assert identity(cmdline=raw).cmdline == shown
+    assert identity(cmdline=raw, rest=b"old\0older\0").cmdline == shown
 
 
 @pytest.mark.parametrize(
     ("components", "path"),
-    [
-        (b"", "/"),
-        (b"init\0", "/init"),
-        (b"python3.11\0bin\0usr\0", "/usr/bin/python3.11"),
-        (b"a b\0\xff\0", "/\\xff/a b"),
-        (b"\xc3\xa9\0", "/é"),
-    ],
+    [(b"", "/"), (b"init\0", "/init"), (b"a b\0\xff\0\xc3\xa9\0", "/é/\\xff/a b")],
 )
 def test_paths_are_turned_round(components: bytes, path: str) -> None:
-    found = identity(flags=EXE_COMPLETE | CGROUP_COMPLETE, exe=components, cgroup=components)
+    """They end at their lengths: a record that exec fills again keeps the end of longer texts."""
+    flags = EXE_COMPLETE | CGROUP_COMPLETE
+    found = identity(flags, exe=components, cgroup=components, rest=b"old\0older\0")
     assert (found.exe, found.cgroup) == (path, path)
-
-
-def test_texts_end_at_their_lengths() -> None:
-    """A record that exec fills again keeps the end of longer texts."""
-    found = identity(
-        flags=EXE_COMPLETE | CGROUP_COMPLETE,
-        cmdline=b"sh\0",
-        exe=b"sh\0bin\0",
-        cgroup=b"a.scope\0",
-        rest=b"old\0older\0",
-    )
-    assert (found.cmdline, found.exe, found.cgroup) == ("sh", "/bin/sh", "/a.scope")
 
 
 @pytest.mark.parametrize(
     ("flags", "exe", "cgroup"),
     [
         (0, None, None),
-        (EXE_COMPLETE, "/bin/sh", None),
+        (EXE_COMPLETE | KTHREAD, "/bin/sh", None),
         (CGROUP_COMPLETE, None, "/bin/sh"),
         (EXE_DELETED, None, None),
         (EXE_COMPLETE | EXE_DELETED, "/bin/sh (deleted)", None),
@@ -247,15 +212,9 @@ def test_texts_end_at_their_lengths() -> None:
 def test_path_that_does_not_reach_the_root_is_not_known(
     flags: int, exe: str | None, cgroup: str | None
 ) -> None:
-    found = identity(flags=flags, exe=b"sh\0bin\0", cgroup=b"sh\0bin\0")
+    found = identity(flags, exe=b"sh\0bin\0", cgroup=b"sh\0bin\0")
     assert (found.exe, found.cgroup) == (exe, cgroup)
-
-
-@pytest.mark.parametrize(
-    ("flags", "kernel"), [(0, False), (KTHREAD, True), (15, True), (14, False)]
-)
-def test_kernel_threads_are_marked(flags: int, *, kernel: bool) -> None:
-    assert identity(flags=flags).kernel is kernel
+    assert found.kernel is bool(flags & KTHREAD)
 
 
 def test_start_is_nanoseconds_after_the_boot_in_utc() -> None:
@@ -268,31 +227,9 @@ def test_start_is_nanoseconds_after_the_boot_in_utc() -> None:
 ASSERTED = re.findall(r"_Static_assert\(sizeof\(struct (\w+)\) == (\d+)", HEADER)
 
 
-def test_header_asserts_the_sizes_of_all_records() -> None:
-    names = {name for name, _ in ASSERTED}
-    assert names == set(re.findall(r"^struct (\w+) \{", HEADER, re.MULTILINE))
-
-
 @pytest.mark.parametrize(("name", "size"), ASSERTED)
 def test_sizes_are_those_of_the_header(name: str, size: str) -> None:
-    twin = getattr(records, name.upper())
-    assert twin.size == int(size)
-
-
-@pytest.mark.parametrize(
-    ("c_name", "value"),
-    [
-        ("PROCESS_KTHREAD", records._KTHREAD),
-        ("PROCESS_EXE_COMPLETE", records._EXE_COMPLETE),
-        ("PROCESS_EXE_DELETED", records._EXE_DELETED),
-        ("PROCESS_CGROUP_COMPLETE", records._CGROUP_COMPLETE),
-        ("CHANGE_EXEC", records.CHANGE_EXEC),
-        ("CHANGE_EXIT", records.CHANGE_EXIT),
-    ],
-)
-def test_flags_are_those_of_the_header(c_name: str, value: int) -> None:
-    bits = dict(re.findall(r"(\w+)\s*=\s*1 << (\d+)", HEADER))
-    assert value == 1 << int(bits[c_name])
+    assert getattr(records, name.upper()).size == int(size)
 
 
 def test_roles_are_those_of_the_header() -> None:

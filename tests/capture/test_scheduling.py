@@ -65,22 +65,15 @@ def test_without_the_right_to_it_nothing_changes() -> None:
     in_child(action)
 
 
-@pytest.mark.parametrize("policy", [os.SCHED_FIFO, os.SCHED_RR])
-def test_a_schedule_that_is_real_time_already_stays(policy: int) -> None:
+@pytest.mark.parametrize("policy", [os.SCHED_FIFO, os.SCHED_RR, os.SCHED_BATCH])
+def test_a_schedule_that_is_real_time_stays_and_others_come_back(policy: int) -> None:
+    before = (policy, 0 if policy == os.SCHED_BATCH else 7)
+
     def action() -> None:
-        os.sched_setscheduler(0, policy, os.sched_param(7))
+        os.sched_setscheduler(0, policy, os.sched_param(before[1]))
         with scheduling.uninterrupted():
-            assert scheduled() == (policy, 7)
-        assert scheduled() == (policy, 7)
-
-    in_child(action)
-
-
-def test_batch_jobs_are_batch_jobs_again() -> None:
-    def action() -> None:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        with scheduling.uninterrupted():
-            assert scheduled() == (os.SCHED_FIFO, scheduling.PRIORITY)
-        assert scheduled() == (os.SCHED_BATCH, 0)
+            now = before if before[1] else (os.SCHED_FIFO, scheduling.PRIORITY)
+            assert scheduled() == now
+        assert scheduled() == before
 
     in_child(action)

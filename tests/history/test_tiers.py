@@ -52,7 +52,9 @@ def test_unnamed_tier_keeps_its_default_or_that_of_the_finer_tier(
     ],
 )
 def test_invalid_retention_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"kept|invalid duration|invalid level of detail") as caught:
+    with pytest.raises(
+        ValueError, match=r"kept|invalid duration|invalid level of detail"
+    ) as caught:
         parse_retention(text)
     assert reason in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

@@ -102,21 +102,14 @@ def test_pod_is_known_by_its_uid(cgroup: str, container: str | None) -> None:
     assert placement.pod == POD
 
 
-@pytest.mark.parametrize(
-    ("cgroup", "container"),
-    [
-        (
-            f"{BURSTABLE}/kubepods-burstable-pod{STATIC_POD}.slice/cri-containerd-{ID}.scope",
-            f"containerd:{SHORT}",
-        ),
-        (f"/kubepods/burstable/pod{STATIC_POD}/{ID}", f"kubernetes:{SHORT}"),
-    ],
-)
-def test_static_pod_is_known_by_the_hash_that_is_its_uid(cgroup: str, container: str) -> None:
+def test_static_pod_is_known_by_the_hash_that_is_its_uid() -> None:
     """The API server, etcd and their like: the kubelet itself makes their uid, 32 digits without dashes."""
-    placement = place(cgroup)
-    assert placement.pod == STATIC_POD
-    assert placement.container == container
+    scope = f"{BURSTABLE}/kubepods-burstable-pod{STATIC_POD}.slice/cri-containerd-{ID}.scope"
+    for cgroup, runtime in (
+        (scope, "containerd"),
+        (f"/kubepods/burstable/pod{STATIC_POD}/{ID}", "kubernetes"),
+    ):
+        assert (place(cgroup).pod, place(cgroup).container) == (STATIC_POD, f"{runtime}:{SHORT}")
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ MAY_MISS = bool(os.environ.get("BWTOP_TEST_MAY_MISS"))
 ATTEMPTS = 6
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def before() -> Iterator[Older]:
     """Connections that are there before `bwtop` is."""
     with older(ATTEMPTS if MAY_MISS else 1) as kept:
         yield kept
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bwtop(before: Older) -> Iterator[Bwtop]:
     """A running bwtop that sees everything, with room for all that any test sends.
 

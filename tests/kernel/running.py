@@ -12,7 +12,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,10 +65,13 @@ def command_as(uid: int, *flags: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
-def end(document: Document) -> float:
-    """Return when a document's interval ended, in seconds since 1970."""
-    return datetime.fromisoformat(document["time"]).timestamp()
+def timestamp(text: str) -> float:
+    """Return a time of the output in seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
 
+
+FORKED: dict[int, float] = {}
+"""When `start` made each process, in seconds since 1970: its pid may have been another's."""
 
 STARTED: list["Bwtop"] = []
 """Every bwtop that a test has started."""
@@ -162,12 +166,19 @@ class Bwtop:
 
     def _began_after(self, now: float) -> bool:
         """Return whether the last interval began after now: at the end of the one before it."""
-        ends = [end(document) for document in self.documents[-2:]]
+        ends = [timestamp(document["time"]) for document in self.documents[-2:]]
         return len(ends) == 2 and all(now < each < now + HANG for each in ends)
 
-    def processes(self, pid: int) -> list[Document]:
-        """A process's entries, one for each interval in which it moved bytes."""
+    def entries(self, pid: int) -> list[Document]:
+        """Return the entries of all processes that have had a pid."""
         return [p for d in list(self.documents) for p in d["processes"] if p["pid"] == pid]
+
+    def processes(self, pid: int) -> list[Document]:
+        """Return a process's entries, one for each interval in which it moved bytes."""
+        made = FORKED.get(pid, 0.0) - 0.05
+        mine = [p for p in self.entries(pid) if timestamp(p["start"]) > made]
+        first = min((p["start"] for p in mine), default="")
+        return [p for p in mine if p["start"] == first]
 
     def await_entries(self, pid: int, count: int) -> list[Document]:
         """The process's entries, once there are so many."""
@@ -214,8 +225,10 @@ class Child:
 
 def start(action: Callable[[], object]) -> Child:
     """Runs a function in a forked process."""
+    now = time.time()
     pid = os.fork()
     if pid:
+        FORKED[pid] = now
         return Child(pid)
     status = 1
     try:
@@ -240,6 +253,14 @@ def has_protocol(protocol: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def sink() -> Iterator[int]:
+    """Yield a UDP port that nobody reads: what does not fit is dropped after it has been sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", 0))
+        yield sock.getsockname()[1]
 
 
 def send_datagram(port: int, size: int) -> None:

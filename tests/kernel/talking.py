@@ -51,9 +51,7 @@ class Service:
         return client
 
     def talk(
-        self,
-        client: Callable[[socket.socket], object],
-        server: Callable[[socket.socket], object],
+        self, client: Callable[[socket.socket], object], server: Callable[[socket.socket], object]
     ) -> tuple[int, int]:
         """Runs both ends in processes of their own; returns their pids."""
 
@@ -94,6 +92,18 @@ def send_then_receive(connection: socket.socket) -> None:
 def receive_then_send(connection: socket.socket) -> None:
     receive(connection, UP)
     connection.sendall(payload(DOWN))
+
+
+def exchange(
+    bwtop: Bwtop,
+    client: Callable[[socket.socket], object],
+    server: Callable[[socket.socket], object],
+    up: int,
+    down: int,
+) -> None:
+    """Run both ends over one connection; each has one flow, with exactly these bytes."""
+    service = Service()
+    expect(bwtop, service, service.talk(client, server), up, down)
 
 
 def expect(

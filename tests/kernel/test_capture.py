@@ -19,7 +19,7 @@ from bwtop.capture import libbpf
 from bwtop.capture.backends import Kind
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import Capture, Loading
-from bwtop.model.flows import UNATTRIBUTED, UNKNOWN_ADDRESS, Loss, Traffic
+from bwtop.model.flows import UNATTRIBUTED, UNKNOWN_ADDRESS, Loss, ProcessKey, Traffic
 from bwtop.model.sample import Sample
 from tests.kernel import objects
 from tests.kernel.conftest import lost
@@ -32,8 +32,8 @@ from tests.kernel.running import (
     command,
     run,
     send_datagram,
+    sink,
     start,
-    waiting_bytes,
 )
 
 pytestmark = pytest.mark.kernel
@@ -50,14 +50,6 @@ def capturing(flows: int = 65536, processes: int = 16384) -> Iterator[Capture]:
         yield capture
     finally:
         capture.close()
-
-
-@contextmanager
-def sink() -> Iterator[int]:
-    """A bound UDP socket that nobody reads: what does not fit is dropped after it has been sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("0.0.0.0", 0))
-        yield sock.getsockname()[1]
 
 
 def sent(samples: list[Sample], pid: int) -> int:
@@ -82,7 +74,7 @@ def moved(sample: Sample, but: set[int]) -> int:
 
 
 def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
-    """Sixteen processes write as fast as they can, to two hundred remotes each, through two hundred swaps.
+    """Sixteen processes write as fast as they can, to two hundred remotes each, through a hundred swaps.
 
     Fewer where a busy machine makes them last: the writers are patient for HANG seconds.
     """
@@ -102,7 +94,7 @@ def test_no_byte_is_lost_while_the_map_is_swapped() -> None:
         children = [start(lambda n=number: write(n, port)) for number in range(writers)]  # type: ignore[misc]
         end = time.monotonic() + HANG / 2
         samples = [capture.read()]
-        while len(samples) < 200 and time.monotonic() < end:
+        while len(samples) < 100 and time.monotonic() < end:
             samples.append(capture.read())
         shared[0] = 1
         pids = [child.wait() for child in children]
@@ -205,50 +197,45 @@ def test_bytes_of_more_processes_than_there_is_room_for() -> None:
 
 
 def test_room_of_exited_processes_is_used_again() -> None:
-    """Records of processes that are gone do not fill the maps: here there is room for eight, and a hundred come."""
-    with sink() as port, capturing(flows=4096, processes=8) as capture:
-        for _ in range(25):
-            pids = [run(lambda: send_datagram(port, SIZE)) for _ in range(4)]
-            sample = capture.read()
+    """Records of processes that are gone do not fill the maps: here there is room for 32, and 48 come.
+
+    Another capture tells how many processes of others have records: rounds in which they leave no room do not count.
+    """
+    room, mine, rounds = 32, 4, 0
+    deadline = time.monotonic() + HANG
+    others: set[ProcessKey] = set()
+    with sink() as port, capturing() as witness, capturing(flows=4096, processes=room) as capture:
+        while rounds < 12:
+            assert time.monotonic() < deadline, f"{len(others)} processes of others take the room"
+            pids = {run(lambda: send_datagram(port, SIZE)) for _ in range(mine)}
+            sample, all_that_moved = capture.read(), witness.read()
+            others |= {key for key in all_that_moved.traffic if key.pid not in pids}
+            had_room = len(others) + mine <= room
+            others -= all_that_moved.exited
+            if not had_room:
+                continue
+            rounds += 1
             named = {k.pid: identity.name for k, identity in sample.identities.items()}
             assert all(named[pid] not in ("", "(unknown)") for pid in pids)
             assert sample.loss == Loss()
-            assert {k.pid for k in sample.exited} >= set(pids)
+            assert {k.pid for k in sample.exited} >= pids
 
 
 def test_kill_leaves_nothing_behind() -> None:
     """Programs, maps and links go with the process's descriptors, cgroup programs too."""
-    before = objects.ids()
     with Bwtop() as bwtop:
-        during = objects.ids()
-        assert all(len(during[kind]) > len(before[kind]) for kind in objects.KINDS)
+        held = objects.held(bwtop.process.pid)
+        assert all(held[kind] and held[kind] <= objects.ids()[kind] for kind in objects.KINDS)
         bwtop.stop(signal.SIGKILL)
     deadline = time.monotonic() + HANG
-    while not all(objects.ids()[kind] <= before[kind] for kind in objects.KINDS):
+    while any(objects.ids()[kind] & held[kind] for kind in objects.KINDS):
         assert time.monotonic() < deadline, "something of bwtop is still attached"
         time.sleep(0.1)
 
 
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-@pytest.mark.parametrize(
-    ("environment", "uid"), [({}, "65534"), ({"SUDO_UID": "1", "SUDO_GID": "1"}, "1")]
-)
-def test_root_is_given_up(environment: dict[str, str], uid: str) -> None:
-    with Bwtop(
-        prefix=["env", "-u", "SUDO_UID", *(f"{k}={v}" for k, v in environment.items())]
-    ) as bwtop:
-        bwtop.settle()
-        status = status_of(bwtop.process.pid)
-        maps = Path(f"/proc/{bwtop.process.pid}/maps").read_text()
-    assert status["Uid"].split() == [uid] * 4
-    assert status["Gid"].split() == [uid] * 4
-    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
-    assert status["NoNewPrivs"] == "1"
-    assert "libbcc" not in maps, "the main process carries LLVM about"
+def test_main_process_is_without_the_compiler(bwtop: Bwtop) -> None:
+    maps = Path(f"/proc/{bwtop.process.pid}/maps").read_text()
+    assert "libbcc" not in maps
     assert "libLLVM" not in maps
 
 
@@ -287,11 +274,12 @@ def test_without_cgroups_peers_of_unconnected_udp_are_not_guessed() -> None:
     assert any("no cgroup v2 hierarchy is mounted" in message for message in bwtop.messages)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_last_partial_interval_is_printed(number: signal.Signals) -> None:
-    with sink() as port, Bwtop("-d", "600") as bwtop:
+def test_last_partial_interval_is_printed() -> None:
+    """SIGINT ends it alike: see test_output.py.  nohup is respected: SIGHUP does not."""
+    with sink() as port, Bwtop("-d", "600", prefix=["nohup"]) as bwtop:
+        bwtop.process.send_signal(signal.SIGHUP)
         pid = run(lambda: send_datagram(port, SIZE))
-        assert bwtop.stop(number) == 0
+        assert bwtop.stop(signal.SIGTERM) == 0
     assert bwtop.flows(pid) == {Flow("udp", "127.0.0.1", port, "client"): (0, SIZE)}
     (document,) = bwtop.documents
     assert document["interval"] < 600
@@ -358,16 +346,11 @@ def test_stopped_and_continued_it_goes_on() -> None:
     assert all(document["interval"] > 0 for document in bwtop.documents)
 
 
-def test_nohup_is_respected() -> None:
-    with Bwtop(prefix=["nohup"]) as bwtop:
-        bwtop.process.send_signal(signal.SIGHUP)
-        bwtop.settle()
-
-
 @pytest.mark.parametrize("signals", [1, 2])
 def test_output_that_nobody_takes_does_not_keep_it_alive(signals: int) -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, bytes(4096))
     process = subprocess.Popen(
         command("--batch", "--no-resolve", "-d", "0.1", "--format", "json"),
         stdout=writing,
@@ -376,12 +359,10 @@ def test_output_that_nobody_takes_does_not_keep_it_alive(signals: int) -> None:
     os.close(writing)
     assert process.stderr
     assert b"measuring" in process.stderr.readline()
-    before = -1
-    while (
-        waiting_bytes(reading) != before
-    ):  # it has printed nothing for ten intervals: the pipe is full
-        before = waiting_bytes(reading)
-        time.sleep(1)
+    deadline = time.monotonic() + HANG
+    while "pipe_write" not in Path(f"/proc/{process.pid}/wchan").read_text():
+        assert time.monotonic() < deadline, "it does not wait for its reader"
+        time.sleep(0.05)
     for _ in range(signals):
         process.terminate()
         time.sleep(0.2)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -18,7 +16,7 @@ import pytest
 from bwtop.history.calendar import HOUR
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.sqlite.lock import holder
-from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram
+from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram, sink
 
 pytestmark = pytest.mark.kernel
 
@@ -32,14 +30,6 @@ def place() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
         os.chown(directory, USER, USER)
         yield Path(directory)
-
-
-@contextmanager
-def sink() -> Iterator[int]:
-    """A port that datagrams can be sent to; nobody reads them."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 @contextmanager
@@ -63,6 +53,12 @@ def recording(database: Path, *flags: str, **options: Any) -> Iterator[subproces
         process.stderr.close()
 
 
+def stop(process: subprocess.Popen[str]) -> int:
+    """End a process by SIGTERM; return its exit status."""
+    process.terminate()
+    return process.wait(HANG)
+
+
 def history(database: Path, *flags: str, uid: int = 0) -> Any:
     """What `bwtop --history` says of all times in JSON."""
     asked = ["--history", "all", "--format", "json", "--db", str(database), *flags]
@@ -83,10 +79,20 @@ def sent(database: Path, pid: int) -> int:
 
 
 def test_every_interval_is_recorded_and_agrees_with_what_was_printed(place: Path) -> None:
-    database = place / "history.db"
-    with sink() as port, Bwtop("--db", str(database)) as running:
+    """Filters change what is printed and not what is recorded; --no-record leaves nothing."""
+    database, filtered = place / "history.db", place / "filtered.db"
+    with (
+        sink() as port,
+        Bwtop("--db", str(database)) as running,
+        Bwtop("--db", str(filtered), "--tcp") as tcp,
+        Bwtop("--db", str(place / "none.db"), "--no-record"),
+    ):
         pids = [run(lambda size=size: send_datagram(port, size)) for size in (1009, 10007, 40009)]  # type: ignore[misc]
         running.settle()
+        tcp.settle()
+    assert not tcp.processes(pids[0])
+    assert sent(filtered, pids[0]) == 1009
+    assert not list(place.glob("none*"))
     printed = {pid: sum(p["tx"] for p in running.processes(pid)) for pid in pids}
     assert list(printed.values()) == [1009, 10007, 40009]
     assert {pid: sent(database, pid) for pid in pids} == printed
@@ -98,32 +104,6 @@ def test_every_interval_is_recorded_and_agrees_with_what_was_printed(place: Path
     assert whole["total"]["rx"] == sum(d["total"]["rx"] for d in running.documents)
 
 
-def test_filters_change_what_is_printed_and_not_what_is_recorded(place: Path) -> None:
-    database = place / "history.db"
-    with sink() as port, Bwtop("--db", str(database), "--tcp") as running:
-        pid = run(lambda: send_datagram(port, 1013))
-        running.settle()
-    assert not running.processes(pid)
-    assert sent(database, pid) == 1013
-
-
-def test_no_record_leaves_nothing(place: Path) -> None:
-    with Bwtop("--db", str(place / "history.db"), "--no-record"):
-        pass
-    assert not list(place.iterdir())
-
-
-def test_the_last_partial_interval_is_stored_on_sigterm(place: Path) -> None:
-    database = place / "history.db"
-    with sink() as port, recording(database) as process:
-        pid = run(lambda: send_datagram(port, 2003))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(HANG) == 0
-        assert process.stderr
-        assert "stopped; " in process.stderr.read()
-    assert sent(database, pid) == 2003
-
-
 def test_files_belong_to_whom_the_directory_belongs_to(place: Path) -> None:
     """And so does the process: neither is root's."""
     database = place / "state" / "bwtop" / "history.db"
@@ -131,32 +111,12 @@ def test_files_belong_to_whom_the_directory_belongs_to(place: Path) -> None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert f"Uid:\t{USER}\t{USER}\t{USER}\t{USER}\n" in status
         assert "CapPrm:\t0000000000000000\n" in status
-        process.send_signal(signal.SIGTERM)
-        process.wait(HANG)
+        stop(process)
         for path in place.rglob("*"):
             assert path.stat().st_uid == USER, path
             assert not path.stat().st_mode & 0o077, path
     assert history(database, uid=USER)["total"] == history(database)["total"]
     assert all(path.stat().st_uid == USER for path in place.rglob("*")), "reading made root's files"
-
-
-def test_under_sudo_it_is_the_users_own_history(place: Path) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "BWTOP_DB"},
-        "SUDO_UID": str(USER),
-        "SUDO_GID": str(USER),
-        "XDG_STATE_HOME": str(place / ".local" / "state"),
-    }
-    process = subprocess.Popen(
-        command("--record"), stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stderr
-    assert str(place / ".local/state/bwtop/history.db") in process.stderr.readline()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=HANG)
-    made = list(place.rglob("*"))
-    assert place / ".local/state/bwtop/history.db" in made
-    assert {path.stat().st_uid for path in made} == {USER}
 
 
 def test_in_a_directory_of_roots_it_records_without_being_root(tmp_path: Path) -> None:
@@ -166,9 +126,10 @@ def test_in_a_directory_of_roots_it_records_without_being_root(tmp_path: Path) -
     with sink() as port, recording(database) as process:
         assert "Uid:\t65534\t" in Path(f"/proc/{process.pid}/status").read_text()
         pid = run(lambda: send_datagram(port, 3001))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(HANG) == 0
-    assert sent(database, pid) == 3001
+        assert stop(process) == 0
+        assert process.stderr
+        assert "stopped; " in process.stderr.read()
+    assert sent(database, pid) == 3001, "the last, partial interval is stored"
     assert all(path.stat().st_uid == 0 for path in tmp_path.iterdir())
 
 
@@ -186,8 +147,7 @@ def test_a_second_one_measures_and_says_who_records(place: Path) -> None:
         )
         assert third.returncode == 2
         assert third.stderr == said + "\n"
-        first.send_signal(signal.SIGTERM)
-        first.wait(HANG)
+        stop(first)
     assert sent(database, pid) == 1019, "recorded once"
 
 
@@ -208,19 +168,23 @@ def test_a_second_one_takes_over(place: Path) -> None:
 
 def test_who_is_not_root_watches_what_another_one_records(place: Path) -> None:
     database = place / "history.db"
-    with sink() as port, recording(database):
-        watching = subprocess.Popen(
-            command_as(USER, "--batch", "--format", "json", "-n", "6", "--db", str(database)),
+    with (
+        sink() as port,
+        recording(database),
+        subprocess.Popen(
+            command_as(USER, "--batch", "--format", "json", "--db", str(database)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as watching,
+    ):
         assert watching.stderr
+        assert watching.stdout
         assert "watching from the history of bwtop --record" in watching.stderr.readline()
         pid = run(lambda: send_datagram(port, 1031))
-        output, _ = watching.communicate(timeout=HANG)
-    found = [p for line in output.splitlines() for p in json.loads(line)["processes"]]
-    (process,) = [p for p in found if p["pid"] == pid]
+        shown = (p for line in watching.stdout for p in json.loads(line)["processes"])
+        process = next(p for p in shown if p["pid"] == pid)
+        watching.kill()
     assert process["tx"] == 1031
     assert [r["port"] for r in process["remotes"]] == [port]
     assert process["name"]
@@ -248,42 +212,10 @@ def refused_in_one_line(database: Path, reason: str) -> None:
     assert line.startswith(f"bwtop: {NEEDS_ROOT} ({reason}")
 
 
-def test_the_service_manager_is_told(place: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(place / "notify"))
-        os.chown(place / "notify", USER, USER)
-        manager.settimeout(HANG)
-        environment = {**os.environ, "NOTIFY_SOCKET": str(place / "notify")}
-        with recording(place / "history.db", env=environment) as process:
-            assert manager.recv(100) == b"READY=1"
-            process.send_signal(signal.SIGTERM)
-            assert manager.recv(100) == b"STOPPING=1"
-            assert process.wait(HANG) == 0
-
-
-def test_the_journal_gets_priorities(place: Path) -> None:
-    """JOURNAL_STREAM names the device and inode of standard error."""
-    with (place / "log").open("w+") as log:
-        found = os.fstat(log.fileno())
-        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
-        process = subprocess.Popen(
-            command("--record", "--db", str(place / "history.db")), stderr=log, env=environment
-        )
-        deadline = time.monotonic() + HANG
-        while "recording" not in (place / "log").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        process.wait(HANG)
-        lines = (place / "log").read_text().splitlines()
-    assert len(lines) == 2, "one line a start and one a stop"
-    assert all(line.startswith("<5>") for line in lines)
-
-
 def test_kill_loses_no_committed_interval(place: Path) -> None:
     """The whole program; the recorder alone is killed fifty times elsewhere."""
     database = place / "history.db"
-    amounts = [4001, 4003, 4007]
+    amounts = [4001, 4003]
     with sink() as port:
         for number, amount in enumerate(amounts, 1):
             with recording(database) as process:
@@ -317,7 +249,7 @@ def test_a_clock_that_is_set_bends_no_rate_and_loses_nothing(place: Path) -> Non
     }
     database = place / "history.db"
     prefix = ["env", *(f"{name}={value}" for name, value in faked.items())]
-    with sink() as port, Bwtop("-d", "1", "--db", str(database), prefix=prefix) as running:
+    with sink() as port, Bwtop("-d", "0.5", "--db", str(database), prefix=prefix) as running:
         for seconds in ("+0", "-3600", "+3600"):
             offset.write_text(f"{seconds}\n")
             running.settle(float(seconds))

@@ -15,16 +15,7 @@ from bwtop.capture.backends import named
 from bwtop.capture.session import Loading
 from bwtop.model.flows import TCP, format_address
 from tests.kernel.conftest import MAY_MISS, lost
-from tests.kernel.running import (
-    BACKEND,
-    HANG,
-    PATIENCE,
-    Bwtop,
-    Flow,
-    has_protocol,
-    run,
-    start,
-)
+from tests.kernel.running import BACKEND, HANG, PATIENCE, Bwtop, Flow, has_protocol, run, start
 from tests.kernel.talking import (
     DOWN,
     UP,

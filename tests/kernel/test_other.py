@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernel.running import Bwtop, Flow, run, start
-from tests.kernel.talking import UP, Service, expect, payload
+from tests.kernel.talking import UP, exchange, payload, receive
 from tests.kernel.uring import IORING_OP_RECV, IORING_OP_SEND, Ring
 
 pytestmark = pytest.mark.kernel
@@ -32,8 +32,7 @@ def test_io_uring(bwtop: Bwtop) -> None:
                 IORING_OP_RECV, connection.fileno(), ctypes.create_string_buffer(30_011)
             )
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), UP, 0)
+    exchange(bwtop, client, server, UP, 0)
 
 
 def checksum(data: bytes) -> int:
@@ -66,25 +65,18 @@ def test_ping_over_a_raw_socket(bwtop: Bwtop) -> None:
     assert bwtop.settled_flows(pid) == {Flow("icmp", "127.0.0.1", 0, "client"): (received, 1008)}
 
 
-def test_raw_protocol_by_number(bwtop: Bwtop) -> None:
+def test_raw_socket_has_its_protocol_but_is_never_tcp_or_udp(bwtop: Bwtop) -> None:
     def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 47) as sock:
-            sock.sendto(bytes(SIZE), ("127.0.0.1", 0))
-
-    pid = run(send)
-    peer = "127.0.0.1" if bwtop.sees_datagrams else "*"
-    assert bwtop.settled_flows(pid) == {Flow("gre", peer, 0, "client"): (0, SIZE)}
-
-
-def test_raw_socket_is_never_tcp_or_udp(bwtop: Bwtop) -> None:
-    def send() -> None:
-        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+        for protocol in (47, socket.IPPROTO_TCP, socket.IPPROTO_UDP):
             with socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol) as sock:
                 sock.sendto(bytes(SIZE), ("127.0.0.1", 0))
 
     pid = run(send)
     peer = "127.0.0.1" if bwtop.sees_datagrams else "*"
-    assert bwtop.settled_flows(pid) == {Flow("raw", peer, 0, "client"): (0, 2 * SIZE)}
+    assert bwtop.settled_flows(pid) == {
+        Flow("gre", peer, 0, "client"): (0, SIZE),
+        Flow("raw", peer, 0, "client"): (0, 2 * SIZE),
+    }
 
 
 def test_frames_count_when_sent_and_not_when_sniffed(bwtop: Bwtop) -> None:
@@ -122,24 +114,9 @@ def two_hosts() -> Iterator[tuple[str, str]]:
         for name in names:
             ip("netns", "add", name)
             created.append(name)
-        ip(
-            "-n",
-            names[0],
-            "link",
-            "add",
-            "left",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "right",
-            "netns",
-            names[1],
-        )
-        for name, link, address in zip(
-            names, ("left", "right"), ("192.0.2.1", "192.0.2.2"), strict=True
-        ):
-            ip("-n", name, "address", "add", f"{address}/24", "dev", link)
+        ip(*f"-n {names[0]} link add left type veth peer name right netns {names[1]}".split())
+        for number, (name, link) in enumerate(zip(names, ("left", "right"), strict=True), 1):
+            ip(*f"-n {name} address add 192.0.2.{number}/24 dev {link}".split())
             ip("-n", name, "link", "set", link, "up")
         yield names
     finally:
@@ -166,18 +143,14 @@ def test_other_network_namespaces_are_seen(bwtop: Bwtop, two_hosts: tuple[str, s
         with socket.create_server(("192.0.2.2", 5001)) as listener:
             os.write(writing, b"x")
             connection, _ = listener.accept()
-            left = UP
-            while left:
-                left -= len(connection.recv(65536))
+            receive(connection, UP)
             connection.sendall(payload(SIZE))
 
     def ask() -> None:
         enter(two_hosts[0])
         with socket.create_connection(("192.0.2.2", 5001), timeout=20) as connection:
             connection.sendall(payload(UP))
-            left = SIZE
-            while left:
-                left -= len(connection.recv(left))
+            receive(connection, SIZE)
 
     serving = start(serve)
     os.read(reading, 1)

@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from bwtop.capture.selftest import moves
-from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, command, run, send_datagram
+from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, Document, command, run, send_datagram
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 
 pytestmark = pytest.mark.kernel
@@ -46,20 +47,57 @@ def printing(*flags: str, environment: dict[str, str] | None = None) -> Iterator
     printed += out.splitlines()
 
 
-def talk() -> tuple[int, int]:
-    return Service().talk(send_then_receive, receive_then_send)
+HOSTILE = b"\x1b[2J\x9b31m\n\r\x07"
+STRANGE = "naïve日本".encode()
 
 
-def test_every_view_gives_the_same_numbers() -> None:
-    """One interval, three instances: JSON, CSV and table, and the sums within each."""
+def send_as(name: bytes) -> int:
+    """Send a datagram under a name; return the pid."""
+
+    def named() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name)
+        send_datagram(9, 1009)
+
+    return run(named)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What instances printed of the same interval, and who moved bytes in it."""
+
+    document: Document
+    udp: Document
+    none: Document
+    csv: list[str]
+    narrow: list[str]
+    wide: list[str]
+    client: int
+    server: int
+    hostile: int
+    strange: int
+
+
+@pytest.fixture(scope="module")
+def printed() -> Printed:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
     with (
-        Bwtop("-d", "600") as json_view,
-        printing("--format", "csv") as lines,
-        printing("-s", "pid") as table,
+        Bwtop("-d", "600") as every,
+        Bwtop("-d", "600", "--udp", "--remote", "127.0.0.0/8") as udp,
+        Bwtop("-d", "600", "--process", "no such") as none,
+        printing("--format", "csv", environment=ascii_only) as lines,
+        printing("-s", "pid", environment=ascii_only | {"COLUMNS": "57"}) as narrow,
+        printing("-s", "pid", environment={"COLUMNS": "200"}) as wide,
     ):
-        client, server = talk()
-        json_view.stop()
-    (document,) = json_view.documents
+        client, server = Service().talk(send_then_receive, receive_then_send)
+        hostile, strange = send_as(HOSTILE), send_as(STRANGE)
+    (document,), (udp_only,), (nothing,) = every.documents, udp.documents, none.documents
+    views = (lines, narrow, wide)
+    return Printed(document, udp_only, nothing, *views, client, server, hostile, strange)
+
+
+def test_every_view_gives_the_same_numbers(printed: Printed) -> None:
+    """JSON, CSV and table, and the sums within each."""
+    document, client, server = printed.document, printed.client, printed.server
     by_process = {p["pid"]: (p["rx"], p["tx"]) for p in document["processes"]}
     assert by_process[client] == (DOWN, UP)
     assert by_process[server] == (UP, DOWN)
@@ -70,59 +108,38 @@ def test_every_view_gives_the_same_numbers() -> None:
 
     rx: Counter[int] = Counter()
     tx: Counter[int] = Counter()
-    for row in csv.DictReader(io.StringIO("\n".join(lines))):
+    for row in csv.DictReader(io.StringIO("\n".join(printed.csv))):
         rx[int(row["pid"])] += int(row["rx"])
         tx[int(row["pid"])] += int(row["tx"])
     assert {pid: (rx[pid], tx[pid]) for pid in (client, server)} == {
         pid: by_process[pid] for pid in (client, server)
     }
 
-    (row_of_client,) = (line for line in table if re.match(rf" *{client} ", line))
+    (row_of_client,) = (line for line in printed.wide if re.match(rf" *{client} ", line))
     assert row_of_client.split()[-4:] == ["768.0", "KiB", "976.6", "KiB"]
 
 
-def test_hostile_names_reach_no_terminal() -> None:
-    """A process may call itself what it likes: escape sequences stay words."""
-
-    def hostile() -> None:
-        ctypes.CDLL(None).prctl(PR_SET_NAME, b"\x1b[2J\x9b31m\n\r\x07")
-        send_datagram(9, 1009)
-
-    with printing() as table, printing("--format", "csv") as lines:
-        pid = run(hostile)
-    for printed in (table, lines):
-        text = "\n".join(printed)
-        assert str(pid) in text
-        assert "\\x1b[2J" in text
+def test_strange_names_reach_no_terminal(printed: Printed) -> None:
+    """Escape sequences stay words, and a name that the locale cannot write ends nothing."""
+    for lines in (printed.narrow, printed.csv):
+        text = "\n".join(lines)
         assert all(c == "\n" or c.isprintable() for c in text)
+        for pid, name in ((printed.hostile, "\\x1b[2J"), (printed.strange, "na\\xefve")):
+            (line,) = (line for line in lines if re.search(rf"\b{pid}\b", line))
+            assert name in line
 
 
-def test_filters_choose_flows_and_totals_alike() -> None:
-    with (
-        Bwtop("-d", "600", "--udp", "--remote", "127.0.0.0/8") as udp,
-        Bwtop("-d", "600", "--process", "no such") as none,
-    ):
-        client, _ = talk()
-        send_datagram(9, 1009)
-        udp.stop()
-        none.stop()
-    (document,) = udp.documents
-    assert client not in {p["pid"] for p in document["processes"]}
-    (mine,) = (p for p in document["processes"] if p["pid"] == os.getpid())
+def test_filters_choose_flows_and_totals_alike(printed: Printed) -> None:
+    assert printed.client not in {p["pid"] for p in printed.udp["processes"]}
+    (mine,) = (p for p in printed.udp["processes"] if p["pid"] == printed.hostile)
     assert [(r["proto"], r["tx"]) for r in mine["remotes"]] == [("udp", 1009)]
-    assert document["total"]["tx"] == sum(p["tx"] for p in document["processes"])
-    (empty,) = none.documents
-    assert (empty["processes"], empty["total"]) == ([], {"rx": 0, "tx": 0})
+    assert printed.udp["total"]["tx"] == sum(p["tx"] for p in printed.udp["processes"])
+    assert (printed.none["processes"], printed.none["total"]) == ([], {"rx": 0, "tx": 0})
 
 
-def test_table_fits_the_terminal() -> None:
-    with (
-        printing(environment={"COLUMNS": "57"}) as narrow,
-        printing(environment={"COLUMNS": "200"}) as wide,
-    ):
-        talk()
-    assert max(map(len, narrow)) <= 57
-    assert max(map(len, wide)) == 200
+def test_table_fits_the_terminal(printed: Printed) -> None:
+    assert max(len(line) for line in printed.narrow if "\\x" not in line) <= 57
+    assert max(map(len, printed.wide)) == 200
 
 
 def test_without_flags_it_prints_five_intervals_and_says_so() -> None:
@@ -171,10 +188,9 @@ def test_check_gives_the_reason_of_what_is_missing() -> None:
     )
 
 
-@pytest.mark.parametrize("without", ["-bpf,-sys_admin", "-perfmon,-sys_admin"])
-def test_a_kernel_that_refuses_gets_one_line_with_its_own_reason(without: str) -> None:
+def test_a_kernel_that_refuses_gets_one_line_with_its_own_reason() -> None:
     """Even root may load nothing without the capabilities for it."""
-    powerless = ["setpriv", "--bounding-set", without, "--"]
+    powerless = ["setpriv", "--bounding-set", "-perfmon,-sys_admin", "--"]
     result = subprocess.run(
         [*powerless, *command("--batch")], capture_output=True, text=True, timeout=HANG, check=False
     )
@@ -206,18 +222,6 @@ def test_output_that_cannot_be_written(redirection: str, status: int, said: str)
         result.stderr.removeprefix("bwtop: measuring (backend: tracepoint)\n" if status else "")
         == said
     )
-
-
-@pytest.mark.parametrize("form", ["table", "csv"])
-def test_a_name_that_the_locale_cannot_write_ends_nothing(form: str) -> None:
-    def strange() -> None:
-        ctypes.CDLL(None).prctl(PR_SET_NAME, "naïve日本".encode())
-        send_datagram(9, 1009)
-
-    with printing("--format", form, environment={"PYTHONIOENCODING": "ascii"}) as lines:
-        pid = run(strange)
-    (line,) = (line for line in lines if str(pid) in line)
-    assert "na\\xefve" in line
 
 
 def test_output_is_flushed_line_by_line_to_a_terminal() -> None:

@@ -23,14 +23,8 @@ UNPRIVILEGED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 def with_only(*capabilities: int) -> list[str]:
     """What to put before a command that is to be nobody in particular, with these capabilities."""
     held = ",".join(("-all", *(f"+cap_{number}" for number in capabilities)))
-    return [
-        "setpriv",
-        "--reuid=1234",
-        "--regid=1234",
-        "--clear-groups",
-        f"--inh-caps={held}",
-        f"--ambient-caps={held}",
-    ]
+    who = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+    return [*who, f"--inh-caps={held}", f"--ambient-caps={held}"]
 
 
 def capabilities_of(pid: int) -> set[int]:

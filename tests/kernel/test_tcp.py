@@ -20,6 +20,7 @@ from tests.kernel.talking import (
     DOWN,
     UP,
     Service,
+    exchange,
     expect,
     payload,
     receive,
@@ -70,86 +71,47 @@ def test_both_directions(bwtop: Bwtop, service: Callable[[], Service], address: 
     assert flow.addr in (address, local)
 
 
-def by_send(connection: socket.socket, data: bytes) -> int:
-    return connection.send(data)
+def halves(size: int) -> list[bytearray]:
+    return [bytearray(size // 2), bytearray(size - size // 2)]
 
 
-def by_sendmsg(connection: socket.socket, data: bytes) -> int:
-    half = len(data) // 2
-    return connection.sendmsg([data[:half], data[half:]])
+SENDS: dict[str, Callable[[socket.socket, bytes], int]] = {
+    "send": lambda c, data: c.send(data),
+    "sendmsg": lambda c, data: c.sendmsg(halves(len(data))),
+    "write": lambda c, data: os.write(c.fileno(), data),
+    "writev": lambda c, data: os.writev(c.fileno(), halves(len(data))),
+}
+
+RECEIVES: dict[str, Callable[[socket.socket, int], int]] = {
+    "recv": lambda c, size: len(c.recv(size)),
+    "recvfrom_into": lambda c, size: c.recvfrom_into(bytearray(size))[0],
+    "recvmsg": lambda c, size: c.recvmsg_into(halves(size))[0],
+    "read": lambda c, size: len(os.read(c.fileno(), size)),
+    "readv": lambda c, size: os.readv(c.fileno(), halves(size)),
+    "waitall": lambda c, size: len(c.recv(size, socket.MSG_WAITALL)),
+    # TCP's MSG_TRUNC throws the bytes away: they have arrived all the same (tcp(7)).
+    "truncation": lambda c, size: c.recv_into(bytearray(size), size, socket.MSG_TRUNC),
+}
 
 
-def by_write(connection: socket.socket, data: bytes) -> int:
-    return os.write(connection.fileno(), data)
-
-
-def by_writev(connection: socket.socket, data: bytes) -> int:
-    half = len(data) // 2
-    return os.writev(connection.fileno(), [data[:half], data[half:]])
-
-
-def by_recv(connection: socket.socket, size: int) -> int:
-    return len(connection.recv(size))
-
-
-def by_recv_into(connection: socket.socket, size: int) -> int:
-    return connection.recvfrom_into(bytearray(size))[0]
-
-
-def by_recvmsg(connection: socket.socket, size: int) -> int:
-    return connection.recvmsg_into([bytearray(size // 2), bytearray(size - size // 2)])[0]
-
-
-def by_read(connection: socket.socket, size: int) -> int:
-    return len(os.read(connection.fileno(), size))
-
-
-def by_readv(connection: socket.socket, size: int) -> int:
-    return os.readv(connection.fileno(), [bytearray(size // 2), bytearray(size - size // 2)])
-
-
-def by_waitall(connection: socket.socket, size: int) -> int:
-    return len(connection.recv(size, socket.MSG_WAITALL))
-
-
-def by_truncation(connection: socket.socket, size: int) -> int:
-    """TCP's MSG_TRUNC throws the bytes away: they have arrived all the same (tcp(7))."""
-    return connection.recv_into(bytearray(size), size, socket.MSG_TRUNC)
-
-
-@pytest.mark.parametrize("send", [by_send, by_sendmsg, by_write, by_writev])
-def test_ways_to_send(bwtop: Bwtop, send: Callable[[socket.socket, bytes], int]) -> None:
+@pytest.mark.parametrize("way", SENDS)
+def test_ways_to_send(bwtop: Bwtop, way: str) -> None:
     def client(connection: socket.socket) -> None:
         left = UP
         while left:
-            left -= send(connection, payload(min(left, 40_009)))
+            left -= SENDS[way](connection, payload(min(left, 40_009)))
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP)), UP, 0)
+    exchange(bwtop, client, lambda c: receive(c, UP), UP, 0)
 
 
-@pytest.mark.parametrize(
-    "take", [by_recv, by_recv_into, by_recvmsg, by_read, by_readv, by_waitall, by_truncation]
-)
-def test_ways_to_receive(bwtop: Bwtop, take: Callable[[socket.socket, int], int]) -> None:
+@pytest.mark.parametrize("way", RECEIVES)
+def test_ways_to_receive(bwtop: Bwtop, way: str) -> None:
     def server(connection: socket.socket) -> None:
         left = UP
         while left:
-            left -= take(connection, min(left, 30_011))
+            left -= RECEIVES[way](connection, min(left, 30_011))
 
-    service = Service()
-    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
-
-
-def test_a_connection_read_to_its_end_has_no_extra_byte(bwtop: Bwtop) -> None:
-    """The FIN takes a sequence number; it is no data."""
-
-    def server(connection: socket.socket) -> None:
-        while connection.recv(65536):
-            pass
-
-    service = Service()
-    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+    exchange(bwtop, lambda c: c.sendall(payload(UP)), server, UP, 0)
 
 
 def test_short_writes_count_what_moved(bwtop: Bwtop) -> None:
@@ -168,8 +130,7 @@ def test_short_writes_count_what_moved(bwtop: Bwtop) -> None:
                 select.select([], [connection], [])
         os.write(refusals[1], b"x" * min(refused, 100))
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP, 997)), UP, 0)
+    exchange(bwtop, client, lambda c: receive(c, UP, 997), UP, 0)
     assert os.read(refusals[0], 100), "the socket never refused; nothing was tested"
     for descriptor in refusals:
         os.close(descriptor)
@@ -187,8 +148,7 @@ def test_errors_move_nothing(bwtop: Bwtop) -> None:
         receive(connection, 1009)
         connection.sendall(b"x")
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), 1009, 1)
+    exchange(bwtop, client, server, 1009, 1)
 
 
 def test_peeking_is_not_traffic(bwtop: Bwtop) -> None:
@@ -199,8 +159,7 @@ def test_peeking_is_not_traffic(bwtop: Bwtop) -> None:
                 connection.recv(20_011, socket.MSG_PEEK)
             left -= len(connection.recv(20_011))
 
-    service = Service()
-    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+    exchange(bwtop, lambda c: c.sendall(payload(UP)), server, UP, 0)
 
 
 def test_urgent_byte_counts_once(bwtop: Bwtop) -> None:
@@ -215,8 +174,7 @@ def test_urgent_byte_counts_once(bwtop: Bwtop) -> None:
         assert connection.recv(1, socket.MSG_OOB) == b"!"
         receive(connection, 2003)
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), 1009 + 1 + 2003, 0)
+    exchange(bwtop, client, server, 1009 + 1 + 2003, 0)
 
 
 @contextmanager
@@ -235,8 +193,7 @@ def test_sendfile(bwtop: Bwtop) -> None:
             while sent < UP:
                 sent += os.sendfile(connection.fileno(), file, sent, UP - sent)
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, lambda c: receive(c, UP)), UP, 0)
+    exchange(bwtop, client, lambda c: receive(c, UP), UP, 0)
 
 
 def test_splice_both_ways(bwtop: Bwtop) -> None:
@@ -256,8 +213,7 @@ def test_splice_both_ways(bwtop: Bwtop) -> None:
         _, writing = os.pipe()
         assert os.splice(connection.fileno(), writing, 65536) == 0, "read up to the FIN"
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), UP, 0)
+    exchange(bwtop, client, server, UP, 0)
 
 
 def test_splice_and_recv_on_one_connection(bwtop: Bwtop) -> None:
@@ -272,8 +228,7 @@ def test_splice_and_recv_on_one_connection(bwtop: Bwtop) -> None:
                 if left:
                     left -= len(connection.recv(min(left, 10_009)))
 
-    service = Service()
-    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(UP)), server), UP, 0)
+    exchange(bwtop, lambda c: c.sendall(payload(UP)), server, UP, 0)
 
 
 def test_zero_copy_send(bwtop: Bwtop) -> None:
@@ -291,8 +246,7 @@ def test_zero_copy_send(bwtop: Bwtop) -> None:
         receive(connection, UP)
         connection.sendall(b"x")
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), UP, 1)
+    exchange(bwtop, client, server, UP, 1)
 
 
 class ZeroCopyReceive(ctypes.Structure):
@@ -339,8 +293,7 @@ def test_zero_copy_receive(bwtop: Bwtop) -> None:
             assert result == 0, errno.errorcode[ctypes.get_errno()]
             left -= ask.length + max(ask.copybuf_len, 0)
 
-    service = Service()
-    expect(bwtop, service, service.talk(lambda c: c.sendall(payload(size)), server), size, 0)
+    exchange(bwtop, lambda c: c.sendall(payload(size)), server, size, 0)
 
 
 def test_fast_open(bwtop: Bwtop) -> None:
@@ -375,13 +328,17 @@ def test_a_connection_older_than_bwtop(bwtop: Bwtop, before: Older, take: Take) 
     expect(bwtop, conversation.service, conversation.go_on(), UP, DOWN)
 
 
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
 def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
     """A reset takes the server's port away from the connection, and leaves what had arrived to be read."""
 
     def client(connection: socket.socket) -> None:
         connection.sendall(payload(5003))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
+        reset(connection)
 
     def server(connection: socket.socket) -> None:
         hangup = select.poll()
@@ -389,8 +346,7 @@ def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
         hangup.poll(10_000)
         receive(connection, 5003)
 
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), 5003, 0)
+    exchange(bwtop, client, server, 5003, 0)
 
 
 def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
@@ -427,7 +383,7 @@ def test_a_connection_that_came_in_flight(bwtop: Bwtop, before: Older) -> None:
 
 
 def test_threads_reading_one_connection(bwtop: Bwtop) -> None:
-    """Four readers of one socket, each byte once, whatever the order."""
+    """Four readers of one socket, each byte once, whatever the order.  The FIN takes a sequence number; it is no data."""
 
     def server(connection: socket.socket) -> None:
         def read() -> None:
@@ -440,11 +396,7 @@ def test_threads_reading_one_connection(bwtop: Bwtop) -> None:
         for thread in threads:
             thread.join()
 
-    def client(connection: socket.socket) -> None:
-        connection.sendall(payload(UP))
-
-    service = Service()
-    expect(bwtop, service, service.talk(client, server), UP, 0)
+    exchange(bwtop, lambda c: c.sendall(payload(UP)), server, UP, 0)
 
 
 def test_reset_connection(bwtop: Bwtop) -> None:
@@ -453,8 +405,7 @@ def test_reset_connection(bwtop: Bwtop) -> None:
     def client(connection: socket.socket) -> None:
         connection.sendall(payload(5003))
         receive(connection, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
+        reset(connection)
 
     def server(connection: socket.socket) -> None:
         receive(connection, 1009)

@@ -96,23 +96,44 @@ def test_request_and_answer(bwtop: Bwtop, case: Case, connected: bool) -> None:
     assert flow.addr in (case.shown, "127.0.0.1")  # the kernel answers 127.0.0.5 from 127.0.0.1
 
 
+def sending(send: Callable[[socket.socket], object], protocol: int = 0) -> int:
+    """Run a process with a socket of its own; return its pid."""
+
+    def sender() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol) as sock:
+            send(sock)
+
+    return run(sender)
+
+
 def one_way(
     bwtop: Bwtop,
     send: Callable[[socket.socket, int], object],
     receive: Callable[[socket.socket], object],
+    protocol: int = 0,
 ) -> tuple[dict[Flow, tuple[int, int]], dict[Flow, tuple[int, int]], int]:
     """Runs a sender and a receiver over IPv4; returns the flows of both and the receiver's port."""
-    with V4.server() as server:
+    with V4.server(protocol=protocol) as server:
         port = port_of(server)
-
-        def sender() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                send(sock, port)
-
         receiving = start(lambda: receive(server))
-        sender_pid, receiver_pid = run(sender), receiving.wait()
+        sender_pid = sending(lambda sock: send(sock, port), protocol)
+        receiver_pid = receiving.wait()
     bwtop.settle()
     return bwtop.flows(sender_pid), bwtop.flows(receiver_pid), port
+
+
+def expect_one_way(
+    bwtop: Bwtop,
+    send: Callable[[socket.socket, int], object],
+    receive: Callable[[socket.socket], object],
+    size: int,
+    protocol: int = 0,
+) -> None:
+    """Both ends have one flow, with exactly these bytes."""
+    sent, received, port = one_way(bwtop, send, receive, protocol)
+    name = "udplite" if protocol else "udp"
+    assert sent == {Flow(name, "127.0.0.5", port, "client"): (0, size)}
+    assert received == {Flow(name, "127.0.0.1", port, "server"): (size, 0)}
 
 
 def send_one(sock: socket.socket, port: int) -> None:
@@ -130,14 +151,13 @@ def test_two_peers_of_one_socket(bwtop: Bwtop) -> None:
     with V4.server() as first, V4.server() as second:
         ports = port_of(first), port_of(second)
 
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.connect(("127.0.0.5", ports[0]))
-                for size in (101, 103, 107):
-                    sock.sendto(bytes(size), ("127.0.0.5", ports[1]))
-                    sock.send(bytes(10 * size))
+        def send(sock: socket.socket) -> None:
+            sock.connect(("127.0.0.5", ports[0]))
+            for size in (101, 103, 107):
+                sock.sendto(bytes(size), ("127.0.0.5", ports[1]))
+                sock.send(bytes(10 * size))
 
-        pid = run(send)
+        pid = sending(send)
     assert bwtop.settled_flows(pid) == {
         Flow("udp", "127.0.0.5", ports[0], "client"): (0, 10 * (101 + 103 + 107)),
         Flow("udp", "127.0.0.5", ports[1], "client"): (0, 101 + 103 + 107),
@@ -149,16 +169,15 @@ def test_an_address_holds_for_its_own_message_only(bwtop: Bwtop) -> None:
     with V4.server() as server:
         port = port_of(server)
 
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                for size in (101, 103):
-                    sock.sendto(bytes(size), ("127.0.3.1", 9))
-                    sock.connect(("127.0.0.5", port))
-                    sock.send(bytes(10 * size))
-                    sock.send(bytes(10))
-                    assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
+        def send(sock: socket.socket) -> None:
+            for size in (101, 103):
+                sock.sendto(bytes(size), ("127.0.3.1", 9))
+                sock.connect(("127.0.0.5", port))
+                sock.send(bytes(10 * size))
+                sock.send(bytes(10))
+                assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
 
-        pid = run(send)
+        pid = sending(send)
     assert bwtop.settled_flows(pid) == {
         Flow("udp", "127.0.3.1", 9, "client"): (0, 101 + 103),
         Flow("udp", "127.0.0.5", port, "client"): (0, 10 * (101 + 103) + 20),
@@ -219,14 +238,13 @@ def test_failed_send_leaves_no_wrong_peer(bwtop: Bwtop) -> None:
     with V4.server() as server:
         port = port_of(server)
 
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.connect(("127.0.0.5", port))
-                with pytest.raises(PermissionError):
-                    sock.sendto(bytes(SIZE), ("127.255.255.255", port))
-                sock.send(bytes(SIZE))
+        def send(sock: socket.socket) -> None:
+            sock.connect(("127.0.0.5", port))
+            with pytest.raises(PermissionError):
+                sock.sendto(bytes(SIZE), ("127.255.255.255", port))
+            sock.send(bytes(SIZE))
 
-        pid = run(send)
+        pid = sending(send)
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
 
 
@@ -242,9 +260,7 @@ def test_sendmmsg_and_recvmmsg(bwtop: Bwtop) -> None:
         while left:
             left -= mmsg.receive(sock, 8, 8192)
 
-    sent, received, port = one_way(bwtop, send, receive)
-    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, sum(sizes))}
-    assert received == {Flow("udp", "127.0.0.1", port, "server"): (sum(sizes), 0)}
+    expect_one_way(bwtop, send, receive, sum(sizes))
 
 
 def test_peeking_is_not_traffic(bwtop: Bwtop) -> None:
@@ -262,14 +278,13 @@ def test_error_queue_is_not_traffic(bwtop: Bwtop) -> None:
     with V4.server() as closed:
         port = port_of(closed)
 
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
-            sock.sendto(bytes(SIZE), ("127.0.0.5", port))
-            data, *_ = sock.recvmsg(2048, 1000, socket.MSG_ERRQUEUE)
-            assert data, "part of the datagram, as ICMP quotes it"
+    def send(sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        sock.sendto(bytes(SIZE), ("127.0.0.5", port))
+        data, *_ = sock.recvmsg(2048, 1000, socket.MSG_ERRQUEUE)
+        assert data, "part of the datagram, as ICMP quotes it"
 
-    pid = run(send)
+    pid = sending(send)
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
 
 
@@ -298,9 +313,7 @@ def test_empty_datagrams_move_no_bytes(bwtop: Bwtop) -> None:
         assert sock.recvfrom(2048)[0] == b""
         sock.recvfrom(2048)
 
-    sent, received, port = one_way(bwtop, send, receive)
-    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
-    assert received == {Flow("udp", "127.0.0.1", port, "server"): (SIZE, 0)}
+    expect_one_way(bwtop, send, receive, SIZE)
 
 
 def test_corked_datagram(bwtop: Bwtop) -> None:
@@ -314,9 +327,7 @@ def test_corked_datagram(bwtop: Bwtop) -> None:
     def receive(sock: socket.socket) -> None:
         assert len(sock.recvfrom(2048)[0]) == 101 + 103 + 107
 
-    sent, received, port = one_way(bwtop, send, receive)
-    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, 101 + 103 + 107)}
-    assert received == {Flow("udp", "127.0.0.1", port, "server"): (101 + 103 + 107, 0)}
+    expect_one_way(bwtop, send, receive, 101 + 103 + 107)
 
 
 def test_cork_that_was_pulled_leaves_no_wrong_peer(bwtop: Bwtop) -> None:
@@ -328,15 +339,14 @@ def test_cork_that_was_pulled_leaves_no_wrong_peer(bwtop: Bwtop) -> None:
     with V4.server() as server:
         port = port_of(server)
 
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.sendto(bytes(101), socket.MSG_MORE, ("127.0.3.1", 9))
-                sock.setsockopt(SOL_UDP, UDP_CORK, 0)
-                sock.connect(("127.0.0.5", port))
-                sock.send(bytes(1009))
-                sock.send(bytes(10))
+        def send(sock: socket.socket) -> None:
+            sock.sendto(bytes(101), socket.MSG_MORE, ("127.0.3.1", 9))
+            sock.setsockopt(SOL_UDP, UDP_CORK, 0)
+            sock.connect(("127.0.0.5", port))
+            sock.send(bytes(1009))
+            sock.send(bytes(10))
 
-        pid = run(send)
+        pid = sending(send)
     flows = bwtop.settled_flows(pid)
     after = (bwtop.sees_datagrams and ("127.0.0.5", port)) or ("*", 0)
     assert flows.pop(Flow("udp", "127.0.3.1", 9, "client")) == (0, 101)
@@ -376,9 +386,7 @@ def test_segmentation_and_coalescing(bwtop: Bwtop) -> None:
         while left:
             left -= len(sock.recvmsg(65536, 100)[0])
 
-    sent, received, port = one_way(bwtop, send, receive)
-    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, total)}
-    assert received == {Flow("udp", "127.0.0.1", port, "server"): (total, 0)}
+    expect_one_way(bwtop, send, receive, total)
 
 
 def test_splice_into_a_udp_socket(bwtop: Bwtop) -> None:
@@ -388,22 +396,19 @@ def test_splice_into_a_udp_socket(bwtop: Bwtop) -> None:
         os.write(writing, bytes(SIZE))
         assert os.splice(reading, sock.fileno(), SIZE) == SIZE
 
-    sent, received, port = one_way(bwtop, send, lambda s: s.recvfrom(2048))
-    assert sent == {Flow("udp", "127.0.0.5", port, "client"): (0, SIZE)}
-    assert received == {Flow("udp", "127.0.0.1", port, "server"): (SIZE, 0)}
+    expect_one_way(bwtop, send, lambda s: s.recvfrom(2048), SIZE)
 
 
 def test_resolver_that_binds_its_port_is_a_client(bwtop: Bwtop) -> None:
     """Bound by name, but the far end is a well-known port: the service is the far end's."""
 
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            with V4.server() as free:
-                mine = port_of(free)
-            sock.bind(("127.0.0.1", mine))
-            sock.sendto(bytes(SIZE), ("127.0.0.5", 953))
+    def send(sock: socket.socket) -> None:
+        with V4.server() as free:
+            mine = port_of(free)
+        sock.bind(("127.0.0.1", mine))
+        sock.sendto(bytes(SIZE), ("127.0.0.5", 953))
 
-    pid = run(send)
+    pid = sending(send)
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", 953, "client"): (0, SIZE)}
 
 
@@ -415,15 +420,4 @@ def has_udp_lite() -> bool:
 
 @pytest.mark.skipif(not has_udp_lite(), reason="this kernel has no UDP-Lite any more")
 def test_udp_lite(bwtop: Bwtop) -> None:
-    with V4.server(socket.SOCK_DGRAM, IPPROTO_UDPLITE) as server:
-        port = port_of(server)
-
-        def send() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, IPPROTO_UDPLITE) as sock:
-                sock.sendto(bytes(SIZE), ("127.0.0.5", port))
-
-        receiving = start(lambda: server.recvfrom(2048))
-        sender, receiver = run(send), receiving.wait()
-    bwtop.settle()
-    assert bwtop.flows(sender) == {Flow("udplite", "127.0.0.5", port, "client"): (0, SIZE)}
-    assert bwtop.flows(receiver) == {Flow("udplite", "127.0.0.1", port, "server"): (SIZE, 0)}
+    expect_one_way(bwtop, send_one, lambda s: s.recvfrom(2048), SIZE, IPPROTO_UDPLITE)

@@ -47,19 +47,8 @@ def test_user_behind_root(environment: dict[str, str], found: tuple[int, int] | 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        *(
-            ("SUDO_UID", value)
-            for value in (
-                "4294967295",
-                "99999999999",
-                "-1",
-                "ada",
-                " 5",
-                "1e3",
-                "\u0665",
-                "5" * 5000,
-            )
-        ),
+        *(("SUDO_UID", value) for value in ("4294967295", "99999999999", "-1", "ada")),
+        *(("SUDO_UID", value) for value in (" 5", "1e3", "\u0665", "5" * 5000)),
         ("PKEXEC_UID", "4294967295"),
         ("DOAS_USER", "no such user"),
         ("DOAS_USER", "root\0ada"),

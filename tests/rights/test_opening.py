@@ -152,13 +152,8 @@ def test_only_regular_files_of_a_size_are_read(top: Path, who: Account | None) -
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(top / "socket"))
         (top / "socket").chmod(0o777)
-        for path in (
-            top / "fifo",
-            top / "socket",
-            Path("/dev/zero"),
-            Path("/dev/tty"),
-            folder(top / "d"),
-        ):
+        devices = Path("/dev/zero"), Path("/dev/tty")
+        for path in (top / "fifo", top / "socket", *devices, folder(top / "d")):
             with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
                 read(path, 10, who)
     large = file(top / "large", mode=0o644, text="x" * 11)

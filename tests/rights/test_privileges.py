@@ -16,6 +16,7 @@ from bwtop.rights import privileges
 from bwtop.rights.account import NOBODY, Account
 from bwtop.rights.privileges import CAP_BPF, CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN
 from tests.kernel.running import HANG
+from tests.kernel.test_privileges import with_only
 
 pytestmark = pytest.mark.kernel
 
@@ -75,11 +76,6 @@ def capabilities(*kept: int) -> dict[str, list[int]]:
     return {"CapInh": [], "CapPrm": held, "CapEff": held, "CapBnd": [], "CapAmb": []}
 
 
-@pytest.fixture(name="somebody_with", scope="module")
-def _somebody_with(readable: Path) -> Callable[..., Callable[[str], Any]]:
-    return lambda *caps: somebody_with(readable, *caps)
-
-
 @pytest.fixture(name="readable", scope="module")
 def _readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the package that every user can read; pytest's own folders are root's alone."""
@@ -95,53 +91,26 @@ def _readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield copy
 
 
-def somebody_with(readable: Path, *caps: int) -> Callable[[str], Any]:
-    """Evaluates an expression in a process of setpriv's with these capabilities and no others.
+@pytest.fixture(name="somebody_with", scope="module")
+def _somebody_with(readable: Path) -> With:
+    """Evaluate an expression in a process of setpriv's with some capabilities and no others."""
 
-    It may not be let into this checkout, so it gets a copy of the package.
-    """
-    names = ",".join(("-all", *(f"+cap_{number}" for number in caps)))
+    def with_these(*caps: int) -> Callable[[str], Any]:
+        return lambda expression: evaluated(readable, with_only(*caps), expression)
 
-    def ask(expression: str) -> Any:
-        program = (
-            f"import json, os, sys\nsys.path.insert(0, {str(readable)!r})\nfrom bwtop.rights.account import *\n"
-            f"from bwtop.rights.privileges import *\nfrom bwtop.rights.privileges import _held\n"
-            f"print(json.dumps({expression}))"
-        )
-        result = subprocess.run(
-            [
-                "setpriv",
-                f"--reuid={SOMEBODY.uid}",
-                f"--regid={SOMEBODY.gid}",
-                "--clear-groups",
-                f"--inh-caps={names}",
-                f"--ambient-caps={names}",
-                "/usr/bin/python3",
-                "-c",
-                program,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return ask
+    return with_these
 
 
-def test_root_may_load() -> None:
-    assert in_child(privileges.may_load) is True
-
-
-def test_root_without_any_capability_is_root_nevertheless() -> None:
-    """The kernel decides, and its refusal is told; nobody is sent to become what they are."""
-
-    def ask() -> bool:
-        privileges._set_capabilities(0)
-        return privileges.may_load()
-
-    assert in_child(ask) is True
+def evaluated(readable: Path, prefix: list[str], expression: str) -> Any:
+    program = (
+        f"import json, os, sys\nsys.path.insert(0, {str(readable)!r})\nfrom bwtop.rights.account import *\n"
+        f"from bwtop.rights.privileges import *\nfrom bwtop.rights.privileges import _held\n"
+        f"print(json.dumps({expression}))"
+    )
+    command = [*prefix, "/usr/bin/python3", "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 @pytest.mark.parametrize(
@@ -160,20 +129,7 @@ def test_others_may_load_with_the_capabilities_for_it(
     somebody_with: With, caps: tuple[int, ...], may: bool
 ) -> None:
     assert somebody_with(*caps)("(may_load(), os.getuid())") == [may, SOMEBODY.uid]
-
-
-def test_capability_that_is_not_in_effect_does_not_help() -> None:
-    """Permitted ones can be out of effect, as in a process that was started by one that had them."""
-
-    def ask() -> tuple[bool, list[int]]:
-        os.setgroups([])
-        privileges._prctl(privileges._PR_SET_KEEPCAPS, 1)
-        os.setresuid(*3 * [SOMEBODY.uid])
-        return privileges.may_load(), held("CapPrm")
-
-    may, permitted = in_child(ask)
-    assert not may
-    assert CAP_BPF in permitted
+    assert in_child(privileges.may_load) is True, "root"
 
 
 def needing(*caps: int) -> Callable[[], None]:
@@ -194,22 +150,17 @@ def test_no_more_is_needed_than_reading_needs(caps: tuple[int, ...]) -> None:
     assert state() == before, "found out by others"
 
 
-def test_what_nobody_is_let_do_needs_the_most_there_is() -> None:
-    def refuse() -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    assert privileges.needed(refuse) == (CAP_SYS_ADMIN,)
+def refuse() -> None:
+    raise PermissionError(1, "Operation not permitted")
 
 
-def test_reader_that_breaks_is_no_reader_that_works() -> None:
-    def fail() -> None:
-        raise KeyError
+def die() -> None:
+    os.kill(os.getpid(), 9)
 
-    def die() -> None:
-        os.kill(os.getpid(), 9)
 
-    for broken in (fail, die):
-        assert privileges.needed(broken) == (CAP_SYS_ADMIN,)
+@pytest.mark.parametrize("read", [refuse, {}.popitem, die], ids=["refused", "broken", "killed"])
+def test_reading_that_never_works_needs_the_most_there_is(read: Callable[[], object]) -> None:
+    assert privileges.needed(read) == (CAP_SYS_ADMIN,)
 
 
 def test_what_is_not_held_cannot_be_found_to_be_enough(somebody_with: With) -> None:
@@ -222,68 +173,42 @@ def test_what_is_not_held_cannot_be_found_to_be_enough(somebody_with: With) -> N
 
 
 @pytest.mark.parametrize("kept", [(), (CAP_BPF,), (CAP_KILL, CAP_BPF), (CAP_SYS_ADMIN,)])
-def test_root_is_left_for_good_but_for_what_is_kept(kept: tuple[int, ...]) -> None:
-    def drop() -> dict[str, Any]:
-        privileges.drop(NOBODY, keep=kept)
-        return state()
+@pytest.mark.parametrize("account", [NOBODY, Account(SOMEBODY.uid, SOMEBODY.gid + 1)])
+def test_root_is_left_for_good_but_for_what_is_kept(
+    account: Account, kept: tuple[int, ...]
+) -> None:
+    def drop() -> tuple[dict[str, Any], str]:
+        privileges.drop(account, keep=kept)
+        with pytest.raises(PermissionError):
+            os.setuid(0)
+        return state(), privileges.described()
 
-    assert in_child(drop) == {
-        "uid": [str(NOBODY.uid)] * 4,
-        "gid": [str(NOBODY.uid)] * 4,
-        "groups": [str(NOBODY.uid)],
+    after, described = in_child(drop)
+    assert after == {
+        "uid": [str(account.uid)] * 4,
+        "gid": [str(account.gid)] * 4,
+        "groups": [str(account.gid)] if account == NOBODY else [],
         "no_new_privs": "1",
         "capabilities": capabilities(*kept),
     }
-
-
-@pytest.mark.parametrize("kept", [(), (CAP_BPF,)])
-def test_root_becomes_the_user_who_is_named(kept: tuple[int, ...]) -> None:
-    def drop() -> dict[str, Any]:
-        privileges.drop(Account(SOMEBODY.uid, SOMEBODY.gid + 1), keep=kept)
-        return state()
-
-    after = in_child(drop)
-    assert (after["uid"], after["gid"]) == ([str(SOMEBODY.uid)] * 4, [str(SOMEBODY.gid + 1)] * 4)
-    assert after["groups"] == [], "root's are gone"
-    assert after["capabilities"] == capabilities(*kept)
-
-
-@pytest.mark.parametrize("kept", [(), (CAP_BPF,)])
-def test_there_is_no_way_back(kept: tuple[int, ...]) -> None:
-    def drop() -> None:
-        privileges.drop(NOBODY, keep=kept)
-        os.setuid(0)
-
-    assert in_child(drop) == "PermissionError"
-
-
-def test_none_of_it_goes_to_programs_that_are_started() -> None:
-    def drop() -> list[str]:
-        privileges.drop(NOBODY, keep=(CAP_BPF, CAP_KILL))
-        text = subprocess.check_output(["/bin/cat", "/proc/self/status"], text=True)
-        return [line.split()[1] for line in text.splitlines() if line.startswith(SETS)]
-
-    assert {int(mask, 16) for mask in in_child(drop)} == {0}
+    assert described.startswith(f"uid {account.uid}, capabilities: ")
+    assert ("CAP_BPF" in described) is (CAP_BPF in kept)
+    assert described.endswith(", bounding set: empty, no_new_privs: yes")
 
 
 @pytest.mark.parametrize(
-    ("kept", "left"),
-    [((), []), ((CAP_BPF,), [CAP_BPF]), ((CAP_BPF, CAP_SYS_ADMIN), [CAP_BPF])],
+    ("kept", "left"), [((), []), ((CAP_BPF,), [CAP_BPF]), ((CAP_BPF, CAP_SYS_ADMIN), [CAP_BPF])]
 )
 def test_who_is_not_root_stays_who_they_are(
     somebody_with: With, kept: tuple[int, ...], left: list[int]
 ) -> None:
     """What they do not hold they cannot keep; that is no error."""
     uid, effective, permitted = somebody_with(CAP_BPF, CAP_PERFMON)(
-        f"(drop(NOBODY, keep={kept}), os.getresuid(), sorted(_held('CapEff')), sorted(_held('CapPrm')))[1:]"
+        f"(drop(Account(4711, 4711), keep={kept}), os.getresuid(),"
+        " sorted(_held('CapEff')), sorted(_held('CapPrm')))[1:]"
     )
     assert uid == [SOMEBODY.uid] * 3
     assert effective == permitted == left
-
-
-def test_who_is_not_root_does_not_become_the_user_who_is_named(somebody_with: With) -> None:
-    ask = somebody_with(CAP_BPF)
-    assert ask("(drop(Account(4711, 4711)), os.getresuid())[1]") == [SOMEBODY.uid] * 3
 
 
 @pytest.mark.parametrize(
@@ -312,16 +237,6 @@ def test_step_that_changes_nothing_is_noticed(broken: str) -> None:
         privileges.drop(SOMEBODY, keep=(CAP_KILL,))
 
     assert in_child(drop) in ("PrivilegeError", "OSError")
-
-
-def test_described_is_what_the_kernel_says() -> None:
-    def describe() -> str:
-        privileges.drop(SOMEBODY, keep=(CAP_KILL,))
-        return privileges.described()
-
-    assert in_child(describe) == (
-        f"uid {SOMEBODY.uid}, capabilities: CAP_KILL, bounding set: empty, no_new_privs: yes"
-    )
 
 
 def test_child_dies_with_its_parent() -> None:

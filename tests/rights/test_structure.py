@@ -74,13 +74,6 @@ def test_only_these_modules_open_files() -> None:
     assert {name for name, source in modules().items() if opens(source)} <= set(OPENERS)
 
 
-def test_opening_is_noticed() -> None:
-    for call in ("open(x)", "os.open(x, 0)", "path.read_text()", "Path(x).open('rb')", "x.open()"):
-        assert opens(f"def f(x, path):\n    return {call}"), call
-    assert not opens("recorder.open()")
-    assert opens((PACKAGE / "rights" / "opening.py").read_text())
-
-
 def test_only_the_database_modules_connect_to_sqlite() -> None:
     connecting = {name for name, source in modules().items() if "sqlite3.connect(" in source}
     assert connecting == {"sqlite/schema.py"}
