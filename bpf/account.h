@@ -10,117 +10,18 @@
  *   3. one row per protocol class in bwtop_unattributed, when that is full too.
  * The last two only ever grow; user space subtracts what it saw before.
  */
+#ifndef BWTOP_ACCOUNT_H
+#define BWTOP_ACCOUNT_H
 
-#define AF_INET		2
-#define AF_INET6	10
-#define AF_PACKET	17
-#define IPPROTO_TCP	6
-#define IPPROTO_UDP	17
-#define IPPROTO_UDPLITE	136
-#define IPPROTO_RAW	255
-#define IPPROTO_MPTCP	262
-#define PROTO_PACKET	0	/* IP's own zero is never a socket's protocol */
-#define SOCK_STREAM	1
-#define SOCK_RAW	3
-#define SOCK_SEQPACKET	5
-#define MSG_PEEK	0x2
-#define MSG_ERRQUEUE	0x2000
-#define TCP_ESTABLISHED	1	/* connected datagram sockets have it too */
-#define TCP_SYN_SENT	2
-#define V4_MAPPED	bpf_htonl(0x0000ffff)
-
-enum direction { RX, TX };
-
+#include "endpoint.h"
+#include "identity.h"
+#include "records.h"
 
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_a, MAX_FLOWS);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_b, MAX_FLOWS);
 BPF_ARRAY_OF_MAPS(bwtop_active, "bwtop_flows_a", 1);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_spill, MAX_PROCESSES);
 BPF_ARRAY(bwtop_unattributed, struct flow_value, 3);	/* TCP, UDP, other */
-
-/* The far end of one message; port in host byte order, addr as in flow_key. */
-struct peer {
-	u64 addr[2];
-	u16 port;
-};
-
-/* What a hook needs to know of a socket, read once. */
-struct endpoint {
-	struct peer remote;	/* where the socket is connected to, or zeros */
-	u16 family;
-	u16 protocol;
-	u16 type;
-	u16 local_port;
-	bool connected;
-};
-
-static __always_inline void addr_from_v4(u64 addr[2], u32 v4)
-{
-	addr[0] = 0;
-	addr[1] = v4 ? (u64)v4 << 32 | V4_MAPPED : 0;
-}
-
-static __always_inline bool is_network(u16 family)
-{
-	return family == AF_INET || family == AF_INET6;
-}
-
-static __always_inline bool is_udp(const struct endpoint *end)
-{
-	return end->protocol == IPPROTO_UDP || end->protocol == IPPROTO_UDPLITE;
-}
-
-static __always_inline bool is_stream(const struct endpoint *end)
-{
-	return end->type == SOCK_STREAM || end->type == SOCK_SEQPACKET;
-}
-
-/* What CRIU puts into a socket's queues is not traffic. */
-static __always_inline bool is_repaired(u64 sk, const struct endpoint *end)
-{
-#ifdef TCP_REPAIR
-	return end->protocol == IPPROTO_TCP && is_stream(end) &&
-	       LOAD_AS(u8, tcp_sock, sk, TCP_REPAIR) & TCP_REPAIR_MASK;
-#else
-	return false;
-#endif
-}
-
-static __always_inline u16 socket_protocol(u64 sk)
-{
-#ifdef SOCK_PROTOCOL_MASK	/* up to 5.5: a bit-field of one byte, beside another */
-	return LOAD(u8, sk, SOCK_PROTOCOL);
-#else
-	return LOAD(u16, sk, SOCK_PROTOCOL);
-#endif
-}
-
-static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 family)
-{
-	end->family = family;
-	end->protocol = socket_protocol(sk);
-	end->type = LOAD(u16, sk, SOCK_TYPE);
-	end->remote.addr[0] = 0;
-	end->remote.addr[1] = 0;
-	end->remote.port = 0;
-	end->local_port = 0;
-	end->connected = false;
-	if (family == AF_PACKET)	/* only struct sock is there */
-		return;
-
-	end->local_port = LOAD(u16, sk, SOCK_NUM);
-	/* A connection that was reset gave its port back, and can still be read. */
-	if (!end->local_port)
-		end->local_port = bpf_ntohs(LOAD_AS(u16, inet_sock, sk, INET_SPORT));
-	end->remote.port = bpf_ntohs(LOAD(u16, sk, SOCK_DPORT));
-	end->connected = LOAD(u8, sk, SOCK_STATE) == TCP_ESTABLISHED;
-	if (family == AF_INET) {
-		addr_from_v4(end->remote.addr, LOAD(u32, sk, SOCK_DADDR));
-	} else {
-		end->remote.addr[0] = LOAD(u64, sk, SOCK_V6_DADDR);
-		end->remote.addr[1] = LOAD(u64, sk, SOCK_V6_DADDR + 8);
-	}
-}
 
 /*
  * The protocol of the flow's key.  MPTCP counts as the TCP it stands for.  A raw
@@ -215,3 +116,5 @@ static __always_inline void charge(const struct endpoint *end, const struct peer
 
 	account(&key, direction, bytes);
 }
+
+#endif

@@ -18,6 +18,12 @@
  * Counted by results, never by the sizes asked for; not at tcp_cleanup_rbuf(),
  * which also runs for peeks and with running sums.
  */
+#ifndef BWTOP_FUNCTIONS_H
+#define BWTOP_FUNCTIONS_H
+
+#include "account.h"
+#include "roles.h"
+#include "thread_state.h"
 
 #define SOCK_DGRAM	2
 #define IPPROTO_ICMP	1
@@ -25,34 +31,6 @@
 #define TCP_LISTEN	10
 #define TCP_CLOSE	7
 #define UDP_HEADER	8
-
-/*
- * Roles that the socket itself does not tell: of accepted sockets without a
- * backlog, of connected ones with one, and of unbound datagram sockets.  Least
- * recently used ones make room: then the socket's own fields decide.
- *
- * A socket's memory is used again, and its release may have been missed.  So
- * datagram sockets are told apart by their port, too; of streams, whose port is
- * 0 here, the state tells when another one begins.
- */
-struct role_key {
-	u64 sk;
-	u64 port;
-};
-
-BPF_TABLE("lru_hash", struct role_key, u8, bwtop_roles, MAX_PROCESSES);
-
-static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
-{
-	struct role_key key = {.sk = sk, .port = port};
-	u8 *role = bwtop_roles.lookup(&key);
-	u8 unknown = 0;
-
-	if (role || !create)
-		return role;
-	bwtop_roles.update(&key, &unknown);
-	return bwtop_roles.lookup(&key);
-}
 
 /* inet_release(sock), at its entry: a socket is closed, and its memory used again. */
 static __always_inline void on_inet_release(const u64 *args)
@@ -205,3 +183,5 @@ static __always_inline u32 sender_address(struct peer *peer, u64 skb)
 	bpf_probe_read_kernel(peer->addr, sizeof(peer->addr), (void *)(header + 8));
 	return 40;			/* struct ipv6hdr */
 }
+
+#endif

@@ -6,11 +6,16 @@
  * This is the slow path: it reads with bpf_probe_read_kernel(), which needs no
  * typed pointers, and it runs once per process.
  *
- * Depending on the kernel, the loader defines NO_KERNEL_READS (before 5.5 one
- * helper reads kernel and user memory) and NO_LOOPS (before 5.3; programs are
+ * Depending on the kernel, the loader defines NO_LOOPS (before 5.3; programs are
  * limited to 4096 instructions there, too), and leaves out offsets of fields
  * that it does not find.
  */
+#ifndef BWTOP_IDENTITY_H
+#define BWTOP_IDENTITY_H
+
+#include "load.h"
+#include "records.h"
+#include "thread_state.h"
 
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
 #define PAGE_LEN	4096
@@ -23,12 +28,6 @@
 #endif
 #define MNT_NS_INTERNAL	((u64)-22)	/* ERR_PTR(-EINVAL), fs/mount.h */
 
-#ifdef NO_KERNEL_READS
-#define bpf_probe_read_kernel		bpf_probe_read
-#define bpf_probe_read_kernel_str	bpf_probe_read_str
-#define bpf_probe_read_user		bpf_probe_read
-#endif
-
 BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
 	    MAX_PROCESSES, PROCESSES_FLAGS);
 /* A process record of zeros to insert from: it is larger than the stack. */
@@ -36,13 +35,6 @@ BPF_ARRAY(bwtop_blank, struct process, 1);
 /* enum change, by process: what user space has to look at again. */
 BPF_HASH(bwtop_changes, struct process_key, u32, MAX_PROCESSES);
 BPF_ARRAY(bwtop_loss, struct loss, 1);
-
-#define READ_KERNEL(type, base, offset) ({				\
-	type _value = 0;						\
-	bpf_probe_read_kernel(&_value, sizeof(_value),			\
-			      (void *)((u64)(base) + (offset)));	\
-	_value;								\
-})
 
 static __always_inline struct loss *losses(void)
 {
@@ -251,9 +243,6 @@ int bwtop_identify(struct question *question)
 /* A copy of it, which the loader puts behind every program that calls it. */
 static int (*call_identify)(struct question *question) = (void *)IDENTIFY_CALL;
 
-/* What a backend remembers of the running thread goes with it. */
-static __always_inline void forget_thread(void);
-
 static __always_inline void report_change(struct process_key *key, u32 change)
 {
 	u32 *before = bwtop_changes.lookup(key);
@@ -295,3 +284,5 @@ int bwtop_exit(u64 *ctx)
 		report_change(&key, CHANGE_EXIT);
 	return 0;
 }
+
+#endif

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What the kprobe backend keeps between a function's entry and its return.
+ * The kprobe backend: a probe at a function's entry keeps the arguments, one at
+ * its return has the result.  CALL_* numbers the functions; REGISTERS and
+ * RESULT are the places of arguments and result in struct pt_regs.
  */
+#define KEEPS_CALLS
+
+#include "functions.h"
+
+static const int registers[ARGUMENTS] = { REGISTERS };
 
 /*
  * A call that begins makes void what an earlier one of this thread left behind
@@ -67,3 +74,29 @@ static __always_inline bool leave(u64 *args, int function)
 	thread->calls[function].args[0] = 0;
 	return true;
 }
+
+#define EXIT(program, function, handler)				\
+int program##_in(u64 *ctx)						\
+{									\
+	enter(ctx, CALL_##function);					\
+	return 0;							\
+}									\
+int program(u64 *ctx)							\
+{									\
+	u64 args[ARGUMENTS];						\
+									\
+	if (leave(args, CALL_##function))				\
+		handler(args, ctx[RESULT]);				\
+	return 0;							\
+}
+
+#define ENTRY(program, function, handler)				\
+int program(u64 *ctx)							\
+{									\
+	u64 args[] = { ctx[registers[0]], ctx[registers[1]], ctx[registers[2]] }; \
+									\
+	handler(args);							\
+	return 0;							\
+}
+
+#include "hooks.h"

@@ -3,6 +3,10 @@
  * The records that the kernel side and user space share.  Their Python twins
  * are in bwtop/capture/records.py; both sides assert the sizes.
  */
+#ifndef BWTOP_RECORDS_H
+#define BWTOP_RECORDS_H
+
+#include "include/linux/types.h"
 
 #define COMM_LEN	16
 #define CMDLINE_LEN	256
@@ -81,3 +85,5 @@ _Static_assert(sizeof(struct flow_key) == 32, "flow_key");
 _Static_assert(sizeof(struct flow_value) == 16, "flow_value");
 _Static_assert(sizeof(struct process) == 1824, "process");
 _Static_assert(sizeof(struct loss) == 48, "loss");
+
+#endif

@@ -2,6 +2,12 @@
 /*
  * Which end of a flow serves.
  */
+#ifndef BWTOP_ROLES_H
+#define BWTOP_ROLES_H
+
+#include "endpoint.h"
+#include "records.h"
+#include "socket_state.h"
 
 #ifndef SOCK_USERLOCKS_MASK	/* four bits of a byte, or one of its own */
 #define SOCK_USERLOCKS_MASK 1
@@ -9,13 +15,6 @@
 /* sk_userlocks: bind() named the port */
 #define SOCK_BINDPORT_LOCK (8 * (SOCK_USERLOCKS_MASK & -SOCK_USERLOCKS_MASK))
 #define WELL_KNOWN_PORTS 1024	/* below: RFC 6335's system ports */
-
-/*
- * Where a backend remembers a socket's role, as enum role + 1; 0: not known yet.
- * NULL if there is no such place; with create only if there is no room.  The
- * port is a datagram socket's own, 0 for streams.
- */
-static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create);
 
 /*
  * An accepted socket is a copy of its listener, backlog included; one that
@@ -34,14 +33,15 @@ BPF_ARRAY(bwtop_odd_streams, u32, 1);
 
 static __always_inline void note_odd_stream(void)
 {
-	u32 zero = 0, one = 1;
+	int zero = 0;
+	u32 one = 1;
 
 	bwtop_odd_streams.update(&zero, &one);
 }
 
 static __always_inline bool has_odd_streams(void)
 {
-	u32 zero = 0;
+	int zero = 0;
 	u32 *odd = bwtop_odd_streams.lookup(&zero);
 
 	return odd && *odd;
@@ -100,3 +100,5 @@ static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
 		return datagram_role(sk, end, peer, direction);
 	return ROLE_CLIENT;
 }
+
+#endif

@@ -2,6 +2,11 @@
 /*
  * TCP, and the socket layer around all protocols.
  */
+#ifndef BWTOP_SOCKETS_H
+#define BWTOP_SOCKETS_H
+
+#include "functions.h"
+#include "udp.h"
 
 /*
  * tcp_sendmsg(sk, msg, size): every byte sent through a TCP socket that has no
@@ -155,3 +160,5 @@ static __always_inline void on_tcp_zerocopy_receive(const u64 *args, u64 result)
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	count(sk, &end, &end.remote, RX, bytes);
 }
+
+#endif

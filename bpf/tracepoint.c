@@ -10,37 +10,16 @@
  * TCP_ZEROCOPY_RECEIVE pass recvmsg by, so it is counted by the advance of
  * copied_seq (bwtop_adjust) and sock_recv_length leaves it alone.
  */
+#define TYPED_POINTERS
+#define BY_MESSAGE
+
+#include "account.h"
+#include "roles.h"
+#include "socket_state.h"
+#include "thread_state.h"
 
 #define SOCK_DONE	1	/* enum sock_flags: a FIN has come */
 #define ALLOW		1	/* a cgroup program's verdict */
-
-/*
- * What is remembered of a socket: its role, and for TCP its reading position.
- * joined: it was first seen in the middle of a connection, so what came before
- * its first event in that call is still to be added, once the call's result is
- * known.
- */
-struct socket {
-	u32 seq;
-	u32 counted;		/* since the first event, while joined */
-	u8 role;		/* enum role + 1; 0: not known yet */
-	u8 known;		/* seq is */
-	u8 joined;
-};
-
-BPF_SK_STORAGE(bwtop_sockets, struct socket);
-
-static __always_inline struct socket *socket_of(u64 sk, u64 flags)
-{
-	return bwtop_sockets.sk_storage_get((void *)sk, 0, flags);
-}
-
-static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
-{
-	struct socket *socket = socket_of(sk, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
-
-	return socket ? &socket->role : NULL;
-}
 
 /* Kernel TLS, MPTCP subflows and the like read copied_seq for themselves. */
 static __always_inline bool is_plain_tcp(const struct endpoint *end, u64 tcp)
@@ -309,7 +288,7 @@ static __always_inline void saw_v6(struct bpf_sock_addr *ctx, struct seen_peer *
 #define SOCK_ADDR_PROGRAM(name, saw, direction)				\
 int name(struct bpf_sock_addr *ctx)					\
 {									\
-	struct thread *thread = thread_of(true); \
+	struct thread *thread = thread_of(true);			\
 									\
 	if (thread)							\
 		saw(ctx, &thread->direction);				\

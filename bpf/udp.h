@@ -3,6 +3,10 @@
  * Datagrams: UDP's, those that ICMP and raw IP sockets receive, and the frames
  * that AF_PACKET sends.
  */
+#ifndef BWTOP_UDP_H
+#define BWTOP_UDP_H
+
+#include "functions.h"
 
 /*
  * udp_send_skb(skb, fl4, cork), udp_v6_send_skb(skb, fl6, cork): one datagram
@@ -202,3 +206,5 @@ static __always_inline void on_packet_sendmsg(const u64 *args, u64 result)
 	read_endpoint(&end, sk, AF_PACKET);
 	count(sk, &end, &nobody, TX, ret);
 }
+
+#endif

@@ -53,10 +53,22 @@ class Backend:
     name: str
     needs: str
     """What a kernel must offer, in words for the user."""
-    parts: tuple[str, ...]
-    """Files of bpf/ that make up the program, in order."""
     probes: tuple[Probe, ...]
     """In the order in which they are attached; nothing is counted before the last one is."""
+
+    @property
+    def source(self) -> str:
+        """The root file of its programs, in bpf/."""
+        return f"{self.name}.c"
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the verifier knows the types of its programs' pointers (TYPED_POINTERS in C)."""
+        return self.has(Kind.TRACEPOINT)
+
+    def has(self, *kinds: Kind) -> bool:
+        """Whether a probe is of one of these kinds."""
+        return any(probe.kind in kinds for probe in self.probes)
 
 
 def _cgroup(program: str, target: str, attach_type: int, direction: str) -> Probe:
@@ -66,7 +78,7 @@ def _cgroup(program: str, target: str, attach_type: int, direction: str) -> Prob
 
 @dataclass(frozen=True)
 class Hook:
-    """A function that the backends `fexit` and `kprobe` hook; bpf/hooks.c has their handlers."""
+    """A function that the backends `fexit` and `kprobe` hook; bpf/hooks.h has their handlers."""
 
     function: str
     without: str = ""
@@ -149,15 +161,6 @@ def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
         )
 
 
-def _core(access: str) -> tuple[str, ...]:
-    """The parts that all backends begin with; `access` says how they read the kernel's fields."""
-    return ("records.h", "identity.h", access, "account.h", "roles.h")
-
-
-FUNCTION_PARTS: Final = ("calls.h", "threads.h", "functions.h", "udp.h", "sockets.h")
-"""What the hooks of functions count, however they are attached."""
-
-
 def _life_probes(kind: Kind, without: str = "") -> tuple[Probe, ...]:
     """Beginnings and ends of programs, processes and connections; `without` is about the last."""
     return (
@@ -172,7 +175,6 @@ _NO_ROLES: Final = "a connection accepted from a listener with a backlog of 0 lo
 FEXIT: Final = Backend(
     name="fexit",
     needs="kernel 5.5 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines",
-    parts=(*_core("typed.h"), "fexit.h", *FUNCTION_PARTS, "hooks.c"),
     probes=(
         *_life_probes(Kind.TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.FENTRY, Kind.FEXIT),
@@ -182,7 +184,6 @@ FEXIT: Final = Backend(
 TRACEPOINT: Final = Backend(
     name="tracepoint",
     needs="kernel 6.3 or newer, with BTF (CONFIG_DEBUG_INFO_BTF); cgroup v2 for the peers of unconnected UDP",
-    parts=(*_core("typed.h"), "peers.h", "threads.h", "tracepoint.c"),
     probes=(
         *_life_probes(Kind.TRACEPOINT),
         _cgroup("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
@@ -204,7 +205,6 @@ TRACEPOINT: Final = Backend(
 KPROBE: Final = Backend(
     name="kprobe",
     needs="kernel 4.17 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
-    parts=(*_core("untyped.h"), "kprobe.h", *FUNCTION_PARTS, "kprobe.c", "hooks.c"),
     probes=(
         *_life_probes(Kind.UNTYPED_TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.KPROBE, Kind.KRETPROBE),

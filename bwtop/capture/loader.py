@@ -11,27 +11,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Self
 
-from bwtop.capture import features, fields, functions, libbpf
+from bwtop.capture import features, fields, functions, libbpf, sources
 from bwtop.capture.attach import Attacher
-from bwtop.capture.backends import ABSENT, KPROBE, Backend, Kind, Probe
+from bwtop.capture.backends import ABSENT, Backend, Kind, Probe
 from bwtop.capture.btf import Btf, Kernel, MissingFieldError
 from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.linking import IDENTIFY_CALL, link
-
-
-def _sources() -> Path:
-    """Inside the package in a wheel; beside it in a checkout and where `make install` puts them."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "bpf"
-    return inside if inside.is_dir() else package.parent / "bpf"
-
-
-BPF_SOURCES: Final = _sources()
-"""The C code."""
 
 MAPS: Final = (
     "bwtop_active",
@@ -162,7 +150,7 @@ def _kernel(attempt: Attempt) -> Kernel:
     try:
         return Btf()
     except OSError as no_btf:
-        if attempt.backend is not KPROBE:
+        if attempt.backend.is_typed:
             raise
         try:
             headers = Headers(_compile_with_headers)
@@ -187,16 +175,9 @@ def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str
     return lambda name: bytes(module.dump_func(name.encode())), ""
 
 
-def _text(backend: Backend) -> str:
-    """The parts joined, because BCC rewrites map accesses only in the main file."""
-    return "".join(
-        f'#line 1 "{name}"\n{(BPF_SOURCES / name).read_text()}' for name in backend.parts
-    )
-
-
 def _cast(attacher: Attacher, backend: Backend) -> int:
     """The kernel's function for it, if there is one that the backend's programs can call; else 0."""
-    if not isinstance(attacher.kernel, Btf) or "typed.h" not in backend.parts:
+    if not isinstance(attacher.kernel, Btf) or not backend.is_typed:
         return 0
     return features.cast(attacher.kernel, functools.partial(attacher.try_, backend.probes[0]))
 
@@ -205,11 +186,11 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
     """What the C code has to know of this kernel, as arguments of the compiler."""
     backend = attempt.backend
     first = backend.probes[0]
-    yield from fields.definitions(attacher.kernel, _text(backend))
+    yield from fields.definitions(attacher.kernel, sources.text(backend.source))
     yield from features.definitions(lambda instructions: attacher.try_(first, instructions))
     if attempt.cast and isinstance(attacher.kernel, Btf):
         yield from features.cast_definitions(attacher.kernel)
-    if "hooks.c" in backend.parts:
+    if backend.has(Kind.FEXIT, Kind.KRETPROBE):
         yield from functions.definitions(attacher.kernel, attempt.refused())
     for probe in backend.probes:
         if probe.kind is Kind.CGROUP and not features.may_call(
@@ -219,20 +200,20 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
             break
     yield f"-DIDENTIFY_CALL={IDENTIFY_CALL}"
     # Up to 6.0 the kernel warns of untyped programs that allocate memory.
-    yield f"-DPROCESSES_FLAGS={0 if backend is KPROBE else libbpf.MAP_NO_PREALLOC}"
+    yield f"-DPROCESSES_FLAGS={libbpf.MAP_NO_PREALLOC if backend.is_typed else 0}"
     yield f"-DMAX_FLOWS={limits.flows}"
     yield f"-DMAX_PROCESSES={limits.processes}"
 
 
 def _compile(backend: Backend, definitions: Iterator[str]) -> Any:
     """BCC's module: maps created, programs compiled and not yet loaded."""
-    os.environ["BCC_KERNEL_SOURCE"] = str(BPF_SOURCES)
+    os.environ["BCC_KERNEL_SOURCE"] = str(sources.BPF_SOURCES)
     import bcc
 
     flags = [*definitions, "-Wno-macro-redefined"]  # of BCC's own headers
     with _StandardError() as said:
         try:
-            return bcc.BPF(text=_text(backend).encode(), cflags=flags)
+            return bcc.BPF(text=sources.text(backend.source).encode(), cflags=flags)
         except Exception as error:  # bcc raises nothing more precise
             lines = said.text().splitlines()
             complaint = next((line for line in lines if "error" in line), type(error).__name__)

@@ -11,6 +11,7 @@ from bwtop.capture import features, loader
 from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import Backend, Kind
 from bwtop.capture.btf import Btf
+from bwtop.capture.sources import BPF_SOURCES
 
 LIMITS = loader.Limits(flows=1024, processes=1024)
 
@@ -40,7 +41,7 @@ def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
     import bcc
 
     with pytest.MonkeyPatch.context() as patch, loader._StandardError() as said:
-        patch.setenv("BCC_KERNEL_SOURCE", str(loader.BPF_SOURCES))
+        patch.setenv("BCC_KERNEL_SOURCE", str(BPF_SOURCES))
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-w", "-ferror-limit=0"])
         except Exception:  # bcc raises nothing more precise

@@ -2,15 +2,12 @@
 
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from bwtop.capture import fields
+from bwtop.capture import fields, sources
 from bwtop.capture.backends import BACKENDS, Backend, Kind, named
 from bwtop.capture.btf import Btf, Field, Function, MissingFieldError
-
-BPF = Path(__file__).parents[2] / "bpf"
 
 by_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 
@@ -23,7 +20,7 @@ def btf() -> Btf:
 @cache
 def source(backend: Backend) -> str:
     """The backend's C program."""
-    return "\n".join((BPF / part).read_text() for part in backend.parts)
+    return sources.text(backend.source)
 
 
 @pytest.mark.parametrize(

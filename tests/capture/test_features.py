@@ -13,6 +13,7 @@ from bwtop.capture.backends import FEXIT, KPROBE, TRACEPOINT, Kind
 from bwtop.capture.btf import Btf, Function, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.linking import CAST_CALL, link
+from bwtop.capture.sources import BPF_SOURCES
 from tests.capture import natively
 from tests.capture.natively import Instruction, instructions
 
@@ -95,7 +96,7 @@ def test_what_is_refused_is_done_without(refused: tuple[str, ...], defined: set[
 
 
 def test_macros_of_trials_are_in_the_c_code() -> None:
-    text = "".join(path.read_text() for path in loader.BPF_SOURCES.glob("*.[ch]"))
+    text = "".join(path.read_text() for path in BPF_SOURCES.glob("*.[ch]"))
     for trial in features.TRIALS:
         assert f"#ifdef {trial.macro}\n" in text or f"defined({trial.macro})" in text, trial.macro
 

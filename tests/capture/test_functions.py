@@ -11,7 +11,7 @@ from bwtop.capture.backends import HOOKS
 from bwtop.capture.btf import Field, Function, MissingFieldError
 
 BPF = Path(__file__).parents[2] / "bpf"
-HOOKS_C = (BPF / "hooks.c").read_text()
+HOOKS_H = (BPF / "hooks.h").read_text()
 
 RECVMSG = {
     4: ("sk", "msg", "len", "flags"),
@@ -104,9 +104,9 @@ def test_udp_counts_by_call_where_its_datagrams_cannot_be_seen(
 
 
 def test_every_hook_has_its_program_and_handler() -> None:
-    rows = re.findall(r"^(EXIT|ENTRY)\((\w+), (\w+), on_\w+\)$", HOOKS_C, re.MULTILINE)
+    rows = re.findall(r"^(EXIT|ENTRY)\((\w+), (\w+), on_\w+\)$", HOOKS_H, re.MULTILINE)
     in_c = {(kind == "ENTRY", program, function) for kind, program, function in rows}
     in_python = {(h.at_entry, h.program or f"bwtop_{h.function}", h.function) for h in HOOKS}
     assert in_c == in_python
     assert len(rows) == len(HOOKS), "each is there once"
-    assert len(rows) == len(re.findall(r"^E\w+\(", HOOKS_C, re.MULTILINE)), "the pattern sees all"
+    assert len(rows) == len(re.findall(r"^E\w+\(", HOOKS_H, re.MULTILINE)), "the pattern sees all"

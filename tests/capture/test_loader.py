@@ -13,7 +13,7 @@ FIRST = Probe("bwtop_b", Kind.FEXIT, "b", without="b is not counted")
 STAND_IN = Probe("bwtop_c", Kind.FEXIT, "c", without="c is not counted", stands_in_for="b")
 NEW = Probe("bwtop_d", Kind.FENTRY, "d", without="d is not counted", may_be_absent=True)
 
-BACKEND = Backend("fexit", "this and that", (), (NEEDED, FIRST, STAND_IN, NEW))
+BACKEND = Backend("fexit", "this and that", (NEEDED, FIRST, STAND_IN, NEW))
 
 
 def tried(attempt: Attempt) -> list[str]:

@@ -20,7 +20,7 @@ OPENERS: Final = {
     "capture/cgroups.py": "/proc/self/mountinfo",
     "capture/headers.py": "the kernel's headers",
     "capture/kprobes.py": "tracefs and /proc/kallsyms",
-    "capture/loader.py": "bpf/",
+    "capture/sources.py": "bpf/",
     "capture/backends.py": "/proc/kallsyms",
     "cli.py": "/dev/null",
     "modes/demo_traffic.py": "/dev/null and /proc/self/fd",

@@ -4,12 +4,9 @@
  * its arguments are still there, and its result behind them; ARGS_* is their
  * number, from the kernel's BTF.
  */
+#define TYPED_POINTERS
 
-/*
- * A hook that was missed leaves its mark in place: what tells is whether it is
- * for the same socket.
- */
-#define SAME_CALL(marked, sk)	((marked) == (sk))
+#include "functions.h"
 
 #define EXIT(program, function, handler)				\
 int program(u64 *ctx)							\
@@ -24,3 +21,5 @@ int program(u64 *ctx)							\
 	handler(ctx);							\
 	return 0;							\
 }
+
+#include "hooks.h"

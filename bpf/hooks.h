@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * The hooked functions: program, function, handler.  The backend makes programs
- * of them, which call the handler with the function's arguments and, at its
- * exit, its result.
+ * The hooked functions: program, function, handler.  The backend's EXIT and ENTRY
+ * make programs of them, which call the handler with the function's arguments
+ * and, at its exit, its result.
  */
+#ifndef BWTOP_HOOKS_H
+#define BWTOP_HOOKS_H
+
+#include "sockets.h"
+#include "udp.h"
+
+#ifndef EXIT		/* this file alone */
+#define EXIT(program, function, handler)
+#define ENTRY(program, function, handler)
+#endif
+
 EXIT(bwtop_tcp_sendmsg, tcp_sendmsg, on_tcp_sendmsg)
 EXIT(bwtop_tcp_recvmsg, tcp_recvmsg, on_tcp_recvmsg)
 EXIT(bwtop_udp_sendmsg, udp_sendmsg, on_udp_sendmsg)
@@ -33,3 +44,5 @@ EXIT(bwtop_skb_recv_datagram, skb_recv_datagram, on_skb_recv_datagram)
 EXIT(bwtop_packet_sendmsg, packet_sendmsg, on_packet_sendmsg)
 EXIT(bwtop_packet_sendmsg_spkt, packet_sendmsg_spkt, on_packet_sendmsg)
 ENTRY(bwtop_inet_release, inet_release, on_inet_release)
+
+#endif

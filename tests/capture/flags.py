@@ -1,0 +1,39 @@
+"""The compiler's arguments with which each file of bpf/ compiles alone, as the loader would give them.
+
+`python -m tests.capture.flags > compile_flags.txt` writes them for clangd and other indexers.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from bwtop.capture import features, functions
+from bwtop.capture.btf import Field, Function, MissingFieldError
+from bwtop.capture.fields import FIELDS
+
+CONSTANTS = ("IDENTIFY_CALL", "PROCESSES_FLAGS", "MAX_FLOWS", "MAX_PROCESSES", "TCP_REPAIR_MASK")
+"""What the loader defines beside places of fields, functions and features; `repair` is a bit-field in every kernel."""
+
+
+class AnyKernel:
+    """Has all hooked functions; where anything is in memory does not matter here."""
+
+    def field(self, path: str) -> Field:
+        """Raise MissingFieldError."""
+        raise MissingFieldError(path)
+
+    def function(self, name: str) -> Function:
+        """Return a prototype with flags."""
+        return Function(1, (name, "msg", "len", "flags"))
+
+
+def flags() -> Iterator[str]:
+    """Yield the arguments for a kernel with all that the programs know of."""
+    yield "-xc"
+    yield from (f"-D{macro}={8 * place}" for place, macro in enumerate(FIELDS))
+    yield from (f"-D{macro}=1" for macro in CONSTANTS)
+    yield from functions.definitions(AnyKernel(), ())
+    yield f"-D{features.TRIALS[0].macro}"
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{word}\n" for word in flags())
