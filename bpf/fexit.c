@@ -11,14 +11,14 @@
 #define EXIT(program, function, handler)				\
 int program(u64 *ctx)							\
 {									\
-	handler(ctx, ctx[ARGS_##function]);				\
+	handler((void *)ctx, ctx[ARGS_##function]);				\
 	return 0;							\
 }
 
 #define ENTRY(program, function, handler)				\
 int program(u64 *ctx)							\
 {									\
-	handler(ctx);							\
+	handler((void *)ctx);						\
 	return 0;							\
 }
 

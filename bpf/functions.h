@@ -22,6 +22,7 @@
 #define BWTOP_FUNCTIONS_H
 
 #include "account.h"
+#include "arguments.h"
 #include "roles.h"
 #include "thread_state.h"
 
@@ -33,9 +34,9 @@
 #define UDP_HEADER	8
 
 /* inet_release(sock), at its entry: a socket is closed, and its memory used again. */
-static __always_inline void on_inet_release(const u64 *args)
+static __always_inline void on_inet_release(const struct inet_release *args)
 {
-	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	struct role_key key = {.sk = sk};
 
 	if (!sk)

@@ -86,7 +86,7 @@ int program(u64 *ctx)							\
 	u64 args[ARGUMENTS];						\
 									\
 	if (leave(args, CALL_##function))				\
-		handler(args, ctx[RESULT]);				\
+		handler((void *)args, ctx[RESULT]);			\
 	return 0;							\
 }
 
@@ -95,7 +95,7 @@ int program(u64 *ctx)							\
 {									\
 	u64 args[] = { ctx[registers[0]], ctx[registers[1]], ctx[registers[2]] }; \
 									\
-	handler(args);							\
+	handler((void *)args);						\
 	return 0;							\
 }
 

@@ -12,9 +12,9 @@
  * tcp_sendmsg(sk, msg, size): every byte sent through a TCP socket that has no
  * upper layer; sendfile() and splice() too from 6.5 on.
  */
-static __always_inline void on_tcp_sendmsg(const u64 *args, u64 result)
+static __always_inline void on_tcp_sendmsg(const struct sk_sendmsg *args, u64 result)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	int ret = result;
 	struct endpoint end;
 
@@ -26,13 +26,13 @@ static __always_inline void on_tcp_sendmsg(const u64 *args, u64 result)
 }
 
 /* tcp_recvmsg(sk, msg, len, …flags…): all but splice() and TCP_ZEROCOPY_RECEIVE. */
-static __always_inline void on_tcp_recvmsg(const u64 *args, u64 result)
+static __always_inline void on_tcp_recvmsg(const struct tcp_recvmsg *args, u64 result)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	int ret = result;
 	struct endpoint end;
 
-	if (ret <= 0 || is_read_without_moving(args[TCP_RECVMSG_FLAGS]))
+	if (ret <= 0 || is_read_without_moving(args->flags))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (mark(thread_of(true), sk, RX))
@@ -43,9 +43,9 @@ static __always_inline void on_tcp_recvmsg(const u64 *args, u64 result)
  * inet_sendmsg(sock, msg, size), inet6_sendmsg(): around tcp_sendmsg() and
  * udp_sendmsg(), and the only place for kernel TLS, MPTCP, SCTP, ICMP and raw IP.
  */
-static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
+static __always_inline void on_inet_sendmsg(const struct sock_sendmsg *args, u64 result)
 {
-	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	int ret = result;
 	struct endpoint end;
 	struct peer peer;
@@ -56,10 +56,10 @@ static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
 	if (!is_network(end.family) || is_repaired(sk, &end))
 		return;
 	if (is_udp_socket(&end)) {
-		count_udp_sent(thread_of(false), sk, &end, args[1], ret);
+		count_udp_sent(thread_of(false), sk, &end, args->msg, ret);
 		return;
 	}
-	message_peer(&peer, args[1], &end);
+	message_peer(&peer, args->msg, &end);
 	count(sk, &end, &peer, TX, ret);
 }
 
@@ -68,19 +68,19 @@ static __always_inline void on_inet_sendmsg(const u64 *args, u64 result)
  * around tcp_recvmsg() and udp_recvmsg(), and the only place for kernel TLS,
  * MPTCP and SCTP.  ICMP and raw IP are counted at skb_recv_datagram().
  */
-static __always_inline void on_inet_recvmsg(const u64 *args, u64 result)
+static __always_inline void on_inet_recvmsg(const struct sock_recvmsg *args, u64 result)
 {
-	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	int ret = result;
 	struct endpoint end;
 	struct peer peer;
 
-	if (!sk || was_counted_inside(sk, RX) || ret <= 0 || is_read_without_moving(args[3]))
+	if (!sk || was_counted_inside(sk, RX) || ret <= 0 || is_read_without_moving(args->flags))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (!is_network(end.family) || is_raw_socket(&end))
 		return;
-	message_peer(&peer, args[1], &end);
+	message_peer(&peer, args->msg, &end);
 	count(sk, &end, &peer, RX, ret);
 }
 
@@ -92,9 +92,9 @@ static __always_inline void on_inet_recvmsg(const u64 *args, u64 result)
  * counted (MPTCP, raw IP).  UDP's makes a datagram like any other, which may have
  * been counted at the end of its cork.
  */
-static __always_inline void on_inet_sendpage(const u64 *args, u64 result)
+static __always_inline void on_inet_sendpage(const struct inet_sendpage *args, u64 result)
 {
-	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	int ret = result;
 	struct endpoint end;
 
@@ -126,31 +126,31 @@ static __always_inline void count_spliced(u64 sock, u64 result)
  * Without a splice_read of its own the socket is read by inet_recvmsg(), and
  * counted there.
  */
-static __always_inline void on_sock_splice_read(const u64 *args, u64 result)
+static __always_inline void on_sock_splice_read(const struct sock_splice_read *args, u64 result)
 {
-	u64 sock = SOCKET_OF_FILE(args[0]);
+	u64 sock = SOCKET_OF_FILE(args->file);
 
 	if (sock && LOAD(u64, LOAD(u64, sock, SOCKET_OPS), PROTO_OPS_SPLICE_READ))
 		count_spliced(sock, result);
 }
 
 /* tcp_splice_read(sock, ppos, pipe, len, flags): where sock_splice_read() cannot be hooked. */
-static __always_inline void on_tcp_splice_read(const u64 *args, u64 result)
+static __always_inline void on_tcp_splice_read(const struct tcp_splice_read *args, u64 result)
 {
-	count_spliced(args[0], result);
+	count_spliced(args->sock, result);
 }
 
 /*
  * tcp_zerocopy_receive(sk, zc, …): TCP_ZEROCOPY_RECEIVE maps pages, and copies
  * what fills none; neither passes tcp_recvmsg().
  */
-static __always_inline void on_tcp_zerocopy_receive(const u64 *args, u64 result)
+static __always_inline void on_tcp_zerocopy_receive(const struct tcp_zerocopy_receive *args, u64 result)
 {
-	u64 sk = args[0];
-	u64 bytes = LOAD(u32, args[1], ZEROCOPY_LENGTH);
+	u64 sk = args->sk;
+	u64 bytes = LOAD(u32, args->zc, ZEROCOPY_LENGTH);
 	struct endpoint end;
 #ifdef ZEROCOPY_COPYBUF_LEN
-	s32 copied = LOAD(s32, args[1], ZEROCOPY_COPYBUF_LEN);
+	s32 copied = LOAD(s32, args->zc, ZEROCOPY_COPYBUF_LEN);
 
 	if (copied > 0)
 		bytes += copied;

@@ -25,21 +25,21 @@ static __always_inline void note_datagram(u64 cork, const struct peer *peer, u16
 	thread->datagram.local_port = local_port;
 }
 
-static __always_inline void on_udp_send_skb(const u64 *args, u64 result)
+static __always_inline void on_udp_send_skb(const struct udp_send_skb *args, u64 result)
 {
-	u64 fl4 = args[1];
+	u64 fl4 = args->flow;
 	struct peer peer;
 
 	if ((int)result)
 		return;
 	addr_from_v4(peer.addr, LOAD(u32, fl4, FLOWI4_DADDR));
 	peer.port = bpf_ntohs(LOAD(u16, fl4, FLOWI4_DPORT));
-	note_datagram(args[2], &peer, bpf_ntohs(LOAD(u16, fl4, FLOWI4_SPORT)));
+	note_datagram(args->cork, &peer, bpf_ntohs(LOAD(u16, fl4, FLOWI4_SPORT)));
 }
 
-static __always_inline void on_udp_v6_send_skb(const u64 *args, u64 result)
+static __always_inline void on_udp_v6_send_skb(const struct udp_send_skb *args, u64 result)
 {
-	u64 fl6 = args[1];
+	u64 fl6 = args->flow;
 	struct peer peer;
 
 	if ((int)result)
@@ -47,7 +47,7 @@ static __always_inline void on_udp_v6_send_skb(const u64 *args, u64 result)
 	peer.addr[0] = LOAD(u64, fl6, FLOWI6_DADDR);
 	peer.addr[1] = LOAD(u64, fl6, FLOWI6_DADDR + 8);
 	peer.port = bpf_ntohs(LOAD(u16, fl6, FLOWI6_DPORT));
-	note_datagram(args[2], &peer, bpf_ntohs(LOAD(u16, fl6, FLOWI6_SPORT)));
+	note_datagram(args->cork, &peer, bpf_ntohs(LOAD(u16, fl6, FLOWI6_SPORT)));
 }
 
 /*
@@ -94,16 +94,16 @@ static __always_inline bool count_udp_sent(struct thread *thread, u64 sk,
  * udp_sendmsg(sk, msg, len), and udpv6_sendmsg(), which hands on to the former
  * for IPv4: what is marked then is marked for the next one outwards.
  */
-static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
+static __always_inline void on_udp_sendmsg(const struct sk_sendmsg *args, u64 result)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	struct thread *thread = thread_of(true);
 	struct endpoint end;
 
 	if (thread && !thread->datagram.bytes && SAME_CALL(thread->sent, sk))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (count_udp_sent(thread, sk, &end, args[1], result))
+	if (count_udp_sent(thread, sk, &end, args->msg, result))
 		mark(thread, sk, TX);
 }
 
@@ -111,9 +111,9 @@ static __always_inline void on_udp_sendmsg(const u64 *args, u64 result)
  * udp_push_pending_frames(sk), udp_v6_push_pending_frames(sk): the end of a
  * cork, by setsockopt() too.  The mark is for a udp_sendmsg() around it.
  */
-static __always_inline void on_udp_push_pending_frames(const u64 *args, u64 result)
+static __always_inline void on_udp_push_pending_frames(const struct udp_push *args, u64 result)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	struct thread *thread = thread_of(true);
 	struct endpoint end;
 
@@ -128,10 +128,10 @@ static __always_inline void on_udp_push_pending_frames(const u64 *args, u64 resu
  * that was asked for or not.  A peek passes its negative length; one of no
  * bytes passes 0 and leaves the datagram linked in the queue.
  */
-static __always_inline void on_skb_consume_udp(const u64 *args)
+static __always_inline void on_skb_consume_udp(const struct skb_consume_udp *args)
 {
-	u64 sk = args[0], skb = args[1];
-	int len = args[2];
+	u64 sk = args->sk, skb = args->skb;
+	int len = args->len;
 	u32 bytes = LOAD(u32, skb, SKB_LEN);
 	struct endpoint end;
 	struct peer peer;
@@ -150,19 +150,19 @@ static __always_inline void on_skb_consume_udp(const u64 *args)
  * udp_recvmsg(sk, msg, len, …flags…), udpv6_recvmsg(): what was missed there.  The
  * mark stays, for the next one outwards.
  */
-static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
+static __always_inline void on_udp_recvmsg(const struct udp_recvmsg *args, u64 result)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	struct thread *thread = thread_of(true);
 	int ret = result;
 	struct endpoint end;
 	struct peer peer;
 
-	if (ret <= 0 || is_read_without_moving(args[UDP_RECVMSG_FLAGS]) ||
+	if (ret <= 0 || is_read_without_moving(args->flags) ||
 	    (thread && SAME_CALL(thread->received, sk)))
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	message_peer(&peer, args[1], &end);
+	message_peer(&peer, args->msg, &end);
 	if (mark(thread, sk, RX))
 		count(sk, &end, &peer, RX, ret);
 }
@@ -172,15 +172,15 @@ static __always_inline void on_udp_recvmsg(const u64 *args, u64 result)
  * takes off its queue.  Raw IPv4 sockets get the IP header, too; it is no
  * payload.
  */
-static __always_inline void on_skb_recv_datagram(const u64 *args, u64 skb)
+static __always_inline void on_skb_recv_datagram(const struct skb_recv_datagram *args, u64 skb)
 {
-	u64 sk = args[0];
+	u64 sk = args->sk;
 	u16 family = LOAD(u16, sk, SOCK_FAMILY);
 	u32 bytes, header;
 	struct endpoint end;
 	struct peer peer;
 
-	if (!is_network(family) || !skb || is_read_without_moving(args[1]))
+	if (!is_network(family) || !skb || is_read_without_moving(args->flags))
 		return;
 	read_endpoint(&end, sk, family);
 	if (!is_raw_socket(&end))
@@ -194,9 +194,9 @@ static __always_inline void on_skb_recv_datagram(const u64 *args, u64 skb)
 }
 
 /* packet_sendmsg(sock, msg, len), packet_sendmsg_spkt(): frames sent by AF_PACKET. */
-static __always_inline void on_packet_sendmsg(const u64 *args, u64 result)
+static __always_inline void on_packet_sendmsg(const struct sock_sendmsg *args, u64 result)
 {
-	u64 sk = LOAD(u64, args[0], SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	int ret = result;
 	struct endpoint end;
 	struct peer nobody = {};

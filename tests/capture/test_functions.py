@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from bwtop.capture import functions
-from bwtop.capture.backends import HOOKS
-from bwtop.capture.btf import Field, Function, MissingFieldError
+from bwtop.capture.backends import HOOKS, Hook
+from bwtop.capture.btf import Btf, Field, Function, MissingFieldError
 
 BPF = Path(__file__).parents[2] / "bpf"
 HOOKS_H = (BPF / "hooks.h").read_text()
+HANDLERS = "".join(path.read_text() for path in BPF.glob("*.h"))
 
 RECVMSG = {
     4: ("sk", "msg", "len", "flags"),
@@ -110,3 +111,29 @@ def test_every_hook_has_its_program_and_handler() -> None:
     assert in_c == in_python
     assert len(rows) == len(HOOKS), "each is there once"
     assert len(rows) == len(re.findall(r"^E\w+\(", HOOKS_H, re.MULTILINE)), "the pattern sees all"
+
+
+def arguments(hook: Hook) -> dict[str, int]:
+    """The places at which a hook's handler reads arguments, by its names for them; on new kernels no array is among them."""
+    row = re.search(rf"^E\w+\(\w+, {hook.function}, (on_\w+)\)$", HOOKS_H, re.MULTILINE)
+    assert row
+    handler = re.search(rf"{row[1]}\(const struct (\w+) \*args\b.*?\n}}\n", HANDLERS, re.DOTALL)
+    assert handler
+    fields = re.search(rf"struct {handler[1]} {{\s+u64 (.*?);\n}};", HANDLERS)
+    assert fields
+    names = [name for name in fields[1].split(", ") if "[" not in name]
+    return {name: names.index(name) for name in re.findall(r"args->(\w+)", handler[0])}
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.function)
+def test_arguments_have_the_names_of_the_kernels_prototype(hook: Hook) -> None:
+    try:
+        parameters = Btf().function(hook.function).parameters
+    except MissingFieldError:
+        assert hook.may_be_absent or hook.without
+        return
+    flow = {"fl4": "flow", "fl6": "flow"}
+    names = [flow.get(name, name) for name in parameters]
+    read = arguments(hook)
+    assert read
+    assert {name: names.index(name) for name in read} == read
