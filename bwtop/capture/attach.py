@@ -1,4 +1,4 @@
-"""Loads a probe's program and attaches it, by kind."""
+"""Load the program of a probe and attach it, by kind."""
 
 import os
 from collections.abc import Callable
@@ -14,31 +14,31 @@ from bwtop.capture.kprobes import Events, symbols
 from bwtop.capture.libbpf import RefusedError
 
 Programs = Callable[[str], bytes]
-"""The instructions of a program, by its name."""
+"""Returns the instructions (struct bpf_insn, 8 bytes each) of a program by its name."""
 
 
 @dataclass
 class Attacher:
-    """Attaches probes one by one; raises RefusedError, MissingFieldError or OSError for what the kernel refuses."""
+    """Attaches probes one by one; raises RefusedError, MissingFieldError or OSError if the kernel refuses one."""
 
     kernel: Kernel
     programs: list[int] = field(default_factory=list)
     links: list[int] = field(default_factory=list)
-    """What keeps the programs attached."""
+    """Descriptors that keep the programs attached."""
     events: Events | None = None
-    """Those of kprobes, once there are any."""
+    """The events of kprobes; None before the first kprobe."""
 
     def try_(self, probe: Probe, instructions: bytes = NOTHING) -> None:
-        """Loads a program that does nothing where the probe's would go, as far as that can be tried."""
+        """Load a trial program in the place of the probe's and close it; do nothing for kinds that cannot be tried."""
         if load := _LOAD.get(probe.kind):
             os.close(load(self, probe, instructions))
 
     def try_cgroup(self, probe: Probe, instructions: bytes) -> None:
-        """The same for a program of a cgroup, which need not return 0."""
+        """Load a trial program of a cgroup and close it; such a program need not return 0."""
         os.close(self._load_cgroup(probe, instructions))
 
     def attach(self, probe: Probe, programs: Programs) -> None:
-        """Attaches it for as long as the descriptors in `links` are open."""
+        """Attach the probe for as long as the descriptors in `links` are open."""
         _ATTACH[probe.kind](self, probe, programs)
 
     def _btf(self) -> Btf:
@@ -46,7 +46,7 @@ class Attacher:
         return self.kernel
 
     def close(self) -> None:
-        """Detaches everything."""
+        """Detach everything and close all descriptors."""
         for descriptor in (*self.links, *self.programs):
             os.close(descriptor)
         if self.events:
@@ -96,7 +96,7 @@ class Attacher:
         self._keep(program, lambda: libbpf.raw_tracepoint_open(program, probe.target))
 
     def _attach_kprobe(self, probe: Probe, programs: Programs) -> None:
-        """The entry, and before it the return: what is kept at an entry is always taken away."""
+        """Attach the return before the entry, so that whatever an entry keeps is taken away."""
         if probe.kind is Kind.KRETPROBE:
             self._attach_event(probe, programs(probe.program), at_return=True)
             self._attach_event(probe, programs(f"{probe.program}_in"), at_return=False)
@@ -120,7 +120,7 @@ class Attacher:
         )
 
     def _run_iterator(self, probe: Probe, programs: Programs) -> None:
-        """Nothing is left of it after its run."""
+        """Run the iterator once; nothing stays attached."""
         program = libbpf.prog_load(
             libbpf.PROG_TYPE_TRACING,
             libbpf.ATTACH_TRACE_ITER,

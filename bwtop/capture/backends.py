@@ -1,4 +1,4 @@
-"""The backends, in the order in which they are tried, and the programs each one attaches."""
+"""The backends in the order in which they are tried, and the programs that each one attaches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Kind(StrEnum):
     """How a program is attached."""
 
     TRACEPOINT = "raw tracepoint"
-    """With typed arguments, from BTF."""
+    """With typed arguments (BTF)."""
     UNTYPED_TRACEPOINT = "raw tracepoint, untyped"
     ITERATOR = "iterator"
     """Run once, at its place in the order."""
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 ABSENT: Final = "this kernel has none, and needs none"
-"""The reason why a probe that may be absent is."""
+"""The reason given for a probe that may be absent and is."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Probe:
     """The C function's name."""
     kind: Kind
     target: str
-    """The tracepoint's, the cgroup hook's or the function's name."""
+    """The name of the tracepoint, cgroup hook or function."""
     attach_type: int = 0
     without: str = ""
-    """What is not covered when this probe is refused; empty: the backend is no use without it."""
+    """The loss when this probe is refused, as a sentence for the user; empty: the backend needs it."""
     may_be_absent: bool = False
-    """Whether there are kernels that have no such target and need none."""
+    """True if some kernels have no such target and need none."""
     stands_in_for: str = ""
-    """The target in whose place this one is tried, when that was refused."""
+    """Another target; this probe is tried only if that one was refused."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Backend:
 
     name: str
     needs: str
-    """What a kernel must offer, in words for the user."""
+    """The requirements for the kernel, as a text for the user."""
     probes: tuple[Probe, ...]
     """In the order in which they are attached; nothing is counted before the last one is."""
 
     @property
     def source(self) -> str:
-        """The root file of its programs, in bpf/."""
+        """The root file of the programs, in bpf/."""
         return f"{self.name}.c"
 
     @property
     def is_typed(self) -> bool:
-        """Whether the verifier knows the types of its programs' pointers (TYPED_POINTERS in C)."""
+        """True if the verifier knows the types of the programs' pointers (TYPED_POINTERS in C)."""
         return self.has(Kind.TRACEPOINT)
 
     def has(self, *kinds: Kind) -> bool:
-        """Whether a probe is of one of these kinds."""
+        """Return True if a probe is of one of these kinds."""
         return any(probe.kind in kinds for probe in self.probes)
 
 
@@ -86,7 +86,7 @@ class Hook:
     may_be_absent: bool = False
     stands_in_for: str = ""
     program: str = ""
-    """Where it is not the function's name behind bwtop_."""
+    """The program, unless its name is bwtop_FUNCTION."""
 
 
 _BY_CALL: Final = (
@@ -146,7 +146,7 @@ HOOKS: Final = (
     Hook("packet_sendmsg", _NO_FRAMES),
     Hook("packet_sendmsg_spkt", _NO_FRAMES),
 )
-"""In the order in which they are attached: the roles of sockets first, what counts most last but one."""
+"""The hooks in the order in which they are attached; the roles of sockets first."""
 
 
 def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
@@ -162,7 +162,7 @@ def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
 
 
 def _life_probes(kind: Kind, without: str = "") -> tuple[Probe, ...]:
-    """Beginnings and ends of programs, processes and connections; `without` is about the last."""
+    """Return the probes for exec, exit and the states of connections; `without` belongs to the last."""
     return (
         Probe("bwtop_exec", kind, "sched_process_exec"),
         Probe("bwtop_exit", kind, "sched_process_exit"),
@@ -215,5 +215,5 @@ BACKENDS: Final = (FEXIT, TRACEPOINT, KPROBE)
 
 
 def named(name: str) -> Backend:
-    """The backend of that name; raises KeyError."""
+    """Return the backend of that name; raises KeyError."""
     return {backend.name: backend for backend in BACKENDS}[name]

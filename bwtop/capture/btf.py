@@ -1,6 +1,6 @@
-"""Where the fields of the running kernel's structures are, from its own BTF (/sys/kernel/btf/vmlinux).
+"""Offsets of fields in the running kernel's structures, from its own BTF (/sys/kernel/btf/vmlinux).
 
-Format: Documentation/bpf/btf.rst.  libbpf reads and indexes it (about 10 ms); this walks struct members.
+Format: Documentation/bpf/btf.rst.  libbpf reads and indexes it (about 10 ms); this module walks the members.
 """
 
 import ctypes
@@ -73,13 +73,13 @@ class Field:
 
 
 class Kernel(Protocol):
-    """What tells of the running kernel's structures and functions: Btf, or capture.headers.Headers."""
+    """A source of facts about the running kernel's structures and functions: Btf, or capture.headers.Headers."""
 
     def field(self, path: str) -> Field:
-        """The place of "struct.member.member"; raises MissingFieldError."""
+        """Return the place of "struct.member.member"; raises MissingFieldError."""
 
     def function(self, name: str) -> Function:
-        """A function that can be hooked; raises MissingFieldError."""
+        """Return a function that can be hooked; raises MissingFieldError."""
 
 
 class Btf:
@@ -92,15 +92,15 @@ class Btf:
             raise OSError(ctypes.get_errno(), "the kernel offers no BTF (/sys/kernel/btf/vmlinux)")
 
     def tracepoint(self, name: str) -> int:
-        """The type that a program for the tracepoint attaches to; raises MissingFieldError."""
+        """Return the BTF id of the type that a program for the tracepoint attaches to; raises MissingFieldError."""
         return self._find(f"btf_trace_{name}", _KIND_TYPEDEF)
 
     def iterator(self, name: str) -> int:
-        """The function that an iterator program attaches to; raises MissingFieldError."""
+        """Return the BTF id of the function that an iterator program attaches to; raises MissingFieldError."""
         return self._find(f"bpf_iter_{name}", _KIND_FUNC)
 
     def function(self, name: str) -> Function:
-        """A function that is not inlined everywhere; raises MissingFieldError."""
+        """Return a function that is not inlined everywhere; raises MissingFieldError."""
         type_id = self._find(name, _KIND_FUNC)
         address = self._lib.btf__type_by_id(self._btf, type_id)
         address = self._lib.btf__type_by_id(self._btf, _Type.from_address(address).size)
@@ -111,11 +111,14 @@ class Btf:
         return Function(type_id, tuple(name.decode() for name in names))
 
     def structure(self, name: str) -> int:
-        """The type of a structure; raises MissingFieldError."""
+        """Return the BTF id of a structure; raises MissingFieldError."""
         return self._find(name, _KIND_STRUCT)
 
     def field(self, path: str) -> Field:
-        """The place of "struct.member.member"; members of anonymous structures count as their parent's."""
+        """Return the place of "struct.member.member"; raises MissingFieldError.
+
+        Members of anonymous structures count as members of their parent.
+        """
         struct, *members = path.split(".")
         type_id = self.structure(struct)
         bits = width = 0
@@ -134,7 +137,7 @@ class Btf:
         return type_id
 
     def _resolve(self, type_id: int) -> tuple[int, _Type]:
-        """The address and head of a type, behind typedefs and qualifiers."""
+        """Return the address and head of a type, behind typedefs and qualifiers."""
         while True:
             address = self._lib.btf__type_by_id(self._btf, type_id)
             head = _Type.from_address(address)
@@ -143,7 +146,7 @@ class Btf:
             type_id = head.size
 
     def _member(self, type_id: int, wanted: str) -> tuple[int, int, int] | None:
-        """(type, bit offset, bit-field width) of a member, searched depth first through anonymous ones."""
+        """Return (type, bit offset, bit-field width) of a member, or None; depth first through anonymous ones."""
         address, head = self._resolve(type_id)
         if head.info >> 24 & 0x1F not in (_KIND_STRUCT, _KIND_UNION):
             return None

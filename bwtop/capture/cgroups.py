@@ -1,4 +1,4 @@
-"""Where the cgroup v2 hierarchy is mounted."""
+"""The mount point of the cgroup v2 hierarchy."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 def v2_root(mountinfo: str | None = None) -> str | None:
-    """The mount point of the v2 hierarchy's root, or None.
+    """Return the mount point of the root of the v2 hierarchy, or None.
 
     It may be /sys/fs/cgroup, /sys/fs/cgroup/unified (hybrid) or not mounted.  Lines: proc_pid_mountinfo(5).
     """
     text = mountinfo
-    if text is None:  # anybody may give a mount point a name that is no text
+    if text is None:  # a mount point's name may be any bytes
         text = _MOUNTINFO.read_text(errors="surrogateescape")
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -22,7 +22,7 @@ def v2_root(mountinfo: str | None = None) -> str | None:
 
 
 def _unescape(path: str) -> str:
-    """The kernel writes space, tab, newline and backslash as three octal digits."""
+    """Replace the three octal digits by which the kernel writes space, tab, newline and backslash."""
     for code in (0o040, 0o011, 0o012, 0o134):
         path = path.replace(f"\\{code:03o}", chr(code))
     return path

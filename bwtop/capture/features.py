@@ -1,6 +1,6 @@
-"""What the running kernel's BPF can do, found out by loading programs of a few instructions.
+"""The features of the running kernel's BPF, found by loading programs of a few instructions.
 
-Never derived from a version: distributions carry features back.
+They are never derived from a version: distributions backport features.
 """
 
 import struct
@@ -26,7 +26,7 @@ class Trial:
 
 
 TASK_STORAGE_GET: Final = 156
-"""bpf_task_storage_get(): not every kind of program may call it."""
+"""The helper bpf_task_storage_get(), which some kinds of programs may not call."""
 
 TRIALS: Final = (
     Trial(
@@ -51,18 +51,18 @@ TRIALS: Final = (
 
 
 def definitions(load: Callable[[bytes], object]) -> Iterator[str]:
-    """The compiler's arguments; `load` loads a program of the backend's kind or raises RefusedError."""
+    """Yield the compiler's arguments; `load` loads a program of the backend's kind or raises RefusedError."""
     for trial in TRIALS:
         if _is_accepted(load, trial.instructions) is trial.when_accepted:
             yield f"-D{trial.macro}"
 
 
 CASTS: Final = ("inet_sock", "tcp_sock", "udp_sock")
-"""The structures that typed programs cast pointers to, where they can."""
+"""The structures that typed programs cast pointers to, if the kernel can."""
 
 
 def cast(btf: Btf, load: Callable[[bytes], object]) -> int:
-    """The type of bpf_rdonly_cast() (6.2), which makes a pointer one to another structure; 0 without it."""
+    """Return the BTF id of bpf_rdonly_cast() (6.2), which gives a pointer another type; 0: there is none."""
     try:
         function = btf.function("bpf_rdonly_cast").type_id
         target = btf.structure(CASTS[0])
@@ -75,7 +75,7 @@ def cast(btf: Btf, load: Callable[[bytes], object]) -> int:
 
 
 def cast_definitions(btf: Btf) -> Iterator[str]:
-    """The compiler's arguments where there is a cast."""
+    """Yield the compiler's arguments for a kernel that has a cast."""
     yield f"-DCAST_CALL={CAST_CALL}"
     for structure in CASTS:
         yield f"-DTYPE_{structure}={btf.structure(structure)}"
@@ -90,7 +90,10 @@ def _is_accepted(load: Callable[[bytes], object], instructions: bytes) -> bool:
 
 
 def may_call(load: Callable[[bytes], object], helper: int) -> bool:
-    """Whether a kind of program may call a helper: what is wrong with its arguments is looked at later."""
+    """Return True if the programs that `load` loads may call a helper, by its number.
+
+    The kernel checks that before the arguments, which are missing here.
+    """
     call = bytes([0x85, 0, 0, 0]) + helper.to_bytes(4, "little")
     try:
         load(call + NOTHING)

@@ -87,7 +87,7 @@ OPTIONAL: Final = frozenset(
         *("MOUNT_MNT", "MOUNT_NS", "MOUNT_PARENT", "MOUNT_MOUNTPOINT"),  # not in headers
     }
 )
-"""Programs can do without these: because the kernel does, or because processes are named without their path then."""
+"""Fields that programs can do without; without those of struct mount, processes have no path."""
 
 
 def _locate(kernel: Kernel, alternatives: tuple[str, ...]) -> Field:
@@ -100,7 +100,7 @@ def _locate(kernel: Kernel, alternatives: tuple[str, ...]) -> Field:
 
 
 def definitions(kernel: Kernel, text: str) -> Iterator[str]:
-    """The compiler's arguments for the fields that a program's text reads; raises MissingFieldError.
+    """Yield the compiler's arguments for the fields that a program's text reads; raises MissingFieldError.
 
     They are -DMACRO=offset, and for a bit-field -DMACRO_MASK=mask too.
     """

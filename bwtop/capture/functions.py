@@ -1,4 +1,4 @@
-"""What the C code has to know of the functions it hooks: their arguments, from the running kernel's own prototypes."""
+"""Definitions for the C code about the functions that it hooks: their arguments, from the kernel's own prototypes."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -11,14 +11,14 @@ _REGISTERS: Final = {
     "x86_64": ("14,13,12,11,9", 10),  # di, si, dx, cx, r8; ax
     "aarch64": ("0,1,2,3,4", 0),  # x0 to x4; x0
 }
-"""Where struct pt_regs has a function's first five arguments and its result, in words (asm/ptrace.h)."""
+"""The indices of a function's first five arguments and of its result in struct pt_regs, in words (asm/ptrace.h)."""
 
 _FLAGS: Final = {"TCP_RECVMSG_FLAGS": "tcp_recvmsg", "UDP_RECVMSG_FLAGS": "udp_recvmsg"}
 """Functions whose flags are the fourth argument, or before 5.19 the fifth."""
 
 
 def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:
-    """The compiler's arguments; `refused` are functions that cannot be hooked."""
+    """Yield the compiler's arguments; `refused` are functions that cannot be hooked.  Raises MissingFieldError."""
     registers, result = _REGISTERS.get(os.uname().machine, ("0,0,0,0,0", 0))
     yield f"-DREGISTERS={registers}"
     yield f"-DRESULT={result}"
@@ -37,7 +37,7 @@ def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:
 
 
 def _parameters(kernel: Kernel, name: str) -> tuple[str, ...]:
-    """The names of a function's parameters; none if there is no such function, which is not going to be hooked then."""
+    """Return the names of a function's parameters; none if the kernel has no such function to hook."""
     try:
         return kernel.function(name).parameters
     except MissingFieldError:

@@ -1,7 +1,7 @@
-"""Where the fields of the kernel's structures are, from its headers: for kernels without BTF.
+"""Offsets of fields in the kernel's structures, from its headers: for kernels without BTF.
 
-The compiler says it, by the instructions of a function for each field.  What the headers do not have, such as struct
-mount, is left out.
+The compiler makes a function for each field, whose instructions hold the offset.  Fields that the headers do not have,
+such as those of struct mount, are left out.
 """
 
 import functools
@@ -58,7 +58,8 @@ _COPIES: Final = (0xBC, 0xBF)
 _EXIT: Final = 0x95
 
 Compile = Callable[[str], tuple[Callable[[str], bytes] | None, str]]
-"""Compiles a text with the kernel's headers: gives the instructions of a function by its name, and what was said."""
+"""Compiles a text with the kernel's headers; returns the instructions of its functions by name (None on errors),
+and the compiler's messages."""
 
 
 @dataclass
@@ -78,20 +79,20 @@ class Headers:
         }
 
     def field(self, path: str) -> Field:
-        """As Btf.field()."""
+        """Return the place of "struct.member.member"; raises MissingFieldError."""
         try:
             return self._found[path]
         except KeyError:
             raise MissingFieldError(path) from None
 
     def function(self, name: str) -> Function:
-        """A function of the kernel's symbols; of its parameters only the flags are told."""
+        """Return a function of the kernel's symbols, only its flags named; raises MissingFieldError."""
         if name not in symbols():
             raise MissingFieldError(name)
         return Function(0, (*("" for _ in range(self._flags)), "flags"))
 
     def _ask(self, questions: dict[str, str]) -> dict[str, Field]:
-        """Compiles until nothing is left that the headers do not know: two or three times."""
+        """Compile, without the fields that the headers lack, until there is no error: two or three times."""
         while True:
             functions, said = self.compile(_text(questions))
             if functions:
@@ -114,7 +115,7 @@ def _question(path: str) -> str:
 
 
 def _reconsider(questions: dict[str, str], name: str, fault: str) -> None:
-    """Asks otherwise for a bit-field, which has no offset, and no more for what is not there."""
+    """Change the question about a bit-field, which has no offset; drop the one about a missing field."""
     match = re.fullmatch(r"return __builtin_offsetof\((.*), (.*)\);", questions[name])
     if match and "bit-field" in fault:
         questions[name] = f"return (({match[1]} *)ctx)->{match[2]};"
@@ -132,7 +133,7 @@ def _text(questions: Mapping[str, str]) -> str:
 
 
 def _decode(instructions: bytes) -> Field:
-    """From a function that returns an offset, or the value of a bit-field.
+    """Return the field of a function that returns its offset, or the value of a bit-field.
 
     Values are lists of bits, lowest first: their numbers in the structure, or None for those that were masked out.
     """

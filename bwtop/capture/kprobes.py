@@ -1,11 +1,10 @@
 """Probes at the entry and the return of kernel functions, as events of tracefs.
 
-Only there can be said how many calls of a function may be under way at once (maxactive): by default some ten, and a
-return beyond that is not seen.  Format: Documentation/trace/kprobetrace.rst.
+Only there can the number of concurrent calls of a function be set (maxactive).  By default it is about ten, and returns
+beyond that are not seen.  Format: Documentation/trace/kprobetrace.rst.
 
-A program is attached through a perf event, so it goes with its descriptor; what stays is the event's name, without a
-probe.  A small shell waits for bwtop's end and takes the names away; those that are left when that is killed, too, go
-with the next start.
+A program is attached through a perf event, so it ends with its descriptor; the event's name stays, without a probe.  A
+shell waits for the end of bwtop and removes the names.  If the shell is killed too, the next start removes them.
 """
 
 import ctypes
@@ -23,7 +22,7 @@ from typing import Final
 from bwtop.capture.libbpf import RefusedError
 
 MAX_ACTIVE: Final = 4096
-"""Calls of one function that may wait at once: KRETPROBE_MAXACTIVE_MAX in kernel/trace/trace_kprobe.c."""
+"""Concurrent calls of one function: KRETPROBE_MAXACTIVE_MAX in kernel/trace/trace_kprobe.c."""
 
 _KALLSYMS: Final = Path("/proc/kallsyms")
 _GROUP: Final = "bwtop"
@@ -49,9 +48,9 @@ for name in "$@"; do
     done
 done
 """
-"""Waits for the end of its input, which is bwtop's end, and takes the events away.
+"""Waits for the end of its input, which is the end of bwtop, and removes the events.
 
-What was attached to them goes by and by, after a grace period each: that can take seconds, and here a minute at most."""
+The kernel detaches programs one by one, after a grace period each: that can take seconds; this waits up to a minute."""
 
 
 class Events:
@@ -64,7 +63,7 @@ class Events:
         self._sweep_up()
 
     def attach(self, program: int, function: str, *, at_return: bool) -> int:
-        """Attaches a program; the perf event returned holds it.  Raises RefusedError or OSError."""
+        """Attach a program and return the perf event that holds it; raises RefusedError or OSError."""
         name = f"{self.prefix}{'r' if at_return else 'p'}_{function}"
         kind = f"r{MAX_ACTIVE}" if at_return else "p"
         self._write(f"{kind}:{_GROUP}/{name} {function}")
@@ -73,11 +72,11 @@ class Events:
         return _open(event, program)
 
     def open_profile(self) -> int:
-        """A descriptor of the counts of hits and misses, which can be read without being root."""
+        """Return a descriptor of the counts of hits and misses, which can be read without root later."""
         return os.open(self._root / "kprobe_profile", os.O_RDONLY)
 
     def leave_sweeper(self) -> int:
-        """Starts the shell that takes the events away when the returned descriptor is closed."""
+        """Start the shell that removes the events once the returned descriptor is closed."""
         reading, writing = os.pipe()
         subprocess.Popen(  # noqa: S603  nothing of it comes from outside
             ["/bin/sh", "-c", _SWEEP, "sh", str(self._root / "kprobe_events"), *self._names],
@@ -90,12 +89,12 @@ class Events:
         return writing
 
     def remove(self) -> None:
-        """Takes the events away at once, if nothing is attached to them any more."""
+        """Remove the events at once, except those in use."""
         for name in self._names:
             self._remove(name)
 
     def _write(self, command: str) -> None:
-        """One command a write; the kernel's reason is the write's error."""
+        """Write one command; raises RefusedError with the kernel's reason."""
         try:
             events = os.open(self._root / "kprobe_events", os.O_WRONLY | os.O_APPEND)
             try:
@@ -109,10 +108,10 @@ class Events:
         try:
             self._write(f"-:{name}")
         except RefusedError:
-            return  # still in use, by another bwtop, which will take it away itself
+            return  # in use by another bwtop, which removes it itself
 
     def _sweep_up(self) -> None:
-        """Takes away what bwtops that were killed have left."""
+        """Remove the events of bwtops that were killed."""
         for name in _left(self._read("kprobe_events")):
             self._remove(name)
 
@@ -125,7 +124,7 @@ class Events:
 
 @functools.cache
 def symbols() -> frozenset[str]:
-    """The names of the kernel's functions.
+    """Return the names of the kernel's functions.
 
     A name that occurs more than once, or has a suffix since the compiler changed the function, is not among them.
     """
@@ -138,7 +137,7 @@ def symbols() -> frozenset[str]:
 
 
 def missed(profile: str, prefix: str) -> int:
-    """How many hits of a bwtop's probes went without its programs.
+    """Return the number of hits at which the probes of a bwtop missed their programs.
 
     Lines of kprobe_profile: event, hits, misses (probes_profile_seq_show() in kernel/trace/trace_kprobe.c).
     """
@@ -147,7 +146,7 @@ def missed(profile: str, prefix: str) -> int:
 
 
 def _left(events: str) -> Iterator[str]:
-    """The names of events whose bwtop is gone, from lines as "r4096:bwtop/bwtop_17_r_tcp_sendmsg tcp_sendmsg+0"."""
+    """Yield the names of events whose bwtop has ended, from lines like "r4096:bwtop/bwtop_17_r_f f+0"."""
     for line in events.splitlines():
         name = line.split()[0].partition(":")[2]
         if name.startswith(f"{_GROUP}/bwtop_") and not Path("/proc", name.split("_")[1]).exists():
@@ -156,7 +155,7 @@ def _left(events: str) -> Iterator[str]:
 
 def _root() -> Path:
     for root in _ROOTS:
-        if os.access(root / "kprobe_events", os.F_OK):  # false, too, for who may not look
+        if os.access(root / "kprobe_events", os.F_OK):  # False without permission, too
             return root
     if any(os.access(root / "trace", os.F_OK) for root in _ROOTS):
         raise RefusedError("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
@@ -169,7 +168,7 @@ def _reason(error: OSError) -> str:
 
 
 def _open(event: int, program: int) -> int:
-    """A perf event for the tracepoint of a kprobe, on all processors, that runs the program."""
+    """Return a perf event for the tracepoint of a kprobe, on all processors, that runs the program."""
     number = _PERF_EVENT_OPEN[os.uname().machine]
     attr = _ATTR.pack(_PERF_TYPE_TRACEPOINT, _ATTR.size, event, 1)
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,6 +1,6 @@
-"""The few calls of libbpf.so.1 that bwtop needs, through ctypes.
+"""The calls of libbpf.so.1 that bwtop needs, through ctypes.
 
-BCC brings in LLVM, more than 100 MB; libbpf is 400 kB, so the process that stays reads maps with this.  Names and
+BCC brings in LLVM, more than 100 MB; libbpf is 400 kB, so the main process uses that to read maps.  Names and
 structures are those of libbpf 1.x (bpf/bpf.h, bpf/btf.h) and of uapi/linux/bpf.h.  Every call raises OSError with the
 kernel's error number.
 """
@@ -104,12 +104,12 @@ class ProgInfo(ctypes.Structure):
 
 
 class RefusedError(Exception):
-    """The kernel did not take a program or its attachment; the text is the kernel's own reason."""
+    """The kernel refused a program or its attachment; the text is the kernel's own reason."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """libbpf.so.1, with its own messages switched off: they would land on the screen."""
+    """Return libbpf.so.1, its own messages switched off: they would appear on the screen."""
     lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
     lib.libbpf_set_print(None)
     lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
@@ -130,14 +130,14 @@ def library() -> ctypes.CDLL:
 
 
 def _check(result: int) -> int:
-    """Libbpf 1.x returns a negative error number."""
+    """Return the result; raises OSError for a negative error number, as libbpf 1.x returns."""
     if result < 0:
         raise OSError(-result, os.strerror(-result))
     return result
 
 
 def _reason(error: int, log: bytes) -> str:
-    """The error's text, and the verifier's last word if it said one."""
+    """Return the error's text, with the last line of the verifier's log if there is one."""
     lines = [
         line
         for line in log.decode(errors="replace").splitlines()
@@ -148,7 +148,7 @@ def _reason(error: int, log: bytes) -> str:
 
 
 def _version() -> int:
-    """LINUX_VERSION_CODE, which kernels before 5.0 want to see in programs for kprobes.
+    """Return LINUX_VERSION_CODE, which kernels before 5.0 demand of programs for kprobes.
 
     Debian's release names no patch level, but its version does: "#1 SMP Debian 4.19.304-1 (2024-01-09)".
     """
@@ -164,7 +164,7 @@ def _version() -> int:
 def prog_load(
     prog_type: int, attach_type: int, name: str, instructions: bytes, attach_btf_id: int = 0
 ) -> int:
-    """Loads a program and returns its descriptor; raises RefusedError."""
+    """Load a program and return its descriptor; raises RefusedError."""
     log = ctypes.create_string_buffer(_VERIFIER_LOG_SIZE)
     opts = _ProgLoadOpts(
         sz=ctypes.sizeof(_ProgLoadOpts),
@@ -186,7 +186,7 @@ def prog_load(
 
 
 def raw_tracepoint_open(prog_fd: int, name: str | None = None) -> int:
-    """Attaches a program that was loaded for its target, or an untyped one to the tracepoint of that name.
+    """Attach a program that was loaded for its target, or an untyped one to the tracepoint of that name.
 
     The link lasts as long as the returned descriptor.
     """
@@ -194,12 +194,12 @@ def raw_tracepoint_open(prog_fd: int, name: str | None = None) -> int:
 
 
 def cgroup_link_create(prog_fd: int, cgroup_fd: int, attach_type: int) -> int:
-    """Attaches a program to a cgroup through a link, so that it goes with the descriptor (5.7+)."""
+    """Attach a program to a cgroup and return the link, which ends with its descriptor (5.7+)."""
     return _check(library().bpf_link_create(prog_fd, cgroup_fd, attach_type, None))
 
 
 def run_iterator(prog_fd: int) -> None:
-    """Runs an iterator program over all that it iterates, once; nothing stays attached (kernel 5.8+)."""
+    """Run an iterator program once, over everything; nothing stays attached (kernel 5.8+)."""
     link = _check(library().bpf_link_create(prog_fd, 0, ATTACH_TRACE_ITER, None))
     try:
         iterator = _check(library().bpf_iter_create(link))
@@ -213,7 +213,7 @@ def run_iterator(prog_fd: int) -> None:
 
 
 def prog_info(prog_fd: int) -> ProgInfo:
-    """What the kernel says of a program."""
+    """Return the kernel's information about a program."""
     info = ProgInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _check(library().bpf_obj_get_info_by_fd(prog_fd, ctypes.byref(info), ctypes.byref(size)))
@@ -221,7 +221,7 @@ def prog_info(prog_fd: int) -> ProgInfo:
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:
-    """Inserts or replaces one entry.
+    """Insert or replace one entry.
 
     On a map of maps (the value is the inner map's descriptor) the kernel returns only when every program that could
     still see the old inner map has finished: maybe_wait_bpf_programs() in kernel/bpf/syscall.c.
@@ -230,7 +230,7 @@ def map_update(fd: int, key: bytes, value: bytes) -> None:
 
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
-    """One entry's value, or None when there is none."""
+    """Return the value of an entry, or None if there is none."""
     value = ctypes.create_string_buffer(value_size)
     result = library().bpf_map_lookup_elem(fd, key, value)
     if result == -errno.ENOENT:
@@ -240,7 +240,7 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
 
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
-    """The key that follows another one, or the first; None when there is none."""
+    """Return the key that follows another one, or the first; None if there is none."""
     following = ctypes.create_string_buffer(key_size)
     result = library().bpf_map_get_next_key(fd, key, following)
     if result == -errno.ENOENT:
@@ -250,7 +250,7 @@ def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
 
 
 def map_delete(fd: int, key: bytes) -> None:
-    """Deletes one entry; one that is gone already is no error."""
+    """Delete one entry, if there is one."""
     result = library().bpf_map_delete_elem(fd, key)
     if result != -errno.ENOENT:
         _check(result)
@@ -261,7 +261,7 @@ _NOT_SUPPORTED: Final = (errno.EINVAL, 524)
 
 
 class BatchReader:
-    """Reads all entries of hash maps of one shape, through buffers that are kept."""
+    """Reads all entries of hash maps with the same sizes of keys and values, through buffers that are kept."""
 
     def __init__(
         self,
@@ -269,17 +269,17 @@ class BatchReader:
         value_size: int,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """around: what each batch call happens in."""
+        """around: makes the context in which each batch call runs."""
         self._key_size = key_size
         self._value_size = value_size
         self._around = around
         self._keys = ctypes.create_string_buffer(BATCH * key_size)
         self._values = ctypes.create_string_buffer(BATCH * value_size)
         self.in_batches = True
-        """Whether the kernel reads many entries in one call (5.6+); else they are read one by one."""
+        """True while the kernel reads many entries in one call (5.6+); else they are read one by one."""
 
     def read(self, fd: int, *, delete: bool = False) -> Iterator[tuple[memoryview, memoryview]]:
-        """Yields (keys, values), each the packed records of one batch, valid until the next."""
+        """Yield (keys, values), each the packed records of one batch, valid until the next."""
         read = self._read_batches if self.in_batches else self._read_singly
         for count in read(fd, delete=delete):
             yield (
@@ -288,7 +288,7 @@ class BatchReader:
             )
 
     def _read_batches(self, fd: int, *, delete: bool) -> Iterator[int]:
-        """Fills the buffers again and again, and yields how many entries are in them."""
+        """Fill the buffers again and again, and yield the number of entries in them."""
         lib = library()
         call = lib.bpf_map_lookup_and_delete_batch if delete else lib.bpf_map_lookup_batch
         position = ctypes.c_uint32()
@@ -318,12 +318,12 @@ class BatchReader:
                 yield count.value
 
     def _read_singly(self, fd: int, *, delete: bool) -> Iterator[int]:
-        """The same, a call or three for each entry; nobody else may change the map meanwhile."""
+        """Do the same with one to three calls for each entry; nothing else may change the map meanwhile."""
         count = 0
         key = map_next_key(fd, None, self._key_size)
         while key is not None:
             value = map_lookup(fd, key, self._value_size)
-            assert value is not None, "entries are taken away by nobody else"
+            assert value is not None, "nothing else removes entries"
             ctypes.memmove(ctypes.byref(self._keys, count * self._key_size), key, len(key))
             ctypes.memmove(ctypes.byref(self._values, count * self._value_size), value, len(value))
             count += 1

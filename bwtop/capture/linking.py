@@ -1,7 +1,7 @@
-"""Makes the calls that BCC's compiler does not: of a function behind the program, and of one of the kernel's.
+"""Calls that BCC's compiler cannot make: of a function behind the program, and of a function of the kernel.
 
-The C code calls helpers of numbers that the kernel has none for.  Here one becomes a call of the function, whose
-instructions are appended; another a call of bpf_rdonly_cast().  Encoding: "Call instructions" and "Program-local
+The C code calls helpers by numbers that no helper has.  One number becomes a call of the function, whose instructions
+are appended; the other becomes a call of bpf_rdonly_cast().  Encoding: "Call instructions" and "Program-local
 functions" in Documentation/bpf/standardization/instruction-set.rst.
 """
 
@@ -23,7 +23,10 @@ _LOAD_64: Final = 0x18  # the one instruction of two slots
 
 
 def link(program: bytes, function: bytes, cast: int = 0) -> bytes:
-    """The program with its calls made, and the function behind it if it calls that; cast: bpf_rdonly_cast()'s BTF id."""
+    """Return the program with its calls resolved, and the function behind it if called.
+
+    cast: the BTF id of bpf_rdonly_cast().
+    """
     linked = bytearray(program)
     end = len(program) // _INSTRUCTION.size
     for position, called in _calls(program):
@@ -38,7 +41,7 @@ def link(program: bytes, function: bytes, cast: int = 0) -> bytes:
 
 
 def _calls(program: bytes) -> Iterator[tuple[int, int]]:
-    """The places of helpers' calls, in instructions, and the helpers' numbers."""
+    """Yield the places of calls of helpers, in instructions, and the helpers' numbers."""
     second_slot = False
     for position, (code, registers, _, value) in enumerate(_INSTRUCTION.iter_unpack(program)):
         if not second_slot and code == _CALL and not registers >> 4:

@@ -1,7 +1,7 @@
-"""The child that compiles, loads and attaches, and hands the descriptors over.
+"""The child process that compiles, loads and attaches the programs, and sends the descriptors.
 
-It is the only importer of bcc, which brings LLVM along: more than 100 MB that leave with this process.  Everything it
-attaches is a descriptor, so what it hands over ends with the process that holds it, kill -9 included.
+No other module imports bcc: its LLVM takes more than 100 MB, which end with this process.  Every attachment is a
+descriptor, so it ends with the process that holds it, kill -9 included.
 """
 
 import functools
@@ -38,27 +38,27 @@ MESSAGE_SIZE: Final = 1 << 16
 
 @dataclass
 class Attempt:
-    """What became of one backend."""
+    """The result of trying one backend."""
 
     backend: Backend
     refusal: str = ""
-    """Why it cannot be used; empty when it can."""
+    """The reason why it cannot be used; empty if it can."""
     probes: dict[str, str] = field(default_factory=dict)
-    """By target: the kernel's reason for refusing it, empty when it is attached."""
+    """By target: the kernel's reason for refusing it; empty if it is attached."""
     notes: list[str] = field(default_factory=list)
-    """What else is not as it should be, in words for the user."""
+    """Other limitations, as texts for the user."""
     maps: list[int] = field(default_factory=list)
     programs: list[int] = field(default_factory=list)
     links: list[int] = field(default_factory=list)
     profile: int | None = None
-    """The kernel's counts of what kprobes have missed."""
+    """Descriptor of the kernel's counts of missed kprobes."""
     cast: int = 0
-    """The type of bpf_rdonly_cast(), where programs call it."""
+    """The BTF id of bpf_rdonly_cast(); 0: programs do not call it."""
     events: str = ""
-    """How the names of its kprobes begin."""
+    """The prefix of the names of its kprobes."""
 
     def refuse(self, probe: Probe, error: Exception) -> None:
-        """Notes why a probe is not there, which may mean that the backend is not."""
+        """Record why a probe is refused, and refuse the backend if it needs that probe."""
         if isinstance(error, MissingFieldError):
             self.probes[probe.target] = ABSENT if probe.may_be_absent else "this kernel has none"
         else:
@@ -67,21 +67,21 @@ class Attempt:
             self.refusal = f"{probe.kind} {probe.target}: {self.probes[probe.target]}"
 
     def refused(self) -> set[str]:
-        """The targets of probes that are not there."""
+        """Return the targets of refused probes."""
         return {target for target, reason in self.probes.items() if reason}
 
     def is_to_be_tried(self, probe: Probe) -> bool:
-        """Whether nothing has spoken against the probe yet, nor made it needless."""
+        """Return True if the probe is not refused, and not needless because its original is attached."""
         stood_in = probe.stands_in_for and not self.probes.get(probe.stands_in_for)
         return not self.probes.get(probe.target) and not stood_in
 
     def descriptors(self) -> list[int]:
-        """All that the other side gets, in the order in which it takes them."""
+        """Return the descriptors to send: maps, programs, the profile if any, links."""
         profile = [] if self.profile is None else [self.profile]
         return [*self.maps, *self.programs, *profile, *self.links]
 
     def description(self) -> dict[str, Any]:
-        """What the other side is told, beside the descriptors."""
+        """Return the message that goes with the descriptors, for session.Report.from_json()."""
         return {
             "backend": self.backend.name,
             "refusal": self.refusal,
@@ -94,15 +94,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the maps hold."""
+    """The sizes of the maps, in entries."""
 
     flows: int
-    """Active flows in one reading (a second)."""
+    """Active flows in one interval (a second)."""
     processes: int
 
 
 def try_backend(backend: Backend, limits: Limits) -> Attempt:
-    """Compiles, loads and attaches a backend as far as this kernel lets it."""
+    """Compile, load and attach a backend as far as this kernel allows; errors are in the result."""
     attempt = Attempt(backend)
     try:
         attacher = Attacher(_kernel(attempt))
@@ -126,7 +126,7 @@ class CompileError(Exception):
 
 
 class _StandardError:
-    """Catches what compilers write to descriptor 2, which is where the screen is."""
+    """Captures what compilers write to descriptor 2, where the screen is."""
 
     def __enter__(self) -> Self:
         self._file = os.fdopen(os.memfd_create("stderr"), "rb")
@@ -135,7 +135,7 @@ class _StandardError:
         return self
 
     def text(self) -> str:
-        """All that has been written so far."""
+        """Return everything written so far."""
         self._file.seek(0)
         return self._file.read().decode(errors="replace")
 
@@ -146,7 +146,7 @@ class _StandardError:
 
 
 def _kernel(attempt: Attempt) -> Kernel:
-    """What tells of this kernel; without BTF only untyped programs are of use."""
+    """Return the facts about this kernel: its BTF or, for untyped programs, its headers.  Raises OSError."""
     try:
         return Btf()
     except OSError as no_btf:
@@ -163,7 +163,7 @@ def _kernel(attempt: Attempt) -> Kernel:
 
 
 def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str]:
-    """With the kernel's own headers, which BCC looks for where its modules are."""
+    """Compile with the kernel's own headers, which BCC finds beside its modules."""
     os.environ.pop("BCC_KERNEL_SOURCE", None)
     import bcc
 
@@ -176,14 +176,14 @@ def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str
 
 
 def _cast(attacher: Attacher, backend: Backend) -> int:
-    """The kernel's function for it, if there is one that the backend's programs can call; else 0."""
+    """Return the BTF id of the kernel's cast, or 0 if the backend's programs cannot call one."""
     if not isinstance(attacher.kernel, Btf) or not backend.is_typed:
         return 0
     return features.cast(attacher.kernel, functools.partial(attacher.try_, backend.probes[0]))
 
 
 def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterator[str]:
-    """What the C code has to know of this kernel, as arguments of the compiler."""
+    """Yield the compiler's arguments: everything that the C code must know about this kernel."""
     backend = attempt.backend
     first = backend.probes[0]
     yield from fields.definitions(attacher.kernel, sources.text(backend.source))
@@ -206,7 +206,7 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
 
 
 def _compile(backend: Backend, definitions: Iterator[str]) -> Any:
-    """BCC's module: maps created, programs compiled and not yet loaded."""
+    """Return BCC's module: maps created, programs compiled and not yet loaded; raises CompileError."""
     os.environ["BCC_KERNEL_SOURCE"] = str(sources.BPF_SOURCES)
     import bcc
 
@@ -221,9 +221,9 @@ def _compile(backend: Backend, definitions: Iterator[str]) -> Any:
 
 
 def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
-    """Loads programs that do nothing in the place of the probes'.
+    """Load an empty program in the place of each probe's.
 
-    What the kernel refuses it refuses within milliseconds, before anything is compiled.
+    So the kernel refuses probes within milliseconds, before anything is compiled.
     """
     for probe in attempt.backend.probes:
         try:
@@ -267,7 +267,7 @@ def _hand_over(attempt: Attempt, attacher: Attacher, module: Any) -> None:
 
 
 def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits) -> None:
-    """Tries the backends in turn and sends what came of it, with the descriptors of the first that attached.
+    """Try the backends in turn and send the results, with the descriptors of the first that attached.
 
     The message is JSON: {"attempts": [Attempt.description(), …], "since": seconds of the monotonic clock}; its
     descriptors are those of the last attempt, unless that was refused: the MAPS, the programs, kprobe_profile if it has

@@ -1,4 +1,4 @@
-"""The kernel's records, decoded.  Their C twins are in bpf/records.h; both sides assert the sizes."""
+"""Decoding of the kernel side's records.  Their C definitions are in bpf/records.h; both sides assert the sizes."""
 
 import functools
 import struct
@@ -13,10 +13,10 @@ _PROCESS: Final = struct.Struct("<QI")
 _REMOTE: Final = struct.Struct("<BBH16s")
 _HALVES: Final = struct.Struct(f"{_PROCESS.size}s{_REMOTE.size}s")
 _SPARE: Final = 1024
-"""Remotes that may be kept however few flows there are."""
+"""Remotes that are kept however few flows there are."""
 
 _make_traffic: Final = functools.partial(tuple.__new__, Traffic)
-"""What Traffic._make() does, without a call in Python."""
+"""Traffic._make(), without a call in Python."""
 
 PROCESS_KEY: Final = struct.Struct("<QI4x")
 FLOW_KEY: Final = struct.Struct("<QIBBH16s")
@@ -41,7 +41,7 @@ _CGROUP_COMPLETE: Final = 8
 
 
 class _Remotes(dict[bytes, Remote]):
-    """By their part of struct flow_key; one that is asked for the first time is made."""
+    """Remotes by their part of struct flow_key; a missing one is made."""
 
     def __missing__(self, record: bytes) -> Remote:
         remote = self[record] = Remote(*_REMOTE.unpack(record))
@@ -49,7 +49,7 @@ class _Remotes(dict[bytes, Remote]):
 
 
 class _ByProcess(dict[bytes, dict[Remote, Traffic]]):
-    """Flows, by their process's part of struct flow_key."""
+    """Flows by the process's part of struct flow_key; missing ones are empty."""
 
     def __missing__(self, record: bytes) -> dict[Remote, Traffic]:
         remotes: dict[Remote, Traffic] = {}
@@ -58,17 +58,17 @@ class _ByProcess(dict[bytes, dict[Remote, Traffic]]):
 
 
 class FlowDecoder:
-    """Makes traffic of flow records: up to 65,536 a second, so what is done for each is as little as can be.
+    """Decodes flow records: up to 65,536 a second, so the work for each is small.
 
-    A remote is made once and kept for as long as there are about as many flows as are kept: most move bytes in the next
-    reading, too.
+    A remote is made once and kept until far more remotes are kept than flows are active: most flows move bytes in the
+    next interval, too.
     """
 
     def __init__(self) -> None:
         self._remotes = _Remotes()
 
     def decode(self, batches: Iterable[tuple[memoryview, memoryview]]) -> FlowTraffic:
-        """The flows in arrays of packed keys and values."""
+        """Return the flows of (keys, values), arrays of packed struct flow_key and struct flow_value."""
         found, remotes = _ByProcess(), self._remotes
         for keys, values in batches:
             moved = map(_make_traffic, FLOW_VALUE.iter_unpack(values))
@@ -80,20 +80,20 @@ class FlowDecoder:
 
 
 def changes(keys: memoryview, values: memoryview) -> Iterator[tuple[ProcessKey, int]]:
-    """Processes and the CHANGE_* bits of each."""
+    """Yield processes with the CHANGE_* bits of each, from packed keys and values."""
     records = zip(PROCESS_KEY.iter_unpack(keys), CHANGE.iter_unpack(values), strict=True)
     for key, (change,) in records:
         yield ProcessKey(*key), change
 
 
 def loss(record: bytes, missed_events: int) -> Loss:
-    """The kernel side's counts of what it could not keep; missed_events: those that no program saw."""
+    """Return the kernel side's counts of losses; missed_events: events that no program saw."""
     *counts, missed_calls = LOSS.unpack(record)
     return Loss(*counts)._replace(missed_events=missed_events + missed_calls)
 
 
 def identity(record: bytes, started: datetime) -> Identity:
-    """Who a process is; `started` in UTC."""
+    """Return the identity in a struct process; `started` in UTC."""
     uid, flags, cmdline_length, exe_length, cgroup_length, comm, cmdline, exe, cgroup = (
         PROCESS.unpack(record)
     )
@@ -112,16 +112,16 @@ def identity(record: bytes, started: datetime) -> Identity:
 
 
 def start_time(key: ProcessKey, boot: float) -> datetime:
-    """When a process started, in UTC; `boot` is the boot's time in seconds since the epoch."""
+    """Return the start of a process in UTC; `boot` is the time of boot in seconds since the epoch."""
     return datetime.fromtimestamp(boot + key.start / 1e9, UTC)
 
 
 def _path(components: bytes) -> str:
-    """A path from its components, which come leaf first, each ended by NUL."""
+    """Return the path of components that come leaf first, each ended by NUL."""
     names = components.split(b"\0")[:-1]
     return "/" + "/".join(_text(name) for name in reversed(names))
 
 
 def _text(raw: bytes) -> str:
-    """Text from bytes that nobody vouches for; what is not UTF-8 stays visible as an escape."""
+    """Return the text of bytes from outside, with escapes for bytes that are not UTF-8."""
     return raw.decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Moments in which no ordinary thread interrupts this one."""
+"""Short spans in which no ordinary thread interrupts this one."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ PRIORITY: Final = 1
 
 
 def allow() -> None:
-    """Lets this process have such moments when root is given up.  Who is not root has none, which is no error."""
+    """Allow `uninterrupted()` after root is dropped; without root do nothing."""
     soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
     wanted = (max(soft, PRIORITY), max(hard, PRIORITY))
     with contextlib.suppress(ValueError, OSError):
@@ -20,7 +20,10 @@ def allow() -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Such a moment, where the kernel grants it: keep it to milliseconds, the processor belongs to nobody else."""
+    """Run the body at a real-time priority, if the kernel allows it.
+
+    Keep it to milliseconds: no ordinary thread gets this processor meanwhile.
+    """
     before = os.sched_getscheduler(0)
     granted = before not in (os.SCHED_FIFO, os.SCHED_RR) and _schedule(os.SCHED_FIFO, PRIORITY)
     try:

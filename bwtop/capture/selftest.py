@@ -1,6 +1,6 @@
-"""A proof on the spot: known bytes are moved over loopback in every way there is, and the count is compared.
+"""The self-test of --check: move known bytes over loopback in every way, and compare the counts.
 
-A hook that the compiler inlined away, or two that see the same byte, show up here instead of as a wrong number for ever.
+It finds hooks that the compiler inlined away, and bytes that two hooks count.
 """
 
 import os
@@ -15,10 +15,10 @@ from bwtop.model.flows import TCP, UDP, Traffic, format_address, protocol_name
 
 UP: Final = 10_007
 DOWN: Final = 7_919
-"""Bytes each way: primes, so that no other sum looks like them; few enough to fit a socket's buffer."""
+"""Bytes in each direction: primes, so that no other sum equals them; they fit a socket's buffer."""
 
 CUT: Final = 101
-"""The size of a buffer that is too small."""
+"""Bytes of a buffer that is too small."""
 
 V4: Final = "127.0.0.1"
 V6: Final = "::1"
@@ -30,22 +30,22 @@ Flow = tuple[int, str]
 
 @dataclass(frozen=True)
 class Result:
-    """One move: what was counted, and what went; both ends together, as this process is both."""
+    """The traffic of one move, expected and counted; of both ends, as this process is both."""
 
     name: str
     expected: dict[Flow, Traffic]
     counted: dict[Flow, Traffic]
     impossible: str = ""
-    """Why the move could not be made here; then nothing was compared."""
+    """The reason why the move cannot be made here; then nothing was compared."""
 
     @property
     def exact(self) -> bool:
-        """Whether every byte was counted once, and at its remote."""
+        """True if every byte was counted once, and at its remote."""
         return self.counted == self.expected
 
     @property
     def right(self) -> bool:
-        """Whether every byte was counted once, and none at a wrong remote; '*' is not wrong."""
+        """True if every byte was counted once, and none at a wrong remote; '*' is not wrong."""
         at_all = _without_remotes(self.counted) == _without_remotes(self.expected)
         allowed = {address for _, address in self.expected} | {"*"}
         return at_all and {address for _, address in self.counted} <= allowed
@@ -61,7 +61,7 @@ class Result:
 
 
 def prove(capture: Capture) -> Iterator[Result]:
-    """Makes every move there is, and reads what was counted of it."""
+    """Make every move and yield its result."""
     for move in moves(sees_datagrams=capture.report.sees_datagrams):
         capture.read()
         with ExitStack() as sockets:
@@ -75,7 +75,7 @@ def prove(capture: Capture) -> Iterator[Result]:
 
 
 def _counted(capture: Capture) -> dict[Flow, Traffic]:
-    """What this process moved since the reading before, by protocol and remote."""
+    """Return the traffic of this process since the previous reading, by protocol and remote."""
     counted: dict[Flow, Traffic] = {}
     for process, remotes in capture.read().traffic.items():
         if process.pid != os.getpid():
@@ -117,7 +117,7 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def _bound(sockets: ExitStack, address: str, kind: socket.SocketKind) -> socket.socket:
-    """A socket at a free port; for a v4-mapped address one that takes both families."""
+    """Return a socket at a free port; for a v4-mapped address one that takes both families."""
     sock = sockets.enter_context(socket.socket(_family(address), kind))
     sock.settimeout(5)
     if address == MAPPED:
@@ -127,7 +127,7 @@ def _bound(sockets: ExitStack, address: str, kind: socket.SocketKind) -> socket.
 
 
 def _stream(sockets: ExitStack, address: str = V4) -> tuple[socket.socket, socket.socket]:
-    """Both ends of a connection."""
+    """Return both ends of a connection: client, server."""
     listener = _bound(sockets, address, socket.SOCK_STREAM)
     listener.listen(1)
     client = sockets.enter_context(socket.socket(_family(address), socket.SOCK_STREAM))
@@ -224,7 +224,10 @@ def _udp_cut(counted: int) -> Callable[[ExitStack], tuple[int, int]]:
 
 
 def moves(*, sees_datagrams: bool) -> tuple[Move, ...]:
-    """Every way, with what is right for a backend that sees datagrams, or only what calls say of them."""
+    """Return all moves.
+
+    sees_datagrams: the backend counts received datagrams, not the results of calls.
+    """
     if sees_datagrams:
         return (*_MOVES, Move(f"{_CUT} (counted whole)", UDP, V4, _udp_cut(UP)))
     return (*_MOVES, Move(f"{_CUT} (counted as what was read)", UDP, V4, _udp_cut(CUT)))

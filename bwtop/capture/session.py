@@ -44,12 +44,12 @@ _UNATTRIBUTED_PROTOCOLS: Final = (TCP, UDP, OTHER)
 
 
 class CaptureError(Exception):
-    """Measuring cannot start; the text says why, and what would help."""
+    """Measuring cannot start; the text has the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one backend; the fields are those of loader.Attempt."""
+    """The result of trying one backend; the fields are those of loader.Attempt."""
 
     backend: Backend
     refusal: str
@@ -58,7 +58,7 @@ class Report:
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
-        """From Attempt.description()."""
+        """Make a report of Attempt.description()."""
         return cls(
             named(description["backend"]),
             description["refusal"],
@@ -68,11 +68,11 @@ class Report:
 
     @property
     def sees_datagrams(self) -> bool:
-        """Whether a received datagram counts by itself: whole, and with its sender."""
+        """True if each received datagram is counted whole, and with its sender."""
         return self.probes.get("skb_consume_udp") == ""
 
     def degradations(self) -> list[str]:
-        """What is not covered, in words, with the reason."""
+        """Return texts for the user: what is not covered, with the reasons."""
         return self.notes + [
             f"{probe.without} ({probe.kind} {probe.target}: {reason})"
             for probe in self.backend.probes
@@ -81,15 +81,15 @@ class Report:
 
 
 class Fill(NamedTuple):
-    """How full the kernel's map of flows was when it was read."""
+    """The fill level of the kernel's map of flows when it was read."""
 
     entries: int
     room: int
-    """Entries that it takes; what comes beyond them is counted at its process's '*' remote."""
+    """The size of the map in entries; bytes of further flows count at the process's '*' remote."""
 
 
 class Loading:
-    """A loader at work; fork it before any thread is started."""
+    """A loader process; start it before any thread, because it is forked."""
 
     def __init__(
         self, backends: Sequence[Backend] = BACKENDS, limits: Limits = DEFAULT_LIMITS
@@ -103,10 +103,10 @@ class Loading:
         theirs.close()
 
     def _load(self, parent: int, connection: socket.socket, backends: Sequence[Backend]) -> None:
-        """Live as the child.  It shares the parent's memory until it writes, so it costs no second start.
+        """Run in the child, which shares the parent's memory until it writes, so it needs no second start.
 
-        The environment and the current directory are the user's: BCC would read the one, and its compiler would look
-        for headers in the other.
+        Leave the user's environment and current directory: BCC would read the one, and its compiler would look for
+        headers in the other.
         """
         status = 1
         try:
@@ -125,7 +125,10 @@ class Loading:
             os._exit(status)
 
     def finish(self) -> tuple[list[Report], "Capture | None"]:
-        """Waits for the loader: what became of each backend it tried, and the one that measures now."""
+        """Wait for the loader; return a report of each backend it tried, and the running capture or None.
+
+        Raises CaptureError if the loader failed.
+        """
         message, descriptors, _, _ = socket.recv_fds(self.connection, loader.MESSAGE_SIZE, 253)
         self.connection.close()
         _, status = os.waitpid(self._pid, 0)
@@ -145,24 +148,24 @@ class Loading:
         return reports, capture
 
     def start(self) -> "Capture":
-        """Waits for the loader; raises CaptureError if nothing can be measured."""
+        """Wait for the loader and return the running capture; raises CaptureError if no backend works."""
         reports, capture = self.finish()
         if capture is None:
             raise CaptureError(refusals(reports))
         return capture
 
     def abandon(self) -> None:
-        """Ends the loader, whose answer nobody wants any more."""
+        """Kill the loader."""
         self.connection.close()
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
 
 def _around_reading(backend: Backend) -> Callable[[], AbstractContextManager[None]]:
-    """What reading a map happens in.
+    """Return what makes the context in which maps are read.
 
-    While it lasts the kernel runs no program of a kprobe on that processor (trace_call_bpf() in
-    kernel/trace/bpf_trace.c), also for those that interrupt the reading on a kernel that preempts.
+    During a batch call the kernel runs no program of a kprobe on that processor (trace_call_bpf() in
+    kernel/trace/bpf_trace.c), even for threads that interrupt the reading on a preemptible kernel.
     """
     if backend is not KPROBE:
         return nullcontext
@@ -171,7 +174,7 @@ def _around_reading(backend: Backend) -> Callable[[], AbstractContextManager[Non
 
 
 def _read_all(descriptor: int) -> str:
-    """A file of the kernel's from its beginning; it comes a page at a time."""
+    """Return a file of the kernel from its beginning; reads return a page at a time."""
     content = b""
     while part := os.pread(descriptor, 1 << 16, len(content)):
         content += part
@@ -179,22 +182,22 @@ def _read_all(descriptor: int) -> str:
 
 
 def refusals(reports: Sequence[Report]) -> str:
-    """Why no backend works here, and what each would need."""
+    """Return a text for the user: why no backend works here, and what each needs."""
     reasons = (f"{r.backend.name}: {r.refusal}; it needs {r.backend.needs}" for r in reports)
     return f"no backend works here: {'; '.join(reasons)}"
 
 
 class Capture:
-    """Attached programs and their maps.  All of it ends when the descriptors are closed."""
+    """Attached programs and their maps.  Measuring ends when the descriptors are closed."""
 
     def __init__(
         self, report: Report, descriptors: list[int], programs: int, events: str, since: float
     ) -> None:
         self.report = report
         self.passed_over: list[str] = []
-        """Backends that would have come first, and why this kernel refused them."""
+        """Refused backends that come before this one, as "name: reason"."""
         self.fill = Fill(0, 0)
-        """Of the last reading, what it read in the map itself: whatever fell beside it is not among that."""
+        """The fill level at the last reading."""
         self._descriptors = descriptors
         self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
         after_maps = descriptors[len(loader.MAPS) :]
@@ -213,20 +216,20 @@ class Capture:
         self._boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def close(self) -> None:
-        """Detaches everything."""
+        """Detach everything."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
 
     def try_reading(self) -> None:
-        """Reads something that changes nothing; raises OSError where the kernel refuses it."""
+        """Read an entry without changing it; raises OSError if the kernel refuses."""
         libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
 
     def read(self) -> Sample:
-        """All that has moved since the reading before.
+        """Return the traffic since the previous reading.
 
-        It waits for the kernel's RCU grace period, milliseconds to tens of them.  Changes are taken before the swap:
-        the bytes of a process that has exited by then are in this reading, not in a later one.
+        This waits for an RCU grace period of the kernel, up to tens of milliseconds.  Changes are taken before the
+        swap: the bytes of a process that has exited by then are in this reading, not in a later one.
         """
         execs, exits = self._drain_changes()
         now = time.monotonic()
@@ -241,14 +244,14 @@ class Capture:
         return sample
 
     def _swap(self) -> int:
-        """Puts the idle map into the slot; returns the full one, which no program can see any more."""
+        """Put the idle map into the slot and return the full one, which no program can see any more."""
         full = self._active
         libbpf.map_update(self._maps["bwtop_active"], _FIRST, self._idle.to_bytes(4, "little"))
         self._active, self._idle = self._idle, full
         return full
 
     def _drain_changes(self) -> tuple[set[ProcessKey], set[ProcessKey]]:
-        """Processes that have called exec and processes that have exited, since the reading before."""
+        """Return the processes that have called exec, and those that have exited, since the previous reading."""
         execs: set[ProcessKey] = set()
         exits: set[ProcessKey] = set()
         for keys, values in self._changes.read(self._maps["bwtop_changes"], delete=True):
@@ -260,7 +263,7 @@ class Capture:
         return execs, exits
 
     def _read_losses(self, sample: Sample) -> None:
-        """Adds what fell beside the flow map: to the sample's traffic, and to its counts of loss."""
+        """Add to the sample the bytes that did not fit the flow map, and the counts of losses."""
         record = libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
         assert record is not None, "an array has all its entries"
         loss = records.loss(record, self._missed_events())
@@ -275,7 +278,7 @@ class Capture:
             self._read_unattributed(sample)
 
     def _missed_events(self) -> int:
-        """Events that passed without their program, since the start."""
+        """Return the number of events that missed their program since the start."""
         missed: int = sum(libbpf.prog_info(program).recursion_misses for program in self.programs)
         if self._profile is not None:
             missed += kprobes.missed(_read_all(self._profile), self._events)
@@ -296,7 +299,7 @@ class Capture:
     def _add_growth(
         self, sample: Sample, process: ProcessKey, remote: Remote, total: Traffic
     ) -> None:
-        """For the maps that only grow: adds what has come since the reading before."""
+        """Add the growth since the previous reading, for maps that only grow."""
         known = self._grown.setdefault(process, {})
         growth = total.minus(known.get(remote, Traffic()))
         known[remote] = total
@@ -323,7 +326,7 @@ class Capture:
         return known
 
     def _forget(self, exits: set[ProcessKey]) -> None:
-        """Frees what is kept of processes that are gone, here and in the kernel."""
+        """Free the records of exited processes, here and in the kernel."""
         for process in exits:
             self._identities.pop(process, None)
             libbpf.map_delete(self._maps["bwtop_processes"], records.PROCESS_KEY.pack(*process))

@@ -1,1 +1,1 @@
-"""Who is behind a number: users of uids, units and containers of cgroups, names of addresses."""
+"""Names for numbers: users of uids, units and containers of cgroups, names of addresses."""

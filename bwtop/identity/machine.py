@@ -1,4 +1,4 @@
-"""Which machine this is."""
+"""The name and id of this machine."""
 
 import hmac
 import socket
@@ -12,20 +12,20 @@ from bwtop.model.flows import Host
 _FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 _BWTOP: Final = uuid.UUID("6b4c9c1e-2f0a-4f3e-9a53-8d5e6f1f7c21")
-"""Stands for bwtop in what is made of a machine's id."""
+"""The application id of bwtop, from which machine ids are derived."""
 
 
 def this_machine() -> Host:
-    """Its name now, and an id that stays: of machine-id(5), or of its name where it has none."""
+    """Return the name of this machine and an id that stays, derived from machine-id(5) or else from the name."""
     name = socket.gethostname()
     return Host(name, _id(name))
 
 
 @cache
 def _id(name: str) -> str:
-    """A machine's own id is to be kept for itself (machine-id(5)): this is made of it, as systemd does.
+    """Return the id for this machine.  Its own id is confidential (machine-id(5)), so this one is derived from it.
 
-    sd_id128_get_machine_app_specific(3): HMAC-SHA256, with the machine's id for a key, of the application's.
+    As in sd_id128_get_machine_app_specific(3): HMAC-SHA256 of the application's id, keyed with the machine's.
     """
     key = _machine_id()
     if key is None:
@@ -38,6 +38,6 @@ def _machine_id() -> uuid.UUID | None:
     for path in _FILES:
         try:
             return uuid.UUID(path.read_text().strip())
-        except (OSError, ValueError):  # missing, or not made yet: "uninitialized"
+        except (OSError, ValueError):  # missing, or still "uninitialized"
             continue
     return None

@@ -1,15 +1,15 @@
-"""What a cgroup path tells: the systemd unit, the container, the Kubernetes pod."""
+"""The systemd unit, the container and the Kubernetes pod in a cgroup path."""
 
 import functools
 import re
 from typing import Final, NamedTuple
 
 ID_LENGTH: Final = 12
-"""Digits of a container's id that are shown, as docker and podman do."""
+"""Digits shown of a container's id, as docker and podman do."""
 
 
 class Placement(NamedTuple):
-    """Where a process runs; None for what does not apply."""
+    """The unit, container and pod of a process; None if there is none."""
 
     unit: str | None = None
     container: str | None = None
@@ -21,7 +21,7 @@ class Placement(NamedTuple):
 _ID: Final = r"(?P<id>[0-9a-f]{64})"
 
 _CONTAINERS: Final = (
-    # Path patterns and the runtime each belongs to; the first that matches names the container.
+    # Patterns of paths and their runtimes; the first match names the container.
     (re.compile(rf"/docker[-/]{_ID}(?:\.scope)?(?:/|$)"), "docker"),
     (re.compile(rf"/libpod-{_ID}(?:\.scope)?(?:/|$)"), "podman"),
     (re.compile(rf"/cri-containerd-{_ID}\.scope(?:/|$)"), "containerd"),
@@ -46,7 +46,7 @@ without any."""
 
 @functools.lru_cache(maxsize=1024)
 def place(cgroup: str | None) -> Placement:
-    """What a path of the v2 hierarchy tells."""
+    """Return the placement in a path of the v2 hierarchy; None: the path is not known."""
     if cgroup is None:
         return Placement()
     pod = _POD.search(cgroup)
@@ -58,7 +58,7 @@ def place(cgroup: str | None) -> Placement:
 
 
 def _unit(cgroup: str) -> str | None:
-    """The outermost service or scope, which is what the system's own systemd manages, else the innermost slice.
+    """Return the outermost service or scope, which the system's own systemd manages, else the innermost slice.
 
     systemd.unit(5): names end in their type.
     """

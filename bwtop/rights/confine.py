@@ -1,4 +1,4 @@
-"""What bwtop keeps of its rights once it is set up: one account, no more capabilities than it needs, few files."""
+"""The rights that bwtop keeps after its start: one account, no more capabilities than it needs, few files."""
 
 import os
 from collections.abc import Callable, Iterable

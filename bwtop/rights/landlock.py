@@ -45,7 +45,7 @@ READABLE: Final = (
     "/var/lib/sss",
     "/var/cache/nscd",
 )
-"""What the system's own parts are read from."""
+"""The folders of the system's own files, which stay readable."""
 
 WRITABLE_DEVICES: Final = ("/dev/null", "/dev/tty")
 

@@ -124,7 +124,7 @@ class ScreenState:
         self.paused = False
         self.is_building = False
         self.in_background: Background | None = None
-        """Where trees of large models are made; None: in this thread."""
+        """Makes trees of large models in a background thread; None: they are made in this thread."""
         self.filter(self.settings.filter)
         self.tree = Tree(self.model, self._view(), self.expansion, self.name)
 
