@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
@@ -21,12 +21,12 @@ from bwtop.model.flows import (
     LOOPBACK_V6,
     UNKNOWN_ADDRESS,
     Host,
-    Identity,
     Loss,
     ProcessKey,
     Remote,
     Traffic,
     nowhere,
+    stored_identity,
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
 from bwtop.text.escape import count, printable
@@ -316,7 +316,8 @@ class FleetFollower:
         ):
             if host in windows:  # else it appeared after the query of the hosts
                 key = self._key((host, spool, process), who[0])
-                sample.identities[key] = _identity(self.hosts[host], *who[1:])
+                known = dict(zip(_WHO, who, strict=True))
+                sample.identities[key] = stored_identity(known, host=self.hosts[host])
                 remote = Remote(protocol, role, 0, _MANY[kind])
                 add_traffic(found, key, remote, Traffic(rx, tx))
         return found
@@ -371,18 +372,3 @@ def _listed(names: Sequence[str]) -> str:
 def _pieces(window: Bounds) -> tuple[Piece, ...]:
     start, end = window
     return (Piece(0, start, end),) if start < end else ()
-
-
-def _identity(host: Host, *who: Any) -> Identity:
-    name, exe, uid, user, unit, container, pod, kernel = who
-    return Identity(
-        name,
-        None if uid < 0 else uid,
-        exe=exe or None,
-        kernel=bool(kernel),
-        user=user or None,
-        unit=unit or None,
-        container=container or None,
-        pod=pod or None,
-        host=host,
-    )

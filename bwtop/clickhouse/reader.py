@@ -17,7 +17,7 @@ from bwtop.history.store import Ends, Flow, FlowSums
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import Usage, billed, passing, rank
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote
+from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
 from bwtop.model.ledger import Category
 from bwtop.model.meter import rate
 from bwtop.model.series import Rates, peak
@@ -211,17 +211,7 @@ class FleetSelection:
     def _end(self, flow: Flow, hosts: Mapping[str, Host]) -> tuple[Identity, Remote]:
         assert isinstance(flow, tuple), "a key from sums()"
         known = dict(zip(self._needs, flow, strict=True))
-        uid = known.get("uid", -1)
-        who = Identity(
-            known.get("name", ""),
-            None if uid < 0 else uid,
-            exe=known.get("exe") or None,
-            kernel=bool(known.get("kernel", 0)),
-            unit=known.get("unit") or None,
-            container=known.get("container") or None,
-            pod=known.get("pod") or None,
-            host=hosts.get(known.get("host", "")),
-        )
+        who = stored_identity(known, host=hosts.get(known.get("host", "")))
         address = bytes.fromhex(known["address"]) if "address" in known else UNKNOWN_ADDRESS
         remote = Remote(
             known.get("protocol", 0), known.get("role", 0), known.get("port", 0), address

@@ -1,11 +1,12 @@
 """The basic types: processes, remotes, and the bytes between them."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 TCP: Final = 6
 UDP: Final = 17
@@ -142,6 +143,19 @@ class Identity:
     """Kubernetes pod uid."""
     host: Host | None = None
     """The host of the process; None: this one."""
+
+
+def stored_identity(row: Mapping[str, Any], **details: Any) -> Identity:
+    """Return the identity in a row of a store, given by column; -1 (uid), "" and missing columns are unknown.
+
+    details: fields that the row does not have.
+    """
+    known = {
+        name: row[name]
+        for name in ("uid", "exe", "user", "unit", "container", "pod")
+        if row.get(name, "") not in ("", -1)
+    }
+    return Identity(row.get("name", ""), kernel=bool(row.get("kernel")), **known, **details)
 
 
 UNKNOWN_IDENTITY: Final = Identity(name="(unknown)")

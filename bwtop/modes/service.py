@@ -1,7 +1,6 @@
 """bwtop --record as a service: log, service manager, and the recording loop."""
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from typing import Final, TextIO
 from bwtop.measure.intervals import READING_PERIOD, Clock, samples
 from bwtop.measure.sources import Measurement
 from bwtop.measure.stopping import finishing
+from bwtop.rights.opening import file_id
 from bwtop.sqlite.recorder import Recorder
 from bwtop.text.escape import count, printable
 
@@ -39,10 +39,10 @@ class Log:
 def _is_journal(out: TextIO, stream: str) -> bool:
     """Compare with JOURNAL_STREAM, the device and inode of the journal's stream (systemd.exec(5))."""
     try:
-        found = os.fstat(out.fileno())
+        device, inode = file_id(out.fileno())
     except (OSError, ValueError):
         return False
-    return stream == f"{found.st_dev}:{found.st_ino}"
+    return stream == f"{device}:{inode}"
 
 
 def notifier(environment: Mapping[str, str]) -> Callable[[str], None]:

@@ -41,6 +41,12 @@ class Content:
     """Its owner."""
 
 
+def file_id(file: Path | int) -> tuple[int, int]:
+    """Return the device and inode of a file, by its path or descriptor; raises OSError."""
+    found = os.stat(file)  # noqa: PTH116  Path has no stat() for descriptors
+    return found.st_dev, found.st_ino
+
+
 def rights(path: Path, environment: Mapping[str, str], *, named: bool = True) -> Account | None:
     """Return the account to open `path` with; None: with this process's own rights.
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from bwtop.model.flows import Identity, ProcessKey, Remote, Traffic
 from bwtop.model.sample import Sample, add_traffic
+from bwtop.rights.opening import file_id
 from bwtop.sqlite import lock, schema
 from bwtop.sqlite.selection import identity
 from bwtop.sqlite.store import unpack_loss
@@ -121,6 +122,6 @@ def _newest(connection: sqlite3.Connection) -> int:
 def _file(path: Path) -> tuple[int, int] | None:
     """Return the device and inode of a file; None: it cannot be seen."""
     try:
-        return schema.file_id(path)
+        return file_id(path)
     except OSError:
         return None

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from bwtop.model.ledger import CATEGORIES, Category
+from bwtop.rights.opening import file_id
 
 APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
 
@@ -172,11 +173,11 @@ def _held(path: Path) -> Iterator[int]:
 
 def _close_to_others(descriptor: int, path: Path) -> None:
     """Let only owner and group read a history; raises HistoryError if the path leads to another file now."""
-    held = os.fstat(descriptor)
-    if (held.st_dev, held.st_ino) != file_id(path):
+    if file_id(descriptor) != file_id(path):
         raise HistoryError(f"{path} was replaced while it was being opened; try again")
-    if held.st_mode & stat.S_IRWXO:
-        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(held.st_mode) & ~stat.S_IRWXO)
+    mode = os.fstat(descriptor).st_mode
+    if mode & stat.S_IRWXO:
+        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(mode) & ~stat.S_IRWXO)
 
 
 def _check_file(path: Path, access: int) -> None:
@@ -192,12 +193,6 @@ def _check_file(path: Path, access: int) -> None:
         is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES
         raise OSError(number, os.strerror(number), str(path))
-
-
-def file_id(path: Path) -> tuple[int, int]:
-    """Return the device and inode of a file; raise OSError."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, parameters: str) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bwtop.history.plan import Piece, Plan
 from bwtop.history.store import Ends, Flow, FlowSums
-from bwtop.model.flows import Host, Identity, Loss, Remote
+from bwtop.model.flows import Host, Identity, Loss, Remote, stored_identity
 from bwtop.sqlite.store import unpack_loss
 
 _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
@@ -118,6 +118,10 @@ def _bounds(piece: Piece) -> tuple[float, ...]:
     return bounds if piece.level == 0 else (piece.level, *bounds)
 
 
+_IDENTITY: Final = ("name", "exe", "uid", "unit", "container", "pod", "kernel")
+"""The columns of a program that identify it."""
+
+
 def identity(
     connection: sqlite3.Connection,
     program: int,
@@ -127,18 +131,13 @@ def identity(
     host: Host | None = None,
 ) -> Identity:
     """Return the stored identity of a program, with the given details of its process."""
-    name, exe, uid, unit, container, pod, kernel = connection.execute(
-        "SELECT name, exe, uid, unit, container, pod, kernel FROM program WHERE id = ?", (program,)
+    found = connection.execute(
+        f"SELECT {', '.join(_IDENTITY)} FROM program WHERE id = ?",  # noqa: S608 - a constant
+        (program,),
     ).fetchone()
-    return Identity(
-        name,
-        uid,
-        cmdline,
-        exe,
-        kernel=bool(kernel),
+    return stored_identity(
+        dict(zip(_IDENTITY, found, strict=True)),
+        cmdline=cmdline,
         started=None if started is None else datetime.fromtimestamp(started, UTC),
-        unit=unit,
-        container=container,
-        pod=pod,
         host=host,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.rights.account import Account
+from bwtop.rights.opening import file_id
 from bwtop.sqlite import location, schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import Lock
@@ -108,9 +109,8 @@ class DatabaseWriter:
 def file_seen(path: Path) -> tuple[int, int] | None:
     """Return device and inode; None: no such file; UNSEEN: its directory cannot be read, since root was dropped."""
     try:
-        found = path.stat()
+        return file_id(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return UNSEEN
-    return found.st_dev, found.st_ino

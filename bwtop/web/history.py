@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.history.query import History
+from bwtop.rights.opening import file_id
 from bwtop.sqlite.reader import LocalReader
-from bwtop.sqlite.schema import HistoryError, file_id, open_reader, plain
+from bwtop.sqlite.schema import HistoryError, open_reader, plain
 from bwtop.web.answer import refuse
 
 AT_ONCE: Final = 2

@@ -135,7 +135,7 @@ def test_history_replaced_while_it_is_opened_keeps_its_mode(
 ) -> None:
     open_writer(path, 0o600).close()
     path.chmod(0o644)
-    monkeypatch.setattr(schema, "file_id", lambda _: (0, 0))
+    monkeypatch.setattr(schema, "file_id", lambda file: (0, int(isinstance(file, Path))))
     with pytest.raises(HistoryError, match="was replaced while it was being opened"):
         open_writer(path, 0o600)
     assert path.stat().st_mode & 0o777 == 0o644
