@@ -2,9 +2,11 @@
 
 import ipaddress
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from bwtop.model.flows import (
 )
 from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import FlowTraffic, Sample
+from bwtop.sqlite import schema
 
 NOW: Final = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)
 
@@ -137,3 +140,14 @@ samples: Final = st.builds(
     exited=st.sets(st.sampled_from(KEYS)),
     loss=losses,
 )
+
+
+def open_writer(path: Path, mode: int) -> sqlite3.Connection:
+    """Opens a history to write, as a recorder does: made if it is missing, and migrated."""
+    connection = schema.connect_writer(path, mode)
+    try:
+        schema.migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

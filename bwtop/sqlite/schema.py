@@ -125,20 +125,6 @@ def version() -> int:
     return len(MIGRATIONS)
 
 
-def open_writer(path: Path, mode: int) -> sqlite3.Connection:
-    """Open the database to write, create it if it is missing, and migrate it to this schema.
-
-    Raises HistoryError, OSError and sqlite3.Error.
-    """
-    connection = connect_writer(path, mode)
-    try:
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
     """Open the database to write, without migrating it: that is up to the holder of the lock."""
     _make_file(path, mode)

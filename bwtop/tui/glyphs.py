@@ -30,10 +30,6 @@ class Glyphs:
         """Return untrusted text such that the terminal, urwid and bwtop agree about its width."""
         return _drawable(text, unicode=self.unicode)
 
-    def bar(self, value: float, most: float) -> str:
-        """Return one cell filled in proportion; any value above zero is visible."""
-        return self.bars[_level(value, most, len(self.bars) - 1)]
-
     def graph(self, values: Sequence[float | None], most: float, height: int = 1) -> list[str]:
         """Return a graph, one string per row of cells, the highest first; unmeasured intervals stay blank."""
         steps = len(self.bars) - 1

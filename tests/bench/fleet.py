@@ -29,6 +29,7 @@ from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
 from tests.bench import year
 from tests.bench.tables import Effort, Table
+from tests.build import open_writer
 from tests.clickhouse.servers import ClickHouse
 
 PROCESSES: Final = 4
@@ -50,7 +51,7 @@ QUICK: Final = Extent(hosts=8, flows=100, seconds=20)
 
 def write(path: Path, extent: Extent) -> None:
     """A host's history: some seconds, and their minute closed."""
-    connection = schema.open_writer(path, 0o600)
+    connection = open_writer(path, 0o600)
     connection.execute("PRAGMA synchronous = OFF")  # it is not what is measured
     store = Store(connection)
     start = time.time() // 60 * 60 - 3600

@@ -20,6 +20,7 @@ from bwtop.sqlite.store import Store
 from tests.bench import year
 from tests.bench.tables import Effort, Table, spread
 from tests.bench.watched import ENVIRONMENT, installed
+from tests.build import open_writer
 
 RANGES: Final = ("today", "7d", "30d", "365d")
 
@@ -42,7 +43,7 @@ def timed(action: Callable[[], object]) -> float:
 def inserted(flows: int, rounds: int) -> tuple[list[float], float]:
     """Milliseconds that each interval of so many active flows takes, committed to the disk; and bytes a row."""
     path = year.scratch() / f"inserts-{flows}-{time.monotonic_ns()}.db"
-    connection = schema.open_writer(path, 0o600)
+    connection = open_writer(path, 0o600)
     store, active, start = Store(connection), year.flows(flows), time.time()
     store.append([year.delta(start, 1.0, active)])  # ids are given once
     before = year.used(connection)

@@ -24,7 +24,7 @@ from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import FIVE_MINUTES, Store
 from tests.bench.tables import Effort
-from tests.build import remote
+from tests.build import open_writer, remote
 
 PROCESSES: Final = 50
 REMOTES: Final = 20
@@ -152,7 +152,7 @@ def built(effort: Effort) -> Built:
         return Built(path, 0.0)
     random.seed(4)
     begun = time.perf_counter()
-    connection = schema.open_writer(path, 0o600)
+    connection = open_writer(path, 0o600)
     build(connection, time.time(), extent)
     connection.close()
     return Built(path, time.perf_counter() - begun)

@@ -24,7 +24,7 @@ from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
-from tests.build import key, remote
+from tests.build import key, open_writer, remote
 
 NOON: Final = 1_790_000_040 // 86400 * 86400 + 43200
 """Of a day in September 2026, UTC."""
@@ -133,7 +133,7 @@ class Kept:
     def _open(self) -> sqlite3.Connection:
         if not self.path:
             return memory()
-        connection = schema.open_writer(self.path, 0o600)
+        connection = open_writer(self.path, 0o600)
         connection.execute("PRAGMA synchronous = OFF")  # no power cut here
         return connection
 

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.model.flows import (
+    Host,
+    Identity,
     Loss,
     Traffic,
     format_address,
@@ -12,6 +14,7 @@ from bwtop.model.flows import (
     pack_address,
     protocol_class,
     protocol_name,
+    stored_identity,
 )
 from tests.build import losses, packed, traffics
 
@@ -99,3 +102,34 @@ def test_traffic_since_an_earlier_count_is_what_was_added(before: Traffic, added
 @given(losses, losses)
 def test_loss_since_an_earlier_count_is_what_was_added(before: Loss, added: Loss) -> None:
     assert before.plus(added).minus(before) == added
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"name": "", "uid": -1, "exe": "", "user": "", "unit": "", "container": "", "pod": "", "kernel": 0},
+        {"uid": None, "exe": None, "user": None, "unit": None, "container": None, "pod": None, "kernel": None},
+    ],
+    ids=["missing", "empty", "null"],
+)  # fmt: skip
+def test_unknown_values_of_a_stored_identity_are_none(row: dict[str, object]) -> None:
+    assert stored_identity(row) == Identity("")
+
+
+def test_stored_identity_has_its_columns_and_details() -> None:
+    row = {"name": "curl", "uid": 0, "exe": "/bin/curl", "user": "root", "kernel": 1, "pid": 7}
+    row |= {"unit": "a.service", "container": "docker:1", "pod": "p"}
+    host = Host("a", "1")
+    assert stored_identity(row, host=host, cmdline="curl -O") == Identity(
+        "curl",
+        0,
+        "curl -O",
+        "/bin/curl",
+        kernel=True,
+        user="root",
+        unit="a.service",
+        container="docker:1",
+        pod="p",
+        host=host,
+    )

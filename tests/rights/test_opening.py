@@ -12,7 +12,7 @@ import pytest
 
 from bwtop.rights import account, opening
 from bwtop.rights.account import Account
-from bwtop.rights.opening import Content, check_writers, holder, read, resolved, rights
+from bwtop.rights.opening import Content, check_writers, file_id, holder, read, resolved, rights
 from bwtop.sqlite import location
 
 pytestmark = pytest.mark.kernel  # root is needed
@@ -257,3 +257,15 @@ def test_swapped_folder_is_never_walked_as_root(top: Path) -> None:
     finally:
         stop.set()
         swapping.join()
+
+
+def test_file_id_is_the_same_by_every_path_and_descriptor(tmp_path: Path) -> None:
+    first, other, link = tmp_path / "first", tmp_path / "other", tmp_path / "link"
+    first.touch()
+    other.touch()
+    link.symlink_to(first)
+    with first.open() as file:
+        assert file_id(first) == file_id(link) == file_id(file.fileno())
+    assert file_id(first) != file_id(other)
+    with pytest.raises(FileNotFoundError):
+        file_id(tmp_path / "none")

@@ -17,11 +17,11 @@ from bwtop.sqlite.schema import (
     HistoryError,
     connect_writer,
     open_reader,
-    open_writer,
     plain,
     statements,
     version,
 )
+from tests.build import open_writer
 from tests.history.others import as_nobody
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")

@@ -54,7 +54,7 @@ from bwtop.web.server import MAX_STREAMS
 from bwtop.web.source import STUCK, LiveSource
 from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
-from tests.build import CONTROLS, HOSTILE, key, remote, sample
+from tests.build import CONTROLS, HOSTILE, key, open_writer, remote, sample
 from tests.history import keep
 from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
 from tests.web.test_views import FORMULAS
@@ -484,7 +484,7 @@ def foreign(path: Path) -> str:
 
 
 def newer(path: Path) -> str:
-    connection = schema.open_writer(path, 0o600)
+    connection = open_writer(path, 0o600)
     connection.execute(f"PRAGMA user_version = {schema.version() + 1}")
     connection.close()
     return "was written by a newer bwtop"

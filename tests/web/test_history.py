@@ -20,7 +20,7 @@ from bwtop.sqlite import schema
 from bwtop.web import history as module
 from bwtop.web.answer import HttpError
 from bwtop.web.history import AT_ONCE, LocalHistory
-from tests.build import eventually
+from tests.build import eventually, open_writer
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
 
 RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
@@ -288,7 +288,7 @@ def foreign(path: Path) -> str:
 
 
 def newer(path: Path) -> str:
-    connection = schema.open_writer(path, 0o600)
+    connection = open_writer(path, 0o600)
     connection.execute(f"PRAGMA user_version = {schema.version() + 1}")
     connection.close()
     return "was written by a newer bwtop"
