@@ -20,6 +20,7 @@ import pytest
 from bwtop.web import login
 from bwtop.web.api import ROUTES
 from bwtop.web.files import STATIC
+from tests.build import eventually
 from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram, sink
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.kernel.test_history import USER, place, recording, stop
@@ -346,7 +347,7 @@ def test_it_can_be_started_again_at_once_on_the_same_port() -> None:
         assert web.stop() == 0
         with serving(bind=f"127.0.0.1:{web.port}") as again:
             assert again.port == web.port
-            assert again.ask("/api/v1/live").status == 200
+            assert eventually(lambda: again.ask("/api/v1/live").status == 200)
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:
