@@ -18,7 +18,7 @@ from bwtop.rights import account as accounts
 from bwtop.rights import opening
 from bwtop.text.invalid import LONGEST, invalid
 from bwtop.tui.keymap import Context, Keymap, parse_key
-from bwtop.tui.layout import FIELDS, Field, parse_fields
+from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.view.tree import Grouping
 
 SYSTEM: Final = Path("/etc/bwtop/config.toml")
@@ -51,7 +51,7 @@ class Setting:
     help: str
 
 
-def _columns(value: Any) -> tuple[Field, ...]:
+def _columns(value: Any) -> tuple[ListColumn, ...]:
     return parse_fields(_strings(value))
 
 

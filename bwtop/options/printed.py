@@ -10,7 +10,7 @@ from bwtop.options.config import SETTINGS, Config
 from bwtop.options.flag import Flag
 from bwtop.text.escape import printable
 from bwtop.tui.keymap import Context, spelled
-from bwtop.tui.layout import Field
+from bwtop.tui.layout import ListColumn
 
 
 def lines(given: ParsedFlags, config: Config) -> Iterator[str]:
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
     """Convert a value to a TOML type."""
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if isinstance(value, Field):
+    if isinstance(value, ListColumn):
         return value.id
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
 
 
 @dataclass(frozen=True)
-class Field:
+class ListColumn:
     """One column of the list."""
 
     column: Column[Any]
@@ -39,9 +39,9 @@ class Field:
         return ">" if self.cell.right else "<"
 
 
-def fields_of(columns: Iterable[Column[Any]]) -> tuple[Field, ...]:
+def fields_of(columns: Iterable[Column[Any]]) -> tuple[ListColumn, ...]:
     """Return the columns of the list, from left to right: texts, then numbers."""
-    found = (Field(column, cell) for column in columns for cell in column.cells)
+    found = (ListColumn(column, cell) for column in columns for cell in column.cells)
     return tuple(sorted(found, key=lambda field: (not field.is_text, field.cell.place)))
 
 
@@ -58,7 +58,7 @@ MARK: Final = 1
 class Placed:
     """A column with its place on the screen."""
 
-    field: Field
+    field: ListColumn
     start: int
     """The first cell."""
     width: int
@@ -73,13 +73,13 @@ class Placed:
         return self.field.cell.title.format(down=glyphs.down, up=glyphs.up)
 
 
-def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[Placed]:
+def place(fields: Sequence[ListColumn], columns: int, *, wide: bool = False) -> list[Placed]:
     """Return the columns that fit, from left to right, one cell apart; the others are dropped whole.
 
     With `wide` they take all cells.
 
     """
-    shown: list[Field] = []
+    shown: list[ListColumn] = []
     for field in sorted(fields, key=lambda field: field.cell.rank):
         if shown and _needed([*shown, field]) > columns:
             break
@@ -102,11 +102,11 @@ def place(fields: Sequence[Field], columns: int, *, wide: bool = False) -> list[
     return placed
 
 
-def _needed(fields: list[Field]) -> int:
+def _needed(fields: list[ListColumn]) -> int:
     return MARK + sum(field.cell.width + 1 for field in fields) - 1
 
 
-def at(shown: Sequence[Placed], cell: int) -> Field | None:
+def at(shown: Sequence[Placed], cell: int) -> ListColumn | None:
     """Return the column at a cell of the line, or None."""
     for placed in shown:
         if placed.start <= cell <= placed.end:
@@ -114,7 +114,7 @@ def at(shown: Sequence[Placed], cell: int) -> Field | None:
     return None
 
 
-def parse_fields(names: Sequence[str]) -> tuple[Field, ...]:
+def parse_fields(names: Sequence[str]) -> tuple[ListColumn, ...]:
     """Return columns by their ids, texts before numbers in any case; raise ValueError."""
     by_id = {field.id: field for field in FIELDS}
     for name in names:

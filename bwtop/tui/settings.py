@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from bwtop.model.filter import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import AVERAGES
-from bwtop.tui.layout import FIELDS, Field, Placed, place
+from bwtop.tui.layout import FIELDS, ListColumn, Placed, place
 from bwtop.view.columns import Order
 from bwtop.view.tree import Grouping
 
@@ -26,9 +26,9 @@ class Settings:
     """Seconds."""
     average: float = AVERAGES[0]
     """Seconds over which rates are averaged."""
-    fields: tuple[Field, ...] = FIELDS
+    fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 
-    def placed(self, columns: int, before: tuple[Field, ...] = ()) -> list[Placed]:
+    def placed(self, columns: int, before: tuple[ListColumn, ...] = ()) -> list[Placed]:
         """Return the columns of the list that fit a number of cells, preceded by `before`."""
         return place((*before, *self.fields), columns, wide=self.cmdlines)

@@ -18,7 +18,7 @@ from bwtop.model.query import Query, QueryError, parse
 from bwtop.model.sample import Sample
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
-from bwtop.tui.layout import HOST_FIELD, Field, Placed
+from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.listing import Listing
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -236,7 +236,7 @@ class ScreenState:
         return View(scope, self.settings.grouping, self.settings.order)
 
     @property
-    def fields(self) -> tuple[Field, ...]:
+    def fields(self) -> tuple[ListColumn, ...]:
         """All possible columns of the list, from left to right."""
         return (HOST_FIELD, *self.settings.fields) if self.is_fleet else self.settings.fields
 

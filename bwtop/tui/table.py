@@ -6,7 +6,7 @@ from typing import Any, Final
 from bwtop.model.flows import UNATTRIBUTED, format_address
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
-from bwtop.tui.layout import HOST_FIELD, Field, Placed
+from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
@@ -37,7 +37,7 @@ def titles(state: ScreenState, columns: int) -> Line:
     return exactly(line, columns, Style.TITLE)
 
 
-def _sorted_by(column: str, shown: list[Field]) -> set[str]:
+def _sorted_by(column: str, shown: list[ListColumn]) -> set[str]:
     """Return the fields marked as sorted; both directions for a sum without a column of its own."""
     if column == "rate" and "share" not in {field.id for field in shown}:
         return {"rx_rate", "tx_rate"}
@@ -136,12 +136,12 @@ class Rows:
                 line += [(style, " "), (of, fit(text, placed.width, ">"))]
         return line
 
-    def _text(self, field: Field, row: Branch) -> str:
+    def _text(self, field: ListColumn, row: Branch) -> str:
         """Return the text of a column: as `_TEXTS` has it, else its value."""
         draw = _TEXTS.get(field.id)
         return draw(self, row) if draw else _plain(field.column.get(row))
 
-    def _number(self, field: Field, row: Row, style: Style) -> tuple[Style, str]:
+    def _number(self, field: ListColumn, row: Row, style: Style) -> tuple[Style, str]:
         colour = style if style in (Style.EXITED, Style.REMOTE) else _COLOURS.get(field.id, style)
         if field.cell.kind is CellKind.GRAPH:
             return colour, self._graph(row)

@@ -11,7 +11,7 @@ from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import layout
-from bwtop.tui.layout import FIELDS, Field, parse_fields
+from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS, Cell, CellKind, Column
@@ -277,7 +277,7 @@ def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
 def test_any_column_can_be_shown(identifier: str, kind: CellKind, shown: str) -> None:
     """A cell in the table of columns suffices; remotes show what they have, and else nothing."""
     (column,) = [column for column in PROCESS_COLUMNS if column.id == identifier]
-    field = Field(column, Cell("X", 16, place=0, rank=1, kind=kind))
+    field = ListColumn(column, Cell("X", 16, place=0, rank=1, kind=kind))
     harness = Harness(80, 24, Settings(fields=(*parse_fields(["process"]), field)))
     harness.feed(TRAFFIC, IDENTITIES)
     harness.press("e")
@@ -323,7 +323,7 @@ def test_r_reverses_the_order() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
-def test_click_on_a_title_sorts_and_a_second_click_reverses(field: Field) -> None:
+def test_click_on_a_title_sorts_and_a_second_click_reverses(field: ListColumn) -> None:
     harness = busy(200)
     harness.press("s", "home", "enter", "s", "home", "down", "enter")
     row = harness.row_of("PROCESS")
