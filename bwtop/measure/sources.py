@@ -198,4 +198,4 @@ def _followed(follower: Follower) -> Status:
     who = follower.recorder()
     if who:
         return Status(f"from the history of {who}, one second behind")
-    return Status("no recorder is running", "stale: the recorder has exited")
+    return Status("no bwtop records", "stale: the recorder has exited")

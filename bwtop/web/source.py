@@ -55,7 +55,7 @@ class LiveSource:
         if self._origin is not None:
             return _idle("past", f"history of many hosts, from {self._origin}", "")
         if found is None:
-            return _idle("waiting", "no recorder is running", self._why)
+            return _idle("waiting", "no bwtop records", self._why)
         status = with_trouble(found.status, self._names)()
         return {
             "state": "following" if found.following else "measuring",

@@ -286,7 +286,7 @@ def test_without_root_it_shows_what_was_and_lives_while_somebody_records(place: 
 def has_no_recorder(listener: Listener) -> bool:
     """By the status that was told last."""
     last = listener.of("status")[-1].data
-    return last["history"] == "no recorder is running" and bool(last["warning"])
+    return last["history"] == "no bwtop records" and bool(last["warning"])
 
 
 def test_without_root_and_recorder_it_says_so_and_serves_the_page(place: Path) -> None:

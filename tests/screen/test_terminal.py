@@ -137,7 +137,7 @@ def test_without_root_you_see_what_a_recorder_records() -> None:
                 assert re.search(rf"{moving.process.pid} +root +mover +\S+ +[1-9]", seen)
                 recorder.type("\x03")
                 assert recorder.wait() == 0
-                terminal.wait_for("no recorder is running")
+                terminal.wait_for("no bwtop records")
                 terminal.type("q")
                 assert terminal.wait() == 0
 

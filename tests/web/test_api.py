@@ -239,8 +239,8 @@ def test_before_the_first_interval_the_refusal_has_a_reason(
     error = fresh.refused(path)
     assert (error.status, error.why) == (HTTPStatus.SERVICE_UNAVAILABLE, "starting")
     assert dict(error.headers)["Retry-After"]
-    fresh.source.lose("no recorder is running")
-    assert fresh.refused(path).why == "no recorder is running"
+    fresh.source.lose("no bwtop records")
+    assert fresh.refused(path).why == "no bwtop records"
     fresh.measure()
     assert fresh.refused(path).why == "no interval has been measured yet"
     fresh.put()
@@ -507,8 +507,8 @@ def test_without_a_history_each_refusal_has_a_reason(
     fresh.measure()
     fresh.put()
     assert fresh.json("/api/v1/live")["total"]["rx"] == 1, "what is live needs none"
-    fresh.source.lose("no recorder is running")
-    assert fresh.refused("/api/v1/live").why == "no recorder is running", "what was live is no more"
+    fresh.source.lose("no bwtop records")
+    assert fresh.refused("/api/v1/live").why == "no bwtop records", "what was live is no more"
 
 
 # What else there is to know.
@@ -577,8 +577,8 @@ def test_about_has_the_status(fresh: Served) -> None:
     }
     fresh.measure(following=True)
     assert (status()["state"], status()["backend"]) == ("following", None)
-    fresh.source.lose("no recorder is running")
-    assert (status()["state"], status()["warning"]) == ("waiting", "no recorder is running")
+    fresh.source.lose("no bwtop records")
+    assert (status()["state"], status()["warning"]) == ("waiting", "no bwtop records")
 
 
 def test_metrics_are_as_prometheus_reads_them(served: Served) -> None:

@@ -33,9 +33,7 @@ class Recorder:
         return sample({key(1): {remote(): Traffic(amount, 0)}} if amount else {})
 
     def status(self) -> Status:
-        return (
-            Status("no recorder is running", "it has ended") if self.ended else Status("recorded")
-        )
+        return Status("no bwtop records", "it has ended") if self.ended else Status("recorded")
 
 
 @pytest.mark.parametrize("following", [True, False])

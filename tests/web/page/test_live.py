@@ -371,13 +371,13 @@ def test_without_root_the_page_follows_the_recorder(visit: Visitor, sink: Mover)
         ):
             one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
             page = visit(server)
-            page.has("#status", "no recorder is running")
-            page.has("#empty", "no recorder is running")
+            page.has("#status", "no bwtop records")
+            page.has("#empty", "no bwtop records")
             with serving("--db", database) as recorder:
                 page.has("#status", f"(pid {recorder.pid}), one second behind")
                 page.until(lambda: page.row("followed").cells[2] != "0 B/s")
                 recorder.stop()
-            page.has("#status", "the bwtop that recorded it has ended")
+            page.has("#status", "the recorder has exited")
             with serving("--db", database) as recorder:
                 page.has("#status", f"(pid {recorder.pid}), one second behind")
 
