@@ -70,7 +70,7 @@ def _uid(variable: str, text: str) -> int:
     uid = _id(text)
     if uid is None:
         raise AccountError(
-            f"{variable}={text[:40]!r} is no user id; run: env -u {variable} bwtop ..."
+            f"{variable}={text[:40]!r} is not a user id; run: env -u {variable} bwtop ..."
         )
     return uid
 
@@ -80,7 +80,7 @@ def _named(variable: str, text: str) -> int:
         return pwd.getpwnam(text).pw_uid
     except (KeyError, ValueError):
         raise AccountError(
-            f"{variable}={text[:40]!r} is no user; run: env -u {variable} bwtop ..."
+            f"{variable}={text[:40]!r} is not a user; run: env -u {variable} bwtop ..."
         ) from None
 
 

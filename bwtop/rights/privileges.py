@@ -89,7 +89,7 @@ def drop(account: Account, *, keep: Iterable[int] = ()) -> None:
 def _become(account: Account, *, keep_capabilities: bool) -> None:
     uid, gid = account
     if not (0 < uid <= accounts.HIGHEST and 0 <= gid <= accounts.HIGHEST):
-        raise PrivilegeError(f"{uid}:{gid} is no account to drop root for")
+        raise PrivilegeError(f"{uid}:{gid} is not an account without root")
     os.setgroups(accounts.groups(account))
     os.setresgid(gid, gid, gid)
     if keep_capabilities:
