@@ -15,6 +15,7 @@ from typing import Final
 from bwtop.capture.session import CaptureError
 from bwtop.clickhouse.client import FleetError
 from bwtop.clickhouse.target import PasswordError
+from bwtop.measure.intervals import AbandonedError
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.modes import common
 from bwtop.modes.batch import run_batch
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         discard_output()
         where = f": {error.filename}" if error.filename else ""
         fail(f"{error.strerror or error}{where}")
+    except AbandonedError as end:
+        end.leave()
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from bwtop.identity.names import Names
 from bwtop.identity.users import Describer
@@ -22,7 +22,7 @@ READING_PERIOD: Final = 1.0
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 GRACE: Final = 5.0
-"""Seconds without CPU time, after the signal to stop, until bwtop is killed: the reader of its output is stuck."""
+"""Seconds without CPU time, after the signal to stop, until the output is given up: its reader is stuck."""
 
 
 class Clock(Protocol):
@@ -70,35 +70,55 @@ OnReading = Callable[[Sample], None]
 """A callback for each reading, before it is merged into an interval."""
 
 
+class AbandonedError(BaseException):
+    """The output is given up, after a second signal or because its reader is stuck."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal to end by, once all is recorded."""
+        super().__init__(number)
+        self._number = number
+
+    def leave(self) -> NoReturn:
+        """End this process by the signal."""
+        signal.signal(self._number, signal.SIG_DFL)
+        signal.raise_signal(self._number)
+        raise AssertionError("the signal is not blocked")
+
+
 class SignalClock:
     """A clock that stops at the signals that end bwtop, except those ignored at its start (nohup).
 
-    After the first signal bwtop finishes, however long that takes.  A second signal kills it at once, and so does a
-    timer if bwtop uses no CPU time for GRACE seconds.
+    After the first signal bwtop finishes, however long that takes.  A second signal raises AbandonedError in the main
+    thread, and so does a timer if bwtop uses no CPU time for GRACE seconds.
     """
 
     def __init__(self) -> None:
+        """Take the signals; call it in the main thread."""
         self._stopping = False
         self._worked = 0.0
-        self._wake, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        self._stopping = True
-        signal.signal(number, signal.SIG_DFL)
+        if self._stopping:
+            raise AbandonedError(number)
+        self.stop()
         signal.signal(signal.SIGALRM, self._check)
         self._worked = time.process_time()
         signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
 
+    def stop(self) -> None:
+        """End the current wait and all later ones, from any thread."""
+        self._stopping = True
+        os.write(self._waker, b".")
+
     def _check(self, *_: object) -> None:
-        """Kill this process if it has used no CPU time since the last check."""
+        """Give up the output if this process has used no CPU time since the last check."""
         if time.process_time() - self._worked < GRACE / 1000:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGALRM)
+            raise AbandonedError(signal.SIGALRM)
         self._worked = time.process_time()
 
     def wait(self, deadline: float) -> bool:
