@@ -135,7 +135,7 @@ class Store:
     def _program(self, identity: Identity) -> int:
         values = (
             printable(identity.name),
-            _maybe(identity.exe),
+            _maybe(_installed(identity.exe)),
             identity.uid,
             _maybe(identity.unit),
             _maybe(identity.container),
@@ -281,6 +281,16 @@ def unpack_loss(text: str | None) -> Loss:
 def _given(cursor: sqlite3.Cursor) -> int:
     assert cursor.lastrowid is not None, "it has inserted a row"
     return cursor.lastrowid
+
+
+def _installed(exe: str | None) -> str | None:
+    """Return the path of a program without the mark of a replaced file: an upgrade makes no other program of it.
+
+    A memfd never had a file (memfd_create(2)).
+    """
+    if exe is None or exe.startswith("/memfd:"):
+        return exe
+    return exe.removesuffix(" (deleted)")
 
 
 def _maybe(text: str | None) -> str | None:

@@ -96,6 +96,13 @@ def test_unstored_properties_do_not_separate_programs(kept: Kept) -> None:
     assert kept.count("program") == kept.count("process") == kept.count("flow") == 1
 
 
+@pytest.mark.parametrize(("exe", "programs"), [("/usr/bin/curl", 1), ("/memfd:curl", 2)])
+def test_a_program_whose_file_was_replaced_is_the_same(kept: Kept, exe: str, programs: int) -> None:
+    for path in (exe, f"{exe} (deleted)"):
+        kept.append(delta(who=replace(CURL, exe=path)))
+    assert kept.count("program") == programs
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [(CURL, replace(CURL, cmdline="curl again")), (Identity("\udcff"), Identity("\\udcff"))],
