@@ -18,8 +18,8 @@ is described anew every time."""
 _THREADS: Final = 2
 """Look-ups in flight."""
 
-_PATIENCE: Final = 0.02
-"""Longest wait for names of new uids, in seconds: a local file answers within 1 ms."""
+_PATIENCE: Final = 0.1
+"""Longest wait for names of new uids, in seconds: a local file answers within 1 ms, on a slow machine within 50."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -222,6 +222,8 @@ def test_effective_user(bwtop: Bwtop, port: int) -> None:
         os.seteuid(65534)
         send_datagram(port, 1009)
 
+    run(as_nobody)
+    bwtop.settle()  # on a slow machine the name comes an interval later
     entry = only(bwtop, run(as_nobody))
     assert (entry["uid"], entry["user"]) == (65534, "nobody")
 
