@@ -11,7 +11,7 @@ from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS, in_words
 from bwtop.metrics.table import METRICS
-from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.options.config import SETTINGS
 from bwtop.options.flag import Flag, Group
 from bwtop.options.flags import ROWS
@@ -111,7 +111,7 @@ TABLES: Final[dict[str, Callable[[], Lines]]] = {
     "screen columns": _fields,
     "sort columns": lambda: _columns(ALL_COLUMNS, exported=False),  # type: ignore[arg-type]
     "remote columns": lambda: _columns(REMOTE_COLUMNS, exported=True),  # type: ignore[arg-type]
-    "filter": lambda: table([(f"{field.name}:", field.help) for field in QUERY_FIELDS]),
+    "filter": lambda: table([(f"{field.name}:", field.help) for field in FILTER_FIELDS]),
     "dimensions": lambda: table([(one.name, one.help) for one in DIMENSIONS]),
     "tiers": lambda: table([(t.name, f"{t.help}: {in_words(t.seconds)}") for t in TIERS]),
     "ranges": lambda: iter([text(ranges.HELP + ".")]),

@@ -11,6 +11,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from bwtop.model.filter import FIELDS, HOST, Filter, parse
 from bwtop.model.flows import (
     TCP,
     UDP,
@@ -70,6 +71,11 @@ def packed(address: str) -> bytes:
 def key(pid: int) -> ProcessKey:
     """A process that started so many seconds after the boot."""
     return ProcessKey(pid * 10**9, pid)
+
+
+def typed(text: str) -> Filter:
+    """The filter of a typed text, which may have any field."""
+    return parse(text, (*FIELDS, HOST))
 
 
 def remote(

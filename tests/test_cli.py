@@ -1,6 +1,5 @@
 """The command: options become filters, settings and reports.  No test here measures."""
 
-import ipaddress
 import json
 import os
 import re
@@ -17,8 +16,7 @@ import pytest
 from bwtop import cli
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
-from bwtop.model import query
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import EVERYTHING, Filter, Loopback
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
 from bwtop.modes import screen as screen_mode
@@ -32,7 +30,7 @@ from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text import stderr
 from bwtop.tui.settings import Settings
 from bwtop.view.columns import ALL_COLUMNS, Order
-from tests.build import stable_id
+from tests.build import stable_id, typed
 from tests.history.keep import CURL, NGINX, Kept, delta
 from tests.options.examples import parse
 
@@ -42,13 +40,13 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], Filter()),
-        (["--tcp", "--tcp", "--udp"], Filter(classes=frozenset({"tcp", "udp"}))),
-        (["--pid", "1,2"], Filter(pids=frozenset({1, 2}))),
-        (["--user", "0"], Filter(uids=frozenset({0}))),
-        (["--process", "a,b*"], Filter(names=("a", "b*"))),
-        (["--remote", "::1"], Filter(networks=(ipaddress.ip_network("::1/128"),))),
-        (["--loopback", "only"], Filter(loopback=Loopback.ONLY)),
+        ([], EVERYTHING),
+        (["--tcp", "--tcp", "--udp"], typed("proto:tcp,udp")),
+        (["--pid", "1,2"], typed("pid:1,2")),
+        (["--user", "0"], typed("user:0")),
+        (["--process", "a,b*"], typed("name:a,b*")),
+        (["--remote", "::1"], typed("remote:::1/128")),
+        (["--loopback", "only"], typed("loopback:only")),
     ],
     ids=stable_id,
 )
@@ -63,20 +61,18 @@ def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_flags_set_the_settings_of_the_screen() -> None:
-    settings = screen_mode.settings_of(
-        parse(
-            *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
-            *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
-            *("--process", "nginx*,my app", "--remote", "10.0.0.0/8,::1"),
-        ),
-        Config(),
+    given = parse(
+        *("--udp", "--other", "--loopback", "hide", "--bits", "--no-resolve"),
+        *("-d", "2.5", "-s", "-pid", "--pid", "7,8", "--user", "root"),
+        *("--process", "nginx*,my app", "--remote", "10.0.0.0/8,::1"),
     )
+    settings = screen_mode.settings_of(given, Config())
     assert settings.classes == {"udp", "other"}
     assert settings.loopback is Loopback.HIDE
     assert (settings.bits, settings.names, settings.interval) == (True, False, 2.5)
     assert settings.order == Order("pid", reverse=True)
     assert settings.filter == 'pid:7,8 user:0 name:"nginx*,my app" remote:10.0.0.0/8,::1/128'
-    assert len(query.parse(settings.filter).terms) == 4
+    assert typed(settings.filter) == common.typed_of(given)
 
 
 def test_without_flags_the_screen_shows_everything() -> None:

@@ -168,7 +168,7 @@ class FleetFollower:
     ) -> None:
         """Query the live hosts that pass a filter; raise FleetError."""
         self._server = server
-        self._keep = keep
+        self._keep = keep.only("host")
         self._clock, self._monotonic = clock, monotonic
         self._playback = Playback()
         self._processes: dict[_ProcessId, _KnownProcess] = {}
@@ -282,7 +282,7 @@ class FleetFollower:
     def _fill(self, sample: Sample, windows: Mapping[str, Bounds]) -> None:
         """Query the intervals that began within the windows."""
         where = of_plans({host: _pieces(window) for host, window in windows.items()})
-        if self._keep.hosts and windows:
+        if self._keep.terms and windows:
             where += f" AND {of_hosts(windows)}"
         sums = ", ".join(f"sum({name})" for name in Loss._fields)
         for host, *loss in self._server.query(

@@ -13,9 +13,9 @@ from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Plan
-from bwtop.history.store import Ends, Flow, FlowSums
+from bwtop.history.store import Ends, Flow, FlowSums, sql_of_pids
 from bwtop.history.tiers import DAYS
-from bwtop.history.usage import Usage, billed, passing, rank
+from bwtop.history.usage import Usage, billed, rank
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
 from bwtop.model.ledger import Category
@@ -84,18 +84,20 @@ class FleetReader:
         self, bounds: Bounds, unit: Unit | None, needs: frozenset[str], keep: Filter
     ) -> "FleetSelection":
         """See HistoryStore."""
-        hosts = self._chosen(keep)
+        hosts, of_pids = self._chosen(keep), sql_of_pids(keep)
         spans = self._spans.setdefault(hosts, FleetSpans(self._server, hosts))
         plans: dict[str, Plan] = {}
         for host in spans.hosts(*bounds) if hosts != () else ():
-            only = plan.finest(*bounds) if keep.pids else plan.make(spans.of(host), *bounds, unit)
+            only = plan.finest(*bounds) if of_pids else plan.make(spans.of(host), *bounds, unit)
             plans[host] = only
         self._hosts, self._is_one = hosts, len(plans) < 2
-        return FleetSelection(self._server, bounds, plans, needs, hosts, keep.pids)
+        return FleetSelection(self._server, bounds, plans, needs, hosts, of_pids)
 
     def _chosen(self, keep: Filter) -> tuple[str, ...] | None:
-        """Return the ids of the hosts that pass a filter; None: it names none."""
-        return tuple(h.id for h in self.hosts() if keep.takes_host(h)) if keep.hosts else None
+        """Return the ids of the hosts that pass a filter; None: it has no term on hosts."""
+        if not keep.only("host").terms:
+            return None
+        return tuple(host.id for host in self.hosts() if keep.takes_host(host))
 
     def events(self, start: float, end: float) -> Iterator[tuple[float, str, float]]:
         """See HistoryStore; of many hosts, only the events of dropped bytes."""
@@ -113,9 +115,9 @@ class FleetReader:
         ((count, first),) = self._ask("SELECT count(), toUInt64(min(time)) FROM fives")
         return float(first) if count else None
 
-    def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
+    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore; of many hosts, from their common five-minute totals."""
-        shown, paid = passing(keep), billed(keep)
+        paid = billed(shown)
         sums = [f"sum({_amount(of, way)})" for of in (shown, paid) for way in ("rx", "tx")]
         found = self._ask(
             f"SELECT max(seconds), {', '.join(sums)} FROM fives FINAL"
@@ -133,7 +135,7 @@ class FleetReader:
         )
 
 
-def _amount(categories: Sequence[Category], way: str) -> str:
+def _amount(categories: Collection[Category], way: str) -> str:
     """Return the SQL of the bytes that some categories received or sent."""
     return " + ".join(pulse_column(of, way) for of in categories) or "0"
 
@@ -153,14 +155,14 @@ class FleetSelection:
         plans: Mapping[str, Plan],
         needs: frozenset[str],
         hosts: Sequence[str] | None,
-        pids: frozenset[int],
+        of_pids: str,
     ) -> None:
-        """Make a selection; `plans` by host id, `hosts` where not all count."""
+        """Make a selection; `plans` by host id, `hosts` where not all count, `of_pids` an SQL condition."""
         self._server = server
         self._users: dict[int, str] = {}
         self._needs = [name for name in ENDS if name in needs]
         of_chosen = f" AND {of_hosts(hosts)}" if hosts else ""
-        self._of_pids = f" AND pid IN ({', '.join(map(str, sorted(pids)))})" if pids else ""
+        self._of_pids = f" AND {of_pids}" if of_pids else ""
         self._where = of_plans({host: one.pieces for host, one in plans.items()}) + of_chosen
         self.start = min([bounds[0], *(one.start for one in plans.values())])
         self.end = max([bounds[1], *(one.end for one in plans.values())])

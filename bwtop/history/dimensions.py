@@ -28,7 +28,7 @@ class Dimension:
 
 
 ENDS: Final = (
-    *("host", "name", "exe", "uid", "unit", "container", "pod", "kernel"),
+    *("host", "name", "exe", "uid", "user", "unit", "container", "pod", "kernel"),
     *("protocol", "role", "port", "address"),
 )
 """Recorded properties of a flow: of its process, and of its remote."""

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.history.dimensions import (
-    ENDS,
     TIMES,
     Dimension,
     Label,
@@ -20,12 +18,9 @@ from bwtop.history.ranges import Range
 from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNATTRIBUTED, Host, Identity, Loss, Remote
+from bwtop.model.flows import Host, Loss
 from bwtop.model.meter import rate
-from bwtop.model.query import Query
 from bwtop.model.series import Rates, peak
-
-EVERYTHING: Final = Query()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +114,18 @@ class History:
         by: Sequence[Dimension],
         keep: Filter,
         now: float,
-        query: Query = EVERYTHING,
     ) -> Answer:
-        """Answer for a range: rows by dimensions, of the flows that pass both the filter and the query."""
+        """Answer for a range: rows by dimensions, of the flows that pass the filter."""
         extent = self.extent() if wanted.text == "all" else None
         if extent:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
-        bounds, needs = (wanted.start, wanted.end), _needs(by, keep, query)
+        bounds, needs = (wanted.start, wanted.end), needed(by) | keep.needs()
         found = self._store.select(bounds, finest(by), needs, keep)
         answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
-        answer.since = self._store.pids_since() if keep.pids else 0.0
+        answer.since = self._store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
-        taken, is_all = _taken(found.ends(sums.keys()), keep, query)
+        taken, is_all = _taken(found.ends(sums.keys()), keep)
         sums = {flow: sums[flow] for flow in taken}
         answer.users = found.users()
         answer.rx = sum(rx for rx, _ in sums.values())
@@ -144,7 +138,7 @@ class History:
         answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
         for when, kind, amount in self._store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
-        if not query.terms and keep == Filter(classes=keep.classes, loopback=keep.loopback):
+        if keep.is_of_categories:
             answer.usage = self._usage(answer, keep)
         return answer
 
@@ -154,18 +148,13 @@ class History:
         known = [bar.start for bar in answer.bars if bar.seconds]
         if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
             return None
-        return self._store.usage(answer.range.start, answer.range.end, keep)
+        return self._store.usage(answer.range.start, answer.range.end, keep.categories())
 
 
-def _needs(by: Sequence[Dimension], keep: Filter, query: Query) -> frozenset[str]:
-    """Return the properties in ENDS that the filters and the grouping depend on."""
-    return frozenset(ENDS) if query.terms else needed(by) | keep.needs()
-
-
-def _taken(ends: Ends, keep: Filter, query: Query) -> tuple[Ends, bool]:
+def _taken(ends: Ends, keep: Filter) -> tuple[Ends, bool]:
     """Return the flows that pass, and whether all pass."""
-    flows = replace(keep, pids=frozenset())  # the selection has filtered by pid
-    taken = {f: e for f, e in ends.items() if takes(flows, *e) and query.takes(*e)}
+    flows = keep.without("pid")  # the selection has filtered by pid
+    taken = {flow: end for flow, end in ends.items() if flows.takes(*end)}
     return taken, len(taken) == len(ends)
 
 
@@ -200,11 +189,6 @@ def bar_unit(wanted: Range) -> Unit:
     if length <= 2 * DAY + 2 * HOUR:  # two days when clocks are set back
         return Unit.HOUR
     return Unit.DAY if length < 93 * DAY + 2 * HOUR else Unit.MONTH
-
-
-def takes(keep: Filter, who: Identity, remote: Remote) -> bool:
-    """Return whether a flow passes a filter without pids."""
-    return keep.takes_process(UNATTRIBUTED, who) and keep.takes_remote(remote)
 
 
 def _rows(

@@ -6,8 +6,9 @@ from typing import Protocol
 from bwtop.history.calendar import Unit
 from bwtop.history.plan import Bounds
 from bwtop.history.usage import Usage
-from bwtop.model.filter import Filter
+from bwtop.model.filter import Filter, pids
 from bwtop.model.flows import Host, Identity, Loss, Remote
+from bwtop.model.ledger import Category
 
 Flow = Hashable
 """The key of a flow in a store; it depends on the requested properties."""
@@ -69,7 +70,7 @@ class HistoryStore(Protocol):
         """Return the traffic within bounds, from rows that do not cross the end of a unit.
 
         `needs` names the required properties of flows (dimensions.ENDS).  The selection applies the
-        filter's pids and may leave out hosts that do not pass; the caller applies the rest.
+        filter's terms on pids and may leave out hosts that do not pass; the caller applies the rest.
         """
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
@@ -78,5 +79,13 @@ class HistoryStore(Protocol):
     def usage_since(self) -> float | None:
         """Return the time of the first five-minute total, in UTC seconds; None: there is none."""
 
-    def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
-        """Return the usage from five-minute totals, for a filter of protocols and loopback; None: there is none."""
+    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
+        """Return the usage of some categories from five-minute totals; None: there is none."""
+
+
+def sql_of_pids(keep: Filter) -> str:
+    """Return the SQL of a filter's terms on pids, for a column `pid`; empty if it has none."""
+    return " AND ".join(
+        f"pid {'NOT ' if term.negated else ''}IN ({', '.join(map(str, sorted(pids(term.values))))})"
+        for term in keep.only("pid").terms
+    )

@@ -1,10 +1,10 @@
 """Usage for bills and caps, from five-minute totals by protocol category."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
-from bwtop.model.filter import Filter, Loopback
 from bwtop.model.ledger import CATEGORIES, Category
 from bwtop.model.series import Rates
 
@@ -34,18 +34,6 @@ def rank(count: int) -> int:
     return max(math.ceil(PERCENTILE * count), 1) - 1
 
 
-def passing(keep: Filter) -> list[Category]:
-    """Return the categories that pass a filter."""
-    return [
-        of
-        for of, (name, loopback) in CATEGORIES.items()
-        if (not keep.classes or name in keep.classes)
-        and (keep.loopback is Loopback.SHOW or loopback == (keep.loopback is Loopback.ONLY))
-    ]
-
-
-def billed(keep: Filter) -> list[Category]:
-    """Return the categories that are billed: those that pass, without loopback unless only it is asked for."""
-    return passing(
-        replace(keep, loopback=Loopback.HIDE) if keep.loopback is Loopback.SHOW else keep
-    )
+def billed(categories: Collection[Category]) -> list[Category]:
+    """Return the categories that are billed: those without loopback, unless only it is asked for."""
+    return [of for of in categories if not CATEGORIES[of][1]] or list(categories)

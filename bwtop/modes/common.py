@@ -13,7 +13,8 @@ from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
-from bwtop.model.filter import Filter
+from bwtop.model.filter import Filter, made, toggled
+from bwtop.model.ledger import CLASSES
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
@@ -25,15 +26,20 @@ from bwtop.text.stderr import fail
 
 
 def filter_of(options: Options) -> Filter:
-    """Return the filter that the filter flags describe."""
-    return Filter(
-        classes=options.classes,
-        pids=frozenset(options.pid),
-        uids=frozenset(options.user),
-        names=options.process,
-        networks=options.remote,
-        loopback=options.loopback,
-        hosts=options.host,
+    """Return the filter of all filter flags."""
+    toggles = toggled(options.classes or CLASSES, options.loopback)
+    return toggles & typed_of(options) & made({"host": options.host})
+
+
+def typed_of(options: Options) -> Filter:
+    """Return the filter of the flags that the full screen shows as a typed filter."""
+    return made(
+        {
+            "pid": options.pid,
+            "user": options.user,
+            "name": options.process,
+            "remote": options.remote,
+        }
     )
 
 

@@ -10,7 +10,6 @@ from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.measure.stopping import finishing
-from bwtop.model import query
 from bwtop.model.ledger import CLASSES
 from bwtop.modes import common
 from bwtop.options.config import Config
@@ -30,14 +29,7 @@ def settings_of(options: Options, files: Config) -> Settings:
         **files.settings(),
         classes=options.classes or frozenset(CLASSES),
         loopback=options.loopback,
-        filter=query.spell(
-            {
-                "pid": options.pid,
-                "user": options.user,
-                "name": options.process,
-                "remote": options.remote,
-            }
-        ),
+        filter=common.typed_of(options).spell(),
         order=options.sort,
         bits=options.bits,
         names=not options.no_resolve,

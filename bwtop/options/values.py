@@ -43,7 +43,7 @@ def _is_number(text: str, digits: int = 10) -> bool:
 
 def pid(text: str) -> int:
     """Parse a process id."""
-    if _is_number(text):
+    if _is_number(text) and int(text) < 1 << 32:
         return int(text)
     raise invalid("process id", text, "a whole number")
 

@@ -10,7 +10,7 @@ from bwtop.history.query import Answer, ReportRow
 from bwtop.history.ranges import Range
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING, Filter
 
 SORTS: Final[dict[str, Callable[[ReportRow], int]]] = {
     "total": lambda row: row.rx + row.tx,
@@ -27,7 +27,7 @@ class ReportRequest:
     range: Range
     by: Sequence[Dimension] = ()
     """Empty: processes; in a table, with their remotes."""
-    keep: Filter = field(default_factory=Filter)
+    keep: Filter = EVERYTHING
     sort: str = ""
     """One of SORTS; empty: by time where a dimension of time is given, else by total."""
     reverse: bool = False

@@ -1,14 +1,15 @@
 """The history of this host in SQLite: see history.store."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from bwtop.history import plan
 from bwtop.history.calendar import Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds
+from bwtop.history.store import sql_of_pids
 from bwtop.history.tiers import DAYS
-from bwtop.history.usage import Usage, billed, passing, rank
+from bwtop.history.usage import Usage, billed, rank
 from bwtop.identity.machine import this_machine
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
@@ -72,11 +73,11 @@ class LocalReader:
         keep: Filter,
     ) -> LocalSelection:
         """See HistoryStore."""
-        if keep.pids:
+        if of_pids := sql_of_pids(keep):
             found = plan.finest(*bounds)
         else:
             found = plan.make(_Spans(self._connection), *bounds, unit)
-        return LocalSelection(self._connection, found, self._host, keep.pids)
+        return LocalSelection(self._connection, found, self._host, of_pids)
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See HistoryStore."""
@@ -90,9 +91,11 @@ class LocalReader:
         (oldest,) = self._one("SELECT min(start) FROM pulse")
         return None if oldest is None else float(oldest)
 
-    def usage(self, start: float, end: float, keep: Filter) -> Usage | None:
+    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore."""
-        return _FiveMinutes(self._connection, start // FIVE_MINUTES * FIVE_MINUTES, end).usage(keep)
+        return _FiveMinutes(self._connection, start // FIVE_MINUTES * FIVE_MINUTES, end).usage(
+            shown
+        )
 
 
 class _Spans:
@@ -159,8 +162,8 @@ class _FiveMinutes:
         self._connection = connection
         self._bounds = (start, end)
 
-    def usage(self, keep: Filter) -> Usage | None:
-        shown, paid = passing(keep), billed(keep)
+    def usage(self, shown: Collection[Category]) -> Usage | None:
+        paid = billed(shown)
         terms = [
             "count(*)",
             *(f"max({_rate(shown, way)})" for way in _WAYS),
@@ -184,11 +187,11 @@ class _FiveMinutes:
         return found
 
 
-def _amount(categories: Sequence[Category], way: str) -> str:
+def _amount(categories: Collection[Category], way: str) -> str:
     """Return the SQL of the bytes that some categories received or sent."""
-    return " + ".join(pulse_column(of, way) for of in categories)
+    return " + ".join(pulse_column(of, way) for of in categories) or "0"
 
 
-def _rate(categories: Sequence[Category], way: str) -> str:
+def _rate(categories: Collection[Category], way: str) -> str:
     """Return the SQL of meter.rate(); a total of zero seconds gives NULL, which sorts first."""
     return f"({_amount(categories, way)}) / seconds"

@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from bwtop.history.plan import Piece, Plan
 from bwtop.history.store import Ends, Flow, FlowSums
+from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss, Remote, stored_identity
 from bwtop.sqlite.store import unpack_loss
 
@@ -17,7 +19,7 @@ _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 class LocalSelection:
     """Selection of the traffic of a plan (see history.store.Selection); the key of a flow is its id.
 
-    With `pids`, it is that of those processes alone: only the finest level has pids.
+    With `of_pids`, an SQL condition on pids, it is that of those processes alone: only the finest level has pids.
     """
 
     def __init__(
@@ -25,13 +27,17 @@ class LocalSelection:
         connection: sqlite3.Connection,
         plan: Plan,
         host: Host | None = None,
-        pids: frozenset[int] = frozenset(),
+        of_pids: str = "",
     ) -> None:
         self._connection = connection
         self._run = connection.execute
         self._plan = plan
         self._host = host
-        self._pids = pids
+        self._of_pids = (
+            f"AND process IN (SELECT id FROM process WHERE {of_pids})"  # noqa: S608 - our own SQL
+            if of_pids
+            else ""
+        )
         self.start, self.end = plan.start, plan.end
 
     def sums(self) -> FlowSums:
@@ -42,15 +48,15 @@ class LocalSelection:
             table = "delta" if piece.level == 0 else "traffic"
             for flow, rx, tx in self._run(
                 f"SELECT flow, sum(rx), sum(tx) FROM {table}"  # noqa: S608 - constants and question marks
-                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids()} GROUP BY flow",
-                (*_bounds(piece), *self._pids),
+                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids} GROUP BY flow",
+                _bounds(piece),
             ):
                 before = found.get(flow, (0, 0))
                 found[flow] = (before[0] + rx, before[1] + tx)
         return found
 
     def ends(self, flows: Collection[Flow]) -> Ends:
-        """Return the identity and remote of each flow."""
+        """Return the identity and remote of each flow; users have the names of this host."""
         programs: dict[int, Identity] = {}
         found: dict[Flow, tuple[Identity, Remote]] = {}
         self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
@@ -61,7 +67,9 @@ class LocalSelection:
             " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
         ):
             if program not in programs:
-                programs[program] = identity(self._connection, program, host=self._host)
+                who = identity(self._connection, program, host=self._host)
+                user = None if who.uid is None else user_name(who.uid)
+                programs[program] = replace(who, user=user)
             found[flow] = (programs[program], Remote(protocol, role, port, address))
         return found
 
@@ -89,13 +97,9 @@ class LocalSelection:
             yield from self._run(
                 f"SELECT start, {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
                 f" FROM (SELECT id AS parent, start FROM {parents}) JOIN {table} ON {key} = parent"
-                f" {join} WHERE 1 {self._of_pids()} GROUP BY {by}",
-                (*_bounds(piece), *self._pids),
+                f" {join} WHERE 1 {self._of_pids} GROUP BY {by}",
+                _bounds(piece),
             )
-
-    def _of_pids(self) -> str:
-        marks = ", ".join("?" * len(self._pids))
-        return f"AND process IN (SELECT id FROM process WHERE pid IN ({marks}))" if marks else ""  # noqa: S608
 
     def coverage(self) -> Iterator[tuple[float, float, Loss]]:
         """Yield (start, seconds recorded, loss)."""

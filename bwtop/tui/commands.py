@@ -78,7 +78,7 @@ def toggle_bits(state: ScreenState) -> Effect:
 def toggle_names(state: ScreenState) -> Effect:
     """Switch remotes between names and addresses."""
     state.settings.names = not state.settings.names
-    return Effect.BUILD if state.query.terms else Effect.DRAW
+    return Effect.BUILD if state.typed.terms else Effect.DRAW
 
 
 def toggle_cmdline(state: ScreenState) -> Effect:

@@ -162,8 +162,8 @@ def help_lines(state: ScreenState, columns: int) -> list[Line]:
         title = field.cell.title.format(down=state.glyphs.down, up=state.glyphs.up)
         lines += _entry(title, field.help, columns)
     lines += _section("Filter: words and fields, all of which must match; a leading - negates")
-    for query_field in state.query_fields:
-        lines += _entry(f"{query_field.name}:", query_field.help, columns)
+    for filter_field in state.filter_fields:
+        lines += _entry(f"{filter_field.name}:", filter_field.help, columns)
     lines += _entry("word", "part of a process name, program, user, unit or remote", columns)
     lines += _section("Here")
     lost = [f"lost: {words}" for words in fmt.losses(state.model.loss)]

@@ -7,14 +7,19 @@ from enum import Enum, auto
 from typing import Final
 
 from bwtop.measure.intervals import NameSource, Status
-from bwtop.model.filter import Loopback
+from bwtop.model.filter import (
+    EVERYTHING,
+    FIELDS,
+    HOST,
+    FilterError,
+    FilterField,
+    Loopback,
+    parse,
+    toggled,
+)
 from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LiveModel
-from bwtop.model.query import FIELDS as QUERY_FIELDS
-from bwtop.model.query import HOST as QUERY_HOST
-from bwtop.model.query import Field as QueryField
-from bwtop.model.query import Query, QueryError, parse
 from bwtop.model.sample import Sample
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
@@ -23,7 +28,7 @@ from bwtop.tui.listing import Listing
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.rows import Expansion, RowId
-from bwtop.view.tree import Grouping, Scope, Tree, View
+from bwtop.view.tree import Grouping, Tree, View
 
 CALM: Final = 1.0
 """Seconds after a key press for which rows keep their places."""
@@ -102,7 +107,8 @@ class ScreenState:
         self.passed_over: list[str] = []
         """Better backends that were refused, with the reasons."""
         self.status: Callable[[], Status] = lambda: Status("not recording")
-        self.query = Query()
+        self.typed = EVERYTHING
+        """The filter of the typed text."""
         self.filter_error = ""
         self.expansion = Expansion()
         self.listing = Listing()
@@ -232,8 +238,8 @@ class ScreenState:
         self.listing.follow(self.tree)
 
     def _view(self) -> View:
-        scope = Scope(self.settings.classes, self.settings.loopback, self.query)
-        return View(scope, self.settings.grouping, self.settings.order)
+        toggles = toggled(self.settings.classes, self.settings.loopback)
+        return View(toggles, self.typed, self.settings.grouping, self.settings.order)
 
     @property
     def fields(self) -> tuple[ListColumn, ...]:
@@ -246,9 +252,9 @@ class ScreenState:
         return self.settings.placed(columns, (HOST_FIELD,) if names_host else ())
 
     @property
-    def query_fields(self) -> tuple[QueryField, ...]:
+    def filter_fields(self) -> tuple[FilterField, ...]:
         """The fields that a filter may use."""
-        return (*QUERY_FIELDS, QUERY_HOST) if self.is_fleet else QUERY_FIELDS
+        return (*FIELDS, HOST) if self.is_fleet else FIELDS
 
     def is_here(self, identity: Identity) -> bool:
         """Return True if a process runs on this host, where /proc and signals reach it."""
@@ -262,9 +268,9 @@ class ScreenState:
         """Filter by the typed text; on an error keep the previous filter."""
         self.settings.filter = text
         try:
-            self.query = parse(text, self.query_fields)
+            self.typed = parse(text, self.filter_fields)
             self.filter_error = ""
-        except QueryError as error:
+        except FilterError as error:
             self.filter_error = str(error)
 
     @property

@@ -1,37 +1,18 @@
 """The model as a tree of rows: filtered, grouped, sorted, expanded. A row is made on demand."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from bwtop.model.filter import Loopback
+from bwtop.model.filter import EVERYTHING, Filter, HostNames, Term
 from bwtop.model.flows import Identity, ProcessKey, format_address
-from bwtop.model.ledger import CATEGORIES, CLASSES, Category, Flow, Process, Tally
+from bwtop.model.ledger import Flow, Process, Tally
 from bwtop.model.live import LiveModel
 from bwtop.model.meter import rate
-from bwtop.model.query import HostNames, Query, Term
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The flows to show."""
-
-    classes: frozenset[str] = frozenset(CLASSES)
-    loopback: Loopback = Loopback.SHOW
-    query: Query = field(default_factory=Query)
-
-    def categories(self) -> frozenset[Category]:
-        """Return the shown categories; the query decides about single flows."""
-        return frozenset(
-            of
-            for of, (name, loopback) in CATEGORIES.items()
-            if name in self.classes
-            and (self.loopback is Loopback.SHOW or loopback == (self.loopback is Loopback.ONLY))
-        )
 
 
 class Grouping(StrEnum):
@@ -80,9 +61,12 @@ _KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
 
 @dataclass(frozen=True)
 class View:
-    """The settings that make rows of a model: scope, grouping, order."""
+    """The settings that make rows of a model: filters, grouping, order."""
 
-    scope: Scope = field(default_factory=Scope)
+    toggles: Filter = EVERYTHING
+    """Decides about categories."""
+    filter: Filter = EVERYTHING
+    """Decides about processes and flows."""
     grouping: Grouping = Grouping.PROCESS
     order: Order = Order()
 
@@ -97,7 +81,7 @@ class Tree:
         self._view = view
         self._expansion = expansion
         self._hosts = hosts
-        self.categories = view.scope.categories()
+        self.categories = view.toggles.categories()
         self._places: dict[RowId, int] | None = None
         self._kept: dict[RowId, list[RowId]] = {}
         self._opened: list[Branch] = []
@@ -149,7 +133,7 @@ class Tree:
     def _branch(self, process: Process, *, exited: bool) -> Iterator[Branch]:
         """Yield the row of the process if any of its traffic is shown."""
         flows: list[Flow] | None = None
-        terms = self._view.scope.query.undecided(process.key, process.identity)
+        terms = self._view.filter.undecided(process.key, process.identity)
         if terms is None:
             return
         tallies: Iterable[Tally]
@@ -172,7 +156,7 @@ class Tree:
     def _matching(self, process: Process, terms: tuple[Term, ...]) -> list[Flow]:
         flows = list(self._shown(process))
         for term in terms:
-            flows = [f for f in flows if term.of_remote(f.remote, self._hosts(f.remote.address))]
+            flows = [f for f in flows if term.of_remote(f.remote, self._hosts)]
         return flows
 
     def _numbers(self, tallies: Iterable[Tally]) -> tuple[int, int, float, float, int, int]:

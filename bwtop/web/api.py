@@ -15,10 +15,8 @@ from bwtop.history.query import Answer as Sums
 from bwtop.history.query import History
 from bwtop.measure.intervals import NameSource
 from bwtop.metrics.table import NEEDED
-from bwtop.model import query
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import FIELDS, HOST, RECORDED, Loopback, made, toggled
 from bwtop.model.flows import pack_address
-from bwtop.model.ledger import CLASSES
 from bwtop.output import report as output
 from bwtop.output.request import ReportRequest as Report
 from bwtop.text.escape import inert
@@ -164,7 +162,7 @@ class Api:
     def export_csv(self, _: HttpRequest, values: Values) -> HttpResponse:
         """Return the rows of a range as a CSV file to download."""
         report = self._report(values)
-        answer, _now = self._ask(report, values)
+        answer, _now = self._ask(report)
         out = io.StringIO()
         output.write_csv(answer, report, report.by, out, inert)
         body = out.getvalue().encode()
@@ -172,7 +170,7 @@ class Api:
 
     def _sums(self, values: Values) -> dict[str, Any]:
         report = self._report(values)
-        answer, now = self._ask(report, values)
+        answer, now = self._ask(report)
         found = output.document(answer, report, report.by, now)
         for row in found["rows"]:
             if "addr" in row:
@@ -180,30 +178,26 @@ class Api:
         return found
 
     def _report(self, values: Values) -> Report:
-        keep = Filter(
-            classes=frozenset() if len(values["proto"]) == len(CLASSES) else values["proto"],
-            pids=frozenset(values["pid"]),
-            uids=frozenset(values["user"]),
-            names=tuple(values["process"]),
-            networks=tuple(values["remote"]),
-            loopback=Loopback(values["loopback"]),
-            hosts=tuple(values["host"]),
-        )
+        named = {
+            "name": values["process"],
+            **{n: values[n] for n in ("pid", "user", "remote", "host")},
+        }
+        toggles = toggled(values["proto"], Loopback(values["loopback"]))
         sort: str = values["sort"]
         return Report(
             values["range"],
             by=values["by"],
-            keep=keep,
+            keep=toggles & made(named) & values["filter"],
             sort=sort.removeprefix("-"),
             reverse=sort.startswith("-"),
             limit=values["limit"],
             host=None if self._history_access.origin else socket.gethostname(),
         )
 
-    def _ask(self, report: Report, values: Values) -> tuple[Sums, float]:
+    def _ask(self, report: Report) -> tuple[Sums, float]:
         now = time.time()
         with self._history_access.history() as history:
-            found = history.ask(report.range, report.by, report.keep, now, values["filter"])
+            found = history.ask(report.range, report.by, report.keep, now)
         return found, now
 
     def _host(self, address: str) -> str | None:
@@ -232,10 +226,10 @@ class Api:
                     {
                         "id": f.name,
                         "help": f.help,
-                        "live": f in query.FIELDS,
-                        "recorded": f in query.RECORDED,
+                        "live": f in FIELDS,
+                        "recorded": f in RECORDED,
                     }
-                    for f in (*query.FIELDS, query.HOST)
+                    for f in (*FIELDS, HOST)
                 ],
             }
         )

@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 from bwtop.history import dimensions, ranges
 from bwtop.history.dimensions import DIMENSIONS
-from bwtop.model import query
-from bwtop.model.filter import Loopback
+from bwtop.model.filter import RECORDED, Loopback, parse
 from bwtop.model.ledger import CLASSES
 from bwtop.options import values
 from bwtop.output.request import SORTS
@@ -93,7 +92,7 @@ def _one(name: str, help_: str, texts: Sequence[str], example: str = "") -> Para
 
 def _filter(text: str) -> str:
     """Return the text if it is a valid filter."""
-    query.parse(text)
+    parse(text)
     return text
 
 
@@ -160,7 +159,7 @@ LIVE: Final = (
         _remotes,
         "all",
         "none",
-        {"pattern": "^(all|none|[0-9]{1,10}(,[0-9]{1,10})*)$"},
+        {"pattern": "^(all|none|[0-9]{1,9}(,[0-9]{1,9})*)$"},
     ),
     Param(
         "each", "maximum number of remotes per process", _optional(_WHOLE), "", "100", _COUNT_SCHEMA
@@ -188,8 +187,8 @@ HISTORY: Final = (
     ),
     Param(
         "filter",
-        f"filter, in the language of the full screen; fields {', '.join(f.name for f in query.RECORDED)}",
-        lambda text: query.parse(text, query.RECORDED),
+        f"filter, in the language of the full screen; fields {', '.join(f.name for f in RECORDED)}",
+        lambda text: parse(text, RECORDED),
         example="port:443",
     ),
     *_SCOPE,
@@ -216,7 +215,7 @@ HISTORY: Final = (
         "process ids, comma separated; only for ranges whose seconds are still kept",
         lambda text: _list(text, values.pid),
         example="4711",
-        schema={"pattern": "^[0-9]{1,10}(,[0-9]{1,10})*$"},
+        schema={"pattern": "^[0-9]{1,9}(,[0-9]{1,9})*$"},
     ),
     Param(
         "remote",

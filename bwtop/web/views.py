@@ -8,8 +8,7 @@ from heapq import nlargest
 from itertools import accumulate
 from typing import Any, Final
 
-from bwtop.model import query
-from bwtop.model.filter import Loopback
+from bwtop.model.filter import Loopback, parse, toggled
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LINGER
 from bwtop.model.meter import Interval, RemoteRow, rate
@@ -19,7 +18,7 @@ from bwtop.text import units as fmt
 from bwtop.text.escape import inert
 from bwtop.view.columns import Order, iso, thousandths
 from bwtop.view.rows import Branch, Expansion, Leaf
-from bwtop.view.tree import Scope, Tree
+from bwtop.view.tree import Tree
 from bwtop.view.tree import View as TreeView
 from bwtop.web.answer import encode
 from bwtop.web.broadcaster import BroadcastState, ChartPoint
@@ -52,8 +51,9 @@ class LiveView:
 
     def tree(self, state: BroadcastState) -> Tree:
         """Return the tree of rows."""
-        scope = Scope(self.classes, self.loopback, query.parse(self.filter))
-        return Tree(state.model, TreeView(scope, order=self.order), Expansion(), state.host)
+        toggles = toggled(self.classes, self.loopback)
+        view = TreeView(toggles, parse(self.filter), order=self.order)
+        return Tree(state.model, view, Expansion(), state.host)
 
     def rows(self, tree: Tree) -> list[Branch]:
         """Return the processes to show, sorted."""

@@ -22,7 +22,7 @@ from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import PERIOD
 from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import Host
 from bwtop.sqlite import schema
 from bwtop.sqlite.rollup import Policy, Rollup
@@ -167,7 +167,7 @@ def watched(client: Client, pid: int) -> Table:
     """What somebody costs who looks on, as when the last batch has just come."""
     ((moment,),) = client.query("SELECT max(end) FROM span WHERE level = 0")
     now = [moment + 0.5]
-    follower = FleetFollower(client, Filter(), lambda: now[0], lambda: now[0])
+    follower = FleetFollower(client, EVERYTHING, lambda: now[0], lambda: now[0])
     lengths, flows = [], 0
     server, own = cpu_of(pid), time.process_time()
     for _ in range(READINGS):

@@ -13,22 +13,22 @@ from typing import Final
 from bwtop.history import ranges
 from bwtop.history.dimensions import ENDPOINT, parse
 from bwtop.history.query import History
-from bwtop.model.filter import Filter, parse_network
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.sqlite import schema
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Store
 from tests.bench import year
 from tests.bench.tables import Effort, Table, spread
 from tests.bench.watched import ENVIRONMENT, installed
-from tests.build import open_writer
+from tests.build import open_writer, typed
 
 RANGES: Final = ("today", "7d", "30d", "365d")
 
-NARROW: Final = Filter(networks=(parse_network("192.0.7.0/24"),))
+NARROW: Final = typed("remote:192.0.7.0/24")
 
 QUESTIONS: Final = (
-    ("365d", "day", Filter()),
-    ("365d", "month,user", Filter()),
+    ("365d", "day", EVERYTHING),
+    ("365d", "month,user", EVERYTHING),
     ("365d", "process", NARROW),
 )
 
@@ -70,7 +70,7 @@ def inserts(effort: Effort) -> Table:
     )
 
 
-def ask(path: Path, text: str, keep: Filter = Filter(), by: str = "") -> None:  # noqa: B008 - frozen
+def ask(path: Path, text: str, keep: Filter = EVERYTHING, by: str = "") -> None:
     """A question as the command asks it."""
     now = time.time()
     history = History(LocalReader(schema.open_reader(path)))
@@ -99,9 +99,7 @@ def reports(bwtop: Path, path: Path, effort: Effort) -> Table:
         rows.append([text, spread(asked, 0), spread(whole, 0)])
     for text, by, keep in QUESTIONS:
         asked = [timed(partial(ask, path, text, keep, by)) for _ in rounds]
-        rows.append(
-            [f"{text} --by {by}{' --remote' if keep.networks else ''}", spread(asked, 0), ""]
-        )
+        rows.append([f"{text} --by {by}{' --remote' if keep.terms else ''}", spread(asked, 0), ""])
     start = [run(bwtop, "--version") for _ in rounds]
     rows.append(["nothing: --version", "", spread(start, 0)])
     return Table(

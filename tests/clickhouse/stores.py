@@ -13,9 +13,8 @@ from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import Dimension
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import Host
-from bwtop.model.query import Query
 from tests.clickhouse.servers import ClickHouse, Library
 from tests.history.keep import Kept
 
@@ -62,11 +61,10 @@ def ask(
     server: FleetServer,
     wanted: Range,
     by: Sequence[Dimension],
-    keep: Filter = Filter(),  # noqa: B008 - frozen
+    keep: Filter = EVERYTHING,
     now: float = 0.0,
-    query: Query = Query(),  # noqa: B008 - frozen
 ) -> Answer:
-    return History(FleetReader(server)).ask(wanted, by, keep, now or wanted.end, query)
+    return History(FleetReader(server)).ask(wanted, by, keep, now or wanted.end)
 
 
 def told(answer: Answer) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from bwtop.clickhouse.client import FleetError
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import Host
+from tests.build import typed
 from tests.clickhouse.cluster import NAME, cluster, is_there
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.sides import LEVELS, Side, here, there
@@ -127,7 +128,7 @@ def test_the_answers_are_those_of_the_hosts_own_history(
         with closing(History(FleetReader(server.client()))) as history:
             wanted = Range("", start, end)
             answer = history.ask(
-                wanted, by("process", "remote", "port"), Filter(hosts=(host.name,)), end
+                wanted, by("process", "remote", "port"), typed(f"host:{host.name}"), end
             )
         assert told(answer) == told(own)
         assert answer.rows
@@ -144,8 +145,8 @@ def test_an_answer_about_all_hosts_has_all_of_their_bytes(
     wanted = Range("", NOON - DAY, NOON + 130 * DAY)
     with closing(History(FleetReader(shards[0].client()))) as history:
         assert {host.name for host in history.hosts()} == {"one", "two", "three"}
-        answer = history.ask(wanted, by("host"), Filter(), wanted.end)
-    own = {host: one.ask_for(replace(wanted), by(), Filter()) for host, one in kept.items()}
+        answer = history.ask(wanted, by("host"), EVERYTHING, wanted.end)
+    own = {host: one.ask_for(replace(wanted), by(), EVERYTHING) for host, one in kept.items()}
     assert {row.labels: (row.rx, row.tx) for row in answer.rows} == {
         host: (told.rx, told.tx) for host, told in own.items()
     }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bwtop.clickhouse import follow
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.follow import QUIET, REACH, SLACK, STEP, FleetFollower, Playback
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
     LOOPBACK_V6,
@@ -29,7 +29,7 @@ from bwtop.model.flows import (
 from bwtop.model.sample import Sample
 from bwtop.sqlite.delta import Delta
 from bwtop.text.escape import printable
-from tests.build import key, remote
+from tests.build import key, remote, typed
 from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.stores import Make, ship
@@ -169,7 +169,7 @@ class Clock:
 class Fleet:
     """Hosts with recorded and shipped intervals, and a follower."""
 
-    def __init__(self, server: FleetServer, keep: Filter = Filter()) -> None:  # noqa: B008 - frozen
+    def __init__(self, server: FleetServer, keep: Filter = EVERYTHING) -> None:
         self.server = server
         self.keep = keep
         self.clock = Clock()
@@ -382,7 +382,7 @@ def test_losses_are_played(fleet: Fleet) -> None:
 def test_host_filter_limits_the_follower(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit on flows applies to the requested hosts only."""
     monkeypatch.setattr(follow, "MOST", 2)
-    fleet.keep = Filter(hosts=("web*", TWINS[1].id))
+    fleet.keep = typed(f"host:web*,{TWINS[1].id}")
     for host, amount in ((WEB, 1), (TWINS[0], 1000), (TWINS[1], 1)):
         fleet.plan(host, *every_second(30, {(key(1), CURL): {REMOTES[0]: (amount, amount)}}))
     follower = fleet.follow()
@@ -395,7 +395,7 @@ def test_host_filter_limits_the_follower(fleet: Fleet, monkeypatch: pytest.Monke
 
 
 def test_unknown_host_name_is_reported(fleet: Fleet) -> None:
-    fleet.keep = Filter(hosts=("web",))
+    fleet.keep = typed("host:web")
     fleet.plan(WEB, *every_second(30))
     assert fleet.follow().state() == (
         "0 hosts, 15 s late",
@@ -575,7 +575,7 @@ def test_invalid_utf_8_does_not_stop_the_follower(own: ClickHouse) -> None:
 def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
     own.stop()
     with pytest.raises(FleetError, match="refused"):
-        FleetFollower(Client(own.target, ""), Filter())
+        FleetFollower(Client(own.target, ""), EVERYTHING)
 
 
 MANY: Final = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]

@@ -17,7 +17,7 @@ from bwtop.history.dimensions import parse as dimension
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.identity.machine import this_machine
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING, Filter, no_names
 from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
@@ -168,7 +168,7 @@ class Kept:
         start: float,
         end: float,
         *names: str,
-        keep: Filter = Filter(),  # noqa: B008 - frozen
+        keep: Filter = EVERYTHING,
         now: float | None = None,
         text: str = "",
     ) -> Answer:
@@ -225,11 +225,12 @@ def within(deltas: Iterable[Delta], start: float, end: float) -> list[Delta]:
 def passing(delta: Delta, keep: Filter) -> Iterator[tuple[Identity, Remote, Sums]]:
     for (process, who), remotes in delta.flows.items():
         for far, moved in remotes.items():
-            if keep.takes_process(process, who) and keep.takes_remote(far):
+            terms = keep.undecided(process, who)
+            if terms is not None and all(term.of_remote(far, no_names) for term in terms):
                 yield who, far, moved
 
 
-def total(deltas: Iterable[Delta], keep: Filter = Filter()) -> Sums:  # noqa: B008 - frozen
+def total(deltas: Iterable[Delta], keep: Filter = EVERYTHING) -> Sums:
     moved = [both for delta in deltas for _, _, both in passing(delta, keep)]
     return sum(rx for rx, _ in moved), sum(tx for _, tx in moved)
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from bwtop.history import dimensions, ranges, tiers
 from bwtop.history.query import Answer, History
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
 from bwtop.sqlite import recorder, rollup, schema
@@ -165,7 +165,7 @@ def answer(path: Path, *by: str, now: float = START) -> Answer:
     """Return the answer for the whole history."""
     chosen = [dimensions.parse(name) for name in by]
     with closing(History(LocalReader(schema.open_reader(path)))) as history:
-        return history.ask(ranges.parse("all", now), chosen, Filter(), now)
+        return history.ask(ranges.parse("all", now), chosen, EVERYTHING, now)
 
 
 def found(path: Path, now: float = START + 10**6) -> dict[int, Moved]:

@@ -12,13 +12,12 @@ from bwtop.history.calendar import Unit
 from bwtop.history.dimensions import labels as of_group
 from bwtop.history.query import Answer, History, bar_unit
 from bwtop.history.ranges import Range, parse
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
-from bwtop.model.query import RECORDED
-from bwtop.model.query import parse as typed
 from bwtop.sqlite import rollup, schema
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import FIVE_MINUTES, Event
+from tests.build import typed
 from tests.history.keep import (
     CURL,
     DAY,
@@ -154,9 +153,9 @@ def test_the_peak_is_the_highest_average_of_five_minutes() -> None:
     assert answer.peak == answer.usage.peak == (300.0, 2.0)
     assert answer.usage.percentile == (10.0, 2.0)
     assert (answer.usage.count, answer.usage.rx, answer.usage.tx) == (3, 3600, 600)
-    hidden = kept.ask(NOON, NOON + HOUR, keep=Filter(loopback=Loopback.HIDE))
+    hidden = kept.ask(NOON, NOON + HOUR, keep=typed("loopback:hide"))
     assert hidden.peak == (10.0, 2.0)
-    only = kept.ask(NOON, NOON + HOUR, keep=Filter(loopback=Loopback.ONLY))
+    only = kept.ask(NOON, NOON + HOUR, keep=typed("loopback:only"))
     assert only.usage
     assert (only.peak, only.usage.rx) == ((300.0, 0.0), 90_000)
 
@@ -176,12 +175,12 @@ def test_the_projection_goes_on_since_the_first_record() -> None:
         kept.append(
             delta(at("2026-11-11 00:00"), 1000, 10), delta(at("2026-11-13 00:00"), 1000, 10)
         )
-        answer = kept.ask_for(month, [], Filter(), at("2026-11-16 00:00"))
+        answer = kept.ask_for(month, [], EVERYTHING, at("2026-11-16 00:00"))
         assert answer.projection(at("2026-11-16 00:00")) == (8000, 80)
         assert answer.projection(at("2026-12-01 00:00")) is None
         assert answer.projection(at("2026-10-31 00:00")) is None
-        assert kept.ask_for(month, [], Filter(names=("*",))).projection(NOON) is None
-        before = kept.ask_for(parse("2026-10", NOON), [], Filter(), at("2026-10-05"))
+        assert kept.ask_for(month, [], typed("name:*")).projection(NOON) is None
+        before = kept.ask_for(parse("2026-10", NOON), [], EVERYTHING, at("2026-10-05"))
         assert before.projection(at("2026-10-05")) is None
 
 
@@ -197,7 +196,7 @@ def test_the_projection_of_a_range_that_begins_within_a_bar() -> None:
 
 def test_an_empty_database() -> None:
     kept = Kept()
-    answer = kept.ask_for(parse("all", NOON), by("process", "day"), Filter(), NOON)
+    answer = kept.ask_for(parse("all", NOON), by("process", "day"), EVERYTHING, NOON)
     assert (answer.rows, answer.rx, answer.tx, answer.seconds, answer.loss) == ([], 0, 0, 0, Loss())
     assert answer.usage is None
     assert answer.events == {}
@@ -215,7 +214,7 @@ def test_the_extent_is_that_of_all_that_is_kept() -> None:
     kept.steps(NOON + 4 * DAY)
     assert kept.history().extent() == (FIRST, NOON + 3 * DAY + 60)
     kept.let_go()
-    answer = kept.ask_for(parse("all", NOON + 4 * DAY), [], Filter())
+    answer = kept.ask_for(parse("all", NOON + 4 * DAY), [], EVERYTHING)
     assert (answer.range.start, answer.rx) == (FIRST, 400)
 
 
@@ -234,7 +233,7 @@ def test_pid_filter_works_while_seconds_are_kept() -> None:
     kept = Kept(policy(seconds=HOUR))
     kept.append(delta(NOON, 1, pid=1), delta(NOON, 10, pid=2), delta(NOON + 1, 100, pid=2))
     kept.append(delta(NOON + 3 * HOUR, 1000, pid=1), delta(NOON + 3 * HOUR, 10_000, pid=3))
-    only = Filter(pids=frozenset([1, 2]))
+    only = typed("pid:1,2")
     answer = kept.ask(FIRST, FIRST + DAY, "process", keep=only)
     assert (answer.rx, [bar.rx for bar in answer.bars if bar.rx]) == (1111, [111, 1000])
     assert kept.past().pids_since() == NOON
@@ -243,9 +242,9 @@ def test_pid_filter_works_while_seconds_are_kept() -> None:
     assert kept.past().pids_since() == NOON + 3 * HOUR
     kept.let_go()
     assert kept.ask(FIRST, FIRST + DAY, keep=only).rx == 1000
-    hours = kept.ask(FIRST, FIRST + DAY, "hour", keep=Filter(pids=frozenset([3])))
+    hours = kept.ask(FIRST, FIRST + DAY, "hour", keep=typed("pid:3"))
     assert [(str(row.labels[0])[11:13], row.rx) for row in hours.rows] == [("15", 10_000)]
-    assert kept.ask(FIRST, FIRST + DAY, keep=Filter(pids=frozenset([99]))).rx == 0
+    assert kept.ask(FIRST, FIRST + DAY, keep=typed("pid:99")).rx == 0
 
 
 def test_pids_since_is_not_too_early() -> None:
@@ -276,7 +275,7 @@ def test_history_is_a_snapshot_during_writes(tmp_path: Path) -> None:
     assert history.extent() == (NOON, NOON + 1)
     kept.append(delta(NOON + 1))
     wanted = Range("", NOON, NOON + HOUR)
-    assert history.ask(wanted, [], Filter(), NOON + HOUR).rx == 100
+    assert history.ask(wanted, [], EVERYTHING, NOON + HOUR).rx == 100
     history.close()
     with pytest.raises(sqlite3.ProgrammingError):
         history.extent()
@@ -314,7 +313,7 @@ def test_hours_of_the_day_on_which_clocks_are_set_back() -> None:
     with local("Europe/Berlin"):
         kept = recorded("Europe/Berlin", *times)
         day = parse("2026-10-25", NOON)
-        answer = kept.ask_for(day, by("hour"), Filter(), day.end)
+        answer = kept.ask_for(day, by("hour"), EVERYTHING, day.end)
         assert labels(answer) == [
             ("2026-10-25T01:00:00+02:00", 100),
             ("2026-10-25T02:00:00+02:00", 100),
@@ -337,7 +336,7 @@ def test_a_year_ends_by_the_local_clock() -> None:
             assert labels(kept.ask(start, end, "month")) == [
                 ("2026-12", 200), ("2027-01", 200), ("2027-02", 100),
             ]  # fmt: skip
-            assert kept.ask_for(parse("2026-12", NOON), [], Filter()).rx == 200
+            assert kept.ask_for(parse("2026-12", NOON), [], EVERYTHING).rx == 200
             assert labels(kept.ask(at("2026-12-31 00:00"), at("2027-01-02 00:00"), "day")) == [
                 ("2026-12-31", 100), ("2027-01-01", 100),
             ]  # fmt: skip
@@ -380,7 +379,7 @@ def test_half_hour_zones_see_their_own_hours_and_days(hours: float) -> None:
 def test_all_has_what_was_recorded_while_the_clock_was_ahead() -> None:
     kept = Kept()
     kept.append(delta(NOON), delta(NOON + 3 * DAY))
-    answer = kept.ask_for(parse("all", NOON + HOUR), [], Filter(), NOON + HOUR)
+    answer = kept.ask_for(parse("all", NOON + HOUR), [], EVERYTHING, NOON + HOUR)
     assert (answer.rx, answer.tx) == (200, 20)
 
 
@@ -416,17 +415,15 @@ def many() -> Kept:
 
 
 @pytest.mark.parametrize("text", PREDICATES)
-@pytest.mark.parametrize(
-    "keep", [Filter(), Filter(loopback=Loopback.HIDE), Filter(classes=frozenset({"tcp"}))]
-)
+@pytest.mark.parametrize("keep", [EVERYTHING, typed("loopback:hide"), typed("proto:tcp")])
 @pytest.mark.parametrize("names", [("process",), ("remote", "day"), ("user", "proto"), ("hour",)])
 def test_filter_keeps_exactly_its_bytes(
     many: Kept, text: str, keep: Filter, names: tuple[str, ...]
 ) -> None:
     dimensions, wanted = by(*names), Range("", FIRST, FIRST + 6 * DAY)
-    query = typed(text, RECORDED)
+    both = keep & typed(text)
     try:
-        answer = many.history().ask(wanted, dimensions, keep, wanted.end, query)
+        answer = many.history().ask(wanted, dimensions, both, wanted.end)
     finally:
         many.let_go()
     sums: dict[tuple[object, ...], tuple[int, int]] = {}
@@ -445,14 +442,25 @@ def test_filter_keeps_exactly_its_bytes(
     assert (sum(bar.rx for bar in answer.bars), sum(bar.tx for bar in answer.bars)) == total
 
 
-def test_usage_is_unknown_with_a_filter() -> None:
+def test_usage_is_known_with_filters_on_categories_only() -> None:
     kept = Kept()
     kept.append(delta(NOON, 300))
     wanted = Range("", FIRST, FIRST + DAY)
-    for text, is_known in (("", True), ("port:", True), ("curl", False), ("-nobody", False)):
+    for text, is_known in (
+        *(("", True), ("port:", True), ("proto:tcp,udp -loopback:only", True)),
+        *(("curl", False), ("-nobody", False), ("-proto:icmp", False), ("proto:tcp name:*", False)),
+    ):
         history = kept.history()
-        answer = history.ask(wanted, by("process"), Filter(), wanted.end, typed(text, RECORDED))
+        answer = history.ask(wanted, by("process"), typed(text), wanted.end)
         kept.let_go()
         assert (answer.usage is not None) == is_known
         assert answer.rx == 300
         assert answer.peak[0] > 0, "then it is that of a bar"
+
+
+def test_filter_that_no_category_passes_has_usage_of_nothing() -> None:
+    kept = Kept()
+    kept.append(delta(NOON, 300))
+    answer = kept.ask(FIRST, FIRST + DAY, keep=typed("proto:tcp proto:udp"))
+    assert answer.usage
+    assert (answer.rx, answer.usage.rx, answer.usage.peak) == (0, 0, (0.0, 0.0))

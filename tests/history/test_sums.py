@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any, Final
 from unittest.mock import patch
@@ -17,12 +16,13 @@ from bwtop.history.query import Answer
 from bwtop.history.ranges import Range, parse
 from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
+from bwtop.model.ledger import CLASSES
 from bwtop.sqlite import rollup
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import FIVE_MINUTES, unpack_loss
-from tests.build import key
+from tests.build import key, typed
 from tests.examples import examples
 from tests.history.keep import (
     DAY,
@@ -42,8 +42,6 @@ from tests.history.keep import (
     total,
     within,
 )
-
-EVERYTHING: Final = Filter()
 
 ZONES: Final = ("UTC", "Asia/Kolkata", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
 
@@ -86,25 +84,14 @@ gaps = st.one_of(
 groupings = st.lists(st.sampled_from((*DIMENSIONS, ENDPOINT)), unique=True, max_size=4)
 filters = st.one_of(
     st.just(EVERYTHING),
-    st.builds(
-        Filter,
-        classes=st.sets(st.sampled_from(["tcp", "udp", "other"]), max_size=2).map(frozenset),
-        loopback=st.sampled_from(Loopback),
-    ),
-    st.builds(
-        Filter,
-        classes=st.sets(st.sampled_from(["tcp", "udp"]), max_size=1).map(frozenset),
-        uids=st.sampled_from([frozenset(), frozenset([33]), frozenset([0, 33])]),
-        names=st.sampled_from([(), ("ngin*",), ("curl", "(*")]),
-        networks=st.sampled_from(
-            [
-                (),
-                (ip_network("192.0.2.0/24"),),
-                (ip_network("2001:db8::/32"), ip_network("127.0.0.0/8")),
-            ]
-        ),
-        loopback=st.sampled_from(Loopback),
-    ),
+    st.builds(toggled, st.sets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)),
+    st.tuples(
+        st.sampled_from(["", "proto:tcp", "proto:udp"]),
+        st.sampled_from(["", "user:33", "user:0,33"]),
+        st.sampled_from(["", "name:NGIN*", "name:curl,(*", "-name:curl"]),
+        st.sampled_from(["", "remote:192.0.2.0/24", "remote:2001:db8::/32,127.0.0.0/8"]),
+        st.sampled_from(["", "loopback:hide", "loopback:only"]),
+    ).map(lambda terms: typed(" ".join(terms))),
 )
 
 
@@ -287,19 +274,20 @@ def percentile(values: Sequence[float]) -> float:
 
 def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
     usage = answer.usage
-    if keep.uids or keep.names or keep.networks:
+    if keep.only("user", "name", "remote").terms:
         assert usage is None
         return
     if usage is None:
         assert kept.kept(0) or not answer.seconds
         return
+    is_only_loopback = {"only"} == {v for term in keep.only("loopback").terms for v in term.values}
     first = answer.range.start // FIVE_MINUTES * FIVE_MINUTES
     five_minutes: dict[float, list[float]] = {}
     for each in within(kept.deltas, first, -(-answer.range.end // FIVE_MINUTES) * FIVE_MINUTES):
         sums = five_minutes.setdefault(each.start // FIVE_MINUTES, [0, 0, 0, 0, 0])
         sums[0] += each.seconds
         for _, far, (rx, tx) in passing(each, keep):
-            billed = keep.loopback is Loopback.ONLY or not is_loopback(far.address)
+            billed = is_only_loopback or not is_loopback(far.address)
             for place, amount in enumerate((rx, tx, rx * billed, tx * billed), 1):
                 sums[place] += amount
     columns = list(zip(*five_minutes.values(), strict=True)) or [()] * 5

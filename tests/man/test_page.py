@@ -9,7 +9,7 @@ import pytest
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
 from bwtop.metrics.table import METRICS
-from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.options.config import SETTINGS
 from bwtop.options.flags import ROWS
 from bwtop.rights.account import VARIABLES
@@ -85,7 +85,7 @@ def test_every_flag_key_column_and_metric_is_in_it() -> None:
         assert re.search(rf"^ +{metric.name}$", text, re.MULTILINE), metric.name
         assert metric.help[1:] in text
     names = [one.name for one in (*DIMENSIONS, *TIERS, *SETTINGS)]
-    names += [f"{one.name}:" for one in QUERY_FIELDS]
+    names += [f"{one.name}:" for one in FILTER_FIELDS]
     assert [name for name in names if not re.search(rf"^ +{name} ", text, re.MULTILINE)] == []
 
 

@@ -19,11 +19,11 @@ from bwtop.measure.intervals import (
     ThreadClock,
     warner,
 )
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
 from bwtop.model.meter import Interval
 from bwtop.model.sample import Sample
-from tests.build import key, packed, remote, sample
+from tests.build import key, packed, remote, sample, typed
 from tests.kernel.running import HANG
 
 START = 1000.0
@@ -96,7 +96,7 @@ def measure(
     time: Time,
     seconds: float,
     clock: Clock,
-    keep: Filter = Filter(),  # noqa: B008 - frozen
+    keep: Filter = EVERYTHING,
     names: KnownNames | None = None,
 ) -> Iterator[Interval]:
     return LiveIntervals(Readings(time), keep, names).intervals(seconds, clock)
@@ -134,12 +134,12 @@ def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
 
 def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
-    found = LiveIntervals(readings, Filter(), None, period=10.0).intervals(5.0, clock)
+    found = LiveIntervals(readings, EVERYTHING, None, period=10.0).intervals(5.0, clock)
     assert lengths(found) == [5.0] * 9 + [0.5]
     assert readings.count == 10
     readings, clock = Readings(fake_time), Clock(fake_time, stop=145.5)
     assert (
-        lengths(LiveIntervals(readings, Filter(), None, period=10.0).intervals(25.0, clock))
+        lengths(LiveIntervals(readings, EVERYTHING, None, period=10.0).intervals(25.0, clock))
         == [25.0] * 4
     )
     assert readings.count == 12, "and a long one within ten seconds"
@@ -154,7 +154,7 @@ def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time
             return found
 
     clock = Clock(fake_time, stop=2.5)
-    found = list(LiveIntervals(Late(fake_time), Filter(), None).intervals(1.0, clock))
+    found = list(LiveIntervals(Late(fake_time), EVERYTHING, None).intervals(1.0, clock))
     assert [(i.elapsed, i.rx, i.rx_rate) for i in found] == [
         (1.0, 1, 1.0),
         (1.0, 2, 2.0),
@@ -163,7 +163,7 @@ def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time
     ]
     assert found[-1].rx_total == 506
     fake_time.now = START
-    (joined, late, _) = LiveIntervals(Late(fake_time), Filter(), None).intervals(
+    (joined, late, _) = LiveIntervals(Late(fake_time), EVERYTHING, None).intervals(
         2.0, Clock(fake_time, 2.5)
     )
     assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
@@ -176,7 +176,7 @@ def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
                 return sample(elapsed=0.0)
             return super().read()
 
-    found = LiveIntervals(Away(fake_time), Filter(), None).intervals(
+    found = LiveIntervals(Away(fake_time), EVERYTHING, None).intervals(
         1.0, Clock(fake_time, stop=5.0)
     )
     assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
@@ -184,7 +184,7 @@ def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
 
 def test_without_to_the_end_there_is_no_partial_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
-    found = LiveIntervals(readings, Filter(), None, to_the_end=False).intervals(1.0, clock)
+    found = LiveIntervals(readings, EVERYTHING, None, to_the_end=False).intervals(1.0, clock)
     assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
 
 
@@ -231,7 +231,7 @@ def test_intervals_are_identified_filtered_and_named(fake_time: Time) -> None:
     hosts = [row.remotes[0].host for row in interval.processes]
     assert hosts == ["www.example.org", None]
     fake_time.now = START
-    keep = Filter(classes=frozenset({"udp"}))
+    keep = typed("proto:udp")
     (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), keep)
     assert [row.identity.name for row in interval.processes] == ["named"]
     assert (interval.rx, interval.tx) == (0, 1)

@@ -83,6 +83,7 @@ def test_value_is_parsed(name: str, text: str, expected: Any) -> None:
         ("whole", "1\n", r"'1\n'"),
         ("whole", "9" * 5000, f"invalid number '{'9' * 60}…'; expected"),
         ("pid", "-1", "invalid process id '-1'; expected"),
+        ("pid", "4294967296", "invalid process id '4294967296'"),
         ("pid", "1_0", "invalid process id '1_0'; "),
         ("pid", "\u0663", "invalid process id"),
         ("uid", "4294967296", "invalid user '4294967296'; expected"),

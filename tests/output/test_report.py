@@ -22,7 +22,7 @@ from bwtop.history.query import History
 from bwtop.identity import names as names_module
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
-from bwtop.model.filter import Filter, Loopback, parse_network
+from bwtop.model.filter import EVERYTHING, Filter, Loopback
 from bwtop.model.flows import UDP, Identity, Loss, Role
 from bwtop.output import report
 from bwtop.output import report_table as table
@@ -33,7 +33,7 @@ from bwtop.sqlite.schema import open_reader
 from bwtop.sqlite.store import Event
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable, width
-from tests.build import CONTROLS, HOSTILE, packed, remote, stable_id
+from tests.build import CONTROLS, HOSTILE, packed, remote, stable_id, typed
 from tests.history import keep
 from tests.history.keep import DAY, HOUR, MINUTE, NGINX, Kept, at, delta, local, move_to
 from tests.kernel.running import HANG
@@ -280,7 +280,8 @@ def test_projection_is_of_a_month_that_has_not_ended(
 def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask) -> None:
     month(kept)
     ask.at("2026-09-11 00:00")
-    for only in (Filter(names=("curl",)), Filter(networks=(parse_network("192.0.2.0/24"),))):
+    filters = typed("name:curl"), typed("remote:192.0.2.0/24")
+    for only in filters:
         found = ask.json("month", keep=only)
         assert found["percentile95"] is found["projection"] is None
         *_, totals = ask.table("month", keep=only)
@@ -289,7 +290,7 @@ def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask)
         )
         assert "over one day" in totals[2]
     for choice in (Loopback.HIDE, Loopback.ONLY):
-        assert "without loopback" not in ask("month", keep=Filter(loopback=choice))
+        assert "without loopback" not in ask("month", keep=typed(f"loopback:{choice}"))
 
 
 # CSV
@@ -426,7 +427,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
     """Nothing passes the filter, but time was recorded."""
     every(kept, HOUR, "2026-09-21 00:00", 3)
     ask.at("2026-09-21 03:00")
-    only = Filter(names=("no-such",))
+    only = typed("name:no-such")
     parts = ask.table("today", keep=only)
     assert [line.split() for line in bars(parts)] == [
         [f"{hour:02}:00", "0", "B", "0", "B"] for hour in range(3)
@@ -627,7 +628,7 @@ def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
         *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "over", "five", "minutes")
     ]
     assert len(totals) == 3
-    filtered = ask.table("today", keep=Filter(names=("curl",)))[3]
+    filtered = ask.table("today", keep=typed("name:curl"))[3]
     assert filtered[2].endswith("over one hour")
     bits = ask.table("today", bits=True)[3]
     assert bits[0] == totals[0], "sizes stay bytes"
@@ -676,7 +677,7 @@ def forgotten(kept: Kept) -> None:
 def test_pid_filter_notes_since_when_pids_are_known(kept: Kept, ask: Ask) -> None:
     forgotten(kept)
     ask.at("2026-09-23 00:00")
-    only = Filter(pids=frozenset({1}))
+    only = typed("pid:1")
     note = "process ids have the retention of tier seconds: this report begins at 2026-09-22 23:00"
     assert ask("2026-09-22", keep=only).endswith(f"\nnote: {note}\n")
     found = bars(ask.table("2026-09-22", keep=only))
@@ -783,9 +784,9 @@ WHAT: Final[dict[str, dict[str, Any]]] = {
     "pairs": {"names": ("unit", "remote")},
     "time": {"names": ("hour", "exe")},
     "bits": {"bits": True},
-    "a process": {"keep": Filter(pids=frozenset({1}))},
-    "a name": {"keep": Filter(names=("nginx",))},
-    "nobody": {"keep": Filter(names=("nobody",))},
+    "a process": {"keep": typed("pid:1")},
+    "a name": {"keep": typed("name:nginx")},
+    "nobody": {"keep": typed("name:nobody")},
 }
 
 
@@ -964,22 +965,22 @@ def test_every_dimension_and_all_pairs_agree_in_all_forms(
     move_to("Asia/Kolkata")
     some(kept)
     ask.at("2026-09-22 12:00")
-    agree(ask, kept, "2026-09-21", (first,), Filter())
+    agree(ask, kept, "2026-09-21", (first,), EVERYTHING)
     for second in DIMENSIONS:
         if second != first:
-            agree(ask, kept, "2026-09-21..2026-09-23", (first, second), Filter())
+            agree(ask, kept, "2026-09-21..2026-09-23", (first, second), EVERYTHING)
 
 
 @pytest.mark.parametrize(
     "only",
     [
-        Filter(names=("ngi*",)),
-        Filter(uids=frozenset({0})),
-        Filter(pids=frozenset({2, 3})),
-        Filter(classes=frozenset({"udp", "other"})),
-        Filter(networks=(parse_network("192.0.2.0/24"),)),
-        Filter(loopback=Loopback.HIDE),
-        Filter(loopback=Loopback.ONLY),
+        typed("name:ngi*"),
+        typed("user:0"),
+        typed("pid:2,3"),
+        typed("proto:udp,other"),
+        typed("remote:192.0.2.0/24"),
+        typed("loopback:hide"),
+        typed("loopback:only"),
     ],
     ids=stable_id,
 )

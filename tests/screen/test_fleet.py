@@ -263,8 +263,8 @@ def test_filter_has_a_host_field(text: str, names: list[str]) -> None:
 def test_local_filter_has_no_host_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
-    assert "no field 'host'; there are pid, user" in harness.text()
-    assert harness.state.filter_error.endswith("proto, role")
+    assert "invalid field 'host'; expected pid, user" in harness.text()
+    assert harness.state.filter_error.endswith("proto, role, loopback")
 
 
 # Help.

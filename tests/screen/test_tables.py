@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 import urwid
 
-from bwtop.model.query import FIELDS as QUERY_FIELDS
+from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, footer, keys, layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
@@ -117,9 +117,9 @@ def test_the_help_has_every_column_and_every_field_of_filters(glyphs: Glyphs) ->
         title = field.cell.title.format(down=glyphs.down, up=glyphs.up)
         words = " ".join(f"{title} {field.help}".split())
         assert words in " ".join(text.split())
-    for query_field in QUERY_FIELDS:
-        assert re.search(f"^ +{query_field.name}: +[^ ]", text, re.MULTILINE)
-        assert query_field.help
+    for filter_field in FILTER_FIELDS:
+        assert re.search(f"^ +{filter_field.name}: +[^ ]", text, re.MULTILINE)
+        assert filter_field.help
 
 
 def test_every_line_of_the_help_is_short_enough_for_80_columns() -> None:

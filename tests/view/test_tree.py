@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.filter import Loopback
+from bwtop.model.filter import EVERYTHING, Filter, Loopback, parse, toggled
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
 from bwtop.model.live import AVERAGES, LiveModel
-from bwtop.model.query import parse
 from bwtop.model.sample import Sample
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
-from bwtop.view.tree import Grouping, Scope, Tree, View
+from bwtop.view.tree import Grouping, Tree, View
 from tests.build import KEYS, NOW, REMOTES, key, packed, remote, sample
 
 HOSTS = {packed("192.0.2.1"): "www.example.net", packed("127.0.0.1"): "localhost"}
@@ -66,11 +65,12 @@ def built(
     model: LiveModel,
     grouping: Grouping = Grouping.PROCESS,
     order: Order = Order(),
-    scope: Scope | None = None,
+    toggles: Filter = EVERYTHING,
+    typed: Filter = EVERYTHING,
     expansion: Expansion | None = None,
     before: Tree | None = None,
 ) -> Tree:
-    view = View(scope or Scope(), grouping, order)
+    view = View(toggles, typed, grouping, order)
     tree = Tree(model, view, expansion or Expansion(), HOSTS.get)
     tree.sort(before)
     return tree
@@ -108,18 +108,19 @@ def tallied(tallies: Sequence[Tally]) -> tuple[int, ...]:
     return tuple(sum(column) for column in zip(*every, strict=True))
 
 
-# Scope.
+# Filters.
 
-scopes = st.builds(
-    Scope, st.frozensets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)
-)
+Scope = tuple[frozenset[str], Loopback]
+"""The shown classes, and what is shown of loopback."""
+
+scopes = st.tuples(st.frozensets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback))
 
 
 @given(models(), groupings, scopes)
 def test_rows_are_the_sums_of_their_children_and_add_up_to_the_model(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(model, grouping, scope=scope)
+    tree = built(model, grouping, toggles=toggled(*scope))
     for _, row in below(tree):
         assert (row.rx_rate, row.tx_rate) == pytest.approx(
             (row.rx / model.covered, row.tx / model.covered)
@@ -127,7 +128,7 @@ def test_rows_are_the_sums_of_their_children_and_add_up_to_the_model(
         if isinstance(row, Branch):
             assert tree.children(row)
             assert numbers(row) == summed(tree.children(row))
-    categories = scope.categories()
+    categories = toggled(*scope).categories()
     listed = summed(tree.tops)
     if grouping is Grouping.PROCESS:  # which omits removed processes
         of_gone = [item for process in model.gone.values() for item in process.sums.items()]
@@ -157,7 +158,7 @@ LOCAL = {Loopback.SHOW: {False, True}, Loopback.HIDE: {False}, Loopback.ONLY: {T
 def test_every_flow_in_scope_is_shown_once(
     model: LiveModel, grouping: Grouping, scope: Scope, text: str
 ) -> None:
-    tree = built(model, grouping, scope=replace(scope, query=parse(text)))
+    tree = built(model, grouping, toggles=toggled(*scope), typed=parse(text))
     leaves = [row for _, row in below(tree) if isinstance(row, Leaf)]
     gone = [] if grouping is Grouping.PROCESS else model.gone.values()
     shown = {
@@ -165,8 +166,8 @@ def test_every_flow_in_scope_is_shown_once(
         for process in (*model.ledger.processes.values(), *gone)
         for flow in process.flows.values()
         if (flow.rx or flow.tx)
-        and CATEGORIES[flow.category][0] in scope.classes
-        and (flow.remote.address == packed("127.0.0.1")) in LOCAL[scope.loopback]
+        and CATEGORIES[flow.category][0] in scope[0]
+        and (flow.remote.address == packed("127.0.0.1")) in LOCAL[scope[1]]
         and CONDITIONS[text](flow)
     }
     assert {(leaf.id.process, leaf.remote): numbers(leaf) for leaf in leaves} == shown
@@ -178,14 +179,14 @@ def test_every_flow_in_scope_is_shown_once(
 
 @pytest.mark.parametrize("classes", [{"tcp"}, {"udp", "other"}, set()])
 @pytest.mark.parametrize("loopback", Loopback)
-def test_scope_is_a_set_of_categories(classes: set[str], loopback: Loopback) -> None:
-    scope = Scope(frozenset(classes), loopback)
-    assert scope.categories() == {
+def test_toggles_are_a_set_of_categories(classes: set[str], loopback: Loopback) -> None:
+    scope = (frozenset(classes), loopback)
+    assert toggled(*scope).categories() == {
         of
         for of, (name, local) in CATEGORIES.items()
         if name in classes and local in LOCAL[loopback]
     }
-    assert built(LiveModel(), scope=scope).categories == scope.categories()
+    assert built(LiveModel(), toggles=toggled(*scope)).categories == toggled(*scope).categories()
 
 
 def test_row_appears_with_its_first_bytes() -> None:
@@ -336,7 +337,7 @@ def test_removed_processes_still_count_in_groups(grouping: Grouping) -> None:
 def test_graph_is_the_sum_of_whole_processes(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(model, grouping, scope=scope)
+    tree = built(model, grouping, toggles=toggled(*scope))
     for _, row in below(tree):
         if not isinstance(row, Branch):
             continue
@@ -346,7 +347,7 @@ def test_graph_is_the_sum_of_whole_processes(
             continue
         parts = [row] if row.process else tree.children(row)
         graphs = [
-            model.graph(part.process, scope.categories(), 5)
+            model.graph(part.process, toggled(*scope).categories(), 5)
             for part in parts
             if isinstance(part, Branch) and part.process
         ]
@@ -358,7 +359,7 @@ def test_graph_is_the_sum_of_whole_processes(
 @pytest.mark.parametrize("grouping", Grouping)
 def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
     model = lasting({key(1): Identity("sh")})
-    tree = built(model, grouping, scope=Scope(query=parse("port:443")))
+    tree = built(model, grouping, typed=parse("port:443"))
     assert [tree.graph(row, 5) for _, row in below(tree) if isinstance(row, Branch)] == [None] * (
         1 if grouping is Grouping.PROCESS else 2
     )

@@ -28,10 +28,8 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
-from bwtop.model import query
-from bwtop.model.filter import Filter, Loopback
+from bwtop.model.filter import EVERYTHING, FIELDS, HOST, RECORDED, Filter
 from bwtop.model.flows import Identity, Traffic
-from bwtop.options.values import network
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
 from bwtop.sqlite import schema
@@ -54,7 +52,7 @@ from bwtop.web.server import MAX_STREAMS
 from bwtop.web.source import STUCK, LiveSource
 from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
-from tests.build import CONTROLS, HOSTILE, key, open_writer, remote, sample
+from tests.build import CONTROLS, HOSTILE, key, open_writer, remote, sample, typed
 from tests.history import keep
 from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
 from tests.web.test_views import FORMULAS
@@ -288,32 +286,31 @@ def test_excess_streams_are_refused_and_head_takes_no_place(fresh: Served) -> No
 
 
 KEEP: Final = [
-    ("", Filter(), ""),
-    ("proto=udp", Filter(classes=frozenset({"udp"})), ""),
-    ("loopback=hide", Filter(loopback=Loopback.HIDE), ""),
-    ("loopback=only&proto=tcp,udp", Filter(frozenset({"tcp", "udp"}), loopback=Loopback.ONLY), ""),
-    ("process=ngin*", Filter(names=("ngin*",)), ""),
-    ("user=0,33", Filter(uids=frozenset({0, 33})), ""),
-    ("pid=1,3", Filter(pids=frozenset({1, 3})), ""),
-    ("remote=192.0.2.0/24,::1", Filter(networks=(network("192.0.2.0/24"), network("::1"))), ""),
-    ("filter=nginx+port%3A443", Filter(), "nginx port:443"),
-    ("filter=-remote:127.0.0.0/8&user=33", Filter(uids=frozenset({33})), "-remote:127.0.0.0/8"),
-    ("filter=nobody", Filter(), "nobody"),
+    ("", EVERYTHING),
+    ("proto=udp", typed("proto:udp")),
+    ("loopback=hide", typed("loopback:hide")),
+    ("loopback=only&proto=tcp,udp", typed("proto:tcp,udp loopback:only")),
+    ("process=ngin*", typed("name:ngin*")),
+    ("user=0,33", typed("user:0,33")),
+    ("pid=1,3", typed("pid:1,3")),
+    ("remote=192.0.2.0/24,::1", typed("remote:192.0.2.0/24,::1")),
+    ("filter=nginx+port%3A443", typed("nginx port:443")),
+    ("filter=-remote:127.0.0.0/8&user=33", typed("user:33 -remote:127.0.0.0/8")),
+    ("filter=nobody", typed("nobody")),
 ]
 
 
-@pytest.mark.parametrize(("text", "flags", "typed"), KEEP, ids=[text for text, _, _ in KEEP])
+@pytest.mark.parametrize(("text", "wish"), KEEP, ids=[text for text, _ in KEEP])
 @pytest.mark.parametrize(
     "by", ["process", "remote", "user,hour", "unit,proto", "port", "day", "exe,month"]
 )
 @pytest.mark.parametrize("when", [f"{WHEN}", f"{WHEN} 12:20..13:00"])
 def test_sums_are_those_of_the_history(
-    served: Served, kept: Kept, text: str, flags: Filter, typed: str, by: str, when: str
+    served: Served, kept: Kept, text: str, wish: Filter, by: str, when: str
 ) -> None:
     wanted, dimensions = parse(when, NOON), keep.by(*by.split(","))
-    wish = query.parse(typed, query.RECORDED)
     try:
-        answer = kept.history().ask(wanted, dimensions, flags, wanted.end, wish)
+        answer = kept.history().ask(wanted, dimensions, wish, wanted.end)
     finally:
         kept.let_go()
     expected = report.document(answer, Report(wanted, dimensions), dimensions, wanted.end)
@@ -335,7 +332,7 @@ def test_sums_agree_with_what_was_recorded(served: Served, kept: Kept) -> None:
     total = keep.total(kept.deltas)
     found = served.json("/api/v1/history", f"range={WHEN}&by=process")
     assert found["total"] == {"rx": total[0], "tx": total[1]}
-    udp = keep.total(kept.deltas, Filter(classes=frozenset({"udp"})))
+    udp = keep.total(kept.deltas, typed("proto:udp"))
     found = served.json("/api/v1/history", f"range={WHEN}&proto=udp")
     assert found["total"] == {"rx": udp[0], "tx": udp[1]}
 
@@ -527,9 +524,7 @@ def test_about(served: Served) -> None:
     assert [column["id"] for column in found["columns"]] == [c.id for c in PROCESS_COLUMNS]
     assert [one["id"] for one in found["dimensions"]] == [d.name for d in DIMENSIONS]
     fields = {field["id"]: (field["live"], field["recorded"]) for field in found["fields"]}
-    assert fields == {
-        f.name: (f in query.FIELDS, f in query.RECORDED) for f in (*query.FIELDS, query.HOST)
-    }
+    assert fields == {f.name: (f in FIELDS, f in RECORDED) for f in (*FIELDS, HOST)}
     for row in (*found["columns"], *found["dimensions"], *found["fields"]):
         assert row["help"]
 

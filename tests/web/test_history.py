@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from bwtop.history.ranges import Range
-from bwtop.model.filter import Filter
+from bwtop.model.filter import EVERYTHING
 from bwtop.sqlite import schema
 from bwtop.web import history as module
 from bwtop.web.answer import HttpError
@@ -70,7 +70,7 @@ def give_back(history_access: LocalHistory) -> None:
 
 def rx(history_access: LocalHistory) -> int:
     with history_access.history() as history:
-        return history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
+        return history.ask(RANGE, by("process"), EVERYTHING, RANGE.end).rx
 
 
 def refused(history_access: LocalHistory) -> str:
@@ -101,9 +101,9 @@ def test_each_query_sees_new_records(
 
 def test_query_has_one_snapshot(history_access: LocalHistory, kept: Kept) -> None:
     with history_access.history() as history:
-        before = history.ask(RANGE, by("process"), Filter(), RANGE.end)
+        before = history.ask(RANGE, by("process"), EVERYTHING, RANGE.end)
         kept.append(delta(NOON + 1, 100, 0))
-        assert history.ask(RANGE, by("process"), Filter(), RANGE.end).rx == before.rx == 5
+        assert history.ask(RANGE, by("process"), EVERYTHING, RANGE.end).rx == before.rx == 5
     assert rx(history_access) == 105
 
 
@@ -226,7 +226,7 @@ def test_further_queries_wait_for_their_turn(beyond: LocalHistory) -> None:
             with lock:
                 now += 1
                 most = max(most, now)
-            found = history.ask(RANGE, by("process"), Filter(), RANGE.end).rx
+            found = history.ask(RANGE, by("process"), EVERYTHING, RANGE.end).rx
             with lock:
                 now -= 1
         return found

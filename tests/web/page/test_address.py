@@ -17,7 +17,7 @@ from tests.web.page.scenes import REFUSED, Past, Scene, Visitor, days_ago
         ),
         ("by=colour", "by: invalid group 'colour'"),
         ("sort=name", "sort: invalid value 'name'; expected total, rx, tx"),
-        ("filter=pid:1", "filter: no field 'pid'"),
+        ("filter=pid:1", "filter: invalid field 'pid'"),
         ("loopback=maybe", "loopback: invalid value 'maybe'; expected"),
         ("range=<b>x</b>", "range: invalid range '<b>x</b>'; expected today, "),
     ],

@@ -194,7 +194,9 @@ def test_wrong_filter_gets_one_line_and_recovers(
     field = page.find("#filter")
     field.fill("name:steady port:99999")
     page.until(lambda: page.find("#error").is_visible(), "the error")
-    assert page.text("#error") == "filter: '99999' is not a port"
+    assert page.text("#error") == (
+        "filter: invalid port '99999'; expected 0 to 65535 or a range such as 8000-8999"
+    )
     assert field.get_attribute("aria-invalid") == "true"
     page.page.wait_for_timeout(6000)  # longer than until data counts as stale
     assert "stale" not in page.text("#status")
