@@ -11,7 +11,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from bwtop.model.filter import FIELDS, HOST, Filter, parse
+from bwtop.model.filter import EVERYTHING, FIELDS, HOST, Filter, HostNames, parse
 from bwtop.model.flows import (
     TCP,
     UDP,
@@ -23,9 +23,10 @@ from bwtop.model.flows import (
     Role,
     Traffic,
 )
-from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.sqlite import schema
+from bwtop.view.columns import Order
+from bwtop.view.interval import Interval, Intervals
 
 NOW: Final = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)
 
@@ -103,9 +104,13 @@ def interval(
     elapsed: float = 1.0,
     identities: dict[ProcessKey, Identity] | None = None,
     loss: Loss = Loss(),
+    names: HostNames = lambda _: None,
+    order: Order = Order(),
+    limit: int | None = None,
 ) -> Interval:
-    """What the meter makes of a first reading."""
-    return Meter().advance(sample(traffic, elapsed=elapsed, identities=identities, loss=loss))
+    """The interval of a first reading."""
+    first = sample(traffic, elapsed=elapsed, identities=identities, loss=loss)
+    return Intervals(EVERYTHING, names, order, limit).advance(first)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

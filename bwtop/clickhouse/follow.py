@@ -347,7 +347,7 @@ class FleetFollower:
         known = self._processes.pop(process, None)
         if known is None:
             self._numbers += 1
-            known = _KnownProcess(ProcessKey(self._numbers, pid))
+            known = _KnownProcess(ProcessKey.stored(self._numbers, pid))
         known.moved = self._read_at
         self._processes[process] = known
         return known.key

@@ -19,7 +19,7 @@ from bwtop.history.usage import Usage, billed, rank
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
 from bwtop.model.ledger import Category
-from bwtop.model.meter import rate
+from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
 from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.store import FIVE_MINUTES
@@ -91,7 +91,9 @@ class FleetReader:
             only = plan.finest(*bounds) if of_pids else plan.make(spans.of(host), *bounds, unit)
             plans[host] = only
         self._hosts, self._is_one = hosts, len(plans) < 2
-        return FleetSelection(self._server, bounds, plans, needs, hosts, of_pids)
+        return FleetSelection(
+            self._server, bounds=bounds, plans=plans, needs=needs, hosts=hosts, of_pids=of_pids
+        )
 
     def _chosen(self, keep: Filter) -> tuple[str, ...] | None:
         """Return the ids of the hosts that pass a filter; None: it has no term on hosts."""

@@ -19,7 +19,7 @@ from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
 from bwtop.history.usage import Usage
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Loss
-from bwtop.model.meter import rate
+from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
 
 

@@ -1,4 +1,4 @@
-"""Clocks, samples and intervals, as used by every view."""
+"""Clocks, and samples of intervals, as used by every view."""
 
 import os
 import select
@@ -12,8 +12,6 @@ from typing import Final, NoReturn, Protocol
 
 from bwtop.identity.names import Names
 from bwtop.identity.users import Describer
-from bwtop.model.filter import Filter
-from bwtop.model.meter import Interval, Meter
 from bwtop.model.sample import Sample
 
 READING_PERIOD: Final = 1.0
@@ -147,21 +145,24 @@ class ThreadClock:
         return not self._stopped.wait(max(deadline - time.monotonic(), 0))
 
 
-def samples(
-    capture: Readings,
-    seconds: Callable[[], float],
-    clock: Clock,
-    on_reading: OnReading | None = None,
-    period: float = READING_PERIOD,
-    *,
-    to_the_end: bool = True,
-) -> Iterator[Sample]:
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source of readings, and how to read it."""
+
+    readings: Readings
+    on_reading: OnReading | None = None
+    period: float = READING_PERIOD
+    """Longest time between readings, in seconds."""
+    to_the_end: bool = True
+    """True: take a last reading, of a shorter interval, when bwtop stops."""
+
+
+def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Iterator[Sample]:
     """Yield a sample for each interval of `seconds()`, and for the last, shorter one when the clock stops.
 
     Deadlines are `seconds()` apart, so delays do not add up.  Deadlines missed while the process was stopped are
-    skipped.  A changed length applies to the current interval, after the next reading.  Readings are at most `period`
-    seconds apart.  Late data follows as a sample of zero length.  Unless `to_the_end`, there is no last, shorter
-    interval.
+    skipped.  A changed length applies to the current interval, after the next reading.  Late data follows as a sample
+    of zero length.
     """
     describer = Describer()
     begun = time.monotonic()
@@ -171,10 +172,10 @@ def samples(
             begun = time.monotonic()
         sample = None
         while going and (sample is None or time.monotonic() < begun + seconds()):
-            going = clock.wait(min(begun + seconds(), time.monotonic() + period))
-            if not (going or to_the_end):
+            going = clock.wait(min(begun + seconds(), time.monotonic() + source.period))
+            if not (going or source.to_the_end):
                 return
-            sample = _read(capture, describer, sample, on_reading)
+            sample = _read(source, describer, sample)
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
         if sample.elapsed:  # else the traffic is not yet known
@@ -183,58 +184,16 @@ def samples(
             yield sample.late
 
 
-def _read(
-    capture: Readings, describer: Describer, before: Sample | None, on_reading: OnReading | None
-) -> Sample:
+def _read(source: Source, describer: Describer, before: Sample | None) -> Sample:
     """Take one reading and merge it into the earlier readings of the interval."""
-    sample = capture.read()
+    sample = source.readings.read()
     describer.describe(sample)
-    if on_reading:
-        on_reading(sample)
+    if source.on_reading:
+        source.on_reading(sample)
     if before is None:
         return sample
     before.absorb(sample)
     return before
-
-
-class LiveIntervals:
-    """The readings of a source, identified, filtered and metered."""
-
-    def __init__(
-        self,
-        capture: Readings,
-        keep: Filter,
-        names: NameSource | None,
-        on_reading: OnReading | None = None,
-        period: float = READING_PERIOD,
-        *,
-        to_the_end: bool = True,
-    ) -> None:
-        """Keep the source and its options; see samples() for `period` and `to_the_end`."""
-        self._to_the_end = to_the_end
-        self._capture = capture
-        self._period = period
-        self._on_reading = on_reading
-        self._filter = keep
-        self._names = names
-        self._meter = Meter()
-
-    def intervals(self, seconds: float, clock: Clock) -> Iterator[Interval]:
-        """Yield an interval for each sample."""
-        for sample in samples(
-            self._capture,
-            lambda: seconds,
-            clock,
-            self._on_reading,
-            self._period,
-            to_the_end=self._to_the_end,
-        ):
-            interval = self._meter.advance(self._filter.apply(sample))
-            if self._names:
-                for process in interval.processes:
-                    for row in process.remotes:
-                        row.host = self._names.get(row.remote.address)
-            yield interval
 
 
 def warner(status: Callable[[], Status], tell: Callable[[str], None]) -> OnReading:

@@ -13,7 +13,7 @@ from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import Shipper
-from bwtop.measure.intervals import READING_PERIOD, OnReading, Readings, Status
+from bwtop.measure.intervals import Source, Status
 from bwtop.model.filter import Filter
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
@@ -40,25 +40,20 @@ Notify = Callable[[str], None]
 """Takes a line for the user; may be called from any thread."""
 
 
-@dataclass(frozen=True)
-class Measurement:
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Source):
     """A source of readings and its status."""
 
-    readings: Readings
-    backend: str
-    degradations: Sequence[str]
+    backend: str = ""
+    """Empty when following."""
+    degradations: Sequence[str] = ()
     status: Callable[[], Status]
     close: Callable[[GiveUp], None]
     """End the measurement, after writing all pending data, unless the function returns True meanwhile."""
-    on_reading: OnReading | None = None
     recorder: Recorder | None = None
     shipper: Shipper | None = None
     following: bool = False
     """True: the readings come from another recorder or from ClickHouse."""
-    period: float = READING_PERIOD
-    """Longest time between readings, in seconds."""
-    to_the_end: bool = True
-    """True: take a last reading when bwtop stops."""
     passed_over: Sequence[str] = ()
     """Preferred backends that failed, with the reason."""
     fill: Callable[[], Fill] | None = None
@@ -91,11 +86,11 @@ def measure(
         prepare()
         confine(accounts.unprivileged(os.environ), keep=keep)
         return Measurement(
-            capture,
-            report.backend.name,
-            report.degradations(),
-            lambda: Status("not recording"),
-            lambda _: capture.close(),
+            readings=capture,
+            backend=report.backend.name,
+            degradations=report.degradations(),
+            status=lambda: Status("not recording"),
+            close=lambda _: capture.close(),
             passed_over=capture.passed_over,
             fill=lambda: capture.fill,
         )
@@ -110,14 +105,14 @@ def measure(
             sender.close()
 
     return Measurement(
-        capture,
-        report.backend.name,
-        report.degradations(),
-        lambda: _status(recorder, sender),
-        close,
-        recorder.put,
-        recorder,
-        sender,
+        readings=capture,
+        backend=report.backend.name,
+        degradations=report.degradations(),
+        status=lambda: _status(recorder, sender),
+        close=close,
+        on_reading=recorder.put,
+        recorder=recorder,
+        shipper=sender,
         passed_over=capture.passed_over,
         fill=lambda: capture.fill,
     )
@@ -175,7 +170,10 @@ def follow(path: Path) -> Measurement:
             f"{NEEDS_ROOT} (no bwtop records to {path} now; bwtop --history shows past usage)"
         )
     return Measurement(
-        follower, "", [], lambda: _followed(follower), lambda _: follower.close(), following=True
+        readings=follower,
+        status=lambda: _followed(follower),
+        close=lambda _: follower.close(),
+        following=True,
     )
 
 
@@ -183,11 +181,9 @@ def follow_fleet(server: FleetServer, keep: Filter) -> Measurement:
     """Follow the hosts that match a filter on ClickHouse; raises FleetError."""
     follower = FleetFollower(server, keep)
     return Measurement(
-        follower,
-        "",
-        [],
-        lambda: Status(*follower.state()),
-        lambda _: follower.close(),
+        readings=follower,
+        status=lambda: Status(*follower.state()),
+        close=lambda _: follower.close(),
         following=True,
         period=FOLLOW_PERIOD,
         to_the_end=False,

@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 
 from bwtop.model.flows import (
     PROTOCOL_NAMES,
-    UNATTRIBUTED,
     UNKNOWN_ADDRESS,
     UNKNOWN_IDENTITY,
     Host,
@@ -37,7 +36,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 HostNames = Callable[[bytes], str | None]
 """Return the name of a packed address; None if unknown."""
 
-OnProcess = Callable[[ProcessKey, Identity], bool]
+OnProcess = Callable[[ProcessKey | None, Identity], bool]
+"""A condition on a process; the key is None where the pid is unknown."""
 OnRemote = Callable[[Remote, HostNames], bool]
 OnCategory = Callable[[str, bool], bool]
 """A condition on the class of a protocol and on whether the remote is loopback."""
@@ -95,7 +95,7 @@ class Term:
     remote: OnRemote | None = dataclasses.field(compare=False, repr=False)
     category: OnCategory | None = dataclasses.field(compare=False, repr=False)
 
-    def of_process(self, key: ProcessKey, identity: Identity) -> bool | None:
+    def of_process(self, key: ProcessKey | None, identity: Identity) -> bool | None:
         """Return True if all flows of a process meet it, False if none does, None if it depends on the remote."""
         if self.process and self.process(key, identity):
             return not self.negated
@@ -111,7 +111,7 @@ class Term:
 
     def takes(self, identity: Identity, remote: Remote) -> bool:
         """Return True if a recorded flow meets it; its pid and the name of its remote are unknown."""
-        if self.process and self.process(UNATTRIBUTED, identity):
+        if self.process and self.process(None, identity):
             return not self.negated
         return (self.remote is not None and self.remote(remote, no_names)) != self.negated
 
@@ -164,7 +164,7 @@ class Filter:
         """True if all flows of its categories pass."""
         return all(term.category for term in self.terms)
 
-    def undecided(self, key: ProcessKey, identity: Identity) -> tuple[Term, ...] | None:
+    def undecided(self, key: ProcessKey | None, identity: Identity) -> tuple[Term, ...] | None:
         """Return the terms that depend on the remotes of a process; None if none of its flows can pass."""
         open_terms = []
         for term in self.terms:
@@ -182,7 +182,7 @@ class Filter:
     def takes_host(self, host: Host) -> bool:
         """Return True if the terms on hosts pass flows of a host."""
         identity = Identity("", host=host)
-        return self.only(HOST.name).undecided(UNATTRIBUTED, identity) is not None
+        return self.only(HOST.name).undecided(None, identity) is not None
 
     def apply(self, sample: Sample) -> Sample:
         """Return the sample with the flows that pass; losses stay, because they belong to no single flow."""
@@ -288,7 +288,7 @@ def pids(values: Sequence[str]) -> frozenset[int]:
 
 def _pids(values: Sequence[str]) -> OnProcess:
     wanted = pids(values)
-    return lambda key, _: key.pid in wanted
+    return lambda key, _: key is not None and key.stored_pid in wanted
 
 
 def _port(text: str) -> OnRemote:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 TCP: Final = 6
 UDP: Final = 17
@@ -55,10 +55,21 @@ class ProcessKey(NamedTuple):
     """A process for its lifetime; `start` is in nanoseconds of CLOCK_BOOTTIME."""
 
     start: int
-    pid: int
+    pid: int | None
+    """None: not a process, but the bytes of a host that could not be attributed to one."""
+
+    @property
+    def stored_pid(self) -> int:
+        """Return the pid as it is stored and printed: 0 for bytes without a process."""
+        return self.pid or 0
+
+    @classmethod
+    def stored(cls, start: int, pid: int) -> Self:
+        """Return the key of a stored pid."""
+        return cls(start, pid or None)
 
 
-UNATTRIBUTED: Final = ProcessKey(0, 0)
+UNATTRIBUTED: Final = ProcessKey(0, None)
 """The row for bytes that could not be attributed to a process."""
 
 

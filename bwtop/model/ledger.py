@@ -82,11 +82,12 @@ class Process:
 
     __slots__ = ("count", "flows", "identity", "key", "sums")
 
-    def __init__(self, key: ProcessKey, identity: Identity) -> None:
+    def __init__(self, key: ProcessKey | None, identity: Identity) -> None:
         self.key = key
+        """None: exited processes of one identity, remembered together."""
         self.identity = identity
         self.count = 1
-        """The processes that it stands for: several if they are remembered together."""
+        """The processes that it stands for."""
         self.flows: dict[Remote, Flow] = {}
         self.sums: dict[Category, Tally] = {}
 
@@ -146,15 +147,17 @@ class Frame:
 
     def absorb(self, later: "Frame") -> None:
         """Merge the next frame into this one."""
-        moved: dict[Flow, tuple[int, int]] = {}
+        moved: dict[Process, dict[Flow, tuple[int, int]]] = {}
         for frame in (self, later):
             for flow, rx, tx in frame.entries():
-                before = moved.get(flow, (0, 0))
-                moved[flow] = (before[0] + rx, before[1] + tx)
+                flows = moved.setdefault(flow.process, {})
+                before = flows.get(flow, (0, 0))
+                flows[flow] = (before[0] + rx, before[1] + tx)
         self.flows, self.rx, self.tx = [], array("Q"), array("Q")
         self._sums = None
-        for flow, (rx, tx) in sorted(moved.items(), key=lambda item: item[0].process.key):
-            self.add(flow, rx, tx)
+        for flows in moved.values():
+            for flow, (rx, tx) in flows.items():
+                self.add(flow, rx, tx)
         self.time = later.time
         self.elapsed += later.elapsed
         self.renamed.update(later.renamed)
@@ -192,9 +195,9 @@ class Ledger:
 
     def _make_room(self, sample: Sample) -> None:
         wanted = MAX_FLOWS - MAX_FLOWS // 8
-        by_size = sorted(self.processes.values(), key=lambda process: -len(process.flows))
-        for process in by_size:
-            active = sample.traffic.get(process.key, {}).keys()
+        by_size = sorted(self.processes.items(), key=lambda item: -len(item[1].flows))
+        for key, process in by_size:
+            active = sample.traffic.get(key, {}).keys()
             self._size -= _forget_idle(process, active, self._size - wanted)
 
     def _process(self, key: ProcessKey, sample: Sample) -> Process:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby, islice
 from typing import Final
 
 from bwtop.model.flows import (
@@ -12,8 +13,8 @@ from bwtop.model.flows import (
     Remote,
     nowhere,
 )
-from bwtop.model.ledger import Category, Frame, Ledger, Process, Tally
-from bwtop.model.meter import rate
+from bwtop.model.ledger import Category, Flow, Frame, Ledger, Process, Tally
+from bwtop.model.rates import rate
 from bwtop.model.sample import Sample
 from bwtop.model.series import Rates, Series, Timeline, added
 
@@ -56,7 +57,9 @@ _OTHERS: Final = Identity(name="(others)")
 class LiveModel:
     """Known processes and flows with totals, rates over a window, and graphs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, history: bool = True) -> None:
+        """Start empty; without `history` there are no averages and graphs, only the last interval."""
+        self._history = history
         self.ledger = Ledger()
         self.timeline = Timeline(GRAPH_SECONDS)
         self.loss = Loss()
@@ -82,6 +85,8 @@ class LiveModel:
 
     def advance(self, sample: Sample) -> None:
         """Book a reading; during a pause, keep it for later."""
+        if not self._history:
+            self._forget_exited()
         self._pending.append(self.ledger.take(sample))
         if not self.paused:
             self.resume()
@@ -111,14 +116,29 @@ class LiveModel:
 
     def _book(self, frame: Frame) -> None:
         self.loss = self.loss.plus(frame.loss)
-        if frame.elapsed:
+        if not self._history:
+            self._show(frame)
+        elif frame.elapsed:
             self._measure(frame)
         else:  # late: counts in totals but in no rate
             self.ledger.book(frame)
         for key in frame.exited:
             if key in self.ledger.processes:
                 self.exited.setdefault(key, self.time)
-        self._let_go()
+        if self._history:
+            self._let_go()
+
+    def _show(self, frame: Frame) -> None:
+        """Book a frame and make it the whole window."""
+        self.number += 1
+        self.time += frame.elapsed
+        for before in self._frames:
+            self._leave(before)
+        self._frames.clear()
+        self.ledger.book(frame)
+        self._frames.append(frame)
+        self._enter(frame)
+        self.covered = frame.elapsed
 
     def _measure(self, frame: Frame) -> None:
         self.number += 1
@@ -175,6 +195,8 @@ class LiveModel:
             if self.covered - oldest.elapsed < self.average * _SLACK:
                 break
             self._leave(oldest)
+        if self._window == 1:
+            self.covered = self._frames[-1].elapsed  # without the rounding of sums
         while len(self._frames) > 1 and self._is_spare(self._frames[0]):
             frame = self._frames[0]
             if self._window == len(self._frames):
@@ -197,6 +219,15 @@ class LiveModel:
             rx += tally.rx_window
             tx += tally.tx_window
         return rate(rx, self.covered), rate(tx, self.covered)
+
+    def active(self) -> dict[Process, dict[Flow, None]]:
+        """Return the processes that moved bytes in the window, each with the flows that did."""
+        found: dict[Process, dict[Flow, None]] = {}
+        for frame in islice(self._frames, len(self._frames) - self._window, None):
+            for process, flows in groupby(frame.flows, key=_process_of):
+                if process.key in self.ledger.processes:  # not removed since
+                    found.setdefault(process, {}).update(dict.fromkeys(flows))
+        return found
 
     def graph(self, process: Process, categories: Iterable[Category], count: int) -> list[Rates]:
         """Return the rates of a process over the last `count` intervals (at most series.LENGTH), the oldest first."""
@@ -223,10 +254,15 @@ class LiveModel:
                 tally.rx = tally.tx = 0
 
     def _let_go(self) -> None:
-        """Remove processes that exited long ago from the list. `exited` is in the order of their exits."""
+        """Remove processes that exited long ago from the list. `exited` is in the order of their exits.
+
+        Those of the newest interval stay in any case: their rows are part of its sum.
+
+        """
         while self.exited:
             key, when = next(iter(self.exited.items()))
-            if self.time - when < LINGER and len(self.exited) <= MAX_LINGERING:
+            age = self.time - when
+            if not age or (age < LINGER and len(self.exited) <= MAX_LINGERING):
                 break
             del self.exited[key]
             process = self.ledger.forget(key)
@@ -236,13 +272,20 @@ class LiveModel:
                 self._remember(process)
                 process.flows.clear()  # break the reference cycle
 
+    def _forget_exited(self) -> None:
+        for key in self.exited:
+            process = self.ledger.forget(key)
+            if process:
+                process.flows.clear()  # break the reference cycle
+        self.exited.clear()
+
     def _remember(self, process: Process) -> None:
         kind = replace(process.identity, cmdline="", started=None)
         if kind not in self.gone and len(self.gone) >= MAX_GONE:
             kind = replace(_OTHERS, host=process.identity.host)
         together = self.gone.get(kind)
         if together is None:
-            together = self.gone[kind] = Process(ProcessKey(0, -1 - len(self.gone)), kind)
+            together = self.gone[kind] = Process(None, kind)
             together.count = 0
         together.count += 1
         for of, tally in process.sums.items():
@@ -258,6 +301,10 @@ class LiveModel:
             return nowhere(remote)
         self._gone_flows += 1
         return remote
+
+
+def _process_of(flow: Flow) -> Process:
+    return flow.process
 
 
 def _add(into: Tally, more: Tally) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bwtop.model.ledger import Category, Frame
-from bwtop.model.meter import rate
+from bwtop.model.rates import rate
 
 Rates = tuple[float, float]
 """Bytes per second: (received, sent)."""

@@ -1,16 +1,18 @@
 """bwtop --batch: print intervals."""
 
+from dataclasses import replace
 from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.identity.names import Names
-from bwtop.measure.intervals import LiveIntervals, SignalClock, Status, warner, with_trouble
+from bwtop.measure.intervals import SignalClock, Status, samples, warner, with_trouble
 from bwtop.measure.stopping import finishing
 from bwtop.model.sample import Sample
 from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.text.stderr import say
+from bwtop.view.interval import Intervals
 
 _DEFAULT_ITERATIONS: Final = 5
 
@@ -34,8 +36,6 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
     names = None if options.no_resolve else Names()
     layout = intervals.Layout(
         backend=measurement.backend or ("clickhouse" if options.origin else "history"),
-        order=options.sort,
-        limit=options.limit,
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
     )
@@ -47,14 +47,13 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
         if measurement.on_reading:
             measurement.on_reading(sample)
 
-    live = LiveIntervals(
-        measurement.readings,
+    source = replace(measurement, on_reading=on_reading)
+    maker = Intervals(
         common.filter_of(options),
-        names,
-        on_reading,
-        measurement.period,
-        to_the_end=measurement.to_the_end,
+        names.get if names else lambda _: None,
+        options.sort,
+        options.limit,
     )
     with finishing(measurement):
-        measured = live.intervals(options.interval, clock)
+        measured = map(maker.advance, samples(source, lambda: options.interval, clock))
         intervals.run(measured, options.format or "table", layout, iterations)

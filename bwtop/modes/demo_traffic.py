@@ -103,16 +103,49 @@ def _addresses(network: str, count: int) -> tuple[str, ...]:
 
 
 PROCESSES: Final = (
-    DemoProcess("demo-download", TCP, _addresses("127.80.0", 2), 6_000_000, 30_000, waves, 40),
-    DemoProcess("demo-backup", TCP, _addresses("127.22.0", 1), 8_000, 2_400_000, bursts, 15),
     DemoProcess(
-        "demo-web", TCP, _addresses("127.100.0", 12), 60_000, 1_500_000, bursts, 9, serves=True
+        "demo-download",
+        TCP,
+        _addresses("127.80.0", 2),
+        rx=6_000_000,
+        tx=30_000,
+        rhythm=waves,
+        period=40,
     ),
-    DemoProcess("demo-sync", TCP, ("127.60.0.1", "::1"), 120_000, 40_000, waves, 20),
     DemoProcess(
-        "demo-call", UDP, _addresses("127.50.0", 1), 150_000, 150_000, steady, datagram=1_000
+        "demo-backup",
+        TCP,
+        _addresses("127.22.0", 1),
+        rx=8_000,
+        tx=2_400_000,
+        rhythm=bursts,
+        period=15,
     ),
-    DemoProcess("demo-dns", UDP, _addresses("127.53.0", 8), 3_200, 1_600, steady, datagram=100),
+    DemoProcess(
+        "demo-web",
+        TCP,
+        _addresses("127.100.0", 12),
+        rx=60_000,
+        tx=1_500_000,
+        rhythm=bursts,
+        period=9,
+        serves=True,
+    ),
+    DemoProcess(
+        "demo-sync", TCP, ("127.60.0.1", "::1"), rx=120_000, tx=40_000, rhythm=waves, period=20
+    ),
+    DemoProcess(
+        "demo-call",
+        UDP,
+        _addresses("127.50.0", 1),
+        rx=150_000,
+        tx=150_000,
+        rhythm=steady,
+        datagram=1_000,
+    ),
+    DemoProcess(
+        "demo-dns", UDP, _addresses("127.53.0", 8), rx=3_200, tx=1_600, rhythm=steady, datagram=100
+    ),
 )
 """All demo processes except the far end.  At full rate they move 11 MB/s."""
 

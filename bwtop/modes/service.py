@@ -76,9 +76,7 @@ def run(
     tell("READY=1")
     try:
         with finishing(measurement, _extender(tell)):
-            for _ in samples(
-                measurement.readings, lambda: READING_PERIOD, clock, measurement.on_reading
-            ):
+            for _ in samples(measurement, lambda: READING_PERIOD, clock):
                 pass
             tell("STOPPING=1")
     finally:

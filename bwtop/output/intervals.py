@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TextIO
 
-from bwtop.model.meter import Counted, Interval, ProcessRow
+from bwtop.model.rates import Counted
 from bwtop.text import units as fmt
 from bwtop.text.escape import cell, count, fit, printable
-from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS, Column, Order, iso
+from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS, Column, iso
+from bwtop.view.interval import Interval
+from bwtop.view.rows import Branch
 
 SCHEMA: Final = "bwtop.batch/1"
 
@@ -23,9 +25,6 @@ class Layout:
     """The requested layout of intervals."""
 
     backend: str
-    order: Order = Order()
-    limit: int | None = None
-    """Largest number of processes per interval; totals include all."""
     bits: bool = False
     origin: str = ""
     """Source of the rows of many hosts, for headings; empty: the rows are of this host."""
@@ -33,16 +32,9 @@ class Layout:
     """Width of a table in cells; None: that of the terminal."""
 
     @property
-    def columns(self) -> tuple[Column[ProcessRow], ...]:
+    def columns(self) -> tuple[Column[Branch], ...]:
         """Columns of processes."""
         return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
-
-    def rows(self, interval: Interval) -> list[ProcessRow]:
-        """Return the processes to show, sorted, with their remotes sorted."""
-        shown = self.order.processes(interval.processes)[: self.limit]
-        for process in shown:
-            process.remotes = self.order.remotes(process.remotes)
-        return shown
 
 
 class JsonWriter:
@@ -58,10 +50,8 @@ class JsonWriter:
 
         json.dumps() makes the line at once: json.dump(), which writes in pieces, takes four times as long.
         """
-        rows = self._layout.rows(interval)
         found = document(
             interval,
-            rows,
             backend=self._layout.backend,
             host=self._host,
             columns=self._layout.columns,
@@ -71,13 +61,12 @@ class JsonWriter:
 
 def document(
     interval: Interval,
-    rows: Iterable[ProcessRow],
     *,
     backend: str,
     host: str,
-    columns: tuple[Column[ProcessRow], ...] = PROCESS_COLUMNS,
+    columns: tuple[Column[Branch], ...] = PROCESS_COLUMNS,
 ) -> dict[str, Any]:
-    """Return the JSON document of an interval with the given rows; `columns` name the fields."""
+    """Return the JSON document of an interval; `columns` name the fields of processes."""
     loss = interval.loss
     return {
         "schema": SCHEMA,
@@ -92,13 +81,13 @@ def document(
             "unnamed": loss.unnamed,
             "events": loss.missed_events,
         },
-        "total": {"rx": interval.rx, "tx": interval.tx},
+        "total": {"rx": interval.counted.rx, "tx": interval.counted.tx},
         "processes": [
             {
                 **_fields(columns, process),
-                "remotes": [_fields(REMOTE_COLUMNS, remote) for remote in process.remotes],
+                "remotes": [_fields(REMOTE_COLUMNS, far) for far in interval.remotes(process)],
             }
-            for process in rows
+            for process in interval.processes
         ],
     }
 
@@ -115,7 +104,6 @@ class CsvWriter:
     ) -> None:
         """Write the header; `clean` makes text harmless for the program that reads the cells."""
         self._writer = csv.writer(out, lineterminator="\n")
-        self._layout = layout
         self._clean = clean
         self._remote = [column for column in REMOTE_COLUMNS if column.exported]
         ids = {column.id for column in self._remote}
@@ -126,14 +114,10 @@ class CsvWriter:
 
     def write(self, interval: Interval) -> None:
         """Write the lines of an interval."""
-        self.write_rows(interval, self._layout.rows(interval))
-
-    def write_rows(self, interval: Interval, rows: Iterable[ProcessRow]) -> None:
-        """Write the lines of some rows of an interval."""
         when = [iso(interval.time), round(interval.elapsed, 4)]
-        for process in rows:
+        for process in interval.processes:
             left = [cell(column.get(process), self._clean) for column in self._process]
-            for remote in process.remotes:
+            for remote in interval.remotes(process):
                 right = [cell(column.get(remote), self._clean) for column in self._remote]
                 self._writer.writerow([*when, *left, *right])
 
@@ -149,10 +133,10 @@ class _Number:
 
 
 _NUMBERS: Final = (
-    _Number("RX/s", 12, lambda row: row.rx_rate, is_rate=True),
-    _Number("TX/s", 12, lambda row: row.tx_rate, is_rate=True),
-    _Number("RX TOTAL", 10, lambda row: row.rx_total),
-    _Number("TX TOTAL", 10, lambda row: row.tx_total),
+    _Number("RX/s", 12, lambda c: c.rx_rate, is_rate=True),
+    _Number("TX/s", 12, lambda c: c.tx_rate, is_rate=True),
+    _Number("RX TOTAL", 10, lambda c: c.rx_total),
+    _Number("TX TOTAL", 10, lambda c: c.tx_total),
 )
 _RATES_ONLY: Final = _NUMBERS[:2]
 
@@ -195,7 +179,6 @@ class TableWriter:
         self._out.write("\n")
 
     def _lines(self, interval: Interval) -> Iterator[str]:
-        rows = self._layout.rows(interval)
         when = interval.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         origin = self._layout.origin or f"backend {self._layout.backend}"
         yield f"{when}  {interval.elapsed:.1f} s  {origin}"
@@ -203,21 +186,22 @@ class TableWriter:
             self._head("HOST", "PID", "USER", "PROCESS"),
             (fit(n.title, n.width, ">") for n in self._numbers),
         )
-        for process in rows:
-            yield self._line(self._process(process), self._cells(process))
-            for remote in process.remotes:
-                label = fmt.remote(remote, self._left - len(_INDENT))
-                yield self._line(_INDENT + label, self._cells(remote))
-        number = len(interval.processes)
-        shown = f" (showing {len(rows)})" if len(rows) < number else ""
-        yield self._line(f"TOTAL  {count(number, 'process')}{shown}", self._cells(interval))
+        for process in interval.processes:
+            yield self._line(self._process(process), self._cells(process.counted))
+            for far in interval.remotes(process):
+                label = fmt.remote(far.remote, far.host, self._left - len(_INDENT))
+                yield self._line(_INDENT + label, self._cells(far.counted))
+        shown, number = len(interval.processes), interval.number
+        hidden = f" (showing {shown})" if shown < number else ""
+        total = f"TOTAL  {count(number, 'process')}{hidden}"
+        yield self._line(total, self._cells(interval.counted))
 
     def _line(self, left: str, cells: Iterable[str]) -> str:
         return " ".join([fit(left, self._left), *cells])
 
-    def _cells(self, row: Counted) -> Iterator[str]:
+    def _cells(self, counted: Counted) -> Iterator[str]:
         for number in self._numbers:
-            value = number.get(row)
+            value = number.get(counted)
             text = fmt.rate(value, bits=self._layout.bits) if number.is_rate else fmt.size(value)
             yield fit(text, number.width, ">")
 
@@ -228,14 +212,14 @@ class TableWriter:
             parts.append(fit(user, _USER_WIDTH))
         return " ".join([*parts, name])
 
-    def _process(self, row: ProcessRow) -> str:
+    def _process(self, row: Branch) -> str:
         identity = row.identity
         host = printable(identity.host.name) if identity.host else ""
-        if row.key.pid == 0:
+        if row.pid is None:
             return self._head(host, "-", "-", identity.name)
         name = f"[{identity.name}]" if identity.kernel else identity.name
         user = identity.user or ("-" if identity.uid is None else str(identity.uid))
-        return self._head(host, str(row.key.pid), printable(user), printable(name))
+        return self._head(host, str(row.pid), printable(user), printable(name))
 
 
 def _room(width: int, numbers: tuple[_Number, ...]) -> int:

@@ -12,7 +12,7 @@ from bwtop.history.calendar import HOUR, Unit, floor
 from bwtop.history.dimensions import ENDPOINT, Dimension, Label, fields, moment, parse
 from bwtop.history.query import Answer, Bar, History, ReportRow
 from bwtop.model.flows import Remote
-from bwtop.model.meter import RemoteRow, rate
+from bwtop.model.rates import rate
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
 from bwtop.output.request import ReportRequest, user_of
@@ -193,7 +193,7 @@ class ReportTable:
 
     def _endpoint(self, remote: Remote) -> str:
         host = self._request.names.get(remote.address) if self._request.names else None
-        return fmt.remote(RemoteRow(0, 0, 0, 0, 0, 0, remote, host), self._room() - 4)
+        return fmt.remote(remote, host, self._room() - 4)
 
     def _rest(self, rows: Sequence[ReportRow], noun: str, indent: str = "") -> Iterator[str]:
         if rows:

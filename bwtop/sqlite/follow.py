@@ -96,7 +96,7 @@ class Follower:
         for pid, start in self._connection.execute(
             "SELECT pid, start FROM process WHERE ended > ? AND ended <= ?", bounds
         ):
-            sample.exited.add(ProcessKey(start, pid))
+            sample.exited.add(ProcessKey.stored(start, pid))
 
     def _process(self, number: int) -> tuple[ProcessKey, Identity]:
         found = self._identities.get(number)
@@ -111,7 +111,7 @@ class Follower:
             "SELECT pid, start, started, program, cmdline FROM process WHERE id = ?", (number,)
         ).fetchone()
         who = identity(self._connection, program, cmdline=cmdline, started=started)
-        return ProcessKey(start, pid), who
+        return ProcessKey.stored(start, pid), who
 
 
 def _newest(connection: sqlite3.Connection) -> int:

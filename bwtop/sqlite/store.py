@@ -155,14 +155,14 @@ class Store:
         cmdline = printable(identity.cmdline) if self._cmdlines else ""
         found = self.connection.execute(
             "SELECT id FROM process WHERE pid = ? AND start = ? AND program = ? AND cmdline = ?",
-            (key.pid, key.start, program, cmdline),
+            (key.stored_pid, key.start, program, cmdline),
         ).fetchone()
         if found:
             self.connection.execute("UPDATE process SET ended = NULL WHERE id = ?", found)
             return int(found[0])
         added = self.connection.execute(
             "INSERT INTO process (pid, start, started, program, cmdline) VALUES (?, ?, ?, ?, ?)",
-            (key.pid, key.start, started, program, cmdline),
+            (key.stored_pid, key.start, started, program, cmdline),
         )
         return _given(added)
 
@@ -197,7 +197,7 @@ class Store:
             self._cached -= len(self._known.pop(who).flows)
         self.connection.executemany(
             "UPDATE process SET ended = ? WHERE pid = ? AND start = ? AND ended IS NULL",
-            ((interval, key.pid, key.start) for key in exited),
+            ((interval, key.stored_pid, key.start) for key in exited),
         )
 
     # Totals that are closed already: the clock was set back, or the delta had to wait.

@@ -5,8 +5,7 @@ from typing import Final
 
 import humanize
 
-from bwtop.model.flows import Loss, Role, format_address, protocol_name
-from bwtop.model.meter import RemoteRow
+from bwtop.model.flows import Loss, Remote, Role, format_address, protocol_name
 from bwtop.text.escape import count, printable, squeeze, width
 
 
@@ -51,14 +50,13 @@ def losses(loss: Loss) -> Iterator[str]:
         yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes are not counted"
 
 
-def remote(row: RemoteRow, cells: int) -> str:
+def remote(far: Remote, name: str | None, cells: int) -> str:
     """Format the remote of a client as "to HOST:PORT tcp", of a server as "from HOST on :PORT tcp".
 
     The text has at most `cells` cells.  If it is too long, it becomes "HOST:PORT" or "HOST on :PORT"; if that is still
     too long, the host is shortened.
     """
-    far = row.remote
-    host = printable(row.host) if row.host else format_address(far.address)
+    host = printable(name) if name else format_address(far.address)
     if far.role == Role.SERVER:
         word, before, after = "from ", "", f" on :{far.port}"
     elif far.port:

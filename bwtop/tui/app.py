@@ -162,14 +162,7 @@ class App:
     def _read(self, measurement: Measurement) -> None:
         """Read samples in a thread of its own, so that keys do not wait for the kernel."""
         try:
-            for sample in samples(
-                measurement.readings,
-                self._interval,
-                self._clock,
-                measurement.on_reading,
-                measurement.period,
-                to_the_end=measurement.to_the_end,
-            ):
+            for sample in samples(measurement, self._interval, self._clock):
                 self._deliver(partial(self._state.advance, sample))
         except BaseException as error:
             self._deliver(error)

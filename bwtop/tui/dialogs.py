@@ -3,7 +3,7 @@
 import signal
 from typing import Final
 
-from bwtop.model.flows import UNATTRIBUTED, Identity
+from bwtop.model.flows import Identity
 from bwtop.text.escape import squeeze
 from bwtop.tui.commands import sort_by
 from bwtop.tui.keymap import Context
@@ -50,17 +50,18 @@ def choose_signal(state: ScreenState) -> Effect:
         return _refuse(state, "select a process first")
     if not state.is_here(target.identity):
         return _refuse(state, _is_elsewhere(state, target.identity))
-    if target.identity.kernel or target.key == UNATTRIBUTED:
+    if target.identity.kernel or target.is_unattributed:
         return _refuse(state, f"{target.identity.name} cannot receive signals")
-    if target.exited:
+    process = target.key
+    if target.exited or process is None:
         return _refuse(state, f"{target.identity.name} has exited")
-    whom = f"{target.identity.name} ({target.key.pid})"
+    whom = f"{target.identity.name} ({process.pid})"
 
     def take(state: ScreenState, index: int) -> Effect:
         state.question = Question(
             f"Send {SIGNALS[index].name} to ",
             target.identity.name,
-            f" ({target.key.pid})?",
+            f" ({process.pid})?",
             lambda state: _send(state, SIGNALS[index]),
             state.now(),
         )
@@ -69,7 +70,7 @@ def choose_signal(state: ScreenState) -> Effect:
 
     def _send(state: ScreenState, number: signal.Signals) -> Effect:
         try:
-            send(target.key, number)
+            send(process, number)
             state.say(f"{number.name} sent to {whom}")
         except SignalError as error:
             state.say(f"{number.name} to {whom}: {error}", Style.ERROR)

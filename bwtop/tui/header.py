@@ -80,7 +80,9 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
     for which, style in enumerate((Style.RX, Style.TX)):
         highest = _rate(state, peaks[which])
         head = [*heads[which], (Style.HEADER, f"  peak {fit(highest, 12)} ")]
-        lines += _with_graph(state, head, graph, which, style, columns, height)
+        lines += _with_graph(
+            state, head, graph, which=which, style=style, columns=columns, height=height
+        )
     return lines
 
 
@@ -161,7 +163,7 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
         )
         return [exactly([(Style.ERROR, wrong)], columns, Style.HEADER)]
     tops = state.tree.tops
-    rx, tx = sum(row.rx_rate for row in tops), sum(row.tx_rate for row in tops)
+    rx, tx = sum(row.counted.rx_rate for row in tops), sum(row.counted.tx_rate for row in tops)
     found = [
         (Style.HEADER, f"  {count(len(tops), state.tree.grouping.value)}"),
         (Style.RX, f"  {state.glyphs.down} {_rate(state, rx)}"),

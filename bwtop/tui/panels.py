@@ -56,14 +56,14 @@ def details(state: ScreenState, columns: int, rows: int) -> list[Line]:
 
 
 def _pid(row: Branch) -> str:
-    return str(row.key.pid) if row.key.pid > 0 else "-"
+    return str(row.pid or "-")
 
 
 def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     identity = row.identity
     uid = "-" if identity.uid is None else str(identity.uid)
     started = identity.started.astimezone() if identity.started else None
-    whole = command_line(row.key) if state.is_here(identity) else None
+    whole = command_line(row.key) if row.key and state.is_here(identity) else None
     if identity.host:
         yield "host", f"{identity.host.name} ({identity.host.id})"
     yield "program", identity.exe or "-"
@@ -73,7 +73,7 @@ def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     if identity.container or identity.pod:
         yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
     down, up = state.glyphs.down, state.glyphs.up
-    yield "total", f"{down} {fmt.size(row.rx_total)}  {up} {fmt.size(row.tx_total)}"
+    yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
     yield "remotes", str(len(state.tree.children(row)))
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
 
@@ -111,7 +111,7 @@ def _graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[
         ((state.glyphs.down, Style.RX), (state.glyphs.up, Style.TX))
     ):
         most = peak(rates)[which]
-        now = (row.rx_rate, row.tx_rate)[which]
+        now = (row.counted.rx_rate, row.counted.tx_rate)[which]
         head = f" {sign} {fit(fmt.rate(now, bits=state.settings.bits), 12, '>')}"
         tail = f" peak {fmt.rate(most, bits=state.settings.bits)}"
         drawn = state.glyphs.graph([pair[which] for pair in rates], most, height)

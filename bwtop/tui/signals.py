@@ -31,6 +31,8 @@ def send(process: ProcessKey, number: signal.Signals) -> None:
     Raise SignalError.
 
     """
+    if process.pid is None:
+        raise SignalError("there is no such process")
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError as error:

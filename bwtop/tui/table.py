@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from bwtop.model.flows import UNATTRIBUTED, format_address
+from bwtop.model.flows import format_address
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
@@ -98,9 +98,8 @@ class Rows:
         return [(style, f"{host} "), *self._spanning(text, style, indent=0, taken=taken)]
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
-        row.host = self._state.name(row.remote.address)
         cells = self._text_cells() - 2 * depth - 1
-        label = fmt.remote(row, max(cells, 1))
+        label = fmt.remote(row.remote, row.host, max(cells, 1))
         line: Line = [(Style.REMOTE, " ")]
         line += self._spanning(self._state.glyphs.text(label), Style.REMOTE, indent=2 * depth)
         return line + self._numbers(row, Style.REMOTE)
@@ -181,10 +180,10 @@ class Rows:
         return "-" if row.process else "(several)"
 
     def _pid(self, row: Branch) -> str:
-        return str(row.key.pid) if row.key.pid > 0 else "-"
+        return str(row.pid or "-")
 
     def _user(self, row: Branch) -> str:
-        if _is_unattributed(row):
+        if row.is_unattributed:
             return "-"
         return row.identity.user or ("-" if row.identity.uid is None else str(row.identity.uid))
 
@@ -198,8 +197,7 @@ class Rows:
         name = indent + self._state.glyphs.text(name)
         if not row.exited:
             return name
-        count = row.process.count if row.process else 1
-        several = f" {self._state.glyphs.times}{count}" if count > 1 else ""
+        several = f" {self._state.glyphs.times}{row.size}" if row.size > 1 else ""
         suffix = f" ({'quiet' if self._state.is_fleet else 'exited'}{several})"
         return squeeze(name, max(cells - len(suffix), cells // 2)) + suffix
 
@@ -207,7 +205,7 @@ class Rows:
         return row.identity.container or row.identity.unit or "-"
 
     def _count(self, row: Branch) -> str:
-        return fit(f"{self._state.glyphs.times}{row.key.pid}", 8, ">")
+        return fit(f"{self._state.glyphs.times}{row.size}", 8, ">")
 
     def _label(self, row: Branch) -> str:
         if row.address is None:
@@ -235,12 +233,7 @@ def _plain(value: Value) -> str:
     return "-" if value is None else str(value)
 
 
-def _is_unattributed(row: Branch) -> bool:
-    """Return True for the (unattributed) row; each host has one, and none has a pid."""
-    return row.key.pid == UNATTRIBUTED.pid
-
-
 def _style(row: Branch) -> Style:
     if row.exited:
         return Style.EXITED
-    return Style.KERNEL if row.identity.kernel or _is_unattributed(row) else Style.PROCESS
+    return Style.KERNEL if row.identity.kernel or row.is_unattributed else Style.PROCESS

@@ -1,21 +1,20 @@
 """All columns, one row each; the screen, sorting, tables, JSON and CSV use this table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import StrEnum
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
-from bwtop.model.meter import Counted, ProcessRow, RemoteRow
 from bwtop.text.invalid import invalid
+from bwtop.view.rows import Branch, Leaf
+from bwtop.view.rows import Row as AnyRow
 
 Value = str | int | float | bool | None
 
 Row = TypeVar("Row", contravariant=True)
-ProcessRows = TypeVar("ProcessRows", bound=ProcessRow)
-RemoteRows = TypeVar("RemoteRows", bound=RemoteRow)
 
 
 class CellKind(StrEnum):
@@ -85,41 +84,41 @@ def thousandths(number: float) -> float:
     return round(number, 3)
 
 
-_NUMBERS: Final[tuple[Column[Counted], ...]] = (
-    Column("rx", "bytes received in the interval", lambda r: r.rx, descending=True),
-    Column("tx", "bytes sent in the interval", lambda r: r.tx, descending=True),
+_NUMBERS: Final[tuple[Column[AnyRow], ...]] = (
+    Column("rx", "bytes received in the interval", lambda r: r.counted.rx, descending=True),
+    Column("tx", "bytes sent in the interval", lambda r: r.counted.tx, descending=True),
     Column(
         "rx_rate",
         "bytes received per second",
-        lambda r: thousandths(r.rx_rate),
+        lambda r: thousandths(r.counted.rx_rate),
         descending=True,
         cells=(Cell("{down}/s", 10, place=5, rank=1, kind=CellKind.RATE, right=True),),
     ),
     Column(
         "tx_rate",
         "bytes sent per second",
-        lambda r: thousandths(r.tx_rate),
+        lambda r: thousandths(r.counted.tx_rate),
         descending=True,
         cells=(Cell("{up}/s", 10, place=6, rank=2, kind=CellKind.RATE, right=True),),
     ),
     Column(
         "rx_total",
         "bytes received since bwtop started",
-        lambda r: r.rx_total,
+        lambda r: r.counted.rx_total,
         descending=True,
         cells=(Cell("{down} total", 10, place=7, rank=4, kind=CellKind.SIZE, right=True),),
     ),
     Column(
         "tx_total",
         "bytes sent since bwtop started",
-        lambda r: r.tx_total,
+        lambda r: r.counted.tx_total,
         descending=True,
         cells=(Cell("{up} total", 10, place=8, rank=5, kind=CellKind.SIZE, right=True),),
     ),
     Column(
         "rate",
         "bytes per second, both directions",
-        lambda r: r.rx_rate + r.tx_rate,
+        lambda r: r.counted.rx_rate + r.counted.tx_rate,
         descending=True,
         exported=False,
         cells=(
@@ -147,17 +146,23 @@ _NUMBERS: Final[tuple[Column[Counted], ...]] = (
     Column(
         "total",
         "bytes since bwtop started, both directions",
-        lambda r: r.rx_total + r.tx_total,
+        lambda r: r.counted.rx_total + r.counted.tx_total,
         descending=True,
         exported=False,
     ),
 )
 
-PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
+
+def _pid(row: Branch) -> int:
+    """Return the pid, 0 if unknown; of a group the number of its processes, which the screen shows in its place."""
+    return row.size if row.process is None else row.pid or 0
+
+
+PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
     Column(
         "pid",
         "process id; 0 if the process is unknown",
-        lambda r: r.key.pid,
+        _pid,
         cells=(Cell("PID", 8, place=0, rank=3, right=True),),
     ),
     Column("start", "start time of the process", lambda r: iso(r.identity.started)),
@@ -202,7 +207,7 @@ PROCESS_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
     *_NUMBERS,
 )
 
-HOST_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
+HOST_COLUMNS: Final[tuple[Column[Branch], ...]] = (
     Column(
         "hostname",
         "name of the host, with --from",
@@ -230,7 +235,7 @@ HOST_COLUMNS: Final[tuple[Column[ProcessRow], ...]] = (
 ALL_COLUMNS: Final = (*HOST_COLUMNS, *PROCESS_COLUMNS)
 """The columns of processes; rows are sorted by these too."""
 
-REMOTE_COLUMNS: Final[tuple[Column[RemoteRow], ...]] = (
+REMOTE_COLUMNS: Final[tuple[Column[Leaf], ...]] = (
     Column(
         "addr",
         "address of the remote; * if unknown",
@@ -269,35 +274,40 @@ class Order:
     @property
     def descending(self) -> bool:
         """True if the largest values come first."""
-        return self._descends(ALL_COLUMNS)
+        return self._descends(_PROCESS_COLUMNS.get(self.column, _PROCESS_COLUMNS[DEFAULT_SORT]))
 
-    def _among(self, columns: tuple[Column[Row], ...]) -> Column[Row]:
-        """Return the sort column, or the default one if `columns` lacks it."""
-        by_id = {column.id: column for column in columns}
-        return by_id.get(self.column, by_id[DEFAULT_SORT])
-
-    def _descends(self, columns: tuple[Column[Row], ...]) -> bool:
-        column = self._among(columns)
+    def _descends(self, column: Column[Any]) -> bool:
         return column.descending != (self.reverse and column.id == self.column)
 
-    def processes(self, rows: Iterable[ProcessRows]) -> list[ProcessRows]:
+    def processes(self, rows: Iterable[Branch]) -> list[Branch]:
         """Return process rows, sorted; equal ones by pid."""
-        return self._sorted(sorted(rows, key=lambda r: (r.key.pid, r.key.start)), ALL_COLUMNS)
+        return self._sorted(sorted(rows, key=_place), _PROCESS_COLUMNS)
 
-    def remotes(self, rows: Iterable[RemoteRows]) -> list[RemoteRows]:
+    def remotes(self, rows: Iterable[Leaf]) -> list[Leaf]:
         """Return remote rows, sorted by the same column, or by rate if remotes lack it."""
-        return self._sorted(sorted(rows, key=lambda r: r.remote), REMOTE_COLUMNS)
+        return self._sorted(sorted(rows, key=attrgetter("remote")), _REMOTE_COLUMNS)
 
-    def _sorted(self, rows: list[Row], columns: tuple[Column[Row], ...]) -> list[Row]:
+    def _sorted(self, rows: list[Row], columns: Mapping[str, Column[Row]]) -> list[Row]:
         """Return rows, sorted; those without a value come last."""
-        column = self._among(columns)
-        pairs = [(column.get(row), row) for row in rows]
-        known = [(_sortable(value), row) for value, row in pairs if value is not None]
-        known.sort(key=itemgetter(0), reverse=self._descends(columns))
-        return [row for _, row in known] + [row for value, row in pairs if value is None]
+        if len(rows) < 2:
+            return rows
+        column = columns.get(self.column) or columns[DEFAULT_SORT]
+        get = column.get
+        unknown = [row for row in rows if get(row) is None]
+        known = [row for row in rows if get(row) is not None] if unknown else rows
+        known = sorted(known, key=lambda row: _sortable(get(row)), reverse=self._descends(column))
+        return known + unknown
 
 
-def _sortable(value: str | float) -> Any:
+_PROCESS_COLUMNS: Final = {column.id: column for column in ALL_COLUMNS}
+_REMOTE_COLUMNS: Final = {column.id: column for column in REMOTE_COLUMNS}
+
+
+def _place(row: Branch) -> tuple[int, int]:
+    return _pid(row), row.key.start if row.key else 0
+
+
+def _sortable(value: Value) -> Any:
     """Return a sort key that ignores case. A column has values of one type: plain numbers sort fastest."""
     return value.casefold() if isinstance(value, str) else value
 

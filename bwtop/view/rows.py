@@ -4,41 +4,72 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
-from bwtop.model.flows import ProcessKey, Remote
+from bwtop.model.filter import HostNames
+from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.model.ledger import Flow, Process
-from bwtop.model.meter import ProcessRow, RemoteRow
+from bwtop.model.rates import Counted
 
 
 class RowId(NamedTuple):
     """The identity of a row, which survives each rebuild of the tree."""
 
     group: str | None = None
-    process: ProcessKey | None = None
+    process: ProcessKey | Identity | None = None
+    """An identity: exited processes that are remembered together."""
     remote: Remote | None = None
 
 
-@dataclass(slots=True)
-class Branch(ProcessRow):
-    """A process or a group of processes; `rx` and `tx` are the bytes in the averaging window."""
+class Branch(NamedTuple):
+    """A process or a group of processes."""
 
     id: RowId
+    counted: Counted
+    """Its bytes are those in the averaging window."""
+    identity: Identity
     process: Process | None = None
     """None: a group."""
-    flows: list[Flow] | None = None
+    size: int = 1
+    """The processes that it stands for."""
+    flows: Sequence[Flow] | None = None
     """The shown flows; None: all flows of the process or of the members in the shown categories."""
-    members: list["Branch"] = field(default_factory=list)
+    members: "Sequence[Branch]" = ()
     address: bytes | None = None
     """The address of the remote that a group stands for."""
     exited: bool = False
-    children: "Sequence[Row] | None" = None
-    """Sorted; None until first used."""
+
+    @property
+    def key(self) -> ProcessKey | None:
+        """Return the process; None for a group, and for exited processes that are remembered together."""
+        return self.process.key if self.process else None
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id; None if there is none."""
+        return self.key.pid if self.key else None
+
+    @property
+    def is_unattributed(self) -> bool:
+        """Return True for bytes of a host that could not be attributed to a process."""
+        return self.key is not None and self.key.pid is None
 
 
-@dataclass(slots=True)
-class Leaf(RemoteRow):
+class Leaf(NamedTuple):
     """One remote of a process."""
 
-    id: RowId = field(default_factory=RowId)
+    counted: Counted
+    remote: Remote
+    parent: RowId
+    names: HostNames
+
+    @property
+    def id(self) -> RowId:
+        """Return the identity of the row."""
+        return self.parent._replace(remote=self.remote)
+
+    @property
+    def host(self) -> str | None:
+        """Return the name of the remote; None until known."""
+        return self.names(self.remote.address)
 
 
 Row = Branch | Leaf

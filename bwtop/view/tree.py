@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from bwtop.model.filter import EVERYTHING, Filter, HostNames, Term
-from bwtop.model.flows import Identity, ProcessKey, format_address
+from bwtop.model.flows import Identity, format_address
 from bwtop.model.ledger import Flow, Process, Tally
 from bwtop.model.live import LiveModel
-from bwtop.model.meter import rate
+from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId
@@ -69,6 +70,8 @@ class View:
     """Decides about processes and flows."""
     grouping: Grouping = Grouping.PROCESS
     order: Order = Order()
+    idle: bool = True
+    """True to show processes and remotes without bytes in the averaging window; groups sum what is shown."""
 
 
 class Tree:
@@ -84,8 +87,10 @@ class Tree:
         self.categories = view.toggles.categories()
         self._places: dict[RowId, int] | None = None
         self._kept: dict[RowId, list[RowId]] = {}
-        self._opened: list[Branch] = []
+        self._children: dict[RowId, Sequence[Row]] = {}
+        """The children of the rows that were opened, sorted."""
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
+        self._active = None if view.idle else model.active()
         self._made = list(self._group(self._branches()))
         self.tops = self._made
 
@@ -109,58 +114,84 @@ class Tree:
 
     def places(self) -> dict[RowId, list[RowId]]:
         """Return the order of the children of all rows that were opened."""
-        seen = {row.id: [child.id for child in row.children or ()] for row in self._opened}
+        seen = {row: [child.id for child in rows] for row, rows in self._children.items()}
         return self._kept | seen
 
     def reorder(self, order: Order) -> None:
         """Sort the same rows by another order."""
         self._view = replace(self._view, order=order)
         self._kept = {}
-        for branch in self._opened:
-            branch.children = None
-        self._opened.clear()
+        self._children.clear()
         self.sort()
 
     # Making rows.
 
     def _branches(self) -> Iterator[Branch]:
-        for key, process in self._model.ledger.processes.items():
-            yield from self._branch(process, exited=key in self._model.exited)
-        if self._view.grouping is not Grouping.PROCESS:
-            for process in self._model.gone.values():
-                yield from self._branch(process, exited=True)
+        if self._active is not None:
+            processes: Iterable[Process] = self._active
+        elif self._view.grouping is Grouping.PROCESS:
+            processes = self._model.ledger.processes.values()
+        else:
+            processes = chain(self._model.ledger.processes.values(), self._model.gone.values())
+        return filter(None, map(self._branch, processes))
 
-    def _branch(self, process: Process, *, exited: bool) -> Iterator[Branch]:
-        """Yield the row of the process if any of its traffic is shown."""
+    def _branch(self, process: Process) -> Branch | None:
+        """Return the row of the process; None if none of its traffic is shown."""
         flows: list[Flow] | None = None
         terms = self._view.filter.undecided(process.key, process.identity)
         if terms is None:
-            return
+            return None
         tallies: Iterable[Tally]
         if terms:
             tallies = flows = self._matching(process, terms)
         else:
             tallies = [tally for of, tally in process.sums.items() if of in self.categories]
-        numbers = self._numbers(tallies)
-        if any(numbers):
-            row = RowId(process=process.key)
-            yield Branch(
-                *numbers, process.key, process.identity, [], row, process, flows, exited=exited
-            )
+        counted = self._counted(tallies)
+        if any(counted) if self._view.idle else counted.rx or counted.tx:
+            return self._process(process, counted, self._group_of(process.identity), flows)
+        return None
 
-    def _shown(self, process: Process) -> Iterator[Flow]:
+    def _process(
+        self,
+        process: Process,
+        counted: Counted,
+        group: str | None,
+        flows: Sequence[Flow] | None,
+    ) -> Branch:
+        return Branch(
+            id=RowId(group, process.key or process.identity),
+            counted=counted,
+            identity=process.identity,
+            process=process,
+            size=process.count,
+            flows=flows,
+            exited=self._is_gone(process),
+        )
+
+    def _group_of(self, identity: Identity) -> str | None:
+        """Return the group of a process by its identity; None if there is none."""
+        key_of = _KEYS.get(self._view.grouping)
+        return f"{self.grouping.value} {key_of(identity)}" if key_of else None
+
+    def _known(self, process: Process) -> Iterator[Flow]:
+        """Yield the flows in the shown categories that have moved bytes."""
         for flow in process.flows.values():
             if flow.category in self.categories and any(flow.amounts()):
                 yield flow
 
+    def _shown(self, process: Process) -> Iterable[Flow]:
+        """Return the shown flows of a process of which no term hides any."""
+        if self._active is None:
+            return self._known(process)
+        return [flow for flow in self._active[process] if flow.category in self.categories]
+
     def _matching(self, process: Process, terms: tuple[Term, ...]) -> list[Flow]:
-        flows = list(self._shown(process))
+        flows = list(self._known(process))
         for term in terms:
             flows = [f for f in flows if term.of_remote(f.remote, self._hosts)]
         return flows
 
-    def _numbers(self, tallies: Iterable[Tally]) -> tuple[int, int, float, float, int, int]:
-        """Return the fields of Counted."""
+    def _counted(self, tallies: Iterable[Tally]) -> Counted:
         rx = tx = rx_total = tx_total = 0
         for tally in tallies:
             rx += tally.rx_window
@@ -168,7 +199,14 @@ class Tree:
             rx_total += tally.rx
             tx_total += tally.tx
         seconds = self._model.covered
-        return rx, tx, rate(rx, seconds), rate(tx, seconds), rx_total, tx_total
+        return Counted(
+            rx,
+            tx,
+            rx_rate=rate(rx, seconds),
+            tx_rate=rate(tx, seconds),
+            rx_total=rx_total,
+            tx_total=tx_total,
+        )
 
     def _group(self, branches: Iterable[Branch]) -> Iterable[Branch]:
         grouping = self._view.grouping
@@ -176,10 +214,9 @@ class Tree:
             return branches
         if grouping is Grouping.REMOTE:
             return self._by_remote(branches)
-        key_of = _KEYS[grouping]
-        groups: dict[str, list[Branch]] = {}
+        groups: dict[str | None, list[Branch]] = {}
         for branch in branches:
-            groups.setdefault(key_of(branch.identity), []).append(branch)
+            groups.setdefault(branch.id.group, []).append(branch)
         return [self._make_group(key, members) for key, members in groups.items()]
 
     def _by_remote(self, branches: Iterable[Branch]) -> Iterator[Branch]:
@@ -192,11 +229,10 @@ class Tree:
             processes = {flow.process for flow in flows}
             label = format_address(address)
             yield Branch(
-                *self._numbers(flows),
-                ProcessKey(0, sum(process.count for process in processes)),
-                _common(label, [process.identity for process in processes]),
-                [],
-                RowId(f"{self._view.grouping.value} {label}"),
+                id=RowId(f"{self.grouping.value} {label}"),
+                counted=self._counted(flows),
+                identity=_common(label, [process.identity for process in processes]),
+                size=sum(process.count for process in processes),
                 flows=flows,
                 address=address,
                 exited=all(self._is_gone(process) for process in processes),
@@ -208,73 +244,54 @@ class Tree:
         for flow in group.flows or ():
             found.setdefault(flow.process, []).append(flow)
         return [
-            Branch(
-                *self._numbers(flows),
-                process.key,
-                process.identity,
-                [],
-                RowId(group.id.group, process.key),
-                process,
-                flows,
-                exited=self._is_gone(process),
-            )
+            self._process(process, self._counted(flows), group.id.group, flows)
             for process, flows in found.items()
         ]
 
     def _is_gone(self, process: Process) -> bool:
-        return process.key in self._model.exited or process.key.pid < 0
+        return process.key is None or process.key in self._model.exited
 
-    def _make_group(self, key: str, members: list[Branch]) -> Branch:
-        group = f"{self._view.grouping.value} {key}"
-        label = _LABELS[self._view.grouping](members[0].identity)
-        for member in members:
-            member.id = RowId(group, member.key)
-        count = sum(member.process.count for member in members if member.process)
+    def _make_group(self, group: str | None, members: list[Branch]) -> Branch:
+        label = _LABELS[self.grouping](members[0].identity)
         return Branch(
-            sum(m.rx for m in members),
-            sum(m.tx for m in members),
-            sum(m.rx_rate for m in members),
-            sum(m.tx_rate for m in members),
-            sum(m.rx_total for m in members),
-            sum(m.tx_total for m in members),
-            ProcessKey(0, count),
-            _common(label, [member.identity for member in members]),
-            [],
-            RowId(group),
+            id=RowId(group),
+            counted=summed(member.counted for member in members),
+            identity=_common(label, [member.identity for member in members]),
+            size=sum(member.size for member in members),
             members=members,
             exited=all(member.exited for member in members),
         )
 
     def _flows(self, branch: Branch) -> Iterable[Flow]:
-        if branch.flows is not None:
+        """Return the flows below a row of a process."""
+        assert branch.process, "groups have no flows of their own"
+        if branch.flows is None:
+            return self._shown(branch.process)
+        if self._view.idle:
             return branch.flows
-        assert branch.process, "only groups have no process, and those have members"
-        return self._shown(branch.process)
+        return [flow for flow in branch.flows if flow.rx_window or flow.tx_window]
 
     def children(self, branch: Branch) -> Sequence[Row]:
         """Return the children of a row, sorted."""
-        if branch.children is None:
+        if branch.id not in self._children:
             kept = self._kept.get(branch.id, [])
-            if branch.process is None:
-                branch.children = _like(kept, self._sorted_members(branch))
-            else:
-                branch.children = _like(kept, self._sorted_leaves(branch))
-            self._opened.append(branch)
-        return branch.children
+            self._children[branch.id] = (
+                _like(kept, self._sorted_members(branch))
+                if branch.process is None
+                else _like(kept, self.remotes(branch))
+            )
+        return self._children[branch.id]
 
     def _sorted_members(self, branch: Branch) -> list[Branch]:
         return self._view.order.processes(branch.members or self._parts(branch))
 
-    def _sorted_leaves(self, branch: Branch) -> list[Leaf]:
-        leaves = [
-            Leaf(
-                *self._numbers([flow]),
-                flow.remote,
-                id=RowId(branch.id.group, branch.key, flow.remote),
-            )
+    def remotes(self, branch: Branch) -> list[Leaf]:
+        """Return the remotes of a process, sorted, without keeping them."""
+        parent, names, seconds = branch.id, self._hosts, self._model.covered
+        return self._view.order.remotes(
+            Leaf(_of_flow(flow, seconds), flow.remote, parent, names)
             for flow in self._flows(branch)
-        ]
-        return self._view.order.remotes(leaves)
+        )
 
     def graph(self, branch: Branch, count: int) -> list[Rates] | None:
         """Return the rates of the last intervals; None if the row covers only part of a process."""
@@ -366,6 +383,18 @@ class Tree:
             if child.id == wanted._replace(remote=None):
                 return self._find_below((*path, place), wanted)
         return None
+
+
+def _of_flow(flow: Flow, seconds: float) -> Counted:
+    rx, tx = flow.rx_window, flow.tx_window
+    return Counted(
+        rx,
+        tx,
+        rx_rate=rate(rx, seconds),
+        tx_rate=rate(tx, seconds),
+        rx_total=flow.rx,
+        tx_total=flow.tx,
+    )
 
 
 def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:

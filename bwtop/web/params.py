@@ -87,7 +87,7 @@ def _choices(*texts: str) -> tuple[Callable[[str], frozenset[str]], dict[str, An
 def _one(name: str, help_: str, texts: Sequence[str], example: str = "") -> Param:
     """Return a parameter that is a choice of words; the default is the first."""
     parse, schema = _choice(*texts)
-    return Param(name, help_, parse, texts[0], example or texts[-1], schema)
+    return Param(name, help_, parse, default=texts[0], example=example or texts[-1], schema=schema)
 
 
 def _filter(text: str) -> str:
@@ -128,9 +128,9 @@ _SCOPE: Final = (
         "proto",
         "protocol categories, comma separated",
         _CLASSES,
-        ",".join(CLASSES),
-        "tcp,udp",
-        _CLASSES_SCHEMA,
+        default=",".join(CLASSES),
+        example="tcp,udp",
+        schema=_CLASSES_SCHEMA,
     ),
     _one("loopback", "remotes in 127.0.0.0/8 and ::1", [choice.value for choice in Loopback]),
 )
@@ -147,22 +147,34 @@ LIVE: Final = (
         "sort",
         "column to sort by; a leading - reverses",
         parse_order,
-        DEFAULT_SORT,
-        "tx_total",
-        _sort_schema([column.id for column in PROCESS_COLUMNS]),
+        default=DEFAULT_SORT,
+        example="tx_total",
+        schema=_sort_schema([column.id for column in PROCESS_COLUMNS]),
     ),
-    Param("limit", "maximum number of processes", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
+    Param(
+        "limit",
+        "maximum number of processes",
+        _optional(_WHOLE),
+        default="",
+        example="5",
+        schema=_COUNT_SCHEMA,
+    ),
     _one("idle", "show or hide processes that were idle in the interval", ("hide", "show")),
     Param(
         "remotes",
         "processes to list with their remotes: all, none, or pids, comma separated",
         _remotes,
-        "all",
-        "none",
-        {"pattern": "^(all|none|[0-9]{1,9}(,[0-9]{1,9})*)$"},
+        default="all",
+        example="none",
+        schema={"pattern": "^(all|none|[0-9]{1,9}(,[0-9]{1,9})*)$"},
     ),
     Param(
-        "each", "maximum number of remotes per process", _optional(_WHOLE), "", "100", _COUNT_SCHEMA
+        "each",
+        "maximum number of remotes per process",
+        _optional(_WHOLE),
+        default="",
+        example="100",
+        schema=_COUNT_SCHEMA,
     ),
 )
 
@@ -173,17 +185,17 @@ HISTORY: Final = (
         "range",
         ranges.HELP,
         ranges.parse_now,
-        "today",
-        "yesterday",
-        {"maxLength": 100},
+        default="today",
+        example="yesterday",
+        schema={"maxLength": 100},
     ),
     Param(
         "by",
         f"group by {', '.join(d.name for d in DIMENSIONS)}; several, comma separated",
         dimensions.parse_several,
-        "process",
-        "day,user",
-        _BY_SCHEMA,
+        default="process",
+        example="day,user",
+        schema=_BY_SCHEMA,
     ),
     Param(
         "filter",
@@ -227,9 +239,16 @@ HISTORY: Final = (
         "sort",
         "total, rx or tx, largest first; a leading - reverses; default: total, or time where rows are grouped by time",
         _history_sort,
-        "",
-        "rx",
-        _sort_schema(list(SORTS)),
+        default="",
+        example="rx",
+        schema=_sort_schema(list(SORTS)),
     ),
-    Param("limit", "maximum number of rows", _optional(_WHOLE), "", "5", _COUNT_SCHEMA),
+    Param(
+        "limit",
+        "maximum number of rows",
+        _optional(_WHOLE),
+        default="",
+        example="5",
+        schema=_COUNT_SCHEMA,
+    ),
 )

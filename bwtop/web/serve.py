@@ -61,12 +61,12 @@ class Service:
         self._api = Api(
             self._policy,
             files,
-            self._broadcaster,
-            self._source,
-            settings.history_access,
-            names,
-            settings.interval,
-            _exposition(self.watch),
+            broadcaster=self._broadcaster,
+            source=self._source,
+            history_access=settings.history_access,
+            names=names,
+            interval=settings.interval,
+            metrics=_exposition(self.watch),
         )
 
     def start(self) -> None:
@@ -82,9 +82,7 @@ class Service:
         """Broadcast a measurement until the clock stops."""
         measurement = self.watch.over(measurement)
         self._source.set(measurement)
-        for sample in samples(
-            measurement.readings, lambda: self._interval, clock, measurement.on_reading
-        ):
+        for sample in samples(measurement, lambda: self._interval, clock):
             if (
                 sample.traffic or not self._source.why
             ):  # no sample without a recorder: unknown, not zero

@@ -3,7 +3,7 @@
 import io
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from itertools import accumulate
 from typing import Any, Final
@@ -11,12 +11,13 @@ from typing import Any, Final
 from bwtop.model.filter import Loopback, parse, toggled
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LINGER
-from bwtop.model.meter import Interval, RemoteRow, rate
+from bwtop.model.rates import rate
 from bwtop.model.series import Rates, added
 from bwtop.output import intervals
 from bwtop.text import units as fmt
 from bwtop.text.escape import inert
 from bwtop.view.columns import Order, iso, thousandths
+from bwtop.view.interval import Interval, moved
 from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Tree
 from bwtop.view.tree import View as TreeView
@@ -52,34 +53,27 @@ class LiveView:
     def tree(self, state: BroadcastState) -> Tree:
         """Return the tree of rows."""
         toggles = toggled(self.classes, self.loopback)
-        view = TreeView(toggles, parse(self.filter), order=self.order)
+        view = TreeView(toggles, parse(self.filter), order=self.order, idle=self.idle)
         return Tree(state.model, view, Expansion(), state.host)
 
-    def rows(self, tree: Tree) -> list[Branch]:
-        """Return the processes to show, sorted."""
-        tree.sort()
-        rows = [row for row in tree.tops if self.idle or row.rx or row.tx]
-        return rows[: self.limit]
-
-    def remotes_of(self, branch: Branch, tree: Tree) -> list[RemoteRow] | None:
+    def remotes_of(self, branch: Branch, tree: Tree) -> list[Leaf] | None:
         """Return all remotes of a process, without the limit; None: not wanted."""
-        if self.remotes is not None and branch.key.pid not in self.remotes:
+        if self.remotes is not None and (branch.pid or 0) not in self.remotes:
             return None
-        leaves = [row for row in tree.children(branch) if isinstance(row, Leaf)]
-        return [row for row in leaves if self.idle or row.rx or row.tx]
+        return tree.remotes(branch)
 
 
 def live(values: Values) -> LiveView:
     """Return the view for the parameters."""
     return LiveView(
-        values["filter"],
-        values["proto"],
-        Loopback(values["loopback"]),
-        values["sort"],
-        values["limit"],
-        values["idle"] == "show",
-        values["remotes"],
-        values["each"],
+        filter=values["filter"],
+        classes=values["proto"],
+        loopback=Loopback(values["loopback"]),
+        order=values["sort"],
+        limit=values["limit"],
+        idle=values["idle"] == "show",
+        remotes=values["remotes"],
+        each=values["each"],
     )
 
 
@@ -87,21 +81,26 @@ def interval(
     view: LiveView, tree: Tree, state: BroadcastState
 ) -> tuple[Interval, list[dict[str, Any]]]:
     """Return the interval with the shown rows, and further fields for each row."""
-    shown = view.rows(tree)
-    more: list[dict[str, Any]] = []
-    for branch in shown:
-        found = view.remotes_of(branch, tree)
-        branch.remotes = (found or [])[: view.each]
-        for row in branch.remotes:
-            row.host = state.host(row.remote.address)
-        more.append(
-            {"exited": branch.exited, "remote_count": None if found is None else len(found)}
-        )
-    rx, tx = sum(row.rx for row in tree.tops), sum(row.tx for row in tree.tops)
-    elapsed = state.elapsed
-    rates = rate(rx, elapsed), rate(tx, elapsed)
-    processes = list(shown)
-    return Interval(rx, tx, *rates, 0, 0, state.time, elapsed, [*processes], state.loss), more
+    tree.sort()
+    processes = tree.tops[: view.limit]
+    remotes = {branch.id: view.remotes_of(branch, tree) for branch in processes}
+    more = [
+        {
+            "exited": branch.exited,
+            "remote_count": None if (found := remotes[branch.id]) is None else len(found),
+        }
+        for branch in processes
+    ]
+    shown = Interval(
+        time=state.time,
+        elapsed=state.elapsed,
+        loss=state.loss,
+        counted=moved(tree.tops, state.elapsed),
+        processes=processes,
+        remotes=lambda branch: (remotes[branch.id] or [])[: view.each],
+        number=len(tree.tops),
+    )
+    return shown, more
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,7 @@ class Document:
         """Draw the view (see broadcaster.BroadcastView)."""
         found, more = interval(self.view, self.view.tree(state), state)
         backend = state.backend or FOLLOWED
-        document = intervals.document(
-            found, found.processes, backend=backend, host=socket.gethostname()
-        )
+        document = intervals.document(found, backend=backend, host=socket.gethostname())
         for process, further in zip(document["processes"], more, strict=True):
             process.update(further)
         document["notes"] = [f"lost: {words}" for words in fmt.losses(state.loss)]
@@ -134,7 +131,7 @@ class Sheet:
         found, _ = interval(self.view, self.view.tree(state), state)
         out = io.StringIO()
         writer = intervals.CsvWriter(out, intervals.Layout(state.backend or FOLLOWED), inert)
-        writer.write_rows(found, found.processes)
+        writer.write(found)
         return out.getvalue().encode()
 
 
@@ -153,7 +150,7 @@ class ChartView:
 
     def draw(self, state: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.BroadcastView)."""
-        tree = self.view.tree(state)
+        tree = replace(self.view, idle=True).tree(state)
         points = self._points(state)
         known = {
             row.id: (row, graph)
@@ -170,7 +167,7 @@ class ChartView:
                 ],
                 "processes": [
                     {
-                        "pid": row.key.pid,
+                        "pid": row.pid or 0,
                         "start": iso(row.identity.started),
                         "name": row.identity.name,
                         "rates": [_rates(rates) for rates in graph],
@@ -209,8 +206,8 @@ class ChartView:
 
 def _busiest(rows: Sequence[Branch]) -> Iterable[Branch]:
     half = _SCANNED // 2
-    yield from nlargest(half, rows, key=lambda row: row.rx + row.tx)
-    yield from nlargest(half, rows, key=lambda row: row.rx_total + row.tx_total)
+    yield from nlargest(half, rows, key=lambda row: row.counted.rx + row.counted.tx)
+    yield from nlargest(half, rows, key=lambda row: row.counted.rx_total + row.counted.tx_total)
 
 
 def _rates(rates: Rates) -> dict[str, float]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.identity.users import Describer
+from bwtop.model.filter import EVERYTHING
 from bwtop.model.live import LiveModel
-from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
+from bwtop.view.interval import Intervals
 from tests.bench import draining, history
 from tests.bench.tables import Effort, Table, middle
 from tests.bench.watched import Mode, Watched, installed
@@ -63,7 +64,7 @@ class Drained:
     model: float
     known: float
     """Of the next reading on the same model: all its flows are known by then."""
-    meter: float
+    batch: float
     flows: int
 
 
@@ -79,7 +80,7 @@ def drains(effort: Effort) -> Iterator[Wait]:
     yield Wait(f"{size}: drain and decode", [each.read - each.swap for each in found])
     yield Wait(f"{size}: the screen's model, all new", [each.model for each in found])
     yield Wait(f"{size}: the screen's model, all known", [each.known for each in found])
-    yield Wait(f"{size}: the meter of --batch", [each.meter for each in found])
+    yield Wait(f"{size}: the rows of --batch", [each.batch for each in found])
     yield Wait(f"{size}: swap to decoded", [each.read for each in found], 150)
     yield Wait(f"{size}: swap to the model", [each.read + each.model for each in found], 150)
 
@@ -95,8 +96,8 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     model = LiveModel()
     new = history.timed(lambda: model.advance(sample))
     known = history.timed(lambda: model.advance(sample))
-    meter = history.timed(lambda: Meter().advance(sample))
-    return Drained(swap, took, new, known, meter, sum(map(len, sample.traffic.values())))
+    batch = history.timed(lambda: Intervals(EVERYTHING, lambda _: None).advance(sample))
+    return Drained(swap, took, new, known, batch, sum(map(len, sample.traffic.values())))
 
 
 def waits(effort: Effort) -> Iterator[Wait]:

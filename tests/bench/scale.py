@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.history.calendar import DAY
+from bwtop.model.filter import Filter
 from bwtop.model.flows import Identity, Traffic
 from bwtop.model.live import LiveModel
-from bwtop.model.meter import Meter
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
+from bwtop.view.interval import Intervals
 from bwtop.view.rows import Expansion
 from bwtop.view.tree import Tree, View
 from tests.bench import draining, history, year
@@ -112,12 +113,12 @@ def active(flows: int, effort: Effort) -> Costs:
     with draining.capturing() as capture:
         reads = [_read(capture.read, flows) for _ in range(rounds)]
     moving = _moving(flows)
-    meter, model = Meter(), LiveModel()
-    meter.advance(moving)
+    batch, model = Intervals(Filter(), lambda _: None), LiveModel()
+    batch.advance(moving)
     model.advance(moving)
     return {
         "read": middle(reads),
-        "meter": middle([cpu(lambda: meter.advance(moving)) for _ in range(rounds)]),
+        "batch": middle([cpu(lambda: batch.advance(moving)) for _ in range(rounds)]),
         "model": middle([cpu(lambda: model.advance(moving)) for _ in range(rounds)]),
         "rows": middle([cpu(lambda: rows(model)) for _ in range(rounds)]),
     }
@@ -157,15 +158,15 @@ def known(processes: int, effort: Effort) -> Costs:
     collect_young_only()
     rounds = effort.rounds(15)
     first, then = _first(processes), _moving(10)
-    meter, model = Meter(), LiveModel()
-    meter.advance(first)
+    batch, model = Intervals(Filter(), lambda _: None), LiveModel()
+    batch.advance(first)
     before = _resident()
     model.advance(first)
     grown = _resident() - before
     for _ in range(50):  # seconds, after which no average has the first reading in it
         model.advance(then)
     return {
-        "meter": middle([cpu(lambda: meter.advance(then)) for _ in range(rounds)]),
+        "batch": middle([cpu(lambda: batch.advance(then)) for _ in range(rounds)]),
         "model": middle([cpu(lambda: model.advance(then)) for _ in range(rounds)]),
         "rows": middle([cpu(lambda: rows(model)) for _ in range(rounds)]),
         "memory of the model, MiB": max(grown / MIB, 0.01),

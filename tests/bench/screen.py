@@ -74,8 +74,8 @@ def model(processes: int) -> tuple[Harness, Background]:
     }
     traffic = {
         of: {
-            remote(address(of.pid * REMOTES + n), 443, TCP if n else UDP): Traffic(
-                rx=of.pid * n + 1, tx=n
+            remote(address(of.stored_pid * REMOTES + n), 443, TCP if n else UDP): Traffic(
+                rx=of.stored_pid * n + 1, tx=n
             )
             for n in range(REMOTES)
         }

@@ -253,8 +253,8 @@ def moved(samples: list[Sample]) -> Moves:
             who = sample.identities[process]
             assert who.host
             for far, (rx, tx) in remotes.items():
-                found[who.host.id, process.pid, who.name, far, "rx"] += rx
-                found[who.host.id, process.pid, who.name, far, "tx"] += tx
+                found[who.host.id, process.stored_pid, who.name, far, "rx"] += rx
+                found[who.host.id, process.stored_pid, who.name, far, "tx"] += tx
     return +found
 
 
@@ -264,8 +264,8 @@ def recorded(host: Host, deltas: list[Delta], start: float, end: float) -> Moves
         if start <= delta.start < end:
             for (process, who), remotes in delta.flows.items():
                 for far, (rx, tx) in remotes.items():
-                    found[host.id, process.pid, who.name, far, "rx"] += rx
-                    found[host.id, process.pid, who.name, far, "tx"] += tx
+                    found[host.id, process.stored_pid, who.name, far, "rx"] += rx
+                    found[host.id, process.stored_pid, who.name, far, "tx"] += tx
     return +found
 
 
@@ -317,7 +317,7 @@ def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
     assert found["kworker/0:1"] == replace(kernel, host=WEB)
     assert found["(unattributed)"] == replace(UNATTRIBUTED_IDENTITY, host=WEB)
     pids = {process.pid for sample in samples for process in sample.traffic}
-    assert pids == {0, 1, 2}
+    assert pids == {None, 1, 2}
 
 
 def test_exec_makes_a_row_for_each_program(fleet: Fleet) -> None:

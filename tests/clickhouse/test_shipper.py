@@ -357,7 +357,13 @@ class Nothing:
 def test_metrics_have_the_backlog(path: Path) -> None:
     made = Shipper(ShippingOptions(Target("127.0.0.1", 1)), path)
     made.state = ShippingState("it is gone", UnsentIntervals(3, time.time() - 50.0))
-    nothing = Measurement(Nothing(), "fexit", [], lambda: Status(""), lambda _: None, shipper=made)
+    nothing = Measurement(
+        readings=Nothing(),
+        backend="fexit",
+        status=lambda: Status(""),
+        close=lambda _: None,
+        shipper=made,
+    )
     watch = Watch()
     watch.over(nothing)
     behind = watch.figures().behind

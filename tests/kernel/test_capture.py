@@ -186,7 +186,7 @@ def test_bytes_of_more_processes_than_there_is_room_for() -> None:
     for far, traffic in sample.traffic[UNATTRIBUTED].items():
         assert far.address == UNKNOWN_ADDRESS or others
         rest = rest.plus(traffic)
-    known = sum(sent([sample], key.pid) for key in mine)
+    known = sum(sent([sample], key.stored_pid) for key in mine)
     assert known == len(mine) * SIZE
     assert 12 * SIZE <= known + rest.tx <= 12 * SIZE + others
     assert rest.rx + rest.tx == sample.loss.unattributed_bytes

@@ -1,11 +1,12 @@
-"""Intervals made from readings.  A fake clock avoids waiting."""
+"""Samples of intervals made from readings.  A fake clock avoids waiting."""
 
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,17 +14,16 @@ from bwtop.measure import intervals as live
 from bwtop.measure.intervals import (
     STOP_SIGNALS,
     AbandonedError,
-    LiveIntervals,
     SignalClock,
+    Source,
     Status,
     ThreadClock,
+    samples,
     warner,
 )
-from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
-from bwtop.model.meter import Interval
 from bwtop.model.sample import Sample
-from tests.build import key, packed, remote, sample, typed
+from tests.build import key, remote, sample
 from tests.kernel.running import HANG
 
 START = 1000.0
@@ -78,13 +78,6 @@ class Readings:
         )
 
 
-class KnownNames:
-    """A source of one name."""
-
-    def get(self, address: bytes) -> str | None:
-        return {packed("192.0.2.1"): "www.example.org"}.get(address)
-
-
 @pytest.fixture
 def fake_time(monkeypatch: pytest.MonkeyPatch) -> Time:
     stand_in = Time()
@@ -96,14 +89,20 @@ def measure(
     time: Time,
     seconds: float,
     clock: Clock,
-    keep: Filter = EVERYTHING,
-    names: KnownNames | None = None,
-) -> Iterator[Interval]:
-    return LiveIntervals(Readings(time), keep, names).intervals(seconds, clock)
+    readings: Readings | None = None,
+    **how: Any,
+) -> Iterator[Sample]:
+    source = Source(readings=readings or Readings(time), **how)
+    return samples(source, lambda: seconds, clock)
 
 
-def lengths(intervals: Iterator[Interval]) -> list[float]:
+def lengths(intervals: Iterable[Sample]) -> list[float]:
     return [interval.elapsed for interval in intervals]
+
+
+def received(reading: Sample) -> int:
+    """Return the bytes that process 1 received."""
+    return reading.traffic[key(1)][remote()].rx
 
 
 @pytest.mark.parametrize(
@@ -127,25 +126,21 @@ def test_long_interval_is_made_of_several_readings(fake_time: Time) -> None:
     clock = Clock(fake_time, stop=5.5)
     first, second, last = measure(fake_time, 2.5, clock)
     assert clock.deadlines == [1.0, 2.0, 2.5, 3.5, 4.5, 5.0, 6.0]
-    assert (first.rx, second.rx, last.rx) == (1 + 2 + 3, 4 + 5 + 6, 7)
+    assert list(map(received, (first, second, last))) == [1 + 2 + 3, 4 + 5 + 6, 7]
     assert (first.loss.missed_events, last.loss.missed_events) == (3, 1)
-    assert first.rx_rate == 6 / 2.5
 
 
 def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=45.5)
-    found = LiveIntervals(readings, EVERYTHING, None, period=10.0).intervals(5.0, clock)
+    found = measure(fake_time, 5.0, clock, readings, period=10.0)
     assert lengths(found) == [5.0] * 9 + [0.5]
     assert readings.count == 10
     readings, clock = Readings(fake_time), Clock(fake_time, stop=145.5)
-    assert (
-        lengths(LiveIntervals(readings, EVERYTHING, None, period=10.0).intervals(25.0, clock))
-        == [25.0] * 4
-    )
+    assert lengths(measure(fake_time, 25.0, clock, readings, period=10.0)) == [25.0] * 4
     assert readings.count == 12, "and a long one within ten seconds"
 
 
-def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time) -> None:
+def test_late_data_follows_with_zero_length(fake_time: Time) -> None:
     class Late(Readings):
         def read(self) -> Sample:
             found = super().read()
@@ -153,20 +148,16 @@ def test_late_data_follows_with_zero_length_and_counts_in_totals(fake_time: Time
                 found.late = sample({key(1): {remote(): Traffic(rx=500)}}, elapsed=0.0)
             return found
 
-    clock = Clock(fake_time, stop=2.5)
-    found = list(LiveIntervals(Late(fake_time), EVERYTHING, None).intervals(1.0, clock))
-    assert [(i.elapsed, i.rx, i.rx_rate) for i in found] == [
-        (1.0, 1, 1.0),
-        (1.0, 2, 2.0),
-        (0.0, 500, 0.0),
-        (0.5, 3, 6.0),
+    found = list(measure(fake_time, 1.0, Clock(fake_time, stop=2.5), Late(fake_time)))
+    assert [(one.elapsed, received(one)) for one in found] == [
+        (1.0, 1),
+        (1.0, 2),
+        (0.0, 500),
+        (0.5, 3),
     ]
-    assert found[-1].rx_total == 506
     fake_time.now = START
-    (joined, late, _) = LiveIntervals(Late(fake_time), EVERYTHING, None).intervals(
-        2.0, Clock(fake_time, 2.5)
-    )
-    assert (joined.rx, late.rx, late.elapsed) == (3, 500, 0.0)
+    joined, late, _ = measure(fake_time, 2.0, Clock(fake_time, stop=2.5), Late(fake_time))
+    assert (received(joined), received(late), late.elapsed) == (3, 500, 0.0)
 
 
 def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
@@ -176,15 +167,13 @@ def test_unknown_traffic_yields_no_interval(fake_time: Time) -> None:
                 return sample(elapsed=0.0)
             return super().read()
 
-    found = LiveIntervals(Away(fake_time), EVERYTHING, None).intervals(
-        1.0, Clock(fake_time, stop=5.0)
-    )
-    assert [(i.elapsed, i.rx) for i in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
+    found = measure(fake_time, 1.0, Clock(fake_time, stop=5.0), Away(fake_time))
+    assert [(one.elapsed, received(one)) for one in found] == [(1.0, 1), (3.0, 2), (1.0, 3)]
 
 
 def test_without_to_the_end_there_is_no_partial_interval(fake_time: Time) -> None:
     readings, clock = Readings(fake_time), Clock(fake_time, stop=2.5)
-    found = LiveIntervals(readings, EVERYTHING, None, to_the_end=False).intervals(1.0, clock)
+    found = measure(fake_time, 1.0, clock, readings, to_the_end=False)
     assert (lengths(found), readings.count) == ([1.0, 1.0], 2)
 
 
@@ -192,7 +181,8 @@ def test_new_length_applies_to_the_current_interval(fake_time: Time) -> None:
     """Shortening intervals of an hour takes effect without waiting for the hour to end."""
     lengths_wanted = iter([10.0] * 8 + [2.0] * 100)
     clock = Clock(fake_time, stop=7.5)
-    found = live.samples(Readings(fake_time), lambda: next(lengths_wanted), clock)
+    source = Source(readings=Readings(fake_time))
+    found = samples(source, lambda: next(lengths_wanted), clock)
     assert sum(reading.elapsed for reading in found) == 7.5
     assert next(lengths_wanted) == 2.0
 
@@ -224,17 +214,10 @@ def test_missed_deadlines_are_skipped(fake_time: Time) -> None:
     assert next(intervals).elapsed == 1.0
 
 
-def test_intervals_are_identified_filtered_and_named(fake_time: Time) -> None:
-    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), names=KnownNames())
-    identity = interval.processes[0].identity
+def test_processes_are_identified(fake_time: Time) -> None:
+    (reading,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5))
+    identity = reading.identities[key(1)]
     assert (identity.name, identity.user, identity.unit) == ("curl", "root", "cron.service")
-    hosts = [row.remotes[0].host for row in interval.processes]
-    assert hosts == ["www.example.org", None]
-    fake_time.now = START
-    keep = typed("proto:udp")
-    (interval,) = measure(fake_time, 1.0, Clock(fake_time, stop=0.5), keep)
-    assert [row.identity.name for row in interval.processes] == ["named"]
-    assert (interval.rx, interval.tx) == (0, 1)
 
 
 def test_warning_is_reported_when_it_changes() -> None:

@@ -55,7 +55,14 @@ def measurement(
     **others: Any,
 ) -> Measurement:
     status = Status("")
-    return Measurement(readings, backend, [], lambda: status, lambda _: None, fill=fill, **others)
+    return Measurement(
+        readings=readings,
+        backend=backend,
+        status=lambda: status,
+        close=lambda _: None,
+        fill=fill,
+        **others,
+    )
 
 
 def parsed(text: str) -> dict[str, dict[Labels, float]]:

@@ -698,6 +698,7 @@ def on_screen(toggles: Filter, keep: Filter) -> Flows:
         {
             row.key: {leaf.remote for leaf in tree.children(row) if isinstance(leaf, Leaf)}
             for row in tree.tops
+            if row.key
         }
     )
 

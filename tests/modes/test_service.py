@@ -261,7 +261,12 @@ def told(
                 events.append(text)
 
         measurement = Measurement(
-            passing, "tracepoint", [], lambda: Status(""), close, recorder.put, recorder
+            readings=passing,
+            backend="tracepoint",
+            status=lambda: Status(""),
+            close=close,
+            on_reading=recorder.put,
+            recorder=recorder,
         )
         service.run(measurement, recorder, passing, Told(err, journal(err)), events.append)
         return [event for event in events if not event.startswith("EXTEND_TIMEOUT_USEC=")]

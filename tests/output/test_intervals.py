@@ -2,19 +2,20 @@
 
 import csv
 import io
-import itertools
 import json
 import re
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle, groupby
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import (
     UDP,
     UNATTRIBUTED_IDENTITY,
@@ -25,13 +26,14 @@ from bwtop.model.flows import (
     Role,
     Traffic,
 )
-from bwtop.model.meter import Interval, Meter
+from bwtop.model.rates import Counted
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.options.values import FORMATS
 from bwtop.output import intervals as batch
 from bwtop.output.intervals import WRITERS, Layout
 from bwtop.text.escape import width
 from bwtop.view.columns import Order
+from bwtop.view.interval import Interval, Intervals
 from tests.build import CONTROLS, HOSTILE, NOW, flow_traffics, interval, key, remote, samples
 
 WIDTHS = [1, 40, 60, 80, 200]
@@ -63,22 +65,29 @@ TRAFFIC: FlowTraffic = {
 }
 
 
-def busy(loss: Loss = Loss()) -> Interval:
+def busy(loss: Loss = Loss(), order: Order = Order(), limit: int | None = None) -> Interval:
     """Return three processes: sshd the busiest, then curl, then nfsd."""
-    return interval(dict(TRAFFIC), elapsed=2.0, identities=dict(IDENTITIES), loss=loss)
+    return interval(
+        TRAFFIC, elapsed=2.0, identities=IDENTITIES, loss=loss, order=order, limit=limit
+    )
 
 
 def hostile() -> Interval:
-    """Return every hostile name as that of a process, a user and a host."""
-    traffic = {key(pid): {remote(): Traffic(pid, pid)} for pid in range(1, len(HOSTILE) + 1)}
+    """Return every hostile name as that of a process, a user and a remote, sorted by pid."""
+    traffic = {
+        key(pid): {remote(f"192.0.2.{pid}"): Traffic(pid, pid)}
+        for pid in range(1, len(HOSTILE) + 1)
+    }
     identities = {
         process: Identity(name, cmdline=name, exe=name, user=name, unit=name, container=name)
         for process, name in zip(traffic, HOSTILE, strict=True)
     }
-    shown = interval(traffic, identities=identities)
-    for process in shown.processes:
-        process.remotes[0].host = process.identity.name
-    return shown
+    return interval(
+        traffic,
+        identities=identities,
+        names=lambda address: HOSTILE[address[-1] - 1],
+        order=Order("pid"),
+    )
 
 
 def written(form: str, layout: Layout, *intervals: Interval) -> str:
@@ -135,7 +144,7 @@ def test_width_is_the_terminals_unless_given(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_narrower_table_drops_the_totals_first_and_then_the_user() -> None:
     headings = [table(busy(), Layout("tracepoint", width=w))[1].split() for w in range(120, 55, -1)]
-    assert [heading for heading, _ in itertools.groupby(headings)] == [
+    assert [heading for heading, _ in groupby(headings)] == [
         ["PID", "USER", "PROCESS", "RX/s", "TX/s", "RX", "TOTAL", "TX", "TOTAL"],
         ["PID", "USER", "PROCESS", "RX/s", "TX/s"],
         ["PID", "PROCESS", "RX/s", "TX/s"],
@@ -176,8 +185,7 @@ def test_rows_are_sorted_by_rate_with_their_remotes_indented_below() -> None:
 def test_remote_shows_direction_host_port_and_protocol(
     far: Any, host: str | None, label: str
 ) -> None:
-    shown = interval({CURL: {far: Traffic(1, 1)}})
-    shown.processes[0].remotes[0].host = host
+    shown = interval({CURL: {far: Traffic(1, 1)}}, names=lambda _: host)
     assert table(shown)[3].startswith(f"    {label}  ")
 
 
@@ -193,7 +201,7 @@ def test_totals_are_of_all_processes() -> None:
 
 
 def test_limit_hides_processes_but_not_their_bytes() -> None:
-    lines = table(busy(), replace(WIDE, limit=1))
+    lines = table(busy(limit=1))
     assert [line.split()[0] for line in lines[2:-1]] == ["20", "from"]
     assert lines[-1].startswith("TOTAL  3 processes (showing 1) ")
     assert numbers(lines[-1]) == numbers(table(busy())[-1])
@@ -209,9 +217,8 @@ def test_rates_may_be_in_bits_and_totals_stay_in_bytes() -> None:
     "amount", [0, 1, 999, 1023, 124_999, 124_999.99, 2**20 - 1, 2**40 - 1, 1e15]
 )
 def test_no_number_is_cut(amount: float, *, bits: bool) -> None:
-    shown = busy()
-    shown.rx_rate = shown.tx_rate = amount
-    shown.rx_total = shown.tx_total = int(amount)
+    counted = Counted(0, 0, amount, amount, int(amount), int(amount))
+    shown = replace(busy(), counted=counted)
     assert "~" not in table(shown, replace(WIDE, bits=bits))[-1]
 
 
@@ -289,14 +296,14 @@ def test_json_is_one_line_of_plain_ascii_per_interval() -> None:
 
 
 def test_json_gives_hostile_names_back_as_they_were() -> None:
-    processes = document(hostile(), replace(WIDE, order=Order("pid")))["processes"]
+    processes = document(hostile())["processes"]
     for field in ("name", "cmdline", "exe", "user", "unit", "container"):
         assert [process[field] for process in processes] == list(HOSTILE)
     assert [process["remotes"][0]["host"] for process in processes] == list(HOSTILE)
 
 
 def test_json_is_sorted_and_limited_but_its_totals_are_of_all() -> None:
-    found = document(busy(), replace(WIDE, order=Order("rx"), limit=2))
+    found = document(busy(order=Order("rx"), limit=2))
     assert [process["name"] for process in found["processes"]] == ["curl", "sshd"]
     assert found["total"] == {"rx": 6161, "tx": 1_000_100}
 
@@ -314,7 +321,7 @@ def test_csv_has_a_header_and_a_line_per_process_and_remote() -> None:
 
 
 def test_csv_values() -> None:
-    row = csv_rows(busy(), replace(WIDE, order=Order("rx"), limit=1))[0]
+    row = csv_rows(busy(order=Order("rx"), limit=1))[0]
     assert (row.pop("time"), row.pop("interval")) == (PROCESS["start"], "2.0")
     values = PROCESS | REMOTE
     texts = {name: str(value) for name, value in values.items() if value is not None}
@@ -343,11 +350,11 @@ def csv_sums(rows: list[dict[str, str]], column: str) -> dict[tuple[str, str], i
 @given(st.lists(samples, min_size=1, max_size=4))
 def test_csv_sums_are_those_of_json(timeline: list[Sample]) -> None:
     """Rule 9: all views give the same number."""
-    meter = Meter()
+    intervals = Intervals(EVERYTHING, lambda _: None)
     for reading in timeline:
         for process in reading.traffic:
             reading.identities[process] = Identity(f"p{process.start}", started=NOW.replace(microsecond=process.start * 1000))  # fmt: skip
-        shown = meter.advance(reading)
+        shown = intervals.advance(reading)
         found, rows = document(shown), csv_rows(shown)
         for column in ("rx", "tx"):
             sums = csv_sums(rows, column)
@@ -366,7 +373,7 @@ def test_table_and_json_show_the_same_processes_in_the_same_order(traffic: FlowT
 
 
 def test_limit_keeps_the_remotes_of_what_it_shows() -> None:
-    rows = csv_rows(busy(), replace(WIDE, order=Order("rx"), limit=1))
+    rows = csv_rows(busy(order=Order("rx"), limit=1))
     assert [row["addr"] for row in rows] == ["2001:db8::1", "192.0.2.1"]
 
 
@@ -409,11 +416,12 @@ WEB = Host("web1", "11111111-1111-4111-8111-111111111111")
 FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop")
 
 
-def of_hosts() -> Interval:
-    """Return busy() on a named host, with bytes of an unknown process."""
-    unknown = ProcessKey(9, 0)
+def of_hosts(*hosts: Host) -> Interval:
+    """Return busy() on one host or on one after the other, with bytes of an unknown process."""
+    unknown = ProcessKey(9, None)
+    each = cycle(hosts or [WEB])
     identities = {
-        process: replace(who, host=WEB)
+        process: replace(who, host=next(each))
         for process, who in {**IDENTITIES, unknown: UNATTRIBUTED_IDENTITY}.items()
     }
     return interval(
@@ -439,8 +447,6 @@ def test_rows_of_many_hosts_name_their_host_in_every_format() -> None:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_table_of_many_hosts_is_as_wide_as_the_terminal(columns: int) -> None:
-    shown = of_hosts()
-    for process, name in zip(shown.processes, HOSTILE, strict=False):
-        process.identity = replace(process.identity, host=Host(name, name))
+    shown = of_hosts(*(Host(name, name) for name in HOSTILE))
     lines = written("table", replace(FLEET, width=columns), shown).splitlines()
     assert not [line for line in lines if width(line) > columns or CONTROLS.search(line)]

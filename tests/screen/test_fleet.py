@@ -27,7 +27,7 @@ PID: Final = 1 << 23
 
 WEB, MAIL, TWIN = Host("web1", "id-of-web"), Host("mail", "id-of-mail"), Host("web1", "id-of-twin")
 CURL, NGINX, EXIM, SSHD = (key(PID + n) for n in range(4))
-NOBODY: Final = ProcessKey(7, 0)
+NOBODY: Final = ProcessKey(7, None)
 IDENTITIES: Final = {
     CURL: Identity("curl", 1000, "curl -s", user="ada", unit="a.scope", host=WEB),
     NGINX: Identity("nginx", 33, user="www", host=WEB),

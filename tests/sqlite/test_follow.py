@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.history.tiers import parse_retention
-from bwtop.model.flows import Identity, Loss, Traffic
+from bwtop.model.flows import UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Loss, Traffic
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.sqlite import follow, recorder, rollup
 from bwtop.sqlite.follow import Follower
@@ -92,6 +92,18 @@ def test_follower_reads_every_interval_during_recording(feed: Feed, follower: Fo
     samples.append(follower.read())
     assert [n for sample in samples for n in numbers(sample)] == list(range(5, 85))
     assert sum(sample.elapsed for sample in samples if sample.traffic) == pytest.approx(80)
+
+
+def test_bytes_without_a_process_are_stored_with_pid_0_and_read_back_without(
+    path: Path, feed: Feed, follower: Follower
+) -> None:
+    given = Sample(NOW, 1.0, {UNATTRIBUTED: {remote("*", 0): Traffic(7, 1)}})
+    given.identities[UNATTRIBUTED] = UNATTRIBUTED_IDENTITY
+    give(feed, given)
+    found = follower.read()
+    assert found.traffic == given.traffic
+    assert found.identities == given.identities
+    assert (0, 0) in rows(path, "SELECT pid, start FROM process")
 
 
 def test_a_database_that_comes_in_the_place_of_another_is_followed(

@@ -1,12 +1,14 @@
 """The table of columns, and sorting by any of them."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from bwtop.model.flows import UDP, Identity, ProcessKey, Role, Traffic
-from bwtop.model.meter import Interval, ProcessRow, RemoteRow
+from bwtop.model.flows import UDP, Identity, ProcessKey, Remote, Role, Traffic
+from bwtop.model.rates import Counted
+from bwtop.model.sample import FlowTraffic
 from bwtop.view.columns import (
     DEFAULT_SORT,
     PROCESS_COLUMNS,
@@ -17,14 +19,23 @@ from bwtop.view.columns import (
     parse_order,
     thousandths,
 )
+from bwtop.view.rows import Branch, Leaf, RowId
 from tests.build import NOW, interval, key, remote
 
 IDS = [column.id for column in PROCESS_COLUMNS]
 
 
-def three_processes() -> Interval:
-    """Return processes that differ in every column, the third with as many unknown values as possible."""
-    return interval(
+def listed(
+    traffic: FlowTraffic, *, identities: dict[ProcessKey, Identity], elapsed: float = 1.0
+) -> list[Branch]:
+    """Return the rows of processes, by pid."""
+    shown = interval(traffic, elapsed=elapsed, identities=identities, order=Order("pid"))
+    return list(shown.processes)
+
+
+def three_processes() -> list[Branch]:
+    """Return processes, by pid, that differ in every column, the third with as many unknown values as possible."""
+    return listed(
         {
             key(30): {remote(): Traffic(10, 200)},
             key(10): {remote(): Traffic(30, 10), remote("192.0.2.2"): Traffic(1, 1)},
@@ -60,8 +71,8 @@ def three_processes() -> Interval:
     )
 
 
-def pids(rows: list[ProcessRow]) -> list[int]:
-    return [row.key.pid for row in rows]
+def pids(rows: Iterable[Branch]) -> list[int | None]:
+    return [row.pid for row in rows]
 
 
 @pytest.mark.parametrize("columns", [PROCESS_COLUMNS, REMOTE_COLUMNS], ids=["process", "remote"])
@@ -80,7 +91,7 @@ def test_sorting_by_default_is_by_a_column_that_both_tables_have() -> None:
 
 
 def test_values_of_a_process() -> None:
-    row = three_processes().processes[0]
+    row = three_processes()[2]
     assert {column.id: column.get(row) for column in PROCESS_COLUMNS} == {
         "pid": 30,
         "start": "2026-11-23T08:00:01.000+00:00",
@@ -105,7 +116,9 @@ def test_values_of_a_process() -> None:
 
 
 def test_values_of_a_remote() -> None:
-    row = RemoteRow(1, 2, 0.33333, 0.66666, 5, 7, remote("::1", 53, UDP, Role.SERVER), "localhost")
+    counted = Counted(1, 2, 0.33333, 0.66666, 5, 7)
+    far = remote("::1", 53, UDP, Role.SERVER)
+    row = Leaf(counted, far, parent=RowId(), names=lambda _: "localhost")
     assert {column.id: column.get(row) for column in REMOTE_COLUMNS} == {
         "addr": "::1",
         "port": 53,
@@ -149,7 +162,7 @@ def test_values_of_a_remote() -> None:
     ],
 )
 def test_natural_order(column: str, expected: list[int]) -> None:
-    assert pids(Order(column).processes(three_processes().processes)) == expected
+    assert pids(Order(column).processes(three_processes())) == expected
 
 
 def test_every_column_has_a_sort_test() -> None:
@@ -160,7 +173,7 @@ def test_every_column_has_a_sort_test() -> None:
 @pytest.mark.parametrize("column", [i for i in IDS if i != "kernel"])  # it has two equal values
 def test_reverse_reverses_rows_with_values(column: str) -> None:
     """Rows without a value come last either way."""
-    rows = three_processes().processes
+    rows = three_processes()
     value = {c.id: c for c in PROCESS_COLUMNS}[column].get
     natural = Order(column).processes(rows)
     there = [row for row in natural if value(row) is not None]
@@ -173,27 +186,31 @@ def test_reverse_reverses_rows_with_values(column: str) -> None:
 def test_equal_rows_come_in_the_order_of_their_pids(column: str, *, reverse: bool) -> None:
     traffic = {ProcessKey(1, pid): {remote(): Traffic(5, 5)} for pid in (7, 3, 9, 5)}
     identities = dict.fromkeys(traffic, Identity("same"))
-    rows = Order(column, reverse).processes(interval(traffic, identities=identities).processes)
+    rows = Order(column, reverse).processes(listed(traffic, identities=identities))
     expected = [9, 7, 5, 3] if column == "pid" and reverse else [3, 5, 7, 9]
     assert pids(rows) == expected
 
 
 def test_sorting_does_not_change_its_input() -> None:
-    rows = three_processes().processes
+    rows = three_processes()
     before = list(rows)
     Order("pid").processes(rows)
     assert rows == before
 
 
-REMOTES = interval(
+def remotes(flows: dict[Remote, Traffic]) -> Sequence[Leaf]:
+    """Return the rows of the remotes of a process."""
+    shown = interval({key(1): flows})
+    return shown.remotes(shown.processes[0])
+
+
+REMOTES = remotes(
     {
-        key(1): {
-            remote("192.0.2.1"): Traffic(1, 5),
-            remote("192.0.2.2"): Traffic(9, 0),
-            remote("192.0.2.3"): Traffic(2, 1),
-        }
+        remote("192.0.2.1"): Traffic(1, 5),
+        remote("192.0.2.2"): Traffic(9, 0),
+        remote("192.0.2.3"): Traffic(2, 1),
     }
-).processes[0].remotes  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +234,7 @@ def test_equal_remotes_come_in_a_fixed_order() -> None:
     forwards = {remote(f"192.0.2.{n}"): Traffic(1, 1) for n in range(1, 6)}
     backwards = dict(reversed(forwards.items()))
     orders = [
-        [row.remote for row in Order().remotes(interval({key(1): flows}).processes[0].remotes)]
-        for flows in (forwards, backwards)
+        [row.remote for row in Order().remotes(remotes(flows))] for flows in (forwards, backwards)
     ]
     assert orders[0] == orders[1]
 

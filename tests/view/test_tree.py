@@ -96,7 +96,7 @@ def everything(tree: Tree) -> list[tuple[Path, RowId]]:
 
 
 def numbers(row: Row) -> tuple[int, int, int, int]:
-    return row.rx, row.tx, row.rx_total, row.tx_total
+    return row.counted.rx, row.counted.tx, row.counted.rx_total, row.counted.tx_total
 
 
 def summed(rows: Sequence[Row]) -> tuple[int, ...]:
@@ -122,8 +122,8 @@ def test_rows_are_the_sums_of_their_children_and_add_up_to_the_model(
 ) -> None:
     tree = built(model, grouping, toggles=toggled(*scope))
     for _, row in below(tree):
-        assert (row.rx_rate, row.tx_rate) == pytest.approx(
-            (row.rx / model.covered, row.tx / model.covered)
+        assert (row.counted.rx_rate, row.counted.tx_rate) == pytest.approx(
+            (row.counted.rx / model.covered, row.counted.tx / model.covered)
         )
         if isinstance(row, Branch):
             assert tree.children(row)
@@ -141,7 +141,7 @@ CONDITIONS: dict[str, Callable[[Flow], bool]] = {
     "": lambda _: True,
     "curl": lambda flow: flow.process.identity.name.lower() == "curl",
     "-curl": lambda flow: flow.process.identity.name.lower() != "curl",
-    "pid:1": lambda flow: flow.process.key.pid == 1,
+    "pid:1": lambda flow: flow.process.key is not None and flow.process.key.pid == 1,
     "user:root port:8080": lambda flow: (
         flow.process.identity.user == "root" and flow.remote.port == 8080
     ),
@@ -162,7 +162,7 @@ def test_every_flow_in_scope_is_shown_once(
     leaves = [row for _, row in below(tree) if isinstance(row, Leaf)]
     gone = [] if grouping is Grouping.PROCESS else model.gone.values()
     shown = {
-        (flow.process.key, flow.remote): tallied([flow])
+        (flow.process.key or flow.process.identity, flow.remote): tallied([flow])
         for process in (*model.ledger.processes.values(), *gone)
         for flow in process.flows.values()
         if (flow.rx or flow.tx)
@@ -175,6 +175,18 @@ def test_every_flow_in_scope_is_shown_once(
     for _, row in below(tree):
         if isinstance(row, Branch):
             assert numbers(row) == summed(tree.children(row))
+
+
+@given(models(), groupings, scopes, st.sampled_from(sorted(CONDITIONS)))
+def test_rows_without_idle_ones_are_those_with_bytes_in_the_window(
+    model: LiveModel, grouping: Grouping, scope: Scope, text: str
+) -> None:
+    toggles, keep = toggled(*scope), parse(text)
+    view = View(toggles, keep, grouping, idle=False)
+    tree = Tree(model, view, Expansion(), HOSTS.get)
+    shown = {row.id: row.counted[:4] for _, row in below(tree)}
+    full = below(built(model, grouping, toggles=toggles, typed=keep))
+    assert shown == {row.id: row.counted[:4] for _, row in full if any(row.counted[:2])}
 
 
 @pytest.mark.parametrize("classes", [{"tcp"}, {"udp", "other"}, set()])
@@ -224,7 +236,7 @@ def test_rates_continue_after_a_reset(grouping: Grouping) -> None:
 def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey] = ()) -> LiveModel:
     """Return a model with one flow of each process, all to the same remote."""
     model = LiveModel()
-    traffic = {name: {remote(): Traffic(name.pid)} for name in identities}
+    traffic = {name: {remote(): Traffic(name.stored_pid)} for name in identities}
     model.advance(sample(traffic, identities=identities, exited=exited))
     return model
 
@@ -251,7 +263,7 @@ def test_group_has_the_name_of_its_common_property(
     tree = built(model, grouping)
     (group,) = tree.tops
     assert (group.id, group.identity.name) == (RowId(f"{grouping} {label}"), label)
-    assert group.key.pid == 2, "its number of processes"
+    assert (group.size, group.key, group.pid) == (2, None, None)
     assert (group.process, group.address) == (
         None,
         packed("192.0.2.1") if grouping is Grouping.REMOTE else None,
@@ -302,7 +314,7 @@ def test_group_has_the_columns_that_its_processes_share(name: str) -> None:
         (group,) = built(lasting({key(1): whole, key(2): whole}), grouping).tops
         assert getattr(group.identity, name) == getattr(whole, name)
         for other in built(lasting({key(1): whole, key(2): Identity("sh")}), grouping).tops:
-            assert not getattr(other.identity, name) or other.key.pid == 1
+            assert not getattr(other.identity, name) or other.size == 1
 
 
 @pytest.mark.parametrize("grouping", Grouping)
@@ -324,9 +336,9 @@ def test_removed_processes_still_count_in_groups(grouping: Grouping) -> None:
     model.advance(sample(elapsed=100.0))
     tops = built(model, grouping).tops
     if grouping is Grouping.PROCESS:
-        assert [(row.key, row.rx_total) for row in tops] == [(key(3), 3)]
+        assert [(row.key, row.counted.rx_total) for row in tops] == [(key(3), 3)]
     else:
-        assert [(row.key.pid, row.rx_total, row.exited) for row in tops] == [(3, 6, False)]
+        assert [(row.size, row.counted.rx_total, row.exited) for row in tops] == [(3, 6, False)]
     model.advance(sample(exited=[key(3)]))
     model.advance(sample(elapsed=100.0))
     rows = [row for _, row in below(built(model, grouping)) if isinstance(row, Branch)]
@@ -365,6 +377,28 @@ def test_row_of_some_flows_has_no_graph(grouping: Grouping) -> None:
     )
 
 
+def test_pid_is_of_a_process_only() -> None:
+    """Others have a key without pid, or none; columns print 0."""
+    one = Identity("sh", user="ada")
+    traffic = {who: {remote(): Traffic(1)} for who in (key(1), key(2), UNATTRIBUTED)}
+    model = LiveModel()
+    model.advance(sample(traffic, identities={key(1): one, key(2): one}, exited=[key(1)]))
+    model.advance(sample(elapsed=100.0))
+    tree = built(model, Grouping.USER, Order("pid"))
+    rows = [row for _, row in below(tree) if isinstance(row, Branch)]
+    assert [(row.key, row.pid, row.size, row.is_unattributed) for row in rows] == [
+        (None, None, 1, False),  # a group of one
+        (UNATTRIBUTED, None, 1, True),
+        (None, None, 2, False),  # a group of two
+        (None, None, 1, False),  # the exited process
+        (key(2), 2, 1, False),
+    ]
+    assert [PROCESS_COLUMNS[0].get(row) for row in rows] == [1, 0, 2, 0, 2]
+    for text, found in (("pid:0", ["(unknown)"]), ("pid:2", ["sh"])):
+        tops = built(model, Grouping.EXECUTABLE, typed=parse(text)).tops
+        assert [top.identity.name for top in tops] == found
+
+
 # Order.
 
 
@@ -377,7 +411,8 @@ def varied() -> LiveModel:
     } | {ProcessKey(9, 9): IDENTITIES[4]}
     traffic = {
         name: {
-            far: Traffic(name.pid * 7 % 5 + n, name.pid * 3 % 7) for n, far in enumerate(REMOTES)
+            far: Traffic(name.start * 7 % 5 + n, name.start * 3 % 7)
+            for n, far in enumerate(REMOTES)
         }
         for name in identities
     }

@@ -335,7 +335,15 @@ class Web(Asked):
         self.broadcaster = Broadcaster(None)
         self.history_access = history_access or LocalHistory(database)
         self.source = LiveSource(self.history_access.origin)
-        api = Api(self.policy, files, self.broadcaster, self.source, self.history_access, None, 1.0)
+        api = Api(
+            self.policy,
+            files,
+            broadcaster=self.broadcaster,
+            source=self.source,
+            history_access=self.history_access,
+            names=None,
+            interval=1.0,
+        )
         self._respond = api.respond
         self.asked: list[HttpRequest] = []
         self.broadcaster.start()
@@ -348,7 +356,11 @@ class Web(Asked):
     def measure(self) -> None:
         """Pretend that probes are attached."""
         status = Status("not recording")
-        self.source.set(Measurement(self, "tracepoint", [], lambda: status, lambda _: None))
+        self.source.set(
+            Measurement(
+                readings=self, backend="tracepoint", status=lambda: status, close=lambda _: None
+            )
+        )
 
     def read(self) -> Sample:
         raise AssertionError("nobody reads in tests: they put")

@@ -111,11 +111,11 @@ class Served:
 
         self.source.set(
             Measurement(
-                Nothing(),
-                "" if following else "tracepoint",
-                ["no cgroup v2"],
-                lambda: Status("recorded", "beware"),
-                lambda _: None,
+                readings=Nothing(),
+                backend="" if following else "tracepoint",
+                degradations=["no cgroup v2"],
+                status=lambda: Status("recorded", "beware"),
+                close=lambda _: None,
                 following=following,
             )
         )

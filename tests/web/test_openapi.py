@@ -69,7 +69,14 @@ def serving(database: Path, clock: Iterator[float]) -> Iterator[tuple[str, set[s
     server = WebServer(Address("127.0.0.1", 0))
     broadcaster, source = Broadcaster(None, clock.__next__), LiveSource()
     metrics = Exposition(Watch())
-    source.set(Measurement(Nothing(), "tracepoint", [], lambda: Status("recorded"), lambda _: None))
+    source.set(
+        Measurement(
+            readings=Nothing(),
+            backend="tracepoint",
+            status=lambda: Status("recorded"),
+            close=lambda _: None,
+        )
+    )
     policy = AccessPolicy(server.address, None, trusted=Everyone())
     api = Api(
         policy,

@@ -54,7 +54,13 @@ def test_without_a_recorder_no_interval_is_zero(
             lambda one, _: passed.append(sum(map(len, one.traffic.values()))),
         )
         service.measure(
-            Measurement(recorder, "", [], recorder.status, lambda _: None, following=following),
+            Measurement(
+                readings=recorder,
+                backend="",
+                status=recorder.status,
+                close=lambda _: None,
+                following=following,
+            ),
             clock,
         )
     assert passed == ([1, 0, 1] if following else [1, 0, 1, 0, 0])
