@@ -27,7 +27,7 @@ from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted, TrustedUsers
 from tests.build import sample
-from tests.kernel.running import HANG, command
+from tests.kernel.running import HANG, command, timestamp
 
 TOKEN: Final = "a-token-of-a-test-4b1f"
 HTML: Final = b"<!doctype html><title>the page</title>\n"
@@ -260,9 +260,17 @@ class Listener:
         until(condition, lambda: f"only {self.came[-3:]} came")
 
     def settle(self) -> None:
-        """Wait for the end of an interval that begins after now."""
-        target = len(self.intervals) + 2
-        self.wait(lambda: len(self.intervals) >= target)
+        """Wait for the end of an interval that began after now: at the end of the one before it.
+
+        Intervals are not counted: those of before now may still be on their way.
+        """
+        now = time.time()
+        self.wait(
+            lambda: (
+                len(self.intervals) > 1
+                and all(timestamp(one["time"]) > now for one in self.intervals[-2:])
+            )
+        )
 
     def close(self) -> None:
         with suppress(OSError):  # the server was first
