@@ -38,6 +38,11 @@ class Scraped:
         """Start to answer."""
         self._server.start(self.respond)
 
+    def close(self) -> None:
+        """Stop answering, and close the listening socket."""
+        self._server.shutdown()
+        self._server.server_close()
+
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Answer a request, or raise HttpError.  Parameters are ignored."""
         self._policy.check_host(request)

@@ -318,9 +318,6 @@ class Mover:
         """Start to send `amount` ten times a second."""
         self._do("steady", "tcp", host, port, size)
 
-    def steady_udp(self, host: str, port: int, size: int) -> None:
-        self._do("steady", "udp", host, port, size, 1)
-
     def end(self) -> None:
         """End the process."""
         if self.process.poll() is None:

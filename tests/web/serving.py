@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
+from bwtop.metrics.exposition import Exposition
+from bwtop.model.flows import Identity, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import HttpResponse
@@ -23,10 +26,11 @@ from bwtop.web.api import Api
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
 from bwtop.web.history import HistoryAccess, LocalHistory
+from bwtop.web.scrape import Scraped
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted, TrustedUsers
-from tests.build import sample
+from tests.build import key, remote, sample
 from tests.kernel.running import HANG, command, timestamp
 
 TOKEN: Final = "a-token-of-a-test-4b1f"
@@ -39,6 +43,7 @@ FILES: Final = {
 }
 
 Headers = Mapping[str, str]
+Fields = Headers | Sequence[tuple[str, str]]
 
 # Asking.
 
@@ -139,7 +144,7 @@ def request(
     port: int,
     path: str = "/healthz",
     method: str = "GET",
-    headers: Headers | Sequence[tuple[str, str]] = (),
+    headers: Fields = (),
     *,
     host: str | None = "",
 ) -> bytes:
@@ -156,7 +161,7 @@ def ask(
     port: int,
     path: str = "/healthz",
     method: str = "GET",
-    headers: Headers | Sequence[tuple[str, str]] = (),
+    headers: Fields = (),
     *,
     host: str | None = "",
     uid: int | None = None,
@@ -178,7 +183,20 @@ class Event:
     id: int | None = None
 
 
-class Stream:
+class Closed:
+    """Closed at the end of a with statement."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Stream(Closed):
     """An open stream."""
 
     def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
@@ -225,14 +243,8 @@ class Stream:
         self._file.close()
         self.socket.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Listener:
+class Listener(Closed):
     """A stream read by a thread, with the arrival time of each event."""
 
     def __init__(self, port: int, path: str = "/api/v1/stream", headers: Headers = {}) -> None:  # noqa: B006 - read only
@@ -278,12 +290,6 @@ class Listener:
         self._thread.join(HANG)
         self.stream.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def until(
     condition: Callable[[], object],
@@ -305,7 +311,7 @@ class Asked:
         self,
         path: str = "/healthz",
         method: str = "GET",
-        headers: Headers | Sequence[tuple[str, str]] = (),
+        headers: Fields = (),
         *,
         host: str | None = "",
         uid: int | None = None,
@@ -316,7 +322,14 @@ class Asked:
 # In this process.
 
 
-class Web(Asked):
+class NoReadings:
+    """The readings of a measurement whose samples the test puts."""
+
+    def read(self) -> Sample:
+        raise AssertionError("nothing reads in tests")
+
+
+class Web(Asked, Closed):
     """The complete browser view without probes: the test puts the samples."""
 
     def __init__(
@@ -329,6 +342,7 @@ class Web(Asked):
         trusted: Trusted | None = None,
         files: Mapping[str, File] = FILES,
         history_access: HistoryAccess | None = None,
+        metrics: Exposition | None = None,
     ) -> None:
         """Listen on loopback; the policy assumes `bound`; `history_access` replaces the local history.
 
@@ -351,6 +365,7 @@ class Web(Asked):
             history_access=self.history_access,
             names=None,
             interval=1.0,
+            metrics=metrics,
         )
         self._respond = api.respond
         self.asked: list[HttpRequest] = []
@@ -366,12 +381,12 @@ class Web(Asked):
         status = Status("not recording")
         self.source.set(
             Measurement(
-                readings=self, backend="tracepoint", status=lambda: status, close=lambda _: None
+                readings=NoReadings(),
+                backend="tracepoint",
+                status=lambda: status,
+                close=lambda _: None,
             )
         )
-
-    def read(self) -> Sample:
-        raise AssertionError("nobody reads in tests: they put")
 
     def put(self, one: Sample | None = None) -> None:
         if self.source.why:
@@ -388,11 +403,23 @@ class Web(Asked):
         self.server.server_close()
         until(lambda: not self.threads(), lambda: f"{self.threads()} are still at work")
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class Exposing(Asked, Closed):
+    """The server of --record --metrics, with a reading; by default it trusts as Web does."""
+
+    def __init__(
+        self, token: str | None = None, hosts: Iterable[str] = (), trusted: Trusted | None = None
+    ) -> None:
+        users = trusted or (None if token else TrustedUsers(os.geteuid()))
+        self._scraped = Scraped(Address("127.0.0.1", 0), token, hosts, users)
+        self.url = self._scraped.url
+        self.port = urlsplit(self.url).port or 0
+        traffic, curl = {key(1): {remote(): Traffic(1009, 0)}}, {key(1): Identity("curl")}
+        self._scraped.watch.take(sample(traffic, identities=curl), 0.01)
+        self._scraped.start()
+
+    def close(self) -> None:
+        self._scraped.close()
 
 
 # The real program.

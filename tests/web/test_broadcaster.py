@@ -3,7 +3,8 @@
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,11 +17,9 @@ from hypothesis import strategies as st
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.web import events, params, views
-from bwtop.web.answer import HttpError
 from bwtop.web.broadcaster import MAX_DRAWN, Broadcaster, BroadcastState, BroadcastView
-from bwtop.web.events import HEARTBEAT, RETRY, EventStream, Places
-from bwtop.web.server import MAX_STREAMS
-from bwtop.web.views import ChartView, Document, LiveView
+from bwtop.web.events import HEARTBEAT, RETRY, EventStream
+from bwtop.web.views import Document, LiveView
 from tests.build import NOW, eventually, key, remote, sample
 
 CURL: Final = key(10)
@@ -28,6 +27,9 @@ WEB, DNS = remote(), remote("192.0.2.2", 53, 17)
 
 SOON: Final = 20.0
 """A generous time limit in seconds."""
+
+WAITING: Final = 0.05
+"""Seconds in which submitted waits begin."""
 
 
 def one(rx: int = 1, tx: int = 0, **more: Any) -> Sample:
@@ -49,7 +51,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class AccessPolicy:
+class Blocking:
     """A view that blocks the thread until released."""
 
     name: str = ""
@@ -59,7 +61,7 @@ class AccessPolicy:
     def draw(self, _: BroadcastState) -> bytes:
         self.entered.set()
         assert self.let.wait(SOON)
-        return b"policy"
+        return b"drawn"
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,6 @@ class Broken:
 
 
 @pytest.fixture
-def broadcaster() -> Iterator[Broadcaster]:
-    made = Broadcaster(None)
-    made.start()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(64) as made:
         yield made
@@ -87,11 +81,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def seen(broadcaster: Broadcaster, view: Any = None, after: int = 0, seconds: float = SOON) -> Any:
     drawn = broadcaster.wait(view or Count(), after, seconds)
     return drawn and json.loads(drawn.body)
-
-
-def waiting(broadcaster: Broadcaster, count: int = 1) -> bool:
-    """Return True if `count` pages wait."""
-    return eventually(lambda: sum(broadcaster._wanted.values()) == count)
 
 
 # Intervals.
@@ -118,7 +107,7 @@ def test_wait_returns_the_next_interval(broadcaster: Broadcaster, pool: ThreadPo
     assert seen(broadcaster)[0] == 1
     assert broadcaster.wait(Count(), 1, 0.05) is None
     later = pool.submit(seen, broadcaster, Count(), 1)
-    assert waiting(broadcaster)
+    time.sleep(WAITING)
     assert not later.done()
     broadcaster.put(one(), "tracepoint")
     assert later.result(SOON)[0] == 2
@@ -136,20 +125,20 @@ def test_samples_before_the_start_are_kept() -> None:
 def test_intervals_during_a_busy_thread_are_merged(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    policy = AccessPolicy()
+    blocking = Blocking()
     broadcaster.put(one(1), "tracepoint")
-    held = pool.submit(broadcaster.wait, policy, 0, SOON)
-    assert policy.entered.wait(SOON)
+    held = pool.submit(broadcaster.wait, blocking, 0, SOON)
+    assert blocking.entered.wait(SOON)
     broadcaster.put(sample({CURL: {WEB: Traffic(10, 1)}}, loss=Loss(1)), "tracepoint")
     broadcaster.put(sample({CURL: {DNS: Traffic(100, 2)}}, elapsed=0.5, loss=Loss(2)), "tracepoint")
     last = one(1000, 4, identities={CURL: Identity("curl")}, loss=Loss(4))
     last.time = NOW + timedelta(seconds=9)
     broadcaster.put(last, "tracepoint")
     assert broadcaster.wait(Count(), 1, 0.02) is None, "putting waits for nobody, and draws nothing"
-    policy.let.set()
+    blocking.let.set()
     drawn = held.result(SOON)
     assert drawn
-    assert drawn.body == b"policy"
+    assert drawn.body == b"drawn"
     found = json.loads(feed_document(broadcaster, 1))
     assert (found["interval"], found["total"]) == (2.5, {"rx": 1110, "tx": 7})
     assert found["lost"]["flows"] == 7
@@ -176,26 +165,6 @@ def test_no_byte_is_lost_at_any_rate(amounts: list[tuple[int, int]]) -> None:
         number = found[0]
     broadcaster.close()
     assert found[0] <= len(amounts)
-
-
-def test_fast_page_sees_every_byte(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
-    """Rates, too: the bytes of all intervals add up to the total."""
-
-    def follow() -> int:
-        total = number = 0
-        while total < 5050:
-            drawn = broadcaster.wait(Document(LiveView()), number, SOON)
-            assert drawn
-            assert drawn.number == number + 1
-            number = drawn.number
-            total += json.loads(drawn.body)["total"]["rx"]
-        return total
-
-    pages = [pool.submit(follow) for _ in range(3)]
-    for rx in range(1, 101):
-        waiting(broadcaster, 3)
-        broadcaster.put(one(rx), "tracepoint")
-    assert [page.result(SOON) for page in pages] == [5050] * 3
 
 
 def test_age_is_that_of_the_last_interval() -> None:
@@ -227,45 +196,45 @@ def test_equal_views_are_drawn_once_an_interval(
     drawn: list[int] = []
     pages = [pool.submit(seen, broadcaster, Count("same", drawn)) for _ in range(30)]
     others = [pool.submit(seen, broadcaster, Count("other")) for _ in range(3)]
-    assert waiting(broadcaster, 33)
-    broadcaster.put(one(), "tracepoint")
-    assert {page.result(SOON)[0] for page in pages + others} == {1}
-    assert seen(broadcaster, Count("same", drawn))[0] == 1
-    assert drawn == [1]
-    broadcaster.put(one(), "tracepoint")
-    assert seen(broadcaster, Count("same", drawn), 1)[0] == 2
+    for number in (1, 2):
+        broadcaster.put(one(), "tracepoint")
+        assert seen(broadcaster, Count("same", drawn), number - 1)[0] == number
+    assert {page.result(SOON)[0] for page in pages + others} <= {1, 2}
     assert drawn == [1, 2]
 
 
 def test_views_without_waiting_pages_are_not_drawn(broadcaster: Broadcaster) -> None:
-    left, stays = Count("left"), Count("stays")
+    late, left, stays = Count("late"), Count("left"), Count("stays")
+    assert broadcaster.wait(late, 0, 0) is None
     broadcaster.put(one(), "tracepoint")
     for view in (left, stays):
         assert seen(broadcaster, view)[0] == 1
     broadcaster.put(one(), "tracepoint")
     assert seen(broadcaster, stays, 1)[0] == 2
-    assert left.drawn == [1]
-    assert broadcaster._wanted == {}
+    assert (late.drawn, left.drawn) == ([], [1])
 
 
 def test_each_of_many_gets_every_interval(
     broadcaster: Broadcaster, pool: ThreadPoolExecutor
 ) -> None:
-    """Use several views, some of them equal."""
-
-    got: list[list[int]] = [[0] for _ in range(50)]
+    """Use several views, some of them equal: the bytes of all intervals add up to the total."""
+    got: list[list[int]] = [[] for _ in range(50)]
 
     def follow(page: int) -> None:
-        while got[page][-1] < 5:
-            got[page].append(seen(broadcaster, Count(str(page % 10)), got[page][-1])[0])
+        while len(got[page]) < 5:
+            view = Document(LiveView(limit=1 + page % 10))
+            drawn = broadcaster.wait(view, len(got[page]), SOON)
+            assert drawn
+            assert drawn.number == len(got[page]) + 1
+            got[page].append(json.loads(drawn.body)["total"]["rx"])
 
     pages = [pool.submit(follow, page) for page in range(50)]
     for number in range(1, 6):
-        broadcaster.put(one(), "tracepoint")
-        assert eventually(lambda: all(numbers[-1] == number for numbers in got))  # noqa: B023 - awaited here
+        broadcaster.put(one(number), "tracepoint")
+        assert eventually(lambda: all(len(amounts) == number for amounts in got))  # noqa: B023 - awaited here
     for page in pages:
         page.result(SOON)
-    assert got == [[0, 1, 2, 3, 4, 5]] * 50
+    assert got == [[1, 2, 3, 4, 5]] * 50
 
 
 def test_view_that_raises_does_not_end_the_thread(
@@ -283,27 +252,17 @@ def test_view_that_raises_does_not_end_the_thread(
     assert "please report it" in said
 
 
-def test_wait_that_times_out_leaves_no_view(broadcaster: Broadcaster) -> None:
-    for _ in range(3):
-        assert broadcaster.wait(Count(), 0, 0) is None
-    assert broadcaster._wanted == {}
-
-
-def test_views_of_an_old_interval_are_not_kept_for_ever(broadcaster: Broadcaster) -> None:
+def test_views_of_an_interval_are_kept_while_they_are_few(broadcaster: Broadcaster) -> None:
     """Without a recorder no interval clears them, while clients may send ever new filters."""
     broadcaster.put(one(), "tracepoint")
-    for number in range(2000):
-        assert seen(broadcaster, Count(str(number)))[0] == 1
-    assert len(broadcaster._drawn) < 1000
-
-
-def test_views_of_this_interval_are_kept_while_they_are_few(broadcaster: Broadcaster) -> None:
-    broadcaster.put(one(), "tracepoint")
-    views = [Count(str(number)) for number in range(MAX_DRAWN)]
-    for _ in range(3):
-        for view in views:
-            assert seen(broadcaster, view)[0] == 1
-    assert [view.drawn for view in views] == [[1]] * len(views)
+    few = [Count(str(number)) for number in range(MAX_DRAWN)]
+    for view in [*few, *few]:
+        assert seen(broadcaster, view)[0] == 1
+    assert [view.drawn for view in few] == [[1]] * len(few)
+    for number in range(2 * MAX_DRAWN):
+        seen(broadcaster, Count(f"further {number}"))
+    assert seen(broadcaster, few[0])[0] == 1
+    assert few[0].drawn == [1, 1]
 
 
 def test_new_interval_waits_for_no_further_view(
@@ -311,13 +270,13 @@ def test_new_interval_waits_for_no_further_view(
 ) -> None:
     """Views not drawn of the old interval are drawn of the new one."""
     broadcaster.put(one(), "tracepoint")
-    first, second, late = AccessPolicy("first"), AccessPolicy("second"), Count("late")
+    first, second, late = Blocking("first"), Blocking("second"), Count("late")
     waits = [pool.submit(broadcaster.wait, first, 0, SOON)]
     assert first.entered.wait(SOON)
     views: tuple[BroadcastView, ...] = (second, late)
-    for count, view in enumerate(views, 2):
+    for view in views:
         waits.append(pool.submit(broadcaster.wait, view, 0, SOON))
-        assert waiting(broadcaster, count)
+        time.sleep(WAITING)
     first.let.set()
     assert second.entered.wait(SOON)
     broadcaster.put(one(), "tracepoint")
@@ -352,7 +311,7 @@ def test_close_wakes_all_waiting_pages(broadcaster: Broadcaster, pool: ThreadPoo
     broadcaster.put(one(), "tracepoint")
     seen(broadcaster)
     pages = [pool.submit(broadcaster.wait, Count(str(n)), 1, SOON) for n in range(30)]
-    assert waiting(broadcaster, 30)
+    time.sleep(WAITING)
     broadcaster.close()
     assert [page.result(SOON / 2) for page in pages] == [None] * 30
     assert broadcaster.is_closed
@@ -379,15 +338,10 @@ class Page:
 
     def __init__(self, broadcaster: Broadcaster, *, past: bool = False, text: str = "") -> None:
         self.status: dict[str, Any] = dict(STATUS)
-        self.released = 0
         view = views.live(params.read(text, params.LIVE))
-        self.events = EventStream(
-            broadcaster, lambda: dict(self.status), view, self._release, past=past
+        self._parts = iter(
+            EventStream(broadcaster, lambda: dict(self.status), view, lambda: None, past=past)
         )
-        self._parts = iter(self.events)
-
-    def _release(self) -> None:
-        self.released += 1
 
     def part(self) -> bytes:
         found = next(self._parts)
@@ -419,30 +373,19 @@ def test_page_gets_the_status_and_then_interval_after_interval(broadcaster: Broa
     assert (name, data["total"]["rx"], number) == ("interval", 7, 2)
 
 
-def test_past_comes_first_where_it_is_wanted(broadcaster: Broadcaster) -> None:
+@pytest.mark.parametrize(("text", "rate"), [("", 5.0), ("proto=udp", 0.0)])
+def test_past_comes_first_where_it_is_wanted(
+    broadcaster: Broadcaster, text: str, rate: float
+) -> None:
+    """It is that of the same view."""
     broadcaster.put(one(5), "tracepoint")
-    page = Page(broadcaster, past=True)
+    page = Page(broadcaster, past=True, text=text)
     page.begin()
     name, data, _ = page.event()
     assert name == "past"
-    assert [point["rx_rate"] for point in data["points"]] == [5.0]
+    assert [point["rx_rate"] for point in data["points"]] == [rate]
     assert page.event()[0] == "status"
     assert page.event()[0] == "interval"
-
-
-def test_empty_past_is_left_out(broadcaster: Broadcaster) -> None:
-    page = Page(broadcaster, past=True)
-    page.begin()
-    assert page.event()[0] == "status"
-
-
-def test_past_is_that_of_the_same_view(broadcaster: Broadcaster) -> None:
-    broadcaster.put(one(5), "tracepoint")
-    page = Page(broadcaster, past=True, text="proto=udp")
-    page.begin()
-    assert page.event()[1] == json.loads(
-        ChartView(views.live(params.read("proto=udp", params.LIVE))).draw(broadcaster._state)
-    )
 
 
 def test_status_comes_again_only_when_it_has_changed(broadcaster: Broadcaster) -> None:
@@ -488,16 +431,6 @@ def test_slow_page_only_misses_intervals(broadcaster: Broadcaster) -> None:
     assert data["processes"][0]["rx_total"] == 15
 
 
-def test_stream_ends_when_bwtop_does(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
-    page = Page(broadcaster)
-    page.begin()
-    page.event()
-    waits = pool.submit(lambda: list(page._parts))
-    assert waiting(broadcaster)
-    broadcaster.close()
-    assert [part for part in waits.result(SOON) if not part.startswith(b":")] == []
-
-
 def test_hostile_names_stay_within_their_event(broadcaster: Broadcaster) -> None:
     name = "x\n\nevent: status\ndata: {}\r\n\r\u2028\x85\x1b[2J</script>"
     broadcaster.put(one(identities={CURL: Identity(name, cmdline=name)}), "tracepoint")
@@ -508,26 +441,3 @@ def test_hostile_names_stay_within_their_event(broadcaster: Broadcaster) -> None
         assert found == kind
         if kind != "status":
             assert data["processes"][0]["name"] == name
-
-
-@pytest.mark.parametrize("parts", [0, 1, 2])
-def test_stream_that_never_began_frees_its_place(broadcaster: Broadcaster, parts: int) -> None:
-    page = Page(broadcaster)
-    for _ in range(parts):
-        page.part()
-    page.events.close()
-    assert page.released == 1
-
-
-def test_places_are_limited(broadcaster: Broadcaster) -> None:
-    places = Places()
-    given: list[Callable[[], None]] = [places.take() for _ in range(MAX_STREAMS)]
-    with pytest.raises(HttpError) as error:
-        places.take()
-    assert error.value.status == 503
-    assert f"{MAX_STREAMS} pages are already open" in error.value.why
-    assert dict(error.value.headers)["Retry-After"]
-    given.pop()()
-    given.append(places.take())
-    with pytest.raises(HttpError):
-        places.take()

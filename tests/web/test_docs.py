@@ -9,7 +9,6 @@ import pytest
 from bwtop.options import flags
 from bwtop.web import params
 from bwtop.web.acceptor import HEAD_SECONDS
-from bwtop.web.answer import HttpError
 from bwtop.web.api import ROUTES
 from bwtop.web.server import MAX_STREAMS, SEND_SECONDS
 
@@ -39,8 +38,3 @@ def test_what_the_readme_says_of_limits_and_defaults_is_so() -> None:
     assert f"keeps {MAX_STREAMS} pages" in SECTION
     assert f"after {HEAD_SECONDS:.0f} or {SEND_SECONDS:.0f} seconds" in SECTION
     assert f"http://{flags.DEFAULT_HOST}:{flags.DEFAULT_PORT}/" in SECTION
-
-
-def test_a_parameter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(HttpError, match="unknown parameter"):
-        params.read("nothing=1", params.LIVE)

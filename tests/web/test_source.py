@@ -10,6 +10,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
 from bwtop.web.access import Address
+from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.history import LocalHistory
 from bwtop.web.serve import ServeOptions, Service
 from bwtop.web.server import WebServer
@@ -44,15 +45,14 @@ def test_without_a_recorder_no_interval_is_zero(
     clock = ThreadClock()
     recorder = Recorder(clock)
     passed: list[int] = []
+
+    def note(_: Broadcaster, one: Sample, __: str) -> None:
+        passed.append(sum(map(len, one.traffic.values())))
+
     with WebServer(Address("127.0.0.1", 0)) as server:
-        service = Service(
-            server, FILES, ServeOptions(LocalHistory(tmp_path / "none.db"), 0.1, names=False)
-        )
-        monkeypatch.setattr(
-            service._broadcaster,
-            "put",
-            lambda one, _: passed.append(sum(map(len, one.traffic.values()))),
-        )
+        history_access = LocalHistory(tmp_path / "none.db")
+        service = Service(server, FILES, ServeOptions(history_access, 0.1, names=False))
+        monkeypatch.setattr(Broadcaster, "put", note)
         service.measure(
             Measurement(
                 readings=recorder,
