@@ -290,7 +290,7 @@ def _bind_to(parent: int, name: str) -> None:
 # Connections.
 
 
-class _End:
+class LinkEnd:
     """One end of a link.  It sends in the rhythm of its process and discards received bytes."""
 
     def __init__(self, sock: socket.socket, process: DemoProcess, remote: int, rate: int) -> None:
@@ -338,11 +338,11 @@ class _End:
 class _Link:
     """Both ends of a connection: near in the process, far in its remote."""
 
-    near: _End
-    far: _End
+    near: LinkEnd
+    far: LinkEnd
 
 
-def _exchange(ends: Iterable[_End], life: _Life) -> None:
+def _exchange(ends: Iterable[LinkEnd], life: _Life) -> None:
     """Move bytes until the lifetime is over or all other ends are closed."""
     left = list(ends)
     begun = before = time.monotonic()
@@ -366,7 +366,8 @@ def _connect(process: DemoProcess) -> Iterator[_Link]:
                     ends = _stream(client, listener(server))
                 near, far = reversed(ends) if process.serves else ends
                 yield _Link(
-                    _End(near, process, index, process.tx), _End(far, process, index, process.rx)
+                    LinkEnd(near, process, index, process.tx),
+                    LinkEnd(far, process, index, process.rx),
                 )
 
 

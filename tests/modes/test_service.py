@@ -67,9 +67,6 @@ def test_lines_outside_the_journal_have_no_priority(
     log("begun", NOTICE)
     log("trouble")
     assert lines(err) == ["bwtop: begun", "bwtop: trouble", ""]
-
-
-def test_stream_without_a_descriptor_is_no_journal() -> None:
     out = io.StringIO()
     Log(out, {"JOURNAL_STREAM": "1:2"})("begun")
     assert out.getvalue() == "bwtop: begun\n"
@@ -88,41 +85,23 @@ def test_hostile_text_is_one_line(text: str, err: io.TextIOWrapper) -> None:
     assert not CONTROLS.search(first + second)
 
 
-@contextlib.contextmanager
-def refusing(how: str) -> Iterator[io.TextIOWrapper]:
-    """A full stream."""
-    reader, writer = os.pipe()
-    os.close(reader)
+@pytest.mark.parametrize("how", ["full", "broken pipe", "closed", "closed before"])
+def test_stream_that_takes_nothing_does_not_stop_bwtop(how: str) -> None:
     if how == "full":
-        os.close(writer)
-        writer = os.open("/dev/full", os.O_WRONLY)
-    raw = io.FileIO(writer, "w")
-    out = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8")
-    try:
-        yield out
-    finally:
-        if how != "shut":
-            with contextlib.suppress(OSError, ValueError):
-                out.close()
-        with contextlib.suppress(OSError, ValueError):
-            raw.close()
-
-
-@pytest.mark.parametrize("how", ["broken pipe", "full"])
-def test_full_stream_does_not_stop_bwtop(how: str) -> None:
-    with refusing(how) as out:
-        log = Log(out, {})
-        log("begun", NOTICE)
-        log("trouble")
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_closed_stream_does_not_stop_bwtop(before: bool, err: io.TextIOWrapper) -> None:
-    if before:
-        err.close()
-    log = Log(err, {})
-    err.close()
-    log("begun")
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    out = os.fdopen(descriptor, "w", encoding="utf-8")
+    if how == "closed before":
+        os.close(descriptor)
+    log = Log(out, {})
+    if how == "closed":
+        out.close()
+    log("begun", NOTICE)
+    log("trouble")
+    with contextlib.suppress(OSError, ValueError):
+        out.close()
 
 
 # The service manager
@@ -152,10 +131,14 @@ def received(sock: socket.socket) -> list[bytes]:
 @for_ever
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_service_manager_is_notified(kind: str, tmp_path: Path) -> None:
+    """Children do not inherit the socket."""
     name = str(tmp_path / "notify") if kind == "path" else f"@bwtop-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if kind == "abstract" else name)
+        before = descriptors()
         tell = notifier({"NOTIFY_SOCKET": name})
+        (added,) = descriptors() - before
+        assert not os.get_inheritable(added)
         tell("READY=1")
         tell("STOPPING=1")
         assert received(manager) == [b"READY=1", b"STOPPING=1"]
@@ -163,44 +146,23 @@ def test_service_manager_is_notified(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "environment",
+    "name",
     [
-        {},
-        {"NOTIFY_SOCKET": ""},
-        {"NOTIFY_SOCKET": "relative"},
-        {"NOTIFY_SOCKET": "vsock:2:1234"},
-        {"NOTIFY_SOCKET": "/nonexistent/notify"},
-        {"NOTIFY_SOCKET": "@bwtop-nobody-listens"},
-        {"NOTIFY_SOCKET": "/" + "x" * 200},
-        {"NOTIFY_SOCKET": "@"},
+        *(None, "", "relative", "vsock:2:1234", "/nonexistent/notify", "@bwtop-nobody-listens"),
+        *("/" + "x" * 200, "@"),
     ],
-    ids=repr,
 )
-def test_missing_service_manager_is_ignored(environment: dict[str, str]) -> None:
-    before = descriptors()
-    tell = notifier(environment)
-    tell("READY=1")
-    assert descriptors() == before
-
-
-@for_ever
-def test_relative_socket_name_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_service_manager_is_ignored(
+    name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative name is none, even of a socket that is there."""
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("relative")
-        notifier({"NOTIFY_SOCKET": "relative"})("READY=1")
-        assert received(manager) == []
-
-
-@for_ever
-def test_children_do_not_inherit_the_socket(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
         before = descriptors()
-        tell = notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        (added,) = descriptors() - before
-        assert not os.get_inheritable(added)
-        tell("READY=1")
+        notifier({} if name is None else {"NOTIFY_SOCKET": name})("READY=1")
+        assert descriptors() == before
+        assert received(manager) == []
 
 
 # Recording
@@ -274,32 +236,27 @@ def told(
     return go
 
 
+@pytest.mark.parametrize(
+    ("seconds", "reads", "recorded"), [(2.4, 3, "2 seconds"), (1.3, 2, "1 second")]
+)
 def test_start_and_stop_are_logged(
-    told: Callable[[float], list[str]], tmp_path: Path, err: io.TextIOWrapper
+    told: Callable[[float], list[str]],
+    tmp_path: Path,
+    err: io.TextIOWrapper,
+    seconds: float,
+    reads: int,
+    recorded: str,
 ) -> None:
-    path = tmp_path / "history.db"
-    assert told(2.4) == [
-        f"recording to {path} (backend: tracepoint)",
-        "READY=1",
-        *("read", "read", "read"),
-        "STOPPING=1",
-        "close",
-        "stopped; 2 seconds recorded",
-    ]
-    assert lines(err) == [
-        f"<5>recording to {path} (backend: tracepoint)",
-        "<5>stopped; 2 seconds recorded",
-        "",
-    ]
+    begun = f"recording to {tmp_path / 'history.db'} (backend: tracepoint)"
+    ended = f"stopped; {recorded} recorded"
+    around = [begun, "READY=1"], ["STOPPING=1", "close", ended]
+    assert told(seconds) == [*around[0], *["read"] * reads, *around[1]]
+    assert lines(err) == [f"<5>{begun}", f"<5>{ended}", ""]
 
 
 @pytest.mark.parametrize(
     ("seconds", "stored"),
-    [
-        (2.4, [(0, 1), (1, 1), (2, 0.4)]),
-        (0.3, [(0, 0.3)]),
-        (3.0, [(0, 1), (1, 1), (2, 1)]),
-    ],
+    [(2.4, [(0, 1), (1, 1), (2, 0.4)]), (0.3, [(0, 0.3)]), (3.0, [(0, 1), (1, 1), (2, 1)])],
 )
 def test_last_partial_interval_is_stored(
     seconds: float,
@@ -316,7 +273,3 @@ def test_last_partial_interval_is_stored(
     assert row.labels == ("curl", None, 0, False, "cron.service", None, None)
     assert (row.rx, row.tx) == (1000 * count + count * (count + 1) // 2, count * (count + 1) // 2)
     assert whole.seconds == pytest.approx(seconds)
-
-
-def test_one_second_is_singular(told: Callable[[float], list[str]]) -> None:
-    assert told(1.3)[-1] == "stopped; 1 second recorded"
