@@ -160,10 +160,6 @@ class Terminal:
         line = self._screen.buffer[row]
         return "".join(line[x].data for x in range(self._screen.columns)).rstrip()
 
-    def style(self, row: int, column: int) -> Any:
-        """Return the `pyte.screens.Char` of a cell, counted from 0: data, fg, bg, bold, reverse, ..."""
-        return self.screen.buffer[row][column]
-
     @property
     def screen(self) -> Screen:
         """Return the emulator's screen, for drawing."""

@@ -10,15 +10,14 @@ from typing import Final
 import pytest
 
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Traffic
-from bwtop.tui import app, dialogs, panels
-from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui import dialogs, panels
+from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
-from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import HOST_COLUMNS, Order
 from bwtop.view.tree import Grouping
-from tests.build import HOSTILE, key, remote
+from tests.build import key, remote
 from tests.screen.harness import Harness
 
 ORIGIN: Final = "clickhouse://me@db:9000/bwtop"
@@ -69,55 +68,32 @@ def listed(harness: Harness) -> list[list[str]]:
 # The column.
 
 
-@pytest.mark.parametrize(
-    ("columns", "titles"),
-    [
-        (40, "PROCESS ↓/s▼ ↑/s▼"),
-        (80, "HOST PID PROCESS ↓/s▼ ↑/s▼ ↓ total"),
-        (120, "HOST PID USER PROCESS LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
-        (132, "HOST PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
-    ],
-)
-def test_titles(columns: int, titles: str) -> None:
-    assert fleet(columns).line("PROCESS").split() == titles.split()
-
-
 @pytest.mark.parametrize("columns", [80, 120])
 def test_host_column_comes_first(columns: int) -> None:
-    rows = listed(fleet(columns))
-    assert [row[:2] for row in rows] == [
-        ["web1", str(PID)],
-        ["web1", str(PID + 1)],
-        ["mail", str(PID + 2)],
-        ["web1", str(PID + 3)],
-        ["mail", "-"],
-    ]
-
-
-def test_unattributed_row_is_marked_on_every_host() -> None:
-    harness = fleet(120)
-    assert harness.line("(unattributed)")[1:].split()[:4] == ["mail", "-", "-", "(unattributed)"]
+    """A narrow screen has none; configured columns follow it."""
+    harness = fleet(columns)
+    rows = [row[:2] for row in listed(harness)]
+    assert rows[:2] == [["web1", str(PID)], ["web1", str(PID + 1)]]
+    assert rows[2:4] == [["mail", str(PID + 2)], ["web1", str(PID + 3)]]
+    assert rows[4:] == [["mail", "-"]], "that is unattributed"
     assert any("(unattributed)" in text for text in harness.styled(Style.KERNEL))
+    assert "HOST" not in fleet(40).text()
+    fields = parse_fields(["process", "rx_rate", "pid"])
+    configured = fleet(columns, settings=Settings(fields=fields))
+    assert configured.line("PROCESS").split() == ["HOST", "PROCESS", "PID", "↓/s▼"]
 
 
-def test_configured_columns_follow_the_host_column() -> None:
-    harness = fleet(120, settings=Settings(fields=parse_fields(["process", "rx_rate", "pid"])))
-    assert harness.line("PROCESS").split() == ["HOST", "PROCESS", "PID", "↓/s▼"]
-
-
-def test_click_on_the_host_title_sorts_by_host() -> None:
+@pytest.mark.parametrize("how", ["click", "keys"])
+def test_list_is_sorted_by_host(how: str) -> None:
     harness = fleet()
-    harness.click(3, harness.row_of("PROCESS"))
+    if how == "click":
+        harness.click(3, harness.row_of("PROCESS"))
+    else:
+        harness.press(*["<"] * 20)
     harness.pass_time()
     assert harness.state.settings.order == Order("hostname")
     assert "HOST▲" in harness.line("PROCESS")
     assert [row[0] for row in listed(harness)] == ["mail", "mail", "web1", "web1", "web1"]
-
-
-def test_sort_left_reaches_the_host_column() -> None:
-    harness = fleet()
-    harness.press(*["<"] * 20)
-    assert harness.state.settings.order.column == "hostname"
 
 
 def test_local_screen_has_no_host_column() -> None:
@@ -165,29 +141,6 @@ def test_phase_with_several_hosts_is_connecting() -> None:
     harness.press("h")
     assert f"from {ORIGIN}" in harness.text()
     assert "backend" not in harness.text()
-
-
-def test_start_passes_the_origin_to_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    states: list[ScreenState] = []
-
-    class Never(app.App):
-        def __init__(self, state: ScreenState, *_: object) -> None:
-            states.append(state)
-
-        def attach(self) -> None:
-            pass
-
-        def run(self) -> None:
-            pass
-
-    monkeypatch.setattr(app, "App", Never)
-    monkeypatch.setattr(app, "open_terminal", lambda *_: None)
-    monkeypatch.setattr(app, "collect_young_only", lambda: None)
-    keymap = Harness().state.keymap
-    app.start(None, NotImplemented, Settings(), keymap, None, origin=ORIGIN)
-    app.start(None, NotImplemented, Settings(), keymap, None)
-    assert [state.is_fleet for state in states] == [True, False]
-    assert [state.host == ORIGIN for state in states] == [True, False]
 
 
 # Groups.
@@ -276,26 +229,15 @@ def helped(harness: Harness) -> str:
     return harness.text()
 
 
-def test_help_with_several_hosts_describes_hosts() -> None:
-    text = helped(fleet())
-    for words in (
-        "remote or host",
-        "HOST ",
-        "host of the process",
-        " host: ",
-        "or host id",
-    ):
+def test_help_describes_hosts_where_there_are_several() -> None:
+    text, local = helped(fleet()), helped(own())
+    for words in ("remote or host", "HOST ", "host of the process", " host: ", "or host id"):
         assert words in text
+        assert words not in local
+    assert "unit or remote\n" in local
+    assert "a signal" in local
     assert "a signal" not in text
     assert "kill" not in fleet(300).lines()[-1]
-
-
-def test_local_help_does_not_mention_hosts() -> None:
-    text = helped(own())
-    assert "unit or remote\n" in text
-    assert "a signal" in text
-    assert "host:" not in text
-    assert "the machine" not in text
 
 
 # Signals and details.
@@ -333,29 +275,17 @@ def test_remote_process_gets_no_signal(
     origin: str,
     where: str,
 ) -> None:
-    sent: list[object] = []
-    monkeypatch.setattr(dialogs, "send", lambda *what: sent.append(what))
+    """Nor do its details read /proc here."""
+    done: list[object] = []
+    monkeypatch.setattr(dialogs, "send", lambda *what: done.append(what))
+    monkeypatch.setattr(panels, "command_line", done.append)
     harness = namesake(child, host, origin)
     harness.press("K")
     answer = f"the process runs on {where}; bwtop signals local processes only"
     assert harness.lines()[-1].rstrip() == answer
-    harness.press("enter", "y")
-    assert sent == []
-
-
-@pytest.mark.parametrize(("host", "origin"), [(WEB, ORIGIN), (WEB, ""), (None, ORIGIN)])
-def test_details_of_a_remote_process_do_not_read_proc(
-    child: subprocess.Popen[bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    host: Host | None,
-    origin: str,
-) -> None:
-    asked: list[ProcessKey] = []
-    monkeypatch.setattr(panels, "command_line", asked.append)
-    harness = namesake(child, host, origin)
-    harness.press("i")
+    harness.press("enter", "y", "i")
     assert "other --there" in harness.text()
-    assert asked == []
+    assert done == []
 
 
 def test_details_name_the_host() -> None:
@@ -390,18 +320,3 @@ def test_intervals_are_whole_seconds_as_hosts_record_them() -> None:
     harness = own()
     harness.press("-")
     assert harness.state.settings.interval == 0.5
-
-
-# Hostile names.
-
-
-@pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_host_name_is_escaped(name: str, glyphs: Glyphs) -> None:
-    host = Host(name, name[::-1])
-    identities = {CURL: Identity("curl", host=host), EXIM: Identity("exim", host=MAIL)}
-    for columns in (20, 40, 80, 120, 300):
-        for names in ((), ("g",), ("g",) * 5, ("i",), ("K",), ("/", *"host:*")):
-            harness = fleet(columns, 24, None, glyphs, identities)
-            harness.press(*names)
-            harness.check()

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import pytest
 import urwid
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bwtop.model.flows import Identity, Traffic
-from bwtop.tui import commands
 from bwtop.tui.dialogs import GUARD
 from bwtop.tui.input import PAUSE
 from bwtop.tui.keymap import Context
@@ -95,17 +94,16 @@ def test_message_names_the_key_of_the_filter() -> None:
 
 
 def test_keys_beside_a_paste_in_one_read_count() -> None:
+    """Few keys in one read are typed, too."""
     harness = busy()
     harness.read("i", Paste(TEXT), "r")
     assert harness.state.details
     assert harness.state.settings.order.reverse
-
-
-def test_few_keys_in_one_read_are_typed() -> None:
     harness = busy()
     harness.read(*"turbanl")
     assert harness.state.message is None
     assert harness.state.settings.bits
+    assert harness.input.take(harness.size, ["K", "enter", "window resize"]) == ["window resize"]
 
 
 def test_key_that_repeats_is_no_burst() -> None:
@@ -144,13 +142,11 @@ def test_keys_typed_ahead_of_a_choice_or_question_are_dropped(number: int) -> No
     assert harness.state.context is (Context.CHOOSER, Context.CONFIRM)[number - 1]
 
 
-def test_new_size_is_not_dropped_with_keys() -> None:
-    harness = busy()
-    assert harness.input.take(harness.size, ["K", "enter", "window resize"]) == ["window resize"]
-
-
-def test_question_ignores_an_early_yes() -> None:
+def test_question_ignores_an_early_yes_but_no_early_no() -> None:
     harness = busy("K", "enter")
+    harness.read("n")
+    assert harness.state.context is Context.LIST
+    harness.press("K", "enter")
     question = harness.lines()[-1]
     harness.now += GUARD * 0.9
     harness.read("y")
@@ -160,36 +156,30 @@ def test_question_ignores_an_early_yes() -> None:
     assert "SIGTERM to curl" in harness.lines()[-1]
 
 
-def test_question_accepts_an_early_no() -> None:
-    harness = busy("K", "enter")
-    harness.read("n")
-    assert harness.state.context is Context.LIST
-
-
 # Pastes into the filter.
 
 
 def test_paste_into_the_filter_is_one_line_and_one_build() -> None:
+    """It goes where the cursor is."""
     harness = busy("/")
     with builds(harness.state) as made:
         harness.read(Paste("curl\r\n\t-user:\x1b\x9bzoë\u2028ß"))
     assert made == ["curl -user: zoë ß"]
     assert harness.line("/curl -user: zoë ß")
     assert harness.state.context is Context.FILTER
-
-
-def test_paste_goes_where_the_cursor_is() -> None:
-    harness = busy("/", *"ab", "left")
+    harness.press("left")
     harness.read(Paste("xy"))
-    assert harness.state.settings.filter == "axyb"
+    assert harness.state.settings.filter == "curl -user: zoë xyß"
 
 
-@pytest.mark.parametrize("ahead", [("/",), ()], ids=["with the filter's key", "in the filter"])
-def test_filter_typed_ahead_is_one_build(ahead: tuple[str, ...]) -> None:
-    harness = busy(*(() if ahead else ("/",)))
+@pytest.mark.parametrize(
+    ("opened", "typed"), [((), "/name:curl"), (("/",), "name:curl"), ((), "/zzz")]
+)
+def test_filter_typed_ahead_is_one_build(opened: tuple[str, ...], typed: str) -> None:
+    harness = busy(*opened)
     with builds(harness.state) as made:
-        harness.read(*ahead, *"name:curl", "enter")
-    assert made == ["name:curl"]
+        harness.read(*typed, "enter")
+    assert made == [typed.removeprefix("/")]
     assert harness.state.context is Context.LIST
     harness.read("i")
     assert harness.state.details
@@ -200,13 +190,6 @@ def test_enter_within_a_burst_does_not_leave_the_filter() -> None:
     harness.read(*"name:curl", "enter", "q")
     assert harness.line("/name:curl q")
     assert harness.state.context is Context.FILTER
-
-
-def test_few_keys_in_one_read_are_one_build_and_apply_before_a_command() -> None:
-    harness = busy()
-    with builds(harness.state) as made:
-        harness.read("/", *"zzz", "enter", "i")
-    assert made == ["zzz"]
 
 
 @pytest.mark.parametrize("columns", [10, 40, 80])
@@ -222,20 +205,6 @@ def test_long_filter_is_cut_with_a_message(columns: int, held: bool) -> None:
     harness.check()
     harness.press("backspace", "x")
     assert harness.state.settings.filter.endswith("ax")
-
-
-def test_error_in_a_long_filter_is_in_sight() -> None:
-    harness = Harness(80, 24)
-    harness.press("/")
-    harness.read(Paste("a" * 200 + " port:x"))
-    assert harness.state.filter_error[:20] in harness.lines()[-1]
-    harness.check()
-
-
-def test_input_finds_the_filter_key_by_its_command() -> None:
-    found = DEFAULT.find(Context.LIST, "/")
-    assert found
-    assert found.command is commands.edit_filter
 
 
 # The terminal's bytes.
@@ -259,14 +228,11 @@ FOUND: Final = ["a", "up", Paste("zoë\x1b[Mq\n"), "b", "c", Paste(""), "ü"]
 
 
 @given(st.sets(st.integers(1, len(STREAM.encode()) - 1)))
+@example(set(range(1, len(STREAM.encode()))))
 def test_paste_is_found_wherever_reads_cut_it(places: set[int]) -> None:
     stream, cuts = STREAM.encode(), [0, *sorted(places), None]
     reads = [stream[begin:end] for begin, end in pairwise(cuts)]
     assert events(Brackets(), reads) == FOUND
-
-
-def test_paste_is_found_in_single_bytes() -> None:
-    assert events(Brackets(), [bytes([byte]) for byte in STREAM.encode()]) == FOUND
 
 
 def test_escape_before_brackets_does_not_hide_them() -> None:
@@ -294,35 +260,20 @@ def test_end_of_a_large_paste_is_found_where_it_is_cut(cut: int) -> None:
     assert found[1:] == ["i"]
 
 
-class Clock:
-    """A clock that only tests move."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def unfinished() -> Brackets:
     """Return a paste without an end, after its time is up."""
-    clock = Clock()
-    brackets = Brackets(clock)
+    now = [1000.0]
+    brackets = Brackets(lambda: now[0])
     for piece in (BEGIN, "a", "b"):
         assert events(brackets, [piece.encode()]) == []
-        clock.now += PATIENCE * 0.9
+        now[0] += PATIENCE * 0.9
     assert not brackets.give_up()
-    clock.now += PATIENCE * 0.2
+    now[0] += PATIENCE * 0.2
     return brackets
 
 
-def test_paste_without_an_end_is_over_with_the_next_key() -> None:
-    brackets = unfinished()
-    assert events(brackets, [b"", b"i"]) == [Paste("ab"), "i"]
-    assert not brackets.give_up()
-
-
-def test_paste_without_an_end_is_over_without_a_key() -> None:
+def test_paste_without_an_end_is_over_with_the_next_key_or_without() -> None:
+    assert events(unfinished(), [b"", b"i"]) == [Paste("ab"), "i"]
     brackets = unfinished()
     assert brackets.give_up()
     assert brackets.put_back([END_KEY]) == [Paste("ab")]

@@ -13,7 +13,6 @@ from bwtop.text.escape import width
 from bwtop.tui import layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import FIELDS
-from bwtop.tui.settings import Settings
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
 from tests.screen.harness import Harness
@@ -124,57 +123,39 @@ def test_any_name_fits_any_terminal(
     harness.check()
 
 
-@pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("size", [(1, 1), (10, 3), (40, 10), (80, 24), (300, 100)])
-def test_screen_before_the_first_measurement(size: tuple[int, int], context: str) -> None:
-    harness = Harness(*size, attached=False)
-    for part in ("", "attached", "fed"):
-        if part == "attached":
-            harness.state.attached("fexit", [])
-        if part == "fed":
-            harness.feed()
-        harness.press(*CONTEXTS[context], "esc", "esc")
-        harness.check()
+@pytest.mark.parametrize("fields", [FIELDS, (layout.HOST_FIELD, *FIELDS)], ids=["own", "fleet"])
+def test_columns_are_left_out_whole_and_in_a_fixed_order(fields: tuple[layout.ListColumn, ...]) -> None:
+    least = FIELDS[2].cell.width + layout.MARK
+    before: list[layout.ListColumn] = []
+    for columns in range(1, 331):
+        placed = layout.place(fields, columns)
+        shown = [one.field for one in placed]
+        assert len(before) <= len(shown)
+        before = shown
+        ranks = sorted(field.cell.rank for field in shown if field is not layout.HOST_FIELD)
+        assert ranks == list(range(len(ranks)))
+        assert shown == [field for field in fields if field in shown]
+        assert columns < least or placed[-1].end <= columns
+        if fields is FIELDS and columns > least:
+            assert all(one.width >= one.field.cell.width for one in placed)
+        assert all(a.end + 1 == b.start for a, b in pairwise(placed))
+        if fields is not FIELDS:
+            assert layout.HOST_FIELD in shown or len(shown) <= 3
 
 
-@pytest.mark.parametrize("columns", range(1, 331))
-def test_host_column_is_dropped_whole(
-    columns: int,
-) -> None:
-    fields = (layout.HOST_FIELD, *FIELDS)
-    placed = layout.place(fields, columns)
-    shown = [one.field for one in placed]
-    assert shown == [field for field in fields if field in shown]
-    assert layout.HOST_FIELD in shown or len(shown) <= 3
-    assert len(shown) < 4 or shown[0] is layout.HOST_FIELD
-    assert columns < FIELDS[2].cell.width + layout.MARK or placed[-1].end <= columns
-    assert all(a.end + 1 == b.start for a, b in pairwise(placed))
-
-
-@pytest.mark.parametrize("columns", range(1, 331))
-def test_columns_are_left_out_whole_and_in_a_fixed_order(columns: int) -> None:
-    placed, wider = layout.place(FIELDS, columns), layout.place(FIELDS, columns + 1)
-    ranks = sorted(one.field.cell.rank for one in placed)
-    assert ranks == list(range(len(ranks)))
-    assert len(wider) >= len(placed)
-    assert [one.field for one in placed] == [f for f in FIELDS if f.cell.rank < len(placed)]
-    if columns > FIELDS[2].cell.width + layout.MARK:
-        assert all(one.width >= one.field.cell.width for one in placed)
-        assert placed[-1].end <= columns
-    assert all(a.end + 1 == b.start for a, b in pairwise(placed))
-
-
+@pytest.mark.parametrize("fleet", [False, True], ids=["own", "fleet"])
 @pytest.mark.parametrize(
     ("columns", "titles"),
     [
         (40, "PROCESS ↓/s▼ ↑/s▼"),
-        (80, "PID USER PROCESS ↓/s▼ ↑/s▼ ↓ total ↑ total"),
         (132, "PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
         (300, "PID USER PROCESS UNIT LAST 10 ↓/s ↑/s ↓ total ↑ total SHARE▼"),
     ],
 )
-def test_titles(columns: int, titles: str) -> None:
-    assert Harness(columns, 24).line("PROCESS").split() == titles.split()
+def test_titles(columns: int, titles: str, *, fleet: bool) -> None:
+    harness = Harness(columns, 24, origin="clickhouse://db" if fleet else "")
+    host = ["HOST"] if fleet and columns > 40 else []
+    assert harness.line("PROCESS").split() == [*host, *titles.split()]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 132, 300])
@@ -199,22 +180,3 @@ def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
                 before += line[len(before)]
                 cells = width(before)
             assert len(before) == len(line) or line[len(before) :].lstrip("\u0301")[0] == " ", line
-
-
-@pytest.mark.parametrize("rows", [10, 24])
-def test_the_same_numbers_stand_in_the_same_cells(rows: int) -> None:
-    """Only digits change, and nothing moves."""
-    harness = Harness(100, rows)
-    shapes = set()
-    for rx in (1, 1023, 10**5, 999_999_999, 2**40):
-        harness.feed({key(PID): {remote(): Traffic(rx, rx)}}, {key(PID): Identity("curl", 0)})
-        shapes.add(tuple(line.index("↑") for line in harness.lines() if "↑" in line))
-    assert len(shapes) == 1
-
-
-def test_settings_from_flags_are_on_the_screen_from_the_first_frame() -> None:
-    settings_ = Settings(classes=frozenset({"tcp"}), filter="port:443", bits=True, average=10.0)
-    harness = Harness(100, 24, settings_)
-    harness.feed({key(PID): {remote(): Traffic(1000), remote(port=80): Traffic(5)}})
-    for words in ("udp off", "other off", "filter port:443", "avg 10s", "8.0 kbit"):
-        assert words in harness.text()

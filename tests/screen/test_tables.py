@@ -37,11 +37,6 @@ def test_every_key_has_a_command_and_help(key: Key) -> None:
     assert all(keys.DEFAULT.find(key.context, name) is key for name in key.keys)
 
 
-def test_no_key_has_two_meanings_in_one_context() -> None:
-    meanings = [(key.context, name) for key in KEYS for name in key.keys]
-    assert len(meanings) == len(set(meanings))
-
-
 def test_every_command_has_a_key() -> None:
     returns_effect = {
         function
@@ -52,12 +47,6 @@ def test_every_command_has_a_key() -> None:
         and function.__module__ == module.__name__
     }
     assert returns_effect == {key.command for key in KEYS}
-
-
-@pytest.mark.parametrize("name", sorted({name for key in KEYS for name in key.keys}))
-def test_every_key_has_its_usual_spelling(name: str) -> None:
-    assert " " not in spelled(name)
-    assert len(name) == 1 or spelled(name) != name
 
 
 @pytest.mark.parametrize("context", [c for c in Context if c is not Context.LIST])
@@ -75,11 +64,6 @@ def test_hints_are_shown_whole_or_not_at_all(columns: int) -> None:
         assert length(line) <= columns
         whole = [f" {key.hint} " for key in keys.DEFAULT.of(context) if key.hint]
         assert [text for _, text in line[1::2]] == whole[: len(line) // 2]
-
-
-def test_the_widest_terminal_shows_every_hint() -> None:
-    shown = footer.hints(keys.DEFAULT, Context.LIST, 300)
-    assert len(shown) // 2 == sum(bool(key.hint) for key in keys.DEFAULT.of(Context.LIST))
 
 
 @pytest.mark.parametrize("context", [c for c in Context if c is not Context.FILTER])
@@ -120,10 +104,6 @@ def test_the_help_has_every_column_and_every_field_of_filters(glyphs: Glyphs) ->
     for filter_field in FILTER_FIELDS:
         assert re.search(f"^ +{filter_field.name}: +[^ ]", text, re.MULTILINE)
         assert filter_field.help
-
-
-def test_every_line_of_the_help_is_short_enough_for_80_columns() -> None:
-    assert "~" not in help_text(columns=80)
 
 
 @pytest.mark.parametrize("column", PROCESS_COLUMNS, ids=lambda column: column.id)
@@ -182,12 +162,6 @@ def test_important_styles_stand_out_without_colours(theme: str, style: Style) ->
         looks(theme_looks[style]), looks(theme_looks[Style.NORMAL]), strict=True
     ):
         assert look != normal
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_exited_processes_are_dimmed(theme: str) -> None:
-    exited, process = looks(THEMES[theme][Style.EXITED]), looks(THEMES[theme][Style.PROCESS])
-    assert all(exited[depth] != process[depth] for depth in (1, 2))
 
 
 def luminance(rgb: Sequence[int]) -> float:

@@ -56,11 +56,6 @@ def modes(terminal: Terminal) -> tuple[bool, bool, bool, bool]:
     return terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible
 
 
-def footer_at(terminal: Terminal, row: int) -> bool:
-    """Return True if that row, counted from 1, has the key hints."""
-    return "h help" in terminal.lines()[row - 1]
-
-
 OURS = (True, True, True, False)
 THEIRS = (False, False, False, True)
 
@@ -200,23 +195,10 @@ def test_fatal_signals_restore_the_terminal(number: signal.Signals) -> None:
         assert "Traceback" not in terminal.text()
 
 
-def test_ctrl_c_quits_while_probes_are_attached() -> None:
-    with screen() as terminal:
-        terminal.wait_for("attaching")
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-        assert modes(terminal) == THEIRS
-
-
-def test_hangup_quits() -> None:
-    with screen() as terminal:
-        measuring(terminal)
-        terminal.hang_up()
-        assert terminal.wait() == 0
-
-
-def test_hangup_quits_under_nohup() -> None:
-    with Terminal(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command()]) as terminal:
+@pytest.mark.parametrize("prefix", [(), ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")])
+def test_hangup_quits(prefix: tuple[str, ...]) -> None:
+    """Even under nohup, which ignores the signal."""
+    with Terminal([*prefix, *command()]) as terminal:
         measuring(terminal)
         terminal.hang_up()
         assert terminal.wait() == 0
@@ -251,8 +233,9 @@ def test_keys_work_while_the_probes_are_attached() -> None:
         terminal.type("h")
         seen = terminal.wait_for("which process moves how many bytes")
         assert "attaching" in seen, "the help came before the probes"
-        terminal.type("q")
-        measuring(terminal)
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+        assert modes(terminal) == THEIRS
 
 
 REFUSED = {
@@ -263,9 +246,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("who", REFUSED)
 def test_refusal_is_one_line_and_opens_no_screen(who: str) -> None:
-    with Terminal(
-        [*REFUSED[who], *command()], columns=800
-    ) as terminal:  # the line lists three backends
+    wide = 800  # the line lists three backends
+    with Terminal([*REFUSED[who], *command()], columns=wide) as terminal:
         assert terminal.wait() == 2
         (line,) = terminal.text().strip().splitlines()
         assert line.startswith("bwtop: ")
@@ -282,9 +264,7 @@ def test_privileges_are_dropped_except_for_signals() -> None:
 
 
 def test_signal_reaches_a_process_of_another_user(moving: Mover) -> None:
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        filtered(terminal)
+    with chosen(moving) as terminal:
         terminal.type("K")
         terminal.wait_for(f"Signal for mover ({moving.process.pid})")
         terminal.type("\r")
@@ -307,12 +287,18 @@ def as_paste(text: str) -> str:
     return f"\x1b[200~{text}\x1b[201~"
 
 
+def chosen(moving: Mover) -> Terminal:
+    """Return a screen with the mover alone."""
+    terminal = screen(columns=120)
+    terminal.wait_for("mover")
+    filtered(terminal)
+    return terminal
+
+
 @pytest.mark.parametrize("pasted", [as_paste(PASTED), as_paste("q"), PASTED], ids=repr)
 def test_paste_sends_no_signal_and_does_not_quit(moving: Mover, pasted: str) -> None:
     """Before the fix it sent SIGTERM to the selected process."""
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        filtered(terminal)
+    with chosen(moving) as terminal:
         terminal.type(pasted)
         terminal.wait_for(IGNORED)
         assert "Signal for" not in terminal.text()
@@ -324,9 +310,7 @@ def test_paste_sends_no_signal_and_does_not_quit(moving: Mover, pasted: str) -> 
 
 @pytest.mark.parametrize("wrapped", [as_paste, str], ids=["bracketed", "plain"])
 def test_paste_answers_no_question(moving: Mover, wrapped: Callable[[str], str]) -> None:
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        filtered(terminal)
+    with chosen(moving) as terminal:
         terminal.type("K")
         terminal.wait_for(f"Signal for mover ({moving.process.pid})")
         terminal.type(wrapped(PASTED))
@@ -342,61 +326,19 @@ def test_paste_answers_no_question(moving: Mover, wrapped: Callable[[str], str])
         assert moving.process.poll() is None
 
 
-def test_yes_typed_ahead_of_a_question_is_no_answer(moving: Mover) -> None:
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        filtered(terminal)
-        terminal.type("K\ry")  # fewer keys than a paste has
-        terminal.wait_for(f"Signal for mover ({moving.process.pid})")
-        terminal.type("\ry")
-        terminal.wait_for(f"Send SIGTERM to mover ({moving.process.pid})?")
-        terminal.type("n")
-        terminal.wait_for("h help")
-        assert moving.process.poll() is None
-
-
-def test_paste_into_the_filter_in_pieces_is_one_line(moving: Mover) -> None:
-    """Pieces of a byte, so that control sequences and characters are cut, too."""
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        terminal.type("/")
-        for byte in as_paste("mover\r\n-user:zoë").encode():
-            terminal.type(bytes([byte]))
-            terminal.watch(0.01)
-        terminal.wait_for("/mover -user:zoë")
-        terminal.type("\r")
-        terminal.wait_for("filter mover -user:zoë")
-
-
-def test_paste_without_an_end_is_over_after_a_while(moving: Mover) -> None:
-    with screen(columns=120) as terminal:
-        terminal.wait_for("mover")
-        terminal.type("\x1b[200~yes")
-        terminal.wait_for(IGNORED)
-        terminal.type("h")
-        terminal.wait_for("which process moves how many bytes")
-
-
-@pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)], ids=str)
-def test_terminal_that_loses_its_size_is_taken_for_80_by_24(size: tuple[int, int]) -> None:
-    """Before the fix it raised an AssertionError."""
-    with screen(rows=20) as terminal:
-        measuring(terminal)
-        assert footer_at(terminal, 20)
-        terminal.screen.resize(lines=24, columns=80)
-        terminal.announce(*size)
-        terminal.wait_for(lambda _: footer_at(terminal, 24))
-        terminal.type("q")
-        assert terminal.wait() == 0
-
-
 @pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)], ids=str)
 def test_terminal_without_a_size_is_taken_for_80_by_24(size: tuple[int, int]) -> None:
+    """It has none from the start, or loses it."""
     columns, rows = size
     stty = ["sh", "-c", 'stty cols "$0" rows "$1" && shift && exec "$@"', str(columns), str(rows)]
     with Terminal([*stty, *command("--no-resolve")]) as terminal:
         measuring(terminal)
-        assert footer_at(terminal, 24)
+        assert "h help" in terminal.lines()[23]
+        terminal.resize(80, 20)
+        terminal.wait_for(lambda _: "h help" in terminal.lines()[19])
+        terminal.screen.resize(lines=24, columns=80)
+        terminal.announce(*size)
+        terminal.wait_for(lambda _: "h help" in terminal.lines()[23])
         terminal.type("q")
         assert terminal.wait() == 0
 
@@ -435,43 +377,21 @@ def test_colours_are_those_of_the_terminal(moving: Mover, kind: str, many: bool)
         assert bool(used & {b"32", b"92"}) != many
 
 
-def test_hostile_name_is_escaped(tmp_path: Path) -> None:
-    with mover(tmp_path, "\x1b[2J\x1b]0;x\x07é"), screen(columns=132) as terminal:
-        terminal.wait_for(r"\x1b[2J\x1b]0;x\x07é")
-        assert b"\x1b]0;x" not in terminal.raw
-
-
-def test_flags_are_the_first_settings(moving: Mover) -> None:
-    flags = ("--process", "mover", "--udp", "--bits", "--sort", "-pid", "-d", "0.5")
-    with screen(*flags, columns=120) as terminal:
-        seen = terminal.wait_for(lambda seen: " mover " in seen)
-        for part in (
-            "filter name:mover",
-            "tcp off",
-            "other off",
-            "bit/s",
-            "sort pid",
-            "every 0.5s",
-        ):
-            assert part in seen
-
-
 PICTURES = os.environ.get("BWTOP_PICTURES")
 
 
 def test_picture_of_the_screen(tmp_path: Path) -> None:
     """Draw the picture of the README if BWTOP_PICTURES names a directory for it (`make picture`)."""
-    names = {"backup": 90_001, "download": 20_011, "sensord": 211, "updater": 3001}
     with (
-        mover(tmp_path, "backup", names["backup"]),
-        mover(tmp_path, "download", names["download"]),
-        mover(tmp_path, "sensord", names["sensord"]),
+        mover(tmp_path, "backup", 90_001),
+        mover(tmp_path, "download", 20_011),
+        mover(tmp_path, "sensord", 211),
         screen(columns=112, rows=28) as terminal,
     ):
         terminal.wait_for(lambda seen: all(f" {n} " in seen for n in ("backup", "sensord")))
         terminal.type("\x1b[B\r")
         terminal.wait_for("from 127.0.0.1 on")
-        with mover(tmp_path, "updater", names["updater"]):
+        with mover(tmp_path, "updater", 3001):
             terminal.wait_for("updater")
             terminal.watch(20 if PICTURES else 2)
         if PICTURES:
