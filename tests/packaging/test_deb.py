@@ -4,18 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from bwtop import __version__
-from tests.packaging.making import (
-    ROOT,
-    built_deb,
-    copy_of_checkout,
-    make,
-    run,
-    sources,
-    tree,
-)
+from tests.packaging.making import ROOT, built_deb, copy_of_checkout, make, run, sources, tree
 
 NEEDED = {
     *("libbpf1", "libjs-chart.js", "python3", "python3-bpfcc", "python3-humanize"),
@@ -54,22 +44,6 @@ def test_version_is_the_programs(deb: Path) -> None:
     assert changelog == as_debian_has_it(__version__)
     assert field(deb, "Version") == changelog
     assert deb.name == f"bwtop_{changelog}_all.deb"
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("0.1.0.dev0", "0.1.0~dev0"),
-        ("0.1.0", "0.1.0"),
-        ("1.0.0rc2", "1.0.0~rc2"),
-        ("10.2.1", "10.2.1"),
-    ],
-)
-def test_versions_before_a_release_are_older(version: str, expected: str) -> None:
-    assert as_debian_has_it(version) == expected
-    release = re.sub(r"\.?(dev|rc)\d+", "", version)
-    if version != release:
-        run("dpkg", "--compare-versions", expected, "lt", release)
 
 
 def test_dependencies_are_debians_packages(deb: Path) -> None:
