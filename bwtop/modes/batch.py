@@ -1,11 +1,14 @@
 """bwtop --batch: print intervals."""
 
+import sys
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.identity.names import Names
+from bwtop.measure.background import Background
 from bwtop.measure.intervals import SignalClock, Status, samples, warner, with_trouble
 from bwtop.measure.stopping import finishing
 from bwtop.model.sample import Sample
@@ -20,6 +23,7 @@ _DEFAULT_ITERATIONS: Final = 5
 def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions | None) -> None:
     """Print intervals until the last one or a signal."""
     from bwtop.output import intervals
+    from bwtop.output.lines import LineOutput
 
     clock = SignalClock()
     iterations = options.iterations
@@ -54,6 +58,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
         options.sort,
         options.limit,
     )
-    with finishing(measurement):
-        measured = map(maker.advance, samples(source, lambda: options.interval, clock))
-        intervals.run(measured, options.format or "table", layout, iterations)
+    taken = islice(samples(source, lambda: options.interval, clock), iterations)
+    out = LineOutput(sys.stdout.fileno(), sys.stdout.encoding)
+    with finishing(measurement), Background(taken, clock.stop) as measured:
+        intervals.run(map(maker.advance, measured), options.format or "table", layout, out)

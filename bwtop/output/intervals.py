@@ -4,11 +4,10 @@ import csv
 import json
 import shutil
 import socket
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, Protocol
 
 from bwtop.model.rates import Counted
 from bwtop.text import units as fmt
@@ -37,10 +36,20 @@ class Layout:
         return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
 
 
+class Output(Protocol):
+    """Takes text, and passes it on at flush()."""
+
+    def write(self, text: str, /) -> int:
+        """Take a text; return its length."""
+
+    def flush(self) -> None:
+        """Pass on all that was taken."""
+
+
 class JsonWriter:
     """Writer of JSON lines: one object per interval."""
 
-    def __init__(self, out: TextIO, layout: Layout) -> None:
+    def __init__(self, out: Output, layout: Layout) -> None:
         self._out = out
         self._layout = layout
         self._host = layout.origin or socket.gethostname()
@@ -100,7 +109,7 @@ class CsvWriter:
     """Writer of CSV: a header, then one line per process and remote; byte columns are of the remote."""
 
     def __init__(
-        self, out: TextIO, layout: Layout, clean: Callable[[str], str] = printable
+        self, out: Output, layout: Layout, clean: Callable[[str], str] = printable
     ) -> None:
         """Write the header; `clean` makes text harmless for the program that reads the cells."""
         self._writer = csv.writer(out, lineterminator="\n")
@@ -158,7 +167,7 @@ class TableWriter:
     Widths come from the terminal, never from the content.  A narrow terminal drops the totals first, then the user.
     """
 
-    def __init__(self, out: TextIO, layout: Layout) -> None:
+    def __init__(self, out: Output, layout: Layout) -> None:
         self._out = out
         self._layout = layout
 
@@ -234,7 +243,7 @@ class Writer(Protocol):
         """Write one interval."""
 
 
-WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
+WRITERS: Final[dict[str, Callable[[Output, Layout], Writer]]] = {
     "table": TableWriter,
     "json": JsonWriter,
     "csv": CsvWriter,
@@ -242,11 +251,9 @@ WRITERS: Final[dict[str, Callable[[TextIO, Layout], Writer]]] = {
 """Writers by format; values.FORMATS has the names too, so that flags are parsed without this module."""
 
 
-def run(intervals: Iterable[Interval], form: str, layout: Layout, iterations: int | None) -> None:
-    """Write intervals to standard output, each flushed at once, until they end or the count is reached."""
-    writer = WRITERS[form](sys.stdout, layout)
-    for done, interval in enumerate(intervals, 1):
+def run(intervals: Iterable[Interval], form: str, layout: Layout, out: Output) -> None:
+    """Write intervals until they end, each flushed at once."""
+    writer = WRITERS[form](out, layout)
+    for interval in intervals:
         writer.write(interval)
-        sys.stdout.flush()
-        if done == iterations:
-            return
+        out.flush()

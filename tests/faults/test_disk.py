@@ -1,10 +1,8 @@
 """A disk that stands still: a stop waits for what is not stored, and says what it gives up."""
 
 import signal
-import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.running import HANG, LAUNCHER, Bwtop, run, send_datagram
+from tests.faults.recorded import recorded, send
+from tests.kernel.running import HANG, Bwtop
 
 pytestmark = pytest.mark.kernel
 
@@ -60,38 +59,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
-def recorded(database: Path, pid_bytes: int) -> int:
-    """Return how often a process of the test's own has its bytes in the history."""
+def is_whole(database: Path) -> bool:
+    """Return whether SQLite finds no damage."""
     with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    command = [sys.executable, str(LAUNCHER), "--history", "1h", "--format", "csv", "--db"]
-    report = subprocess.run(
-        [*command, str(database), "--by", "port"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=HANG,
-    )
-    lines = [line.split(",") for line in report.stdout.splitlines()]
-    return sum(int(line[-1]) for line in lines[1:] if line[0] == str(pid_bytes))
-
-
-def send(port: int, count: int) -> None:
-    """Send so many datagrams of 1,000 bytes from a process of its own."""
-
-    def go() -> None:
-        for _ in range(count):
-            send_datagram(port, 1000)
-
-    run(go)
-
-
-@pytest.fixture
-def sink() -> Iterator[int]:
-    """Yield a port that takes datagrams."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        yield server.getsockname()[1]
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def stop_while_frozen(running: Bwtop, disk: Disk, port: int) -> None:
@@ -122,6 +93,7 @@ def test_a_stop_waits_for_the_disk_and_loses_nothing(disk: Disk, sink: int) -> N
         assert running.process.poll() is None
         disk.thaw()
         assert running.process.wait(HANG) == 0
+    assert is_whole(database)
     assert recorded(database, sink) == 84_000
 
 
@@ -135,4 +107,5 @@ def test_a_second_signal_gives_up_and_says_what(disk: Disk, sink: int) -> None:
         assert running.process.wait(HANG) == 1
         (told,) = [message for message in running.messages if "given up" in message]
         assert int(told.split()[3]) >= 74_000
+    assert is_whole(database)
     assert recorded(database, sink) in (10_000, 84_000), "an interval is stored whole or not at all"

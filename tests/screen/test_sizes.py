@@ -124,7 +124,9 @@ def test_any_name_fits_any_terminal(
 
 
 @pytest.mark.parametrize("fields", [FIELDS, (layout.HOST_FIELD, *FIELDS)], ids=["own", "fleet"])
-def test_columns_are_left_out_whole_and_in_a_fixed_order(fields: tuple[layout.ListColumn, ...]) -> None:
+def test_columns_are_left_out_whole_and_in_a_fixed_order(
+    fields: tuple[layout.ListColumn, ...],
+) -> None:
     least = FIELDS[2].cell.width + layout.MARK
     before: list[layout.ListColumn] = []
     for columns in range(1, 331):
