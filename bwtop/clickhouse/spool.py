@@ -14,10 +14,12 @@ from uuid import UUID
 
 from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
+from bwtop.history.tiers import COARSEST
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
+from bwtop.sqlite import checked
 from bwtop.sqlite.schema import pulse_columns
-from bwtop.sqlite.store import FIVE_MINUTES, unpack_loss
+from bwtop.sqlite.store import FIVE_MINUTES
 
 ROWS: Final = 20_000
 """Largest number of rows of traffic in a batch: about 20 MB while it is sent."""
@@ -70,7 +72,8 @@ class Spool:
         self._connection = connection
         self._run = connection.execute
         self._target = target
-        (spool,) = self._run("SELECT id FROM spool").fetchone()
+        (spool,) = checked.row(self._run("SELECT id FROM spool"))
+        checked.whole(spool, least=-checked.MOST - 1)
         self._where = (UUID(host.id), host.name, spool)
         self._places: dict[_Kind, _Progress] = {}
 
@@ -79,7 +82,7 @@ class Spool:
         found = self._run(
             "SELECT interval, change, fives, event FROM shipped WHERE target = ?", (self._target,)
         ).fetchone()
-        return Cursor(*found) if found else Cursor()
+        return Cursor(*map(checked.whole, found)) if found else Cursor()
 
     def move(self, cursor: Cursor) -> None:
         """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
@@ -92,7 +95,9 @@ class Spool:
         oldest = self._run(
             "SELECT id, start FROM interval WHERE id > ? ORDER BY id LIMIT 1", (last,)
         ).fetchone()
-        return UnsentIntervals(newest - oldest[0] + 1, oldest[1]) if oldest else UnsentIntervals()
+        if not oldest:
+            return UnsentIntervals()
+        return UnsentIntervals(newest - oldest[0] + 1, checked.moment(oldest[1]))
 
     def begin(self) -> None:
         """Restart partly sent intervals and spans: after an error their progress is unknown."""
@@ -111,8 +116,11 @@ class Spool:
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
         over = time.time() - FIVE_MINUTES  # else each batch would have the current five minutes
-        fives = self._run(_FIVES, (cursor.fives, over, LISTED)).fetchall()
-        events = self._run(_EVENTS, (cursor.event, LISTED)).fetchall()
+        fives = [_five(row) for row in self._run(_FIVES, (cursor.fives, over, LISTED))]
+        events = [
+            (number, whole, *checked.event(*event))
+            for number, whole, *event in self._run(_EVENTS, (cursor.event, LISTED))
+        ]
         tables = (
             (TRAFFIC, intervals.traffic + spans.traffic),
             (SPAN, intervals.spans + spans.spans),
@@ -135,7 +143,9 @@ class Spool:
         place = self._places.pop(kind, _Progress(last))
         listed = self._run(kind.spans, (last, SPANS)).fetchall()
         for number, span, level, start, end, seconds, loss, version in listed:
-            head = (level, span, min(int(start), LAST), float(start))
+            checked.seconds(seconds)
+            begun, over = float(checked.moment(start)), float(checked.moment(end))
+            head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)
             lines = self._lines(kind, span, after, room + 1)
@@ -147,7 +157,7 @@ class Spool:
                     self._places[kind] = _Progress(number, lines[-1][:2])
                 return found
             found.traffic += [(*head, *line, version) for line in lines]
-            found.spans.append((*head, float(end), seconds, *unpack_loss(loss), version))
+            found.spans.append((*head, over, seconds, *checked.loss(loss), version))
             found.last = number
         found.more = len(listed) == SPANS
         return found
@@ -156,7 +166,7 @@ class Spool:
         self, kind: "_Kind", span: int, after: tuple[int, int], count: int
     ) -> list[tuple[Any, ...]]:
         """Return up to `count` rows of an interval or span, after a place."""
-        found = self._run(kind.traffic, (span, *after, count))
+        found = map(_line, self._run(kind.traffic, (span, *after, count)))
         return [
             (*row[:_UID], _user(row[_UID]), *row[_UID:-2], int(is_loopback(row[-3])), *row[-2:])
             for row in found
@@ -168,6 +178,27 @@ class Spool:
         place = table.names().index("host_id")
         columns[place:place] = [[value] * len(rows) for value in self._where]
         return columns
+
+
+def _line(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check a row of traffic."""
+    flow, process, pid, *who, protocol, role, port, address, rx, tx = row
+    for value in (flow, process, pid):
+        checked.whole(value)
+    checked.program(tuple(who))
+    checked.remote(protocol, role, port, address)
+    checked.moved(rx, tx)
+    return row
+
+
+def _five(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check a five-minute total."""
+    start, seconds, *amounts = row
+    checked.moment(start)
+    checked.seconds(seconds)
+    for amount in amounts:
+        checked.whole(amount)
+    return row
 
 
 def _user(uid: int) -> str:

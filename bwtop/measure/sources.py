@@ -148,9 +148,13 @@ def _drop_root(
 
 def _status(recorder: Recorder, sender: Shipper | None) -> Status:
     state = recorder.state
-    warning = f"not recording: {state.fault}" if state.fault else ""
-    if recorder.is_over_size:
+    warning = ""
+    if state.fault:
+        warning = f"not recording: {state.fault}"
+    elif recorder.is_over_size:
         warning = OVER_SIZE
+    elif recorder.aside:
+        warning = f"the history was damaged; set aside as {recorder.aside}"
     if sender and state.recording:
         return Status(f"{state.words()}, shipping", warning or sender.state.warning(time.time()))
     return Status(state.words(), warning)

@@ -10,6 +10,9 @@ from bwtop.history.query import Answer
 from bwtop.text import units as fmt
 from bwtop.text.escape import count
 
+_LONGEST: Final = 8e13
+"""Longest duration that datetime.timedelta can hold, in seconds, roughly."""
+
 _MOVES: Final = 3
 """Largest number of notes on clock changes."""
 
@@ -30,6 +33,8 @@ def notes(answer: Answer) -> Iterator[str]:
         yield f"the clock was set {way} by {length(abs(by))} at {local_minute(when)}"
     if len(moves) > _MOVES:
         yield f"the clock was set {count(len(moves) - _MOVES, 'more time')}"
+    for when, _ in answer.events.get("damaged", []):
+        yield f"the history was damaged and set aside at {local_minute(when)}: this report lacks what it held"
     slept = sum(amount for _, amount in answer.events.get("sleep", []))
     if slept:
         yield f"the machine slept for {length(slept)}"
@@ -48,4 +53,5 @@ def length(seconds: float) -> str:
     """Format a duration with at most two units."""
     if seconds < 60:
         return count(round(seconds), "second")
-    return humanize.precisedelta(round(seconds / 60) * 60, minimum_unit="minutes", format="%d")
+    minutes = round(min(seconds, _LONGEST) / 60)
+    return humanize.precisedelta(60 * minutes, minimum_unit="minutes", format="%d")

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bwtop.model.flows import Identity, ProcessKey, Remote, Traffic
+from bwtop.model.flows import Identity, ProcessKey, Traffic
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.rights.opening import file_id
-from bwtop.sqlite import lock, schema
+from bwtop.sqlite import checked, lock, schema
 from bwtop.sqlite.selection import identity
-from bwtop.sqlite.store import unpack_loss
 
 PATIENCE: Final = 1.2
 """Longest wait for the next interval, in seconds; after it, nothing has moved."""
@@ -80,8 +79,8 @@ class Follower:
             " FROM interval WHERE id > ? AND id <= ?",
             bounds,
         ):
-            sample.loss = sample.loss.plus(unpack_loss(loss))
-            moving += seconds if moved else 0.0
+            sample.loss = sample.loss.plus(checked.loss(loss))
+            moving += checked.seconds(seconds) if moved else 0.0
         if moving:
             sample.elapsed = moving  # the measured time, not the time between two calls
         for process, address, port, protocol, role, rx, tx in self._connection.execute(
@@ -92,11 +91,12 @@ class Follower:
         ):
             key, who = self._process(process)
             sample.identities[key] = who
-            add_traffic(sample.traffic, key, Remote(protocol, role, port, address), Traffic(rx, tx))
+            remote = checked.remote(protocol, role, port, address)
+            add_traffic(sample.traffic, key, remote, Traffic(*checked.moved(rx, tx)))
         for pid, start in self._connection.execute(
             "SELECT pid, start FROM process WHERE ended > ? AND ended <= ?", bounds
         ):
-            sample.exited.add(ProcessKey.stored(start, pid))
+            sample.exited.add(_key(start, pid))
 
     def _process(self, number: int) -> tuple[ProcessKey, Identity]:
         found = self._identities.get(number)
@@ -107,16 +107,27 @@ class Follower:
         return found
 
     def _look_up(self, number: int) -> tuple[ProcessKey, Identity]:
-        pid, start, started, program, cmdline = self._connection.execute(
-            "SELECT pid, start, started, program, cmdline FROM process WHERE id = ?", (number,)
-        ).fetchone()
-        who = identity(self._connection, program, cmdline=cmdline, started=started)
-        return ProcessKey.stored(start, pid), who
+        pid, start, started, program, cmdline = checked.row(
+            self._connection.execute(
+                "SELECT pid, start, started, program, cmdline FROM process WHERE id = ?", (number,)
+            )
+        )
+        who = identity(
+            self._connection,
+            program,
+            cmdline=checked.text(cmdline),
+            started=checked.maybe_moment(started),
+        )
+        return _key(start, pid), who
+
+
+def _key(start: object, pid: object) -> ProcessKey:
+    return ProcessKey.stored(checked.whole(start), checked.whole(pid, (1 << 31) - 1))
 
 
 def _newest(connection: sqlite3.Connection) -> int:
-    found = connection.execute("SELECT coalesce(max(id), 0) FROM interval").fetchone()
-    return int(found[0])
+    found = connection.execute("SELECT coalesce(max(id), 0) FROM interval")
+    return checked.whole(*checked.row(found))
 
 
 def _file(path: Path) -> tuple[int, int] | None:

@@ -8,12 +8,14 @@ from bwtop.history import plan
 from bwtop.history.calendar import Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds
 from bwtop.history.store import sql_of_pids
-from bwtop.history.tiers import DAYS
+from bwtop.history.tiers import COARSEST, DAYS
 from bwtop.history.usage import Usage, billed, rank
 from bwtop.identity.machine import this_machine
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
 from bwtop.model.ledger import Category
+from bwtop.sqlite import checked
+from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.selection import LocalSelection
 from bwtop.sqlite.store import FIVE_MINUTES
@@ -56,14 +58,14 @@ class LocalReader:
             start, end = months
         elif months[0] is not None:
             start = months[0]
-        return None if start is None else (start, end)
+        return None if start is None else (checked.moment(start), checked.moment(end))
 
     def pids_since(self) -> float:
         """See HistoryStore."""
         (found,) = self._one(
             "SELECT max(kept, coalesce((SELECT min(start) FROM interval), 0)) FROM level WHERE level = 0"
         )
-        return float(found)
+        return checked.moment(found)
 
     def select(
         self,
@@ -81,15 +83,16 @@ class LocalReader:
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See HistoryStore."""
-        return self._connection.execute(
+        for found in self._connection.execute(
             "SELECT time, kind, amount FROM event WHERE time >= ? AND time < ? ORDER BY id",
             (start, end),
-        )
+        ):
+            yield checked.event(*found)
 
     def usage_since(self) -> float | None:
         """See HistoryStore."""
         (oldest,) = self._one("SELECT min(start) FROM pulse")
-        return None if oldest is None else float(oldest)
+        return checked.maybe_moment(oldest)
 
     def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore."""
@@ -104,7 +107,9 @@ class _Spans:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._run = connection.execute
         found = self._run("SELECT level, kept FROM level")
-        self._kept: dict[int, float] = {int(level): kept for level, kept in found}
+        self._kept = {level: checked.moment(kept) for level, kept in found}
+        if not self._kept.keys() >= set(range(COARSEST + 1)):
+            raise DamagedError
 
     def forgotten(self, level: int) -> float:
         """See plan.Spans; the level below is deleted up to this time, and only where this level has its totals."""
@@ -118,12 +123,14 @@ class _Spans:
         ).fetchone()
         if first is None:
             return NOTHING
-        (after,) = self._run(
-            "SELECT end FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?"
-            " ORDER BY start DESC LIMIT 1",
-            (level, start, end, end),
-        ).fetchone()
-        return first, after
+        (after,) = checked.row(
+            self._run(
+                "SELECT end FROM span WHERE level = ? AND start >= ? AND start < ? AND end <= ?"
+                " ORDER BY start DESC LIMIT 1",
+                (level, start, end, end),
+            )
+        )
+        return checked.moment(first), checked.moment(after)
 
     def widened(self, level: int, when: float) -> Bounds:
         """See plan.Spans; only the last span that begins before the time can contain it."""
@@ -131,9 +138,10 @@ class _Spans:
             "SELECT start, end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
             (level, when),
         ).fetchone()
-        if found and found[1] > when and found[0] < self.forgotten(level):
-            return found[0], found[1]
-        return NOTHING
+        if not found:
+            return NOTHING
+        first, after = map(checked.moment, found)
+        return (first, after) if after > when and first < self.forgotten(level) else NOTHING
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
         """See plan.Spans; check one span at each end of a unit: there are far fewer ends than spans."""
@@ -143,15 +151,21 @@ class _Spans:
         ).fetchone()
         if first is None:
             return True
-        edge = ceiling(unit, first)
-        while edge < last:
-            (before,) = self._run(
-                "SELECT end FROM span WHERE level = ? AND start < ? ORDER BY start DESC LIMIT 1",
-                (level, edge),
-            ).fetchone()
-            if before > edge:
+        edge = ceiling(unit, checked.moment(first))
+        while edge < checked.moment(last):
+            before, after = checked.row(
+                self._run(
+                    "SELECT (SELECT end FROM span WHERE level = ?1 AND start < ?2"
+                    " ORDER BY start DESC LIMIT 1),"
+                    " (SELECT min(start) FROM span WHERE level = ?1 AND start >= ?2)",
+                    (level, edge),
+                )
+            )
+            if checked.moment(before) > edge:
                 return False
-            edge = ceiling(unit, edge)
+            if after is None:
+                return True
+            edge = ceiling(unit, checked.moment(after))  # not unit by unit where there is nothing
         return True
 
 
@@ -175,16 +189,21 @@ class _FiveMinutes:
         # The 95th percentile, by nearest rank.
         place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
         rx_high, tx_high = (self._first(_rate(paid, way), place)[0] for way in _WAYS)
-        return Usage(
-            (rx_peak or 0.0, tx_peak or 0.0), (rx_high or 0.0, tx_high or 0.0), count, rx, tx
-        )
+        peaks, highs = ((rx_peak, tx_peak), (rx_high, tx_high))
+        return Usage(_rates(*peaks), _rates(*highs), count, *checked.moved(rx, tx))
 
     def _first(self, terms: str, rest: str = "") -> tuple[Any, ...]:
-        found: tuple[Any, ...] = self._connection.execute(
-            f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
-            self._bounds,
-        ).fetchone()
-        return found
+        return checked.row(
+            self._connection.execute(
+                f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
+                self._bounds,
+            )
+        )
+
+
+def _rates(rx: object, tx: object) -> tuple[float, float]:
+    """Check rates; NULL is 0."""
+    return checked.number(rx or 0.0), checked.number(tx or 0.0)
 
 
 def _amount(categories: Collection[Category], way: str) -> str:

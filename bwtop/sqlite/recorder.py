@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from bwtop.history.calendar import Unit, floor
 from bwtop.model.sample import Sample
-from bwtop.sqlite import clocks, schema
+from bwtop.sqlite import checked, clocks, schema
 from bwtop.sqlite.backlog import Backlog
 from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.delta import Delta
@@ -44,6 +44,9 @@ LAST_RETRY: Final = 0.1
 OVER_SIZE: Final = (
     "the history is larger than --max-size and has only daily totals left; raise --max-size"
 )
+
+ASIDE_PERIOD: Final = 60.0
+"""Shortest time between setting aside two damaged databases, in seconds: the disk may damage each new one."""
 
 POLL: Final = 0.1
 """Seconds between two looks of close() at the signals."""
@@ -124,6 +127,9 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._rollup_at = 0.0
         self._noted_dropped = 0
+        self._aside_at = float("-inf")
+        self.aside = ""
+        """Name of the last damaged database that was set aside."""
         self.state = RecorderState()
         self.stored = 0
         """Number of committed intervals."""
@@ -251,6 +257,8 @@ class Recorder:
                 self._set(RecorderState(recording=True))
         except (HistoryError, OSError, sqlite3.Error) as error:
             self._fail(error)
+            if self._may_begin_anew(error):
+                self.open()
 
     def abandon(self) -> None:
         """Give up recording: the fault can only be fixed before the next start."""
@@ -281,6 +289,25 @@ class Recorder:
         elif before.fault or before.other:
             self._notify(f"recording to {self.path} again")
 
+    def _may_begin_anew(self, error: Exception) -> bool:
+        """Set a damaged database aside; return whether that was done."""
+        now, wall = time.monotonic(), self._look().wall
+        if not checked.is_damage(error) or now < self._aside_at + ASIDE_PERIOD:
+            return False
+        try:
+            aside = self._writer.set_aside(wall)
+        except OSError as refused:
+            why = f"{schema.plain(error, self.path)}; it cannot be set aside: {refused.strerror}"
+            self._set(RecorderState(fault=why))
+            return False
+        if aside is None:
+            return False
+        self._aside_at, self.aside = now, aside.name
+        with self._mutex:
+            self._events.append(Event(wall, "damaged"))
+        self._notify(f"set the damaged history aside as {aside}")
+        return True
+
     def _fail(self, error: Exception) -> None:
         self._is_locked = schema.is_locked(error)
         self._writer.rollback()
@@ -298,9 +325,12 @@ class Recorder:
                 if self._may_write():
                     self._write()
                     self._set(RecorderState(recording=True))
+                    self._writer.check()
                     self._keep_up()
             except Exception as error:  # any error: a dead thread would be silent
                 self._fail(error)
+                if self._may_begin_anew(error):
+                    continue
             if closing and self._is_done():
                 self._writer.close()
                 return

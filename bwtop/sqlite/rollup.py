@@ -9,7 +9,8 @@ from typing import Any, Final
 from bwtop.history.calendar import ceiling, floor
 from bwtop.history.tiers import COARSEST, DAYS, TIERS, UNITS, default_retention
 from bwtop.model.flows import Loss
-from bwtop.sqlite.store import levels, pack_loss, unpack_loss
+from bwtop.sqlite import checked
+from bwtop.sqlite.store import levels, pack_loss
 
 SETTLED: Final = 3.0
 """Seconds after the end of a minute by which its last interval is written."""
@@ -152,7 +153,7 @@ class Rollup:
                 "SELECT max(end) FROM span WHERE level = ? AND start >= ? AND start < ?",
                 *(level - 1, start, end),
             )
-            end = max(end, last[0] or end)
+            end = max(end, int(checked.maybe_moment(last[0]) or end))
         return self._begin(level, start, end)
 
     def _begin(self, level: int, start: int, end: int) -> _Closing:
@@ -164,13 +165,15 @@ class Rollup:
         last = self._one("SELECT max(id) FROM flow")[0] or 0
         return _Closing(span, level, start, end, last)
 
-    def _first_after(self, level: int, closed: int) -> Any:
+    def _first_after(self, level: int, closed: int) -> float | None:
         """Return the start of the first row that is in no total of this level; None: there is none."""
         if level == 1:
-            return self._one("SELECT min(start) FROM interval WHERE start >= ?", closed)[0]
-        return self._one(
-            "SELECT min(start) FROM span WHERE level = ? AND start >= ?", level - 1, closed
-        )[0]
+            (found,) = self._one("SELECT min(start) FROM interval WHERE start >= ?", closed)
+        else:
+            (found,) = self._one(
+                "SELECT min(start) FROM span WHERE level = ? AND start >= ?", level - 1, closed
+            )
+        return checked.maybe_moment(found)
 
     def _add_up(self, closing: _Closing) -> None:
         source = (
@@ -202,8 +205,8 @@ class Rollup:
         bounds = {"below": closing.level - 1, "start": closing.start, "end": closing.end}
         seconds, loss = 0.0, Loss()
         for more, lost in self._connection.execute(below, bounds):
-            seconds += more
-            loss = loss.plus(unpack_loss(lost))
+            seconds += checked.seconds(more)
+            loss = loss.plus(checked.loss(lost))
         self._connection.execute(
             "UPDATE span SET level = ?, seconds = ?, loss = ? WHERE id = ?",
             (closing.level, seconds, pack_loss(loss), closing.span),

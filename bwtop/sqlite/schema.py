@@ -2,16 +2,21 @@
 
 import contextlib
 import errno
+import functools
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from bwtop.model.ledger import CATEGORIES, Category
 from bwtop.rights.opening import file_id
+from bwtop.sqlite import checked
+from bwtop.sqlite.checked import DamagedError
+from bwtop.text.escape import printable
 
 APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
 
@@ -181,14 +186,30 @@ def _check_file(path: Path, access: int) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
 
+class _Connection(sqlite3.Connection):
+    """A connection to a file that may be damaged."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Run a statement; the message of an error can quote bytes of the file that are no text."""
+        try:
+            return super().execute(*arguments)
+        except UnicodeDecodeError:
+            raise DamagedError from None
+
+
 def _connect(path: Path, parameters: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file://{quote(os.fsencode(path.absolute()))}?{parameters}",
         uri=True,
         timeout=WAIT,
         isolation_level=None,
         check_same_thread=False,
+        factory=_Connection,
     )
+    connection.text_factory = checked.decoded
+    connection.execute("PRAGMA trusted_schema = OFF")  # no function that SQL in the file names
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -235,20 +256,70 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     try:
         known = _value(connection, "PRAGMA user_version")
         application = _value(connection, "PRAGMA application_id")
-        tables = _value(connection, "SELECT count(*) FROM sqlite_schema")
+        is_foreign = application != APPLICATION_ID
+        is_empty = not (application or known or (is_foreign and _objects(connection)))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
         raise HistoryError(
             f"{path} is not a history of bwtop; move it away or choose another with --db"
         ) from None
-    if application != APPLICATION_ID and (application or tables or known):
+    if is_foreign and not is_empty:
         raise HistoryError(f"{path} is another program's database; choose another with --db")
     if known > version():
         raise HistoryError(
             f"{path} was written by a newer bwtop (schema {known};"
             f" this bwtop reads up to {version()}); upgrade bwtop"
         )
+    _check_objects(connection, path, known)
+
+
+def _check_objects(connection: sqlite3.Connection, path: Path, known: int) -> None:
+    """Raise HistoryError for a table, index, view or trigger that bwtop has not made, or that was changed."""
+    odd = sorted(_objects(connection) - _expected(known), key=repr)
+    if odd:
+        kind, name = (printable(str(word))[:_LONGEST_NAME] for word in odd[0][:2])
+        raise HistoryError(
+            f"{path} has a {kind} {name!r} that bwtop has not made; move it away or choose another with --db"
+        )
+    missing = _expected(known) - _objects(connection)
+    if missing:
+        kind, name = map(str, min(missing, key=repr)[:2])
+        raise HistoryError(
+            f"{path} has no {kind} {name!r}; move it away or choose another with --db"
+        )
+
+
+_LONGEST_NAME: Final = 60
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """Return (type, name, table, SQL) of all tables, indexes, views and triggers except SQLite's own."""
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+    return {
+        (kind, name, table, _plain_sql(sql))
+        for kind, name, table, sql in found
+        if (kind, name) not in _OWN_TABLES and not (kind == "index" and sql is None)
+    }
+
+
+_OWN_TABLES: Final = {("table", f"sqlite_{name}") for name in ("sequence", "stat1", "stat4")}
+"""Tables that SQLite makes: for AUTOINCREMENT, and for ANALYZE."""
+
+
+@functools.lru_cache(maxsize=256)
+def _plain_sql(sql: object) -> object:
+    """Return SQL without comments and white space, which differ between versions of bwtop."""
+    return re.sub(r"--[^\n]*|\s", "", sql) if isinstance(sql, str) else sql
+
+
+@functools.cache
+def _expected(known: int) -> frozenset[tuple[object, ...]]:
+    """Return the objects of a schema."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for script in MIGRATIONS[:known]:
+            connection.executescript(script)
+        return frozenset(_objects(connection))
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from bwtop.history.plan import Piece, Plan
 from bwtop.history.store import Ends, Flow, FlowSums
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss, Remote, stored_identity
-from bwtop.sqlite.store import unpack_loss
+from bwtop.sqlite import checked
 
 _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
 _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
@@ -51,8 +51,9 @@ class LocalSelection:
                 f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids} GROUP BY flow",
                 _bounds(piece),
             ):
-                before = found.get(flow, (0, 0))
-                found[flow] = (before[0] + rx, before[1] + tx)
+                received, sent = checked.moved(rx, tx)
+                before = found.get(checked.whole(flow), (0, 0))
+                found[flow] = (before[0] + received, before[1] + sent)
         return found
 
     def ends(self, flows: Collection[Flow]) -> Ends:
@@ -70,7 +71,7 @@ class LocalSelection:
                 who = identity(self._connection, program, host=self._host)
                 user = None if who.uid is None else user_name(who.uid)
                 programs[program] = replace(who, user=user)
-            found[flow] = (programs[program], Remote(protocol, role, port, address))
+            found[flow] = (programs[program], checked.remote(protocol, role, port, address))
         return found
 
     def users(self) -> None:
@@ -94,12 +95,13 @@ class LocalSelection:
         for piece in self._plan.pieces:
             key, parents = _parents(piece)
             table = "delta" if piece.level == 0 else "traffic"
-            yield from self._run(
+            for start, of, rx, tx in self._run(
                 f"SELECT start, {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
                 f" FROM (SELECT id AS parent, start FROM {parents}) JOIN {table} ON {key} = parent"
                 f" {join} WHERE 1 {self._of_pids} GROUP BY {by}",
                 _bounds(piece),
-            )
+            ):
+                yield checked.moment(start), of, *checked.moved(rx, tx)
 
     def coverage(self) -> Iterator[tuple[float, float, Loss]]:
         """Yield (start, seconds recorded, loss)."""
@@ -109,7 +111,7 @@ class LocalSelection:
                 f"SELECT start, seconds, loss FROM {parents}",  # noqa: S608 - a constant
                 _bounds(piece),
             ):
-                yield start, seconds, unpack_loss(loss)
+                yield checked.moment(start), checked.seconds(seconds), checked.loss(loss)
 
 
 def _parents(piece: Piece) -> tuple[str, str]:
@@ -138,9 +140,9 @@ def identity(
     found = connection.execute(
         f"SELECT {', '.join(_IDENTITY)} FROM program WHERE id = ?",  # noqa: S608 - a constant
         (program,),
-    ).fetchone()
+    )
     return stored_identity(
-        dict(zip(_IDENTITY, found, strict=True)),
+        dict(zip(_IDENTITY, checked.program(checked.row(found)), strict=True)),
         cmdline=cmdline,
         started=None if started is None else datetime.fromtimestamp(started, UTC),
         host=host,

@@ -11,6 +11,8 @@ from bwtop.history.calendar import MINUTE, ceiling, floor
 from bwtop.history.tiers import COARSEST, UNITS
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import CATEGORIES, category
+from bwtop.sqlite import checked
+from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.delta import Delta, Moved, Who
 from bwtop.sqlite.schema import pulse_columns
 from bwtop.text.escape import printable
@@ -220,7 +222,7 @@ class Store:
             ).fetchone()
             self.connection.execute(
                 "UPDATE span SET seconds = seconds + ?, loss = ? WHERE id = ?",
-                (delta.seconds, pack_loss(unpack_loss(before[0]).plus(delta.loss)), span),
+                (delta.seconds, pack_loss(checked.loss(before[0]).plus(delta.loss)), span),
             )
 
     def _span_at(
@@ -265,17 +267,18 @@ def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
         "SELECT level, closed, kept FROM level WHERE level BETWEEN 1 AND ? ORDER BY level",
         (COARSEST,),
     )
-    return [(int(level), int(closed), int(kept)) for level, closed, kept in found]
+    rows = [
+        (checked.whole(level), int(checked.moment(closed)), int(checked.moment(kept)))
+        for level, closed, kept in found
+    ]
+    if len(rows) != COARSEST:
+        raise DamagedError
+    return rows
 
 
 def pack_loss(loss: Loss) -> str | None:
     """Return the stored form of a loss; None: nothing was lost."""
     return json.dumps(loss) if any(loss) else None
-
-
-def unpack_loss(text: str | None) -> Loss:
-    """Return the loss that pack_loss() has stored."""
-    return Loss(*json.loads(text)) if text else Loss()
 
 
 def _given(cursor: sqlite3.Cursor) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from bwtop.rights.account import Account
 from bwtop.rights.opening import file_id
 from bwtop.sqlite import location, schema
+from bwtop.sqlite.check import BackgroundCheck
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import Lock
 from bwtop.sqlite.rollup import Policy, Rollup
@@ -47,6 +49,7 @@ class DatabaseWriter:
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
         self._rollup: Rollup | None = None
+        self._check: BackgroundCheck | None = None
 
     @property
     def is_over_size(self) -> bool:
@@ -70,13 +73,43 @@ class DatabaseWriter:
         if not self._lock:
             self._lock = Lock(path, mode)
         if not self._rollup:
-            if not self._lock.take(f"{self._options.who} (pid {os.getpid()})"):
+            if not self._take(self._lock):
                 return self._lock.holder() or "another bwtop"
             schema.migrate(self._store.connection)
             self._store.begin()
             self._store.number_on()
+            self._check = BackgroundCheck(path)
             self._rollup = Rollup(self._store.connection, self._options.policy)
         return None
+
+    def _take(self, lock: Lock) -> bool:
+        return lock.take(f"{self._options.who} (pid {os.getpid()})")
+
+    def check(self) -> None:
+        """Check the database in the background from time to time; raise DamagedError if it is damaged."""
+        if self._check:
+            self._check.look()
+
+    def set_aside(self, now: float) -> Path | None:
+        """Rename the damaged database and the files beside it; the next open() makes a new one.
+
+        Return the new path; None: another process records to the database, or it is not there any more.
+        `now` is in UTC seconds.
+        """
+        path = self._options.path
+        self._lock = self._lock or Lock(path, location.mode(path))
+        if not self._take(self._lock) or (self._store and file_seen(path) != self._file):
+            return None
+        aside = _free(path, now)
+        for suffix in (
+            "-wal",
+            "-shm",
+            "",
+        ):  # the database last: until then it is found where it was
+            with contextlib.suppress(FileNotFoundError):
+                _beside(path, suffix).rename(_beside(aside, suffix))
+        self._close_database()  # after that: SQLite would write the log into a damaged file
+        return aside
 
     def append(self, deltas: Sequence[Delta], events: Sequence[Event]) -> None:
         """Write deltas and events in one transaction."""
@@ -99,11 +132,32 @@ class DatabaseWriter:
 
     def close(self) -> None:
         """Close the database and release the lock."""
-        if self._store:
-            self._store.connection.close()
+        self._close_database()
         if self._lock:
             self._lock.close()
-        self._store = self._rollup = self._lock = None
+        self._lock = None
+
+    def _close_database(self) -> None:
+        if self._check:
+            self._check.close()
+        if self._store:
+            self._store.connection.close()
+        self._store = self._rollup = self._check = None
+
+
+def _free(path: Path, now: float) -> Path:
+    """Return an unused path for a damaged database."""
+    when = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    aside = _beside(path, f".damaged-{when}")
+    number = 1
+    while any(_beside(aside, suffix).exists() for suffix in ("", "-wal", "-shm")):
+        number += 1
+        aside = _beside(path, f".damaged-{when}-{number}")
+    return aside
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def file_seen(path: Path) -> tuple[int, int] | None:

@@ -19,9 +19,9 @@ from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.sqlite import rollup
+from bwtop.sqlite import checked, rollup
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.store import FIVE_MINUTES, unpack_loss
+from bwtop.sqlite.store import FIVE_MINUTES
 from tests.build import key, typed
 from tests.examples import examples
 from tests.history.keep import (
@@ -313,7 +313,7 @@ def check_spans(kept: Kept) -> None:
             mine = within(kept.deltas, start, end)
             note(f"level {level}: {start}..{end}")
             assert seconds == sum(each.seconds for each in mine)
-            assert unpack_loss(loss) == lost(mine)
+            assert checked.loss(loss) == lost(mine)
             rows = kept.rows(
                 "SELECT sum(rx), sum(tx), count(*) FROM traffic WHERE span = ?", number
             )

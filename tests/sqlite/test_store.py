@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bwtop.model.flows import UDP, Identity, Loss, ProcessKey, Role
-from bwtop.sqlite import store
+from bwtop.sqlite import checked, store
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.store import Event, Store, pack_loss, unpack_loss
+from bwtop.sqlite.store import Event, Store, pack_loss
 from bwtop.text.escape import printable
 from tests.build import HOSTILE, key, remote
 from tests.history.keep import (
@@ -289,7 +289,7 @@ def test_late_deltas_are_added_to_closed_spans(kept: Kept) -> None:
             (NOON - 0.5 * DAY, NOON + 0.5 * DAY, 5.0, twice),
         ]
         day = kept.ask(NOON - DAY / 2, NOON + DAY / 2)
-        assert (day.rx, day.seconds, day.loss) == (2100, 5.0, unpack_loss(twice))
+        assert (day.rx, day.seconds, day.loss) == (2100, 5.0, checked.loss(twice))
         assert kept.ask(NOON - 3 * DAY, NOON - 2 * DAY).rx == 7
 
 
@@ -333,6 +333,6 @@ def test_five_minute_totals_add_up_deltas(kept: Kept) -> None:
 
 def test_loss_is_kept() -> None:
     loss = Loss(1, 2, 3, 4, 5, 1 << 62)
-    assert unpack_loss(pack_loss(loss)) == loss
+    assert checked.loss(pack_loss(loss)) == loss
     assert pack_loss(Loss()) is None
-    assert unpack_loss(None) == Loss()
+    assert checked.loss(None) == Loss()
