@@ -323,9 +323,9 @@ class Recorder:
                 closing = self._closing
             try:
                 if self._may_write():
+                    self._writer.check()
                     self._write()
                     self._set(RecorderState(recording=True))
-                    self._writer.check()
                     self._keep_up()
             except Exception as error:  # any error: a dead thread would be silent
                 self._fail(error)
