@@ -157,20 +157,23 @@ orders: Final = st.sampled_from(
 )
 
 
+NET: Final = network("192.0.2.0/24"), network("127.0.0.0/8"), network("2001:db8::1")
+SAME: Final[tuple[tuple[str, dict[str, list[object]]], ...]] = (
+    ("", {}),
+    ("pid:1", {"pid": [1]}),
+    ("pid:1,2", {"pid": [1, 2]}),
+    ("user:0,2", {"user": [0, 2]}),
+    ("name:proc1,*2", {"name": ["PROC1", "*2"]}),
+    ("remote:192.0.2.0/24", {"remote": [*NET[:1]]}),
+    ("remote:127.0.0.0/8,2001:db8::1", {"remote": [*NET[1:]]}),
+    ("user:0 remote:192.0.2.0/24", {"user": [0], "remote": [*NET[:1]]}),
+    ("nobody-has-this", {"name": ["nobody"]}),
+)
+
+
 @given(
     histories(),
-    st.sampled_from(
-        [
-            ("", {}),
-            ("pid:1", {"pid": [1]}),
-            ("pid:1,2", {"pid": [1, 2]}),
-            ("user:0,2", {"user": [0, 2]}),
-            ("name:proc1,*2", {"name": ["PROC1", "*2"]}),
-            ("remote:192.0.2.0/24", {"remote": [network("192.0.2.0/24")]}),
-            ("user:0 remote:0.0.0.0/0", {"user": [0], "remote": [network("0.0.0.0/0")]}),
-            ("nobody-has-this", {"name": ["nobody"]}),
-        ]
-    ),
+    st.sampled_from(SAME),
     classes,
     st.sampled_from(Loopback),
     orders,
