@@ -59,6 +59,7 @@ def document(
 ) -> dict[str, Any]:
     """Return the JSON document of an answer; rates are in bytes per second."""
     usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
+    rows = request.sorted(answer.rows)[: request.limit]
     return {
         "schema": SCHEMA,
         "host": request.host,
@@ -83,10 +84,8 @@ def document(
             }
             for bar in answer.bars
         ],
-        "rows": [
-            {**_named(by, row, answer), "rx": row.rx, "tx": row.tx}
-            for row in request.sorted(answer.rows)[: request.limit]
-        ],
+        "rows": [{**_named(by, row, answer), "rx": row.rx, "tx": row.tx} for row in rows],
+        "rows_left_out": len(answer.rows) - len(rows),
     }
 
 

@@ -48,6 +48,9 @@ HOSTS: Final = "bwtop.hosts/1"
 PATIENCE: Final = 3.0
 """Seconds to wait for the first interval."""
 
+MOST_ROWS: Final = 10_000
+"""Rows of a JSON answer: each costs the server about 1 KB while it writes them.  CSV has all."""
+
 LONGEST_NAME: Final = 120
 """Characters of a file name, without its suffix."""
 
@@ -171,7 +174,13 @@ class Api:
     def _sums(self, values: Values) -> dict[str, Any]:
         report = self._report(values)
         answer, now = self._ask(report)
-        found = output.document(answer, report, report.by, now)
+        limited = replace(report, limit=min(report.limit or MOST_ROWS, MOST_ROWS))
+        found = output.document(answer, limited, report.by, now)
+        count = len(answer.rows)
+        if min(count, report.limit or count) > MOST_ROWS:
+            found["notes"].append(
+                f"first {MOST_ROWS:,} of {count:,} rows; choose a shorter range or fewer groups"
+            )
         for row in found["rows"]:
             if "addr" in row:
                 row["host"] = self._host(row["addr"])
@@ -329,7 +338,10 @@ ROUTES: Final = (
         EVENTS,
     ),
     Route(
-        "/api/v1/history", "totals of a time range (bwtop.history/1)", Api.history, params.HISTORY
+        "/api/v1/history",
+        f"totals of a time range (bwtop.history/1); at most {MOST_ROWS} rows: rows_left_out has the number of the others",
+        Api.history,
+        params.HISTORY,
     ),
     Route(
         "/api/v1/export.csv",
@@ -340,7 +352,7 @@ ROUTES: Final = (
     ),
     Route(
         "/api/v1/export.json",
-        "the totals of a time range as a JSON file",
+        f"the totals of a time range as a JSON file, with at most {MOST_ROWS} rows",
         Api.export_json,
         params.HISTORY,
     ),

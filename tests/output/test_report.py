@@ -149,7 +149,7 @@ def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
     found = ask.at("2026-09-21 12:30").json("today")
     assert list(found) == [
         *("schema", "host", "from", "to", "covered", "recorded", "by", "total", "peak"),
-        *("percentile95", "projection", "lost", "notes", "bars", "rows"),
+        *("percentile95", "projection", "lost", "notes", "bars", "rows", "rows_left_out"),
     ]
     assert found["schema"] == "bwtop.history/1"
     assert found["host"] == socket.gethostname()

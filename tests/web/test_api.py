@@ -32,6 +32,7 @@ from bwtop.model.filter import EVERYTHING, FIELDS, HOST, RECORDED, Filter
 from bwtop.model.flows import Identity, Traffic
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
+from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.schema import open_reader
 from bwtop.text.escape import printable
@@ -325,6 +326,29 @@ def test_range_is_the_requested_one(served: Served) -> None:
     )
     assert len(found["bars"]) == 60
     assert found["recorded"] > 0
+
+
+def test_json_says_how_many_rows_it_leaves_out(tmp_path: Path) -> None:
+    """Test one row more than the limit: JSON keeps the largest and all sums, and CSV has every row."""
+    kept = Kept(path=tmp_path / "history.db")
+    count = module.MOST_ROWS + 1
+    far = {remote(f"10.0.{n >> 8}.{n & 255}"): (1 + n, 0) for n in range(count)}
+    kept.append(Delta(NOON, 1.0, {(key(1), CURL): far}))
+    kept.connection.close()
+    served = Served(tmp_path / "history.db")
+    asked = f"range={WHEN}&by=remote"
+    note = "first 10,000 of 10,001 rows; choose a shorter range or fewer groups"
+    for text in (asked, f"{asked}&limit={count}"):
+        found = served.json("/api/v1/history", text)
+        assert (len(found["rows"]), found["rows_left_out"]) == (module.MOST_ROWS, 1)
+        assert found["notes"] == [note]
+        assert found["rows"][-1]["rx"] == 2, "the smallest row is left out"
+        assert found["total"]["rx"] == sum(range(1, count + 1))
+    few = served.json("/api/v1/history", f"{asked}&limit=5")
+    assert (len(few["rows"]), few["rows_left_out"], few["notes"]) == (5, count - 5, [])
+    body = served("/api/v1/export.csv", asked).body
+    assert body.count(b"\n") == 1 + count
+    served.broadcaster.close()
 
 
 def test_export_is_the_history_as_a_download(served: Served) -> None:
