@@ -14,7 +14,7 @@ import re
 import secrets
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
@@ -42,6 +42,8 @@ class HttpRequest:
     headers: Message
     uid: int | None = None
     """The uid of a client process on this machine; None: unknown."""
+    is_gone: Callable[[], bool] = lambda: False
+    """Returns whether the client has closed its connection."""
 
 
 @dataclass(frozen=True)

@@ -154,26 +154,26 @@ class Api:
 
     # History.
 
-    def history(self, _: HttpRequest, values: Values) -> HttpResponse:
+    def history(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Return the totals of a range."""
-        return document(self._sums(values))
+        return document(self._sums(request, values))
 
-    def export_json(self, _: HttpRequest, values: Values) -> HttpResponse:
+    def export_json(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Return the totals of a range as a file to download."""
-        return document(self._sums(values)).plus(_download(f"{_file_name(values)}.json"))
+        return document(self._sums(request, values)).plus(_download(f"{_file_name(values)}.json"))
 
-    def export_csv(self, _: HttpRequest, values: Values) -> HttpResponse:
+    def export_csv(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Return the rows of a range as a CSV file to download."""
         report = self._report(values)
-        answer, _now = self._ask(report)
+        answer, _now = self._ask(request, report)
         out = io.StringIO()
         output.write_csv(answer, report, report.by, out, inert)
         body = out.getvalue().encode()
         return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
 
-    def _sums(self, values: Values) -> dict[str, Any]:
+    def _sums(self, request: HttpRequest, values: Values) -> dict[str, Any]:
         report = self._report(values)
-        answer, now = self._ask(report)
+        answer, now = self._ask(request, report)
         limited = replace(report, limit=min(report.limit or MOST_ROWS, MOST_ROWS))
         found = output.document(answer, limited, report.by, now)
         count = len(answer.rows)
@@ -203,9 +203,9 @@ class Api:
             host=None if self._history_access.origin else socket.gethostname(),
         )
 
-    def _ask(self, report: Report) -> tuple[Sums, float]:
+    def _ask(self, request: HttpRequest, report: Report) -> tuple[Sums, float]:
         now = time.time()
-        with self._history_access.history() as history:
+        with self._history_access.history(is_gone=request.is_gone) as history:
             found = history.ask(report.range, report.by, report.keep, now)
         return found, now
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,16 @@ PATIENCE: Final = 20.0
 """Seconds that a query waits for its turn."""
 
 
+SECONDS: Final = 30.0
+"""Time limit for the statements of a query."""
+
+STEPS: Final = 10_000
+"""Instructions of SQLite between two looks at the limits of a query, about a millisecond."""
+
+Stop = Callable[[], bool]
+"""Returns whether to stop a query."""
+
+
 class HistoryAccess(ABC):
     """A history that may be unreachable; a few queries run at a time."""
 
@@ -33,8 +44,10 @@ class HistoryAccess(ABC):
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
-    def history(self, patience: float | None = None) -> Iterator[History]:
-        """Open the history as it is now.
+    def history(
+        self, patience: float | None = None, is_gone: Stop = lambda: False
+    ) -> Iterator[History]:
+        """Open the history as it is now; a local query stops after SECONDS, or when its client is gone.
 
         Refuse if there is none, or if no turn comes within `patience` seconds (default PATIENCE).
         """
@@ -45,12 +58,12 @@ class HistoryAccess(ABC):
                 ("Retry-After", "5"),
             )
         try:
-            yield from self._open()
+            yield from self._open(is_gone)
         finally:
             self._turns.release()
 
     @abstractmethod
-    def _open(self) -> Iterator[History]:
+    def _open(self, is_gone: Stop) -> Iterator[History]:
         """Yield the history once, or refuse."""
 
 
@@ -61,7 +74,7 @@ class FleetHistory(HistoryAccess):
         super().__init__(origin)
         self._connect = connect
 
-    def _open(self) -> Iterator[History]:
+    def _open(self, is_gone: Stop) -> Iterator[History]:  # noqa: ARG002 - its server has limits
         history = History(FleetReader(self._connect()))
         try:
             yield history
@@ -90,23 +103,27 @@ class LocalHistory(HistoryAccess):
         except (HistoryError, OSError, sqlite3.Error):
             self._kept = []  # each query reports the reason
 
-    def _open(self) -> Iterator[History]:
+    def _open(self, is_gone: Stop) -> Iterator[History]:
+        deadline = time.monotonic() + SECONDS
         try:
-            yield from self._opened()
+            yield from self._opened(lambda: is_gone() or time.monotonic() >= deadline)
         except FileNotFoundError:
             _refuse("nothing has been recorded yet; run: sudo bwtop")
         except (HistoryError, OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                _refuse(f"stopped after {SECONDS:g} seconds; choose a shorter range")
             _refuse(plain(error, self.path))
 
-    def _opened(self) -> Iterator[History]:
+    def _opened(self, stop: Stop) -> Iterator[History]:
         try:
             connection = open_reader(self.path)
         except PermissionError:
             if not self._kept or self._file() not in (self._kept_file, None):
                 raise
-            yield from self._borrow()
+            yield from self._borrow(stop)
             return
         try:
+            connection.set_progress_handler(stop, STEPS)
             yield History(LocalReader(connection))
         finally:
             connection.close()
@@ -118,11 +135,13 @@ class LocalHistory(HistoryAccess):
         except PermissionError:
             return None
 
-    def _borrow(self) -> Iterator[History]:
+    def _borrow(self, stop: Stop) -> Iterator[History]:
         connection = self._kept.pop()
         try:
+            connection.set_progress_handler(stop, STEPS)
             yield History(LocalReader(connection))
         finally:
+            connection.set_progress_handler(None, 0)
             connection.rollback()
             self._kept.append(connection)
 

@@ -6,6 +6,7 @@ pipelined requests.
 
 import contextlib
 import io
+import select
 import socket
 import threading
 import time
@@ -206,7 +207,9 @@ class Handler(BaseHTTPRequestHandler):
                 allow,
             )
         path, _, query = _decoded(self.path).partition("?")
-        return HttpRequest(self.command, path, query, self.headers, self._accepted.uid)
+        return HttpRequest(
+            self.command, path, query, self.headers, self._accepted.uid, self._has_left
+        )
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
         """Keep an error found by http.server, for an answer in bwtop's own format."""
@@ -257,6 +260,12 @@ class Handler(BaseHTTPRequestHandler):
             return False
         finally:
             self.connection.settimeout(SEND_SECONDS)
+
+    def _has_left(self) -> bool:
+        """Return True if the client has closed the connection; unlike `_is_gone`, change no time limit."""
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLRDHUP)
+        return bool(waiting.poll(0))
 
     def _linger(self) -> None:
         self.connection.shutdown(socket.SHUT_WR)

@@ -13,11 +13,12 @@ import pytest
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING
 from bwtop.sqlite import schema
+from bwtop.sqlite.delta import Delta
 from bwtop.web import history as module
 from bwtop.web.answer import HttpError
 from bwtop.web.history import AT_ONCE, LocalHistory
-from tests.build import eventually
-from tests.history.keep import DAY, NOON, Kept, by, delta, local
+from tests.build import eventually, key, remote
+from tests.history.keep import CURL, DAY, NOON, Kept, by, delta, local
 
 RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
 
@@ -187,6 +188,31 @@ def test_further_queries_wait_for_their_turn(beyond: LocalHistory) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert {future.result(30) for future in [pool.submit(ask) for _ in range(64)]} == {5}
     assert 1 <= most <= AT_ONCE
+
+
+@pytest.mark.parametrize("which", ["history_access", "beyond"])
+def test_query_stops_when_its_client_leaves_or_its_time_is_over(
+    which: str, kept: Kept, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Test a query of several STEPS: the next one has its turn, and its own limits."""
+    history_access: LocalHistory = request.getfixturevalue(which)
+    far = {remote(f"10.0.{n >> 8}.{n & 255}"): (1, 0) for n in range(5000)}
+    kept.append(Delta(NOON + 1, 1.0, {(key(1), CURL): far}))
+    is_gone = threading.Event()
+
+    def ask() -> int:
+        with history_access.history(is_gone=is_gone.is_set) as history:
+            return history.ask(RANGE, by("remote"), EVERYTHING, RANGE.end).rx
+
+    for _ in range(2 * AT_ONCE):
+        assert ask() == 5005
+        is_gone.set()
+        with pytest.raises(HttpError, match="stopped"):
+            ask()
+        is_gone.clear()
+    monkeypatch.setattr(module, "SECONDS", 0)
+    with pytest.raises(HttpError, match="choose a shorter range"):
+        ask()
 
 
 def test_replaced_file_is_noticed(history_access: LocalHistory, tmp_path: Path) -> None:

@@ -642,3 +642,26 @@ def test_urls_are_not_logged(web: Web, capfd: pytest.CaptureFixture[str]) -> Non
     web.ask("/secret", "POST")
     exchange(web.port, b"secret\x1b[2J\r\n\r\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_answer_in_progress_learns_that_its_client_has_left() -> None:
+    asked: list[HttpRequest] = []
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        asked.append(request)
+        until(request.is_gone)
+        learned.set()
+        return HttpResponse(HTTPStatus.OK)
+
+    learned = threading.Event()
+    web = server.WebServer(Address("127.0.0.1", 0))
+    web.start(respond)
+    try:
+        with socket.create_connection(("127.0.0.1", web.server_port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: bool(asked))
+            assert not asked[0].is_gone()
+        assert learned.wait(HANG)
+    finally:
+        web.shutdown()
+        web.server_close()
