@@ -383,6 +383,7 @@ def test_flags_list_the_formats() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_interval_is_flushed_at_once(form: str) -> None:
     reached = io.BytesIO()
+    out = io.TextIOWrapper(reached, encoding="utf-8")
     sizes = []
 
     def intervals() -> Iterator[Interval]:
@@ -390,7 +391,7 @@ def test_each_interval_is_flushed_at_once(form: str) -> None:
             sizes.append(len(reached.getvalue()))
             yield busy()
 
-    batch.run(intervals(), form, WIDE, io.TextIOWrapper(reached, encoding="utf-8"))
+    batch.run(intervals(), form, WIDE, out)
     sizes.append(len(reached.getvalue()))
     assert sizes == sorted(set(sizes)), "an interval waited for the next one"
 
