@@ -43,7 +43,7 @@ _CALLS: Final = {
 }
 
 
-_OURS: Final = {"recorder", "sender", "_writer"}
+_OURS: Final = {"recorder", "sender", "self", "_writer"}
 """Objects whose open() opens the history."""
 
 
