@@ -20,8 +20,8 @@ class BackgroundCheck:
     """Checks of a database with a connection and threads of their own; writing goes on meanwhile."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database; raise HistoryError, OSError and sqlite3.Error."""
-        self._connection = schema.open_reader(path)
+        """Open the database; raise sqlite3.Error."""
+        self._connection = schema.connect_checker(path)
         self._thread: threading.Thread | None = None
         self._next = 0.0
         self._is_damaged = False

@@ -336,6 +336,20 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return _reader(path, "mode=ro&immutable=1")  # at rest: no process writes it
 
 
+def connect_checker(path: Path) -> sqlite3.Connection:
+    """Open the database to look for damage, with all of its files: later the path may be out of reach.
+
+    The schema is not checked.  Raises sqlite3.Error.
+    """
+    connection = _connect(path, "mode=ro")
+    try:
+        _value(connection, "SELECT count(*) FROM sqlite_schema")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 _NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY)
 """Errors of SQLite for a database at rest in a directory without write permission: it cannot create its files."""
 

@@ -70,6 +70,7 @@ class DatabaseWriter:
             connection = schema.connect_writer(path, mode)
             self._store = Store(connection, cmdlines=self._options.cmdlines)
             self._file = file_seen(path)
+            self._check = BackgroundCheck(path)
         if not self._lock:
             self._lock = Lock(path, mode)
         if not self._rollup:
@@ -78,7 +79,6 @@ class DatabaseWriter:
             schema.migrate(self._store.connection)
             self._store.begin()
             self._store.number_on()
-            self._check = BackgroundCheck(path)
             self._rollup = Rollup(self._store.connection, self._options.policy)
         return None
 
