@@ -399,7 +399,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
 
 def test_on_the_other_loopback_root_needs_no_token() -> None:
     with serving(bind="[::1]:0") as web, connect(web.port, "::1") as sock:
-        sock.sendall(b"GET /api/v1/live HTTP/1.1\r\nHost: [::1]:%d\r\n\r\n" % web.port)
+        sock.sendall(b"GET /api/v1/about HTTP/1.1\r\nHost: [::1]:%d\r\n\r\n" % web.port)
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
         assert f"bwtop: serving on http://[::1]:{web.port}/" in web.lines
 
@@ -472,7 +472,7 @@ def test_beyond_loopback_it_demands_the_token_that_it_has_printed() -> None:
         opened = web.ask(login)
         assert opened.status == 303
         cookie = {"Cookie": opened.headers["set-cookie"].partition(";")[0]}
-        assert web.ask("/api/v1/live", headers=cookie).status == 200
+        assert web.ask("/api/v1/about", headers=cookie).status == 200
         assert web.ask(login).status == 403
         assert web.ask("/api/v1/link", headers=cookie).status == 403
         further = web.ask("/api/v1/link", headers=bearer(token)).document["path"]
@@ -491,8 +491,8 @@ def test_a_token_out_of_a_file_is_told_nowhere(tmp_path: Path) -> None:
     path.write_text(f"{token}\n")
     path.chmod(0o600)
     with serving("--token-file", str(path)) as web:
-        assert web.ask("/api/v1/live", uid=STRANGER).status == 401
-        assert web.ask("/api/v1/live", headers=bearer(token), uid=STRANGER).status == 200
+        assert web.ask("/api/v1/about", uid=STRANGER).status == 401
+        assert web.ask("/api/v1/about", headers=bearer(token), uid=STRANGER).status == 200
         assert web.ask(web.login).status == 303
         assert web.stop() == 0
     assert not [line for line in web.lines if token in line]
