@@ -333,7 +333,7 @@ _LOOPBACK: Final = {
     Loopback.ONLY: (True,),
     Loopback.SHOW: (False, True),
 }
-"""Whether the remotes that pass are loopback."""
+"""The values of is_loopback() that pass."""
 
 
 def _loopback(text: str) -> OnCategory:

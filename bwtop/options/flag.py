@@ -48,7 +48,7 @@ EXCLUSIVE: Final = (Group.MODES, Group.CONFIGURATION)
 
 
 class Complete(StrEnum):
-    """What shells complete as the value of a flag, besides its own words."""
+    """Values that shells complete, besides the words of a flag itself."""
 
     FILE = "file"
     USER = "user"
@@ -56,7 +56,7 @@ class Complete(StrEnum):
 
 
 class Row(TypedDict, total=False):
-    """What a row may say of any flag; see Flag for the meanings."""
+    """Properties that any row may have; see Flag for the meanings."""
 
     group: Required[Group]
     help: Required[str]

@@ -19,7 +19,7 @@ _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 class LocalSelection:
     """Selection of the traffic of a plan (see history.store.Selection); the key of a flow is its id.
 
-    With `of_pids`, an SQL condition on pids, it is that of those processes alone: only the finest level has pids.
+    `of_pids` is an SQL condition that limits it to some pids; only the finest level has pids.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The columns of the list, from the table of columns, and the choice of those that fit a terminal."""
+"""The list's columns: those of view.columns with a cell, and the selection that fits the terminal."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
