@@ -4,16 +4,15 @@ import functools
 import pwd
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.identity.lookup import Lookup
 from bwtop.identity.units import place
 from bwtop.model.flows import Identity, ProcessKey
 from bwtop.model.sample import Sample
 
-DESCRIBED: Final = 2048
-"""Largest number of processes remembered, many of them exited: 0.8 KiB each.  Where more are active in a second, each
-is described anew every time."""
+_UNNAMED: Final = 2048
+"""Largest number of processes that wait for the name of their user: 0.8 KiB each."""
 
 _THREADS: Final = 2
 """Look-ups in flight."""
@@ -34,7 +33,6 @@ def user_name(uid: int) -> str | None:
         return None
 
 
-@functools.lru_cache(maxsize=DESCRIBED)
 def complete(identity: Identity, user: str | None) -> Identity:
     """Return the identity with its user's name, and the unit, container and pod of its cgroup if it has one."""
     if identity.cgroup is None:
@@ -49,6 +47,14 @@ def complete(identity: Identity, user: str | None) -> Identity:
     )
 
 
+class _Completed(NamedTuple):
+    """An identity, what was known of its user, and the identity completed with it."""
+
+    identity: Identity
+    user: str | None
+    whole: Identity
+
+
 class Describer:
     """Completes identities: with the unit, container and pod, and with the user's name once it is known.
 
@@ -59,13 +65,17 @@ class Describer:
         self._users = Lookup(user_name, "bwtop-users", _THREADS, known=1024)
         self._unnamed: dict[ProcessKey, Identity] = {}
         """Processes whose user's name was not known when they moved bytes."""
+        self._last: dict[ProcessKey, _Completed] = {}
+        """The processes of the last sample: most are in the next as well."""
 
     def describe(self, sample: Sample) -> None:
         """Complete the identities of a sample; add those of earlier ones whose user's name has come since."""
         self._wait(sample.identities.values())
-        for part in (sample, sample.late):
+        for part in (sample.late, sample):
             if part:
-                part.identities = {k: self._complete(k, i) for k, i in part.identities.items()}
+                found = {k: self._complete(k, i) for k, i in part.identities.items()}
+                self._last = found
+                part.identities = {key: each.whole for key, each in found.items()}
         for key in sample.exited:
             self._unnamed.pop(key, None)
         self._rename(sample)
@@ -77,16 +87,24 @@ class Describer:
         if new and not self._unnamed:
             self._users.wait(new, _PATIENCE)
 
-    def _complete(self, key: ProcessKey, identity: Identity) -> Identity:
+    def _complete(self, key: ProcessKey, identity: Identity) -> _Completed:
         if identity.host is not None:
-            return identity
+            return _Completed(identity, None, identity)
+        name = self._user(key, identity)
+        last = self._last.get(key)
+        if last and last.identity is identity and last.user == name:
+            return last
+        return _Completed(identity, name, complete(identity, name))
+
+    def _user(self, key: ProcessKey, identity: Identity) -> str | None:
+        """Return the user's name if it is known; otherwise remember the process for `_rename`."""
         if identity.uid is None:
-            return complete(identity, None)
+            return None
         name = self._users.get(identity.uid)
         is_waiting = name is None and not self._users.is_known(identity.uid)
-        if is_waiting and len(self._unnamed) < DESCRIBED:
+        if is_waiting and len(self._unnamed) < _UNNAMED:
             self._unnamed[key] = identity
-        return complete(identity, name)
+        return name
 
     def _rename(self, sample: Sample) -> None:
         """Add the identities of processes whose user's name has come since."""

@@ -21,11 +21,14 @@ FIVE_MINUTES: Final = 5 * MINUTE
 """Seconds of a five-minute total: the industry computes percentiles from them."""
 
 MAX_CACHED: Final = 100_000
-"""Largest number of cached flow ids: about 23 MB.
+"""Flow ids after which the cache forgets those it has not needed since the last time: about 23 MB.
 
 It exceeds the flows of an interval, unless --max-flows is raised.  With a smaller cache every interval would look up all
 of them again, which takes three times as long.
 """
+
+CACHED_INTERVALS: Final = 60
+"""Intervals after which it does so in any case: after a peak its memory is free again."""
 
 _COLUMNS: Final = pulse_columns()
 _ADD_FIVE_MINUTES: Final = (
@@ -42,6 +45,9 @@ class _KnownIds:
     process: int
     program: int
     flows: dict[Remote, int] = field(default_factory=dict)
+    """Flows needed since the cache last forgot."""
+    older: dict[Remote, int] = field(default_factory=dict)
+    """Flows needed before, the next to be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class Store:
         self._cmdlines = cmdlines
         self._known: dict[Who, _KnownIds] = {}
         self._cached = 0
+        """Flows in the younger half of the cache."""
+        self._appended = 0
+        """Deltas since the cache last forgot."""
 
     def begin(self) -> None:
         """Mark the processes of former recorders: they may have ended while no bwtop recorded."""
@@ -86,10 +95,13 @@ class Store:
                 self._run("INSERT INTO event (time, kind, amount) VALUES (?, ?, ?)", event)
             for delta in deltas:
                 self._append(delta)
+                self._appended += 1
             self.connection.execute("COMMIT")
         except BaseException:
             self.rollback()
             raise
+        if self._appended >= CACHED_INTERVALS:
+            self._forget_unused()
 
     def rollback(self) -> None:
         """Roll back, and forget the ids that the transaction assigned."""
@@ -121,7 +133,7 @@ class Store:
         for who, remotes in delta.flows.items():
             known = self._known.get(who) or self._know(who)
             for remote, (rx, tx) in remotes.items():
-                flow = known.flows.get(remote) or self._flow(known, remote)
+                flow = known.flows.get(remote) or self._know_flow(known, remote)
                 before = found.get((flow, known.process), (0, 0))
                 found[flow, known.process] = (before[0] + rx, before[1] + tx)
         return found
@@ -168,6 +180,20 @@ class Store:
         )
         return _given(added)
 
+    def _know_flow(self, known: _KnownIds, remote: Remote) -> int:
+        flow = known.older.pop(remote, None) or self._flow(known, remote)
+        if self._cached >= MAX_CACHED:
+            self._forget_unused()
+        self._cached += 1
+        known.flows[remote] = flow
+        return flow
+
+    def _forget_unused(self) -> None:
+        """Forget the flows that no delta has needed since the last call."""
+        for known in self._known.values():
+            known.older, known.flows = known.flows, {}
+        self._cached = self._appended = 0
+
     def _flow(self, known: _KnownIds, remote: Remote) -> int:
         place = (remote.address, remote.port, remote.protocol, remote.role)
         end = self._id(
@@ -175,18 +201,11 @@ class Store:
             "INSERT INTO remote (address, port, protocol, role) VALUES (?, ?, ?, ?)",
             place,
         )
-        flow = self._id(
+        return self._id(
             "SELECT id FROM flow WHERE program = ? AND remote = ?",
             "INSERT INTO flow (program, remote) VALUES (?, ?)",
             (known.program, end),
         )
-        self._cached += 1
-        if self._cached > MAX_CACHED:
-            for other in self._known.values():
-                other.flows.clear()
-            self._cached = 1
-        known.flows[remote] = flow
-        return flow
 
     def _id(self, select: str, insert: str, values: tuple[str | int | bytes | None, ...]) -> int:
         found = self.connection.execute(select, values).fetchone()

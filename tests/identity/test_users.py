@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from bwtop.identity import users
-from bwtop.identity.users import Describer, complete, user_name
+from bwtop.identity.users import Describer, user_name
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Host, Identity, ProcessKey
-from tests.build import NOW, eventually, sample
+from tests.build import NOW, eventually, key, sample
 
 KEY, GONE = ProcessKey(1, 1), ProcessKey(2, 2)
 NOBODYS_UID = next(uid for uid in range(3_000_000_000, 0, -1) if user_name(uid) is None)
@@ -79,16 +79,16 @@ def test_without_a_cgroup_the_rest_stays_as_it_is() -> None:
 
 def test_identities_of_processes_long_gone_take_little_memory() -> None:
     """Each of 20,000 that live for a moment has a command line of its own."""
+    describer = Describer()
     tracemalloc.start()
     try:
         for number in range(20_000):
-            complete(
-                Identity("cc1", 0, f"cc1 -O2 file{number}.c", "/usr/bin/cc1", "/a.service"), "root"
-            )
+            compiler = Identity("cc1", 0, f"cc1 -O2 file{number}.c", "/usr/bin/cc1", "/a.service")
+            describer.describe(sample(identities={key(number): compiler}))
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 4 << 20
+    assert kept < 1 << 20
 
 
 def test_name_that_comes_late_follows_with_a_later_reading(monkeypatch: pytest.MonkeyPatch) -> None:

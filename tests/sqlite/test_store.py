@@ -246,11 +246,12 @@ def test_an_append_may_fail_at_its_last_delta(kept: Kept) -> None:
     assert everything(kept) == (100, 10)
 
 
-@pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.parametrize(("most", "intervals"), [(1, 60), (2, 60), (5, 60), (100, 1), (100, 3)])
 def test_flows_that_left_the_cache_are_found_again(
-    monkeypatch: pytest.MonkeyPatch, most: int
+    monkeypatch: pytest.MonkeyPatch, most: int, intervals: int
 ) -> None:
     monkeypatch.setattr(store, "MAX_CACHED", most)
+    monkeypatch.setattr(store, "CACHED_INTERVALS", intervals)
     kept = Kept()
     for number in range(12):
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES[number % 4 :], pid=number % 3 + 1)))
