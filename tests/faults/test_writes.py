@@ -1,0 +1,113 @@
+"""Each write of a recording fails, or is the last before a kill or a power cut: nothing is damaged, nothing lost unsaid."""
+
+import random
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.writing import CALLS, LOGGED, Call, calls, cut, result, under_strace
+from tests.history.recording import Recorders, amount, found, is_sound
+
+COUNT = 40
+"""Samples of a recording: it closes minutes, hours and days."""
+
+KILLS = 15
+"""Kills, about so many, at places all over the recording."""
+
+CUTS = 150
+"""Power cuts, likewise."""
+
+LOG = ("-y", "-xx", "-s", str(1 << 24), "-e", f"trace={','.join(LOGGED)}")
+"""Flags of strace for a log with all that was written."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call]]:
+    """Return the database of a recorder that nothing disturbs, and the calls that made it."""
+    path = tmp_path_factory.mktemp("undisturbed") / "history.db"
+    log = path.with_name("log")
+    done = under_strace(path, COUNT, *LOG, "-o", str(log))
+    assert result(done) == {"lost": 0, "lines": []}
+    return path, list(calls(log.read_text()))
+
+
+def put() -> int:
+    """Return the bytes of all samples."""
+    return sum(sum(amount(number)) for number in range(COUNT))
+
+
+def numbers(path: Path) -> list[int]:
+    """Return the numbers of the stored samples, after a new recorder has opened the database."""
+    Recorders()(path).recorder.close()
+    assert is_sound(path)
+    return sorted(number for number, moved in found(path).items() if moved == amount(number))
+
+
+@pytest.mark.parametrize("nth", [2, 7])
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        *((call, f"error={error}") for call in CALLS for error in ("EIO", "ENOSPC", "EINTR")),
+        ("pwrite64", "retval=0"),  # a short write, which SQLite takes for a full disk
+    ],
+)
+def test_calls_that_fail_lose_nothing(call: str, fault: str, nth: int, tmp_path: Path) -> None:
+    """Every second or seventh call fails; what the recorder could not store it says in bytes."""
+    path = tmp_path / "history.db"
+    inject = f"inject={call}:{fault}:when={nth}+{nth}"
+    told = result(under_strace(path, COUNT, "-e", inject, "-o", str(tmp_path / "log")))
+    stored = numbers(path)
+    assert sum(sum(amount(number)) for number in stored) + told["lost"] == put()
+    said = [re.search("not recorded: ([0-9]+) bytes", line) for line in told["lines"]]
+    assert [int(match[1]) for match in said if match] == [told["lost"]] * bool(told["lost"])
+
+
+def test_a_kill_at_any_write_loses_only_the_last(
+    undisturbed: tuple[Path, list[Call]], tmp_path: Path
+) -> None:
+    writes = sum(1 for each in undisturbed[1] if each.name == "pwrite64")
+    lengths: list[int] = []
+    for when in range(1, 2 * writes, writes // KILLS):
+        path = tmp_path / f"{when}.db"
+        inject = f"inject=pwrite64:signal=KILL:when={when}"
+        done = under_strace(path, COUNT, "-e", inject, "-o", str(tmp_path / "log"))
+        if done.returncode == 0:  # it had ended before
+            break
+        assert done.returncode == -signal.SIGKILL
+        stored = numbers(path)
+        assert stored == list(range(len(stored)))
+        lengths.append(len(stored))
+    assert lengths[0] == 0
+    assert lengths[-1] > COUNT / 2
+
+
+def states(made: list[Call], dice: random.Random) -> Iterator[dict[str, bytes]]:
+    """Yield the files as power cuts leave them, in the order of time."""
+    for turn in range(CUTS):
+        yield cut(made[: 1 + turn * len(made) // CUTS], dice)
+
+
+def test_a_power_cut_loses_only_what_was_not_committed(
+    undisturbed: tuple[Path, list[Call]], tmp_path: Path
+) -> None:
+    """Of what no fdatasync() has confirmed, any sectors are on the disk or not."""
+    original, made = undisturbed
+    known = 0
+    for turn, files in enumerate(states(made, random.Random(5))):
+        path = tmp_path / str(turn) / "history.db"
+        path.parent.mkdir()
+        for name, content in files.items():
+            path.with_name(Path(name).name.replace(original.name, path.name)).write_bytes(content)
+        stored = numbers(path)
+        assert stored == list(range(len(stored)))
+        assert len(stored) >= known, "a committed interval survives"
+        known = len(stored) if is_certain(made, turn) else known
+    assert known > COUNT / 2
+
+
+def is_certain(made: list[Call], turn: int) -> bool:
+    """Return whether the last call before a cut has confirmed all writes of its file."""
+    return made[turn * len(made) // CUTS].name == "fdatasync"
