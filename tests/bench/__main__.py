@@ -14,7 +14,18 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.bench import cost, fleet, history, latency, overhead, programs, scale, screen, soak
+from tests.bench import (
+    cost,
+    faults,
+    fleet,
+    history,
+    latency,
+    overhead,
+    programs,
+    scale,
+    screen,
+    soak,
+)
 from tests.bench.tables import Effort, Part
 
 PARTS: Final[dict[str, Part]] = {
@@ -22,6 +33,7 @@ PARTS: Final[dict[str, Part]] = {
     "programs": programs.tables,
     "cost": cost.tables,
     "latency": latency.tables,
+    "faults": faults.tables,
     "screen": screen.tables,
     "history": history.tables,
     "scale": scale.tables,
