@@ -21,6 +21,12 @@ from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
 from bwtop.tui.styles import THEMES, palette
 
+_SECOND_BUFFER_ON: Final = "\x1b[?1049h"
+_SECOND_BUFFER_OFF: Final = "\x1b[?1049l"
+"""urwid asks for mode 47, which some terminals do not know.  This comes first, so that it saves the cursor; tmux would
+otherwise restore one that another program had saved.
+"""
+
 UNKNOWN_SIZE: Final = (80, 24)
 """Columns and rows assumed for a terminal of unknown size."""
 
@@ -37,14 +43,17 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         self.brackets = Brackets()
 
     def _start(self, *args: Any, **kwargs: Any) -> None:
-        """Enable bracketed pastes; see urwid."""
+        """Show the second buffer on any terminal, and enable bracketed pastes; see urwid."""
+        self.write(_SECOND_BUFFER_ON)
         super()._start(*args, **kwargs)
         self.write(BRACKETS_ON)
 
     def _stop(self) -> None:
-        """Disable bracketed pastes; urwid flushes."""
+        """Undo what `_start` did."""
         self.write(BRACKETS_OFF)
         super()._stop()
+        self.write(_SECOND_BUFFER_OFF)
+        self.flush()
 
     def get_cols_rows(self) -> tuple[int, int]:
         """Return the size. A terminal of unknown size reports 0: serial consoles, `docker exec -t`."""

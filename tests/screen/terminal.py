@@ -14,7 +14,7 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +35,7 @@ TICK = 0.02
 # Private modes as pyte keeps them in `Screen.mode`: shifted by five.
 _CURSOR = 25 << 5
 _SAVING = 1049 << 5
-_ALTERNATE = {mode << 5 for mode in (47, 1047, 1049)}
+ALTERNATE = (47, 1047, 1049)
 _BRACKETS = 2004 << 5
 _MOUSE = {mode << 5 for mode in (9, 1000, 1001, 1002, 1003)}
 
@@ -51,33 +51,37 @@ class Screen(pyte.Screen):
 
     """
 
-    def __init__(self, columns: int, lines: int) -> None:
+    def __init__(self, columns: int, lines: int, alternate: Sequence[int] = ALTERNATE) -> None:
         super().__init__(columns, lines)
+        self.alternate = False
+        """Whether the second buffer is shown."""
+        self._alternate = {mode << 5 for mode in alternate}
         self._hidden = self.buffer.copy()
         self._saved = self.cursor
 
-    @property
-    def alternate(self) -> bool:
-        """Return True if the second buffer is shown."""
-        return not _ALTERNATE.isdisjoint(self.mode)
-
     def set_mode(self, *modes: int, **kwargs: Any) -> None:
-        before = self.alternate
+        before = set(self.mode)
         super().set_mode(*modes, **kwargs)
-        if self.alternate and not before:
-            self.buffer, self._hidden = self._hidden, self.buffer
-            if _SAVING in self.mode:
+        entered = self._alternate.intersection(self.mode - before)
+        if entered and not self.alternate:
+            self._switch()
+            if _SAVING in entered:
                 self.buffer.clear()
                 self._saved = copy.copy(self.cursor)
 
     def reset_mode(self, *modes: int, **kwargs: Any) -> None:
-        before, saving = self.alternate, _SAVING in self.mode
+        before = set(self.mode)
         super().reset_mode(*modes, **kwargs)
-        if before and not self.alternate:
-            self.buffer, self._hidden = self._hidden, self.buffer
-            if saving:
-                self.cursor = self._saved
-                self._keep_cursor_inside()
+        left = self._alternate.intersection(before - self.mode)
+        if self.alternate and left:
+            self._switch()
+        if _SAVING in left:
+            self.cursor = self._saved
+            self._keep_cursor_inside()
+
+    def _switch(self) -> None:
+        self.buffer, self._hidden = self._hidden, self.buffer
+        self.alternate = not self.alternate
 
     def resize(self, lines: int | None = None, columns: int | None = None) -> None:
         """Resize; pyte drops lines at the top and forgets to move the cursor with them."""
@@ -106,9 +110,10 @@ class Terminal:
         rows: int = 24,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
+        alternate: Sequence[int] = ALTERNATE,
     ) -> None:
         self.raw = b""
-        self._screen = Screen(columns, rows)
+        self._screen = Screen(columns, rows, alternate)
         self._stream = pyte.ByteStream(self._screen)
         self._master: int | None
         self._master, slave = os.openpty()

@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.screen]
 SOMEBODY = 31234
 """A uid without a user."""
 
+ALTERNATE_MODES = (47, 1049)
+
 ALTERNATE = (b"\x1b[?47h", b"\x1b[?1049h")
 
 
@@ -202,6 +204,19 @@ def test_hangup_quits(prefix: tuple[str, ...]) -> None:
         measuring(terminal)
         terminal.hang_up()
         assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("alternate", ALTERNATE_MODES)
+def test_text_from_before_is_back_whichever_mode_the_terminal_knows(alternate: int) -> None:
+    """urwid asks for mode 47 alone: what it drew stayed on a terminal that knows only 1049."""
+    before = ["sh", "-c", 'echo "text from before"; exec "$@"', "sh"]
+    with Terminal([*before, *command("--no-resolve")], alternate=[alternate]) as terminal:
+        measuring(terminal)
+        assert terminal.alternate
+        assert "text from before" not in terminal.text()
+        terminal.type("q")
+        assert terminal.wait() == 0
+        assert terminal.text().split() == ["text", "from", "before"]
 
 
 BROKEN = """
