@@ -8,7 +8,8 @@ RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
 PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
-TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv gcc libc6-dev iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client clickhouse-server libzookeeper-java default-jre-headless
+TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv gcc libc6-dev iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client libzookeeper-java default-jre-headless e2fsprogs
+TEST_OPTIONAL := clickhouse-server
 BENCH_PACKAGES := iperf3 nethogs tcpdump
 VM_PACKAGES := qemu-system-x86 busybox-static file
 
@@ -36,14 +37,21 @@ define in_a_copy
 cp -R -P -p $(RELEASED) "$$copy/bwtop" && find "$$copy" -name __pycache__ -prune -exec rm -rf {} + && umask 022
 endef
 
-# Installs those Debian packages of a list that are missing, and does nothing when none is.
+# Installs those Debian packages of a list that are missing, and does nothing when none is.  Those of a second list are
+# left out where the distribution has none.
 define install_missing
 @missing=""; \
-for package in $(1); do \
-	dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+for package in $(1) $(2); do \
+	dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package "; \
 done; \
 if [ -n "$$missing" ]; then \
-	$(SUDO) apt-get update -qq && \
+	$(SUDO) apt-get update -qq || exit; \
+	for package in $(2); do \
+		apt-cache policy $$package | grep -q 'Candidate: [^(]' && continue; \
+		echo "$$package: not in this distribution, tests that need it are skipped" >&2; \
+		missing=$$(echo "$$missing" | sed "s/ $$package / /"); \
+	done; \
+	[ -z "$$(echo $$missing)" ] || \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
 fi
 endef
@@ -128,7 +136,7 @@ wheel: $(VENV)-build/.ready
 
 .PHONY: test-deps
 test-deps:
-	$(call install_missing,$(TEST_PACKAGES))
+	$(call install_missing,$(TEST_PACKAGES),$(TEST_OPTIONAL))
 	@$(MAKE) -s $(VENV)/.ready
 
 $(VENV)/.ready: tests/requirements.txt

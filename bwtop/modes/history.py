@@ -4,6 +4,7 @@ import os
 import socket
 import sqlite3
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from bwtop.identity.names import Names
@@ -38,7 +39,6 @@ def run_history(options: Options) -> None:
     assert options.history, "this mode comes with a range"
     if options.sort.column not in SORTS:
         fail(f"invalid --sort {options.sort.text()!r} for --history; expected total, rx or tx")
-    history = _open_history(options, place)
     form = options.format or "table"
     request = ReportRequest(
         options.history,
@@ -52,7 +52,8 @@ def run_history(options: Options) -> None:
         host=None if options.origin else socket.gethostname(),
     )
     try:
-        report.run(history, request, form, sys.stdout)
+        with closing(_open_history(options, place)) as history:
+            report.run(history, request, form, sys.stdout)
         sys.stdout.flush()
     except sqlite3.Error as error:
         fail(plain(error, place.path))

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +14,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
+
+import pytest
 
 from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import Client, FleetError
@@ -80,7 +84,12 @@ class ClickHouse:
         os.utime(file, (when, when))
 
     def start(self) -> None:
-        """Start the server, and return once it answers."""
+        """Start the server, and return once it answers; skip the test on a Debian that has none."""
+        if (
+            not shutil.which("clickhouse-server")
+            and platform.freedesktop_os_release().get("VERSION_ID") != "12"
+        ):
+            pytest.skip("this distribution has no clickhouse-server")
         with (self.folder / "output").open("ab") as out:
             self._process = subprocess.Popen(
                 ["clickhouse-server", f"--config-file={self.folder}/config.xml"],

@@ -113,8 +113,15 @@ def flows_of(*remotes: Remote, pid: int = 1, who: Identity = CURL, rx: int = 1) 
     return {(key(pid), who): dict.fromkeys(remotes, (rx, 0))}
 
 
+class SelfClosing(sqlite3.Connection):
+    """A connection that closes with its last user: Python 3.13 warns of others."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def memory() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=SelfClosing)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # as in a file
     schema.migrate(connection)
     return connection
