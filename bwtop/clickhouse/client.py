@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import re
 from collections.abc import Hashable, Sequence
+from math import ceil
 from typing import Any, Final, Protocol
 
 from bwtop.clickhouse.target import Target
@@ -48,6 +49,10 @@ _NOISE: Final = r"^(DB::\w+[.:] )+|\[SSL[^]]*\] | \(_ssl\.c:\d+\)"
 
 _TIMED_OUT: Final = 209
 """Error code of the driver: SOCKET_TIMEOUT."""
+
+
+_READ_ONLY: Final = 164
+"""Error code of the server: READONLY, for a setting, too."""
 
 
 class FleetError(Exception):
@@ -98,8 +103,13 @@ class Client:
         *,
         database: bool = True,
         patience: float = ANSWER_SECONDS,
+        longest: float | None = None,
     ) -> None:
-        """Make a client; `database`: use that of the target, which must exist; `patience` in seconds."""
+        """Make a client; `database`: use that of the target, which must exist; `patience` in seconds.
+
+        The server stops a query after `longest` seconds, unless its user is read-only: old servers do not notice that
+        a client has left.
+        """
         import clickhouse_driver
 
         logging.getLogger("clickhouse_driver").setLevel(
@@ -124,6 +134,7 @@ class Client:
         # not certifi's authorities: use those of the system or of SSL_CERT_FILE
         self._client.connection.ssl_options.pop("ca_certs", None)
         self._version: tuple[int, int] | None = None
+        self._limits = {"max_execution_time": ceil(longest)} if longest else {}
 
     @property
     def version(self) -> tuple[int, int]:
@@ -135,10 +146,16 @@ class Client:
         return self._version
 
     def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
-        """See FleetServer; send settings for long statements only: a read-only user may not set any."""
+        """See FleetServer; a read-only user may set nothing, and has no long statements."""
         is_long = len(statement) > LONG
-        settings = {"max_query_size": 2 * len(statement.encode())} if is_long else None
-        return _decoded(self._run(statement, settings=settings) or ())
+        size = {"max_query_size": 2 * len(statement.encode())} if is_long else {}
+        try:
+            return _decoded(self._run(statement, settings=self._limits | size) or ())
+        except FleetError as error:
+            if error.kind != _READ_ONLY or not self._limits:
+                raise
+        self._limits = {}
+        return self.query(statement)
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         """See FleetServer."""
@@ -149,6 +166,8 @@ class Client:
     def _run(self, *arguments: Any, **options: Any) -> Any:
         try:
             return self._client.execute(*arguments, **options)
+        except MemoryError:  # not the server's
+            raise
         except Exception as error:  # of the driver, of the socket, or from a truncated block
             self.close()
             words = _words(error).removesuffix(self._peer)

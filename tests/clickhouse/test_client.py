@@ -85,6 +85,19 @@ def test_a_password_is_in_no_error(running: ClickHouse, target: Target) -> None:
         assert secret not in words
 
 
+def test_server_stops_a_query_that_takes_too_long(target: Target) -> None:
+    with contextlib.closing(Client(target, "", longest=0.5)) as client:
+        words = error_of(client, "SELECT count() FROM system.numbers WHERE number % 2 = 3")
+    assert "Timeout exceeded" in words
+
+
+def test_read_only_user_has_no_such_limit(target: Target) -> None:
+    reader = Client(replace(target, user="reader"), "", longest=0.5)
+    with contextlib.closing(reader) as client:
+        assert client.query("SELECT 1") == client.query("SELECT 1") == [(1,)]
+        assert "readonly" in error_of(client, "CREATE TABLE x (n UInt8) ENGINE = Memory")
+
+
 @contextlib.contextmanager
 def saying(text: bytes) -> Iterator[int]:
     """Open a port that sends a text to each client, then closes the connection."""
