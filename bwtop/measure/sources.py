@@ -71,11 +71,10 @@ def measure(
     *,
     ship: shipper.ShippingOptions | None = None,
     keep_kill: bool = False,
-    prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Wait for the probes, drop root, and record unless `options` is None; raises CaptureError.
 
-    Ship the recorded data if `ship` is given.  Call `prepare` after the history is open and before root is dropped.
+    Ship the recorded data if `ship` is given.
     """
     capture = loading.start()
     report = capture.report
@@ -83,7 +82,6 @@ def measure(
     if keep_kill:
         keep += (privileges.CAP_KILL,)
     if options is None:
-        prepare()
         confine(accounts.unprivileged(os.environ), keep=keep)
         return Measurement(
             readings=capture,
@@ -96,7 +94,7 @@ def measure(
         )
     recorder = Recorder(options, notify)
     sender = Shipper(ship, options.path, notify) if ship else None
-    _drop_root(recorder, options.account, sender, prepare, keep)
+    _drop_root(recorder, options.account, sender, keep)
 
     def close(give_up: GiveUp) -> None:
         capture.close()
@@ -122,7 +120,6 @@ def _drop_root(
     recorder: Recorder,
     account: Account | None,
     sender: Shipper | None,
-    prepare: Callable[[], None],
     keep: tuple[int, ...],
 ) -> None:
     """Become the account that owns the history, then open the history.
@@ -133,7 +130,6 @@ def _drop_root(
         recorder.open()
         if sender:
             sender.open()
-        prepare()
         confine(accounts.unprivileged(os.environ), keep=keep)
         if recorder.state.is_lasting:
             recorder.abandon()

@@ -110,7 +110,6 @@ def start_measuring(
     *,
     ship: ShippingOptions | None = None,
     keep_kill: bool = False,
-    prepare: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Start to measure, or follow: ClickHouse with --from, a recorder if `loading` is None (no rights to measure)."""
     if options.origin:
@@ -123,5 +122,4 @@ def start_measuring(
         notify,
         ship=ship,
         keep_kill=keep_kill,
-        prepare=prepare,
     )

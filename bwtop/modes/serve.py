@@ -2,11 +2,13 @@
 
 import os
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target
+from bwtop.history.process import LIMITS
 from bwtop.measure.intervals import SignalClock
 from bwtop.measure.sources import NEEDS_ROOT, follow
 from bwtop.measure.stopping import finishing
@@ -14,10 +16,11 @@ from bwtop.modes import access, common
 from bwtop.options.flags import DEFAULT_HOST, DEFAULT_PORT, Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
+from bwtop.sqlite.location import Place
 from bwtop.text.stderr import fail, say
 
 if TYPE_CHECKING:
-    from bwtop.web.history import FleetHistory
+    from bwtop.web.reports import Reports
 
 
 def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bool) -> None:
@@ -27,13 +30,14 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
     """
     from bwtop.web import files, serve
     from bwtop.web.access import Address
-    from bwtop.web.history import LocalHistory
     from bwtop.web.server import WebServer
     from bwtop.web.tokens import TokenError, make_token, read_token
 
     if not may_measure and options.no_record and not options.origin:
         fail(NEEDS_ROOT)
     access.check(options)
+    place = common.history(options)
+    reports = _reports(options, place)
     trusted = access.trusted(options)
     address = Address(*(options.bind or (DEFAULT_HOST, DEFAULT_PORT)))
     clock = SignalClock()
@@ -47,10 +51,8 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         fail(f"{error.strerror or error}: {error.filename or address.url()}")
     made = None if token or options.open else make_token()
     access.tell(address, trusted, options.token_file, made)
-    place = common.history(options)
-    history_access = LocalHistory(place.path)
     settings = serve.ServeOptions(
-        _fleet_history(options, options.origin) if options.origin else history_access,
+        reports,
         options.interval,
         token or made,
         options.allow_host,
@@ -61,13 +63,13 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
     service = serve.Service(server, served, settings)
     if options.origin:
         confine(accounts.unprivileged(os.environ))
+        reports.start()
         service.start()
         service.remember(clock)
         service.close()
     elif loading:
-        measurement = common.start_measuring(
-            options, loading, say, ship=ship, prepare=history_access.keep
-        )
+        measurement = common.start_measuring(options, loading, say, ship=ship)
+        reports.start()
         for degradation in measurement.degradations:
             say(degradation)
         service.start()
@@ -76,14 +78,33 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
             service.measure(measurement, clock)
     else:
         confine(place.account or accounts.unprivileged(os.environ), place.path)
+        reports.start()
         service.start()
         service.follow(lambda: follow(place.path), clock)
         service.close()
 
 
-def _fleet_history(options: Options, origin: Target) -> "FleetHistory":
-    from bwtop.web.history import FleetHistory
+def _reports(options: Options, place: Place) -> "Reports":
+    """Return the history for the API; fork its server now, while nothing is open that it could inherit."""
+    from bwtop.web.history import FleetHistory, LocalHistory
+    from bwtop.web.reports import Reports
 
-    secret = common.password_of(options)
-    common.need_driver()
-    return FleetHistory(origin.url(), lambda: Client(origin, secret, patience=READ_SECONDS))
+    unprivileged = accounts.unprivileged(os.environ)
+    if options.origin:
+        connect = partial(_connect, options.origin, common.password_of(options))
+        common.need_driver()
+        return Reports(FleetHistory(options.origin.url(), connect), partial(confine, unprivileged))
+    local = LocalHistory(place.path)
+    if place.account or os.geteuid() != 0:
+        return Reports(local, partial(confine, place.account or unprivileged, place.path))
+
+    def prepare() -> None:
+        """Open the history, which only root can reach, before dropping root."""
+        local.keep()
+        confine(unprivileged)
+
+    return Reports(local, prepare)
+
+
+def _connect(origin: Target, secret: str) -> Client:
+    return Client(origin, secret, patience=READ_SECONDS, longest=LIMITS.seconds)

@@ -316,10 +316,22 @@ def _plain_sql(sql: object) -> object:
 @functools.cache
 def _expected(known: int) -> frozenset[tuple[object, ...]]:
     """Return the objects of a schema."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        for script in MIGRATIONS[:known]:
-            connection.executescript(script)
+    with contextlib.closing(_empty(known)) as connection:
         return frozenset(_objects(connection))
+
+
+def _empty(known: int) -> sqlite3.Connection:
+    """Return an empty history in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for script in MIGRATIONS[:known]:
+        connection.executescript(script)
+    return connection
+
+
+def empty_reader() -> sqlite3.Connection:
+    """Return an empty history in memory; open_reader() is faster afterwards, as it knows the schema."""
+    _expected(version())
+    return _empty(version())
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """The API: the table of routes and their answers."""
 
-import io
+import json
+import os
 import re
 import socket
 import time
@@ -11,17 +12,12 @@ from typing import Any, Final, NoReturn, Protocol
 
 from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS, local_iso
-from bwtop.history.query import Answer as Sums
-from bwtop.history.query import History
 from bwtop.measure.intervals import NameSource
 from bwtop.metrics.table import NEEDED
-from bwtop.model.filter import FIELDS, HOST, RECORDED, Loopback, made, toggled
+from bwtop.model.filter import FIELDS, HOST, RECORDED
 from bwtop.model.flows import pack_address
-from bwtop.output import report as output
-from bwtop.output.request import ReportRequest as Report
-from bwtop.text.escape import inert
 from bwtop.view.columns import PROCESS_COLUMNS
-from bwtop.web import login, openapi, params, views
+from bwtop.web import login, openapi, params, reports, views
 from bwtop.web.access import AccessError, AccessPolicy, HttpRequest
 from bwtop.web.answer import (
     CSV,
@@ -37,19 +33,19 @@ from bwtop.web.answer import (
 from bwtop.web.broadcaster import Broadcaster, BroadcastView
 from bwtop.web.events import EventStream, Places
 from bwtop.web.files import CHART, File
-from bwtop.web.history import HistoryAccess
 from bwtop.web.params import Param, Values
+from bwtop.web.reports import Download, Reports
 from bwtop.web.route import Route
+from bwtop.web.server import MAX_STREAMS
 from bwtop.web.source import STUCK, LiveSource
 
 ABOUT: Final = "bwtop.about/1"
-HOSTS: Final = "bwtop.hosts/1"
 
 PATIENCE: Final = 3.0
 """Seconds to wait for the first interval."""
 
-MOST_ROWS: Final = 10_000
-"""Rows of a JSON answer: each costs the server about 1 KB while it writes them.  CSV has all."""
+MAX_DOWNLOADS: Final = 4
+"""Downloads at once: the files that slow clients have not taken yet are in memory."""
 
 LONGEST_NAME: Final = 120
 """Characters of a file name, without its suffix."""
@@ -71,7 +67,7 @@ class Api:
         files: Mapping[str, File],
         broadcaster: Broadcaster,
         source: LiveSource,
-        history_access: HistoryAccess,
+        history: Reports,
         names: NameSource | None,
         interval: float,
         metrics: Exposed | None = None,
@@ -81,11 +77,12 @@ class Api:
         self._files = files
         self._broadcaster = broadcaster
         self._source = source
-        self._history_access = history_access
+        self._reports = history
         self._names = names
         self._interval = interval
         self._metrics = metrics
-        self._places = Places()
+        self._places = Places(MAX_STREAMS, f"{MAX_STREAMS} pages are already open; close one")
+        self._downloads = Places(MAX_DOWNLOADS, "too many downloads at once; try again")
 
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Answer a request, or raise HttpError."""
@@ -154,60 +151,35 @@ class Api:
 
     # History.
 
-    def history(self, request: HttpRequest, values: Values) -> HttpResponse:
+    def history(self, request: HttpRequest, _: Values) -> HttpResponse:
         """Return the totals of a range."""
-        return document(self._sums(request, values))
+        with self._reports.ask(reports.TOTALS, request) as found:
+            return HttpResponse(HTTPStatus.OK, JSON, self._with_names(found.read()))
 
     def export_json(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Return the totals of a range as a file to download."""
-        return document(self._sums(request, values)).plus(_download(f"{_file_name(values)}.json"))
+        return self.history(request, values).plus(_download(f"{_file_name(values)}.json"))
 
     def export_csv(self, request: HttpRequest, values: Values) -> HttpResponse:
         """Return the rows of a range as a CSV file to download."""
-        report = self._report(values)
-        answer, _now = self._ask(request, report)
-        out = io.StringIO()
-        output.write_csv(answer, report, report.by, out, inert)
-        body = out.getvalue().encode()
-        return HttpResponse(HTTPStatus.OK, CSV, body).plus(_download(f"{_file_name(values)}.csv"))
+        release = self._downloads.take()
+        try:
+            found = self._reports.ask(reports.ROWS, request)
+        except BaseException:
+            release()
+            raise
+        length = "Content-Length", str(os.fstat(found.fileno()).st_size)
+        answer = HttpResponse(HTTPStatus.OK, CSV, stream=Download(found, release))
+        return answer.plus(length, _download(f"{_file_name(values)}.csv"))
 
-    def _sums(self, request: HttpRequest, values: Values) -> dict[str, Any]:
-        report = self._report(values)
-        answer, now = self._ask(request, report)
-        limited = replace(report, limit=min(report.limit or MOST_ROWS, MOST_ROWS))
-        found = output.document(answer, limited, report.by, now)
-        count = len(answer.rows)
-        if min(count, report.limit or count) > MOST_ROWS:
-            found["notes"].append(
-                f"first {MOST_ROWS:,} of {count:,} rows; choose a shorter range or fewer groups"
-            )
+    def _with_names(self, body: bytes) -> bytes:
+        """Return totals with the names of their remotes, which only this process looks up."""
+        if not self._names or b'"addr":' not in body:
+            return body
+        found = json.loads(body)
         for row in found["rows"]:
-            if "addr" in row:
-                row["host"] = self._host(row["addr"])
-        return found
-
-    def _report(self, values: Values) -> Report:
-        named = {
-            "name": values["process"],
-            **{n: values[n] for n in ("pid", "user", "remote", "host")},
-        }
-        toggles = toggled(values["proto"], Loopback(values["loopback"]))
-        sort: str = values["sort"]
-        return Report(
-            values["range"],
-            by=values["by"],
-            keep=toggles & made(named) & values["filter"],
-            sort=sort.removeprefix("-"),
-            reverse=sort.startswith("-"),
-            limit=values["limit"],
-            host=None if self._history_access.origin else socket.gethostname(),
-        )
-
-    def _ask(self, request: HttpRequest, report: Report) -> tuple[Sums, float]:
-        now = time.time()
-        with self._history_access.history(is_gone=request.is_gone) as history:
-            found = history.ask(report.range, report.by, report.keep, now)
-        return found, now
+            row["host"] = self._host(row["addr"])
+        return document(found).body
 
     def _host(self, address: str) -> str | None:
         packed = pack_address(address)
@@ -215,7 +187,7 @@ class Api:
 
     # About.
 
-    def about(self, _: HttpRequest, __: Values) -> HttpResponse:
+    def about(self, request: HttpRequest, _: Values) -> HttpResponse:
         """Return version, status, and the columns, dimensions and filter fields of this API."""
         now = time.time()
         return document(
@@ -227,8 +199,8 @@ class Api:
                 "interval": self._interval,
                 "status": self._source.status(),
                 "chart": CHART if CHART in self._files else None,
-                "origin": self._history_access.origin,
-                "history": None if self._history_access.origin else self._extent(),
+                "origin": self._reports.origin,
+                "history": None if self._reports.origin else self._extent(request),
                 "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
                 "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
                 "fields": [
@@ -243,29 +215,21 @@ class Api:
             }
         )
 
-    def _extent(self) -> dict[str, str] | None:
+    def _extent(self, request: HttpRequest) -> Any:
         """Return the first and last time of the history; None if empty or busy: no page waits for it."""
         try:
-            with self._history_access.history(patience=0) as history:
-                return _extent(history)
+            with self._reports.ask(reports.HOSTS_AND_TIME, request, patience=0) as found:
+                return json.load(found)["history"]
         except HttpError:  # a query of the history reports the reason
             return None
 
-    def hosts(self, _: HttpRequest, __: Values) -> HttpResponse:
+    def hosts(self, request: HttpRequest, _: Values) -> HttpResponse:
         """Return the hosts and the extent of the history.
 
         This is not part of `about`, which must not wait for a slow server.
         """
-        with self._history_access.history() as history:
-            hosts, extent = history.hosts(), _extent(history)
-        return document(
-            {
-                "schema": HOSTS,
-                "origin": self._history_access.origin,
-                "history": extent,
-                "hosts": [{"hostname": host.name, "host_id": host.id} for host in hosts],
-            }
-        )
+        with self._reports.ask(reports.HOSTS_AND_TIME, request) as found:
+            return HttpResponse(HTTPStatus.OK, JSON, found.read())
 
     def description(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Return the OpenAPI description."""
@@ -309,12 +273,6 @@ class Api:
         return document({"path": f"login?key={key}"})
 
 
-def _extent(history: History) -> dict[str, str] | None:
-    """Return the first and last time of the history; None if it is empty."""
-    extent = history.extent()
-    return extent and {"from": local_iso(extent[0]), "to": local_iso(extent[1])}
-
-
 def _file_name(values: Values) -> str:
     by = "-".join(dimension.name for dimension in values["by"])
     when = re.sub(r"[^a-z0-9-]+", "-", values["range"].text)
@@ -339,7 +297,7 @@ ROUTES: Final = (
     ),
     Route(
         "/api/v1/history",
-        f"totals of a time range (bwtop.history/1); at most {MOST_ROWS} rows: rows_left_out has the number of the others",
+        f"totals of a time range (bwtop.history/1); at most {reports.MOST_ROWS} rows: rows_left_out has the number of the others",
         Api.history,
         params.HISTORY,
     ),
@@ -352,7 +310,7 @@ ROUTES: Final = (
     ),
     Route(
         "/api/v1/export.json",
-        f"the totals of a time range as a JSON file, with at most {MOST_ROWS} rows",
+        f"the totals of a time range as a JSON file, with at most {reports.MOST_ROWS} rows",
         Api.export_json,
         params.HISTORY,
     ),

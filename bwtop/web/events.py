@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from bwtop.web.answer import encode, refuse
 from bwtop.web.broadcaster import Broadcaster
-from bwtop.web.server import MAX_STREAMS
 from bwtop.web.views import ChartView, Document, LiveView
 
 HEARTBEAT: Final = 5.0
@@ -66,17 +65,15 @@ def _event(name: str, body: bytes, number: int | None = None) -> bytes:
 
 
 class Places:
-    """The limited number of open streams."""
+    """A limited number of answers that clients take slowly."""
 
-    def __init__(self) -> None:
-        self._free = threading.BoundedSemaphore(MAX_STREAMS)
+    def __init__(self, count: int, why: str) -> None:
+        """Make so many places; `why` is the refusal where none is free."""
+        self._free = threading.BoundedSemaphore(count)
+        self._why = why
 
     def take(self) -> Callable[[], None]:
         """Take a place, and return the function that frees it; refuse if none is free."""
         if not self._free.acquire(blocking=False):
-            refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{MAX_STREAMS} pages are already open; close one",
-                ("Retry-After", "10"),
-            )
+            refuse(HTTPStatus.SERVICE_UNAVAILABLE, self._why, ("Retry-After", "10"))
         return self._free.release

@@ -16,7 +16,7 @@ from bwtop.web.access import AccessPolicy
 from bwtop.web.api import Api, Exposed
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
-from bwtop.web.history import HistoryAccess
+from bwtop.web.reports import Reports
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted
@@ -29,8 +29,8 @@ LOOK: Final = 2.0
 class ServeOptions:
     """Options of --serve."""
 
-    history_access: HistoryAccess
-    """Access to the history."""
+    reports: Reports
+    """Reports of the history."""
     interval: float
     """Seconds between updates."""
     token: str | None = None
@@ -51,19 +51,20 @@ class Service:
     ) -> None:
         self._server = server
         self._interval = settings.interval
+        self._reports = settings.reports
         names = Names() if settings.names else None
         self._policy = AccessPolicy(
             server.address, settings.token, settings.hosts, settings.trusted
         )
         self._broadcaster = Broadcaster(names)
-        self._source = LiveSource(settings.history_access.origin, names)
+        self._source = LiveSource(settings.reports.origin, names)
         self.watch = Watch()
         self._api = Api(
             self._policy,
             files,
             broadcaster=self._broadcaster,
             source=self._source,
-            history_access=settings.history_access,
+            history=settings.reports,
             names=names,
             interval=settings.interval,
             metrics=_exposition(self.watch),
@@ -122,8 +123,9 @@ class Service:
             pass
 
     def close(self) -> None:
-        """Close all streams."""
+        """Close all streams, and end the queries of the history."""
         self._broadcaster.close()
+        self._reports.close()
 
 
 def _exposition(watch: Watch) -> Exposed | None:

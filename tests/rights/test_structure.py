@@ -14,6 +14,7 @@ OPENERS: Final = {
     "rights/privileges.py": "/proc",
     "sqlite/lock.py": "the history's, with its account's rights",
     "sqlite/schema.py": "the history, with its account's rights",
+    "history/process.py": "/proc/self/statm",
     "identity/machine.py": "/etc/machine-id",
     "capture/attach.py": "the root of the cgroups",
     "capture/btf.py": "/sys/kernel/btf",

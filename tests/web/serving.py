@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from bwtop.history.process import LIMITS, QueryLimits
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
@@ -26,6 +27,7 @@ from bwtop.web.api import Api
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
 from bwtop.web.history import HistoryAccess, LocalHistory
+from bwtop.web.reports import Reports
 from bwtop.web.scrape import Scraped
 from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
@@ -329,6 +331,13 @@ class NoReadings:
         raise AssertionError("nothing reads in tests")
 
 
+def reports_of(history_access: HistoryAccess, limits: QueryLimits = LIMITS) -> Reports:
+    """Return reports that have started."""
+    made = Reports(history_access, limits=limits)
+    made.start()
+    return made
+
+
 class Web(Asked, Closed):
     """The complete browser view without probes: the test puts the samples."""
 
@@ -349,20 +358,20 @@ class Web(Asked, Closed):
         By default it trusts this process's user without a token, and no user with one.
         """
         self._threads = set(threading.enumerate())
+        self.reports = reports_of(history_access or LocalHistory(database))
         self.server = WebServer(Address("127.0.0.1", 0))
         self.port = self.server.server_port
         if token is None and trusted is None:
             trusted = TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address(bound, self.port), token, hosts, trusted)
         self.broadcaster = Broadcaster(None)
-        self.history_access = history_access or LocalHistory(database)
-        self.source = LiveSource(self.history_access.origin)
+        self.source = LiveSource(self.reports.origin)
         api = Api(
             self.policy,
             files,
             broadcaster=self.broadcaster,
             source=self.source,
-            history_access=self.history_access,
+            history=self.reports,
             names=None,
             interval=1.0,
             metrics=metrics,
@@ -401,6 +410,7 @@ class Web(Asked, Closed):
         self.broadcaster.close()
         self.server.shutdown()
         self.server.server_close()
+        self.reports.close()
         until(lambda: not self.threads(), lambda: f"{self.threads()} are still at work")
 
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.process import LIMITS, QueryLimits
 from bwtop.history.query import History
 from bwtop.history.ranges import parse
 from bwtop.identity.machine import this_machine
@@ -41,19 +43,21 @@ from bwtop.web import api as module
 from bwtop.web import params, views
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
 from bwtop.web.answer import CSV, JSON, METRICS, HttpError, HttpResponse
-from bwtop.web.api import ROUTES, Api
+from bwtop.web.api import MAX_DOWNLOADS, ROUTES, Api
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import CHART, File
-from bwtop.web.history import PATIENCE, HistoryAccess, LocalHistory
+from bwtop.web.history import HistoryAccess, LocalHistory
 from bwtop.web.params import HISTORY
+from bwtop.web.reports import MOST_ROWS, Download
 from bwtop.web.route import Route
 from bwtop.web.source import STUCK, LiveSource
 from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
 from tests.build import CONTROLS, HOSTILE, key, remote, sample, typed
+from tests.faults import many
 from tests.history import keep
 from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
-from tests.web.serving import NoReadings
+from tests.web.serving import NoReadings, reports_of
 from tests.web.test_views import FORMULAS, Names
 
 NOW: Final = 1000.0
@@ -79,22 +83,27 @@ class Served:
         chart: bool = False,
         exposing: bool = True,
         history_access: HistoryAccess | None = None,
+        limits: QueryLimits = LIMITS,
     ) -> None:
         self.now = NOW
         self.broadcaster = Broadcaster(Names(), lambda: self.now)
         self.broadcaster.start()
-        self.local = LocalHistory(path)
-        self.history_access = history_access or self.local
-        self.source = LiveSource(self.history_access.origin)
+        self.path = path
+        self.reports = reports_of(history_access or LocalHistory(path), limits)
+        self.source = LiveSource(self.reports.origin)
         self.watch = Watch()
         trusted = None if token else TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address("127.0.0.1", 8064), token, trusted=trusted)
         files = {**FILES, CHART: FILES["/app.js"]} if chart else FILES
         self.api = Api(
-            *(self.policy, files, self.broadcaster, self.source, self.history_access, Names()),
+            *(self.policy, files, self.broadcaster, self.source, self.reports, Names()),
             interval=1.0,
             metrics=Exposition(self.watch) if exposing else None,
         )
+
+    def close(self) -> None:
+        self.broadcaster.close()
+        self.reports.close()
 
     def measure(self, *, following: bool = False) -> None:
         self.source.set(
@@ -113,6 +122,12 @@ class Served:
         self.broadcaster.put(one, "tracepoint")
 
     def __call__(
+        self, path: str, text: str = "", method: str = "GET", **headers: str
+    ) -> HttpResponse:
+        answer = self.respond(path, text, method, **headers)
+        return read(answer) if isinstance(answer.stream, Download) else answer
+
+    def respond(
         self, path: str, text: str = "", method: str = "GET", **headers: str
     ) -> HttpResponse:
         message = Message()
@@ -138,6 +153,15 @@ class Served:
             self(path, text, **headers)
         assert not CONTROLS.search(error.value.why)
         return error.value
+
+
+def read(answer: HttpResponse) -> HttpResponse:
+    """Return an answer with the body that it streams."""
+    assert answer.stream
+    with closing(answer.stream):
+        body = b"".join(answer.stream)
+    assert dict(answer.headers)["Content-Length"] == str(len(body))
+    return replace(answer, body=body, stream=None)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -170,7 +194,7 @@ def served(kept: Kept) -> Iterator[Served]:
     made.measure()
     made.put(5, 3)
     yield made
-    made.broadcaster.close()
+    made.close()
 
 
 @pytest.fixture
@@ -178,7 +202,7 @@ def fresh(tmp_path: Path) -> Iterator[Served]:
     """Return an Api without samples and history."""
     made = Served(tmp_path / "history.db")
     yield made
-    made.broadcaster.close()
+    made.close()
 
 
 def ours(text: str, table: tuple[params.Param, ...] = params.LIVE) -> views.LiveView:
@@ -331,7 +355,7 @@ def test_range_is_the_requested_one(served: Served) -> None:
 def test_json_says_how_many_rows_it_leaves_out(tmp_path: Path) -> None:
     """Test one row more than the limit: JSON keeps the largest and all sums, and CSV has every row."""
     kept = Kept(path=tmp_path / "history.db")
-    count = module.MOST_ROWS + 1
+    count = MOST_ROWS + 1
     far = {remote(f"10.0.{n >> 8}.{n & 255}"): (1 + n, 0) for n in range(count)}
     kept.append(Delta(NOON, 1.0, {(key(1), CURL): far}))
     kept.connection.close()
@@ -340,7 +364,7 @@ def test_json_says_how_many_rows_it_leaves_out(tmp_path: Path) -> None:
     note = "first 10,000 of 10,001 rows; choose a shorter range or fewer groups"
     for text in (asked, f"{asked}&limit={count}"):
         found = served.json("/api/v1/history", text)
-        assert (len(found["rows"]), found["rows_left_out"]) == (module.MOST_ROWS, 1)
+        assert (len(found["rows"]), found["rows_left_out"]) == (MOST_ROWS, 1)
         assert found["notes"] == [note]
         assert found["rows"][-1]["rx"] == 2, "the smallest row is left out"
         assert found["total"]["rx"] == sum(range(1, count + 1))
@@ -348,7 +372,28 @@ def test_json_says_how_many_rows_it_leaves_out(tmp_path: Path) -> None:
     assert (len(few["rows"]), few["rows_left_out"], few["notes"]) == (5, count - 5, [])
     body = served("/api/v1/export.csv", asked).body
     assert body.count(b"\n") == 1 + count
-    served.broadcaster.close()
+    served.close()
+
+
+def test_query_beyond_its_memory_is_refused_with_advice(tmp_path: Path) -> None:
+    many.make(tmp_path / "history.db", 100_000)
+    small = Served(tmp_path / "history.db", limits=QueryLimits(memory=1 << 20))
+    error = small.refused("/api/v1/history", many.WORST)
+    assert error.status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert error.why == "stopped at 1 MiB of memory; choose a shorter range or fewer groups"
+    assert small.json("/api/v1/history", "range=2020-01-01")["rows"] == []
+    small.close()
+
+
+def test_query_that_takes_too_long_is_refused_with_advice(kept: Kept) -> None:
+    """No refused download keeps its place."""
+    assert kept.path
+    hasty = Served(kept.path, limits=QueryLimits(seconds=0))
+    for path in ("/api/v1/history", "/api/v1/hosts", *["/api/v1/export.csv"] * (MAX_DOWNLOADS + 1)):
+        error = hasty.refused(path)
+        assert error.status is HTTPStatus.SERVICE_UNAVAILABLE
+        assert error.why == "stopped after 0 seconds; choose a shorter range or fewer groups"
+    hasty.close()
 
 
 def test_export_is_the_history_as_a_download(served: Served) -> None:
@@ -419,7 +464,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     kept.connection.close()
     made = Served(path)
     yield made
-    made.broadcaster.close()
+    made.close()
 
 
 @pytest.mark.parametrize("number", range(len(STORED)), ids=[ascii(name)[:30] for name in STORED])
@@ -442,7 +487,7 @@ def test_hostile_name_is_plain_text_in_json_and_csv(hostile: Served, number: int
 def test_csv_of_the_command_line_has_its_names_as_they_are(hostile: Served) -> None:
     """Its readers are programs, not spreadsheets."""
     out = io.StringIO()
-    with closing(History(LocalReader(open_reader(hostile.local.path)))) as history:
+    with closing(History(LocalReader(open_reader(hostile.path)))) as history:
         report.run(history, Report(parse(WHEN, NOON), keep.by("process")), "csv", out)
     shown = {row["name"] for row in csv.DictReader(io.StringIO(out.getvalue(), newline=""))}
     assert {name for name in FORMULAS if name.isprintable()} <= shown
@@ -497,20 +542,36 @@ def test_hosts_of_one_machine_are_itself(served: Served) -> None:
     }
 
 
-def test_about_does_not_wait(served: Served) -> None:
+def test_busy_history_is_refused_for_now_and_about_does_not_wait(kept: Kept) -> None:
     """No page can start without `about`."""
-    with served.history_access.history(), served.history_access.history():
-        began = time.monotonic()
-        assert served.json("/api/v1/about")["history"] is None
-        assert time.monotonic() - began < PATIENCE / 2
-    assert served.json("/api/v1/about")["history"]
+    assert kept.path
+    busy = Served(kept.path, limits=QueryLimits(at_once=0, patience=0.2))
+    error = busy.refused("/api/v1/history")
+    assert error.status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert error.why == "too many queries at once; try again"
+    assert dict(error.headers)["Retry-After"]
+    began = time.monotonic()
+    assert busy.json("/api/v1/about")["history"] is None
+    assert time.monotonic() - began < 0.2
+    busy.close()
+
+
+def test_downloads_at_once_are_limited(served: Served) -> None:
+    streams = [served.respond("/api/v1/export.csv").stream for _ in range(MAX_DOWNLOADS)]
+    error = served.refused("/api/v1/export.csv")
+    assert error.why == "too many downloads at once; try again"
+    assert dict(error.headers)["Retry-After"]
+    for stream in streams:
+        assert stream
+        stream.close()
+    assert served.csv("/api/v1/export.csv", f"range={WHEN}")
 
 
 def test_about_names_chart_js_where_there_is_one(tmp_path: Path) -> None:
     made = Served(tmp_path / "history.db", chart=True)
     assert made.json("/api/v1/about")["chart"] == CHART
     assert made(CHART).body == b"1"
-    made.broadcaster.close()
+    made.close()
 
 
 def test_about_has_the_status(fresh: Served) -> None:
@@ -547,7 +608,7 @@ def test_without_prometheus_client_only_metrics_are_refused(tmp_path: Path) -> N
     assert refused.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert "apt install python3-prometheus-client" in refused.why
     assert made.json("/healthz") == {"status": "ok"}
-    made.broadcaster.close()
+    made.close()
 
 
 def test_healthz_fails_while_intervals_are_overdue(fresh: Served) -> None:

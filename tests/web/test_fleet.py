@@ -4,9 +4,12 @@ import csv
 import io
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +19,11 @@ import pytest
 
 from bwtop.clickhouse.client import Client
 from bwtop.clickhouse.target import Target
+from bwtop.history.query import History
 from bwtop.model.flows import Host
+from bwtop.web import reports
+from bwtop.web.access import HttpRequest
+from bwtop.web.answer import HttpError
 from bwtop.web.history import FleetHistory
 from bwtop.web.source import ELSEWHERE
 from tests.clickhouse import hosts
@@ -32,8 +39,8 @@ from tests.clickhouse.hosts import (
     WEB,
 )
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
-from tests.kernel.running import command
-from tests.web.serving import Serving, bearer, connect, request, serving, until
+from tests.kernel.running import HANG, command
+from tests.web.serving import Serving, bearer, connect, reports_of, request, serving, until
 from tests.web.test_api import Served
 
 as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
@@ -57,7 +64,7 @@ def served(server: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -> Iter
         tmp_path_factory.mktemp("none") / "none.db", history_access=history_access(server.target)
     )
     yield made
-    made.broadcaster.close()
+    made.close()
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ def nowhere(tmp_path: Path) -> Iterator[Served]:
         tmp_path / "none.db", history_access=history_access(Target("127.0.0.1", free_port()))
     )
     yield made
-    made.broadcaster.close()
+    made.close()
 
 
 def total(moved: Sequence[tuple[int, int]]) -> dict[str, int]:
@@ -173,7 +180,7 @@ def test_unreachable_server_gets_one_line(nowhere: Served) -> None:
     for path in ("history", "hosts", "export.csv", "export.json"):
         refused = nowhere.refused(f"/api/v1/{path}")
         assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
-        assert refused.why.startswith(f"{nowhere.history_access.origin}: ")
+        assert refused.why.startswith(f"{nowhere.reports.origin}: ")
         assert "refused" in refused.why
         assert "\n" not in refused.why
         assert refused.headers == (("Retry-After", "10"),)
@@ -186,6 +193,36 @@ def test_live_routes_are_refused_without_retry(served: Served, path: str) -> Non
     refused = served.refused(f"/api/v1/{path}")
     assert (refused.status, refused.why) == (HTTPStatus.SERVICE_UNAVAILABLE, ELSEWHERE)
     assert refused.headers == ()
+
+
+class Endless(FleetHistory):
+    """A history whose server computes for ever."""
+
+    def _open(self) -> Iterator[History]:
+        self._connect().query("SELECT count() FROM system.numbers WHERE number % 2 = 3")
+        raise AssertionError("it has no end")
+
+
+def test_server_stops_a_query_whose_client_has_left(server: ClickHouse) -> None:
+    """A new server notices, an old one stops when the time of the query is over."""
+    made = reports_of(Endless(server.target.url(), lambda: Client(server.target, "", longest=3)))
+    is_gone = threading.Event()
+    with closing(server.client()) as client, ThreadPoolExecutor(1) as pool:
+
+        def is_running() -> bool:
+            found = client.query("SELECT query FROM system.processes")
+            return any("system.numbers" in query for (query,) in found)
+
+        try:
+            http = HttpRequest("GET", "/", "", Message(), is_gone=is_gone.is_set)
+            asking = pool.submit(made.ask, reports.HOSTS_AND_TIME, http)
+            until(is_running)
+            is_gone.set()
+            assert isinstance(asking.exception(HANG), HttpError)
+            until(lambda: not is_running())
+        finally:
+            is_gone.set()
+            made.close()
 
 
 # The program.

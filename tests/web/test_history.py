@@ -1,9 +1,9 @@
-"""Test access to the history: unreachable, replaced, busy, or readable."""
+"""Test access to the history: unreachable, replaced, or readable, in this process and in those of queries."""
 
+import json
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,21 @@ import pytest
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING
 from bwtop.sqlite import schema
-from bwtop.sqlite.delta import Delta
 from bwtop.web import history as module
+from bwtop.web import reports
+from bwtop.web.access import HttpRequest
 from bwtop.web.answer import HttpError
-from bwtop.web.history import AT_ONCE, LocalHistory
-from tests.build import eventually, key, remote
-from tests.history.keep import CURL, DAY, NOON, Kept, by, delta, local
+from bwtop.web.history import LocalHistory
+from bwtop.web.reports import Reports
+from tests.build import eventually
+from tests.history.keep import DAY, NOON, Kept, by, delta, local
+from tests.web.serving import until
 
 RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
+WHEN: Final = "range=2026-09-21"
+"""The same, for a request."""
+
+QUERIES: Final = 3
 
 
 @pytest.fixture(autouse=True)
@@ -38,34 +45,28 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 
 @pytest.fixture
-def history_access(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHistory]:
-    """Return a history whose connections are closed after the test."""
-    opened: list[sqlite3.Connection] = []
-
-    def noted(path: Path) -> sqlite3.Connection:
-        opened.append(schema.open_reader(path))
-        return opened[-1]
-
-    monkeypatch.setattr(module, "open_reader", noted)
+def history_access(kept: Kept) -> LocalHistory:
     assert kept.path
-    yield LocalHistory(kept.path)
-    for connection in opened:
-        connection.close()
+    return LocalHistory(kept.path)
 
 
-@pytest.fixture
-def beyond(history_access: LocalHistory, monkeypatch: pytest.MonkeyPatch) -> LocalHistory:
-    """Return a history whose path became unreachable after `keep`."""
-    history_access.keep()
-    forbid(monkeypatch)
-    return history_access
+@pytest.fixture(params=["reachable", "beyond"])
+def either(request: pytest.FixtureRequest, history_access: LocalHistory) -> Iterator[Reports]:
+    """Return reports that open the history, and some whose path became unreachable after `keep`."""
+    made = Reports(history_access, beyond(history_access) if request.param == "beyond" else int)
+    made.start()
+    yield made
+    made.close()
 
 
-@pytest.fixture(params=["history_access", "beyond"])
-def either(request: pytest.FixtureRequest) -> LocalHistory:
-    """Return a history that opens connections, and one with kept connections alone."""
-    found: LocalHistory = request.getfixturevalue(request.param)
-    return found
+def beyond(history_access: LocalHistory) -> Callable[[], None]:
+    """Return what makes a path unreachable in the process that calls it, after `keep`."""
+
+    def prepare() -> None:
+        history_access.keep()
+        forbid(pytest.MonkeyPatch())
+
+    return prepare
 
 
 def forbid(patch: pytest.MonkeyPatch) -> None:
@@ -73,6 +74,11 @@ def forbid(patch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     patch.setattr(module, "open_reader", refuse)
+
+
+def asked(made: Reports) -> int:
+    with made.ask(reports.TOTALS, HttpRequest("GET", "/", WHEN, Message())) as found:
+        return int(json.load(found)["total"]["rx"])
 
 
 def rx(history_access: LocalHistory) -> int:
@@ -94,57 +100,47 @@ def is_free(kept: Kept) -> bool:
     return not busy
 
 
-def test_each_query_sees_new_records(either: LocalHistory, kept: Kept) -> None:
-    """Kept connections are fewer than queries, so that each is reused."""
-    for count in range(2 * AT_ONCE + 1):
-        assert rx(either) == 5 + count
+def test_each_query_sees_new_records_and_blocks_no_checkpoint(either: Reports, kept: Kept) -> None:
+    kept.connection.execute("PRAGMA busy_timeout = 0")
+    assert is_free(kept), "a kept connection holds no snapshot"
+    for count in range(QUERIES):
+        assert asked(either) == 5 + count
         kept.append(delta(NOON + 1 + count, 1, 0))
-    assert rx(either) == 6 + 2 * AT_ONCE
+        assert asked(either) == 6 + count
+        until(lambda: is_free(kept))  # the process of the query has ended
 
 
 def test_query_has_one_snapshot(history_access: LocalHistory, kept: Kept) -> None:
+    kept.connection.execute("PRAGMA busy_timeout = 0")
     with history_access.history() as history:
         before = history.ask(RANGE, by("process"), EVERYTHING, RANGE.end)
         kept.append(delta(NOON + 1, 100, 0))
+        assert not is_free(kept)
         assert history.ask(RANGE, by("process"), EVERYTHING, RANGE.end).rx == before.rx == 5
     assert rx(history_access) == 105
-
-
-def test_queries_do_not_block_the_checkpoint(either: LocalHistory, kept: Kept) -> None:
-    kept.connection.execute("PRAGMA busy_timeout = 0")
-    assert is_free(kept), "kept connections hold no snapshot"
-    for count in range(2 * AT_ONCE):
-        kept.append(delta(NOON + 1 + count, 1, 0))
-        with either.history() as history:
-            history.extent()
-            kept.append(delta(NOON + 10 + count, 1, 0))
-            assert not is_free(kept), "a query that is being answered does"
-        assert is_free(kept)
 
 
 @pytest.mark.parametrize(
     "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), schema.HistoryError("old")]
 )
-def test_read_error_is_one_line_and_frees_its_turn(
-    error: Exception, either: LocalHistory, kept: Kept
+def test_read_error_is_one_line_and_ends_the_snapshot(
+    error: Exception, history_access: LocalHistory, kept: Kept
 ) -> None:
-    for _ in range(2 * AT_ONCE):
-        with pytest.raises(HttpError) as raised, either.history():
-            raise error
-        assert raised.value.status is HTTPStatus.SERVICE_UNAVAILABLE
-    for _ in range(2 * AT_ONCE):
-        assert rx(either) == 5
+    with pytest.raises(HttpError) as raised, history_access.history():
+        raise error
+    assert raised.value.status is HTTPStatus.SERVICE_UNAVAILABLE
     kept.append(delta(NOON + 1, 1, 0))
     assert is_free(kept)
 
 
-def test_internal_error_passes_and_frees_its_turn(beyond: LocalHistory) -> None:
-    for _ in range(2 * AT_ONCE):
-        with pytest.raises(ZeroDivisionError), beyond.history():
-            raise ZeroDivisionError
-    with beyond.history(), beyond.history():
-        pass
-    assert rx(beyond) == 5
+def test_refusal_comes_from_the_process_of_the_query(tmp_path: Path) -> None:
+    made = Reports(LocalHistory(tmp_path / "none.db"))
+    made.start()
+    for _ in range(QUERIES):
+        with pytest.raises(HttpError, match="nothing has been recorded yet") as error:
+            asked(made)
+        assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
+    made.close()
 
 
 def test_unreachable_history_that_was_not_kept_is_refused(
@@ -152,67 +148,6 @@ def test_unreachable_history_that_was_not_kept_is_refused(
 ) -> None:
     forbid(monkeypatch)
     assert refused(history_access) == f"Permission denied: {history_access.path}"
-    assert refused(history_access), "and again: no turn is lost"
-
-
-def test_queries_at_once_are_limited(either: LocalHistory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
-    assert AT_ONCE == 2
-    with either.history() as one, either.history() as other:
-        assert one is not other
-        assert one.extent() == other.extent()
-        with (
-            pytest.raises(HttpError, match="too many queries at once") as error,
-            either.history(),
-        ):
-            pass
-        assert dict(error.value.headers)["Retry-After"]
-    assert rx(either) == 5
-
-
-def test_further_queries_wait_for_their_turn(beyond: LocalHistory) -> None:
-    lock = threading.Lock()
-    now = most = 0
-
-    def ask() -> int:
-        nonlocal now, most
-        with beyond.history() as history:
-            with lock:
-                now += 1
-                most = max(most, now)
-            found = history.ask(RANGE, by("process"), EVERYTHING, RANGE.end).rx
-            with lock:
-                now -= 1
-        return found
-
-    with ThreadPoolExecutor(16) as pool:
-        assert {future.result(30) for future in [pool.submit(ask) for _ in range(64)]} == {5}
-    assert 1 <= most <= AT_ONCE
-
-
-@pytest.mark.parametrize("which", ["history_access", "beyond"])
-def test_query_stops_when_its_client_leaves_or_its_time_is_over(
-    which: str, kept: Kept, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """Test a query of several STEPS: the next one has its turn, and its own limits."""
-    history_access: LocalHistory = request.getfixturevalue(which)
-    far = {remote(f"10.0.{n >> 8}.{n & 255}"): (1, 0) for n in range(5000)}
-    kept.append(Delta(NOON + 1, 1.0, {(key(1), CURL): far}))
-    is_gone = threading.Event()
-
-    def ask() -> int:
-        with history_access.history(is_gone=is_gone.is_set) as history:
-            return history.ask(RANGE, by("remote"), EVERYTHING, RANGE.end).rx
-
-    for _ in range(2 * AT_ONCE):
-        assert ask() == 5005
-        is_gone.set()
-        with pytest.raises(HttpError, match="stopped"):
-            ask()
-        is_gone.clear()
-    monkeypatch.setattr(module, "SECONDS", 0)
-    with pytest.raises(HttpError, match="choose a shorter range"):
-        ask()
 
 
 def test_replaced_file_is_noticed(history_access: LocalHistory, tmp_path: Path) -> None:
@@ -229,13 +164,17 @@ def test_replaced_file_is_noticed(history_access: LocalHistory, tmp_path: Path) 
     assert rx(history_access) == 77
 
 
-def test_kept_connections_to_a_replaced_file_are_not_used(
-    beyond: LocalHistory, tmp_path: Path
+def test_kept_connection_to_a_replaced_file_is_not_used(
+    history_access: LocalHistory, tmp_path: Path
 ) -> None:
-    assert rx(beyond) == 5
+    made = Reports(history_access, beyond(history_access))
+    made.start()
+    assert asked(made) == 5
     (tmp_path / "other").write_bytes(b"")
-    (tmp_path / "other").replace(beyond.path)
-    assert "Permission denied" in refused(beyond)
+    (tmp_path / "other").replace(history_access.path)
+    with pytest.raises(HttpError, match="Permission denied"):
+        asked(made)
+    made.close()
 
 
 def test_history_may_be_created_later(tmp_path: Path) -> None:
@@ -265,8 +204,7 @@ def test_invalid_history_gets_its_own_error(
     history_access = LocalHistory(path)
     if keeping:
         history_access.keep()
-    for _ in range(2 * AT_ONCE):
-        assert words in refused(history_access)
+    assert words in refused(history_access)
 
 
 def test_connections_are_closed(history_access: LocalHistory) -> None:

@@ -15,7 +15,7 @@ from bwtop.web.history import LocalHistory
 from bwtop.web.serve import ServeOptions, Service
 from bwtop.web.server import WebServer
 from tests.build import key, remote, sample
-from tests.web.serving import FILES
+from tests.web.serving import FILES, reports_of
 
 
 class Recorder:
@@ -50,8 +50,8 @@ def test_without_a_recorder_no_interval_is_zero(
         passed.append(sum(map(len, one.traffic.values())))
 
     with WebServer(Address("127.0.0.1", 0)) as server:
-        history_access = LocalHistory(tmp_path / "none.db")
-        service = Service(server, FILES, ServeOptions(history_access, 0.1, names=False))
+        reports = reports_of(LocalHistory(tmp_path / "none.db"))
+        service = Service(server, FILES, ServeOptions(reports, 0.1, names=False))
         monkeypatch.setattr(Broadcaster, "put", note)
         service.measure(
             Measurement(
@@ -63,4 +63,5 @@ def test_without_a_recorder_no_interval_is_zero(
             ),
             clock,
         )
+        reports.close()
     assert passed == ([1, 0, 1] if following else [1, 0, 1, 0, 0])

@@ -1,0 +1,133 @@
+"""Queries of the history that take all the memory and time they get hold up no interval, and nothing else."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.faults import many
+from tests.faults.recorded import recorded, send
+from tests.web.serving import Listener, Serving, connect, request, serving, until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.alone]
+
+REMOTES: Final = 1_000_000
+"""A report of as many takes some 1.5 GB."""
+
+CLIENTS: Final = 6
+
+STRETCHED: Final = 2.5
+"""Seconds: no interval of 0.2 s is that long on any machine but by waiting for queries, which took 3 to 16."""
+
+GROWTH: Final = 64 << 20
+"""Bytes by which the measuring process may grow, whatever moves on the machine meanwhile; queries took 1 to 2.8 GB."""
+
+ADVICE: Final = "choose a shorter range or fewer groups"
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("many") / "history.db"
+    many.make(path, REMOTES)
+    return path
+
+
+@pytest.fixture
+def web(history: Path) -> Iterator[Serving]:
+    with serving("-d", "0.2", "--db", str(history)) as running:
+        yield running
+
+
+def memory(pid: int) -> int:
+    """Return the bytes of a process that are its share of the system's memory."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def children(pid: int) -> list[int]:
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for each in found for child in each]
+
+
+def queries(web: Serving) -> list[int]:
+    """Return the processes of queries: children of the only child."""
+    (server,) = children(web.pid)
+    return children(server)
+
+
+def ask(web: Serving, stack: ExitStack) -> None:
+    """Ask the worst question without reading the answer."""
+    asking = stack.enter_context(connect(web.port))
+    asking.sendall(request(web.port, f"/api/v1/history?{many.WORST}"))
+
+
+def test_worst_queries_hold_up_nothing_and_end_with_their_clients(
+    web: Serving, history: Path, sink: int
+) -> None:
+    with Listener(web.port) as listening:
+        listening.settle()
+        before, peaks = memory(web.pid), []
+        with ExitStack() as stack:
+            for _ in range(CLIENTS):
+                ask(web, stack)
+            until(lambda: len(queries(web)) == 2)
+            for _ in range(32):
+                send(sink, 1)
+                peaks.append(memory(web.pid))
+                assert len(queries(web)) == 2
+                time.sleep(0.2)
+            running = queries(web)
+        until(lambda: not queries(web), lambda: f"{running} go on without their clients")
+        listening.settle()
+        assert max(peaks) - before < GROWTH
+        assert max(interval["interval"] for interval in listening.intervals) < STRETCHED
+    assert web.stop() == 0
+    assert recorded(history, sink) == 32_000
+
+
+def test_query_that_is_too_large_is_refused_and_others_are_answered(web: Serving) -> None:
+    """It has too little memory or, on a slow machine, too little time."""
+    answers = []
+    worst = threading.Thread(
+        target=lambda: answers.append(web.ask(f"/api/v1/history?{many.WORST}"))
+    )
+    worst.start()
+    until(lambda: queries(web))
+    assert web.ask("/api/v1/about").document["history"]
+    assert web.ask("/api/v1/live").status == 200
+    worst.join()
+    (refused,) = answers
+    assert refused.status == 503
+    assert refused.error.startswith("stopped ")
+    assert refused.error.endswith(ADVICE)
+    until(lambda: not queries(web))
+    assert web.ask("/api/v1/history?range=2020-01-01").status == 200
+
+
+def status(pid: int) -> dict[str, list[str]]:
+    """Return /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
+
+
+def test_processes_of_queries_have_limits_and_no_rights(web: Serving) -> None:
+    with ExitStack() as stack:
+        ask(web, stack)
+        until(lambda: queries(web))
+        (query,) = queries(web)
+        limits = Path(f"/proc/{query}/limits").read_text()
+        for pid in (*children(web.pid), query):
+            found = status(pid)
+            assert [found[name] for name in ("Uid", "Gid", "Groups")] == [
+                status(web.pid)[name] for name in ("Uid", "Gid", "Groups")
+            ]
+            assert "0" not in found["Uid"] + found["Gid"]
+            sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+            assert {int(found[name][0], 16) for name in sets} == {0}
+            assert found["NoNewPrivs"] == ["1"]
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
+    assert 512 << 20 < int(line.split()[-2]) < 2 << 30
