@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.tables import Effort, Table
-from tests.faults import services
+from tests.faults import many, services
 from tests.faults.disk import Disk
 from tests.faults.recorded import send
 from tests.kernel.running import Bwtop, sink
+from tests.web.serving import Listener, serving
 
 INTERVAL: Final = 1.0
 """Seconds that are asked for."""
 
-Fault = Callable[[Path], AbstractContextManager[Bwtop]]
+CLIENTS: Final = 6
+
+Fault = Callable[[Path], AbstractContextManager[services.Running]]
 """Yields a bwtop that measures under a fault; the folder is for the fault's files."""
 
 
@@ -63,11 +66,22 @@ def _disk(folder: Path) -> Iterator[Bwtop]:
             disk.thaw()
 
 
+@contextmanager
+def _queries(folder: Path) -> Iterator[Listener]:
+    database = folder / "history.db"
+    many.make(database, many.REMOTES)
+    with serving(*_flags(), "--db", str(database)) as web, Listener(web.port) as listening:
+        listening.settle()
+        with many.asking(web.port, CLIENTS):
+            yield listening
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "nothing": _nothing,
     "the resolver, which never answers": _resolver,
     "NSS, which takes 3 s for each of 3 users": _users,
     "the disk, which takes no write": _disk,
+    f"nothing, but {CLIENTS} clients ask for {many.REMOTES:,} remotes": _queries,
 }
 """By what stands still."""
 

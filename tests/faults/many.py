@@ -1,12 +1,17 @@
 """A history with many remotes, in which every group of a report is a row."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from bwtop.history.calendar import HOUR
 from bwtop.sqlite import schema
+from tests.web.serving import connect, request
+
+REMOTES: Final = 1_000_000
+"""A report of as many takes some 1.5 GB."""
 
 WORST: Final = "range=all&by=hour,process,remote,port,unit,user"
 """The question that groups by most."""
@@ -37,3 +42,13 @@ def make(path: Path, remotes: int) -> None:
             values = {"count": remotes, "start": start}
             connection.execute(statement, {k: v for k, v in values.items() if f":{k}" in statement})
         connection.execute("COMMIT")
+
+
+@contextmanager
+def asking(port: int, clients: int) -> Iterator[None]:
+    """Let so many clients wait for the answer to the worst question."""
+    with ExitStack() as stack:
+        for _ in range(clients):
+            client = stack.enter_context(connect(port))
+            client.sendall(request(port, f"/api/v1/history?{WORST}"))
+        yield

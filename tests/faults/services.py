@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from tests.kernel.running import HANG, Bwtop, Document
 
@@ -80,7 +81,18 @@ def sender(uid: int = 0) -> list[str]:
     return ["setpriv", f"--reuid={uid}", "--clear-groups", "/usr/bin/python3", "-c", SENDER]
 
 
-def await_documents(running: Bwtop, seconds: float) -> list[Document]:
+class Running(Protocol):
+    """A bwtop whose intervals are read."""
+
+    @property
+    def documents(self) -> list[Document]:
+        """Return the intervals so far."""
+
+    def settle(self) -> None:
+        """Wait for an interval that began after now."""
+
+
+def await_documents(running: Running, seconds: float) -> list[Document]:
     """Return what was measured in so many seconds."""
     count = len(running.documents)
     time.sleep(seconds)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +10,9 @@ import pytest
 
 from tests.faults import many
 from tests.faults.recorded import recorded, send
-from tests.web.serving import Listener, Serving, connect, request, serving, until
+from tests.web.serving import Listener, Serving, serving, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.alone]
-
-REMOTES: Final = 1_000_000
-"""A report of as many takes some 1.5 GB."""
 
 CLIENTS: Final = 6
 
@@ -32,7 +28,7 @@ ADVICE: Final = "choose a shorter range or fewer groups"
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("many") / "history.db"
-    many.make(path, REMOTES)
+    many.make(path, many.REMOTES)
     return path
 
 
@@ -59,21 +55,13 @@ def queries(web: Serving) -> list[int]:
     return children(server)
 
 
-def ask(web: Serving, stack: ExitStack) -> None:
-    """Ask the worst question without reading the answer."""
-    asking = stack.enter_context(connect(web.port))
-    asking.sendall(request(web.port, f"/api/v1/history?{many.WORST}"))
-
-
 def test_worst_queries_hold_up_nothing_and_end_with_their_clients(
     web: Serving, history: Path, sink: int
 ) -> None:
     with Listener(web.port) as listening:
         listening.settle()
         before, peaks = memory(web.pid), []
-        with ExitStack() as stack:
-            for _ in range(CLIENTS):
-                ask(web, stack)
+        with many.asking(web.port, CLIENTS):
             until(lambda: len(queries(web)) == 2)
             for _ in range(32):
                 send(sink, 1)
@@ -115,8 +103,7 @@ def status(pid: int) -> dict[str, list[str]]:
 
 
 def test_processes_of_queries_have_limits_and_no_rights(web: Serving) -> None:
-    with ExitStack() as stack:
-        ask(web, stack)
+    with many.asking(web.port, 1):
         until(lambda: queries(web))
         (query,) = queries(web)
         limits = Path(f"/proc/{query}/limits").read_text()

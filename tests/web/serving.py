@@ -270,6 +270,11 @@ class Listener(Closed):
     def intervals(self) -> list[Any]:
         return [event.data for event in self.of("interval")]
 
+    @property
+    def documents(self) -> list[Any]:
+        """Return the same as tests.kernel.running.Bwtop."""
+        return self.intervals
+
     def wait(self, condition: Callable[[], object]) -> None:
         until(condition, lambda: f"only {self.came[-3:]} came")
 
