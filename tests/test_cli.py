@@ -20,8 +20,8 @@ from bwtop.model.filter import EVERYTHING, Filter, Loopback
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
 from bwtop.modes import screen as screen_mode
-from bwtop.options.command import ParsedFlags
 from bwtop.options.config import Config
+from bwtop.options.flags import Options
 from bwtop.output import report
 from bwtop.output.request import SORTS
 from bwtop.rights import privileges
@@ -329,11 +329,11 @@ def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
 def test_failing_history_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: ParsedFlags) -> None:
+    def fail(_: Options) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(cli, "run_history", fail)
     with pytest.raises(SystemExit) as end:
-        cli.main(["--batch"])
+        cli.main(["--history"])
     assert end.value.code == 2
     assert capsys.readouterr().err == "bwtop: cannot read the history: disk I/O error\n"

@@ -118,8 +118,8 @@ def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Con
         return Config()
     named = given.values.get("config")
     if named:
-        return load([named], lambda path: _named(path, environment))
-    return load(paths(environment, home), lambda path: _found(path, environment))
+        return load([named], lambda path: named_table(path, environment))
+    return load(paths(environment, home), lambda path: found_table(path, environment))
 
 
 def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -> Config:
@@ -141,10 +141,10 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
     return config
 
 
-def _found(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
+def found_table(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the table of a file in its default place; None if it is missing or its folder is closed to this user."""
     try:
-        return _named(path, environment)
+        return named_table(path, environment)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
@@ -153,7 +153,7 @@ def _found(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
         raise
 
 
-def _named(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def named_table(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the table of a file, read with the rights of the user behind sudo; raises OSError and ConfigError.
 
     Root accepts only files that root or that user alone can write, because they control what is recorded, and where.
@@ -234,15 +234,15 @@ def _value(flag: Flag, value: Any) -> Any:
             return value
         raise invalid("value", value, "true or false")
     if flag.is_table and isinstance(value, dict):
-        value = [f"{name}={_text(one)}" for name, one in value.items()]
-    parsed = flag.parse(_text(value))
+        value = [f"{name}={typed(one)}" for name, one in value.items()]
+    parsed = flag.parse(typed(value))
     return tuple(parsed) if flag.repeats else parsed
 
 
-def _text(value: Any) -> str:
+def typed(value: Any) -> str:
     """Return a value as typed on the command line: lists with commas."""
     if isinstance(value, list):
-        return ",".join(_text(one) for one in value)
+        return ",".join(typed(one) for one in value)
     if isinstance(value, bool | dict) or not isinstance(value, str | int | float):
         raise invalid("value", value, "a string, a number or a list of them")
     return str(value)

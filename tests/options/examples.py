@@ -65,7 +65,7 @@ _VALUES: Final[dict[str, Any]] = {
 def typed(flag: Flag) -> str:
     """Return an argument that gives a flag another value than its default."""
     name = flag.long.lstrip("-")
-    return f"{flag.long}={config._text(_VALUES[name])}" if flag.parse else flag.long
+    return f"{flag.long}={config.typed(_VALUES[name])}" if flag.parse else flag.long
 
 
 def value(flag: Flag) -> Any:
@@ -83,4 +83,4 @@ def parse(*arguments: str) -> Options:
 
 def load(*paths: Path) -> Config:
     """Return the configuration in files."""
-    return config.load(paths, lambda path: config._named(path, {}))
+    return config.load(paths, lambda path: config.named_table(path, {}))
