@@ -123,7 +123,7 @@ TABLES: Final[dict[str, Callable[[], Lines]]] = {
 """What stands in the page in the place of a line `@NAME@`."""
 
 
-def _wrapped(line: str) -> list[str]:
+def wrapped(line: str) -> list[str]:
     """Text in lines of 78 characters; macros take all of theirs."""
     if line.startswith((".", "'")):
         return [line]
@@ -137,7 +137,7 @@ def page() -> str:
     for line in TEMPLATE.read_text().splitlines():
         found = re.fullmatch(r"@([a-z ]+)@", line)
         for made in TABLES[found[1]]() if found else [line]:
-            lines += _wrapped(made)
+            lines += wrapped(made)
     return "\n".join(lines) + "\n"
 
 

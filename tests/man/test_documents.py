@@ -106,20 +106,6 @@ def test_quoted_message_exists(message: str) -> None:
     assert unknown_parts(message) == []
 
 
-@pytest.mark.parametrize(
-    "message", ["lost: N events missed", "not recorded: ... records there already"]
-)
-def test_message_of_the_past_is_noticed(message: str) -> None:
-    """The manual quoted both for a while after bwtop had other words."""
-    assert unknown_parts(message)
-
-
-def test_docstrings_are_no_messages() -> None:
-    assert strings.__doc__
-    assert not any("Which columns the list has" in text for text in strings())
-    assert not any("Flags that contradict each other" in text for text in strings())
-
-
 # Commands and flags.
 
 
@@ -189,14 +175,6 @@ def leads(document: Path, target: str) -> bool:
 @each_document
 def test_links_lead_somewhere(document: Path) -> None:
     assert broken(document) == []
-
-
-def test_broken_links_are_noticed(tmp_path: Path) -> None:
-    document = tmp_path / "a.md"
-    document.write_text(
-        "# One two\n[a](b.md) [b](#three) [c](a.md#one-two) [d](https://example.org)"
-    )
-    assert broken(document) == ["b.md", "#three"]
 
 
 def test_indexes_have_every_page() -> None:
