@@ -305,15 +305,6 @@ def test_all_terms_must_hold(text: str, expected: Flows) -> None:
     assert taken(text) == expected
 
 
-def test_every_field_has_help_and_has_been_tried() -> None:
-    tried = test_fields_of_processes, test_fields_of_remotes
-    texts = [text for test in tried for text, _ in test.pytestmark[0].args[1]]  # type: ignore[attr-defined] # put there by pytest
-    for field in FIELDS:
-        assert field.help.strip()
-        assert any(text.startswith(f"{field.name}:") for text in texts)
-        assert any(text.startswith(f"-{field.name}:") for text in texts) or field.process
-
-
 def test_process_conditions_decide_first() -> None:
     """Remotes are not checked when the process already decides."""
     curl, sshd = PROCESSES["curl"], PROCESSES["sshd"]
@@ -429,11 +420,12 @@ TOKENS = (
 @example('"' * 999)
 @example("a:" * 500)
 def test_any_text_is_a_filter_or_an_error(text: str) -> None:
-    found = understood(text)
+    found, recorded = understood(text), understood(text, RECORDED)
     if isinstance(found, Filter):
         assert passed(found) <= ALL
     else:
         assert len(found.splitlines()) == 1
+        assert isinstance(recorded, str), "a valid history filter is valid on the screen"
 
 
 def understood(text: str, fields: Sequence[FilterField] = FIELDS) -> Filter | str:
@@ -560,12 +552,6 @@ texts = st.lists(
 
 
 @given(texts, samples)
-def test_filtering_twice_is_filtering_once(text: str, reading: Sample) -> None:
-    once = parse(text).apply(reading)
-    assert parse(text).apply(once) == once
-
-
-@given(texts, samples)
 def test_passing_flows_are_unchanged_and_dropped_flows_fail_a_condition(
     text: str, reading: Sample
 ) -> None:
@@ -579,16 +565,6 @@ def test_passing_flows_are_unchanged_and_dropped_flows_fail_a_condition(
             passes = terms is not None and all(term.of_remote(far, no_names) for term in terms)
             assert kept.pop((process, far), None) == (traffic if passes else None)
     assert not kept, "flows came from nowhere"
-
-
-@given(texts, samples)
-def test_a_term_and_its_negation_make_up_everything(text: str, reading: Sample) -> None:
-    for term in parse(text).terms:
-        taken = Filter((term,)).apply(reading)
-        taken.absorb(
-            Filter((term.field.term(term.values, negated=not term.negated),)).apply(reading)
-        )
-        assert taken.traffic == reading.traffic
 
 
 @pytest.mark.parametrize("text", ["name:curl", "user:0", "curl", "host:*"])
@@ -735,12 +711,6 @@ def in_history() -> Iterator[Callable[[Filter], Flows]]:
     kept.connection.close()
 
 
-def test_process_flag_ignores_case(in_history: Callable[[Filter], Flows]) -> None:
-    """--batch --process Python3 found nothing where the screen found python3."""
-    keep = common.filter_of(options_of("--process", "CURL,NGINX*"))
-    assert in_batch(keep) == in_history(keep) == of("curl nginx")
-
-
 FLAGS: dict[str, tuple[str, ...]] = {
     "pid": ("10", "20", "40", "99"),
     "user": ("0", "33", "99"),
@@ -817,17 +787,8 @@ def test_a_typed_filter_passes_the_same_flows_everywhere(
     [
         ("", ALL),
         ("curl", of("curl")),
-        ("-curl", ALL - of("curl")),
-        ("user:0", of("sshd")),
-        ("name:curl,nginx*", of("curl nginx")),
-        ("exe:sbin", of("sshd")),
-        ("unit:docker", of("nginx")),
-        ("port:443", of("", "web web6")),
         ("curl port:443", of("curl") & of("", "web web6")),
         ("-port:443 -user:0", ALL - of("sshd", "web web6")),
-        ("remote:192.0.2.0/24", of("", "web web10")),
-        ("proto:udp", of("", "dns *")),
-        ("role:server", of("", "ssh lite")),
         ("remote:resolver", set()),
         ("-remote:resolver", ALL),
         ("www.example.net", set()),
@@ -853,22 +814,6 @@ def test_history_filter_has_no_pid_and_no_cmd() -> None:
         assert str(error.value).endswith(names)
 
 
-@pytest.mark.parametrize("field", RECORDED, ids=lambda field: field.name)
-def test_history_filter_has_every_other_field(field: FilterField) -> None:
-    value = {"port": "1", "proto": "tcp", "role": "client", "loopback": "hide"}.get(field.name, "x")
-    assert len(parse(f"{field.name}:{value}", RECORDED).terms) == 1
-    assert parse(f"{field.name}:", RECORDED).terms == ()
-
-
 def test_colon_after_an_unrecorded_field_is_plain_text() -> None:
     assert parse("cmd::x", RECORDED).takes(Identity("a", exe="/cmd::x"), remote())
     assert parse('"pid:1"', RECORDED).takes(Identity("pid:1"), remote())
-
-
-@given(st.text() | st.lists(st.sampled_from(TOKENS + HOSTILE)).map("".join))
-def test_any_history_filter_is_valid_or_an_error(text: str) -> None:
-    found = understood(text, RECORDED)
-    if isinstance(found, Filter):
-        parse(text)  # a valid history filter is valid on the screen
-        for process, far in ALL:
-            assert found.takes(PROCESSES[process][1], REMOTES[far][0]) in (True, False)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bwtop.model import live as limits
 from bwtop.model.flows import TCP, UDP, Host, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
-from bwtop.model.ledger import CATEGORIES, Category, Ledger, Tally, category
-from bwtop.model.live import AVERAGES, GRAPH_SECONDS, LINGER, LiveModel
+from bwtop.model.ledger import CATEGORIES, Category, Tally, category
+from bwtop.model.live import AVERAGES, LINGER, LiveModel
 from bwtop.model.sample import Sample
-from bwtop.model.series import LENGTH, Rates, Timeline
+from bwtop.model.series import LENGTH, Rates
 from tests.build import NOW, REMOTES, key, remote, sample
 from tests.model.test_ledger import Sums, plain, readings, tallies, totals
 
@@ -459,18 +459,6 @@ def test_average_may_be_changed_within_a_pause() -> None:
 # Names, and reset.
 
 
-def test_exec_renames_a_process_after_a_pause() -> None:
-    model = advanced([moved(1), sample(identities={key(1): Identity("sh")})])
-    process = model.ledger.processes[key(1)]
-    assert process.identity.name == "sh"
-    model.pause()
-    model.advance(sample(identities={key(1): Identity("curl")}))
-    assert process.identity.name == "sh"
-    model.resume()
-    assert model.ledger.processes == {key(1): process}
-    assert (process.identity.name, process.flows[REMOTES[0]].rx) == ("curl", 1)
-
-
 @given(lives, averages, lives)
 def test_reset_zeroes_totals_but_keeps_rates_and_graphs(
     timeline: list[Sample], average: float, later: list[Sample]
@@ -528,21 +516,6 @@ def test_graph_has_a_processs_rates_interval_by_interval(
         assert [n for pair in graph for n in pair] == pytest.approx(
             [n for pair in rates[-count:] for n in pair], rel=1e-6
         )
-
-
-def test_graph_has_each_interval_by_itself() -> None:
-    model = advanced([moved(100), moved(300, elapsed=2.0), sample(), moved(50)])
-    graph = model.graph(model.ledger.processes[key(1)], CATEGORIES, 5)
-    assert graph == [(0, 0), (100, 0), (150, 0), (0, 0), (50, 0)]
-
-
-@given(lives)
-def test_timeline_has_all_booked_bytes(timeline: list[Sample]) -> None:
-    expected, ledger = Timeline(GRAPH_SECONDS), Ledger()
-    for reading in timeline:
-        expected.add(ledger.take(reading))
-    model = advanced(timeline)
-    assert model.timeline.columns(60, CATEGORIES) == expected.columns(60, CATEGORIES)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,10 +45,6 @@ def test_series_has_the_last_rates_and_zeros_between(
         assert series.last(number, count) == [known.get(n, (0.0, 0.0)) for n in numbers]
 
 
-def test_series_without_traffic_is_all_zeros() -> None:
-    assert Series().last(0, 3) == Series().last(LENGTH * 3, 3) == [(0.0, 0.0)] * 3
-
-
 def test_old_lap_is_not_shown() -> None:
     series = Series()
     for number in range(1, LENGTH + 1):

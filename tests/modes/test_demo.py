@@ -607,18 +607,6 @@ def test_screen_shows_demo_traffic_and_leaves_nothing(tmp_path: Path) -> None:
     assert not history.exists()
 
 
-@pytest.mark.kernel
-@pytest.mark.screen
-def test_ctrl_c_ends_bwtop_and_demo_silently() -> None:
-    with Terminal(command("--demo")) as terminal:
-        terminal.wait_for(FAR_END)
-        pids = of_bwtop(terminal)
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-        assert terminal.text().strip() == ""
-        all_end(pids)
-
-
 SHORT = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
