@@ -33,7 +33,7 @@ from bwtop.sqlite.schema import open_reader
 from bwtop.sqlite.store import Event
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable, width
-from tests.build import CONTROLS, HOSTILE, packed, remote, stable_id, typed
+from tests.build import CONTROLS, HOSTILE, packed, remote, typed
 from tests.history import keep
 from tests.history.keep import DAY, HOUR, MINUTE, NGINX, Kept, at, delta, local, move_to
 from tests.kernel.running import HANG
@@ -970,24 +970,6 @@ def test_every_dimension_and_all_pairs_agree_in_all_forms(
     for second in DIMENSIONS:
         if second != first:
             agree(ask, kept, "2026-09-21..2026-09-23", (first, second), EVERYTHING)
-
-
-@pytest.mark.parametrize(
-    "only",
-    [
-        typed("name:ngi*"),
-        typed("user:0"),
-        typed("pid:2,3"),
-        typed("proto:udp,other"),
-        typed("remote:192.0.2.0/24"),
-        typed("loopback:hide"),
-        typed("loopback:only"),
-    ],
-    ids=stable_id,
-)
-def test_filters_agree_in_all_forms(only: Filter, kept: Kept, ask: Ask) -> None:
-    some(kept)
-    agree(ask.at("2026-09-21 12:30"), kept, "today", tuple(keep.by("process", "proto")), only)
 
 
 def test_programs_of_the_same_name_are_told_apart(kept: Kept, ask: Ask) -> None:
