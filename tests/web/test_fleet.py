@@ -40,7 +40,7 @@ from tests.clickhouse.hosts import (
 )
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
 from tests.kernel.running import HANG, command
-from tests.web.serving import Serving, bearer, connect, reports_of, request, serving, until
+from tests.web.serving import Serving, connect, reports_of, request, serving, until
 from tests.web.test_api import Served
 
 as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
@@ -137,16 +137,11 @@ def test_hosts_and_their_processes_have_their_bytes(served: Served) -> None:
 CHOSEN: Final[tuple[tuple[str, Sequence[Host]], ...]] = (
     ("host=web1.example.org", [WEB]),
     ("host=web*,db-?", [WEB, DATABASE]),
-    ("host=localhost", TWINS),
-    (f"host={TWINS[1].id}", [TWINS[1]]),
     (f"host={HOSTILE.id},{WEB.id}", [HOSTILE, WEB]),
     ("host=<img*", [HOSTILE]),
     ("host=nobody", []),
-    ("filter=host:web1.example.org", [WEB]),
     ("filter=host:WEB*,db-2", [WEB, DATABASE]),
-    (f"filter=host:{TWINS[1].id}", [TWINS[1]]),
     ('filter=host:"<img src=x*"', [HOSTILE]),
-    ("filter=host:web* name:nobody", []),
     ("filter=-host:web* -host:db-2", [HOSTILE, *TWINS, FORMULA]),
     ("host=web*,db-2&filter=-host:db-2", [WEB]),
 )
@@ -297,30 +292,15 @@ def test_program_starts_without_the_server_and_recovers(tmp_path: Path) -> None:
     assert len(web.lines) == 4, web.lines
 
 
-def test_wrong_password_is_reported_but_not_shown(server: ClickHouse, tmp_path: Path) -> None:
+def test_password_is_that_of_the_file(server: ClickHouse, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("not the one\n")
-    secret.chmod(0o600)
+    secret.touch(0o600)
     url = f"clickhouse://writer@127.0.0.1:{server.port}/bwtop"
-    with serving("--from", url, "--password-file", str(secret)) as web:
-        refused = web.ask("/api/v1/history")
-        assert refused.status == 503
-        assert "not the one" not in refused.error
-        assert "not the one" not in web.ask("/api/v1/about").body.decode()
-    secret.write_text(f"{PASSWORD}\n")
-    with serving("--from", url, "--password-file", str(secret)) as web:
-        assert len(rows(web)) == len(HOSTS)
-
-
-def test_token_is_required(server: ClickHouse, tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("a-token-of-the-fleet-test")
-    path.chmod(0o600)
-    with serving("--from", server.target.url(), "--token-file", str(path)) as web:
-        for asked in ("/", "/api/v1/about", "/api/v1/hosts", "/api/v1/history"):
-            assert web.ask(asked, uid=12345).status == 401, asked
-        assert len(rows(web, **bearer("a-token-of-the-fleet-test"))) == len(HOSTS)
-        assert web.ask("/api/v1/hosts", host="evil.example").status == 421
+    for text, status in (("not the one", 503), (PASSWORD, 200)):
+        secret.write_text(f"{text}\n")
+        with serving("--from", url, "--password-file", str(secret)) as web:
+            answer = web.ask("/api/v1/history")
+            assert (answer.status, text.encode() in answer.body) == (status, False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

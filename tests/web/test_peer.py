@@ -14,7 +14,7 @@ import pytest
 from bwtop.web import peer
 from bwtop.web.peer import Peers
 from tests.kernel.running import HANG
-from tests.web.serving import connect_as, until
+from tests.web.serving import connect_as
 
 UID: Final = 12345
 
@@ -106,16 +106,6 @@ def test_closed_connection_has_no_user(listening: tuple[socket.socket, str], pee
         assert peers.by_table(accepted) is None
         assert peers.by_netlink(accepted) is None
         assert peers.uid(accepted) is None
-
-
-def test_reset_connection_has_no_user(peers: Peers) -> None:
-    with listener() as made:
-        sock = client(made)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        sock.sendall(b"GET")
-        with made.accept()[0] as accepted:
-            sock.close()
-            until(lambda: peers.uid(accepted) is None)
 
 
 class Between(socket.socket):

@@ -158,12 +158,6 @@ def test_other_methods_are_refused(still: Web, method: str, path: str) -> None:
     check_security(refused)
 
 
-def test_request_with_a_body_gets_its_refusal(still: Web) -> None:
-    for size in (0, 1, 1009, 30_000):
-        raw = request(still.port, "/", "POST", {"Content-Length": str(size)}) + b"x" * size
-        assert reply(exchange(still.port, raw)).status == 405, size
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -318,13 +312,6 @@ def filed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         yield running
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/app.css", "/icon.svg"])
-def test_the_files_of_the_page_are_there(filed: Web, path: str) -> None:
-    answer = filed.ask(path)
-    assert answer.body.decode() == f"the {path[1:] or 'index.html'}"
-    assert filed.ask(f"{path}?v=1").body == answer.body
-
-
 OUTSIDE = (
     *("/../secret.js", "/./../secret.js", "/below/../../secret.js"),
     *("/../../../../../../../../etc/passwd", "/..", "/../", "/.", "/./app.js"),
@@ -347,22 +334,6 @@ def test_no_path_escapes_the_static_files(filed: Web, path: str) -> None:
     assert refused.error
     for told in (b"SECRET", b"root:", b"the app.js", b"the index.html"):
         assert told not in refused.body
-
-
-def test_files_changed_later_are_not_served(tmp_path: Path) -> None:
-    """Files are read once: a path is a key and never opened."""
-    static = tmp_path / "static"
-    static.mkdir()
-    (static / "index.html").write_text("the page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "STATIC", static)
-        found = files.load(None, {})
-        with Web(tmp_path / "none.db", files=found) as web:
-            (static / "index.html").unlink()
-            (static / "index.html").symlink_to("/etc/passwd")
-            (static / "new.js").write_text("new")
-            assert web.ask("/").body == b"the page"
-            assert web.ask("/new.js").status == 404
 
 
 # Streams.
@@ -428,24 +399,6 @@ def test_head_and_refused_streams_take_no_place(tmp_path: Path) -> None:
             assert stream.status == 200
 
 
-def test_streams_reset_at_once_free_their_places(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reset before the first byte, with or without free places."""
-    monkeypatch.setattr(events, "HEARTBEAT", 0.1)
-
-    def reset(count: int) -> None:
-        for _ in range(count):
-            with connect(web.port) as sock:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.sendall(request(web.port, "/api/v1/stream?past=show"))
-
-    reset(3 * MAX_STREAMS)
-    with all_places(web):
-        reset(MAX_STREAMS)
-        assert is_full(web)
-    with all_places(web):
-        assert is_full(web)
-
-
 def test_stream_that_fails_to_start_frees_its_place(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,21 +411,6 @@ def test_stream_that_fails_to_start_frees_its_place(
             assert exchange(web.port, request(web.port, "/api/v1/stream")) == b""
     with all_places(web):
         assert is_full(web)
-
-
-def test_stream_has_each_interval_once_with_its_number(web: Web) -> None:
-    web.put(sample({key(7): {remote(): Traffic(500, 0)}}))
-    with Listener(web.port, "/api/v1/stream?past=show") as listener:
-        listener.wait(lambda: listener.of("status"))
-        for number in range(1, 6):
-            listener.wait(lambda number=number: len(listener.intervals) == number)  # type: ignore[misc]
-            web.put(sample({key(7): {remote(): Traffic(1009 * number, number)}}))
-        listener.wait(lambda: len(listener.intervals) == 6)
-    assert [event.id for event in listener.of("interval")] == [1, 2, 3, 4, 5, 6]
-    assert [d["total"]["rx"] for d in listener.intervals] == [500, *(1009 * n for n in range(1, 6))]
-    (past,), (status,) = listener.of("past"), listener.of("status")
-    assert [point["rx_rate"] for point in past.data["points"]] == [500]
-    assert status.data["state"] == "measuring"
 
 
 def test_streams_end_with_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from bwtop.model.filter import Filter, Loopback, made, toggled
 from bwtop.model.flows import (
-    UNATTRIBUTED,
-    UNATTRIBUTED_IDENTITY,
     Identity,
     Loss,
     ProcessKey,
@@ -304,18 +302,7 @@ def test_remotes_of_requested_pids(busy: BroadcastState) -> None:
     assert found["processes"][1]["rx"] == 32, "its numbers are those of all of its remotes"
 
 
-def test_toggles_hold_for_rows_remotes_and_totals(busy: BroadcastState) -> None:
-    for text, total, expected in (
-        ("loopback=hide", (30, 1), {"curl": ["192.0.2.1"]}),
-        ("loopback=only", (302, 0), {"sshd": ["127.0.0.1"], "curl": ["127.0.0.1"]}),
-        ("proto=udp", (0, 0), {}),
-        ("filter=role:server", (0, 0), {}),
-        ("filter=curl+port:443", (30, 1), {"curl": ["192.0.2.1"]}),
-        ("filter=example.net", (30, 1), {"curl": ["192.0.2.1"]}),
-    ):
-        found = document(busy, text)
-        assert found["total"] == dict(zip(("rx", "tx"), total, strict=True)), text
-        assert remotes(found) == expected, text
+def test_toggles_hold_for_idle_rows(busy: BroadcastState) -> None:
     for text in ("proto=udp", "filter=proto:udp", "filter=port:53&proto=udp,tcp"):
         assert remotes(document(busy, f"{text}&idle=show")) == {"curl": ["192.0.2.2"]}
     assert remotes(document(busy, "proto=other&idle=show")) == {"curl": ["198.51.100.7"]}
@@ -329,14 +316,6 @@ def test_interval_is_the_last_one_alone(elapsed: float) -> None:
     found = document(after(samples))
     assert found["total"]["rx"] == 1
     assert elapsed < 0.1 or found["processes"][0]["rx_rate"] == pytest.approx(10)
-
-
-def test_unattributed_bytes_are_a_row() -> None:
-    who = {UNATTRIBUTED: UNATTRIBUTED_IDENTITY}
-    (found,) = document(after([sample({UNATTRIBUTED: {WEB: Traffic(5, 0)}}, identities=who)]))[
-        "processes"
-    ]
-    assert (found["pid"], found["name"], found["rx"]) == (0, "(unattributed)", 5)
 
 
 def test_equal_parameters_are_equal_views() -> None:
@@ -467,16 +446,6 @@ def test_with_a_filter_on_flows_the_past_begins_empty(busy: BroadcastState) -> N
         assert past(busy, text) == {"points": [], "processes": []}
     for text in ("", "filter=%20", "filter=curl", "filter=user:0", "proto=tcp"):
         assert len(past(busy, text)["points"]) == 2, text
-
-
-def test_exited_processes_are_in_the_past(busy: BroadcastState) -> None:
-    found = past(busy)
-    sshd = next(p for p in found["processes"] if p["name"] == "sshd")
-    assert rates(sshd["rates"]) == [(1000.0, 2000.0), (150.0, 0.0)]
-    busy.advance(sample(elapsed=LINGER))
-    found = past(busy)
-    assert "sshd" not in names(found)
-    assert rates(found["points"])[:2] == [(1113.0, 2017.0), (166.0, 0.5)]
 
 
 def test_the_past_is_no_longer_than_a_graph() -> None:

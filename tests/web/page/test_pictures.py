@@ -6,13 +6,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-import pytest
-from playwright.sync_api import Browser
-
 from bwtop.web import files
 from tests.history.desktop import a_desktops_day
 from tests.web.browser import PIXELS, Visit, mover
-from tests.web.page.scenes import Quiet, Scene, Visitor, live, midnight
+from tests.web.page.scenes import Quiet, Visitor, live, midnight
 from tests.web.serving import serving
 
 PICTURES = os.environ.get("BWTOP_PICTURES")
@@ -85,18 +82,3 @@ def test_picture_of_the_history(visit: Visitor, tmp_path: Path) -> None:
         page.until(page.children)
         page.page.mouse.move(1270, 790)
         picture(page, "history.png", tmp_path)
-
-
-def test_checks_detect_faults_of_the_page(opened: Browser, scene: Scene) -> None:
-    """The checks detect forbidden markup, a console message, and a request to another server."""
-    page = Visit(opened, f"http://127.0.0.1:{scene.port}")
-    page.run("() => console.error('this is wrong')")
-    page.run("() => { new Image().src = 'http://127.0.0.1:1/x.png'; }")
-    page.until(lambda: any("CSP" in fault for fault in page.faults), "the violation")
-    with pytest.raises(AssertionError, match="this is wrong"):
-        page.check()
-    page.faults.clear()
-    page.asked.append("http://127.0.0.1:1/x.png")
-    with pytest.raises(AssertionError, match=r"127\.0\.0\.1:1/"):
-        page.check()
-    page.close()
