@@ -68,16 +68,6 @@ def click_on(harness: Harness, text: str) -> None:
 # Sorting.
 
 
-@ALL_SIZES
-def test_sort_chooser_selects_the_sort_column(size: tuple[int, int]) -> None:
-    harness = busy(*size)
-    harness.press("s")
-    assert "Sort by" in harness.text()
-    assert any(text.startswith(" rate ") for text in harness.styled(Style.SELECTED))
-    harness.press("home")
-    assert any(text.startswith(" pid ") for text in harness.styled(Style.SELECTED))
-
-
 @pytest.mark.parametrize("index", range(len(PROCESS_COLUMNS)), ids=lambda n: PROCESS_COLUMNS[n].id)
 def test_the_chooser_sorts_by_every_column(index: int) -> None:
     harness = busy(100)
@@ -239,15 +229,6 @@ def test_details_show_all_facts_of_a_process() -> None:
     assert not shown(harness, "curl")
     harness.press("esc")
     assert shown(harness, "curl")
-
-
-@pytest.mark.parametrize("size", [(80, 24), (132, 43), (300, 100)], ids=str)
-def test_details_have_a_graph_of_both_directions(size: tuple[int, int]) -> None:
-    harness = busy(*size)
-    before = harness.text().count("peak")
-    harness.press("i")
-    assert harness.text().count("peak") == before + 2
-    harness.check()
 
 
 @pytest.mark.parametrize("pause", [0.1, 0.3])
