@@ -134,14 +134,16 @@ def test_port_of_another_service(text: bytes) -> None:
 def test_driver_is_loaded_before_root_is_dropped(target: Target) -> None:
     """A driver installed in a home directory is out of reach afterwards."""
     program = f"""
-import importlib.util, sys
+import gc, importlib.util, sys
+from clickhouse_driver.connection import Connection
 from bwtop.clickhouse import client
 from bwtop.clickhouse.target import Target
 assert client.load()
 sys.path[:] = [path for path in sys.path if not path.endswith("-packages")]
 assert not importlib.util.find_spec("pytest")
 found = client.Client(Target("127.0.0.1", {target.port}), "", database=False)
-print(found.query("SELECT 1"), found._client.connection.compressor_cls is not None)
+connections = [one for one in gc.get_objects() if isinstance(one, Connection)]
+print(found.query("SELECT 1"), connections[0].compressor_cls is not None)
 """
     answer = subprocess.run(
         [sys.executable, "-B", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from bwtop.clickhouse import schema
-from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.schema import KEPT, TABLES, TODAY
 from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library
@@ -73,17 +72,3 @@ def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: obj
     library.query("OPTIMIZE TABLE traffic FINAL")
     levels = dict(library.query("SELECT level, sum(rx) FROM traffic FINAL GROUP BY level"))
     assert levels == {1: kept.one("SELECT sum(rx) FROM delta")}
-
-
-def test_a_view_would_count_twice_what_is_sent_twice(store: FleetServer) -> None:
-    """So minutes and hours come from the hosts, which have them anyway."""
-    store.query(
-        "CREATE MATERIALIZED VIEW hourly ENGINE = SummingMergeTree() ORDER BY hour"
-        " AS SELECT toStartOfHour(time) AS hour, sum(rx) AS rx FROM traffic WHERE level = 0 GROUP BY hour"
-    )
-    kept = Kept()
-    kept.append(moved(random.Random(1), time.time()))
-    ship(kept, store, WEB1, times=2)
-    total = kept.one("SELECT sum(rx) FROM delta")
-    assert store.query("SELECT sum(rx) FROM traffic FINAL WHERE level = 0") == [(total,)]
-    assert store.query("SELECT sum(rx) FROM hourly") == [(2 * total,)]

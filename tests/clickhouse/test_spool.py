@@ -284,15 +284,12 @@ def test_what_is_larger_than_a_batch_moves_the_cursor_at_its_end_only() -> None:
     received(*sent, kept=kept)
 
 
-@pytest.mark.parametrize("is_bwtop", [False, True], ids=["batches", "bwtop"])
-def test_restarted_batches_send_all_parts_again(is_bwtop: bool) -> None:
+def test_restarted_batches_send_all_parts_again() -> None:
     kept = Kept()
     large(kept)
     sent = spool(kept)
     first = [sent.batch(20), sent.batch(20)]
     assert len(lines([batch for batch in first if batch], TRAFFIC)) == 40
-    if is_bwtop:
-        sent = spool(kept)
     sent.begin()
     assert [row["port"] for row in lines(batches(sent, 20), TRAFFIC)] == list(range(1, 51))
 
