@@ -279,9 +279,6 @@ def test_each_exposition_is_consistent() -> None:
     assert last > 0
 
 
-"""Seconds; Python lets threads wait for each other for 0.005 at a time."""
-
-
 def test_slow_scraper_does_not_block_measuring(full: Watch) -> None:
     families = iter(Exposition(full).collect())
     next(families)

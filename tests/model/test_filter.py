@@ -441,13 +441,8 @@ def understood(text: str, fields: Sequence[FilterField] = FIELDS) -> Filter | st
 TERMS = (
     *("curl", "ww", "example", "::1", "c,d", '"sshd: ada"'),
     *("pid:10", "user:0,ada", "name:*n*", "exe:usr", "cmd:ada", "unit:docker,user"),
-    *(
-        "remote:10.0.0.0/8,example",
-        "port:0-1023",
-        "proto:other,udp",
-        "role:server",
-        "loopback:hide",
-    ),
+    *("remote:10.0.0.0/8,example", "port:0-1023", "proto:other,udp", "role:server"),
+    "loopback:hide",
 )
 
 
@@ -535,16 +530,8 @@ def test_toggles_are_terms(classes: set[str], loopback: Loopback) -> None:
 texts = st.lists(
     st.sampled_from(
         [
-            "pid:1",
-            "user:0,2",
-            "name:CURL,s*",
-            "-name:?url",
-            "remote:192.0.2.0/31,::/0",
-            "proto:udp",
-            "port:22",
-            "loopback:hide",
-            "loopback:only",
-            "curl",
+            *("pid:1", "user:0,2", "name:CURL,s*", "-name:?url", "remote:192.0.2.0/31,::/0"),
+            *("proto:udp", "port:22", "loopback:hide", "loopback:only", "curl"),
         ]
     ),
     max_size=4,
