@@ -37,5 +37,4 @@ def test_each_class_name_is_defined_once() -> None:
 
 
 def test_no_name_is_a_metaphor() -> None:
-    assert words("_LocalArchive_keep") == {"local", "archive", "keep"}
     assert [node.name for node in definitions() if words(node.name) & METAPHORS] == []
