@@ -41,10 +41,8 @@ def test_directory_it_is_started_in_has_no_code_for_it(
 ) -> None:
     stage.shell("ada", script)
     with stage.unchanged("/home/ada", free=("/root",)):
-        if sudo:
-            result = stage.sudo(*BATCH)
-        else:
-            result = stage.run("root", "env", "--chdir=/home/ada", "bwtop", *BATCH)
+        as_root = ("root", "env", "--chdir=/home/ada", "bwtop", *BATCH)
+        result = stage.sudo(*BATCH) if sudo else stage.run(*as_root)
     assert result.returncode == 0, result.stderr
 
 
