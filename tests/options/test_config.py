@@ -153,13 +153,6 @@ def test_flags_about_the_local_host_override_configured_from(
     assert command.parse(typed).options(mode, files.flags).origin is None
 
 
-def test_file_does_not_change_the_mode(write: Write) -> None:
-    files = load(write('format = "json"\nlimit = 3\niterations = 1'))
-    typed = command.parse([])
-    assert typed.mode(terminal=True) is Mode.SCREEN
-    assert typed.options(Mode.SCREEN, files.flags).format is None
-
-
 def test_typed_protocols_replace_configured_ones(write: Write) -> None:
     files = load(write("tcp = true\nother = true"))
     assert command.parse([]).over(files.flags).classes == {"tcp", "other"}
