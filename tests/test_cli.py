@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bwtop import cli
+from bwtop.history.nested import SORTS
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.filter import EVERYTHING, Filter, Loopback
@@ -23,7 +24,6 @@ from bwtop.modes import screen as screen_mode
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
 from bwtop.output import report
-from bwtop.output.request import SORTS
 from bwtop.rights import privileges
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.writer import RecordingOptions

@@ -13,7 +13,7 @@ from bwtop.history import plan
 from bwtop.history.calendar import DAY, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Plan
-from bwtop.history.store import Ends, Flow, FlowSums, sql_of_pids
+from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import Usage, billed, rank
 from bwtop.model.filter import Filter
@@ -33,6 +33,8 @@ _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
 
 class FleetReader:
     """The history on a server; the spans are queried once, so that an answer is of one moment."""
+
+    ranks_remotes = False
 
     def __init__(self, server: FleetServer) -> None:
         self._server = server
@@ -228,6 +230,10 @@ class FleetSelection:
             f"SELECT toString(host_id), argMax(host, time) FROM span WHERE {self._where} GROUP BY host_id"
         )
         return {id_: Host(name, id_) for id_, name in found}
+
+    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
+        """See Selection."""
+        raise NotImplementedError  # see FleetReader.ranks_remotes
 
     def timeline(
         self, groups: Mapping[Flow, Flow] | None

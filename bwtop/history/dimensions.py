@@ -1,6 +1,6 @@
 """Dimensions to group by: the table behind --by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -27,9 +27,11 @@ class Dimension:
     """Properties in ENDS that its labels depend on."""
 
 
+OF_REMOTE: Final = ("protocol", "role", "port", "address")
+
 ENDS: Final = (
     *("host", "name", "exe", "uid", "user", "unit", "container", "pod", "kernel"),
-    *("protocol", "role", "port", "address"),
+    *OF_REMOTE,
 )
 """Recorded properties of a flow: of its process, and of its remote."""
 
@@ -120,7 +122,11 @@ def needed(by: Sequence[Dimension]) -> frozenset[str]:
 
 def finest(by: Sequence[Dimension]) -> Unit | None:
     """Return the shortest unit of time among the dimensions; None: there is no dimension of time."""
-    units = {dimension.unit for dimension in by}
+    return shortest({dimension.unit for dimension in by})
+
+
+def shortest(units: Collection[Unit | None]) -> Unit | None:
+    """Return the shortest of some units; None: there is none."""
     return next((unit for unit in Unit if unit in units), None)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.history.dimensions import (
+    OF_REMOTE,
     TIMES,
     Dimension,
     Label,
@@ -13,6 +14,7 @@ from bwtop.history.dimensions import (
     labels,
     moment,
     needed,
+    shortest,
 )
 from bwtop.history.ranges import Range
 from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
@@ -108,6 +110,11 @@ class History:
         """Return the start and end of the recorded time, in UTC seconds; None: nothing is recorded."""
         return self._store.extent()
 
+    @property
+    def ranks_remotes(self) -> bool:
+        """Return whether the store can pick the largest remotes."""
+        return self._store.ranks_remotes
+
     def ask(
         self,
         wanted: Range,
@@ -116,12 +123,25 @@ class History:
         now: float,
     ) -> Answer:
         """Answer for a range: rows by dimensions, of the flows that pass the filter."""
+        return self.choose(wanted, by, keep, now)[0]
+
+    def choose(
+        self,
+        wanted: Range,
+        by: Sequence[Dimension],
+        keep: Filter,
+        now: float,
+    ) -> tuple[Answer, Selection, Ends]:
+        """Return the answer to ask() with its selection, and the flows in it that pass the filter."""
         extent = self.extent() if wanted.text == "all" else None
         if extent:
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
         bounds, needs = (wanted.start, wanted.end), needed(by) | keep.needs()
-        found = self._store.select(bounds, finest(by), needs, keep)
+        # Coarser totals have fewer remotes: of these, a filter would not take the same.
+        is_one = bool(keep.terms) and not needs.isdisjoint(OF_REMOTE)
+        unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
+        found = self._store.select(bounds, unit, needs, keep)
         answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
         answer.since = self._store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
@@ -134,13 +154,13 @@ class History:
         for _, seconds, loss in found.coverage():
             answer.seconds += seconds
             answer.loss = answer.loss.plus(loss)
-        in_bars = self._store.select(bounds, answer.bar_unit, needs, keep)
+        in_bars = found if is_one else self._store.select(bounds, answer.bar_unit, needs, keep)
         answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
         for when, kind, amount in self._store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
         if keep.is_of_categories:
             answer.usage = self._usage(answer, keep)
-        return answer
+        return answer, found, taken
 
     def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
         """Return the usage, if there are five-minute totals for the whole range."""

@@ -13,8 +13,17 @@ from bwtop.model.ledger import Category
 Flow = Hashable
 """The key of a flow in a store; it depends on the requested properties."""
 
-FlowSums = Mapping[Flow, tuple[int, int]]
-"""Bytes by flow: (received, sent)."""
+Moved = tuple[int, int]
+"""Bytes: (received, sent)."""
+
+FlowSums = Mapping[Flow, Moved]
+"""Bytes by flow."""
+
+Order = tuple[str, bool]
+"""What to sort by, "total", "rx" or "tx", the largest first; and whether to reverse that."""
+
+Largest = tuple[Sequence[tuple[Remote, Moved]], int]
+"""The largest remotes of some flows with their bytes, and the number of all their remotes."""
 
 Ends = Mapping[Flow, tuple[Identity, Remote]]
 """Process identity and remote by flow."""
@@ -33,6 +42,9 @@ class Selection(Protocol):
     def ends(self, flows: Collection[Flow]) -> Ends:
         """Return the identity and remote of each flow, with the requested properties."""
 
+    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
+        """Return the first `most` remotes of flows, if the store ranks remotes and none of their properties was requested."""
+
     def users(self) -> Mapping[int, str] | None:
         """Return the user names of the uids in sums(), where they are unambiguous; None: use those of this host."""
 
@@ -47,6 +59,9 @@ class Selection(Protocol):
 
 class HistoryStore(Protocol):
     """A history store, as a snapshot."""
+
+    ranks_remotes: bool
+    """Its selections have largest(): picking a few remotes is faster than requesting all."""
 
     def hosts(self) -> Sequence[Host]:
         """Return the recorded hosts."""

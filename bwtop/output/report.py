@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 from bwtop.history.dimensions import Dimension, Label, fields, local_iso
+from bwtop.history.nested import PROCESS, Nested, ask
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.series import Rates
 from bwtop.output.notes import notes
-from bwtop.output.report_table import NESTED, PROCESS, ReportTable
+from bwtop.output.report_table import ReportTable
 from bwtop.output.request import ReportRequest, user_of
 from bwtop.text.escape import cell, printable
 
@@ -21,18 +22,32 @@ SCHEMA: Final = "bwtop.history/1"
 def run(history: History, request: ReportRequest, form: str, out: TextIO) -> None:
     """Ask the history and write the answer."""
     now = time.time()
-    by = request.by or (NESTED if form == "table" else (PROCESS,))
+    by = request.by or (PROCESS,)
+    if form == "table" and not request.by:
+        nested = ask(history, request.range, request.keep, now)
+        _write_table(history, nested.answer, request, now, out, nested)
+        return
     answer = history.ask(request.range, by, request.keep, now)
     if form == "json":
         _write_json(answer, request, by, now, out)
     elif form == "csv":
         write_csv(answer, request, by, out)
     else:
-        columns = shutil.get_terminal_size((100, 24)).columns
-        for line in ReportTable(answer, request, columns, now, unicode=_is_unicode(out)).lines(
-            history
-        ):
-            out.write(line.rstrip() + "\n")
+        _write_table(history, answer, request, now, out)
+
+
+def _write_table(
+    history: History,
+    answer: Answer,
+    request: ReportRequest,
+    now: float,
+    out: TextIO,
+    nested: Nested | None = None,
+) -> None:
+    columns = shutil.get_terminal_size((100, 24)).columns
+    table = ReportTable(answer, request, columns, now, unicode=_is_unicode(out), nested=nested)
+    for line in table.lines(history):
+        out.write(line.rstrip() + "\n")
 
 
 def _is_unicode(out: TextIO) -> bool:

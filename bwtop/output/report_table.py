@@ -9,7 +9,8 @@ from pathlib import PurePath
 from typing import Final
 
 from bwtop.history.calendar import HOUR, Unit, floor
-from bwtop.history.dimensions import ENDPOINT, Dimension, Label, fields, moment, parse
+from bwtop.history.dimensions import Dimension, Label, fields, moment, parse
+from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, Bar, History, ReportRow
 from bwtop.model.flows import Remote
 from bwtop.model.rates import rate
@@ -26,9 +27,7 @@ REMOTES: Final = 3
 LOOK_UP: Final = 0.5
 """Longest wait for the names of remotes, in seconds."""
 
-PROCESS: Final = parse("process")
 HOST: Final = parse("host")
-NESTED: Final = (PROCESS, ENDPOINT)
 
 _SIZE: Final = 11
 _SHARE: Final = 7
@@ -43,14 +42,23 @@ class ReportTable:
     """The lines of a report: bars of time, the largest groups, totals; as wide as the terminal."""
 
     def __init__(
-        self, answer: Answer, request: ReportRequest, columns: int, now: float, *, unicode: bool
+        self,
+        answer: Answer,
+        request: ReportRequest,
+        columns: int,
+        now: float,
+        *,
+        unicode: bool,
+        nested: Nested | None = None,
     ) -> None:
+        """Make a table; `nested` has the remotes of the processes where no groups are requested."""
+        self._nested = nested
         self._answer = answer
         self._request = request
         self._columns = max(columns, 40)
         self._now = now
         self._is_unicode = unicode
-        self._namesakes = _namesakes(answer, request.by or NESTED)
+        self._namesakes = _namesakes(answer, request.by or (PROCESS,))
         self._twins = _shared(answer, request.by, "hostname") if HOST in request.by else frozenset()
         self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
 
@@ -74,10 +82,10 @@ class ReportTable:
         yield ""
         if not answer.rows:
             yield "no traffic matches the filter"
-        elif self._request.by:
-            yield from self._groups(self._request.by)
+        elif self._nested:
+            yield from self._processes(self._nested)
         else:
-            yield from self._processes()
+            yield from self._groups(self._request.by)
         yield ""
         yield from self._totals()
         for note in notes(answer):
@@ -170,35 +178,35 @@ class ReportTable:
         line += "".join(f"{size:>{_SIZE}}" for size in sizes[: 2 if self._is_narrow else 3])
         return line if self._is_narrow else f"{line}{share:>{_SHARE}}"
 
-    def _processes(self) -> Iterator[str]:
+    def _processes(self, nested: Nested) -> Iterator[str]:
         """Yield the lines of processes, each with its remotes."""
-        members: dict[tuple[Label, ...], list[ReportRow]] = {}
-        for row in self._answer.rows:
-            members.setdefault(row.labels[:-1], []).append(row)
-        tops = self._request.sorted(
-            [ReportRow(k, sum(r.rx for r in m), sum(r.tx for r in m)) for k, m in members.items()]
-        )
+        tops = self._request.sorted(self._answer.rows)
         shown = tops[: self._request.limit or PROCESSES]
-        remotes = {top.labels: self._request.sorted(members[top.labels]) for top in shown}
+        remotes = [nested.remotes(top.labels, self._request.order, REMOTES) for top in shown]
         if self._request.names:
-            rows = [row for several in remotes.values() for row in several[:REMOTES]]
-            self._request.names.wait({_remote(row).address for row in rows}, LOOK_UP)
+            addresses = {_remote(row).address for rows, _ in remotes for row in rows}
+            self._request.names.wait(addresses, LOOK_UP)
         yield self._head("PROCESS")
-        for top in shown:
+        for top, (rows, number) in zip(shown, remotes, strict=True):
             yield self._line(self._process_text(*top.labels), top.rx, top.tx)
-            for row in remotes[top.labels][:REMOTES]:
+            for row in rows:
                 yield self._line("    " + self._endpoint(_remote(row)), row.rx, row.tx)
-            yield from self._rest(remotes[top.labels][REMOTES:], "remote", "    ")
+            rest = top.rx - sum(row.rx for row in rows), top.tx - sum(row.tx for row in rows)
+            yield from self._more(number - len(rows), "remote", *rest, indent="    ")
         yield from self._rest(tops[len(shown) :], "process")
 
     def _endpoint(self, remote: Remote) -> str:
         host = self._request.names.get(remote.address) if self._request.names else None
         return fmt.remote(remote, host, self._room() - 4)
 
-    def _rest(self, rows: Sequence[ReportRow], noun: str, indent: str = "") -> Iterator[str]:
-        if rows:
-            text = f"{indent}and {count(len(rows), f'more {noun}')}"
-            yield self._line(text, sum(row.rx for row in rows), sum(row.tx for row in rows))
+    def _rest(self, rows: Sequence[ReportRow], noun: str) -> Iterator[str]:
+        sums = sum(row.rx for row in rows), sum(row.tx for row in rows)
+        yield from self._more(len(rows), noun, *sums)
+
+    def _more(self, number: int, noun: str, rx: int, tx: int, *, indent: str = "") -> Iterator[str]:
+        """Yield a line for the rows that are not shown."""
+        if number:
+            yield self._line(f"{indent}and {count(number, f'more {noun}')}", rx, tx)
 
     def _groups(self, by: Sequence[Dimension]) -> Iterator[str]:
         rows = self._request.sorted(self._answer.rows)

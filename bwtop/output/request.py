@@ -1,23 +1,17 @@
 """The request for a report."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from bwtop.history.dimensions import Dimension, Label, finest
+from bwtop.history.nested import ordered
 from bwtop.history.query import Answer, ReportRow
 from bwtop.history.ranges import Range
+from bwtop.history.store import Order
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
 from bwtop.model.filter import EVERYTHING, Filter
-
-SORTS: Final[dict[str, Callable[[ReportRow], int]]] = {
-    "total": lambda row: row.rx + row.tx,
-    "rx": lambda row: row.rx,
-    "tx": lambda row: row.tx,
-}
-"""Sort keys by name; the largest comes first."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +23,7 @@ class ReportRequest:
     """Empty: processes; in a table, with their remotes."""
     keep: Filter = EVERYTHING
     sort: str = ""
-    """One of SORTS; empty: by time where a dimension of time is given, else by total."""
+    """One of nested.SORTS; empty: by time where a dimension of time is given, else by total."""
     reverse: bool = False
     limit: int | None = None
     bits: bool = False
@@ -42,7 +36,12 @@ class ReportRequest:
         """Return the rows in the requested order."""
         if not self.sort and finest(self.by):
             return list(rows)
-        return sorted(rows, key=SORTS[self.sort or "total"], reverse=not self.reverse)
+        return ordered(rows, self.order)
+
+    @property
+    def order(self) -> Order:
+        """Return the order of rows without a dimension of time."""
+        return self.sort or "total", self.reverse
 
 
 def user_of(answer: Answer, uid: Label) -> str | None:

@@ -26,6 +26,8 @@ _WAYS: Final = ("rx", "tx")
 class LocalReader:
     """Snapshot of a database, unaffected by later writes (see history.store.HistoryStore)."""
 
+    ranks_remotes = True
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._host = this_machine()
@@ -71,7 +73,7 @@ class LocalReader:
         self,
         bounds: Bounds,
         unit: Unit | None,
-        needs: frozenset[str],  # noqa: ARG002 - a flow has one id for all properties
+        needs: frozenset[str],
         keep: Filter,
     ) -> LocalSelection:
         """See HistoryStore."""
@@ -79,7 +81,7 @@ class LocalReader:
             found = plan.finest(*bounds)
         else:
             found = plan.make(_Spans(self._connection), *bounds, unit)
-        return LocalSelection(self._connection, found, self._host, of_pids)
+        return LocalSelection(self._connection, found, self._host, of_pids, needs)
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See HistoryStore."""

@@ -6,19 +6,26 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from bwtop.history.dimensions import OF_REMOTE
 from bwtop.history.plan import Piece, Plan
-from bwtop.history.store import Ends, Flow, FlowSums
+from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order
 from bwtop.identity.users import user_name
-from bwtop.model.flows import Host, Identity, Loss, Remote, stored_identity
+from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
 from bwtop.sqlite import checked
 
 _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
 _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
 
+_NO_REMOTE: Final = Remote(0, 0, 0, UNKNOWN_ADDRESS)
+
+_ORDERS: Final = {"total": "sum(rx) + sum(tx)", "rx": "sum(rx)", "tx": "sum(tx)"}
+"""SQL of the values of an order."""
+
 
 class LocalSelection:
-    """Selection of the traffic of a plan (see history.store.Selection); the key of a flow is its id.
+    """Selection of the traffic of a plan (see history.store.Selection).
 
+    The key of a flow is its id; the id of its program where no property of the remote is needed: there are far fewer.
     `of_pids` is an SQL condition that limits it to some pids; only the finest level has pids.
     """
 
@@ -28,6 +35,7 @@ class LocalSelection:
         plan: Plan,
         host: Host | None = None,
         of_pids: str = "",
+        needs: frozenset[str] = frozenset(OF_REMOTE),
     ) -> None:
         self._connection = connection
         self._run = connection.execute
@@ -38,6 +46,10 @@ class LocalSelection:
             if of_pids
             else ""
         )
+        self._is_by_program = needs.isdisjoint(OF_REMOTE)
+        self._key = "program" if self._is_by_program else "flow"
+        self._join = "JOIN flow ON flow.id = flow" if self._is_by_program else ""
+        self._has_moved = False
         self.start, self.end = plan.start, plan.end
 
     def sums(self) -> FlowSums:
@@ -47,8 +59,8 @@ class LocalSelection:
             key, parents = _parents(piece)
             table = "delta" if piece.level == 0 else "traffic"
             for flow, rx, tx in self._run(
-                f"SELECT flow, sum(rx), sum(tx) FROM {table}"  # noqa: S608 - constants and question marks
-                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids} GROUP BY flow",
+                f"SELECT {self._key}, sum(rx), sum(tx) FROM {table} {self._join}"  # noqa: S608 - constants and question marks
+                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids} GROUP BY {self._key}",
                 _bounds(piece),
             ):
                 received, sent = checked.moved(rx, tx)
@@ -58,6 +70,10 @@ class LocalSelection:
 
     def ends(self, flows: Collection[Flow]) -> Ends:
         """Return the identity and remote of each flow; users have the names of this host."""
+        if self._is_by_program:
+            return {
+                program: (self._identity(checked.whole(program)), _NO_REMOTE) for program in flows
+            }
         programs: dict[int, Identity] = {}
         found: dict[Flow, tuple[Identity, Remote]] = {}
         self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
@@ -68,11 +84,51 @@ class LocalSelection:
             " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
         ):
             if program not in programs:
-                who = identity(self._connection, program, host=self._host)
-                user = None if who.uid is None else user_name(who.uid)
-                programs[program] = replace(who, user=user)
+                programs[program] = self._identity(program)
             found[flow] = (programs[program], checked.remote(protocol, role, port, address))
         return found
+
+    def _identity(self, program: int) -> Identity:
+        who = identity(self._connection, program, host=self._host)
+        return replace(who, user=None if who.uid is None else user_name(who.uid))
+
+    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
+        """See Selection; SQLite picks the largest of millions."""
+        self._move()
+        by, reverse = order
+        programs = ", ".join(str(checked.whole(program)) for program in flows)
+        found = f"FROM flow CROSS JOIN moved ON moved.flow = flow.id WHERE program IN ({programs})"
+        counted = "count(*)" if len(flows) == 1 else "count(DISTINCT remote)"
+        (count,) = self._run(f"SELECT {counted} {found}").fetchone()
+        largest = self._run(
+            f"SELECT remote, sum(rx), sum(tx) {found} GROUP BY remote"
+            f" ORDER BY {_ORDERS[by]} {'ASC' if reverse else 'DESC'}, remote LIMIT ?",
+            (most,),
+        ).fetchall()
+        return [(self._remote(remote), checked.moved(*both)) for remote, *both in largest], count
+
+    def _remote(self, number: int) -> Remote:
+        found = self._run(
+            "SELECT protocol, role, port, address FROM remote WHERE id = ?", (number,)
+        )
+        return checked.remote(*checked.row(found))
+
+    def _move(self) -> None:
+        """Add up the bytes by flow in a table of this connection."""
+        if self._has_moved:
+            return
+        self._has_moved = True
+        self._run("DROP TABLE IF EXISTS temp.moved")
+        self._run("CREATE TEMP TABLE moved (flow INTEGER PRIMARY KEY, rx INTEGER, tx INTEGER)")
+        for piece in self._plan.pieces:
+            key, parents = _parents(piece)
+            table = "delta" if piece.level == 0 else "traffic"
+            self._run(
+                f"INSERT INTO moved SELECT flow, rx, tx FROM {table}"  # noqa: S608 - constants and question marks
+                f" WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids}"
+                " ON CONFLICT DO UPDATE SET rx = rx + excluded.rx, tx = tx + excluded.tx",
+                _bounds(piece),
+            )
 
     def users(self) -> None:
         """See Selection."""
@@ -88,17 +144,17 @@ class LocalSelection:
             self._run("DELETE FROM chosen")
             self._connection.executemany("INSERT INTO chosen VALUES (?, ?)", groups.items())
         group, join, by = (
-            ("0", "", "start")
+            ("0", "", "")
             if groups is None
-            else ("grp", "JOIN chosen ON chosen.id = flow", "start, grp")
+            else ("grp", f"{self._join} JOIN chosen ON chosen.id = {self._key}", ", grp")
         )
         for piece in self._plan.pieces:
             key, parents = _parents(piece)
-            table = "delta" if piece.level == 0 else "traffic"
+            table, parent = ("delta", "interval") if piece.level == 0 else ("traffic", "span")
             for start, of, rx, tx in self._run(
-                f"SELECT start, {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
-                f" FROM (SELECT id AS parent, start FROM {parents}) JOIN {table} ON {key} = parent"
-                f" {join} WHERE 1 {self._of_pids} GROUP BY {by}",
+                f"SELECT (SELECT start FROM {parent} WHERE id = {table}.{key}), {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
+                f" FROM {table} {join} WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids}"
+                f" GROUP BY {key}{by}",
                 _bounds(piece),
             ):
                 yield checked.moment(start), of, *checked.moved(rx, tx)

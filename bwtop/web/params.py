@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 
 from bwtop.history import dimensions, ranges
 from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.nested import SORTS
 from bwtop.model.filter import RECORDED, Loopback, parse
 from bwtop.model.ledger import CLASSES
 from bwtop.options import values
-from bwtop.output.request import SORTS
 from bwtop.text.invalid import invalid, quoted
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
 from bwtop.web.answer import refuse
