@@ -250,12 +250,12 @@ def test_flags_set_the_recorder_options(nowhere: Path, tmp_path: Path) -> None:
     options = common.recording(
         parse(
             *("--record", "--db", str(tmp_path / "x.db"), "--store-cmdlines"),
-            *("--max-size", "2M", "--retention", "seconds=1m"),
+            *("--max-size", "2M", "--keep-remotes", "50", "--retention", "seconds=1m"),
         )
     )
     assert options == RecordingOptions(
         tmp_path / "x.db",
-        Policy(default_retention() | {"seconds": 60.0}, 2 << 20),
+        Policy(default_retention() | {"seconds": 60.0}, 2 << 20, 50),
         cmdlines=True,
         who="bwtop --record",
     )

@@ -41,6 +41,10 @@ The five-minute totals are no level: they are kept beside them.
 _ALIASES: Final = {"fives": "5min"}
 """Former names of tiers, which parse_retention() still accepts."""
 
+KEEP_REMOTES: Final = 1000
+"""Default number of remotes that a process keeps in a span of an hour or longer."""
+
+HOURS: Final = 2
 DAYS: Final = 3
 COARSEST: Final = 4
 

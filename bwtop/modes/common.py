@@ -52,7 +52,8 @@ def recording(options: Options) -> RecordingOptions | None:
     """Return the options of the recorder; None: do not record."""
     if options.no_record or options.demo:
         return None
-    policy = Policy(options.retention or default_retention(), options.max_size)
+    retention = options.retention or default_retention()
+    policy = Policy(retention, options.max_size, options.keep_remotes)
     who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
     place = history(options)
     return RecordingOptions(

@@ -17,7 +17,7 @@ from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
-from bwtop.history.tiers import TIERS, parse_retention, spell_retention
+from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_retention, spell_retention
 from bwtop.model.filter import Loopback, Network
 from bwtop.options import values
 from bwtop.options.flag import ROW, Complete, Flag, Group, Mode, choice, several, switch, value
@@ -372,6 +372,18 @@ class Options:
         is_list=True,
         help="how long to keep each level of detail (see below)",
     )
+    keep_remotes: int = value(
+        "--keep-remotes",
+        group=Group.HISTORY,
+        parse=values.whole(10**6),
+        default=KEEP_REMOTES,
+        metavar="N",
+        modes=_RECORDING,
+        against=_FROM | _UNRECORDED,
+        overrides=_ORIGIN,
+        help="in totals per hour, day and month, keep the N largest remotes of each process;"
+        f" the rest is added up as '*' (default {KEEP_REMOTES})",
+    )
     max_size: int | None = value(
         "--max-size",
         group=Group.HISTORY,
@@ -381,8 +393,8 @@ class Options:
         against=_FROM | _UNRECORDED,
         overrides=_ORIGIN,
         spell=values.spell_size,
-        help="maximum size of the history, such as 200M; beyond it bwtop deletes the oldest detail first;"
-        " daily totals are kept",
+        help="maximum size of the history, such as 200M; beyond it bwtop adds up small remotes in all totals,"
+        " then deletes the oldest detail first; daily totals are kept",
     )
     store_cmdlines: bool = switch(
         "--store-cmdlines",

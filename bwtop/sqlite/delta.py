@@ -66,7 +66,7 @@ class Delta:
         for who, remotes in other.flows.items():
             mine = self.flows.setdefault(who, {})
             for remote, moved in remotes.items():
-                _add(mine, remote, moved)
+                add(mine, remote, moved)
         self.start = min(self.start, other.start)
         self.since = min(self.since, other.since)
         self.seconds += other.seconds
@@ -81,11 +81,12 @@ class Delta:
         for who, remotes in self.flows.items():
             together: dict[Remote, Moved] = {}
             for remote, moved in remotes.items():
-                _add(together, nowhere(remote), moved)
+                add(together, nowhere(remote), moved)
             self.flows[who] = together
         return True
 
 
-def _add(into: dict[Remote, Moved], remote: Remote, moved: Moved) -> None:
+def add(into: dict[Remote, Moved], remote: Remote, moved: Moved) -> None:
+    """Add bytes to those of a remote."""
     rx, tx = into.get(remote, (0, 0))
     into[remote] = (rx + moved[0], tx + moved[1])

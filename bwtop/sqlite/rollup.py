@@ -1,22 +1,23 @@
 """Roll up intervals into minutes, hours, days and months, and delete old rows: in small steps between intervals."""
 
-import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bwtop.history.calendar import ceiling, floor
-from bwtop.history.tiers import COARSEST, DAYS, TIERS, UNITS, default_retention
+from bwtop.history.tiers import COARSEST, DAYS, HOURS, KEEP_REMOTES, TIERS, UNITS, default_retention
 from bwtop.model.flows import Loss
 from bwtop.sqlite import checked
-from bwtop.sqlite.store import levels, pack_loss
+from bwtop.sqlite.fold import fold
+from bwtop.sqlite.store import Store, levels, pack_loss
+from bwtop.sqlite.sweep import Sweep
 
 SETTLED: Final = 3.0
 """Seconds after the end of a minute by which its last interval is written."""
 
 FLOWS_AT_ONCE: Final = 2048
-"""Range of flow ids that one step adds up."""
+"""Number of flows that one step adds up."""
 
 ROWS_AT_ONCE: Final = 4096
 """Largest number of rows that one step deletes."""
@@ -39,6 +40,12 @@ STEP_SECONDS: Final = 0.02
 SIZE_PERIOD: Final = 10.0
 """Seconds between two checks of the size."""
 
+FEW: Final = 10_000
+"""Number of deleted rows for which a database over its limit is not swept yet."""
+
+_DONE: Final = True
+"""End of pieces of work, each of which yields None."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -48,6 +55,8 @@ class Policy:
     """Retention by tier, in seconds."""
     max_size: int | None = None
     """Largest size of the database in bytes; beyond it the oldest detail is deleted first.  Daily totals stay."""
+    keep_remotes: int = KEEP_REMOTES
+    """Remotes that a process keeps in an hour, day or month; the rest is `*`."""
 
 
 @dataclass
@@ -59,16 +68,29 @@ class _Closing:
     start: int
     end: int
     last_flow: int
+    folding: Iterator[None]
+    """Pieces of work between adding up and closing."""
     next_flow: int = 0
 
 
 class Rollup:
     """The rollup of a store, its retention and its size limit."""
 
-    def __init__(self, connection: sqlite3.Connection, policy: Policy) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, policy: Policy) -> None:
+        self._store = store
+        self._connection = store.connection
         self._policy = policy
         self._closing: _Closing | None = None
+        self._folding: Iterator[None] | None = None
+        self._folded = 0
+        """The last span that is folded, if it has to be."""
+        self._sweep: Sweep | None = None
+        self._wants_sweep = False
+        """An hour was closed since the last sweep."""
+        self._released = 1
+        """Rows deleted since the last sweep; a former recorder may have left some."""
+        self._swept_rows = 0
+        """Rows that the last sweep has looked at."""
         self._size_looked_at = float("-inf")
         self.is_over_size = False
         """The database exceeds max_size, with nothing left to delete."""
@@ -78,6 +100,8 @@ class Rollup:
         """Note deltas that begin at `earliest` or later: restart a span that is being added up and includes them."""
         if self._closing and earliest < self._closing.end:
             self._closing = None
+        if self._sweep:
+            self._sweep.note_appended()
 
     def step(self, now: float) -> bool:
         """Do some pieces of work in one transaction; return whether more may be left.
@@ -91,7 +115,7 @@ class Rollup:
                 pass
             self._connection.execute("COMMIT")
         except BaseException:
-            self._closing = None
+            self._closing = self._folding = self._sweep = None
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -105,6 +129,7 @@ class Rollup:
             or self._shrink(now)
             or self._delete_old()
             or self._delete_processes()
+            or self._sweep_some()
         )
 
     def _one(self, statement: str, *values: float) -> tuple[Any, ...]:
@@ -128,8 +153,7 @@ class Rollup:
                     break
         if not self._closing:
             return False
-        self._add_up(self._closing)
-        if self._closing.next_flow > self._closing.last_flow:
+        if not self._add_up(self._closing) and next(self._closing.folding, _DONE):
             self._close(self._closing)
             self._closing = None
         return True
@@ -163,7 +187,8 @@ class Rollup:
         ).lastrowid
         assert span is not None, "it has inserted a row"
         last = self._one("SELECT max(id) FROM flow")[0] or 0
-        return _Closing(span, level, start, end, last)
+        folds = level >= HOURS or self._is_half_full()
+        return _Closing(span, level, start, end, last, self._fold(span) if folds else iter(()))
 
     def _first_after(self, level: int, closed: int) -> float | None:
         """Return the start of the first row that is in no total of this level; None: there is none."""
@@ -175,7 +200,14 @@ class Rollup:
             )
         return checked.maybe_moment(found)
 
-    def _add_up(self, closing: _Closing) -> None:
+    def _add_up(self, closing: _Closing) -> bool:
+        """Add up some flows; return False if all are."""
+        (last,) = self._one(
+            "SELECT max(id) FROM (SELECT id FROM flow WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?)",
+            *(closing.next_flow, closing.last_flow, FLOWS_AT_ONCE),
+        )
+        if last is None:
+            return False
         source = (
             "delta WHERE interval IN (SELECT id FROM interval WHERE start >= :start AND start < :end)"
             if closing.level == 1
@@ -184,17 +216,18 @@ class Rollup:
         )
         self._connection.execute(
             "INSERT INTO traffic SELECT :span, flow, sum(rx), sum(tx)"  # noqa: S608 - from two constants
-            f" FROM {source} AND flow >= :first AND flow < :next GROUP BY flow",
+            f" FROM {source} AND flow BETWEEN :first AND :last GROUP BY flow",
             {
                 "span": closing.span,
                 "below": closing.level - 1,
                 "start": closing.start,
                 "end": closing.end,
                 "first": closing.next_flow,
-                "next": closing.next_flow + FLOWS_AT_ONCE,
+                "last": last,
             },
         )
-        closing.next_flow += FLOWS_AT_ONCE
+        closing.next_flow = last + 1
+        return True
 
     def _close(self, closing: _Closing) -> None:
         below = (
@@ -214,6 +247,38 @@ class Rollup:
         self._connection.execute(
             "UPDATE level SET closed = ? WHERE level = ?", (closing.end, closing.level)
         )
+        self._wants_sweep |= closing.level == HOURS
+
+    # Folding.
+
+    def _fold(self, span: int) -> Iterator[None]:
+        self._sweep = None  # `*` may be a flow that it has found unused
+        return fold(self._connection, span, self._policy.keep_remotes)
+
+    def _fold_closed(self) -> bool:
+        """Fold a piece of the spans that were closed without.
+
+        Servers keep the rows of a span that are not sent again, so a history that is shipped stays as it is.
+        """
+        if self._one("SELECT 1 FROM shipped LIMIT 1"):
+            return False
+        self._folding = self._folding or self._fold_spans()
+        if next(self._folding, _DONE):
+            self._folding = None
+            return False
+        return True
+
+    def _fold_spans(self) -> Iterator[None]:
+        while found := self._one(
+            "SELECT id, (SELECT count(*) FROM (SELECT 1 FROM traffic WHERE span = span.id LIMIT ?1 + 1)) > ?1"
+            " FROM span WHERE level > 0 AND id > ?2 ORDER BY id LIMIT 1",
+            *(self._policy.keep_remotes, self._folded),
+        ):
+            span, has_many = found
+            if has_many:
+                yield from self._fold(span)
+            self._folded = span
+            yield
 
     # Deleting.
 
@@ -281,6 +346,7 @@ class Rollup:
             f" WHERE {parent} = ? LIMIT ?)",
             (*found, ROWS_AT_ONCE),
         ).rowcount
+        self._released += deleted
         if deleted < ROWS_AT_ONCE:
             self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
         return True
@@ -294,7 +360,23 @@ class Rollup:
             ).rowcount
         )
 
+    def _sweep_some(self) -> bool:
+        """Delete some flows, remotes and programs that no row uses, after each hour."""
+        if not self._sweep and not (self._wants_sweep and self._released):
+            return False
+        self._sweep = self._sweep or Sweep(self._connection, self._store.forget)
+        if not self._sweep.step():
+            self._swept_rows = self._sweep.rows
+            self._sweep, self._wants_sweep, self._released = None, False, 0
+        return True
+
     # Size.
+
+    def _is_half_full(self) -> bool:
+        """Return whether the database exceeds half of its limit: from then on minutes are folded, too."""
+        size, pages, free = self._pages()
+        most = self._policy.max_size
+        return most is not None and 2 * (pages - free) * size > most
 
     def _pages(self) -> tuple[int, int, int]:
         """Return (bytes per page, pages, free pages)."""
@@ -313,9 +395,15 @@ class Rollup:
             self._size_looked_at = now
             self.is_over_size = False
             return False
-        if self._delete_old():  # has been marked already
+        if self._delete_old() or self._fold_closed():  # has been marked already
+            return True
+        self._wants_sweep |= self._released > max(FEW, self._swept_rows // 4)
+        if self._sweep_some():
             return True
         candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level))]
+        if not candidates and self._released:
+            self._wants_sweep = True
+            return True
         if not candidates:
             self._size_looked_at = now
             self.is_over_size = True
@@ -338,5 +426,6 @@ class Rollup:
         is_over = most is not None and pages * size > most
         if free <= (0 if is_over else max(SPARE_PAGES, pages // 4)):
             return False
-        self._connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+        # execute() would end at the first page: each is a row without columns.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
         return True

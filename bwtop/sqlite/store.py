@@ -103,10 +103,14 @@ class Store:
         if self._appended >= CACHED_INTERVALS:
             self._forget_unused()
 
-    def rollback(self) -> None:
-        """Roll back, and forget the ids that the transaction assigned."""
+    def forget(self) -> None:
+        """Forget all ids: rows may have been deleted."""
         self._known.clear()
         self._cached = 0
+
+    def rollback(self) -> None:
+        """Roll back, and forget the ids that the transaction assigned."""
+        self.forget()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -156,7 +160,8 @@ class Store:
             _maybe(identity.pod),
             int(identity.kernel),
         )
-        return self._id(
+        return _id(
+            self.connection,
             "SELECT id FROM program WHERE name = ? AND exe IS ? AND uid IS ? AND unit IS ?"
             " AND container IS ? AND pod IS ? AND kernel = ?",
             "INSERT INTO program (name, exe, uid, unit, container, pod, kernel)"
@@ -181,7 +186,7 @@ class Store:
         return _given(added)
 
     def _know_flow(self, known: _KnownIds, remote: Remote) -> int:
-        flow = known.older.pop(remote, None) or self._flow(known, remote)
+        flow = known.older.pop(remote, None) or flow_id(self.connection, known.program, remote)
         if self._cached >= MAX_CACHED:
             self._forget_unused()
         self._cached += 1
@@ -193,23 +198,6 @@ class Store:
         for known in self._known.values():
             known.older, known.flows = known.flows, {}
         self._cached = self._appended = 0
-
-    def _flow(self, known: _KnownIds, remote: Remote) -> int:
-        place = (remote.address, remote.port, remote.protocol, remote.role)
-        end = self._id(
-            "SELECT id FROM remote WHERE address = ? AND port = ? AND protocol = ? AND role = ?",
-            "INSERT INTO remote (address, port, protocol, role) VALUES (?, ?, ?, ?)",
-            place,
-        )
-        return self._id(
-            "SELECT id FROM flow WHERE program = ? AND remote = ?",
-            "INSERT INTO flow (program, remote) VALUES (?, ?)",
-            (known.program, end),
-        )
-
-    def _id(self, select: str, insert: str, values: tuple[str | int | bytes | None, ...]) -> int:
-        found = self.connection.execute(select, values).fetchone()
-        return int(found[0]) if found else _given(self.connection.execute(insert, values))
 
     def _note_ends(self, exited: set[ProcessKey], interval: int | None) -> None:
         if not exited:
@@ -278,6 +266,32 @@ class Store:
         flat = [amount for both in sums.values() for amount in both]
         start = int(delta.start // FIVE_MINUTES) * FIVE_MINUTES
         self.connection.execute(_ADD_FIVE_MINUTES, (start, delta.seconds, *flat))
+
+
+def flow_id(connection: sqlite3.Connection, program: int, remote: Remote) -> int:
+    """Return the id of a flow; add the flow and its remote where they are missing."""
+    end = _id(
+        connection,
+        "SELECT id FROM remote WHERE address = ? AND port = ? AND protocol = ? AND role = ?",
+        "INSERT INTO remote (address, port, protocol, role) VALUES (?, ?, ?, ?)",
+        (remote.address, remote.port, remote.protocol, remote.role),
+    )
+    return _id(
+        connection,
+        "SELECT id FROM flow WHERE program = ? AND remote = ?",
+        "INSERT INTO flow (program, remote) VALUES (?, ?)",
+        (program, end),
+    )
+
+
+def _id(
+    connection: sqlite3.Connection,
+    select: str,
+    insert: str,
+    values: tuple[str | int | bytes | None, ...],
+) -> int:
+    found = connection.execute(select, values).fetchone()
+    return int(found[0]) if found else _given(connection.execute(insert, values))
 
 
 def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:

@@ -79,7 +79,7 @@ class DatabaseWriter:
             schema.migrate(self._store.connection)
             self._store.begin()
             self._store.number_on()
-            self._rollup = Rollup(self._store.connection, self._options.policy)
+            self._rollup = Rollup(self._store, self._options.policy)
         return None
 
     def _take(self, lock: Lock) -> bool:

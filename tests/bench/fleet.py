@@ -62,7 +62,7 @@ def write(path: Path, extent: Extent) -> None:
             for second in range(extent.seconds)
         ]
     )
-    rollup = Rollup(connection, Policy())
+    rollup = Rollup(store, Policy())
     while rollup.step(start + 120):
         pass
     connection.close()

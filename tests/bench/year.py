@@ -97,7 +97,8 @@ def intervals(now: float, extent: Extent) -> Iterator[Delta]:
 
 def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
     """Writes the year, with the rollup that belongs to it."""
-    store, rollup = Store(connection), Rollup(connection, Policy())
+    store = Store(connection)
+    rollup = Rollup(store, Policy())
     connection.execute("PRAGMA synchronous = OFF")
     waiting: list[Delta] = []
     for number, each in enumerate(intervals(now, extent)):

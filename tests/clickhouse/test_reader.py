@@ -203,9 +203,7 @@ def test_answers_are_equal_after_hosts_delete_detail(store: FleetServer) -> None
     kept = recorded(3, Kept())
     ship(kept, store, WEB1)
     whole = recorded(3, Kept(policy()))
-    kept.rollup = type(kept.rollup)(
-        kept.connection, policy(seconds=600, minutes=DAY, hours=3 * DAY)
-    )
+    kept.rollup = type(kept.rollup)(kept.store, policy(seconds=600, minutes=DAY, hours=3 * DAY))
     kept.steps(NOW)
     assert kept.kept(0) > 0
     ship(kept, store, WEB1)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -369,11 +370,11 @@ deeds: Final = st.lists(
 
 
 @settings(max_examples=examples(200))
-@given(deeds)
+@given(deeds, st.sampled_from([1, 1000]))
 def test_both_sides_agree_in_any_order_of_recording_and_shipping(
-    done: list[tuple[str, Any]],
+    done: list[tuple[str, Any]], keep_remotes: int
 ) -> None:
-    kept, server = Kept(), Received()
+    kept, server = Kept(replace(policy(), keep_remotes=keep_remotes)), Received()
     sent = spool(kept)
     for deed, value in done:
         if deed == "append":

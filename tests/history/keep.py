@@ -146,7 +146,7 @@ class Kept:
 
     def _begin(self) -> None:
         self.store = Store(self.connection)
-        self.rollup = Rollup(self.connection, self.policy)
+        self.rollup = Rollup(self.store, self.policy)
         self.store.begin()
 
     def reopen(self) -> None:

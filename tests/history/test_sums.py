@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 from unittest.mock import patch
@@ -19,7 +20,7 @@ from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
 from bwtop.model.flows import Loss, ProcessKey, is_loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.sqlite import checked, rollup
+from bwtop.sqlite import checked, fold, rollup, sweep
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import FIVE_MINUTES
 from tests.build import key, typed
@@ -94,6 +95,21 @@ filters = st.one_of(
     ).map(lambda terms: typed(" ".join(terms))),
 )
 
+without_remotes = st.lists(
+    st.sampled_from([d for d in DIMENSIONS if d.name not in ("remote", "port")]),
+    unique=True,
+    max_size=4,
+)
+filters_of_processes = st.one_of(
+    st.builds(toggled, st.sets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)),
+    st.tuples(
+        st.sampled_from(["", "proto:tcp", "proto:udp"]),
+        st.sampled_from(["", "user:33", "name:NGIN*", "-name:curl"]),
+        st.sampled_from(["", "loopback:hide", "loopback:only"]),
+    ).map(lambda terms: typed(" ".join(terms))),
+)
+"""What `*` still knows."""
+
 
 @st.composite
 def retentions(draw: st.DrawFn) -> dict[str, float]:
@@ -122,12 +138,16 @@ actions = st.lists(
 def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
     """Run one piece of work of a few flows per step, so that steps end anywhere."""
     with ExitStack() as stack:
-        for name, value in (
-            ("STEP_SECONDS", -1.0),
-            ("FLOWS_AT_ONCE", flows_at_once),
-            ("NEWEST", newest),
+        for module, name, value in (
+            (rollup, "STEP_SECONDS", -1.0),
+            (rollup, "FLOWS_AT_ONCE", flows_at_once),
+            (rollup, "NEWEST", newest),
+            (rollup, "FEW", 0),
+            (fold, "ROWS_AT_ONCE", flows_at_once),
+            (fold, "RANKED_AT_ONCE", 2),
+            (sweep, "ROWS_AT_ONCE", flows_at_once),
         ):
-            stack.enter_context(patch.object(rollup, name, value))
+            stack.enter_context(patch.object(module, name, value))
         yield
 
 
@@ -318,7 +338,9 @@ def check_spans(kept: Kept) -> None:
                 "SELECT sum(rx), sum(tx), count(*) FROM traffic WHERE span = ?", number
             )
             ends = {(who, far) for each in mine for who, far, _ in passing(each, EVERYTHING)}
-            assert rows == [(*(n if ends else None for n in total(mine)), len(ends))]
+            ((*moved, count),) = rows
+            assert moved == [n if ends else None for n in total(mine)]
+            assert count == len(ends) or kept.policy.keep_remotes < len(REMOTES)
         assert all(
             any(s <= each.start < e for _, s, e, _, _ in found)
             for each in kept.deltas
@@ -336,8 +358,24 @@ def check_wholes(kept: Kept) -> None:
                 assert end <= s or e <= start or (s <= start and end <= e)
 
 
+def check_references(kept: Kept) -> None:
+    """Check that a sweep has deleted nothing that is used."""
+    for table, column, parent in (
+        *(("delta", "flow", "flow"), ("traffic", "flow", "flow"), ("flow", "remote", "remote")),
+        *(("flow", "program", "program"), ("process", "program", "program")),
+    ):
+        lost = f"SELECT * FROM {table} WHERE {column} NOT IN (SELECT id FROM {parent})"
+        assert kept.rows(lost) == []
+
+
 def live(
-    world: World, steps: Sequence[tuple[str, Any]], data: st.DataObject, *, moved: bool = False
+    world: World,
+    steps: Sequence[tuple[str, Any]],
+    data: st.DataObject,
+    groupings: st.SearchStrategy[list[Dimension]] = groupings,
+    filters: st.SearchStrategy[Filter] = filters,
+    *,
+    moved: bool = False,
 ) -> None:
     """Run all actions, and check the totals in between and at the end."""
     asked = 0
@@ -355,6 +393,7 @@ def live(
             )
         if what in ("step", "reopen"):
             assert world.everything() == before
+            check_references(world.kept)
     check_spans(world.kept)
     check_wholes(world.kept)
     for _ in range(3):
@@ -403,3 +442,27 @@ def test_no_rollup_changes_a_sum_after_a_time_zone_change(
     steps = [step for some, move in before for step in (*some, move)] + after
     with local(zone), in_small_steps():
         live(World(Kept(policy(None, **retention)), beginning), steps, data, moved=True)
+
+
+@settings(max_examples=examples(110), phases=PHASES)
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from(BEGINNINGS),
+    retentions(),
+    st.integers(1, 3),
+    st.sampled_from([None, 1, 100_000]),
+    actions,
+    st.data(),
+)
+def test_folding_remotes_changes_no_other_sum(
+    zone: str,
+    beginning: float,
+    retention: dict[str, float],
+    most: int,
+    max_size: int | None,
+    steps: list[tuple[str, Any]],
+    data: st.DataObject,
+) -> None:
+    limits = replace(policy(max_size, **retention), keep_remotes=most)
+    with local(zone), in_small_steps():
+        live(World(Kept(limits), beginning), steps, data, without_remotes, filters_of_processes)

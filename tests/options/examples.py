@@ -32,6 +32,7 @@ limit = 3
 db = "/x/y.db"
 by = "process,day"
 retention = "seconds=2h,days=forever"
+keep-remotes = 50
 max-size = "3G"
 bind = "[::1]:99"
 metrics = "[::1]:9000"

@@ -307,7 +307,7 @@ def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
     """The seconds of an hour are deleted before its minutes, and the file shrinks."""
     before, now = size(large), FIRST + 60 * HOUR
     most = before * 2 // 3
-    large.rollup = Rollup(large.connection, Policy(large.policy.retention, most))
+    large.rollup = Rollup(large.store, Policy(large.policy.retention, most))
     while large.rollup.step(now):
         kept = [large.kept(level) for level in (0, 1, 2)]
         left = "SELECT count(*) FROM interval WHERE start >= ? AND start < ?"
@@ -325,7 +325,7 @@ def test_oldest_detail_is_deleted_beyond_max_size(large: Kept) -> None:
 
 def test_daily_totals_survive_any_max_size(large: Kept) -> None:
     now = FIRST + 60 * HOUR
-    large.rollup = Rollup(large.connection, Policy(large.policy.retention, 20_000))
+    large.rollup = Rollup(large.store, Policy(large.policy.retention, 20_000))
     large.steps(now)
     assert large.rollup.is_over_size
     assert len(large.spans(3)) == 2
@@ -350,9 +350,19 @@ def test_many_free_pages_are_returned_to_the_file_system(
     monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
     before = size(large)
     retention = large.policy.retention | {"seconds": 0.0, "minutes": 0.0}  # type: ignore[operator]
-    large.rollup = Rollup(large.connection, Policy(retention))
+    large.rollup = Rollup(large.store, Policy(retention))
     large.steps(FIRST + 60 * HOUR)
     assert size(large) < before // 2
+
+
+def test_free_pages_are_returned_in_few_steps(large: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page for each step took 60,000 transactions for 240 MB."""
+    monkeypatch.setattr(rollup, "SPARE_PAGES", 20)
+    large.steps(FIRST + 60 * HOUR)
+    large.connection.execute("DELETE FROM traffic")
+    pages = large.one("PRAGMA freelist_count")
+    assert pages > 300
+    assert large.steps(FIRST + 60 * HOUR) <= pages // rollup.PAGES_AT_ONCE + 3
 
 
 def test_expired_rows_are_deleted_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
