@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.history.dimensions import (
@@ -23,6 +24,9 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Loss
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
+
+SKEW: Final = 60.0
+"""Seconds by which the clocks of hosts may differ, and by which a report may be late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Answer:
     """User names by uid from the recording hosts; None: use the names of this host."""
     since: float = 0.0
     """With a filter by pid: the time from which pids are stored; the answer has nothing before."""
+    ahead: float = 0.0
+    """End of what the range has after now: the clock was ahead when it was recorded.  0: it has nothing after now."""
 
     @property
     def peak(self) -> Rates:
@@ -133,16 +139,18 @@ class History:
         now: float,
     ) -> tuple[Answer, Selection, Ends]:
         """Return the answer to ask() with its selection, and the flows in it that pass the filter."""
-        extent = self.extent() if wanted.text == "all" else None
-        if extent:
+        is_future = wanted.end > now + SKEW
+        extent = self.extent() if wanted.text == "all" or is_future else None
+        if extent and wanted.text == "all":
             first, last = floor(Unit.DAY, extent[0]), ceiling(Unit.DAY, extent[1])
             wanted = replace(wanted, start=first, end=max(wanted.end, last))
         bounds, needs = (wanted.start, wanted.end), needed(by) | keep.needs()
+        ahead = self._ahead(wanted, keep, now, extent[1]) if extent else 0.0
         # Coarser totals have fewer remotes: of these, a filter would not take the same.
         is_one = bool(keep.terms) and not needs.isdisjoint(OF_REMOTE)
         unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
         found = self._store.select(bounds, unit, needs, keep)
-        answer = Answer(wanted, found.start, found.end, bar_unit(wanted))
+        answer = Answer(wanted, found.start, found.end, bar_unit(wanted), ahead=ahead)
         answer.since = self._store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep)
@@ -161,6 +169,16 @@ class History:
         if keep.is_of_categories:
             answer.usage = self._usage(answer, keep)
         return answer, found, taken
+
+    def _ahead(self, wanted: Range, keep: Filter, now: float, last: float) -> float:
+        """Return the end of what a range has after now; 0: it has nothing. `last`: the end of the history."""
+        if last <= now + SKEW or wanted.end <= now + SKEW:
+            return 0.0
+        first = max(wanted.start, now + SKEW)
+        later = self._store.select((first, wanted.end), None, frozenset(), keep.only("host"))
+        if any(seconds for start, seconds, _ in later.coverage() if start >= first):
+            return min(last, wanted.end)
+        return 0.0
 
     def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
         """Return the usage, if there are five-minute totals for the whole range."""

@@ -27,6 +27,11 @@ def notes(answer: Answer) -> Iterator[str]:
         )
     if answer.since > wanted.start:
         yield f"process ids have the retention of tier seconds: this report begins at {local_minute(answer.since)}"
+    if answer.ahead:
+        yield (
+            f"times up to {local_minute(answer.ahead)} are in the future:"
+            " the time was wrong when they were recorded"
+        )
     moves = answer.events.get("clock", [])
     for when, by in moves[:_MOVES]:
         way = "forward" if by > 0 else "back"

@@ -94,11 +94,11 @@ class ReportTable:
     def _title(self) -> str:
         wanted = self._answer.range
         text = "" if wanted.text[:1].isdigit() else f"{wanted.text}: "
-        if wanted.start > self._now:
+        if wanted.start > self._now and not self._answer.ahead:
             return (
                 f"{text}{local_minute(wanted.start)} to {local_minute(wanted.end)} is in the future"
             )
-        end = min(wanted.end, self._now)
+        end = min(wanted.end, max(self._now, self._answer.ahead))
         recorded = length(self._answer.seconds) if self._answer.seconds else "nothing"
         return f"{text}{local_minute(wanted.start)} to {local_minute(end)}, {recorded} recorded"
 

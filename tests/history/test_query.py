@@ -381,6 +381,36 @@ def test_all_has_what_was_recorded_while_the_clock_was_ahead() -> None:
     kept.append(delta(NOON), delta(NOON + 3 * DAY))
     answer = kept.ask_for(parse("all", NOON + HOUR), [], EVERYTHING, NOON + HOUR)
     assert (answer.rx, answer.tx) == (200, 20)
+    assert answer.ahead == NOON + 3 * DAY + 1
+
+
+@pytest.mark.parametrize("retention", [{}, {"seconds": 0, "minutes": 0, "hours": 0}])
+def test_an_answer_knows_what_is_in_the_future(retention: dict[str, float]) -> None:
+    """The clock was a year ahead, and was set right."""
+    kept = Kept(policy(None, **retention))
+    year = 365 * DAY
+    with local("UTC"):
+        kept.append(*[delta(NOON + year + n * 10 * HOUR) for n in range(6)])
+        kept.steps(NOON + year + 3 * DAY)
+        kept.append(delta(NOON), delta(NOON + HOUR))
+        now = NOON + 2.0 * HOUR
+        kept.steps(now)
+
+        def ahead(text: str) -> float:
+            return kept.ask_for(parse(text, now), [], EVERYTHING, now).ahead
+
+        last = NOON + year + 50 * HOUR + 1
+        assert ahead("all") == pytest.approx(last, abs=DAY)
+        assert ahead("2026-09-01..2027-12-01") == ahead("2027-09") == ahead("all")
+        for text in ("today", "24h", "month", "2026-12", "2026-09-01..2027-08-01", "2027-11"):
+            assert ahead(text) == 0.0
+
+
+def test_a_late_report_has_nothing_in_the_future() -> None:
+    """Other hosts' clocks differ a little, and a second is recorded while a report is made."""
+    kept = Kept()
+    kept.append(delta(NOON), delta(NOON + 50))
+    assert kept.ask_for(parse("all", NOON), [], EVERYTHING, float(NOON)).ahead == 0.0
 
 
 # A filter that somebody typed.

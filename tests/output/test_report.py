@@ -761,6 +761,20 @@ def test_events_are_noted(kept: Kept, ask: Ask) -> None:
     assert ask.json("yesterday")["notes"] == []
 
 
+def test_heading_and_note_of_a_clock_that_was_ahead(kept: Kept, ask: Ask) -> None:
+    kept.append(delta(at("2026-09-21 10:00")), delta(at("2027-09-21 10:00"), seconds=60.0))
+    ask.at("2026-09-21 12:00")
+    note = "times up to 2027-09-21 10:01 are in the future: the time was wrong when they were recorded"
+    text = ask("all")
+    assert text.startswith("all: 2026-09-21 00:00 to 2027-09-21 10:01, 1 minute recorded\n")
+    assert text.endswith(f"note: {note}\n")
+    assert ask.json("all")["notes"] == [note]
+    assert ask("2027-09").startswith("2027-09-01 00:00 to 2027-09-21 10:01, 1 minute recorded\n")
+    assert ask("today").startswith("today: 2026-09-21 00:00 to 2026-09-21 12:00, 1 second")
+    assert ask.json("today")["notes"] == []
+    assert "is in the future" in ask("2028-09")
+
+
 # A terminal
 
 

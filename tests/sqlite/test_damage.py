@@ -238,7 +238,7 @@ def set_aside(feed: Feed) -> Path:
         f"recording to {path} again",
     ]
     assert rows(path, "SELECT kind FROM event") == [("damaged",)]
-    (note,) = notes(answer(path))
+    (note,) = notes(answer(path, now=feed.clock.wall))
     assert note.startswith("the history was damaged and set aside at ")
     return aside
 
