@@ -22,6 +22,7 @@ from bwtop.modes.batch import run_batch
 from bwtop.modes.demo import run_demo
 from bwtop.modes.history import run_history
 from bwtop.modes.record import run_record
+from bwtop.modes.salvage import run_salvage
 from bwtop.modes.schema import run_schema
 from bwtop.modes.screen import has_terminal, run_screen
 from bwtop.modes.serve import run_serve
@@ -95,6 +96,9 @@ def _run(given: ParsedFlags) -> None:
     options = given.options(mode, files.flags)
     if mode is Mode.HISTORY:
         run_history(options)
+        return
+    if mode is Mode.SALVAGE:
+        run_salvage(options)
         return
     if mode in (Mode.INIT, Mode.PRINT_SCHEMA):
         run_schema(options, mode)

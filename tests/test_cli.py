@@ -20,6 +20,7 @@ from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.filter import EVERYTHING, Filter, Loopback
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
+from bwtop.modes import salvage as modes_salvage
 from bwtop.modes import screen as screen_mode
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
@@ -93,6 +94,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(common, name, never)
     for module in (common, modes_history):
         monkeypatch.setattr(module, "confine", lambda *_: None)  # other tests need this process
+    monkeypatch.setattr(modes_salvage, "confine", lambda *_, prepare=lambda: None: prepare())
     monkeypatch.setenv("BWTOP_DB", str(tmp_path / "none.db"))
     return tmp_path / "none.db"
 
@@ -337,3 +339,19 @@ def test_failing_history_ends_in_one_line(
         cli.main(["--history"])
     assert end.value.code == 2
     assert capsys.readouterr().err == "bwtop: cannot read the history: disk I/O error\n"
+
+
+def test_salvage_copies_a_history(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new.db"
+    arguments = ("--salvage", str(history), "--db", str(new))
+    cli.main(arguments)
+    told = capsys.readouterr().err.splitlines()
+    assert "bwtop: program: 2 rows saved" in told
+    assert told[-1] == f"bwtop: to read it: bwtop --history all --db {new}"
+    assert "curl" in printed(capsys, "--history", "1h", "--no-resolve", "--db", str(new))
+    assert failing(capsys, *arguments) == f"bwtop: {new} exists; choose another with --db\n"
+    absent = failing(capsys, "--salvage", str(tmp_path / "absent.db"), "--db", str(tmp_path / "x"))
+    assert absent == f"bwtop: No such file or directory: {tmp_path / 'absent.db'}\n"
+    assert not (tmp_path / "x").exists()

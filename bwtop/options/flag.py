@@ -25,6 +25,7 @@ class Mode(StrEnum):
     CHECK = "check"
     DEMO = "demo"
     INIT = "init"
+    SALVAGE = "salvage"
     PRINT_SCHEMA = "print_schema"
     PRINT_CONFIG = "print_config"
 

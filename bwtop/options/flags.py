@@ -131,6 +131,15 @@ class Options:
         group=Group.MODES,
         help="open the full screen with ten minutes of demo traffic on loopback; record nothing",
     )
+    salvage: Path | None = value(
+        "--salvage",
+        group=Group.MODES,
+        parse=values.file,
+        metavar="PATH",
+        needs={"db": " PATH, a new file"},
+        complete=Complete.FILE,
+        help="copy what can be read of a damaged history to the new history given by --db",
+    )
     init: bool = switch(
         "--init",
         group=Group.MODES,
@@ -331,7 +340,7 @@ class Options:
         group=Group.HISTORY,
         parse=values.file,
         metavar="PATH",
-        modes=_RECORDING | _PRINTING,
+        modes=_RECORDING | _PRINTING | {Mode.SALVAGE},
         against=_FROM | {"demo": _RECORDS_NOTHING},
         overrides=_ORIGIN,
         complete=Complete.FILE,
@@ -424,7 +433,9 @@ class Options:
         parse=target.parse,
         metavar="URL",
         modes=_ONLY_HISTORY | _ONLY_SERVE,  # else a host with it in a file could not show itself
-        against=dict.fromkeys(("record", "check", "demo", "init", "print_schema"), _VIEWS_HOSTS),
+        against=dict.fromkeys(
+            ("record", "check", "demo", "init", "salvage", "print_schema"), _VIEWS_HOSTS
+        ),
         spell=Target.url,
         help="show the hosts that send to this ClickHouse, live or past, instead of this host",
     )

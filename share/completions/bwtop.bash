@@ -14,6 +14,11 @@ _bwtop()
             mapfile -t COMPREPLY < <(compgen -W "today yesterday week last-week month last-month 24h 7d all" -- "$current")
             [[ $current != -* ]] && return
             ;;
+        --salvage)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
         -d | --interval)
             return
             ;;
@@ -131,6 +136,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --salvage --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --tcp --udp --other --pid --user --process --remote --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -8,6 +8,7 @@ complete -c bwtop -n '__fish_prev_arg_in --history' -a 'today yesterday week las
 complete -c bwtop -l serve -d 'serve a browser view and a JSON API'
 complete -c bwtop -l check -d 'show which backends work here and verify their counts'
 complete -c bwtop -l demo -d 'open the full screen with ten minutes of demo traffic on loopback; record nothing'
+complete -c bwtop -l salvage -r -F -d 'copy what can be read of a damaged history to the new history given by --db'
 complete -c bwtop -l init -d 'create missing tables in the ClickHouse given by --ship'
 complete -c bwtop -l print-schema -d 'print the SQL that --init runs'
 complete -c bwtop -l print-config -d 'print the effective configuration, as a configuration file'

@@ -58,6 +58,7 @@ close = "Alt-q"
 _VALUES: Final[dict[str, Any]] = {
     **tomllib.loads(FILE),
     "history": "2026-11",
+    "salvage": "/x/damaged.db",
     "cluster": "c1",
     "config": "/x/config.toml",
 }

@@ -149,6 +149,7 @@ def test_help_lists_columns_tiers_and_dimensions() -> None:
         (["--serve"], Mode.SERVE),
         (["--check"], Mode.CHECK),
         (["--demo"], Mode.DEMO),
+        (["--salvage", "/x/damaged", "--db", "/x/new"], Mode.SALVAGE),
         (["--print-schema"], Mode.PRINT_SCHEMA),
         (["--print-config"], Mode.PRINT_CONFIG),
         ([], Mode.SCREEN),

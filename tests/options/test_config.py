@@ -122,6 +122,7 @@ def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> 
         Mode.DEMO: {"interval", "sort"},
         Mode.CHECK: set(),
         Mode.INIT: set(),
+        Mode.SALVAGE: set(),
         Mode.PRINT_SCHEMA: set(),
     }
     assert taken == expected[mode]

@@ -26,7 +26,6 @@ from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
 from tests.examples import examples
 from tests.history.recording import (
-    ROOT,
     START,
     Feed,
     Recorders,
@@ -210,12 +209,6 @@ def test_foreign_objects_are_refused(hostile: str, copy: Path, recorders: Record
     feed.put(3)
     feed.recorder.close()
     assert copy.read_bytes() == before
-
-
-def test_guide_names_this_schema() -> None:
-    """Its commands give a saved copy the numbers of a history."""
-    numbers = f"application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {schema.version()};"
-    assert numbers in (ROOT / "man/guide/history.md").read_text()
 
 
 def overwrite(path: Path) -> None:

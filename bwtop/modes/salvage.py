@@ -1,0 +1,47 @@
+"""bwtop --salvage: save what can be read of a damaged history."""
+
+import os
+import sqlite3
+
+from bwtop.modes import common
+from bwtop.options.flags import Options
+from bwtop.rights import account as accounts
+from bwtop.rights.confine import confine
+from bwtop.sqlite import location, schema
+from bwtop.sqlite.salvage import salvage
+from bwtop.sqlite.schema import HistoryError
+from bwtop.text.escape import count
+from bwtop.text.stderr import fail, say
+
+
+def run_salvage(options: Options) -> None:
+    """Copy the readable rows of a database into a new one; exit with one line if that fails."""
+    assert options.salvage, "this mode comes with a path"
+    old, new = location.place(options.salvage, os.environ), common.history(options)
+    if old.account != new.account:
+        fail(f"{old.path} and {new.path} belong to different users; choose a --db beside the first")
+    opened: list[sqlite3.Connection] = []
+
+    def prepare() -> None:
+        if new.path.exists():
+            fail(f"{new.path} exists; choose another with --db")
+        opened.append(schema.open_reader(old.path))
+        opened.append(schema.connect_writer(new.path, location.mode(new.path)))
+        opened[1].execute("PRAGMA journal_mode = MEMORY")  # no other files: nobody reads it yet
+        schema.migrate(opened[1])
+
+    try:
+        if old.account:
+            confine(old.account, new.path, prepare=prepare)
+        else:
+            prepare()
+            if os.geteuid() == 0:
+                confine(accounts.unprivileged(os.environ))
+        for saved in salvage(*opened):
+            gaps = f"; {count(saved.gaps, 'gap')}" if saved.gaps else ""
+            say(f"{saved.table}: {count(saved.rows, 'row')} saved{gaps}")
+    except HistoryError as error:
+        fail(str(error))
+    except (OSError, sqlite3.Error) as error:
+        fail(schema.plain(error, new.path if opened else old.path))
+    say(f"to read it: bwtop --history all --db {new.path}")
