@@ -84,11 +84,7 @@ static __always_inline void account(struct flow_key *key, enum direction directi
 		return;		/* not all is attached yet */
 	value = bpf_map_lookup_elem(flows, key);
 	if (!value) {
-		struct question who = {
-			.key = { .start = key->start, .pid = key->pid },
-		};
-
-		call_identify(&who);
+		call_identify(&key->process);
 		bpf_map_update_elem(flows, key, &blank, BPF_NOEXIST);
 		value = bpf_map_lookup_elem(flows, key);
 		if (!value)
@@ -106,8 +102,11 @@ static __always_inline void charge(const struct endpoint *end, const struct peer
 	u64 task = (u64)CURRENT_TASK();
 	u64 leader = LOAD_TASK(u64, task, TASK_GROUP_LEADER);
 	struct flow_key key = {
-		.start = LOAD_TASK(u64, leader, TASK_START_BOOTTIME),
-		.pid = LOAD_TASK(u32, task, TASK_TGID),
+		.process = {
+			.start = LOAD_TASK(u64, leader, TASK_START_BOOTTIME),
+			.pid = LOAD_TASK(u32, task, TASK_TGID),
+			.exec = LOAD_TASK(u32, task, TASK_SELF_EXEC_ID),
+		},
 		.proto = flow_protocol(end),
 		.role = role,
 		.port = role == ROLE_SERVER ? end->local_port : peer->port,

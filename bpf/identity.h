@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Who a process is, taken at its first byte and again at every exec, so that
- * one that lived for two milliseconds has its name like any other.
+ * Who a process is, taken at its first byte, so that one that lived for two
+ * milliseconds has its name like any other.  An exec makes it another one.
  *
  * This is the slow path: it reads with bpf_probe_read_kernel(), which needs no
  * typed pointers, and it runs once per process.
@@ -32,8 +32,8 @@ BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
 	    MAX_PROCESSES, PROCESSES_FLAGS);
 /* A process record of zeros to insert from: it is larger than the stack. */
 BPF_ARRAY(bwtop_blank, struct process, 1);
-/* enum change, by process: what user space has to look at again. */
-BPF_HASH(bwtop_changes, struct process_key, u32, MAX_PROCESSES);
+/* The processes of bwtop_processes that have ended; the value says nothing. */
+BPF_HASH(bwtop_ended, struct process_key, u32, MAX_PROCESSES);
 BPF_ARRAY(bwtop_loss, struct loss, 1);
 
 static __always_inline struct loss *losses(void)
@@ -50,6 +50,7 @@ static __always_inline struct process_key current_process(void)
 	struct process_key key = {
 		.start = READ_KERNEL(u64, leader, TASK_START_BOOTTIME),
 		.pid = READ_KERNEL(u32, task, TASK_TGID),
+		.exec = READ_KERNEL(u32, task, TASK_SELF_EXEC_ID),
 	};
 
 	return key;
@@ -207,12 +208,6 @@ static __always_inline void count_unnamed(void)
 		__sync_fetch_and_add(&loss->unnamed, 1);
 }
 
-/* What bwtop_identify() is asked.  BCC lets functions have one argument. */
-struct question {
-	struct process_key key;
-	bool again;		/* read a record that is there, too */
-};
-
 /*
  * Makes sure that the running process has its record.  The one who inserts it
  * fills it; a reader finds it whole, because it reads a flow's process only
@@ -222,48 +217,41 @@ struct question {
  * inlined into each it would be most of the time that compiling takes.  BCC
  * compiles no such calls, so the loader makes them (capture/linking.py).
  */
-int bwtop_identify(struct question *question)
+int bwtop_identify(struct process_key *key)
 {
 	int zero = 0;
-	struct process_key *key = &question->key;
 	struct process *process = bwtop_blank.lookup(&zero);
 	bool inserted;
 
-	if (!process || (bwtop_processes.lookup(key) && !question->again))
+	if (!process || bwtop_processes.lookup(key))
 		return 0;
 	inserted = !bwtop_processes.insert(key, process);
 	process = bwtop_processes.lookup(key);
 	if (!process)
 		count_unnamed();
-	else if (inserted || question->again)
+	else if (inserted)
 		read_process(process);
 	return 0;
 }
 
 /* A copy of it, which the loader puts behind every program that calls it. */
-static int (*call_identify)(struct question *question) = (void *)IDENTIFY_CALL;
+static int (*call_identify)(struct process_key *key) = (void *)IDENTIFY_CALL;
 
-static __always_inline void report_change(struct process_key *key, u32 change)
+static __always_inline void report_end(struct process_key *key)
 {
-	u32 *before = bwtop_changes.lookup(key);
+	u32 nothing = 0;
 
-	if (before)
-		change |= *before;
-	bwtop_changes.update(key, &change);
+	if (bwtop_processes.lookup(key))
+		bwtop_ended.update(key, &nothing);
 }
 
-/*
- * sched_process_exec(task, old_pid, bprm): in the new program, its arguments in
- * place (exec_binprm() raises it after the binary's handler is done).
- */
+/* sched_process_exec(task, old_pid, bprm): in the new program. */
 int bwtop_exec(u64 *ctx)
 {
-	struct question question = { .key = current_process(), .again = true };
+	struct process_key key = current_process();
 
-	if (!bwtop_processes.lookup(&question.key))
-		return 0;
-	call_identify(&question);
-	report_change(&question.key, CHANGE_EXEC);
+	key.exec--;
+	report_end(&key);
 	return 0;
 }
 
@@ -280,8 +268,7 @@ int bwtop_exit(u64 *ctx)
 	if (READ_KERNEL(u32, signal, SIGNAL_LIVE))
 		return 0;
 	key = current_process();
-	if (bwtop_processes.lookup(&key))
-		report_change(&key, CHANGE_EXIT);
+	report_end(&key);
 	return 0;
 }
 

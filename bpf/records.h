@@ -14,13 +14,14 @@
 #define PATH_LEN	512	/* no component starts beyond this offset */
 
 /*
- * A process for as long as it lives: the start (nanoseconds of CLOCK_BOOTTIME)
- * tells a reused PID from its former owner.
+ * A process for as long as it runs one program: the start (nanoseconds of
+ * CLOCK_BOOTTIME) tells a reused PID from its former owner, and exec tells a
+ * program from the one that it replaced.
  */
 struct process_key {
 	u64 start;
 	u32 pid;
-	u32 unused;
+	u32 exec;	/* the task's self_exec_id; each exec adds 1 */
 };
 
 enum role { ROLE_CLIENT, ROLE_SERVER };
@@ -31,11 +32,11 @@ enum role { ROLE_CLIENT, ROLE_SERVER };
  * AF_PACKET frames.  port: the service port, host byte order.
  */
 struct flow_key {
-	u64 start;
-	u32 pid;
+	struct process_key process;
 	u8 proto;
 	u8 role;
 	u16 port;
+	u32 unused;
 	u64 addr[2];
 };
 
@@ -68,8 +69,6 @@ struct process {
 	char cgroup[PATH_LEN + PATH_NAME_LEN];
 };
 
-enum change { CHANGE_EXEC = 1 << 0, CHANGE_EXIT = 1 << 1 };
-
 /* What could not be kept where it belongs; counts since the start. */
 struct loss {
 	u64 spilled;		/* updates that found the flow map full */
@@ -81,7 +80,7 @@ struct loss {
 };
 
 _Static_assert(sizeof(struct process_key) == 16, "process_key");
-_Static_assert(sizeof(struct flow_key) == 32, "flow_key");
+_Static_assert(sizeof(struct flow_key) == 40, "flow_key");
 _Static_assert(sizeof(struct flow_value) == 16, "flow_value");
 _Static_assert(sizeof(struct process) == 1824, "process");
 _Static_assert(sizeof(struct loss) == 48, "loss");

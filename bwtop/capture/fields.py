@@ -51,6 +51,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "TASK_GROUP_LEADER": ("task_struct.group_leader",),
     "TASK_TGID": ("task_struct.tgid",),
     "TASK_START_BOOTTIME": ("task_struct.start_boottime",),
+    "TASK_SELF_EXEC_ID": ("task_struct.self_exec_id",),
     "TASK_FLAGS": ("task_struct.flags",),
     "TASK_COMM": ("task_struct.comm",),
     "TASK_MM": ("task_struct.mm",),

@@ -28,7 +28,7 @@ MAPS: Final = (
     "bwtop_spill",
     "bwtop_unattributed",
     "bwtop_processes",
-    "bwtop_changes",
+    "bwtop_ended",
     "bwtop_loss",
 )
 """The maps that user space reads, in the order in which their descriptors are sent."""

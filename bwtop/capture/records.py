@@ -9,8 +9,8 @@ from typing import Final
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
 from bwtop.model.sample import FlowTraffic
 
-_PROCESS: Final = struct.Struct("<QI")
-_REMOTE: Final = struct.Struct("<BBH16s")
+_PROCESS: Final = struct.Struct("<QII")
+_REMOTE: Final = struct.Struct("<BBH4x16s")
 _HALVES: Final = struct.Struct(f"{_PROCESS.size}s{_REMOTE.size}s")
 _SPARE: Final = 1024
 """Remotes that are kept however few flows there are."""
@@ -18,21 +18,18 @@ _SPARE: Final = 1024
 _make_traffic: Final = functools.partial(tuple.__new__, Traffic)
 """Traffic._make(), without a call in Python."""
 
-PROCESS_KEY: Final = struct.Struct("<QI4x")
-FLOW_KEY: Final = struct.Struct("<QIBBH16s")
+PROCESS_KEY: Final = _PROCESS
+FLOW_KEY: Final = struct.Struct("<QIIBBH4x16s")
 FLOW_VALUE: Final = struct.Struct("<QQ")
-CHANGE: Final = struct.Struct("<I")
+ENDED: Final = struct.Struct("<I")
 LOSS: Final = struct.Struct("<6Q")
 PROCESS: Final = struct.Struct("<IIHHH2x16s256s768s768s")
 
 assert PROCESS_KEY.size == 16
-assert FLOW_KEY.size == _HALVES.size == 32
+assert FLOW_KEY.size == _HALVES.size == 40
 assert FLOW_VALUE.size == 16
 assert LOSS.size == 48
 assert PROCESS.size == 1824
-
-CHANGE_EXEC: Final = 1
-CHANGE_EXIT: Final = 2
 
 _KTHREAD: Final = 1
 _EXE_COMPLETE: Final = 2
@@ -79,11 +76,9 @@ class FlowDecoder:
         return {ProcessKey(*_PROCESS.unpack(key)): flows for key, flows in found.items()}
 
 
-def changes(keys: memoryview, values: memoryview) -> Iterator[tuple[ProcessKey, int]]:
-    """Yield processes with the CHANGE_* bits of each, from packed keys and values."""
-    records = zip(PROCESS_KEY.iter_unpack(keys), CHANGE.iter_unpack(values), strict=True)
-    for key, (change,) in records:
-        yield ProcessKey(*key), change
+def processes(keys: memoryview) -> Iterator[ProcessKey]:
+    """Yield the processes of packed struct process_key."""
+    return map(ProcessKey._make, PROCESS_KEY.iter_unpack(keys))
 
 
 def loss(record: bytes, missed_events: int) -> Loss:

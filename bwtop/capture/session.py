@@ -207,7 +207,7 @@ class Capture:
         self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
         around = _around_reading(report.backend)
         self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
-        self._changes = libbpf.BatchReader(records.PROCESS_KEY.size, records.CHANGE.size, around)
+        self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.ENDED.size, around)
         self._decoder = records.FlowDecoder()
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
@@ -228,10 +228,10 @@ class Capture:
     def read(self) -> Sample:
         """Return the traffic since the previous reading.
 
-        This waits for an RCU grace period of the kernel, up to tens of milliseconds.  Changes are taken before the
-        swap: the bytes of a process that has exited by then are in this reading, not in a later one.
+        This waits for an RCU grace period of the kernel, up to tens of milliseconds.  Ends are taken before the swap:
+        the bytes of a process that has ended by then are in this reading, not in a later one.
         """
-        execs, exits = self._drain_changes()
+        exits = self._drain_ended()
         now = time.monotonic()
         full = self._swap()
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
@@ -239,7 +239,8 @@ class Capture:
         sample.traffic = self._decoder.decode(self._flows.read(full, delete=True))
         self.fill = self.fill._replace(entries=sum(map(len, sample.traffic.values())))
         self._read_losses(sample)
-        self._identify(sample, execs)
+        for process in sample.traffic:
+            sample.identities[process] = self._identity(process)
         self._forget(exits)
         return sample
 
@@ -250,17 +251,12 @@ class Capture:
         self._active, self._idle = self._idle, full
         return full
 
-    def _drain_changes(self) -> tuple[set[ProcessKey], set[ProcessKey]]:
-        """Return the processes that have called exec, and those that have exited, since the previous reading."""
-        execs: set[ProcessKey] = set()
-        exits: set[ProcessKey] = set()
-        for keys, values in self._changes.read(self._maps["bwtop_changes"], delete=True):
-            for process, change in records.changes(keys, values):
-                if change & records.CHANGE_EXEC:
-                    execs.add(process)
-                if change & records.CHANGE_EXIT:
-                    exits.add(process)
-        return execs, exits
+    def _drain_ended(self) -> set[ProcessKey]:
+        """Return the processes that have exited or called exec since the previous reading."""
+        ended: set[ProcessKey] = set()
+        for keys, _ in self._ended.read(self._maps["bwtop_ended"], delete=True):
+            ended.update(records.processes(keys))
+        return ended
 
     def _read_losses(self, sample: Sample) -> None:
         """Add to the sample the bytes that did not fit the flow map, and the counts of losses."""
@@ -305,12 +301,6 @@ class Capture:
         known[remote] = total
         if growth != Traffic():
             add_traffic(sample.traffic, process, remote, growth)
-
-    def _identify(self, sample: Sample, execs: set[ProcessKey]) -> None:
-        for process in execs:
-            self._identities.pop(process, None)
-        for process in sample.traffic.keys() | execs:
-            sample.identities[process] = self._identity(process)
 
     def _identity(self, process: ProcessKey) -> Identity:
         if process == UNATTRIBUTED:

@@ -52,11 +52,13 @@ class Role(IntEnum):
 
 
 class ProcessKey(NamedTuple):
-    """A process for its lifetime; `start` is in nanoseconds of CLOCK_BOOTTIME."""
+    """A process for as long as it runs one program; `start` is in nanoseconds of CLOCK_BOOTTIME."""
 
     start: int
     pid: int | None
     """None: not a process, but the bytes of a host that could not be attributed to one."""
+    exec: int = 0
+    """Differs from that of the programs that the process ran before and after."""
 
     @property
     def stored_pid(self) -> int:
@@ -64,9 +66,9 @@ class ProcessKey(NamedTuple):
         return self.pid or 0
 
     @classmethod
-    def stored(cls, start: int, pid: int) -> Self:
+    def stored(cls, start: int, pid: int, execs: int = 0) -> Self:
         """Return the key of a stored pid."""
-        return cls(start, pid or None)
+        return cls(start, pid or None, execs)
 
 
 UNATTRIBUTED: Final = ProcessKey(0, None)
@@ -130,7 +132,7 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity of a process, as the kernel had it at its first byte or its last exec."""
+    """The identity of a process, as the kernel had it at its first byte."""
 
     name: str
     uid: int | None = None

@@ -26,7 +26,7 @@ class Sample:
     """Seconds of the monotonic clock since the previous reading."""
     traffic: FlowTraffic = field(default_factory=dict)
     identities: dict[ProcessKey, Identity] = field(default_factory=dict)
-    """Identities of all processes in `traffic`, and of processes renamed by exec."""
+    """Identities of all processes in `traffic`, and new ones of processes that are known."""
     exited: set[ProcessKey] = field(default_factory=set)
     """Processes that will move no more bytes."""
     loss: Loss = Loss()

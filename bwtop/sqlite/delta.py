@@ -14,7 +14,7 @@ from bwtop.model.flows import (
 from bwtop.model.sample import Sample
 
 Who = tuple[ProcessKey, Identity]
-"""A process with the program that it ran: exec makes it another one."""
+"""A process with what it is called: the name of its user may come later."""
 
 Moved = tuple[int, int]
 """Bytes: (received, sent)."""

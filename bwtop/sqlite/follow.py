@@ -93,10 +93,10 @@ class Follower:
             sample.identities[key] = who
             remote = checked.remote(protocol, role, port, address)
             add_traffic(sample.traffic, key, remote, Traffic(*checked.moved(rx, tx)))
-        for pid, start in self._connection.execute(
-            "SELECT pid, start FROM process WHERE ended > ? AND ended <= ?", bounds
+        for row in self._connection.execute(
+            "SELECT start, pid, exec FROM process WHERE ended > ? AND ended <= ?", bounds
         ):
-            sample.exited.add(_key(start, pid))
+            sample.exited.add(_key(*row))
 
     def _process(self, number: int) -> tuple[ProcessKey, Identity]:
         found = self._identities.get(number)
@@ -107,9 +107,10 @@ class Follower:
         return found
 
     def _look_up(self, number: int) -> tuple[ProcessKey, Identity]:
-        pid, start, started, program, cmdline = checked.row(
+        start, pid, execs, started, program, cmdline = checked.row(
             self._connection.execute(
-                "SELECT pid, start, started, program, cmdline FROM process WHERE id = ?", (number,)
+                "SELECT start, pid, exec, started, program, cmdline FROM process WHERE id = ?",
+                (number,),
             )
         )
         who = identity(
@@ -118,11 +119,13 @@ class Follower:
             cmdline=checked.text(cmdline),
             started=checked.maybe_moment(started),
         )
-        return _key(start, pid), who
+        return _key(start, pid, execs), who
 
 
-def _key(start: object, pid: object) -> ProcessKey:
-    return ProcessKey.stored(checked.whole(start), checked.whole(pid, (1 << 31) - 1))
+def _key(start: object, pid: object, execs: object) -> ProcessKey:
+    return ProcessKey.stored(
+        checked.whole(start), checked.whole(pid, (1 << 31) - 1), checked.whole(execs)
+    )
 
 
 def _newest(connection: sqlite3.Connection) -> int:

@@ -117,7 +117,9 @@ CREATE TABLE shipped (  -- the last interval, change, five-minute total and even
     event INTEGER NOT NULL);
 """
 
-MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL)
+_EXEC: Final = "ALTER TABLE process ADD COLUMN exec INTEGER NOT NULL DEFAULT 0;"
+
+MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL, _EXEC)
 """Scripts that upgrade each schema to the next; an empty file has schema 0."""
 
 

@@ -173,15 +173,15 @@ class Store:
         started = identity.started.timestamp() if identity.started else None
         cmdline = printable(identity.cmdline) if self._cmdlines else ""
         found = self.connection.execute(
-            "SELECT id FROM process WHERE pid = ? AND start = ? AND program = ? AND cmdline = ?",
-            (key.stored_pid, key.start, program, cmdline),
+            "SELECT id FROM process WHERE pid = ? AND start = ? AND exec = ? AND program = ? AND cmdline = ?",
+            (key.stored_pid, key.start, key.exec, program, cmdline),
         ).fetchone()
         if found:
             self.connection.execute("UPDATE process SET ended = NULL WHERE id = ?", found)
             return int(found[0])
         added = self.connection.execute(
-            "INSERT INTO process (pid, start, started, program, cmdline) VALUES (?, ?, ?, ?, ?)",
-            (key.stored_pid, key.start, started, program, cmdline),
+            "INSERT INTO process (pid, start, exec, started, program, cmdline) VALUES (?, ?, ?, ?, ?, ?)",
+            (key.stored_pid, key.start, key.exec, started, program, cmdline),
         )
         return _given(added)
 
@@ -205,8 +205,8 @@ class Store:
         for who in [who for who in self._known if who[0] in exited]:
             self._cached -= len(self._known.pop(who).flows)
         self.connection.executemany(
-            "UPDATE process SET ended = ? WHERE pid = ? AND start = ? AND ended IS NULL",
-            ((interval, key.stored_pid, key.start) for key in exited),
+            "UPDATE process SET ended = ? WHERE pid = ? AND start = ? AND exec = ? AND ended IS NULL",
+            ((interval, key.stored_pid, key.start, key.exec) for key in exited),
         )
 
     # Totals that are closed already: the clock was set back, or the delta had to wait.

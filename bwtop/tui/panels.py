@@ -63,7 +63,8 @@ def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     identity = row.identity
     uid = "-" if identity.uid is None else str(identity.uid)
     started = identity.started.astimezone() if identity.started else None
-    whole = command_line(row.key) if row.key and state.is_here(identity) else None
+    is_running = row.key and not row.exited and state.is_here(identity)
+    whole = command_line(row.key) if row.key and is_running else None
     if identity.host:
         yield "host", f"{identity.host.name} ({identity.host.id})"
     yield "program", identity.exe or "-"

@@ -303,8 +303,8 @@ _PROCESS_COLUMNS: Final = {column.id: column for column in ALL_COLUMNS}
 _REMOTE_COLUMNS: Final = {column.id: column for column in REMOTE_COLUMNS}
 
 
-def _place(row: Branch) -> tuple[int, int]:
-    return _pid(row), row.key.start if row.key else 0
+def _place(row: Branch) -> tuple[int, int, int]:
+    return _pid(row), row.key.start if row.key else 0, row.key.exec if row.key else 0
 
 
 def _sortable(value: Value) -> Any:

@@ -88,7 +88,7 @@ def test_all_entries_come_once_and_go_if_told(table: int, count: int, in_batches
 @pytest.mark.kernel
 @pytest.mark.parametrize("delete", [False, True])
 def test_entries_that_programs_add_meanwhile_are_no_harm(table: int, delete: bool) -> None:
-    """Of bwtop_spill and bwtop_changes, which are read while programs write to them."""
+    """Of bwtop_spill and bwtop_ended, which are read while programs write to them."""
     entries = fill(table, BATCH + 100)
     reader = BatchReader(8, 16)
     reader.in_batches = False

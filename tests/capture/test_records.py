@@ -23,19 +23,23 @@ from tests.build import NOW, packed
 
 HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
 
-KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE, CHANGE_EXEC, CHANGE_EXIT = (
+KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE = (
     1 << int(re.findall(rf"\b{name}\s*=\s*1 << (\d+)", HEADER)[0])
     for name in (
         *("PROCESS_KTHREAD", "PROCESS_EXE_COMPLETE", "PROCESS_EXE_DELETED"),
-        *("PROCESS_CGROUP_COMPLETE", "CHANGE_EXEC", "CHANGE_EXIT"),
+        "PROCESS_CGROUP_COMPLETE",
     )
 )
 
 
-def flow_key(start: int, pid: int, protocol: int, role: int, port: int, address: bytes) -> bytes:
+def flow_key(
+    start: int, pid: int, protocol: int, role: int, port: int, address: bytes, execs: int = 0
+) -> bytes:
     """struct flow_key, laid out by hand."""
-    head = start.to_bytes(8, "little") + pid.to_bytes(4, "little")
-    return head + bytes([protocol, role]) + port.to_bytes(2, "little") + address
+    head = b"".join(
+        (start.to_bytes(8, "little"), pid.to_bytes(4, "little"), execs.to_bytes(4, "little"))
+    )
+    return head + bytes([protocol, role]) + port.to_bytes(2, "little") + bytes(4) + address
 
 
 def flow_value(*counters: int) -> bytes:
@@ -98,6 +102,15 @@ def test_flows_of_a_process_are_together_whatever_lies_between_them() -> None:
     assert [moved.rx for moved in traffic[ProcessKey(2, 1)].values()] == [2]
 
 
+def test_exec_makes_another_process() -> None:
+    keys = [flow_key(1, 1, TCP, 0, 80, packed("192.0.2.1"), execs) for execs in (8, 9)]
+    traffic = decoded((keys[0] + keys[1], flow_value(1, 0) + flow_value(2, 0)))
+    assert [(key.exec, *moved.values()) for key, moved in traffic.items()] == [
+        (8, Traffic(1, 0)),
+        (9, Traffic(2, 0)),
+    ]
+
+
 def test_remote_that_comes_again_is_made_once_and_not_kept_for_ever() -> None:
     decoder = records.FlowDecoder()
     many = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in range(5000)]
@@ -119,13 +132,9 @@ def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
         decoded((keys * 2, flow_value(1, 1)))
 
 
-def test_changes_are_decoded() -> None:
-    keys = struct.pack("<QII", 10, 1, 0) + struct.pack("<QII", 20, 2, 0)
-    values = struct.pack("<II", CHANGE_EXEC, CHANGE_EXEC | CHANGE_EXIT)
-    assert list(records.changes(memoryview(keys), memoryview(values))) == [
-        (ProcessKey(10, 1), records.CHANGE_EXEC),
-        (ProcessKey(20, 2), records.CHANGE_EXEC | records.CHANGE_EXIT),
-    ]
+def test_processes_are_decoded() -> None:
+    keys = struct.pack("<QII", 10, 1, 0) + struct.pack("<QII", 20, 2, 3)
+    assert list(records.processes(memoryview(keys))) == [ProcessKey(10, 1), ProcessKey(20, 2, 3)]
 
 
 def test_losses_are_decoded_and_joined_by_what_the_kernel_skipped() -> None:

@@ -104,6 +104,23 @@ def test_every_interval_is_recorded_and_agrees_with_what_was_printed(place: Path
     assert whole["total"]["rx"] == sum(d["total"]["rx"] for d in running.documents)
 
 
+def test_exec_within_an_interval_leaves_both_programs_in_the_history(place: Path) -> None:
+    database = place / "history.db"
+
+    def become() -> None:
+        send_datagram(port, 30011)
+        os.execv("/bin/bash", ["bash", "-c", f"printf %2003s >/dev/udp/127.0.0.1/{port}"])
+
+    with sink() as port, Bwtop("--db", str(database)) as bwtop:
+        pid = run(become)
+        bwtop.settle()
+    rows = history(database, "--pid", str(pid))["rows"]
+    assert sorted((row["name"] == "bash", row["tx"]) for row in rows) == [
+        (False, 30011),
+        (True, 2003),
+    ]
+
+
 def test_files_belong_to_whom_the_directory_belongs_to(place: Path) -> None:
     """And so does the process: neither is root's."""
     database = place / "state" / "bwtop" / "history.db"

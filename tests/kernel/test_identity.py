@@ -1,10 +1,11 @@
-"""Who a process is: taken in the kernel, at its first byte and at every exec."""
+"""Who a process is: taken in the kernel at its first byte; an exec makes it another one."""
 
 import ctypes
 import os
 import shutil
 import signal
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,30 +72,53 @@ def test_many_processes_that_live_for_milliseconds(bwtop: Bwtop, port: int, tmp_
         assert (entry["rx"], entry["tx"]) == (0, size)
 
 
-def test_exec_renames(bwtop: Bwtop, port: int, tmp_path: Path) -> None:
-    """The process stays the same, with its totals; what it is called, and what it runs, changes."""
+def test_exec_makes_another_process(bwtop: Bwtop, port: int, tmp_path: Path) -> None:
+    """What moved before it belongs to the program of then, also within one interval."""
     link = tmp_path / "afterwards"
     link.symlink_to(BASH)
-    reading, writing = os.pipe()
 
     def become() -> None:
-        send_datagram(port, 1009)
-        os.read(reading, 1)
+        set_name(b"before")
+        send_datagram(port, 30011)
         os.execv(link, ["afterwards", "-c", datagram_script(port, 2003), "new"])
 
-    child = start(become)
-    (before,) = bwtop.await_entries(child.pid, 1)
-    os.write(writing, b"x")
-    child.wait()
-    after = only(bwtop, child.pid)
-    for descriptor in (reading, writing):
-        os.close(descriptor)
-    assert before["name"] != "afterwards"
-    assert after["name"] == "afterwards"
+    pid = run(become)
+    bwtop.settle()
+    entries = {entry["name"]: entry for entry in bwtop.processes(pid)}
+    assert {name: entry["tx_total"] for name, entry in entries.items()} == {
+        "before": 30011,
+        "afterwards": 2003,
+    }
+    before, after = entries["before"], entries["afterwards"]
+    assert before["exe"] == os.path.realpath(sys.executable)
     assert after["cmdline"].startswith("afterwards -c printf")
     assert after["exe"] == BASH
     assert after["start"] == before["start"]
-    assert after["tx_total"] == 1009 + 2003
+
+
+def test_exec_without_a_byte_afterwards(bwtop: Bwtop, port: int) -> None:
+    """The bytes stay the old program's; the new one has none and is not listed."""
+
+    def become() -> None:
+        send_datagram(port, 30011)
+        os.execv(BASH, [BASH, "-c", ":"])
+
+    (entry,) = [only(bwtop, pid) for pid in [run(become)]]
+    assert (entry["exe"], entry["tx_total"]) == (os.path.realpath(sys.executable), 30011)
+
+
+def test_exec_in_a_thread(bwtop: Bwtop, port: int) -> None:
+    """The thread takes the place of the process, with its pid and its start."""
+
+    def become() -> None:
+        send_datagram(port, 1009)
+        words = [BASH, "-c", datagram_script(port, 2003)]
+        threading.Thread(target=os.execv, args=(BASH, words)).start()
+        time.sleep(60)
+
+    pid = run(become)
+    bwtop.settle()
+    assert sorted(entry["tx_total"] for entry in bwtop.processes(pid)) == [1009, 2003]
 
 
 def test_forked_child_with_an_inherited_socket(bwtop: Bwtop) -> None:

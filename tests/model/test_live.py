@@ -459,6 +459,18 @@ def test_average_may_be_changed_within_a_pause() -> None:
 # Names, and reset.
 
 
+def test_new_identity_renames_a_process_after_a_pause() -> None:
+    model = advanced([moved(1), sample(identities={key(1): Identity("sh")})])
+    process = model.ledger.processes[key(1)]
+    assert process.identity.name == "sh"
+    model.pause()
+    model.advance(sample(identities={key(1): Identity("curl")}))
+    assert process.identity.name == "sh"
+    model.resume()
+    assert model.ledger.processes == {key(1): process}
+    assert (process.identity.name, process.flows[REMOTES[0]].rx) == ("curl", 1)
+
+
 @given(lives, averages, lives)
 def test_reset_zeroes_totals_but_keeps_rates_and_graphs(
     timeline: list[Sample], average: float, later: list[Sample]

@@ -170,6 +170,15 @@ def test_a_pid_is_used_again(kept: Kept) -> None:
     assert kept.count("flow") == 1
 
 
+def test_exec_makes_another_process_of_the_same_program(kept: Kept) -> None:
+    one, other = (key(1)._replace(exec=execs) for execs in (4, 5))
+    kept.append(
+        Delta(NOON, 1.0, {(who, CURL): {REMOTES[0]: (1, 1)} for who in (one, other)}, exited={one})
+    )
+    assert kept.rows("SELECT exec, ended FROM process ORDER BY exec") == [(4, 1), (5, None)]
+    assert kept.column("SELECT sum(rx) FROM delta") == [2]
+
+
 def test_exited_processes_end_with_their_interval(kept: Kept) -> None:
     """All their programs end, and no other process does; later bytes bring one back."""
     last = delta(pid=1, who=NGINX)

@@ -133,14 +133,27 @@ def test_reused_pid_is_a_new_process() -> None:
     assert only_row(intervals.advance(sample({new: {remote(): Traffic(1)}}))).counted.rx_total == 1
 
 
-def test_exec_renames_and_keeps_the_totals() -> None:
+def test_exec_is_a_new_process() -> None:
+    intervals = maker()
+    old, new = key(1), key(1)._replace(exec=1)
+    both = sample(
+        {old: {remote(): Traffic(100)}, new: {remote(): Traffic(1)}},
+        identities={old: Identity("bash"), new: Identity("curl")},
+        exited={old},
+    )
+    rows = intervals.advance(both).processes
+    assert {row.identity.name: row.counted.rx_total for row in rows} == {"bash": 100, "curl": 1}
+    assert only_row(intervals.advance(sample({new: {remote(): Traffic(1)}}))).counted.rx_total == 2
+
+
+def test_new_identity_renames_and_keeps_the_totals() -> None:
     intervals = maker()
     intervals.advance(moved(100, identities={key(1): Identity("bash")}))
     row = only_row(intervals.advance(moved(1, identities={key(1): Identity("curl")})))
     assert (row.identity.name, row.counted.rx_total) == ("curl", 101)
 
 
-def test_exec_in_an_interval_without_traffic_is_not_forgotten() -> None:
+def test_new_identity_in_an_interval_without_traffic_is_not_forgotten() -> None:
     intervals = maker()
     intervals.advance(moved(identities={key(1): Identity("bash")}))
     intervals.advance(sample(identities={key(1): Identity("curl")}))

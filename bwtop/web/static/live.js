@@ -23,7 +23,7 @@ const COLUMNS = [
   { id: "tx_total", title: "↑ total", className: "number-column number low", value: (row) => row.tx_total },
 ];
 
-const keyOf = (row) => `${row.pid}@${row.start ?? ""}`;
+const keyOf = (row) => `${row.pid}@${row.start ?? ""}@${row.name}`;
 
 export class Live {
   // `page` is that of main.js.
