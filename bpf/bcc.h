@@ -37,12 +37,17 @@ extern struct {								\
 #define bpf_htonl	__builtin_bswap32
 #define bpf_ntohs	__builtin_bswap16
 
-/* The part of the kernel's struct that our programs use. */
+/* The parts of the kernel's structs that our programs use. */
+struct bpf_sock {
+	u32 src_port;
+};
+
 struct bpf_sock_addr {
 	u32 user_ip4;
 	u32 user_ip6[4];
 	u32 user_port;
-	void *sk;
+	u32 type;
+	struct bpf_sock *sk;
 };
 
 void *bpf_map_lookup_elem(void *map, void *key);

@@ -17,6 +17,7 @@
 #define IPPROTO_MPTCP	262
 #define PROTO_PACKET	0	/* IP's own zero is never a socket's protocol */
 #define SOCK_STREAM	1
+#define SOCK_DGRAM	2
 #define SOCK_RAW	3
 #define SOCK_SEQPACKET	5
 #define MSG_PEEK	0x2

@@ -26,7 +26,6 @@
 #include "roles.h"
 #include "thread_state.h"
 
-#define SOCK_DGRAM	2
 #define IPPROTO_ICMP	1
 #define IPPROTO_ICMPV6	58
 #define TCP_LISTEN	10

@@ -16,7 +16,7 @@
  * Kept in the socket itself: its role, and for TCP its reading position.
  * joined: it was first seen in the middle of a connection, so what came before
  * its first event in that call is still to be added, once the call's result is
- * known.
+ * known.  mixed: datagrams may wait in it that came before it was connected.
  */
 struct socket {
 	u32 seq;
@@ -24,6 +24,7 @@ struct socket {
 	u8 role;		/* enum role + 1; 0: not known yet */
 	u8 known;		/* seq is */
 	u8 joined;
+	u8 mixed;
 };
 
 BPF_SK_STORAGE(bwtop_sockets, struct socket);

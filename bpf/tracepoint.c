@@ -28,6 +28,21 @@ static __always_inline bool is_plain_tcp(const struct endpoint *end, u64 tcp)
 }
 
 /*
+ * Whether what a connected socket reads may come from others than its peer: from
+ * connect() on, until nothing waits in it any more.
+ */
+static __always_inline bool is_mixed(u64 sk)
+{
+	struct socket *socket = socket_of(sk, 0);
+
+	if (!socket || !socket->mixed)
+		return false;
+	if (!LOAD(u32, sk, SOCK_RMEM_ALLOC))
+		socket->mixed = 0;
+	return true;
+}
+
+/*
  * The peer of this very message: the address in it if there was one, else the
  * one the socket is connected to, else unknown (zeros).
  *
@@ -45,7 +60,7 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 	*peer = end->remote;
 	if (is_stream(end))
 		return;
-	if (!end->connected)
+	if (!end->connected || (is_mixed(sk) && direction == RX))
 		*peer = (struct peer){};
 	if (!is_udp(end)) {
 		peer->port = 0;		/* raw and ICMP: not a service's port */
@@ -225,6 +240,14 @@ int bwtop_state(u64 *ctx)
 	return 0;
 }
 
+static __always_inline void mix(u64 sk)
+{
+	struct socket *socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (socket)
+		socket->mixed = 1;
+}
+
 /*
  * iter/task_file(meta, task, fd, file), run once when all else is attached and
  * nothing is counted yet: where reading stands on connections that are older
@@ -244,6 +267,8 @@ int bwtop_survey(u64 *ctx)
 	sk = LOAD(u64, sock, SOCKET_SK);
 	if (!sk || !is_network(LOAD(u16, sk, SOCK_FAMILY)))
 		return 0;
+	if (LOAD(u16, sk, SOCK_TYPE) == SOCK_DGRAM && LOAD(u32, sk, SOCK_RMEM_ALLOC))
+		mix(sk);
 	tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
 	if (!tcp)
 		return 0;
@@ -284,6 +309,21 @@ static __always_inline void saw_v6(struct bpf_sock_addr *ctx, struct seen_peer *
 	seen->peer.addr[1] = (u64)ctx->user_ip6[3] << 32 | ctx->user_ip6[2];
 	settle_unspecified(&seen->peer, true);
 }
+
+/*
+ * connect4, connect6: a datagram socket that has a port is about to be connected.
+ * Datagrams of others can come until it is.
+ */
+#define CONNECT_PROGRAM(name)						\
+int name(struct bpf_sock_addr *ctx)					\
+{									\
+	if (ctx->type == SOCK_DGRAM && ctx->sk->src_port)		\
+		mix((u64)ctx->sk);					\
+	return ALLOW;							\
+}
+
+CONNECT_PROGRAM(bwtop_connect4)
+CONNECT_PROGRAM(bwtop_connect6)
 
 #define SOCK_ADDR_PROGRAM(name, saw, direction)				\
 int name(struct bpf_sock_addr *ctx)					\

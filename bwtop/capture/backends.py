@@ -71,8 +71,13 @@ class Backend:
         return any(probe.kind in kinds for probe in self.probes)
 
 
-def _cgroup(program: str, target: str, attach_type: int, direction: str) -> Probe:
+def _peers(program: str, target: str, attach_type: int, direction: str) -> Probe:
     without = f"the peer of unconnected UDP ({direction}) shows as '*'"
+    return Probe(program, Kind.CGROUP, target, attach_type, without)
+
+
+def _connects(program: str, target: str, attach_type: int, version: str) -> Probe:
+    without = f"UDP received before connect() shows as the later peer's ({version})"
     return Probe(program, Kind.CGROUP, target, attach_type, without)
 
 
@@ -186,10 +191,12 @@ TRACEPOINT: Final = Backend(
     needs="kernel 6.3 or newer, with BTF (CONFIG_DEBUG_INFO_BTF); cgroup v2 for the peers of unconnected UDP",
     probes=(
         *_life_probes(Kind.TRACEPOINT),
-        _cgroup("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
-        _cgroup("bwtop_sendmsg6", "sendmsg6", libbpf.ATTACH_UDP6_SENDMSG, "sent over IPv6"),
-        _cgroup("bwtop_recvmsg4", "recvmsg4", libbpf.ATTACH_UDP4_RECVMSG, "received over IPv4"),
-        _cgroup("bwtop_recvmsg6", "recvmsg6", libbpf.ATTACH_UDP6_RECVMSG, "received over IPv6"),
+        _connects("bwtop_connect4", "connect4", libbpf.ATTACH_INET4_CONNECT, "IPv4"),
+        _connects("bwtop_connect6", "connect6", libbpf.ATTACH_INET6_CONNECT, "IPv6"),
+        _peers("bwtop_sendmsg4", "sendmsg4", libbpf.ATTACH_UDP4_SENDMSG, "sent over IPv4"),
+        _peers("bwtop_sendmsg6", "sendmsg6", libbpf.ATTACH_UDP6_SENDMSG, "sent over IPv6"),
+        _peers("bwtop_recvmsg4", "recvmsg4", libbpf.ATTACH_UDP4_RECVMSG, "received over IPv4"),
+        _peers("bwtop_recvmsg6", "recvmsg6", libbpf.ATTACH_UDP6_RECVMSG, "received over IPv6"),
         Probe("bwtop_adjust", Kind.TRACEPOINT, "tcp_rcv_space_adjust"),
         Probe("bwtop_recv", Kind.TRACEPOINT, "sock_recv_length"),
         Probe("bwtop_send", Kind.TRACEPOINT, "sock_send_length"),

@@ -22,6 +22,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SOCK_USERLOCKS": ("sock.sk_userlocks",),
     "SOCK_MAX_ACK_BACKLOG": ("sock.sk_max_ack_backlog",),
     "SOCK_LOCK_OWNED": ("sock.sk_lock.owned",),
+    "SOCK_RMEM_ALLOC": ("sock.sk_backlog.rmem_alloc",),
     "INET_SPORT": ("inet_sock.inet_sport",),
     "SOCK_PROT": ("sock.__sk_common.skc_prot",),
     "SOCKET_SK": ("socket.sk",),

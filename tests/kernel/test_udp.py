@@ -147,6 +147,70 @@ def test_reading_without_asking_for_the_address(bwtop: Bwtop) -> None:
     assert received == {Flow("udp", source, port, "server"): (SIZE, 0)}
 
 
+STRANGERS = {
+    "v4": (socket.AF_INET, "127.0.3.1", "127.0.3.2"),
+    "v4-mapped": (socket.AF_INET6, "::ffff:127.0.3.1", "::ffff:127.0.3.2"),
+    "v6-then-v4": (socket.AF_INET6, "::1", "::ffff:127.0.3.2"),
+    "v4-then-v6": (socket.AF_INET6, "::ffff:127.0.3.1", "::1"),
+}
+
+
+@pytest.mark.parametrize(("family", "one", "other"), STRANGERS.values(), ids=STRANGERS.keys())
+def test_datagrams_that_came_before_connect(
+    bwtop: Bwtop, family: socket.AddressFamily, one: str, other: str
+) -> None:
+    """As a DTLS server does it: they are read from the connected socket, and are not its peer's."""
+    with V4.server() as free:
+        port = port_of(free)
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as server,
+        socket.socket(family, socket.SOCK_DGRAM) as stranger,
+        socket.socket(family, socket.SOCK_DGRAM) as peer,
+    ):
+        server.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+        stranger.bind((one, 0))
+        peer.bind((other, 0))
+
+        def serve() -> None:
+            for size in (101, 1013):
+                stranger.sendto(bytes(size), (one, port))
+            server.connect(peer.getsockname())
+            assert len(server.recv(2048)) == 101
+            server.send(bytes(107))
+            assert len(server.recv(2048)) == 1013
+            peer.sendto(bytes(10007), server.getsockname())
+            assert len(server.recv(65536)) == 10007
+
+        pid = run(serve)
+    shown = {text: text.removeprefix("::ffff:") for text in (one, other)}
+    flows = bwtop.settled_flows(pid).items()
+    serving = {flow: moved for flow, moved in flows if flow[2:] == (port, "server")}
+    assert serving == {
+        Flow("udp", shown[one] if bwtop.sees_datagrams else "*", port, "server"): (101 + 1013, 0),
+        Flow("udp", shown[other], port, "server"): (10007, 107),
+    }
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_asking_from_a_connected_socket_names_the_peer(bwtop: Bwtop, bound: bool) -> None:
+    """Resolvers bind a port, connect, ask, and read without an address."""
+    with V4.server() as server:
+        port = port_of(server)
+
+        def ask() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                if bound:
+                    sock.bind(("127.0.3.1", 0))
+                sock.connect(("127.0.0.5", port))
+                sock.send(bytes(101))
+                server.sendto(bytes(1013), server.recvfrom(2048)[1])
+                assert len(sock.recv(2048)) == 1013
+
+        flows = bwtop.settled_flows(run(ask))
+    assert flows[Flow("udp", "127.0.0.5", port, "client")] == (1013, 101)
+    assert "*" not in {flow.addr for flow in flows}
+
+
 def test_two_peers_of_one_socket(bwtop: Bwtop) -> None:
     with V4.server() as first, V4.server() as second:
         ports = port_of(first), port_of(second)
