@@ -20,10 +20,12 @@
 #define SOCK_DGRAM	2
 #define SOCK_RAW	3
 #define SOCK_SEQPACKET	5
+#define MSG_OOB		0x1
 #define MSG_PEEK	0x2
 #define MSG_ERRQUEUE	0x2000
 #define TCP_ESTABLISHED	1	/* connected datagram sockets have it too */
 #define TCP_SYN_SENT	2
+#define TCP_CLOSE	7
 #define V4_MAPPED	bpf_htonl(0x0000ffff)
 
 enum direction { RX, TX };

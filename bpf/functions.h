@@ -29,7 +29,6 @@
 #define IPPROTO_ICMP	1
 #define IPPROTO_ICMPV6	58
 #define TCP_LISTEN	10
-#define TCP_CLOSE	7
 #define UDP_HEADER	8
 
 /* inet_release(sock), at its entry: a socket is closed, and its memory used again. */

@@ -16,14 +16,17 @@
  * Kept in the socket itself: its role, and for TCP its reading position.
  * joined: it was first seen in the middle of a connection, so what came before
  * its first event in that call is still to be added, once the call's result is
- * known.  mixed: datagrams may wait in it that came before it was connected.
+ * known.  by_result: urgent data have come, so the position says no more how much
+ * was read.  mixed: datagrams may wait in it that came before it was connected.
  */
 struct socket {
 	u32 seq;
-	u32 counted;		/* since the first event, while joined */
+	u32 counted;		/* since a receive call returned */
+	u32 urgent;		/* the socket's urg_seq when it was first seen */
 	u8 role;		/* enum role + 1; 0: not known yet */
 	u8 known;		/* seq is */
 	u8 joined;
+	u8 by_result;
 	u8 mixed;
 };
 

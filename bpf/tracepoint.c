@@ -111,17 +111,28 @@ int bwtop_send(u64 *ctx)
 
 /*
  * How much of a receive call's result bwtop_adjust has not counted: all of it
- * but for plain TCP, and there the first event of a connection it joined.
+ * but for plain TCP, and there the first event of a connection it joined, all
+ * that comes after urgent data, and those themselves: they are read beside the
+ * stream, and leave a hole in it.
+ *
+ * A call in which a connection was joined returns more than was counted since.
+ * If it does not, the connection was joined by splice(), which returns unseen.
  */
-static __always_inline u32 not_yet_counted(u64 sk, const struct endpoint *end, u32 bytes)
+static __always_inline u32 not_yet_counted(u64 sk, const struct endpoint *end, u32 bytes,
+					   u32 flags)
 {
 	struct socket *socket = socket_of(sk, 0);
 	u32 counted;
 
-	if (!socket || !socket->known ||
+	if (!socket || !socket->known || flags & MSG_OOB ||
 	    !is_plain_tcp(end, (u64)bpf_skc_to_tcp_sock((void *)sk)))
 		return bytes;
-	counted = socket->joined ? socket->counted : bytes;
+	counted = socket->counted;
+	socket->counted = 0;
+	if (!socket->joined && !socket->by_result)
+		return 0;
+	if (socket->joined && counted >= bytes)
+		count_missed();
 	socket->joined = 0;
 	return counted < bytes ? bytes - counted : 0;
 }
@@ -144,7 +155,7 @@ int bwtop_recv(u64 *ctx)
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
 	if (is_stream(&end))
-		bytes = not_yet_counted(sk, &end, bytes);
+		bytes = not_yet_counted(sk, &end, bytes, flags);
 	if (bytes)
 		charge(&end, &peer, role_of(sk, &end, &peer, RX), RX, bytes);
 	return 0;
@@ -159,6 +170,16 @@ static __always_inline u32 read_position(u64 sk, u64 tcp)
 	    copied == LOAD(u32, tcp, TCP_RCV_NXT))
 		return copied - 1;
 	return copied;
+}
+
+static __always_inline void start_reading(struct socket *socket, u64 sk, u64 tcp)
+{
+	socket->seq = read_position(sk, tcp);
+	socket->urgent = LOAD(u32, tcp, TCP_URG_SEQ);
+	socket->by_result = LOAD(u16, tcp, TCP_URG_DATA) != 0;
+	socket->counted = 0;
+	socket->joined = 0;
+	socket->known = 1;
 }
 
 /*
@@ -183,22 +204,33 @@ int bwtop_adjust(u64 *ctx)
 	if (!socket)
 		return 0;		/* then bwtop_recv counts */
 
+	if (!socket->known) {
+		start_reading(socket, sk, tcp);
+		socket->joined = 1;
+		return 0;
+	}
 	seq = read_position(sk, tcp);
 	bytes = seq - socket->seq;
 	socket->seq = seq;
-	if (!socket->known) {
-		socket->known = 1;
-		socket->joined = 1;
-		socket->counted = 0;
-		return 0;
-	}
+	if (LOAD(u32, tcp, TCP_URG_SEQ) != socket->urgent)
+		socket->by_result = 1;
 	/* In softirq the reader is the kernel itself, not who was running. */
-	if (!bytes || (s32)bytes < 0 || !LOAD(u32, sk, SOCK_LOCK_OWNED))
+	if (!bytes || (s32)bytes < 0 || socket->by_result || !LOAD(u32, sk, SOCK_LOCK_OWNED))
 		return 0;
-	if (socket->joined)
-		socket->counted += bytes;
+	socket->counted += bytes;
 	charge(&end, &end.remote, stream_role(sk, &socket->role), RX, bytes);
 	return 0;
+}
+
+/* At a connection's end: what it was joined by was no receive call, and is lost. */
+static __always_inline void count_unseen_start(u64 sk)
+{
+	struct socket *socket = socket_of(sk, 0);
+
+	if (!socket || !socket->joined)
+		return;
+	socket->joined = 0;
+	count_missed();
 }
 
 /*
@@ -213,6 +245,8 @@ int bwtop_state(u64 *ctx)
 	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
 	struct socket *socket;
 
+	if (now == TCP_CLOSE)
+		count_unseen_start(sk);
 	if (now != TCP_SYN_SENT && now != TCP_ESTABLISHED)
 		return 0;
 	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP)
@@ -232,11 +266,8 @@ int bwtop_state(u64 *ctx)
 	if (now == TCP_SYN_SENT)
 		return 0;
 	/* What came in the SYN (TCP Fast Open) may have been read by now. */
-	if (tcp && !socket->known) {
-		socket->seq = LOAD(u32, tcp, TCP_COPIED_SEQ);
-		socket->known = 1;
-		socket->joined = 0;
-	}
+	if (tcp && !socket->known)
+		start_reading(socket, sk, tcp);
 	return 0;
 }
 
@@ -248,16 +279,29 @@ static __always_inline void mix(u64 sk)
 		socket->mixed = 1;
 }
 
+/* Where reading stands on a connection that is older than we are. */
+static __always_inline void survey(u64 sk)
+{
+	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
+	struct socket *socket;
+
+	if (!tcp)
+		return;
+	socket = socket_of(tcp, BPF_SK_STORAGE_GET_F_CREATE);
+	if (socket && (!socket->known || socket->joined))
+		start_reading(socket, tcp, tcp);
+}
+
 /*
- * iter/task_file(meta, task, fd, file), run once when all else is attached and
- * nothing is counted yet: where reading stands on connections that are older
- * than we are.  One that no process holds just then is joined at its first event.
+ * iter/task_file(meta, task, fd, file) and iter/tcp(meta, sk, uid), run once when
+ * all else is attached and nothing is counted yet.  The one sees the sockets that
+ * processes hold, the other those of a network namespace, also if they wait to be
+ * accepted or are being passed.  One that both miss is joined at its first event.
  */
-int bwtop_survey(u64 *ctx)
+int bwtop_survey_files(u64 *ctx)
 {
 	u64 file = ctx[3];
-	u64 sock, sk, tcp;
-	struct socket *socket;
+	u64 sock, sk;
 
 	if (!file)
 		return 0;
@@ -269,14 +313,14 @@ int bwtop_survey(u64 *ctx)
 		return 0;
 	if (LOAD(u16, sk, SOCK_TYPE) == SOCK_DGRAM && LOAD(u32, sk, SOCK_RMEM_ALLOC))
 		mix(sk);
-	tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
-	if (!tcp)
-		return 0;
-	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
-	if (socket && !socket->known) {
-		socket->seq = read_position(sk, tcp);
-		socket->known = 1;
-	}
+	survey(sk);
+	return 0;
+}
+
+int bwtop_survey_tcp(u64 *ctx)
+{
+	if (ctx[1])
+		survey(ctx[1]);
 	return 0;
 }
 

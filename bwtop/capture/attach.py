@@ -12,6 +12,7 @@ from bwtop.capture.cgroups import v2_root
 from bwtop.capture.features import NOTHING
 from bwtop.capture.kprobes import Events, symbols
 from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.namespaces import RefusedNamespaceError, in_each
 
 Programs = Callable[[str], bytes]
 """Returns the instructions (struct bpf_insn, 8 bytes each) of a program by its name."""
@@ -120,7 +121,7 @@ class Attacher:
         )
 
     def _run_iterator(self, probe: Probe, programs: Programs) -> None:
-        """Run the iterator once; nothing stays attached."""
+        """Run the iterator once, over everything; nothing stays attached."""
         program = libbpf.prog_load(
             libbpf.PROG_TYPE_TRACING,
             libbpf.ATTACH_TRACE_ITER,
@@ -128,7 +129,15 @@ class Attacher:
             programs(probe.program),
             self._btf().iterator(probe.target),
         )
-        libbpf.run_iterator(program)
+        try:
+            if probe.is_by_namespace:
+                in_each(lambda: libbpf.run_iterator(program))
+            else:
+                libbpf.run_iterator(program)
+        except RefusedNamespaceError as error:
+            raise RefusedError(str(error)) from None
+        finally:
+            os.close(program)
 
     def _keep(self, program: int, link: Callable[[], int]) -> None:
         try:

@@ -44,6 +44,8 @@ class Probe:
     """True if some kernels have no such target and need none."""
     stands_in_for: str = ""
     """Another target; this probe is tried only if that one was refused."""
+    is_by_namespace: bool = False
+    """True for an iterator that sees one network namespace at a time."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +203,18 @@ TRACEPOINT: Final = Backend(
         Probe("bwtop_recv", Kind.TRACEPOINT, "sock_recv_length"),
         Probe("bwtop_send", Kind.TRACEPOINT, "sock_send_length"),
         Probe(
-            "bwtop_survey",
+            "bwtop_survey_files",
             Kind.ITERATOR,
             "task_file",
             without="the first splice() from a connection older than bwtop is not counted",
+        ),
+        Probe(
+            "bwtop_survey_tcp",
+            Kind.ITERATOR,
+            "tcp",
+            without="the first splice() from a connection older than bwtop is not counted"
+            " if no process held it when bwtop started",
+            is_by_namespace=True,
         ),
     ),
 )

@@ -47,6 +47,8 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "UDP_PENDING": ("udp_sock.pending",),
     "TCP_COPIED_SEQ": ("tcp_sock.copied_seq",),
     "TCP_RCV_NXT": ("tcp_sock.rcv_nxt",),
+    "TCP_URG_SEQ": ("tcp_sock.urg_seq",),
+    "TCP_URG_DATA": ("tcp_sock.urg_data",),
     "TCP_REPAIR": ("tcp_sock.repair",),
     "TCP_ULP_OPS": ("tcp_sock.inet_conn.icsk_ulp_ops",),
     "TASK_GROUP_LEADER": ("task_struct.group_leader",),

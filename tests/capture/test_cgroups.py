@@ -1,10 +1,11 @@
-"""Where the cgroup v2 hierarchy is mounted, from the text of /proc/self/mountinfo."""
+"""Where the cgroup v2 hierarchy is mounted, from the text of a mountinfo file."""
 
 from pathlib import Path
 
 import pytest
 
 from bwtop.capture import cgroups
+from bwtop.capture.mounts import mounts, parsed
 
 UNIFIED = """\
 22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
@@ -46,7 +47,7 @@ BIND_MOUNT = """\
     ids=["unified", "hybrid", "v1", "empty", "bind", "bind-first", "no-tags", "many-tags"],
 )
 def test_root_of_the_hierarchy_is_found(mountinfo: str, root: str | None) -> None:
-    assert cgroups.v2_root(mountinfo) == root
+    assert cgroups.v2_root(parsed(mountinfo)) == root
 
 
 @pytest.mark.parametrize(
@@ -59,19 +60,17 @@ def test_root_of_the_hierarchy_is_found(mountinfo: str, root: str | None) -> Non
     ],
 )
 def test_escapes_of_the_kernel_are_undone(escaped: str, path: str) -> None:
-    assert cgroups.v2_root(f"29 24 0:26 / {escaped} rw - cgroup2 cgroup2 rw\n") == path
+    line = f"29 24 0:26 / {escaped} rw - cgroup2 cgroup2 rw\n"
+    assert cgroups.v2_root(parsed(line)) == path
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"a\x0bb", b"a\x0cb", b"a\x1cb", "a\u2028b".encode()])
-def test_strange_names_of_other_mounts_do_no_harm(
-    name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strange_names_of_other_mounts_do_no_harm(name: bytes, tmp_path: Path) -> None:
     """Users mount FUSE file systems where they like, and a path need not be UTF-8."""
     mountinfo = tmp_path / "mountinfo"
     fuse = b"90 22 0:70 / /home/ada/" + name + b" rw - fuse.sshfs ada@example.org: rw\n"
     mountinfo.write_bytes(fuse + UNIFIED.encode())
-    monkeypatch.setattr(cgroups, "_MOUNTINFO", mountinfo)
-    assert cgroups.v2_root() == "/sys/fs/cgroup"
+    assert cgroups.v2_root(mounts(mountinfo)) == "/sys/fs/cgroup"
 
 
 def test_this_systems_root_is_a_v2_hierarchy() -> None:

@@ -7,15 +7,18 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
 
+from tests.kernel.conftest import lost
 from tests.kernel.older import Older, Take
-from tests.kernel.running import Bwtop, Flow, has_protocol, run, start
+from tests.kernel.running import Bwtop, Child, Flow, has_protocol, run, start
 from tests.kernel.talking import (
     DOWN,
     UP,
@@ -175,6 +178,113 @@ def test_urgent_byte_counts_once(bwtop: Bwtop) -> None:
         receive(connection, 2003)
 
     exchange(bwtop, client, server, 1009 + 1 + 2003, 0)
+
+
+def talk_urgently(
+    bwtop: Bwtop,
+    sent: list[int],
+    taken: Callable[[socket.socket], int],
+    pace: tuple[int, int] | None = None,
+) -> int:
+    """Send pieces in one direction, 0 being an urgent byte; return what the reader was given, as all count it.
+
+    pace: a pipe with a byte for each piece that may be sent.
+    """
+    service = Service()
+    pids = os.pipe()
+
+    def serve() -> None:
+        connection, _ = service.listener.accept()
+        total = taken(connection)
+        os.write(pids[1], total.to_bytes(8, "little"))
+
+    def ask() -> None:
+        connection = service.connect()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for size in sent:
+            if pace:
+                os.read(pace[0], 1)
+            if size:
+                connection.sendall(payload(size))
+            else:
+                connection.send(b"!", socket.MSG_OOB)
+
+    serving = start(serve)
+    client, server = run(ask), serving.wait()
+    service.listener.close()
+    total = int.from_bytes(os.read(pids[0], 8), "little")
+    for descriptor in pids:
+        os.close(descriptor)
+    up = sum(size or 1 for size in sent)
+    flows = bwtop.settled_flows(client)
+    assert flows == {Flow("tcp", "127.0.0.1", service.port, "client"): (0, up)}
+    flows = bwtop.flows(server)
+    assert flows == {Flow("tcp", "127.0.0.1", service.port, "server"): (total, 0)}
+    return total
+
+
+def read_beside(connection: socket.socket, count: int) -> int:
+    """Read urgent bytes as they come."""
+    poll = select.poll()
+    poll.register(connection, select.POLLPRI)
+    for _ in range(count):
+        assert poll.poll(10_000)
+        assert connection.recv(1, socket.MSG_OOB) == b"!"
+    return count
+
+
+def read_on(connection: socket.socket, chunk: int = 65536) -> int:
+    """Read the stream to its end."""
+    total = 0
+    while data := connection.recv(chunk):
+        total += len(data)
+    return total
+
+
+def test_urgent_bytes_alone(bwtop: Bwtop) -> None:
+    pace = os.pipe()
+
+    def one_by_one(connection: socket.socket) -> int:
+        for _ in range(100):
+            os.write(pace[1], b"x")
+            read_beside(connection, 1)
+        return 100
+
+    assert talk_urgently(bwtop, 100 * [0], one_by_one, pace) == 100
+    for descriptor in pace:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 65536])
+def test_urgent_byte_at_the_end_of_the_stream(bwtop: Bwtop, chunk: int) -> None:
+    taken = talk_urgently(bwtop, [1000, 0], lambda c: read_beside(c, 1) + read_on(c, chunk))
+    assert taken == 1001
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 65536])
+def test_urgent_bytes_that_nobody_reads(bwtop: Bwtop, chunk: int) -> None:
+    assert talk_urgently(bwtop, [1000, 0, 500], lambda c: read_on(c, chunk)) == 1500
+
+
+def test_urgent_bytes_that_replace_each_other(bwtop: Bwtop) -> None:
+    """The kernel drops one that is next to be read when another one comes."""
+
+    def late(connection: socket.socket) -> int:
+        time.sleep(0.5)
+        return read_on(connection, 300)
+
+    talk_urgently(bwtop, [0, 0, 0, 1000, 0, 0, 10, 0], late)
+    talk_urgently(bwtop, [*20 * [0], 5003], lambda c: read_beside(c, 1) + late(c))
+
+
+def test_urgent_byte_within_the_stream(bwtop: Bwtop) -> None:
+    """SO_OOBINLINE."""
+
+    def inline(connection: socket.socket) -> int:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        return read_on(connection)
+
+    assert talk_urgently(bwtop, [1000, 0, 500, 0], inline) == 1502
 
 
 @contextmanager
@@ -380,6 +490,58 @@ def test_a_connection_that_came_in_flight(bwtop: Bwtop, before: Older) -> None:
     flows = bwtop.settled_flows(connection.arrive())
     connection.end()
     assert flows == {Flow("tcp", "127.0.0.1", connection.port, "server"): (UP, 0)}
+
+
+@contextmanager
+def held_by_nobody(in_flight: bool, alone: bool) -> Iterator[tuple[Child, int, int]]:
+    """Yield a process whose connection waits to be accepted, or is in flight, with its port and what lets it go on.
+
+    alone: in a network namespace of its own.
+    """
+    ready, gate = os.pipe(), os.pipe()
+
+    def hold() -> None:
+        if alone:
+            assert ctypes.CDLL(None).unshare(0x40000000) == 0  # CLONE_NEWNET
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        service = Service()
+        service.listener.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        client = service.connect()
+        ours, theirs = socket.socketpair()
+        if in_flight:
+            accepted, _ = service.listener.accept()
+            socket.send_fds(ours, [b"x"], [accepted.fileno()])
+            accepted.close()
+        os.write(ready[1], service.port.to_bytes(4, "little"))
+        os.read(gate[0], 1)
+        client.sendall(payload(300_007))
+        if in_flight:
+            _, (descriptor,), _, _ = socket.recv_fds(theirs, 1, 1)
+            connection = socket.socket(fileno=descriptor)
+        else:
+            connection, _ = service.listener.accept()
+        receive_by_splice(connection, 300_007)
+
+    child = start(hold)
+    try:
+        yield child, int.from_bytes(os.read(ready[0], 4), "little"), gate[1]
+    finally:
+        for descriptor in (*ready, *gate):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["here", "in-a-namespace"])
+@pytest.mark.parametrize("in_flight", [False, True], ids=["backlog", "in-flight"])
+def test_connections_that_no_process_held_at_the_start(in_flight: bool, alone: bool) -> None:
+    """The first call is splice(), whose result nobody sees."""
+    with held_by_nobody(in_flight, alone) as (child, port, gate), Bwtop() as bwtop:
+        os.write(gate, b"x")
+        flows = bwtop.settled_flows(child.wait())
+        assert not lost(bwtop)
+    assert flows == {
+        Flow("tcp", "127.0.0.1", port, "client"): (0, 300_007),
+        Flow("tcp", "127.0.0.1", port, "server"): (300_007, 0),
+    }
 
 
 def test_threads_reading_one_connection(bwtop: Bwtop) -> None:
