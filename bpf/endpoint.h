@@ -12,6 +12,7 @@
 #define AF_PACKET	17
 #define IPPROTO_TCP	6
 #define IPPROTO_UDP	17
+#define IPPROTO_SCTP	132
 #define IPPROTO_UDPLITE	136
 #define IPPROTO_RAW	255
 #define IPPROTO_MPTCP	262
@@ -23,6 +24,7 @@
 #define MSG_OOB		0x1
 #define MSG_PEEK	0x2
 #define MSG_ERRQUEUE	0x2000
+#define MSG_NOTIFICATION 0x8000	/* of SCTP: an event, not data */
 #define TCP_ESTABLISHED	1	/* connected datagram sockets have it too */
 #define TCP_SYN_SENT	2
 #define TCP_CLOSE	7

@@ -57,7 +57,7 @@ int bwtop_state(u64 *ctx)
 	int before = ctx[1], now = ctx[2];
 	u8 role;
 
-	if (before == TCP_LISTEN && now != TCP_CLOSE)
+	if ((before == TCP_LISTEN && now != TCP_CLOSE) || is_accepted_sctp(sk, now))
 		role = ROLE_SERVER + 1;
 	else if (now == TCP_SYN_SENT)
 		role = ROLE_CLIENT + 1;

@@ -26,6 +26,16 @@ static __always_inline u8 backlog_role(u64 sk)
 }
 
 /*
+ * Up to 6.12 an accepted SCTP socket is a new one, and no copy of its listener.  It
+ * is connected before it belongs to a struct socket, as one that connects never is.
+ */
+static __always_inline bool is_accepted_sctp(u64 sk, int now)
+{
+	return now == TCP_ESTABLISHED && socket_protocol(sk) == IPPROTO_SCTP &&
+	       !LOAD(u64, sk, SOCK_SOCKET);
+}
+
+/*
  * Whether there has been a stream whose role is not what its backlog says.  Until
  * then what is remembered of streams need not be looked up.
  */

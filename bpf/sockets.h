@@ -80,6 +80,8 @@ static __always_inline void on_inet_recvmsg(const struct sock_recvmsg *args, u64
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (!is_network(end.family) || is_raw_socket(&end))
 		return;
+	if (end.protocol == IPPROTO_SCTP && LOAD(u32, args->msg, MSGHDR_FLAGS) & MSG_NOTIFICATION)
+		return;
 	message_peer(&peer, args->msg, &end);
 	count(sk, &end, &peer, RX, ret);
 }

@@ -43,6 +43,21 @@ static __always_inline bool is_mixed(u64 sk)
 }
 
 /*
+ * Whether what a connected socket sends without an address may go to another peer
+ * than its own: after a corked datagram to one, IPv4 uses the cork's flow again.
+ */
+static __always_inline bool may_go_astray(u64 sk, const struct endpoint *end)
+{
+	struct peer cork;
+
+	if (end->family != AF_INET)
+		return false;
+	addr_from_v4(cork.addr, LOAD_AS(u32, inet_sock, sk, INET_CORK_DADDR));
+	return cork.addr[1] != end->remote.addr[1] ||
+	       LOAD_AS(u16, inet_sock, sk, INET_CORK_DPORT) != LOAD(u16, sk, SOCK_DPORT);
+}
+
+/*
  * The peer of this very message: the address in it if there was one, else the
  * one the socket is connected to, else unknown (zeros).
  *
@@ -66,6 +81,8 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 		peer->port = 0;		/* raw and ICMP: not a service's port */
 		return;
 	}
+	if (direction == TX && end->connected && may_go_astray(sk, end))
+		*peer = (struct peer){};
 	thread = thread_of(false);
 	if (!thread)
 		return;
@@ -236,7 +253,7 @@ static __always_inline void count_unseen_start(u64 sk)
 /*
  * inet_sock_set_state(sk, old, new): which side opened a connection, and where
  * its reading starts.  An MPTCP socket passes here too, with no sequence of its
- * own and no backlog that would tell its role later.
+ * own and no backlog that would tell its role later, and so does an SCTP socket.
  */
 int bwtop_state(u64 *ctx)
 {
@@ -249,7 +266,7 @@ int bwtop_state(u64 *ctx)
 		count_unseen_start(sk);
 	if (now != TCP_SYN_SENT && now != TCP_ESTABLISHED)
 		return 0;
-	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP)
+	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP && !is_accepted_sctp(sk, now))
 		return 0;
 	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.kernel
 THREADS = 200
 SIZE = 1009
 IPPROTO_SCTP = 132
+SCTP_EVENTS = 11
+MSG_NOTIFICATION = 0x8000
 SOL_TLS = 282
 TCP_ULP = 31
 TLS_TX, TLS_RX = 1, 2
@@ -255,14 +257,43 @@ def test_sctp(bwtop: Bwtop) -> None:
     service = Service(protocol=IPPROTO_SCTP)
     client_pid, server_pid = service.talk(client, server)
     bwtop.settle()
-    (sent,) = bwtop.flows(client_pid).items()
-    (received,) = bwtop.flows(server_pid).items()
-    assert (sent[0].proto, sent[0].addr, sent[1]) == ("sctp", "127.0.0.1", (SIZE, 11 * SIZE))
-    assert (received[0].proto, received[0].addr, received[1]) == (
-        "sctp",
-        "127.0.0.1",
-        (11 * SIZE, SIZE),
-    )
+    assert bwtop.flows(client_pid) == {
+        Flow("sctp", "127.0.0.1", service.port, "client"): (SIZE, 11 * SIZE)
+    }
+    assert bwtop.flows(server_pid) == {
+        Flow("sctp", "127.0.0.1", service.port, "server"): (11 * SIZE, SIZE)
+    }
+
+
+def test_sctp_events_are_no_payload(bwtop: Bwtop) -> None:
+    """Where only the call is seen, they look like data."""
+    load_module("sctp")
+    if not has_protocol(IPPROTO_SCTP):
+        pytest.skip("this kernel has no SCTP")
+    service = Service(protocol=IPPROTO_SCTP)
+    service.listener.setsockopt(IPPROTO_SCTP, SCTP_EVENTS, bytes([0, 1, 0, 0, 0, 1]))
+    told = os.pipe()
+
+    def server(connection: socket.socket) -> None:
+        events = 0
+        while data := connection.recvmsg(4096):
+            if data[2] & MSG_NOTIFICATION:
+                events += len(data[0])
+            elif not data[0]:
+                break
+        os.write(told[1], events.to_bytes(4, "little"))
+
+    _, pid = service.talk(lambda connection: connection.sendall(payload(SIZE)), server)
+    events = int.from_bytes(os.read(told[0], 4), "little")
+    for descriptor in told:
+        os.close(descriptor)
+    assert events
+    assert bwtop.settled_flows(pid) == {
+        Flow("sctp", "127.0.0.1", service.port, "server"): (
+            SIZE if bwtop.sees_datagrams else SIZE + events,
+            0,
+        )
+    }
 
 
 def test_bound_socket_that_speaks_first_is_a_server(bwtop: Bwtop) -> None:
