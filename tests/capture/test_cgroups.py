@@ -47,7 +47,7 @@ BIND_MOUNT = """\
     ids=["unified", "hybrid", "v1", "empty", "bind", "bind-first", "no-tags", "many-tags"],
 )
 def test_root_of_the_hierarchy_is_found(mountinfo: str, root: str | None) -> None:
-    assert cgroups.v2_root(parsed(mountinfo)) == root
+    assert cgroups.mount_point(parsed(mountinfo)) == root
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_root_of_the_hierarchy_is_found(mountinfo: str, root: str | None) -> Non
 )
 def test_escapes_of_the_kernel_are_undone(escaped: str, path: str) -> None:
     line = f"29 24 0:26 / {escaped} rw - cgroup2 cgroup2 rw\n"
-    assert cgroups.v2_root(parsed(line)) == path
+    assert cgroups.mount_point(parsed(line)) == path
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"a\x0bb", b"a\x0cb", b"a\x1cb", "a\u2028b".encode()])
@@ -70,7 +70,28 @@ def test_strange_names_of_other_mounts_do_no_harm(name: bytes, tmp_path: Path) -
     mountinfo = tmp_path / "mountinfo"
     fuse = b"90 22 0:70 / /home/ada/" + name + b" rw - fuse.sshfs ada@example.org: rw\n"
     mountinfo.write_bytes(fuse + UNIFIED.encode())
-    assert cgroups.v2_root(mounts(mountinfo)) == "/sys/fs/cgroup"
+    assert cgroups.mount_point(mounts(mountinfo)) == "/sys/fs/cgroup"
+
+
+def process(proc: Path, name: str, parent: str, mountinfo: str) -> None:
+    (proc / name).mkdir()
+    (proc / name / "mountinfo").write_text(mountinfo)
+    (proc / name / "status").write_text(f"Name:\tPPid: 9\nTgid:\t1\nPPid:\t{parent}\nUid:\t0\n")
+
+
+def test_hierarchy_that_only_an_ancestor_sees(tmp_path: Path) -> None:
+    process(tmp_path, "self", "70", V1_ONLY)
+    process(tmp_path, "70", "7", "")
+    assert cgroups.v2_root(tmp_path) is None, "7 cannot be read"
+    process(tmp_path, "7", "1", HYBRID)
+    process(tmp_path, "1", "0", UNIFIED)
+    assert cgroups.v2_root(tmp_path) == f"{tmp_path}/7/root/sys/fs/cgroup/unified"
+
+
+def test_hierarchy_that_nobody_sees(tmp_path: Path) -> None:
+    process(tmp_path, "self", "1", V1_ONLY)
+    process(tmp_path, "1", "0", "")
+    assert cgroups.v2_root(tmp_path) is None
 
 
 def test_this_systems_root_is_a_v2_hierarchy() -> None:

@@ -274,6 +274,22 @@ def test_without_cgroups_peers_of_unconnected_udp_are_not_guessed() -> None:
     assert any("no cgroup v2 hierarchy is mounted" in message for message in bwtop.messages)
 
 
+@pytest.mark.parametrize("shell", [[], ["sh", "-c", '"$@"; exit', "sh"]], ids=["", "from-a-shell"])
+def test_within_a_network_namespace_peers_are_known(shell: list[str]) -> None:
+    """`ip netns exec` mounts another /sys, where no cgroups are."""
+    name = f"bwtop-test-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        with sink() as port, Bwtop(prefix=["ip", "netns", "exec", name, *shell]) as bwtop:
+            pid = run(lambda: send_datagram(port, SIZE))
+            flows = bwtop.settled_flows(pid)
+            subprocess.run(["pkill", "-INT", "-P", str(bwtop.process.pid)], check=False)
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+    assert flows == {Flow("udp", "127.0.0.1", port, "client"): (0, SIZE)}
+    assert not any("cgroup" in message for message in bwtop.messages)
+
+
 def test_last_partial_interval_is_printed() -> None:
     """SIGINT ends it alike: see test_output.py.  nohup is respected: SIGHUP does not."""
     with sink() as port, Bwtop("-d", "600", prefix=["nohup"]) as bwtop:
