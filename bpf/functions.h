@@ -14,6 +14,7 @@
  *				tcp_sendmsg, tcp_recvmsg	inet_sendmsg,
  *   udp_send_skb		udp_sendmsg, udpv6_sendmsg	inet_recvmsg, …
  *   skb_consume_udp		udp_recvmsg, udpv6_recvmsg
+ *				tcp_splice_read			sock_splice_read
  *
  * Counted by results, never by the sizes asked for; not at tcp_cleanup_rbuf(),
  * which also runs for peeks and with running sums.

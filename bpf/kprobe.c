@@ -34,6 +34,10 @@ static __always_inline void forget_calls_inside(struct thread *thread, int funct
 		thread->calls[CALL_udpv6_recvmsg].args[0] = 0;
 		thread->calls[CALL_skb_recv_datagram].args[0] = 0;
 		break;
+	case CALL_sock_splice_read:
+		thread->received = 0;
+		thread->calls[CALL_tcp_splice_read].args[0] = 0;
+		break;
 	case CALL_udp_sendmsg:
 	case CALL_udpv6_sendmsg:
 		thread->calls[CALL_udp_send_skb].args[0] = 0;

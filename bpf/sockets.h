@@ -110,36 +110,40 @@ static __always_inline void on_inet_sendpage(const struct inet_sendpage *args, u
 }
 #endif
 
-static __always_inline void count_spliced(u64 sock, u64 result)
+/* tcp_splice_read(sock, ppos, pipe, len, flags) */
+static __always_inline void on_tcp_splice_read(const struct tcp_splice_read *args, u64 result)
 {
-	u64 sk = LOAD(u64, sock, SOCKET_SK);
+	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
 	s64 ret = result;
 	struct endpoint end;
 
 	if (!sk || ret <= 0)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (is_network(end.family))
+	if (!SPLICE_IS_OUTSIDE || mark(thread_of(true), sk, RX))
 		count(sk, &end, &end.remote, RX, ret);
 }
 
 /*
- * sock_splice_read(file, ppos, pipe, len, flags): splice() out of a socket.
- * Without a splice_read of its own the socket is read by inet_recvmsg(), and
- * counted there.
+ * sock_splice_read(file, ppos, pipe, len, flags): splice() out of a socket; around
+ * tcp_splice_read(), and the only place for kernel TLS.  Without a splice_read of
+ * its own the socket is read by inet_recvmsg(), and counted there.
  */
 static __always_inline void on_sock_splice_read(const struct sock_splice_read *args, u64 result)
 {
 	u64 sock = SOCKET_OF_FILE(args->file);
+	s64 ret = result;
+	struct endpoint end;
+	u64 sk;
 
-	if (sock && LOAD(u64, LOAD(u64, sock, SOCKET_OPS), PROTO_OPS_SPLICE_READ))
-		count_spliced(sock, result);
-}
-
-/* tcp_splice_read(sock, ppos, pipe, len, flags): where sock_splice_read() cannot be hooked. */
-static __always_inline void on_tcp_splice_read(const struct tcp_splice_read *args, u64 result)
-{
-	count_spliced(args->sock, result);
+	if (!sock || !LOAD(u64, LOAD(u64, sock, SOCKET_OPS), PROTO_OPS_SPLICE_READ))
+		return;
+	sk = LOAD(u64, sock, SOCKET_SK);
+	if (!sk || was_counted_inside(sk, RX) || ret <= 0)
+		return;
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	if (is_network(end.family))
+		count(sk, &end, &end.remote, RX, ret);
 }
 
 /*

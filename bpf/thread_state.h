@@ -41,6 +41,7 @@ struct thread {
 	u64 sent;		/* the socket whose bytes were counted inside this call */
 	u64 received;
 	struct datagram datagram;
+	u64 corked;		/* the socket that keeps back what was sent */
 #ifdef KEEPS_CALLS
 	struct call calls[CALLS];
 #endif

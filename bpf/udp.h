@@ -64,6 +64,7 @@ static __always_inline bool count_datagram(struct thread *thread, u64 sk,
 		return false;
 	bytes = thread->datagram.bytes;
 	thread->datagram.bytes = 0;
+	thread->corked = 0;
 	if (thread->datagram.local_port != end->local_port)
 		return false;
 	peer = thread->datagram.peer;
@@ -72,9 +73,29 @@ static __always_inline bool count_datagram(struct thread *thread, u64 sk,
 }
 
 /*
+ * Counts the datagram of a cork that this thread has ended, if udp_send_skb() was
+ * missed: its length and, with IPv4, its peer are left in the socket.
+ */
+static __always_inline bool count_cork(struct thread *thread, u64 sk,
+				       const struct endpoint *end)
+{
+	struct peer peer = {};
+
+	if (!thread || thread->corked != sk)
+		return false;
+	thread->corked = 0;
+	if (end->family == AF_INET) {
+		addr_from_v4(peer.addr, LOAD_AS(u32, inet_sock, sk, INET_CORK_DADDR));
+		peer.port = bpf_ntohs(LOAD_AS(u16, inet_sock, sk, INET_CORK_DPORT));
+	}
+	count(sk, end, &peer, TX, LOAD_AS(u32, inet_sock, sk, INET_CORK_LENGTH) - UDP_HEADER);
+	return true;
+}
+
+/*
  * What a UDP socket sent in a call that nobody inside it has counted: its
- * datagram, or if that was missed what the call says, unless it is waiting for
- * more (corked).
+ * datagram, or if that was missed the whole of a cork that the call has ended, or
+ * what the call says, unless it is waiting for more (corked).
  */
 static __always_inline bool count_udp_sent(struct thread *thread, u64 sk,
 					   const struct endpoint *end, u64 msg, int ret)
@@ -83,7 +104,14 @@ static __always_inline bool count_udp_sent(struct thread *thread, u64 sk,
 
 	if (count_datagram(thread, sk, end))
 		return true;
-	if (ret <= 0 || (!UDP_BY_CALL && LOAD_AS(u32, udp_sock, sk, UDP_PENDING)))
+	if (!UDP_BY_CALL && LOAD_AS(u32, udp_sock, sk, UDP_PENDING)) {
+		if (thread)
+			thread->corked = sk;
+		return false;
+	}
+	if (ret >= 0 && count_cork(thread, sk, end))
+		return true;
+	if (ret <= 0)
 		return false;
 	message_peer(&peer, msg, end);
 	count(sk, end, &peer, TX, ret);
@@ -118,7 +146,7 @@ static __always_inline void on_udp_push_pending_frames(const struct udp_push *ar
 	struct endpoint end;
 
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (count_datagram(thread, sk, &end))
+	if (count_datagram(thread, sk, &end) || (!(int)result && count_cork(thread, sk, &end)))
 		mark(thread, sk, TX);
 }
 

@@ -42,8 +42,6 @@ class Probe:
     """The loss when this probe is refused, as a sentence for the user; empty: the backend needs it."""
     may_be_absent: bool = False
     """True if some kernels have no such target and need none."""
-    stands_in_for: str = ""
-    """Another target; this probe is tried only if that one was refused."""
     is_by_namespace: bool = False
     """True for an iterator that sees one network namespace at a time."""
 
@@ -91,7 +89,6 @@ class Hook:
     without: str = ""
     at_entry: bool = False
     may_be_absent: bool = False
-    stands_in_for: str = ""
     program: str = ""
     """The program, unless its name is bwtop_FUNCTION."""
 
@@ -147,7 +144,10 @@ HOOKS: Final = (
         "inet_sendpage", "what sendfile() sends is not counted", may_be_absent=True
     ),  # gone in 6.5
     Hook("sock_splice_read", "splice() out of kernel TLS is not counted"),
-    Hook("tcp_splice_read", "splice() out of TCP is not counted", stands_in_for="sock_splice_read"),
+    Hook(
+        "tcp_splice_read",
+        "splice() out of TCP is counted by sock_splice_read alone, or not at all",
+    ),
     Hook("tcp_zerocopy_receive", "TCP_ZEROCOPY_RECEIVE is not counted", may_be_absent=True),  # 4.18
     Hook("skb_recv_datagram", "received ICMP and raw IP are not counted"),
     Hook("packet_sendmsg", _NO_FRAMES),
@@ -164,7 +164,6 @@ def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
             hook.function,
             without=hook.without,
             may_be_absent=hook.may_be_absent,
-            stands_in_for=hook.stands_in_for,
         )
 
 

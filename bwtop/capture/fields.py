@@ -25,6 +25,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SOCK_SOCKET": ("sock.sk_socket",),
     "SOCK_RMEM_ALLOC": ("sock.sk_backlog.rmem_alloc",),
     "INET_SPORT": ("inet_sock.inet_sport",),
+    "INET_CORK_LENGTH": ("inet_sock.cork.base.length",),
     "INET_CORK_DADDR": ("inet_sock.cork.fl.u.ip4.daddr",),
     "INET_CORK_DPORT": ("inet_sock.cork.fl.u.ip4.uli.ports.dport",),
     "SOCK_PROT": ("sock.__sk_common.skc_prot",),

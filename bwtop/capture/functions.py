@@ -34,6 +34,7 @@ def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:
         yield f"-D{macro}={parameters.index('flags')}"
     by_call = {"udp_send_skb", "udp_v6_send_skb"} & set(refused)
     yield f"-DUDP_BY_CALL={int(bool(by_call))}"
+    yield f"-DSPLICE_IS_OUTSIDE={int('sock_splice_read' not in refused)}"
 
 
 def _parameters(kernel: Kernel, name: str) -> tuple[str, ...]:

@@ -71,9 +71,8 @@ class Attempt:
         return {target for target, reason in self.probes.items() if reason}
 
     def is_to_be_tried(self, probe: Probe) -> bool:
-        """Return True if the probe is not refused, and not needless because its original is attached."""
-        stood_in = probe.stands_in_for and not self.probes.get(probe.stands_in_for)
-        return not self.probes.get(probe.target) and not stood_in
+        """Return True if the probe is not refused."""
+        return not self.probes.get(probe.target)
 
     def descriptors(self) -> list[int]:
         """Return the descriptors to send: maps, programs, the profile if any, links."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import TextIO
 
-from bwtop.capture.backends import ABSENT, BACKENDS, Probe
+from bwtop.capture.backends import ABSENT, BACKENDS
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import Capture, Loading, Report
 from bwtop.rights import account as accounts
@@ -43,7 +43,7 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"{name}: works here" + (" (selected)" if used else "")
     for probe in report.backend.probes:
         reason = report.probes.get(probe.target)
-        yield f"  {probe.kind} {probe.target}: {_state(probe, reason)}"
+        yield f"  {probe.kind} {probe.target}: {_state(reason)}"
         if reason and reason != ABSENT and probe.without:
             yield f"    so {probe.without}"
     for note in report.notes:
@@ -62,11 +62,9 @@ def _rights() -> Iterator[str]:
     yield f"  {files}"
 
 
-def _state(probe: Probe, reason: str | None) -> str:
+def _state(reason: str | None) -> str:
     if reason is None:
-        return (
-            f"only used in place of {probe.stands_in_for}" if probe.stands_in_for else "not tried"
-        )
+        return "not tried"
     return f"refused: {reason}" if reason else "attached"
 
 

@@ -10,24 +10,20 @@ from bwtop.capture.session import Report
 
 NEEDED = Probe("bwtop_a", Kind.FEXIT, "a")
 FIRST = Probe("bwtop_b", Kind.FEXIT, "b", without="b is not counted")
-STAND_IN = Probe("bwtop_c", Kind.FEXIT, "c", without="c is not counted", stands_in_for="b")
 NEW = Probe("bwtop_d", Kind.FENTRY, "d", without="d is not counted", may_be_absent=True)
 
-BACKEND = Backend("fexit", "this and that", (NEEDED, FIRST, STAND_IN, NEW))
+BACKEND = Backend("fexit", "this and that", (NEEDED, FIRST, NEW))
 
 
 def tried(attempt: Attempt) -> list[str]:
     return [probe.target for probe in BACKEND.probes if attempt.is_to_be_tried(probe)]
 
 
-def test_all_are_tried_but_those_that_only_stand_in() -> None:
-    assert tried(Attempt(BACKEND)) == ["a", "b", "d"]
-
-
-def test_stand_in_is_tried_when_the_other_was_refused() -> None:
+def test_all_are_tried_but_those_that_were_refused() -> None:
     attempt = Attempt(BACKEND)
+    assert tried(attempt) == ["a", "b", "d"]
     attempt.refuse(FIRST, RefusedError("EINVAL (Invalid argument)"))
-    assert tried(attempt) == ["a", "c", "d"]
+    assert tried(attempt) == ["a", "d"]
     assert attempt.refused() == {"b"}
     assert attempt.refusal == ""
 

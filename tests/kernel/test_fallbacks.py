@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -36,9 +37,12 @@ def proven(backend: Backend) -> None:
     [
         (
             *("tcp_sendmsg", "tcp_recvmsg", "udp_recvmsg", "udpv6_recvmsg"),
-            *("udp_push_pending_frames", "udp_v6_push_pending_frames"),
+            *("udp_push_pending_frames", "udp_v6_push_pending_frames", "tcp_splice_read"),
         ),
-        ("inet_sendmsg", "inet_recvmsg", "inet6_sendmsg", "inet6_recvmsg"),
+        (
+            *("inet_sendmsg", "inet_recvmsg", "inet6_sendmsg", "inet6_recvmsg"),
+            "sock_splice_read",
+        ),
     ],
     ids=["within", "around"],
 )
@@ -48,6 +52,49 @@ def test_each_layer_counts_what_the_other_misses(missing: tuple[str, ...]) -> No
     probes = tuple(probe for probe in backend.probes if probe.target not in missing)
     assert len(probes) == len(backend.probes) - len(missing)
     proven(replace(backend, probes=probes))
+
+
+def uncork_by_option(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_UDP, 1, 0)  # UDP_CORK
+
+
+@pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
+@pytest.mark.parametrize(
+    ("end", "size"),
+    [
+        (uncork_by_option, 51),
+        (lambda sock: sock.send(b"x"), 52),
+        (lambda sock: sock.send(b""), 51),
+    ],
+    ids=["option", "byte", "nothing"],
+)
+def test_corked_datagram_that_was_missed_counts_whole(
+    end: Callable[[socket.socket], object], size: int
+) -> None:
+    """Its last part alone would be one byte, or none."""
+    backend = named(BACKEND)
+    missing = ("udp_send_skb", "udp_v6_send_skb")
+    probes = tuple(probe for probe in backend.probes if probe.target not in missing)
+    capture = Loading([replace(backend, probes=probes)]).start()
+    try:
+        for family, address in (
+            (socket.AF_INET, "127.0.3.1"),
+            (socket.AF_INET6, "::1"),
+            (socket.AF_INET6, "::ffff:127.0.3.2"),
+        ):
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(20), socket.MSG_MORE, (address, 9))
+                sock.send(bytes(31), socket.MSG_MORE)
+                end(sock)
+        sample = capture.read()
+    finally:
+        capture.close()
+    assert [
+        (format_address(remote.address), traffic.tx)
+        for process, remotes in sample.traffic.items()
+        if process.pid == os.getpid()
+        for remote, traffic in sorted(remotes.items(), key=lambda item: -item[0].port)
+    ] == [("127.0.3.1", size), ("*", 2 * size)]
 
 
 @pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
