@@ -21,6 +21,8 @@ BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_a, MAX_FLOWS);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_b, MAX_FLOWS);
 BPF_ARRAY_OF_MAPS(bwtop_active, "bwtop_flows_a", 1);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_spill, MAX_PROCESSES);
+/* The flows that are in bwtop_spill: each counts as lost once, unless this is full too. */
+BPF_F_TABLE("hash", struct flow_key, u32, bwtop_spilled, MAX_FLOWS, PROCESSES_FLAGS);
 BPF_ARRAY(bwtop_unattributed, struct flow_value, 3);	/* TCP, UDP, other */
 
 /*
@@ -50,10 +52,12 @@ static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
 	struct flow_value blank = {};
 	struct flow_value *value;
 	struct loss *loss = losses();
+	u32 nothing = 0;
 	int class = key->proto == IPPROTO_TCP ? 0 : key->proto == IPPROTO_UDP ? 1 : 2;
 
 	if (loss) {
-		__sync_fetch_and_add(&loss->spilled, 1);
+		if (bwtop_spilled.insert(key, &nothing) != -EEXIST)
+			__sync_fetch_and_add(&loss->spilled, 1);
 		__sync_fetch_and_add(&loss->spilled_bytes, bytes);
 	}
 	key->addr[0] = 0;

@@ -17,6 +17,7 @@
 #include "records.h"
 #include "thread_state.h"
 
+#define EEXIST		17
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
 #define PAGE_LEN	4096
 #ifdef NO_LOOPS
@@ -32,6 +33,8 @@ BPF_F_TABLE("hash", struct process_key, struct process, bwtop_processes,
 	    MAX_PROCESSES, PROCESSES_FLAGS);
 /* A process record of zeros to insert from: it is larger than the stack. */
 BPF_ARRAY(bwtop_blank, struct process, 1);
+/* Those that it had no room for: each counts as lost once, unless this is full too. */
+BPF_F_TABLE("hash", struct process_key, u32, bwtop_unnamed, MAX_PROCESSES, PROCESSES_FLAGS);
 /* The processes of bwtop_processes that have ended; the value says nothing. */
 BPF_HASH(bwtop_ended, struct process_key, u32, MAX_PROCESSES);
 BPF_ARRAY(bwtop_loss, struct loss, 1);
@@ -161,6 +164,8 @@ static __always_inline void read_cmdline(struct process *process, u64 mm)
 	u64 length = READ_KERNEL(u64, mm, MM_ARG_END) - start;
 	u64 in_page = PAGE_LEN - (start & (PAGE_LEN - 1));
 
+	if (length > CMDLINE_LEN + 1)	/* the last argument ends in NUL */
+		process->flags |= PROCESS_CMDLINE_CUT;
 	length = at_most(length, CMDLINE_LEN);
 	if (bpf_probe_read_user(process->cmdline, length, (void *)start)) {
 		/* The next page may be absent; this one is worth having. */
@@ -200,11 +205,12 @@ static __always_inline void count_missed(void)
 		__sync_fetch_and_add(&loss->missed, 1);
 }
 
-static __always_inline void count_unnamed(void)
+static __always_inline void count_unnamed(struct process_key *key)
 {
 	struct loss *loss = losses();
+	u32 nothing = 0;
 
-	if (loss)
+	if (loss && bwtop_unnamed.insert(key, &nothing) != -EEXIST)
 		__sync_fetch_and_add(&loss->unnamed, 1);
 }
 
@@ -228,7 +234,7 @@ int bwtop_identify(struct process_key *key)
 	inserted = !bwtop_processes.insert(key, process);
 	process = bwtop_processes.lookup(key);
 	if (!process)
-		count_unnamed();
+		count_unnamed(key);
 	else if (inserted)
 		read_process(process);
 	return 0;
@@ -243,6 +249,8 @@ static __always_inline void report_end(struct process_key *key)
 
 	if (bwtop_processes.lookup(key))
 		bwtop_ended.update(key, &nothing);
+	else
+		bwtop_unnamed.delete(key);
 }
 
 /* sched_process_exec(task, old_pid, bprm): in the new program. */

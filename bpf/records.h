@@ -50,6 +50,7 @@ enum process_flags {
 	PROCESS_EXE_COMPLETE	= 1 << 1,	/* exe reaches the root */
 	PROCESS_EXE_DELETED	= 1 << 2,
 	PROCESS_CGROUP_COMPLETE	= 1 << 3,
+	PROCESS_CMDLINE_CUT	= 1 << 4,
 };
 
 /*
@@ -71,7 +72,7 @@ struct process {
 
 /* What could not be kept where it belongs; counts since the start. */
 struct loss {
-	u64 spilled;		/* updates that found the flow map full */
+	u64 spilled;		/* flows that found the flow map full */
 	u64 spilled_bytes;
 	u64 unattributed;	/* updates that found the spill map full too */
 	u64 unattributed_bytes;

@@ -126,6 +126,15 @@ int bwtop_send(u64 *ctx)
 	return 0;
 }
 
+/* A connection was joined by something other than a receive call, whose bytes are lost. */
+static __always_inline void count_unseen_start(void)
+{
+	int slot = 0;
+
+	if (bwtop_active.lookup(&slot))		/* else nothing is counted yet */
+		count_missed();
+}
+
 /*
  * How much of a receive call's result bwtop_adjust has not counted: all of it
  * but for plain TCP, and there the first event of a connection it joined, all
@@ -149,7 +158,7 @@ static __always_inline u32 not_yet_counted(u64 sk, const struct endpoint *end, u
 	if (!socket->joined && !socket->by_result)
 		return 0;
 	if (socket->joined && counted >= bytes)
-		count_missed();
+		count_unseen_start();
 	socket->joined = 0;
 	return counted < bytes ? bytes - counted : 0;
 }
@@ -239,17 +248,6 @@ int bwtop_adjust(u64 *ctx)
 	return 0;
 }
 
-/* At a connection's end: what it was joined by was no receive call, and is lost. */
-static __always_inline void count_unseen_start(u64 sk)
-{
-	struct socket *socket = socket_of(sk, 0);
-
-	if (!socket || !socket->joined)
-		return;
-	socket->joined = 0;
-	count_missed();
-}
-
 /*
  * inet_sock_set_state(sk, old, new): which side opened a connection, and where
  * its reading starts.  An MPTCP socket passes here too, with no sequence of its
@@ -262,8 +260,11 @@ int bwtop_state(u64 *ctx)
 	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
 	struct socket *socket;
 
-	if (now == TCP_CLOSE)
-		count_unseen_start(sk);
+	if (now == TCP_CLOSE) {
+		socket = socket_of(sk, 0);
+		if (socket && socket->joined)
+			count_unseen_start();
+	}
 	if (now != TCP_SYN_SENT && now != TCP_ESTABLISHED)
 		return 0;
 	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP && !is_accepted_sctp(sk, now))

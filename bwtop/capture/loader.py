@@ -30,6 +30,7 @@ MAPS: Final = (
     "bwtop_processes",
     "bwtop_ended",
     "bwtop_loss",
+    "bwtop_spilled",
 )
 """The maps that user space reads, in the order in which their descriptors are sent."""
 

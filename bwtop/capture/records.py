@@ -1,5 +1,6 @@
 """Decoding of the kernel side's records.  Their C definitions are in bpf/records.h; both sides assert the sizes."""
 
+import codecs
 import functools
 import struct
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ _make_traffic: Final = functools.partial(tuple.__new__, Traffic)
 PROCESS_KEY: Final = _PROCESS
 FLOW_KEY: Final = struct.Struct("<QIIBBH4x16s")
 FLOW_VALUE: Final = struct.Struct("<QQ")
-ENDED: Final = struct.Struct("<I")
+NOTHING: Final = struct.Struct("<I")
 LOSS: Final = struct.Struct("<6Q")
 PROCESS: Final = struct.Struct("<IIHHH2x16s256s768s768s")
 
@@ -35,6 +36,7 @@ _KTHREAD: Final = 1
 _EXE_COMPLETE: Final = 2
 _EXE_DELETED: Final = 4
 _CGROUP_COMPLETE: Final = 8
+_CMDLINE_CUT: Final = 16
 
 
 class _Remotes(dict[bytes, Remote]):
@@ -98,7 +100,7 @@ def identity(record: bytes, started: datetime) -> Identity:
     return Identity(
         name=_text(comm.split(b"\0", 1)[0]),
         uid=uid,
-        cmdline=_text(cmdline[:cmdline_length].rstrip(b"\0").replace(b"\0", b" ")),
+        cmdline=_cmdline(cmdline[:cmdline_length], is_cut=bool(flags & _CMDLINE_CUT)),
         exe=exe_path,
         cgroup=_path(cgroup[:cgroup_length]) if flags & _CGROUP_COMPLETE else None,
         kernel=bool(flags & _KTHREAD),
@@ -115,6 +117,19 @@ def _path(components: bytes) -> str:
     """Return the path of components that come leaf first, each ended by NUL."""
     names = components.split(b"\0")[:-1]
     return "/" + "/".join(_text(name) for name in reversed(names))
+
+
+def _cmdline(arguments: bytes, *, is_cut: bool) -> str:
+    """Return arguments that end in NUL as text, with an ellipsis for what was cut off.
+
+    A program that has given itself a shorter title fills the rest with NULs; of that nothing is missing.
+    """
+    said = arguments.rstrip(b"\0")
+    text = said.replace(b"\0", b" ")
+    if is_cut and len(said) >= len(arguments) - 1:
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        return decoder.decode(text) + "…"  # without the bytes of a character that was cut in two
+    return _text(text)
 
 
 def _text(raw: bytes) -> str:

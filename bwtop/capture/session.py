@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -207,7 +208,8 @@ class Capture:
         self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
         around = _around_reading(report.backend)
         self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
-        self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.ENDED.size, around)
+        self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
+        self._spilled = libbpf.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
         self._decoder = records.FlowDecoder()
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
@@ -265,6 +267,8 @@ class Capture:
         loss = records.loss(record, self._missed_events())
         sample.loss = loss.minus(self._loss)
         self._loss = loss
+        if sample.loss.spilled:
+            deque(self._spilled.read(self._maps["bwtop_spilled"], delete=True), maxlen=0)
         if loss.spilled:
             spilled = records.FlowDecoder().decode(self._flows.read(self._maps["bwtop_spill"]))
             for process, totals in spilled.items():

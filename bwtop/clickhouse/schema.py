@@ -123,7 +123,7 @@ TABLES: Final = (
             *_ROW,
             ServerColumn("end", "Float64", "end in seconds, UTC", "Gorilla, ZSTD"),
             ServerColumn("seconds", "Float64", "recorded seconds"),
-            ServerColumn("spilled", "UInt64", "updates without a remote"),
+            ServerColumn("spilled", "UInt64", "flows without a remote"),
             ServerColumn("spilled_bytes", "UInt64"),
             ServerColumn("unattributed", "UInt64", "updates without a process"),
             ServerColumn("unattributed_bytes", "UInt64"),

@@ -128,7 +128,7 @@ METRICS: Final = (
     Metric(
         "bwtop_lost_updates_total",
         Type.COUNTER,
-        "Updates counted in bwtop_lost_bytes_total",
+        "Flows (remote) and updates (process) counted in bwtop_lost_bytes_total",
         lambda figures: [
             MetricValue(figures.loss.spilled, ("remote",)),
             MetricValue(figures.loss.unattributed, ("process",)),

@@ -103,7 +103,7 @@ class Loss(NamedTuple):
     """Counts of lost detail. Bytes in `spilled_*` are still in the totals of their process."""
 
     spilled: int = 0
-    """Updates whose remote became '*', because the flow map was full."""
+    """Flows whose remote became '*', because the flow map was full."""
     spilled_bytes: int = 0
     unattributed: int = 0
     """Updates that fell to the (unattributed) row, because the spill map was full too."""
@@ -138,7 +138,7 @@ class Identity:
     uid: int | None = None
     """Effective uid; None if the process is unknown."""
     cmdline: str = ""
-    """Arguments joined by spaces; at most the first 256 bytes."""
+    """Arguments joined by spaces; of more than 256 bytes the first 256 and an ellipsis."""
     exe: str | None = None
     """Full path; None if unknown."""
     cgroup: str | None = None

@@ -39,7 +39,7 @@ def losses(loss: Loss) -> Iterator[str]:
     """Yield a line for each kind of loss."""
     if loss.spilled:
         yield (
-            f"remotes of {count(loss.spilled, 'update')}; "
+            f"remotes of {count(loss.spilled, 'flow')}; "
             f"their {size(loss.spilled_bytes)} count as '*' (see --max-flows)"
         )
     if loss.unattributed:

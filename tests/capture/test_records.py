@@ -23,11 +23,11 @@ from tests.build import NOW, packed
 
 HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
 
-KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE = (
+KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE, CMDLINE_CUT = (
     1 << int(re.findall(rf"\b{name}\s*=\s*1 << (\d+)", HEADER)[0])
     for name in (
         *("PROCESS_KTHREAD", "PROCESS_EXE_COMPLETE", "PROCESS_EXE_DELETED"),
-        "PROCESS_CGROUP_COMPLETE",
+        *("PROCESS_CGROUP_COMPLETE", "PROCESS_CMDLINE_CUT"),
     )
 )
 
@@ -195,6 +195,20 @@ def test_name_ends_at_its_nul(comm: bytes, name: str) -> None:
 )
 def test_arguments_are_joined_by_spaces(raw: bytes, shown: str) -> None:
     assert identity(cmdline=raw, rest=b"old\0older\0").cmdline == shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"x" * 256, "x" * 256 + "…"),
+        (b"x" * 255 + b"\0", "x" * 255 + "…"),
+        (b"x" * 255 + "é".encode()[:1], "x" * 255 + "…"),
+        (b"x" * 255 + b"\xff", "x" * 255 + "\\xff…"),
+        (b"nginx: worker process".ljust(256, b"\0"), "nginx: worker process"),
+    ],
+)
+def test_command_line_that_was_cut_ends_in_an_ellipsis(raw: bytes, shown: str) -> None:
+    assert identity(CMDLINE_CUT, cmdline=raw).cmdline == shown
 
 
 @pytest.mark.parametrize(

@@ -139,26 +139,27 @@ def test_more_remotes_than_there_is_room_for() -> None:
 
 def test_processes_beyond_the_flow_map_stay_apart() -> None:
     """The map is full of one process's flows; the others' totals are still their own."""
-    with sink() as port, capturing(flows=64) as capture:
+    with sink() as port, capturing(flows=128) as capture:
 
         def send(count: int) -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 for number in range(count):
-                    sock.sendto(bytes(SIZE), (f"127.0.0.{1 + number}", port))
+                    sock.sendto(b"x", (f"127.0.0.{1 + number}", port))
+                    sock.sendto(bytes(SIZE - 1), (f"127.0.0.{1 + number}", port))
 
         greedy = run(lambda: send(200))
         modest = [run(lambda: send(3)) for _ in range(5)]
         samples = [capture.read()]
-        assert capture.fill == (64, 64)
-        late = run(lambda: send(100))
+        assert capture.fill == (128, 128)
+        late = run(lambda: send(200))
         samples.append(capture.read())
         samples.append(capture.read())
-        assert capture.fill.entries < 64
+        assert capture.fill.entries < 128
     assert sent(samples, greedy) == 200 * SIZE
     assert [sent(samples, pid) for pid in modest] == [3 * SIZE] * 5
-    assert sent(samples, late) == 100 * SIZE
+    assert sent(samples, late) == 200 * SIZE
     for sample, pids, least in zip(
-        samples, ({greedy, *modest}, {late}), (200 + 5 * 3 - 64, 100 - 64), strict=False
+        samples, ({greedy, *modest}, {late}), (200 + 5 * 3 - 128, 200 - 128), strict=False
     ):
         spilled = sum(
             traffic.tx
@@ -169,14 +170,20 @@ def test_processes_beyond_the_flow_map_stay_apart() -> None:
         )
         others = moved(sample, pids)
         assert spilled == least * SIZE or (spilled > least * SIZE and others)
+        assert sample.loss.spilled == least or (sample.loss.spilled > least and others)
         assert spilled <= sample.loss.spilled_bytes <= spilled + others
     assert samples[2].loss == Loss()
 
 
 def test_bytes_of_more_processes_than_there_is_room_for() -> None:
     """When even the map of last resort is full, they fall to one row, and the sum is still right."""
+
+    def send_twice() -> None:
+        send_datagram(port, 1)
+        send_datagram(port, SIZE - 1)
+
     with sink() as port, capturing() as witness, capturing(flows=2, processes=4) as capture:
-        pids = {run(lambda: send_datagram(port, SIZE)) for _ in range(12)}
+        pids = {run(send_twice) for _ in range(12)}
         sample = capture.read()
         others = moved(witness.read(), pids)
         quiet = capture.read()
@@ -192,6 +199,7 @@ def test_bytes_of_more_processes_than_there_is_room_for() -> None:
     assert rest.rx + rest.tx == sample.loss.unattributed_bytes
     assert len(mine) == 2 + 4 or (len(mine) < 2 + 4 and others)
     assert sample.loss.unnamed == 8 or (sample.loss.unnamed > 8 and others)
+    assert quiet.loss.unnamed == 0 or others_later
     assert sample.identities[UNATTRIBUTED].name == "(unattributed)"
     assert UNATTRIBUTED not in quiet.traffic or others_later
 
