@@ -289,6 +289,18 @@ def watched(child: subprocess.Popen[bytes], ticks: int = 0) -> Harness:
     return harness
 
 
+def test_details_of_a_program_that_exec_replaced_keep_its_own_command_line(
+    child: subprocess.Popen[bytes],
+) -> None:
+    """The pid and the start are still those of a process, which has another one now."""
+    harness = watched(child)
+    harness.press("i")
+    assert "time.sleep(60)" in harness.text()
+    (process,) = harness.state.model.ledger.processes
+    harness.feed(exited=[process])
+    assert "time.sleep(60)" not in harness.text()
+
+
 @pytest.mark.parametrize(("moves", "number"), [((), "SIGTERM"), (("down",), "SIGINT")])
 def test_a_confirmed_signal_arrives(
     child: subprocess.Popen[bytes], moves: tuple[str, ...], number: str
