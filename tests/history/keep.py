@@ -121,7 +121,12 @@ class SelfClosing(sqlite3.Connection):
 
 
 def memory() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, factory=SelfClosing)
+    connection = sqlite3.connect(
+        ":memory:",
+        isolation_level=None,
+        factory=SelfClosing,
+        check_same_thread=False,  # it may be any thread that collects it
+    )
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # as in a file
     schema.migrate(connection)
     return connection
