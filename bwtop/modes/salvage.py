@@ -25,7 +25,7 @@ def run_salvage(options: Options) -> None:
     def prepare() -> None:
         if new.path.exists():
             fail(f"{new.path} exists; choose another with --db")
-        opened.append(schema.open_reader(old.path))
+        opened.append(schema.open_reader(old.path, oldest=2))
         opened.append(schema.connect_writer(new.path, location.mode(new.path)))
         opened[1].execute("PRAGMA journal_mode = MEMORY")  # no other files: nobody reads it yet
         schema.migrate(opened[1])

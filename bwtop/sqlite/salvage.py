@@ -72,8 +72,13 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
     """Copy the readable rows into an empty database, table by table; raise sqlite3.Error if it cannot be written."""
     for table, key in _KEYS.items():
         found = Saved(table)
-        columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
-        insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our own names
+        columns = [
+            row[1] for row in old.execute(f"PRAGMA table_info({table})")
+        ]  # may be an older schema's
+        insert = (
+            f"INSERT OR IGNORE INTO {table} ({', '.join(columns)})"  # noqa: S608 - names that open_reader() has checked
+            f" VALUES ({', '.join('?' * len(columns))})"
+        )
         checks = [_CHECKS.get(f"{table}.{name}", _CHECKS.get(name, _whole)) for name in columns]
         new.execute("BEGIN")
         for row in _rows(old, found, key):

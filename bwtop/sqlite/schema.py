@@ -336,18 +336,19 @@ def empty_reader() -> sqlite3.Connection:
     return _empty(version())
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path, oldest: int | None = None) -> sqlite3.Connection:
     """Open the database to read; it may belong to another user, and another bwtop may be writing.
 
-    Raises HistoryError, OSError and sqlite3.Error.
+    `oldest` is the first schema that will do, by default the present one.  Raises HistoryError, OSError and sqlite3.Error.
     """
+    oldest = version() if oldest is None else oldest
     _check_file(path, os.R_OK)
     try:
-        return _reader(path, "mode=ro")
+        return _reader(path, "mode=ro", oldest)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode not in _NO_ROOM_BESIDE or _has_log(path):
             raise
-    return _reader(path, "mode=ro&immutable=1")  # at rest: no process writes it
+    return _reader(path, "mode=ro&immutable=1", oldest)  # at rest: no process writes it
 
 
 def connect_checker(path: Path) -> sqlite3.Connection:
@@ -374,11 +375,11 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _reader(path: Path, parameters: str) -> sqlite3.Connection:
+def _reader(path: Path, parameters: str, oldest: int) -> sqlite3.Connection:
     connection = _connect(path, parameters)
     try:
         _check(connection, path)
-        _check_readable(connection, path)
+        _check_readable(connection, path, oldest)
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         connection.close()
@@ -386,12 +387,12 @@ def _reader(path: Path, parameters: str) -> sqlite3.Connection:
     return connection
 
 
-def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+def _check_readable(connection: sqlite3.Connection, path: Path, oldest: int) -> None:
     """Raise HistoryError for an older schema: a reader cannot migrate."""
     known = _value(connection, "PRAGMA user_version")
     if known == 0:
         raise HistoryError(f"nothing has been recorded yet in {path}; run: sudo bwtop")
-    if known < version():
+    if known < oldest:
         raise HistoryError(
             f"{path} has an older schema ({known}); it is upgraded when bwtop next records"
         )

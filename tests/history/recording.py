@@ -203,6 +203,13 @@ def is_sound(path: Path) -> bool:
     return rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 
+def make_older(path: Path) -> None:
+    """Make a database one of schema 2, which has no execs."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE process DROP COLUMN exec")
+        connection.execute("PRAGMA user_version = 2")
+
+
 def is_line(text: str) -> bool:
     """Return whether a message is one meaningful line."""
     return 10 < len(text) < 400 and text.isprintable()

@@ -764,7 +764,9 @@ def test_events_are_noted(kept: Kept, ask: Ask) -> None:
 def test_heading_and_note_of_a_clock_that_was_ahead(kept: Kept, ask: Ask) -> None:
     kept.append(delta(at("2026-09-21 10:00")), delta(at("2027-09-21 10:00"), seconds=60.0))
     ask.at("2026-09-21 12:00")
-    note = "times up to 2027-09-21 10:01 are in the future: the time was wrong when they were recorded"
+    note = (
+        "times up to 2027-09-21 10:01 are in the future: the time was wrong when they were recorded"
+    )
     text = ask("all")
     assert text.startswith("all: 2026-09-21 00:00 to 2027-09-21 10:01, 1 minute recorded\n")
     assert text.endswith(f"note: {note}\n")

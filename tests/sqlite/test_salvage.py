@@ -10,7 +10,7 @@ import pytest
 from bwtop.sqlite import schema
 from bwtop.sqlite.salvage import Saved, salvage
 from tests.examples import examples
-from tests.history.recording import Recorders, answer, found, is_sound, rows
+from tests.history.recording import Recorders, answer, found, is_sound, make_older, rows
 from tests.sqlite.test_damage import DAMAGED, ODD, PAGE, columns, flip, overwrite
 
 TABLES = (
@@ -61,7 +61,7 @@ def copy(real: Path, path: Path) -> Path:
 
 def save(old: Path, new: Path) -> list[Saved]:
     with (
-        closing(schema.open_reader(old)) as readable,
+        closing(schema.open_reader(old, oldest=2)) as readable,
         closing(schema.connect_writer(new, 0o600)) as written,
     ):
         schema.migrate(written)
@@ -84,6 +84,13 @@ def test_all_of_a_sound_database_is_saved(copy: Path, tmp_path: Path) -> None:
     assert [row[:2] for row in rows(new, levels)] == [row[:2] for row in rows(copy, levels)]
     assert found(new) == found(copy)
     assert answer(new, "process").rows == answer(copy, "process").rows
+
+
+def test_an_older_bwtops_database_is_saved(copy: Path, tmp_path: Path) -> None:
+    whole, new = found(copy), tmp_path / "new.db"
+    make_older(copy)
+    assert not any(each.gaps for each in save(copy, new))
+    assert found(new) == whole
 
 
 def test_most_rows_around_overwritten_pages_are_saved(copy: Path, tmp_path: Path) -> None:
