@@ -8,21 +8,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
-from bwtop.clickhouse.spans import ROUNDING, FleetSpans, of_hosts, of_plans, within
+from bwtop.clickhouse.spans import ROUNDING, FleetSpans, of_hosts, of_plans, since, within
 from bwtop.history import plan
-from bwtop.history.calendar import DAY, MINUTE, Unit
+from bwtop.history.boundaries import Span
+from bwtop.history.calendar import DAY, FIVE_MINUTES, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Plan
 from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
 from bwtop.history.tiers import DAYS
-from bwtop.history.usage import Usage, billed, rank
+from bwtop.history.usage import FiveMinutes, Usage, rank
 from bwtop.model.filter import Filter
 from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
 from bwtop.model.ledger import Category
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
 from bwtop.sqlite.schema import pulse_column
-from bwtop.sqlite.store import FIVE_MINUTES
 
 _KEYS: Final = {"host": "host_id"}
 """Columns to group by, where they differ from the property's name."""
@@ -114,29 +114,36 @@ class FleetReader:
             if self._is_one or kind == "dropped":
                 yield moment, kind, amount
 
-    def usage_since(self) -> float | None:
-        """See HistoryStore."""
-        ((count, first),) = self._ask("SELECT count(), toUInt64(min(time)) FROM fives")
-        return float(first) if count else None
+    def five_minutes(
+        self, start: float, end: float, shown: Collection[Category]
+    ) -> Sequence[tuple[Any, ...]]:
+        """See HistoryStore; of many hosts, their common totals and the most seconds that one has recorded."""
+        amounts = ", ".join(f"sum({_amount(shown, way)})" for way in ("rx", "tx"))
+        return self._ask(
+            f"SELECT toUInt64(time), max(seconds), {amounts} FROM fives FINAL"
+            f" WHERE {within(start, end)} GROUP BY time"
+        )
 
-    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
-        """See HistoryStore; of many hosts, from their common five-minute totals."""
-        paid = billed(shown)
-        sums = [f"sum({_amount(of, way)})" for of in (shown, paid) for way in ("rx", "tx")]
-        found = self._ask(
-            f"SELECT max(seconds), {', '.join(sums)} FROM fives FINAL"
-            f" WHERE {within(start // FIVE_MINUTES * FIVE_MINUTES, end)} GROUP BY time"
-        )
-        if not found:
+    def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
+        """See HistoryStore."""
+        found = self.five_minutes(bounds.start, bounds.end, shown)
+        rates = [
+            (rate(rx, seconds), rate(tx, seconds))
+            for time, seconds, rx, tx in found
+            if time != bounds.unfinished
+        ]
+        if not rates:
             return None
-        rates = [(rate(rx, seconds), rate(tx, seconds)) for seconds, _, _, rx, tx in found]
-        return Usage(
-            peak((rate(rx, seconds), rate(tx, seconds)) for seconds, rx, tx, *_ in found),
-            _percentile(rates),
-            len(found),
-            sum(rx for *_, rx, _ in found),
-            sum(tx for *_, tx in found),
+        seconds = sum(seconds for _, seconds, *_ in found)
+        seconds += self._unsent(max(time for time, *_ in found) + FIVE_MINUTES, bounds.end)
+        return Usage(peak(rates), _percentile(rates), len(rates), seconds)
+
+    def _unsent(self, start: float, end: float) -> float:
+        """Return the recorded seconds after the last five-minute total: hosts send totals when they are over."""
+        recorded = self._ask(
+            f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)} GROUP BY host_id"
         )
+        return max((seconds for (seconds,) in recorded), default=0.0)
 
 
 def _amount(categories: Collection[Category], way: str) -> str:
@@ -168,8 +175,8 @@ class FleetSelection:
         of_chosen = f" AND {of_hosts(hosts)}" if hosts else ""
         self._of_pids = f" AND {of_pids}" if of_pids else ""
         self._where = of_plans({host: one.pieces for host, one in plans.items()}) + of_chosen
-        self.start = min([bounds[0], *(one.start for one in plans.values())])
-        self.end = max([bounds[1], *(one.end for one in plans.values())])
+        self.start = min((one.start for one in plans.values()), default=bounds[0])
+        self.end = max((one.end for one in plans.values()), default=bounds[1])
 
     def _traffic(self, columns: Sequence[str], by: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         groups = f"GROUP BY {', '.join(by)}" if by else ""
@@ -177,14 +184,19 @@ class FleetSelection:
             f"SELECT {', '.join(columns)} FROM traffic FINAL WHERE {self._where}{self._of_pids} {groups}"
         )
 
-    def _coverage(self, bucket: str) -> Sequence[tuple[Any, ...]]:
-        """Return (bucket, the most seconds that one host has recorded in it, the loss of all hosts)."""
+    def _coverage(self) -> Sequence[tuple[Any, ...]]:
+        """Return (level, start, end, the most seconds that one host has recorded in it, the loss of all hosts).
+
+        Measured intervals are added up by minute, and end at its start.
+        """
+        minute = f"floor(start / {MINUTE}) * {MINUTE}"
         sums = ", ".join(f"sum({name}) AS {name}" for name in Loss._fields)
         totals = ", ".join(f"sum({name})" for name in Loss._fields)
         return self._server.query(
-            f"SELECT bucket, max(recorded), {totals} FROM"
-            f" (SELECT host_id, {bucket} AS bucket, sum(seconds) AS recorded, {sums} FROM span FINAL"
-            f" WHERE {self._where} GROUP BY host_id, bucket) GROUP BY bucket"
+            f"SELECT level, first, max(last), max(recorded), {totals} FROM"
+            f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
+            f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums} FROM span FINAL"
+            f" WHERE {self._where} GROUP BY host_id, level, first) GROUP BY level, first"
         )
 
     def sums(self) -> FlowSums:
@@ -235,25 +247,30 @@ class FleetSelection:
         """See Selection."""
         raise NotImplementedError  # see FleetReader.ranks_remotes
 
-    def timeline(
-        self, groups: Mapping[Flow, Flow] | None
-    ) -> Iterator[tuple[float, Flow, int, int]]:
+    def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """See Selection."""
+        spans, key = self._spans(), ["level", "start"]
         if groups is None:
-            for when, rx, tx in self._traffic(["start", "sum(rx)", "sum(tx)"], ["start"]):
-                yield when, 0, rx, tx
+            for level, start, rx, tx in self._traffic([*key, "sum(rx)", "sum(tx)"], key):
+                yield Span(level, start, spans.get((level, start), start)), 0, rx, tx
             return
         read = [_READ.get(name, name) for name in self._needs]
         by = [_KEYS.get(name, name) for name in self._needs]
-        for when, *ends, rx, tx in self._traffic(
-            ["start", *read, "sum(rx)", "sum(tx)"], ["start", *by]
+        for level, start, *ends, rx, tx in self._traffic(
+            [*key, *read, "sum(rx)", "sum(tx)"], [*key, *by]
         ):
             if tuple(ends) in groups:
-                yield when, groups[tuple(ends)], rx, tx
+                span = Span(level, start, spans.get((level, start), start))
+                yield span, groups[tuple(ends)], rx, tx
 
-    def coverage(self) -> Iterator[tuple[float, float, Loss]]:
+    def _spans(self) -> dict[tuple[int, float], float]:
+        """Return the ends of the spans by level and start."""
+        found = self._server.query(
+            f"SELECT level, start, max(end) FROM span FINAL WHERE level > 0 AND {self._where} GROUP BY level, start"
+        )
+        return {(level, start): end for level, start, end in found}
+
+    def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
         """See Selection; measured intervals are added up by minute."""
-        for start, seconds, *loss in self._coverage(
-            f"if(level = 0, floor(start / {MINUTE}) * {MINUTE}, start)"
-        ):
-            yield start, seconds, Loss(*loss)
+        for level, start, end, seconds, *loss in self._coverage():
+            yield Span(level, start, end), seconds, Loss(*loss)

@@ -14,12 +14,12 @@ from uuid import UUID
 
 from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
+from bwtop.history.calendar import FIVE_MINUTES
 from bwtop.history.tiers import COARSEST
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
 from bwtop.sqlite import checked
 from bwtop.sqlite.schema import pulse_columns
-from bwtop.sqlite.store import FIVE_MINUTES
 
 ROWS: Final = 20_000
 """Largest number of rows of traffic in a batch: about 20 MB while it is sent."""

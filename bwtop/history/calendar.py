@@ -1,4 +1,4 @@
-"""Local minutes, hours, days, weeks and months as spans of UTC seconds.
+"""Local minutes, five minutes, hours, days, weeks and months as spans of UTC seconds.
 
 Where clocks change, a day has 23 to 25 hours.  Where they change by half an hour (Lord Howe), an hour may be shorter.
 """
@@ -9,24 +9,44 @@ from enum import StrEnum
 from typing import Final
 
 MINUTE: Final = 60
+FIVE_MINUTES: Final = 5 * MINUTE
+"""The industry computes percentiles from totals of five minutes."""
 HOUR: Final = 3600
 DAY: Final = 86400
 
 
 class Unit(StrEnum):
-    """A unit of local time."""
+    """A unit of local time, from the shortest to the longest."""
 
     MINUTE = "minute"
+    FIVE_MINUTES = "5 min"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
 
+    @property
+    def text(self) -> str:
+        """Return one of it, in words: "an hour", "5 min"."""
+        return {Unit.FIVE_MINUTES: self.value, Unit.HOUR: "an hour"}.get(self, f"a {self.value}")
+
+
+_ORDER: Final = {unit: place for place, unit in enumerate(Unit)}
+
+
+def longest(*units: Unit) -> Unit:
+    """Return the longest of some units."""
+    return max(units, key=_ORDER.__getitem__)
+
+
+_FIXED: Final = {Unit.MINUTE: MINUTE, Unit.FIVE_MINUTES: FIVE_MINUTES}
+"""Lengths of the units that begin at the same seconds in every time zone."""
+
 
 def floor(unit: Unit, when: float) -> int:
     """Return the start of the unit that contains `when`, in UTC seconds."""
-    if unit is Unit.MINUTE:
-        return int(when // MINUTE) * MINUTE
+    if length := _FIXED.get(unit):
+        return int(when // length) * length
     if unit is Unit.HOUR:
         return _changed_since(_aligned_hour(when), int(when // 1))
     return midnight(_first_day(unit, local_date(when)))
@@ -34,8 +54,8 @@ def floor(unit: Unit, when: float) -> int:
 
 def ceiling(unit: Unit, when: float) -> int:
     """Return the end of the unit that contains `when`: the start of the next unit."""
-    if unit is Unit.MINUTE:
-        return floor(unit, when) + MINUTE
+    if length := _FIXED.get(unit):
+        return floor(unit, when) + length
     if unit is Unit.HOUR:
         return _changed_before(int(when // 1), _aligned_hour(when) + HOUR)
     return midnight(_first_day_after(unit, _first_day(unit, local_date(when))))

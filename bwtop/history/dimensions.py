@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from bwtop.history.calendar import Unit, floor
+from bwtop.history.boundaries import Span
+from bwtop.history.calendar import Unit
 from bwtop.model.flows import Identity, Remote, Role, format_address, is_loopback, protocol_name
 from bwtop.text.invalid import invalid
 
@@ -22,7 +23,10 @@ class Dimension:
     """Names of its labels in JSON and CSV; together they identify a group."""
     of_flow: Callable[[Identity, Remote], tuple[Label, ...]] | None = None
     unit: Unit | None = None
-    """For a dimension of time: its label is the start of the unit, in local time."""
+    """For a dimension of time: its label is the start of the unit, in local time.
+
+    Where only longer spans are left, the label is that of the longer unit: the day in place of the hour.
+    """
     needs: tuple[str, ...] = ()
     """Properties in ENDS that its labels depend on."""
 
@@ -131,20 +135,22 @@ def shortest(units: Collection[Unit | None]) -> Unit | None:
 
 
 def labels(
-    by: Sequence[Dimension], who: Identity, remote: Remote, when: float | None
+    by: Sequence[Dimension], who: Identity, remote: Remote, when: Span | None
 ) -> tuple[Label, ...]:
-    """Return the labels of a flow's group; `when`, in UTC seconds, is for dimensions of time."""
+    """Return the labels of a flow's group; `when` is for dimensions of time."""
     found: list[Label] = []
     for dimension in by:
         if dimension.of_flow:
             found += dimension.of_flow(who, remote)
         elif dimension.unit and when is not None:
-            found.append(_beginning(dimension.unit, when))
+            unit = when.shown_by(dimension.unit)
+            found.append(label_of(unit, when.place(unit)))
     return tuple(found)
 
 
-def _beginning(unit: Unit, when: float) -> str:
-    text = local_iso(floor(unit, when))
+def label_of(unit: Unit, start: float) -> str:
+    """Return the label of a unit: its month, its date, or its start."""
+    text = local_iso(start)
     return {Unit.MONTH: text[:7], Unit.DAY: text[:10]}.get(unit, text)
 
 

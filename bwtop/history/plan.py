@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from bwtop.history.calendar import Unit
-from bwtop.history.tiers import COARSEST
+from bwtop.history.boundaries import nearest
+from bwtop.history.calendar import Unit, floor
+from bwtop.history.tiers import COARSEST, UNITS
 
 Bounds = tuple[float, float]
 """UTC seconds: (from, until before)."""
@@ -29,7 +30,7 @@ class Plan:
 
     pieces: Sequence[Piece]
     start: float
-    """Start of the first piece.  Where finer detail is deleted, it is the start of a whole hour or day."""
+    """Start of the first piece.  Where finer detail is deleted, it is the start of the recording host's hour or day."""
     end: float
 
 
@@ -51,12 +52,31 @@ class Spans(Protocol):
 
 def make(spans: Spans, start: float, end: float, unit: Unit | None = None) -> Plan:
     """Return the plan for a range; it uses spans that cross the end of a unit only where finer rows are deleted."""
+    start, end = _moved(spans, start, end)
     pieces = list(_cover(spans, COARSEST, start, end, _coarsest(spans, start, end, unit)))
     return Plan(
         pieces,
         min([start, *(piece.start for piece in pieces)]),
         max([end, *(piece.end for piece in pieces)]),
     )
+
+
+def _moved(spans: Spans, start: float, end: float) -> Bounds:
+    """Return the bounds of a range, moved to the hours and days of the recording host if only those are left."""
+    moved = _bound(spans, start), _bound(spans, end)
+    return moved if moved[0] < moved[1] else (start, end)
+
+
+def _bound(spans: Spans, when: float) -> float:
+    """Return a bound, moved out of each span without finer rows if it is a local hour, midnight or first of a month.
+
+    Any other bound stays: the plan then covers the whole span.
+    """
+    for level in range(COARSEST, 0, -1):
+        first, after = spans.widened(level, when)
+        if first < after and floor(UNITS[level], when) == when:
+            when = nearest(when, first, after)
+    return when
 
 
 def finest(start: float, end: float) -> Plan:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
+from bwtop.history.bars import Bar, Bars
+from bwtop.history.boundaries import Span
+from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, longest
 from bwtop.history.dimensions import (
     OF_REMOTE,
     TIMES,
@@ -19,7 +21,7 @@ from bwtop.history.dimensions import (
 )
 from bwtop.history.ranges import Range
 from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
-from bwtop.history.usage import Usage
+from bwtop.history.usage import Usage, five_minutes
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Loss
 from bwtop.model.rates import rate
@@ -27,6 +29,9 @@ from bwtop.model.series import Rates, peak
 
 SKEW: Final = 60.0
 """Seconds by which the clocks of hosts may differ, and by which a report may be late."""
+
+SLACK: Final = 0.05
+"""Seconds by which sums of recorded time may differ when added in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,12 @@ class ReportRow:
     tx: int
 
 
-@dataclass(slots=True)
-class Bar:
-    """The bytes of a minute, hour, day or month."""
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The highest averages over a unit of time."""
 
-    start: int
-    end: int
-    rx: int = 0
-    tx: int = 0
-    seconds: float = 0.0
-    """Recorded time within it."""
+    rates: Rates
+    unit: Unit
 
 
 @dataclass
@@ -56,9 +57,17 @@ class Answer:
 
     range: Range
     start: float
-    """Start of the covered range: where detail is deleted, it is the start of a whole hour or day."""
+    """Start of the covered range: where detail is deleted, it is the start of the recording host's hour or day."""
     end: float
+    now: float
     bar_unit: Unit
+    """Never shorter than the spans that the bars are made of."""
+    left: Unit | None = None
+    """The unit of the bars or rows where only longer spans are left than asked for."""
+    is_filled: bool = False
+    """The bars are of five-minute totals: longer spans are left of the rows."""
+    foreign: Span | None = None
+    """A span of the recording host that crosses the end of a local unit."""
     rows: list[ReportRow] = field(default_factory=list)
     """Sorted by bytes, the largest first; with a dimension of time, by time, the oldest first."""
     bars: list[Bar] = field(default_factory=list)
@@ -68,7 +77,7 @@ class Answer:
     """Recorded within the range, by the monotonic clock."""
     loss: Loss = Loss()
     usage: Usage | None = None
-    """None with filters on processes or remotes, and for times older than the five-minute totals."""
+    """None with filters on processes or remotes, and where five-minute totals are missing."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Events by kind: (UTC seconds, amount)."""
     users: Mapping[int, str] | None = None
@@ -79,23 +88,39 @@ class Answer:
     """End of what the range has after now: the clock was ahead when it was recorded.  0: it has nothing after now."""
 
     @property
-    def peak(self) -> Rates:
-        """Return the highest average rates: over five minutes, or over one bar where those are not known."""
+    def average(self) -> Rates:
+        """Return the rates over the recorded time."""
+        return rate(self.rx, self.seconds), rate(self.tx, self.seconds)
+
+    @property
+    def peak(self) -> Peak | None:
+        """Return the highest average rates: over five minutes, or over one bar; None while none is over.
+
+        Five minutes at the ends of the range may lie in it only in part and do not count.  In a range that is over, the
+        bars count where the others are below the average.
+        """
         if self.usage:
-            return self.usage.peak
-        return peak((rate(b.rx, b.seconds), rate(b.tx, b.seconds)) for b in self.bars)
+            is_highest = all(map(float.__ge__, self.usage.peak, self.average))
+            if is_highest or self.end >= self.now:
+                return Peak(self.usage.peak, Unit.FIVE_MINUTES)
+        over = [bar.rates for bar in self.bars if self._is_over(bar)]
+        return Peak(peak(over), self.bar_unit) if over else None
 
-    def projection(self, now: float) -> tuple[int, int] | None:
-        """Return the (rx, tx) bytes of the whole month at the average rate since its first record.
+    def _is_over(self, bar: Bar) -> bool:
+        return bar.end <= self.now or self.end < self.now or bar.start > self.now
 
-        None: the month is over, or there is no usage.  Like `usage`, it counts billed categories only.
+    @property
+    def projection(self) -> tuple[int, int] | None:
+        """Return the (rx, tx) bytes of the whole range at the average rate since its first record.
+
+        None: the range is over, or nothing is recorded.
         """
         known = [bar for bar in self.bars if bar.seconds]
-        if not self.usage or not known or not self.range.start <= now < self.range.end:
+        if not known or not self.range.start <= self.now < self.range.end:
             return None
-        passed = now - max(known[0].start, self.range.start)
-        factor = 1 + (self.range.end - now) / max(passed, 1)
-        return round(self.usage.rx * factor), round(self.usage.tx * factor)
+        passed = self.now - max(known[0].start, self.range.start)
+        factor = 1 + (self.range.end - self.now) / max(passed, 1)
+        return round(self.rx * factor), round(self.tx * factor)
 
 
 class History:
@@ -150,7 +175,12 @@ class History:
         is_one = bool(keep.terms) and not needs.isdisjoint(OF_REMOTE)
         unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
         found = self._store.select(bounds, unit, needs, keep)
-        answer = Answer(wanted, found.start, found.end, bar_unit(wanted), ahead=ahead)
+        covered = replace(wanted, start=found.start, end=found.end)
+        answer = Answer(wanted, found.start, found.end, now, bar_unit(covered), ahead=ahead)
+
+        def select(unit: Unit) -> Selection:
+            return found if is_one else self._store.select(bounds, unit, needs, keep)
+
         answer.since = self._store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep)
@@ -159,15 +189,20 @@ class History:
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
         answer.rows = _rows(found, by, sums, taken)
-        for _, seconds, loss in found.coverage():
+        fives, in_fives = five_minutes(answer.start, answer.end, now), 0.0
+        for span, seconds, loss in found.coverage():
             answer.seconds += seconds
+            in_fives += seconds if fives.start <= span.start < fives.end else 0.0
             answer.loss = answer.loss.plus(loss)
-        in_bars = found if is_one else self._store.select(bounds, answer.bar_unit, needs, keep)
-        answer.bars = _bars(answer, in_bars, None if is_all else dict.fromkeys(taken, 0), now)
+            if unit := finest(by):
+                _note_span(answer, span, unit)
+        self._draw(answer, select, None if is_all else dict.fromkeys(taken, 0), keep)
         for when, kind, amount in self._store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
         if keep.is_of_categories:
-            answer.usage = self._usage(answer, keep)
+            usage = self._store.usage(fives, keep.categories())
+            if usage and usage.seconds > in_fives - SLACK:
+                answer.usage = usage  # five-minute totals for all the recorded time
         return answer, found, taken
 
     def _ahead(self, wanted: Range, keep: Filter, now: float, last: float) -> float:
@@ -176,17 +211,55 @@ class History:
             return 0.0
         first = max(wanted.start, now + SKEW)
         later = self._store.select((first, wanted.end), None, frozenset(), keep.only("host"))
-        if any(seconds for start, seconds, _ in later.coverage() if start >= first):
+        if any(seconds for span, seconds, _ in later.coverage() if span.start >= first):
             return min(last, wanted.end)
         return 0.0
 
-    def _usage(self, answer: Answer, keep: Filter) -> Usage | None:
-        """Return the usage, if there are five-minute totals for the whole range."""
-        oldest = self._store.usage_since()
-        known = [bar.start for bar in answer.bars if bar.seconds]
-        if oldest is None or not known or known[0] < floor(answer.bar_unit, oldest):
+    def _draw(
+        self,
+        answer: Answer,
+        select: Callable[[Unit], Selection],
+        groups: dict[Flow, Flow] | None,
+        keep: Filter,
+    ) -> None:
+        """Add the bars: of the unit that suits the range, of five-minute totals, or as long as the spans that are left."""
+        unit = answer.bar_unit
+        bars = Bars(answer.range, unit, answer.now)
+        bars.add(select(unit), groups)
+        if bars.left is not unit:
+            answer.left = longest(bars.left, answer.left or unit)
+            answer.bar_unit = longest(unit, Unit.FIVE_MINUTES)
+            filled = self._filled(answer, keep)
+            if filled is None:
+                answer.bar_unit = bars.left
+                bars = Bars(answer.range, bars.left, answer.now)
+                bars.add(select(answer.bar_unit), groups)
+            else:
+                bars, answer.is_filled = filled, True
+        answer.foreign = answer.foreign or bars.foreign
+        answer.bars = bars.all(answer.start, answer.end)
+
+    def _filled(self, answer: Answer, keep: Filter) -> Bars | None:
+        """Return bars of five-minute totals; None unless these have all bytes and all recorded time of the answer."""
+        if not keep.is_of_categories:
             return None
-        return self._store.usage(answer.range.start, answer.range.end, keep.categories())
+        covered = replace(answer.range, start=answer.start, end=answer.end)
+        bars = Bars(covered, answer.bar_unit, answer.now)
+        totals = self._store.five_minutes(answer.start, answer.end, keep.categories())
+        for start, seconds, rx, tx in totals:
+            bars.put(Span(0, start, start), seconds, rx, tx)
+        rx, tx, seconds = bars.sums()
+        is_whole = (rx, tx) == (answer.rx, answer.tx) and abs(seconds - answer.seconds) < SLACK
+        return bars if is_whole else None
+
+
+def _note_span(answer: Answer, span: Span, unit: Unit) -> None:
+    """Note where the rows of a unit have longer spans, or spans of another time zone."""
+    shown = span.shown_by(unit)
+    if shown is not unit:
+        answer.left = longest(shown, answer.left or shown)
+    if answer.foreign is None and span.crosses(shown):
+        answer.foreign = span
 
 
 def _taken(ends: Ends, keep: Filter) -> tuple[Ends, bool]:
@@ -194,29 +267,6 @@ def _taken(ends: Ends, keep: Filter) -> tuple[Ends, bool]:
     flows = keep.without("pid")  # the selection has filtered by pid
     taken = {flow: end for flow, end in ends.items() if flows.takes(*end)}
     return taken, len(taken) == len(ends)
-
-
-def _bars(
-    answer: Answer, selection: Selection, groups: dict[Flow, Flow] | None, now: float
-) -> list[Bar]:
-    unit, wanted = answer.bar_unit, answer.range
-    bars: dict[int, Bar] = {}
-    start = floor(unit, wanted.start)
-    while start < min(wanted.end, max(now, wanted.start + 1)):
-        bars[start] = Bar(start, ceiling(unit, start))
-        start = ceiling(unit, start)
-
-    def at(when: float) -> Bar:
-        """Return the bar of a time; a span that begins before the range belongs to the first bar."""
-        place = floor(unit, max(when, wanted.start))
-        return bars.setdefault(place, Bar(place, ceiling(unit, place)))
-
-    for when, _, rx, tx in selection.timeline(groups):
-        at(when).rx += rx
-        at(when).tx += tx
-    for when, seconds, _ in selection.coverage():
-        at(when).seconds += seconds
-    return [bars[start] for start in sorted(bars)]
 
 
 def bar_unit(wanted: Range) -> Unit:

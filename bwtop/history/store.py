@@ -3,9 +3,10 @@
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
 from bwtop.history.plan import Bounds
-from bwtop.history.usage import Usage
+from bwtop.history.usage import FiveMinutes, Usage
 from bwtop.model.filter import Filter, pids
 from bwtop.model.flows import Host, Identity, Loss, Remote
 from bwtop.model.ledger import Category
@@ -33,7 +34,7 @@ class Selection(Protocol):
     """The traffic of a range of time, from the coarsest rows that fit."""
 
     start: float
-    """Start in UTC seconds; where detail is deleted, it is the start of a whole hour or day."""
+    """Start in UTC seconds; where detail is deleted, it is the start of the recording host's hour or day."""
     end: float
 
     def sums(self) -> FlowSums:
@@ -48,13 +49,11 @@ class Selection(Protocol):
     def users(self) -> Mapping[int, str] | None:
         """Return the user names of the uids in sums(), where they are unambiguous; None: use those of this host."""
 
-    def timeline(
-        self, groups: Mapping[Flow, Flow] | None
-    ) -> Iterator[tuple[float, Flow, int, int]]:
-        """Yield (start, group, received, sent) of the flows in a group; None: all flows are in group 0."""
+    def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
+        """Yield (span, group, received, sent) of the flows in a group; None: all flows are in group 0."""
 
-    def coverage(self) -> Iterable[tuple[float, float, Loss]]:
-        """Yield (start, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
+    def coverage(self) -> Iterable[tuple[Span, float, Loss]]:
+        """Yield (span, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
 
 
 class HistoryStore(Protocol):
@@ -91,11 +90,13 @@ class HistoryStore(Protocol):
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """Yield the events as (time, kind, amount), in the order of recording."""
 
-    def usage_since(self) -> float | None:
-        """Return the time of the first five-minute total, in UTC seconds; None: there is none."""
+    def five_minutes(
+        self, start: float, end: float, shown: Collection[Category]
+    ) -> Iterable[tuple[float, float, int, int]]:
+        """Yield the five-minute totals of some categories that begin within a range: (start, seconds, rx, tx)."""
 
-    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
-        """Return the usage of some categories from five-minute totals; None: there is none."""
+    def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
+        """Return the usage of some categories in a range; None: no five minutes of it are over."""
 
 
 def sql_of_pids(keep: Filter) -> str:

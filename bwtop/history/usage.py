@@ -1,11 +1,10 @@
-"""Usage for bills and caps, from five-minute totals by protocol category."""
+"""Usage of a range: the peak and the percentile of its five-minute totals."""
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from bwtop.model.ledger import CATEGORIES, Category
+from bwtop.history.calendar import Unit, ceiling, floor
 from bwtop.model.series import Rates
 
 PERCENTILE: Final = 0.95
@@ -14,26 +13,40 @@ PERCENTILE: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Usage of a range, from five-minute totals.
+    """Averages over five minutes, of the flows that pass the filter.
 
-    Only the peak includes loopback, unless the filter asks for loopback alone.
+    Only those count that lie within the range as a whole and are over: an average that is still being measured can fall.
     """
 
     peak: Rates
-    """Highest five-minute averages of the flows that pass the filter."""
+    """Highest averages."""
     percentile: Rates
     """95th percentile of the averages (nearest rank)."""
     count: int
     """Number of averages."""
-    rx: int
-    tx: int
+    seconds: float
+    """Recorded in the five minutes that lie within the range as a whole, those that are not over included."""
+
+
+class FiveMinutes(NamedTuple):
+    """The five-minute totals that lie within a range as a whole."""
+
+    start: int
+    """Start of the first one, in UTC seconds."""
+    end: int
+    """End of the last one."""
+    unfinished: int
+    """Start of the one that is not over."""
+
+
+def five_minutes(start: float, end: float, now: float) -> FiveMinutes:
+    """Return the five-minute totals of a range."""
+    first, last, current = (floor(Unit.FIVE_MINUTES, when) for when in (start, end, now))
+    return FiveMinutes(
+        first if first == start else ceiling(Unit.FIVE_MINUTES, start), last, current
+    )
 
 
 def rank(count: int) -> int:
     """Return the index of the 95th percentile among `count` ascending values (nearest rank)."""
     return max(math.ceil(PERCENTILE * count), 1) - 1
-
-
-def billed(categories: Collection[Category]) -> list[Category]:
-    """Return the categories that are billed: those without loopback, unless only it is asked for."""
-    return [of for of in categories if not CATEGORIES[of][1]] or list(categories)

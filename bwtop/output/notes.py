@@ -6,7 +6,9 @@ from typing import Final
 
 import humanize
 
+from bwtop.history.calendar import MINUTE
 from bwtop.history.query import Answer
+from bwtop.history.tiers import UNITS
 from bwtop.text import units as fmt
 from bwtop.text.escape import count
 
@@ -20,10 +22,20 @@ _MOVES: Final = 3
 def notes(answer: Answer) -> Iterator[str]:
     """Yield the notes on an answer: where it differs from the request, and which events changed its numbers."""
     wanted = answer.range
-    if answer.start < wanted.start - 60 or answer.end > wanted.end + 60:
+    if max(abs(answer.start - wanted.start), abs(answer.end - wanted.end)) > MINUTE:
         yield (
             "finer detail of this range is deleted: this report covers"
             f" {local_minute(answer.start)} to {local_minute(answer.end)}"
+        )
+    if answer.left:
+        bars = "; the bars are five-minute totals" if answer.is_filled else ""
+        yield f"only totals by {answer.left.value} are left of some of this range{bars}"
+    if answer.foreign:
+        first, after = answer.foreign.start, answer.foreign.end
+        unit = UNITS[answer.foreign.level].value
+        yield (
+            f"each {unit} is by the clock of the recording host, such as"
+            f" {local_minute(first)} to {local_minute(after)} here"
         )
     if answer.since > wanted.start:
         yield f"process ids have the retention of tier seconds: this report begins at {local_minute(answer.since)}"

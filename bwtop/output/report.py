@@ -13,7 +13,7 @@ from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.series import Rates
 from bwtop.output.notes import notes
 from bwtop.output.report_table import ReportTable
-from bwtop.output.request import ReportRequest, user_of
+from bwtop.output.request import ReportRequest, scope_of, user_of
 from bwtop.text.escape import cell, printable
 
 SCHEMA: Final = "bwtop.history/1"
@@ -29,7 +29,7 @@ def run(history: History, request: ReportRequest, form: str, out: TextIO) -> Non
         return
     answer = history.ask(request.range, by, request.keep, now)
     if form == "json":
-        _write_json(answer, request, by, now, out)
+        _write_json(answer, request, by, out)
     elif form == "csv":
         write_csv(answer, request, by, out)
     else:
@@ -63,17 +63,16 @@ def _named(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str,
 
 
 def _write_json(
-    answer: Answer, request: ReportRequest, by: Sequence[Dimension], now: float, out: TextIO
+    answer: Answer, request: ReportRequest, by: Sequence[Dimension], out: TextIO
 ) -> None:
-    json.dump(document(answer, request, by, now), out, separators=(",", ":"))
+    json.dump(document(answer, request, by), out, separators=(",", ":"))
     out.write("\n")
 
 
-def document(
-    answer: Answer, request: ReportRequest, by: Sequence[Dimension], now: float
-) -> dict[str, Any]:
+def document(answer: Answer, request: ReportRequest, by: Sequence[Dimension]) -> dict[str, Any]:
     """Return the JSON document of an answer; rates are in bytes per second."""
-    usage, projection = answer.usage, answer.projection(now) if answer.range.is_month else None
+    usage, peak = answer.usage, answer.peak
+    projection = answer.projection if answer.range.is_month else None
     rows = request.sorted(answer.rows)[: request.limit]
     return {
         "schema": SCHEMA,
@@ -83,9 +82,11 @@ def document(
         "covered": {"from": local_iso(answer.start), "to": local_iso(answer.end)},
         "recorded": round(answer.seconds, 3),
         "by": [dimension.name for dimension in by],
+        "scope": scope_of(request.keep),
         "total": {"rx": answer.rx, "tx": answer.tx},
-        "peak": _rates(answer.peak),
-        "percentile95": _rates(usage.percentile) if usage else None,
+        "average": _rates(answer.average),
+        "peak": {**_rates(peak.rates), "over": peak.unit.value} if peak else None,
+        "percentile95": {**_rates(usage.percentile), "over": "5 min"} if usage else None,
         "projection": {"rx": projection[0], "tx": projection[1]} if projection else None,
         "lost": {"bytes": answer.loss.spilled_bytes, "events": answer.loss.missed_events},
         "notes": list(notes(answer)),
@@ -93,6 +94,7 @@ def document(
             {
                 "from": local_iso(bar.start),
                 "to": local_iso(bar.end),
+                "label": bar.label,
                 "recorded": round(bar.seconds, 3),
                 "rx": bar.rx,
                 "tx": bar.tx,

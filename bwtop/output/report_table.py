@@ -8,15 +8,15 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Final
 
-from bwtop.history.calendar import HOUR, Unit, floor
+from bwtop.history.bars import Bar
+from bwtop.history.calendar import HOUR, Unit
 from bwtop.history.dimensions import Dimension, Label, fields, moment, parse
 from bwtop.history.nested import PROCESS, Nested
-from bwtop.history.query import Answer, Bar, History, ReportRow
+from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.flows import Remote
-from bwtop.model.rates import rate
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
-from bwtop.output.request import ReportRequest, user_of
+from bwtop.output.request import ReportRequest, scope_of, user_of
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, printable, squeeze, width
 
@@ -123,27 +123,26 @@ class ReportTable:
             if recorded:
                 yield from (self._bar(bar, most) for bar in some)
             else:
-                yield f"{self._label(some[0].start)}{self._last(some)}  not recorded"
+                yield f"{self._label(some[0])}{self._last(some)}  not recorded"
 
     def _last(self, bars: Sequence[Bar]) -> str:
         """Return the end of consecutive bars: the last day or month, or the end of the last hour or minute."""
         if self._answer.bar_unit in (Unit.DAY, Unit.MONTH):
-            return f" to {self._label(bars[-1].start)}" if len(bars) > 1 else ""
-        return f" to {self._label(bars[-1].end)}"
+            return f" to {self._label(bars[-1])}" if len(bars) > 1 else ""
+        return f" to {self._clock(bars[-1].end)}"
 
-    def _label(self, when: float) -> str:
-        form = {
-            Unit.MINUTE: "%H:%M",
-            Unit.HOUR: "%a %H:%M" if self._has_days() else "%H:%M",
-            Unit.DAY: "%Y-%m-%d %a",
-            Unit.MONTH: "%Y-%m",
-        }[self._answer.bar_unit]
+    def _label(self, bar: Bar) -> str:
+        return self._clock(moment(bar.label))
+
+    def _clock(self, when: float) -> str:
+        clock = "%a %H:%M" if self._has_days() else "%H:%M"
+        form = {Unit.DAY: "%Y-%m-%d %a", Unit.MONTH: "%Y-%m"}.get(self._answer.bar_unit, clock)
         return _clock(when, form)
 
     def _has_days(self) -> bool:
-        """Return whether the bars of hours span more than one day."""
+        """Return whether the bars span more than one day."""
         bars = self._answer.bars
-        return floor(Unit.DAY, bars[0].start) != floor(Unit.DAY, bars[-1].start)
+        return bars[0].label[:10] != bars[-1].label[:10]
 
     def _bar(self, bar: Bar, most: int) -> str:
         room = max(self._columns - _LABEL - 2 * _SIZE - 2, 0)
@@ -151,7 +150,7 @@ class ReportTable:
         cells = min(max(round(total / most * room), 1), room) if total else 0
         sent = round(cells * bar.tx / total) if total else 0
         drawn = self._signs[0] * (cells - sent) + self._signs[1] * sent
-        return f"{self._label(bar.start):<{_LABEL}}{fmt.size(bar.rx):>{_SIZE}}{fmt.size(bar.tx):>{_SIZE}}  {drawn}"
+        return f"{self._label(bar):<{_LABEL}}{fmt.size(bar.rx):>{_SIZE}}{fmt.size(bar.tx):>{_SIZE}}  {drawn}"
 
     # Rows.
 
@@ -256,38 +255,31 @@ class ReportTable:
     # Totals.
 
     def _totals(self) -> Iterator[str]:
-        answer = self._answer
+        answer, scope = self._answer, scope_of(self._request.keep)
         yield self._line("TOTAL", answer.rx, answer.tx)
-        average = rate(answer.rx, answer.seconds), rate(answer.tx, answer.seconds)
-        yield self._rates("average", average, "over the recorded time")
-        length = "over five minutes" if answer.usage else f"over one {answer.bar_unit.value}"
-        yield self._rates("peak", answer.peak, length)
+        yield self._rates("average", answer.average, f"recorded time, {scope}")
+        if answer.peak:
+            yield self._rates("peak", answer.peak.rates, f"over {answer.peak.unit.text}, {scope}")
         if answer.range.is_month:
-            yield from self._month()
+            yield from self._month(scope)
 
-    def _without(self) -> str:
-        usage = self._answer.usage
-        answer = self._answer
-        differs = usage and (usage.rx, usage.tx) != (answer.rx, answer.tx)
-        return ", without loopback" if differs else ""
-
-    def _month(self) -> Iterator[str]:
-        usage = self._answer.usage
-        if not usage:
-            yield "95th percentile and projection: not available with filters on processes or remotes"
-            return
-        text = f"of {count(usage.count, 'five-minute average')}{self._without()}"
-        yield self._rates("95th percentile", usage.percentile, text)
-        projection = self._answer.projection(self._now)
+    def _month(self, scope: str) -> Iterator[str]:
+        usage, projection = self._answer.usage, self._answer.projection
+        if usage:
+            text = f"of {usage.count:,} averages over 5 min, {scope}"
+            yield self._rates("95th percentile", usage.percentile, text)
+        elif not self._request.keep.is_of_categories:
+            yield "95th percentile: not available with filters on processes or remotes"
         if projection:
             rx, tx = (fmt.size(amount) for amount in projection)
-            yield (
-                f"{'month projection':<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}"
-                f"  at the average rate so far{self._without()}"
-            )
+            text = f"by {local_minute(self._answer.range.end)} at this rate, {scope}"
+            yield self._both("projection", rx, tx, text)
 
     def _rates(self, title: str, rates: Rates, what: str) -> str:
         rx, tx = (fmt.rate(value, bits=self._request.bits) for value in rates)
+        return self._both(title, rx, tx, what)
+
+    def _both(self, title: str, rx: str, tx: str, what: str) -> str:
         return f"{title:<17}{self._signs[2]} {rx:>12}  {self._signs[3]} {tx:>12}  {what}"
 
 
@@ -327,7 +319,7 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "remote": lambda address, _: address,
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",
-    "hour": lambda text: _clock(moment(text), "%Y-%m-%d %H:%M"),
+    "hour": lambda text: _clock(moment(text), "%Y-%m-%d %H:%M") if "T" in text else text,
     "day": lambda text: text,
     "month": lambda text: text,
 }

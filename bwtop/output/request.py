@@ -12,6 +12,7 @@ from bwtop.history.store import Order
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
 from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.model.ledger import CATEGORIES
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,17 @@ class ReportRequest:
     def order(self) -> Order:
         """Return the order of rows without a dimension of time."""
         return self.sort or "total", self.reverse
+
+
+def scope_of(keep: Filter) -> str:
+    """Return whether the traffic that passes a filter includes loopback, in words."""
+    return {(True, True): "with loopback", (True, False): "loopback only"}.get(
+        (
+            any(CATEGORIES[of][1] for of in keep.categories()),
+            any(not CATEGORIES[of][1] for of in keep.categories()),
+        ),
+        "without loopback",
+    )
 
 
 def user_of(answer: Answer, uid: Label) -> str | None:

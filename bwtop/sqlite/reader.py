@@ -1,7 +1,7 @@
 """The history of this host in SQLite: see history.store."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from bwtop.history import plan
@@ -9,7 +9,7 @@ from bwtop.history.calendar import Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds
 from bwtop.history.store import sql_of_pids
 from bwtop.history.tiers import COARSEST, DAYS
-from bwtop.history.usage import Usage, billed, rank
+from bwtop.history.usage import FiveMinutes, Usage, rank
 from bwtop.identity.machine import this_machine
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
@@ -18,7 +18,6 @@ from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.selection import LocalSelection
-from bwtop.sqlite.store import FIVE_MINUTES
 
 _WAYS: Final = ("rx", "tx")
 
@@ -91,16 +90,20 @@ class LocalReader:
         ):
             yield checked.event(*found)
 
-    def usage_since(self) -> float | None:
+    def five_minutes(
+        self, start: float, end: float, shown: Collection[Category]
+    ) -> Iterator[tuple[float, float, int, int]]:
         """See HistoryStore."""
-        (oldest,) = self._one("SELECT min(start) FROM pulse")
-        return checked.maybe_moment(oldest)
+        amounts = ", ".join(_amount(shown, way) for way in _WAYS)
+        for begun, seconds, rx, tx in self._connection.execute(
+            f"SELECT start, seconds, {amounts} FROM pulse WHERE start >= ? AND start < ?",  # noqa: S608 - our own names
+            (start, end),
+        ):
+            yield checked.moment(begun), checked.seconds(seconds), *checked.moved(rx, tx)
 
-    def usage(self, start: float, end: float, shown: Collection[Category]) -> Usage | None:
+    def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore."""
-        return _FiveMinutes(self._connection, start // FIVE_MINUTES * FIVE_MINUTES, end).usage(
-            shown
-        )
+        return _usage(self._connection, bounds, shown)
 
 
 class _Spans:
@@ -171,36 +174,25 @@ class _Spans:
         return True
 
 
-class _FiveMinutes:
-    """The five-minute totals of a range.  A year has 100,000: SQLite adds them up."""
+def _usage(
+    connection: sqlite3.Connection, bounds: FiveMinutes, shown: Collection[Category]
+) -> Usage | None:
+    """Return the usage from the five-minute totals of a range.  A year has 100,000: SQLite adds them up."""
+    whole = ("start >= ? AND start < ?", (bounds.start, bounds.end))
+    over = (f"{whole[0]} AND start != ?", (*whole[1], bounds.unfinished))
 
-    def __init__(self, connection: sqlite3.Connection, start: float, end: float) -> None:
-        self._connection = connection
-        self._bounds = (start, end)
+    def first(terms: str, where: tuple[str, tuple[float, ...]], rest: str = "") -> tuple[Any, ...]:
+        statement = f"SELECT {terms} FROM pulse WHERE {where[0]} {rest}"  # noqa: S608 - our own names
+        return checked.row(connection.execute(statement, where[1]))
 
-    def usage(self, shown: Collection[Category]) -> Usage | None:
-        paid = billed(shown)
-        terms = [
-            "count(*)",
-            *(f"max({_rate(shown, way)})" for way in _WAYS),
-            *(f"sum({_amount(paid, way)})" for way in _WAYS),
-        ]
-        count, rx_peak, tx_peak, rx, tx = self._first(", ".join(terms))
-        if not count:
-            return None
-        # The 95th percentile, by nearest rank.
-        place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
-        rx_high, tx_high = (self._first(_rate(paid, way), place)[0] for way in _WAYS)
-        peaks, highs = ((rx_peak, tx_peak), (rx_high, tx_high))
-        return Usage(_rates(*peaks), _rates(*highs), count, *checked.moved(rx, tx))
-
-    def _first(self, terms: str, rest: str = "") -> tuple[Any, ...]:
-        return checked.row(
-            self._connection.execute(
-                f"SELECT {terms} FROM pulse WHERE start >= ? AND start < ? {rest}",  # noqa: S608 - our own names
-                self._bounds,
-            )
-        )
+    count, *peak = first(", ".join(["count(*)", *(f"max({_rate(shown, w)})" for w in _WAYS)]), over)
+    if not count:
+        return None
+    # The 95th percentile, by nearest rank.
+    place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
+    high = [first(_rate(shown, way), over, place)[0] for way in _WAYS]
+    (seconds,) = first("sum(seconds)", whole)
+    return Usage(_rates(*peak), _rates(*high), count, checked.number(seconds))
 
 
 def _rates(rx: object, tx: object) -> tuple[float, float]:

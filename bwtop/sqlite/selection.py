@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from bwtop.history.boundaries import Span
 from bwtop.history.dimensions import OF_REMOTE
 from bwtop.history.plan import Piece, Plan
 from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order
@@ -133,10 +134,8 @@ class LocalSelection:
     def users(self) -> None:
         """See Selection."""
 
-    def timeline(
-        self, groups: Mapping[Flow, Flow] | None
-    ) -> Iterator[tuple[float, Flow, int, int]]:
-        """Yield (start, group, received, sent) of the flows in a group; None: all flows are in group 0."""
+    def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
+        """Yield (span, group, received, sent) of the flows in a group; None: all flows are in group 0."""
         if groups is not None:
             self._run(
                 "CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY, grp INTEGER)"
@@ -151,28 +150,39 @@ class LocalSelection:
         for piece in self._plan.pieces:
             key, parents = _parents(piece)
             table, parent = ("delta", "interval") if piece.level == 0 else ("traffic", "span")
-            for start, of, rx, tx in self._run(
-                f"SELECT (SELECT start FROM {parent} WHERE id = {table}.{key}), {group}, sum(rx), sum(tx)"  # noqa: S608 - constants and question marks
+            of_parent = f"FROM {parent} WHERE id = {table}.{key}"
+            for start, end, of, rx, tx in self._run(
+                f"SELECT (SELECT start {of_parent}), (SELECT {_end(piece)} {of_parent}),"  # noqa: S608 - constants and question marks
+                f" {group}, sum(rx), sum(tx)"
                 f" FROM {table} {join} WHERE {key} IN (SELECT id FROM {parents}) {self._of_pids}"
                 f" GROUP BY {key}{by}",
                 _bounds(piece),
             ):
-                yield checked.moment(start), of, *checked.moved(rx, tx)
+                yield _span(piece, start, end), of, *checked.moved(rx, tx)
 
-    def coverage(self) -> Iterator[tuple[float, float, Loss]]:
-        """Yield (start, seconds recorded, loss)."""
+    def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
+        """Yield (span, seconds recorded, loss)."""
         for piece in self._plan.pieces:
             _, parents = _parents(piece)
-            for start, seconds, loss in self._run(
-                f"SELECT start, seconds, loss FROM {parents}",  # noqa: S608 - a constant
+            for start, end, seconds, loss in self._run(
+                f"SELECT start, {_end(piece)}, seconds, loss FROM {parents}",  # noqa: S608 - constants
                 _bounds(piece),
             ):
-                yield checked.moment(start), checked.seconds(seconds), checked.loss(loss)
+                yield _span(piece, start, end), checked.seconds(seconds), checked.loss(loss)
 
 
 def _parents(piece: Piece) -> tuple[str, str]:
     """Return the column that refers to an interval or span, and the SQL of the intervals or spans."""
     return ("interval", _INTERVALS) if piece.level == 0 else ("span", _SPANS)
+
+
+def _end(piece: Piece) -> str:
+    """Return the SQL of the end of an interval or span: intervals count at their start."""
+    return "start" if piece.level == 0 else "end"
+
+
+def _span(piece: Piece, start: object, end: object) -> Span:
+    return Span(piece.level, checked.moment(start), checked.moment(end))
 
 
 def _bounds(piece: Piece) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bwtop.history.calendar import MINUTE, ceiling, floor
+from bwtop.history.calendar import FIVE_MINUTES, ceiling, floor
 from bwtop.history.tiers import COARSEST, UNITS
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import CATEGORIES, category
@@ -16,9 +16,6 @@ from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.delta import Delta, Moved, Who
 from bwtop.sqlite.schema import pulse_columns
 from bwtop.text.escape import printable
-
-FIVE_MINUTES: Final = 5 * MINUTE
-"""Seconds of a five-minute total: the industry computes percentiles from them."""
 
 MAX_CACHED: Final = 100_000
 """Flow ids after which the cache forgets those it has not needed since the last time: about 23 MB.

@@ -98,10 +98,10 @@ def _warm_up() -> None:
 
 def _totals(history: History, query: str, origin: str | None) -> bytes:
     """Return the totals of a range, as JSON."""
-    wanted, now = _wanted(query, origin), time.time()
-    found = history.ask(wanted.range, wanted.by, wanted.keep, now)
+    wanted = _wanted(query, origin)
+    found = history.ask(wanted.range, wanted.by, wanted.keep, time.time())
     count, most = len(found.rows), min(wanted.limit or MOST_ROWS, MOST_ROWS)
-    report = output.document(found, replace(wanted, limit=most), wanted.by, now)
+    report = output.document(found, replace(wanted, limit=most), wanted.by)
     if min(count, wanted.limit or count) > MOST_ROWS:
         report["notes"].append(f"first {MOST_ROWS:,} of {count:,} rows; {NARROWER}")
     for row in report["rows"]:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor
+from bwtop.history.calendar import DAY, FIVE_MINUTES, HOUR, MINUTE, Unit, ceiling, floor
 from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import Policy, Rollup
-from bwtop.sqlite.store import FIVE_MINUTES, Store
+from bwtop.sqlite.store import Store
 from tests.bench.tables import Effort
 from tests.build import open_writer, remote
 

@@ -69,18 +69,20 @@ def ask(
 
 def told(answer: Answer) -> dict[str, Any]:
     """Return a whole answer with sorted rows, and of times only what no order of addition changes."""
-    usage = answer.usage
+    usage, peak = answer.usage, answer.peak and _rounded(answer.peak.rates)
     return {
         "range": (answer.range, answer.start, answer.end, answer.bar_unit, answer.since),
+        "boundaries": (answer.left, answer.is_filled, answer.foreign),
+        "projection": answer.projection,
         "bytes": (answer.rx, answer.tx),
         "seconds": round(answer.seconds, 6),
         "loss": answer.loss,
         "rows": sorted(((row.labels, row.rx, row.tx) for row in answer.rows), key=repr),
         "bars": [
-            (bar.start, bar.end, bar.rx, bar.tx, round(bar.seconds, 6)) for bar in answer.bars
+            (bar.start, bar.end, bar.label, bar.rx, bar.tx, round(bar.seconds, 6))
+            for bar in answer.bars
         ],
-        "usage": usage
-        and (_rounded(usage.peak), _rounded(usage.percentile), usage.count, usage.rx, usage.tx),
+        "usage": usage and (_rounded(usage.peak), _rounded(usage.percentile), usage.count, peak),
         "events": answer.events,
     }
 

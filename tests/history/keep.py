@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bwtop.history import tiers
+from bwtop.history.boundaries import Span
 from bwtop.history.dimensions import Dimension, labels
 from bwtop.history.dimensions import parse as dimension
 from bwtop.history.query import Answer, History
@@ -253,10 +254,15 @@ def grouped(
     found: dict[tuple[Any, ...], Sums] = {}
     for delta in deltas:
         for who, far, (rx, tx) in passing(delta, keep):
-            group = labels(by, replace(who, host=this_machine()), far, delta.start)
+            group = labels(by, replace(who, host=this_machine()), far, instant(delta.start))
             before = found.get(group, (0, 0))
             found[group] = (before[0] + rx, before[1] + tx)
     return found
+
+
+def instant(when: float) -> Span:
+    """Return the span of a measured interval."""
+    return Span(0, when, when)
 
 
 def lost(deltas: Iterable[Delta]) -> Loss:

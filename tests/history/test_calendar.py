@@ -57,6 +57,9 @@ def expected(unit: Unit, when: float, zone: ZoneInfo) -> tuple[int, int]:
     start = int(when // MINUTE) * MINUTE
     if unit is Unit.MINUTE:
         return start, start + MINUTE
+    if unit is Unit.FIVE_MINUTES:
+        start = int(when // 300) * 300
+        return start, start + 300
     if unit is Unit.HOUR:
         shown = _hour(start, zone)
         end = start + MINUTE
@@ -104,7 +107,11 @@ def test_units_tile_time(zone: Zone, name: str, day: date, unit: Unit) -> None:
         assert floor(unit, when) == floor(unit, end - 1) == when
         assert floor(unit, end) == end
         if unit is not Unit.MINUTE:
-            shorter = {Unit.HOUR: Unit.MINUTE, Unit.DAY: Unit.HOUR}.get(unit, Unit.DAY)
+            shorter = {
+                Unit.FIVE_MINUTES: Unit.MINUTE,
+                Unit.HOUR: Unit.MINUTE,
+                Unit.DAY: Unit.HOUR,
+            }.get(unit, Unit.DAY)
             assert floor(shorter, when) == when
             assert ceiling(shorter, end - 1) == end
         when = end

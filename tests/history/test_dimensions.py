@@ -21,7 +21,7 @@ from bwtop.history.dimensions import (
 )
 from bwtop.model.flows import UDP, Host, Identity, Role
 from tests.build import remote
-from tests.history.keep import local
+from tests.history.keep import instant, local
 
 NAMES = tuple(d.name for d in DIMENSIONS)
 WHO = Identity(
@@ -61,7 +61,9 @@ def test_dimension_has_help_and_fields(dimension: Dimension) -> None:
 
 def test_fields_of_one_name_have_one_value() -> None:
     """A process also has program and user: rows may have all three dimensions."""
-    found = list(zip(fields(DIMENSIONS), labels(DIMENSIONS, WHO, remote(), WHEN), strict=True))
+    found = list(
+        zip(fields(DIMENSIONS), labels(DIMENSIONS, WHO, remote(), instant(WHEN)), strict=True)
+    )
     assert len(set(found)) == len(dict(found))
 
 
@@ -90,7 +92,7 @@ def test_labels_are_of_the_program_the_remote_or_the_local_time(
     name: str, expected: dict[str, Label]
 ) -> None:
     by = [parse(name)]
-    found = labels(by, WHO, remote("127.0.0.1", 53, UDP, Role.SERVER), WHEN)
+    found = labels(by, WHO, remote("127.0.0.1", 53, UDP, Role.SERVER), instant(WHEN))
     assert dict(zip(fields(by), found, strict=True)) == expected
 
 
@@ -113,7 +115,7 @@ def test_remotes_are_addresses_without_ports(address: str, expected: tuple[Label
 def test_labels_are_in_the_requested_order() -> None:
     by = [parse("day"), parse("proto"), parse("exe")]
     assert fields(by) == ["day", "proto", "exe"]
-    assert labels(by, WHO, remote(), WHEN) == ("2026-11-01", "tcp", "/usr/bin/curl")
+    assert labels(by, WHO, remote(), instant(WHEN)) == ("2026-11-01", "tcp", "/usr/bin/curl")
 
 
 @pytest.mark.parametrize(

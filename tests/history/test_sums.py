@@ -11,18 +11,18 @@ from unittest.mock import patch
 from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
-from bwtop.history.calendar import Unit, ceiling, floor
+from bwtop.history.calendar import FIVE_MINUTES, Unit, ceiling, floor
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
-from bwtop.history.query import Answer
+from bwtop.history.query import Answer, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
 from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
-from bwtop.model.flows import Loss, ProcessKey, is_loopback
+from bwtop.model.flows import Loss, ProcessKey
 from bwtop.model.ledger import CLASSES
+from bwtop.output.notes import notes
 from bwtop.sqlite import checked, fold, rollup, sweep
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.store import FIVE_MINUTES
 from tests.build import key, typed
 from tests.examples import examples
 from tests.history.keep import (
@@ -116,7 +116,8 @@ def retentions(draw: st.DrawFn) -> dict[str, float]:
     """Days are kept for ever."""
     some = st.sampled_from([0.0, 20.0, 130.0, 3600.0, 5.0 * HOUR, DAY, 3.0 * DAY, float("inf")])
     found = sorted(draw(st.lists(some, min_size=3, max_size=3)))
-    return dict(zip(("seconds", "minutes", "hours"), found, strict=True))
+    kept = dict(zip(("seconds", "minutes", "hours"), found, strict=True))
+    return kept | {"5min": draw(st.sampled_from([float("inf"), float("inf"), DAY, HOUR]))}
 
 
 actions = st.lists(
@@ -217,25 +218,40 @@ def check(
     note(f"answered {answer.start}..{answer.end}")
     inside = within(kept.deltas, answer.start, answer.end)
     assert (answer.rx, answer.tx) == total(inside, keep)
-    check_range(kept, answer)
+    check_range(kept, answer, moved=moved)
     assert answer.seconds == sum(delta.seconds for delta in inside)
     assert answer.loss == lost(inside)
     check_rows(kept, answer, inside, by, keep, moved=moved)
-    check_bars(kept, answer, inside, keep)
+    check_bars(answer, inside, keep)
+    check_labels(answer, by)
     check_usage(kept, answer, keep)
+    check_figures(answer)
 
 
-def check_range(kept: Kept, answer: Answer) -> None:
-    """Check that the answer covers the requested range: exactly where all detail is kept, else at least."""
+def check_range(kept: Kept, answer: Answer, *, moved: bool) -> None:
+    """Check that the answer covers the requested range, exactly where all detail is kept, or says what it covers.
+
+    Of another time zone, a full hour or midnight may move to the recording host's nearest.
+    """
     wanted = answer.range
-    assert answer.start <= wanted.start
-    assert answer.end >= wanted.end
+    bounds = ((wanted.start, answer.start, wanted.start), (answer.end, wanted.end, wanted.end))
+    for later, earlier, asked in bounds:
+        if earlier > later:
+            assert moved
+            assert earlier - later <= 13 * HOUR
+            assert floor(Unit.HOUR, asked) == asked
     for level, most in enumerate((0.0, 60.0, HOUR)):  # by which a bound moves at most
         known = max(kept.kept(each) for each in range(level, 3))
         if wanted.start >= known:
-            assert wanted.start - answer.start <= most
+            assert abs(wanted.start - answer.start) <= most
         if wanted.end >= known:
-            assert answer.end - wanted.end <= most
+            assert abs(answer.end - wanted.end) <= most
+    told = list(notes(answer))
+    if any(abs(one - other) > 60 for one, other, _ in bounds):
+        assert any("this report covers" in note for note in told)
+    assert (answer.left is not None) == any("only totals by" in note for note in told)
+    assert (answer.foreign is not None) == any("recording host" in note for note in told)
+    assert moved or answer.foreign is None
 
 
 def check_rows(
@@ -271,20 +287,32 @@ def check_rows(
         assert timeless == grouped(inside, flowing, keep)
 
 
-def check_bars(kept: Kept, answer: Answer, inside: list[Delta], keep: Filter) -> None:
-    """Check the bars: they have a plan of their own, which must not reach beyond that of the rows."""
+def check_bars(answer: Answer, inside: list[Delta], keep: Filter) -> None:
+    """Check that each bar has the bytes between its ends, whatever is deleted, and that there is no gap."""
     bars = answer.bars
     assert sum(bar.rx for bar in bars) == answer.rx
     assert sum(bar.tx for bar in bars) == answer.tx
     assert sum(bar.seconds for bar in bars) == answer.seconds
-    assert all(one.end <= other.start for one, other in pairwise(bars))
-    if not any(kept.kept(level) for level in (0, 1, 2)):
-        for bar in bars:
-            mine = within(inside, bar.start, bar.end)
-            assert (bar.rx, bar.tx, bar.seconds) == (
-                *total(mine, keep),
-                sum(d.seconds for d in mine),
-            )
+    assert all(one.end == other.start for one, other in pairwise(bars))
+    assert (
+        bar_unit(answer.range) is answer.bar_unit
+        or answer.left
+        or answer.start < answer.range.start
+        or answer.end > answer.range.end
+    )
+    for bar in bars:
+        mine = within(inside, bar.start, bar.end)
+        assert (bar.rx, bar.tx, bar.seconds) == (*total(mine, keep), sum(d.seconds for d in mine))
+
+
+def check_labels(answer: Answer, by: Sequence[Dimension]) -> None:
+    """Check that the rows of a unit say the same as the bars of that unit."""
+    if [dimension.unit for dimension in by] != [answer.bar_unit] or answer.is_filled:
+        return
+    rows = {row.labels[0]: (row.rx, row.tx) for row in answer.rows}
+    bars = {bar.label: (bar.rx, bar.tx) for bar in answer.bars}
+    assert {label: bars.pop(str(label)) for label in rows} == rows
+    assert not any(map(any, bars.values()))
 
 
 def percentile(values: Sequence[float]) -> float:
@@ -297,25 +325,39 @@ def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
     if keep.only("user", "name", "remote").terms:
         assert usage is None
         return
-    if usage is None:
-        assert kept.kept(0) or not answer.seconds
-        return
-    is_only_loopback = {"only"} == {v for term in keep.only("loopback").terms for v in term.values}
-    first = answer.range.start // FIVE_MINUTES * FIVE_MINUTES
+    first, last = -(-answer.start // FIVE_MINUTES), answer.end // FIVE_MINUTES
     five_minutes: dict[float, list[float]] = {}
-    for each in within(kept.deltas, first, -(-answer.range.end // FIVE_MINUTES) * FIVE_MINUTES):
-        sums = five_minutes.setdefault(each.start // FIVE_MINUTES, [0, 0, 0, 0, 0])
-        sums[0] += each.seconds
-        for _, far, (rx, tx) in passing(each, keep):
-            billed = is_only_loopback or not is_loopback(far.address)
-            for place, amount in enumerate((rx, tx, rx * billed, tx * billed), 1):
-                sums[place] += amount
-    columns = list(zip(*five_minutes.values(), strict=True)) or [()] * 5
+    for each in kept.deltas:
+        number = each.start // FIVE_MINUTES
+        if first <= number < last and number != answer.now // FIVE_MINUTES:
+            sums = five_minutes.setdefault(number, [0, 0, 0])
+            sums[0] += each.seconds
+            rx, tx = total([each], keep)
+            sums[1] += rx
+            sums[2] += tx
+    if usage is None:
+        assert not five_minutes or kept.policy.retention["5min"] < float("inf")
+        return
+    columns = list(zip(*five_minutes.values(), strict=True))
     rates = [[n / s for n, s in zip(column, columns[0], strict=True)] for column in columns[1:]]
     assert usage.count == len(five_minutes)
-    assert usage.peak == (max(rates[0], default=0.0), max(rates[1], default=0.0))
-    assert usage.percentile == (percentile(rates[2]), percentile(rates[3]))
-    assert (usage.rx, usage.tx) == (sum(columns[3]), sum(columns[4]))
+    assert usage.peak == (max(rates[0]), max(rates[1]))
+    assert usage.percentile == (percentile(rates[0]), percentile(rates[1]))
+
+
+def check_figures(answer: Answer) -> None:
+    """Check that the figures of a range do not contradict each other."""
+    if answer.peak and answer.end < answer.now:
+        assert all(
+            high >= average * (1 - 1e-9)
+            for high, average in zip(answer.peak.rates, answer.average, strict=True)
+        )
+    if answer.usage:
+        pairs = zip(answer.usage.peak, answer.usage.percentile, strict=True)
+        assert all(high >= percentile for high, percentile in pairs)
+    if answer.projection:
+        assert answer.projection >= (answer.rx, answer.tx)
+        assert answer.projection[1] >= answer.tx
 
 
 def check_spans(kept: Kept) -> None:

@@ -22,7 +22,7 @@ from bwtop.history.query import History
 from bwtop.identity import names as names_module
 from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
-from bwtop.model.filter import EVERYTHING, Filter, Loopback
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Identity, Loss, Role
 from bwtop.output import report
 from bwtop.output import report_table as table
@@ -148,7 +148,8 @@ def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
     some(kept)
     found = ask.at("2026-09-21 12:30").json("today")
     assert list(found) == [
-        *("schema", "host", "from", "to", "covered", "recorded", "by", "total", "peak"),
+        *("schema", "host", "from", "to", "covered", "recorded", "by", "scope", "total"),
+        *("average", "peak"),
         *("percentile95", "projection", "lost", "notes", "bars", "rows", "rows_left_out"),
     ]
     assert found["schema"] == "bwtop.history/1"
@@ -168,7 +169,9 @@ def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
     assert [list(row) for row in found["rows"]] == [
         ["name", "exe", "uid", "kernel", "user", "rx", "tx"]
     ] * len(found["rows"])
-    assert [list(bar) for bar in found["bars"]] == [["from", "to", "recorded", "rx", "tx"]] * 13
+    assert [list(bar) for bar in found["bars"]] == [
+        ["from", "to", "label", "recorded", "rx", "tx"]
+    ] * 13
     assert sum(bar["recorded"] for bar in found["bars"]) == found["recorded"]
     assert {(row["uid"], row["user"]) for row in found["rows"]} == {
         (0, "root"),
@@ -211,7 +214,7 @@ def test_recorded_time_is_to_a_thousandth(kept: Kept, ask: Ask) -> None:
     kept.append(delta(at("2026-09-21 10:00"), 1000, 500, 3.00049))
     found = ask.at("2026-09-21 12:00").json("today")
     assert (found["recorded"], found["bars"][10]["recorded"]) == (3.0, 3.0)
-    assert found["peak"] == {"rx_rate": 333.279, "tx_rate": 166.639}
+    assert found["peak"] == {"rx_rate": 333.279, "tx_rate": 166.639, "over": "5 min"}
 
 
 # Months
@@ -240,19 +243,41 @@ def test_month_has_percentile_and_projection(kept: Kept, ask: Ask) -> None:
     assert found["percentile95"]["tx_rate"] == pytest.approx(low[1], abs=3)
     assert rates[0] < found["percentile95"]["rx_rate"]
     rx, tx = (sum(both[way] for both in moved) for way in (0, 1))
-    assert found["projection"] == {"rx": rx * 3, "tx": tx * 3}
+    assert found["projection"] == {"rx": (rx + 10**9) * 3, "tx": tx * 3}
     assert found["total"]["rx"] == rx + 10**9
+    seconds = 241 * 300
+    assert found["average"] == {
+        "rx_rate": round((rx + 10**9) / seconds, 3),
+        "tx_rate": round(tx / seconds, 3),
+    }
+    assert found["scope"] == "with loopback"
+    assert found["peak"]["over"] == found["percentile95"]["over"] == "5 min"
     *_, totals = ask.table("month")
     assert [line[:17].strip() for line in totals] == [
-        *("TOTAL", "average", "peak", "95th percentile", "month projection")
+        *("TOTAL", "average", "peak", "95th percentile", "projection")
     ]
-    assert "over five minutes" in totals[2]
-    assert "of 240 five-minute averages, without loopback" in totals[3]
+    assert totals[1].endswith("  recorded time, with loopback")
+    assert totals[2].endswith("  over 5 min, with loopback")
+    assert totals[3].endswith("  of 240 averages over 5 min, with loopback")
     assert fmt.rate(found["percentile95"]["rx_rate"]) in totals[3]
     assert fmt.rate(found["percentile95"]["tx_rate"]) in totals[3]
-    assert fmt.size(rx * 3) in totals[4]
+    assert fmt.size((rx + 10**9) * 3) in totals[4]
     assert fmt.size(tx * 3) in totals[4]
-    assert totals[4].endswith("at the average rate so far, without loopback")
+    assert totals[4].endswith("by 2026-10-01 00:00 at this rate, with loopback")
+
+
+@pytest.mark.parametrize(
+    ("choice", "scope", "extra"),
+    [("hide", "without loopback", 0), ("only", "loopback only", 10**9)],
+)
+def test_figures_have_one_scope(choice: str, scope: str, extra: int, kept: Kept, ask: Ask) -> None:
+    moved = month(kept)
+    keep = typed(f"loopback:{choice}")
+    found = ask.at("2026-09-11 00:00").json("month", keep=keep)
+    rx = extra or sum(both[0] for both in moved)
+    assert (found["scope"], found["total"]["rx"], found["projection"]["rx"]) == (scope, rx, rx * 3)
+    *_, totals = ask.table("month", keep=keep)
+    assert all(line.endswith(f", {scope}") for line in totals[1:])
 
 
 @pytest.mark.parametrize(
@@ -274,7 +299,7 @@ def test_projection_is_of_a_month_that_has_not_ended(
     found = ask.at(now).json(text)
     assert (found["projection"] is not None) == projection
     written = ask(text)
-    assert ("month projection" in written) == projection
+    assert ("projection" in written) == projection
     assert ("95th percentile" in written) == percentile
 
 
@@ -284,14 +309,11 @@ def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask)
     filters = typed("name:curl"), typed("remote:192.0.2.0/24")
     for only in filters:
         found = ask.json("month", keep=only)
-        assert found["percentile95"] is found["projection"] is None
+        assert found["percentile95"] is None
+        assert found["projection"]["rx"] == 3 * found["total"]["rx"]
         *_, totals = ask.table("month", keep=only)
-        assert totals[-1].startswith(
-            "95th percentile and projection: not available with filters on"
-        )
-        assert "over one day" in totals[2]
-    for choice in (Loopback.HIDE, Loopback.ONLY):
-        assert "without loopback" not in ask("month", keep=typed(f"loopback:{choice}"))
+        assert totals[-2].startswith("95th percentile: not available with filters on")
+        assert "over a day" in totals[2]
 
 
 # CSV
@@ -623,18 +645,20 @@ def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
         *("TOTAL", "87.9", "KiB", "149.4", "KiB", "237.3", "KiB", "100.0%")
     ]
     assert totals[1].split() == [
-        *("average", "↓", "300", "B/s", "↑", "510", "B/s", "over", "the", "recorded", "time")
+        *("average", "↓", "300", "B/s", "↑", "510", "B/s", "recorded", "time,"),
+        *("with", "loopback"),
     ]
     assert totals[2].split() == [
-        *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "over", "five", "minutes")
+        *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "over", "5", "min,"),
+        *("with", "loopback"),
     ]
     assert len(totals) == 3
     filtered = ask.table("today", keep=typed("name:curl"))[3]
-    assert filtered[2].endswith("over one hour")
+    assert filtered[2].endswith("over an hour, with loopback")
     bits = ask.table("today", bits=True)[3]
     assert bits[0] == totals[0], "sizes stay bytes"
     assert bits[1].split()[2:7] == ["2.4", "kbit/s", "↑", "4.1", "kbit/s"]
-    assert ask.json("today")["peak"] == {"rx_rate": 1000, "tx_rate": 1000}
+    assert ask.json("today")["peak"] == {"rx_rate": 1000, "tx_rate": 1000, "over": "5 min"}
     assert "↓" not in ask("today", encoding="ascii")
     assert re.search(r"average +rx +300 B/s +tx +510 B/s", ask("today", encoding="ascii"))
 
@@ -717,8 +741,10 @@ def test_widened_range_is_noted(text: str, end: str | None, kept: Kept, ask: Ask
         "to": f"2026-09-21T{end}:00+00:00",
     }
     note = f"finer detail of this range is deleted: this report covers 2026-09-21 10:00 to 2026-09-21 {end}"
-    assert found["notes"] == [note]
-    assert ask(text).endswith(f"note: {note}\n")
+    left = "only totals by hour are left of some of this range"
+    filled = "; the bars are five-minute totals" if hours == 1 else ""
+    assert found["notes"] == [note, *([left + filled] if hours == 1 else [])]
+    assert ask(text).endswith("".join(f"note: {note}\n" for note in found["notes"]))
 
 
 def test_events_are_noted(kept: Kept, ask: Ask) -> None:

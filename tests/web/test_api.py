@@ -290,7 +290,7 @@ def test_sums_are_those_of_the_history(
         answer = kept.history().ask(wanted, dimensions, wish, wanted.end)
     finally:
         kept.let_go()
-    expected = report.document(answer, Report(wanted, dimensions), dimensions, wanted.end)
+    expected = report.document(answer, Report(wanted, dimensions, wish), dimensions)
     asked = f"{text}&by={by}&range={quote(when)}".lstrip("&")
     found = served.json("/api/v1/history", asked)
     for row in found["rows"]:

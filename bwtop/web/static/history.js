@@ -24,7 +24,7 @@ const NAMES = {
   host: (row, hosts) => hosts.label(row),
   proto: (row) => plain(row.proto),
   port,
-  hour: (row) => minute(row.hour),
+  hour: (row) => (row.hour.includes("T") ? minute(row.hour) : row.hour),
   day: (row) => row.day,
   month: (row) => row.month,
 };
@@ -284,12 +284,16 @@ export class History {
     const { units } = this.page.state;
     const both = (rates) => `↓ ${rate(rates.rx_rate, units)} ↑ ${rate(rates.tx_rate, units)}`;
     const parts = [["rx", `↓ ${size(found.total.rx)}`], ["tx", `↑ ${size(found.total.tx)}`]];
-    const of = found.percentile95 ? "" : " of a bar"; // parts have no finer peaks
-    if (found.recorded) parts.push(["", `peak${of} ${both(found.peak)}`]);
-    if (found.percentile95 && found.recorded) parts.push(["", `95th percentile ${both(found.percentile95)}`]);
-    if (found.projection) {
-      parts.push(["", `projected by month end ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
+    if (found.recorded) {
+      const rates = [["average", found.average], ["peak", found.peak], ["95th percentile", found.percentile95]];
+      for (const [name, each] of rates) {
+        if (each) parts.push(["", `${name}${each.over ? ` (${each.over})` : ""} ${both(each)}`]);
+      }
     }
+    if (found.projection) {
+      parts.push(["", `projected by ${found.to.slice(0, 10)} ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
+    }
+    parts.push(["", found.scope]);
     const { host } = this.page.state;
     const whose = host ? `, ${this.page.hosts.called(host)}` : "";
     this.page.head(`${minute(found.from)} to ${minute(found.to)}${whose}`, parts);
@@ -327,7 +331,7 @@ export class History {
 
   bars(found) {
     const drill = (bar) => {
-      const range = within(bar);
+      const range = this.within(bar);
       if (range) this.page.change({ range, open: [] });
     };
     const isLong = hoursOf(found) > 26;
@@ -351,11 +355,19 @@ export class History {
     byId("bars").tBodies[0].replaceChildren(...found.bars.map((bar) => this.bar(bar, drill)));
   }
 
+  // The range of a bar; empty for one that has no finer bars.
+  within(bar) {
+    const isWhole = bar.label.length <= "2026-11-01".length;
+    const range = isWhole ? bar.label : `${bar.from}..${bar.to}`;
+    const isShown = range === this.page.state.range || this.last.bars.length === 1;
+    return isShown || (!isWhole && hoursOf(bar) < 0.4) ? "" : range; // where clocks change, an hour can have 30 minutes
+  }
+
   bar(bar, drill) {
     const row = make("tr");
     const head = make("th");
     head.scope = "row";
-    const range = within(bar);
+    const range = this.within(bar);
     if (range) {
       const link = make("a", "", label(bar));
       lead(link, this.page.address({ range, open: [] }), () => drill(bar));
@@ -465,18 +477,7 @@ function cells(row, all) {
 const hoursOf = (span) => (Date.parse(span.to) - Date.parse(span.from)) / 3600000;
 
 // The label of a bar: its month, day, or time.
-function label(bar) {
-  const hours = hoursOf(bar);
-  if (hours > 26) return bar.from.slice(0, 7);
-  return hours > 22 ? bar.from.slice(0, 10) : minute(bar.from).slice(5);
-}
-
-// The range of a bar; empty for a bar of minutes, which has no finer bars.
-function within(bar) {
-  const hours = hoursOf(bar);
-  if (hours < 0.9) return "";
-  return hours > 22 ? label(bar) : `${bar.from}..${bar.to}`;
-}
+const label = (bar) => (bar.label.includes("T") ? minute(bar.label).slice(5) : bar.label);
 
 // The date `days` later.
 function moved(date, days) {
