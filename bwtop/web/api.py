@@ -126,10 +126,16 @@ class Api:
         """Draw a view of the last interval; refuse if there is none."""
         drawn = None if self._source.why else self._broadcaster.wait(view, 0, PATIENCE)
         if drawn is None:
-            ending = "bwtop is shutting down" if self._broadcaster.is_closed else ""
-            why = self._source.why or ending or "no interval has been measured yet"
-            self._refuse_live(why)
+            self._refuse_live(self._source.why or self._missing())
         return drawn.body
+
+    def _missing(self) -> str:
+        """Return why a view of the last interval is not there."""
+        if self._broadcaster.is_closed:
+            return "bwtop is shutting down"
+        if self._broadcaster.is_begun:
+            return f"drawing takes longer than {PATIENCE:g} seconds; use a filter or a limit"
+        return "no interval has been measured yet"
 
     def _refuse_live(self, why: str) -> NoReturn:
         """Refuse with Retry-After, except where no interval will ever come."""

@@ -88,6 +88,20 @@ class Drawn:
     body: bytes
 
 
+@dataclass(eq=False)
+class _Waiter:
+    """A page or request that waits for a view."""
+
+    after: int
+    """It waits for an interval after the one of this number."""
+    drawn: Drawn | None = None
+    """The result: the next interval may come before the waiting thread runs."""
+
+    def lacks(self, number: int) -> bool:
+        """Return whether the interval of that number is what it waits for."""
+        return self.drawn is None and self.after < number
+
+
 WORK_SECONDS: Final = 3600.0
 """Timeout of the thread's wait; it is woken whenever there is work."""
 
@@ -109,7 +123,7 @@ class Broadcaster:
         """Notified when there is work."""
         self._sample: Sample | None = None
         self._backend = ""
-        self._wanted: dict[BroadcastView, int] = {}
+        self._wanted: dict[BroadcastView, list[_Waiter]] = {}
         self._drawn: dict[BroadcastView, Drawn] = {}
         self._closed = False
         self._taken_at = now()
@@ -145,24 +159,26 @@ class Broadcaster:
         """Return True once no more intervals will come."""
         return self._closed
 
+    @property
+    def is_begun(self) -> bool:
+        """Return True once there is an interval."""
+        return self._state.number > 0
+
     def wait(self, view: BroadcastView, after: int, seconds: float) -> Drawn | None:
         """Return a view of the first interval after number `after`; None if none comes within `seconds`."""
-
-        def is_there() -> bool:
-            drawn = self._drawn.get(view)
-            return self._closed or (drawn is not None and drawn.number > after)
-
         with self._mutex:
-            self._wanted[view] = self._wanted.get(view, 0) + 1
+            known = self._drawn.get(view)
+            waiter = _Waiter(after, known if known and known.number > after else None)
+            waiters = self._wanted.setdefault(view, [])
+            waiters.append(waiter)
             self._work.notify()
             try:
-                self._mutex.wait_for(is_there, seconds)
-                drawn = self._drawn.get(view)
+                self._mutex.wait_for(lambda: self._closed or waiter.drawn, seconds)
             finally:
-                self._wanted[view] -= 1
-                if not self._wanted[view]:
+                waiters.remove(waiter)
+                if not waiters:
                     del self._wanted[view]
-            return drawn if drawn and drawn.number > after and not self._closed else None
+            return None if self._closed else waiter.drawn
 
     def _run(self) -> None:
         while True:
@@ -182,18 +198,26 @@ class Broadcaster:
 
     def _missing(self) -> list[BroadcastView]:
         """Return the views that pages wait for and that are not drawn yet."""
-        if not self._state.number:
-            return []
-        return [view for view in self._wanted if view not in self._drawn]
+        return [view for view in self._wanted if self._lacking(view)]
+
+    def _lacking(self, view: BroadcastView) -> list[_Waiter]:
+        """Return those who wait for a view of this interval."""
+        number = self._state.number
+        return [waiter for waiter in self._wanted.get(view, ()) if waiter.lacks(number)]
 
     def _draw(self) -> None:
         """Draw the missing views, oldest request first; stop after one or more when a sample waits."""
         with self._mutex:
             missing = self._missing()
         for view in missing:
+            with self._mutex:
+                if not self._lacking(view):
+                    continue  # they have given up
             drawn = Drawn(self._state.number, self._body(view))
             with self._mutex:
                 self._drawn[view] = drawn
+                for waiter in self._lacking(view):
+                    waiter.drawn = drawn
                 self._forget()
                 self._mutex.notify_all()
                 if self._sample:

@@ -12,6 +12,12 @@ from bwtop.web.views import ChartView, Document, LiveView
 HEARTBEAT: Final = 5.0
 """Seconds without an event after which a comment is sent, so that each end notices a lost connection."""
 
+PATIENCE: Final = 3.0
+"""Seconds to wait for the last minutes to be drawn."""
+
+_BEGINNING: Final = 0.5
+"""Seconds to wait for them where there is no interval yet."""
+
 RETRY: Final = 2000
 """Milliseconds until a client reconnects a broken stream; the page of bwtop uses its own delay."""
 
@@ -43,7 +49,8 @@ class EventStream:
         yield b"retry: %d\n\n" % RETRY
         told = None
         number = 0
-        if self._past and (drawn := self._broadcaster.wait(self._minutes, 0, 0.5)):
+        patience = PATIENCE if self._broadcaster.is_begun else _BEGINNING
+        if self._past and (drawn := self._broadcaster.wait(self._minutes, 0, patience)):
             yield _event("past", drawn.body, drawn.number)
         while not self._broadcaster.is_closed:
             status = self._status()

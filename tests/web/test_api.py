@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -247,6 +248,20 @@ def test_before_the_first_interval_the_refusal_has_a_reason(
     assert fresh.refused(path).why == "no interval has been measured yet"
     fresh.put()
     assert fresh(path).status is HTTPStatus.OK
+
+
+def test_slow_drawing_has_a_message_of_its_own(
+    fresh: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.measure()
+    fresh.put()
+    assert fresh("/api/v1/live").status is HTTPStatus.OK
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    let = threading.Event()
+    monkeypatch.setattr(views.Document, "draw", lambda *_: let.wait(10) and b"{}")
+    why = fresh.refused("/api/v1/live", "limit=1").why
+    let.set()
+    assert why == "drawing takes longer than 0.05 seconds; use a filter or a limit"
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,47 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 # The end.
 
 
+@dataclass(frozen=True)
+class Slow:
+    """A view whose drawing takes longer than the interval: the next sample waits when it is drawn."""
+
+    broadcaster: Broadcaster
+    drawn: list[int] = field(default_factory=list, compare=False)
+
+    def draw(self, state: BroadcastState) -> bytes:
+        self.drawn.append(state.number)
+        self.broadcaster.put(one(), "tracepoint")
+        return b"%d" % state.number
+
+
+def test_view_that_takes_longer_than_the_interval_is_delivered(broadcaster: Broadcaster) -> None:
+    broadcaster.put(one(), "tracepoint")
+    slow = Slow(broadcaster)
+    for _ in range(20):
+        last = slow.drawn[-1] if slow.drawn else 0
+        drawn = broadcaster.wait(slow, last, SOON)
+        assert drawn
+        assert drawn.body == b"%d" % drawn.number
+    assert len(slow.drawn) == 20, "the first drawing is delivered each time"
+
+
+def test_nothing_is_drawn_for_pages_that_have_left(
+    broadcaster: Broadcaster, pool: ThreadPoolExecutor
+) -> None:
+    blocking, left = Blocking(), Count("left")
+    held = pool.submit(broadcaster.wait, blocking, 0, SOON)
+    eventually(lambda: blocking in vars(broadcaster)["_wanted"])
+    gone = pool.submit(broadcaster.wait, left, 0, 0.5)
+    eventually(lambda: left in vars(broadcaster)["_wanted"])
+    broadcaster.put(one(), "tracepoint")
+    assert blocking.entered.wait(SOON)
+    assert gone.result(SOON) is None
+    blocking.let.set()
+    assert held.result(SOON)
+    assert seen(broadcaster, Count("last"))[0] == 1
+    assert left.drawn == []
+
+
 def test_close_wakes_all_waiting_pages(broadcaster: Broadcaster, pool: ThreadPoolExecutor) -> None:
     broadcaster.put(one(), "tracepoint")
     seen(broadcaster)
@@ -374,6 +415,24 @@ def test_past_comes_first_where_it_is_wanted(
     assert [point["rx_rate"] for point in data["points"]] == [rate]
     assert page.event()[0] == "status"
     assert page.event()[0] == "interval"
+
+
+def test_past_that_is_drawn_slowly_comes(
+    broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer than one would wait for a first interval."""
+    draw = views.ChartView.draw
+
+    def slowly(view: views.ChartView, state: BroadcastState) -> bytes:
+        time.sleep(0.7)
+        return draw(view, state)
+
+    monkeypatch.setattr(views.ChartView, "draw", slowly)
+    broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster)
+    page = Page(broadcaster, past=True)
+    page.begin()
+    assert page.event()[0] == "past"
 
 
 def test_status_comes_again_only_when_it_has_changed(broadcaster: Broadcaster) -> None:

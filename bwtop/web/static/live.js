@@ -104,7 +104,8 @@ export class Live {
     return said;
   }
 
-  // Pause: the interval is kept, and its other processes and remotes are loaded, for browsing.
+  // Pause: the interval is kept, and the remotes of its shown processes are loaded, for browsing.  What is not shown is
+  // loaded when you ask for it: drawing all of a busy machine takes longer than an interval.
 
   pause(paused) {
     this.mark(paused);
@@ -128,14 +129,20 @@ export class Live {
 
   showHeld() {
     if (this.last) this.draw();
-    if (this.held !== this.scope) this.hold();
+    if (this.held !== this.listed().toString()) this.hold();
+  }
+
+  // The query for the listed processes with their remotes.
+  listed() {
+    const query = this.query(this.page.state);
+    query.set("remotes", "all");
+    return query;
   }
 
   async hold() {
-    const asked = this.scope;
-    const isWanted = () => this.paused && this.scope === asked;
-    const query = this.query(this.page.state);
-    for (const name of ["remotes", "limit"]) query.delete(name);
+    const query = this.listed();
+    const asked = query.toString();
+    const isWanted = () => this.paused && this.listed().toString() === asked;
     try {
       const answer = await fetch(`api/v1/live?${query}`);
       const found = await answer.json();

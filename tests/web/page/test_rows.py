@@ -13,7 +13,7 @@ from bwtop.model.sample import Sample
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from tests.web.browser import PIXELS
-from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api
+from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, questions
 
 
 def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) -> None:
@@ -78,6 +78,8 @@ def test_paused_rows_can_be_sorted_beyond_the_shown_ones(visit: Visitor, scene: 
     page = visit(scene, "?limit=2")
     page.until(lambda: page.names() == ["one", "two"])
     page.find("#pause").click()
+    page.until(lambda: "/api/v1/live" in questions(scene), "the remotes")
+    assert all("limit=3" in one.query for one in scene.asked if one.path == "/api/v1/live")
     assert not page.find("#csv").is_visible()
     scene.move({"one": 9000})
     page.header("name").click()
