@@ -88,7 +88,7 @@ class Rows:
         return line + self._numbers(row, style)
 
     def _group(self, row: Branch, style: Style) -> Line:
-        """Return the process count and the label of a group, across all text columns except the host."""
+        """Return the number of processes and the label of a group, across all text columns except the host."""
         text = f"{self._count(row)} {self._label(row)}"
         first = self._placed[0]
         if first.field is not HOST_FIELD:
@@ -205,7 +205,10 @@ class Rows:
         return row.identity.container or row.identity.unit or "-"
 
     def _count(self, row: Branch) -> str:
-        return fit(f"{self._state.glyphs.times}{row.size}", 8, ">")
+        """Return the number of processes, such as ×12; where some have exited, those that live of all."""  # noqa: RUF002 - a sign
+        if row.living == row.size:
+            return fit(f"{self._state.glyphs.times}{row.size}", 8, ">")
+        return fit(f"{_short(row.living)}/{_short(row.size)}", 8, ">")
 
     def _label(self, row: Branch) -> str:
         if row.address is None:
@@ -226,6 +229,11 @@ _COLOURS: Final = {"rx_rate": Style.RX, "tx_rate": Style.TX, "graph": Style.RX}
 """Styles of numbers with a colour of their own."""
 
 _REMOTE_COLUMNS: Final[dict[str, Column[Any]]] = {column.id: column for column in REMOTE_COLUMNS}
+
+
+def _short(number: int) -> str:
+    """Return a number in at most four digits."""
+    return str(number) if number < 10_000 else f"{number // 1000}k"
 
 
 def _plain(value: Value) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
+from bwtop.model.rates import Counted
 from bwtop.text.invalid import invalid
 from bwtop.view.rows import Branch, Leaf
 from bwtop.view.rows import Row as AnyRow
@@ -154,8 +154,8 @@ _NUMBERS: Final[tuple[Column[AnyRow], ...]] = (
 
 
 def _pid(row: Branch) -> int:
-    """Return the pid, 0 if unknown; of a group the number of its processes, which the screen shows in its place."""
-    return row.size if row.process is None else row.pid or 0
+    """Return the pid, 0 if unknown; of a group the number of its living processes, which the screen shows in its place."""
+    return row.living if row.process is None else row.pid or 0
 
 
 PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
@@ -280,12 +280,12 @@ class Order:
         return column.descending != (self.reverse and column.id == self.column)
 
     def processes(self, rows: Iterable[Branch]) -> list[Branch]:
-        """Return process rows, sorted; equal ones by pid."""
+        """Return process rows, sorted; equal ones with the most traffic first, exited ones last, then by pid."""
         return self._sorted(sorted(rows, key=_place), _PROCESS_COLUMNS)
 
     def remotes(self, rows: Iterable[Leaf]) -> list[Leaf]:
-        """Return remote rows, sorted by the same column, or by rate if remotes lack it."""
-        return self._sorted(sorted(rows, key=attrgetter("remote")), _REMOTE_COLUMNS)
+        """Return remote rows, sorted by the same column, or by rate if remotes lack it; equal ones by traffic."""
+        return self._sorted(sorted(rows, key=_remote_place), _REMOTE_COLUMNS)
 
     def _sorted(self, rows: list[Row], columns: Mapping[str, Column[Row]]) -> list[Row]:
         """Return rows, sorted; those without a value come last."""
@@ -303,8 +303,18 @@ _PROCESS_COLUMNS: Final = {column.id: column for column in ALL_COLUMNS}
 _REMOTE_COLUMNS: Final = {column.id: column for column in REMOTE_COLUMNS}
 
 
-def _place(row: Branch) -> tuple[int, int, int]:
-    return _pid(row), row.key.start if row.key else 0, row.key.exec if row.key else 0
+def _traffic(counted: Counted) -> tuple[float, int]:
+    """Return the sort key that puts the highest rate first, then the largest total."""
+    return -(counted.rx_rate + counted.tx_rate), -(counted.rx_total + counted.tx_total)
+
+
+def _place(row: Branch) -> tuple[Any, ...]:
+    which = (row.key.start, row.key.exec) if row.key else (0, 0)
+    return row.exited, *_traffic(row.counted), _pid(row), *which
+
+
+def _remote_place(row: Leaf) -> tuple[Any, ...]:
+    return *_traffic(row.counted), row.remote
 
 
 def _sortable(value: Value) -> Any:

@@ -29,7 +29,9 @@ class Branch(NamedTuple):
     process: Process | None = None
     """None: a group."""
     size: int = 1
-    """The processes that it stands for."""
+    """The processes that it stands for, exited ones included."""
+    living: int = 0
+    """Those that have not exited."""
     flows: Sequence[Flow] | None = None
     """The shown flows; None: all flows of the process or of the members in the shown categories."""
     members: "Sequence[Branch]" = ()

@@ -158,14 +158,16 @@ class Tree:
         group: str | None,
         flows: Sequence[Flow] | None,
     ) -> Branch:
+        exited = self._is_gone(process)
         return Branch(
             id=RowId(group, process.key or process.identity),
             counted=counted,
             identity=process.identity,
             process=process,
             size=process.count,
+            living=0 if exited else process.count,
             flows=flows,
-            exited=self._is_gone(process),
+            exited=exited,
         )
 
     def _group_of(self, identity: Identity) -> str | None:
@@ -227,15 +229,17 @@ class Tree:
                 found.setdefault(flow.remote.address, []).append(flow)
         for address, flows in found.items():
             processes = {flow.process for flow in flows}
+            living = [process for process in processes if not self._is_gone(process)]
             label = format_address(address)
             yield Branch(
                 id=RowId(f"{self.grouping.value} {label}"),
                 counted=self._counted(flows),
                 identity=_common(label, [process.identity for process in processes]),
                 size=sum(process.count for process in processes),
+                living=sum(process.count for process in living),
                 flows=flows,
                 address=address,
-                exited=all(self._is_gone(process) for process in processes),
+                exited=not living,
             )
 
     def _parts(self, group: Branch) -> list[Branch]:
@@ -258,6 +262,7 @@ class Tree:
             counted=summed(member.counted for member in members),
             identity=_common(label, [member.identity for member in members]),
             size=sum(member.size for member in members),
+            living=sum(member.living for member in members),
             members=members,
             exited=all(member.exited for member in members),
         )

@@ -402,6 +402,16 @@ def test_groups() -> None:
     assert names(harness) == ["curl", "named"]
 
 
+def test_group_shows_its_living_processes_of_all() -> None:
+    harness = busy()
+    twin = key(303)
+    curl = Identity("curl", 1000, user="ada", exe="/usr/bin/curl")
+    harness.feed({twin: {remote("192.0.2.3"): Traffic(1500, 1)}, **TRAFFIC}, {twin: curl})
+    harness.feed(TRAFFIC, exited=[twin])
+    harness.press("g")
+    assert harness.line("/usr/bin/curl").split()[:3] == ["▸", "1/2", "/usr/bin/curl"]
+
+
 def test_a_group_is_the_sum_of_its_processes_which_are_below_it() -> None:
     harness = busy()
     twin = key(303)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from bwtop.model.flows import UDP, Identity, ProcessKey, Remote, Role, Traffic
+from bwtop.model.filter import EVERYTHING
+from bwtop.model.flows import UDP, Identity, ProcessKey, Remote, Role, Traffic, format_address
+from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted
 from bwtop.model.sample import FlowTraffic
 from bwtop.view.columns import (
@@ -19,8 +21,9 @@ from bwtop.view.columns import (
     parse_order,
     thousandths,
 )
-from bwtop.view.rows import Branch, Leaf, RowId
-from tests.build import NOW, interval, key, remote
+from bwtop.view.rows import Branch, Expansion, Leaf, RowId
+from bwtop.view.tree import Tree, View
+from tests.build import NOW, interval, key, remote, sample
 
 IDS = [column.id for column in PROCESS_COLUMNS]
 
@@ -150,7 +153,7 @@ def test_values_of_a_remote() -> None:
         ("container", [30, 10, 20]),
         ("pod", [10, 30, 20]),
         ("cmdline", [20, 10, 30]),
-        ("kernel", [20, 30, 10]),
+        ("kernel", [30, 20, 10]),  # equal ones by traffic
         ("rx", [10, 20, 30]),  # the largest numbers first
         ("tx", [30, 10, 20]),
         ("rx_rate", [10, 20, 30]),
@@ -189,6 +192,28 @@ def test_equal_rows_come_in_the_order_of_their_pids(column: str, *, reverse: boo
     rows = Order(column, reverse).processes(listed(traffic, identities=identities))
     expected = [9, 7, 5, 3] if column == "pid" and reverse else [3, 5, 7, 9]
     assert pids(rows) == expected
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_equal_rows_are_sorted_by_exit_rate_and_total(*, reverse: bool) -> None:
+    """A process that only sends is above idle and exited ones when sorted by received bytes."""
+    model = LiveModel()
+    first = {key(n): {remote(): Traffic(0, 10 * n)} for n in (1, 2, 3, 4)}
+    model.advance(sample(first, elapsed=100.0))
+    now = {key(2): {remote(): Traffic(0, 5)}, key(4): {remote(): Traffic(0, 9000)}}
+    model.advance(sample(now, exited=[key(4)]))
+    view = View(EVERYTHING, order=Order("rx", reverse=reverse), idle=True)
+    tree = Tree(model, view, Expansion(), lambda _: None)
+    tree.sort()
+    assert pids(tree.tops) == [2, 3, 1, 4]
+
+
+def test_equal_remotes_are_sorted_by_traffic() -> None:
+    moved = {"192.0.2.1": 5, "192.0.2.2": 70, "192.0.2.3": 6}
+    traffic = {key(1): {remote(each): Traffic(0, sent) for each, sent in moved.items()}}
+    (row,) = (shown := interval(traffic, identities={})).processes
+    leaves = Order("rx").remotes(shown.remotes(row))
+    assert [format_address(leaf.remote.address)[-1] for leaf in leaves] == ["2", "3", "1"]
 
 
 def test_sorting_does_not_change_its_input() -> None:

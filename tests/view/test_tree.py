@@ -278,15 +278,27 @@ def test_hosts_are_grouped_by_id_not_by_name() -> None:
     model = lasting({key(n): Identity("sh", host=host) for n, host in enumerate(hosts, 1)})
     tree = built(model, Grouping.HOST, Order("pid"))
     assert [(top.id.group, top.identity.name) for top in tree.tops] == [
-        ("host b", "web"),
         ("host ", "(this machine)"),
+        ("host b", "web"),
         ("host a", "web"),
     ]
     assert [[child.id.process for child in tree.children(top)] for top in tree.tops] == [
-        [key(2)],
         [key(4)],
+        [key(2)],
         [key(1), key(3)],
     ]
+
+
+@pytest.mark.parametrize("grouping", [Grouping.EXECUTABLE, Grouping.REMOTE])
+def test_group_counts_the_living_and_all(grouping: Grouping) -> None:
+    model = lasting({key(n): Identity("sh", exe="/bin/sh") for n in range(1, 6)}, [key(1), key(4)])
+    for elapsed in (1.0, 100.0):  # the exited ones are forgotten, then remembered together
+        (group,) = built(model, grouping).tops
+        assert (group.living, group.size, group.exited) == (3, 5, False)
+        model.advance(sample(elapsed=elapsed))
+    model.advance(sample(exited=[key(2), key(3), key(5)]))
+    (group,) = built(model, grouping).tops
+    assert (group.living, group.size, group.exited) == (0, 5, True)
 
 
 def test_host_without_a_name_is_shown_by_its_id() -> None:
@@ -387,13 +399,13 @@ def test_pid_is_of_a_process_only() -> None:
     tree = built(model, Grouping.USER, Order("pid"))
     rows = [row for _, row in below(tree) if isinstance(row, Branch)]
     assert [(row.key, row.pid, row.size, row.is_unattributed) for row in rows] == [
-        (None, None, 1, False),  # a group of one
-        (UNATTRIBUTED, None, 1, True),
         (None, None, 2, False),  # a group of two
         (None, None, 1, False),  # the exited process
         (key(2), 2, 1, False),
+        (None, None, 1, False),  # a group of one
+        (UNATTRIBUTED, None, 1, True),
     ]
-    assert [PROCESS_COLUMNS[0].get(row) for row in rows] == [1, 0, 2, 0, 2]
+    assert [PROCESS_COLUMNS[0].get(row) for row in rows] == [1, 0, 2, 1, 0]
     for text, found in (("pid:0", ["(unknown)"]), ("pid:2", ["sh"])):
         tops = built(model, Grouping.EXECUTABLE, typed=parse(text)).tops
         assert [top.identity.name for top in tops] == found
