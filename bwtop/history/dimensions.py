@@ -50,6 +50,13 @@ DIMENSIONS: Final = (
     Dimension("exe", "program", ("exe",), lambda i, _: (i.exe,), needs=("exe",)),
     Dimension("user", "user", ("uid",), lambda i, _: (i.uid,), needs=("uid",)),
     Dimension(
+        "name",
+        "name of the process, whatever its program's path is",
+        ("name",),
+        lambda i, _: (i.name,),
+        needs=("name",),
+    ),
+    Dimension(
         "unit",
         "systemd unit, container and pod",
         ("unit", "container", "pod"),

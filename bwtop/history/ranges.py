@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, midnight
+from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, local_date, midnight
 from bwtop.text.invalid import invalid
 
 HELP: Final = (
     "today, yesterday, week, last-week, month, last-month, 24h, 7d, 2026-11, 2026-11-01,"
-    " 2026-11-01..2026-11-03, '2026-11-01 08:00..12:00', all"
+    " 2026-11-01..2026-11-03, '2026-11-01 08:00..12:00', 08:00..12:00, all"
 )
 
 
@@ -22,7 +22,13 @@ class Range:
     text: str
     start: float
     end: float
-    is_month: bool = False
+
+    @property
+    def is_period(self) -> bool:
+        """Return whether it is several whole local days, as bills have them: then it has an estimate while it lasts."""
+        dates = ((when, datetime.fromtimestamp(when).date()) for when in (self.start, self.end))
+        is_whole = all(midnight(day) == when for when, day in dates)
+        return self.text != "all" and is_whole and ceiling(Unit.DAY, self.start) < self.end
 
 
 class RangeError(ValueError):
@@ -58,7 +64,7 @@ def _parse(word: str, now: float) -> Range:
     if word in _WORDS:
         unit, back = _WORDS[word]
         start = floor(unit, floor(unit, now) - 1) if back else floor(unit, now)
-        return Range(word, start, ceiling(unit, start), is_month=unit is Unit.MONTH)
+        return Range(word, start, ceiling(unit, start))
     if word == "all":
         return Range(word, 0, ceiling(Unit.DAY, now))
     if found := re.fullmatch(r"([0-9]{1,6})([mhdw])", word, re.ASCII):
@@ -68,7 +74,7 @@ def _parse(word: str, now: float) -> Range:
         return Range(word, max(floor(Unit.MINUTE, now - length), 0), now)
     if found := re.fullmatch(_MONTH, word, re.ASCII):
         first = midnight(date(int(found[1]), int(found[2]), 1))
-        return Range(word, first, ceiling(Unit.MONTH, first), is_month=True)
+        return Range(word, first, ceiling(Unit.MONTH, first))
     if ".." in word:
         return _between(word, now)
     day = midnight(_date(word))
@@ -92,6 +98,8 @@ def _between(word: str, now: float) -> Range:
     left, right = (part.strip() for part in word.split("..", 1))
     if not left:
         raise _invalid(word, "a time before '..'")
+    if re.fullmatch(f"{_TIME}(?:{_OFFSET})?", left, re.ASCII):
+        left = f"{local_date(now)} {left}"
     start = _point(left, now, fold=0)
     if not right:
         end = now

@@ -72,7 +72,7 @@ def _write_json(
 def document(answer: Answer, request: ReportRequest, by: Sequence[Dimension]) -> dict[str, Any]:
     """Return the JSON document of an answer; rates are in bytes per second."""
     usage, peak = answer.usage, answer.peak
-    projection = answer.projection if answer.range.is_month else None
+    projection = answer.projection if answer.range.is_period else None
     rows = request.sorted(answer.rows)[: request.limit]
     return {
         "schema": SCHEMA,

@@ -59,7 +59,7 @@ class ReportTable:
         self._now = now
         self._is_unicode = unicode
         self._namesakes = _namesakes(answer, request.by or (PROCESS,))
-        self._twins = _shared(answer, request.by, "hostname") if HOST in request.by else frozenset()
+        self._twins = _shared(answer, request.by, HOST)
         self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
 
     def lines(self, history: History) -> Iterator[str]:
@@ -260,10 +260,10 @@ class ReportTable:
         yield self._rates("average", answer.average, f"recorded time, {scope}")
         if answer.peak:
             yield self._rates("peak", answer.peak.rates, f"over {answer.peak.unit.text}, {scope}")
-        if answer.range.is_month:
-            yield from self._month(scope)
+        if answer.range.is_period:
+            yield from self._period(scope)
 
-    def _month(self, scope: str) -> Iterator[str]:
+    def _period(self, scope: str) -> Iterator[str]:
         usage, projection = self._answer.usage, self._answer.projection
         if usage:
             text = f"of {usage.count:,} averages over 5 min, {scope}"
@@ -291,12 +291,14 @@ def _remote(row: ReportRow) -> Remote:
 
 def _namesakes(answer: Answer, by: Sequence[Dimension]) -> frozenset[Label]:
     """Return the names that several programs share."""
-    return _shared(answer, by, "name") if PROCESS in by else frozenset()
+    return _shared(answer, by, PROCESS)
 
 
-def _shared(answer: Answer, by: Sequence[Dimension], field: str) -> frozenset[Label]:
-    """Return the values of a field that occur with several values of the next field."""
-    place = fields(by).index(field)
+def _shared(answer: Answer, by: Sequence[Dimension], of: Dimension) -> frozenset[Label]:
+    """Return the values of a dimension's first field that occur with several values of its next field."""
+    if of not in by:
+        return frozenset()
+    place = len(fields(by[: by.index(of)]))
     known = {row.labels[place : place + 2] for row in answer.rows}
     counts = Counter(value for value, _ in known)
     return frozenset(value for value, count in counts.items() if count > 1)
@@ -315,6 +317,7 @@ def _clock(when: float, form: str) -> str:
 
 _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "exe": lambda exe: exe or "(unknown)",
+    "name": lambda name: name,
     "unit": lambda unit, container, _: container or unit or "(no unit)",
     "remote": lambda address, _: address,
     "proto": lambda proto: proto,

@@ -71,6 +71,7 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("process", {"name": "curl", "exe": "/usr/bin/curl", "uid": 1000, "kernel": False}),
     ("exe", {"exe": "/usr/bin/curl"}),
     ("user", {"uid": 1000}),
+    ("name", {"name": "curl"}),
     ("unit", {"unit": "a.service", "container": None, "pod": None}),
     ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),

@@ -409,6 +409,16 @@ def test_history_is_a_snapshot_during_writes(tmp_path: Path) -> None:
     kept.connection.close()
 
 
+def test_program_that_is_mounted_anew_at_each_start_has_one_name() -> None:
+    """An AppImage runs from /tmp/.mount_XXXXXX, which is another directory each time."""
+    kept = Kept()
+    for number in range(3):
+        who = Identity("editor", 1000, exe=f"/tmp/.mount_Edit{number}a/editor")
+        kept.append(delta(NOON + number, 100, who=who, pid=1 + number))
+    assert len(kept.ask(FIRST, FIRST + DAY, "process").rows) == 3
+    assert labels(kept.ask(FIRST, FIRST + DAY, "name")) == [("editor", 300)]
+
+
 def test_rows_are_sorted_by_size_or_by_time() -> None:
     kept = Kept()
     for hour, rx, who in ((2, 5, CURL), (0, 1, CURL), (0, 7, NGINX), (2, 6, NGINX), (2, 1, NGINX)):

@@ -289,7 +289,12 @@ def test_figures_have_one_scope(choice: str, scope: str, extra: int, kept: Kept,
         ("2026-12-24 18:00", "2026-09", False, True),
         ("2026-09-11 00:30", "30d", False, False),
         ("2026-09-11 00:30", "today", False, False),
-        ("2026-09-11 00:30", "2026-09-01..2026-10-01", False, False),
+        ("2026-09-11 00:30", "2026-09-01..2026-10-01", True, True),
+        ("2026-09-11 00:30", "2026-08-15..2026-09-15", True, True),
+        ("2026-09-21 00:30", "2026-08-15..2026-09-15", False, True),
+        ("2026-09-09 00:30", "week", True, True),
+        ("2026-09-11 00:30", "2026-09-01 08:00..2026-10-01", False, False),
+        ("2026-09-11 00:30", "all", False, False),
     ],
 )
 def test_projection_is_of_a_month_that_has_not_ended(
@@ -343,6 +348,14 @@ def test_control_characters_are_escaped_in_csv(kept: Kept, ask: Ask) -> None:
         rows = ask.csv("today", by)
         assert tuple(sums(rows).values()) == keep.total(kept.deltas)
     assert "\\x1b[2J\\x1b[31mred" in {row["name"] for row in ask.csv("today", "process")}
+
+
+def test_programs_are_told_apart_beside_their_names(kept: Kept, ask: Ask) -> None:
+    for number, path in enumerate(("/usr/bin/same", "/opt/same"), 1):
+        kept.append(delta(at("2026-09-21 10:00"), pid=number, who=Identity("same", 0, exe=path)))
+    shown = ask.at("2026-09-21 12:00")("today", "table", "name", "process")
+    assert "same  same  root  /usr/bin/same" in shown
+    assert "same  same  root  /opt/same" in shown
 
 
 def test_dimensions_that_share_a_column_have_it_once(kept: Kept, ask: Ask) -> None:

@@ -19,6 +19,7 @@ const NAMES = {
   process: (row) => process(row),
   exe: (row) => plain(row.exe ?? "(unknown)"),
   user: (row) => String(user(row)),
+  name: (row) => plain(row.name),
   unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
   remote: (row) => plain(row.host ?? row.addr),
   host: (row, hosts) => hosts.label(row),
