@@ -4,9 +4,10 @@ import { byId, setText } from "./dom.js";
 import { plain, process, rate, remote, size, user } from "./format.js";
 import { beyond, isFiltered, scope } from "./state.js";
 
-const SLOTS = 120; // intervals in the chart
+const SLOTS = 120; // places in the chart, each as long as a usual interval
+const GAP = 1.5; // usual intervals from one to the next beyond which there is a gap
 const TOP = 5; // processes with a colour of their own
-const TICK = 20; // intervals between marks of the time axis; twice that on a narrow page
+const TICK = 20; // places between marks of the time axis; twice that on a narrow page
 const NARROW = 480; // pixels
 const EACH = 200; // remotes listed per process
 const RETRY = 2000; // milliseconds
@@ -216,7 +217,7 @@ export class Live {
   takePast(past, number) {
     const first = number - past.points.length + 1;
     this.points = past.points.map((point, index) => ({
-      number: first + index, time: Date.parse(point.time), rx: point.rx_rate, tx: point.tx_rate, by: new Map(),
+      number: first + index, time: Date.parse(point.time), seconds: point.interval, rx: point.rx_rate, tx: point.tx_rate, by: new Map(),
     }));
     for (const one of past.processes) {
       const key = keyOf(one);
@@ -244,7 +245,8 @@ export class Live {
       this.names.set(keyOf(row), `${process(row)} (${row.pid})`);
     }
     const time = Date.parse(found.time);
-    const point = { number, time, rx: found.total.rx / found.interval, tx: found.total.tx / found.interval, by };
+    const seconds = found.interval;
+    const point = { number, time, seconds, rx: found.total.rx / seconds, tx: found.total.tx / seconds, by };
     this.points = this.points.filter((other) => other.number < number && other.number > number - SLOTS);
     this.points.push(point);
     this.tell();
@@ -348,8 +350,9 @@ export class Live {
   drawGraph() {
     const now = this.points.at(-1);
     if (!now) return;
-    const places = new Map(this.points.map((point) => [SLOTS - 1 - (now.number - point.number), point]));
-    const slots = Array.from({ length: SLOTS }, (_, index) => places.get(index));
+    const usual = median(this.points.map((point) => point.seconds));
+    const slots = placed(this.points, 1000 * usual);
+    this.points = slots.filter(Boolean);
     const rates = (direction, of) => slots.map((point) => (point ? of(point)?.[direction] ?? 0 : null));
     const series = this.top().map((key) => ({
       name: this.names.get(key),
@@ -362,10 +365,12 @@ export class Live {
       return point ? Math.max(point[direction] - known, 0) : null;
     });
     const others = { name: "others", colour: "series-other", rx: rest("rx"), tx: rest("tx") };
-    const age = (index) => Math.round(slots[index] ? (now.time - slots[index].time) / 1000 : (SLOTS - 1 - index) * this.last.interval);
+    const age = (index) => Math.round(slots[index] ? (now.time - slots[index].time) / 1000 : (SLOTS - 1 - index) * usual);
+    const ago = (index) => (index === SLOTS - 1 ? "now" : `${age(index)} s ago`);
+    const isLong = (point) => point?.seconds > GAP * usual;
     const tick = innerWidth < NARROW ? 2 * TICK : TICK;
     this.page.graph.draw({
-      labels: slots.map((_, index) => (index === SLOTS - 1 ? "now" : `${age(index)} s ago`)),
+      labels: slots.map((point, index) => ago(index) + (isLong(point) ? `, average of ${Math.round(point.seconds)} s` : "")),
       ticks: (index) => ((SLOTS - 1 - index) % tick ? "" : index === SLOTS - 1 ? "now" : `−${age(index)} s`),
       series: [...series, others],
       units: this.page.state.units,
@@ -387,6 +392,30 @@ export class Live {
     for (const key of most) if (!this.colours.has(key)) this.colours.set(key, free.shift());
     return most;
   }
+}
+
+// The lower of the middle values.
+function median(values) {
+  return [...values].sort((one, other) => one - other)[Math.floor((values.length - 1) / 2)];
+}
+
+// The points by their place in time, the newest in the last one.  Intervals that follow each other have neighbouring
+// places, though none is exactly as long as another; after a gap, the place is that of the time.
+function placed(points, length) {
+  const slots = Array.from({ length: SLOTS });
+  const now = points.at(-1);
+  let age = 0;
+  let later = now;
+  for (const point of [...points].reverse()) {
+    if (point !== now) {
+      const isNext = later.time - point.time < GAP * length;
+      age = isNext ? age + 1 : Math.max(age + 2, Math.round((now.time - point.time) / length));
+    }
+    if (age >= SLOTS) break;
+    slots[SLOTS - 1 - age] = point;
+    later = point;
+  }
+  return slots;
 }
 
 // Merges the shown interval with a later answer that has all rows, perhaps of the next interval.

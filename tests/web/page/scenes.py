@@ -98,9 +98,11 @@ class Scene(Quiet):
         self.measure()
         self._now = datetime.now(UTC)
 
-    def move(self, sent: dict[str, int], exited: Sequence[int] = ()) -> None:
+    def move(
+        self, sent: dict[str, int], exited: Sequence[int] = (), *, seconds: float = 1.0
+    ) -> None:
         """Put an interval with the sent bytes by process name."""
-        self._now += timedelta(seconds=1)
+        self._now += timedelta(seconds=seconds)
         traffic: FlowTraffic = {}
         identities: dict[ProcessKey, Identity] = {}
         for name, amount in sent.items():
@@ -113,7 +115,7 @@ class Scene(Quiet):
                 user="root",
                 started=datetime(2026, 11, 1, tzinfo=UTC),
             )
-        self.put(Sample(self._now, 1.0, traffic, identities, {key(pid) for pid in exited}))
+        self.put(Sample(self._now, seconds, traffic, identities, {key(pid) for pid in exited}))
 
 
 class Past(Quiet):
