@@ -21,6 +21,8 @@ from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
 from bwtop.model.flows import Loss, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.output.notes import notes
+from bwtop.output.report import document
+from bwtop.output.request import ReportRequest
 from bwtop.sqlite import checked, fold, rollup, sweep
 from bwtop.sqlite.delta import Delta
 from tests.build import key, typed
@@ -226,6 +228,7 @@ def check(
     check_labels(answer, by)
     check_usage(kept, answer, keep)
     check_figures(answer)
+    check_document(answer, inside, by, keep)
 
 
 def check_range(kept: Kept, answer: Answer, *, moved: bool) -> None:
@@ -358,6 +361,27 @@ def check_figures(answer: Answer) -> None:
     if answer.projection:
         assert answer.projection >= (answer.rx, answer.tx)
         assert answer.projection[1] >= answer.tx
+
+
+def check_document(
+    answer: Answer, inside: list[Delta], by: Sequence[Dimension], keep: Filter
+) -> None:
+    """Check the numbers of the JSON, which the page and the API show, against plain sums."""
+    found = document(answer, ReportRequest(answer.range, by, keep), by)
+    rx, tx = total(inside, keep)
+    assert found["total"] == {"rx": rx, "tx": tx}
+    assert sum(row["rx"] for row in found["rows"]) == sum(bar["rx"] for bar in found["bars"]) == rx
+    assert sum(row["tx"] for row in found["rows"]) == sum(bar["tx"] for bar in found["bars"]) == tx
+    for bar in found["bars"]:
+        mine = within(inside, at(bar["from"]), at(bar["to"]))
+        assert (bar["rx"], bar["tx"]) == total(mine, keep)
+    if seconds := sum(delta.seconds for delta in inside):
+        expected = {"rx_rate": round(rx / seconds, 3), "tx_rate": round(tx / seconds, 3)}
+        assert found["average"] == expected
+    if answer.start < answer.range.start - 60 or answer.end > answer.range.end + 60:
+        covered = found["covered"]
+        assert (at(covered["from"]), at(covered["to"])) == (int(answer.start), int(answer.end))
+        assert any("this report covers" in note for note in found["notes"])
 
 
 def check_spans(kept: Kept) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.history.calendar import DAY
+from bwtop.history.calendar import DAY, HOUR
 from bwtop.history.dimensions import DIMENSIONS, TIMES
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Identity, ProcessKey, Remote
@@ -17,7 +17,7 @@ from bwtop.sqlite.delta import Delta
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from bwtop.web import files
-from tests.history.keep import Kept, policy, within
+from tests.history.keep import Kept, flows_of, policy, within
 from tests.web.browser import PIXELS
 from tests.web.page.scenes import (
     FAR,
@@ -29,6 +29,7 @@ from tests.web.page.scenes import (
     Visitor,
     api,
     bars,
+    click_bar,
     days_ago,
     midnight,
     summed,
@@ -226,3 +227,26 @@ def test_history_exports_are_what_the_api_says(visit: Visitor, past: Past) -> No
         expected = printable(process["name"])
         assert row["name"] == (f"'{expected}" if expected.startswith("=") else expected)
     assert any(row["name"] == "'=1+2" for row in rows)
+
+
+def test_bars_of_an_hour_are_those_that_are_left(visit: Visitor, tmp_path: Path) -> None:
+    """A note says what is left; bars that have nothing finer lead nowhere."""
+    kept = Kept(policy(seconds=0, minutes=0), tmp_path / "history.db")
+    start = midnight(2) + 7 * HOUR
+    kept.append(*(Delta(start + n * 600, 60.0, flows_of(FAR[0], rx=1024)) for n in range(40)))
+    kept.steps(time.time())
+    kept.connection.close()
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
+        page = visit(server, f"?view=history&range={days_ago(2)}")
+        page.until(lambda: len(bars(page)) in (23, 24, 25), "hours")
+        click_bar(page, 8)
+        page.until(lambda: len(bars(page)) == 12, "five minutes")
+        assert [row[1] for row in bars(page)] == ["1.0 KiB", "not recorded"] * 6
+        page.has("#notes", "only totals by hour are left of some of this range")
+        before = page.page.url
+        click_bar(page, 2)
+        assert page.page.url == before
+        page.filter("x")  # five-minute totals do not know processes
+        page.until(lambda: len(bars(page)) == 1, "an hour")
+        click_bar(page, 0)
+        assert page.query["filter"] == "x"
