@@ -7,7 +7,7 @@ ARGS ?=
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
-PACKAGING_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd systemd-container
+PACKAGING_PACKAGES := $(DEB_PACKAGES) git lintian debootstrap systemd systemd-container
 TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv gcc libc6-dev iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client libzookeeper-java default-jre-headless e2fsprogs
 TEST_OPTIONAL := clickhouse-server
 BENCH_PACKAGES := iperf3 nethogs tcpdump
@@ -30,11 +30,17 @@ MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
 # What packages are made from, and the beginning of a recipe that makes them in a copy, so that nothing is left here.
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' bwtop/__init__.py)
+RELEASE = bwtop-$(VERSION)
 RELEASED := CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in Makefile README.md bpf bwtop bwtop.py debian man pyproject.toml share
 
+define in_a_folder
+copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 1' INT TERM && umask 022 && mkdir -p dist
+endef
+
 define in_a_copy
-@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 1' INT TERM && mkdir -p dist "$$copy/bwtop" && \
-cp -R -P -p $(RELEASED) "$$copy/bwtop" && find "$$copy" -name __pycache__ -prune -exec rm -rf {} + && umask 022
+@$(in_a_folder) && mkdir "$$copy/bwtop" && \
+cp -R -P -p $(RELEASED) "$$copy/bwtop" && find "$$copy" -name __pycache__ -prune -exec rm -rf {} +
 endef
 
 # Installs those Debian packages of a list that are missing, and does nothing when none is.  Those of a second list are
@@ -63,6 +69,7 @@ help:
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
 	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
+	@echo 'make release       make all of these and the sources, with checksums, from the last commit, in dist/'
 	@echo 'make test          install what the tests need and run them all (ARGS="tests/model -k sum" for some)'
 	@echo 'make test-thorough the same with twenty times the examples of Hypothesis'
 	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
@@ -133,6 +140,31 @@ $(VENV)-build/.ready:
 .PHONY: wheel
 wheel: $(VENV)-build/.ready
 	$(in_a_copy) && $(VENV)-build/bin/python -m build -o dist "$$copy/bwtop"
+
+# What a release is made from is committed, and its version and date are the same wherever they stand.
+.PHONY: release-check
+release-check:
+	@git diff --quiet HEAD || { echo 'release: commit your changes first; a release is made from the last commit' >&2; exit 1; }
+	@program="$(VERSION) ($$(date -d "$$(sed -n 's/^\.Dd //p' man/bwtop.1)" +%F))"; \
+	changelog=$$(sed -n '/^## /{s///p;q}' CHANGELOG.md); \
+	debian="$$(dpkg-parsechangelog -S Version | tr -d '~') ($$(date -u -d "$$(dpkg-parsechangelog -S Date)" +%F))"; \
+	[ "$$program" = "$$changelog" ] && [ "$$program" = "$$debian" ] || { \
+		echo "release: versions or dates differ: bwtop and its manual: $$program; CHANGELOG.md: $$changelog; debian/changelog: $$debian" >&2; \
+		exit 1; }
+
+# From the last commit, with its time in place of the present: two runs make the same bytes.  setuptools writes the present
+# into the source distribution, so that is packed again.
+.PHONY: release
+release: release-check $(VENV)-build/.ready
+	$(call install_missing,$(DEB_PACKAGES))
+	@$(in_a_folder) && export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && \
+	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ -o "$$copy/$(RELEASE).tar" HEAD && tar -xf "$$copy/$(RELEASE).tar" -C "$$copy" && \
+	$(MAKE) -C "$$copy/$(RELEASE)" deb wheel VENV="$(abspath $(VENV))" && made="$$copy/$(RELEASE)/dist" && \
+	xz -9 -T1 <"$$copy/$(RELEASE).tar" >"$$made/$(RELEASE).tar.xz" && \
+	mkdir "$$copy/sdist" && tar -xf "$$made/$(RELEASE).tar.gz" -C "$$copy/sdist" && \
+	tar --format=ustar --sort=name --mtime=@$$SOURCE_DATE_EPOCH --owner=root:0 --group=root:0 --mode=go=rX \
+		-C "$$copy/sdist" -cf "$$copy/sdist.tar" $(RELEASE) && gzip -9n <"$$copy/sdist.tar" >"$$made/$(RELEASE).tar.gz" && \
+	(cd "$$made" && sha256sum -- * >SHA256SUMS) && cp "$$made"/* dist && cat dist/SHA256SUMS
 
 .PHONY: test-deps
 test-deps:
