@@ -7,7 +7,8 @@ ARGS ?=
 RUN_PACKAGES := python3-bpfcc python3-urwid python3-humanize libbpf1
 WEB_PACKAGES := $(RUN_PACKAGES) libjs-chart.js
 DEB_PACKAGES := debhelper dh-python
-PACKAGING_PACKAGES := $(DEB_PACKAGES) git lintian debootstrap systemd systemd-container
+RPM_PACKAGES := rpm
+PACKAGING_PACKAGES := $(DEB_PACKAGES) $(RPM_PACKAGES) git lintian debootstrap systemd systemd-container
 TEST_PACKAGES := $(WEB_PACKAGES) $(PACKAGING_PACKAGES) python3-venv gcc libc6-dev iproute2 sudo strace faketime chromium fonts-dejavu-core kmod mandoc groff-base zsh fish prometheus python3-prometheus-client libzookeeper-java default-jre-headless e2fsprogs
 TEST_OPTIONAL := clickhouse-server
 BENCH_PACKAGES := iperf3 nethogs tcpdump
@@ -68,6 +69,7 @@ help:
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
 	@echo 'make deb           make a package for Debian, in dist/'
+	@echo 'make rpm           make a package for Fedora, in dist/'
 	@echo 'make wheel         make a wheel and a source distribution for pip and pipx, in dist/'
 	@echo 'make release       make all of these and the sources, with checksums, from the last commit, in dist/'
 	@echo 'make test          install what the tests need and run them all (ARGS="tests/model -k sum" for some)'
@@ -132,6 +134,14 @@ deb:
 	$(call install_missing,$(DEB_PACKAGES))
 	$(in_a_copy) && (cd "$$copy/bwtop" && dpkg-buildpackage -d --build=binary --no-sign) && cp "$$copy"/*.deb dist
 
+# --nodeps: what Fedora needs to make a package has other names here.
+.PHONY: rpm
+rpm:
+	$(call install_missing,$(RPM_PACKAGES))
+	$(in_a_copy) && (cd "$$copy/bwtop" && rpmbuild -bb --quiet --build-in-place --nodeps --define "_topdir $$copy/rpm" \
+		--define '_buildhost localhost' --define '__brp_compress %{nil}' --define 'use_source_date_epoch_as_buildtime 1' \
+		--define 'clamp_mtime_to_source_date_epoch 1' share/rpm/bwtop.spec) && cp "$$copy"/rpm/RPMS/noarch/*.rpm dist
+
 $(VENV)-build/.ready:
 	$(PYTHON) -m venv $(VENV)-build
 	$(VENV)-build/bin/pip install -q 'build >= 1, < 2'
@@ -156,10 +166,10 @@ release-check:
 # into the source distribution, so that is packed again.
 .PHONY: release
 release: release-check $(VENV)-build/.ready
-	$(call install_missing,$(DEB_PACKAGES))
+	$(call install_missing,$(DEB_PACKAGES) $(RPM_PACKAGES))
 	@$(in_a_folder) && export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && \
 	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ -o "$$copy/$(RELEASE).tar" HEAD && tar -xf "$$copy/$(RELEASE).tar" -C "$$copy" && \
-	$(MAKE) -C "$$copy/$(RELEASE)" deb wheel VENV="$(abspath $(VENV))" && made="$$copy/$(RELEASE)/dist" && \
+	$(MAKE) -C "$$copy/$(RELEASE)" deb rpm wheel VENV="$(abspath $(VENV))" && made="$$copy/$(RELEASE)/dist" && \
 	xz -9 -T1 <"$$copy/$(RELEASE).tar" >"$$made/$(RELEASE).tar.xz" && \
 	mkdir "$$copy/sdist" && tar -xf "$$made/$(RELEASE).tar.gz" -C "$$copy/sdist" && \
 	tar --format=ustar --sort=name --mtime=@$$SOURCE_DATE_EPOCH --owner=root:0 --group=root:0 --mode=go=rX \

@@ -1,9 +1,12 @@
-"""The package, which is made once for all tests."""
+"""What is made once for all tests: the package, and a fresh Debian."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.packaging.debian import Root, made
 from tests.packaging.making import built_deb, copy_of_checkout
 
 
@@ -11,3 +14,11 @@ from tests.packaging.making import built_deb, copy_of_checkout
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It."""
     return built_deb(copy_of_checkout(tmp_path_factory.mktemp("deb") / "checkout"))
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """As debootstrap makes it; tests change copies of it."""
+    root = made(tmp_path_factory.mktemp("fresh") / "root")
+    yield root
+    shutil.rmtree(root.path)

@@ -52,7 +52,11 @@ def dist(checkout: Path) -> Path:
 
 def test_everything_is_there_with_checksums(dist: Path) -> None:
     names = {path.name for path in dist.iterdir()}
-    packages = {f"bwtop_{VERSION}_all.deb", f"bwtop-{VERSION}-py3-none-any.whl"}
+    packages = {
+        f"bwtop_{VERSION}_all.deb",
+        f"bwtop-{VERSION}-1.noarch.rpm",
+        f"bwtop-{VERSION}-py3-none-any.whl",
+    }
     sources = {f"bwtop-{VERSION}.tar.gz", f"bwtop-{VERSION}.tar.xz"}
     assert names == packages | sources | {"SHA256SUMS"}
     lines = (dist / "SHA256SUMS").read_text().splitlines()
