@@ -29,7 +29,8 @@ LARGEST: Final = 10_000
 """Bytes of the README: it is read before bwtop is known to be of use."""
 
 OF_OTHERS: Final = {
-    *("--system-site-packages", "--privileged", "--break-system-packages"),  # pip, docker
+    *("--system-site-packages", "--break-system-packages"),  # pip
+    *("--privileged", "--security-opt"),  # podman
     *("--quick", "--results"),  # make bench
 }
 """Flags of other programs in the documents."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.container import Podman, built
 from tests.packaging.debian import Root, made
 from tests.packaging.making import built_deb, copy_of_checkout
 
@@ -22,3 +23,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     root = made(tmp_path_factory.mktemp("fresh") / "root")
     yield root
     shutil.rmtree(root.path)
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory, fresh: Root, deb: Path) -> Iterator[Podman]:
+    """With the image."""
+    with built(tmp_path_factory.mktemp("podman") / "podman", fresh, deb) as podman:
+        yield podman
