@@ -11,7 +11,7 @@ from bwtop.text.escape import count, printable, squeeze, width
 
 def size(amount: float) -> str:
     """Format bytes with a binary prefix: "1.2 MiB"."""
-    return _short(humanize.naturalsize(amount, binary=True))
+    return _short(amount, binary=True)
 
 
 def rate(bytes_per_second: float, *, bits: bool = False) -> str:
@@ -26,12 +26,13 @@ def rate_cell(bytes_per_second: float, *, bits: bool = False) -> str:
     digits = float(
         f"{bytes_per_second * 8:.4g}"
     )  # else 999,999 becomes "1000.0 k", too wide for a column
-    number, unit = _short(humanize.naturalsize(digits)).split(" ")
+    number, unit = _short(digits, binary=False).split(" ")
     return f"{number} {unit.removesuffix('B')}bit"
 
 
-def _short(text: str) -> str:
-    """Shorten the unit that humanize spells out for small numbers."""
+def _short(amount: float, *, binary: bool) -> str:
+    """Format as humanize does, with its unit for small numbers shortened; humanize 4.12 makes "1.0 Byte" of 1.0."""
+    text = humanize.naturalsize(int(amount) if amount < 1000 else amount, binary=binary)
     return text.replace(" Bytes", " B").replace(" Byte", " B")
 
 

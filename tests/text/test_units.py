@@ -11,7 +11,9 @@ from bwtop.text.units import losses, rate, size
     [
         (0, "0 B", "0 bit/s"),
         (0.4, "0 B", "3 bit/s"),
+        (0.125, "0 B", "1 bit/s"),
         (1, "1 B", "8 bit/s"),
+        (1.0, "1 B", "8 bit/s"),
         (1023, "1023 B", "8.2 kbit/s"),
         (1024, "1.0 KiB", "8.2 kbit/s"),
         (5 * 2**20, "5.0 MiB", "41.9 Mbit/s"),
