@@ -1,6 +1,7 @@
 """What is made once for all tests: the package, and a fresh Debian."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory, fresh: Root, deb: Path) -> Iterator[Podman]:
-    """With the image."""
-    with built(tmp_path_factory.mktemp("podman") / "podman", fresh, deb) as podman:
+def podman(fresh: Root, deb: Path) -> Iterator[Podman]:
+    """With the image.  podman takes no path of more than 50 characters."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bwtop-") as folder,
+        built(Path(folder, "podman"), fresh, deb) as podman,
+    ):
         yield podman
