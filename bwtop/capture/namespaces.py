@@ -48,20 +48,25 @@ def _files() -> Iterator[str]:
 def _enter(file: str, seen: set[tuple[int, int]]) -> bool:
     """Enter a namespace unless it has been seen or cannot be looked at; return whether.
 
-    Raise OSError if it cannot be entered.
+    The file is looked at before it is opened: a mount may stand in a folder of a user's, who has put something else in its
+    place.  Raise OSError if it cannot be entered.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY)
+        found = os.open(file, os.O_PATH)
     except OSError:
         return False  # its process has ended, or is out of reach
     try:
-        number = _number(descriptor)
-        if number in seen:
+        number = _number(found)
+        if number in seen or number[0] not in {device for device, _ in seen}:
             return False
-        _set(descriptor)
+        descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY)
+        try:
+            _set(descriptor)
+        finally:
+            os.close(descriptor)
         seen.add(number)
     finally:
-        os.close(descriptor)
+        os.close(found)
     return True
 
 

@@ -5,6 +5,7 @@ strace follows a real sudo: each open() counts for the user that the process is 
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 
@@ -111,6 +112,10 @@ def prepared(stage: Stage) -> Stage:
     return stage
 
 
+NAMESPACE = re.compile(r"net:\[[0-9]+\]")
+"""The target of the links in /proc/PID/ns, files of the kernel: connections are looked for in each."""
+
+
 def by_root(found: list[Named]) -> list[Named]:
     return [one for one in found if one.uid == 0]
 
@@ -118,7 +123,8 @@ def by_root(found: list[Named]) -> list[Named]:
 def strange(found: list[Named]) -> set[str]:
     """Return what root opened that is not on the list."""
     opened = {one for one in by_root(found) if one.opened}
-    return {one.path for one in opened if not any(map(one.is_in, ALLOWED))} - set(LISTED)
+    paths = {one.path for one in opened if not any(map(one.is_in, ALLOWED))} - set(LISTED)
+    return {path for path in paths if not NAMESPACE.fullmatch(path)}
 
 
 def hers(found: list[Named]) -> set[tuple[str, str]]:

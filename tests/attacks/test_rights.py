@@ -180,7 +180,7 @@ def prepared(stage: Stage) -> Stage:
     stage.allow_any_arguments()
     stage.shell("ada", f"umask 077; echo {TOKEN} > token; mkdir -p .local/state/bwtop")
     stage.shell("ada", "cp made.db .local/state/bwtop/history.db")
-    stage.shell("root", "mkdir -p .local/state/bwtop")
+    stage.shell("root", "rm -rf .local/state/bwtop && mkdir -p .local/state/bwtop")
     stage.shell("root", "install -m 600 ~ada/made.db .local/state/bwtop/history.db")
     return stage
 
