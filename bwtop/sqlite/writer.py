@@ -131,7 +131,14 @@ class DatabaseWriter:
                 self._store.rollback()
 
     def close(self) -> None:
-        """Close the database and release the lock."""
+        """Close the database and release the lock.
+
+        SQLite leaves the log as it is when the path is out of reach, as after root was dropped: a copy of the file alone
+        would lack what is in there.
+        """
+        if self._store:
+            with contextlib.suppress(sqlite3.Error):
+                self._store.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._close_database()
         if self._lock:
             self._lock.close()

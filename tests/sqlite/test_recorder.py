@@ -19,9 +19,11 @@ from bwtop.sqlite import location, recorder, rollup
 from bwtop.sqlite.backlog import Backlog
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.lock import lock_path
+from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.store import Event
-from bwtop.sqlite.writer import DatabaseWriter
+from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 from tests.build import eventually, key, remote
+from tests.history.keep import delta
 from tests.history.recording import (
     START,
     Feed,
@@ -298,6 +300,19 @@ def test_close_waits_for_a_slow_disk_and_says_so(
     assert feed.recorder.lost == 0
     assert feed.recorder.stored == 3
     assert any(line.startswith("3 intervals, ") for line in feed.lines)
+
+
+def test_a_file_out_of_reach_at_the_end_is_whole_without_its_log(tmp_path: Path) -> None:
+    """After root was dropped, SQLite left all that was recorded in the log."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    writer = DatabaseWriter(RecordingOptions(folder / "history.db", Policy()))
+    assert writer.open() is None
+    writer.append([delta()], [])
+    moved = folder.rename(tmp_path / "moved")
+    writer.close()
+    (moved / "history.db-wal").unlink()
+    assert rows(moved / "history.db", "SELECT count(*) FROM interval") == [(1,)]
 
 
 def test_backlog_has_the_age_of_its_oldest_delta(path: Path, recorders: Recorders) -> None:
