@@ -207,7 +207,7 @@ def test_hostile_recorder_name_is_escaped() -> None:
 
 LOSS: Final = Loss(3, 4096, 1, 2048, 1, 2)
 LOSS_WORDS: Final = (
-    "remotes of 3 updates; their 4.0 KiB count as '*'",
+    "remotes of 3 flows; their 4.0 KiB count as '*'",
     "processes of 2.0 KiB",
     "names of 1 process",
     "2 events skipped by the kernel",
