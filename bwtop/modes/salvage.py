@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from typing import Final
 
 from bwtop.modes import common
 from bwtop.options.flags import Options
@@ -12,6 +13,9 @@ from bwtop.sqlite.salvage import salvage
 from bwtop.sqlite.schema import HistoryError
 from bwtop.text.escape import count
 from bwtop.text.stderr import fail, say
+
+_NAMES: Final = {"pulse": "5min"}
+"""Names of tables, where the manual has another."""
 
 
 def run_salvage(options: Options) -> None:
@@ -39,7 +43,7 @@ def run_salvage(options: Options) -> None:
                 confine(accounts.unprivileged(os.environ))
         for saved in salvage(*opened):
             gaps = f"; {count(saved.gaps, 'gap')}" if saved.gaps else ""
-            say(f"{saved.table}: {count(saved.rows, 'row')} saved{gaps}")
+            say(f"{_NAMES.get(saved.table, saved.table)}: {count(saved.rows, 'row')} saved{gaps}")
     except HistoryError as error:
         fail(str(error))
     except (OSError, sqlite3.Error) as error:

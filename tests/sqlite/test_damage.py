@@ -22,8 +22,10 @@ from bwtop.output.request import ReportRequest
 from bwtop.sqlite import check, checked, follow, recorder, schema
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.reader import LocalReader
+from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
+from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 from tests.examples import examples
 from tests.history.recording import (
     START,
@@ -64,8 +66,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(4):
         feed.put(60, seconds=30)
         feed.wait()
-    feed.recorder._append([], [Event(START, "clock", 5.0), Event(START, "dropped", 5.0)], 0)
     recorders.close()
+    writer = DatabaseWriter(RecordingOptions(path, Policy()))
+    assert writer.open() is None
+    writer.append([], [Event(START, "clock", 5.0), Event(START, "dropped", 5.0)])
+    writer.close()
     assert rows(path, "SELECT count(*) > 0 FROM span WHERE level > 0") == [(1,)]
     return path
 
@@ -277,9 +282,8 @@ def test_damage_is_found_at_the_start(path: Path, recorders: Recorders) -> None:
     assert len(content) > DAMAGED * PAGE
 
 
-def test_nothing_set_aside_is_overwritten(path: Path, recorders: Recorders) -> None:
-    feed = recorders(path, start=False)
-    writer = feed.recorder._writer
+def test_nothing_set_aside_is_overwritten(path: Path) -> None:
+    writer = DatabaseWriter(RecordingOptions(path, Policy()))
     asides = []
     for number in range(3):
         assert writer.open() is None
@@ -295,10 +299,10 @@ def test_only_the_holder_of_the_lock_sets_aside(path: Path, recorders: Recorders
     feed = recorders(path)
     feed.put(5)
     feed.wait()
-    second = recorders(path, start=False)
-    assert second.recorder.state.other
-    assert second.recorder._writer.set_aside(START) is None
-    second.recorder._writer.close()
+    second = DatabaseWriter(RecordingOptions(path, Policy()))
+    assert second.open()
+    assert second.set_aside(START) is None
+    second.close()
     assert os.listdir(path.parent).count("history.db") == 1
 
 
