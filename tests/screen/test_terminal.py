@@ -316,8 +316,10 @@ def test_terminal_without_a_size_is_taken_for_80_by_24(size: tuple[int, int]) ->
     with Terminal([*stty, *command("--no-resolve")]) as terminal:
         measuring(terminal)
         assert "h help" in terminal.lines()[23]
-        terminal.resize(80, 20)
-        terminal.wait_for(lambda _: "h help" in terminal.lines()[19])
+        terminal.resize(80, 20)  # the emulator drops rows at the top, until bwtop draws them
+        terminal.wait_for(
+            lambda _: "bwtop" in terminal.lines()[0] and "h help" in terminal.lines()[19]
+        )
         terminal.screen.resize(lines=24, columns=80)
         terminal.announce(*size)
         terminal.wait_for(lambda _: "h help" in terminal.lines()[23])
