@@ -33,7 +33,7 @@ def test_ada_is_an_ordinary_user(stage: Stage) -> None:
 
 def test_every_change_is_seen(stage: Stage) -> None:
     with stage.unchanged("/home/ada", "/tmp"):
-        stage.shell("ada", "touch x /tmp/x; rm made.db; ls /root || cat /etc/passwd")
+        stage.shell("ada", "touch x /tmp/zz-of-ada; rm made.db; ls /root || cat /etc/passwd")
     for deed, told in DEEDS.items():
         with pytest.raises(AssertionError) as failure, stage.unchanged("/home/ada"):
             stage.shell("root", deed)
