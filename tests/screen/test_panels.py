@@ -267,9 +267,10 @@ def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the test that waits for its end."""
+    """A process of the test that waits for its end; its command line has room in the details."""
     code = "import sys, time; print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+    command = ["python3", "-c", code]
+    with subprocess.Popen(command, executable=sys.executable, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         yield process
