@@ -21,7 +21,7 @@ FlowSums = Mapping[Flow, Moved]
 """Bytes by flow."""
 
 Order = tuple[str, bool]
-"""What to sort by, "total", "rx" or "tx", the largest first; and whether to reverse that."""
+"""The sum to sort by ("total", "rx" or "tx", the largest first), and True for the smallest first."""
 
 Largest = tuple[Sequence[tuple[Remote, Moved]], int]
 """The largest remotes of some flows with their bytes, and the number of all their remotes."""

@@ -31,7 +31,7 @@ def run_salvage(options: Options) -> None:
             fail(f"{new.path} exists; choose another with --db")
         opened.append(schema.open_reader(old.path, oldest=2))
         opened.append(schema.connect_writer(new.path, location.mode(new.path)))
-        opened[1].execute("PRAGMA journal_mode = MEMORY")  # no other files: nobody reads it yet
+        opened[1].execute("PRAGMA journal_mode = MEMORY")  # no other files: it has no reader yet
         schema.migrate(opened[1])
 
     try:

@@ -1,4 +1,4 @@
-"""How long an interval of a second becomes while something else stands still."""
+"""Measure the longest interval while something else stands still."""
 
 import tempfile
 from collections.abc import Callable, Iterator
