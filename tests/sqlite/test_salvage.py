@@ -27,30 +27,29 @@ TABLES = (
 )
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small one."""
-    path, recorders = tmp_path_factory.mktemp("small") / "history.db", Recorders()
+def recorded(folder: Path, seconds: int = 0) -> Path:
+    """Return a database with two hours of recording, and so many seconds more."""
+    path, recorders = folder / "history.db", Recorders()
     feed = recorders(path)
     for _ in range(4):
         feed.put(60, seconds=30)
         feed.wait()
+    feed.put(seconds)
+    feed.wait()
     recorders.close()
     return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small one."""
+    return recorded(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a database of several hundred pages, with seconds, minutes and hours."""
-    path, recorders = tmp_path_factory.mktemp("real") / "history.db", Recorders()
-    feed = recorders(path)
-    for _ in range(4):
-        feed.put(60, seconds=30)
-        feed.wait()
-    feed.put(3000)
-    feed.wait()
-    recorders.close()
-    return path
+    return recorded(tmp_path_factory.mktemp("real"), 3000)
 
 
 @pytest.fixture
