@@ -18,6 +18,10 @@ TESTS: Final = Path(__file__).parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# `make test` tells its children's make of its own flags and depth; a make that a test starts is the outermost one.
+for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(variable, None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
