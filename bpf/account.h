@@ -3,12 +3,20 @@
  * The accounting core, the same for every backend: given a socket, a peer and
  * a number of bytes, add them to the running process's flow.
  *
+ * A flow has an id, by which bwtop_flows has its counters.  A socket remembers the
+ * id of the flow that it moved bytes of last, where sockets can (SOCKET_STORAGE):
+ * then an ordinary message finds its counters by that.  The rest, and the first
+ * message of a flow, pass bwtop_charge(), where the id is found by the flow's key.
+ *
  * Where bytes go, in this order, so that none is lost without a count:
- *   1. their flow, in the map that user space has put in the slot of
- *      bwtop_active and takes away again every interval;
- *   2. the process's '*' remote in bwtop_spill, when that map is full;
+ *   1. the counters of their flow, which user space maps into its memory;
+ *   2. the process's '*' remote in bwtop_spill, when there is no free id;
  *   3. one row per protocol class in bwtop_unattributed, when that is full too.
- * The last two only ever grow; user space subtracts what it saw before.
+ * All of them only ever grow; user space subtracts what it saw before.
+ *
+ * User space takes ids away from flows that rest: it makes the generation odd,
+ * deletes the key, waits until every program has ended that may have seen either,
+ * reads the counters for the last time, and pushes the id to the free ones.
  */
 #ifndef BWTOP_ACCOUNT_H
 #define BWTOP_ACCOUNT_H
@@ -16,14 +24,30 @@
 #include "endpoint.h"
 #include "identity.h"
 #include "records.h"
+#include "roles.h"
+#include "socket_state.h"
 
-BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_a, MAX_FLOWS);
-BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_flows_b, MAX_FLOWS);
-BPF_ARRAY_OF_MAPS(bwtop_active, "bwtop_flows_a", 1);
+BPF_F_TABLE("array", u32, struct flow, bwtop_flows, MAX_IDS, FLOWS_FLAGS);
+/* How often ids of a block, a page of bwtop_flows, were given to flows: what user space has to read. */
+BPF_F_TABLE("array", u32, u64, bwtop_blocks, MAX_IDS / IDS_PER_BLOCK + 1, FLOWS_FLAGS);
+BPF_HASH(bwtop_ids, struct flow_key, u32, MAX_IDS);
+BPF_STACK(bwtop_free, struct free_ids, MAX_IDS);
+/* Not 0: everything is attached, and bytes are counted. */
+BPF_ARRAY(bwtop_counting, u32, 1);
+/* User space updates it to wait for all running programs: maybe_wait_bpf_programs() in kernel/bpf/syscall.c. */
+BPF_ARRAY(bwtop_nothing, u32, 1);
+BPF_ARRAY_OF_MAPS(bwtop_wait, "bwtop_nothing", 1);
 BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_spill, MAX_PROCESSES);
 /* The flows that are in bwtop_spill: each counts as lost once, unless this is full too. */
-BPF_F_TABLE("hash", struct flow_key, u32, bwtop_spilled, MAX_FLOWS, PROCESSES_FLAGS);
+BPF_F_TABLE("hash", struct flow_key, u32, bwtop_spilled, MAX_IDS, PROCESSES_FLAGS);
 BPF_ARRAY(bwtop_unattributed, struct flow_value, 3);	/* TCP, UDP, other */
+
+/* What bwtop_charge() is told. */
+struct charge {
+	struct flow_key key;
+	u64 direction;		/* enum direction */
+	u64 bytes;
+};
 
 /*
  * The protocol of the flow's key.  MPTCP counts as the TCP it stands for.  A raw
@@ -41,14 +65,22 @@ static __always_inline u8 flow_protocol(const struct endpoint *end)
 	return end->protocol;
 }
 
-static __always_inline void add(struct flow_value *value, enum direction direction,
-				u64 bytes)
+static __always_inline void add(struct flow_value *value, u64 direction, u64 bytes)
 {
 	__sync_fetch_and_add(direction == RX ? &value->rx : &value->tx, bytes);
 }
 
-static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
+static __always_inline bool is_counting(void)
 {
+	int zero = 0;
+	u32 *counting = bwtop_counting.lookup(&zero);
+
+	return counting && *counting;
+}
+
+static __always_inline void spill(struct charge *charge)
+{
+	struct flow_key *key = &charge->key;
 	struct flow_value blank = {};
 	struct flow_value *value;
 	struct loss *loss = losses();
@@ -58,7 +90,7 @@ static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
 	if (loss) {
 		if (bwtop_spilled.insert(key, &nothing) != -EEXIST)
 			__sync_fetch_and_add(&loss->spilled, 1);
-		__sync_fetch_and_add(&loss->spilled_bytes, bytes);
+		__sync_fetch_and_add(&loss->spilled_bytes, charge->bytes);
 	}
 	key->addr[0] = 0;
 	key->addr[1] = 0;
@@ -66,58 +98,156 @@ static __always_inline struct flow_value *spill(struct flow_key *key, u64 bytes)
 	key->role = ROLE_CLIENT;
 	bwtop_spill.insert(key, &blank);
 	value = bwtop_spill.lookup(key);
-	if (value)
-		return value;
-
-	if (loss) {
-		__sync_fetch_and_add(&loss->unattributed, 1);
-		__sync_fetch_and_add(&loss->unattributed_bytes, bytes);
-	}
-	return bwtop_unattributed.lookup(&class);
-}
-
-static __always_inline void account(struct flow_key *key, enum direction direction,
-				    u64 bytes)
-{
-	struct flow_value blank = {};
-	struct flow_value *value;
-	int slot = 0;
-	void *flows = bwtop_active.lookup(&slot);
-
-	if (!flows)
-		return;		/* not all is attached yet */
-	value = bpf_map_lookup_elem(flows, key);
 	if (!value) {
-		call_identify(&key->process);
-		bpf_map_update_elem(flows, key, &blank, BPF_NOEXIST);
-		value = bpf_map_lookup_elem(flows, key);
-		if (!value)
-			value = spill(key, bytes);
-		if (!value)
-			return;
+		if (loss) {
+			__sync_fetch_and_add(&loss->unattributed, 1);
+			__sync_fetch_and_add(&loss->unattributed_bytes, charge->bytes);
+		}
+		value = bwtop_unattributed.lookup(&class);
 	}
-	add(value, direction, bytes);
+	if (value)
+		add(value, charge->direction, charge->bytes);
 }
 
-/* Charges the running process.  role: enum role, decided by the caller. */
-static __always_inline void charge(const struct endpoint *end, const struct peer *peer,
-				   u8 role, enum direction direction, u64 bytes)
+/* A free id, and the counters at its place; NULL: there is none. */
+static __always_inline struct flow *take_id(u32 *id)
+{
+	struct free_ids free;
+
+	if (bwtop_free.pop(&free))
+		return NULL;
+	*id = free.first;
+	if (free.count > 1) {
+		free.first++;
+		free.count--;
+		bwtop_free.push(&free, 0);
+	}
+	return bwtop_flows.lookup(id);
+}
+
+/* Gives the flow an id.  Who comes second gives its own back, and has that of the first. */
+static __always_inline u32 *add_flow(struct flow_key *key)
+{
+	struct free_ids mine = { .count = 1 };
+	struct flow *flow;
+	u32 block;
+	u64 *given;
+
+	identify(&key->process);
+	flow = take_id(&mine.first);
+	if (!flow)
+		return NULL;
+	flow->key = *key;
+	if (bwtop_ids.insert(key, &mine.first)) {
+		bwtop_free.push(&mine, 0);
+		return bwtop_ids.lookup(key);
+	}
+	block = mine.first / IDS_PER_BLOCK;
+	given = bwtop_blocks.lookup(&block);
+	if (given)
+		__sync_fetch_and_add(given, 1);
+	return bwtop_ids.lookup(key);
+}
+
+/*
+ * Charges a flow by its key.  Returns what a socket may remember of it: its id + 1,
+ * and above that the generation; 0: nothing.
+ *
+ * A function of its own, which all programs call: it is most of their code, and
+ * inlined into each it would be most of the time that compiling takes.  BCC
+ * compiles no such calls, so the loader makes them (capture/linking.py).
+ */
+u64 bwtop_charge(struct charge *charge)
+{
+	u32 *known, id;
+	struct flow *flow;
+
+	if (!is_counting())
+		return 0;
+	known = bwtop_ids.lookup(&charge->key);
+	if (!known)
+		known = add_flow(&charge->key);
+	if (!known) {
+		spill(charge);
+		return 0;
+	}
+	id = *known;
+	flow = bwtop_flows.lookup(&id);
+	if (!flow)
+		return 0;		/* the verifier cannot know that there is one */
+	add(&flow->moved, charge->direction, charge->bytes);
+	return flow->generation & 1 ? 0 : (u64)flow->generation << 32 | (id + 1);
+}
+
+static u64 (*call_charge)(struct charge *charge) = (void *)CHARGE_CALL;
+
+#ifdef SOCKET_STORAGE
+static __always_inline bool is_same_flow(const struct flow_key *one, const struct flow_key *other)
+{
+	const u64 *a = (const u64 *)one, *b = (const u64 *)other;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
+}
+
+/* Adds the bytes to the flow that the socket remembers; false if that is another one. */
+static __always_inline bool charge_remembered(const struct socket *socket,
+					      const struct charge *charge)
+{
+	u64 remembered = socket->flow;
+	u32 id = (u32)remembered - 1;
+	struct flow *flow = bwtop_flows.lookup(&id);
+
+	if (!flow || flow->generation != remembered >> 32 || !is_same_flow(&flow->key, &charge->key))
+		return false;
+	add(&flow->moved, charge->direction, charge->bytes);
+	return true;
+}
+
+static __always_inline void charge_flow(struct socket *socket, struct charge *charge)
+{
+	if (!socket)
+		call_charge(charge);
+	else if (!charge_remembered(socket, charge))
+		socket->flow = call_charge(charge);
+}
+#else
+static __always_inline void charge_flow(struct socket *socket, struct charge *charge)
+{
+	call_charge(charge);
+}
+#endif
+
+/* Charges the running process with the bytes that it moved through a socket. */
+static __always_inline void charge_socket(u64 sk, struct socket *socket,
+					  const struct endpoint *end, const struct peer *peer,
+					  enum direction direction, u64 bytes)
 {
 	u64 task = (u64)CURRENT_TASK();
 	u64 leader = LOAD_TASK(u64, task, TASK_GROUP_LEADER);
-	struct flow_key key = {
-		.process = {
-			.start = LOAD_TASK(u64, leader, TASK_START_BOOTTIME),
-			.pid = LOAD_TASK(u32, task, TASK_TGID),
-			.exec = LOAD_TASK(u32, task, TASK_SELF_EXEC_ID),
+	u8 role = role_of(sk, socket, end, peer, direction);
+	struct charge charge = {
+		.key = {
+			.process = {
+				.start = LOAD_TASK(u64, leader, TASK_START_BOOTTIME),
+				.pid = LOAD_TASK(u32, task, TASK_TGID),
+				.exec = LOAD_TASK(u32, task, TASK_SELF_EXEC_ID),
+			},
+			.proto = flow_protocol(end),
+			.role = role,
+			.port = role == ROLE_SERVER ? end->local_port : peer->port,
+			.addr = { peer->addr[0], peer->addr[1] },
 		},
-		.proto = flow_protocol(end),
-		.role = role,
-		.port = role == ROLE_SERVER ? end->local_port : peer->port,
-		.addr = { peer->addr[0], peer->addr[1] },
+		.direction = direction,
+		.bytes = bytes,
 	};
 
-	account(&key, direction, bytes);
+	charge_flow(socket, &charge);
+}
+
+static __always_inline void charge(u64 sk, const struct endpoint *end, const struct peer *peer,
+				   enum direction direction, u64 bytes)
+{
+	charge_socket(sk, socket_of(sk), end, peer, direction, bytes);
 }
 
 #endif

@@ -17,6 +17,11 @@ extern struct {								\
 	int (*update)(key_type *key, leaf_type *leaf);			\
 	int (*delete)(key_type *key);					\
 } name
+#define BPF_STACK(name, leaf_type, entries)				\
+extern struct {								\
+	int (*push)(leaf_type *leaf, u64 flags);			\
+	int (*pop)(leaf_type *leaf);					\
+} name
 #define BPF_TABLE(table, key_type, leaf_type, name, entries)		\
 	BPF_F_TABLE(table, key_type, leaf_type, name, entries, 0)
 #define BPF_HASH(name, key_type, leaf_type, entries)			\
@@ -30,7 +35,6 @@ extern struct {								\
 #define BPF_TASK_STORAGE(name, leaf_type)				\
 	extern struct { leaf_type *(*task_storage_get)(void *task, void *leaf, int flags); } name
 
-#define BPF_NOEXIST			1
 #define BPF_SK_STORAGE_GET_F_CREATE	1
 #define BPF_LOCAL_STORAGE_GET_F_CREATE	1
 
@@ -40,6 +44,7 @@ extern struct {								\
 /* The parts of the kernel's structs that our programs use. */
 struct bpf_sock {
 	u32 src_port;
+	u32 state;
 };
 
 struct bpf_sock_addr {
@@ -50,8 +55,6 @@ struct bpf_sock_addr {
 	struct bpf_sock *sk;
 };
 
-void *bpf_map_lookup_elem(void *map, void *key);
-long bpf_map_update_elem(void *map, void *key, void *value, u64 flags);
 long bpf_probe_read(void *to, u32 size, const void *from);
 long bpf_probe_read_str(void *to, u32 size, const void *from);
 long bpf_probe_read_kernel(void *to, u32 size, const void *from);

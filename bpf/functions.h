@@ -36,14 +36,12 @@
 static __always_inline void on_inet_release(const struct inet_release *args)
 {
 	u64 sk = LOAD(u64, args->sock, SOCKET_SK);
-	struct role_key key = {.sk = sk};
 
 	if (!sk)
 		return;
 	if (has_odd_streams())
-		bwtop_roles.delete(&key);
-	key.port = LOAD(u16, sk, SOCK_NUM);
-	bwtop_roles.delete(&key);
+		forget_role(sk, 0);
+	forget_role(sk, LOAD(u16, sk, SOCK_NUM));
 }
 
 /*
@@ -54,7 +52,6 @@ static __always_inline void on_inet_release(const struct inet_release *args)
 int bwtop_state(u64 *ctx)
 {
 	u64 sk = ctx[0];
-	struct role_key key = {.sk = sk};
 	int before = ctx[1], now = ctx[2];
 	u8 role;
 
@@ -68,9 +65,9 @@ int bwtop_state(u64 *ctx)
 		return 0;
 	if (!role || backlog_role(sk) + 1 == role) {
 		if (has_odd_streams())
-			bwtop_roles.delete(&key);
+			forget_role(sk, 0);
 	} else {
-		bwtop_roles.update(&key, &role);
+		remember_role(sk, socket_of(sk), 0, role);
 		note_odd_stream();
 	}
 	return 0;
@@ -128,12 +125,6 @@ static __always_inline bool is_udp_socket(const struct endpoint *end)
 static __always_inline bool is_raw_socket(const struct endpoint *end)
 {
 	return end->type == SOCK_RAW || (end->type == SOCK_DGRAM && is_icmp(end));
-}
-
-static __always_inline void count(u64 sk, const struct endpoint *end, const struct peer *peer,
-				  enum direction direction, u64 bytes)
-{
-	charge(end, peer, role_of(sk, end, peer, direction), direction, bytes);
 }
 
 /*

@@ -195,6 +195,7 @@ static __always_inline void read_process(struct process *process)
 		read_cmdline(process, mm);
 		read_exe(process, mm);
 	}
+	process->complete = 1;
 }
 
 static __always_inline void count_missed(void)
@@ -216,32 +217,23 @@ static __always_inline void count_unnamed(struct process_key *key)
 
 /*
  * Makes sure that the running process has its record.  The one who inserts it
- * fills it; a reader finds it whole, because it reads a flow's process only
- * after the swap has waited for every program that was running.
- *
- * A function of its own, which all programs call: it is most of their code, and
- * inlined into each it would be most of the time that compiling takes.  BCC
- * compiles no such calls, so the loader makes them (capture/linking.py).
+ * fills it; a reader that comes upon it before that finds it incomplete.
  */
-int bwtop_identify(struct process_key *key)
+static __always_inline void identify(struct process_key *key)
 {
 	int zero = 0;
 	struct process *process = bwtop_blank.lookup(&zero);
 	bool inserted;
 
 	if (!process || bwtop_processes.lookup(key))
-		return 0;
+		return;
 	inserted = !bwtop_processes.insert(key, process);
 	process = bwtop_processes.lookup(key);
 	if (!process)
 		count_unnamed(key);
 	else if (inserted)
 		read_process(process);
-	return 0;
 }
-
-/* A copy of it, which the loader puts behind every program that calls it. */
-static int (*call_identify)(struct process_key *key) = (void *)IDENTIFY_CALL;
 
 static __always_inline void report_end(struct process_key *key)
 {

@@ -45,6 +45,24 @@ struct flow_value {
 	u64 tx;
 };
 
+/*
+ * A flow at the place that its id says, in one cache line.  The counters only grow.
+ * generation: odd while user space takes the id away from the flow, and another even
+ * number afterwards: so a socket that remembers the id knows that it is not its own.
+ */
+struct flow {
+	struct flow_value moved;
+	struct flow_key key;
+	u32 generation;
+	u32 unused;
+};
+
+/* Ids that are free: count of them, from first on. */
+struct free_ids {
+	u32 first;
+	u32 count;
+};
+
 enum process_flags {
 	PROCESS_KTHREAD		= 1 << 0,
 	PROCESS_EXE_COMPLETE	= 1 << 1,	/* exe reaches the root */
@@ -63,7 +81,7 @@ struct process {
 	u16 cmdline_len;
 	u16 exe_len;
 	u16 cgroup_len;
-	u16 unused;
+	u16 complete;		/* written last */
 	char comm[COMM_LEN];	/* of the thread group's leader */
 	char cmdline[CMDLINE_LEN];
 	char exe[PATH_LEN + PATH_NAME_LEN];
@@ -72,7 +90,7 @@ struct process {
 
 /* What could not be kept where it belongs; counts since the start. */
 struct loss {
-	u64 spilled;		/* flows that found the flow map full */
+	u64 spilled;		/* flows that found no free id */
 	u64 spilled_bytes;
 	u64 unattributed;	/* updates that found the spill map full too */
 	u64 unattributed_bytes;
@@ -83,6 +101,8 @@ struct loss {
 _Static_assert(sizeof(struct process_key) == 16, "process_key");
 _Static_assert(sizeof(struct flow_key) == 40, "flow_key");
 _Static_assert(sizeof(struct flow_value) == 16, "flow_value");
+_Static_assert(sizeof(struct flow) == 64, "flow");
+_Static_assert(sizeof(struct free_ids) == 8, "free_ids");
 _Static_assert(sizeof(struct process) == 1824, "process");
 _Static_assert(sizeof(struct loss) == 48, "loss");
 

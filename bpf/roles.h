@@ -57,9 +57,11 @@ static __always_inline bool has_odd_streams(void)
 	return odd && *odd;
 }
 
-static __always_inline u8 stream_role(u64 sk, const u8 *remembered)
+static __always_inline u8 stream_role(u64 sk, const struct socket *socket)
 {
-	return remembered && *remembered ? *remembered - 1 : backlog_role(sk);
+	u8 remembered = has_odd_streams() ? remembered_role(sk, socket, 0) : 0;
+
+	return remembered ? remembered - 1 : backlog_role(sk);
 }
 
 /* Whether bind() named this datagram socket's port. */
@@ -84,30 +86,32 @@ static __always_inline u8 bound_role(const struct endpoint *end, const struct pe
  * UDP knows no accept().  Without a bound port and without connect(), who spoke
  * first tells: a server is spoken to.
  */
-static __always_inline u8 datagram_role(u64 sk, const struct endpoint *end,
+static __always_inline u8 datagram_role(u64 sk, struct socket *socket,
+					const struct endpoint *end,
 					const struct peer *peer,
 					enum direction direction)
 {
-	u8 *remembered;
+	u8 remembered;
 
 	if (is_bound(sk))
 		return bound_role(end, peer);
 	if (end->connected)
 		return ROLE_CLIENT;
-	remembered = remembered_role(sk, end->local_port, true);
-	if (remembered && !*remembered)
-		*remembered = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
-	return remembered ? *remembered - 1 : ROLE_CLIENT;
+	remembered = remembered_role(sk, socket, end->local_port);
+	if (!remembered) {
+		remembered = 1 + (direction == RX ? ROLE_SERVER : ROLE_CLIENT);
+		remember_role(sk, socket, end->local_port, remembered);
+	}
+	return remembered - 1;
 }
 
-static __always_inline u8 role_of(u64 sk, const struct endpoint *end,
+static __always_inline u8 role_of(u64 sk, struct socket *socket, const struct endpoint *end,
 				  const struct peer *peer, enum direction direction)
 {
 	if (is_stream(end))
-		return stream_role(sk, has_odd_streams() ?
-				       remembered_role(sk, 0, false) : NULL);
+		return stream_role(sk, socket);
 	if (is_udp(end))
-		return datagram_role(sk, end, peer, direction);
+		return datagram_role(sk, socket, end, peer, direction);
 	return ROLE_CLIENT;
 }
 

@@ -1,47 +1,71 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What is remembered of a socket.
+ * What is remembered of a socket: in the socket itself where the kernel has storage
+ * there for our programs (SOCKET_STORAGE: typed ones, from 5.11), else its role alone.
  *
- * remembered_role() gives the place of its role, as enum role + 1; 0: not known
- * yet.  NULL if there is no such place; with create only if there is no room.  The
- * port is a datagram socket's own, 0 for streams.
+ * remembered_role() gives a role as enum role + 1; 0: not known.  The port is a
+ * datagram socket's own, 0 for streams.
  */
 #ifndef BWTOP_SOCKET_STATE_H
 #define BWTOP_SOCKET_STATE_H
 
 #include "bcc.h"
 
-#ifdef BY_MESSAGE
+#ifdef SOCKET_STORAGE
 /*
- * Kept in the socket itself: its role, and for TCP its reading position.
+ * flow: what bwtop_charge() said of the flow that bytes were moved of last.
+ *
+ * The rest is for the backend that counts by message, for TCP its reading position.
  * joined: it was first seen in the middle of a connection, so what came before
  * its first event in that call is still to be added, once the call's result is
  * known.  by_result: urgent data have come, so the position says no more how much
  * was read.  mixed: datagrams may wait in it that came before it was connected.
+ * addressed: some messages have had an address of their own since it was connected.
  */
 struct socket {
-	u32 seq;
-	u32 counted;		/* since a receive call returned */
-	u32 urgent;		/* the socket's urg_seq when it was first seen */
+	u64 flow;
 	u8 role;		/* enum role + 1; 0: not known yet */
+#ifdef BY_MESSAGE
 	u8 known;		/* seq is */
 	u8 joined;
 	u8 by_result;
 	u8 mixed;
+	u8 addressed;
+	u32 seq;
+	u32 counted;		/* since a receive call returned */
+	u32 urgent;		/* the socket's urg_seq when it was first seen */
+#endif
 };
 
 BPF_SK_STORAGE(bwtop_sockets, struct socket);
 
-static __always_inline struct socket *socket_of(u64 sk, u64 flags)
+static __always_inline struct socket *known_socket(u64 sk)
 {
-	return bwtop_sockets.sk_storage_get((void *)sk, 0, flags);
+	return bwtop_sockets.sk_storage_get((void *)sk, 0, 0);
 }
 
-static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
+static __always_inline struct socket *socket_of(u64 sk)
 {
-	struct socket *socket = socket_of(sk, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	return bwtop_sockets.sk_storage_get((void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
 
-	return socket ? &socket->role : NULL;
+static __always_inline u8 remembered_role(u64 sk, const struct socket *socket, u16 port)
+{
+	return socket ? socket->role : 0;
+}
+
+static __always_inline void remember_role(u64 sk, struct socket *socket, u16 port, u8 role)
+{
+	if (socket)
+		socket->role = role;
+}
+
+static __always_inline void forget_role(u64 sk, u16 port)
+{
+	struct socket *socket = known_socket(sk);
+
+	if (socket)
+		socket->role = 0;
 }
 #else
 /*
@@ -60,16 +84,33 @@ struct role_key {
 
 BPF_TABLE("lru_hash", struct role_key, u8, bwtop_roles, MAX_PROCESSES);
 
-static __always_inline u8 *remembered_role(u64 sk, u16 port, bool create)
+struct socket {};
+
+static __always_inline struct socket *socket_of(u64 sk)
+{
+	return NULL;
+}
+
+static __always_inline u8 remembered_role(u64 sk, const struct socket *socket, u16 port)
 {
 	struct role_key key = {.sk = sk, .port = port};
 	u8 *role = bwtop_roles.lookup(&key);
-	u8 unknown = 0;
 
-	if (role || !create)
-		return role;
-	bwtop_roles.update(&key, &unknown);
-	return bwtop_roles.lookup(&key);
+	return role ? *role : 0;
+}
+
+static __always_inline void remember_role(u64 sk, struct socket *socket, u16 port, u8 role)
+{
+	struct role_key key = {.sk = sk, .port = port};
+
+	bwtop_roles.update(&key, &role);
+}
+
+static __always_inline void forget_role(u64 sk, u16 port)
+{
+	struct role_key key = {.sk = sk, .port = port};
+
+	bwtop_roles.delete(&key);
 }
 #endif
 

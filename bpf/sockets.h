@@ -22,7 +22,7 @@ static __always_inline void on_tcp_sendmsg(const struct sk_sendmsg *args, u64 re
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (mark(thread_of(true), sk, TX) && !is_repaired(sk, &end))
-		count(sk, &end, &end.remote, TX, ret);
+		charge(sk, &end, &end.remote, TX, ret);
 }
 
 /* tcp_recvmsg(sk, msg, len, …flags…): all but splice() and TCP_ZEROCOPY_RECEIVE. */
@@ -36,7 +36,7 @@ static __always_inline void on_tcp_recvmsg(const struct tcp_recvmsg *args, u64 r
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (mark(thread_of(true), sk, RX))
-		count(sk, &end, &end.remote, RX, ret);
+		charge(sk, &end, &end.remote, RX, ret);
 }
 
 /*
@@ -60,7 +60,7 @@ static __always_inline void on_inet_sendmsg(const struct sock_sendmsg *args, u64
 		return;
 	}
 	message_peer(&peer, args->msg, &end);
-	count(sk, &end, &peer, TX, ret);
+	charge(sk, &end, &peer, TX, ret);
 }
 
 /*
@@ -83,7 +83,7 @@ static __always_inline void on_inet_recvmsg(const struct sock_recvmsg *args, u64
 	if (end.protocol == IPPROTO_SCTP && LOAD(u32, args->msg, MSGHDR_FLAGS) & MSG_NOTIFICATION)
 		return;
 	message_peer(&peer, args->msg, &end);
-	count(sk, &end, &peer, RX, ret);
+	charge(sk, &end, &peer, RX, ret);
 }
 
 #ifdef PROTO_SENDPAGE
@@ -106,7 +106,7 @@ static __always_inline void on_inet_sendpage(const struct inet_sendpage *args, u
 	if (is_udp_socket(&end))
 		count_datagram(thread_of(false), sk, &end);
 	else if (is_network(end.family) && LOAD(u64, LOAD(u64, sk, SOCK_PROT), PROTO_SENDPAGE))
-		count(sk, &end, &end.remote, TX, ret);
+		charge(sk, &end, &end.remote, TX, ret);
 }
 #endif
 
@@ -121,7 +121,7 @@ static __always_inline void on_tcp_splice_read(const struct tcp_splice_read *arg
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (!SPLICE_IS_OUTSIDE || mark(thread_of(true), sk, RX))
-		count(sk, &end, &end.remote, RX, ret);
+		charge(sk, &end, &end.remote, RX, ret);
 }
 
 /*
@@ -143,7 +143,7 @@ static __always_inline void on_sock_splice_read(const struct sock_splice_read *a
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	if (is_network(end.family))
-		count(sk, &end, &end.remote, RX, ret);
+		charge(sk, &end, &end.remote, RX, ret);
 }
 
 /*
@@ -164,7 +164,7 @@ static __always_inline void on_tcp_zerocopy_receive(const struct tcp_zerocopy_re
 	if ((int)result || !bytes)
 		return;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	count(sk, &end, &end.remote, RX, bytes);
+	charge(sk, &end, &end.remote, RX, bytes);
 }
 
 #endif

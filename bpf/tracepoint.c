@@ -12,6 +12,9 @@
  */
 #define TYPED_POINTERS
 #define BY_MESSAGE
+#ifndef SOCKET_STORAGE
+#define SOCKET_STORAGE	/* every kernel with these tracepoints has it */
+#endif
 
 #include "account.h"
 #include "roles.h"
@@ -22,19 +25,17 @@
 #define ALLOW		1	/* a cgroup program's verdict */
 
 /* Kernel TLS, MPTCP subflows and the like read copied_seq for themselves. */
-static __always_inline bool is_plain_tcp(const struct endpoint *end, u64 tcp)
+static __always_inline bool is_plain_tcp(u64 sk)
 {
-	return end->protocol == IPPROTO_TCP && tcp && !LOAD(u64, tcp, TCP_ULP_OPS);
+	return socket_protocol(sk) == IPPROTO_TCP && !LOAD_AS(u64, tcp_sock, sk, TCP_ULP_OPS);
 }
 
 /*
  * Whether what a connected socket reads may come from others than its peer: from
  * connect() on, until nothing waits in it any more.
  */
-static __always_inline bool is_mixed(u64 sk)
+static __always_inline bool is_mixed(u64 sk, struct socket *socket)
 {
-	struct socket *socket = socket_of(sk, 0);
-
 	if (!socket || !socket->mixed)
 		return false;
 	if (!LOAD(u32, sk, SOCK_RMEM_ALLOC))
@@ -65,7 +66,7 @@ static __always_inline bool may_go_astray(u64 sk, const struct endpoint *end)
  * address, an unconnected socket's send can be nothing else; on a connected one
  * the cork may have been pulled in between, and then it cannot be known.
  */
-static __always_inline void find_peer(struct peer *peer, u64 sk,
+static __always_inline void find_peer(struct peer *peer, u64 sk, struct socket *socket,
 				      const struct endpoint *end,
 				      enum direction direction)
 {
@@ -75,7 +76,7 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 	*peer = end->remote;
 	if (is_stream(end))
 		return;
-	if (!end->connected || (is_mixed(sk) && direction == RX))
+	if (!end->connected || (direction == RX && is_mixed(sk, socket)))
 		*peer = (struct peer){};
 	if (!is_udp(end)) {
 		peer->port = 0;		/* raw and ICMP: not a service's port */
@@ -83,6 +84,8 @@ static __always_inline void find_peer(struct peer *peer, u64 sk,
 	}
 	if (direction == TX && end->connected && may_go_astray(sk, end))
 		*peer = (struct peer){};
+	if (end->connected && socket && !socket->addressed)
+		return;
 	thread = thread_of(false);
 	if (!thread)
 		return;
@@ -109,6 +112,7 @@ int bwtop_send(u64 *ctx)
 	u64 sk = ctx[0];
 	int ret = ctx[1];
 	u16 family = LOAD(u16, sk, SOCK_FAMILY);
+	struct socket *socket;
 	struct endpoint end;
 	struct peer peer;
 
@@ -118,20 +122,19 @@ int bwtop_send(u64 *ctx)
 		forget_failed_peer(sk);
 		return 0;
 	}
+	socket = socket_of(sk);
 	read_endpoint(&end, sk, family);
-	find_peer(&peer, sk, &end, TX);
+	find_peer(&peer, sk, socket, &end, TX);
 	if (!ret || is_repaired(sk, &end))
 		return 0;
-	charge(&end, &peer, role_of(sk, &end, &peer, TX), TX, ret);
+	charge_socket(sk, socket, &end, &peer, TX, ret);
 	return 0;
 }
 
 /* A connection was joined by something other than a receive call, whose bytes are lost. */
 static __always_inline void count_unseen_start(void)
 {
-	int slot = 0;
-
-	if (bwtop_active.lookup(&slot))		/* else nothing is counted yet */
+	if (is_counting())
 		count_missed();
 }
 
@@ -144,19 +147,11 @@ static __always_inline void count_unseen_start(void)
  * A call in which a connection was joined returns more than was counted since.
  * If it does not, the connection was joined by splice(), which returns unseen.
  */
-static __always_inline u32 not_yet_counted(u64 sk, const struct endpoint *end, u32 bytes,
-					   u32 flags)
+static __always_inline u32 not_yet_counted(struct socket *socket, u32 bytes)
 {
-	struct socket *socket = socket_of(sk, 0);
-	u32 counted;
+	u32 counted = socket->counted;
 
-	if (!socket || !socket->known || flags & MSG_OOB ||
-	    !is_plain_tcp(end, (u64)bpf_skc_to_tcp_sock((void *)sk)))
-		return bytes;
-	counted = socket->counted;
 	socket->counted = 0;
-	if (!socket->joined && !socket->by_result)
-		return 0;
 	if (socket->joined && counted >= bytes)
 		count_unseen_start();
 	socket->joined = 0;
@@ -171,19 +166,23 @@ int bwtop_recv(u64 *ctx)
 	u32 flags = ctx[2];
 	u32 bytes = ret;
 	u16 family = LOAD(u16, sk, SOCK_FAMILY);
+	struct socket *socket;
 	struct endpoint end;
 	struct peer peer;
 
 	if (ret < 0 || !is_network(family))
 		return 0;
+	socket = socket_of(sk);
+	if (socket && socket->known && !(flags & MSG_OOB) && is_plain_tcp(sk)) {
+		if (!socket->joined && !socket->by_result)
+			return 0;
+		if (!(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+			bytes = not_yet_counted(socket, bytes);
+	}
 	read_endpoint(&end, sk, family);
-	find_peer(&peer, sk, &end, RX);
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
-		return 0;
-	if (is_stream(&end))
-		bytes = not_yet_counted(sk, &end, bytes, flags);
-	if (bytes)
-		charge(&end, &peer, role_of(sk, &end, &peer, RX), RX, bytes);
+	find_peer(&peer, sk, socket, &end, RX);
+	if (bytes && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		charge_socket(sk, socket, &end, &peer, RX, bytes);
 	return 0;
 }
 
@@ -221,12 +220,9 @@ int bwtop_adjust(u64 *ctx)
 	struct socket *socket;
 	u32 seq, bytes;
 
-	if (!tcp)
+	if (!tcp || !is_plain_tcp(sk))
 		return 0;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	if (!is_plain_tcp(&end, tcp))
-		return 0;
-	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 0;		/* then bwtop_recv counts */
 
@@ -244,7 +240,8 @@ int bwtop_adjust(u64 *ctx)
 	if (!bytes || (s32)bytes < 0 || socket->by_result || !LOAD(u32, sk, SOCK_LOCK_OWNED))
 		return 0;
 	socket->counted += bytes;
-	charge(&end, &end.remote, stream_role(sk, &socket->role), RX, bytes);
+	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	charge_socket(sk, socket, &end, &end.remote, RX, bytes);
 	return 0;
 }
 
@@ -261,7 +258,7 @@ int bwtop_state(u64 *ctx)
 	struct socket *socket;
 
 	if (now == TCP_CLOSE) {
-		socket = socket_of(sk, 0);
+		socket = known_socket(sk);
 		if (socket && socket->joined)
 			count_unseen_start();
 	}
@@ -269,7 +266,7 @@ int bwtop_state(u64 *ctx)
 		return 0;
 	if (!tcp && socket_protocol(sk) != IPPROTO_MPTCP && !is_accepted_sctp(sk, now))
 		return 0;
-	socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 0;
 	if (now == TCP_SYN_SENT) {
@@ -291,10 +288,12 @@ int bwtop_state(u64 *ctx)
 
 static __always_inline void mix(u64 sk)
 {
-	struct socket *socket = socket_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	struct socket *socket = socket_of(sk);
 
-	if (socket)
-		socket->mixed = 1;
+	if (!socket)
+		return;
+	socket->mixed = 1;
+	socket->addressed = 1;	/* a message with an address may be on its way */
 }
 
 /* Where reading stands on a connection that is older than we are. */
@@ -305,7 +304,7 @@ static __always_inline void survey(u64 sk)
 
 	if (!tcp)
 		return;
-	socket = socket_of(tcp, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(tcp);
 	if (socket && (!socket->known || socket->joined))
 		start_reading(socket, tcp, tcp);
 }
@@ -387,6 +386,15 @@ int name(struct bpf_sock_addr *ctx)					\
 CONNECT_PROGRAM(bwtop_connect4)
 CONNECT_PROGRAM(bwtop_connect6)
 
+/* A connected socket's message has an address of its own. */
+static __always_inline void note_address(u64 sk)
+{
+	struct socket *socket = socket_of(sk);
+
+	if (socket)
+		socket->addressed = 1;
+}
+
 #define SOCK_ADDR_PROGRAM(name, saw, direction)				\
 int name(struct bpf_sock_addr *ctx)					\
 {									\
@@ -394,6 +402,8 @@ int name(struct bpf_sock_addr *ctx)					\
 									\
 	if (thread)							\
 		saw(ctx, &thread->direction);				\
+	if (ctx->sk->state == TCP_ESTABLISHED)				\
+		note_address((u64)ctx->sk);				\
 	return ALLOW;							\
 }
 

@@ -68,7 +68,7 @@ static __always_inline bool count_datagram(struct thread *thread, u64 sk,
 	if (thread->datagram.local_port != end->local_port)
 		return false;
 	peer = thread->datagram.peer;
-	count(sk, end, &peer, TX, bytes);
+	charge(sk, end, &peer, TX, bytes);
 	return true;
 }
 
@@ -88,7 +88,7 @@ static __always_inline bool count_cork(struct thread *thread, u64 sk,
 		addr_from_v4(peer.addr, LOAD_AS(u32, inet_sock, sk, INET_CORK_DADDR));
 		peer.port = bpf_ntohs(LOAD_AS(u16, inet_sock, sk, INET_CORK_DPORT));
 	}
-	count(sk, end, &peer, TX, LOAD_AS(u32, inet_sock, sk, INET_CORK_LENGTH) - UDP_HEADER);
+	charge(sk, end, &peer, TX, LOAD_AS(u32, inet_sock, sk, INET_CORK_LENGTH) - UDP_HEADER);
 	return true;
 }
 
@@ -114,7 +114,7 @@ static __always_inline bool count_udp_sent(struct thread *thread, u64 sk,
 	if (ret <= 0)
 		return false;
 	message_peer(&peer, msg, end);
-	count(sk, end, &peer, TX, ret);
+	charge(sk, end, &peer, TX, ret);
 	return true;
 }
 
@@ -171,7 +171,7 @@ static __always_inline void on_skb_consume_udp(const struct skb_consume_udp *arg
 	peer.port = bpf_ntohs(READ_KERNEL(u16, LOAD(u64, skb, SKB_HEAD),
 					  LOAD(u16, skb, SKB_TRANSPORT_HEADER)));
 	if (mark(thread_of(true), sk, RX))
-		count(sk, &end, &peer, RX, bytes);
+		charge(sk, &end, &peer, RX, bytes);
 }
 
 /*
@@ -192,7 +192,7 @@ static __always_inline void on_udp_recvmsg(const struct udp_recvmsg *args, u64 r
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
 	message_peer(&peer, args->msg, &end);
 	if (mark(thread, sk, RX))
-		count(sk, &end, &peer, RX, ret);
+		charge(sk, &end, &peer, RX, ret);
 }
 
 /*
@@ -218,7 +218,7 @@ static __always_inline void on_skb_recv_datagram(const struct skb_recv_datagram 
 	if (end.type == SOCK_RAW && family == AF_INET)
 		bytes = bytes > header ? bytes - header : 0;
 	if (bytes)
-		count(sk, &end, &peer, RX, bytes);
+		charge(sk, &end, &peer, RX, bytes);
 }
 
 /* packet_sendmsg(sock, msg, len), packet_sendmsg_spkt(): frames sent by AF_PACKET. */
@@ -232,7 +232,7 @@ static __always_inline void on_packet_sendmsg(const struct sock_sendmsg *args, u
 	if (!sk || ret <= 0)
 		return;
 	read_endpoint(&end, sk, AF_PACKET);
-	count(sk, &end, &nobody, TX, ret);
+	charge(sk, &end, &nobody, TX, ret);
 }
 
 #endif

@@ -220,7 +220,7 @@ TRACEPOINT: Final = Backend(
 
 KPROBE: Final = Backend(
     name="kprobe",
-    needs="kernel 4.17 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
+    needs="kernel 4.20 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
     probes=(
         *_life_probes(Kind.UNTYPED_TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.KPROBE, Kind.KRETPROBE),

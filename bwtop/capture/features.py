@@ -25,6 +25,9 @@ class Trial:
     when_accepted: bool
 
 
+SOCKET_STORAGE_GET: Final = 107
+"""The helper bpf_sk_storage_get(), which tracing programs may call from 5.11 on."""
+
 TASK_STORAGE_GET: Final = 156
 """The helper bpf_task_storage_get(), which some kinds of programs may not call."""
 

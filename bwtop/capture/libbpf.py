@@ -5,12 +5,14 @@ structures are those of libbpf 1.x (bpf/bpf.h, bpf/btf.h) and of uapi/linux/bpf.
 kernel's error number.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
+import mmap
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
@@ -29,6 +31,8 @@ ATTACH_TRACE_FENTRY: Final = 24
 ATTACH_TRACE_FEXIT: Final = 25
 ATTACH_TRACE_ITER: Final = 28
 MAP_NO_PREALLOC: Final = 1
+MAP_MMAPABLE: Final = 1 << 10
+_MAP_TYPE_ARRAY: Final = 2
 
 BATCH: Final = 8192
 """Entries asked for by one batch call.  The kernel answers ENOSPC when one hash bucket holds more, which none does."""
@@ -60,6 +64,23 @@ class _ProgLoadOpts(ctypes.Structure):
         ("log_level", ctypes.c_uint32),
         ("log_size", ctypes.c_uint32),
         ("log_buf", ctypes.c_char_p),
+    ]
+
+
+class _MapCreateOpts(ctypes.Structure):
+    """struct bpf_map_create_opts."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("map_extra", ctypes.c_uint64),
+        ("numa_node", ctypes.c_uint32),
+        ("map_ifindex", ctypes.c_uint32),
     ]
 
 
@@ -256,6 +277,65 @@ def map_delete(fd: int, key: bytes) -> None:
     result = library().bpf_map_delete_elem(fd, key)
     if result != -errno.ENOENT:
         _check(result)
+
+
+def push(fd: int, value: bytes) -> None:
+    """Put a value on top of a stack."""
+    _check(library().bpf_map_update_elem(fd, None, value, ctypes.c_uint64(0)))
+
+
+def map_delete_all(
+    fd: int, keys: Sequence[bytes], around: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Delete the entries of a hash map with these keys, all of which are there.
+
+    around: makes the context of each call that deletes more than one.
+    """
+    done = 0
+    while done < len(keys):
+        count = ctypes.c_uint32(min(BATCH, len(keys) - done))
+        packed = b"".join(keys[done : done + count.value])
+        with around():
+            result = library().bpf_map_delete_batch(fd, packed, ctypes.byref(count), None)
+        if -result in _NOT_SUPPORTED:
+            break
+        _check(result)
+        done += count.value
+    for key in keys[done:]:
+        map_delete(fd, key)
+
+
+def can_be_mapped() -> bool:
+    """Return whether arrays can be mapped into memory (kernel 5.5+)."""
+    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=MAP_MMAPABLE)
+    fd = library().bpf_map_create(_MAP_TYPE_ARRAY, b"bwtop_trial", 4, 8, 1, ctypes.byref(opts))
+    if fd >= 0:
+        os.close(fd)
+    return bool(fd >= 0)
+
+
+class WholeArray:
+    """Reads an array map whole: mapped into memory, or one by one where the kernel cannot."""
+
+    def __init__(self, fd: int, entries: int, value_size: int) -> None:
+        """value_size: a multiple of 8."""
+        self._fd, self._entries, self._value_size = fd, entries, value_size
+        self._map: mmap.mmap | None = None
+        with contextlib.suppress(OSError):
+            self._map = mmap.mmap(fd, entries * value_size, prot=mmap.PROT_READ)
+        self.is_mapped = self._map is not None
+
+    def content(self) -> bytes:
+        """Return all values."""
+        if self._map is not None:
+            return self._map[:]
+        keys = (index.to_bytes(4, "little") for index in range(self._entries))
+        return b"".join(map_lookup(self._fd, key, self._value_size) or b"" for key in keys)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._map is not None:
+            self._map.close()
 
 
 _NOT_SUPPORTED: Final = (errno.EINVAL, 524)

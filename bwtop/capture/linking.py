@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-IDENTIFY_CALL: Final = 0x7FFF
-"""The number by which programs call bwtop_identify()."""
+CHARGE_CALL: Final = 0x7FFF
+"""The number by which programs call bwtop_charge()."""
 
 CAST_CALL: Final = 0x7FFE
 """The number by which programs call bpf_rdonly_cast()."""
@@ -33,7 +33,7 @@ def link(program: bytes, function: bytes, cast: int = 0) -> bytes:
         at = position * _INSTRUCTION.size
         if called == CAST_CALL:
             _INSTRUCTION.pack_into(linked, at, _CALL, _KERNEL_CALL, 0, cast)
-        elif called == IDENTIFY_CALL:
+        elif called == CHARGE_CALL:
             offset = end - position - 1  # counted from the instruction that follows
             _INSTRUCTION.pack_into(linked, at, _CALL, _PSEUDO_CALL, 0, offset)
             linked[len(program) :] = function

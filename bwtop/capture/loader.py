@@ -17,14 +17,18 @@ from bwtop.capture import features, fields, functions, libbpf, sources
 from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import ABSENT, Backend, Kind, Probe
 from bwtop.capture.btf import Btf, Kernel, MissingFieldError
+from bwtop.capture.counters import IDS_PER_BLOCK, give_all
 from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.linking import IDENTIFY_CALL, link
+from bwtop.capture.linking import CHARGE_CALL, link
 
 MAPS: Final = (
-    "bwtop_active",
-    "bwtop_flows_a",
-    "bwtop_flows_b",
+    "bwtop_flows",
+    "bwtop_blocks",
+    "bwtop_ids",
+    "bwtop_free",
+    "bwtop_wait",
+    "bwtop_nothing",
     "bwtop_spill",
     "bwtop_unattributed",
     "bwtop_processes",
@@ -97,8 +101,13 @@ class Limits:
     """The sizes of the maps, in entries."""
 
     flows: int
-    """Active flows in one interval (a second)."""
+    """Flows of one interval (a second) that are told apart for certain."""
     processes: int
+
+    @property
+    def ids(self) -> int:
+        """The flows that can have counters: those of an interval, and as many that moved before it."""
+        return 2 * self.flows
 
 
 def try_backend(backend: Backend, limits: Limits) -> Attempt:
@@ -111,7 +120,7 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
             return attempt
         attempt.cast = _cast(attacher, backend)
         module = _compile(backend, _definitions(attempt, attacher, limits))
-        _attach_all(attempt, attacher, module)
+        _attach_all(attempt, attacher, module, limits)
     except MissingFieldError as missing:
         attempt.refusal = f"this kernel does not know {missing}"
     except OSError as error:
@@ -192,16 +201,22 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
         yield from features.cast_definitions(attacher.kernel)
     if backend.has(Kind.FEXIT, Kind.KRETPROBE):
         yield from functions.definitions(attacher.kernel, attempt.refused())
+    if backend.is_typed and features.may_call(
+        functools.partial(attacher.try_, first), features.SOCKET_STORAGE_GET
+    ):
+        yield "-DSOCKET_STORAGE"
     for probe in backend.probes:
         if probe.kind is Kind.CGROUP and not features.may_call(
             functools.partial(attacher.try_cgroup, probe), features.TASK_STORAGE_GET
         ):
             yield "-DTHREADS_IN_HASH"
             break
-    yield f"-DIDENTIFY_CALL={IDENTIFY_CALL}"
+    yield f"-DCHARGE_CALL={CHARGE_CALL}"
+    yield f"-DFLOWS_FLAGS={libbpf.MAP_MMAPABLE if libbpf.can_be_mapped() else 0}"
+    yield f"-DIDS_PER_BLOCK={IDS_PER_BLOCK}"
     # Up to 6.0 the kernel warns of untyped programs that allocate memory.
     yield f"-DPROCESSES_FLAGS={libbpf.MAP_NO_PREALLOC if backend.is_typed else 0}"
-    yield f"-DMAX_FLOWS={limits.flows}"
+    yield f"-DMAX_IDS={limits.ids}"
     yield f"-DMAX_PROCESSES={limits.processes}"
 
 
@@ -234,8 +249,8 @@ def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
                 return
 
 
-def _attach_all(attempt: Attempt, attacher: Attacher, module: Any) -> None:
-    function = module.dump_func(b"bwtop_identify")
+def _attach_all(attempt: Attempt, attacher: Attacher, module: Any, limits: Limits) -> None:
+    function = module.dump_func(b"bwtop_charge")
 
     def linked(name: str) -> bytes:
         return link(module.dump_func(name.encode()), function, attempt.cast)
@@ -250,10 +265,10 @@ def _attach_all(attempt: Attempt, attacher: Attacher, module: Any) -> None:
                 return
         else:
             attempt.probes[probe.target] = ""
-    _hand_over(attempt, attacher, module)
+    _hand_over(attempt, attacher, module, limits)
 
 
-def _hand_over(attempt: Attempt, attacher: Attacher, module: Any) -> None:
+def _hand_over(attempt: Attempt, attacher: Attacher, module: Any, limits: Limits) -> None:
     maps = {name: module[name.encode()].map_fd for name in MAPS}
     attempt.maps = list(maps.values())
     attempt.programs = attacher.programs
@@ -262,8 +277,9 @@ def _hand_over(attempt: Attempt, attacher: Attacher, module: Any) -> None:
         attempt.profile = attacher.events.open_profile()
         attempt.events = attacher.events.prefix
         attempt.links.append(attacher.events.leave_sweeper())
-    # Counting starts here, everywhere at once: until now there was no map to count in.
-    libbpf.map_update(maps["bwtop_active"], bytes(4), maps["bwtop_flows_a"].to_bytes(4, "little"))
+    give_all(maps["bwtop_free"], limits.ids)
+    # Counting starts here, everywhere at once.
+    libbpf.map_update(module[b"bwtop_counting"].map_fd, bytes(4), (1).to_bytes(4, "little"))
 
 
 def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits) -> None:

@@ -1,34 +1,38 @@
 """Decoding of the kernel side's records.  Their C definitions are in bpf/records.h; both sides assert the sizes."""
 
 import codecs
-import functools
 import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
-from bwtop.model.sample import FlowTraffic
 
-_PROCESS: Final = struct.Struct("<QII")
-_REMOTE: Final = struct.Struct("<BBH4x16s")
-_HALVES: Final = struct.Struct(f"{_PROCESS.size}s{_REMOTE.size}s")
-_SPARE: Final = 1024
-"""Remotes that are kept however few flows there are."""
+PROCESS_KEY: Final = struct.Struct("<QII")
+REMOTE: Final = struct.Struct("<BBH4x16s")
+"""The part of struct flow_key behind the process."""
 
-_make_traffic: Final = functools.partial(tuple.__new__, Traffic)
-"""Traffic._make(), without a call in Python."""
-
-PROCESS_KEY: Final = _PROCESS
 FLOW_KEY: Final = struct.Struct("<QIIBBH4x16s")
 FLOW_VALUE: Final = struct.Struct("<QQ")
+FLOW: Final = struct.Struct(f"<16s{PROCESS_KEY.size}s{REMOTE.size}sI4x")
+"""struct flow: counters, process, remote, generation."""
+
+FLOW_COUNTERS: Final = struct.Struct("<QQ48x")
+"""The same, of which only the counters are of interest."""
+
+FLOW_GENERATION: Final = 56
+"""The generation's place in struct flow."""
+
+FREE_IDS: Final = struct.Struct("<II")
 NOTHING: Final = struct.Struct("<I")
 LOSS: Final = struct.Struct("<6Q")
-PROCESS: Final = struct.Struct("<IIHHH2x16s256s768s768s")
+PROCESS: Final = struct.Struct("<IIHHHH16s256s768s768s")
 
 assert PROCESS_KEY.size == 16
-assert FLOW_KEY.size == _HALVES.size == 40
+assert FLOW_KEY.size == PROCESS_KEY.size + REMOTE.size == 40
 assert FLOW_VALUE.size == 16
+assert FLOW.size == FLOW_COUNTERS.size == FLOW_GENERATION + 8 == 64
+assert FREE_IDS.size == 8
 assert LOSS.size == 48
 assert PROCESS.size == 1824
 
@@ -39,43 +43,49 @@ _CGROUP_COMPLETE: Final = 8
 _CMDLINE_CUT: Final = 16
 
 
-class _Remotes(dict[bytes, Remote]):
-    """Remotes by their part of struct flow_key; a missing one is made."""
+class Flow(NamedTuple):
+    """A struct flow, its process and remote still packed."""
 
-    def __missing__(self, record: bytes) -> Remote:
-        remote = self[record] = Remote(*_REMOTE.unpack(record))
-        return remote
+    counters: bytes
+    process: bytes
+    remote: bytes
+    generation: int
+
+    @property
+    def key(self) -> bytes:
+        """The packed struct flow_key."""
+        return self.process + self.remote
+
+    @property
+    def moved(self) -> Traffic:
+        """The counters."""
+        return Traffic(*FLOW_VALUE.unpack(self.counters))
 
 
-class _ByProcess(dict[bytes, dict[Remote, Traffic]]):
-    """Flows by the process's part of struct flow_key; missing ones are empty."""
-
-    def __missing__(self, record: bytes) -> dict[Remote, Traffic]:
-        remotes: dict[Remote, Traffic] = {}
-        self[record] = remotes
-        return remotes
+def flow(block: bytes, index: int) -> Flow:
+    """Return one of the flows that are packed in a block."""
+    return Flow(*FLOW.unpack_from(block, index * FLOW.size))
 
 
-class FlowDecoder:
-    """Decodes flow records: up to 65,536 a second, so the work for each is small.
+def process(record: bytes) -> ProcessKey:
+    """Return the process of a packed struct process_key."""
+    return ProcessKey(*PROCESS_KEY.unpack(record))
 
-    A remote is made once and kept until far more remotes are kept than flows are active: most flows move bytes in the
-    next interval, too.
-    """
 
-    def __init__(self) -> None:
-        self._remotes = _Remotes()
+def remote(record: bytes) -> Remote:
+    """Return the remote in the second part of a packed struct flow_key."""
+    return Remote(*REMOTE.unpack(record))
 
-    def decode(self, batches: Iterable[tuple[memoryview, memoryview]]) -> FlowTraffic:
-        """Return the flows of (keys, values), arrays of packed struct flow_key and struct flow_value."""
-        found, remotes = _ByProcess(), self._remotes
-        for keys, values in batches:
-            moved = map(_make_traffic, FLOW_VALUE.iter_unpack(values))
-            for (process, remote), traffic in zip(_HALVES.iter_unpack(keys), moved, strict=True):
-                found[process][remotes[remote]] = traffic
-        if len(remotes) > _SPARE + 2 * sum(map(len, found.values())):
-            remotes.clear()
-        return {ProcessKey(*_PROCESS.unpack(key)): flows for key, flows in found.items()}
+
+def flows(
+    batches: Iterable[tuple[memoryview, memoryview]],
+) -> Iterator[tuple[ProcessKey, Remote, Traffic]]:
+    """Yield the flows of (keys, values), arrays of packed struct flow_key and struct flow_value."""
+    for keys, values in batches:
+        for key, value in zip(
+            FLOW_KEY.iter_unpack(keys), FLOW_VALUE.iter_unpack(values), strict=True
+        ):
+            yield ProcessKey(*key[:3]), Remote(*key[3:]), Traffic(*value)
 
 
 def processes(keys: memoryview) -> Iterator[ProcessKey]:
@@ -89,11 +99,14 @@ def loss(record: bytes, missed_events: int) -> Loss:
     return Loss(*counts)._replace(missed_events=missed_events + missed_calls)
 
 
-def identity(record: bytes, started: datetime) -> Identity:
-    """Return the identity in a struct process; `started` in UTC."""
-    uid, flags, cmdline_length, exe_length, cgroup_length, comm, cmdline, exe, cgroup = (
-        PROCESS.unpack(record)
+def identity(record: bytes, started: datetime) -> Identity | None:
+    """Return the identity in a struct process, None if it is being written; `started` in UTC."""
+    (uid, flags, cmdline_length, exe_length, cgroup_length, complete, *texts) = PROCESS.unpack(
+        record
     )
+    if not complete:
+        return None
+    comm, cmdline, exe, cgroup = texts
     exe_path = _path(exe[:exe_length]) if flags & _EXE_COMPLETE else None
     if exe_path and flags & _EXE_DELETED:
         exe_path += " (deleted)"  # as /proc/PID/exe says it

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from bwtop.capture import kprobes, libbpf, loader, records, scheduling
 from bwtop.capture.backends import ABSENT, BACKENDS, KPROBE, Backend, named
+from bwtop.capture.counters import Counters
 from bwtop.capture.loader import Limits
 from bwtop.model.flows import (
     OTHER,
@@ -38,6 +39,9 @@ DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
 
 _FIRST: Final = bytes(4)
 """The key of an array's first entry."""
+
+_PATIENCE: Final = 10
+"""Milliseconds for which a process's record may be incomplete: it is written within microseconds."""
 
 _BCC_HINT: Final = "apt install python3-bpfcc, and run bwtop with /usr/bin/python3"
 
@@ -82,11 +86,11 @@ class Report:
 
 
 class Fill(NamedTuple):
-    """The fill level of the kernel's map of flows when it was read."""
+    """The fill level of the kernel's table of flows when it was read."""
 
     entries: int
     room: int
-    """The size of the map in entries; bytes of further flows count at the process's '*' remote."""
+    """The size of the table in flows; bytes of further ones count at the process's '*' remote."""
 
 
 class Loading:
@@ -142,9 +146,13 @@ class Loading:
             return reports, None
         last = answer["attempts"][-1]
         capture = Capture(
-            reports[-1], descriptors, last["programs"], last["events"], answer["since"]
+            reports[-1],
+            self._limits,
+            descriptors,
+            last["programs"],
+            last["events"],
+            answer["since"],
         )
-        capture.fill = Fill(0, self._limits.flows)
         capture.passed_over = [f"{r.backend.name}: {r.refusal}" for r in reports[:-1]]
         return reports, capture
 
@@ -192,12 +200,18 @@ class Capture:
     """Attached programs and their maps.  Measuring ends when the descriptors are closed."""
 
     def __init__(
-        self, report: Report, descriptors: list[int], programs: int, events: str, since: float
+        self,
+        report: Report,
+        limits: Limits,
+        descriptors: list[int],
+        programs: int,
+        events: str,
+        since: float,
     ) -> None:
         self.report = report
         self.passed_over: list[str] = []
         """Refused backends that come before this one, as "name: reason"."""
-        self.fill = Fill(0, 0)
+        self.fill = Fill(0, limits.ids)
         """The fill level at the last reading."""
         self._descriptors = descriptors
         self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
@@ -205,12 +219,11 @@ class Capture:
         self.programs = after_maps[:programs]
         self._events = events
         self._profile = after_maps[programs] if events else None
-        self._active, self._idle = self._maps["bwtop_flows_a"], self._maps["bwtop_flows_b"]
         around = _around_reading(report.backend)
-        self._flows = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
+        self._counters = Counters(self._maps, limits.ids, limits.flows, around)
+        self._spill = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
         self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
         self._spilled = libbpf.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
-        self._decoder = records.FlowDecoder()
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
         self._loss = Loss()
@@ -219,6 +232,7 @@ class Capture:
 
     def close(self) -> None:
         """Detach everything."""
+        self._counters.close()
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
@@ -230,28 +244,19 @@ class Capture:
     def read(self) -> Sample:
         """Return the traffic since the previous reading.
 
-        This waits for an RCU grace period of the kernel, up to tens of milliseconds.  Ends are taken before the swap:
-        the bytes of a process that has ended by then are in this reading, not in a later one.
+        Ends are taken first: the bytes of a process that has ended by then are in this reading, not in a later one.
         """
         exits = self._drain_ended()
         now = time.monotonic()
-        full = self._swap()
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
         self._since = now
-        sample.traffic = self._decoder.decode(self._flows.read(full, delete=True))
-        self.fill = self.fill._replace(entries=sum(map(len, sample.traffic.values())))
+        sample.traffic = self._counters.read(exits)
+        self.fill = self.fill._replace(entries=self._counters.in_use)
         self._read_losses(sample)
         for process in sample.traffic:
             sample.identities[process] = self._identity(process)
         self._forget(exits)
         return sample
-
-    def _swap(self) -> int:
-        """Put the idle map into the slot and return the full one, which no program can see any more."""
-        full = self._active
-        libbpf.map_update(self._maps["bwtop_active"], _FIRST, self._idle.to_bytes(4, "little"))
-        self._active, self._idle = self._idle, full
-        return full
 
     def _drain_ended(self) -> set[ProcessKey]:
         """Return the processes that have exited or called exec since the previous reading."""
@@ -261,7 +266,7 @@ class Capture:
         return ended
 
     def _read_losses(self, sample: Sample) -> None:
-        """Add to the sample the bytes that did not fit the flow map, and the counts of losses."""
+        """Add to the sample the bytes that did not fit the table of flows, and the counts of losses."""
         record = libbpf.map_lookup(self._maps["bwtop_loss"], _FIRST, records.LOSS.size)
         assert record is not None, "an array has all its entries"
         loss = records.loss(record, self._missed_events())
@@ -270,10 +275,8 @@ class Capture:
         if sample.loss.spilled:
             deque(self._spilled.read(self._maps["bwtop_spilled"], delete=True), maxlen=0)
         if loss.spilled:
-            spilled = records.FlowDecoder().decode(self._flows.read(self._maps["bwtop_spill"]))
-            for process, totals in spilled.items():
-                for remote, total in totals.items():
-                    self._add_growth(sample, process, remote, total)
+            for spilled in records.flows(self._spill.read(self._maps["bwtop_spill"])):
+                self._add_growth(sample, *spilled)
         if loss.unattributed:
             self._read_unattributed(sample)
 
@@ -311,13 +314,24 @@ class Capture:
             return UNATTRIBUTED_IDENTITY
         known = self._identities.get(process)
         if known is None:
+            started = records.start_time(process, self._boot)
+            known = self._read_identity(process, started)
+            if known is None:
+                return replace(UNKNOWN_IDENTITY, started=started)
+            self._identities[process] = known
+        return known
+
+    def _read_identity(self, process: ProcessKey, started: datetime) -> Identity | None:
+        """Return what the kernel side has of a process, waiting for a record that is being written."""
+        for _ in range(_PATIENCE):
             key = records.PROCESS_KEY.pack(*process)
             record = libbpf.map_lookup(self._maps["bwtop_processes"], key, records.PROCESS.size)
-            started = records.start_time(process, self._boot)
             if record is None:
-                return replace(UNKNOWN_IDENTITY, started=started)
-            known = self._identities[process] = records.identity(record, started)
-        return known
+                return None
+            if identity := records.identity(record, started):
+                return identity
+            time.sleep(0.001)
+        return None
 
     def _forget(self, exits: set[ProcessKey]) -> None:
         """Free the records of exited processes, here and in the kernel."""

@@ -57,7 +57,7 @@ class Measurement(Source):
     passed_over: Sequence[str] = ()
     """Preferred backends that failed, with the reason."""
     fill: Callable[[], Fill] | None = None
-    """Returns the fill of the kernel's flow map at the last reading; None when following."""
+    """Returns the fill of the kernel's table of flows at the last reading; None when following."""
 
     def lost(self) -> int:
         """Return the measured bytes that could not be recorded."""

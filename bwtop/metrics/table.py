@@ -150,13 +150,13 @@ METRICS: Final = (
     Metric(
         "bwtop_flow_map_entries",
         Type.GAUGE,
-        f"Flows in the kernel's flow map: the maximum of the last {READINGS} readings",
+        f"Flows in the kernel's table of flows: the maximum of the last {READINGS} readings",
         _filled(lambda fill: fill.entries),
     ),
     Metric(
         "bwtop_flow_map_max_entries",
         Type.GAUGE,
-        "Capacity of the kernel's flow map, in flows (--max-flows)",
+        "Capacity of the kernel's table of flows, twice --max-flows",
         _filled(lambda fill: fill.room),
     ),
     Metric(

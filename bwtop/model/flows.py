@@ -103,7 +103,7 @@ class Loss(NamedTuple):
     """Counts of lost detail. Bytes in `spilled_*` are still in the totals of their process."""
 
     spilled: int = 0
-    """Flows whose remote became '*', because the flow map was full."""
+    """Flows whose remote became '*', because the table of flows was full."""
     spilled_bytes: int = 0
     unattributed: int = 0
     """Updates that fell to the (unattributed) row, because the spill map was full too."""

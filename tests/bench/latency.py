@@ -58,8 +58,8 @@ def first_screens(bwtop: Path, rounds: int) -> Iterator[Wait]:
 class Drained:
     """What one reading of many flows took, in milliseconds."""
 
-    swap: float
-    """Of a reading with nothing in it: the kernel's grace period, and the counts of loss."""
+    idle: float
+    """Of a reading with nothing in it."""
     read: float
     model: float
     known: float
@@ -69,25 +69,26 @@ class Drained:
 
 
 def drains(effort: Effort) -> Iterator[Wait]:
-    """From the swap of the full map to the model."""
+    """From the counters to the model."""
     flows = draining.MOST // 8 if effort.quick else draining.MOST
     with draining.capturing() as capture:
         found = [_drain(capture.read, flows) for _ in range(effort.rounds(9))]
     least = min(each.flows for each in found)
     assert least >= 0.99 * flows, f"only {least} flows of {flows} were read"
     size = f"{flows:,} flows"
-    yield Wait(f"{size}: swap alone", [each.swap for each in found])
-    yield Wait(f"{size}: drain and decode", [each.read - each.swap for each in found])
+    yield Wait(f"{size} known: reading nothing", [each.idle for each in found])
     yield Wait(f"{size}: the screen's model, all new", [each.model for each in found])
     yield Wait(f"{size}: the screen's model, all known", [each.known for each in found])
     yield Wait(f"{size}: the rows of --batch", [each.batch for each in found])
-    yield Wait(f"{size}: swap to decoded", [each.read for each in found], 150)
-    yield Wait(f"{size}: swap to the model", [each.read + each.model for each in found], 150)
+    yield Wait(f"{size}: read to decoded", [each.read for each in found], 60)
+    yield Wait(f"{size}: read to the model", [each.read + each.known for each in found], 180)
 
 
 def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     read()
-    swap = history.timed(read)
+    draining.fill(flows)
+    read()
+    idle = history.timed(read)
     draining.fill(flows)
     begun = time.perf_counter()
     sample = read()
@@ -97,7 +98,7 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     new = history.timed(lambda: model.advance(sample))
     known = history.timed(lambda: model.advance(sample))
     batch = history.timed(lambda: Intervals(EVERYTHING, lambda _: None).advance(sample))
-    return Drained(swap, took, new, known, batch, sum(map(len, sample.traffic.values())))
+    return Drained(idle, took, new, known, batch, sum(map(len, sample.traffic.values())))
 
 
 def waits(effort: Effort) -> Iterator[Wait]:

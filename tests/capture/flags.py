@@ -10,7 +10,10 @@ from bwtop.capture import features, functions
 from bwtop.capture.btf import Field, Function, MissingFieldError
 from bwtop.capture.fields import FIELDS
 
-CONSTANTS = ("IDENTIFY_CALL", "PROCESSES_FLAGS", "MAX_FLOWS", "MAX_PROCESSES", "TCP_REPAIR_MASK")
+CONSTANTS = (
+    *("CHARGE_CALL", "FLOWS_FLAGS", "PROCESSES_FLAGS", "MAX_IDS", "IDS_PER_BLOCK", "MAX_PROCESSES"),
+    "TCP_REPAIR_MASK",
+)
 """What the loader defines beside places of fields, functions and features; `repair` is a bit-field in every kernel."""
 
 

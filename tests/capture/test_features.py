@@ -18,7 +18,7 @@ from tests.capture import natively
 from tests.capture.natively import Instruction, instructions
 
 OLD_PROGRAMS = natively.programs(KPROBE)
-LAST_HELPER_OF_4_17 = 64  # bpf_bind(), uapi/linux/bpf.h
+LAST_HELPER_OF_4_20 = 90  # bpf_msg_push_data(), uapi/linux/bpf.h
 PROBE_READ_KERNEL = 113  # uapi/linux/bpf.h
 MAP_IN_LOAD = 1  # BPF_PSEUDO_MAP_FD
 
@@ -55,7 +55,7 @@ def test_kernel_without_the_cast_or_that_refuses_it_does_without() -> None:
 
 @pytest.mark.kernel
 def test_with_the_cast_nothing_on_the_way_of_a_message_is_read_by_a_helper() -> None:
-    """Only naming a process reads so (bwtop_identify), and addresses that are no structures' fields."""
+    """Only naming a process reads so (bwtop_charge), and addresses that are no structures' fields."""
     attempt = loader.Attempt(TRACEPOINT, cast=1)
     module = natively.compiled(attempt)
     for name in ("bwtop_send", "bwtop_recv", "bwtop_adjust"):
@@ -155,12 +155,12 @@ def test_running_kernel_has_all_of_it() -> None:
 def old_program(name: str) -> bytes:
     """The program of an old kernel, as it is loaded."""
     module = natively.old_module(KPROBE)
-    return link(bytes(module.dump_func(name.encode())), old_identify())
+    return link(bytes(module.dump_func(name.encode())), old_charge())
 
 
 @cache
-def old_identify() -> bytes:
-    return bytes(natively.old_module(KPROBE).dump_func(b"bwtop_identify"))
+def old_charge() -> bytes:
+    return bytes(natively.old_module(KPROBE).dump_func(b"bwtop_charge"))
 
 
 @pytest.mark.kernel
@@ -173,18 +173,18 @@ def test_program_for_old_kernels_is_short_and_without_loops(name: str, kind: Kin
     """
     program = old_program(name)
     assert len(program) // 8 <= 4096
-    assert not has_loop(program.removesuffix(old_identify()))
-    assert not has_loop(old_identify())
+    assert not has_loop(program.removesuffix(old_charge()))
+    assert not has_loop(old_charge())
     kinds = {Kind.UNTYPED_TRACEPOINT: libbpf.PROG_TYPE_RAW_TRACEPOINT}
     os.close(libbpf.prog_load(kinds.get(kind, libbpf.PROG_TYPE_KPROBE), 0, name, program))
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", OLD_PROGRAMS)
-def test_program_for_old_kernels_has_only_what_4_17_knows(name: str) -> None:
+def test_program_for_old_kernels_has_only_what_4_20_knows(name: str) -> None:
     found = list(instructions(old_program(name)))
     calls = {i.value for i in found if i.code == 0x85 and i.source == 0}
-    assert max(calls, default=0) <= LAST_HELPER_OF_4_17
+    assert max(calls, default=0) <= LAST_HELPER_OF_4_20
     assert not [i for i in found if i.code & 7 == 6], "32-bit jumps came with 5.1"
     additions = [i for i in found if i.code in (0xC3, 0xDB)]
     assert not [i for i in additions if i.value], "atomic operations but additions came with 5.12"

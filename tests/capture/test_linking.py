@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from bwtop.capture.backends import BACKENDS, KPROBE, Backend
-from bwtop.capture.linking import CAST_CALL, IDENTIFY_CALL, link
+from bwtop.capture.linking import CAST_CALL, CHARGE_CALL, link
 from tests.capture import natively
 from tests.capture.natively import instructions
 
@@ -17,7 +17,7 @@ def instruction(code: int, registers: int = 0, value: int = 0) -> bytes:
     return struct.pack("<BBhi", code, registers, 0, value)
 
 
-CALL = instruction(0x85, value=IDENTIFY_CALL)
+CALL = instruction(0x85, value=CHARGE_CALL)
 
 
 @pytest.mark.parametrize("before", [0, 1, 7])
@@ -36,8 +36,8 @@ def test_call_leads_to_the_function_behind_the_program(before: int, after: int) 
 
 def test_other_calls_are_left_alone() -> None:
     """Of a helper, and of a function that the program had before, whose offset may look like the number."""
-    helper = instruction(0x85, value=IDENTIFY_CALL - 2)
-    within = instruction(0x85, registers=0x10, value=IDENTIFY_CALL)
+    helper = instruction(0x85, value=CHARGE_CALL - 2)
+    within = instruction(0x85, registers=0x10, value=CHARGE_CALL)
     linked = link(helper + within + CALL + EXIT, FUNCTION)
     assert linked[:16] == helper + within
 
@@ -78,7 +78,7 @@ def ends(function: bytes) -> bool:
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_what_bcc_compiles_ends_with_the_function_if_it_calls_it(backend: Backend) -> None:
     module = natively.old_module(KPROBE) if backend is KPROBE else natively.module(backend)
-    function = bytes(module.dump_func(b"bwtop_identify"))
+    function = bytes(module.dump_func(b"bwtop_charge"))
     assert ends(function)
     callers = set()
     for name in natively.programs(backend):
@@ -87,7 +87,7 @@ def test_what_bcc_compiles_ends_with_the_function_if_it_calls_it(backend: Backen
         program = bytes(module.dump_func(name.encode()))
         linked = link(program, function)
         calls = [i for i in instructions(program) if i.code == 0x85]
-        to_link = {i.place for i in calls if i.value == IDENTIFY_CALL}
+        to_link = {i.place for i in calls if i.value == CHARGE_CALL}
         assert all(i.source == 0 for i in calls), "BCC makes no calls of functions itself"
         if not to_link:
             assert linked == program

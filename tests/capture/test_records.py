@@ -18,7 +18,6 @@ from bwtop.model.flows import (
     Role,
     Traffic,
 )
-from bwtop.model.sample import FlowTraffic
 from tests.build import NOW, packed
 
 HEADER = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
@@ -61,75 +60,45 @@ def process(
     def filled(text: bytes, room: int) -> bytes:
         return (text + rest)[:room].ljust(room, b"\0")
 
-    head = struct.pack("<IIHHHH", uid, flags, len(cmdline), len(exe), len(cgroup), 0)
+    head = struct.pack("<IIHHHH", uid, flags, len(cmdline), len(exe), len(cgroup), 1)
     texts = filled(cmdline, 256) + filled(exe, 768) + filled(cgroup, 768)
     return head + comm.ljust(16, b"\0") + texts
 
 
 def identity(flags: int = 0, **texts: bytes) -> Identity:
-    return records.identity(process(flags, **texts), NOW)  # type: ignore[arg-type]  # no uid here
-
-
-def decoded(*batches: tuple[bytes, bytes]) -> FlowTraffic:
-    """What is made of packed keys and values."""
-    views = [(memoryview(keys), memoryview(values)) for keys, values in batches]
-    return records.FlowDecoder().decode(views)
+    found = records.identity(process(flags, **texts), NOW)  # type: ignore[arg-type]  # no uid here
+    assert found
+    return found
 
 
 def test_flows_are_decoded_field_by_field() -> None:
     keys = flow_key(2**40, 4711, UDP, 1, 53, packed("2001:db8::1")) + flow_key(
-        1, 2, TCP, 0, 65535, packed("192.0.2.1")
+        1, 2, TCP, 0, 65535, packed("192.0.2.1"), execs=8
     )
-    traffic = decoded((keys, flow_value(1, 2**63) + flow_value(5, 6)))
-    assert traffic == {
-        ProcessKey(2**40, 4711): {
-            Remote(UDP, Role.SERVER, 53, packed("2001:db8::1")): Traffic(1, 2**63)
-        },
-        ProcessKey(1, 2): {Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1")): Traffic(5, 6)},
-    }
-    assert decoded() == decoded((b"", b"")) == {}
-    ((_, flows), _) = traffic.items()
-    ((remote, moved),) = flows.items()
-    assert (type(remote), type(moved)) == (Remote, Traffic), "not only equal tuples"
+    values = flow_value(1, 2**63) + flow_value(5, 6)
+    first, second = records.flows([(memoryview(keys), memoryview(values))])
+    far = Remote(UDP, Role.SERVER, 53, packed("2001:db8::1"))
+    assert first == (ProcessKey(2**40, 4711), far, Traffic(1, 2**63))
+    far = Remote(TCP, Role.CLIENT, 65535, packed("192.0.2.1"))
+    assert second == (ProcessKey(1, 2, 8), far, Traffic(5, 6))
+    assert [type(part) for part in second] == [ProcessKey, Remote, Traffic], "not only equal tuples"
 
 
-def test_flows_of_a_process_are_together_whatever_lies_between_them() -> None:
-    ours = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in (80, 443)]
-    other = flow_key(2, 1, TCP, 0, 80, packed("192.0.2.1"))
-    amounts = [flow_value(n, 0) for n in (1, 2, 3)]
-    traffic = decoded((ours[0] + other, amounts[0] + amounts[1]), (ours[1], amounts[2]))
-    assert [moved.rx for moved in traffic[ProcessKey(1, 1)].values()] == [1, 3]
-    assert [moved.rx for moved in traffic[ProcessKey(2, 1)].values()] == [2]
-
-
-def test_exec_makes_another_process() -> None:
-    keys = [flow_key(1, 1, TCP, 0, 80, packed("192.0.2.1"), execs) for execs in (8, 9)]
-    traffic = decoded((keys[0] + keys[1], flow_value(1, 0) + flow_value(2, 0)))
-    assert [(key.exec, *moved.values()) for key, moved in traffic.items()] == [
-        (8, Traffic(1, 0)),
-        (9, Traffic(2, 0)),
-    ]
-
-
-def test_remote_that_comes_again_is_made_once_and_not_kept_for_ever() -> None:
-    decoder = records.FlowDecoder()
-    many = [flow_key(1, 1, TCP, 0, port, packed("192.0.2.1")) for port in range(5000)]
-
-    def read(keys: list[bytes]) -> list[Remote]:
-        view = memoryview(b"".join(keys)), memoryview(flow_value(1, 1) * len(keys))
-        ((*remotes,),) = decoder.decode([view]).values()
-        return remotes
-
-    first, again = read(many), read(many)
-    assert all(one is other for one, other in zip(first, again, strict=True))
-    read(many[:1])
-    assert not any(one is other for one, other in zip(first, read(many), strict=True))
+def test_flows_of_a_block_are_decoded_field_by_field() -> None:
+    key = flow_key(2**40, 4711, UDP, 1, 53, packed("2001:db8::1"), execs=8)
+    flow = flow_value(5, 2**63) + key + (2**32 - 2).to_bytes(4, "little") + bytes(4)
+    found = records.flow(bytes(64) + flow, 1)
+    assert (found.key, found.moved, found.generation) == (key, Traffic(5, 2**63), 2**32 - 2)
+    assert records.process(found.process) == ProcessKey(2**40, 4711, 8)
+    assert records.remote(found.remote) == Remote(UDP, 1, 53, packed("2001:db8::1"))
+    assert records.FLOW_COUNTERS.unpack(flow) == found.moved
+    assert flow[records.FLOW_GENERATION :][:4] == found.generation.to_bytes(4, "little")
 
 
 def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
     keys = flow_key(1, 1, TCP, 0, 80, packed("*"))
     with pytest.raises(ValueError, match="shorter"):
-        decoded((keys * 2, flow_value(1, 1)))
+        list(records.flows([(memoryview(keys * 2), memoryview(flow_value(1, 1)))]))
 
 
 def test_processes_are_decoded() -> None:
@@ -245,6 +214,12 @@ def test_start_is_nanoseconds_after_the_boot_in_utc() -> None:
     started = records.start_time(ProcessKey(90_500_000_000, 1), boot)
     assert started == datetime(2026, 11, 23, 7, 1, 30, 500_000, tzinfo=UTC)
     assert started.tzinfo is UTC
+
+
+def test_identity_that_is_being_written_is_not_used() -> None:
+    record = bytearray(process())
+    record[14:16] = bytes(2)
+    assert records.identity(bytes(record), NOW) is None
 
 
 ASSERTED = re.findall(r"_Static_assert\(sizeof\(struct (\w+)\) == (\d+)", HEADER)

@@ -15,6 +15,7 @@ FILES = sorted(path.name for path in sources.BPF_SOURCES.glob("*.[ch]"))
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
     "typed": ("-DTYPED_POINTERS=",),
+    "storage": ("-DTYPED_POINTERS=", "-DSOCKET_STORAGE="),
     "cast": ("-DTYPED_POINTERS=", "-DCAST_CALL=1", "-DTYPE_inet_sock=1", "-DTYPE_tcp_sock=1", "-DTYPE_udp_sock=1"),
     "calls": ("-DKEEPS_CALLS=", "-DTHREADS_IN_HASH"),
     "old": ("-UTASK_STORAGE", "-DNO_KERNEL_READS", "-DNO_LOOPS", "-DSOCK_PROTOCOL_MASK=255"),

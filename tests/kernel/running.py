@@ -1,10 +1,12 @@
 """A real bwtop beside the tests, and processes that move known bytes."""
 
+import ctypes
 import fcntl
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import termios
@@ -12,12 +14,18 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+from bwtop.capture.backends import BACKENDS, named
+from bwtop.capture.loader import Limits
+from bwtop.capture.session import Capture, Loading
+from bwtop.model.flows import format_address
+from bwtop.model.sample import Sample
 
 LAUNCHER = Path(__file__).resolve().parents[2] / "bwtop.py"
 
@@ -248,6 +256,21 @@ def run(action: Callable[[], object]) -> int:
     return start(action).wait()
 
 
+def run_as(pid: int, action: Callable[[], object]) -> None:
+    """Run a function in a process of this pid: clone3(2), with struct clone_args and its set_tid."""
+    wanted = ctypes.c_int32(pid)
+    arguments = struct.pack(
+        "=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0
+    )
+    found = ctypes.PyDLL(None).syscall(435, arguments, len(arguments))  # the child has the GIL, too
+    if not found:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    assert os.waitpid(found, 0)[0] == pid
+
+
 def has_protocol(protocol: int) -> bool:
     """Whether this kernel has a stream protocol, which it may load as a module only now."""
     try:
@@ -269,6 +292,34 @@ def send_datagram(port: int, size: int) -> None:
     """One datagram to 127.0.0.1, from a socket of its own."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(bytes(size), ("127.0.0.1", port))
+
+
+@contextmanager
+def capturing(flows: int = 65536, processes: int = 16384) -> Iterator[Capture]:
+    """A capture in this process, with maps of the test's size."""
+    backends = [named(BACKEND)] if BACKEND else BACKENDS
+    reports, capture = Loading(backends, Limits(flows, processes)).finish()
+    assert capture, reports
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+def sent(samples: Iterable[Sample], pid: int) -> int:
+    """Bytes that a process sent over all samples."""
+    return sum(sent_by_remote(samples, pid).values())
+
+
+def sent_by_remote(samples: Iterable[Sample], pid: int) -> Counter[str]:
+    """Bytes that a process sent over all samples, by address."""
+    found: Counter[str] = Counter()
+    for sample in samples:
+        for process, remotes in sample.traffic.items():
+            if process.pid == pid:
+                for remote, traffic in remotes.items():
+                    found[format_address(remote.address)] += traffic.tx
+    return +found
 
 
 def waiting_bytes(descriptor: int) -> int:

@@ -3,12 +3,10 @@
 import ctypes
 import os
 import shutil
-import signal
-import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from tests.kernel.running import (
     Document,
     Flow,
     run,
+    run_as,
     send_datagram,
     sink,
     start,
@@ -215,21 +214,6 @@ def test_start_time(bwtop: Bwtop, port: int) -> None:
     before = time.time()
     pid = run(lambda: send_datagram(port, 1009))
     assert before - 0.01 <= timestamp(only(bwtop, pid)["start"]) <= time.time()
-
-
-def run_as(pid: int, action: Callable[[], object]) -> None:
-    """Run a function in a process of this pid: clone3(2), with struct clone_args and its set_tid."""
-    wanted = ctypes.c_int32(pid)
-    arguments = struct.pack(
-        "=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0
-    )
-    found = ctypes.PyDLL(None).syscall(435, arguments, len(arguments))  # the child has the GIL, too
-    if not found:
-        try:
-            action()
-        finally:
-            os._exit(0)
-    assert os.waitpid(found, 0)[0] == pid
 
 
 def test_reused_pid_is_another_process(bwtop: Bwtop, port: int) -> None:
