@@ -1,11 +1,11 @@
-"""The backends in the order in which they are tried, and the programs that each one attaches."""
+"""The backends, the order in which they are tried, and the programs that each one attaches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bwtop.capture import libbpf
+from bwtop.capture import libbpf, preemption
 
 
 class Kind(StrEnum):
@@ -227,7 +227,13 @@ KPROBE: Final = Backend(
     ),
 )
 
-BACKENDS: Final = (FEXIT, TRACEPOINT, KPROBE)
+BACKENDS: Final = (TRACEPOINT, FEXIT, KPROBE)
+"""The cheapest first."""
+
+
+def in_order(preemption_mode: str) -> tuple[Backend, ...]:
+    """Return the backends in the order in which to try them: where programs are interrupted, first what misses least."""
+    return (FEXIT, TRACEPOINT, KPROBE) if preemption.interrupts(preemption_mode) else BACKENDS
 
 
 def named(name: str) -> Backend:

@@ -4,9 +4,10 @@ A flow has an id, the place of its struct flow in bwtop_flows.  That map is read
 blocks of which ids are in use; the counters only grow, so what moved is what is more than at the last reading.
 """
 
+import functools
 import mmap
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Final, Protocol
@@ -26,6 +27,13 @@ _RANGES: Final = 256
 _FIRST: Final = bytes(4)
 """The key of an array's first entry."""
 
+_traffic: Final = functools.partial(tuple.__new__, Traffic)
+_remote: Final = functools.partial(tuple.__new__, Remote)
+"""Their _make(), without a call in Python."""
+
+_NOWHERE: Final = Remote(0, 0, 0, b"")
+"""Where a block has no flow."""
+
 Around = Callable[[], AbstractContextManager[None]]
 """Makes the context in which the kernel is called for many entries."""
 
@@ -40,26 +48,27 @@ def give_all(free: int, ids: int) -> None:
 class _Process:
     """A process with flows that have ids."""
 
-    __slots__ = ("ids", "key", "moved")
+    __slots__ = ("flows", "has_ended", "key", "moved")
 
     def __init__(self, key: ProcessKey) -> None:
         self.key = key
-        self.ids: set[int] = set()
+        self.flows = 0
+        self.has_ended = False
         self.moved: dict[Remote, Traffic] = {}
         """The bytes of this reading."""
 
 
 class _Memory(Protocol):
-    """A block's flows, in the kernel's map."""
+    """A block of bwtop_flows."""
 
     def content(self) -> bytes:
         """Return the block's packed flows."""
 
-    def set_generation(self, index: int, generation: int) -> None:
-        """Change a flow's generation without touching its counters."""
+    def raise_generations(self, indexes: Sequence[int]) -> None:
+        """Add 1 to the generation of these flows, without touching their counters."""
 
-    def clear(self, index: int) -> None:
-        """Make a flow's counters and key zeros; nothing else may change them meanwhile."""
+    def clear(self, indexes: Sequence[int]) -> None:
+        """Make counters and keys of these flows zeros; nothing else may change them meanwhile."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -77,12 +86,17 @@ class _Mapped:
     def content(self) -> bytes:
         return self._map[:]
 
-    def set_generation(self, index: int, generation: int) -> None:
-        self._words[index * records.FLOW.size // 4 + self._GENERATION] = generation
+    def raise_generations(self, indexes: Sequence[int]) -> None:
+        words = self._words
+        for index in indexes:
+            at = index * (records.FLOW.size // 4) + self._GENERATION
+            words[at] = words[at] + 1 & 0xFFFFFFFF
 
-    def clear(self, index: int) -> None:
-        at = index * records.FLOW.size
-        self._map[at : at + records.FLOW_GENERATION] = bytes(records.FLOW_GENERATION)
+    def clear(self, indexes: Sequence[int]) -> None:
+        blank = bytes(records.FLOW_GENERATION)
+        for index in indexes:
+            at = index * records.FLOW.size
+            self._map[at : at + records.FLOW_GENERATION] = blank
 
     def close(self) -> None:
         self._words.release()
@@ -94,21 +108,20 @@ class _Copied:
 
     def __init__(self, flows: int, block: int) -> None:
         self._flows = flows
-        self._keys = [
-            key.to_bytes(4, "little")
-            for key in range(block * IDS_PER_BLOCK, (block + 1) * IDS_PER_BLOCK)
-        ]
+        first = block * IDS_PER_BLOCK
+        self._keys = [key.to_bytes(4, "little") for key in range(first, first + IDS_PER_BLOCK)]
 
     def content(self) -> bytes:
         size = records.FLOW.size
         found = (libbpf.map_lookup(self._flows, key, size) for key in self._keys)
         return b"".join(flow or bytes(size) for flow in found)
 
-    def set_generation(self, index: int, generation: int) -> None:
+    def raise_generations(self, indexes: Sequence[int]) -> None:
         """Do nothing: whoever finds an id finds it by the flow's key."""
 
-    def clear(self, index: int) -> None:
-        libbpf.map_update(self._flows, self._keys[index], bytes(records.FLOW.size))
+    def clear(self, indexes: Sequence[int]) -> None:
+        for index in indexes:
+            libbpf.map_update(self._flows, self._keys[index], bytes(records.FLOW.size))
 
     def close(self) -> None:
         """Do nothing."""
@@ -123,7 +136,7 @@ class _Block:
         self.memory = memory
         self.before = bytes(IDS_PER_BLOCK * records.FLOW.size)
         self.processes: list[_Process | None] = [None] * IDS_PER_BLOCK
-        self.remotes: list[Remote | None] = [None] * IDS_PER_BLOCK
+        self.remotes = [_NOWHERE] * IDS_PER_BLOCK
         self.last = array("Q", bytes(8 * IDS_PER_BLOCK))
         """The number of the reading in which each flow moved last; 0: no flow has this id."""
 
@@ -134,7 +147,7 @@ class Counters:
     def __init__(
         self, maps: Mapping[str, int], ids: int, at_once: int, around: Around = nullcontext
     ) -> None:
-        """ids: the size of bwtop_flows; at_once: the flows that may be left after a reading, at most."""
+        """ids: the size of bwtop_flows; at_once: the ids that an interval may begin with, at most."""
         self._maps = maps
         self._at_once = at_once
         self._around = around
@@ -148,7 +161,6 @@ class Counters:
             _Mapped if self._given_map.is_mapped else _Copied
         )
         self._processes: dict[bytes, _Process] = {}
-        self._ended: list[_Process] = []
         self._reading = 0
         self.in_use = 0
         """The ids that flows had at the last reading, before any was taken away."""
@@ -160,38 +172,46 @@ class Counters:
         self._blocks.clear()
         self._given_map.close()
 
-    def read(self, ended: Iterable[ProcessKey]) -> FlowTraffic:
-        """Return what has moved since the last reading.
+    def prepare(self, ended: Iterable[ProcessKey]) -> dict[int, list[int]]:
+        """Choose the flows that give their ids back with the next reading; return their places by block.
 
-        ended: processes that move no more after this.  Taking ids away waits for the kernel, up to tens of
-        milliseconds.
+        ended: processes that move no more.  If there are any such flows this waits for the kernel, up to tens of
+        milliseconds, so that no program adds to them any more.
         """
         self._reading += 1
         self._open_blocks()
+        for key in ended:
+            if process := self._processes.get(records.PROCESS_KEY.pack(*key)):
+                process.has_ended = True
+        retiring = self._resting()
+        if retiring:
+            self._unlink(retiring)
+        return retiring
+
+    def read(self, retiring: Mapping[int, Sequence[int]]) -> FlowTraffic:
+        """Return what has moved since the last reading, the last bytes of what `prepare` chose included."""
         moved: list[_Process] = []
-        for number, block in self._blocks.items():
-            self._read_block(number, block, moved)
-        self._note_ended(ended)
-        self.in_use = sum(self._given) - sum(self._retired)
-        if retiring := self._resting():
-            self._retire(retiring, moved)
+        for block in self._blocks.values():
+            self._read_block(block, moved)
         traffic = {process.key: process.moved for process in moved}
         for process in moved:
             process.moved = {}
+        if retiring:
+            self._free(retiring)
         return traffic
 
     def _open_blocks(self) -> None:
         given = array("Q", self._given_map.content())
-        if given == self._given:
-            return
-        for number, (now, retired) in enumerate(zip(given, self._retired, strict=True)):
-            if now != retired and number not in self._blocks:
-                self._blocks[number] = _Block(self._make_memory(self._maps["bwtop_flows"], number))
-        self._given = given
+        if given != self._given:
+            for number, (now, retired) in enumerate(zip(given, self._retired, strict=True)):
+                if now != retired and number not in self._blocks:
+                    memory = self._make_memory(self._maps["bwtop_flows"], number)
+                    self._blocks[number] = _Block(memory)
+            self._given = given
+        self.in_use = sum(given) - sum(self._retired)
 
-    def _read_block(self, number: int, block: _Block, moved: list[_Process]) -> None:
-        now = block.memory.content()
-        before = block.before
+    def _read_block(self, block: _Block, moved: list[_Process]) -> None:
+        now, before = block.memory.content(), block.before
         if now == before:
             return
         processes, remotes, last, reading = (
@@ -200,125 +220,123 @@ class Counters:
             block.last,
             self._reading,
         )
-        index = -1
-        for new, old in zip(
-            records.FLOW_COUNTERS.iter_unpack(now),
-            records.FLOW_COUNTERS.iter_unpack(before),
-            strict=True,
-        ):
-            index += 1
+        unpack = records.FLOW_COUNTERS.iter_unpack
+        for index, (new, old) in enumerate(zip(unpack(now), unpack(before), strict=True)):
             if new == old:
                 continue
-            process = processes[index] or self._meet(number, block, now, index)
+            process = processes[index] or self._meet(block, now, index)
             if process is None:  # its key is being written: the next reading has its bytes
                 at = index * records.FLOW.size
-                now = now[:at] + before[at : at + 16] + now[at + 16 :]
+                now = now[:at] + before[at : at + records.FLOW.size] + now[at + records.FLOW.size :]
                 continue
             if not process.moved:
                 moved.append(process)
-            process.moved[remotes[index]] = Traffic(new[0] - old[0], new[1] - old[1])  # type: ignore[index]
+            traffic: Traffic = _traffic((new[0] - old[0], new[1] - old[1]))
+            counted = process.moved.setdefault(remotes[index], traffic)
+            if counted is not traffic:  # it lost its id meanwhile, and has another one
+                process.moved[remotes[index]] = counted.plus(traffic)
             last[index] = reading
         block.before = now
 
-    def _meet(self, number: int, block: _Block, now: bytes, index: int) -> _Process | None:
+    def _meet(self, block: _Block, now: bytes, index: int) -> _Process | None:
         """Decode the key of a flow that has moved for the first time; None if it is not complete."""
-        flow = records.flow(now, index)
-        process = self._processes.get(flow.process)
+        at = index * records.FLOW.size + records.FLOW_PROCESS
+        record = now[at : at + records.PROCESS_KEY.size]
+        process = self._processes.get(record)
         if process is None:
-            key = records.process(flow.process)
+            key = records.process(record)
             if not key.start:
                 return None
-            process = self._processes[flow.process] = _Process(key)
-        process.ids.add(number * IDS_PER_BLOCK + index)
+            process = self._processes[record] = _Process(key)
+        process.flows += 1
         block.processes[index] = process
-        block.remotes[index] = records.remote(flow.remote)
+        block.remotes[index] = _remote(
+            records.REMOTE.unpack_from(now, at + records.PROCESS_KEY.size)
+        )
         return process
 
-    def _note_ended(self, ended: Iterable[ProcessKey]) -> None:
-        for key in ended:
-            process = self._processes.get(records.PROCESS_KEY.pack(*key))
-            if process is not None:
-                self._ended.append(process)
-
-    def _resting(self) -> list[int]:
-        """Return the ids to take away now, ascending: of ended processes and idle flows, and more if there are too many."""
+    def _resting(self) -> dict[int, list[int]]:
+        """Return the places, by block, of the flows of ended processes and of idle ones, and more if ids are scarce."""
         excess = self.in_use - self._at_once
         if excess <= 0 and self._reading % IDLE:
-            return []
-        resting = {flow for process in self._ended for flow in process.ids}
-        self._ended.clear()
-        oldest = max(self._reading - IDLE, 0)
-        resting.update(flow for last, flow in self._lasts() if last <= oldest)
-        if excess > len(resting):
-            by_age = sorted(self._lasts())
-            resting.update(flow for _, flow in by_age[: excess + self._at_once // 4])
-        return sorted(resting)
+            return {}
+        oldest = self._reading - IDLE
+        resting = self._older(oldest)
+        lacking = excess - sum(map(len, resting.values()))
+        if lacking > 0:
+            ages = sorted(last for block in self._blocks.values() for last in block.last if last)
+            if ages:
+                resting = self._older(ages[min(excess + self._at_once // 4, len(ages)) - 1])
+        return resting
 
-    def _lasts(self) -> Iterator[tuple[int, int]]:
-        """Yield (the reading in which it moved last, id) of each flow."""
+    def _older(self, oldest: int) -> dict[int, list[int]]:
+        """Return the places of flows of ended processes, and of those that moved last in that reading or before."""
+        found: dict[int, list[int]] = {}
         for number, block in self._blocks.items():
-            first = number * IDS_PER_BLOCK
-            for index, last in enumerate(block.last):
-                if last:
-                    yield last, first + index
+            indexes = [
+                index
+                for index, (last, process) in enumerate(
+                    zip(block.last, block.processes, strict=True)
+                )
+                if process and (last <= oldest or process.has_ended)
+            ]
+            if indexes:
+                found[number] = indexes
+        return found
 
-    def _retire(self, ids: list[int], moved: list[_Process]) -> None:
-        """Take ids away from their flows, whose last bytes are added to this reading."""
-        by_block = [
-            (number, [flow % IDS_PER_BLOCK for flow in flows])
-            for number, flows in groupby(ids, lambda flow: flow // IDS_PER_BLOCK)
-        ]
+    def _unlink(self, retiring: Mapping[int, Sequence[int]]) -> None:
+        """Let no program find these flows any more, and wait for those that have found them."""
         keys: list[bytes] = []
-        for number, indexes in by_block:
-            memory = self._blocks[number].memory
-            content = memory.content()
-            for index in indexes:
-                flow = records.flow(content, index)
-                memory.set_generation(index, flow.generation + 1)
-                keys.append(flow.key)
+        for number, indexes in retiring.items():
+            block = self._blocks[number]
+            block.memory.raise_generations(indexes)
+            content = block.memory.content()
+            starts = (index * records.FLOW.size + records.FLOW_PROCESS for index in indexes)
+            keys += [content[at : at + records.FLOW_KEY.size] for at in starts]
         libbpf.map_delete_all(self._maps["bwtop_ids"], keys, self._around)
         libbpf.map_update(
             self._maps["bwtop_wait"], _FIRST, self._maps["bwtop_nothing"].to_bytes(4, "little")
         )
-        for number, indexes in by_block:
-            self._empty(number, indexes, moved)
+
+    def _free(self, retiring: Mapping[int, Sequence[int]]) -> None:
+        """Make the places blank, and give their ids back."""
+        ids: list[int] = []
+        for number, indexes in sorted(retiring.items()):
+            block = self._blocks[number]
+            for index in indexes:
+                self._leave(block, index)
+            block.memory.clear(indexes)
+            block.memory.raise_generations(indexes)
+            block.before = (
+                block.memory.content()
+                if len(indexes) == IDS_PER_BLOCK
+                else (_without_counters(block.before, indexes))
+            )
+            self._retired[number] += len(indexes)
+            if self._retired[number] == self._given[number] and not any(block.processes):
+                block.memory.close()
+                del self._blocks[number]
+            ids += [number * IDS_PER_BLOCK + index for index in indexes]
         for first, count in reversed(list(_ranges(ids))):
             libbpf.push(self._maps["bwtop_free"], records.FREE_IDS.pack(first, count))
 
-    def _empty(self, number: int, indexes: list[int], moved: list[_Process]) -> None:
-        """Book what the flows have moved since they were read, and make their places blank."""
-        block = self._blocks[number]
-        now, before = block.memory.content(), block.before
-        blank = bytearray(before)
-        for index in indexes:
-            flow = records.flow(now, index)
-            self._book_last(
-                number, index, flow.moved.minus(records.flow(before, index).moved), moved
-            )
-            block.memory.clear(index)
-            block.memory.set_generation(index, flow.generation + 1)
-            at = index * records.FLOW.size
-            blank[at : at + records.FLOW.size] = bytes(records.FLOW.size)
-        block.before = bytes(blank)
-        self._retired[number] += len(indexes)
-        if self._retired[number] == self._given[number] and not any(block.processes):
-            block.memory.close()
-            del self._blocks[number]
-
-    def _book_last(self, number: int, index: int, late: Traffic, moved: list[_Process]) -> None:
-        block = self._blocks[number]
-        process, remote = block.processes[index], block.remotes[index]
-        assert process is not None, "only a flow that has moved can rest"
-        assert remote is not None
-        if late != Traffic():
-            if not process.moved:
-                moved.append(process)
-            process.moved[remote] = process.moved.get(remote, Traffic()).plus(late)
-        block.processes[index] = block.remotes[index] = None
+    def _leave(self, block: _Block, index: int) -> None:
+        process = block.processes[index]
+        assert process, "only a flow that has moved can rest"
+        block.processes[index] = None
+        block.remotes[index] = _NOWHERE
         block.last[index] = 0
-        process.ids.discard(number * IDS_PER_BLOCK + index)
-        if not process.ids:
+        process.flows -= 1
+        if not process.flows:
             del self._processes[records.PROCESS_KEY.pack(*process.key)]
+
+
+def _without_counters(flows: bytes, indexes: Sequence[int]) -> bytes:
+    blank = bytearray(flows)
+    for index in indexes:
+        at = index * records.FLOW.size
+        blank[at : at + records.FLOW_VALUE.size] = bytes(records.FLOW_VALUE.size)
+    return bytes(blank)
 
 
 def _ranges(ids: list[int]) -> Iterator[tuple[int, int]]:

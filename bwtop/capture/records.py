@@ -4,7 +4,7 @@ import codecs
 import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
 
@@ -14,14 +14,15 @@ REMOTE: Final = struct.Struct("<BBH4x16s")
 
 FLOW_KEY: Final = struct.Struct("<QIIBBH4x16s")
 FLOW_VALUE: Final = struct.Struct("<QQ")
-FLOW: Final = struct.Struct(f"<16s{PROCESS_KEY.size}s{REMOTE.size}sI4x")
-"""struct flow: counters, process, remote, generation."""
+FLOW: Final = struct.Struct(f"<{FLOW_VALUE.size}s{FLOW_KEY.size}sI4x")
+"""struct flow: counters, key, generation."""
 
 FLOW_COUNTERS: Final = struct.Struct("<QQ48x")
 """The same, of which only the counters are of interest."""
 
+FLOW_PROCESS: Final = 16
 FLOW_GENERATION: Final = 56
-"""The generation's place in struct flow."""
+"""Places in struct flow: of the key, which begins with the process, and of the generation."""
 
 FREE_IDS: Final = struct.Struct("<II")
 NOTHING: Final = struct.Struct("<I")
@@ -43,38 +44,9 @@ _CGROUP_COMPLETE: Final = 8
 _CMDLINE_CUT: Final = 16
 
 
-class Flow(NamedTuple):
-    """A struct flow, its process and remote still packed."""
-
-    counters: bytes
-    process: bytes
-    remote: bytes
-    generation: int
-
-    @property
-    def key(self) -> bytes:
-        """The packed struct flow_key."""
-        return self.process + self.remote
-
-    @property
-    def moved(self) -> Traffic:
-        """The counters."""
-        return Traffic(*FLOW_VALUE.unpack(self.counters))
-
-
-def flow(block: bytes, index: int) -> Flow:
-    """Return one of the flows that are packed in a block."""
-    return Flow(*FLOW.unpack_from(block, index * FLOW.size))
-
-
 def process(record: bytes) -> ProcessKey:
     """Return the process of a packed struct process_key."""
     return ProcessKey(*PROCESS_KEY.unpack(record))
-
-
-def remote(record: bytes) -> Remote:
-    """Return the remote in the second part of a packed struct flow_key."""
-    return Remote(*REMOTE.unpack(record))
 
 
 def flows(

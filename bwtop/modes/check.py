@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from typing import TextIO
 
-from bwtop.capture.backends import ABSENT, BACKENDS
+from bwtop.capture import preemption
+from bwtop.capture.backends import ABSENT, in_order
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import Capture, Loading, Report
 from bwtop.rights import account as accounts
@@ -18,7 +19,10 @@ def run(out: TextIO) -> bool:
     Return True if at least one works and all counts are right.
     """
     working: list[Capture] = []
-    for backend in BACKENDS:
+    mode = preemption.mode()
+    for line in _order(mode):
+        out.write(f"{line}\n")
+    for backend in in_order(mode):
         (report,), capture = Loading([backend]).finish()
         for line in _lines(report, used=capture is not None and not working):
             out.write(f"{line}\n")
@@ -32,6 +36,18 @@ def run(out: TextIO) -> bool:
         out.write(f"{line}\n")
     verdicts = [_prove(capture, out) for capture in working]
     return all(verdicts)
+
+
+def _order(mode: str) -> Iterator[str]:
+    """Yield lines about which backend is tried first, and why."""
+    first, *_ = in_order(mode)
+    if preemption.interrupts(mode):
+        reason = (
+            f"this kernel may interrupt programs (preemption: {mode}), and it misses the fewest"
+        )
+    else:
+        reason = f"this kernel interrupts no programs (preemption: {mode}), and it costs least"
+    yield f"{first.name} is tried first: {reason}"
 
 
 def _lines(report: Report, *, used: bool) -> Iterator[str]:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from bwtop.capture.backends import BACKENDS, named
+from bwtop.capture import preemption
+from bwtop.capture.backends import in_order, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.clickhouse import client
@@ -100,7 +101,7 @@ def shipping(options: Options) -> ShippingOptions | None:
 
 def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
-    backends = [named(options.backend)] if options.backend else BACKENDS
+    backends = [named(options.backend)] if options.backend else in_order(preemption.mode())
     return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))
 
 

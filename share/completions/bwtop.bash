@@ -26,7 +26,7 @@ _bwtop()
             return
             ;;
         --backend)
-            mapfile -t COMPREPLY < <(compgen -W "fexit tracepoint kprobe" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "tracepoint fexit kprobe" -- "$current")
             return
             ;;
         --max-flows)

@@ -84,17 +84,6 @@ def test_flows_are_decoded_field_by_field() -> None:
     assert [type(part) for part in second] == [ProcessKey, Remote, Traffic], "not only equal tuples"
 
 
-def test_flows_of_a_block_are_decoded_field_by_field() -> None:
-    key = flow_key(2**40, 4711, UDP, 1, 53, packed("2001:db8::1"), execs=8)
-    flow = flow_value(5, 2**63) + key + (2**32 - 2).to_bytes(4, "little") + bytes(4)
-    found = records.flow(bytes(64) + flow, 1)
-    assert (found.key, found.moved, found.generation) == (key, Traffic(5, 2**63), 2**32 - 2)
-    assert records.process(found.process) == ProcessKey(2**40, 4711, 8)
-    assert records.remote(found.remote) == Remote(UDP, 1, 53, packed("2001:db8::1"))
-    assert records.FLOW_COUNTERS.unpack(flow) == found.moved
-    assert flow[records.FLOW_GENERATION :][:4] == found.generation.to_bytes(4, "little")
-
-
 def test_keys_without_values_are_an_error_and_not_a_loss() -> None:
     keys = flow_key(1, 1, TCP, 0, 80, packed("*"))
     with pytest.raises(ValueError, match="shorter"):
