@@ -48,12 +48,13 @@ def give_all(free: int, ids: int) -> None:
 class _Process:
     """A process with flows that have ids."""
 
-    __slots__ = ("flows", "has_ended", "key", "moved")
+    __slots__ = ("flows", "is_retiring", "key", "moved")
 
     def __init__(self, key: ProcessKey) -> None:
         self.key = key
         self.flows = 0
-        self.has_ended = False
+        self.is_retiring = False
+        """All its flows give their ids back when that is next looked for."""
         self.moved: dict[Remote, Traffic] = {}
         """The bytes of this reading."""
 
@@ -181,12 +182,16 @@ class Counters:
         self._reading += 1
         self._open_blocks()
         for key in ended:
-            if process := self._processes.get(records.PROCESS_KEY.pack(*key)):
-                process.has_ended = True
+            self.retire(key)
         retiring = self._resting()
         if retiring:
             self._unlink(retiring)
         return retiring
+
+    def retire(self, key: ProcessKey) -> None:
+        """Let the flows of a process give their ids back soon; those that move on get others."""
+        if process := self._processes.get(records.PROCESS_KEY.pack(*key)):
+            process.is_retiring = True
 
     def read(self, retiring: Mapping[int, Sequence[int]]) -> FlowTraffic:
         """Return what has moved since the last reading, the last bytes of what `prepare` chose included."""
@@ -256,7 +261,7 @@ class Counters:
         return process
 
     def _resting(self) -> dict[int, list[int]]:
-        """Return the places, by block, of the flows of ended processes and of idle ones, and more if ids are scarce."""
+        """Return the places, by block, of flows that are to retire or idle, and of more if ids are scarce."""
         excess = self.in_use - self._at_once
         if excess <= 0 and self._reading % IDLE:
             return {}
@@ -270,7 +275,7 @@ class Counters:
         return resting
 
     def _older(self, oldest: int) -> dict[int, list[int]]:
-        """Return the places of flows of ended processes, and of those that moved last in that reading or before."""
+        """Return the places of flows that are to retire, and of those that moved last in that reading or before."""
         found: dict[int, list[int]] = {}
         for number, block in self._blocks.items():
             indexes = [
@@ -278,7 +283,7 @@ class Counters:
                 for index, (last, process) in enumerate(
                     zip(block.last, block.processes, strict=True)
                 )
-                if process and (last <= oldest or process.has_ended)
+                if process and (last <= oldest or process.is_retiring)
             ]
             if indexes:
                 found[number] = indexes

@@ -317,7 +317,8 @@ class Capture:
         if known is None:
             started = records.start_time(process, self._boot)
             known = self._read_identity(process, started)
-            if known is None:
+            if known is None:  # the kernel side takes its record with its next new flow
+                self._counters.retire(process)
                 return replace(UNKNOWN_IDENTITY, started=started)
             self._identities[process] = known
         return known

@@ -14,6 +14,7 @@ import pytest
 
 from bwtop.capture import libbpf
 from bwtop.capture.backends import Kind
+from bwtop.capture.session import Capture
 from bwtop.model.flows import UNATTRIBUTED, UNKNOWN_ADDRESS, Loss, ProcessKey, Traffic
 from bwtop.model.sample import Sample
 from tests.kernel import objects
@@ -167,6 +168,49 @@ def test_room_of_exited_processes_is_used_again() -> None:
             assert all(named[pid] not in ("", "(unknown)") for pid in pids)
             assert sample.loss == Loss()
             assert {k.pid for k in sample.exited} >= pids
+
+
+def test_process_that_found_no_room_is_named_later() -> None:
+    """It goes on with the one flow that it had when it came."""
+    with sink() as port, capturing(processes=4) as capture:
+        pause, go = os.pipe()
+
+        def wait() -> None:
+            send_datagram(port, SIZE)
+            os.read(pause, 1)
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect(("127.0.0.1", port))
+                while True:
+                    sock.send(bytes(SIZE))
+                    time.sleep(0.01)
+
+        waiting = [start(wait) for _ in range(8)]
+        time.sleep(0.2)
+        late = start(send)
+        try:
+            time.sleep(0.2)
+            assert name_of(capture, late.pid) == "(unknown)"
+            os.write(go, b"x" * len(waiting))
+            for child in waiting:
+                child.wait()
+            deadline = time.monotonic() + HANG
+            while (name := name_of(capture, late.pid)) == "(unknown)":
+                assert time.monotonic() < deadline
+            assert name == Path("/proc/self/comm").read_text().strip()
+        finally:
+            os.kill(late.pid, signal.SIGKILL)
+            os.waitpid(late.pid, 0)
+
+
+def name_of(capture: Capture, pid: int) -> str:
+    """The name in a reading in which the process has moved bytes."""
+    while True:
+        time.sleep(0.02)
+        for key, identity in capture.read().identities.items():
+            if key.pid == pid:
+                return identity.name
 
 
 def test_kill_leaves_nothing_behind() -> None:
