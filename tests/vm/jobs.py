@@ -11,6 +11,7 @@ EXACT = (
     "tests/kernel/test_udp.py",
     "tests/kernel/test_other.py",
     "tests/kernel/test_layers.py",
+    "tests/kernel/test_ids.py",
 )
 """The tests that count bytes exactly: every backend must pass them."""
 
