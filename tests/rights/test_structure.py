@@ -10,6 +10,7 @@ PACKAGE: Final = Path(bwtop.__file__).parent
 
 OPENERS: Final = {
     "rights/opening.py": "with the user's rights",
+    "rights/private.py": "a folder that only this user can change",
     "rights/landlock.py": "directories, without reading them",
     "rights/privileges.py": "/proc",
     "sqlite/lock.py": "the history's, with its account's rights",
@@ -18,6 +19,7 @@ OPENERS: Final = {
     "identity/machine.py": "/etc/machine-id",
     "capture/attach.py": "the root of the cgroups",
     "capture/btf.py": "/sys/kernel/btf",
+    "capture/cache.py": "/sys/kernel/notes, and bwtop's and BCC's own code",
     "capture/cgroups.py": "/proc",
     "capture/mounts.py": "/proc/PID/mountinfo",
     "capture/namespaces.py": "namespaces of the network",
