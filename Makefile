@@ -27,6 +27,7 @@ BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bwtop
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_bwtop
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bwtop.fish
 EXAMPLES = $(DESTDIR)$(PREFIX)/share/doc/bwtop/examples
+CACHES = "$(DESTDIR)/var/cache/bwtop" "$(DESTDIR)/var/cache/bwtop-service"
 MAN_PAGES := $(wildcard man/*.1)
 COMPILE := yes
 
@@ -122,7 +123,7 @@ install:
 
 .PHONY: uninstall
 uninstall:
-	rm -rf "$(PRIVATE)" "$(EXAMPLES)"
+	rm -rf "$(PRIVATE)" "$(EXAMPLES)" $(CACHES)
 	[ ! -d "$(dir $(EXAMPLES))" ] || rmdir --ignore-fail-on-non-empty "$(dir $(EXAMPLES))"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/bwtop" "$(UNIT)" "$(SYSUSERS)" \
 		$(foreach page,$(MAN_PAGES),"$(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page))") \

@@ -113,7 +113,7 @@ def _run(given: ParsedFlags) -> None:
     if mode is Mode.CHECK:
         from bwtop.modes import check
 
-        sys.exit(0 if check.run(sys.stdout) else CANNOT)
+        sys.exit(0 if check.run(options, sys.stdout) else CANNOT)
     if mode is Mode.DEMO:
         run_demo(options, files)
         return

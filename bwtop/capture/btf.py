@@ -4,6 +4,7 @@ Format: Documentation/bpf/btf.rst.  libbpf reads and indexes it (about 10 ms); t
 """
 
 import ctypes
+import functools
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -82,14 +83,21 @@ class Kernel(Protocol):
         """Return a function that can be hooked; raises MissingFieldError."""
 
 
+@functools.cache
+def _vmlinux() -> int:
+    """Load it once for all backends: it takes 6 MB.  Raises OSError."""
+    found = library().btf__load_vmlinux_btf()
+    if not found:
+        raise OSError(ctypes.get_errno(), "the kernel offers no BTF (/sys/kernel/btf/vmlinux)")
+    return int(found)
+
+
 class Btf:
     """The running kernel's type information; raises OSError when it offers none."""
 
     def __init__(self) -> None:
         self._lib = library()
-        self._btf = self._lib.btf__load_vmlinux_btf()
-        if not self._btf:
-            raise OSError(ctypes.get_errno(), "the kernel offers no BTF (/sys/kernel/btf/vmlinux)")
+        self._btf = _vmlinux()
 
     def tracepoint(self, name: str) -> int:
         """Return the BTF id of the type that a program for the tracepoint attaches to; raises MissingFieldError."""

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import Final, TypeVar
 
 PROG_TYPE_KPROBE: Final = 2
 PROG_TYPE_RAW_TRACEPOINT: Final = 17
@@ -126,6 +126,59 @@ class ProgInfo(ctypes.Structure):
     ]
 
 
+class MapInfo(ctypes.Structure):
+    """struct bpf_map_info up to map_extra (kernel 5.16); the kernel fills what it has of it."""
+
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("name", ctypes.c_char * 16),
+        ("ifindex", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("netns_dev", ctypes.c_uint64),
+        ("netns_ino", ctypes.c_uint64),
+        ("btf_id", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_id", ctypes.c_uint32),
+        ("map_extra", ctypes.c_uint64),
+    ]
+
+
+class _MapCreateOpts(ctypes.Structure):
+    """struct bpf_map_create_opts."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("map_extra", ctypes.c_uint64),
+        ("numa_node", ctypes.c_uint32),
+        ("map_ifindex", ctypes.c_uint32),
+    ]
+
+
+class _BtfInfo(ctypes.Structure):
+    """struct bpf_btf_info up to its id (kernel 4.18)."""
+
+    _fields_ = [
+        ("btf", ctypes.c_uint64),
+        ("btf_size", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+    ]
+
+
+_Info = TypeVar("_Info", ProgInfo, MapInfo, _BtfInfo)
+
+
 class RefusedError(Exception):
     """The kernel refused a program or its attachment; the text is the kernel's own reason."""
 
@@ -149,6 +202,7 @@ def library() -> ctypes.CDLL:
         ctypes.c_size_t,
         ctypes.POINTER(_ProgLoadOpts),
     ]
+    lib.bpf_btf_load.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p]
     return lib
 
 
@@ -170,6 +224,19 @@ def _reason(error: int, log: bytes) -> str:
     return f"{text}: {lines[-1].strip()}" if lines else text
 
 
+@functools.cache
+def _memory() -> ctypes.Array[ctypes.c_char]:
+    """Return the room for the verifier's log; making a megabyte for each program takes longer than most programs."""
+    return ctypes.create_string_buffer(_VERIFIER_LOG_SIZE)
+
+
+def _log() -> ctypes.Array[ctypes.c_char]:
+    """Return the room, with an empty text in it: the kernel writes none when it refuses a program unread."""
+    log = _memory()
+    log[0] = b"\0"
+    return log
+
+
 def _version() -> int:
     """Return LINUX_VERSION_CODE, which kernels before 5.0 demand of programs for kprobes.
 
@@ -188,7 +255,7 @@ def prog_load(
     prog_type: int, attach_type: int, name: str, instructions: bytes, attach_btf_id: int = 0
 ) -> int:
     """Load a program and return its descriptor; raises RefusedError."""
-    log = ctypes.create_string_buffer(_VERIFIER_LOG_SIZE)
+    log = _log()
     opts = _ProgLoadOpts(
         sz=ctypes.sizeof(_ProgLoadOpts),
         expected_attach_type=attach_type,
@@ -237,10 +304,58 @@ def run_iterator(prog_fd: int) -> None:
 
 def prog_info(prog_fd: int) -> ProgInfo:
     """Return the kernel's information about a program."""
-    info = ProgInfo()
+    return _describe(prog_fd, ProgInfo())
+
+
+def map_info(map_fd: int) -> MapInfo:
+    """Return the kernel's information about a map."""
+    return _describe(map_fd, MapInfo())
+
+
+def btf_content(btf_fd: int) -> tuple[int, bytes]:
+    """Return the id and the content of type information that was loaded with btf_load()."""
+    size = _describe(btf_fd, _BtfInfo()).btf_size
+    content = ctypes.create_string_buffer(size)
+    info = _describe(btf_fd, _BtfInfo(ctypes.addressof(content), size))
+    return info.id, content.raw
+
+
+def _describe(fd: int, info: _Info) -> _Info:
+    """Have the kernel fill in its information about a descriptor."""
     size = ctypes.c_uint32(ctypes.sizeof(info))
-    _check(library().bpf_obj_get_info_by_fd(prog_fd, ctypes.byref(info), ctypes.byref(size)))
+    _check(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)))
     return info
+
+
+def btf_load(content: bytes) -> int:
+    """Load type information and return its descriptor."""
+    return _check(library().bpf_btf_load(content, len(content), None))
+
+
+def map_create(shape: MapInfo, *, btf_fd: int = 0, inner_map_fd: int = 0) -> int:
+    """Create an empty map that is like the one described, and return its descriptor.
+
+    btf_fd: the type information that `shape` refers to.  inner_map_fd: a map like those that a map of maps holds.
+    """
+    opts = _MapCreateOpts(
+        sz=ctypes.sizeof(_MapCreateOpts),
+        btf_fd=btf_fd,
+        btf_key_type_id=shape.btf_key_type_id,
+        btf_value_type_id=shape.btf_value_type_id,
+        inner_map_fd=inner_map_fd,
+        map_flags=shape.map_flags,
+        map_extra=shape.map_extra,
+    )
+    return _check(
+        library().bpf_map_create(
+            shape.type,
+            shape.name,
+            shape.key_size,
+            shape.value_size,
+            shape.max_entries,
+            ctypes.byref(opts),
+        )
+    )
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:

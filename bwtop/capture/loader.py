@@ -1,22 +1,26 @@
-"""The child process that compiles, loads and attaches the programs, and sends the descriptors.
+"""The child process that loads and attaches the programs, and sends the descriptors.
 
-No other module imports bcc: its LLVM takes more than 100 MB, which end with this process.  Every attachment is a
+It compiles them if the cache has none.  No other module imports bcc: its LLVM takes more than 100 MB, which end with
+this process.  Every attachment is a
 descriptor, so it ends with the process that holds it, kill -9 included.
 """
 
+import ctypes
 import functools
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 
-from bwtop.capture import features, fields, functions, libbpf, sources
+from bwtop.capture import cache, features, fields, functions, libbpf, sources
 from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import ABSENT, Backend, Kind, Probe
-from bwtop.capture.btf import Btf, Kernel, MissingFieldError
+from bwtop.capture.btf import Btf, Field, Function, Kernel, MissingFieldError
+from bwtop.capture.cache import Built, Entry, Kept, UnusableError
 from bwtop.capture.counters import IDS_PER_BLOCK, give_all
 from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
@@ -61,6 +65,10 @@ class Attempt:
     """The BTF id of bpf_rdonly_cast(); 0: programs do not call it."""
     events: str = ""
     """The prefix of the names of its kprobes."""
+    start: str = ""
+    """The origin of the programs, as a text for the user: the cache, or the compiler and why."""
+    since: float = 0
+    """When counting started, in seconds of the monotonic clock."""
 
     def refuse(self, probe: Probe, error: Exception) -> None:
         """Record why a probe is refused, and refuse the backend if it needs that probe."""
@@ -93,6 +101,7 @@ class Attempt:
             "notes": self.notes,
             "programs": len(self.programs),
             "events": self.events,
+            "start": self.start,
         }
 
 
@@ -110,8 +119,11 @@ class Limits:
         return 2 * self.flows
 
 
-def try_backend(backend: Backend, limits: Limits) -> Attempt:
-    """Compile, load and attach a backend as far as this kernel allows; errors are in the result."""
+def try_backend(backend: Backend, limits: Limits, folder: Path | None = None) -> Attempt:
+    """Load and attach a backend as far as this kernel allows; errors are in the result.
+
+    folder: the cache of compiled programs; None: compile them.
+    """
     attempt = Attempt(backend)
     try:
         attacher = Attacher(_kernel(attempt))
@@ -119,8 +131,7 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
         if attempt.refusal:
             return attempt
         attempt.cast = _cast(attacher, backend)
-        module = _compile(backend, _definitions(attempt, attacher, limits))
-        _attach_all(attempt, attacher, module, limits)
+        _start(attempt, attacher, limits, folder)
     except MissingFieldError as missing:
         attempt.refusal = f"this kernel does not know {missing}"
     except OSError as error:
@@ -128,6 +139,56 @@ def try_backend(backend: Backend, limits: Limits) -> Attempt:
     except CompileError as error:
         attempt.refusal = str(error)
     return attempt
+
+
+def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | None) -> None:
+    """Attach the cached programs, or else compile them, attach those and keep them."""
+    definitions = _definitions(attempt, attacher, limits)
+    known = [*definitions] if isinstance(attacher.kernel, Btf) else None
+    entry = None
+    try:
+        entry = _entry(attempt, limits, known, folder)
+        _attach_kept(attempt, attacher.kernel, entry.load(), limits)
+    except UnusableError as reason:
+        attempt.start = f"compiled ({reason})"
+    else:
+        attempt.start = f"from the cache in {folder}"
+        return
+    built = _built(_compile(attempt.backend, known or definitions), attempt.cast)
+    _attach_all(attempt, attacher, built)
+    if attempt.refusal:
+        attacher.close()
+        return
+    _hand_over(attempt, attacher, built, limits)
+    if entry:
+        try:
+            entry.save(built, attempt.refused())
+        except UnusableError as reason:
+            attempt.start += f"; cannot be cached: {reason}"
+
+
+def _entry(
+    attempt: Attempt, limits: Limits, definitions: Sequence[str] | None, folder: Path | None
+) -> Entry:
+    """Return the place of the programs in the cache; raises UnusableError."""
+    if folder is None:
+        raise UnusableError("--no-cache")
+    name = attempt.backend.name
+    return Entry(folder, name, cache.inputs(name, astuple(limits), attempt.refused(), definitions))
+
+
+def _attach_kept(attempt: Attempt, kernel: Kernel, kept: Kept, limits: Limits) -> None:
+    """Attach cached programs; raises UnusableError, with nothing attached, if the kernel refuses more than it did."""
+    attacher, tried = Attacher(kernel), dict(attempt.probes)
+    built = kept.build()
+    _attach_all(attempt, attacher, built)
+    if refused := sorted(attempt.refused() - kept.refused):
+        reason = f"{refused[0]}: {attempt.probes[refused[0]]}"
+        attempt.refusal, attempt.probes = "", tried
+        attacher.close()
+        built.close()
+        raise UnusableError(f"the kernel refuses those of the cache: {reason}")
+    _hand_over(attempt, attacher, built, limits)
 
 
 class CompileError(Exception):
@@ -161,14 +222,32 @@ def _kernel(attempt: Attempt) -> Kernel:
     except OSError as no_btf:
         if attempt.backend.is_typed:
             raise
+        attempt.notes.append("programs are named without their path (the kernel offers no BTF)")
+        return _HeadersIfAsked(no_btf)
+
+
+@dataclass
+class _HeadersIfAsked:
+    """The kernel's headers, compiled when first asked: a start from the cache does not ask.  Raises OSError then."""
+
+    no_btf: OSError
+
+    @functools.cached_property
+    def _headers(self) -> Headers:
         try:
-            headers = Headers(_compile_with_headers)
+            return Headers(_compile_with_headers)
         except OSError as no_headers:
             raise OSError(
-                f"{no_btf.strerror}, and its headers cannot be used: {no_headers}"
+                f"{self.no_btf.strerror}, and its headers cannot be used: {no_headers}"
             ) from None
-    attempt.notes.append("programs are named without their path (the kernel offers no BTF)")
-    return headers
+
+    def field(self, path: str) -> Field:
+        """See Headers."""
+        return self._headers.field(path)
+
+    def function(self, name: str) -> Function:
+        """See Headers."""
+        return self._headers.function(name)
 
 
 def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str]:
@@ -220,7 +299,7 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
     yield f"-DMAX_PROCESSES={limits.processes}"
 
 
-def _compile(backend: Backend, definitions: Iterator[str]) -> Any:
+def _compile(backend: Backend, definitions: Iterable[str]) -> Any:
     """Return BCC's module: maps created, programs compiled and not yet loaded; raises CompileError."""
     os.environ["BCC_KERNEL_SOURCE"] = str(sources.BPF_SOURCES)
     import bcc
@@ -249,27 +328,37 @@ def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
                 return
 
 
-def _attach_all(attempt: Attempt, attacher: Attacher, module: Any, limits: Limits) -> None:
+def _built(module: Any, cast: int) -> Built:
+    """Return the maps and the linked programs of BCC's module."""
+    import bcc
+
+    lib, handle = bcc.lib, ctypes.c_void_p(module.module)
+    lib.bpf_table_name.restype = ctypes.c_char_p  # the others are declared, or return a number
+    maps = (lib.bpf_table_name(handle, n) for n in range(lib.bpf_num_tables(handle)))
+    names = (lib.bpf_function_name(handle, n) for n in range(lib.bpf_num_functions(handle)))
     function = module.dump_func(b"bwtop_charge")
+    return Built(
+        {name.decode(): lib.bpf_table_fd(handle, name) for name in maps},
+        {name.decode(): link(module.dump_func(name), function, cast) for name in names},
+        owner=module,
+    )
 
-    def linked(name: str) -> bytes:
-        return link(module.dump_func(name.encode()), function, attempt.cast)
 
+def _attach_all(attempt: Attempt, attacher: Attacher, built: Built) -> None:
+    """Attach every probe that is not refused, up to the first that is and that the backend needs."""
     for probe in filter(attempt.is_to_be_tried, attempt.backend.probes):
         try:
-            attacher.attach(probe, linked)
+            attacher.attach(probe, built.programs.__getitem__)
         except (RefusedError, MissingFieldError, OSError) as error:
             attempt.refuse(probe, error)
             if attempt.refusal:
-                attacher.close()
                 return
         else:
             attempt.probes[probe.target] = ""
-    _hand_over(attempt, attacher, module, limits)
 
 
-def _hand_over(attempt: Attempt, attacher: Attacher, module: Any, limits: Limits) -> None:
-    maps = {name: module[name.encode()].map_fd for name in MAPS}
+def _hand_over(attempt: Attempt, attacher: Attacher, built: Built, limits: Limits) -> None:
+    maps = {name: built.maps[name] for name in MAPS}
     attempt.maps = list(maps.values())
     attempt.programs = attacher.programs
     attempt.links = attacher.links
@@ -279,10 +368,16 @@ def _hand_over(attempt: Attempt, attacher: Attacher, module: Any, limits: Limits
         attempt.links.append(attacher.events.leave_sweeper())
     give_all(maps["bwtop_free"], limits.ids)
     # Counting starts here, everywhere at once.
-    libbpf.map_update(module[b"bwtop_counting"].map_fd, bytes(4), (1).to_bytes(4, "little"))
+    libbpf.map_update(built.maps["bwtop_counting"], bytes(4), (1).to_bytes(4, "little"))
+    attempt.since = time.monotonic()
 
 
-def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits) -> None:
+def serve(
+    connection: socket.socket,
+    backends: Sequence[Backend],
+    limits: Limits,
+    folder: Path | None = None,
+) -> None:
     """Try the backends in turn and send the results, with the descriptors of the first that attached.
 
     The message is JSON: {"attempts": [Attempt.description(), …], "since": seconds of the monotonic clock}; its
@@ -291,12 +386,12 @@ def serve(connection: socket.socket, backends: Sequence[Backend], limits: Limits
     """
     attempts: list[Attempt] = []
     for backend in backends:
-        attempts.append(try_backend(backend, limits))
+        attempts.append(try_backend(backend, limits, folder))
         if not attempts[-1].refusal:
             break
     message = {
         "attempts": [attempt.description() for attempt in attempts],
-        "since": time.monotonic(),
+        "since": attempts[-1].since,
     }
     last = attempts[-1]
     descriptors = [] if last.refusal else last.descriptors()

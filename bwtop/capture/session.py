@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from json import loads
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from bwtop.capture import kprobes, libbpf, loader, records, scheduling
@@ -60,6 +61,7 @@ class Report:
     refusal: str
     probes: dict[str, str]
     notes: list[str]
+    start: str
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
@@ -69,6 +71,7 @@ class Report:
             description["refusal"],
             description["probes"],
             description["notes"],
+            description["start"],
         )
 
     @property
@@ -97,10 +100,15 @@ class Loading:
     """A loader process; start it before any thread, because it is forked."""
 
     def __init__(
-        self, backends: Sequence[Backend] = BACKENDS, limits: Limits = DEFAULT_LIMITS
+        self,
+        backends: Sequence[Backend] = BACKENDS,
+        limits: Limits = DEFAULT_LIMITS,
+        cache: Path | None = None,
     ) -> None:
+        """cache: the folder of compiled programs; None: compile them."""
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._limits = limits
+        self._cache = cache
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -120,7 +128,7 @@ class Loading:
             os.environ.clear()
             os.environ["PATH"] = os.defpath
             self.connection.close()
-            loader.serve(connection, backends, self._limits)
+            loader.serve(connection, backends, self._limits, self._cache)
             status = 0
         except ImportError as error:
             connection.send(f"BCC is missing ({error}): {_BCC_HINT}".encode())

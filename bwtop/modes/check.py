@@ -8,12 +8,14 @@ from bwtop.capture import preemption
 from bwtop.capture.backends import ABSENT, in_order
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import Capture, Loading, Report
+from bwtop.modes import common
+from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights import landlock, privileges
 from bwtop.rights.confine import confine
 
 
-def run(out: TextIO) -> bool:
+def run(options: Options, out: TextIO) -> bool:
     """Try every backend, write the results, and verify the counts of those that work.
 
     Return True if at least one works and all counts are right.
@@ -23,7 +25,7 @@ def run(out: TextIO) -> bool:
     for line in _order(mode):
         out.write(f"{line}\n")
     for backend in in_order(mode):
-        (report,), capture = Loading([backend]).finish()
+        (report,), capture = Loading([backend], cache=common.cache_folder(options)).finish()
         for line in _lines(report, used=capture is not None and not working):
             out.write(f"{line}\n")
         if capture:
@@ -57,6 +59,8 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"  it needs {report.backend.needs}"
     else:
         yield f"{name}: works here" + (" (selected)" if used else "")
+    if report.start:
+        yield f"  programs: {report.start}"
     for probe in report.backend.probes:
         reason = report.probes.get(probe.target)
         yield f"  {probe.kind} {probe.target}: {_state(reason)}"

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from bwtop.capture import preemption
+from bwtop.capture import cache, preemption
 from bwtop.capture.backends import in_order, named
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
@@ -102,7 +103,13 @@ def shipping(options: Options) -> ShippingOptions | None:
 def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
     backends = [named(options.backend)] if options.backend else in_order(preemption.mode())
-    return Loading(backends, Limits(options.max_flows, DEFAULT_LIMITS.processes))
+    limits = Limits(options.max_flows, DEFAULT_LIMITS.processes)
+    return Loading(backends, limits, cache_folder(options))
+
+
+def cache_folder(options: Options) -> Path | None:
+    """Return the folder of compiled programs; None: compile them."""
+    return None if options.no_cache else cache.default_folder()
 
 
 def start_measuring(

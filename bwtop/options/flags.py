@@ -204,6 +204,15 @@ class Options:
         f" show as '*' (default {DEFAULT_LIMITS.flows})",
     )
 
+    no_cache: bool = switch(
+        "--no-cache",
+        group=Group.MEASURING,
+        modes=_MEASURING | {Mode.CHECK},
+        against=_FROM,
+        overrides=_ORIGIN,
+        help="compile the kernel's part of bwtop anew at this start, and do not keep it",
+    )
+
     tcp: bool = switch(
         "--tcp",
         group=Group.FILTERS,

@@ -27,8 +27,9 @@ ALLOWED = (
 )
 """What root's bwtop may open, with all that is in it; the compiler asks which distribution this is."""
 
-LISTED = ("/", "/etc", "/lib", "/lib64", "/opt", "/run")
-"""Directories that it may open by themselves: libraries look for other compilers and for users of systemd's there."""
+LISTED = ("/", "/etc", "/lib", "/lib64", "/opt", "/run", "/var", "/var/cache")
+"""Directories that it may open by themselves: libraries look for other compilers and for users of systemd's there, and
+the way to the cache is checked step by step."""
 
 HOME = "/home/ada"
 

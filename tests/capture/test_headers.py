@@ -202,6 +202,8 @@ def test_without_btf_and_headers_the_backend_says_both(monkeypatch: pytest.Monke
         raise OSError(3, "the kernel offers no BTF (/sys/kernel/btf/vmlinux)")
 
     monkeypatch.setattr(loader, "Btf", no_btf)
-    attempt = loader.try_backend(KPROBE, loader.Limits(1024, 1024))
-    assert "the kernel offers no BTF" in attempt.refusal
-    assert "headers cannot be used" in attempt.refusal
+    attempt = loader.Attempt(KPROBE)
+    kernel = loader._kernel(attempt)
+    assert attempt.notes == ["programs are named without their path (the kernel offers no BTF)"]
+    with pytest.raises(OSError, match=r"the kernel offers no BTF .*headers cannot be used: "):
+        kernel.function("tcp_sendmsg")

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from bwtop.capture.backends import BACKENDS, KPROBE, Backend
-from bwtop.capture.linking import CAST_CALL, CHARGE_CALL, link
+from bwtop.capture.linking import CAST_CALL, CHARGE_CALL, link, map_loads, with_maps
 from tests.capture import natively
 from tests.capture.natively import instructions
 
@@ -64,6 +64,21 @@ def test_call_right_behind_a_64_bit_load_is_one() -> None:
     program = instruction(0x18) + instruction(0x18) + CALL + EXIT
     linked = link(program, FUNCTION)
     assert linked == program[:16] + instruction(0x85, registers=0x10, value=1) + EXIT + FUNCTION
+
+
+def test_maps_of_a_program_are_found_and_replaced() -> None:
+    """By their descriptors, of which a 64-bit load has one of two kinds; a number that looks like one is left alone."""
+    second = instruction(0)
+    number = instruction(0x18, value=7) + instruction(0x18, registers=0x10, value=8)
+    address = instruction(0x18, registers=0x11, value=9) + second
+    value = instruction(0x18, registers=0x22, value=10) + second
+    program = number + address + CALL + value + EXIT
+    loads = list(map_loads(program))
+    assert loads == [(16, 9), (40, 10)]
+    assert with_maps(program, loads) == program
+    moved = with_maps(program, [(place, descriptor + 100) for place, descriptor in loads])
+    assert list(map_loads(moved)) == [(16, 109), (40, 110)]
+    assert with_maps(moved, loads) == program
 
 
 CALLERS = {"fexit": "bwtop_tcp_sendmsg", "tracepoint": "bwtop_send", "kprobe": "bwtop_tcp_sendmsg"}

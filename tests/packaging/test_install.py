@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bwtop import __version__
+from bwtop.capture import cache
 from tests.kernel.running import HANG
 from tests.packaging.making import ROOT, make, run, sources, tree
 
@@ -131,6 +132,15 @@ def test_uninstall_leaves_what_was_there(tmp_path: Path) -> None:
     assert {name: after.pop(name) for name in before} == before
     assert set(after) <= SHARED
     assert all(kind.startswith("folder") for kind in after.values())
+
+
+def test_uninstall_removes_the_caches(tmp_path: Path) -> None:
+    for folder in (cache.ROOT_FOLDER, cache.SERVICE_FOLDER):
+        kept = tmp_path / folder.relative_to("/") / "tracepoint"
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+    make("uninstall", f"DESTDIR={tmp_path}")
+    assert tree(tmp_path).keys() == {"var", "var/cache"}
 
 
 def test_uninstall_keeps_to_destdir(tmp_path: Path) -> None:

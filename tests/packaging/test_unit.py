@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.capture import cache
 from bwtop.sqlite import location
 from tests.packaging.making import ROOT, make, run
 
@@ -49,6 +50,11 @@ def test_it_records_where_readers_look() -> None:
     (start,) = settings("ExecStart")
     assert start.split()[1:] == ["--record", "--db", str(location.SYSTEM)]
     assert settings("StateDirectory") == [location.SYSTEM.parent.name]
+
+
+def test_its_cache_is_its_own() -> None:
+    assert settings("CacheDirectory") == [cache.SERVICE_FOLDER.name]
+    assert settings("CacheDirectoryMode") == ["0700"]
 
 
 @pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])

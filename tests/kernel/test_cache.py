@@ -1,0 +1,173 @@
+"""A start from the cache of compiled programs: the same programs, without the compiler."""
+
+import base64
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bwtop.capture import libbpf
+from bwtop.capture.attach import Attacher, Programs
+from bwtop.capture.backends import BACKENDS, Backend, Probe, named
+from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.selftest import prove
+from bwtop.capture.session import Capture, Loading
+from tests.capture.kept import FEW, rewrite
+from tests.kernel.running import BACKEND, HANG, LAUNCHER
+
+pytestmark = pytest.mark.kernel
+
+CHOSEN: Final[Sequence[Backend]] = [named(BACKEND)] if BACKEND else BACKENDS
+
+
+@contextmanager
+def capturing(folder: Path | None) -> Iterator[Capture]:
+    """A bwtop's capture, in this process, with a cache."""
+    capture = Loading(CHOSEN, FEW, folder).start()
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+def wrong(capture: Capture) -> list[str]:
+    """Moves known bytes in every way, and returns what was not counted exactly."""
+    return [str(result) for result in prove(capture) if not result.right]
+
+
+def is_cached(capture: Capture) -> bool:
+    return capture.report.start.startswith("from the cache in ")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that one start has filled."""
+    path = tmp_path_factory.mktemp("cache")
+    with capturing(path) as capture:
+        assert capture.report.start == f"compiled (none in {path})"
+    return path
+
+
+def programs(capture: Capture) -> list[tuple[object, ...]]:
+    """By the kernel: tag is a hash of the instructions, without the numbers of maps."""
+    infos = map(libbpf.prog_info, capture.programs)
+    return [(info.name, info.type, bytes(info.tag), info.xlated_prog_len) for info in infos]
+
+
+def shapes(capture: Capture) -> dict[str, tuple[object, ...]]:
+    found = {name: libbpf.map_info(descriptor) for name, descriptor in capture._maps.items()}
+    return {
+        name: (
+            *(info.name, info.type, info.key_size, info.value_size),
+            *(info.max_entries, info.map_flags, info.map_extra),
+        )
+        for name, info in found.items()
+    }
+
+
+def test_cached_start_is_equal_to_a_compiled_one(folder: Path) -> None:
+    with capturing(folder) as cached, capturing(None) as compiled:
+        assert is_cached(cached)
+        assert compiled.report.start == "compiled (--no-cache)"
+        assert programs(cached) == programs(compiled)
+        assert shapes(cached) == shapes(compiled)
+        assert cached.report.probes == compiled.report.probes
+        assert cached.report.notes == compiled.report.notes
+        assert wrong(cached) == []
+
+
+START: Final = """
+import sys
+from pathlib import Path
+from bwtop.capture import loader
+from bwtop.capture.backends import named
+from bwtop.capture.session import Loading
+from tests.capture.kept import FEW
+
+serve = loader.serve
+
+def observed(*arguments):
+    serve(*arguments)
+    print("with" if "bcc" in sys.modules else "without", "BCC", flush=True)
+
+loader.serve = observed
+Loading([named(sys.argv[1])], FEW, Path(sys.argv[2])).start()
+"""
+
+
+def started(folder: Path, backend: str) -> str:
+    """Starts it in a fresh process, whose loader says whether it has imported BCC."""
+    done = subprocess.run(
+        [sys.executable, "-c", START, backend, folder],
+        cwd=LAUNCHER.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_cached_start_imports_no_bcc(folder: Path, tmp_path: Path) -> None:
+    (backend,) = (path.name for path in folder.iterdir())
+    assert started(tmp_path, backend) == "with BCC\n"
+    assert started(tmp_path, backend) == started(folder, backend) == "without BCC\n"
+
+
+def broken(content: dict[str, Any]) -> None:
+    """Every program begins with an instruction that the kernel does not know."""
+    for program in content["programs"].values():
+        code = base64.b64decode(program["code"])
+        program["code"] = base64.b64encode(b"\xff" * 8 + code[8:]).decode()
+
+
+def too_large(content: dict[str, Any]) -> None:
+    for described in content["maps"].values():
+        described["key_size"] = 1 << 31
+
+
+def half_broken(content: dict[str, Any]) -> None:
+    """Some probes attach before one is refused."""
+    programs = content["programs"]
+    broken({"programs": dict(list(programs.items())[len(programs) // 2 :])})
+
+
+@pytest.mark.parametrize("damage", [broken, half_broken, too_large])
+def test_programs_that_the_kernel_refuses_are_compiled_anew(folder: Path, damage: Any) -> None:
+    rewrite(folder, damage)
+    with capturing(folder) as capture:
+        assert capture.report.start.startswith("compiled (the kernel refuses "), "as it says"
+        assert wrong(capture) == []
+    with capturing(folder) as capture:
+        assert is_cached(capture), "it was rewritten"
+
+
+def test_probe_that_was_refused_before_may_be_refused_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hooks of cgroups where no hierarchy is mounted; a probe that is refused anew is one refusal too many."""
+    attach = Attacher.attach
+    optional = next(probe for probe in CHOSEN[-1].probes if probe.without)
+    refused: list[str] = []
+
+    def refuse(attacher: Attacher, probe: Probe, programs: Programs) -> None:
+        if probe.target in refused:
+            raise RefusedError("not now")
+        attach(attacher, probe, programs)
+
+    monkeypatch.setattr(Attacher, "attach", refuse)
+    with capturing(tmp_path) as capture:
+        optional = next(probe for probe in capture.report.backend.probes if probe.without)
+    refused.append(optional.target)
+    for start in ("compiled (the kernel refuses ", "from the cache in "):
+        with capturing(tmp_path) as capture:
+            assert capture.report.start.startswith(start)
+            assert capture.report.probes[optional.target] == "not now"
+    refused.clear()
+    with capturing(tmp_path) as capture:
+        assert is_cached(capture)
+        assert capture.report.probes[optional.target] == "", "it is tried each time"
