@@ -25,6 +25,7 @@ from tests.bench import (
     scale,
     screen,
     soak,
+    start,
 )
 from tests.bench.tables import Effort, Part
 
@@ -32,6 +33,7 @@ PARTS: Final[dict[str, Part]] = {
     "overhead": overhead.tables,
     "programs": programs.tables,
     "cost": cost.tables,
+    "start": start.tables,
     "latency": latency.tables,
     "faults": faults.tables,
     "screen": screen.tables,

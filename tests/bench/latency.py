@@ -1,10 +1,8 @@
-"""How long somebody waits for the first screen, and for a reading of many flows."""
+"""How long somebody waits for a reading of many flows."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from bwtop.identity.users import Describer
 from bwtop.model.filter import EVERYTHING
@@ -14,9 +12,6 @@ from bwtop.tui.app import collect_young_only
 from bwtop.view.interval import Intervals
 from tests.bench import draining, history
 from tests.bench.tables import Effort, Table, middle
-from tests.bench.watched import Mode, Watched, installed
-
-FIRST_FRAME: Final = Mode("screen", ["--no-resolve"], b"PROCESS", records=False, screen=True)
 
 
 @dataclass(frozen=True)
@@ -33,22 +28,6 @@ class Wait:
         budget = "" if self.budget is None else f"{self.budget:.0f}"
         over = " (over)" if self.budget is not None and middle(self.took) > self.budget else ""
         return [self.what, f"{middle(self.took):.1f}", f"{low:.1f}-{high:.1f}", f"{budget}{over}"]
-
-
-# Starting.
-
-
-def first_screens(bwtop: Path, rounds: int) -> Iterator[Wait]:
-    """From exec to the first frame, and to the header that names the backend."""
-    frames, attached = [], []
-    for _ in range(rounds):
-        begun = time.monotonic()
-        with Watched(bwtop, FIRST_FRAME) as watched:
-            frames.append(1000 * (time.monotonic() - begun))
-            watched.await_text(b"backend ")
-            attached.append(1000 * (time.monotonic() - begun))
-    yield Wait("exec to the first frame", frames, 300)
-    yield Wait("exec to attached: the screen says so", attached, 1000)
 
 
 # Readings.
@@ -105,8 +84,6 @@ def waits(effort: Effort) -> Iterator[Wait]:
     """All of them.  Probes come first: the loader is forked."""
     collect_young_only()
     yield from drains(effort)
-    with installed() as bwtop:
-        yield from first_screens(bwtop, effort.rounds(9))
 
 
 def tables(effort: Effort) -> Iterator[Table]:
