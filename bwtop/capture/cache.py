@@ -210,11 +210,15 @@ def _text(content: Mapping[str, Any]) -> bytes:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """Return the content of a file; raises UnusableError for a damaged one."""
+    """Return the content of a file; raises UnusableError for a damaged or foreign one."""
     checksum, _, text = data.partition(b"\n")
     if checksum != hashlib.sha256(text).hexdigest().encode():
         raise UnusableError("the file is damaged")
-    content: dict[str, Any] = json.loads(text)
+    try:
+        content: dict[str, Any] = json.loads(text)
+        content["inputs"].keys()
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise UnusableError("the file is not bwtop's") from None
     return content
 
 

@@ -210,7 +210,7 @@ class Options:
         modes=_MEASURING | {Mode.CHECK},
         against=_FROM,
         overrides=_ORIGIN,
-        help="compile the kernel's part of bwtop anew at this start, and do not keep it",
+        help="compile the programs for the kernel; neither read nor write the cache of compiled ones",
     )
 
     tcp: bool = switch(

@@ -83,6 +83,18 @@ def test_foreign_content_is_refused(entry: Entry, content: bytes) -> None:
         path.write_bytes(whole)
 
 
+@pytest.mark.parametrize("content", [[], {}, {"inputs": []}, 4711, None])
+def test_content_of_another_kind_is_refused(entry: Entry, content: Any) -> None:
+    """With the checksum that belongs to it."""
+    path = file(entry.folder)
+    whole = path.read_bytes()
+    path.write_bytes(cache._text(content))
+    try:
+        assert reason(entry) == "the file is not bwtop's"
+    finally:
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -110,12 +110,15 @@ class Machine:
 
 NAME = "bwtop-test"
 
+_LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+
 NSPAWN = [
     *("systemd-nspawn", "--boot", f"--machine={NAME}", "--register=no", "--console=pipe"),
     *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
-    *("--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", "--system-call-filter=bpf perf_event_open"),
+    "--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN",
+    f"--system-call-filter=bpf perf_event_open {' '.join(_LANDLOCK)}",
 ]
-"""Boots a container with this machine's network, which may load programs into its kernel."""
+"""Boots a container with this machine's network, which may load programs into its kernel, and close files to itself."""
 
 
 @contextmanager

@@ -241,6 +241,22 @@ def test_members_read_after_it_was_killed_and_it_comes_back(service: Machine) ->
     assert sent(service, pid) == SIZE
 
 
+def test_service_starts_from_its_own_cache(service: Machine, root: Root) -> None:
+    """A file that is written anew is another file."""
+
+    def files() -> dict[str, tuple[int, int]]:
+        found = (root.path / "var/cache/bwtop-service").iterdir()
+        return {path.name: (path.stat().st_ino, path.stat().st_mode) for path in found}
+
+    before = files()
+    assert len(before) == 1
+    assert {mode & 0o777 for _, mode in before.values()} == {0o600}
+    service.run("systemctl", "restart", "bwtop")
+    pid = forked(send)
+    assert sent(service, pid) == SIZE
+    assert files() == before
+
+
 def test_upgrade_goes_on_with_recording(service: Machine) -> None:
     """And does not begin with it where it was off."""
     main = service.state("bwtop", "MainPID")
@@ -280,7 +296,7 @@ def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:
 
 def left(root: Root) -> set[str]:
     """What has its name there, but for what was copied there, and for logs and lists of packages."""
-    others = ("var/log/", "var/tmp/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/")
+    others = ("var/log/", "var/tmp/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/apt/")
     names = (str(path.relative_to(root.path)) for path in root.path.rglob("*bwtop*"))
     inside = (str(p.relative_to(root.path)) for p in (root.path / STATE).rglob("*"))
     virtual = ("proc/", "sys/", "dev/", "run/", "tmp/")

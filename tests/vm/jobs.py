@@ -21,6 +21,9 @@ IDENTITY = ("tests/kernel/test_identity.py",)
 FALLBACKS = ("tests/kernel/test_fallbacks.py",)
 """Starts bwtop many times, which takes long under emulation: on one kernel."""
 
+CACHE = ("tests/kernel/test_cache.py",)
+"""Starts bwtop many times, too: on one kernel, with every backend."""
+
 PRIVILEGES = ("tests/kernel/test_privileges.py",)
 
 BACKENDS = {
@@ -72,7 +75,10 @@ JOBS = (
             backend,
             kernel,
             backend,
-            arguments=EXACT + IDENTITY * (backend == "fexit") + FALLBACKS * (kernel == "6.1"),
+            arguments=EXACT
+            + IDENTITY * (backend == "fexit")
+            + FALLBACKS * (kernel == "6.1")
+            + CACHE * (kernel == "6.12"),
         )
         for kernel, backends in BACKENDS.items()
         for backend in backends
