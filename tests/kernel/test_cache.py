@@ -43,12 +43,44 @@ def is_cached(capture: Capture) -> bool:
     return capture.report.start.startswith("from the cache in ")
 
 
+START: Final = """
+import sys
+from pathlib import Path
+from bwtop.capture import loader
+from bwtop.capture.backends import BACKENDS, named
+from bwtop.capture.session import Loading
+from tests.capture.kept import FEW
+
+serve = loader.serve
+
+def observed(*arguments):
+    serve(*arguments)
+    print("with" if "bcc" in sys.modules else "without", "BCC", flush=True)
+
+loader.serve = observed
+Loading([*map(named, sys.argv[2:])] or BACKENDS, FEW, Path(sys.argv[1])).start()
+"""
+
+
+def started(folder: Path) -> str:
+    """Starts it in a fresh process, whose loader says whether it has imported BCC."""
+    backends = [BACKEND] if BACKEND else []
+    done = subprocess.run(
+        [sys.executable, "-c", START, folder, *backends],
+        cwd=LAUNCHER.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=HANG,
+        check=True,
+    )
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that one start has filled."""
     path = tmp_path_factory.mktemp("cache")
-    with capturing(path) as capture:
-        assert capture.report.start == f"compiled (none in {path})"
+    assert started(path) == "with BCC\n"
     return path
 
 
@@ -80,49 +112,8 @@ def test_cached_start_is_equal_to_a_compiled_one(folder: Path) -> None:
         assert wrong(cached) == []
 
 
-START: Final = """
-import sys
-from pathlib import Path
-from bwtop.capture import loader
-from bwtop.capture.backends import named
-from bwtop.capture.session import Loading
-from tests.capture.kept import FEW
-
-serve = loader.serve
-
-def observed(*arguments):
-    serve(*arguments)
-    print("with" if "bcc" in sys.modules else "without", "BCC", flush=True)
-
-loader.serve = observed
-Loading([named(sys.argv[1])], FEW, Path(sys.argv[2])).start()
-"""
-
-
-def started(folder: Path, backend: str) -> str:
-    """Starts it in a fresh process, whose loader says whether it has imported BCC."""
-    done = subprocess.run(
-        [sys.executable, "-c", START, backend, folder],
-        cwd=LAUNCHER.parent,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=HANG,
-        check=True,
-    )
-    return done.stdout
-
-
-def test_cached_start_imports_no_bcc(folder: Path, tmp_path: Path) -> None:
-    (backend,) = (path.name for path in folder.iterdir())
-    assert started(tmp_path, backend) == "with BCC\n"
-    assert started(tmp_path, backend) == started(folder, backend) == "without BCC\n"
-
-
-def broken(content: dict[str, Any]) -> None:
-    """Every program begins with an instruction that the kernel does not know."""
-    for program in content["programs"].values():
-        code = base64.b64decode(program["code"])
-        program["code"] = base64.b64encode(b"\xff" * 8 + code[8:]).decode()
+def test_cached_start_imports_no_bcc(folder: Path) -> None:
+    assert started(folder) == "without BCC\n"
 
 
 def too_large(content: dict[str, Any]) -> None:
@@ -131,12 +122,14 @@ def too_large(content: dict[str, Any]) -> None:
 
 
 def half_broken(content: dict[str, Any]) -> None:
-    """Some probes attach before one is refused."""
-    programs = content["programs"]
-    broken({"programs": dict(list(programs.items())[len(programs) // 2 :])})
+    """Some probes attach before one is refused: its program begins with an instruction that the kernel does not know."""
+    programs = list(content["programs"].values())
+    for program in programs[len(programs) // 2 :]:
+        code = base64.b64decode(program["code"])
+        program["code"] = base64.b64encode(b"\xff" * 8 + code[8:]).decode()
 
 
-@pytest.mark.parametrize("damage", [broken, half_broken, too_large])
+@pytest.mark.parametrize("damage", [half_broken, too_large])
 def test_programs_that_the_kernel_refuses_are_compiled_anew(folder: Path, damage: Any) -> None:
     rewrite(folder, damage)
     with capturing(folder) as capture:
@@ -147,11 +140,10 @@ def test_programs_that_the_kernel_refuses_are_compiled_anew(folder: Path, damage
 
 
 def test_probe_that_was_refused_before_may_be_refused_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the hooks of cgroups where no hierarchy is mounted; a probe that is refused anew is one refusal too many."""
     attach = Attacher.attach
-    optional = next(probe for probe in CHOSEN[-1].probes if probe.without)
     refused: list[str] = []
 
     def refuse(attacher: Attacher, probe: Probe, programs: Programs) -> None:
@@ -160,14 +152,14 @@ def test_probe_that_was_refused_before_may_be_refused_again(
         attach(attacher, probe, programs)
 
     monkeypatch.setattr(Attacher, "attach", refuse)
-    with capturing(tmp_path) as capture:
+    with capturing(folder) as capture:
         optional = next(probe for probe in capture.report.backend.probes if probe.without)
     refused.append(optional.target)
     for start in ("compiled (the kernel refuses ", "from the cache in "):
-        with capturing(tmp_path) as capture:
+        with capturing(folder) as capture:
             assert capture.report.start.startswith(start)
             assert capture.report.probes[optional.target] == "not now"
     refused.clear()
-    with capturing(tmp_path) as capture:
+    with capturing(folder) as capture:
         assert is_cached(capture)
         assert capture.report.probes[optional.target] == "", "it is tried each time"
