@@ -75,12 +75,13 @@ def inputs(
     backend: str,
     limits: Sequence[int],
     refused: Iterable[str],
+    cast: int,
     definitions: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Return all that the programs depend on, by names for the user; raises UnusableError.
 
-    refused: targets of probes.  definitions: the compiler's arguments; None where finding them out takes the compiler,
-    on kernels without BTF.
+    refused: targets of probes.  cast: the BTF id of bpf_rdonly_cast().  definitions: the compiler's arguments; None where
+    finding them out takes the compiler, on kernels without BTF.
     """
     try:
         build = hashlib.sha256(_NOTES.read_bytes()).hexdigest()
@@ -94,6 +95,7 @@ def inputs(
         "backend": backend,
         "limits": [*limits],
         "refused probes": sorted(refused),
+        "BTF ids": [cast],
         "definitions": _headers(system.release) if definitions is None else [*definitions],
     }
 

@@ -1,8 +1,7 @@
 """The child process that loads and attaches the programs, and sends the descriptors.
 
 It compiles them if the cache has none.  No other module imports bcc: its LLVM takes more than 100 MB, which end with
-this process.  Every attachment is a
-descriptor, so it ends with the process that holds it, kill -9 included.
+this process.  Every attachment is a descriptor, so it ends with the process that holds it, kill -9 included.
 """
 
 import ctypes
@@ -154,7 +153,10 @@ def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | 
     else:
         attempt.start = f"from the cache in {folder}"
         return
-    built = _built(_compile(attempt.backend, known or definitions), attempt.cast)
+    words = (
+        [*definitions] if known is None else known
+    )  # BCC reads headers before it is told of ours
+    built = _built(_compile(attempt.backend, words), attempt.cast)
     _attach_all(attempt, attacher, built)
     if attempt.refusal:
         attacher.close()
@@ -174,7 +176,8 @@ def _entry(
     if folder is None:
         raise UnusableError("--no-cache")
     name = attempt.backend.name
-    return Entry(folder, name, cache.inputs(name, astuple(limits), attempt.refused(), definitions))
+    inputs = cache.inputs(name, astuple(limits), attempt.refused(), attempt.cast, definitions)
+    return Entry(folder, name, inputs)
 
 
 def _attach_kept(attempt: Attempt, kernel: Kernel, kept: Kept, limits: Limits) -> None:

@@ -36,7 +36,7 @@ PROGRAMS: Final = Built({}, {"bwtop_send": NOTHING, "bwtop_recv": 9 * NOTHING})
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
     """With a program in the cache."""
-    inputs = cache.inputs("tracepoint", (1, 2), ["probe"], ["-DMACRO=1"])
+    inputs = cache.inputs("tracepoint", (1, 2), ["probe"], 3, ["-DMACRO=1"])
     made = Entry(tmp_path_factory.mktemp("cache"), "tracepoint", inputs)
     made.save(PROGRAMS, ["b", "a"])
     return made
@@ -104,6 +104,7 @@ def test_content_of_another_kind_is_refused(entry: Entry, content: Any) -> None:
         ("backend", "fexit"),
         ("limits", [1, 3]),
         ("refused probes", []),
+        ("BTF ids", [4]),
         ("definitions", ["-DMACRO=2"]),
     ],
 )
@@ -157,7 +158,7 @@ def test_inputs_tell_kernels_and_sources_apart(
     change: Callable[[pytest.MonkeyPatch, Path], None],
     name: str,
 ) -> None:
-    inputs = partial(cache.inputs, "kprobe", (1, 2), (), None)
+    inputs = partial(cache.inputs, "kprobe", (1, 2), (), 0, None)
     before = inputs()
     assert inputs() == before
     change(monkeypatch, tmp_path)
@@ -168,7 +169,7 @@ def test_inputs_tell_kernels_and_sources_apart(
 def test_kernel_that_cannot_be_identified_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_NOTES", Path("/nonexistent/notes"))
     with pytest.raises(UnusableError, match="cannot identify the kernel: /nonexistent/notes"):
-        cache.inputs("kprobe", (1, 2), (), None)
+        cache.inputs("kprobe", (1, 2), (), 0, None)
 
 
 def test_other_users_have_a_folder_of_their_own_and_need_landlock(
