@@ -105,9 +105,9 @@ class Attacher:
             self._attach_event(probe, programs(probe.program), at_return=False)
 
     def _attach_event(self, probe: Probe, instructions: bytes, *, at_return: bool) -> None:
-        events = self.events
-        assert events
         program = self._load_kprobe(probe, instructions)
+        events = self.events
+        assert events, "made when the first program of a kprobe is loaded"
         self._keep(program, lambda: events.attach(program, probe.target, at_return=at_return))
 
     def _attach_cgroup(self, probe: Probe, programs: Programs) -> None:
