@@ -67,23 +67,6 @@ class _ProgLoadOpts(ctypes.Structure):
     ]
 
 
-class _MapCreateOpts(ctypes.Structure):
-    """struct bpf_map_create_opts."""
-
-    _fields_ = [
-        ("sz", ctypes.c_size_t),
-        ("btf_fd", ctypes.c_uint32),
-        ("btf_key_type_id", ctypes.c_uint32),
-        ("btf_value_type_id", ctypes.c_uint32),
-        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
-        ("inner_map_fd", ctypes.c_uint32),
-        ("map_flags", ctypes.c_uint32),
-        ("map_extra", ctypes.c_uint64),
-        ("numa_node", ctypes.c_uint32),
-        ("map_ifindex", ctypes.c_uint32),
-    ]
-
-
 class ProgInfo(ctypes.Structure):
     """struct bpf_prog_info up to recursion_misses (kernel 5.12); the kernel fills what it has of it."""
 
@@ -422,11 +405,14 @@ def map_delete_all(
 
 def can_be_mapped() -> bool:
     """Return whether arrays can be mapped into memory (kernel 5.5+)."""
-    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=MAP_MMAPABLE)
-    fd = library().bpf_map_create(_MAP_TYPE_ARRAY, b"bwtop_trial", 4, 8, 1, ctypes.byref(opts))
-    if fd >= 0:
-        os.close(fd)
-    return bool(fd >= 0)
+    shape = MapInfo(
+        type=_MAP_TYPE_ARRAY, key_size=4, value_size=8, max_entries=1, map_flags=MAP_MMAPABLE
+    )
+    try:
+        os.close(map_create(shape))
+    except OSError:
+        return False
+    return True
 
 
 class WholeArray:

@@ -163,6 +163,9 @@ def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | 
         return
     _hand_over(attempt, attacher, built, limits)
     if entry:
+        # The cache finds out from what is in a map of maps what it is for.
+        nothing = built.maps["bwtop_nothing"].to_bytes(4, "little")
+        libbpf.map_update(built.maps["bwtop_wait"], bytes(4), nothing)
         try:
             entry.save(built, attempt.refused())
         except UnusableError as reason:

@@ -159,8 +159,8 @@ def test_programs_read_fields_as_every_kernel_has_them(backend: Backend) -> None
 
 
 def test_backends_are_tried_in_this_order() -> None:
-    """The one that counts most exactly, the one without trampolines, and the one that needs least."""
-    assert [backend.name for backend in BACKENDS] == ["fexit", "tracepoint", "kprobe"]
+    """The cheapest, the one that misses least where programs are interrupted, and the one that needs least."""
+    assert [backend.name for backend in BACKENDS] == ["tracepoint", "fexit", "kprobe"]
     assert [named(backend.name) for backend in BACKENDS] == list(BACKENDS)
     with pytest.raises(KeyError):
         named("no-such-backend")

@@ -192,7 +192,7 @@ def started(folder: Path, limits: Any = FEW) -> str:
     capture = Loading(limits=limits, cache=folder).start()
     try:
         assert [str(result) for result in prove(capture) if not result.right] == []
-        assert capture.fill.room == limits.flows
+        assert capture.fill.room == limits.ids
         return capture.report.start
     finally:
         capture.close()
