@@ -8,10 +8,19 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
 from bwtop.capture.session import Capture
-from bwtop.model.flows import TCP, UDP, Traffic, format_address, protocol_name
+from bwtop.model.flows import (
+    TCP,
+    UDP,
+    Identity,
+    ProcessKey,
+    Traffic,
+    format_address,
+    protocol_name,
+)
 
 UP: Final = 10_007
 DOWN: Final = 7_919
@@ -60,8 +69,30 @@ class Result:
         return f"{self.name}: WRONG: counted {_words(self.counted)}, moved {_words(self.expected)}"
 
 
+@dataclass(frozen=True)
+class Me:
+    """This process, told by start and name: in a PID namespace its own pid is not the one that the kernel counts under."""
+
+    name: str
+    start: int
+    """In ticks since boot."""
+
+    @classmethod
+    def read(cls) -> Self:
+        """Return this process, from proc_pid_stat(5)."""
+        stat = Path("/proc/self/stat").read_bytes().decode("utf-8", "backslashreplace")
+        before, _, after = stat.rpartition(")")
+        return cls(before.partition("(")[2], int(after.split()[19]))
+
+    def matches(self, process: ProcessKey, identity: Identity) -> bool:
+        """Return True if a counted process is this one."""
+        tick = 10**9 // os.sysconf("SC_CLK_TCK")
+        return process.start // tick == self.start and identity.name == self.name
+
+
 def prove(capture: Capture) -> Iterator[Result]:
     """Make every move and yield its result."""
+    me = Me.read()
     for move in moves(sees_datagrams=capture.report.sees_datagrams):
         capture.read()
         with ExitStack() as sockets:
@@ -71,14 +102,15 @@ def prove(capture: Capture) -> Iterator[Result]:
                 yield Result(move.name, {}, {}, error.strerror or str(error))
                 continue
         expected = {(move.protocol, move.remote): Traffic(received, sent)}
-        yield Result(move.name, expected, _counted(capture))
+        yield Result(move.name, expected, _counted(capture, me))
 
 
-def _counted(capture: Capture) -> dict[Flow, Traffic]:
+def _counted(capture: Capture, me: Me) -> dict[Flow, Traffic]:
     """Return the traffic of this process since the previous reading, by protocol and remote."""
     counted: dict[Flow, Traffic] = {}
-    for process, remotes in capture.read().traffic.items():
-        if process.pid != os.getpid():
+    sample = capture.read()
+    for process, remotes in sample.traffic.items():
+        if not me.matches(process, sample.identities[process]):
             continue
         for remote, traffic in remotes.items():
             flow = remote.protocol, format_address(remote.address)

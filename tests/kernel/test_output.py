@@ -155,9 +155,14 @@ def test_without_flags_it_prints_five_intervals_and_says_so() -> None:
     assert "printing 5 intervals" in result.stderr
 
 
-def test_check_says_what_this_kernel_allows() -> None:
+IN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
+"""Like a container that does not share the host's PIDs."""
+
+
+@pytest.mark.parametrize("prefix", [[], IN_PID_NAMESPACE], ids=["host", "PID namespace"])
+def test_check_says_what_this_kernel_allows(prefix: list[str]) -> None:
     result = subprocess.run(
-        command("--check"), capture_output=True, text=True, timeout=HANG, check=False
+        [*prefix, *command("--check")], capture_output=True, text=True, timeout=HANG, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert "tracepoint: works here" in result.stdout
