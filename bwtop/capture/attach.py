@@ -34,6 +34,14 @@ class Attacher:
         if load := _LOAD.get(probe.kind):
             os.close(load(self, probe, instructions))
 
+    def try_attaching(self, probe: Probe) -> None:
+        """Attach an empty program in the place of a typed probe's for a moment; some kernels load what they cannot attach."""
+        program = _LOAD[probe.kind](self, probe, NOTHING)
+        try:
+            os.close(libbpf.raw_tracepoint_open(program))
+        finally:
+            os.close(program)
+
     def try_cgroup(self, probe: Probe, instructions: bytes) -> None:
         """Load a trial program of a cgroup and close it; such a program need not return 0."""
         os.close(self._load_cgroup(probe, instructions))

@@ -180,7 +180,8 @@ _NO_ROLES: Final = "a connection accepted from a listener with a backlog of 0 lo
 
 FEXIT: Final = Backend(
     name="fexit",
-    needs="kernel 5.5 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines",
+    needs="kernel 5.5 or newer (arm64: 6.4) with BTF (CONFIG_DEBUG_INFO_BTF) and BPF trampolines"
+    " (arm64: CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)",
     probes=(
         *_life_probes(Kind.TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.FENTRY, Kind.FEXIT),
@@ -220,7 +221,7 @@ TRACEPOINT: Final = Backend(
 
 KPROBE: Final = Backend(
     name="kprobe",
-    needs="kernel 4.20 or newer with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
+    needs="kernel 4.20 or newer for x86-64 or arm64 with kprobes (CONFIG_KPROBE_EVENTS), and BTF or the kernel's headers",
     probes=(
         *_life_probes(Kind.UNTYPED_TRACEPOINT, _NO_ROLES),
         *_function_probes(Kind.KPROBE, Kind.KRETPROBE),

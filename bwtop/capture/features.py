@@ -4,6 +4,7 @@ They are never derived from a version: distributions backport features.
 """
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,13 @@ from bwtop.capture.linking import CAST_CALL, link
 
 NOTHING: Final = bytes.fromhex("b700000000000000 9500000000000000")
 """A program that returns 0 and does nothing else: r0 = 0; exit."""
+
+
+def unsuited(bits: int = 8 * struct.calcsize("P"), byteorder: str = sys.byteorder) -> str:
+    """Return why this Python cannot measure at all, as a text for the user; empty if it can."""
+    if (bits, byteorder) == (64, "little"):
+        return ""
+    return f"this Python is {bits}-bit and {byteorder}-endian; measuring needs 64-bit and little-endian"
 
 
 @dataclass(frozen=True)

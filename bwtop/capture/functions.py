@@ -13,8 +13,17 @@ _REGISTERS: Final = {
 }
 """The indices of a function's first five arguments and of its result in struct pt_regs, in words (asm/ptrace.h)."""
 
+
 _FLAGS: Final = {"TCP_RECVMSG_FLAGS": "tcp_recvmsg", "UDP_RECVMSG_FLAGS": "udp_recvmsg"}
 """Functions whose flags are the fourth argument, or before 5.19 the fifth."""
+
+
+def unknown_machine() -> str:
+    """Return why kprobes cannot read arguments on this machine, as a text for the user; empty if they can."""
+    machine = os.uname().machine
+    if machine in _REGISTERS:
+        return ""
+    return f"bwtop does not know the registers of {machine}, only of {' and '.join(_REGISTERS)}"
 
 
 def definitions(kernel: Kernel, refused: Collection[str]) -> Iterator[str]:

@@ -8,7 +8,6 @@ shell waits for the end of bwtop and removes the names.  If the shell is killed 
 """
 
 import ctypes
-import errno
 import fcntl
 import functools
 import os
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bwtop.capture.libbpf import RefusedError
+from bwtop.capture.libbpf import RefusedError, error_text
 
 MAX_ACTIVE: Final = 4096
 """Concurrent calls of one function: KRETPROBE_MAXACTIVE_MAX in kernel/trace/trace_kprobe.c."""
@@ -102,7 +101,7 @@ class Events:
             finally:
                 os.close(events)
         except OSError as error:
-            raise RefusedError(_reason(error)) from error
+            raise RefusedError(error_text(error.errno or 0)) from error
 
     def _remove(self, name: str) -> None:
         try:
@@ -119,7 +118,7 @@ class Events:
         try:
             return (self._root / file).read_text()
         except OSError as error:
-            raise RefusedError(_reason(error)) from error
+            raise RefusedError(error_text(error.errno or 0)) from error
 
 
 @functools.cache
@@ -160,11 +159,6 @@ def _root() -> Path:
     if any(os.access(root / "trace", os.F_OK) for root in _ROOTS):
         raise RefusedError("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
     raise RefusedError("tracefs cannot be read at /sys/kernel/tracing")
-
-
-def _reason(error: OSError) -> str:
-    name = errno.errorcode.get(error.errno or 0, str(error.errno))
-    return f"{name} ({os.strerror(error.errno or 0)})"
 
 
 def _open(event: int, program: int) -> int:

@@ -189,6 +189,17 @@ def library() -> ctypes.CDLL:
     return lib
 
 
+ENOTSUPP: Final = 524
+"""An error of the kernel's own (linux/errno.h), which C libraries do not know."""
+
+
+def error_text(number: int) -> str:
+    """Return the name and the text of an error number."""
+    if number == ENOTSUPP:
+        return "ENOTSUPP (this kernel does not support it on this machine)"
+    return f"{errno.errorcode.get(number, number)} ({os.strerror(number)})"
+
+
 def _check(result: int) -> int:
     """Return the result; raises OSError for a negative error number, as libbpf 1.x returns."""
     if result < 0:
@@ -203,7 +214,7 @@ def _reason(error: int, log: bytes) -> str:
         for line in log.decode(errors="replace").splitlines()
         if line.strip() and not line.startswith("processed ")
     ]
-    text = f"{errno.errorcode.get(error, error)} ({os.strerror(error)})"
+    text = error_text(error)
     return f"{text}: {lines[-1].strip()}" if lines else text
 
 
@@ -439,7 +450,7 @@ class WholeArray:
             self._map.close()
 
 
-_NOT_SUPPORTED: Final = (errno.EINVAL, 524)
+_NOT_SUPPORTED: Final = (errno.EINVAL, ENOTSUPP)
 """EINVAL of a command that the kernel does not know, ENOTSUPP of one that a kind of map does not."""
 
 

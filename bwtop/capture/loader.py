@@ -6,6 +6,7 @@ this process.  Every attachment is a descriptor, so it ends with the process tha
 
 import ctypes
 import functools
+import itertools
 import json
 import os
 import socket
@@ -73,6 +74,8 @@ class Attempt:
         """Record why a probe is refused, and refuse the backend if it needs that probe."""
         if isinstance(error, MissingFieldError):
             self.probes[probe.target] = ABSENT if probe.may_be_absent else "this kernel has none"
+        elif isinstance(error, OSError) and error.errno:
+            self.probes[probe.target] = libbpf.error_text(error.errno)
         else:
             self.probes[probe.target] = str(error)
         if not probe.without:
@@ -153,6 +156,8 @@ def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | 
     else:
         attempt.start = f"from the cache in {folder}"
         return
+    if not _is_attachable(attempt, attacher):
+        return
     words = (
         [*definitions] if known is None else known
     )  # BCC reads headers before it is told of ours
@@ -195,6 +200,10 @@ def _attach_kept(attempt: Attempt, kernel: Kernel, kept: Kept, limits: Limits) -
         built.close()
         raise UnusableError(f"the kernel refuses those of the cache: {reason}")
     _hand_over(attempt, attacher, built, limits)
+
+
+class UnsuitedError(Exception):
+    """Nothing can be measured on this machine with this Python; the text is the reason."""
 
 
 class CompileError(Exception):
@@ -325,6 +334,9 @@ def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
 
     So the kernel refuses probes within milliseconds, before anything is compiled.
     """
+    if attempt.backend.has(Kind.KRETPROBE) and (unknown := functions.unknown_machine()):
+        attempt.refusal = unknown
+        return
     for probe in attempt.backend.probes:
         try:
             attacher.try_(probe)
@@ -332,6 +344,20 @@ def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
             attempt.refuse(probe, error)
             if attempt.refusal:
                 return
+
+
+def _is_attachable(attempt: Attempt, attacher: Attacher) -> bool:
+    """Attach an empty program to one function that the backend needs; return False if the kernel refuses it.
+
+    Kernels may load what they cannot attach.  That takes some time, so ask only before compiling, which takes far more.
+    """
+    needed = (p for p in attempt.backend.probes if p.kind is Kind.FEXIT and not p.without)
+    for probe in itertools.islice(needed, 1):
+        try:
+            attacher.try_attaching(probe)
+        except (RefusedError, OSError) as error:
+            attempt.refuse(probe, error)
+    return not attempt.refusal
 
 
 def _built(module: Any, cast: int) -> Built:
@@ -389,7 +415,11 @@ def serve(
     The message is JSON: {"attempts": [Attempt.description(), …], "since": seconds of the monotonic clock}; its
     descriptors are those of the last attempt, unless that was refused: the MAPS, the programs, kprobe_profile if it has
     "events", then what only has to stay open.
+
+    Raise UnsuitedError if none can be tried.
     """
+    if unsuited := features.unsuited():
+        raise UnsuitedError(unsuited)
     attempts: list[Attempt] = []
     for backend in backends:
         attempts.append(try_backend(backend, limits, folder))

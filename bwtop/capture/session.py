@@ -130,6 +130,8 @@ class Loading:
             self.connection.close()
             loader.serve(connection, backends, self._limits, self._cache)
             status = 0
+        except loader.UnsuitedError as error:
+            connection.send(str(error).encode())
         except ImportError as error:
             connection.send(f"BCC is missing ({error}): {_BCC_HINT}".encode())
         except BaseException:

@@ -13,6 +13,7 @@ from bwtop.capture.backends import FEXIT, KPROBE, TRACEPOINT, Kind
 from bwtop.capture.btf import Btf, Function, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.linking import CAST_CALL, link
+from bwtop.capture.session import CaptureError, Loading
 from bwtop.capture.sources import BPF_SOURCES
 from tests.capture import natively
 from tests.capture.natively import Instruction, instructions
@@ -30,6 +31,27 @@ class WithoutCast(Btf):
         if name == "bpf_rdonly_cast":
             raise MissingFieldError(name)
         return super().function(name)
+
+
+@pytest.mark.parametrize(
+    ("bits", "byteorder", "reason"),
+    [
+        (64, "little", ""),
+        (32, "little", "this Python is 32-bit and little-endian; "),
+        (64, "big", "this Python is 64-bit and big-endian; "),
+    ],
+)
+def test_other_pythons_measure_nothing(bits: int, byteorder: str, reason: str) -> None:
+    assert features.unsuited(bits, byteorder).startswith(reason)
+    assert bool(features.unsuited(bits, byteorder)) == bool(reason)
+
+
+def test_unsuited_python_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = features.unsuited(32)
+    monkeypatch.setattr(features, "unsuited", lambda: reason)
+    with pytest.raises(CaptureError) as raised:
+        Loading().finish()
+    assert str(raised.value) == reason
 
 
 @pytest.mark.kernel

@@ -85,6 +85,7 @@ def test_registers_are_the_machines(
     found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
     assert (found["REGISTERS"], found["RESULT"]) == (registers, result)
     assert int(found["ARGUMENTS"]) == len(registers.split(","))
+    assert functions.unknown_machine() == ""
 
 
 @pytest.mark.parametrize(

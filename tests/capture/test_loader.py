@@ -36,7 +36,11 @@ def test_all_are_tried_but_those_that_were_refused() -> None:
             "EINVAL (Invalid argument): R1 !read_ok",
         ),
         (MissingFieldError("a"), "this kernel has none"),
-        (OSError(1, "Operation not permitted"), "[Errno 1] Operation not permitted"),
+        (OSError(1, "Operation not permitted"), "EPERM (Operation not permitted)"),
+        (
+            OSError(524, "Unknown error 524"),
+            "ENOTSUPP (this kernel does not support it on this machine)",
+        ),
     ],
 )
 def test_without_an_indispensable_probe_the_backend_is_refused(
