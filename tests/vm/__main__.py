@@ -12,10 +12,12 @@ from collections import deque
 from pathlib import Path
 
 from tests.vm import matrix
+from tests.vm.cache import NotFetchedError
 from tests.vm.guest import BY_INSTRUCTIONS, PROGRESS, Guest
 from tests.vm.jobs import JOBS, LIMIT, Job, chosen, script
-from tests.vm.kernels import KERNELS, Kernel, NotFetchedError, Tree, fetch, version
+from tests.vm.kernels import BY_NAME, KERNELS, MACHINES, Kernel, Tree, fetch, version
 from tests.vm.results import LAST, Row, blocks, failures, read, table
+from tests.vm.userland import Userland, userland
 
 AT_ONCE = 2
 """Guests that run side by side."""
@@ -31,15 +33,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
     if args.verify:
-        return verified()
+        return verified(args.machine)
     if args.exec:
         options = BY_INSTRUCTIONS if args.count else []
         return asyncio.run(by_hand(args.kernel, args.exec, folder, options))
     tested = matrix.inputs()
     rows = asyncio.run(all_rows(args.jobs, folder))
     status = concluded(rows, folder)
-    if args.jobs == list(JOBS):
-        keep(rows, tested)
+    for machine in MACHINES:
+        if chosen(machine, None, None, None) == [j for j in args.jobs if j.machine == machine]:
+            keep(machine, rows, tested)
     return status
 
 
@@ -47,6 +50,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests.vm", description=__doc__)
     names = list(dict.fromkeys(job.name for job in JOBS))
+    parser.add_argument("--machine", choices=MACHINES, help="only kernels of this machine")
     parser.add_argument("--kernel", choices=[kernel.name for kernel in KERNELS])
     parser.add_argument("--backend", choices=names, help="a backend, or another column")
     parser.add_argument("-k", dest="keywords", metavar="WORDS", help="pytest's -k")
@@ -64,9 +68,9 @@ def arguments() -> argparse.Namespace:
         parser.error("--exec needs --kernel")
     if args.count and not args.exec:
         parser.error("--count needs --exec")
-    args.jobs = chosen(args.kernel, args.backend, args.keywords)
+    args.jobs = chosen(args.machine, args.kernel, args.backend, args.keywords)
     if not args.jobs:
-        parser.error(f"{args.kernel} is not tested with {args.backend}")
+        parser.error("no kernel is tested like that")
     return args
 
 
@@ -76,9 +80,9 @@ def out(line: str) -> None:
     sys.stdout.flush()
 
 
-def verified() -> int:
-    """Say what has changed since the run whose table is kept; return 1 if anything has."""
-    changed = matrix.changes(matrix.read(), version)
+def verified(machine: str | None) -> int:
+    """Say what has changed since the runs whose table is kept, of a machine or of all; return 1 if anything has."""
+    changed = matrix.changes(matrix.read(), version, [machine] if machine else MACHINES)
     for change in changed:
         out(f"the kernel matrix must run: {change}")
     if not changed:
@@ -86,22 +90,23 @@ def verified() -> int:
     return int(bool(changed))
 
 
-def keep(rows: list[Row], tested: dict[str, str]) -> None:
-    """Write the table of a run of all jobs, unless it is red or the sources have changed meanwhile."""
+def keep(machine: str, all_rows: list[Row], tested: dict[str, str]) -> None:
+    """Write the part of the table of a machine whose jobs all ran, unless it is red or the sources have changed meanwhile."""
+    rows = [row for row in all_rows if BY_NAME[row.kernel].machine == machine]
     if any(row.failures for row in rows) or blocks(rows, ci=True):
-        out("Nothing is written: only the table of a green run is kept.")
+        out(f"Nothing is written of {machine}: only the table of a green run is kept.")
     elif matrix.inputs() != tested:
-        out("Nothing is written: the sources have changed since the run began.")
+        out(f"Nothing is written of {machine}: the sources have changed since the run began.")
     else:
-        matrix.write(rows, tested)
-        out(f"Written: {matrix.FILE} and the table in {matrix.DOCUMENT}. Commit both.")
+        matrix.write(machine, rows, tested)
+        out(f"Written for {machine}: {matrix.FILE} and {matrix.DOCUMENT}. Commit both.")
 
 
 async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> int:
     """Runs a command in a guest; returns its exit status."""
-    kernel = next(kernel for kernel in KERNELS if kernel.name == name)
-    tree = fetch(kernel)
-    guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT, tuple(options))
+    kernel = BY_NAME[name]
+    tree, programs = fetch(kernel), userland_of(kernel)
+    guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT, programs, tuple(options))
     status = await guest.run(command + "\n", out)
     out(f"{tree.release}: status {status}, files in {folder}")
     return status
@@ -123,20 +128,28 @@ async def all_rows(jobs: list[Job], folder: Path) -> list[Row]:
     return [tasks[kernel.name].result() for kernel in KERNELS if kernel.name in tasks]
 
 
+def userland_of(kernel: Kernel) -> Userland | None:
+    """Return what a kernel's guest runs; None for this machine's own."""
+    return None if kernel.machine == MACHINES[0] else userland(kernel.machine)
+
+
 async def one_row(kernel: Kernel, jobs: list[Job], folder: Path, room: asyncio.Semaphore) -> Row:
     """Fetches a kernel, boots it and runs its jobs."""
     async with room:
         try:
             tree = await asyncio.to_thread(fetch, kernel)
+            programs = await asyncio.to_thread(userland_of, kernel)
         except NotFetchedError as error:
             out(f"{kernel.name}: not tested ({error})")
             return Row(kernel.name, untested=str(error))
         if tree.old:
             out(f"{kernel.name}: there may be a newer one ({tree.old})")
-        return await booted(kernel, tree, jobs, folder)
+        return await booted(kernel, tree, programs, jobs, folder)
 
 
-async def booted(kernel: Kernel, tree: Tree, jobs: list[Job], folder: Path) -> Row:
+async def booted(
+    kernel: Kernel, tree: Tree, programs: Userland | None, jobs: list[Job], folder: Path
+) -> Row:
     """Runs a kernel's jobs in one guest."""
     last: deque[str] = deque(maxlen=LAST)
     began = time.monotonic()
@@ -150,7 +163,7 @@ async def booted(kernel: Kernel, tree: Tree, jobs: list[Job], folder: Path) -> R
             say(progress(line.removeprefix(PROGRESS), jobs, folder))
 
     say(f"boots {tree.release}")
-    guest = Guest(kernel, tree, folder, BOOT + LIMIT * len(jobs))
+    guest = Guest(kernel, tree, folder, BOOT + LIMIT * len(jobs), programs)
     await guest.run(script(jobs), hear)
     console = "\n".join(last)
     results = tuple(read(job, folder, console) for job in jobs)

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.vm.kernels import Kernel, Tree
+from tests.vm.userland import Userland
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 SHARED = "/run/bwtop"
 """Where a guest has the folder that it shares with the machine."""
 
-EMULATION = ["-accel", "tcg,thread=single", "-cpu", "max,erms=off"]
-"""One thread emulates both processors: with one for each, QEMU 7.2 is slower on a busy machine and some kernels panic.
+EMULATION = {
+    "amd64": ["-accel", "tcg,thread=single", "-cpu", "max,erms=off"],
+    "arm64": ["-accel", "tcg,thread=multi", "-cpu", "cortex-a76"],
+}
+"""For amd64 one thread emulates both processors: with one for each, QEMU 7.2 is slower on a busy machine and some kernels panic.
 
 Without ERMS kernels clear memory by words.  QEMU emulates the string instructions step by step.
 """
@@ -39,21 +43,31 @@ PROGRESS = "bwtop: "
 FILES = "/run/files"
 """Where a guest has the machine's files a second time, with a cache: without one each start of Python takes seconds."""
 
-PREPARATION = f"""
+NATIVE = f"""
 # Whatever is written stays in the guest's memory, but for the shared folder; QEMU itself keeps all else read-only.
 layer() {{
     mkdir -p /run/layers/$1/upper /run/layers/$1/work
     mount -t overlay -o lowerdir=$3,upperdir=/run/layers/$1/upper,workdir=/run/layers/$1/work overlay $2
 }}
-mkdir -p {FILES} /run/private
+mkdir -p {FILES}
 mount -t 9p -o ro,version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose files {FILES}
-mount -t tmpfs -o mode=1777 tmpfs /run/private
 layer usr /usr {FILES}/usr
 layer checkout {CHECKOUT} {FILES}$copy:{FILES}{CHECKOUT}
 cd {CHECKOUT}
 mkdir -p /usr/lib/modules
 mount -t tmpfs tmpfs /usr/lib/modules
+"""
+"""A guest of this machine's kind runs what this machine has."""
 
+FOREIGN = f"""
+cp -R {SHARED}/checkout /run/checkout
+cd /run/checkout
+"""
+"""Another one has a disk of its own, with Python."""
+
+PREPARATION = f"""
+mkdir -p /run/private
+mount -t tmpfs -o mode=1777 tmpfs /run/private
 export HOME=/run/private TMPDIR=/run/private
 unset PYTHONDONTWRITEBYTECODE
 export PATH={CHECKOUT}/.venv/bin:$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -82,6 +96,8 @@ class Guest:
     """A folder that the guest may write to; the log of its console is kept there too."""
     limit: int
     """Seconds after which it is ended: emulated, it may have hung without a word."""
+    userland: Userland | None = None
+    """What it runs, if its machine is of another kind than this one."""
     options: tuple[str, ...] = ()
     """More of QEMU's own."""
 
@@ -97,7 +113,8 @@ class Guest:
         status.unlink(missing_ok=True)
         copy = self.shared.resolve() / "checkout"
         copy_sources(copy)
-        (self.shared / "script").write_text(f"copy={copy}\n{PREPARATION}{links(self.tree)}{script}")
+        place = FOREIGN if self.userland else f"copy={copy}\n{NATIVE}{links(self.tree)}"
+        (self.shared / "script").write_text(f"{place}{PREPARATION}{script}")
         process = await asyncio.create_subprocess_exec(
             *self.command(),
             stdin=asyncio.subprocess.DEVNULL,
@@ -142,8 +159,18 @@ class Guest:
             *("--rwdir", f"{SHARED}={self.shared.resolve()}", "--cwd", "/"),
             *("--show-boot-console", "--kopt", "loglevel=4", "--kopt", "init_on_alloc=0"),
             *("--script-sh", shell),
-            *("--qemu-opts", *EMULATION, *FILES_AGAIN, *self.options),
+            *self.root(),
+            *EMULATION[self.kernel.machine],
+            *self.options,
         ]
+
+    def root(self) -> list[str]:
+        """Where the guest's files are; the last of virtme-run's own options."""
+        if not self.userland:
+            return ["--qemu-opts", *FILES_AGAIN]
+        disk = ["--root-disk", str(self.userland.disk), "--root-fstype", "ext4"]
+        busybox = ["--busybox", str(self.userland.busybox)]
+        return ["--arch", self.userland.arch, *disk, *busybox, "--qemu-opts"]
 
 
 def copy_sources(target: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tests.vm.guest import PROGRESS, SHARED
+from tests.vm.kernels import BY_NAME
 
 EXACT = (
     "tests/kernel/test_tcp.py",
@@ -16,21 +17,24 @@ EXACT = (
 """The tests that count bytes exactly: every backend must pass them."""
 
 IDENTITY = ("tests/kernel/test_identity.py",)
-"""Who a process is all backends read alike; one of them is asked on each kernel."""
+"""Who a process is all backends read alike; the first of them is asked on each kernel."""
 
 FALLBACKS = ("tests/kernel/test_fallbacks.py",)
 """Starts bwtop many times, which takes long under emulation: on one kernel."""
 
 CACHE = ("tests/kernel/test_cache.py",)
 """Starts bwtop many times, too: on one kernel, with every backend."""
+REFUSALS = ("tests/kernel/test_refusals.py",)
 
 PRIVILEGES = ("tests/kernel/test_privileges.py",)
 
 BACKENDS = {
     "5.10": ("fexit", "kprobe"),
     "6.1": ("fexit", "kprobe"),
-    "6.12": ("tracepoint", "fexit", "kprobe"),
-    "newest": ("tracepoint", "fexit", "kprobe"),
+    "6.12": ("fexit", "tracepoint", "kprobe"),
+    "newest": ("fexit", "tracepoint", "kprobe"),
+    "6.1-arm64": ("kprobe",),
+    "6.12-arm64": ("fexit", "tracepoint", "kprobe"),
 }
 """The backends that a kernel must have.  One that it refuses is a failure."""
 
@@ -64,6 +68,11 @@ class Job:
     arguments: tuple[str, ...] = EXACT
 
     @property
+    def machine(self) -> str:
+        """The kernel's."""
+        return BY_NAME[self.kernel].machine
+
+    @property
     def file(self) -> str:
         """The name of its results, in a form that is good for a file."""
         return "".join(c if c.isalnum() else "-" for c in self.name)
@@ -76,7 +85,7 @@ JOBS = (
             kernel,
             backend,
             arguments=EXACT
-            + IDENTITY * (backend == "fexit")
+            + IDENTITY * (backend == backends[0])
             + FALLBACKS * (kernel == "6.1")
             + CACHE * (kernel == "6.12"),
         )
@@ -84,6 +93,7 @@ JOBS = (
         for backend in backends
     ),
     Job("kprobe, BTF hidden", "6.1", "kprobe", HIDE_BTF, (*EXACT, "-m", "kernel and not starts")),
+    Job("refusals", "6.1-arm64", arguments=REFUSALS),
     *(
         Job(
             "unprivileged_bpf_disabled=2", kernel, preparation=ONLY_PRIVILEGED, arguments=PRIVILEGES
@@ -93,13 +103,17 @@ JOBS = (
 )
 
 
-def chosen(kernel: str | None, name: str | None, keywords: str | None) -> list[Job]:
-    """The jobs of a kernel and of a column; of all, where None.  keywords: pytest's -k."""
+def chosen(
+    machine: str | None, kernel: str | None, name: str | None, keywords: str | None
+) -> list[Job]:
+    """The jobs of a machine, a kernel and a column; of all, where None.  keywords: pytest's -k."""
     more = ("-k", keywords) if keywords else ()
     return [
         replace(job, arguments=(*job.arguments, *more))
         for job in JOBS
-        if kernel in (None, job.kernel) and name in (None, job.name)
+        if machine in (None, job.machine)
+        and kernel in (None, job.kernel)
+        and name in (None, job.name)
     ]
 
 

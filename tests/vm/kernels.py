@@ -1,25 +1,15 @@
 """The kernels that are tested, and how they come from Debian's archive into a folder of their own."""
 
 import contextlib
-import fcntl
-import os
-import platform
+import functools
 import re
-import shutil
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.sources import for_suite, machine_sources
-
-FRESH = 7 * 86400
-"""Seconds for which a fetched kernel is used without asking the archive for a newer one."""
-
-STUCK = 1200
-"""Seconds after which apt is ended: more than it needs on a slow line."""
+from tests.vm.apt import Apt
+from tests.vm.cache import FRESH, NotFetchedError, current_of, is_fresh, kept, make, point
 
 IMAGE = re.compile(r"linux-(image|binary|modules)-\d")
 """Packages that are parts of a kernel: all in one, or since 2026 in sid, one for the modules and the image."""
@@ -27,19 +17,26 @@ IMAGE = re.compile(r"linux-(image|binary|modules)-\d")
 HEADERS = re.compile(r"linux-(headers|kbuild)-\d")
 
 
-class NotFetchedError(Exception):
-    """A kernel cannot be had here, for the reason given."""
+MACHINES = ("amd64", "arm64")
+"""The first is the one that runs the tests."""
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A kernel that Debian has."""
 
-    name: str
-    """Of a line of versions, by which the command line and the table call it."""
+    line: str
+    """The versions of which it is the newest, as the table calls them."""
     suite: str
+    machine: str = "amd64"
+    """As Debian calls it."""
     headers: bool = False
     """Whether its headers are needed too."""
+
+    @property
+    def name(self) -> str:
+        """By which the command line and the jobs call it."""
+        return self.line if self.machine == MACHINES[0] else f"{self.line}-{self.machine}"
 
 
 KERNELS = (
@@ -47,7 +44,11 @@ KERNELS = (
     Kernel("6.1", "bookworm", headers=True),
     Kernel("6.12", "trixie"),
     Kernel("newest", "sid"),
+    Kernel("6.1", "bookworm", "arm64"),
+    Kernel("6.12", "trixie", "arm64"),
 )
+
+BY_NAME = {kernel.name: kernel for kernel in KERNELS}
 
 
 @dataclass(frozen=True)
@@ -85,65 +86,23 @@ class Tree:
         raise NotFetchedError(f"no kernel image in {self.root}")
 
 
-def cache_folder() -> Path:
-    """Where kernels are kept."""
-    if folder := os.environ.get("BWTOP_KERNELS"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bwtop" / "kernels"
-
-
-def fetch(kernel: Kernel, *, fresh: float = FRESH) -> Tree:
+def fetch(kernel: Kernel) -> Tree:
     """The newest of a kernel's versions; the one that is there if it is fresh, or no newer one can be had."""
-    folder = cache_folder() / kernel.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        current = folder / "current"
-        if is_fresh(current, fresh):
-            return Tree(current.resolve())
-        try:
-            return apt(kernel).unpack(kernel, current)
-        except (subprocess.SubprocessError, OSError, NotFetchedError) as error:
-            if current.exists():
-                return Tree(current.resolve(), old=reason(error))
-            raise NotFetchedError(reason(error)) from error
+    return Tree(*kept(kernel.name, functools.partial(unpack, kernel)))
 
 
-def version(kernel: Kernel, *, fresh: float = FRESH) -> str:
+def version(kernel: Kernel) -> str:
     """Return the version that `fetch` would use, without fetching it; empty if that cannot be known here."""
-    folder = cache_folder() / kernel.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        current = folder / "current"
-        if not is_fresh(current, fresh):
+    with current_of(kernel.name) as current:
+        if not is_fresh(current, FRESH):
             with contextlib.suppress(subprocess.SubprocessError, OSError, NotFetchedError):
-                return apt(kernel).newest(kernel).version
+                return newest(apt(kernel), kernel).version
         return current.resolve().name if current.exists() else ""
 
 
-def is_fresh(current: Path, fresh: float) -> bool:
-    """Return whether a fetched kernel is used without asking the archive."""
-    return current.exists() and time.time() - current.lstat().st_mtime < fresh
-
-
-def apt(kernel: Kernel) -> "Apt":
-    """Return apt for a kernel's suite."""
-    return Apt(kernel.suite, cache_folder() / "apt" / kernel.suite)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second run from fetching the same."""
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def reason(error: Exception) -> str:
-    """Why a kernel could not be had, in a line: apt's first error, of which the later ones follow."""
-    if isinstance(error, subprocess.CalledProcessError):
-        errors = re.findall(r"^E: (.*)$", str(error.stderr or ""), re.MULTILINE)
-        return str(errors[0]) if errors else f"{error.cmd[0]} failed"
-    return str(error)
+def apt(kernel: Kernel) -> Apt:
+    """Return apt for a kernel's suite and machine."""
+    return Apt(kernel.suite, kernel.machine)
 
 
 @dataclass(frozen=True)
@@ -155,128 +114,39 @@ class Packages:
     """As a name of a folder, which has no slash."""
 
 
-class Apt:
-    """apt with lists and packages of its own, which knows of no installed package."""
-
-    def __init__(self, suite: str, folder: Path) -> None:
-        self.suite = suite
-        self.folder = folder
-
-    def unpack(self, kernel: Kernel, current: Path) -> Tree:
-        """Makes `current` a link to the newest version, unpacked."""
-        packages = self.newest(kernel)
-        target = current.parent / packages.version
-        if not (target / "complete").exists():
-            self.download(packages.names, target)
-        point(current, target)
-        return Tree(target)
-
-    def newest(self, kernel: Kernel) -> Packages:
-        """Ask the archive for a kernel's newest version."""
-        failure = self.update()
-        names = self.parts("linux-image-amd64", IMAGE)
-        if not names:
-            raise NotFetchedError(failure or f"{self.suite} has no linux-image-amd64")
-        if kernel.headers:
-            names += self.parts("linux-headers-amd64", HEADERS)
-        return Packages(tuple(names), self.field(names[0], "Version").replace("/", "_"))
-
-    def update(self) -> str:
-        """Reads the lists of the suite anew.  Returns why not all of them, which may still be enough."""
-        self._configure()
-        try:
-            self._run("apt-get", "update", "-q")
-        except subprocess.CalledProcessError as error:
-            return reason(error)
-        return ""
-
-    def _configure(self) -> None:
-        for name in ("lists/partial", "archives/partial", "state"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-        sources = for_suite(machine_sources(), codename, self.suite)
-        if not sources:
-            raise NotFetchedError("this machine's apt has no source of Debian's packages")
-        (self.folder / "debian.sources").write_text(sources)
-        (self.folder / "state/status").touch()
-        (self.folder / "apt.conf").write_text(configuration(self.folder))
-
-    def _run(self, *command: str, cwd: Path | None = None) -> str:
-        program, *arguments = command
-        return subprocess.run(
-            [program, "-c", str(self.folder / "apt.conf"), *arguments],
-            cwd=cwd,
-            env=os.environ | {"LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=STUCK,
-        ).stdout
-
-    def field(self, package: str, name: str) -> str:
-        """What the newest version of a package says; empty if it does not say so, or there is no such package."""
-        try:
-            shown = self._run("apt-cache", "show", "--no-all-versions", package)
-        except subprocess.CalledProcessError:
-            return ""
-        match = re.search(rf"^{name}: (.*)$", shown, re.MULTILINE)
-        return match[1] if match else ""
-
-    def parts(self, package: str, wanted: re.Pattern[str]) -> list[str]:
-        """The packages of a pattern that one needs, directly or through another of them."""
-        found: list[str] = []
-        for name in re.findall(r"(?:^|, )([^\s,|]+)", self.field(package, "Depends")):
-            if wanted.match(name) and name not in found:
-                found += [name, *self.parts(name, wanted)]
-        return list(dict.fromkeys(found))
-
-    def download(self, packages: Sequence[str], target: Path) -> None:
-        """Unpacks packages into a folder, which is complete or not there."""
-        partial = target.with_name("partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        self._run("apt-get", "download", "-q", *packages, cwd=partial)
-        for archive in sorted(partial.glob("*.deb")):
-            subprocess.run(["dpkg-deb", "-x", archive, partial], check=True, capture_output=True)
-            archive.unlink()
-        (partial / "complete").touch()
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+def unpack(kernel: Kernel, current: Path) -> None:
+    """Makes `current` a link to the newest version, unpacked."""
+    archive = apt(kernel)
+    packages = newest(archive, kernel)
+    target = current.parent / packages.version
+    make(target, functools.partial(download, archive, packages.names))
+    point(current, target)
 
 
-def configuration(folder: Path) -> str:
-    """apt.conf(5) for a state of its own.  The machine's settings for the network stay, its hooks do not."""
-    return f"""
-Dir::State "{folder}/state";
-Dir::State::status "{folder}/state/status";
-Dir::State::lists "{folder}/lists";
-Dir::Cache "{folder}";
-Dir::Cache::archives "{folder}/archives";
-Dir::Etc::sourcelist "{folder}/debian.sources";
-Dir::Etc::sourceparts "-";
-Dir::Etc::preferences "-";
-Dir::Etc::preferencesparts "-";
-Acquire::Languages "none";
-Acquire::Retries "3";
-APT::Update::Error-Mode "any";
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
-APT::Sandbox::User "root";
-#clear Acquire::IndexTargets::deb::DEP-11;
-#clear Acquire::IndexTargets::deb::CNF;
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-"""
+def newest(archive: Apt, kernel: Kernel) -> Packages:
+    """Ask the archive for a kernel's newest version."""
+    failure = archive.update()
+    image = f"linux-image-{kernel.machine}"
+    names = parts(archive, image, IMAGE)
+    if not names:
+        raise NotFetchedError(failure or f"{kernel.suite} has no {image}")
+    if kernel.headers:
+        names += parts(archive, f"linux-headers-{kernel.machine}", HEADERS)
+    return Packages(tuple(names), archive.field(names[0], "Version").replace("/", "_"))
 
 
-def point(current: Path, target: Path) -> None:
-    """Makes a link, new even if it was there, and removes what it no longer leads to."""
-    link = current.with_name("new")
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.name)
-    link.rename(current)
-    for old in current.parent.iterdir():
-        if old.is_dir() and not old.is_symlink() and old != target:
-            shutil.rmtree(old)
+def parts(archive: Apt, package: str, wanted: re.Pattern[str]) -> list[str]:
+    """The packages of a pattern that one needs, directly or through another of them."""
+    found: list[str] = []
+    for name in re.findall(r"(?:^|, )([^\s,|]+)", archive.field(package, "Depends")):
+        if wanted.match(name) and name not in found:
+            found += [name, *parts(archive, name, wanted)]
+    return list(dict.fromkeys(found))
+
+
+def download(archive: Apt, packages: Sequence[str], target: Path) -> None:
+    """Unpacks packages into a folder."""
+    archive.run("apt-get", "download", "-q", *packages, cwd=target)
+    for package in sorted(target.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", package, target], check=True, capture_output=True)
+        package.unlink()

@@ -1,14 +1,14 @@
-"""The last green run of the kernel matrix: hashes of what it tested, the packages it used, and its table."""
+"""The last green runs of the kernel matrix, one for each machine: hashes of what it tested, the packages it used, and its table."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from tests.vm.guest import CHECKOUT
 from tests.vm.jobs import BACKENDS, JOBS
-from tests.vm.kernels import KERNELS, Kernel
+from tests.vm.kernels import BY_NAME, KERNELS, MACHINES, Kernel
 from tests.vm.results import MOVING, Row
 
 FILE: Final = CHECKOUT / "tests/vm/matrix.json"
@@ -31,7 +31,13 @@ SOURCES: Final = (".c", ".h", ".py", ".txt")
 COLUMNS: Final = ("fexit", "tracepoint", "kprobe")
 """The backends, in the order of the table for users."""
 
-HEADER: Final = f"| kernel | release | {' | '.join(COLUMNS)} |"
+REFUSALS: Final = {
+    "tracepoint": "refused: no such tracepoints",
+    "fexit": "refused: trampolines do not attach",
+}
+"""Why a kernel does not have a backend."""
+
+HEADER: Final = f"| kernel | machine | release | {' | '.join(COLUMNS)} |"
 
 Record = dict[str, Any]
 
@@ -71,9 +77,11 @@ def sources(checkout: Path, folder: str) -> list[Path]:
 # The record.
 
 
-def recorded(rows: Iterable[Row], tested: dict[str, str]) -> Record:
-    """Return the record of a run."""
-    return sealed({"inputs": tested, "kernels": [of_kernel(row) for row in rows]})
+def recorded(record: Record, machine: str, rows: Iterable[Row], tested: dict[str, str]) -> Record:
+    """Return a record with a machine's part of this run; without other parts that were edited by hand."""
+    others = record["machines"] if record and sealed(record) == record else {}
+    mine = {"inputs": tested, "kernels": [of_kernel(row) for row in rows]}
+    return sealed({"machines": others | {machine: mine}})
 
 
 def of_kernel(row: Row) -> Record:
@@ -95,22 +103,26 @@ def sealed(record: Record) -> Record:
 
 
 def read(file: Path = FILE) -> Record:
-    """Return the record that is kept."""
-    record: Record = json.loads(file.read_text())
+    """Return the record that is kept; empty if there is none."""
+    record: Record = json.loads(file.read_text()) if file.exists() else {}
     return record
 
 
 def write(
-    rows: Iterable[Row], tested: dict[str, str], file: Path = FILE, document: Path = DOCUMENT
+    machine: str,
+    rows: Iterable[Row],
+    tested: dict[str, str],
+    file: Path = FILE,
+    document: Path = DOCUMENT,
 ) -> None:
-    """Keep the record of a run, and put its table into the document for users."""
-    record = recorded(rows, tested)
+    """Keep the record of a run of a machine's jobs, and put the table into the document for users."""
+    record = recorded(read(file), machine, rows, tested)
     file.write_text(json.dumps(record, indent=2) + "\n")
     document.write_text(with_table(document.read_text(), record))
 
 
-def changes(record: Record, version: Version) -> list[str]:
-    """Return what differs from the record.
+def changes(record: Record, version: Version, machines: Iterable[str] = MACHINES) -> list[str]:
+    """Return what differs from the record of these machines.
 
     A version that cannot be known, as without a network, counts as the same.  The newest kernel's is not compared: it
     changes every week, and its failures stop no change.
@@ -118,13 +130,25 @@ def changes(record: Record, version: Version) -> list[str]:
     if sealed(record) != record:
         return ["the record was edited by hand"]
     now = inputs()
-    changed = [f"{name} has changed" for name in INPUTS if record["inputs"].get(name) != now[name]]
-    used = {kernel["kernel"]: kernel["package"] for kernel in record["kernels"]}
+    return [change for machine in machines for change in changes_of(machine, record, now, version)]
+
+
+def changes_of(
+    machine: str, record: Record, now: dict[str, str], version: Version
+) -> Iterator[str]:
+    """Yield what differs from a machine's part of the record."""
+    mine = record["machines"].get(machine)
+    if mine is None:
+        yield f"{machine} has not been tested"
+        return
+    for name in INPUTS:
+        if mine["inputs"].get(name) != now[name]:
+            yield f"{machine}: {name} has changed"
+    used = {kernel["kernel"]: kernel["package"] for kernel in mine["kernels"]}
     for kernel in KERNELS:
-        newest = "" if kernel.name == MOVING else version(kernel)
+        newest = "" if machine != kernel.machine or kernel.name == MOVING else version(kernel)
         if newest not in ("", used.get(kernel.name)):
-            changed.append(f"kernel {kernel.name} has version {newest}")
-    return changed
+            yield f"{machine}: kernel {kernel.line} has version {newest}"
 
 
 # The table for users.
@@ -140,18 +164,24 @@ def with_table(text: str, record: Record) -> str:
 
 def table(record: Record) -> list[str]:
     """Return the lines of the table: the tests that passed with each backend."""
-    return [HEADER, "|---" * (2 + len(COLUMNS)) + "|", *map(line, record["kernels"])]
+    rows = [
+        line(machine, kernel)
+        for machine in MACHINES
+        if machine in record["machines"]
+        for kernel in record["machines"][machine]["kernels"]
+    ]
+    return [HEADER, "|---" * (3 + len(COLUMNS)) + "|", *rows]
 
 
-def line(kernel: Record) -> str:
+def line(machine: str, kernel: Record) -> str:
     """Return a kernel's line of the table."""
     release = f"not tested ({kernel['untested']})" if kernel["untested"] else kernel["release"]
     cells = [cell(kernel, backend) for backend in COLUMNS]
-    return f"| {kernel['kernel']} | {' | '.join([release, *cells])} |"
+    return f"| {' | '.join([BY_NAME[kernel['kernel']].line, machine, release, *cells])} |"
 
 
 def cell(kernel: Record, backend: str) -> str:
     """Return how many tests passed with a backend."""
     if backend not in BACKENDS[kernel["kernel"]]:
-        return f"refused: no such {backend}s"
+        return REFUSALS[backend]
     return str(kernel["passed"].get(backend, "-"))

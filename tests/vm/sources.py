@@ -65,7 +65,11 @@ def for_suite(machine: Iterable[Stanza], codename: str, suite: str) -> str:
     codename: the machine's own suite, by which the Debian archive is told from other sources.  Those may call theirs
     `stable`, so other names count only where this one is not used.
     """
-    archive = [stanza for stanza in machine if "main" in stanza.get("components", "").split()]
+    archive = [
+        {name: value for name, value in stanza.items() if name != "architectures"}
+        for stanza in machine
+        if "main" in stanza.get("components", "").split()
+    ]
     usual = {codename} if any(named(stanza, {codename}) for stanza in archive) else OTHER_NAMES
     wanted: list[Stanza] = []
     for stanza in archive:

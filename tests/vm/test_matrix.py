@@ -8,30 +8,56 @@ import pytest
 from tests.vm import matrix
 from tests.vm.guest import CHECKOUT
 from tests.vm.jobs import JOBS
-from tests.vm.kernels import KERNELS
+from tests.vm.kernels import KERNELS, MACHINES
 from tests.vm.matrix import INPUTS, changes, inputs, recorded, sealed
 from tests.vm.results import MOVING, Result, Row
 
-ROWS = [
-    Row(
-        kernel.name,
-        f"{kernel.name}.0-1-amd64",
-        tuple(Result(job, passed=70) for job in JOBS if job.kernel == kernel.name),
-        package=f"{kernel.name}.1-1",
-    )
-    for kernel in KERNELS
-]
+ROWS = {
+    machine: [
+        Row(
+            kernel.name,
+            f"{kernel.line}.0-1-{machine}",
+            tuple(Result(job, passed=70) for job in JOBS if job.kernel == kernel.name),
+            package=f"{kernel.line}.1-1",
+        )
+        for kernel in KERNELS
+        if kernel.machine == machine
+    ]
+    for machine in MACHINES
+}
+
+
+def recorded_of_all() -> matrix.Record:
+    record: matrix.Record = {}
+    for machine in MACHINES:
+        record = recorded(record, machine, ROWS[machine], inputs())
+    return record
 
 
 def test_changed_sources_packages_and_records_demand_a_run() -> None:
-    record = recorded(ROWS, inputs())
-    newer = [f"kernel {k.name} has version {k.name}.2-1" for k in KERNELS if k.name != MOVING]
-    assert changes(record, lambda kernel: f"{kernel.name}.1-1") == []
+    record = recorded_of_all()
+    newer = [
+        f"{kernel.machine}: kernel {kernel.line} has version {kernel.line}.2-1"
+        for kernel in KERNELS
+        if kernel.name != MOVING
+    ]
+    assert changes(record, lambda kernel: f"{kernel.line}.1-1") == []
     assert changes(record, lambda _: "") == [], "a version that cannot be looked up is the same"
-    assert changes(record, lambda kernel: f"{kernel.name}.2-1") == newer
-    record["inputs"]["bpf"] = "0" * 64
+    assert changes(record, lambda kernel: f"{kernel.line}.2-1") == newer
+    record["machines"]["arm64"]["inputs"]["bpf"] = "0" * 64
     assert changes(record, lambda _: "") == ["the record was edited by hand"]
-    assert changes(sealed(record), lambda _: "") == ["bpf has changed"]
+    assert changes(sealed(record), lambda _: "") == ["arm64: bpf has changed"]
+
+
+def test_a_machine_may_be_tested_without_the_other() -> None:
+    record = recorded_of_all()
+    record["machines"]["amd64"]["inputs"]["bpf"] = "0" * 64
+    record = recorded(sealed(record), "arm64", ROWS["arm64"], inputs())
+    assert changes(record, lambda _: "", ["arm64"]) == []
+    assert changes(record, lambda _: "") == ["amd64: bpf has changed"]
+    record["machines"]["amd64"]["inputs"] = inputs()
+    record = recorded(record, "arm64", ROWS["arm64"], inputs())
+    assert changes(record, lambda _: "") == ["amd64 has not been tested"], "edited by hand"
 
 
 @pytest.mark.parametrize(
@@ -56,16 +82,20 @@ def test_sources_are_those_that_guests_run(tmp_path: Path, path: str) -> None:
 def test_record_is_kept_with_its_table(tmp_path: Path) -> None:
     file, document = tmp_path / "matrix.json", tmp_path / "kernels.md"
     document.write_text(f"before\n\n{matrix.HEADER}\n|---|\n| old |\n\nafter\n")
-    rows = [Row("5.10", untested="no route"), ROWS[2]]
-    matrix.write(rows, inputs(), file, document)
+    rows = [Row("5.10", untested="no route"), ROWS["amd64"][2]]
+    matrix.write("amd64", rows, inputs(), file, document)
+    matrix.write("arm64", ROWS["arm64"], inputs(), file, document)
     assert sealed(matrix.read(file)) == matrix.read(file)
+    refused = ("refused: trampolines do not attach", "refused: no such tracepoints")
     assert document.read_text().splitlines() == [
         "before",
         "",
-        "| kernel | release | fexit | tracepoint | kprobe |",
-        "|---|---|---|---|---|",
-        "| 5.10 | not tested (no route) | - | refused: no such tracepoints | - |",
-        "| 6.12 | 6.12.0-1-amd64 | 70 | 70 | 70 |",
+        "| kernel | machine | release | fexit | tracepoint | kprobe |",
+        "|---|---|---|---|---|---|",
+        f"| 5.10 | amd64 | not tested (no route) | - | {refused[1]} | - |",
+        "| 6.12 | amd64 | 6.12.0-1-amd64 | 70 | 70 | 70 |",
+        f"| 6.1 | arm64 | 6.1.0-1-arm64 | {refused[0]} | {refused[1]} | 70 |",
+        "| 6.12 | arm64 | 6.12.0-1-arm64 | 70 | 70 | 70 |",
         "",
         "after",
     ]
