@@ -80,10 +80,12 @@ def test_raw_socket_has_its_protocol_but_is_never_tcp_or_udp(bwtop: Bwtop) -> No
 
 
 def test_frames_count_when_sent_and_not_when_sniffed(bwtop: Bwtop) -> None:
+    kind = 0x88B5  # a local experimental EtherType, which nobody else on this interface sends
+
     def sniff() -> None:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)) as sock:
-            sock.bind(("lo", 0))
-            sock.send(bytes(12) + b"\x88\xb5" + bytes(SIZE - 14))  # a local experimental EtherType
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)) as sock:
+            sock.bind(("lo", kind))
+            sock.send(bytes(12) + kind.to_bytes(2, "big") + bytes(SIZE - 14))
             assert len(sock.recv(4096)) == SIZE
 
     pid = run(sniff)
