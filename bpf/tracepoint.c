@@ -76,7 +76,7 @@ static __always_inline void find_peer(struct peer *peer, u64 sk, struct socket *
 	*peer = end->remote;
 	if (is_stream(end))
 		return;
-	if (!end->connected || (direction == RX && is_mixed(sk, socket)))
+	if (!end->connected || (is_mixed(sk, socket) && direction == RX))
 		*peer = (struct peer){};
 	if (!is_udp(end)) {
 		peer->port = 0;		/* raw and ICMP: not a service's port */
@@ -152,6 +152,8 @@ static __always_inline u32 not_yet_counted(struct socket *socket, u32 bytes)
 	u32 counted = socket->counted;
 
 	socket->counted = 0;
+	if (!socket->joined && !socket->by_result)
+		return 0;
 	if (socket->joined && counted >= bytes)
 		count_unseen_start();
 	socket->joined = 0;
@@ -169,19 +171,20 @@ int bwtop_recv(u64 *ctx)
 	struct socket *socket;
 	struct endpoint end;
 	struct peer peer;
+	bool is_peek;
 
 	if (ret < 0 || !is_network(family))
 		return 0;
 	socket = socket_of(sk);
+	is_peek = flags & (MSG_PEEK | MSG_ERRQUEUE);
 	if (socket && socket->known && !(flags & MSG_OOB) && is_plain_tcp(sk)) {
-		if (!socket->joined && !socket->by_result)
+		bytes = is_peek ? 0 : not_yet_counted(socket, bytes);
+		if (!bytes)
 			return 0;
-		if (!(flags & (MSG_PEEK | MSG_ERRQUEUE)))
-			bytes = not_yet_counted(socket, bytes);
 	}
 	read_endpoint(&end, sk, family);
 	find_peer(&peer, sk, socket, &end, RX);
-	if (bytes && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	if (bytes && !is_peek)
 		charge_socket(sk, socket, &end, &peer, RX, bytes);
 	return 0;
 }

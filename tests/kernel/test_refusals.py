@@ -32,7 +32,7 @@ def refused(*start: str, backend: str) -> str:
 def test_kprobe_is_refused_on_unknown_machines() -> None:
     line = refused("setarch", "linux32", *command(), backend="kprobe")
     assert "kprobe: bwtop does not know the registers of " in line
-    assert "; it needs kernel 4.17 or newer for x86-64 or arm64" in line
+    assert "; it needs kernel 4.20 or newer for x86-64 or arm64" in line
 
 
 def test_kernel_that_cannot_attach_is_found_out_before_compiling() -> None:

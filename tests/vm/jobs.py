@@ -24,6 +24,7 @@ FALLBACKS = ("tests/kernel/test_fallbacks.py",)
 
 CACHE = ("tests/kernel/test_cache.py",)
 """Starts bwtop many times, too: on one kernel, with every backend."""
+
 REFUSALS = ("tests/kernel/test_refusals.py",)
 
 PRIVILEGES = ("tests/kernel/test_privileges.py",)
