@@ -333,7 +333,7 @@ class Options:
         among=tuple(THEMES),
         modes=_SCREENS,
         against=_PAGE_SETTINGS,
-        help="colours of the full screen (default: light if $COLORFGBG has a light background, else dark)",
+        help="colours of the full screen (default: by the background of the terminal; plain: its own colours)",
     )
     no_resolve: bool = switch(
         "--no-resolve",

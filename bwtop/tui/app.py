@@ -25,13 +25,7 @@ from bwtop.tui.paste import END_KEY, Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.state import ScreenState
-from bwtop.tui.terminal import (
-    Terminal,
-    default_theme,
-    glyphs,
-    open_terminal,
-    started_with,
-)
+from bwtop.tui.terminal import Terminal, glyphs, open_terminal, started_with
 from bwtop.view.tree import Tree
 
 CLOCK_PERIOD: Final = 1.0
@@ -66,7 +60,7 @@ def start(
     collect_young_only()
     environment = started_with()
     state = ScreenState(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
-    terminal = open_terminal(theme or default_theme(environment), environment)
+    terminal = open_terminal(theme, environment)
     app = App(state, loading, measure, terminal)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()

@@ -1,7 +1,7 @@
 """The symbols of the screen: a Unicode set and an ASCII set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -70,6 +70,15 @@ ASCII: Final = Glyphs(
     bars=" .:-=+*%#",
     unicode=False,
 )
+
+CONSOLE: Final = replace(
+    UNICODE,
+    **{
+        name: getattr(ASCII, name)
+        for name in ("collapsed", "expanded", "ascending", "descending", "dots", "bars")
+    },
+)
+"""For the Linux console: its fonts have 256 or 512 characters."""
 
 
 @lru_cache(maxsize=16384)

@@ -52,7 +52,7 @@ _DARK: Final = {
     Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#048"),
     Style.PROCESS: Look("default", "default", "", "g89"),
     Style.KERNEL: Look("light magenta", "default", "", "#c8f"),
-    Style.EXITED: Look("dark gray", "default", "", "g46"),
+    Style.EXITED: Look("default", "default", "", "g46"),
     Style.REMOTE: Look("default", "default", "", "g66"),
     Style.WARNING: Look("yellow", "default", "bold", "#fa0"),
     Style.ERROR: Look("light red", "default", "bold", "#f66"),
@@ -67,26 +67,56 @@ _LIGHT: Final = _DARK | {
     Style.HEADER: Look("default", "default", "", "g30"),
     Style.VALUE: Look("default,bold", "default", "bold", "g7,bold"),
     Style.OFF: Look("dark red", "default", "underline", "#a40"),
-    Style.RX: Look("dark green", "default", "", "#060"),
+    Style.RX: Look("default", "default", "", "#060"),
     Style.TX: Look("dark blue", "default", "", "#06a"),
-    Style.TITLE: Look("white", "dark gray", "standout", "g11", "g82"),
-    Style.SORTED: Look("yellow,bold", "dark gray", "standout,bold", "#800,bold", "g82"),
+    Style.TITLE: Look("black", "light gray", "standout", "g11", "g82"),
+    Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#800,bold", "g82"),
     Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#06a"),
     Style.PROCESS: Look("default", "default", "", "g7"),
-    Style.KERNEL: Look("dark magenta", "default", "", "#60a"),
-    Style.EXITED: Look("dark gray", "default", "", "g62"),
+    Style.KERNEL: Look("default,underline", "default", "", "#60a"),
+    Style.EXITED: Look("default", "default", "", "g62"),
     Style.REMOTE: Look("default", "default", "", "g38"),
     Style.WARNING: Look("dark red", "default", "bold", "#a40"),
     Style.ERROR: Look("dark red,bold", "default", "bold", "#c00,bold"),
-    Style.PAUSED: Look("black", "yellow", "standout,bold", "#000,bold", "#fa0"),
-    Style.KEY: Look("white", "dark gray", "standout", "g7,bold", "g82"),
+    Style.KEY: Look("black", "light gray", "standout", "g7,bold", "g82"),
     Style.HINT: Look("default", "default", "", "g42"),
     Style.INPUT: Look("default,bold", "default", "bold", "g7,bold"),
     Style.HEADING: Look("default,bold", "default", "bold", "#800,bold"),
 }
 
-THEMES: Final[dict[str, dict[Style, Look]]] = {"dark": _DARK, "light": _LIGHT}
-"""For dark and for light backgrounds; the terminal keeps its own background."""
+_TURNED: Final = Look("default,standout", "default", "standout")
+_BOLD: Final = Look("default,bold", "default", "bold")
+
+_PLAIN: Final = dict.fromkeys(Style, Look("default", "default", "")) | {
+    Style.VALUE: _BOLD,
+    Style.OFF: Look("default,underline", "default", "underline", "#a66,underline"),
+    Style.RX: Look("default", "default", "", "#086"),
+    Style.TX: Look("default", "default", "", "#66f"),
+    Style.TITLE: _TURNED,
+    Style.SORTED: Look("default,standout,bold", "default", "standout,bold"),
+    Style.SELECTED: _TURNED,
+    Style.KERNEL: Look("default,underline", "default", "", "#66f"),
+    Style.EXITED: Look("default", "default", "", "g46"),
+    Style.WARNING: Look("default,bold", "default", "bold", "#a66,bold"),
+    Style.ERROR: Look("default,bold", "default", "bold", "#d0a,bold"),
+    Style.PAUSED: Look("default,standout,bold", "default", "standout,bold"),
+    Style.KEY: _TURNED,
+    Style.INPUT: _BOLD,
+    Style.HEADING: _BOLD,
+}
+"""The terminal's own colours; the few others are halfway between black and white."""
+
+DARK: Final = "dark"
+LIGHT: Final = "light"
+PLAIN: Final = "plain"
+
+THEMES: Final[dict[str, dict[Style, Look]]] = {DARK: _DARK, LIGHT: _LIGHT, PLAIN: _PLAIN}
+"""For dark, light and unknown backgrounds; the terminal keeps its own background.
+
+The text of what lives has a contrast of 4.5 to 1 or more (WCAG 2.1, level AA). With 16 colours no text is dark gray: with
+eight that is bold black.
+
+"""
 
 PaletteEntry = tuple[str, str, str, str, str, str]
 

@@ -17,9 +17,10 @@ try:
 except ImportError:  # before urwid 3
     InputClosedError = OSError
 
-from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.background import QUESTION, Background, may_ask
+from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
-from bwtop.tui.styles import THEMES, palette
+from bwtop.tui.styles import DARK, LIGHT, PLAIN, palette
 
 _SECOND_BUFFER_ON: Final = "\x1b[?1049h"
 _SECOND_BUFFER_OFF: Final = "\x1b[?1049l"
@@ -31,25 +32,41 @@ UNKNOWN_SIZE: Final = (80, 24)
 """Columns and rows assumed for a terminal of unknown size."""
 
 
+CONSOLE_TERM: Final = "linux"
+"""The TERM of the Linux console."""
+
+
 class TerminalLostError(Exception):
     """The terminal is gone."""
 
 
 class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no types
-    """The urwid screen, which also reports a lost terminal and separates pastes from keys."""
+    """The urwid screen, which also reports a lost terminal and separates pastes and answers from keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = False) -> None:
+        """Make a screen; with `asks` it asks for the terminal's background and chooses the theme by the answer."""
         super().__init__()
         self.brackets = Brackets()
+        self._asks = asks
+        self._background = Background(self._take_background)
 
     def _start(self, *args: Any, **kwargs: Any) -> None:
         """Show the second buffer on any terminal, and enable bracketed pastes; see urwid."""
         self.write(_SECOND_BUFFER_ON)
         super()._start(*args, **kwargs)
         self.write(BRACKETS_ON)
+        if self._asks:
+            self.write(QUESTION)
+            self._background.asked()
+
+    def _take_background(self, *, is_light: bool) -> None:
+        """Draw everything anew in the theme for a background."""
+        self.register_palette(palette(LIGHT if is_light else DARK))
+        self.clear()
 
     def _stop(self) -> None:
         """Undo what `_start` did."""
+        self._background.drop_late(self._term_input_file)
         self.write(BRACKETS_OFF)
         super()._stop()
         self.write(_SECOND_BUFFER_OFF)
@@ -69,7 +86,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
             codes = super().get_available_raw_input()
         except (OSError, TypeError, InputClosedError) as error:
             raise TerminalLostError from error
-        return self.brackets.cut(codes)
+        return self.brackets.cut(self._background.cut(codes))
 
     def flush(self) -> None:
         """Flush the output; raise TerminalLostError."""
@@ -79,11 +96,12 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
             raise TerminalLostError from error
 
 
-def open_terminal(theme: str, environment: Mapping[str, str]) -> Terminal:
-    """Return a screen with the styles of a theme, in as many colours as the terminal has."""
-    terminal = Terminal()
-    terminal.set_terminal_properties(colors=colours(environment))
-    terminal.register_palette(palette(theme))
+def open_terminal(theme: str | None, environment: Mapping[str, str]) -> Terminal:
+    """Return a screen with the styles of a theme, or of that for the background, in as many colours as there are."""
+    number = colours(environment)
+    terminal = Terminal(asks=theme is None and number > 1 and may_ask(environment))
+    terminal.set_terminal_properties(colors=number)
+    terminal.register_palette(palette(theme or default_theme(environment)))
     return terminal
 
 
@@ -111,11 +129,11 @@ _LIGHT_BACKGROUNDS: Final = ("7", "15")
 
 
 def default_theme(environment: Mapping[str, str]) -> str:
-    """Return the theme for COLORFGBG ("FOREGROUND;BACKGROUND", set by rxvt, Konsole and others), or dark."""
+    """Return the theme for COLORFGBG ("FOREGROUND;BACKGROUND", set by rxvt, Konsole and others), or for a Linux console."""
     background = environment.get("COLORFGBG", "").rpartition(";")[2]
-    theme = "light" if background in _LIGHT_BACKGROUNDS else "dark"
-    assert theme in THEMES
-    return theme
+    if background.isdecimal():
+        return LIGHT if background in _LIGHT_BACKGROUNDS else DARK
+    return DARK if environment.get("TERM") == CONSOLE_TERM else PLAIN
 
 
 def glyphs(environment: Mapping[str, str]) -> Glyphs:
@@ -125,6 +143,8 @@ def glyphs(environment: Mapping[str, str]) -> Glyphs:
     if environment.get("TERM") == "dumb":
         is_unicode = False
     urwid.set_encoding("utf-8" if is_unicode else "ascii")
+    if environment.get("TERM") == CONSOLE_TERM and is_unicode:
+        return CONSOLE
     return UNICODE if is_unicode else ASCII
 
 

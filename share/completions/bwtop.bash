@@ -62,7 +62,7 @@ _bwtop()
             return
             ;;
         --theme)
-            mapfile -t COMPREPLY < <(compgen -W "dark light" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "dark light plain" -- "$current")
             return
             ;;
         --db)

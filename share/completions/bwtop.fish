@@ -31,7 +31,7 @@ complete -c bwtop -s s -l sort -x -a 'hostname host_id pid start name exe cmdlin
 complete -c bwtop -l limit -x -d 'show only the first N processes, or rows of a report'
 complete -c bwtop -l bits -d 'show rates in bits per second (not in JSON and CSV)'
 complete -c bwtop -l no-bits -d 'show rates in bytes per second (default)'
-complete -c bwtop -l theme -x -a 'dark light' -d 'colours of the full screen (default: light if $COLORFGBG has a light background, else dark)'
+complete -c bwtop -l theme -x -a 'dark light plain' -d 'colours of the full screen (default: by the background of the terminal; plain: its own colours)'
 complete -c bwtop -l no-resolve -d 'do not resolve addresses to names'
 complete -c bwtop -l resolve -d 'resolve addresses to names (default)'
 complete -c bwtop -l db -r -F -d 'history database (default: $BWTOP_DB, else that of the service, else your own)'

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import pyte
 
+from bwtop.tui.background import QUESTION
+
 HANG = 30.0
 """Seconds after which a missing event counts as a hang."""
 
@@ -111,8 +113,11 @@ class Terminal:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         alternate: Sequence[int] = ALTERNATE,
+        background: str | None = None,
     ) -> None:
+        """Start the command; `background` is the answer to OSC 11, such as "rgb:ffff/ffff/ffff"."""
         self.raw = b""
+        self._answer = background and f"\x1b]11;{background}\x1b\\".encode()
         self._screen = Screen(columns, rows, alternate)
         self._stream = pyte.ByteStream(self._screen)
         self._master: int | None
@@ -294,6 +299,8 @@ class Terminal:
         except OSError:  # EIO: no process has the terminal open any more
             time.sleep(timeout)
             return False
+        if self._answer and QUESTION.encode() in (self.raw[-len(QUESTION) :] + output):
+            self.type(self._answer)
         self.raw += output
         self._stream.feed(output)
         return True

@@ -11,17 +11,19 @@ import urwid
 from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, footer, keys, layout
-from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
+from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.lines import length
 from bwtop.tui.state import Effect
-from bwtop.tui.styles import THEMES, Look, Style, palette
+from bwtop.tui.styles import DARK, LIGHT, PLAIN, THEMES, Look, Style, palette
 from bwtop.view.columns import PROCESS_COLUMNS
 from tests.screen.harness import Harness
 
-GLYPHS: Final = pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
+GLYPHS: Final = pytest.mark.parametrize(
+    "glyphs", [UNICODE, ASCII, CONSOLE], ids=["unicode", "ascii", "console"]
+)
 
 
 def key_id(key: Key) -> str:
@@ -164,6 +166,10 @@ def test_important_styles_stand_out_without_colours(theme: str, style: Style) ->
         assert look != normal
 
 
+BLACK = (0, 0, 0)
+WHITE = (255, 255, 255)
+
+
 def luminance(rgb: Sequence[int]) -> float:
     """Return the relative luminance of WCAG 2.1."""
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
@@ -171,21 +177,32 @@ def luminance(rgb: Sequence[int]) -> float:
 
 
 @pytest.mark.parametrize("style", Style)
-@pytest.mark.parametrize(("theme", "ground"), [("dark", (0, 0, 0)), ("light", (255, 255, 255))])
-def test_every_style_can_be_read_with_256_colours(
-    theme: str, ground: tuple[int, int, int], style: Style
+@pytest.mark.parametrize("colours", [16, 256])
+@pytest.mark.parametrize(
+    ("theme", "ground"), [(DARK, BLACK), (LIGHT, WHITE), (PLAIN, BLACK), (PLAIN, WHITE)]
+)
+def test_every_style_can_be_read(
+    theme: str, ground: tuple[int, int, int], colours: int, style: Style
 ) -> None:
-    """WCAG 2.1 asks for 3 to 1 for large text; dimmed text may have a little less."""
+    """WCAG 2.1 asks for 4.5 to 1; exited processes are dimmed."""
     look = THEMES[theme][style]
-    specification = urwid.AttrSpec(
-        look.high or look.foreground, look.high_background or look.background, 256
-    )
+    _, few, many = looks(look)
+    specification = urwid.AttrSpec(*(few if colours == 16 else many), colours)
     rgb = specification.get_rgb_values()
     opposite = tuple(255 - part for part in ground)
     text = opposite if rgb[0] is None else rgb[:3]
     behind = ground if rgb[3] is None else rgb[3:]
     dark, light = sorted((luminance(text), luminance(behind)))
-    assert (light + 0.05) / (dark + 0.05) >= (2.5 if style is Style.EXITED else 3.0)
+    assert (light + 0.05) / (dark + 0.05) >= (2.5 if style is Style.EXITED else 4.5)
+
+
+@pytest.mark.parametrize("style", Style)
+@pytest.mark.parametrize("theme", THEMES)
+def test_no_text_is_black_on_black_with_eight_colours(theme: str, style: Style) -> None:
+    """Dark gray is bold black there, and a bright background none or blinking."""
+    look = THEMES[theme][style]
+    assert "dark gray" not in (look.foreground + look.background)
+    assert not look.background.startswith("light") or look.background == "light gray"
 
 
 @GLYPHS

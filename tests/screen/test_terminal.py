@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import urwid
 
 from bwtop.history.calendar import Unit, floor
+from bwtop.tui.background import QUESTION
 from bwtop.tui.dialogs import GUARD
 from bwtop.tui.input import PAUSE
+from bwtop.tui.styles import DARK, LIGHT, PLAIN, THEMES, Style
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
 from tests.screen.mover import Mover, mover
@@ -35,10 +38,15 @@ def moving(tmp_path: Path) -> Iterator[Mover]:
 
 
 def screen(
-    *flags: str, columns: int = 80, rows: int = 24, env: dict[str, str] | None = None
+    *flags: str,
+    columns: int = 80,
+    rows: int = 24,
+    env: dict[str, str] | None = None,
+    background: str | None = "rgb:1616/1818/1d1d",
 ) -> Terminal:
     """Return bwtop in a terminal, without name lookups."""
-    return Terminal(command("--no-resolve", *flags), columns=columns, rows=rows, env=env)
+    options = {"columns": columns, "rows": rows, "env": env, "background": background}
+    return Terminal(command("--no-resolve", *flags), **options)  # type: ignore[arg-type]  # each its own
 
 
 def measuring(terminal: Terminal) -> None:
@@ -357,6 +365,48 @@ def test_colours_are_those_of_the_terminal(moving: Mover, kind: str, many: bool)
         used = colours(terminal.raw)
         assert (b"38" in used) == many
         assert bool(used & {b"32", b"92"}) != many
+
+
+def sets(theme: str, raw: bytes) -> bool:
+    """Return True if the colour of what is received is that of a theme, of 256 colours."""
+    look = THEMES[theme][Style.RX]
+    number = urwid.AttrSpec(look.high, look.background, 256).foreground_number
+    return re.search(rb"38;5;%d[;m]" % number, raw) is not None
+
+
+@pytest.mark.parametrize(
+    ("background", "flags", "theme"),
+    [
+        ("rgb:ffff/ffff/dddd", (), LIGHT),
+        ("rgb:0000/2b2b/3636", (), DARK),
+        ("rgba:ff/ff/ff/ff", (), LIGHT),
+        (None, (), PLAIN),
+        ("rgb:ffff/ffff/ffff", ("--theme", DARK), DARK),
+    ],
+)
+def test_theme_is_that_of_the_background(
+    moving: Mover, background: str | None, flags: Sequence[str], theme: str
+) -> None:
+    """The terminal is asked unless a theme was chosen; the answer is no key, and leaves nothing behind."""
+    with screen(*flags, background=background) as terminal:
+        terminal.wait_for(lambda _: sets(theme, terminal.raw))
+        assert (QUESTION.encode() in terminal.raw) == (not flags)
+        seen = terminal.wait_for("mover")
+        assert "]11" not in seen
+        others = [other for other in THEMES if other not in (theme, PLAIN)]
+        assert not any(sets(other, terminal.raw) for other in others)
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def test_console_has_no_question_and_no_eighths_of_blocks(moving: Mover) -> None:
+    with screen(env={"TERM": "linux"}) as terminal:
+        terminal.wait_for("mover")
+        terminal.watch(2)
+        assert QUESTION.encode() not in terminal.raw
+        shown = terminal.raw.decode()
+        assert "↓" in shown
+        assert not set(shown) & set("▁▂▃▄▅▆▇▸▾▲▼…")
 
 
 PICTURES = os.environ.get("BWTOP_PICTURES")
