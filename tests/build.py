@@ -11,7 +11,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from bwtop.model.filter import EVERYTHING, FIELDS, HOST, Filter, HostNames, parse
+from bwtop.model.conditions import HostNames
+from bwtop.model.filter import EVERYTHING, FIELDS, HOST, Filter
 from bwtop.model.flows import (
     TCP,
     UDP,
@@ -24,6 +25,7 @@ from bwtop.model.flows import (
     Traffic,
 )
 from bwtop.model.sample import FlowTraffic, Sample
+from bwtop.model.typed import parse
 from bwtop.sqlite import schema
 from bwtop.view.columns import Order
 from bwtop.view.interval import Interval, Intervals

@@ -17,7 +17,8 @@ from bwtop import cli
 from bwtop.history.nested import SORTS
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
-from bwtop.model.filter import EVERYTHING, Filter, Loopback
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
 from bwtop.modes import salvage as modes_salvage

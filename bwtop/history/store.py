@@ -7,7 +7,8 @@ from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
 from bwtop.history.plan import Bounds
 from bwtop.history.usage import FiveMinutes, Usage
-from bwtop.model.filter import Filter, pids
+from bwtop.model.conditions import pids
+from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Identity, Loss, Remote
 from bwtop.model.ledger import Category
 
@@ -103,5 +104,5 @@ def sql_of_pids(keep: Filter) -> str:
     """Return the SQL of a filter's terms on pids, for a column `pid`; empty if it has none."""
     return " AND ".join(
         f"pid {'NOT ' if term.negated else ''}IN ({', '.join(map(str, sorted(pids(term.values))))})"
-        for term in keep.only("pid").terms
+        for term in keep.plain("pid")
     )

@@ -18,7 +18,7 @@ from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
 from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_retention, spell_retention
-from bwtop.model.filter import Loopback, Network
+from bwtop.model.conditions import Loopback, Network
 from bwtop.options import values
 from bwtop.options.flag import ROW, Complete, Flag, Group, Mode, choice, several, switch, value
 from bwtop.tui.styles import THEMES

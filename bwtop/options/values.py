@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bwtop.model.filter import Network, parse_network
+from bwtop.model.conditions import Network, parse_network
 from bwtop.text.invalid import invalid
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from bwtop.model.filter import Loopback
+from bwtop.model.conditions import Loopback
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from bwtop.model.filter import Loopback
+from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import GRAPH_SECONDS
 from bwtop.model.series import Rates, peak

@@ -162,10 +162,12 @@ def help_lines(state: ScreenState, columns: int) -> list[Line]:
     for field in state.fields:
         title = field.cell.title.format(down=state.glyphs.down, up=state.glyphs.up)
         lines += _entry(title, field.help, columns)
-    lines += _section("Filter: words and fields, all of which must match; a leading - negates")
+    lines += _section("Filter: words and fields, all of which must match; a leading - or ! negates")
     for filter_field in state.filter_fields:
         lines += _entry(f"{filter_field.name}:", filter_field.help, columns)
     lines += _entry("word", "part of a process name, program, user, unit or remote", columns)
+    lines += _entry("10.0.0.0/8 :443", "a network, a port; also 192.0.2.1:443", columns)
+    lines += _entry("a | b, a or b", "either; also a,b as the values of a field", columns)
     lines += _section("Here")
     lost = [f"lost: {words}" for words in fmt.losses(state.model.loss)]
     status = state.status()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bwtop.model.filter import Loopback
+from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import AVERAGES
 from bwtop.tui.layout import FIELDS, ListColumn, Placed, place

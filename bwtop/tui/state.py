@@ -7,20 +7,13 @@ from enum import Enum, auto
 from typing import Final
 
 from bwtop.measure.intervals import NameSource, Status
-from bwtop.model.filter import (
-    EVERYTHING,
-    FIELDS,
-    HOST,
-    FilterError,
-    FilterField,
-    Loopback,
-    parse,
-    toggled,
-)
+from bwtop.model.conditions import FilterError, Loopback
+from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
 from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LiveModel
 from bwtop.model.sample import Sample
+from bwtop.model.typed import parse
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bwtop.model.filter import Filter, HostNames
+from bwtop.model.conditions import HostNames
+from bwtop.model.filter import Filter
 from bwtop.model.flows import Loss
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted, rate

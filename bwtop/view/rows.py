@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
-from bwtop.model.filter import HostNames
+from bwtop.model.conditions import HostNames
 from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.model.ledger import Flow, Process
 from bwtop.model.rates import Counted

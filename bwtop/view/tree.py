@@ -6,7 +6,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
-from bwtop.model.filter import EVERYTHING, Filter, HostNames, Term
+from bwtop.model.conditions import HostNames, LiveNumbers
+from bwtop.model.filter import EVERYTHING, Either, Filter, Term
 from bwtop.model.flows import Identity, format_address
 from bwtop.model.ledger import Flow, Process, Tally
 from bwtop.model.live import LiveModel
@@ -90,6 +91,7 @@ class Tree:
         self._children: dict[RowId, Sequence[Row]] = {}
         """The children of the rows that were opened, sorted."""
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
+        self._is_live = view.filter.is_live
         self._active = None if view.idle else model.active()
         self._made = list(self._group(self._branches()))
         self.tops = self._made
@@ -138,7 +140,9 @@ class Tree:
     def _branch(self, process: Process) -> Branch | None:
         """Return the row of the process; None if none of its traffic is shown."""
         flows: list[Flow] | None = None
-        terms = self._view.filter.undecided(process.key, process.identity)
+        terms = self._view.filter.undecided(
+            process.key, process.identity, self._live(process) if self._is_live else None
+        )
         if terms is None:
             return None
         tallies: Iterable[Tally]
@@ -150,6 +154,13 @@ class Tree:
         if any(counted) if self._view.idle else counted.rx or counted.tx:
             return self._process(process, counted, self._group_of(process.identity), flows)
         return None
+
+    def _live(self, process: Process) -> LiveNumbers:
+        counted = self._counted(
+            tally for of, tally in process.sums.items() if of in self.categories
+        )
+        total = counted.rx_total + counted.tx_total
+        return LiveNumbers(counted.rx_rate + counted.tx_rate, total, self._is_gone(process))
 
     def _process(
         self,
@@ -187,7 +198,7 @@ class Tree:
             return self._known(process)
         return [flow for flow in self._active[process] if flow.category in self.categories]
 
-    def _matching(self, process: Process, terms: tuple[Term, ...]) -> list[Flow]:
+    def _matching(self, process: Process, terms: tuple[Term | Either, ...]) -> list[Flow]:
         flows = list(self._known(process))
         for term in terms:
             flows = [f for f in flows if term.of_remote(f.remote, self._hosts)]

@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl
 from bwtop.history import dimensions, ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.nested import SORTS
-from bwtop.model.filter import RECORDED, Loopback, parse
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import RECORDED
 from bwtop.model.ledger import CLASSES
+from bwtop.model.typed import parse
 from bwtop.options import values
 from bwtop.text.invalid import invalid, quoted
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order

@@ -8,11 +8,13 @@ from heapq import nlargest
 from itertools import accumulate
 from typing import Any, Final
 
-from bwtop.model.filter import Loopback, parse, toggled
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import toggled
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LINGER
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, added
+from bwtop.model.typed import parse
 from bwtop.output import intervals
 from bwtop.text import units as fmt
 from bwtop.text.escape import inert

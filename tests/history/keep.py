@@ -18,7 +18,8 @@ from bwtop.history.dimensions import parse as dimension
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.identity.machine import this_machine
-from bwtop.model.filter import EVERYTHING, Filter, no_names
+from bwtop.model.conditions import no_names
+from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import TCP, UDP, Identity, Loss, Remote, Role
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta

@@ -17,7 +17,8 @@ from bwtop.history.query import Answer, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
-from bwtop.model.filter import EVERYTHING, Filter, Loopback, toggled
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import EVERYTHING, Filter, toggled
 from bwtop.model.flows import Loss, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.output.notes import notes

@@ -11,23 +11,13 @@ from hypothesis import strategies as st
 
 from bwtop.history.dimensions import ENDPOINT
 from bwtop.history.ranges import Range
-from bwtop.model.filter import (
-    EVERYTHING,
-    FIELDS,
-    RECORDED,
-    Filter,
-    FilterError,
-    FilterField,
-    Loopback,
-    made,
-    no_names,
-    parse,
-    toggled,
-)
+from bwtop.model.conditions import FilterError, LiveNumbers, Loopback, no_names
+from bwtop.model.filter import EVERYTHING, FIELDS, RECORDED, Filter, FilterField, made, toggled
 from bwtop.model.flows import UDP, Host, Identity, Loss, ProcessKey, Remote, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, category
 from bwtop.model.live import LiveModel
 from bwtop.model.sample import Sample
+from bwtop.model.typed import parse
 from bwtop.modes import common, screen
 from bwtop.options.config import Config
 from bwtop.sqlite import selection
@@ -321,6 +311,99 @@ def test_process_conditions_decide_first() -> None:
             assert (None if terms is None else len(terms)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.0/8", of("", "ping lite odd")),
+        ("-10.0.0.0/8", ALL - of("", "ping lite odd")),
+        ("10.0.0.0/", set()),
+        ("2001:db8::/32", of("", "web6")),
+        ("::/0", of("", "web6 ping6 dead local6")),
+        ("192.0.2.1:443", of("", "web")),
+        ("192.0.2.1:", of("", "web")),
+        ("192.0.2.10:8000-8999", of("", "web10")),
+        ("[2001:db8::1]:443", of("", "web6")),
+        ("[2001:db8::1]:80", set()),
+        ("!192.0.2.1:443", ALL - of("", "web")),
+        ("example.net:443", of("", "web web6")),
+        ("localhost:8080", of("", "local")),
+        ("*:0", of("", "*")),
+        (":443", of("", "web web6")),
+        ("-:443", ALL - of("", "web web6")),
+        (":8000-", of("", "")),
+        ("remote:192.0.2.1:443,[::1]:8999", of("", "web local6")),
+        ("remote:[::1]", of("", "local6")),
+        ("sbin/10", set()),
+        ('"10.0.0.0/8"', set()),
+        ('"192.0.2.1:443"', set()),
+    ],
+)
+def test_network_address_and_port_without_a_field_are_of_the_remote(
+    text: str, expected: Flows
+) -> None:
+    assert taken(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("curl | sshd", of("curl sshd")),
+        ("curl|sshd", of("curl sshd")),
+        ("curl || sshd", of("curl sshd")),
+        ("curl or sshd OR nginx", of("curl sshd nginx")),
+        (
+            "curl port:443 | sshd port:22",
+            of("curl") & of("", "web web6") | of("sshd") & of("", "ssh"),
+        ),
+        ("curl and port:443", of("curl") & of("", "web web6")),
+        ("curl && port:443", of("curl") & of("", "web web6")),
+        ("!curl", ALL - of("curl")),
+        ("not curl", ALL - of("curl")),
+        ("not -curl", of("curl")),
+        ("not curl | curl", ALL),
+        ("curl |", of("curl")),
+        ("| curl", of("curl")),
+        ("curl | port:", of("curl")),
+        ("curl | |", of("curl")),
+        ("|", ALL),
+        ("or", ALL),
+        ("not", ALL),
+        ("proto:udp | loopback:only", of("", "dns * local local6")),
+        ("name:curl | pid:30", of("curl nginx")),
+        ('"curl | sshd"', set()),
+        ("'sshd: ada'", of("sshd")),
+        ("name:'sshd: ada'", of("sshd")),
+        ("'sshd: a", of("sshd")),
+        ('"or"', of("curl nginx")),
+    ],
+)
+def test_alternatives_negations_and_quotes(text: str, expected: Flows) -> None:
+    assert taken(text) == expected
+
+
+def test_live_numbers_of_a_process() -> None:
+    fast, slow = LiveNumbers(3 << 20, 5 << 30, exited=False), LiveNumbers(10.0, 10, exited=True)
+    who = key(1), Identity("curl")
+    for text, expected in (
+        ("rate:>1M", (True, False)),
+        ("rate:1M", (True, False)),
+        ("rate:<1MiB/s", (False, True)),
+        ("-rate:>1M", (False, True)),
+        ("rate:>20Mbit", (True, False)),
+        ("rate:>26Mbit", (False, False)),
+        ("rate:>", (True, True)),
+        ("total:>4.9G", (True, False)),
+        ("state:exited", (False, True)),
+        ("state:l", (True, False)),
+        ("state:exited | rate:>1m", (True, True)),
+        ("nginx | rate:>1M", (True, False)),
+    ):
+        keep = parse(text)
+        assert keep.is_live
+        assert tuple(keep.undecided(*who, live) == () for live in (fast, slow)) == expected
+    assert not parse("curl | port:1").is_live
+
+
 # Partial input and errors.
 
 
@@ -392,6 +475,15 @@ def test_partial_input_is_no_error(text: str) -> None:
         ("remote:10.0.0/8", "invalid network '10.0.0/8'"),
         ("remote:2001:db8::/129", "invalid network '2001:db8::/129'"),
         ('pid:"1\n2"', r"invalid process id '1\n2'"),
+        ("10.0.0.0/33", "invalid network '10.0.0.0/33'; expected one such as 10.0.0.0/8"),
+        ("port=443", "invalid term 'port=443'; expected port:443"),
+        ("user!=root", "invalid term 'user!=root'; expected -user:root"),
+        ("rate>1M", "invalid term 'rate>1M'; expected rate:>1M"),
+        ("port>1024", "invalid term 'port>1024'; expected port:1024"),
+        ("rate:fast", "invalid amount 'fast'; expected one such as >1M"),
+        ("state:gone", "invalid state 'gone'; expected living or exited"),
+        ("(curl | sshd)", "no parentheses; for (a | b) c write a c | b c"),
+        ("192.0.2.1:99999", "invalid port '99999'"),
     ],
 )
 def test_error_is_one_line(text: str, words: str) -> None:
@@ -404,7 +496,32 @@ def test_error_is_one_line(text: str, words: str) -> None:
 
 TOKENS = (
     *(f"{field.name}:" for field in FIELDS),
-    *('"', "-", ",", ":", "::", "/", " ", "\n", "*", "[", "]", "!", "?", "\\", "%eth0", "."),
+    *(
+        '"',
+        "'",
+        "|",
+        " or ",
+        "not ",
+        "(",
+        ")",
+        ">",
+        "=",
+        "-",
+        ",",
+        ":",
+        "::",
+        "/",
+        " ",
+        "\n",
+        "*",
+        "[",
+        "]",
+        "!",
+        "?",
+        "\\",
+        "%eth0",
+        ".",
+    ),
     *("0", "1", "443", "65536", "9" * 20, "10.0.0.0/8", "dead:beef", "::1", "::ffff:1.2.3.4/99"),
     *("curl", "tcp", "client", "İ", "ß", "\x00", "\x1b[2J", "\ud800"),
 )
@@ -452,7 +569,10 @@ def test_terms_and_their_negations_combine_like_sets(terms: list[tuple[str, bool
     for term, negated in terms:
         assert taken(f"-{term}") == ALL - taken(term)
         expected = expected & (ALL - taken(term) if negated else taken(term))
-    assert taken(" ".join(f"{'-' * negated}{term}" for term, negated in terms)) == expected
+    texts = [f"{'-' * negated}{term}" for term, negated in terms]
+    assert taken(" ".join(texts)) == expected
+    if texts:
+        assert taken(" | ".join(texts)) == set().union(*map(taken, texts))
 
 
 VALUES = {
@@ -611,10 +731,15 @@ def test_flags_are_spelled_as_typed_filters(
     assert typed(text) == made(values)
 
 
-@given(st.lists(st.tuples(st.sampled_from((*TERMS, '"port:443"')), st.booleans()), max_size=4))
-def test_a_spelled_filter_is_the_same_filter(terms: list[tuple[str, bool]]) -> None:
-    keep = parse(" ".join(f"{'-' * negated}{term}" for term, negated in terms))
+@given(
+    st.lists(st.tuples(st.sampled_from((*TERMS, '"port:443"')), st.booleans()), max_size=4),
+    st.sampled_from([" ", " | "]),
+)
+def test_a_spelled_filter_is_the_same_filter(terms: list[tuple[str, bool]], between: str) -> None:
+    keep = parse(between.join(f"{'-' * negated}{term}" for term, negated in terms))
     assert parse(keep.spell()) == keep
+    both = keep & parse("ada | ::1")
+    assert passed(parse(both.spell())) == passed(both)
 
 
 NAMES = ["curl", "SSH*", "sshd: ada", "nginx-w?rker", "*", "[cn]*", 'qu"ote', ":odd", "-x", "(*"]
@@ -756,11 +881,14 @@ WORDS = (
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(WORDS), st.booleans()), max_size=4))
+@given(
+    st.lists(st.tuples(st.sampled_from(WORDS), st.booleans()), max_size=4),
+    st.sampled_from([" ", " | "]),
+)
 def test_a_typed_filter_passes_the_same_flows_everywhere(
-    in_history: Callable[[Filter], Flows], terms: list[tuple[str, bool]]
+    in_history: Callable[[Filter], Flows], terms: list[tuple[str, bool]], between: str
 ) -> None:
-    keep = parse(" ".join(f"{'-' * negated}{term}" for term, negated in terms))
+    keep = parse(between.join(f"{'-' * negated}{term}" for term, negated in terms))
     expected = on_screen(EVERYTHING, keep)
     assert in_batch(keep) == expected
     assert in_history(keep) == expected
@@ -790,7 +918,9 @@ def test_recorded_flow_passes_without_its_host(text: str, expected: Flows) -> No
 
 
 def test_history_filter_has_no_pid_and_no_cmd() -> None:
-    assert {field.name for field in set(FIELDS) - set(RECORDED)} == {"pid", "cmd"}
+    assert {field.name for field in set(FIELDS) - set(RECORDED)} == {
+        *("pid", "cmd", "rate", "total", "state")
+    }
     names = ", ".join(field.name for field in RECORDED)
     for text in ("pid:1", "cmd:x", "-pid:1", "PID:1", "curl cmd:a,b"):
         parse(text)

@@ -217,7 +217,7 @@ def test_local_filter_has_no_host_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
     assert "invalid field 'host'; expected pid, user" in harness.text()
-    assert harness.state.filter_error.endswith("proto, role, loopback")
+    assert harness.state.filter_error.endswith("loopback, rate, total, state")
 
 
 # Help.

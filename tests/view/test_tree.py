@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.filter import EVERYTHING, Filter, Loopback, parse, toggled
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import EVERYTHING, Filter, toggled
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.model.sample import Sample
+from bwtop.model.typed import parse
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
 from bwtop.view.tree import Grouping, Tree, View

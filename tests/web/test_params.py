@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.history.dimensions import DIMENSIONS
-from bwtop.model.filter import Loopback
+from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.options.values import network
 from bwtop.view.columns import PROCESS_COLUMNS, Order

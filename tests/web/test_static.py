@@ -9,7 +9,7 @@ import pytest
 
 from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS, parse_several
-from bwtop.model.filter import Loopback
+from bwtop.model.conditions import Loopback
 from bwtop.model.flows import UNKNOWN_IDENTITY
 from bwtop.model.ledger import CLASSES
 from bwtop.view.columns import PROCESS_COLUMNS, REMOTE_COLUMNS

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.filter import Filter, Loopback, made, toggled
+from bwtop.model.conditions import Loopback
+from bwtop.model.filter import Filter, made, toggled
 from bwtop.model.flows import (
     Identity,
     Loss,
