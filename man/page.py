@@ -33,9 +33,11 @@ def text(words: str) -> str:
 
 
 def argument(words: str) -> str:
-    """Text as one argument of a macro, where punctuation at its end is punctuation no more."""
+    """Text as one argument of a macro, where punctuation is punctuation no more."""
     words = words.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
-    return f'"{words}\\&"' if words[-1:] in set(".,:;?!)|") else f'"{words}"'
+    if words in ("(", "["):
+        return f'"\\&{words}"'
+    return f'"{words}\\&"' if words[-1:] in set(".,:;?!)|]") else f'"{words}"'
 
 
 def table(rows: Sequence[tuple[str, str]], macro: str = "Li", width: str = "") -> Lines:

@@ -66,7 +66,8 @@ _KIND: Final = "if(loopback = 0, '', if(substring(hex(address), 1, 24) = '000000
 
 _MANY: Final = {"": UNKNOWN_ADDRESS, "4": LOOPBACK_V4, "6": LOOPBACK_V6}
 
-_WHO: Final = ("pid", "name", "exe", "uid", "user", "unit", "container", "pod", "kernel")
+WHO: Final = ("pid", "name", "exe", "uid", "user", "unit", "container", "pod", "kernel")
+"""Columns that identify a process."""
 
 
 @dataclass(slots=True)
@@ -311,12 +312,12 @@ class FleetFollower:
         found: FlowTraffic = {}
         for host, spool, process, protocol, role, kind, *who, rx, tx in self._server.query(
             f"SELECT toString(host_id), spool, process, protocol, role, {_KIND} AS kind,"
-            f" {', '.join(_WHO)}, sum(rx), sum(tx) FROM traffic FINAL WHERE {where}"
-            f" GROUP BY host_id, spool, process, protocol, role, kind, {', '.join(_WHO)}"
+            f" {', '.join(WHO)}, sum(rx), sum(tx) FROM traffic FINAL WHERE {where}"
+            f" GROUP BY host_id, spool, process, protocol, role, kind, {', '.join(WHO)}"
         ):
             if host in windows:  # else it appeared after the query of the hosts
                 key = self._key((host, spool, process), who[0])
-                known = dict(zip(_WHO, who, strict=True))
+                known = dict(zip(WHO, who, strict=True))
                 sample.identities[key] = stored_identity(known, host=self.hosts[host])
                 remote = Remote(protocol, role, 0, _MANY[kind])
                 add_traffic(found, key, remote, Traffic(rx, tx))

@@ -4,28 +4,43 @@ Each level has the rows that the hosts have sent.  A range is planned for each h
 be in another time zone.  Most hosts have the same plan.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
+from zlib import crc32
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.follow import WHO
 from bwtop.clickhouse.spans import ROUNDING, FleetSpans, of_hosts, of_plans, since, within
 from bwtop.history import plan
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, FIVE_MINUTES, MINUTE, Unit
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Plan
-from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
+from bwtop.history.store import Amounts, Ends, Flow, FlowSums, Largest, Measured, Order, sql_of_pids
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import FiveMinutes, Usage, rank
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
-from bwtop.model.ledger import Category
+from bwtop.model.flows import (
+    LOOPBACK_V4,
+    UNKNOWN_ADDRESS,
+    Host,
+    Identity,
+    Loss,
+    ProcessKey,
+    Remote,
+    stored_identity,
+)
+from bwtop.model.ledger import Category, category
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
 from bwtop.sqlite.schema import pulse_column
 
 _KEYS: Final = {"host": "host_id"}
 """Columns to group by, where they differ from the property's name."""
+
+_REACHES: Final = (2.0 * MINUTE, 2.0 * DAY, 40.0 * DAY, 40_000.0 * DAY)
+"""Seconds within which the span beside a time is looked for, one after the other."""
 
 _READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
 """SQL to read a property, where it differs from its name."""
@@ -102,6 +117,59 @@ class FleetReader:
         if not keep.only("host").terms:
             return None
         return tuple(host.id for host in self.hosts() if keep.takes_host(host))
+
+    def first(self, level: int) -> float | None:
+        """See HistoryStore."""
+        found = self._extent(f"level = {level}")
+        return found and found[0]
+
+    def beside(self, level: int, when: float, *, later: bool) -> Span | None:
+        """See HistoryStore; measured intervals of many hosts are taken second by second."""
+        for reach in _REACHES:
+            bounds = (when, when + reach) if later else (when - reach, when)
+            name = "min" if later else "max"
+            ((count, start, end),) = self._ask(
+                f"SELECT count(), {name}(start), arg{name.title()}(end, start) FROM span"
+                f" WHERE {since(level, *bounds)}"
+            )
+            if count and level:
+                return Span(level, start, end)
+            if count:
+                second = math.floor(start)
+                return Span(0, second, second + 1)
+        return None
+
+    def measured(self, start: float, end: float) -> Iterator[Measured]:
+        """See HistoryStore; a number replaces the start time of a process, which hosts do not send."""
+        hosts = {host.id: host for host in self.hosts()}
+        for begun, host, spool, process, protocol, role, port, address, *who, rx, tx in self._ask(
+            "SELECT start, toString(host_id), spool, process, protocol, role, port, hex(address),"
+            f" {', '.join(WHO)}, rx, tx FROM traffic FINAL WHERE {since(0, start, end)}"
+            " ORDER BY start"
+        ):
+            key = ProcessKey.stored(crc32(f"{host} {spool} {process}".encode()), who[0])
+            known = dict(zip(WHO, who, strict=True))
+            identity = stored_identity(known, host=hosts.get(host) or Host(host, host))
+            remote = Remote(protocol, role, port, bytes.fromhex(address))
+            yield begun, key, identity, remote, rx, tx
+
+    def amounts(self, level: int, start: float, end: float) -> Iterator[Amounts]:
+        """See HistoryStore; of many hosts, the most seconds that one has recorded."""
+        begin = "start" if level else "floor(start)"
+        found: dict[float, dict[Category, tuple[int, int]]] = {}
+        for begun, protocol, loopback, rx, tx in self._ask(
+            f"SELECT {begin} AS begun, protocol, loopback, sum(rx), sum(tx) FROM traffic FINAL"
+            f" WHERE {since(level, start, end)} GROUP BY begun, protocol, loopback"
+        ):
+            address = LOOPBACK_V4 if loopback else UNKNOWN_ADDRESS
+            of = category(Remote(protocol, 0, 0, address))
+            before = found.setdefault(begun, {}).get(of, (0, 0))
+            found[begun][of] = (before[0] + rx, before[1] + tx)
+        for begun, after, seconds in self._ask(
+            f"SELECT {begin} AS begun, max(end), max(seconds) FROM span FINAL"
+            f" WHERE {since(level, start, end)} GROUP BY begun ORDER BY begun"
+        ):
+            yield Span(level, begun, after), seconds, found.get(begun, {})
 
     def events(self, start: float, end: float) -> Iterator[tuple[float, str, float]]:
         """See HistoryStore; of many hosts, only the events of dropped bytes."""

@@ -127,24 +127,24 @@ class History:
     """Queries to a history store: select the rows, group them, add them up."""
 
     def __init__(self, store: HistoryStore) -> None:
-        self._store = store
+        self.store = store
 
     def close(self) -> None:
         """Close the store."""
-        self._store.close()
+        self.store.close()
 
     def hosts(self) -> Sequence[Host]:
         """Return the recorded hosts."""
-        return self._store.hosts()
+        return self.store.hosts()
 
     def extent(self) -> tuple[float, float] | None:
         """Return the start and end of the recorded time, in UTC seconds; None: nothing is recorded."""
-        return self._store.extent()
+        return self.store.extent()
 
     @property
     def ranks_remotes(self) -> bool:
         """Return whether the store can pick the largest remotes."""
-        return self._store.ranks_remotes
+        return self.store.ranks_remotes
 
     def ask(
         self,
@@ -174,14 +174,14 @@ class History:
         # Coarser totals have fewer remotes: of these, a filter would not take the same.
         is_one = bool(keep.terms) and not needs.isdisjoint(OF_REMOTE)
         unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
-        found = self._store.select(bounds, unit, needs, keep)
+        found = self.store.select(bounds, unit, needs, keep)
         covered = replace(wanted, start=found.start, end=found.end)
         answer = Answer(wanted, found.start, found.end, now, bar_unit(covered), ahead=ahead)
 
         def select(unit: Unit) -> Selection:
-            return found if is_one else self._store.select(bounds, unit, needs, keep)
+            return found if is_one else self.store.select(bounds, unit, needs, keep)
 
-        answer.since = self._store.pids_since() if keep.only("pid").terms else 0.0
+        answer.since = self.store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep)
         sums = {flow: sums[flow] for flow in taken}
@@ -197,10 +197,10 @@ class History:
             if unit := finest(by):
                 _note_span(answer, span, unit)
         self._draw(answer, select, None if is_all else dict.fromkeys(taken, 0), keep)
-        for when, kind, amount in self._store.events(answer.start, answer.end):
+        for when, kind, amount in self.store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
         if keep.is_of_categories:
-            usage = self._store.usage(fives, keep.categories())
+            usage = self.store.usage(fives, keep.categories())
             if usage and usage.seconds > in_fives - SLACK:
                 answer.usage = usage  # five-minute totals for all the recorded time
         return answer, found, taken
@@ -210,7 +210,7 @@ class History:
         if last <= now + SKEW or wanted.end <= now + SKEW:
             return 0.0
         first = max(wanted.start, now + SKEW)
-        later = self._store.select((first, wanted.end), None, frozenset(), keep.only("host"))
+        later = self.store.select((first, wanted.end), None, frozenset(), keep.only("host"))
         if any(seconds for span, seconds, _ in later.coverage() if span.start >= first):
             return min(last, wanted.end)
         return 0.0
@@ -245,7 +245,7 @@ class History:
             return None
         covered = replace(answer.range, start=answer.start, end=answer.end)
         bars = Bars(covered, answer.bar_unit, answer.now)
-        totals = self._store.five_minutes(answer.start, answer.end, keep.categories())
+        totals = self.store.five_minutes(answer.start, answer.end, keep.categories())
         for start, seconds, rx, tx in totals:
             bars.put(Span(0, start, start), seconds, rx, tx)
         rx, tx, seconds = bars.sums()

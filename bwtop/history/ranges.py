@@ -51,6 +51,32 @@ def parse(text: str, now: float) -> Range:
         raise _invalid(text, "a date and time that exist") from None
 
 
+MOMENT_HELP: Final = "10m, 14:30, yesterday 20:00, 2026-11-01 08:00, or a range such as yesterday"
+
+
+def parse_moment(text: str, now: float) -> float | Range:
+    """Parse a point in time: so long ago, a time of day, a date and time; or a range. Raise RangeError.
+
+    A time of day that is still to come is that of yesterday.
+    """
+    word = " ".join(text.split()).lower().removeprefix("-")
+    if found := re.fullmatch(r"([0-9]{1,6})([smhdw])", word, re.ASCII):
+        return now - int(found[1]) * {"s": 1, **_LENGTHS}[found[2]]
+    day, _, clock = word.rpartition(" ")
+    if not re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", clock, re.ASCII):
+        try:
+            return parse(text, now)
+        except RangeError:
+            raise RangeError(str(invalid("time", text, MOMENT_HELP))) from None
+    try:
+        start = local_date(now) if day in ("", "today") else local_date(parse(day, now).start)
+        when = datetime.fromisoformat(f"{start} {clock.zfill(5 + 3 * (clock.count(':') > 1))}")
+    except (ValueError, OverflowError):
+        raise RangeError(str(invalid("time", text, MOMENT_HELP))) from None
+    is_later = not day and when.timestamp() > now
+    return when.timestamp() - (DAY if is_later else 0)
+
+
 def parse_now(text: str) -> Range:
     """Parse a range, seen from now; raise RangeError."""
     return parse(text, time.time())

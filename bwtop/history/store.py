@@ -9,7 +9,7 @@ from bwtop.history.plan import Bounds
 from bwtop.history.usage import FiveMinutes, Usage
 from bwtop.model.conditions import pids
 from bwtop.model.filter import Filter
-from bwtop.model.flows import Host, Identity, Loss, Remote
+from bwtop.model.flows import Host, Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import Category
 
 Flow = Hashable
@@ -26,6 +26,12 @@ Order = tuple[str, bool]
 
 Largest = tuple[Sequence[tuple[Remote, Moved]], int]
 """The largest remotes of some flows with their bytes, and the number of all their remotes."""
+
+Measured = tuple[float, ProcessKey, Identity, Remote, int, int]
+"""The bytes of a flow in a measured interval: (start of the interval, process, identity, remote, received, sent)."""
+
+Amounts = tuple[Span, float, Mapping[Category, Moved]]
+"""The bytes of a span or measured interval by category: (span, seconds recorded, bytes)."""
 
 Ends = Mapping[Flow, tuple[Identity, Remote]]
 """Process identity and remote by flow."""
@@ -87,6 +93,18 @@ class HistoryStore(Protocol):
         `needs` names the required properties of flows (dimensions.ENDS).  The selection applies the
         filter's terms on pids and may leave out hosts that do not pass; the caller applies the rest.
         """
+
+    def first(self, level: int) -> float | None:
+        """Return the start of the first span of a level (0: measured interval); None: there is none."""
+
+    def beside(self, level: int, when: float, *, later: bool) -> Span | None:
+        """Return the last span of a level that begins before a time, or the first that begins then or later."""
+
+    def measured(self, start: float, end: float) -> Iterable[Measured]:
+        """Yield the flows of the measured intervals that begin within bounds, the oldest interval first."""
+
+    def amounts(self, level: int, start: float, end: float) -> Iterable[Amounts]:
+        """Yield the bytes of the spans of a level (0: measured intervals) that begin within bounds, the oldest first."""
 
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """Yield the events as (time, kind, amount), in the order of recording."""

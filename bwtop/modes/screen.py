@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
+from bwtop.history.process import QueryServer
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.measure.stopping import finishing
 from bwtop.model.ledger import CLASSES
 from bwtop.modes import common
+from bwtop.modes.past import MomentAnswers
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
 from bwtop.text.stderr import discard_output, fail, say
@@ -35,6 +37,11 @@ def settings_of(options: Options, files: Config) -> Settings:
         names=not options.no_resolve,
         interval=options.interval,
     )
+
+
+def _history(options: Options, loading: Loading | None) -> QueryServer:
+    """Fork the process that asks the history; it closes the loader's socket, which it inherits."""
+    return MomentAnswers(options, loading.connection.close if loading else lambda: None).server()
 
 
 class Notices:
@@ -79,6 +86,9 @@ def run_screen(
     keymap = files.keymap or keys.DEFAULT
     origin = options.origin.url() if options.origin else ""
     with ExitStack() as stack:
+        history = None if options.demo else _history(options, loading)
+        if history:
+            stack.callback(history.close)
 
         def begin() -> Measurement:
             measurement = common.start_measuring(
@@ -94,6 +104,7 @@ def run_screen(
                     *(loading, begin, settings_of(options, files), keymap),
                     theme=options.theme,
                     origin=origin,
+                    history=history,
                 )
         except TerminalLostError:
             discard_output()

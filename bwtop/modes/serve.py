@@ -2,17 +2,14 @@
 
 import os
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
-from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
-from bwtop.clickhouse.target import Target
-from bwtop.history.process import LIMITS
 from bwtop.measure.intervals import SignalClock
 from bwtop.measure.sources import NEEDS_ROOT, follow
 from bwtop.measure.stopping import finishing
 from bwtop.modes import access, common
+from bwtop.modes.past import access_of
 from bwtop.options.flags import DEFAULT_HOST, DEFAULT_PORT, Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
@@ -86,25 +83,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
 
 def _reports(options: Options, place: Place) -> "Reports":
     """Return the history for the API; fork its server now, while nothing is open that it could inherit."""
-    from bwtop.web.history import FleetHistory, LocalHistory
     from bwtop.web.reports import Reports
 
-    unprivileged = accounts.unprivileged(os.environ)
-    if options.origin:
-        connect = partial(_connect, options.origin, common.password_of(options))
-        common.need_driver()
-        return Reports(FleetHistory(options.origin.url(), connect), partial(confine, unprivileged))
-    local = LocalHistory(place.path)
-    if place.account or os.geteuid() != 0:
-        return Reports(local, partial(confine, place.account or unprivileged, place.path))
-
-    def prepare() -> None:
-        """Open the history, which only root can reach, before dropping root."""
-        local.keep()
-        confine(unprivileged)
-
-    return Reports(local, prepare)
-
-
-def _connect(origin: Target, secret: str) -> Client:
-    return Client(origin, secret, patience=READ_SECONDS, longest=LIMITS.seconds)
+    secret = common.password_of(options) if options.origin else ""
+    return Reports(*access_of(options, place, secret))

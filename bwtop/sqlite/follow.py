@@ -7,19 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bwtop.model.flows import Identity, ProcessKey, Traffic
+from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.rights.opening import file_id
 from bwtop.sqlite import checked, lock, schema
-from bwtop.sqlite.selection import identity
+from bwtop.sqlite.processes import Processes, key_of
 
 PATIENCE: Final = 1.2
 """Longest wait for the next interval, in seconds; after it, nothing has moved."""
 
 LOOK: Final = 0.05
 """Seconds between two queries for the next interval."""
-
-_MAX_IDENTITIES: Final = 16384
 
 
 class Follower:
@@ -36,7 +34,7 @@ class Follower:
         connection = schema.open_reader(self._path)
         self._last = _newest(connection)
         self._connection, self._file = connection, file
-        self._identities: dict[int, tuple[ProcessKey, Identity]] = {}
+        self._processes = Processes(connection)
 
     def recorder(self) -> str | None:
         """Return the name of the recorder; None: no bwtop records."""
@@ -89,43 +87,14 @@ class Follower:
             " WHERE interval > ? AND interval <= ?",
             bounds,
         ):
-            key, who = self._process(process)
+            key, who = self._processes.get(process)
             sample.identities[key] = who
             remote = checked.remote(protocol, role, port, address)
             add_traffic(sample.traffic, key, remote, Traffic(*checked.moved(rx, tx)))
         for row in self._connection.execute(
             "SELECT start, pid, exec FROM process WHERE ended > ? AND ended <= ?", bounds
         ):
-            sample.exited.add(_key(*row))
-
-    def _process(self, number: int) -> tuple[ProcessKey, Identity]:
-        found = self._identities.get(number)
-        if found is None:
-            if len(self._identities) >= _MAX_IDENTITIES:
-                self._identities.clear()
-            found = self._identities[number] = self._look_up(number)
-        return found
-
-    def _look_up(self, number: int) -> tuple[ProcessKey, Identity]:
-        start, pid, execs, started, program, cmdline = checked.row(
-            self._connection.execute(
-                "SELECT start, pid, exec, started, program, cmdline FROM process WHERE id = ?",
-                (number,),
-            )
-        )
-        who = identity(
-            self._connection,
-            program,
-            cmdline=checked.text(cmdline),
-            started=checked.maybe_moment(started),
-        )
-        return _key(start, pid, execs), who
-
-
-def _key(start: object, pid: object, execs: object) -> ProcessKey:
-    return ProcessKey.stored(
-        checked.whole(start), checked.whole(pid, (1 << 31) - 1), checked.whole(execs)
-    )
+            sample.exited.add(key_of(*row))
 
 
 def _newest(connection: sqlite3.Connection) -> int:

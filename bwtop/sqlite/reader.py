@@ -2,20 +2,25 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final
 
 from bwtop.history import plan
+from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds
-from bwtop.history.store import sql_of_pids
+from bwtop.history.store import Amounts, Measured, sql_of_pids
 from bwtop.history.tiers import COARSEST, DAYS
 from bwtop.history.usage import FiveMinutes, Usage, rank
 from bwtop.identity.machine import this_machine
+from bwtop.identity.users import user_name
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
-from bwtop.model.ledger import Category
+from bwtop.model.ledger import Category, category
 from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
+from bwtop.sqlite.processes import Processes
 from bwtop.sqlite.schema import pulse_column
 from bwtop.sqlite.selection import LocalSelection
 
@@ -82,6 +87,71 @@ class LocalReader:
             found = plan.make(_Spans(self._connection), *bounds, unit)
         return LocalSelection(self._connection, found, self._host, of_pids, needs)
 
+    def first(self, level: int) -> float | None:
+        """See HistoryStore."""
+        found = (
+            self._one("SELECT min(start) FROM span WHERE level = ?", level)
+            if level
+            else self._one("SELECT min(start) FROM interval")
+        )
+        return checked.maybe_moment(found[0])
+
+    def beside(self, level: int, when: float, *, later: bool) -> Span | None:
+        """See HistoryStore; an interval ends where the next one begins, if that is near: clocks differ a little."""
+        ends = "end" if level else "start + seconds"
+        where, order = ("start >= ?", "ASC") if later else ("start < ?", "DESC")
+        found = self._connection.execute(
+            f"SELECT start, {ends} FROM {_of(level)} AND {where} ORDER BY start {order} LIMIT 1",  # noqa: S608 - constants
+            (level, when) if level else (when,),
+        ).fetchone()
+        if not found:
+            return None
+        start, end = map(checked.moment, found)
+        if not level:
+            (after,) = self._one("SELECT min(start) FROM interval WHERE start > ?", start)
+            if after is not None and checked.moment(after) < end + (end - start) / 2:
+                end = checked.moment(after)
+        return Span(level, start, end)
+
+    def measured(self, start: float, end: float) -> Iterator[Measured]:
+        """See HistoryStore."""
+        processes = Processes(self._connection)
+        for begun, process, address, port, protocol, role, rx, tx in self._connection.execute(
+            "SELECT start, process, address, port, protocol, role, rx, tx FROM interval"
+            " JOIN delta ON delta.interval = interval.id JOIN flow ON flow.id = delta.flow"
+            " JOIN remote ON remote.id = flow.remote"
+            " WHERE start >= ? AND start < ? ORDER BY start",
+            (start, end),
+        ):
+            key, who = processes.get(process)
+            user = None if who.uid is None else user_name(who.uid)
+            far = checked.remote(protocol, role, port, address)
+            yield checked.moment(begun), key, replace(who, user=user), far, *checked.moved(rx, tx)
+
+    def amounts(self, level: int, start: float, end: float) -> Iterator[Amounts]:
+        """See HistoryStore."""
+        key, table, ends = (
+            ("span", "traffic", "end") if level else ("interval", "delta", "start + seconds")
+        )
+        rows = self._connection.execute(
+            f"SELECT start, {ends}, seconds, protocol, address, sum(rx), sum(tx)"  # noqa: S608 - constants
+            f" FROM (SELECT * FROM {_of(level)} AND start >= ? AND start < ?) AS {key}"
+            f" LEFT JOIN {table} ON {table}.{key} = {key}.id"
+            f" LEFT JOIN flow ON flow.id = {table}.flow LEFT JOIN remote ON remote.id = flow.remote"
+            " GROUP BY start, protocol, address ORDER BY start",
+            (level, start, end) if level else (start, end),
+        )
+        for (begun, after, seconds), group in groupby(rows, key=lambda row: row[:3]):
+            found: dict[Category, tuple[int, int]] = {}
+            for *_, protocol, address, rx, tx in group:
+                if address is not None:
+                    of = category(checked.remote(protocol, 0, 0, address))
+                    before = found.get(of, (0, 0))
+                    more = checked.moved(rx, tx)
+                    found[of] = (before[0] + more[0], before[1] + more[1])
+            span = Span(level, checked.moment(begun), checked.moment(after))
+            yield span, checked.seconds(seconds), found
+
     def events(self, start: float, end: float) -> Iterable[tuple[float, str, float]]:
         """See HistoryStore."""
         for found in self._connection.execute(
@@ -104,6 +174,11 @@ class LocalReader:
     def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore."""
         return _usage(self._connection, bounds, shown)
+
+
+def _of(level: int) -> str:
+    """Return the SQL of the spans of a level, which is a parameter, or of the measured intervals."""
+    return "span WHERE level = ?" if level else "interval WHERE 1"
 
 
 class _Spans:

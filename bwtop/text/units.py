@@ -36,6 +36,18 @@ def _short(amount: float, *, binary: bool) -> str:
     return text.replace(" Bytes", " B").replace(" Byte", " B")
 
 
+def duration(seconds: float) -> str:
+    """Format a length of time, in one unit or two: "5 s", "3 min", "2 h 30 min", "12 d"."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole if seconds >= 0.95 else max(round(seconds, 1), 0.0)} s"
+    for length, unit, finer, of in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= length:
+            rest = whole % length // finer
+            return f"{whole // length} {unit}" + (f" {rest} {of}" if rest else "")
+    return f"{whole // 60} min"
+
+
 def losses(loss: Loss) -> Iterator[str]:
     """Yield a line for each kind of loss."""
     if loss.spilled:

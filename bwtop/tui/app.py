@@ -16,11 +16,13 @@ from typing import Any, Final
 import urwid
 
 from bwtop.capture.session import Loading
+from bwtop.history.process import QueryServer
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
 from bwtop.measure.sources import Measurement
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
+from bwtop.tui.past import Looking
 from bwtop.tui.paste import END_KEY, Event
 from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
@@ -48,11 +50,12 @@ def start(
     keymap: Keymap,
     theme: str | None,
     origin: str = "",
+    history: QueryServer | None = None,
 ) -> None:
     """Open the full screen and return when it is closed.
 
     `measure` is called when loading is done. `origin` is the URL, without a password, that the rows of several
-    hosts come from; it is shown.
+    hosts come from; it is shown. `history` answers questions for moments of the past.
 
     Raise CaptureError if nothing can be measured; if that is known at once, before the screen opens.
 
@@ -61,7 +64,7 @@ def start(
     environment = started_with()
     state = ScreenState(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
     terminal = open_terminal(theme, environment)
-    app = App(state, loading, measure, terminal)
+    app = App(state, loading, measure, terminal, history)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()
     app.run()
@@ -85,8 +88,11 @@ class App:
         loading: Loading | None,
         measure: Callable[[], Measurement],
         terminal: Terminal,
+        history: QueryServer | None = None,
     ) -> None:
         self._state = state
+        self._looking = Looking(history, self._deliver) if history else None
+        state.look = self._looking.look if self._looking else None
         state.in_background = self._make
         self._loading = loading
         self._measure = measure
@@ -148,6 +154,8 @@ class App:
             with_trouble(found.status, names),
             found.passed_over,
         )
+        if self._looking:
+            self._looking.start()
         self._reader = threading.Thread(
             target=self._read, args=[found], name="bwtop-reader", daemon=True
         )

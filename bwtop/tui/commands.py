@@ -1,12 +1,16 @@
 """The commands behind the keys. Each changes the state and returns the effect that must follow."""
 
+import time
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from bwtop.history.moments import MomentQuery
+from bwtop.history.ranges import Range, RangeError, parse_moment
 from bwtop.model.conditions import Loopback
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
+from bwtop.tui.styles import Style
 from bwtop.view.columns import DEFAULT_SORT, CellKind, Order
 from bwtop.view.rows import Branch, Path
 from bwtop.view.tree import Grouping
@@ -19,6 +23,9 @@ SENT: Final = 1.0
 
 DOUBLE: Final = 0.4
 """Seconds within which a second Enter makes a double one."""
+
+LEAP: Final = 10
+"""Moments that { and } pass."""
 
 T = TypeVar("T")
 
@@ -115,6 +122,83 @@ def shorter_interval(state: ScreenState) -> Effect:
     least = SENT if state.is_fleet else 0.0
     shorter = [seconds for seconds in INTERVALS if least <= seconds < state.settings.interval]
     state.settings.interval = shorter[-1] if shorter else state.settings.interval
+    return Effect.DRAW
+
+
+# The past.
+
+
+def step_back(state: ScreenState) -> Effect:
+    """Show what was recorded before."""
+    return _step(state, -1)
+
+
+def step_forward(state: ScreenState) -> Effect:
+    """Show what was recorded next; after the last moment, what is measured now."""
+    return _step(state, 1)
+
+
+def leap_back(state: ScreenState) -> Effect:
+    """Go back by ten moments."""
+    return _step(state, -LEAP)
+
+
+def leap_forward(state: ScreenState) -> Effect:
+    """Go forward by ten moments."""
+    return _step(state, LEAP)
+
+
+def _step(state: ScreenState, steps: int) -> Effect:
+    if state.past is None and steps > 0:
+        state.say("this is now")
+        return Effect.DRAW
+    state.ask(MomentQuery(state.past.moment.here if state.past else None, steps))
+    return Effect.DRAW
+
+
+def go_to_time(state: ScreenState) -> Effect:
+    """Start typing a time."""
+    state.context = Context.TIME
+    state.typed_time = ""
+    return Effect.DRAW
+
+
+def take_time(state: ScreenState) -> Effect:
+    """Show what was recorded at the typed time."""
+    try:
+        found = parse_moment(state.typed_time, time.time())
+    except RangeError as error:
+        state.say(str(error), Style.ERROR)
+        return Effect.DRAW
+    state.context = Context.LIST
+    state.anchor = None
+    if isinstance(found, Range):
+        state.ask(MomentQuery(span=(found.start, found.end)))
+    else:
+        state.ask(MomentQuery(at=found))
+    return Effect.DRAW
+
+
+def cancel_time(state: ScreenState) -> Effect:
+    """Stop typing a time."""
+    state.context = Context.LIST
+    return Effect.DRAW
+
+
+def go_to_now(state: ScreenState) -> Effect:
+    """Show what is measured now."""
+    state.leave_past()
+    return Effect.BUILD
+
+
+def select_span(state: ScreenState) -> Effect:
+    """Select the span from this moment to the one that the next steps reach; again: drop the selection."""
+    if state.past is None:
+        state.say("step back first, with [", Style.WARNING)
+        return Effect.DRAW
+    here = state.past.moment.here
+    state.anchor = None if state.anchor else here
+    state.ask(MomentQuery(at=here[0]))
     return Effect.DRAW
 
 
@@ -248,7 +332,9 @@ def enter(state: ScreenState) -> Effect:
 
 
 def expand(state: ScreenState) -> Effect:
-    """Expand the row; if it is expanded, go to its first child."""
+    """Expand the row; if it is expanded, go to its first child. While paused: step forward."""
+    if state.paused:
+        return step_forward(state)
     row = state.listing.row(state.tree)
     if not isinstance(row, Branch):
         return Effect.DRAW
@@ -258,7 +344,9 @@ def expand(state: ScreenState) -> Effect:
 
 
 def collapse(state: ScreenState) -> Effect:
-    """Collapse the row; if it is collapsed, go to its parent."""
+    """Collapse the row; if it is collapsed, go to its parent. While paused: step back."""
+    if state.paused:
+        return step_back(state)
     row = state.listing.row(state.tree)
     if row is None:
         return Effect.DRAW

@@ -48,6 +48,8 @@ def choose_signal(state: ScreenState) -> Effect:
     target = selected_process(state)
     if target is None:
         return _refuse(state, "select a process first")
+    if state.past:
+        return _refuse(state, "this is the past; press . to signal what runs now")
     if not state.is_here(target.identity):
         return _refuse(state, _is_elsewhere(state, target.identity))
     if target.identity.kernel or target.is_unattributed:

@@ -5,14 +5,16 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from bwtop.history.moments import Moment
+from bwtop.history.tiers import HOURS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.model.live import GRAPH_SECONDS
 from bwtop.model.series import Rates, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, squeeze
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread
+from bwtop.tui.past import GRAPH
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 
@@ -40,11 +42,37 @@ def header(state: ScreenState, columns: int, rows: int) -> list[Line]:
 
 def _first(state: ScreenState, columns: int) -> Line:
     """Return the first line: host, status, clock. The clock is dropped first; the host name gets the spare cells."""
-    status = _status(state, columns)
+    status = _past(state) if state.past else _status(state, columns)
     room = columns - len("bwtop ") - length(status)
     host = squeeze(state.glyphs.text(state.host), max(room, 0))
     left: Line = [(Style.VALUE, "bwtop "), (Style.HEADER, host), *status]
     return spread(left, [(Style.HEADER, time.strftime("%H:%M:%S"))], columns, Style.HEADER)
+
+
+def _past(state: ScreenState) -> Line:
+    """Return the moment that is shown, how wide it is, how long ago, and what is missing."""
+    assert state.past
+    moment = state.past.moment
+    line: Line = [_BLANK, (Style.PAUSED, " PAST "), (Style.VALUE, f" {_bounds(moment)}")]
+    said = [
+        f"by {moment.detail.removesuffix('s')}",
+        f"{fmt.duration(time.time() - moment.end)} ago",
+    ]
+    if moment.gap:
+        said.append(f"gap {fmt.duration(moment.gap[1] - moment.gap[0])}")
+    if state.anchor:
+        said.append("span")
+    if state.is_looking:
+        said.append(f"looking{state.glyphs.dots}")
+    return [*line, *((Style.HEADER, f"  {text}") for text in said)]
+
+
+def _bounds(moment: Moment) -> str:
+    """Return a moment in local time, such as "Sat 2026-11-28 14:02:11 +1 s"; of a day only its date."""
+    width = moment.end - moment.start
+    whole = "%a %Y-%m-%d" if moment.level > HOURS else "%a %Y-%m-%d %H:%M:%S"
+    start = time.strftime(whole, time.localtime(moment.start))
+    return f"{start} +{fmt.duration(width)}"
 
 
 def _status(state: ScreenState, columns: int) -> Line:
@@ -74,7 +102,7 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
         for which, (sign, style) in enumerate(((glyphs.down, Style.RX), (glyphs.up, Style.TX)))
     ]
     room = columns - length(heads[0]) - len("  peak  ") - 12
-    graph = state.model.timeline.columns(max(min(room, int(GRAPH_SECONDS)), 1), categories)
+    graph = state.model.timeline.columns(max(min(room, GRAPH), 1), categories)
     peaks = peak(graph)
     lines = []
     for which, style in enumerate((Style.RX, Style.TX)):
@@ -133,11 +161,18 @@ def _settings(state: ScreenState, columns: int) -> Line:
     for label, value in (
         ("sort", f"{settings.order.column}{direction}"),
         ("by", settings.grouping.value),
-        ("avg", f"{max(settings.average, settings.interval):g}s"),
-        ("every", f"{settings.interval:g}s"),
+        *_times(state),
     ):
         line += [(Style.HEADER, f" {label} "), (Style.VALUE, f"{value} ")]
     return exactly(line, columns, Style.HEADER)
+
+
+def _times(state: ScreenState) -> list[tuple[str, str]]:
+    settings = state.settings
+    if state.past:
+        return [("avg", fmt.duration(state.past.moment.end - state.past.moment.start))]
+    average = max(settings.average, settings.interval)
+    return [("avg", f"{average:g}s"), ("every", f"{settings.interval:g}s")]
 
 
 def _toggles(state: ScreenState) -> Iterator[tuple[str, bool]]:
@@ -203,6 +238,8 @@ def _one_line(state: ScreenState, columns: int) -> Line:
 def _unusual(state: ScreenState) -> list[tuple[str, Style]]:
     settings = state.settings
     words = [("PAUSED", Style.PAUSED)] if state.paused else []
+    if state.past:
+        words.append((f"PAST {_bounds(state.past.moment)}", Style.PAUSED))
     off = [name for name in CLASSES if name not in settings.classes]
     words += [(f"-{name}", Style.OFF) for name in off]
     if settings.loopback is not Loopback.SHOW:

@@ -6,7 +6,7 @@ from typing import Final
 import urwid
 
 from bwtop.tui import commands
-from bwtop.tui.keymap import Context, spelled
+from bwtop.tui.keymap import TYPING, Context, spelled
 from bwtop.tui.paste import Event, Paste, characters, is_burst
 from bwtop.tui.screen import Screen, Size
 from bwtop.tui.styles import Style
@@ -47,17 +47,19 @@ class Input:
 
     def _as_paste(self, events: list[Event]) -> list[Event]:
         """Return a burst as a paste; the keys that open and accept a filter typed ahead stay keys."""
-        opening = [] if self._state.context is Context.FILTER else self._opening(events[0])
-        if not opening and self._state.context is not Context.FILTER:
+        is_typing = self._state.context in TYPING
+        opening = [] if is_typing else self._opening(events[0])
+        if not opening and not is_typing:
             return [Paste(characters(events))]
         accepting = [event for event in events[-1:] if event == "enter"]
         text = characters(events[len(opening) : len(events) - len(accepting)])
         return [*opening, Paste(text), *accepting]
 
     def _opening(self, event: Event) -> list[Event]:
-        """Return the key if it opens the filter here."""
+        """Return the key if it opens a line to type in."""
         found = isinstance(event, str) and self._state.keymap.find(self._state.context, event)
-        return [event] if found and found.command is commands.edit_filter else []
+        opens = (commands.edit_filter, commands.go_to_time)
+        return [event] if found and found.command in opens else []
 
     def _each(self, size: Size, events: Sequence[Event]) -> list[Event]:
         """Handle the events in turn; drop keys typed before a question or a list was shown."""
@@ -82,7 +84,7 @@ class Input:
         return True  # or an unrequested report of the terminal
 
     def _paste(self, paste: Paste) -> None:
-        if self._state.context is Context.FILTER:
+        if self._state.context in TYPING:
             self._screen.insert(paste.line())
         elif paste.text:
             self._state.say(self._ignored(), Style.WARNING)

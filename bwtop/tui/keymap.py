@@ -17,9 +17,14 @@ class Context(StrEnum):
 
     LIST = "list"
     FILTER = "filter"
+    TIME = "time"
     CHOOSER = "chooser"
     CONFIRM = "question"
     HELP = "help"
+
+
+TYPING: Final = (Context.FILTER, Context.TIME)
+"""Contexts in which text is typed."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Keymap:
                     raise BindingError(
                         f"key {spelled(key)} is bound twice: {owners[key]}, {command}"
                     )
-                if context is Context.FILTER and len(key) == 1:
+                if context in TYPING and len(key) == 1:
                     raise BindingError(
                         f"invalid key {spelled(key)}; expected one that types no text"
                     )

@@ -134,6 +134,7 @@ def _graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[
 SECTIONS: Final = (
     (Context.LIST, "Keys"),
     (Context.FILTER, "While typing a filter"),
+    (Context.TIME, "While typing a time"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),
     (Context.HELP, "In this help"),

@@ -5,12 +5,13 @@ from typing import Final
 
 import urwid
 
+from bwtop.history.ranges import MOMENT_HELP
 from bwtop.text.escape import width
 from bwtop.tui import commands, dialogs, keys, layout
 from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer
 from bwtop.tui.header import header
-from bwtop.tui.keymap import Context
+from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.lines import Line, canvas, exactly, length
 from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
 from bwtop.tui.state import Effect, ScreenState
@@ -79,12 +80,13 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return canvas([*top, *body, *bottom], size, cursor)
 
     def _bottom(self, columns: int) -> tuple[Line, int | None]:
-        """Return the footer, and the cell of the cursor while a filter is typed."""
-        if self.state.context is not Context.FILTER:
+        """Return the footer, and the cell of the cursor while text is typed."""
+        if self.state.context not in TYPING:
             return footer(self.state, columns), None
         glyphs = self.state.glyphs
+        sign = "/" if self.state.context is Context.FILTER else "@"
         text, place = self._edit.edit_text, self._edit.edit_pos
-        before, after = glyphs.text(f"/{text[:place]}"), glyphs.text(text[place:])
+        before, after = glyphs.text(f"{sign}{text[:place]}"), glyphs.text(text[place:])
         remark = self._remark()
         room = columns - min(length(remark), columns // 2)
         while width(before) > max(room - 1, 0):  # scroll the text to the left
@@ -95,11 +97,13 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return exactly(typed + remark, columns), width(before)
 
     def _remark(self) -> Line:
-        """Return the error of the filter being typed, or else the current message."""
-        if self.state.filter_error:
+        """Return the error of the filter being typed, or else the current message; of a time its forms."""
+        if self.state.filter_error and self.state.context is Context.FILTER:
             text, style = self.state.filter_error, Style.ERROR
         elif self.state.message:
             text, style = self.state.message
+        elif self.state.context is Context.TIME:
+            text, style = MOMENT_HELP, Style.HINT
         else:
             return []
         return [(style, f"  {self.state.glyphs.text(text)}")]
@@ -141,6 +145,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             text = "measuring" + state.glyphs.dots
         elif state.is_partial:
             text = "no traffic matches the filter and toggles"
+        elif state.past:
+            text = "no traffic at this time"
         else:
             text = "no traffic yet"
         return [[], exactly([(Style.HINT, f"  {text}")], columns)]
@@ -176,17 +182,21 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         if found:
             self.perform(found.command)
             return None
-        if self.state.context is Context.FILTER:
+        if self.state.context in TYPING:
             return self._type(size, key)
         return key
 
     def perform(self, command: Callable[[ScreenState], Effect]) -> None:
         """Run a command and apply its effect."""
         self.refilter()
-        typing = self.state.context is Context.FILTER
+        before = self.state.context
+        if before is Context.TIME:
+            self.state.typed_time = self._edit.edit_text
         effect = command(self.state)
-        if self.state.context is Context.FILTER and not typing:
-            text = f"{self.state.settings.filter} ".lstrip()  # what is typed now is another term
+        if self.state.context in TYPING and self.state.context is not before:
+            is_filter = self.state.context is Context.FILTER
+            # What is typed now is another term.
+            text = f"{self.state.settings.filter} ".lstrip() if is_filter else ""
             self._edit.set_edit_text(text)
             self._edit.set_edit_pos(len(text))
         if effect is Effect.QUIT:
@@ -205,10 +215,10 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return rest
 
     def insert(self, text: str) -> None:
-        """Insert text into the filter, as much as fits; `refilter` applies it."""
+        """Insert text into what is typed, as much as fits; `refilter` applies a filter."""
         room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
         if len(text) > room:
-            self.state.say(f"filter cut at {FILTER_LIMIT} characters", Style.WARNING)
+            self.state.say(f"{self.state.context} cut at {FILTER_LIMIT} characters", Style.WARNING)
         self._edit.insert_text(text[:room])
         self._invalidate()
 
@@ -249,7 +259,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         columns, rows = size
         state = self.state
         if row == rows - 1 and rows >= FOOTER_FROM:
-            key = None if state.context is Context.FILTER else hint_at(state, columns, column)
+            key = None if state.context in TYPING else hint_at(state, columns, column)
             if key:
                 self.keypress(size, key)
         elif state.chooser:

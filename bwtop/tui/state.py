@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
+from bwtop.history.moments import LATER, MomentQuery
+from bwtop.history.plan import Bounds
 from bwtop.measure.intervals import NameSource, Status
 from bwtop.model.conditions import FilterError, Loopback
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
@@ -18,6 +20,7 @@ from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.listing import Listing
+from bwtop.tui.past import Found, Look, Past
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.rows import Expansion, RowId
@@ -91,8 +94,17 @@ class ScreenState:
             self.settings.grouping = Grouping.PROCESS
         self.glyphs = glyphs
         self.now = now
-        self.model = LiveModel()
-        self.model.set_average(self.settings.average)
+        self.live = LiveModel()
+        """What is measured now, also while the past is shown."""
+        self.live.set_average(self.settings.average)
+        self.past: Past | None = None
+        """The moment of the past that is shown; None: now."""
+        self.anchor: Bounds | None = None
+        """The moment at the other end of the selected span."""
+        self.look: Look | None = None
+        """Asks the history; None: there is none."""
+        self.is_looking = False
+        self._next_query: MomentQuery | None = None
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """The step before the first measurement; empty afterwards."""
         self.backend = ""
@@ -112,6 +124,7 @@ class ScreenState:
         self.chooser: Chooser | None = None
         self.question: Question | None = None
         self.help_top = 0
+        self.typed_time = ""
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
@@ -148,18 +161,18 @@ class ScreenState:
     def advance(self, sample: Sample) -> None:
         """Add an interval. Rows keep their places while the user presses keys."""
         self.change(lambda model: model.advance(sample))
-        if not self.paused:
+        if not self.paused and not self.past:
             self.build(calm=True)
 
     def change(self, action: Callable[[LiveModel], None]) -> None:
-        """Change the model: at once, or when the background has made its rows."""
+        """Change the live model: at once, or when the background has made its rows."""
         self._changes.append(action)
         if not self.is_building:
             self._change()
 
     def _change(self) -> None:
         for action in self._changes:
-            action(self.model)
+            action(self.live)
         self._changes.clear()
 
     def catch_up(self) -> None:
@@ -175,6 +188,45 @@ class ScreenState:
 
     def _is_busy(self) -> bool:
         return self.now() - self.last_key < CALM
+
+    # The past.
+
+    @property
+    def model(self) -> LiveModel:
+        """The model that is shown: live, or of a moment of the past."""
+        return self.past.model if self.past else self.live
+
+    def ask(self, query: MomentQuery) -> None:
+        """Show a moment of the past once the history has answered; steps meanwhile are taken together."""
+        if self.look is None:
+            self.say("nothing is recorded here to step back to", Style.WARNING)
+        elif self.is_looking:
+            before = self._next_query
+            is_step = query.at is None and query.span is None
+            steps = query.steps + (before.steps if before and is_step else 0)
+            self._next_query = replace(query, steps=steps)
+        else:
+            self.is_looking = True
+            self.look(replace(query, anchor=self.anchor), self._found)
+
+    def _found(self, found: Found) -> None:
+        """Take an answer of the history, and ask on from there."""
+        self.is_looking = False
+        query, self._next_query = self._next_query, None
+        if isinstance(found, str):
+            self.say("this is now" if found == LATER else found, Style.WARNING)
+            if found == LATER:
+                self.leave_past()
+                self.build()
+            return
+        self.past = found
+        self.build()
+        if query:
+            self.ask(replace(query, base=found.moment.here))
+
+    def leave_past(self) -> None:
+        """Show what is measured now."""
+        self.past = self.anchor = self._next_query = None
 
     # Functions for commands.
 
@@ -250,8 +302,8 @@ class ScreenState:
         return (*FIELDS, HOST) if self.is_fleet else FIELDS
 
     def is_here(self, identity: Identity) -> bool:
-        """Return True if a process runs on this host, where /proc and signals reach it."""
-        return not self.is_fleet and identity.host is None
+        """Return True if a process runs here and now, where /proc and signals reach it."""
+        return not self.is_fleet and identity.host is None and self.past is None
 
     def name(self, address: bytes) -> str | None:
         """Return the name of a remote, if names are on and it is known."""

@@ -15,6 +15,7 @@ from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import TRAFFIC
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
+from bwtop.history.moments import FINE, MomentQuery, look
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
 from bwtop.model.filter import EVERYTHING, Filter
@@ -39,6 +40,7 @@ from tests.history.keep import (
     total,
     within,
 )
+from tests.history.test_moments import sums
 
 WEB1 = Host("web1", "00000000-0000-4000-8000-000000000001")
 WEB2 = Host("web2", "00000000-0000-4000-8000-000000000002")
@@ -318,6 +320,30 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> Non
     zero = ask(store, Range("", NOON, NOON + 9), by(), typed("user:0"))
     assert names[0].rx == names[1].rx == zero.rx / 2 > 0
     assert again.rx == 2 * answer.rx
+
+
+def test_moments_equal_those_of_sqlite(store: FleetServer) -> None:
+    """A second of the server has the intervals that begin in it."""
+    kept = recorded(4, Kept())
+    ship(kept, store, WEB1)
+    for span in ((NOW - 90, NOW), (NOW - HOUR, NOW), (NOW - 5 * DAY, NOW - 4 * DAY)):
+        local, fleet = (
+            look(past, MomentQuery(span=span)) for past in (kept.past(), FleetReader(store))
+        )
+        kept.let_go()
+        (one,), (other,) = local.samples, fleet.samples
+        assert sums([one]) == sums([other]) == total(within(kept.deltas, *span))
+        if span[1] - span[0] <= FINE:
+            assert {key.pid for key in one.traffic} == {key.pid for key in other.traffic}
+        assert local.amounts[-1][2].keys() == fleet.amounts[-1][2].keys()
+    here, moved = (NOW - 120.0, NOW - 119.0), (0, 0)
+    while here[1] < NOW - 60:
+        found = look(FleetReader(store), MomentQuery(here, 1))
+        rx, tx = sums(found.samples[-1:])
+        moved, here = (moved[0] + rx, moved[1] + tx), found.here
+    assert moved == total(within(kept.deltas, NOW - 119, here[1]))
+    found = look(FleetReader(store), MomentQuery(steps=-1))
+    assert (found.detail, NOW - found.end < 60) == ("seconds", True)
 
 
 def test_empty_server_has_no_history(store: FleetServer) -> None:

@@ -333,6 +333,34 @@ def test_terminal_without_a_size_is_taken_for_80_by_24(size: tuple[int, int]) ->
         assert terminal.wait() == 0
 
 
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
+
+
+def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
+    """Steps come out of the file that is being recorded, and recording goes on."""
+    with screen(columns=120) as terminal:
+        measuring(terminal)
+        filtered(terminal)
+        terminal.wait_for("mover ")
+        terminal.watch(3)
+        terminal.type("[")
+        seen = terminal.wait_for(lambda text: " PAST " in text and "looking" not in text)
+        assert re.search(rf"{moving.process.pid} +root +mover", seen)
+        assert "by second" in seen
+        children = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children").read_text().split()
+        assert children
+        for status in (status_of(int(child)) for child in children):
+            assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+            assert status["NoNewPrivs"] == "1"
+        terminal.type(".")
+        terminal.wait_for(lambda text: " PAST " not in text and "recording" in text)
+        terminal.type("q")
+        assert terminal.wait() == 0
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
 def test_c_locale_gets_ascii(moving: Mover) -> None:
     with screen(env={"LANG": "C"}) as terminal:
         seen = terminal.wait_for("mover")

@@ -1,0 +1,115 @@
+"""The recorded past as a model like the live one: asked for in another process, so that nothing waits for it."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bwtop.history.moments import Moment, MomentQuery, unpacked
+from bwtop.history.process import QueryError, QueryServer
+from bwtop.history.store import Amounts
+from bwtop.model.ledger import Category
+from bwtop.model.live import LiveModel
+from bwtop.model.rates import rate
+from bwtop.model.series import Rates, Timeline
+from bwtop.rights.privileges import PrivilegeError
+
+GRAPH: Final = 120
+"""Moments in the header's graph."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A moment and the model of what moved in it."""
+
+    moment: Moment
+    model: LiveModel
+
+
+Found = Past | str
+"""A moment, or why there is none."""
+
+Look = Callable[[MomentQuery, Callable[[Found], None]], None]
+"""Ask a question; the function gets the answer later, in the thread that asked."""
+
+
+class Recorded(Timeline):
+    """The amounts of stored spans, as the header's graph draws them."""
+
+    def __init__(self, amounts: Sequence[Amounts], start: float, end: float) -> None:
+        super().__init__(max(end - start, 1.0))
+        self._amounts = amounts
+        self._end = end
+
+    def columns(self, count: int, categories: Iterable[Category]) -> list[Rates | None]:
+        """Return the highest rates in each of `count` equal time spans, the oldest first; None: not recorded."""
+        wanted = frozenset(categories)
+        found: list[Rates | None] = [None] * count
+        width = self.seconds / count
+        for span, seconds, sums in self._amounts:
+            rx = sum(moved[0] for of, moved in sums.items() if of in wanted)
+            tx = sum(moved[1] for of, moved in sums.items() if of in wanted)
+            now = rate(rx, seconds), rate(tx, seconds)
+            last = min(int((self._end - span.start - 1e-6) / width), count - 1)
+            first = max(int((self._end - max(span.end, span.start) + 1e-6) / width), 0)
+            for column in range(first, max(last, first) + 1):
+                before = found[-1 - column] or (0.0, 0.0) if column < count else None
+                if before is not None:
+                    found[-1 - column] = max(before[0], now[0]), max(before[1], now[1])
+        return found
+
+
+def past_of(moment: Moment) -> Past:
+    """Return a moment with its model: totals are those of the moment, graphs show those before, too."""
+    model = LiveModel()
+    model.set_average(0.0)
+    for sample in moment.samples[:-1]:
+        model.advance(sample)
+    model.reset()
+    model.advance(moment.samples[-1])
+    width = moment.here[1] - moment.here[0]
+    model.timeline = Recorded(moment.amounts, moment.here[1] - GRAPH * width, moment.here[1])
+    return Past(moment, model)
+
+
+class Looking:
+    """Questions to the history, each in a thread that waits for the answer."""
+
+    def __init__(self, server: QueryServer, deliver: Callable[[Callable[[], None]], None]) -> None:
+        self._server = server
+        self._deliver = deliver
+        self._started: threading.Event = threading.Event()
+        self._fault = ""
+
+    def start(self) -> None:
+        """Let the server drop its rights, without waiting for it."""
+        threading.Thread(target=self._start, name="bwtop-past", daemon=True).start()
+
+    def _start(self) -> None:
+        try:
+            self._server.start()
+        except (PrivilegeError, OSError) as error:
+            self._fault = str(error)
+        self._started.set()
+
+    def look(self, question: MomentQuery, show: Callable[[Found], None]) -> None:
+        """See Look."""
+
+        def ask() -> None:
+            found = self._found(question)
+            self._deliver(lambda: show(found))
+
+        threading.Thread(target=ask, name="bwtop-past", daemon=True).start()
+
+    def _found(self, question: MomentQuery) -> Found:
+        self._started.wait()
+        if self._fault:
+            return self._fault
+        try:
+            head, body = self._server.ask(question.text())
+        except QueryError as error:
+            return str(error)
+        except RuntimeError as error:
+            return f"the history cannot be read: {error}"
+        with body:
+            return head["why"] if "why" in head else past_of(unpacked(body))

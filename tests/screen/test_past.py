@@ -1,0 +1,229 @@
+"""The recorded past in the full screen, out of a real history, without a terminal."""
+
+import io
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bwtop.history.moments import MomentQuery, answer, unpacked
+from bwtop.model.flows import Traffic
+from bwtop.tui.past import Found, past_of
+from bwtop.tui.styles import Style
+from tests.build import key, remote
+from tests.history.keep import CURL, DAY, HOUR, Kept, policy
+from tests.history.test_moments import second
+from tests.screen.harness import SIZES, Harness
+
+NOW = int(time.time())
+"""What is typed is seen from now."""
+
+
+class Archive:
+    """A history that answers at once, or later when `let_go` is called."""
+
+    def __init__(self) -> None:
+        kept = Kept(policy(seconds=HOUR))
+        for start in (NOW - 2 * DAY, NOW - 100):
+            kept.append(*(second(start + number, 1000 * (1 + number)) for number in range(100)))
+            kept.steps(NOW)
+        self._kept = kept
+        self.asked: list[MomentQuery] = []
+        self.waits = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def look(self, query: MomentQuery, show: Callable[[Found], None]) -> None:
+        """See past.Look."""
+        self.asked.append(query)
+        head, body = answer(self._kept.past(), query.text())
+        self._kept.let_go()
+        found = head["why"] if "why" in head else past_of(unpacked(io.BytesIO(body)))
+        if self.waits:
+            self._waiting.append(lambda: show(found))
+        else:
+            show(found)
+
+    def let_go(self) -> None:
+        """Give the answer that waits."""
+        self._waiting.pop(0)()
+
+
+@pytest.fixture(scope="module")
+def archive() -> Archive:
+    return Archive()
+
+
+@pytest.fixture
+def harness(archive: Archive) -> Harness:
+    archive.asked.clear()
+    archive.waits = False
+    harness = Harness(columns=120)
+    harness.state.look = archive.look
+    live(harness)
+    return harness
+
+
+def live(harness: Harness) -> None:
+    harness.feed({key(9): {remote(): Traffic(5, 5)}}, {key(9): CURL})
+
+
+def shown(harness: Harness) -> float:
+    """Return the start of the moment that is shown."""
+    assert harness.state.past
+    return harness.state.past.moment.start
+
+
+def clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
+
+
+def test_past_is_the_same_table(harness: Harness) -> None:
+    harness.press("[")
+    top = harness.lines()[0]
+    assert " PAST " in top
+    assert f"{clock(NOW - 1)} +1 s  by second" in top
+    assert "ago" in top
+    row = harness.line("nginx")
+    assert "97.7 KiB" in row  # 100,000 bytes
+    assert f"{key(2).pid} " in row
+    harness.type("g")
+    assert "/usr/sbin/nginx" in harness.text()
+    harness.type("/curl\n"[:-1])
+    harness.press("enter")
+    assert "nginx" not in harness.text().split("\n", 6)[6]
+    harness.press("esc", "g", "g", "g", "g", "i")
+    assert "program" in harness.text()
+
+
+def test_measuring_goes_on_behind_the_past(harness: Harness) -> None:
+    harness.press("[")
+    before = harness.below()
+    for _ in range(3):
+        live(harness)
+    assert harness.below() == before
+    harness.press(".")
+    assert harness.state.past is None
+    assert "20 B" in harness.line("curl")
+
+
+def test_steps_and_leaps(harness: Harness) -> None:
+    harness.press("[", "[", "{")
+    assert shown(harness) == NOW - 12
+    harness.press("]")
+    assert shown(harness) == NOW - 11
+    harness.press("}")
+    assert shown(harness) == NOW - 1
+    harness.press("]")
+    assert harness.state.past is None
+    assert harness.state.message
+    harness.press("]")
+    assert harness.state.past is None
+
+
+def test_arrows_step_while_paused(harness: Harness) -> None:
+    harness.press(" ", "left", "left", "right")
+    assert shown(harness) == NOW - 1
+    harness.press("right")
+    assert harness.state.past is None
+    assert harness.state.paused
+
+
+def test_gap_and_coarser_detail_are_said(harness: Harness) -> None:
+    harness.press(*["{"] * 10)
+    assert shown(harness) == NOW - 100
+    harness.press("[")
+    top = harness.lines()[0]
+    assert "gap 1 d 23 h" in top
+    assert "by minute" in top
+    assert "- root" in harness.line("curl") or " -        curl" in harness.line("curl")
+
+
+def test_steps_that_wait_are_taken_together(harness: Harness, archive: Archive) -> None:
+    """A key waits for nothing, and no more than one question is under way."""
+    archive.waits = True
+    harness.press("[", "[", "[", "{")
+    assert [query.steps for query in archive.asked] == [-1]
+    assert harness.state.past is None
+    archive.let_go()
+    assert "looking" in harness.lines()[0]
+    archive.let_go()
+    assert [query.steps for query in archive.asked] == [-1, -12]
+    assert shown(harness) == NOW - 13
+    assert "looking" not in harness.lines()[0]
+
+
+@pytest.mark.parametrize("make", [lambda ago: f"{ago}s", lambda ago: clock(NOW - ago)])
+def test_time_is_typed(harness: Harness, make: Callable[[int], str]) -> None:
+    ago = 50
+    text = make(ago)
+    harness.press("@")
+    assert harness.state.context == "time"
+    assert "yesterday 20:00" in harness.lines()[-1]
+    harness.type(text)
+    assert harness.lines()[-1].startswith(f"@{text} ")
+    harness.press("enter")
+    assert harness.state.context == "list"
+    assert abs(shown(harness) - (NOW - ago)) <= 60  # the test takes its time
+
+
+def test_invalid_time_stays_to_be_changed(harness: Harness) -> None:
+    harness.press("@", *"25:00", "enter")
+    assert harness.state.context == "time"
+    assert "invalid time '25:00'" in harness.lines()[-1]
+    harness.press("esc")
+    assert harness.state.context == "list"
+    assert harness.state.past is None
+
+
+def test_span_has_sums(harness: Harness) -> None:
+    harness.press("[", "v", "[", "[")
+    assert "+3 s" in harness.lines()[0]
+    assert "span" in harness.lines()[0]
+    total = sum(1000 * (1 + number) for number in (97, 98, 99))
+    assert harness.state.tree.tops[0].counted.rx_total == total
+    harness.press("v")
+    assert shown(harness) == NOW - 3
+    assert "+1 s" in harness.lines()[0]
+
+
+def test_span_begins_in_the_past(harness: Harness) -> None:
+    harness.press("v")
+    assert harness.state.message == ("step back first, with [", Style.WARNING)
+
+
+def test_selection_follows_its_process(harness: Harness) -> None:
+    harness.press("[", "end")
+    assert "nginx" in harness.selected()
+    harness.press("r", "[", "[")
+    assert "nginx" in harness.selected()
+
+
+def test_no_signal_goes_to_the_past(harness: Harness) -> None:
+    harness.press("[", "K")
+    assert harness.state.chooser is None
+    assert "press . to signal" in harness.lines()[-1]
+
+
+def test_without_a_history_it_says_so() -> None:
+    harness = Harness()
+    harness.press("[")
+    assert "nothing is recorded here" in harness.lines()[-1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_past_fits_every_size(harness: Harness, size: tuple[int, int]) -> None:
+    harness.size = size
+    harness.press("{", "v", "[")
+    harness.check()
+    harness.press("@")
+    harness.type("yesterday 20:00")
+    harness.check()
+
+
+def test_graph_reaches_back(harness: Harness) -> None:
+    """At the moment's end the graph has what was recorded before, in the order of time."""
+    harness.press("[")
+    assert harness.state.past
+    graph = harness.state.past.model.timeline.columns(120, range(6))
+    values = [rates and rates[1] for rates in graph]
+    assert values == [None] * 20 + [1000 * (1 + number) + 1 for number in range(100)]
