@@ -11,7 +11,7 @@ from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.columns import DEFAULT_SORT, CellKind, Order
+from bwtop.view.columns import DEFAULT_SORT, Order
 from bwtop.view.rows import Branch, Path
 from bwtop.view.tree import Grouping
 
@@ -236,7 +236,7 @@ def _sort_beside(state: ScreenState, step: int) -> Effect:
     A default column that is not shown is at the right end.
     """
     shown = [placed.field for placed in state.placed(state.columns)]
-    columns = [field.column.id for field in shown if field.cell.kind is not CellKind.GRAPH]
+    columns = [field.column.id for field in shown if field.sorts]
     if DEFAULT_SORT not in columns:
         columns.append(DEFAULT_SORT)
     here = state.settings.order.column

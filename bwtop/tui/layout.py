@@ -34,6 +34,11 @@ class ListColumn:
         return self.cell.kind is CellKind.TEXT
 
     @property
+    def sorts(self) -> bool:
+        """True if it shows the value that its column sorts by."""
+        return self.cell.kind is not CellKind.GRAPH and self.cell.id != "top"
+
+    @property
     def align(self) -> str:
         """The alignment of title and content, as in format()."""
         return ">" if self.cell.right else "<"

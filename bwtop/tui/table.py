@@ -43,11 +43,7 @@ def _sorted_by(column: str, shown: list[ListColumn]) -> set[str]:
         return {"rx_rate", "tx_rate"}
     if column == "total":
         return {"rx_total", "tx_total"}
-    return {
-        field.id
-        for field in shown
-        if field.column.id == column and field.cell.kind is not CellKind.GRAPH
-    }
+    return {field.id for field in shown if field.column.id == column and field.sorts}
 
 
 def _title(state: ScreenState, placed: Placed) -> str:
@@ -88,14 +84,19 @@ class Rows:
         return line + self._numbers(row, style)
 
     def _group(self, row: Branch, style: Style) -> Line:
-        """Return the number of processes and the label of a group, across all text columns except the host."""
+        """Return the number of processes and the label of a group, between the columns of hosts and top remotes."""
         text = f"{self._count(row)} {self._label(row)}"
-        first = self._placed[0]
-        if first.field is not HOST_FIELD:
-            return self._spanning(text, style, indent=0)
-        host = fit(self._state.glyphs.text(self._host(row)), first.width)
-        taken = first.width + 1
-        return [(style, f"{host} "), *self._spanning(text, style, indent=0, taken=taken)]
+        first, taken = self._placed[0], 0
+        before: Line = []
+        after: Line = []
+        if first.field is HOST_FIELD:
+            host = fit(self._state.glyphs.text(self._host(row)), first.width)
+            before, taken = [(style, f"{host} ")], first.width + 1
+        for placed in self._placed:
+            if placed.field.id == "top":
+                after = [(style, f" {fit(self._top(row, placed.width), placed.width)}")]
+                taken += placed.width + 1
+        return [*before, *self._spanning(text, style, indent=0, taken=taken), *after]
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
@@ -121,6 +122,8 @@ class Rows:
             if placed.field.is_text:
                 if placed.field.id == "process":
                     text = self._process(row, "  " * depth, placed.width)
+                elif placed.field.id == "top":
+                    text = self._top(row, placed.width)
                 else:
                     text = self._state.glyphs.text(self._text(placed.field, row))
                 line += [(style, " ")] if line else []
@@ -173,6 +176,27 @@ class Rows:
             return ""
         both = [rx + tx for rx, tx in rates]
         return self._state.glyphs.graph(both, max(both, default=0.0))[0]
+
+    def _top(self, row: Branch, cells: int) -> str:
+        """Return the top remote, its share and the number of the others; of a remote its top process."""
+        if row.address is not None:
+            return self._state.glyphs.text(self._top_process(row))
+        top = self._state.tree.top(row)
+        if top is None:
+            return "-"
+        more = f" {100 * top.share:.0f}% +{top.others}" if top.others else ""
+        far = fmt.remote(
+            top.remote, self._state.name(top.remote.address), max(cells - len(more), 1)
+        )
+        return (
+            fit(squeeze(self._state.glyphs.text(far), cells - len(more)), cells - len(more)) + more
+        )
+
+    def _top_process(self, row: Branch) -> str:
+        members = self._state.tree.children(row)
+        first = max(members, key=lambda one: one.counted.rx + one.counted.tx, default=None)
+        more = f" +{len(members) - 1}" if len(members) > 1 else ""
+        return first.identity.name + more if isinstance(first, Branch) else "-"
 
     def _host(self, row: Branch) -> str:
         if row.identity.host:

@@ -74,6 +74,16 @@ class Leaf(NamedTuple):
         return self.names(self.remote.address)
 
 
+class Top(NamedTuple):
+    """The remote of a row with the highest rate, or of an idle row with the largest total."""
+
+    remote: Remote
+    share: float
+    """Its share of the bytes of all remotes of the row."""
+    others: int
+    """The other remotes."""
+
+
 Row = Branch | Leaf
 AnyRow = TypeVar("AnyRow", Branch, Leaf)
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from bwtop.model.conditions import HostNames, LiveNumbers
 from bwtop.model.filter import EVERYTHING, Either, Filter, Term
-from bwtop.model.flows import Identity, format_address
+from bwtop.model.flows import Identity, Remote, format_address
 from bwtop.model.ledger import Flow, Process, Tally
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
-from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId
+from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
 
 
 class Grouping(StrEnum):
@@ -90,6 +90,7 @@ class Tree:
         self._kept: dict[RowId, list[RowId]] = {}
         self._children: dict[RowId, Sequence[Row]] = {}
         """The children of the rows that were opened, sorted."""
+        self._top: dict[RowId, Top | None] = {}
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
         self._is_live = view.filter.is_live
         self._active = None if view.idle else model.active()
@@ -309,6 +310,17 @@ class Tree:
             for flow in self._flows(branch)
         )
 
+    def top(self, branch: Branch) -> Top | None:
+        """Return the top remote of a row; None if it has none."""
+        if branch.id not in self._top:
+            self._top[branch.id] = _top(self._all_flows(branch))
+        return self._top[branch.id]
+
+    def _all_flows(self, branch: Branch) -> Iterable[Flow]:
+        if branch.process is None and branch.flows is None:
+            return chain.from_iterable(map(self._flows, branch.members))
+        return self._flows(branch) if branch.process else branch.flows or ()
+
     def graph(self, branch: Branch, count: int) -> list[Rates] | None:
         """Return the rates of the last intervals; None if the row covers only part of a process."""
         rows = branch.members or [branch]
@@ -411,6 +423,21 @@ def _of_flow(flow: Flow, seconds: float) -> Counted:
         rx_total=flow.rx,
         tx_total=flow.tx,
     )
+
+
+def _top(flows: Iterable[Flow]) -> Top | None:
+    """Return the remote with the most bytes in the averaging window; if none has any, in all."""
+    now: dict[Remote, int] = {}
+    ever: dict[Remote, int] = {}
+    for flow in flows:
+        remote = flow.remote
+        now[remote] = now.get(remote, 0) + flow.rx_window + flow.tx_window
+        ever[remote] = ever.get(remote, 0) + flow.rx + flow.tx
+    amounts = now if any(now.values()) else ever
+    if not amounts:
+        return None
+    remote = max(amounts, key=amounts.__getitem__)
+    return Top(remote, amounts[remote] / (sum(amounts.values()) or 1), len(amounts) - 1)
 
 
 def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:

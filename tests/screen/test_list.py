@@ -206,7 +206,7 @@ def sorted_title(harness: Harness) -> str:
 def test_keys_go_from_title_to_title_and_stop_at_the_ends() -> None:
     """Each press moves the mark by one column, as displayed."""
     harness = busy(200)
-    titles = [f.cell.title.format(down="↓", up="↑") for f in FIELDS if f.id != "graph"]
+    titles = [f.cell.title.format(down="↓", up="↑") for f in FIELDS if f.sorts]
     assert sorted_title(harness) == "SHARE▼"
     harness.press("<")
     assert sorted_title(harness) == "↑ total▼"
@@ -505,3 +505,16 @@ def test_the_small_graph_has_the_last_ten_intervals() -> None:
     for rx in (800, *range(0, 900, 100), 100):
         harness.feed({CURL: {remote(): Traffic(rx)}}, IDENTITIES)
     assert " ▁▂▃▄▅▆▇█▁ " in harness.line(" curl ")
+
+
+def test_top_remote_of_a_process_and_of_a_group() -> None:
+    harness = Harness(columns=140)
+    far = {remote("192.0.2.1", 443): Traffic(900, 0), remote("192.0.2.2", 80): Traffic(0, 100)}
+    harness.feed({key(1): far}, {key(1): Identity("curl", exe="/usr/bin/curl")})
+    for name in ("curl", "/usr/bin/curl"):
+        assert "192.0.2.1:443" in harness.line(name)
+        assert " 90% +1 " in harness.line(name)
+        harness.press("g")
+    harness.press("g", "g")
+    assert "REMOTE" in harness.line("LAST 10")
+    assert "curl" in harness.line("192.0.2.1")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.conditions import Loopback
+from bwtop.model.conditions import Loopback, no_names
 from bwtop.model.filter import EVERYTHING, Filter, toggled
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
@@ -660,3 +660,21 @@ def test_each_distinct_remote_of_a_process_is_a_row() -> None:
     assert {row.remote for row in tree.children(tree.tops[0]) if isinstance(row, Leaf)} == fars
     by_remote = built(model, Grouping.REMOTE)
     assert sorted(group.identity.name for group in by_remote.tops) == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_top_remote_is_that_with_most_bytes_now() -> None:
+    model = LiveModel()
+    curl, far = key(1), [remote(f"192.0.2.{number}", 443) for number in range(3)]
+    model.advance(sample({curl: {far[0]: Traffic(900), far[1]: Traffic(50, 50)}}))
+    tree = Tree(model, View(), Expansion(), no_names)
+    tree.sort()
+    (row,) = tree.tops
+    assert tree.top(row) == (far[0], 0.9, 1)
+    model.advance(sample({curl: {far[2]: Traffic(0, 7)}}))
+    tree = Tree(model, View(grouping=Grouping.EXECUTABLE), Expansion(), no_names)
+    (group,) = tree.tops
+    assert tree.top(group) == (far[2], 1.0, 2)
+    model.advance(sample({key(2): {far[2]: Traffic(1)}}))
+    tree = Tree(model, View(), Expansion(), no_names)
+    idle = next(row for row in tree.tops if row.key == curl)
+    assert tree.top(idle) == (far[0], 900 / 1007, 2)
