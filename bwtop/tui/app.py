@@ -94,6 +94,7 @@ class App:
         self._looking = Looking(history, self._deliver) if history else None
         state.look = self._looking.look if self._looking else None
         state.in_background = self._make
+        state.copy = terminal.copy
         self._loading = loading
         self._measure = measure
         self._terminal = terminal

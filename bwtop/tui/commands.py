@@ -7,12 +7,15 @@ from typing import Final, TypeVar
 from bwtop.history.moments import MomentQuery
 from bwtop.history.ranges import Range, RangeError, parse_moment
 from bwtop.model.conditions import Loopback
+from bwtop.model.flows import format_address
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
+from bwtop.tui.past import GRAPH
+from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import DEFAULT_SORT, Order
-from bwtop.view.rows import Branch, Path
+from bwtop.view.rows import Branch, Leaf, Path
 from bwtop.view.tree import Grouping
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -26,6 +29,8 @@ DOUBLE: Final = 0.4
 
 LEAP: Final = 10
 """Moments that { and } pass."""
+
+TEN_MINUTES: Final = "10m"
 
 T = TypeVar("T")
 
@@ -164,9 +169,18 @@ def go_to_time(state: ScreenState) -> Effect:
 
 
 def take_time(state: ScreenState) -> Effect:
-    """Show what was recorded at the typed time."""
+    """Show what was recorded at the typed time, or ten minutes ago."""
+    return _show_time(state, state.typed_time.strip() or TEN_MINUTES)
+
+
+def today(state: ScreenState) -> Effect:
+    """Show the sums of today."""
+    return _show_time(state, "today")
+
+
+def _show_time(state: ScreenState, text: str) -> Effect:
     try:
-        found = parse_moment(state.typed_time, time.time())
+        found = parse_moment(text, time.time())
     except RangeError as error:
         state.say(str(error), Style.ERROR)
         return Effect.DRAW
@@ -182,6 +196,21 @@ def take_time(state: ScreenState) -> Effect:
 def cancel_time(state: ScreenState) -> Effect:
     """Stop typing a time."""
     state.context = Context.LIST
+    return Effect.DRAW
+
+
+def show_peak(state: ScreenState) -> Effect:
+    """Show who made the highest spike of the header's graph."""
+    timeline = state.model.timeline
+    columns = timeline.columns(int(GRAPH), state.tree.categories)
+    rates = [sum(both) if both else 0.0 for both in columns]
+    if not any(rates):
+        state.say("the graph has no spike", Style.WARNING)
+        return Effect.DRAW
+    end = state.past.moment.here[1] if state.past else state.measured_until
+    back = len(rates) - 1 - rates.index(max(rates))
+    state.anchor = None
+    state.ask(MomentQuery(at=end - (back + 0.5) * timeline.seconds / GRAPH))
     return Effect.DRAW
 
 
@@ -217,6 +246,12 @@ def reverse(state: ScreenState) -> Effect:
     """Reverse the sort order."""
     order = state.settings.order
     state.settings.order = replace(order, reverse=not order.reverse)
+    return Effect.SORT
+
+
+def sort_by_start(state: ScreenState) -> Effect:
+    """Sort by start time, the newest first."""
+    state.settings.order = Order("start", reverse=True)
     return Effect.SORT
 
 
@@ -381,6 +416,37 @@ def expand_all(state: ScreenState) -> Effect:
 def toggle_details(state: ScreenState) -> Effect:
     """Open or close the details of the selected process."""
     state.details = not state.details
+    return Effect.DRAW
+
+
+def copy(state: ScreenState) -> Effect:
+    """Copy the address of the selected remote, the id of the process or the label of the group."""
+    row = state.listing.row(state.tree)
+    if isinstance(row, Leaf):
+        return _copy(state, format_address(row.remote.address))
+    if row is None:
+        return Effect.DRAW
+    if row.address is not None:
+        return _copy(state, format_address(row.address))
+    return _copy(state, str(row.pid) if row.pid else row.identity.name)
+
+
+def copy_command(state: ScreenState) -> Effect:
+    """Copy the command line of the selected process, or its name."""
+    path = state.listing.path if state.tree.tops else ()
+    rows = [state.tree.row(path[:depth]) for depth in range(len(path), 0, -1)]
+    processes = [row for row in rows if isinstance(row, Branch)]
+    if not processes:
+        return Effect.DRAW
+    row, whole = processes[0], None
+    if row.key and not row.exited and state.is_here(row.identity):
+        whole = command_line(row.key)
+    return _copy(state, whole or row.identity.cmdline or row.identity.name)
+
+
+def _copy(state: ScreenState, text: str) -> Effect:
+    state.copy(text)
+    state.say(f"copied {text}")
     return Effect.DRAW
 
 

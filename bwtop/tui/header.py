@@ -164,7 +164,13 @@ def _settings(state: ScreenState, columns: int) -> Line:
         *_times(state),
     ):
         line += [(Style.HEADER, f" {label} "), (Style.VALUE, f"{value} ")]
-    return exactly(line, columns, Style.HEADER)
+    return spread(line, [(Style.HEADER, _place(state))], columns, Style.HEADER)
+
+
+def _place(state: ScreenState) -> str:
+    """Return the selected row's number, of all of the top level."""
+    count = len(state.tree.tops)
+    return f"row {state.listing.path[0] + 1} of {count}" if count else ""
 
 
 def _times(state: ScreenState) -> list[tuple[str, str]]:

@@ -101,9 +101,13 @@ class ScreenState:
         """The moment of the past that is shown; None: now."""
         self.anchor: Bounds | None = None
         """The moment at the other end of the selected span."""
+        self.copy: Callable[[str], None] = lambda _: None
+        """Puts a text into the clipboard of the terminal."""
         self.look: Look | None = None
         """Asks the history; None: there is none."""
         self.is_looking = False
+        self.measured_until = 0.0
+        """UTC seconds of the end of the last interval."""
         self._next_query: MomentQuery | None = None
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """The step before the first measurement; empty afterwards."""
@@ -160,6 +164,7 @@ class ScreenState:
 
     def advance(self, sample: Sample) -> None:
         """Add an interval. Rows keep their places while the user presses keys."""
+        self.measured_until = sample.time.timestamp()
         self.change(lambda model: model.advance(sample))
         if not self.paused and not self.past:
             self.build(calm=True)

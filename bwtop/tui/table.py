@@ -11,6 +11,7 @@ from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
+from bwtop.view.naming import shown_name
 from bwtop.view.rows import Branch, Leaf, Row
 from bwtop.view.tree import Grouping
 
@@ -196,7 +197,7 @@ class Rows:
         members = self._state.tree.children(row)
         first = max(members, key=lambda one: one.counted.rx + one.counted.tx, default=None)
         more = f" +{len(members) - 1}" if len(members) > 1 else ""
-        return first.identity.name + more if isinstance(first, Branch) else "-"
+        return shown_name(first.identity) + more if isinstance(first, Branch) else "-"
 
     def _host(self, row: Branch) -> str:
         if row.identity.host:
@@ -213,7 +214,7 @@ class Rows:
 
     def _process(self, row: Branch, indent: str, cells: int) -> str:
         """Return the name, kernel threads in brackets as in ps(1), and a mark if the process has exited."""
-        name = row.identity.name
+        name = shown_name(row.identity)
         if row.identity.kernel:
             name = f"[{name}]"
         elif self._state.settings.cmdlines and row.identity.cmdline:

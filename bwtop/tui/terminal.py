@@ -2,6 +2,7 @@
 
 import curses
 import os
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,11 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         """Draw everything anew in the theme for a background."""
         self.register_palette(palette(LIGHT if is_light else DARK))
         self.clear()
+
+    def copy(self, text: str) -> None:
+        """Put a text into the clipboard: OSC 52 of xterm; a terminal that does not know it ignores it."""
+        self.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x1b\\")
+        self.flush()
 
     def _stop(self) -> None:
         """Undo what `_start` did."""

@@ -518,3 +518,23 @@ def test_top_remote_of_a_process_and_of_a_group() -> None:
     harness.press("g", "g")
     assert "REMOTE" in harness.line("LAST 10")
     assert "curl" in harness.line("192.0.2.1")
+
+
+def test_copies_are_of_the_selected_row() -> None:
+    harness = Harness()
+    copied: list[str] = []
+    harness.state.copy = copied.append
+    far = {remote("2001:db8::1", 443): Traffic(9, 0)}
+    harness.feed({key(1): far}, {key(1): Identity("curl", 0, "curl -s x", "/usr/bin/curl")})
+    harness.press("y", "Y", "enter", "down", "y", "Y", "home", "g", "y")
+    assert copied == ["1", "curl -s x", "2001:db8::1", "curl -s x", "/usr/bin/curl"]
+    assert "copied /usr/bin/curl" in harness.lines()[-1]
+
+
+def test_header_says_which_row_of_how_many() -> None:
+    harness = Harness(columns=120)
+    processes = {key(n): Identity(f"p{n}") for n in range(1, 31)}
+    harness.feed({of: {remote(): Traffic(1)} for of in processes}, processes)
+    assert "row 1 of 30" in harness.text()
+    harness.press("end")
+    assert "row 30 of 30" in harness.text()

@@ -227,3 +227,10 @@ def test_graph_reaches_back(harness: Harness) -> None:
     graph = harness.state.past.model.timeline.columns(120, range(6))
     values = [rates and rates[1] for rates in graph]
     assert values == [None] * 20 + [1000 * (1 + number) + 1 for number in range(100)]
+
+
+def test_peak_of_the_graph_is_the_moment_of_its_spike(harness: Harness, archive: Archive) -> None:
+    harness.press("{", "p")
+    assert shown(harness) == NOW - 10  # the highest so far
+    harness.press(".", "p")
+    assert archive.asked[-1].at == harness.state.measured_until - 0.5

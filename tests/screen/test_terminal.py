@@ -1,5 +1,6 @@
 """The real program in a real terminal, as root, with real traffic."""
 
+import base64
 import os
 import re
 import signal
@@ -359,6 +360,16 @@ def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
         terminal.type("q")
         assert terminal.wait() == 0
         assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_copy_goes_to_the_clipboard_of_the_terminal(moving: Mover) -> None:
+    with screen() as terminal:
+        filtered(terminal)
+        terminal.wait_for("mover ")
+        terminal.type("y")
+        terminal.wait_for(f"copied {moving.process.pid}")
+        text = base64.b64encode(str(moving.process.pid).encode())
+        assert b"\x1b]52;c;" + text + b"\x1b\\" in terminal.raw
 
 
 def test_c_locale_gets_ascii(moving: Mover) -> None:

@@ -1,0 +1,44 @@
+"""Names of processes for people: of interpreters the script, of long names the part that the kernel cuts off."""
+
+import re
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Final
+
+from bwtop.model.flows import Identity
+
+KERNEL_NAME: Final = 15
+"""Longest name in bytes that the kernel keeps (TASK_COMM_LEN - 1)."""
+
+_INTERPRETER: Final = re.compile(
+    r"(python|pypy|ruby|perl|node|nodejs|php|lua|bash|dash|sh|zsh|java)[0-9.]*"
+)
+
+_WITHOUT_SCRIPT: Final = re.compile(r"-[a-zA-Z]*[ce]")
+"""Options whose value is a program text: python -c, perl -e."""
+
+_BEFORE_NAME: Final = ("-m", "-jar")
+"""Options whose value names the script."""
+
+
+@lru_cache(maxsize=16384)
+def shown_name(identity: Identity) -> str:
+    """Return the name to show; the name that is stored and sorted by stays that of the kernel."""
+    name, program = identity.name, PurePosixPath(identity.exe or "").name
+    if _INTERPRETER.fullmatch(name):
+        return _script(identity.cmdline) or name
+    is_cut = len(name.encode()) == KERNEL_NAME and program.startswith(name)
+    return program if is_cut else name
+
+
+def _script(cmdline: str) -> str:
+    """Return the name of the script in the command line of an interpreter; empty: there is none."""
+    words = cmdline.split()[1:]
+    for place, word in enumerate(words):
+        if word in _BEFORE_NAME:
+            return PurePosixPath("".join(words[place + 1 : place + 2])).name
+        if _WITHOUT_SCRIPT.fullmatch(word):
+            return ""
+        if not word.startswith("-"):
+            return PurePosixPath(word).name
+    return ""
