@@ -3,10 +3,10 @@
 import base64
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -84,32 +84,43 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def programs(capture: Capture) -> list[tuple[object, ...]]:
+class Facts(NamedTuple):
+    """What is to be the same."""
+
+    programs: list[tuple[object, ...]]
     """By the kernel: tag is a hash of the instructions, without the numbers of maps."""
-    infos = map(libbpf.prog_info, capture.programs)
-    return [(info.name, info.type, bytes(info.tag), info.xlated_prog_len) for info in infos]
+    maps: Mapping[str, tuple[object, ...]]
+    probes: dict[str, str]
+    notes: list[str]
 
 
-def shapes(capture: Capture) -> dict[str, tuple[object, ...]]:
-    found = {name: libbpf.map_info(descriptor) for name, descriptor in capture._maps.items()}
-    return {
+def facts(capture: Capture) -> Facts:
+    programs = map(libbpf.prog_info, capture.programs)
+    maps = {name: libbpf.map_info(descriptor) for name, descriptor in capture._maps.items()}
+    shapes = {
         name: (
             *(info.name, info.type, info.key_size, info.value_size),
             *(info.max_entries, info.map_flags, info.map_extra),
         )
-        for name, info in found.items()
+        for name, info in maps.items()
     }
+    return Facts(
+        [(info.name, info.type, bytes(info.tag), info.xlated_prog_len) for info in programs],
+        shapes,
+        capture.report.probes,
+        capture.report.notes,
+    )
 
 
 def test_cached_start_is_equal_to_a_compiled_one(folder: Path) -> None:
-    with capturing(folder) as cached, capturing(None) as compiled:
+    """One after the other: events of kprobes are named after the process."""
+    with capturing(folder) as cached:
         assert is_cached(cached)
-        assert compiled.report.start == "compiled (--no-cache)"
-        assert programs(cached) == programs(compiled)
-        assert shapes(cached) == shapes(compiled)
-        assert cached.report.probes == compiled.report.probes
-        assert cached.report.notes == compiled.report.notes
         assert wrong(cached) == []
+        found = facts(cached)
+    with capturing(None) as compiled:
+        assert compiled.report.start == "compiled (--no-cache)"
+        assert facts(compiled) == found
 
 
 def test_cached_start_imports_no_bcc(folder: Path) -> None:
