@@ -76,6 +76,7 @@ help:
 	@echo 'make test          install what the tests need and run them all (ARGS="tests/model -k sum" for some)'
 	@echo 'make test-thorough the same with twenty times the examples of Hypothesis'
 	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
+	@echo 'make test-trixie   run bwtop and a part of the tests in a fresh Debian 13 (make test-sid: in sid)'
 	@echo 'make test-kernels  the kernel tests with every backend, on six kernels of Debian in QEMU (an hour);'
 	@echo '                   a green run writes tests/vm/matrix.json and the table in man/guide/kernels.md'
 	@echo '                   (ARGS="--machine amd64" leaves arm64 out: half an hour)'
@@ -218,6 +219,11 @@ $(VENV)-newest/.ready: tests/requirements.txt
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
 	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen tests/metrics tests/output tests/view tests/text tests/modes tests/options tests/measure $(wildcard tests/test_*.py) $(ARGS)
+
+# In a fresh Debian of that suite, with its own Python and packages.
+.PHONY: test-trixie test-sid
+test-trixie test-sid: test-deps
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.packaging.suite $(@:test-%=%)
 
 $(VENV)/.ready-vm: tests/vm/requirements.txt $(VENV)/.ready
 	$(BIN)/pip install -q -r tests/vm/requirements.txt

@@ -1,4 +1,4 @@
-"""A fresh Debian of the machine's own release in a folder, from where the machine's apt has its packages."""
+"""A fresh Debian in a folder, of the machine's own suite or another, from where the machine's apt has its packages."""
 
 import os
 import platform
@@ -15,10 +15,15 @@ from pathlib import Path
 from tests.packaging.making import run
 from tests.vm.sources import Stanza, deb822, for_suite, machine_sources
 
-INSIDE = (
-    'for name in proc sys dev; do mount --rbind "/$name" "$0/$name"; done; exec chroot "$0" "$@"'
-)
-"""What it mounts is gone when its command has ended: it runs in a mount namespace of its own."""
+INSIDE = """
+mount --bind "$0" "$0" && cd "$0" || exit
+for name in proc sys dev; do mount --rbind "/$name" "$name" || exit; done
+pivot_root . . && umount -l . && exec "$@"
+"""
+"""Runs in a mount namespace of its own: what it mounts is gone when its command has ended.
+
+The folder becomes the root of that namespace: in a chroot, programs cannot make others.
+"""
 
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -49,14 +54,15 @@ class Root:
         return run(*self.command(*arguments))
 
 
-def made(folder: Path) -> Root:
-    """Makes it."""
+def made(folder: Path, suite: str = "") -> Root:
+    """Makes it; of the machine's own suite if none is named."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    sources = for_suite(machine_sources(), release, release)
+    suite = suite or release
+    sources = for_suite(machine_sources(), release, suite)
     assert sources, "this machine's apt has no source of Debian's packages"
     archive = next(deb822(sources))
     mirror = archive["uris"].split()[0]
-    run("debootstrap", "--variant=minbase", *trust(archive), release, folder, mirror)
+    run("debootstrap", "--variant=minbase", *trust(archive), suite, folder, mirror)
     configure_apt(folder, sources)
     root = Root(folder)
     root.run("apt-get", "update", "-q")
