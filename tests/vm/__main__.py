@@ -31,9 +31,9 @@ def main() -> int:
     args = arguments()
     # Ends like Ctrl-C, so that no guest is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
     if args.verify:
         return verified(args.machine)
+    folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
     if args.exec:
         options = BY_INSTRUCTIONS if args.count else []
         return asyncio.run(by_hand(args.kernel, args.exec, folder, options))
