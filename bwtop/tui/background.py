@@ -51,13 +51,15 @@ class Background:
         self._take = take
         self._now = now
         self._until = 0.0
-        """Time until which an answer is expected."""
+        """Time until which answers are cut out."""
+        self._awaits = False
         self._kept = ""
         """The beginning of an answer."""
 
     def asked(self) -> None:
         """Expect an answer from now on."""
         self._until = self._now() + PATIENCE
+        self._awaits = True
 
     @property
     def _is_open(self) -> bool:
@@ -67,21 +69,19 @@ class Background:
         """Return the bytes of one read without the answer; keep its beginning until the rest comes."""
         text, self._kept = self._kept + "".join(map(chr, codes)), ""
         if self._is_open:
-            found = _ANSWER.search(text)
-            if found:
-                self._until = 0.0
+            while found := _ANSWER.search(text):
+                self._awaits = False
                 text = text[: found.start()] + text[found.end() :]
                 self._take(is_light=_luminance(found.groups()) > _MIDDLE)
-            else:
-                place = text.find(_BEGIN[:3])
-                rest = text[place:]
-                if place >= 0 and _BEGIN.startswith(rest[: len(_BEGIN)]) and len(rest) < _LONGEST:
-                    text, self._kept = text[:place], rest
+            place = text.find(_BEGIN[:3])
+            rest = text[place:]
+            if place >= 0 and _BEGIN.startswith(rest[: len(_BEGIN)]) and len(rest) < _LONGEST:
+                text, self._kept = text[:place], rest
         return list(map(ord, text))
 
     def drop_late(self, terminal: TextIO) -> None:
         """Drop an answer that is still expected, and what is typed meanwhile; `terminal` is the file of the input."""
-        if self._is_open:
+        if self._is_open and self._awaits:
             with contextlib.suppress(OSError, ValueError, termios.error):  # the terminal is gone
                 if select.select([terminal], [], [], DROP)[0]:
                     termios.tcflush(terminal, termios.TCIFLUSH)

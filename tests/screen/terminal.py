@@ -299,7 +299,7 @@ class Terminal:
         except OSError:  # EIO: no process has the terminal open any more
             time.sleep(timeout)
             return False
-        if self._answer and QUESTION.encode() in (self.raw[-len(QUESTION) :] + output):
+        if self._answer and QUESTION.encode() in (self.raw[1 - len(QUESTION) :] + output):
             self.type(self._answer)
         self.raw += output
         self._stream.feed(output)

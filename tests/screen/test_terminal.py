@@ -364,6 +364,7 @@ def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
 
 def test_copy_goes_to_the_clipboard_of_the_terminal(moving: Mover) -> None:
     with screen() as terminal:
+        measuring(terminal)
         filtered(terminal)
         terminal.wait_for("mover ")
         terminal.type("y")
