@@ -344,7 +344,7 @@ def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
     with screen(columns=120) as terminal:
         measuring(terminal)
         filtered(terminal)
-        terminal.wait_for("mover ")
+        terminal.wait_for("root     mover ")
         terminal.watch(3)
         terminal.type("[")
         seen = terminal.wait_for(lambda text: " PAST " in text and "looking" not in text)
@@ -366,7 +366,7 @@ def test_copy_goes_to_the_clipboard_of_the_terminal(moving: Mover) -> None:
     with screen() as terminal:
         measuring(terminal)
         filtered(terminal)
-        terminal.wait_for("mover ")
+        terminal.wait_for("root     mover ")
         terminal.type("y")
         terminal.wait_for(f"copied {moving.process.pid}")
         text = base64.b64encode(str(moving.process.pid).encode())
