@@ -39,7 +39,7 @@ MISSING: Final = (
 )
 
 _ADVICE: Final = {
-    60: "create the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
+    60: "create or upgrade the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
     81: "create the database: bwtop --ship ... --init",  # UNKNOWN_DATABASE
 }
 """Advice by error code of the server."""

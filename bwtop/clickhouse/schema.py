@@ -1,15 +1,18 @@
-"""The tables in ClickHouse, also for servers before 21.3, which have no TTL for a part of the rows.
+"""The tables in ClickHouse, also for servers before 21.3, which have no TTL that drops whole parts.
 
-The engine of each table keeps one row per key, that of the highest version.  A row that is sent twice has the same key,
-so it counts once.  Queries need FINAL, because the server merges rows at times of its own.
+The tables of recorded rows keep one row per key, that of the highest version.  A row that is sent twice has the same
+key, so it counts once.  Queries need FINAL, because the server merges rows at times of its own.
+
+A partition has one level and one day (or month, or year), so old detail is deleted as whole files.  Within it rows are
+sorted by minute, then by host: the last minutes of all hosts are read as one piece.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from bwtop.clickhouse.client import FleetServer
-from bwtop.history.tiers import FOREVER, TIERS
+from bwtop import __version__
+from bwtop.history.tiers import COARSEST, FOREVER, TIERS
 from bwtop.sqlite.schema import pulse_columns
 
 TODAY: Final = (21, 3)
@@ -19,9 +22,11 @@ KEPT: Final = {
     "seconds": 7 * 86400.0,
     "minutes": 30 * 86400.0,
     "hours": 730 * 86400.0,
+    "days": FOREVER,
+    "months": FOREVER,
     "5min": 730 * 86400.0,
 }
-"""Default retention by tier, in seconds; other tiers are kept for ever."""
+"""Default retention by tier, in seconds."""
 
 LOCAL: Final = "_local"
 """Suffix of the table of a single shard."""
@@ -37,9 +42,11 @@ class ServerColumn:
     codec: str = ""
     old_type: str = ""
     """Type for servers before TODAY, where it differs."""
+    default: str = ""
+    """SQL expression of a value that the server finds; hosts do not send the column."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServerTable:
     """A table; its key identifies the rows and sorts them."""
 
@@ -49,10 +56,18 @@ class ServerTable:
     columns: tuple[ServerColumn, ...]
     version: str = ""
     """Column of the version: the row with the highest counts."""
+    partition: str = "tuple()"
+    ends: Mapping[int, str] = field(default_factory=dict)
+    """By level, SQL expression of the second after which the retention of a row begins."""
+    engine: str = "ReplacingMergeTree"
+    since: int = 1
+    """The first schema that has the table in this form; each form of a replicated table has a path of its own."""
+    is_common: bool = False
+    """In a cluster, all shards have the same rows."""
 
     def names(self) -> list[str]:
-        """Return the names of all columns."""
-        return [column.name for column in self.columns]
+        """Return the names of the columns that are sent."""
+        return [column.name for column in self.columns if not column.default]
 
 
 _TEXT: Final = "LowCardinality(String)"
@@ -74,6 +89,20 @@ _ROW: Final = (
     ServerColumn("start", "Float64", "start in seconds with fractions", "Gorilla, ZSTD"),
 )
 
+_RECEIVED: Final = ServerColumn(
+    "received",
+    "DateTime('UTC')",
+    "when the row arrived, by the clock of the server",
+    "DoubleDelta, ZSTD",
+    default="now()",
+)
+
+_BY_DAY: Final = "multiIf(level < 2, toYYYYMMDD(time), level = 2, toYYYYMM(time), toYear(time))"
+
+_MINUTE: Final = "toStartOfMinute(time)"
+
+_LEVELS: Final = range(COARSEST + 1)
+
 _MORE: Final = (
     ServerColumn("version", "UInt64", "a span that is sent again has a higher version"),
 )
@@ -82,7 +111,7 @@ TABLES: Final = (
     ServerTable(
         "traffic",
         "bytes by host, time, process and remote; each level has all bytes: query one level",
-        ("level", "host_id", "time", "spool", "span_id", "flow", "process"),
+        ("level", _MINUTE, "host_id", "time", "spool", "span_id", "flow", "process"),
         (
             *_ROW,
             ServerColumn("flow", "UInt64", "id of program and remote in that database"),
@@ -114,11 +143,14 @@ TABLES: Final = (
             *_MORE,
         ),
         "version",
+        f"(level, {_BY_DAY})",
+        dict.fromkeys(_LEVELS, "toUnixTimestamp(time)"),
+        since=2,
     ),
     ServerTable(
         "span",
         "recorded time and losses",
-        ("level", "host_id", "time", "spool", "span_id"),
+        ("level", _MINUTE, "host_id", "time", "spool", "span_id"),
         (
             *_ROW,
             ServerColumn("end", "Float64", "end in seconds, UTC", "Gorilla, ZSTD"),
@@ -129,14 +161,21 @@ TABLES: Final = (
             ServerColumn("unattributed_bytes", "UInt64"),
             ServerColumn("unnamed", "UInt64", "processes without a name"),
             ServerColumn("missed_events", "UInt64", "events that the kernel skipped"),
+            ServerColumn(
+                "skipped", "UInt64", "intervals right before it that the host had deleted unsent"
+            ),
             *_MORE,
+            _RECEIVED,
         ),
         "version",
+        f"(level, {_BY_DAY})",
+        dict.fromkeys(_LEVELS, "toUnixTimestamp(time)"),
+        since=2,
     ),
     ServerTable(
         "fives",
         "five-minute totals by protocol category, for percentiles and peaks",
-        ("host_id", "time", "spool"),
+        ("time", "host_id", "spool"),
         (
             *_WHERE,
             ServerColumn(
@@ -147,6 +186,9 @@ TABLES: Final = (
             *_MORE,
         ),
         "version",
+        "toYYYYMM(time)",
+        {-1: "toUnixTimestamp(time)"},
+        since=2,
     ),
     ServerTable(
         "event",
@@ -160,21 +202,78 @@ TABLES: Final = (
             ServerColumn("kind", _TEXT),
             ServerColumn("amount", "Float64"),
         ),
+        partition="toYYYYMM(time)",
+    ),
+    ServerTable(
+        "host",
+        "the hosts that send, each with its last report of itself",
+        ("host_id",),
+        (
+            *_WHERE,
+            ServerColumn("addresses", "Array(String)", "its own addresses, without loopback"),
+            ServerColumn("bwtop", "String", "version of bwtop"),
+            ServerColumn("first", "Float64", "start of its history, by its clock"),
+            ServerColumn("last", "Float64", "time of the report, by its clock"),
+            ServerColumn(
+                "clock", "Float64", "seconds by which its clock is ahead of that of the server"
+            ),
+            _RECEIVED,
+        ),
+        "received",
+        since=2,
+    ),
+    ServerTable(
+        "presence",
+        "which hosts have spans in a day (levels 0 and 1), month (2) or year (3 and 4)",
+        ("level", "period", "host_id"),
+        (
+            ServerColumn("level", "UInt8"),
+            ServerColumn("period", "Date", "first day"),
+            ServerColumn("host_id", "UUID"),
+            *(
+                ServerColumn(name, f"AggregateFunction({function}, {types})", text)
+                for name, function, types, text in (
+                    ("host", "argMax", "String, DateTime('UTC')", "argMaxMerge: the latest name"),
+                    ("first", "min", "Float64", "minMerge: the first start"),
+                    ("last", "max", "Float64", "maxMerge: the last end"),
+                    ("whole", "max", "Float64", "maxMerge: no interval is missing after it"),
+                )
+            ),
+        ),
+        ends={
+            level: f"toUnixTimestamp(toDateTime(period, 'UTC')) + {days * 86400}"
+            for level, days in zip(_LEVELS, (1, 1, 31, 366, 366), strict=True)
+        },
+        engine="AggregatingMergeTree",
+        since=2,
+    ),
+    ServerTable(
+        "schema",
+        "versions of these tables: bwtop --init adds a row when it upgrades them",
+        ("number",),
+        (
+            ServerColumn("number", "UInt32"),
+            ServerColumn("bwtop", "String", "version of bwtop"),
+            _RECEIVED,
+        ),
+        since=2,
+        is_common=True,
     ),
 )
 
-TRAFFIC, SPAN, FIVES, EVENT = TABLES
+TRAFFIC, SPAN, FIVES, EVENT, HOST, PRESENCE, SCHEMA = TABLES
 
+VIEW: Final = "presence_of_span"
 
-def create(
-    server: FleetServer,
-    database: str,
-    retention: Mapping[str, float] = KEPT,
-    cluster: str | None = None,
-) -> None:
-    """Create the missing database and tables on a server; raise FleetError."""
-    for _, statement in statements(database, server.version, retention, cluster):
-        server.query(statement)
+_VIEW: Final = (
+    "SELECT level, multiIf(level < 2, toDate(time), level = 2, toStartOfMonth(time), toStartOfYear(time)) AS period,"
+    " host_id, argMaxState(CAST(host AS String), time) AS host, minState(start) AS first, maxState(end) AS last,"
+    " maxState(if(skipped > 0, start, 0)) AS whole"
+)
+"""SQL that keeps the presence up to date: the server runs it over each insert into the spans."""
+
+NUMBER: Final = 2
+"""Number of the schema that this bwtop creates and reads; a server without the table of it has 1, or no tables."""
 
 
 def statements(
@@ -188,20 +287,24 @@ def statements(
     With a cluster, tables are replicated within a shard by the servers' macros {shard} and {replica}.  Beside each, a
     table is distributed over all shards by host: that one is written and read.
     """
-    on = f" ON CLUSTER '{cluster}'" if cluster else ""
+    on = on_cluster(cluster)
     yield (
         "written by bwtop --ship, read by bwtop --from",
         f"CREATE DATABASE IF NOT EXISTS {database}{on}",
     )
     for table in TABLES:
         yield table.help, _table(table, database, version, retention, cluster)
-        if cluster:
-            name = f"{database}.{table.name}"
+        if cluster and not table.is_common:
             yield (
                 "all shards together: write and read this table",
-                f"CREATE TABLE IF NOT EXISTS {name}{on} AS {name}{LOCAL}\n"
-                f"ENGINE = Distributed('{cluster}', '{database}', '{table.name}{LOCAL}', cityHash64(toString(host_id)))",
+                distributed(f"{database}.{table.name}", cluster),
             )
+    suffix = LOCAL if cluster else ""
+    yield (
+        "keeps the presence up to date",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.{VIEW}{on} TO {database}.{PRESENCE.name}{suffix} AS\n"
+        f"{_VIEW}\nFROM {database}.{SPAN.name}{suffix} GROUP BY level, period, host_id",
+    )
 
 
 def printed(
@@ -213,6 +316,26 @@ def printed(
     """Yield the statements as a script."""
     for about, statement in statements(database, version, retention, cluster):
         yield f"-- {about}\n{statement};\n\n"
+    yield f"-- the number of this schema\n{numbered(database)};\n"
+
+
+def numbered(database: str, number: int = NUMBER) -> str:
+    """Return the statement that notes the number of the schema."""
+    return f"INSERT INTO {database}.{SCHEMA.name} (number, bwtop) SELECT {number}, '{__version__}'"
+
+
+def on_cluster(cluster: str | None) -> str:
+    """Return the clause that runs a statement on all servers of a cluster."""
+    return f" ON CLUSTER '{cluster}'" if cluster else ""
+
+
+def distributed(name: str, cluster: str) -> str:
+    """Return the statement to create the table of all shards, beside that of each."""
+    database, _, table = name.partition(".")
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name}{on_cluster(cluster)} AS {name}{LOCAL}\n"
+        f"ENGINE = Distributed('{cluster}', '{database}', '{table}{LOCAL}', cityHash64(toString(host_id)))"
+    )
 
 
 def _table(
@@ -223,59 +346,68 @@ def _table(
     cluster: str | None,
 ) -> str:
     is_old = version < TODAY
-    name, on = f"{database}.{table.name}", ""
-    if cluster:
-        name, on = name + LOCAL, f" ON CLUSTER '{cluster}'"
+    suffix = LOCAL if cluster and not table.is_common else ""
     lines = [
-        f"CREATE TABLE IF NOT EXISTS {name}{on}\n(",
+        f"CREATE TABLE IF NOT EXISTS {database}.{table.name}{suffix}{on_cluster(cluster)}\n(",
         ",\n".join(_column(column, is_old=is_old) for column in table.columns),
         ")",
         f"ENGINE = {_engine(table, database, is_replicated=cluster is not None)}",
-        "PARTITION BY toYYYYMM(time)",
+        f"PARTITION BY {table.partition}",
         f"ORDER BY ({', '.join(table.key)})",
     ]
     if not is_old:
-        lines += _ttl(table, retention)
-        lines += (
-            [] if cluster else ["SETTINGS fsync_after_insert = 1"]
-        )  # a cluster has replicas instead
+        kept = ttl(table, retention)
+        lines += [f"TTL {kept}"] if kept else []
+        settings = ["ttl_only_drop_parts = 1"] if kept and table is not PRESENCE else []
+        settings += [] if cluster else ["fsync_after_insert = 1"]  # a cluster has replicas instead
+        lines += [f"SETTINGS {', '.join(settings)}"] if settings else []
     return "\n".join(lines)
 
 
 def _column(column: ServerColumn, *, is_old: bool) -> str:
+    default = f" DEFAULT {column.default}" if column.default else ""
     if is_old:
         plain = (
             "String" if column.type == _TEXT else column.type
         )  # LowCardinality was experimental then
-        return f"    {column.name} {column.old_type or plain}"
+        return f"    {column.name} {column.old_type or plain}{default}"
     codec = f" CODEC({column.codec})" if column.codec else " CODEC(ZSTD)"
     text = column.help.replace("'", "''")
     comment = f" COMMENT '{text}'" if text else ""
-    return f"    {column.name} {column.type}{comment}{codec}"
+    return f"    {column.name} {column.type}{default}{comment}{codec}"
 
 
 _REPLICA: Final = "'{replica}'"
+_COMMON_REPLICA: Final = "'{shard}-{replica}'"
 
 
 def _engine(table: ServerTable, database: str, *, is_replicated: bool) -> str:
     arguments = [table.version] if table.version else []
     if not is_replicated:
-        return f"ReplacingMergeTree({', '.join(arguments)})"
-    path = f"'/clickhouse/tables/{{shard}}/{database}/{table.name}'"
-    return f"ReplicatedReplacingMergeTree({', '.join([path, _REPLICA, *arguments])})"
+        return f"{table.engine}({', '.join(arguments)})"
+    form = f"{table.name}_{table.since}" if table.since > 1 else table.name
+    shard, replica = ("", _COMMON_REPLICA) if table.is_common else ("{shard}/", _REPLICA)
+    path = f"'/clickhouse/tables/{shard}{database}/{form}'"
+    return f"Replicated{table.engine}({', '.join([path, replica, *arguments])})"
 
 
-def _ttl(table: ServerTable, retention: Mapping[str, float]) -> Sequence[str]:
-    """Return the TTL clause; the server deletes old rows at times of its own."""
-    kept = {tier.level: retention.get(tier.name, FOREVER) for tier in TIERS}
-    conditions = {level: f" DELETE WHERE level = {level}" for level in kept if level >= 0}
-    if table is FIVES:
-        conditions = {-1: ""}
-    elif table is EVENT:
-        conditions = {}
-    rules = [
-        f"time + INTERVAL {kept[level]:.0f} SECOND{condition}"
-        for level, condition in conditions.items()
+def ttl(table: ServerTable, retention: Mapping[str, float]) -> str:
+    """Return the SQL expression of the time until which a row is kept; empty: for ever.
+
+    The server deletes old rows at times of its own.
+    """
+    kept = {tier.level: retention[tier.name] for tier in TIERS}
+    ends = {
+        level: f"{end} + {kept[level]:.0f}"
+        for level, end in table.ends.items()
         if kept[level] != FOREVER
-    ]
-    return [f"TTL {', '.join(rules)}"] if rules else []
+    }
+    if not ends:
+        return ""
+    cases = [f"level = {level}, {end}" for level, end in ends.items() if level >= 0]
+    end = f"multiIf({', '.join(cases)}, {_NEVER})" if cases else next(iter(ends.values()))
+    return f"toDateTime(least({end}, {_NEVER}))"
+
+
+_NEVER: Final = 2**32 - 1
+"""The last second of a DateTime."""

@@ -1,6 +1,7 @@
 """Ship the history to a server in a thread of its own: measuring and recording never wait for it."""
 
 import contextlib
+import math
 import sqlite3
 import threading
 import time
@@ -9,9 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from bwtop import __version__
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
+from bwtop.clickhouse.schema import HOST
 from bwtop.clickhouse.spool import Batch, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
+from bwtop.identity.addresses import own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
 from bwtop.sqlite import location, schema
@@ -28,6 +32,9 @@ LONGEST_RETRY: Final = 60.0
 
 BEHIND: Final = 60.0
 """Lag in seconds from which the state has a warning."""
+
+REPORT_PERIOD: Final = 60.0
+"""Seconds between two reports of this host: its name, addresses, version and clock."""
 
 CLOSE_SECONDS: Final = 3.0
 """Time limit of the last batch, when bwtop ends.  The next start sends the rest."""
@@ -52,6 +59,8 @@ class ShippingState:
     waiting: UnsentIntervals = field(default_factory=UnsentIntervals)
     rows: int = 0
     """Rows of all tables that the server has acknowledged."""
+    clock: float | None = None
+    """Seconds by which the clock of this host is ahead of the server's; None: it is not known yet."""
 
     def lag(self, now: float) -> float:
         """Return the seconds since the start of the oldest unsent interval; `now` is in UTC seconds."""
@@ -65,6 +74,13 @@ class ShippingState:
         why = self.fault or "the server is slow"
         waiting = count(self.waiting.intervals, "interval")
         return f"not shipped for {lag:.0f} s ({waiting}): {why}" if lag else f"not shipping: {why}"
+
+
+def ahead(server: FleetServer) -> float:
+    """Return the seconds by which the local clock is ahead of a server's, to half a second; raise FleetError."""
+    before = time.time()
+    ((now,),) = server.query("SELECT toUnixTimestamp(now())")
+    return float((before + time.time()) / 2 - (now + 0.5))
 
 
 class Shipper:
@@ -88,6 +104,7 @@ class Shipper:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._spool: Spool | None = None
+        self._reported = -math.inf
         self._wake = threading.Event()
         self._closing = False
         self._told: set[Hashable] = set()
@@ -170,7 +187,9 @@ class Shipper:
 
     def _succeed(self, rows: int = 0) -> None:
         """Note that the server has `rows` more rows."""
-        self.state = ShippingState("", self._waiting(), self.state.rows + rows)
+        self.state = replace(
+            self.state, fault="", waiting=self._waiting(), rows=self.state.rows + rows
+        )
         if self._told:
             self._told.clear()
             self._notify(f"shipping to {self.target} again")
@@ -179,7 +198,7 @@ class Shipper:
         """Note a fault; report each kind once until shipping works again."""
         words = self._words(error)
         why = words.removeprefix(f"{self.target}: ")  # the screen has little room
-        self.state = ShippingState(why, self._waiting(), self.state.rows)
+        self.state = replace(self.state, fault=why, waiting=self._waiting())
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
             kept = "" if self._told else "; unsent intervals stay in the history"
@@ -192,6 +211,7 @@ class Shipper:
     def _ship(self) -> None:
         spool = self._opened()
         spool.begin()
+        self._report(spool)
         began, is_told, is_last = time.monotonic(), False, False
         while not is_last:
             batch = spool.batch()
@@ -208,10 +228,25 @@ class Shipper:
                 self._notify(f"shipping to {self.target} is slow: {waiting} wait")
 
     def _send(self, batch: Batch) -> None:
+        server = self._reached()
+        for table, columns in batch.tables:
+            server.insert(table.name, table.names(), columns)
+
+    def _reached(self) -> FleetServer:
         if self._server is None:
             self._server = self._connect(self._options)
-        for table, columns in batch.tables:
-            self._server.insert(table.name, table.names(), columns)
+        return self._server
+
+    def _report(self, spool: Spool) -> None:
+        """Send a report of this host when it is due."""
+        if time.monotonic() - self._reported < REPORT_PERIOD:
+            return
+        server = self._reached()
+        clock = ahead(server)
+        row = (*spool.where, own_addresses(), __version__, spool.first(), time.time(), clock)
+        server.insert(HOST.name, HOST.names(), [[value] for value in row])
+        self._reported = time.monotonic()
+        self.state = replace(self.state, rows=self.state.rows + 1, clock=clock)
 
     def _waiting(self) -> UnsentIntervals:
         """Return the unsent intervals; the previous result if the database cannot be read now."""
@@ -225,6 +260,7 @@ class Shipper:
             with contextlib.suppress(Exception):  # the connection may be broken in any way
                 self._server.close()
             self._server = None
+        self._reported = -math.inf
 
     def _end(self) -> None:
         self._lose_server()

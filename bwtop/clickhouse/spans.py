@@ -12,6 +12,8 @@ from bwtop.history.plan import NOTHING, Bounds, Piece
 LAST: Final = 2**32 - 1
 """The last second of a DateTime."""
 
+_YEAR: Final = 366 * DAY
+
 _LONGEST: Final = {1: 2 * MINUTE, 2: 2 * HOUR, 3: 3 * DAY, 4: 35 * DAY}
 """Longest span of a level in seconds, also where the time zone changes."""
 
@@ -58,6 +60,12 @@ def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
     return f"({' OR '.join(alternatives) or '0'})"
 
 
+def _periods(start: float, end: float) -> str:
+    """Return the SQL condition: the periods of the presence that a range may lie in."""
+    first, last = (min(max(math.floor(when), 0), LAST) for when in (start - _YEAR, end))
+    return f"period >= toDate(toDateTime({first}), 'UTC') AND period <= toDate(toDateTime({last}), 'UTC')"
+
+
 class FleetSpans:
     """The spans of all hosts, or of some."""
 
@@ -71,18 +79,18 @@ class FleetSpans:
         self.fits = cache(self._fits)
 
     def _ask(self, columns: str, condition: str, rest: str = "") -> Iterable[tuple[Any, ...]]:
+        """Query the spans; one that was sent twice is there twice, with the same start and end."""
         return self._server.query(
-            f"SELECT {columns} FROM span FINAL WHERE {condition}{self._only} {rest}"
+            f"SELECT {columns} FROM span WHERE {condition}{self._only} {rest}"
         )
 
     def _hosts(self, start: float, end: float) -> set[str]:
-        """Return the ids of the hosts with rows in a range."""
-        reach = start - max(_LONGEST.values())
-        overlapping = " OR ".join(
-            f"({since(level, reach, end)} AND end > {start!r})" for level in _LONGEST
-        )
-        found = self._ask(
-            "DISTINCT toString(host_id)", f"(({since(0, start, end)}) OR {overlapping})"
+        """Return the ids of the hosts that may have rows in a range."""
+        found = self._server.query(
+            "SELECT DISTINCT toString(host_id) FROM"
+            " (SELECT host_id, minMerge(first) AS begun, maxMerge(last) AS over FROM presence"
+            f" WHERE {_periods(start, end)}{self._only} GROUP BY level, period, host_id)"
+            f" WHERE begun < {end!r} AND over > {start!r}"
         )
         return {host for (host,) in found}
 
@@ -115,15 +123,18 @@ class FleetSpans:
         return found
 
     def _seconds(self, level: int, bounds: Bounds) -> dict[str, float]:
-        return dict(
-            self._ask("toString(host_id), sum(seconds)", since(level, *bounds), "GROUP BY host_id")
+        found = self._server.query(
+            "SELECT toString(host_id), sum(seconds) FROM span FINAL"
+            f" WHERE {since(level, *bounds)}{self._only} GROUP BY host_id"
         )
+        return dict(found)
 
-    def _forgotten(self, level: int) -> dict[str, float]:
-        """Return the start of the finer rows by host."""
-        return dict(
-            self._ask("toString(host_id), min(start)", f"level = {level - 1}", "GROUP BY host_id")
+    def _forgotten(self, level: int, start: float, end: float) -> dict[str, float]:
+        """Return the start of the finer rows of a range by host."""
+        found = self._ask(
+            "toString(host_id), min(start)", since(level - 1, start, end), "GROUP BY host_id"
         )
+        return dict(found)
 
     def _fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
         found = self._ask("DISTINCT start, end", f"{since(level, start, end)} AND end <= {end!r}")
@@ -137,9 +148,9 @@ class HostSpans:
         self._fleet = fleet
         self._host = host
 
-    def forgotten(self, level: int) -> float:
-        """See plan.Spans."""
-        return self._fleet.forgotten(level).get(self._host, float("inf"))
+    def forgotten(self, level: int, start: float, end: float) -> float:
+        """See plan.Spans: there are no finer rows before it."""
+        return self._fleet.forgotten(level, start, end).get(self._host, float("inf"))
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
         """See plan.Spans."""

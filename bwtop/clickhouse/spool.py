@@ -74,7 +74,8 @@ class Spool:
         self._target = target
         (spool,) = checked.row(self._run("SELECT id FROM spool"))
         checked.whole(spool, least=-checked.MOST - 1)
-        self._where = (UUID(host.id), host.name, spool)
+        self.where = (UUID(host.id), host.name, spool)
+        """Values of the columns of the host."""
         self._places: dict[_Kind, _Progress] = {}
 
     def cursor(self) -> Cursor:
@@ -98,6 +99,14 @@ class Spool:
         if not oldest:
             return UnsentIntervals()
         return UnsentIntervals(newest - oldest[0] + 1, checked.moment(oldest[1]))
+
+    def first(self) -> float:
+        """Return the start of the history in UTC seconds; 0: it is empty."""
+        (found,) = self._run(
+            "SELECT min(start) FROM (SELECT min(start) AS start FROM span WHERE level > 0"
+            " UNION ALL SELECT min(start) FROM interval)"
+        ).fetchone()
+        return 0.0 if found is None else checked.moment(found)
 
     def begin(self) -> None:
         """Restart partly sent intervals and spans: after an error their progress is unknown.
@@ -161,7 +170,8 @@ class Spool:
                     self._places[kind] = _Progress(number, lines[-1][:2])
                 return found
             found.traffic += [(*head, *line, version) for line in lines]
-            found.spans.append((*head, over, seconds, *checked.loss(loss), version))
+            skipped = max(number - found.last - 1, 0) if kind is _INTERVALS else 0
+            found.spans.append((*head, over, seconds, *checked.loss(loss), skipped, version))
             found.last = number
         found.more = len(listed) == SPANS
         return found
@@ -180,7 +190,7 @@ class Spool:
         """Return rows as columns, with the columns of the host inserted."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         place = table.names().index("host_id")
-        columns[place:place] = [[value] * len(rows) for value in self._where]
+        columns[place:place] = [[value] * len(rows) for value in self.where]
         return columns
 
 

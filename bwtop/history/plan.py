@@ -37,8 +37,8 @@ class Plan:
 class Spans(Protocol):
     """The stored spans of one host.  Spans of one level do not overlap."""
 
-    def forgotten(self, level: int) -> float:
-        """Return the time before which rows finer than this level may be deleted."""
+    def forgotten(self, level: int, start: float, end: float) -> float:
+        """Return the time within a range before which rows finer than this level may be deleted."""
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
         """Return the bounds of all spans that lie within a range; NOTHING if there is none."""
@@ -98,9 +98,9 @@ def _cover(spans: Spans, level: int, start: float, end: float, coarsest: int) ->
     if level == 0:
         yield Piece(0, start, end)
         return
-    last = end if level <= coarsest else min(end, spans.forgotten(level))
+    last = end if level <= coarsest else min(end, spans.forgotten(level, start, end))
     bounds = [
-        spans.inside(level, start, last),
+        spans.inside(level, start, last) if start < last else NOTHING,
         spans.widened(level, start),
         spans.widened(level, end),
     ]

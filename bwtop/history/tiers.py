@@ -54,10 +54,12 @@ _LENGTHS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 
 
 
 def parse_retention(text: str) -> dict[str, float]:
-    """Return the retention of every tier in seconds, from text such as "minutes=30d,days=forever".
+    """Return the retention of every tier in seconds, from text such as "minutes=30d,days=forever"; see completed()."""
+    return completed(parse_tiers(text))
 
-    A tier that is not named keeps its default, or as much as the finer tier where that is longer.  Raises ValueError.
-    """
+
+def parse_tiers(text: str) -> dict[str, float]:
+    """Return the retention of the named tiers; raise ValueError for one that contradicts another or the defaults."""
     asked: dict[str, float] = {}
     for part in text.split(","):
         name, _, length = (piece.strip() for piece in part.partition("="))
@@ -65,12 +67,25 @@ def parse_retention(text: str) -> dict[str, float]:
         if name not in {tier.name for tier in TIERS}:
             raise invalid("level of detail", name, ", ".join(tier.name for tier in TIERS))
         asked[name] = _duration(length)
+    completed(asked)
+    return asked
+
+
+def completed(
+    asked: Mapping[str, float], kept: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Return the retention of every tier.
+
+    A tier that was not asked for has what it has in `kept`, by default its default, or as much as the finer tier where
+    that is longer.  Raises ValueError if a tier would be kept shorter than the finer one.
+    """
+    kept = default_retention() if kept is None else kept
     found: dict[str, float] = {}
     finer = 0.0
     for tier in TIERS:
         if tier.level < 0:
             finer = 0.0
-        found[tier.name] = asked.get(tier.name, max(tier.seconds, finer))
+        found[tier.name] = asked.get(tier.name, max(kept[tier.name], finer))
         if found[tier.name] < finer:
             raise ValueError(
                 f"{tier.name} must be kept at least as long as the finer tier: {_spelled(finer)}"

@@ -13,7 +13,7 @@ from bwtop.clickhouse import client
 from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
-from bwtop.history.tiers import default_retention
+from bwtop.history.tiers import completed
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
 from bwtop.model.filter import Filter, made, toggled
 from bwtop.model.ledger import CLASSES
@@ -54,7 +54,7 @@ def recording(options: Options) -> RecordingOptions | None:
     """Return the options of the recorder; None: do not record."""
     if options.no_record or options.demo:
         return None
-    retention = options.retention or default_retention()
+    retention = completed(options.retention or {})
     policy = Policy(retention, options.max_size, options.keep_remotes)
     who = f"bwtop --{mode}" if (mode := _lasting_mode(options)) else "bwtop"
     place = history(options)

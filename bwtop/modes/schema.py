@@ -1,4 +1,4 @@
-"""bwtop --init and --print-schema: create or print the ClickHouse tables."""
+"""bwtop --init and --print-schema: create, upgrade or print the ClickHouse tables."""
 
 import sys
 
@@ -10,22 +10,25 @@ from bwtop.text.stderr import say
 
 
 def run_schema(options: Options, mode: Mode) -> None:
-    """Create missing tables, or print the SQL; raises FleetError."""
-    from bwtop.clickhouse import schema
+    """Create or upgrade the tables, or print the SQL; raises FleetError."""
+    from bwtop.clickhouse import migrations, schema
 
-    retention, cluster = options.retention or schema.KEPT, options.cluster
+    asked, cluster = options.retention or {}, options.cluster
     ship = options.ship
     server = common.client_of(options, ship, database=False) if ship else None
     database = ship.database if ship else DATABASE
     if mode is Mode.PRINT_SCHEMA:
         version = server.version if server else schema.TODAY
-        sys.stdout.writelines(schema.printed(database, version, retention, cluster))
+        sys.stdout.writelines(
+            schema.printed(database, version, migrations.retention(asked, schema.KEPT), cluster)
+        )
         return
     assert ship, "--init comes with --ship"
     assert server, "--ship has a server"
-    schema.create(server, database, retention, cluster)
+    migrations.install(server, database, asked, cluster, say)
     if server.version < schema.TODAY:
         say(
-            "this server is too old to delete old rows by itself; use ALTER TABLE ... DROP PARTITION"
+            "this server is too old to delete old rows by itself;"
+            " use ALTER TABLE ... DROP PARTITION (level, day)"
         )
     say(f"tables ready in {ship.url()}")

@@ -17,7 +17,7 @@ from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
-from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_retention, spell_retention
+from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_tiers, spell_retention
 from bwtop.model.conditions import Loopback, Network
 from bwtop.options import values
 from bwtop.options.flag import ROW, Complete, Flag, Group, Mode, choice, several, switch, value
@@ -143,8 +143,8 @@ class Options:
     init: bool = switch(
         "--init",
         group=Group.MODES,
-        needs={"ship": " URL, the ClickHouse to create the tables in"},
-        help="create missing tables in the ClickHouse given by --ship",
+        needs={"ship": " URL, the ClickHouse with the tables"},
+        help="create or upgrade the tables in the ClickHouse given by --ship",
     )
     print_schema: bool = switch(
         "--print-schema",
@@ -379,7 +379,7 @@ class Options:
     retention: dict[str, float] | None = value(
         "--retention",
         group=Group.HISTORY,
-        parse=parse_retention,
+        parse=parse_tiers,
         metavar="NAME=TIME",
         modes=_RECORDING,
         against=_FROM | _UNRECORDED,

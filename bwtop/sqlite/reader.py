@@ -191,9 +191,9 @@ class _Spans:
         if not self._kept.keys() >= set(range(COARSEST + 1)):
             raise DamagedError
 
-    def forgotten(self, level: int) -> float:
+    def forgotten(self, level: int, start: float, end: float) -> float:
         """See plan.Spans; the level below is deleted up to this time, and only where this level has its totals."""
-        return self._kept[level - 1]
+        return min(max(self._kept[level - 1], start), end)
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
         """See plan.Spans."""
@@ -221,7 +221,7 @@ class _Spans:
         if not found:
             return NOTHING
         first, after = map(checked.moment, found)
-        return (first, after) if after > when and first < self.forgotten(level) else NOTHING
+        return (first, after) if after > when and first < self._kept[level - 1] else NOTHING
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
         """See plan.Spans; check one span at each end of a unit: there are far fewer ends than spans."""

@@ -1,4 +1,5 @@
-"""What a fleet costs: many hosts' histories, each with a minute of busy seconds, shipped to one ClickHouse at once.
+"""What a fleet costs: many hosts' histories, each with a minute of busy seconds, shipped to one ClickHouse at once; then
+what questions take where there is a past (see questions).
 
 The hosts are databases that the recorder's own code has written; a process has many of them, one after the other, and
 sends them as bwtop does.  Writing them is not measured.
@@ -27,7 +28,8 @@ from bwtop.model.flows import Host
 from bwtop.sqlite import schema
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
-from tests.bench import year
+from tests.bench import questions, year
+from tests.bench.questions import cpu_of
 from tests.bench.tables import Effort, Table
 from tests.build import open_writer
 from tests.clickhouse.servers import ClickHouse
@@ -142,13 +144,6 @@ def loaded(folder: Path, port: int, extent: Extent) -> Load:
     return Load(sum(s.rows for s in shares), seconds, sum(s.cpu for s in shares))
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds of the processor that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return ticks / 100
-
-
 def stored(client: Client) -> Iterator[list[str]]:
     """Rows and bytes of each table, once everything is merged."""
     for table in ("traffic", "span", "fives"):
@@ -233,6 +228,8 @@ def tables(effort: Effort) -> Iterator[Table]:
                 list(stored(client)),
                 "ClickHouse 18.16, LZ4, merged.",
             )
+        server.stop()
+        yield from questions.tables(folder, effort)
     finally:
         server.stop()
         shutil.rmtree(folder)

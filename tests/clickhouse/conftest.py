@@ -12,9 +12,9 @@ import pytest
 
 from bwtop.clickhouse.client import Client, FleetServer
 from bwtop.clickhouse.target import Target
-from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.servers import ClickHouse, Library
 from tests.clickhouse.shipping import Shippers, hurry
-from tests.clickhouse.stores import Make, of_library, of_server
+from tests.clickhouse.stores import Make, Place, former_script, of_library, of_server
 
 _NUMBERS = count()
 
@@ -61,6 +61,26 @@ def _make(request: pytest.FixtureRequest) -> Iterator[Make]:
     with ExitStack() as stack:
         make = of_server(request.getfixturevalue("running"))
         yield lambda: stack.enter_context(closing(make()))
+
+
+@pytest.fixture(params=["18.16", "today"])
+def former(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Return a database with the tables of schema 1."""
+    name = f"former_{next(_NUMBERS)}"
+    server: FleetServer
+    made: FleetServer
+    with ExitStack() as stack:
+        if request.param == "today":
+            session = request.getfixturevalue("chdb")
+            server, made = Library(session, "default"), Library(session, name)
+        else:
+            running = request.getfixturevalue("running")
+            server = stack.enter_context(closing(running.client(database=False)))
+            target = replace(running.target, database=name)
+            made = stack.enter_context(closing(Client(target, "")))
+        for statement in former_script(request.param, name):
+            server.query(statement)
+        yield Place(made, name)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import pytest
 
-from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.target import Target
 
 PATIENCE: Final = 60.0
@@ -113,7 +113,7 @@ class ClickHouse:
 
     def init(self, database: str | None = None, cluster: str | None = None) -> None:
         with contextlib.closing(self.client(database=False)) as client:
-            schema.create(client, database or self.target.database, cluster=cluster)
+            install(client, database or self.target.database, cluster=cluster)
 
     def signal(self, number: int) -> None:
         assert self._process

@@ -1,22 +1,28 @@
 """Both kinds of ClickHouse with shipped rows, and the same queries to them and to the hosts' databases."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import Client, FleetServer
+from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import Dimension
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
+from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import Host
 from tests.clickhouse.servers import ClickHouse, Library
 from tests.history.keep import Kept
+
+SCHEMAS: Final = Path(__file__).parent / "schemas"
 
 Make = Callable[[], FleetServer]
 """Makes a database with empty tables."""
@@ -28,7 +34,7 @@ def of_server(server: ClickHouse) -> Make:
     def make() -> FleetServer:
         target = Target("127.0.0.1", server.port, database=f"db{next(_numbers)}")
         with closing(Client(target, "", database=False)) as client:
-            schema.create(client, target.database)
+            install(client, target.database)
         return Client(target, "")
 
     return make
@@ -37,12 +43,40 @@ def of_server(server: ClickHouse) -> Make:
 def of_library(session: Any) -> Make:
     def make() -> FleetServer:
         name = f"db{next(_numbers)}"
-        schema.create(
-            Library(session, "default"), name, retention={}
-        )  # else it lets go of the past
+        forever = dict.fromkeys((tier.name for tier in TIERS), FOREVER)
+        install(Library(session, "default"), name, forever)  # else it lets go of the past
         return Library(session, name)
 
     return make
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database, and a connection to it."""
+
+    server: FleetServer
+    database: str
+
+
+def former_script(kind: str, database: str) -> list[str]:
+    """Return the statements that created the tables of schema 1, for a kind of server or a cluster; all is kept."""
+    text = re.sub("(?m)^TTL .*\n", "", (SCHEMAS / f"1-{kind}.sql").read_text()).replace(
+        "bwtop", database
+    )
+    return [part for part in re.sub("(?m)^--.*\n", "", text).split(";\n") if part.strip()]
+
+
+class Former:
+    """A server as a bwtop of schema 1 sees it: it knows nothing of later columns."""
+
+    def __init__(self, server: FleetServer) -> None:
+        self._server = server
+        self.version, self.query, self.close = server.version, server.query, server.close
+
+    def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+        """Insert what such a bwtop sends."""
+        known = [place for place, name in enumerate(columns) if name != "skipped"]
+        self._server.insert(table, [columns[n] for n in known], [values[n] for n in known])
 
 
 def ship(

@@ -137,9 +137,12 @@ def test_printed_schema_suits_current_servers_or_the_given_one(running: ClickHou
     """Also with a retention, and for a cluster."""
     for flags, words in (
         ("", "address IPv6"),
-        ("", "INTERVAL 604800 SECOND DELETE WHERE level = 0"),
+        ("", "level = 0, toUnixTimestamp(time) + 604800, "),
         (f"--ship clickhouse://127.0.0.1:{running.port}/x", "address FixedString(16)"),
-        ("--retention seconds=3d,minutes=60d", "INTERVAL 259200 SECOND DELETE WHERE level = 0"),
+        (
+            "--retention seconds=3d",
+            "level = 0, toUnixTimestamp(time) + 259200, level = 1, toUnixTimestamp(time) + 2592000, ",
+        ),
         ("--cluster c1", "ON CLUSTER 'c1'"),
     ):
         assert words in bwtop("--print-schema", *flags.split()).stdout

@@ -9,8 +9,9 @@ from typing import Final
 
 import pytest
 
-from bwtop.clickhouse.client import FleetError
+from bwtop.clickhouse.client import Client, FleetError
 from bwtop.clickhouse.reader import FleetReader
+from bwtop.clickhouse.schema import NUMBER
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING
@@ -19,7 +20,7 @@ from tests.build import typed
 from tests.clickhouse.cluster import NAME, cluster, is_there
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.sides import LEVELS, Side, here, there
-from tests.clickhouse.stores import ship
+from tests.clickhouse.stores import Former, former_script, ship
 from tests.history.keep import (
     DAY,
     HOUR,
@@ -132,6 +133,34 @@ def test_the_answers_are_those_of_the_hosts_own_history(
             )
         assert told(answer) == told(own)
         assert answer.rows
+
+
+def test_upgrade_of_a_cluster_keeps_every_row_on_its_shard(shards: Shards) -> None:
+    server = shards[0]
+    target = replace(server.target, database="former")
+    with closing(server.client(database=False)) as client:
+        for statement in former_script("cluster", target.database):
+            client.query(statement)
+    found = {host: recorded(number) for number, host in enumerate(HOSTS)}
+    with closing(Client(target, "")) as client:
+        for host, kept in found.items():
+            ship(kept, Former(client), host, 100, "former")
+        for _ in range(2):
+            subprocess.run(command("--ship", target.url(), "--init", "--cluster", NAME), check=True)
+        for host, kept in found.items():
+            kept.append(delta(NOON + 3 * MINUTE, 7, 11))
+            ship(kept, Former(client), host, 100, "former")
+            whole = there(client, f"host_id = '{host.id}'")
+            for level in LEVELS[1:]:
+                assert whole.by_level[level] == here(kept.connection).by_level[level]
+        names = client.query("SELECT name FROM system.tables WHERE database = 'former'")
+        assert not [name for (name,) in names if "_1" in name]
+        assert sorted(FleetReader(client).hosts()) == sorted(HOSTS)
+    numbers: list[int] = []
+    for shard in shards:
+        with closing(Client(replace(shard.target, database="former"), "")) as client:
+            numbers += [client.query("SELECT max(number) FROM schema")[0][0]]
+    assert numbers == [NUMBER, NUMBER]
 
 
 def told(answer: Answer) -> object:

@@ -299,6 +299,27 @@ def test_a_name_that_changes_is_the_same_host(store: FleetServer) -> None:
     assert answer.rx == total(kept.deltas)[0]
 
 
+def test_process_ids_are_complete_from_the_last_second_that_was_never_sent(
+    store: FleetServer,
+) -> None:
+    kept = Kept(policy(seconds=60.0))
+    kept.append(*(moved(random.Random(second), NOON + second) for second in range(9)))
+    ship(kept, store, WEB1)
+    assert FleetReader(store).pids_since() == NOON
+    kept.append(*(moved(random.Random(second), NOON + 100 + second) for second in range(9)))
+    kept.append(moved(random.Random(1), NOON + 900))
+    kept.steps(NOON + HOUR)
+    ship(kept, store, WEB1)
+    since = kept.one("SELECT min(start) FROM interval")
+    assert FleetReader(store).pids_since() == since > NOON
+    answer = ask(store, Range("", NOON, NOON + HOUR), by("process"), typed("pid:1"))
+    assert answer.since == since
+    ((seconds, rx),) = store.query(
+        "SELECT (SELECT sum(seconds) FROM span WHERE level = 0), sum(rx) FROM traffic WHERE level = 0 AND pid = 1"
+    )
+    assert (round(answer.seconds, 6), answer.rx) == (round(seconds, 6), rx)
+
+
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:
     kept = Kept()
     kept.append(moved(random.Random(1), NOON))
@@ -355,5 +376,5 @@ def test_empty_server_has_no_history(store: FleetServer) -> None:
 
 def test_a_server_without_tables_says_so(running: ClickHouse) -> None:
     client = Client(Target("127.0.0.1", running.port, database="default"), "")
-    with closing(client), pytest.raises(FleetError, match="create the tables: "):
+    with closing(client), pytest.raises(FleetError, match="create or upgrade the tables: "):
         FleetReader(client).extent()

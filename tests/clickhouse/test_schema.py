@@ -6,8 +6,10 @@ import time
 
 import pytest
 
+from bwtop import __version__
 from bwtop.clickhouse import schema
-from bwtop.clickhouse.schema import KEPT, TABLES, TODAY
+from bwtop.clickhouse.migrations import install
+from bwtop.clickhouse.schema import KEPT, NUMBER, SPAN, TABLES, TODAY, TRAFFIC, VIEW
 from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library
 from tests.clickhouse.stores import ship
@@ -32,11 +34,14 @@ def test_current_clickhouse_accepts_the_printed_schema(chdb: object) -> None:
             "SELECT name, create_table_query FROM system.tables WHERE database = 'printed'"
         )
     )
-    assert set(made) == {table.name for table in TABLES}
+    assert set(made) == {table.name for table in TABLES} | {VIEW}
     for table in TABLES:
-        assert "ReplacingMergeTree" in made[table.name]
-        assert "PARTITION BY toYYYYMM(time)" in made[table.name]
-        assert ("TTL" in made[table.name]) == (table.name != "event")
+        assert f"ENGINE = {table.engine}" in made[table.name]
+        assert ("TTL" in made[table.name]) == bool(table.ends)
+    for table in (TRAFFIC, SPAN):
+        assert f"PARTITION BY {table.partition}" in made[table.name]
+        assert "ttl_only_drop_parts = 1" in made[table.name]
+    assert library.query("SELECT number, bwtop FROM printed.schema") == [(NUMBER, __version__)]
     assert "`address` IPv6" in made["traffic"]
     assert "`name` LowCardinality(String)" in made["traffic"]
 
@@ -47,8 +52,9 @@ def test_current_clickhouse_accepts_the_cluster_schema(
 ) -> None:
     """A library has no cluster: it only parses the statements."""
     library = Library(chdb, "default")
-    found = script(cluster="my-cluster", version=version)
-    assert len(found) == 1 + 2 * len(TABLES)
+    *found, number = script(cluster="my-cluster", version=version)
+    assert len(found) == 1 + 2 * len(TABLES)  # the database, the view, and one of the tables once
+    assert number.strip() == schema.numbered("printed")
     for statement in found:
         quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
         ((text,),) = library.query(f"SELECT formatQuery('{quoted}')")
@@ -56,13 +62,13 @@ def test_current_clickhouse_accepts_the_cluster_schema(
 
 
 def test_tiers_kept_for_ever_have_no_ttl() -> None:
-    forever = dict.fromkeys((*KEPT, "days", "months"), FOREVER)
+    forever = dict.fromkeys(KEPT, FOREVER)
     assert "TTL" not in "".join(script(retention=forever))
     assert "TTL" not in "".join(script(version=OLD))
 
 
 def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: object) -> None:
-    schema.create(Library(chdb, "default"), "old")
+    install(Library(chdb, "default"), "old")
     library = Library(chdb, "old")
     start = time.time() - 20 * DAY
     kept = Kept()

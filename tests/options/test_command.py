@@ -9,7 +9,7 @@ import pytest
 from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.dimensions import parse as dimension
-from bwtop.history.tiers import TIERS, default_retention
+from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.options import command
 from bwtop.options.flag import Mode
 from bwtop.options.flags import Options
@@ -36,11 +36,11 @@ def test_without_arguments_options_are_the_defaults() -> None:
         (["--no-resolve", "--resolve"], "no_resolve", False),
         (["--history", "--by", "user, remote"], "by", (dimension("user"), dimension("remote"))),
         (["--db", "/tmp/a b.db"], "db", Path("/tmp/a b.db")),
-        (["--retention", "fives=1d"], "retention", default_retention() | {"5min": 86400.0}),
+        (["--retention", "fives=1d"], "retention", {"5min": 86400.0}),
         (
             ["--retention", "seconds=2h, minutes=30d,days=forever"],
             "retention",
-            default_retention() | {"seconds": 7200.0, "minutes": 30 * 86400.0},
+            {"seconds": 7200.0, "minutes": 30 * 86400.0, "days": FOREVER},
         ),
     ],
     ids=stable_id,

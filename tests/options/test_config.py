@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.clickhouse.target import Target
-from bwtop.history.tiers import TIERS, default_retention
+from bwtop.history.tiers import TIERS
 from bwtop.options import command, config
 from bwtop.options.config import ConfigError
 from bwtop.options.flag import Mode
@@ -54,7 +54,7 @@ def mistake(path: Path) -> str:
         (
             '[retention]\nseconds = "2h"\nminutes = "30d"',
             "retention",
-            default_retention() | {"seconds": 7200.0, "minutes": 30 * 86400.0},
+            {"seconds": 7200.0, "minutes": 30 * 86400.0},
         ),
     ],
     ids=repr,

@@ -1,0 +1,164 @@
+"""Selections from the history of many hosts (see history.store.Selection)."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.schema import TRAFFIC
+from bwtop.clickhouse.spans import of_hosts, of_plans
+from bwtop.history.boundaries import Span
+from bwtop.history.calendar import MINUTE
+from bwtop.history.dimensions import ENDS
+from bwtop.history.plan import Bounds, Piece, Plan
+from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
+from bwtop.model.filter import Filter
+from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
+
+_KEYS: Final = {"host": "host_id"}
+"""Columns to group by, where they differ from the property's name."""
+
+_READ: Final = {"host": "toString(host_id)", "address": "hex(address)"}
+"""SQL to read a property, where it differs from its name."""
+
+
+Once = Callable[[str], Sequence[tuple[Any, ...]]]
+"""Runs a query, or returns its former answer."""
+
+
+@dataclass(frozen=True)
+class FleetPlans:
+    """The rows for a range, by host id."""
+
+    bounds: Bounds
+    """The range."""
+    moved: Mapping[str, Plan]
+    """The rows of traffic."""
+    recorded: Mapping[str, Sequence[Piece]]
+    """The spans with the recorded time of those rows."""
+    hosts: Sequence[str] | None = None
+    """The ids of the hosts that count; None: all."""
+
+
+class FleetSelection:
+    """Selection from ClickHouse (see history.store.Selection); the key of a flow is the tuple of its properties."""
+
+    def __init__(
+        self,
+        server: FleetServer,
+        plans: FleetPlans,
+        needs: frozenset[str],
+        keep: Filter,
+        named: Callable[[], Iterable[Host]],
+        once: Once,
+    ) -> None:
+        """Make a selection; `named` returns the hosts, `once` queries for what several selections need."""
+        self._server = server
+        self._named, self._once = named, once
+        self._users: dict[int, str] = {}
+        self._needs = [name for name in ENDS if name in needs]
+        of_chosen = f" AND {of_hosts(plans.hosts)}" if plans.hosts else ""
+        self._where = of_plans({host: one.pieces for host, one in plans.moved.items()}) + of_chosen
+        self._recorded = of_plans(plans.recorded) + of_chosen
+        self._rows = self._counted(keep)
+        self.start = min((one.start for one in plans.moved.values()), default=plans.bounds[0])
+        self.end = max((one.end for one in plans.moved.values()), default=plans.bounds[1])
+
+    def _counted(self, keep: Filter) -> str:
+        """Return the SQL of the rows of traffic that count.
+
+        A few processes have few rows: it is faster to find all, and to drop those that were sent twice.
+        """
+        of_pids = sql_of_pids(keep)
+        if not of_pids or any(term.negated for term in keep.plain("pid")):
+            return f"traffic FINAL WHERE {self._where}{f' AND {of_pids}' if of_pids else ''}"
+        rows = f"SELECT * FROM traffic PREWHERE {of_pids} WHERE {self._where}"
+        return f"({rows} LIMIT 1 BY {', '.join(TRAFFIC.key)})"
+
+    def _traffic(self, columns: Sequence[str], by: Sequence[str]) -> Sequence[tuple[Any, ...]]:
+        groups = f"GROUP BY {', '.join(by)}" if by else ""
+        return self._server.query(f"SELECT {', '.join(columns)} FROM {self._rows} {groups}")
+
+    def _coverage(self) -> Sequence[tuple[Any, ...]]:
+        """Return (level, start, end, the most seconds that one host has recorded in it, the loss of all hosts).
+
+        Measured intervals are added up by minute, and end at its start.
+        """
+        minute = f"floor(start / {MINUTE}) * {MINUTE}"
+        sums = ", ".join(f"sum({name}) AS {name}" for name in Loss._fields)
+        totals = ", ".join(f"sum({name})" for name in Loss._fields)
+        return self._once(
+            f"SELECT level, first, max(last), max(recorded), {totals} FROM"
+            f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
+            f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums} FROM span FINAL"
+            f" WHERE {self._recorded} GROUP BY host_id, level, first) GROUP BY level, first"
+        )
+
+    def sums(self) -> FlowSums:
+        """See Selection; a uid has a name where all hosts agree on it."""
+        read = [_READ.get(name, name) for name in self._needs]
+        by = [_KEYS.get(name, name) for name in self._needs]
+        found: dict[Flow, tuple[int, int]] = {}
+        names: dict[int, set[str]] = {}
+        is_named = "uid" in self._needs
+        users = ["min(user)", "max(user)"] if is_named else ["''", "''"]
+        for *ends, first, last, rx, tx in self._traffic([*read, *users, "sum(rx)", "sum(tx)"], by):
+            if ends or rx or tx:
+                found[tuple(ends)] = (rx, tx)
+            if is_named:
+                names.setdefault(ends[self._needs.index("uid")], set()).update((first, last))
+        self._users = {
+            uid: min(known) for uid, known in names.items() if len(known) == 1 and any(known)
+        }
+        return found
+
+    def users(self) -> Mapping[int, str]:
+        """See Selection."""
+        return self._users
+
+    def ends(self, flows: Collection[Flow]) -> Ends:
+        """See Selection; properties that were not requested are unknown."""
+        hosts = {host.id: host for host in self._named()} if "host" in self._needs else {}
+        return {flow: self._end(flow, hosts) for flow in flows}
+
+    def _end(self, flow: Flow, hosts: Mapping[str, Host]) -> tuple[Identity, Remote]:
+        assert isinstance(flow, tuple), "a key from sums()"
+        known = dict(zip(self._needs, flow, strict=True))
+        who = stored_identity(known, host=hosts.get(known.get("host", "")))
+        address = bytes.fromhex(known["address"]) if "address" in known else UNKNOWN_ADDRESS
+        remote = Remote(
+            known.get("protocol", 0), known.get("role", 0), known.get("port", 0), address
+        )
+        return who, remote
+
+    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
+        """See Selection."""
+        raise NotImplementedError  # see FleetReader.ranks_remotes
+
+    def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
+        """See Selection."""
+        spans, key = self._spans(), ["level", "start"]
+        if groups is None:
+            for level, start, rx, tx in self._traffic([*key, "sum(rx)", "sum(tx)"], key):
+                yield Span(level, start, spans.get((level, start), start)), 0, rx, tx
+            return
+        read = [_READ.get(name, name) for name in self._needs]
+        by = [_KEYS.get(name, name) for name in self._needs]
+        for level, start, *ends, rx, tx in self._traffic(
+            [*key, *read, "sum(rx)", "sum(tx)"], [*key, *by]
+        ):
+            if tuple(ends) in groups:
+                span = Span(level, start, spans.get((level, start), start))
+                yield span, groups[tuple(ends)], rx, tx
+
+    def _spans(self) -> dict[tuple[int, float], float]:
+        """Return the ends of the spans by level and start."""
+        found = self._once(
+            f"SELECT level, start, max(end) FROM span FINAL WHERE level > 0 AND {self._where} GROUP BY level, start"
+        )
+        return {(level, start): end for level, start, end in found}
+
+    def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
+        """See Selection; measured intervals are added up by minute."""
+        for level, start, end, seconds, *loss in self._coverage():
+            yield Span(level, start, end), seconds, Loss(*loss)

@@ -1,0 +1,40 @@
+"""The addresses of this machine, as the kernel and ip(8) tell them."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from bwtop.identity.addresses import own_addresses
+
+
+def test_addresses_are_those_of_ip() -> None:
+    found = subprocess.run(["ip", "-json", "addr"], capture_output=True, text=True, check=True)
+    told = {
+        info["local"]
+        for link in json.loads(found.stdout)
+        for info in link["addr_info"]
+        if info["scope"] == "global"
+    }
+    assert own_addresses() == sorted(told)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+def test_addresses_of_links_and_of_loopback_are_left_out() -> None:
+    """A peer's address is not its own."""
+    commands = (
+        "ip link set lo up",
+        "ip addr add 192.0.2.7/24 dev lo",
+        "ip addr add 192.0.2.8 peer 192.0.2.9 dev lo",
+        "ip addr add 169.254.1.1/16 scope link dev lo",
+        "ip addr add 2001:db8::7/64 dev lo",
+        "python3 -c 'from bwtop.identity.addresses import own_addresses; print(*own_addresses())'",
+    )
+    found = subprocess.run(
+        ["unshare", "--net", "sh", "-ec", "\n".join(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == ["192.0.2.7", "192.0.2.8", "2001:db8::7"]
