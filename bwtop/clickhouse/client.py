@@ -58,9 +58,13 @@ _READ_ONLY: Final = 164
 class FleetError(Exception):
     """The server cannot be used now; the text says why, in one line."""
 
-    def __init__(self, text: str, kind: Hashable = None) -> None:
-        """Make an error; `kind` identifies it where the text has names that differ each time (None: the text does)."""
+    def __init__(self, text: str, kind: Hashable = None, *, is_answer: bool = False) -> None:
+        """Make an error; `kind` identifies it where the text has names that differ each time (None: the text does).
+
+        `is_answer`: the server could be reached, and refused.
+        """
         super().__init__(text)
+        self.is_answer = is_answer
         self.kind = text if kind is None else kind
 
 
@@ -172,7 +176,8 @@ class Client:
             self.close()
             words = _words(error).removesuffix(self._peer)
             kind = getattr(error, "code", None) or words
-            raise FleetError(f"{self._where}: {words}", kind) from error
+            is_answer = type(error).__name__ == "ServerException"
+            raise FleetError(f"{self._where}: {words}", kind, is_answer=is_answer) from error
 
     def close(self) -> None:
         """See FleetServer."""

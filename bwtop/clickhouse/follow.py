@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bwtop.clickhouse.client import FleetError, FleetServer
+from bwtop.clickhouse.clocks import spelled, wrong_clocks
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
 from bwtop.history.plan import Bounds, Piece
 from bwtop.model.filter import Filter
@@ -27,6 +28,7 @@ from bwtop.model.flows import (
     Traffic,
     nowhere,
     stored_identity,
+    told_apart,
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
 from bwtop.text.escape import count, printable
@@ -137,10 +139,16 @@ class Playback:
         for host, (_, end) in windows.due.items():
             self._places[host].told = end
 
-    def late(self) -> dict[str, float]:
-        """Return the delay of each late host, in seconds."""
+    def late(self, clocks: Mapping[str, float]) -> dict[str, float]:
+        """Return the delay of each late host, in seconds; of a wrong clock, without what it is behind."""
+        delays = {
+            host: place.delay + clocks.get(host, 0.0) for host, place in list(self._places.items())
+        }
         return {
-            host: place.delay for host, place in list(self._places.items()) if place.delay > STEP
+            host: delay
+            for host, delay in delays.items()
+            if delay
+            > (2 * STEP if host in clocks else STEP)  # such a one is not known to the second
         }
 
 
@@ -179,6 +187,8 @@ class FleetFollower:
         """Live hosts by id."""
         self._others: list[Host] = []
         """Live hosts that do not pass the filter."""
+        self._clocks: dict[str, float] = {}
+        """Seconds by which wrong clocks are ahead, by host id."""
         self._gone: dict[Host, float] = {}
         """Silent hosts, with the time of their last data in UTC seconds of the local clock."""
         self._read_at = monotonic()
@@ -196,23 +206,32 @@ class FleetFollower:
             return words, f"{self._fault}; showing old data"
         if not self.hosts:
             return words, self._no_hosts()
-        warnings = [text for text in (self._late(), self._silent()) if text]
+        warnings = [text for text in (self._late(), self._silent(), self._wrong()) if text]
         return words, printable("; ".join(warnings))
 
     def _no_hosts(self) -> str:
         if not self._others:
             return f"no host has sent data for {REACH:.0f} s"
-        names = _listed(sorted(host.name for host in self._others))
+        names = _listed(sorted(host.label for host in self._others))
         return printable(f"no host of that name sends data; live hosts: {names}")
 
     def _late(self) -> str:
         hosts = self.hosts  # another thread reads
-        late = {hosts[id_]: s for id_, s in self._playback.late().items() if id_ in hosts}
+        late = {
+            hosts[id_]: s for id_, s in self._playback.late(self._clocks).items() if id_ in hosts
+        }
         if len(late) == len(hosts) > 1:
             return f"late: all hosts (up to {max(late.values()):.0f} s)"
         ordered = sorted(late.items(), key=lambda item: (-item[1], item[0]))
-        named = [f"{host.name} ({seconds:.0f} s)" for host, seconds in ordered]
+        named = [f"{host.label} ({seconds:.0f} s)" for host, seconds in ordered]
         return f"late: {_listed(named)}" if named else ""
+
+    def _wrong(self) -> str:
+        """Return a warning of the live hosts whose clocks are wrong."""
+        hosts = self.hosts
+        wrong = sorted((hosts[id_], s) for id_, s in self._clocks.items() if id_ in hosts)
+        named = [f"{host.label} ({spelled(seconds)})" for host, seconds in wrong]
+        return f"clock wrong: {_listed(named)}" if named else ""
 
     def _silent(self) -> str:
         """Return a warning of the hosts that have stopped sending."""
@@ -221,7 +240,7 @@ class FleetFollower:
         gone = sorted(self._gone.items(), key=lambda item: -item[1])
         return "silent: " + _listed(
             [
-                f"{host.name} (since {time.strftime('%H:%M', time.localtime(at))})"
+                f"{host.label} (since {time.strftime('%H:%M', time.localtime(at))})"
                 for host, at in gone
             ]
         )
@@ -254,22 +273,37 @@ class FleetFollower:
 
     def _ask_windows(self, passed: float) -> Windows:
         now = self._clock()
+        self._clocks = wrong_clocks(self._server)
         found = {
-            Host(name, id_): last
+            (id_, name): last
             for id_, name, last in self._server.query(
                 "SELECT toString(host_id), argMax(name, last), max(last) FROM"
                 " (SELECT host_id, argMax(host, span_id) AS name, argMax(end, span_id) AS last FROM span"
-                f" WHERE level = 0 AND {within(now - REACH, LAST)} GROUP BY host_id, spool)"
+                f" WHERE {self._recent(now)} GROUP BY host_id, spool)"
                 " GROUP BY host_id"
             )
         }
-        arrived = {host: last for host, last in found.items() if self._keep.takes_host(host)}
-        self._others = [host for host in found if host not in arrived]
+        live = zip(told_apart(Host(name, id_) for id_, name in found), found.values(), strict=True)
+        hosts = dict(live)
+        arrived = {host: last for host, last in hosts.items() if self._keep.takes_host(host)}
+        self._others = [host for host in hosts if host not in arrived]
         self._note_gone(now, {host.id for host in arrived})
         self.hosts = {host.id: host for host in arrived}
         return self._playback.windows(
             now, passed, {host.id: last for host, last in arrived.items()}
         )
+
+    def _recent(self, now: float) -> str:
+        """Return the SQL condition: the intervals of live hosts, by their own clocks.
+
+        One whose clock was ahead has rows of the future after it died; the server knows when it received them.
+        """
+        times = within(now - REACH, LAST)
+        behind = {host: ahead for host, ahead in self._clocks.items() if ahead < 0}
+        if behind:
+            since = within(now - REACH + min(behind.values()), LAST)
+            times = f"({times} OR ({of_hosts(behind)} AND {since}))"
+        return f"level = 0 AND received >= now() - {REACH:.0f} AND {times}"
 
     def _note_gone(self, now: float, here: Container[str]) -> None:
         """Update the silent hosts; one that sends again is removed, even under a new name."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.clocks import wrong_clocks
 from bwtop.clickhouse.follow import WHO
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.spans import FleetSpans, of_hosts, since, within
@@ -90,6 +91,15 @@ class FleetReader:
     def pids_since(self) -> float:
         """See HistoryStore: none of the hosts has deleted a later second before it was sent."""
         return max(self._whole(self._hosts).values(), default=0.0)
+
+    def clocks(self) -> dict[Host, float]:
+        """See HistoryStore."""
+        wrong = wrong_clocks(self._server)
+        return {
+            host: wrong[host.id]
+            for host in self.hosts()
+            if host.id in wrong and (self._hosts is None or host.id in self._hosts)
+        }
 
     def _whole(self, hosts: Sequence[str] | None) -> dict[str, float]:
         """Return the time by host from which the seconds are complete."""

@@ -13,7 +13,15 @@ from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Piece, Plan
 from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
+from bwtop.model.flows import (
+    UNKNOWN_ADDRESS,
+    Host,
+    Identity,
+    Loss,
+    Remote,
+    stored_identity,
+    told_apart,
+)
 
 _KEYS: Final = {"host": "host_id"}
 """Columns to group by, where they differ from the property's name."""
@@ -130,6 +138,16 @@ class FleetSelection:
             known.get("protocol", 0), known.get("role", 0), known.get("port", 0), address
         )
         return who, remote
+
+    def losing(self) -> list[Host]:
+        """See Selection."""
+        lost = " + ".join(Loss._fields)
+        found = self._server.query(
+            f"SELECT toString(host_id), sum(spilled_bytes + unattributed_bytes) AS amount FROM span"
+            f" WHERE {self._recorded} AND {lost} > 0 GROUP BY host_id ORDER BY amount DESC, host_id"
+        )
+        hosts = {host.id: host for host in told_apart(self._named())}
+        return [hosts[id_] for id_, _ in found if id_ in hosts]
 
     def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
         """See Selection."""

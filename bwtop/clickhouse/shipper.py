@@ -5,13 +5,14 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop import __version__
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
+from bwtop.clickhouse.clocks import is_wrong, spelled
 from bwtop.clickhouse.schema import HOST
 from bwtop.clickhouse.spool import Batch, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
@@ -70,10 +71,17 @@ class ShippingState:
         """Return a warning; empty: none."""
         lag = self.lag(now)
         if lag < BEHIND and not self.fault:
-            return ""
+            return f"clock {spelled(self.clock)}" if self.clock and is_wrong(self.clock) else ""
         why = self.fault or "the server is slow"
         waiting = count(self.waiting.intervals, "interval")
         return f"not shipped for {lag:.0f} s ({waiting}): {why}" if lag else f"not shipping: {why}"
+
+
+def _kind(error: Exception) -> str:
+    """Return the kind of an error, one of ERRORS."""
+    if not isinstance(error, FleetError):
+        return "history"
+    return "server" if error.is_answer else "connection"
 
 
 def ahead(server: FleetServer) -> float:
@@ -81,6 +89,26 @@ def ahead(server: FleetServer) -> float:
     before = time.time()
     ((now,),) = server.query("SELECT toUnixTimestamp(now())")
     return float((before + time.time()) / 2 - (now + 0.5))
+
+
+ERRORS: Final = ("connection", "server", "history")
+"""Kinds of errors: no connection, the server refused, the history could not be read."""
+
+
+class SendingFigures(NamedTuple):
+    """Figures of the shipping since the start."""
+
+    intervals: int
+    """Intervals that wait."""
+    lag: float
+    """Seconds since the start of the oldest one."""
+    rows: int
+    errors: Mapping[str, int]
+    """Failed attempts by kind."""
+    succeeded: float | None
+    """Time of the last success, in UTC seconds."""
+    clock: float | None
+    """Seconds by which the clock of this host is ahead of the server's."""
 
 
 class Shipper:
@@ -105,6 +133,8 @@ class Shipper:
         self._file: tuple[int, int] | None = None
         self._spool: Spool | None = None
         self._reported = -math.inf
+        self._errors = dict.fromkeys(ERRORS, 0)
+        self._succeeded: float | None = None
         self._wake = threading.Event()
         self._closing = False
         self._told: set[Hashable] = set()
@@ -123,10 +153,17 @@ class Shipper:
         )
         self._thread.start()
 
-    def behind(self) -> tuple[int, float]:
-        """Return the number of unsent intervals and the lag in seconds; callable from any thread."""
+    def figures(self) -> SendingFigures:
+        """Return the figures; callable from any thread."""
         state = self.state
-        return state.waiting.intervals, state.lag(time.time())
+        return SendingFigures(
+            state.waiting.intervals,
+            state.lag(time.time()),
+            state.rows,
+            dict(self._errors),
+            self._succeeded,
+            state.clock,
+        )
 
     def close(self) -> None:
         """Send the rest, for at most CLOSE_SECONDS; call it when all is committed."""
@@ -134,10 +171,11 @@ class Shipper:
         self._wake.set()
         if self._thread:
             self._thread.join(CLOSE_SECONDS)
-        left = self._waiting().intervals
-        if left:
+        left = self._waiting()
+        kinds = ((left.intervals, "interval"), (left.sums, "total"))
+        if words := " and ".join(count(number, kind) for number, kind in kinds if number):
             self._notify(
-                f"{count(left, 'interval')} not shipped yet; they stay in the history until bwtop runs again"
+                f"{words} not shipped yet; they stay in the history until bwtop runs again"
             )
 
     # Called by the sending thread.
@@ -187,6 +225,7 @@ class Shipper:
 
     def _succeed(self, rows: int = 0) -> None:
         """Note that the server has `rows` more rows."""
+        self._succeeded = time.time()
         self.state = replace(
             self.state, fault="", waiting=self._waiting(), rows=self.state.rows + rows
         )
@@ -199,6 +238,7 @@ class Shipper:
         words = self._words(error)
         why = words.removeprefix(f"{self.target}: ")  # the screen has little room
         self.state = replace(self.state, fault=why, waiting=self._waiting())
+        self._errors[_kind(error)] += 1
         kind = error.kind if isinstance(error, FleetError) else words
         if kind not in self._told:
             kept = "" if self._told else "; unsent intervals stay in the history"
@@ -206,18 +246,24 @@ class Shipper:
             self._notify(f"not shipping: {words}{kept}")
 
     def _words(self, error: Exception) -> str:
-        return str(error) if isinstance(error, FleetError) else schema.plain(error, self._path)
+        if isinstance(error, FleetError):
+            return str(error)
+        if schema.is_locked(error):
+            return f"the history is busy, with bwtop itself or another program: {self._path}"
+        return schema.plain(error, self._path)
 
     def _ship(self) -> None:
         spool = self._opened()
         spool.begin()
-        self._report(spool)
+        if self._closing:
+            spool.hurry()
         began, is_told, is_last = time.monotonic(), False, False
         while not is_last:
             batch = spool.batch()
             if batch is None:
                 return
             self.state = replace(self.state, waiting=spool.waiting())  # the server may be slow
+            self._report(spool)
             self._send(batch)
             spool.move(batch.after)
             self._succeed(batch.rows())
@@ -246,6 +292,8 @@ class Shipper:
         row = (*spool.where, own_addresses(), __version__, spool.first(), time.time(), clock)
         server.insert(HOST.name, HOST.names(), [[value] for value in row])
         self._reported = time.monotonic()
+        if is_wrong(clock) and not is_wrong(self.state.clock):
+            self._notify(f"compared with {self.target}, the clock of this host is {spelled(clock)}")
         self.state = replace(self.state, rows=self.state.rows + 1, clock=clock)
 
     def _waiting(self) -> UnsentIntervals:

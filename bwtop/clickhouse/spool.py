@@ -31,6 +31,13 @@ LISTED: Final = 1000
 """Largest number of five-minute totals in a batch, and of events."""
 
 
+STILL: Final = 600.0
+"""Seconds between two sendings of a closed span that contains the present, as after a clock was set back.
+
+Each interval changes it, and it may have more rows than can be sent between two.
+"""
+
+
 class Cursor(NamedTuple):
     """The last interval, change, five-minute total and event that a server has."""
 
@@ -46,6 +53,8 @@ class UnsentIntervals(NamedTuple):
     intervals: int = 0
     since: float | None = None
     """Start of the oldest one, in UTC seconds."""
+    sums: int = 0
+    """Closed minutes, hours, days and months that it does not have yet as they are now."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,9 @@ class Spool:
         self.where = (UUID(host.id), host.name, spool)
         """Values of the columns of the host."""
         self._places: dict[_Kind, _Progress] = {}
+        self._sent: dict[int, float] = {}
+        """Spans that contained the present when they were sent, and when that was, on the monotonic clock."""
+        self._still = STILL
 
     def cursor(self) -> Cursor:
         """Return the cursor of the server."""
@@ -91,14 +103,21 @@ class Spool:
 
     def waiting(self) -> UnsentIntervals:
         """Return the unsent intervals."""
-        last = self.cursor().interval
+        last, change, *_ = self.cursor()
+        (sums,) = self._run(
+            "SELECT count(*) FROM span WHERE changed > ? AND level > 0", (change,)
+        ).fetchone()
         (newest,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
         oldest = self._run(
             "SELECT id, start FROM interval WHERE id > ? ORDER BY id LIMIT 1", (last,)
         ).fetchone()
         if not oldest:
-            return UnsentIntervals()
-        return UnsentIntervals(newest - oldest[0] + 1, checked.moment(oldest[1]))
+            return UnsentIntervals(sums=sums)
+        return UnsentIntervals(newest - oldest[0] + 1, checked.moment(oldest[1]), sums)
+
+    def hurry(self) -> None:
+        """Let the next batches have all spans, also those that may still change."""
+        self._still = 0.0
 
     def first(self) -> float:
         """Return the start of the history in UTC seconds; 0: it is empty."""
@@ -154,11 +173,14 @@ class Spool:
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         found = _Rows(last)
         place = self._places.pop(kind, _Progress(last))
-        listed = self._run(kind.spans, (last, SPANS)).fetchall()
+        listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
         for number, span, level, start, end, seconds, loss, version in listed:
             checked.seconds(seconds)
             begun, over = float(checked.moment(start)), float(checked.moment(end))
             head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
+            is_now = kind is _SUMS and begun <= time.time() < over
+            if is_now and self._is_early(span, place if place.number == number else None):
+                return found
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)
             lines = self._lines(kind, span, after, room + 1)
@@ -167,14 +189,24 @@ class Spool:
                 if not found.spans:
                     lines = lines[:room]
                     found.traffic += [(*head, *line, version) for line in lines]
-                    self._places[kind] = _Progress(number, lines[-1][:2])
+                    self._places[kind] = _Progress(number, lines[-1][:2], span)
                 return found
             found.traffic += [(*head, *line, version) for line in lines]
             skipped = max(number - found.last - 1, 0) if kind is _INTERVALS else 0
             found.spans.append((*head, over, seconds, *checked.loss(loss), skipped, version))
             found.last = number
+            if is_now:
+                self._sent[span] = time.monotonic()
         found.more = len(listed) == SPANS
         return found
+
+    def _is_early(self, span: int, begun: "_Progress | None") -> bool:
+        """Return whether a span that contains the present waits, as it was sent a short while ago."""
+        now = time.monotonic()
+        self._sent = {
+            sent: when for sent, when in self._sent.items() if 0 <= now - when < self._still
+        }
+        return begun is None and span in self._sent
 
     def _lines(
         self, kind: "_Kind", span: int, after: tuple[int, int], count: int
@@ -238,8 +270,20 @@ class _Progress(NamedTuple):
     """Progress in an interval or span that has more rows than a batch."""
 
     number: int
+    """The number that it had when the first part was taken."""
     after: tuple[int, int] = _BEGINNING
     """(flow, process) of the last row."""
+    span: int = 0
+
+
+def _resumed(listed: list[tuple[Any, ...]], place: _Progress) -> list[tuple[Any, ...]]:
+    """Return the listed spans so that one of which parts are sent comes first, though it has grown meanwhile.
+
+    It is in its own place, too: the parts lack what was added after they were sent.  Without that, a span that grows all
+    the time would be sent from the beginning for ever.
+    """
+    grown = [row for row in listed if row[1] == place.span and row[0] != place.number]
+    return [(place.number, *grown[0][1:]), *listed] if grown else listed
 
 
 class _Kind(NamedTuple):

@@ -76,6 +76,8 @@ class Answer:
     seconds: float = 0.0
     """Recorded within the range, by the monotonic clock."""
     loss: Loss = Loss()
+    losing: Sequence[Host] = ()
+    """The hosts that the loss is of, where the answer is of several; most bytes first."""
     usage: Usage | None = None
     """None with filters on processes or remotes, and where five-minute totals are missing."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class Answer:
     """User names by uid from the recording hosts; None: use the names of this host."""
     since: float = 0.0
     """With a filter by pid: the time from which pids are stored; the answer has nothing before."""
+    clocks: Mapping[Host, float] = field(default_factory=dict)
+    """Seconds by which wrong clocks of hosts are ahead now."""
     ahead: float = 0.0
     """End of what the range has after now: the clock was ahead when it was recorded.  0: it has nothing after now."""
 
@@ -181,6 +185,7 @@ class History:
         def select(unit: Unit) -> Selection:
             return found if is_one else self.store.select(bounds, unit, needs, keep)
 
+        answer.clocks = self.store.clocks()
         answer.since = self.store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep)
@@ -196,6 +201,7 @@ class History:
             answer.loss = answer.loss.plus(loss)
             if unit := finest(by):
                 _note_span(answer, span, unit)
+        answer.losing = found.losing() if any(answer.loss) else ()
         self._draw(answer, select, None if is_all else dict.fromkeys(taken, 0), keep)
         for when, kind, amount in self.store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))

@@ -59,6 +59,9 @@ class Selection(Protocol):
     def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """Yield (span, group, received, sent) of the flows in a group; None: all flows are in group 0."""
 
+    def losing(self) -> Sequence[Host]:
+        """Return the hosts that the loss in coverage() is of, if there are several hosts; most bytes first."""
+
     def coverage(self) -> Iterable[tuple[Span, float, Loss]]:
         """Yield (span, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
 
@@ -80,6 +83,9 @@ class HistoryStore(Protocol):
 
     def pids_since(self) -> float:
         """Return the time from which pids are stored, in UTC seconds."""
+
+    def clocks(self) -> Mapping[Host, float]:
+        """Return the seconds by which wrong clocks of the selected hosts are ahead, as far as they are known."""
 
     def select(
         self,

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from bwtop import __version__
 from bwtop.capture.session import Fill
+from bwtop.clickhouse.shipper import SendingFigures
 from bwtop.metrics.totals import OTHER, TOP
 from bwtop.metrics.watch import BOUNDS, READINGS, Figures
 from bwtop.sqlite.recorder import Recorder, RecorderBacklog
@@ -67,6 +68,13 @@ def _durations(figures: Figures) -> Iterator[MetricValue]:
     yield MetricValue(seconds, (), "_sum")
 
 
+def _measured(
+    points: Callable[[Figures], Iterable[MetricValue]],
+) -> Callable[[Figures], Iterable[MetricValue]]:
+    """Return points only where something was measured: a server that shows the past alone has no counters."""
+    return lambda figures: points(figures) if figures.backend != "none" or figures.measured else ()
+
+
 def _known(
     find: Callable[[Figures], T | None], value: Callable[[T], float]
 ) -> Callable[[Figures], Iterator[MetricValue]]:
@@ -94,10 +102,22 @@ def _waiting(
     return _known(lambda figures: figures.waiting, value)
 
 
-def _behind(
-    value: Callable[[tuple[int, float]], float],
+def _sending(
+    value: Callable[[SendingFigures], float | None],
 ) -> Callable[[Figures], Iterator[MetricValue]]:
-    return _known(lambda figures: figures.behind, value)
+    """Return the points of a figure of the shipping that may be unknown."""
+
+    def points(figures: Figures) -> Iterator[MetricValue]:
+        found = value(figures.sending) if figures.sending else None
+        if found is not None:
+            yield MetricValue(found)
+
+    return points
+
+
+def _errors(figures: Figures) -> Iterator[MetricValue]:
+    for kind, number in (figures.sending.errors if figures.sending else {}).items():
+        yield MetricValue(number, (kind,))
 
 
 METRICS: Final = (
@@ -112,40 +132,44 @@ METRICS: Final = (
         "bwtop_bytes_total",
         Type.COUNTER,
         f'Payload bytes by process name; beyond {TOP} names they count as "{OTHER}", so the sum of all is exact',
-        _bytes,
+        _measured(_bytes),
         ("process", "direction", "protocol", "loopback"),
     ),
     Metric(
         "bwtop_lost_bytes_total",
         Type.COUNTER,
         "Bytes whose remote or process was lost; bwtop_bytes_total includes them",
-        lambda figures: [
-            MetricValue(figures.loss.spilled_bytes, ("remote",)),
-            MetricValue(figures.loss.unattributed_bytes, ("process",)),
-        ],
+        _measured(
+            lambda figures: [
+                MetricValue(figures.loss.spilled_bytes, ("remote",)),
+                MetricValue(figures.loss.unattributed_bytes, ("process",)),
+            ]
+        ),
         ("kind",),
     ),
     Metric(
         "bwtop_lost_updates_total",
         Type.COUNTER,
-        "Flows (remote) and updates (process) counted in bwtop_lost_bytes_total",
-        lambda figures: [
-            MetricValue(figures.loss.spilled, ("remote",)),
-            MetricValue(figures.loss.unattributed, ("process",)),
-        ],
+        "Flows whose remote was lost, and updates of counters whose process was lost",
+        _measured(
+            lambda figures: [
+                MetricValue(figures.loss.spilled, ("remote",)),
+                MetricValue(figures.loss.unattributed, ("process",)),
+            ]
+        ),
         ("kind",),
     ),
     Metric(
         "bwtop_unnamed_processes_total",
         Type.COUNTER,
         "Processes whose name was lost",
-        lambda figures: [MetricValue(figures.loss.unnamed)],
+        _measured(lambda figures: [MetricValue(figures.loss.unnamed)]),
     ),
     Metric(
         "bwtop_missed_events_total",
         Type.COUNTER,
-        "Traced calls that the kernel skipped; their bytes may be missing from all counters",
-        lambda figures: [MetricValue(figures.loss.missed_events)],
+        "Traced calls that the kernel skipped; their bytes may be missing from bwtop_bytes_total",
+        _measured(lambda figures: [MetricValue(figures.loss.missed_events)]),
     ),
     Metric(
         "bwtop_flow_map_entries",
@@ -163,14 +187,14 @@ METRICS: Final = (
         "bwtop_reading_seconds",
         Type.HISTOGRAM,
         "Duration of a reading of the kernel's maps, or of another bwtop's history; one is due every second",
-        _durations,
+        _measured(_durations),
         ("le",),
     ),
     Metric(
         "bwtop_measured_seconds_total",
         Type.COUNTER,
-        "Seconds covered by the readings",
-        lambda figures: [MetricValue(figures.measured)],
+        "Seconds of traffic that bwtop has measured, or followed, since it started",
+        _measured(lambda figures: [MetricValue(figures.measured)]),
     ),
     Metric(
         "bwtop_recording",
@@ -212,13 +236,38 @@ METRICS: Final = (
         "bwtop_spool_intervals",
         Type.GAUGE,
         "Recorded intervals not yet sent to the server of --ship",
-        _behind(lambda behind: behind[0]),
+        _sending(lambda sending: sending.intervals),
     ),
     Metric(
         "bwtop_spool_lag_seconds",
         Type.GAUGE,
         "Seconds that the oldest recorded interval has waited to be sent to the server of --ship; 0 when none waits",
-        _behind(lambda behind: behind[1]),
+        _sending(lambda sending: sending.lag),
+    ),
+    Metric(
+        "bwtop_ship_rows_total",
+        Type.COUNTER,
+        "Rows that the server of --ship has acknowledged",
+        _sending(lambda sending: sending.rows),
+    ),
+    Metric(
+        "bwtop_ship_errors_total",
+        Type.COUNTER,
+        "Failed attempts to send to the server of --ship: no connection, refused by the server, history not readable",
+        _errors,
+        ("kind",),
+    ),
+    Metric(
+        "bwtop_ship_last_success_timestamp_seconds",
+        Type.GAUGE,
+        "Time at which the server of --ship last had everything or acknowledged a batch, in UTC seconds",
+        _sending(lambda sending: sending.succeeded),
+    ),
+    Metric(
+        "bwtop_ship_clock_offset_seconds",
+        Type.GAUGE,
+        "Seconds by which the clock of this host is ahead of that of the server of --ship, to about a second",
+        _sending(lambda sending: sending.clock),
     ),
 )
 """In the order of the exposition."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from bwtop.capture.session import Fill
+from bwtop.clickhouse.shipper import SendingFigures
 from bwtop.measure.intervals import Readings
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.totals import Moved, Totals, by_name
@@ -23,13 +24,10 @@ READINGS: Final = 60
 
 
 class Sender(Protocol):
-    """The sender of the history to a server, with its backlog of unsent intervals."""
+    """The sender of the history to a server."""
 
-    def behind(self) -> tuple[int, float]:
-        """Return the number of unsent intervals, and the age of the oldest in seconds.
-
-        Callable from any thread; raises nothing.
-        """
+    def figures(self) -> SendingFigures:
+        """Return its figures; callable from any thread, raises nothing."""
 
 
 class Durations(NamedTuple):
@@ -58,8 +56,8 @@ class Figures:
     """None without a recorder in this bwtop."""
     waiting: RecorderBacklog | None
     """The intervals that the recorder has not committed yet."""
-    behind: tuple[int, float] | None
-    """The result of Sender.behind(); None without --ship."""
+    sending: SendingFigures | None
+    """None without --ship."""
 
 
 class Watch:
@@ -111,7 +109,7 @@ class Watch:
         found = self._measurement
         recorder = found.recorder if found else None
         waiting = recorder.waiting() if recorder else None
-        behind = self.sender.behind() if self.sender else None
+        sending = self.sender.figures() if self.sender else None
         with self._mutex:
             return Figures(
                 backend=(found.backend or "history") if found else "none",
@@ -122,7 +120,7 @@ class Watch:
                 fill=max(self._fills, default=None),
                 recorder=recorder,
                 waiting=waiting,
-                behind=behind,
+                sending=sending,
             )
 
 

@@ -111,11 +111,21 @@ def name(text: str) -> OnProcess:
 
 
 def host(text: str) -> OnProcess:
-    """Return the condition on the host of a process: a pattern of its name, or its id."""
+    """Return the condition on the host of a process: a pattern of its name, its id, or the start of that."""
     matches = _pattern(text)
-    return lambda _, identity: (
-        identity.host is not None and (matches(identity.host.name) or identity.host.id == text)
-    )
+    starts = (text.lower(),) if re.fullmatch(_HOST_ID, text, re.ASCII | re.IGNORECASE) else ()
+
+    def takes(_: ProcessKey | None, identity: Identity) -> bool:
+        found = identity.host
+        return found is not None and (
+            matches(found.name) or found.id == text or found.id.startswith(starts)
+        )
+
+    return takes
+
+
+_HOST_ID: Final = r"[0-9a-f]{8}[0-9a-f-]{0,28}"
+"""A host id, or its start as reports print it."""
 
 
 def placement(identity: Identity) -> str:

@@ -342,7 +342,7 @@ FIELDS: Final = (
 
 HOST: Final = FilterField(
     "host",
-    "host name, with * as wildcard, or host id",
+    "host name, with * as wildcard, or host id or its first 8 digits",
     process=conditions.any_of(conditions.host),
     needs=("host",),
 )

@@ -1,7 +1,8 @@
 """The basic types: processes, remotes, and the bytes between them."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -128,6 +129,29 @@ class Host(NamedTuple):
     name: str
     id: str
     """A UUID; it stays when the name changes."""
+
+    @property
+    def label(self) -> str:
+        """Return the name to show."""
+        return self.name
+
+
+class Twin(Host):
+    """A host that shares its name with another."""
+
+    __slots__ = ()
+
+    @property
+    def label(self) -> str:
+        """Return the name with the start of the id; filters take that start, too."""
+        return f"{self.name} ({self.id[:8]})"
+
+
+def told_apart(hosts: Iterable[Host]) -> list[Host]:
+    """Return the hosts, with those of one name as twins."""
+    listed = list(hosts)
+    names = Counter(host.name for host in listed)
+    return [Twin(*host) if names[host.name] > 1 else host for host in listed]
 
 
 @dataclass(frozen=True, slots=True)

@@ -466,7 +466,7 @@ class Options:
         modes=_ONLY_HISTORY,
         needs={"history": "", "origin": ""},
         against=_PAGE_FILTER,
-        help="only these hosts; shell patterns such as 'web*' are allowed",
+        help="only these hosts, by name, by shell pattern such as 'web*', or by id or its first 8 digits",
     )
     cluster: str | None = value(
         "--cluster",

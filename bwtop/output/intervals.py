@@ -223,7 +223,7 @@ class TableWriter:
 
     def _process(self, row: Branch) -> str:
         identity = row.identity
-        host = printable(identity.host.name) if identity.host else ""
+        host = printable(identity.host.label) if identity.host else ""
         if row.pid is None:
             return self._head(host, "-", "-", identity.name)
         name = f"[{identity.name}]" if identity.kernel else identity.name

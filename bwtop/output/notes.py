@@ -10,13 +10,13 @@ from bwtop.history.calendar import MINUTE
 from bwtop.history.query import Answer
 from bwtop.history.tiers import UNITS
 from bwtop.text import units as fmt
-from bwtop.text.escape import count
+from bwtop.text.escape import count, printable
 
 _LONGEST: Final = 8e13
 """Longest duration that datetime.timedelta can hold, in seconds, roughly."""
 
 _MOVES: Final = 3
-"""Largest number of notes on clock changes."""
+"""Largest number of notes on clock changes and on wrong clocks, and of hosts named in one."""
 
 
 def notes(answer: Answer) -> Iterator[str]:
@@ -44,6 +44,13 @@ def notes(answer: Answer) -> Iterator[str]:
             f"times up to {local_minute(answer.ahead)} are in the future:"
             " the time was wrong when they were recorded"
         )
+    for host, seconds in list(answer.clocks.items())[:_MOVES]:
+        way = "ahead" if seconds > 0 else "behind"
+        yield printable(
+            f"the clock of {host.label} is {length(abs(seconds))} {way}: its times are wrong"
+        )
+    if len(answer.clocks) > _MOVES:
+        yield f"the clocks of {count(len(answer.clocks) - _MOVES, 'more host')} are wrong"
     moves = answer.events.get("clock", [])
     for when, by in moves[:_MOVES]:
         way = "forward" if by > 0 else "back"
@@ -58,7 +65,10 @@ def notes(answer: Answer) -> Iterator[str]:
     dropped = sum(amount for _, amount in answer.events.get("dropped", []))
     if dropped:
         yield f"{fmt.size(dropped)} not recorded: the disk could not be written for too long"
-    yield from (f"lost: {words}" for words in fmt.losses(answer.loss))
+    names = [host.label for host in answer.losing[:_MOVES]]
+    names += [f"{more} more"] if (more := len(answer.losing) - _MOVES) > 0 else []
+    where = printable(f" ({', '.join(names)})") if names else ""
+    yield from (f"lost: {words}{where}" for words in fmt.losses(answer.loss))
 
 
 def local_minute(when: float) -> str:

@@ -105,7 +105,11 @@ class ReportTable:
     def _nothing(self, history: History) -> Iterator[str]:
         extent = history.extent()
         if extent is None:
-            yield "nothing has been recorded yet; run: sudo bwtop"
+            yield (
+                "nothing has been recorded yet; run: sudo bwtop"
+                if self._request.host
+                else "no host has sent anything yet; on each run: sudo bwtop --record --ship URL"
+            )
         else:
             yield f"data exists from {local_minute(extent[0])} to {local_minute(extent[1])}"
             yield from notes(self._answer)

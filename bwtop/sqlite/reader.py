@@ -1,7 +1,7 @@
 """The history of this host in SQLite: see history.store."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
@@ -72,6 +72,10 @@ class LocalReader:
             "SELECT max(kept, coalesce((SELECT min(start) FROM interval), 0)) FROM level WHERE level = 0"
         )
         return checked.moment(found)
+
+    def clocks(self) -> Mapping[Host, float]:
+        """See HistoryStore."""
+        return {}
 
     def select(
         self,

@@ -1,7 +1,7 @@
 """Read the rows of a plan."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -159,6 +159,10 @@ class LocalSelection:
                 _bounds(piece),
             ):
                 yield _span(piece, start, end), of, *checked.moved(rx, tx)
+
+    def losing(self) -> Sequence[Host]:
+        """See Selection."""
+        return ()
 
     def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
         """Yield (span, seconds recorded, loss)."""

@@ -201,7 +201,7 @@ class Rows:
 
     def _host(self, row: Branch) -> str:
         if row.identity.host:
-            return row.identity.host.name or "-"
+            return row.identity.host.label or "-"
         return "-" if row.process else "(several)"
 
     def _pid(self, row: Branch) -> str:

@@ -43,7 +43,7 @@ def _unit(identity: Identity) -> str:
 
 
 def _host(identity: Identity) -> str:
-    return identity.host.name or identity.host.id if identity.host else "(this machine)"
+    return identity.host.label or identity.host.id if identity.host else "(this machine)"
 
 
 def _host_id(identity: Identity) -> str:

@@ -44,7 +44,7 @@ complete -c bwtop -l store-cmdlines -d 'record command lines, which may contain 
 complete -c bwtop -l ship -x -d 'send recorded data to this ClickHouse, clickhouse://user@host:9000/database; use clickhouses:// for TLS'
 complete -c bwtop -l from -x -d 'show the hosts that send to this ClickHouse, live or past, instead of this host'
 complete -c bwtop -l password-file -r -F -d 'read the ClickHouse password from this file (default: $BWTOP_PASSWORD, or none)'
-complete -c bwtop -l host -x -d 'only these hosts; shell patterns such as '"'"'web*'"'"' are allowed'
+complete -c bwtop -l host -x -d 'only these hosts, by name, by shell pattern such as '"'"'web*'"'"', or by id or its first 8 digits'
 complete -c bwtop -l cluster -x -d 'create replicated tables, distributed over this ClickHouse cluster'
 complete -c bwtop -l bind -x -d 'listen on this address (default 127.0.0.1:8064); beyond loopback every client needs the token'
 complete -c bwtop -l metrics -x -d 'with --record, serve Prometheus metrics on this address, such as 127.0.0.1:8063; beyond loopback this requires --token-file'

@@ -40,11 +40,18 @@ class Tally:
 
 
 class Counted(Client):
-    """A client whose inserts are counted."""
+    """A client whose inserts, and failures, are counted."""
 
     def __init__(self, options: ShippingOptions, tally: Tally, patience: float) -> None:
         super().__init__(options.target, options.password, patience=patience)
         self._tally = tally
+
+    def query(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        try:
+            return super().query(statement)
+        except FleetError:
+            self._tally.failed += 1
+            raise
 
     def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         self._tally.begun += 1

@@ -51,7 +51,15 @@ def url(server: ClickHouse, user: str = "") -> str:
     return f"clickhouse://{user}{'@' if user else ''}127.0.0.1:{server.port}/bwtop"
 
 
-@pytest.mark.parametrize(("named", "chosen"), [((), HOSTS), (("--host", "db*,nobody"), HOSTS[1:2])])
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        ((), HOSTS),
+        (("--host", "db*,nobody"), HOSTS[1:2]),
+        (("--host", TWINS[1].id[:8]), TWINS[1:]),
+        (("--host", TWINS[1].id.upper()), TWINS[1:]),
+    ],
+)
 def test_a_report_of_all_or_some_hosts(
     full: ClickHouse, named: tuple[str, ...], chosen: tuple[Host, ...]
 ) -> None:
@@ -130,7 +138,7 @@ def test_tables_are_made_once(running: ClickHouse) -> None:
         assert bwtop("--ship", address, "--init").returncode == 0
     target = Target("127.0.0.1", running.port, database="made_once")
     found = bwtop("--history", "all", "--from", target.url())
-    assert "nothing has been recorded yet" in found.stdout
+    assert "no host has sent anything yet; on each run: sudo bwtop --record --ship" in found.stdout
 
 
 def test_printed_schema_suits_current_servers_or_the_given_one(running: ClickHouse) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from bwtop.clickhouse import follow
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.follow import QUIET, REACH, SLACK, STEP, FleetFollower, Playback
+from bwtop.clickhouse.schema import HOST
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
@@ -106,7 +108,7 @@ class Sender:
 
     @property
     def delay(self) -> float:
-        return self.playback.late().get("h", STEP)
+        return self.playback.late({}).get("h", STEP)
 
 
 def test_punctual_host_is_played_without_a_gap() -> None:
@@ -175,6 +177,8 @@ class Fleet:
         self.clock = Clock()
         self.hosts: dict[Host, Kept] = {}
         self.waiting: dict[Host, list[Delta]] = {}
+        self.shift: dict[Host, float] = {}
+        """Seconds by which clocks are ahead."""
 
     def plan(self, host: Host, *deltas: Delta) -> None:
         """Return what a host will have recorded by the end of each interval."""
@@ -191,7 +195,8 @@ class Fleet:
             over = [d for d in waiting if d.start + d.seconds <= self.clock.now]
             self.waiting[host] = waiting[len(over) :]
             if over:
-                kept.append(*over)
+                ahead = self.shift.get(host, 0.0)
+                kept.append(*(replace(delta, start=delta.start + ahead) for delta in over))
                 ship(kept, self.server, host)
 
     def readings(self, follower: FleetFollower, seconds: int) -> Iterator[Sample]:
@@ -576,6 +581,67 @@ def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
     own.stop()
     with pytest.raises(FleetError, match="refused"):
         FleetFollower(Client(own.target, ""), EVERYTHING)
+
+
+def report(fleet: Fleet, host: Host, clock: float) -> None:
+    """Report the clock of a host, as it does itself once a minute."""
+    row = (UUID(host.id), host.name, 1, ["192.0.2.7"], "0.2", 0.0, 0.0, clock)
+    fleet.server.insert(HOST.name, HOST.names(), [[value] for value in row])
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"), [(3600.0, "1 hour ahead"), (-90.0, "2 minutes behind")]
+)
+def test_host_with_a_wrong_clock_is_live_and_named(fleet: Fleet, clock: float, words: str) -> None:
+    for host in (WEB, TWINS[0]):
+        fleet.plan(host, *alike(60))
+    fleet.shift[WEB] = clock
+    for host, ahead in ((WEB, clock), (TWINS[0], 3.0)):
+        report(fleet, host, ahead)
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 40))
+    assert follower.state() == ("2 hosts, 15 s late", f"clock wrong: {WEB.name} ({words})")
+    told = [rx for _, rx in _amounts(samples)]
+    assert set(told) == {1000}
+    assert len(told) > 50
+
+
+def test_hosts_of_one_name_are_told_apart(fleet: Fleet) -> None:
+    for host in (*TWINS, WEB):
+        fleet.plan(host, *alike(0))
+    follower = fleet.follow()
+    labels = {host.label for host in follower.hosts.values()}
+    assert labels == {"localhost (44444444)", "localhost (55555555)", WEB.name}
+    list(fleet.readings(follower, 140))
+    assert follower.state() == ("0 hosts, 15 s late", "no host has sent data for 120 s")
+    fleet.plan(WEB, *alike(300))
+    fleet.waiting[WEB] = [d for d in fleet.waiting[WEB] if d.start > fleet.clock.now - 60]
+    list(fleet.readings(follower, 10))
+    assert "localhost (44444444) (since " in follower.state()[1]
+
+
+def test_host_that_died_while_its_clock_was_ahead_is_silent(own: ClickHouse) -> None:
+    """The server knows when it received the last rows."""
+    with closing(own.client()) as client:
+        fleet = Fleet(client)
+        fleet.plan(WEB, *alike(0))
+        fleet.plan(TWINS[0], *alike(0))
+        fleet.shift[WEB] = 3600.0
+        report(fleet, WEB, 3600.0)
+        follower = fleet.follow()
+        assert follower.state()[0] == "2 hosts, 15 s late"
+        client.query(
+            f"ALTER TABLE span UPDATE received = now() - {REACH + 5:.0f} WHERE host = '{WEB.name}'"
+        )
+        deadline = time.monotonic() + HANG
+        while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        fleet.clock.now += 1
+        follower.read()
+        assert follower.state()[0] == "1 host, 15 s late"
+        assert follower.state()[1].startswith(f"silent: {WEB.name} (since ")
+        fleet.close()
 
 
 MANY: Final = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]

@@ -7,12 +7,13 @@ from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import pytest
 
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import TRAFFIC
+from bwtop.clickhouse.schema import HOST, TRAFFIC
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
 from bwtop.history.moments import FINE, MomentQuery, look
@@ -20,6 +21,7 @@ from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import Host, Loss
+from bwtop.output.notes import notes
 from bwtop.sqlite import reader
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import Event
@@ -318,6 +320,28 @@ def test_process_ids_are_complete_from_the_last_second_that_was_never_sent(
         "SELECT (SELECT sum(seconds) FROM span WHERE level = 0), sum(rx) FROM traffic WHERE level = 0 AND pid = 1"
     )
     assert (round(answer.seconds, 6), answer.rx) == (round(seconds, 6), rx)
+
+
+def test_answer_names_the_wrong_clocks_of_its_hosts(many: Many) -> None:
+    _, server, _ = many
+    for host, clock in ((WEB1, 3600.0), (WEB2, 2.0), (DB1, -40.0)):
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [], "0.2", 0.0, 0.0, clock)
+        server.insert(HOST.name, HOST.names(), [[value] for value in row])
+    wanted = parse("90m", NOW)
+    assert ask(server, wanted, by("host")).clocks == {WEB1: 3600.0, DB1: -40.0}
+    answer = ask(server, wanted, by("host"), typed("host:web*"))
+    assert next(iter(notes(answer))) == "the clock of web1 is 1 hour ahead: its times are wrong"
+    server.query("TRUNCATE TABLE host")
+
+
+def test_hosts_with_losses_are_named(many: Many) -> None:
+    hosts, server, _ = many
+    wanted = parse("24h", NOW)
+    lost = {host: kept.ask_for(wanted, by(), EVERYTHING).loss for host, kept in hosts.items()}
+    answer = ask(server, wanted, by("process"))
+    assert set(answer.losing) == {host for host, loss in lost.items() if any(loss)}
+    names = ", ".join(host.name for host in answer.losing)
+    assert [note for note in notes(answer) if note.startswith("lost: ") and f" ({names})" in note]
 
 
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:

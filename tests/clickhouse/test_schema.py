@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,20 @@ def test_current_clickhouse_accepts_the_cluster_schema(
         quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
         ((text,),) = library.query(f"SELECT formatQuery('{quoted}')")
         assert "ON CLUSTER" in text
+
+
+def test_current_clickhouse_parses_the_sql_of_the_guide(chdb: object) -> None:
+    text = (Path(__file__).parents[2] / "man" / "guide" / "fleet.md").read_text()
+    found = [
+        statement
+        for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+        for statement in block.split(";\n")
+        if statement
+    ]
+    assert len(found) == 8
+    for statement in found:
+        quoted = statement.replace("'", "\\'")
+        Library(chdb, "default").query(f"SELECT formatQuery('{quoted}')")
 
 
 def test_tiers_kept_for_ever_have_no_ttl() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,16 +14,20 @@ from typing import Final
 
 import pytest
 
+from bwtop import __version__
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import Client, FleetError
-from bwtop.clickhouse.shipper import Shipper, ShippingOptions, ShippingState
+from bwtop.clickhouse.clocks import WRONG
+from bwtop.clickhouse.shipper import ERRORS, Shipper, ShippingOptions, ShippingState
 from bwtop.clickhouse.spool import UnsentIntervals
 from bwtop.clickhouse.target import Target
+from bwtop.identity.addresses import own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.model.sample import Sample
+from bwtop.sqlite import schema
 from tests.clickhouse.servers import ClickHouse, free_port
 from tests.clickhouse.shipping import Shippers, Shipping, agreed
 from tests.clickhouse.sides import there
@@ -59,7 +64,8 @@ def test_what_is_recorded_is_sent_meanwhile(
         shipping.all_sent()
     assert there(server).by_level[0][0] == 300
     shipping.until(lambda: shipping.shipper.state.waiting == UnsentIntervals())
-    assert shipping.shipper.state == ShippingState(rows=shipping.shipper.state.rows)
+    state = shipping.shipper.state
+    assert state == ShippingState(rows=state.rows, clock=state.clock)
     shipping.feed.clock.sleep(3600.0)
     shipping.feed.put(2)
     side = agreed(shipping, server)
@@ -104,6 +110,40 @@ def test_server_restart_between_two_batches_is_not_reported(
     assert shipping.lines == []
 
 
+# Reports of the host.
+
+
+def test_host_reports_itself(
+    path: Path,
+    target: Target,
+    server: Client,
+    shippers: Shippers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its clock is that of the server, which is on this machine."""
+    monkeypatch.setattr(shipper, "REPORT_PERIOD", 0.0)
+    shipping = shippers(path, target)
+    shipping.feed.put(3)
+    shipping.all_sent()
+    ((host, addresses, version, first, last, clock),) = server.query(
+        "SELECT host, addresses, bwtop, first, last, clock FROM host FINAL"
+    )
+    assert (host, addresses) == (this_machine().name, own_addresses())
+    assert (version, first) == (__version__, shipping.feed.clock.wall - 3)
+    assert abs(last - time.time()) < HANG
+    assert abs(clock) < WRONG
+    monkeypatch.setattr(shipper, "ahead", lambda _: 3600.0)
+    shipping.feed.put(3)
+    shipping.until(lambda: shipping.shipper.state.clock == 3600.0)
+    state = shipping.shipper.state
+    assert state.warning(shipping.feed.clock.wall) == "clock 1 hour ahead"
+    shipping.all_sent()
+    assert shipping.lines == [
+        f"compared with {target.url()}, the clock of this host is 1 hour ahead"
+    ]
+    assert (3600.0,) in server.query("SELECT clock FROM host")
+
+
 # Faults that somebody can mend.
 
 
@@ -125,7 +165,7 @@ def test_a_server_that_is_not_there_yet(path: Path, own: ClickHouse, shippers: S
     assert shipping.feed.slowest < LONGEST
 
 
-CREATE: Final = "doesn't exist (create the tables: bwtop --ship ... --init)"
+CREATE: Final = "doesn't exist (create or upgrade the tables: bwtop --ship ... --init)"
 
 
 @dataclass(frozen=True)
@@ -212,6 +252,23 @@ def silence() -> Iterator[int]:
                 sock.close()
 
 
+def test_locked_history_is_said_to_be_busy(
+    path: Path, target: Target, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most often it is bwtop itself that writes."""
+    monkeypatch.setattr(schema, "WAIT", 0.1)
+    shipping = shippers(path, target)
+    shipping.feed.put(3)
+    shipping.all_sent()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        shipping.until(lambda: shipping.shipper.state.fault)
+        fault = shipping.shipper.state.fault
+        other.execute("ROLLBACK")
+    assert fault == f"the history is busy, with bwtop itself or another program: {path}"
+    assert shipping.shipper.figures().errors["history"] > 0
+
+
 def test_silent_server_times_out(path: Path, shippers: Shippers) -> None:
     with silence() as port:
         shipping = shippers(path, Target("127.0.0.1", port), patience=0.2)
@@ -260,7 +317,7 @@ def test_unsent_rows_are_sent_at_the_next_start(
     first.close()
     assert (
         first.lines[-1]
-        == "100 intervals not shipped yet; they stay in the history until bwtop runs again"
+        == "100 intervals and 1 total not shipped yet; they stay in the history until bwtop runs again"
     )
     own.start()
     second = shippers(path, own.target)
@@ -366,7 +423,9 @@ def test_metrics_have_the_backlog(path: Path) -> None:
     )
     watch = Watch()
     watch.over(nothing)
-    behind = watch.figures().behind
-    assert behind
-    assert behind[0] == 3
-    assert behind[1] == pytest.approx(50.0, abs=5.0)
+    sending = watch.figures().sending
+    assert sending
+    assert sending.intervals == 3
+    assert sending.lag == pytest.approx(50.0, abs=5.0)
+    assert sending.succeeded is None
+    assert sending.errors.keys() == set(ERRORS)

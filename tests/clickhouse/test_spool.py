@@ -1,6 +1,7 @@
 """Batches: every row of the database, in order, and once unless it changes."""
 
 import sqlite3
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from bwtop.clickhouse import spool as spools
 from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, ServerTable
-from bwtop.clickhouse.spool import ROWS, Batch, Spool, UnsentIntervals
+from bwtop.clickhouse.spool import ROWS, STILL, Batch, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, Identity, Loss
 from bwtop.sqlite import schema
@@ -363,6 +364,62 @@ def test_what_is_added_late_sends_the_changed_spans_again_with_a_higher_version(
     ]
     assert all(row["version"] > highest for row in lines(more, SPAN) if row["level"] > 0)
     received(*first, *more, kept=kept)
+
+
+def ahead(kept: Kept, hour: int) -> None:
+    """Close the present hour, as a clock did that was ahead until now."""
+    kept.append(
+        *(delta(float(hour + number), 5, 7) for number in range(3)), delta(hour + 2.0 * HOUR)
+    )
+    kept.steps(float(hour + 3 * HOUR))
+    assert kept.one("SELECT count(*) FROM span WHERE level = 2 AND start = ?", hour) == 1
+
+
+def test_span_of_the_present_is_sent_again_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a clock was set back, each interval changes an hour that was closed."""
+    hour = int(time.time() // HOUR * HOUR)
+    kept = Kept()
+    ahead(kept, hour)
+    sent = spool(kept)
+    found = batches(sent)
+    for number in range(20):
+        kept.append(delta(hour + 10.0 + number, 1000, 1))
+        found += batches(sent)
+    hours = [row["version"] for row in lines(found, SPAN, 2)]
+    assert len(hours) == 1
+    assert len(lines(found, SPAN, 0)) == 24, "intervals go on"
+    assert sent.waiting().sums > 0
+    later = time.monotonic() + STILL
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    found += batches(sent)
+    assert len(lines(found, SPAN, 2)) == 2
+    assert sent.waiting() == UnsentIntervals()
+    kept.append(delta(hour + 100.0, 1000, 1))
+    found += batches(sent)
+    assert sent.waiting().sums > 0
+    sent.hurry()
+    received(*found, *batches(sent), kept=kept)
+
+
+@pytest.mark.parametrize("is_now", [True, False])
+def test_span_that_grows_faster_than_it_can_be_sent_is_sent(is_now: bool) -> None:
+    """It has more rows than a batch, and grows between any two."""
+    hour = int(time.time() // HOUR * HOUR) if is_now else NOON
+    kept = Kept()
+    large(kept, start=float(hour))
+    ahead(kept, hour)
+    sent, server = spool(kept), Received()
+    for number in range(30):
+        batch = sent.batch(20)
+        assert batch
+        server.take(batch)
+        sent.move(batch.after)
+        kept.append(delta(hour + 1.0 + number, 1000, 1, far=REMOTES[number % 3]))
+    assert server.rows(SPAN, 2)
+    sent.hurry()
+    for batch in batches(sent, 20):
+        server.take(batch)
+    assert server.side() == here(kept.connection)
 
 
 starts: Final = st.integers(0, 3 * DAY).map(lambda second: NOON + second) | st.sampled_from(MONTHS)

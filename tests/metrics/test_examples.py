@@ -135,9 +135,16 @@ HEALTHY: Final = {
     "bwtop_recorder_dropped_bytes_total": "3x90",
     "bwtop_history_over_size": "0x90",
     "bwtop_spool_lag_seconds": "3x90",
+    "bwtop_ship_clock_offset_seconds": "-0.4x90",
     'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000x90",
 }
 """Series of ninety healthy minutes, one sample a minute."""
+
+HARMLESS: Final = {
+    'bwtop_info{backend="none"}': "1x90",
+    "bwtop_reading_seconds_count": "0x90",
+}
+"""Series of a server that shows the past of other hosts: it measures nothing."""
 
 WRONG: Final = {
     "BwtopDown": {"up": "1x60 0x30"},
@@ -151,6 +158,7 @@ WRONG: Final = {
     "BwtopDropsHistory": {"bwtop_recorder_dropped_bytes_total": "3x85 5x5"},
     "BwtopHistoryTooLarge": {"bwtop_history_over_size": "1x90"},
     "BwtopSpoolBehind": {"bwtop_spool_lag_seconds": "3x60 700+60x30"},
+    "BwtopClockWrong": {"bwtop_ship_clock_offset_seconds": "0x60 -3600x30"},
     "BwtopProcessMovesMuch": {
         'bwtop_bytes_total{process="curl",loopback="false"}': "0+1000000000x90"
     },
@@ -194,6 +202,7 @@ def test_no_alert_fires_on_healthy_series(tmp_path: Path) -> None:
     firing(HEALTHY, tmp_path, set())
     slow = {**HEALTHY, **WRONG["BwtopReadsSlowly"], 'bwtop_info{backend="history"}': "1x90"}
     firing(slow, tmp_path, set())
+    firing({"up": "1x90", **HARMLESS}, tmp_path, set())
 
 
 @pytest.mark.parametrize("name", alerts())
@@ -202,6 +211,11 @@ def test_each_alert_fires(name: str, tmp_path: Path) -> None:
 
 
 # Grafana.
+
+
+def test_all_in_a_menu_means_all_of_bwtop() -> None:
+    """With a pattern for it, Grafana would ask for every target."""
+    assert not [one["name"] for one in dashboard()["templating"]["list"] if "allValue" in one]
 
 
 def test_grafanas_own_model_accepts_the_dashboard() -> None:

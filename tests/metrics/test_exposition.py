@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bwtop import __version__
 from bwtop.capture.session import Fill
+from bwtop.clickhouse.shipper import ERRORS, SendingFigures
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
@@ -32,8 +33,9 @@ Labels = frozenset[tuple[str, str]]
 class Behind:
     """A spool with a backlog."""
 
-    def behind(self) -> tuple[int, float]:
-        return 17, 23.5
+    def figures(self) -> SendingFigures:
+        errors = {"connection": 3, "server": 2, "history": 0}
+        return SendingFigures(17, 23.5, 1000, errors, 1.7e9, -3600.5)
 
 
 class Readings:
@@ -143,11 +145,18 @@ def test_prometheus_own_linter_has_no_complaint(full: Watch) -> None:
 
 def test_unknown_values_are_absent() -> None:
     found = exposed(Watch())
-    absent = ("bwtop_flow_map", "bwtop_record", "bwtop_history", "bwtop_spool")
-    assert not [name for name in found if name.startswith(absent)]
+    assert set(found) == {"bwtop_info"}, "a server that shows the past alone measures nothing"
     assert found["bwtop_info"] == {frozenset({("version", __version__), ("backend", "none")}): 1}
+
+
+def test_counters_begin_with_the_measurement() -> None:
+    watch = Watch()
+    watch.over(measurement(Readings()))
+    found = exposed(watch)
     assert len(found["bwtop_bytes_total"]) == 12
     assert set(found["bwtop_bytes_total"].values()) == {0}
+    absent = ("bwtop_flow_map", "bwtop_record", "bwtop_history", "bwtop_spool", "bwtop_ship")
+    assert not [name for name in found if name.startswith(absent)]
 
 
 def test_followed_history_has_its_own_backend() -> None:
@@ -213,6 +222,14 @@ def test_recorder_and_spool_metrics(full: Watch, recorder: Recorder) -> None:
     assert value(full, "bwtop_recorder_lag_seconds") < 5
     assert value(full, "bwtop_spool_intervals") == 17
     assert value(full, "bwtop_spool_lag_seconds") == 23.5
+    assert value(full, "bwtop_ship_rows_total") == 1000
+    assert {kind: value(full, "bwtop_ship_errors_total", kind=kind) for kind in ERRORS} == {
+        "connection": 3,
+        "server": 2,
+        "history": 0,
+    }
+    assert value(full, "bwtop_ship_last_success_timestamp_seconds") == 1.7e9
+    assert value(full, "bwtop_ship_clock_offset_seconds") == -3600.5
 
 
 # Names, and numbers.
