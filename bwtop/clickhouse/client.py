@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from math import ceil
 from typing import Any, Final, Protocol
 
-from bwtop.clickhouse.target import Target
+from bwtop.clickhouse.target import Target, others
 from bwtop.text.escape import printable
 
 CONNECT_SECONDS: Final = 5.0
@@ -120,11 +120,13 @@ class Client:
             logging.CRITICAL
         )  # its errors are raised, too
         self._where = target.url()
-        self._peer = f" ({target.host}:{target.port})"  # already in the address
+        places = ((target.host, target.port), *target.more)
+        self._peers = [f" ({host}:{port})" for host, port in places]  # already in the address
         has_lz4 = all(map(importlib.util.find_spec, ("lz4", "clickhouse_cityhash")))
         self._client = clickhouse_driver.Client(
             target.host,
             target.port,
+            alt_hosts=others(target),
             database=target.database if database else "",
             user=target.user,
             password=password,
@@ -174,9 +176,13 @@ class Client:
             raise
         except Exception as error:  # of the driver, of the socket, or from a truncated block
             self.close()
-            words = _words(error).removesuffix(self._peer)
+            words = _words(error)
+            for peer in self._peers:
+                words = words.removesuffix(peer)
             kind = getattr(error, "code", None) or words
             is_answer = type(error).__name__ == "ServerException"
+            if not is_answer:
+                self._client.connection.hosts.rotate(-1)  # the next attempt begins with another
             raise FleetError(f"{self._where}: {words}", kind, is_answer=is_answer) from error
 
     def close(self) -> None:

@@ -306,8 +306,7 @@ class Shipper:
     def _lose_server(self) -> None:
         if self._server:
             with contextlib.suppress(Exception):  # the connection may be broken in any way
-                self._server.close()
-            self._server = None
+                self._server.close()  # it connects again, to another address where there are several
         self._reported = -math.inf
 
     def _end(self) -> None:

@@ -3,7 +3,7 @@
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -41,27 +41,56 @@ class Target:
     database: str = DATABASE
     secure: bool = False
     """Use TLS; the certificate must be signed by a known authority."""
+    more: tuple[tuple[str, int], ...] = ()
+    """Hosts and ports of other servers with the same database, used in turn when one fails."""
 
     def url(self) -> str:
         """Return the address as it is typed; it has no password."""
         scheme = "clickhouses" if self.secure else "clickhouse"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == PORTS[scheme] else f":{self.port}"
+        places = ((self.host, self.port), *self.more)
+        hosts = ",".join(_place(host, port, PORTS[scheme]) for host, port in places)
         user = "" if self.user == USER else f"{quote(self.user, safe='')}@"
-        return f"{scheme}://{user}{host}{port}/{self.database}"
+        return f"{scheme}://{user}{hosts}/{self.database}"
+
+
+def _place(host: str, port: int, usual: int = 0) -> str:
+    """Return a host and its port, unless that is the usual one."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == usual else f"{name}:{port}"
+
+
+def others(target: Target) -> str | None:
+    """Return the other addresses as the driver takes them; None: there are none."""
+    return ",".join(_place(host, port) for host, port in target.more) or None
+
+
+_PARTS: Final = r"([^/?#]*//)((?:[^/?#,]*@)?)([^/?#@]*)((?:[/?#].*)?)"
+"""Scheme, user, servers, and the rest of an address."""
 
 
 def parse(text: str) -> Target:
-    """Parse clickhouse://[user@]host[:port][/database], or clickhouses:// for TLS; raise ValueError."""
+    """Parse clickhouse://[user@]host[:port][,host[:port]...][/database], or clickhouses:// for TLS; raise ValueError."""
+    parts = re.fullmatch(_PARTS, text, re.DOTALL)
+    if parts is None:
+        raise invalid("address", text, _EXPECTED)
+    scheme, user, hosts, rest = parts.groups()
+    first, *more = hosts.split(",")
+    found = _single(f"{scheme}{user}{first}{rest}", text)
+    further = [_single(f"{scheme}{place}", text) for place in more]
+    return replace(found, more=tuple((other.host, other.port) for other in further))
+
+
+def _single(text: str, whole: str) -> Target:
+    """Parse an address of one server; raise ValueError about the whole address."""
     try:
         found = urlsplit(text)
         port = found.port
     except ValueError:
-        raise invalid("address", text, _EXPECTED) from None
+        raise invalid("address", whole, _EXPECTED) from None
     if found.password is not None:
         raise ValueError(f"do not put the password in the URL; use --password-file or ${PASSWORD}")
     if found.scheme not in PORTS or not found.hostname or port == 0 or found.query + found.fragment:
-        raise invalid("address", text, _EXPECTED)
+        raise invalid("address", whole, _EXPECTED)
     database = found.path.strip("/") or DATABASE
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", database, re.ASCII):
         raise invalid("database name", database, "letters, digits and _")

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bwtop.clickhouse.client import Client, FleetError
 from bwtop.history.tiers import TIERS
 from bwtop.sqlite.delta import Delta
 from tests.clickhouse.proxy import Cut, proxy
@@ -190,6 +191,33 @@ def kind(line: str) -> str:
     """Return a fault without file names."""
     assert is_line(line)
     return re.sub(r"/\S+", "", line)
+
+
+# Several servers of one database.
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_another_server_takes_over(
+    path: Path, own: ClickHouse, running: ClickHouse, shippers: Shippers, number: signal.Signals
+) -> None:
+    """Where the first is gone, or silent."""
+    running.init("twofold")
+    own.init("twofold")
+    both = replace(own.target, database="twofold", more=(("127.0.0.1", running.port),))
+    shipping = shippers(path, both, patience=2.0)
+    shipping.feed.put(10)
+    shipping.all_sent()
+    own.signal(number)
+    shipping.feed.put(10)
+    shipping.all_sent()
+    with closing(Client(replace(running.target, database="twofold"), "")) as client:
+        assert client.query("SELECT count() FROM traffic WHERE level = 0") in ([(10,)], [(20,)])
+    with closing(Client(both, "", patience=2.0)) as client:
+        with suppress(FleetError):
+            client.query("SELECT 1")
+        assert client.query("SELECT 1") == [(1,)]
+    with closing(Client(replace(running.target, database="twofold"), "")) as client:
+        client.query("DROP DATABASE twofold")
 
 
 # bwtop itself.

@@ -26,6 +26,10 @@ NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,20}\Z")
         ("clickhouse://[2001:db8::1]:9000/x", Target("2001:db8::1", 9000, database="x")),
         ("clickhouse://192.0.2.1", Target("192.0.2.1", 9000)),
         ("CLICKHOUSE://DB", Target("db", 9000)),
+        (
+            "clickhouses://me@a,[2001:db8::1]:9000,c:9441/x",
+            Target("a", 9440, "me", "x", secure=True, more=(("2001:db8::1", 9000), ("c", 9441))),
+        ),
     ],
 )
 def test_address_has_host_port_user_and_database(text: str, expected: Target) -> None:
@@ -36,7 +40,7 @@ INVALID = """
 db|db:9000|http://db|clickhouse://|clickhouse:///bwtop|clickhouse://db:0|clickhouse://db:65536
 clickhouse://db:port|clickhouse://[::1|clickhouse://db/a/b|clickhouse://db/1st|clickhouse://db/a;b
 clickhouse://db/a b|clickhouse://db/тест|clickhouse://db/bwtop?secure=1|clickhouse://db/bwtop#here
-clickhouse://%0a@db
+clickhouse://%0a@db|clickhouse://a,|clickhouse://,a|clickhouse://a,b:0|clickhouse://a,b:x/d|clickhouse://a,me@b
 """
 
 
