@@ -173,37 +173,44 @@ class Counters:
         self._blocks.clear()
         self._given_map.close()
 
-    def prepare(self, ended: Iterable[ProcessKey]) -> dict[int, list[int]]:
-        """Choose the flows that give their ids back with the next reading; return their places by block.
-
-        ended: processes that move no more.  If there are any such flows this waits for the kernel, up to tens of
-        milliseconds, so that no program adds to them any more.
-        """
-        self._reading += 1
-        self._open_blocks()
-        for key in ended:
-            self.retire(key)
-        retiring = self._resting()
-        if retiring:
-            self._unlink(retiring)
-        return retiring
-
     def retire(self, key: ProcessKey) -> None:
         """Let the flows of a process give their ids back soon; those that move on get others."""
         if process := self._processes.get(records.PROCESS_KEY.pack(*key)):
             process.is_retiring = True
 
-    def read(self, retiring: Mapping[int, Sequence[int]]) -> FlowTraffic:
-        """Return what has moved since the last reading, the last bytes of what `prepare` chose included."""
+    def read(self, ended: Iterable[ProcessKey]) -> FlowTraffic:
+        """Return what has moved since the last reading.
+
+        ended: processes that move no more.  Taking ids away waits for the kernel, up to tens of milliseconds.
+        """
+        self._reading += 1
+        self.in_use = 0
+        for key in ended:
+            self.retire(key)
         moved: list[_Process] = []
-        for block in self._blocks.values():
-            self._read_block(block, moved)
+        self._read_once(moved)
+        if self._count() > self._at_once:  # most of them new, and not known before this reading
+            self._read_once(moved)
         traffic = {process.key: process.moved for process in moved}
         for process in moved:
             process.moved = {}
+        return traffic
+
+    def _read_once(self, moved: list[_Process]) -> None:
+        """Add what has moved, and take ids away: before the last bytes of their flows are read, or none would be sure."""
+        self._open_blocks()
+        self.in_use = max(self.in_use, self._count())
+        retiring = self._resting()
+        if retiring:
+            self._unlink(retiring)
+        for block in self._blocks.values():
+            self._read_block(block, moved)
         if retiring:
             self._free(retiring)
-        return traffic
+
+    def _count(self) -> int:
+        """Return the number of ids that flows have."""
+        return sum(self._given) - sum(self._retired)
 
     def _open_blocks(self) -> None:
         given = array("Q", self._given_map.content())
@@ -213,7 +220,6 @@ class Counters:
                     memory = self._make_memory(self._maps["bwtop_flows"], number)
                     self._blocks[number] = _Block(memory)
             self._given = given
-        self.in_use = sum(given) - sum(self._retired)
 
     def _read_block(self, block: _Block, moved: list[_Process]) -> None:
         now, before = block.memory.content(), block.before
@@ -262,7 +268,7 @@ class Counters:
 
     def _resting(self) -> dict[int, list[int]]:
         """Return the places, by block, of flows that are to retire or idle, and of more if ids are scarce."""
-        excess = self.in_use - self._at_once
+        excess = self._count() - self._at_once
         if excess <= 0 and self._reading % IDLE:
             return {}
         oldest = self._reading - IDLE

@@ -257,11 +257,10 @@ class Capture:
         Ends are taken first: the bytes of a process that has ended by then are in this reading, not in a later one.
         """
         exits = self._drain_ended()
-        retiring = self._counters.prepare(exits)
         now = time.monotonic()
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
         self._since = now
-        sample.traffic = self._counters.read(retiring)
+        sample.traffic = self._counters.read(exits)
         self.fill = self.fill._replace(entries=self._counters.in_use)
         self._read_losses(sample)
         for process in sample.traffic:
