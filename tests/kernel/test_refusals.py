@@ -20,9 +20,13 @@ bwtop.cli.main(sys.argv[1:])
 
 def refused(*start: str, backend: str) -> str:
     """Return the one line with which a bwtop ends that may use this backend only."""
-    flags = ("--backend", backend, "--batch", "-n", "1", "--no-record", "--no-resolve")
+    once = ("--batch", "-n", "1", "--no-record", "--no-resolve", "--no-cache")
     result = subprocess.run(
-        [*start, *flags], capture_output=True, text=True, timeout=HANG, check=False
+        [*start, "--backend", backend, *once],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1, result.stderr
