@@ -237,6 +237,11 @@ class LiveModel:
             return [(0.0, 0.0)] * count
         return added([one.last(self.number, count) for one in series])
 
+    def frames_since(self, number: int) -> list[Frame]:
+        """Return the frames booked after the first `number`, the oldest first, as far as they are kept."""
+        newer = max(self.number - number, 0)
+        return list(islice(self._frames, max(len(self._frames) - newer, 0), None))
+
     def reset(self) -> None:
         """Reset all totals to zero, as if bwtop had just started; rates and graphs continue.
 

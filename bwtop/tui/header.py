@@ -9,6 +9,7 @@ from bwtop.history.moments import Moment
 from bwtop.history.tiers import HOURS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
+from bwtop.model.rates import Counted, summed
 from bwtop.model.series import Rates, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, squeeze
@@ -91,18 +92,18 @@ def _status(state: ScreenState, columns: int) -> Line:
 
 
 def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
-    """Return both directions: rate, peak, total, and the last two minutes."""
+    """Return both directions: rate, peak, total, and the last two minutes; with a filter, of what passes it."""
     categories = state.tree.categories
-    tallies = state.model.window_sums(categories)
-    rates = state.model.rates(tallies)
-    totals = (sum(tally.rx for tally in tallies), sum(tally.tx for tally in tallies))
+    counted = _counted(state)
+    rates, totals = (counted.rx_rate, counted.tx_rate), (counted.rx_total, counted.tx_total)
+    timeline = state.filtered.timeline if state.typed.terms else state.model.timeline
     glyphs = state.glyphs
     heads = [
         _total(state, sign, style, rates[which], totals[which])
         for which, (sign, style) in enumerate(((glyphs.down, Style.RX), (glyphs.up, Style.TX)))
     ]
     room = columns - length(heads[0]) - len("  peak  ") - 12
-    graph = state.model.timeline.columns(max(min(room, GRAPH), 1), categories)
+    graph = timeline.columns(max(min(room, GRAPH), 1), categories)
     peaks = peak(graph)
     lines = []
     for which, style in enumerate((Style.RX, Style.TX)):
@@ -112,6 +113,16 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
             state, head, graph, which=which, style=style, columns=columns, height=height
         )
     return lines
+
+
+def _counted(state: ScreenState) -> Counted:
+    """Return the numbers of all processes together; with a filter, of the rows."""
+    if state.typed.terms:
+        return summed(row.counted for row in state.tree.tops) if state.tree.tops else Counted()
+    tallies = state.model.window_sums(state.tree.categories)
+    rx, tx = state.model.rates(tallies)
+    total = (sum(tally.rx for tally in tallies), sum(tally.tx for tally in tallies))
+    return Counted(0, 0, rx, tx, *total)
 
 
 def _with_graph(
@@ -203,12 +214,11 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
             f"filter {text}" if said else f"filter {text}: {state.glyphs.text(state.filter_error)}"
         )
         return [exactly([(Style.ERROR, wrong)], columns, Style.HEADER)]
-    tops = state.tree.tops
-    rx, tx = sum(row.counted.rx_rate for row in tops), sum(row.counted.tx_rate for row in tops)
+    every = state.model.rates(state.model.window_sums(state.tree.categories))
     found = [
-        (Style.HEADER, f"  {count(len(tops), state.tree.grouping.value)}"),
-        (Style.RX, f"  {state.glyphs.down} {_rate(state, rx)}"),
-        (Style.TX, f"  {state.glyphs.up} {_rate(state, tx)}"),
+        (Style.HEADER, f"  {count(len(state.tree.tops), state.tree.grouping.value)}"),
+        (Style.HEADER, f"  of all {state.glyphs.down} {_rate(state, every[0])}"),
+        (Style.HEADER, f" {state.glyphs.up} {_rate(state, every[1])}"),
     ]
     text = squeeze(text, max(columns - 7 - length(found), 8))
     return [exactly([(Style.OFF, f"filter {text}"), *found], columns, Style.HEADER)]
@@ -231,7 +241,8 @@ def _one_line(state: ScreenState, columns: int) -> Line:
     if state.phase:
         return exactly([(Style.WARNING, state.phase)], columns)
     glyphs = state.glyphs
-    rx, tx = state.model.rates(state.model.window_sums(state.tree.categories))
+    counted = _counted(state)
+    rx, tx = counted.rx_rate, counted.tx_rate
     line: Line = [
         (Style.RX, f"{glyphs.down} {fit(fmt.rate_cell(rx, bits=state.settings.bits), 10, '>')} "),
         (Style.TX, f"{glyphs.up} {fit(fmt.rate_cell(tx, bits=state.settings.bits), 10, '>')}"),

@@ -23,6 +23,7 @@ from bwtop.tui.listing import Listing
 from bwtop.tui.past import Found, Look, Past
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
+from bwtop.view.filtered import FilteredTimeline
 from bwtop.view.rows import Expansion, RowId
 from bwtop.view.tree import Grouping, Tree, View
 
@@ -119,6 +120,8 @@ class ScreenState:
         self.typed = EVERYTHING
         """The filter of the typed text."""
         self.filter_error = ""
+        self.filtered = FilteredTimeline()
+        """The traffic that the typed filter passes."""
         self.expansion = Expansion()
         self.listing = Listing()
         self.context = Context.LIST
@@ -280,6 +283,8 @@ class ScreenState:
             tree.reorder(self.settings.order)
         self.tree = tree
         self.listing.follow(tree)
+        if self.typed.terms:
+            self.filtered.update(self.model, tree, (self.typed, self.settings.filter))
 
     def sort(self) -> None:
         """Sort the existing rows."""

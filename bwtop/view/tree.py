@@ -93,6 +93,10 @@ class Tree:
         self._top: dict[RowId, Top | None] = {}
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
         self._is_live = view.filter.is_live
+        self._whole: set[Process] = set()
+        """With a filter: the processes of which all flows pass."""
+        self._passing: set[Flow] = set()
+        """The passing flows of the others."""
         self._active = None if view.idle else model.active()
         self._made = list(self._group(self._branches()))
         self.tops = self._made
@@ -149,12 +153,19 @@ class Tree:
         tallies: Iterable[Tally]
         if terms:
             tallies = flows = self._matching(process, terms)
+            self._passing.update(flows)
         else:
             tallies = [tally for of, tally in process.sums.items() if of in self.categories]
+            if self._view.filter.terms:
+                self._whole.add(process)
         counted = self._counted(tallies)
         if any(counted) if self._view.idle else counted.rx or counted.tx:
             return self._process(process, counted, self._group_of(process.identity), flows)
         return None
+
+    def passes(self, flow: Flow) -> bool:
+        """Return True if the filter of the view passes a flow; without a filter, False."""
+        return flow.process in self._whole or flow in self._passing
 
     def _live(self, process: Process) -> LiveNumbers:
         counted = self._counted(

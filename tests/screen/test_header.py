@@ -240,7 +240,7 @@ def test_filter_line_counts_matches() -> None:
     harness = busy()
     harness.press("/", *"proto:udp", "enter")
     words = " ".join(harness.line("filter proto:udp").split())
-    assert words == "filter proto:udp 1 process ↓ 2.0 KiB/s ↑ 20 B/s"
+    assert words == "filter proto:udp 1 process of all ↓ 15.0 KiB/s ↑ 150 B/s"
     harness.press("g")
     assert "1 executable" in harness.text()
 
@@ -277,3 +277,30 @@ def test_rates_are_averaged_over_the_chosen_seconds() -> None:
         rate = {10: "1.5 KiB", 40: "1.5 KiB"}.get(average, "0 B")
         assert f"avg {average}s" in above(harness)
         assert harness.line("curl").split()[4:6] == rate.split()
+
+
+def test_header_is_of_what_the_filter_passes() -> None:
+    """Rates, totals, peak and graph; the line of the filter has the rates of all."""
+    harness = Harness(columns=120)
+    curl, sshd = key(1), key(2)
+    web, ssh = remote("192.0.2.1", 443), remote("192.0.2.2", 22)
+    for number in (1, 2):
+        harness.feed(
+            {curl: {web: Traffic(100 * number), ssh: Traffic(0, 7)}, sshd: {ssh: Traffic(5000, 1)}},
+            {curl: Identity("curl"), sshd: Identity("sshd")},
+        )
+    harness.type("/curl port:443")
+    harness.press("enter")
+    down, up = (re.sub(" +", " ", line) for line in harness.lines()[1:3])
+    assert down.startswith("↓ 200 B/s total 300 B peak 200 B/s")
+    assert up.startswith("↑ 0 B/s total 0 B peak 0 B/s")
+    assert harness.state.filtered.timeline.columns(120, range(6))[-2:] == [(100, 0), (200, 0)]
+    assert "of all ↓ 5.1 KiB/s ↑ 8 B/s" in harness.text()
+    harness.feed({curl: {web: Traffic(50)}})
+    assert harness.state.filtered.timeline.columns(120, range(6))[-2:] == [(200, 0), (50, 0)]
+    harness.press("esc", "/")
+    harness.type("sshd")
+    harness.press("enter")
+    assert harness.state.filtered.timeline.columns(120, range(6))[-3:] == [
+        *((5000, 1), (5000, 1), (0, 0))
+    ]
