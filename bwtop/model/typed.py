@@ -8,6 +8,9 @@ from bwtop.model import conditions
 from bwtop.model.conditions import FilterError
 from bwtop.model.filter import FIELDS, WORD, Either, Filter, FilterField, Term
 
+MOST_TERMS: Final = 24
+"""Terms of a filter: more come from a paste, and each takes milliseconds with 10,000 processes."""
+
 _TOKEN: Final = re.compile(
     r"""(?P<either>\|+) | (?P<sign>[-!]?) (?P<text>
     (?:[A-Za-z]+:)? '[^']* (?:'|$)          # single quotes, at the start of a word or value
@@ -28,6 +31,9 @@ _PORT: Final = re.compile(r":([0-9]+(?:-[0-9]*)?)")
 
 _COMPARED: Final = re.compile(r"([A-Za-z]+)(!=|[=<>]+)(.*)", re.DOTALL)
 """A field without its colon."""
+
+
+_NAMES: Final = frozenset(one.name for one in FIELDS)
 
 
 class _Token(NamedTuple):
@@ -53,8 +59,10 @@ def parse(text: str, fields: Sequence[FilterField] = FIELDS) -> Filter:
     for token in tokens:
         if token is _OR:
             sides.append([])
-        elif term := _term(token, known):
+        elif (term := _term(token, known)) and term not in sides[-1]:
             sides[-1].append(term)
+    if sum(map(len, sides)) > MOST_TERMS:
+        raise FilterError(f"too many terms; expected {MOST_TERMS} or fewer")
     filters = tuple(Filter(tuple(side)) for side in sides if side)
     if len(filters) < 2:
         return filters[0] if filters else Filter()
@@ -119,9 +127,9 @@ def _bare(text: str, fields: Mapping[str, FilterField]) -> tuple[str, str] | Non
 def _refuse_comparison(compared: re.Match[str], fields: Mapping[str, FilterField]) -> None:
     """Raise FilterError for a field without its colon."""
     name, sign, value = compared.groups()
-    field = fields.get(name.lower())
-    if field is None:
+    if name.lower() not in _NAMES:
         return
+    field = _field(name.lower(), fields)
     sense = sign.strip("=!")[:1] if field.live else ""
     wanted = f"{'-' if sign.startswith('!') else ''}{field.name}:{sense}{value}"
     raise FilterError(f"invalid term {name + sign + value!r}; expected {wanted}")

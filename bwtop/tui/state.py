@@ -263,7 +263,8 @@ class ScreenState:
             tree.sort(before)
             return tree
 
-        if self.in_background and self.model.ledger.size() > LARGE:
+        work = self.model.ledger.size() * (1 + len(view.filter.terms))
+        if self.in_background and work > LARGE:
             self.is_building = True
             self.in_background(make, self._built)
         else:

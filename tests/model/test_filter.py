@@ -361,6 +361,7 @@ def test_network_address_and_port_without_a_field_are_of_the_remote(
         ("not curl", ALL - of("curl")),
         ("not -curl", of("curl")),
         ("not curl | curl", ALL),
+        ("curl " * 99, of("curl")),
         ("curl |", of("curl")),
         ("| curl", of("curl")),
         ("curl | port:", of("curl")),
@@ -484,6 +485,7 @@ def test_partial_input_is_no_error(text: str) -> None:
         ("state:gone", "invalid state 'gone'; expected living or exited"),
         ("(curl | sshd)", "no parentheses; for (a | b) c write a c | b c"),
         ("192.0.2.1:99999", "invalid port '99999'"),
+        (" ".join(f"word{n}" for n in range(25)), "too many terms; expected 24 or fewer"),
     ],
 )
 def test_error_is_one_line(text: str, words: str) -> None:
@@ -536,6 +538,7 @@ TOKENS = (
 @example("name:" + "*a" * 200)
 @example('"' * 999)
 @example("a:" * 500)
+@example("rate>1 pid=2")
 def test_any_text_is_a_filter_or_an_error(text: str) -> None:
     found, recorded = understood(text), understood(text, RECORDED)
     if isinstance(found, Filter):
