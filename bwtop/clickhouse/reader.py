@@ -29,6 +29,7 @@ from bwtop.model.flows import (
     Host,
     ProcessKey,
     Remote,
+    pack_address,
     stored_identity,
 )
 from bwtop.model.ledger import Category, category
@@ -91,6 +92,17 @@ class FleetReader:
     def pids_since(self) -> float:
         """See HistoryStore: none of the hosts has deleted a later second before it was sent."""
         return max(self._whole(self._hosts).values(), default=0.0)
+
+    def peers(self) -> dict[bytes, Host]:
+        """See HistoryStore; private networks of containers have one address on many hosts."""
+        hosts = {host.id: host for host in self.hosts()}
+        owners: dict[bytes, set[Host]] = {}
+        for id_, name, addresses in self.ask(
+            "SELECT toString(host_id), host, addresses FROM host FINAL"
+        ):
+            for address in filter(None, map(pack_address, addresses)):
+                owners.setdefault(address, set()).add(hosts.get(id_, Host(name, id_)))
+        return {address: min(own) for address, own in owners.items() if len(own) == 1}
 
     def clocks(self) -> dict[Host, float]:
         """See HistoryStore."""

@@ -1,13 +1,21 @@
 """Dimensions to group by: the table behind --by."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
-from bwtop.model.flows import Identity, Remote, Role, format_address, is_loopback, protocol_name
+from bwtop.model.flows import (
+    Host,
+    Identity,
+    Remote,
+    Role,
+    format_address,
+    is_loopback,
+    protocol_name,
+)
 from bwtop.text.invalid import invalid
 
 Label = str | int | bool | Remote | None
@@ -78,6 +86,13 @@ DIMENSIONS: Final = (
         needs=("address",),
     ),
     Dimension(
+        "peer-host",
+        "host that the remote address belongs to, if it sends to the same ClickHouse",
+        ("peer_hostname", "peer_host_id"),
+        lambda _, __: (None, None),
+        needs=("address",),
+    ),
+    Dimension(
         "proto",
         "protocol",
         ("proto",),
@@ -100,6 +115,21 @@ ENDPOINT: Final = Dimension(
     "endpoint", "", ("endpoint",), lambda _, r: (r,), needs=("protocol", "role", "port", "address")
 )
 """Remote, port, role and protocol in one label: for tables, which format it themselves."""
+
+PEER: Final = next(one for one in DIMENSIONS if one.name == "peer-host")
+
+Peers = Mapping[bytes, Host]
+"""Hosts by packed address."""
+
+
+def with_peers(by: Sequence[Dimension], peers: Callable[[], Peers]) -> list[Dimension]:
+    """Return the dimensions so that remotes which are known hosts are labelled with them."""
+    if PEER not in by:
+        return list(by)
+    known = peers()
+    bound = replace(PEER, of_flow=lambda _, remote: known.get(remote.address) or (None, None))
+    return [bound if dimension is PEER else dimension for dimension in by]
+
 
 TIMES: Final = frozenset(d.name for d in DIMENSIONS if d.unit)
 

@@ -18,6 +18,7 @@ from bwtop.history.dimensions import (
     moment,
     needed,
     shortest,
+    with_peers,
 )
 from bwtop.history.ranges import Range
 from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
@@ -168,6 +169,7 @@ class History:
         now: float,
     ) -> tuple[Answer, Selection, Ends]:
         """Return the answer to ask() with its selection, and the flows in it that pass the filter."""
+        by = with_peers(by, self.store.peers)
         is_future = wanted.end > now + SKEW
         extent = self.extent() if wanted.text == "all" or is_future else None
         if extent and wanted.text == "all":

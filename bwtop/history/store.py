@@ -84,6 +84,9 @@ class HistoryStore(Protocol):
     def pids_since(self) -> float:
         """Return the time from which pids are stored, in UTC seconds."""
 
+    def peers(self) -> Mapping[bytes, Host]:
+        """Return the hosts by their own packed addresses, without addresses that several hosts have."""
+
     def clocks(self) -> Mapping[Host, float]:
         """Return the seconds by which wrong clocks of the selected hosts are ahead, as far as they are known."""
 

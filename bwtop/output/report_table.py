@@ -10,7 +10,7 @@ from typing import Final
 
 from bwtop.history.bars import Bar
 from bwtop.history.calendar import HOUR, Unit
-from bwtop.history.dimensions import Dimension, Label, fields, moment, parse
+from bwtop.history.dimensions import PEER, Dimension, Label, fields, moment, parse
 from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.flows import Remote
@@ -59,7 +59,7 @@ class ReportTable:
         self._now = now
         self._is_unicode = unicode
         self._namesakes = _namesakes(answer, request.by or (PROCESS,))
-        self._twins = _shared(answer, request.by, HOST)
+        self._twins = _shared(answer, request.by, HOST) | _shared(answer, request.by, PEER)
         self._signs = ("█", "░", "↓", "↑") if unicode else ("#", "-", "rx", "tx")
 
     def lines(self, history: History) -> Iterator[str]:
@@ -237,7 +237,7 @@ class ReportTable:
                 yield self._process_text(*own)
             elif dimension.name == "user":
                 yield self._user_text(*own)
-            elif dimension is HOST:
+            elif dimension is HOST or (dimension is PEER and any(own)):
                 yield printable(self._host_text(*own))
             else:
                 yield printable(_TEXTS[dimension.name](*own))
@@ -324,6 +324,7 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "name": lambda name: name,
     "unit": lambda unit, container, _: container or unit or "(no unit)",
     "remote": lambda address, _: address,
+    "peer-host": lambda *_: "(other)",
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",
     "hour": lambda text: _clock(moment(text), "%Y-%m-%d %H:%M") if "T" in text else text,

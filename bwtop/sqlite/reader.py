@@ -73,6 +73,10 @@ class LocalReader:
         )
         return checked.moment(found)
 
+    def peers(self) -> Mapping[bytes, Host]:
+        """See HistoryStore."""
+        return {}
+
     def clocks(self) -> Mapping[Host, float]:
         """See HistoryStore."""
         return {}

@@ -73,7 +73,7 @@ _bwtop()
         --by)
             local first=
             [[ $current == *,* ]] && first=${current%,*},
-            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user name unit host remote proto port hour day month" -- "${current##*,}")
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user name unit host remote peer-host proto port hour day month" -- "${current##*,}")
             compopt -o nospace 2>/dev/null
             return
             ;;

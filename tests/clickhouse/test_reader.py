@@ -25,7 +25,7 @@ from bwtop.output.notes import notes
 from bwtop.sqlite import reader
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import Event
-from tests.build import key, typed
+from tests.build import key, remote, typed
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.stores import Make, ask, differences, of_library, of_server, ship, told
 from tests.history.keep import (
@@ -36,6 +36,7 @@ from tests.history.keep import (
     REMOTES,
     Kept,
     by,
+    delta,
     local,
     move_to,
     policy,
@@ -342,6 +343,29 @@ def test_hosts_with_losses_are_named(many: Many) -> None:
     assert set(answer.losing) == {host for host, loss in lost.items() if any(loss)}
     names = ", ".join(host.name for host in answer.losing)
     assert [note for note in notes(answer) if note.startswith("lost: ") and f" ({names})" in note]
+
+
+def test_remotes_that_are_known_hosts_have_their_names(store: FleetServer) -> None:
+    """An address that two hosts have is nobody's."""
+    near, shared, far = (remote(address) for address in ("192.0.2.7", "172.17.0.1", "198.51.100.1"))
+    kept = Kept()
+    kept.append(
+        delta(NOON, 100, 1, far=near),
+        delta(NOON + 1, 20, 1, far=shared),
+        delta(NOON + 2, 3, 1, far=far),
+    )
+    ship(kept, store, WEB1)
+    for host, addresses in (
+        (WEB1, ["192.0.2.1", "172.17.0.1"]),
+        (DB1, ["192.0.2.7", "2001:db8::7", "172.17.0.1", "not an address"]),
+    ):
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, addresses, "0.2", 0.0, 0.0, 0.0)
+        store.insert(HOST.name, HOST.names(), [[value] for value in row])
+    answer = ask(store, Range("", NOON, NOON + 9), by("host", "peer-host"))
+    assert {row.labels: row.rx for row in answer.rows} == {
+        (*WEB1, *DB1): 100,
+        (*WEB1, None, None): 23,
+    }
 
 
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:

@@ -23,6 +23,8 @@ const NAMES = {
   unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
   remote: (row) => plain(row.host ?? row.addr),
   host: (row, hosts) => hosts.label(row),
+  "peer-host": (row, hosts) =>
+    row.peer_host_id ? hosts.label({ hostname: row.peer_hostname, host_id: row.peer_host_id }) : "(other)",
   proto: (row) => plain(row.proto),
   port,
   hour: (row) => (row.hour.includes("T") ? minute(row.hour) : row.hour),
