@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.clickhouse import spool
 from bwtop.clickhouse.client import Client, FleetError
 from bwtop.history.tiers import TIERS
 from bwtop.sqlite.delta import Delta
@@ -191,6 +192,26 @@ def kind(line: str) -> str:
     """Return a fault without file names."""
     assert is_line(line)
     return re.sub(r"/\S+", "", line)
+
+
+# Clocks.
+
+
+def test_clock_set_back_and_forth_under_load_loses_and_doubles_nothing(
+    path: Path, own: ClickHouse, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed hours grow while they are sent; the server is killed meanwhile."""
+    monkeypatch.setattr(spool, "STILL", 0.5)
+    shipping = shippers(path, own.target)
+    shipping.feed.clock.wall = time.time()
+    with load(shipping.feed, 0.01):
+        for number, jump in enumerate((3600.0, -3600.0, -3600.0, 7200.0, -5400.0)):
+            shipping.sends(100)
+            shipping.feed.clock.wall += jump
+            if number % 2:
+                own.kill()
+                own.start()
+    whole(shipping, own)
 
 
 # Several servers of one database.
