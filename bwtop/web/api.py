@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS, local_iso
@@ -17,7 +17,7 @@ from bwtop.metrics.table import NEEDED
 from bwtop.model.filter import FIELDS, HOST, RECORDED
 from bwtop.model.flows import pack_address
 from bwtop.view.columns import PROCESS_COLUMNS
-from bwtop.web import login, openapi, params, reports, views
+from bwtop.web import login, openapi, params, reports, scraping, views
 from bwtop.web.access import AccessError, AccessPolicy, HttpRequest
 from bwtop.web.answer import (
     CSV,
@@ -51,13 +51,6 @@ LONGEST_NAME: Final = 120
 """Characters of a file name, without its suffix."""
 
 
-class Exposed(Protocol):
-    """The metrics as text: see bwtop.metrics.exposition, which may be missing."""
-
-    def text(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-
-
 class Api:
     """The answers of all routes."""
 
@@ -70,7 +63,7 @@ class Api:
         history: Reports,
         names: NameSource | None,
         interval: float,
-        metrics: Exposed | None = None,
+        metrics: scraping.Exposed | None = None,
     ) -> None:
         """Take the interval in seconds; `metrics` is None without prometheus_client."""
         self._policy = policy
@@ -243,11 +236,11 @@ class Api:
             HTTPStatus.OK, JSON, encode(openapi.describe(ROUTES, __version__)) + b"\n"
         )
 
-    def metrics(self, _: HttpRequest, __: Values) -> HttpResponse:
+    def metrics(self, request: HttpRequest, _: Values) -> HttpResponse:
         """Return the metrics since the start, for Prometheus."""
         if self._metrics is None:
             refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"/metrics needs {NEEDED}")
-        return HttpResponse(HTTPStatus.OK, METRICS, self._metrics.text())
+        return scraping.metrics(self._metrics, request)
 
     def healthz(self, _: HttpRequest, __: Values) -> HttpResponse:
         """Answer 200, or 503 while intervals are overdue."""

@@ -6,8 +6,9 @@ from http import HTTPStatus
 from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
+from bwtop.web import scraping
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
-from bwtop.web.answer import METRICS, HttpResponse, document, refuse
+from bwtop.web.answer import HttpResponse, document, refuse
 from bwtop.web.server import WebServer
 from bwtop.web.source import STUCK
 from bwtop.web.trusted import Trusted
@@ -52,7 +53,7 @@ class Scraped:
         self._policy.check_access(request)
         if request.path != "/metrics":
             refuse(HTTPStatus.NOT_FOUND, "not found; this server has /metrics and /healthz")
-        return HttpResponse(HTTPStatus.OK, METRICS, self._exposition.text())
+        return scraping.metrics(self._exposition, request)
 
     def _healthz(self) -> HttpResponse:
         """Answer 200, or 503 while readings are overdue; needs no token."""

@@ -12,8 +12,9 @@ from bwtop.measure.intervals import Clock, samples
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.text.stderr import say
+from bwtop.web import scraping
 from bwtop.web.access import AccessPolicy
-from bwtop.web.api import Api, Exposed
+from bwtop.web.api import Api
 from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.files import File
 from bwtop.web.reports import Reports
@@ -128,7 +129,7 @@ class Service:
         self._reports.close()
 
 
-def _exposition(watch: Watch) -> Exposed | None:
+def _exposition(watch: Watch) -> scraping.Exposed | None:
     """Return the exposition; None without prometheus_client.
 
     It is imported here, before bwtop drops root: afterwards it may be unreadable.

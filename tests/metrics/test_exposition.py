@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_metrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from bwtop import __version__
@@ -18,7 +21,7 @@ from bwtop.clickhouse.shipper import ERRORS, SendingFigures
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
-from bwtop.metrics.table import METRICS
+from bwtop.metrics.table import METRICS, Type
 from bwtop.metrics.totals import OTHER, label
 from bwtop.metrics.watch import BOUNDS, READINGS, Watch
 from bwtop.model.flows import Identity, Loss, Traffic
@@ -157,6 +160,27 @@ def test_counters_begin_with_the_measurement() -> None:
     assert set(found["bwtop_bytes_total"].values()) == {0}
     absent = ("bwtop_flow_map", "bwtop_record", "bwtop_history", "bwtop_spool", "bwtop_ship")
     assert not [name for name in found if name.startswith(absent)]
+
+
+def test_open_metrics_say_since_when_counters_count() -> None:
+    before = time.time()
+    watch = Watch()
+    exposition = Exposition(watch)
+    watch.over(measurement(Readings()))
+    watch.take(sample(), 0.1)
+    text = exposition.text(is_open=True).decode()
+    found = {
+        one.name: one
+        for family in open_metrics_families(text)  # type: ignore[no-untyped-call]  # of its own
+        for one in family.samples
+    }
+    for metric in METRICS:
+        if metric.type is Type.COUNTER and metric.name in found:
+            created = found[f"{metric.name.removesuffix('_total')}_created"]
+            assert before <= created.value <= time.time()
+    assert "_created" not in exposition.text().decode()
+    classic = {name for name in exposed(watch) if not name.endswith("_created")}
+    assert {name for name in found if not name.endswith("_created")} == classic
 
 
 def test_followed_history_has_its_own_backend() -> None:

@@ -1,6 +1,7 @@
 """Test the answer of each route to valid and invalid requests."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -51,6 +52,7 @@ from bwtop.web.history import HistoryAccess, LocalHistory
 from bwtop.web.params import HISTORY
 from bwtop.web.reports import MOST_ROWS, Download
 from bwtop.web.route import Route
+from bwtop.web.scraping import OPEN_METRICS
 from bwtop.web.source import STUCK, LiveSource
 from bwtop.web.trusted import TrustedUsers
 from bwtop.web.views import Document, Sheet
@@ -604,6 +606,27 @@ def test_metrics_are_as_prometheus_reads_them(served: Served) -> None:
     assert (answer.status, answer.type) == (HTTPStatus.OK, METRICS)
     line = 'bwtop_bytes_total{direction="rx",loopback="false",process="curl",protocol="tcp"} 1009.0'
     assert line in answer.body.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding", "is_open", "is_packed"),
+    [
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "gzip", True, True),
+        ("application/openmetrics-text; q=0, text/plain", "br, GZIP;q=0.5", False, True),
+        ("*/*", "gzip;q=0", False, False),
+        ("text/html, application/openmetrics-text2", "identity", False, False),
+    ],
+)
+def test_metrics_have_the_format_and_encoding_that_the_client_asks_for(
+    served: Served, accept: str, encoding: str, is_open: bool, is_packed: bool
+) -> None:
+    answer = served("/metrics", Accept=accept, Accept_Encoding=encoding)
+    assert answer.type == (OPEN_METRICS if is_open else METRICS)
+    assert (("Content-Encoding", "gzip") in answer.headers) == is_packed
+    assert ("Vary", "Accept, Accept-Encoding") in answer.headers
+    text = (gzip.decompress(answer.body) if is_packed else answer.body).decode()
+    assert "bwtop_info{" in text
+    assert text.endswith("# EOF\n") == is_open
 
 
 def test_without_prometheus_client_only_metrics_are_refused(tmp_path: Path) -> None:
