@@ -218,10 +218,11 @@ def test_all_in_a_menu_means_all_of_bwtop() -> None:
     assert not [one["name"] for one in dashboard()["templating"]["list"] if "allValue" in one]
 
 
-def test_grafanas_own_model_accepts_the_dashboard() -> None:
+@pytest.mark.parametrize("file", [DASHBOARD, DASHBOARD.with_name("fleet.json")])
+def test_grafanas_own_model_accepts_the_dashboard(file: Path) -> None:
     """The model drops unknown fields: nothing may be dropped."""
     register_default_plugins()
-    given = dashboard()
+    given = json.loads(file.read_text())
     taken = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(given)))
     left_out = set(missing(given, taken))
     assert {path.rpartition("/")[2] for path in left_out} <= {"definition"}, left_out

@@ -1,0 +1,66 @@
+"""The Grafana dashboard for ClickHouse: both servers answer its queries with what hosts have sent."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.schema import HOST
+from bwtop.model.flows import Loss
+from bwtop.sqlite.delta import Delta
+from tests.clickhouse.stores import ship
+from tests.clickhouse.test_reader import WEB1
+from tests.history.keep import HOUR, NOON, REMOTES, Kept, delta, flows_of
+
+PANELS: Final[dict[str, Any]] = {
+    panel["title"]: panel
+    for panel in json.loads((Path(__file__).parents[2] / "share/grafana/fleet.json").read_text())[
+        "panels"
+    ]
+}
+
+
+def asked(title: str) -> str:
+    """Return the query of a panel as Grafana sends it."""
+    (target,) = PANELS[title]["targets"]
+    bounds = f"time >= toDateTime({NOON}) AND time <= toDateTime({NOON + HOUR})"
+    return str(target["rawSql"]).replace("$__timeFilter(time)", bounds)
+
+
+@pytest.fixture
+def full(store: FleetServer) -> FleetServer:
+    """Return a server with two minutes of a host."""
+    kept = Kept()
+    kept.append(
+        delta(NOON, 600, 60, far=REMOTES[0]),
+        Delta(NOON + 60, 1.0, flows_of(REMOTES[0], rx=1200), loss=Loss(1, 120, 0, 0, 0, 0)),
+        delta(NOON + 3 * HOUR),
+    )
+    kept.steps(NOON + 4 * HOUR)
+    ship(kept, store, WEB1)
+    row: tuple[object, ...] = (UUID(WEB1.id), WEB1.name, 1, [], "0.2", 0.0, 0.0, 1.5)
+    store.insert(HOST.name, HOST.names(), [[value] for value in row])
+    return store
+
+
+@pytest.mark.parametrize("title", PANELS)
+def test_both_servers_answer_each_panel(full: FleetServer, title: str) -> None:
+    found = full.query(asked(title))
+    assert found
+    assert all(WEB1.name in row for row in found)
+
+
+def test_panels_have_the_bytes_of_the_range(full: FleetServer) -> None:
+    ((rx, tx),) = full.query(
+        f"SELECT sum(rx), sum(tx) FROM traffic FINAL WHERE level = 0 AND start < {NOON + HOUR}"
+    )
+    assert rx == 1800
+    for title in ("Who moved most", "With whom"):
+        rows = full.query(asked(title))
+        assert (sum(row[-2] for row in rows), sum(row[-1] for row in rows)) == (rx, tx)
+    rates = full.query(asked("By host"))
+    assert round(60 * sum(row[-1] for row in rates)) == rx + tx
+    assert sum(row[-1] for row in full.query(asked("Lost detail"))) == 2.0
