@@ -14,8 +14,8 @@ from uuid import UUID
 
 from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
-from bwtop.history.calendar import FIVE_MINUTES
-from bwtop.history.tiers import COARSEST
+from bwtop.history.calendar import DAY, FIVE_MINUTES
+from bwtop.history.tiers import COARSEST, HOURS
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
 from bwtop.sqlite import checked
@@ -26,6 +26,12 @@ ROWS: Final = 20_000
 
 SPANS: Final = 2000
 """Largest number of intervals in a batch, and of spans."""
+
+PERIODS: Final = 30
+"""Largest number of days of intervals in a batch, and of days, or months, of spans.
+
+Each is a partition on the server, or two, and a server refuses rows of more than a hundred at once.
+"""
 
 LISTED: Final = 1000
 """Largest number of five-minute totals in a batch, and of events."""
@@ -173,6 +179,7 @@ class Spool:
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         found = _Rows(last)
         place = self._places.pop(kind, _Progress(last))
+        periods: set[tuple[int, int]] = set()
         listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
         for number, span, level, start, end, seconds, loss, version in listed:
             checked.seconds(seconds)
@@ -180,6 +187,10 @@ class Spool:
             head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
             is_now = kind is _SUMS and begun <= time.time() < over
             if is_now and self._is_early(span, place if place.number == number else None):
+                return found
+            periods.add((level, int(begun // (DAY if level < HOURS else 31 * DAY))))
+            if len(periods) > PERIODS:
+                found.more = True
                 return found
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)

@@ -17,7 +17,7 @@ from tests.clickhouse.servers import Library
 from tests.clickhouse.sides import here, there
 from tests.clickhouse.stores import Former, Place, ship
 from tests.clickhouse.test_reader import NOW, WEB1, WEB2, agree, moved, recorded
-from tests.history.keep import DAY, NOON, Kept, local
+from tests.history.keep import DAY, NOON, Kept, local, policy
 
 FOREVER_ALL: Final = dict.fromkeys(
     ("seconds", "minutes", "hours", "days", "months", "5min"), FOREVER
@@ -103,6 +103,16 @@ def test_interrupted_upgrade_is_finished_by_the_next(former: Place) -> None:
     assert allowed > 5
     assert there(former.server) == here(kept.connection)
     assert not any(name.endswith("_1") for name in names(former))
+
+
+def test_minutes_of_many_days_fit_a_server_with_partitions_by_day(store: FleetServer) -> None:
+    """A server refuses a block of more than a hundred partitions; a laptop may be on for a minute a day."""
+    kept = Kept(policy(minutes=FOREVER))
+    kept.append(*(moved(random.Random(day), NOON - day * DAY) for day in range(150, -1, -1)))
+    kept.steps(NOON + DAY)
+    ship(kept, store, WEB1, rows=20_000)
+    assert there(store) == here(kept.connection)
+    assert there(store).by_level[1][3] >= 150
 
 
 def test_server_of_a_newer_bwtop_is_left_alone(store: FleetServer) -> None:
