@@ -67,7 +67,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
 
     def copy(self, text: str) -> None:
         """Put a text into the clipboard: OSC 52 of xterm; a terminal that does not know it ignores it."""
-        self.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x1b\\")
+        self.write(f"\x1b]52;c;{b64encode(text.encode(errors='replace')).decode()}\x1b\\")
         self.flush()
 
     def _stop(self) -> None:

@@ -27,7 +27,7 @@ def shown_name(identity: Identity) -> str:
     name, program = identity.name, PurePosixPath(identity.exe or "").name
     if _INTERPRETER.fullmatch(name):
         return _script(identity.cmdline) or name
-    is_cut = len(name.encode()) == KERNEL_NAME and program.startswith(name)
+    is_cut = len(name.encode(errors="replace")) == KERNEL_NAME and program.startswith(name)
     return program if is_cut else name
 
 

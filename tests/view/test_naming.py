@@ -1,7 +1,7 @@
 """Names of processes as people know them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bwtop.model.flows import Identity
@@ -34,7 +34,8 @@ def test_name_of_a_script_and_beyond_fifteen_bytes(
     assert shown_name(Identity(name, 0, cmdline, exe)) == shown
 
 
-@given(st.text(), st.text())
+@given(st.text(st.characters()), st.text())
+@example("\ud800", "")
 def test_any_command_line_has_a_name(name: str, cmdline: str) -> None:
     assert shown_name(Identity(name, cmdline=cmdline)) == name
     shown_name(Identity("python3", cmdline=cmdline))
