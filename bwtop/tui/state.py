@@ -295,7 +295,8 @@ class ScreenState:
 
     def _view(self) -> View:
         toggles = toggled(self.settings.classes, self.settings.loopback)
-        return View(toggles, self.typed, self.settings.grouping, self.settings.order)
+        settings = self.settings
+        return View(toggles, self.typed, settings.grouping, settings.order, living_first=True)
 
     @property
     def fields(self) -> tuple[ListColumn, ...]:

@@ -71,6 +71,8 @@ class View:
     """Decides about processes and flows."""
     grouping: Grouping = Grouping.PROCESS
     order: Order = Order()
+    living_first: bool = False
+    """True to list exited processes after all others, in any order."""
     idle: bool = True
     """True to show processes and remotes without bytes in the averaging window; groups sum what is shown."""
 
@@ -115,6 +117,8 @@ class Tree:
         """Sort by the order of the view; or keep the order of another tree, with new rows last."""
         self._places = None
         self.tops = self._view.order.processes(self._made)
+        if self._view.living_first:
+            self.tops.sort(key=lambda row: row.exited)
         if before:
             self.tops = _like([row.id for row in before.tops], self.tops)
             self._kept = before.places()

@@ -171,13 +171,15 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: self.harness.state.settings.grouping is Grouping.PROCESS)
     @rule()
     def calm_is_sorted(self) -> None:
-        """When no keys are pressed, rows are in the requested order."""
+        """When no keys are pressed, rows are in the requested order, exited ones after the others."""
         at = self.harness.state
         self.harness.pass_time(CALM + 0.1)
         if at.paused:
             return
         (column,) = [c for c in PROCESS_COLUMNS if c.id == at.settings.order.column]
-        values = [column.get(row) for row in at.tree.tops]
+        living = [row for row in at.tree.tops if not row.exited]
+        assert at.tree.tops[: len(living)] == living
+        values = [column.get(row) for row in living]
         known = [
             value.casefold() if isinstance(value, str) else value
             for value in values

@@ -678,3 +678,23 @@ def test_top_remote_is_that_with_most_bytes_now() -> None:
     tree = Tree(model, View(), Expansion(), no_names)
     idle = next(row for row in tree.tops if row.key == curl)
     assert tree.top(idle) == (far[0], 900 / 1007, 2)
+
+
+@pytest.mark.parametrize("order", [Order("total"), Order("name"), Order("pid", reverse=True)])
+def test_exited_processes_come_last_in_any_order(order: Order) -> None:
+    model = LiveModel()
+    dead, first, second = key(1), key(2), key(3)
+    names = {dead: Identity("m"), first: Identity("a"), second: Identity("z")}
+    traffic = {dead: {remote(): Traffic(9999)}, first: {remote(): Traffic(1)}}
+    model.advance(
+        sample({**traffic, second: {remote(): Traffic(2)}}, identities=names, exited={dead})
+    )
+    view = View(order=order, living_first=True)
+    tree = Tree(model, view, Expansion(), no_names)
+    tree.sort()
+    assert [row.key for row in tree.tops][-1] == dead
+    tree.reorder(Order("name", reverse=True))
+    assert [row.key for row in tree.tops] == [second, first, dead]
+    plain = Tree(model, View(order=Order("total")), Expansion(), no_names)
+    plain.sort()
+    assert plain.tops[0].key == dead
