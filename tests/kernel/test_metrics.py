@@ -94,7 +94,7 @@ def test_prometheus_has_the_bytes_of_a_recording_bwtop(place: Path, tmp_path: Pa
         until(lambda: found.value("up") == 1)
         check_exact_bytes(found)
         assert found.value("bwtop_recording") == 1
-        assert found.value("bwtop_flow_map_max_entries") == 65536
+        assert found.value("bwtop_flow_map_max_entries") == 2 * 65536
         assert found.value("bwtop_recorder_dropped_bytes_total") == 0
         assert found.value("bwtop_missed_events_total") == 0
         until(lambda: (found.value("rate(bwtop_reading_seconds_count[10s])") or 0) > 0.5)
