@@ -148,9 +148,10 @@ class Counters:
     def __init__(
         self, maps: Mapping[str, int], ids: int, at_once: int, around: Around = nullcontext
     ) -> None:
-        """ids: the size of bwtop_flows; at_once: the ids that an interval may begin with, at most."""
+        """ids: the size of bwtop_flows."""
         self._maps = maps
-        self._at_once = at_once
+        self.at_once = at_once
+        """The ids that are left to flows after a reading, at most; the rest is free for the next interval."""
         self._around = around
         self._blocks: dict[int, _Block] = {}
         count = ids // IDS_PER_BLOCK + 1
@@ -189,7 +190,7 @@ class Counters:
             self.retire(key)
         moved: list[_Process] = []
         self._read_once(moved)
-        if self._count() > self._at_once:  # most of them new, and not known before this reading
+        if self._count() > self.at_once:  # most of them new, and not known before this reading
             self._read_once(moved)
         traffic = {process.key: process.moved for process in moved}
         for process in moved:
@@ -268,7 +269,7 @@ class Counters:
 
     def _resting(self) -> dict[int, list[int]]:
         """Return the places, by block, of flows that are to retire or idle, and of more if ids are scarce."""
-        excess = self._count() - self._at_once
+        excess = self._count() - self.at_once
         if excess <= 0 and self._reading % IDLE:
             return {}
         oldest = self._reading - IDLE
@@ -277,7 +278,7 @@ class Counters:
         if lacking > 0:
             ages = sorted(last for block in self._blocks.values() for last in block.last if last)
             if ages:
-                resting = self._older(ages[min(excess + self._at_once // 4, len(ages)) - 1])
+                resting = self._older(ages[min(excess + self.at_once // 4, len(ages)) - 1])
         return resting
 
     def _older(self, oldest: int) -> dict[int, list[int]]:

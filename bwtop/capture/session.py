@@ -230,7 +230,7 @@ class Capture:
         self._events = events
         self._profile = after_maps[programs] if events else None
         around = _around_reading(report.backend)
-        self._counters = Counters(self._maps, limits.ids, limits.flows, around)
+        self.counters = Counters(self._maps, limits.ids, limits.flows, around)
         self._spill = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
         self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
         self._spilled = libbpf.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
@@ -242,7 +242,7 @@ class Capture:
 
     def close(self) -> None:
         """Detach everything."""
-        self._counters.close()
+        self.counters.close()
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
@@ -260,8 +260,8 @@ class Capture:
         now = time.monotonic()
         sample = Sample(time=datetime.now(UTC), elapsed=now - self._since, exited=exits)
         self._since = now
-        sample.traffic = self._counters.read(exits)
-        self.fill = self.fill._replace(entries=self._counters.in_use)
+        sample.traffic = self.counters.read(exits)
+        self.fill = self.fill._replace(entries=self.counters.in_use)
         self._read_losses(sample)
         for process in sample.traffic:
             sample.identities[process] = self._identity(process)
@@ -327,7 +327,7 @@ class Capture:
             started = records.start_time(process, self._boot)
             known = self._read_identity(process, started)
             if known is None:  # the kernel side takes its record with its next new flow
-                self._counters.retire(process)
+                self.counters.retire(process)
                 return replace(UNKNOWN_IDENTITY, started=started)
             self._identities[process] = known
         return known

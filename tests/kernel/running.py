@@ -295,10 +295,12 @@ def send_datagram(port: int, size: int) -> None:
 
 
 @contextmanager
-def capturing(flows: int = 65536, processes: int = 16384) -> Iterator[Capture]:
-    """A capture in this process, with maps of the test's size."""
+def capturing(
+    flows: int = 65536, processes: int = 16384, cache: Path | None = None
+) -> Iterator[Capture]:
+    """A capture in this process, with maps of the test's size; cache: a folder of compiled programs."""
     backends = [named(BACKEND)] if BACKEND else BACKENDS
-    reports, capture = Loading(backends, Limits(flows, processes)).finish()
+    reports, capture = Loading(backends, Limits(flows, processes), cache).finish()
     assert capture, reports
     try:
         yield capture
