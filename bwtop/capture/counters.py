@@ -78,29 +78,23 @@ class _Memory(Protocol):
 class _Mapped:
     """A block that is part of this process's memory (kernel 5.5+)."""
 
-    _GENERATION: Final = records.FLOW_GENERATION // 4
-
     def __init__(self, flows: int, block: int) -> None:
-        self._map = mmap.mmap(flows, mmap.PAGESIZE, offset=block * mmap.PAGESIZE)
-        self._words = memoryview(self._map).cast("I")
+        self._map = libbpf.Mapped(flows, mmap.PAGESIZE, block * mmap.PAGESIZE)
 
     def content(self) -> bytes:
-        return self._map[:]
+        return self._map.content()
 
     def raise_generations(self, indexes: Sequence[int]) -> None:
-        words = self._words
+        words = self._map.words
         for index in indexes:
-            at = index * (records.FLOW.size // 4) + self._GENERATION
+            at = (index * records.FLOW.size + records.FLOW_GENERATION) // 4
             words[at] = words[at] + 1 & 0xFFFFFFFF
 
     def clear(self, indexes: Sequence[int]) -> None:
-        blank = bytes(records.FLOW_GENERATION)
         for index in indexes:
-            at = index * records.FLOW.size
-            self._map[at : at + records.FLOW_GENERATION] = blank
+            self._map.clear(index * records.FLOW.size, records.FLOW_GENERATION)
 
     def close(self) -> None:
-        self._words.release()
         self._map.close()
 
 

@@ -426,21 +426,59 @@ def can_be_mapped() -> bool:
     return True
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    return libc
+
+
+class Mapped:
+    """A part of an array map in this process's memory; Python's own mmap would keep a descriptor open for each."""
+
+    def __init__(self, fd: int, length: int, offset: int = 0) -> None:
+        """offset: a multiple of the size of a page.  Raises OSError."""
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        address = _libc().mmap(None, length, protection, mmap.MAP_SHARED, fd, offset)
+        if address == ctypes.c_void_p(-1).value:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+        self._address, self._length = address, length
+        self.words = (
+            memoryview((ctypes.c_uint32 * (length // 4)).from_address(address)).cast("B").cast("I")
+        )
+
+    def content(self) -> bytes:
+        """Return a copy of all of it."""
+        return ctypes.string_at(self._address, self._length)
+
+    def clear(self, offset: int, length: int) -> None:
+        """Write zeros."""
+        ctypes.memset(self._address + offset, 0, length)
+
+    def close(self) -> None:
+        """Give the memory back; nothing may be read or written afterwards."""
+        self.words.release()
+        _libc().munmap(self._address, self._length)
+
+
 class WholeArray:
     """Reads an array map whole: mapped into memory, or one by one where the kernel cannot."""
 
     def __init__(self, fd: int, entries: int, value_size: int) -> None:
         """value_size: a multiple of 8."""
         self._fd, self._entries, self._value_size = fd, entries, value_size
-        self._map: mmap.mmap | None = None
+        self._map: Mapped | None = None
         with contextlib.suppress(OSError):
-            self._map = mmap.mmap(fd, entries * value_size, prot=mmap.PROT_READ)
+            self._map = Mapped(fd, entries * value_size)
         self.is_mapped = self._map is not None
 
     def content(self) -> bytes:
         """Return all values."""
         if self._map is not None:
-            return self._map[:]
+            return self._map.content()
         keys = (index.to_bytes(4, "little") for index in range(self._entries))
         return b"".join(map_lookup(self._fd, key, self._value_size) or b"" for key in keys)
 

@@ -61,7 +61,7 @@ def capturing_with(cache: Path, at_once: int = IDS // 2) -> Iterator[Capture]:
 
 def scaled(count: int) -> int:
     """So many, or fewer where it would take long."""
-    return int(count / PATIENCE)
+    return int(count / PATIENCE**2)
 
 
 def exactly(found: object, truth: object, samples: list[Sample]) -> bool:
