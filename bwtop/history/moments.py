@@ -67,7 +67,7 @@ class MomentQuery:
         return cls(**json.loads(text))
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A place in the history."""
 
     span: Span
@@ -143,7 +143,7 @@ def _spans(store: HistoryStore, bounds: Bounds) -> Iterator[Span]:
     return (span for span, _, _ in found.coverage())
 
 
-def _place(store: HistoryStore, question: MomentQuery) -> Place:
+def _place(store: HistoryStore, question: MomentQuery) -> Position:
     if question.span:
         return _at(store, question.span[1])
     if question.at is not None:
@@ -152,30 +152,30 @@ def _place(store: HistoryStore, question: MomentQuery) -> Place:
     if extent is None:
         raise NothingError("nothing is recorded")
     start, end = question.base or (extent[1] + 1, extent[1] + 1)
-    place: Place | None = None
+    place: Position | None = None
     for _ in range(max(abs(question.steps), 1)):
         found = _later(store, end) if question.steps > 0 else _earlier(store, start)
         if found is None:
             break
         gap = (end, found.start) if question.steps > 0 else (found.end, start)
         is_gap = gap[1] - gap[0] > 1.5 * (found.end - found.start)
-        place = Place(found, gap if is_gap and (place or question.base) else None)
+        place = Position(found, gap if is_gap and (place or question.base) else None)
         start, end = found.start, found.end
     if place is None:
         raise NothingError(LATER if question.steps > 0 else "nothing is recorded before")
     return place
 
 
-def _at(store: HistoryStore, when: float) -> Place:
+def _at(store: HistoryStore, when: float) -> Position:
     """Return the finest span that contains the time right before `when`, or the one before."""
     for level in range(COARSEST + 1):
         around = store.beside(level, when, later=False)
         if around and around.end >= when:
-            return Place(around)
+            return Position(around)
     found = _earlier(store, when)
     if found is None:
         raise NothingError("nothing is recorded before")
-    return Place(found, (found.end, when) if found.end < when - 1 else None)
+    return Position(found, (found.end, when) if found.end < when - 1 else None)
 
 
 def _earlier(store: HistoryStore, when: float) -> Span | None:

@@ -44,7 +44,7 @@ def may_ask(environment: Mapping[str, str]) -> bool:
     return not _SILENT.match(environment.get("TERM", "dumb"))
 
 
-class Background:
+class AnswerFilter:
     """A filter that cuts the answer out of the terminal's bytes."""
 
     def __init__(self, take: TakeBackground, now: Callable[[], float] = time.monotonic) -> None:

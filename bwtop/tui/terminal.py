@@ -18,7 +18,7 @@ try:
 except ImportError:  # before urwid 3
     InputClosedError = OSError
 
-from bwtop.tui.background import QUESTION, Background, may_ask
+from bwtop.tui.background import QUESTION, AnswerFilter, may_ask
 from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.paste import BRACKETS_OFF, BRACKETS_ON, Brackets
 from bwtop.tui.styles import DARK, LIGHT, PLAIN, palette
@@ -49,7 +49,7 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         super().__init__()
         self.brackets = Brackets()
         self._asks = asks
-        self._background = Background(self._take_background)
+        self._background = AnswerFilter(self._take_background)
 
     def _start(self, *args: Any, **kwargs: Any) -> None:
         """Show the second buffer on any terminal, and enable bracketed pastes; see urwid."""

@@ -25,6 +25,8 @@ OPENERS: Final = {
     "capture/namespaces.py": "namespaces of the network",
     "capture/headers.py": "the kernel's headers",
     "capture/kprobes.py": "tracefs and /proc/kallsyms",
+    "capture/preemption.py": "debugfs",
+    "capture/selftest.py": "/proc/self/stat",
     "capture/sources.py": "bpf/",
     "capture/backends.py": "/proc/kallsyms",
     "cli.py": "/dev/null",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.tui.background import PATIENCE, Background, may_ask
+from bwtop.tui.background import PATIENCE, AnswerFilter, may_ask
 
 WHITE = "\x1b]11;rgb:ffff/ffff/ffff\x07"
 
@@ -18,7 +18,7 @@ class Asked:
     def __init__(self) -> None:
         self.now = 100.0
         self.found: list[bool] = []
-        self._background = Background(self._take, lambda: self.now)
+        self._background = AnswerFilter(self._take, lambda: self.now)
         self._background.asked()
 
     def _take(self, *, is_light: bool) -> None:
