@@ -109,6 +109,32 @@ static __always_inline void spill(struct charge *charge)
 		add(value, charge->direction, charge->bytes);
 }
 
+static __always_inline bool is_same_flow(const struct flow_key *one, const struct flow_key *other)
+{
+	const u64 *a = (const u64 *)one, *b = (const u64 *)other;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
+}
+
+/*
+ * The flow of this key, and its id; NULL: it has none.  An entry that user space
+ * deletes meanwhile may become another flow's before its value is read, so the
+ * flow's own key tells.
+ */
+static __always_inline struct flow *find_flow(const struct flow_key *key, u32 *id)
+{
+	u32 *known = bwtop_ids.lookup((struct flow_key *)key);
+	struct flow *flow;
+
+	if (!known)
+		return NULL;
+	*id = *known;
+	flow = bwtop_flows.lookup(id);
+	if (!flow || !is_same_flow(&flow->key, key))
+		return NULL;
+	return flow;
+}
+
 /* A free id, and the counters at its place; NULL: there is none. */
 static __always_inline struct flow *take_id(u32 *id)
 {
@@ -125,8 +151,8 @@ static __always_inline struct flow *take_id(u32 *id)
 	return bwtop_flows.lookup(id);
 }
 
-/* Gives the flow an id.  Who comes second gives its own back, and has that of the first. */
-static __always_inline u32 *add_flow(struct flow_key *key)
+/* Gives the flow an id.  Who comes second gives its own back: the flow has that of the first. */
+static __always_inline void add_flow(struct flow_key *key)
 {
 	struct free_ids mine = { .count = 1 };
 	struct flow *flow;
@@ -136,17 +162,16 @@ static __always_inline u32 *add_flow(struct flow_key *key)
 	identify(&key->process);
 	flow = take_id(&mine.first);
 	if (!flow)
-		return NULL;
+		return;
 	flow->key = *key;
 	if (bwtop_ids.insert(key, &mine.first)) {
 		bwtop_free.push(&mine, 0);
-		return bwtop_ids.lookup(key);
+		return;
 	}
 	block = mine.first / IDS_PER_BLOCK;
 	given = bwtop_blocks.lookup(&block);
 	if (given)
 		__sync_fetch_and_add(given, 1);
-	return bwtop_ids.lookup(key);
 }
 
 /*
@@ -159,22 +184,20 @@ static __always_inline u32 *add_flow(struct flow_key *key)
  */
 u64 bwtop_charge(struct charge *charge)
 {
-	u32 *known, id;
+	u32 id = 0;
 	struct flow *flow;
 
 	if (!is_counting())
 		return 0;
-	known = bwtop_ids.lookup(&charge->key);
-	if (!known)
-		known = add_flow(&charge->key);
-	if (!known) {
+	flow = find_flow(&charge->key, &id);
+	if (!flow) {
+		add_flow(&charge->key);
+		flow = find_flow(&charge->key, &id);
+	}
+	if (!flow) {
 		spill(charge);
 		return 0;
 	}
-	id = *known;
-	flow = bwtop_flows.lookup(&id);
-	if (!flow)
-		return 0;		/* the verifier cannot know that there is one */
 	add(&flow->moved, charge->direction, charge->bytes);
 	return flow->generation & 1 ? 0 : (u64)flow->generation << 32 | (id + 1);
 }
@@ -182,13 +205,6 @@ u64 bwtop_charge(struct charge *charge)
 static u64 (*call_charge)(struct charge *charge) = (void *)CHARGE_CALL;
 
 #ifdef SOCKET_STORAGE
-static __always_inline bool is_same_flow(const struct flow_key *one, const struct flow_key *other)
-{
-	const u64 *a = (const u64 *)one, *b = (const u64 *)other;
-
-	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
-}
-
 /* Adds the bytes to the flow that the socket remembers; false if that is another one. */
 static __always_inline bool charge_remembered(const struct socket *socket,
 					      const struct charge *charge)

@@ -91,7 +91,9 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
             terminal.resize(60, 14)
             terminal.wait_for(lambda seen: remote in seen and "peak" not in seen)
             terminal.resize(120, 40)
-            terminal.wait_for(lambda seen: remote in seen and "peak" in seen and "TOP REMOTE" in seen)
+            terminal.wait_for(
+                lambda seen: remote in seen and "peak" in seen and "TOP REMOTE" in seen
+            )
         terminal.wait_for("(exited)")
         assert modes(terminal) == OURS
         terminal.type("q")
