@@ -131,7 +131,7 @@ def _headers(release: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the cache holds, if it was made of the same inputs."""
+    """The content of the cache, made of the same inputs."""
 
     refused: frozenset[str]
     """Targets of probes that the kernel refused when these programs were attached."""

@@ -32,7 +32,7 @@ _remote: Final = functools.partial(tuple.__new__, Remote)
 """Their _make(), without a call in Python."""
 
 _NOWHERE: Final = Remote(0, 0, 0, b"")
-"""Where a block has no flow."""
+"""The remote of a place without a flow."""
 
 Around = Callable[[], AbstractContextManager[None]]
 """Makes the context in which the kernel is called for many entries."""
@@ -276,7 +276,7 @@ class Counters:
         return resting
 
     def _older(self, oldest: int) -> dict[int, list[int]]:
-        """Return the places of flows that are to retire, and of those that moved last in that reading or before."""
+        """Return the places of flows that are to retire, or that have not moved since the reading `oldest`."""
         found: dict[int, list[int]] = {}
         for number, block in self._blocks.items():
             indexes = [

@@ -158,9 +158,8 @@ def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | 
         return
     if not _is_attachable(attempt, attacher):
         return
-    words = (
-        [*definitions] if known is None else known
-    )  # BCC reads headers before it is told of ours
+    # Without BTF, list them first: that compiles with the kernel's headers, before BCC is pointed at ours.
+    words = [*definitions] if known is None else known
     built = _built(_compile(attempt.backend, words), attempt.cast)
     _attach_all(attempt, attacher, built)
     if attempt.refusal:

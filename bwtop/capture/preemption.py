@@ -1,4 +1,4 @@
-"""Whether the kernel interrupts programs: what interrupts itself is skipped, and each backend misses another share.
+"""Find out if the kernel interrupts programs: one that interrupts itself is skipped, and backends differ in what they miss.
 
 Nothing can be asked for it but the text of the kernel's version, and debugfs where the mode is chosen at boot
 (CONFIG_PREEMPT_DYNAMIC): kernel/sched/debug.c, sched_dynamic_show().

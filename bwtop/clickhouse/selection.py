@@ -43,7 +43,7 @@ class FleetPlans:
     moved: Mapping[str, Plan]
     """The rows of traffic."""
     recorded: Mapping[str, Sequence[Piece]]
-    """The spans with the recorded time of those rows."""
+    """The table of spans with the recorded seconds of those rows."""
     hosts: Sequence[str] | None = None
     """The ids of the hosts that count; None: all."""
 

@@ -43,7 +43,7 @@ class Exposition(Collector):
 
 
 def _family(metric: Metric, figures: Figures, created: float | None) -> Family:
-    """Return a metric with its values; `created` is the start of counters in UTC seconds, if it is told."""
+    """Return a metric with its values; `created` is the time in UTC seconds at which counters started, or None."""
     family = Family(metric.name.removesuffix("_total"), metric.help, metric.type)
     for value, labels, suffix in metric.points(figures):
         named = dict(zip(metric.labels, labels, strict=False))  # a histogram's sum has no label

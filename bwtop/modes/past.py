@@ -1,4 +1,4 @@
-"""The history for a view, asked in a process of its own: with the rights of the history's owner, or of nobody."""
+"""Query the history for a view, in a separate process with the rights of the history's owner, or of nobody."""
 
 import os
 from collections.abc import Callable

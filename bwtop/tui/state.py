@@ -96,7 +96,7 @@ class ScreenState:
         self.glyphs = glyphs
         self.now = now
         self.live = LiveModel()
-        """What is measured now, also while the past is shown."""
+        """The running measurement, also while the past is shown."""
         self.live.set_average(self.settings.average)
         self.past: Past | None = None
         """The moment of the past that is shown; None: now."""
