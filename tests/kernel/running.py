@@ -171,7 +171,9 @@ class Bwtop:
         deadline = time.monotonic() + HANG
         while not self._began_after(now):
             assert self.process.poll() is None, f"bwtop ended: {self.messages}"
-            assert time.monotonic() < deadline, "no interval came"
+            assert time.monotonic() < deadline, (
+                f"no interval came: {self.documents[-3:]}, {self.messages}, {now}"
+            )
             time.sleep(0.02)
 
     def _began_after(self, now: float) -> bool:
