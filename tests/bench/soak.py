@@ -1,4 +1,5 @@
-"""Whether bwtop stays as it is, when all it sees is new: an hour of remotes that never come back and of brief processes.
+"""Whether bwtop stays as it is, when all it sees is new: an hour of remotes that never come back and of brief processes;
+and whether it gives back what a peak of them took.
 
 BWTOP_BENCH_SOAK has the seconds, if it is to be shorter or longer.
 """
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from tests.bench.churn import churning
+from tests.bench.churn import churn, churning
 from tests.bench.tables import Effort, Table, middle
 from tests.bench.watched import (
     SCREEN,
@@ -27,6 +28,13 @@ PROCESSES: Final = 20
 
 FULL_SECONDS: Final = 3600
 QUICK_SECONDS: Final = 30
+
+PEAK_REMOTES: Final = 1_000_000
+PEAK_PROCESSES: Final = 100_000
+PEAK_SECONDS: Final = 100
+
+QUIET: Final = (0, 30, 60, 120)
+"""Seconds after the peak."""
 
 LOOKS: Final = 120
 """How often it is looked at, but not more than once a second."""
@@ -50,6 +58,25 @@ def tables(effort: Effort) -> Iterator[Table]:
         ["", "first quarter", "last quarter", "ratio"],
         [[f"{name}: {title}", *ends(values)] for (name, title), values in found.items()],
         f"Medians, while {REMOTES} remotes a second are new, and {PROCESSES} processes come and go.",
+    )
+    yield after_peak(10 if effort.quick else 1)
+
+
+def after_peak(part: int) -> Table:
+    """Memory before, at and after a peak of a part of the remotes and processes."""
+    remotes, processes = PEAK_REMOTES // part, PEAK_PROCESSES // part
+    with installed() as bwtop, Watched(bwtop, SCREEN) as watched:
+        found = [memory(watched.pid)]
+        seconds = PEAK_SECONDS // part
+        churn(remotes // seconds, processes // seconds, seconds)
+        over = time.monotonic()
+        for rest in QUIET:
+            time.sleep(max(over + rest - time.monotonic(), 0))
+            found.append(memory(watched.pid))
+    return Table(
+        f"After {remotes:,} remotes and {processes:,} processes: {SCREEN.name}",
+        ["", "before", *(f"after {rest} s" for rest in QUIET)],
+        [["memory, MiB (PSS)", *(f"{value:.1f}" for value in found)]],
     )
 
 
