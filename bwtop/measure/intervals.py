@@ -37,7 +37,7 @@ class Readings(Protocol):
         """Return the traffic since the last reading; a sample of zero length if it is not yet known."""
 
 
-class NameSource(Protocol):
+class NameLookup(Protocol):
     """A source of host names."""
 
     def get(self, address: bytes) -> str | None:

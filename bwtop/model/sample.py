@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
+from bwtop.model.named import Learned
+
+MOST_LEARNED: Final = 8192
+"""Names that a sample keeps, the newest: as many as are known of at a time."""
 
 FlowTraffic = dict[ProcessKey, dict[Remote, Traffic]]
 
@@ -30,6 +34,8 @@ class Sample:
     exited: set[ProcessKey] = field(default_factory=set)
     """Processes that will move no more bytes."""
     loss: Loss = Loss()
+    learned: list[Learned] = field(default_factory=list)
+    """Names of remotes that were seen, the oldest first."""
     late: "Sample | None" = None
     """Earlier traffic that became known only now: of zero length, so it counts in totals but in no rate."""
 
@@ -43,6 +49,7 @@ class Sample:
         self.identities.update(later.identities)
         self.exited |= later.exited
         self.loss = self.loss.plus(later.loss)
+        self.learned = [*self.learned, *later.learned][-MOST_LEARNED:]
         if later.late and self.late:
             self.late.absorb(later.late)
         else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bwtop.history.moments import LATER, MomentQuery
 from bwtop.history.plan import Bounds
-from bwtop.measure.intervals import NameSource, Status
+from bwtop.measure.intervals import NameLookup, Status
 from bwtop.model.conditions import FilterError, Loopback
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
 from bwtop.model.flows import Identity
@@ -135,7 +135,7 @@ class ScreenState:
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
-        self._names: NameSource | None = None
+        self._names: NameLookup | None = None
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
         self._build_again = False
@@ -153,7 +153,7 @@ class ScreenState:
         self,
         backend: str,
         degradations: Sequence[str],
-        names: NameSource | None = None,
+        names: NameLookup | None = None,
         status: Callable[[], Status] | None = None,
         passed_over: Sequence[str] = (),
     ) -> None:

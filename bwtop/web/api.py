@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS, local_iso
-from bwtop.measure.intervals import NameSource
+from bwtop.measure.intervals import NameLookup
 from bwtop.metrics.table import NEEDED
 from bwtop.model.filter import FIELDS, HOST, RECORDED
 from bwtop.model.flows import pack_address
@@ -61,7 +61,7 @@ class Api:
         broadcaster: Broadcaster,
         source: LiveSource,
         history: Reports,
-        names: NameSource | None,
+        names: NameLookup | None,
         interval: float,
         metrics: scraping.Exposed | None = None,
     ) -> None:

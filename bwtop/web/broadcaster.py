@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from bwtop.measure.intervals import NameSource
+from bwtop.measure.intervals import NameLookup
 from bwtop.model.flows import Loss
 from bwtop.model.ledger import Category
 from bwtop.model.live import LiveModel
@@ -39,7 +39,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 class BroadcastState:
     """The state that views draw: the model after an interval, and the interval itself."""
 
-    names: NameSource | None = None
+    names: NameLookup | None = None
     model: LiveModel = field(default_factory=LiveModel)
     number: int = 0
     """Intervals so far."""
@@ -113,7 +113,7 @@ MAX_DRAWN: Final = 64
 class Broadcaster:
     """Takes samples from one thread, and hands drawn views to many."""
 
-    def __init__(self, names: NameSource | None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, names: NameLookup | None, now: Callable[[], float] = time.monotonic) -> None:
         self._state = BroadcastState(names)
         self._now = now
         lock = threading.Lock()

@@ -1,13 +1,15 @@
 """Readings of one interval become one sample."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
-from bwtop.model.sample import FlowTraffic, Sample, add_traffic
+from bwtop.model.named import Learned, NameSource
+from bwtop.model.sample import MOST_LEARNED, FlowTraffic, Sample, add_traffic
 from tests.build import key, remote, sample, samples
 
 
@@ -47,6 +49,18 @@ def test_absorbing_leaves_the_later_reading_as_it_was(first: Sample, later: Samp
     first.absorb(later)
     first.absorb(later)
     assert later == copy
+
+
+def test_the_newest_names_are_kept_in_order() -> None:
+    seen = [
+        Learned(key(1), remote().address, None, f"name{number}", NameSource.DNS, 3600)
+        for number in range(MOST_LEARNED + 2)
+    ]
+    first = replace(sample(), learned=seen[:1])
+    copied = replace(first)
+    first.absorb(replace(sample(), learned=seen[1:]))
+    assert first.learned == seen[2:]
+    assert copied.learned == seen[:1]
 
 
 def test_the_later_identity_counts() -> None:
