@@ -11,7 +11,6 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from bwtop.model.conditions import HostNames
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, Filter
 from bwtop.model.flows import (
     TCP,
@@ -24,6 +23,7 @@ from bwtop.model.flows import (
     Role,
     Traffic,
 )
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.model.typed import parse
 from bwtop.sqlite import schema
@@ -106,13 +106,13 @@ def interval(
     elapsed: float = 1.0,
     identities: dict[ProcessKey, Identity] | None = None,
     loss: Loss = Loss(),
-    names: HostNames = lambda _: None,
+    names: RemoteNames | None = None,
     order: Order = Order(),
     limit: int | None = None,
 ) -> Interval:
     """The interval of a first reading."""
     first = sample(traffic, elapsed=elapsed, identities=identities, loss=loss)
-    return Intervals(EVERYTHING, names, order, limit).advance(first)
+    return Intervals(EVERYTHING, names or RemoteNames(), order, limit).advance(first)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -46,7 +46,7 @@ ROOT = Path(__file__).parents[1]
         (["--tcp", "--tcp", "--udp"], typed("proto:tcp,udp")),
         (["--pid", "1,2"], typed("pid:1,2")),
         (["--user", "0"], typed("user:0")),
-        (["--process", "a,b*"], typed("name:a,b*")),
+        (["--process", "a,b*"], typed("process:a,b*")),
         (["--remote", "::1"], typed("remote:::1/128")),
         (["--loopback", "only"], typed("loopback:only")),
     ],
@@ -73,7 +73,7 @@ def test_flags_set_the_settings_of_the_screen() -> None:
     assert settings.loopback is Loopback.HIDE
     assert (settings.bits, settings.names, settings.interval) == (True, False, 2.5)
     assert settings.order == Order("pid", reverse=True)
-    assert settings.filter == 'pid:7,8 user:0 name:"nginx*,my app" remote:10.0.0.0/8,::1/128'
+    assert settings.filter == 'pid:7,8 user:0 process:"nginx*,my app" remote:10.0.0.0/8,::1/128'
     assert typed(settings.filter) == common.typed_of(given)
 
 

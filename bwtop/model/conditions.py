@@ -22,11 +22,15 @@ from bwtop.model.flows import (
     protocol_name,
 )
 from bwtop.model.ledger import CLASSES
+from bwtop.model.named import RemoteName
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-HostNames = Callable[[bytes], str | None]
-"""Return the name of a packed address; None if unknown."""
+HostNames = Callable[[Remote], Sequence[RemoteName]]
+"""Return the known names of a remote of the process at hand, the best first."""
+
+NamesOf = Callable[[ProcessKey | None, Remote], Sequence[RemoteName]]
+"""Return the known names of a remote of a process, the best first."""
 
 OnProcess = Callable[[ProcessKey | None, Identity], bool]
 """A condition on a process; the key is None where the pid is unknown."""
@@ -61,8 +65,9 @@ class Loopback(StrEnum):
     ONLY = "only"
 
 
-def no_names(_: bytes) -> None:
-    """Return None: the name of the address is unknown."""
+def no_names(_: Remote) -> Sequence[RemoteName]:
+    """Return nothing: the names of the remote are unknown."""
+    return ()
 
 
 def any_of(
@@ -108,6 +113,17 @@ def name(text: str) -> OnProcess:
     """Return the condition on the whole name of a process."""
     matches = _pattern(text)
     return lambda _, identity: matches(identity.name)
+
+
+def old_name(text: str) -> OnProcess:
+    """Return the condition on the name of a process that `name:` had, for values that no host name is likely to be."""
+    return name(text) if "." not in text else lambda *_: False
+
+
+def remote_name(text: str) -> OnRemote:
+    """Return the condition on a whole name of a remote."""
+    matches = _pattern(text)
+    return lambda remote, names: any(matches(one.name) for one in names(remote))
 
 
 def host(text: str) -> OnProcess:
@@ -278,10 +294,9 @@ def remote_text(text: str) -> OnRemote:
     wanted = text.casefold()
 
     def matches(remote: Remote, names: HostNames) -> bool:
-        if wanted in format_address(remote.address):
-            return True
-        name = names(remote.address)
-        return name is not None and wanted in name.casefold()
+        return wanted in format_address(remote.address) or any(
+            wanted in one.name.casefold() for one in names(remote)
+        )
 
     return matches
 

@@ -1,12 +1,13 @@
 """The filter language: terms that a flow must all meet, such as `curl port:443 -remote:10.0.0.0/8`.
 
-Typed filters and filter flags make the same terms: `--process NAME` is `name:NAME`, `--tcp` is `proto:tcp`.
+Typed filters and filter flags make the same terms: `--process NAME` is `process:NAME`, `--tcp` is `proto:tcp`.
 """
 
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -15,6 +16,7 @@ from bwtop.model.conditions import (
     HostNames,
     LiveNumbers,
     Loopback,
+    NamesOf,
     OnCategory,
     OnLive,
     OnProcess,
@@ -243,7 +245,7 @@ class Filter:
         identity = Identity("", host=host)
         return self.only(HOST.name).undecided(None, identity) is not None
 
-    def apply(self, sample: Sample) -> Sample:
+    def apply(self, sample: Sample, names: NamesOf = lambda *_: ()) -> Sample:
         """Return the sample with the flows that pass; losses stay, because they belong to no single flow."""
         if not self.terms:
             return sample
@@ -252,10 +254,10 @@ class Filter:
             terms = self.undecided(key, sample.identities.get(key, UNKNOWN_IDENTITY))
             if terms is None:
                 continue
-            passing = remotes
+            passing, known = remotes, partial(names, key)
             for term in terms:
                 meets = term.of_remote
-                passing = {r: t for r, t in passing.items() if meets(r, no_names)}
+                passing = {r: t for r, t in passing.items() if meets(r, known)}
             if passing:
                 kept[key] = passing
         return replace(sample, traffic=kept)
@@ -276,10 +278,17 @@ FIELDS: Final = (
         needs=("uid", "user"),
     ),
     FilterField(
-        "name",
+        "process",
         "process name, with * as wildcard",
         process=conditions.any_of(conditions.name),
         needs=("name",),
+    ),
+    FilterField(
+        "name",
+        "name of the remote, with * as wildcard; without a dot, of the process too",
+        process=conditions.any_of(conditions.old_name),
+        remote=conditions.any_of(conditions.remote_name),
+        needs=("name", "address"),
     ),
     FilterField(
         "exe",

@@ -11,6 +11,7 @@ from bwtop.identity.names import Names
 from bwtop.measure.background import Background
 from bwtop.measure.intervals import SignalClock, Status, samples, warner, with_trouble
 from bwtop.measure.stopping import finishing
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.modes import common
 from bwtop.options.flags import Options
@@ -54,7 +55,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
     source = replace(measurement, on_reading=on_reading)
     maker = Intervals(
         common.filter_of(options),
-        names.get if names else lambda _: None,
+        RemoteNames(names.get) if names else RemoteNames(),
         options.sort,
         options.limit,
     )

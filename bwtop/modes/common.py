@@ -39,7 +39,7 @@ def typed_of(options: Options) -> Filter:
         {
             "pid": options.pid,
             "user": options.user,
-            "name": options.process,
+            "process": options.process,
             "remote": options.remote,
         }
     )

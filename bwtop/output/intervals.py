@@ -115,11 +115,10 @@ class CsvWriter:
         self._writer = csv.writer(out, lineterminator="\n")
         self._clean = clean
         self._remote = [column for column in REMOTE_COLUMNS if column.exported]
-        ids = {column.id for column in self._remote}
+        ids = {column.header for column in self._remote}
         self._process = [c for c in layout.columns if c.exported and c.id not in ids]
-        self._writer.writerow(
-            ["time", "interval", *(c.id for c in self._process), *(c.id for c in self._remote)]
-        )
+        headers = [*(c.header for c in self._process), *(c.header for c in self._remote)]
+        self._writer.writerow(["time", "interval", *headers])
 
     def write(self, interval: Interval) -> None:
         """Write the lines of an interval."""
@@ -198,7 +197,7 @@ class TableWriter:
         for process in interval.processes:
             yield self._line(self._process(process), self._cells(process.counted))
             for far in interval.remotes(process):
-                label = fmt.remote(far.remote, far.host, self._left - len(_INDENT))
+                label = fmt.remote(far.remote, far.names, self._left - len(_INDENT))
                 yield self._line(_INDENT + label, self._cells(far.counted))
         shown, number = len(interval.processes), interval.number
         hidden = f" (showing {shown})" if shown < number else ""

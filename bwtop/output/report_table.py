@@ -14,6 +14,7 @@ from bwtop.history.dimensions import PEER, Dimension, Label, fields, moment, par
 from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.flows import Remote
+from bwtop.model.named import NameSource, RemoteName
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
 from bwtop.output.request import ReportRequest, scope_of, user_of
@@ -200,7 +201,8 @@ class ReportTable:
 
     def _endpoint(self, remote: Remote) -> str:
         host = self._request.names.get(remote.address) if self._request.names else None
-        return fmt.remote(remote, host, self._room() - 4)
+        names = (RemoteName(host, NameSource.REVERSE),) if host else ()
+        return fmt.remote(remote, names, self._room() - 4)
 
     def _rest(self, rows: Sequence[ReportRow], noun: str) -> Iterator[str]:
         sums = sum(row.rx for row in rows), sum(row.tx for row in rows)

@@ -1,11 +1,13 @@
 """Format sizes, rates, losses and remotes for tables.  Sizes are formatted by humanize."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import humanize
 
 from bwtop.model.flows import Loss, Remote, Role, format_address, protocol_name
+from bwtop.model.named import RemoteName
+from bwtop.model.remote_names import others
 from bwtop.text.escape import count, printable, squeeze, width
 
 
@@ -63,13 +65,14 @@ def losses(loss: Loss) -> Iterator[str]:
         yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes are not counted"
 
 
-def remote(far: Remote, name: str | None, cells: int) -> str:
+def remote(far: Remote, names: Sequence[RemoteName], cells: int) -> str:
     """Format the remote of a client as "to HOST:PORT tcp", of a server as "from HOST on :PORT tcp".
 
+    The host is the first of its names; "+2" behind the port tells of two others that are as good.
     The text has at most `cells` cells.  If it is too long, it becomes "HOST:PORT" or "HOST on :PORT"; if that is still
     too long, the host is shortened.
     """
-    host = printable(name) if name else format_address(far.address)
+    host = printable(names[0].name) if names else format_address(far.address)
     if far.role == Role.SERVER:
         word, before, after = "from ", "", f" on :{far.port}"
     elif far.port:
@@ -77,6 +80,7 @@ def remote(far: Remote, name: str | None, cells: int) -> str:
         after += f":{far.port}"
     else:
         word, before, after = "to ", "", ""
+    after += f" +{more}" if (more := others(names)) else ""
     short = before + host + after
     protocol = f" {protocol_name(far.protocol)}"
     if width(word + short + protocol) <= cells:

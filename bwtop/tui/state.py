@@ -14,6 +14,7 @@ from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
 from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LiveModel
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
 from bwtop.tui.glyphs import UNICODE, Glyphs
@@ -135,7 +136,7 @@ class ScreenState:
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
-        self._names: NameLookup | None = None
+        self.names = RemoteNames(is_wanted=lambda: self.settings.names)
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
         self._build_again = False
@@ -145,7 +146,7 @@ class ScreenState:
         self.in_background: Background | None = None
         """Makes trees of large models in a background thread; None: they are made in this thread."""
         self.filter(self.settings.filter)
-        self.tree = Tree(self.model, self._view(), self.expansion, self.name)
+        self.tree = Tree(self.model, self._view(), self.expansion, self.names)
 
     # Updates from the measurement.
 
@@ -158,7 +159,8 @@ class ScreenState:
         passed_over: Sequence[str] = (),
     ) -> None:
         """Start with readings from local probes or, without a backend, from the history of another recorder."""
-        self._names = names
+        if names:
+            self.names.reverse = names.get
         self.status = status or self.status
         self.backend = backend
         self.degradations = list(degradations)
@@ -168,6 +170,7 @@ class ScreenState:
     def advance(self, sample: Sample) -> None:
         """Add an interval. Rows keep their places while the user presses keys."""
         self.measured_until = sample.time.timestamp()
+        self.names.learn(sample.learned, self.measured_until)
         self.change(lambda model: model.advance(sample))
         if not self.paused and not self.past:
             self.build(calm=True)
@@ -259,7 +262,7 @@ class ScreenState:
         self._sort_later = before is not None
 
         def make() -> Tree:
-            tree = Tree(self.model, view, self.expansion, self.name)
+            tree = Tree(self.model, view, self.expansion, self.names)
             tree.sort(before)
             return tree
 
@@ -316,10 +319,6 @@ class ScreenState:
     def is_here(self, identity: Identity) -> bool:
         """Return True if a process runs here and now, where /proc and signals reach it."""
         return not self.is_fleet and identity.host is None and self.past is None
-
-    def name(self, address: bytes) -> str | None:
-        """Return the name of a remote, if names are on and it is known."""
-        return self._names.get(address) if self._names and self.settings.names else None
 
     def filter(self, text: str) -> None:
         """Filter by the typed text; on an error keep the previous filter."""

@@ -101,7 +101,7 @@ class Rows:
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
-        label = fmt.remote(row.remote, row.host, max(cells, 1))
+        label = fmt.remote(row.remote, row.names, max(cells, 1))
         line: Line = [(Style.REMOTE, " ")]
         line += self._spanning(self._state.glyphs.text(label), Style.REMOTE, indent=2 * depth)
         return line + self._numbers(row, Style.REMOTE)
@@ -187,7 +187,7 @@ class Rows:
             return "-"
         more = f" {100 * top.share:.0f}% +{top.others}" if top.others else ""
         far = fmt.remote(
-            top.remote, self._state.name(top.remote.address), max(cells - len(more), 1)
+            top.remote, self._state.names.of(top.process, top.remote), max(cells - len(more), 1)
         )
         return (
             fit(squeeze(self._state.glyphs.text(far), cells - len(more)), cells - len(more)) + more
@@ -238,9 +238,13 @@ class Rows:
     def _label(self, row: Branch) -> str:
         if row.address is None:
             return self._state.glyphs.text(row.identity.name)
-        host = self._state.name(row.address)
-        return self._state.glyphs.text(host) if host else format_address(row.address)
+        flows = ((flow.process.key, flow.remote) for flow in (row.flows or ())[:_NAMED])
+        names = self._state.names.of_flows(flows)
+        return self._state.glyphs.text(names[0].name) if names else format_address(row.address)
 
+
+_NAMED: Final = 8
+"""Flows to a remote among which the row of the remote looks for a name."""
 
 _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
     "host": Rows._host,

@@ -72,6 +72,13 @@ class Column(Generic[Row]):
     """True if JSON and CSV have it; the others are sums of exported columns."""
     cells: tuple[Cell, ...] = ()
     """Its columns in the full screen."""
+    in_csv: str = ""
+    """Its header in CSV, where a column of processes has its id; rows are not sorted by it."""
+
+    @property
+    def header(self) -> str:
+        """Return its header in CSV."""
+        return self.in_csv or self.id
 
 
 def iso(time: datetime | None) -> str | None:
@@ -258,13 +265,24 @@ REMOTE_COLUMNS: Final[tuple[Column[Leaf], ...]] = (
         "role of the process: client or server",
         lambda r: Role(r.remote.role).name.lower(),
     ),
-    Column("host", "name of the remote", lambda r: r.host),
+    Column("host", "name of the remote by reverse DNS", lambda r: r.host),
     Column(
         "loopback",
         "true if the remote is in 127.0.0.0/8 or ::1",
         lambda r: is_loopback(r.remote.address),
     ),
     *_NUMBERS,
+    Column(
+        "name",
+        "best known name of the remote; remote_name in CSV",
+        lambda r: r.name.name if r.name else None,
+        in_csv="remote_name",
+    ),
+    Column(
+        "name_source",
+        "where that name is from: sni, host, dns, dns-host or reverse",
+        lambda r: r.name.source.value if r.name else None,
+    ),
 )
 
 DEFAULT_SORT: Final = "rate"
@@ -310,7 +328,7 @@ class Order:
 
 
 _PROCESS_COLUMNS: Final = {column.id: column for column in ALL_COLUMNS}
-_REMOTE_COLUMNS: Final = {column.id: column for column in REMOTE_COLUMNS}
+_REMOTE_COLUMNS: Final = {column.id: column for column in REMOTE_COLUMNS if not column.in_csv}
 
 
 def _traffic(counted: Counted) -> tuple[float, int]:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bwtop.model.conditions import HostNames
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Loss
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted, rate
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.view.columns import Order
 from bwtop.view.rows import Branch, Expansion, Leaf
@@ -39,7 +39,7 @@ class Intervals:
     def __init__(
         self,
         keep: Filter,
-        names: HostNames,
+        names: RemoteNames,
         order: Order = Order(),
         limit: int | None = None,
     ) -> None:
@@ -52,7 +52,8 @@ class Intervals:
 
     def advance(self, sample: Sample) -> Interval:
         """Return the interval that ends with a sample."""
-        self._model.advance(self._keep.apply(sample))
+        self._names.learn(sample.learned, sample.time.timestamp())
+        self._model.advance(self._keep.apply(sample, self._names.seen))
         tree = Tree(self._model, self._view, Expansion(), self._names)
         tree.sort()
         totals = self._model.ledger.sums.values()

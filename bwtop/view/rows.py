@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
-from bwtop.model.conditions import HostNames
 from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.model.ledger import Flow, Process
+from bwtop.model.named import RemoteName
 from bwtop.model.rates import Counted
+from bwtop.model.remote_names import RemoteNames
 
 
 class RowId(NamedTuple):
@@ -61,7 +62,7 @@ class Leaf(NamedTuple):
     counted: Counted
     remote: Remote
     parent: RowId
-    names: HostNames
+    known: RemoteNames
 
     @property
     def id(self) -> RowId:
@@ -70,13 +71,25 @@ class Leaf(NamedTuple):
 
     @property
     def host(self) -> str | None:
-        """Return the name of the remote; None until known."""
-        return self.names(self.remote.address)
+        """Return the name of the remote by reverse DNS; None until known."""
+        return self.known.reverse(self.remote.address)
+
+    @property
+    def names(self) -> Sequence[RemoteName]:
+        """Return the known names of the remote, the best first."""
+        process = self.parent.process
+        return self.known.of(process if isinstance(process, ProcessKey) else None, self.remote)
+
+    @property
+    def name(self) -> RemoteName | None:
+        """Return the best name of the remote; None until known."""
+        return next(iter(self.names), None)
 
 
 class Top(NamedTuple):
     """The remote of a row with the highest rate, or of an idle row with the largest total."""
 
+    process: ProcessKey | None
     remote: Remote
     share: float
     """Its share of the bytes of all remotes of the row."""

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from typing import Final
 
-from bwtop.model.conditions import HostNames, LiveNumbers
+from bwtop.model.conditions import LiveNumbers
 from bwtop.model.filter import EVERYTHING, Either, Filter, Term
-from bwtop.model.flows import Identity, Remote, format_address
+from bwtop.model.flows import Identity, ProcessKey, Remote, format_address
 from bwtop.model.ledger import Flow, Process, Tally
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted, rate, summed
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
@@ -81,12 +83,12 @@ class Tree:
     """The rows of a model in a view. A tree is a snapshot: build another one when either has changed."""
 
     def __init__(
-        self, model: LiveModel, view: View, expansion: Expansion, hosts: HostNames
+        self, model: LiveModel, view: View, expansion: Expansion, names: RemoteNames
     ) -> None:
         self._model = model
         self._view = view
         self._expansion = expansion
-        self._hosts = hosts
+        self._names = names
         self.categories = view.toggles.categories()
         self._places: dict[RowId, int] | None = None
         self._kept: dict[RowId, list[RowId]] = {}
@@ -216,8 +218,9 @@ class Tree:
 
     def _matching(self, process: Process, terms: tuple[Term | Either, ...]) -> list[Flow]:
         flows = list(self._known(process))
+        names = partial(self._names.of, process.key)
         for term in terms:
-            flows = [f for f in flows if term.of_remote(f.remote, self._hosts)]
+            flows = [f for f in flows if term.of_remote(f.remote, names)]
         return flows
 
     def _counted(self, tallies: Iterable[Tally]) -> Counted:
@@ -319,7 +322,7 @@ class Tree:
 
     def remotes(self, branch: Branch) -> list[Leaf]:
         """Return the remotes of a process, sorted, without keeping them."""
-        parent, names, seconds = branch.id, self._hosts, self._model.covered
+        parent, names, seconds = branch.id, self._names, self._model.covered
         return self._view.order.remotes(
             Leaf(_of_flow(flow, seconds), flow.remote, parent, names)
             for flow in self._flows(branch)
@@ -444,15 +447,19 @@ def _top(flows: Iterable[Flow]) -> Top | None:
     """Return the remote with the most bytes in the averaging window; if none has any, in all."""
     now: dict[Remote, int] = {}
     ever: dict[Remote, int] = {}
+    owners: dict[Remote, ProcessKey | None] = {}
     for flow in flows:
         remote = flow.remote
+        owners.setdefault(remote, flow.process.key)
         now[remote] = now.get(remote, 0) + flow.rx_window + flow.tx_window
         ever[remote] = ever.get(remote, 0) + flow.rx + flow.tx
     amounts = now if any(now.values()) else ever
     if not amounts:
         return None
     remote = max(amounts, key=amounts.__getitem__)
-    return Top(remote, amounts[remote] / (sum(amounts.values()) or 1), len(amounts) - 1)
+    return Top(
+        owners[remote], remote, amounts[remote] / (sum(amounts.values()) or 1), len(amounts) - 1
+    )
 
 
 def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:

@@ -16,6 +16,7 @@ from bwtop.measure.intervals import NameLookup
 from bwtop.model.flows import Loss
 from bwtop.model.ledger import Category
 from bwtop.model.live import LiveModel
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
 from bwtop.text.stderr import say
@@ -39,7 +40,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 class BroadcastState:
     """The state that views draw: the model after an interval, and the interval itself."""
 
-    names: NameLookup | None = None
+    names: RemoteNames = field(default_factory=RemoteNames)
     model: LiveModel = field(default_factory=LiveModel)
     number: int = 0
     """Intervals so far."""
@@ -53,13 +54,10 @@ class BroadcastState:
     def __post_init__(self) -> None:
         self.model.set_average(0.0)  # rates and bytes are those of the last interval alone
 
-    def host(self, address: bytes) -> str | None:
-        """Return the name of a remote; None if unknown or not wanted."""
-        return self.names.get(address) if self.names else None
-
     def advance(self, sample: Sample) -> None:
         """Add a sample as the next interval."""
         before = {of: (tally.rx, tally.tx) for of, tally in self.model.ledger.sums.items()}
+        self.names.learn(sample.learned, sample.time.timestamp())
         self.model.advance(sample)
         self.time, self.elapsed, self.loss = sample.time, sample.elapsed, sample.loss
         self.number += 1
@@ -114,7 +112,7 @@ class Broadcaster:
     """Takes samples from one thread, and hands drawn views to many."""
 
     def __init__(self, names: NameLookup | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._state = BroadcastState(names)
+        self._state = BroadcastState(RemoteNames(names.get) if names else RemoteNames())
         self._now = now
         lock = threading.Lock()
         self._mutex = threading.Condition(lock)

@@ -135,7 +135,7 @@ def _hosts(history: History, _: str, origin: str | None) -> bytes:
 def _wanted(query: str, origin: str | None) -> ReportRequest:
     """Return the request for a report that the parameters of a route are."""
     values = params.read(query, params.HISTORY)
-    named = {"name": values["process"], **{n: values[n] for n in ("pid", "user", "remote", "host")}}
+    named = {n: values[n] for n in ("process", "pid", "user", "remote", "host")}
     toggles = toggled(values["proto"], Loopback(values["loopback"]))
     sort: str = values["sort"]
     return ReportRequest(

@@ -56,7 +56,7 @@ class LiveView:
         """Return the tree of rows."""
         toggles = toggled(self.classes, self.loopback)
         view = TreeView(toggles, parse(self.filter), order=self.order, idle=self.idle)
-        return Tree(state.model, view, Expansion(), state.host)
+        return Tree(state.model, view, Expansion(), state.names)
 
     def remotes_of(self, branch: Branch, tree: Tree) -> list[Leaf] | None:
         """Return all remotes of a process, without the limit; None: not wanted."""

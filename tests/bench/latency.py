@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bwtop.identity.users import Describer
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.live import LiveModel
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
 from bwtop.view.interval import Intervals
@@ -76,7 +77,7 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     model = LiveModel()
     new = history.timed(lambda: model.advance(sample))
     known = history.timed(lambda: model.advance(sample))
-    batch = history.timed(lambda: Intervals(EVERYTHING, lambda _: None).advance(sample))
+    batch = history.timed(lambda: Intervals(EVERYTHING, RemoteNames()).advance(sample))
     return Drained(idle, took, new, known, batch, sum(map(len, sample.traffic.values())))
 
 

@@ -21,6 +21,7 @@ from bwtop.history.calendar import DAY
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Identity, Traffic
 from bwtop.model.live import LiveModel
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.tui.app import collect_young_only
 from bwtop.view.interval import Intervals
@@ -113,7 +114,7 @@ def active(flows: int, effort: Effort) -> Costs:
     with draining.capturing() as capture:
         reads = [_read(capture.read, flows) for _ in range(rounds)]
     moving = _moving(flows)
-    batch, model = Intervals(Filter(), lambda _: None), LiveModel()
+    batch, model = Intervals(Filter(), RemoteNames()), LiveModel()
     batch.advance(moving)
     model.advance(moving)
     return {
@@ -132,7 +133,7 @@ def _read(read: Callable[[], Sample], flows: int) -> float:
 
 def rows(model: LiveModel) -> None:
     """The screen's."""
-    Tree(model, View(), Expansion(), lambda _: None).sort()
+    Tree(model, View(), Expansion(), RemoteNames()).sort()
 
 
 def _moving(flows: int) -> Sample:
@@ -158,7 +159,7 @@ def known(processes: int, effort: Effort) -> Costs:
     collect_young_only()
     rounds = effort.rounds(15)
     first, then = _first(processes), _moving(10)
-    batch, model = Intervals(Filter(), lambda _: None), LiveModel()
+    batch, model = Intervals(Filter(), RemoteNames()), LiveModel()
     batch.advance(first)
     before = _resident()
     model.advance(first)

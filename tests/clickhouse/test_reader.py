@@ -61,7 +61,7 @@ FILTERS = (
     typed("proto:udp,other"),
     typed("loopback:hide"),
     typed("loopback:only"),
-    typed("name:NGI*"),
+    typed("process:NGI*"),
     typed("user:0"),
     typed("pid:1,2"),
     typed("remote:192.0.2.0/24"),

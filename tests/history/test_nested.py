@@ -45,7 +45,7 @@ flows = st.dictionaries(
 deltas = st.builds(
     Delta, st.integers(0, 4 * HOUR).map(lambda s: float(NOON + s)), st.just(1.0), flows
 )
-filters = st.sampled_from(["", "name:nginx", "-user:0", "proto:tcp", "loopback:hide", "port:53"])
+filters = st.sampled_from(["", "process:nginx", "-user:0", "proto:tcp", "loopback:hide", "port:53"])
 orders = st.tuples(st.sampled_from(list(SORTS)), st.booleans())
 
 
@@ -88,7 +88,7 @@ def test_remotes_are_the_first_of_all(
                 assert len({r.labels for r in rows}) == len(rows)
 
 
-@pytest.mark.parametrize("text", ["", "name:curl"])
+@pytest.mark.parametrize("text", ["", "process:curl"])
 def test_no_remote_is_read_that_is_not_shown(text: str) -> None:
     """A report of two million remotes took 31 seconds."""
     kept = Kept()

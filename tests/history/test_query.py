@@ -557,7 +557,7 @@ PREDICATES: dict[str, Callable[[Identity, Remote], bool]] = {
     "port:443": lambda _, far: far.port == 443,
     "-port:443": lambda _, far: far.port != 443,
     "nginx": lambda who, _: "nginx" in f"{who.name} {who.exe} {who.unit}",
-    "name:nginx": lambda who, _: who.name == "nginx",
+    "process:nginx": lambda who, _: who.name == "nginx",
     "user:33 proto:udp": lambda who, far: who.uid == 33 and far.protocol == UDP,
     "unit:docker": lambda who, _: bool(who.container),
     "role:server": lambda _, far: far.role == Role.SERVER,
@@ -615,7 +615,12 @@ def test_usage_is_known_with_filters_on_categories_only() -> None:
     wanted = Range("", FIRST, FIRST + DAY)
     for text, is_known in (
         *(("", True), ("port:", True), ("proto:tcp,udp -loopback:only", True)),
-        *(("curl", False), ("-nobody", False), ("-proto:icmp", False), ("proto:tcp name:*", False)),
+        *(
+            ("curl", False),
+            ("-nobody", False),
+            ("-proto:icmp", False),
+            ("proto:tcp process:*", False),
+        ),
     ):
         history = kept.history()
         answer = history.ask(wanted, by("process"), typed(text), wanted.end)

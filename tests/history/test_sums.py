@@ -92,7 +92,7 @@ filters = st.one_of(
     st.tuples(
         st.sampled_from(["", "proto:tcp", "proto:udp"]),
         st.sampled_from(["", "user:33", "user:0,33"]),
-        st.sampled_from(["", "name:NGIN*", "name:curl,(*", "-name:curl"]),
+        st.sampled_from(["", "process:NGIN*", "process:curl,(*", "-process:curl"]),
         st.sampled_from(["", "remote:192.0.2.0/24", "remote:2001:db8::/32,127.0.0.0/8"]),
         st.sampled_from(["", "loopback:hide", "loopback:only"]),
     ).map(lambda terms: typed(" ".join(terms))),
@@ -107,7 +107,7 @@ filters_of_processes = st.one_of(
     st.builds(toggled, st.sets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)),
     st.tuples(
         st.sampled_from(["", "proto:tcp", "proto:udp"]),
-        st.sampled_from(["", "user:33", "name:NGIN*", "-name:curl"]),
+        st.sampled_from(["", "user:33", "process:NGIN*", "-process:curl"]),
         st.sampled_from(["", "loopback:hide", "loopback:only"]),
     ).map(lambda terms: typed(" ".join(terms))),
 )

@@ -16,6 +16,8 @@ from bwtop.model.filter import EVERYTHING, FIELDS, RECORDED, Filter, FilterField
 from bwtop.model.flows import UDP, Host, Identity, Loss, ProcessKey, Remote, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, category
 from bwtop.model.live import LiveModel
+from bwtop.model.named import NameSource, RemoteName
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
 from bwtop.modes import common, screen
@@ -88,6 +90,10 @@ def of(processes: str = "", remotes: str = "") -> Flows:
     }
 
 
+def named(host: str | None) -> list[RemoteName]:
+    return [RemoteName(host, NameSource.DNS)] if host else []
+
+
 def passed(keep: Filter) -> Flows:
     """Return the flows that a filter passes."""
     return {
@@ -95,7 +101,7 @@ def passed(keep: Filter) -> Flows:
         for process, (name, identity) in PROCESSES.items()
         if (terms := keep.undecided(name, identity)) is not None
         for far, (address, host) in REMOTES.items()
-        if all(term.of_remote(address, {address.address: host}.get) for term in terms)
+        if all(term.of_remote(address, lambda _: named(host)) for term in terms)  # noqa: B023
     }
 
 
@@ -189,12 +195,12 @@ def test_colons_of_addresses_are_no_fields(text: str, expected: Flows) -> None:
         ("user:0", of("sshd")),
         ("user:0,ada", of("curl sshd")),
         ("user:4294967295", set()),
-        ("name:curl", of("curl")),
-        ("name:cur", set()),
-        ("name:Cur?", of("curl")),
-        ("name:[a-c]*", of("curl")),
-        ("name:curl,nginx*", of("curl nginx")),
-        ('name:"sshd: ada"', of("sshd")),
+        ("process:curl", of("curl")),
+        ("process:cur", set()),
+        ("process:Cur?", of("curl")),
+        ("process:[a-c]*", of("curl")),
+        ("process:curl,nginx*", of("curl nginx")),
+        ('process:"sshd: ada"', of("sshd")),
         ('"name":curl', set()),
         ("exe:/usr", of("curl sshd")),
         ("exe:STRASSE", of("nginx")),
@@ -210,7 +216,9 @@ def test_colons_of_addresses_are_no_fields(text: str, expected: Flows) -> None:
         ("-pid:10", ALL - of("curl")),
         ("-user:0", ALL - of("sshd")),
         ("-user:0,1000", ALL - of("curl sshd")),
-        ("-name:*", set()),
+        ("-process:*", set()),
+        ("name:curl", of("curl")),
+        ("name:nginx*,sshd", of("nginx")),
     ],
 )
 def test_fields_of_processes(text: str, expected: Flows) -> None:
@@ -264,6 +272,11 @@ def test_fields_of_processes(text: str, expected: Flows) -> None:
         ("remote:example", of("", "web web6")),
         ("remote:resolver,203.0.113.9", of("", "dns ssh")),
         ("remote:*", of("", "*")),
+        ("name:www.example.net", of("", "web")),
+        ("name:example.net", set()),
+        ("name:*.EXAMPLE.net,resolver", of("", "web web6 dns")),
+        ("-name:*.example.net", ALL - of("", "web web6")),
+        ("name:local*", of("", "local")),
         ("-remote:10.0.0.0/8", ALL - of("", "ping lite odd")),
         ("-remote:example,::1", ALL - of("", "web web6 local6")),
         ("remote:::", set()),
@@ -299,8 +312,8 @@ def test_process_conditions_decide_first() -> None:
     """Remotes are not checked when the process already decides."""
     curl, sshd = PROCESSES["curl"], PROCESSES["sshd"]
     for text, of_curl, of_sshd in (
-        ("name:curl", 0, None),
-        ("-name:curl", None, 0),
+        ("process:curl", 0, None),
+        ("-process:curl", None, 0),
         ("curl", 0, 1),
         ("-curl", None, 1),
         ("port:443 -port:80 user:1000", 2, None),
@@ -370,10 +383,10 @@ def test_network_address_and_port_without_a_field_are_of_the_remote(
         ("or", ALL),
         ("not", ALL),
         ("proto:udp | loopback:only", of("", "dns * local local6")),
-        ("name:curl | pid:30", of("curl nginx")),
+        ("process:curl | pid:30", of("curl nginx")),
         ('"curl | sshd"', set()),
         ("'sshd: ada'", of("sshd")),
-        ("name:'sshd: ada'", of("sshd")),
+        ("process:'sshd: ada'", of("sshd")),
         ("'sshd: a", of("sshd")),
         ('"or"', of("curl nginx")),
     ],
@@ -410,7 +423,20 @@ def test_live_numbers_of_a_process() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["-", " - ", '"', '-"', '""', '-""', "port:", "-port:", "port:,", "-port:,,", 'name:"', "pid:"]
+    [
+        "-",
+        " - ",
+        '"',
+        '-"',
+        '""',
+        '-""',
+        "port:",
+        "-port:",
+        "port:,",
+        "-port:,,",
+        'process:"',
+        "pid:",
+    ]
     + [f"{sign}{field.name}:" for field in FIELDS for sign in ("", "-")],
 )
 def test_incomplete_term_is_no_condition(text: str) -> None:
@@ -427,7 +453,7 @@ def test_incomplete_term_is_no_condition(text: str) -> None:
         ("port:,443", of("", "web web6")),
         ("port:8080-", of("", "lite local")),
         ('"sshd: a', of("sshd")),
-        ('name:"sshd: ada', of("sshd")),
+        ('process:"sshd: ada', of("sshd")),
         ('curl "port:443 ', set()),
     ],
 )
@@ -439,7 +465,7 @@ def test_partly_complete_term_uses_its_complete_part(text: str, expected: Flows)
     "text",
     [
         "curl -pid:1234,5678 port:8000-8999",
-        "user:ada,0 -name:nginx*",
+        "user:ada,0 -process:nginx*",
         'exe:/usr/bin cmd:"a b" unit:docker:3f',
         "remote:10.0.0.0/8,2001:db8::/32 -remote:::ffff:10.0.0.0/104",
         "proto:tcp,udplite,icmpv6,ip-200,other role:client,server loopback:hide,only",
@@ -454,7 +480,7 @@ def test_partial_input_is_no_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("http://example.org", "invalid field 'http'; expected pid, user, name"),
+        ("http://example.org", "invalid field 'http'; expected pid, user, process, name"),
         ("sport:80", "invalid field 'sport'"),
         ("-sport:80", "invalid field 'sport'"),
         ("pid:abc", "invalid process id 'abc'; expected 0 to 4294967295"),
@@ -534,8 +560,8 @@ TOKENS = (
 @example("pid:" + "1" * 5000)
 @example("port:1-" + "1" * 5000)
 @example("remote:10.0.0.0/" + "1" * 5000)
-@example("name:" + "[" * 500)
-@example("name:" + "*a" * 200)
+@example("process:" + "[" * 500)
+@example("process:" + "*a" * 200)
 @example('"' * 999)
 @example("a:" * 500)
 @example("rate>1 pid=2")
@@ -561,7 +587,7 @@ def understood(text: str, fields: Sequence[FilterField] = FIELDS) -> Filter | st
 
 TERMS = (
     *("curl", "ww", "example", "::1", "c,d", '"sshd: ada"'),
-    *("pid:10", "user:0,ada", "name:*n*", "exe:usr", "cmd:ada", "unit:docker,user"),
+    *("pid:10", "user:0,ada", "process:*n*", "exe:usr", "cmd:ada", "unit:docker,user"),
     *("remote:10.0.0.0/8,example", "port:0-1023", "proto:other,udp", "role:server"),
     "loopback:hide",
 )
@@ -582,7 +608,8 @@ def test_terms_and_their_negations_combine_like_sets(terms: list[tuple[str, bool
 VALUES = {
     "pid": ("10", "20", "99"),
     "user": ("0", "ada", "*a*"),
-    "name": ("curl", "nginx*", "nobody"),
+    "process": ("curl", "nginx*", "nobody"),
+    "name": ("curl", "*.example.net", "*"),
     "exe": ("usr", "opt"),
     "cmd": ("curl", "ada"),
     "unit": ("docker", "user"),
@@ -627,7 +654,7 @@ def test_flows_of_other_categories_do_not_pass(terms: list[str]) -> None:
         ("proto:icmp", False),
         ("proto:tcp,icmp", False),
         ("curl", False),
-        ("proto:tcp name:*", False),
+        ("proto:tcp process:*", False),
         ("-port:1", False),
     ],
 )
@@ -654,7 +681,7 @@ def test_toggles_are_terms(classes: set[str], loopback: Loopback) -> None:
 texts = st.lists(
     st.sampled_from(
         [
-            *("pid:1", "user:0,2", "name:CURL,s*", "-name:?url", "remote:192.0.2.0/31,::/0"),
+            *("pid:1", "user:0,2", "process:CURL,s*", "-process:?url", "remote:192.0.2.0/31,::/0"),
             *("proto:udp", "port:22", "loopback:hide", "loopback:only", "curl"),
         ]
     ),
@@ -678,7 +705,7 @@ def test_passing_flows_are_unchanged_and_dropped_flows_fail_a_condition(
     assert not kept, "flows came from nowhere"
 
 
-@pytest.mark.parametrize("text", ["name:curl", "user:0", "curl", "host:*"])
+@pytest.mark.parametrize("text", ["process:curl", "user:0", "curl", "host:*"])
 def test_an_unknown_process_matches_nothing(text: str) -> None:
     """Absent, never a false 0: the owner of those bytes is unknown."""
     unknown = sample({key(10): {remote(): Traffic(1)}})
@@ -710,7 +737,7 @@ HOSTS = {"web1": Host("web1", "id-1"), "WEB2": Host("WEB2", "id-2"), "db": Host(
         ("host:ID-2", set()),
         ("-host:web*", {"db"}),
         ("host:web* -host:web1 port:1 curl", {"WEB2"}),
-        ("name:web1", set(HOSTS)),
+        ("process:web1", set(HOSTS)),
     ],
 )
 def test_terms_on_hosts(text: str, expected: set[str]) -> None:
@@ -721,9 +748,9 @@ def test_terms_on_hosts(text: str, expected: set[str]) -> None:
     ("values", "text"),
     [
         ({}, ""),
-        ({"pid": None, "name": []}, ""),
-        ({"pid": [10, 20], "name": ["curl"]}, "pid:10,20 name:curl"),
-        ({"name": ["sshd: ada", "curl"]}, 'name:"sshd: ada,curl"'),
+        ({"pid": None, "process": []}, ""),
+        ({"pid": [10, 20], "process": ["curl"]}, "pid:10,20 process:curl"),
+        ({"process": ["sshd: ada", "curl"]}, 'process:"sshd: ada,curl"'),
         ({"remote": [ipaddress.ip_network("10.0.0.0/8")]}, "remote:10.0.0.0/8"),
         ({"host": ["web*"]}, "host:web*"),
     ],
@@ -751,12 +778,12 @@ NAMES = ["curl", "SSH*", "sshd: ada", "nginx-w?rker", "*", "[cn]*", 'qu"ote', ":
 
 @given(st.lists(st.sampled_from(NAMES), unique=True, min_size=1))
 def test_spelled_names_keep_their_meaning(names: list[str]) -> None:
-    keep = made({"name": names})
+    keep = made({"process": names})
     assert passed(parse(keep.spell())) == passed(keep)
 
 
 def test_process_name_with_a_quote_is_found_when_it_is_spelled() -> None:
-    keep = parse(made({"name": ['a "b" c']}).spell())
+    keep = parse(made({"process": ['a "b" c']}).spell())
     assert keep.undecided(key(1), Identity('a "b" c')) == ()
     assert keep.undecided(key(1), Identity("a b c")) is None
 
@@ -785,7 +812,7 @@ def on_screen(toggles: Filter, keep: Filter) -> Flows:
     """Return the flows that the full screen and the browser view show."""
     model = LiveModel()
     model.advance(reading())
-    tree = Tree(model, View(toggles, keep), Expansion(), no_names)
+    tree = Tree(model, View(toggles, keep), Expansion(), RemoteNames())
     return listed(
         {
             row.key: {leaf.remote for leaf in tree.children(row) if isinstance(leaf, Leaf)}
@@ -856,10 +883,7 @@ def test_flags_and_typed_filters_pass_the_same_flows_everywhere(
 ) -> None:
     arguments = [f"--{name}={','.join(values)}" for name, values in given_values.items()]
     arguments += [f"--{name}" for name in classes]
-    words = [
-        f'{name.replace("process", "name")}:"{",".join(values)}"'
-        for name, values in given_values.items()
-    ]
+    words = [f'{name}:"{",".join(values)}"' for name, values in given_values.items()]
     words += [f"proto:{','.join(classes)}"]
     if loopback:
         arguments.append(f"--loopback={loopback}")
@@ -879,7 +903,7 @@ def test_flags_and_typed_filters_pass_the_same_flows_everywhere(
 
 WORDS = (
     *("Curl", "ADA", "/sbin/", "docker", "www-data", "192.0.2.1", "2.1", "::1", "*", "nobody"),
-    *("pid:10,30", "user:ADA,0", "user:*a*", "name:CURL", "name:*-worker", "exe:Sbin,opt"),
+    *("pid:10,30", "user:ADA,0", "user:*a*", "process:CURL", "process:*-worker", "exe:Sbin,opt"),
     *("unit:user@", "unit:DOCKER", "remote:192.0.2.0/29,2.1", "remote:10.", "port:443,53"),
     *("port:8000-8999", "proto:tcp,icmp", "proto:OTHER", "role:server", "loopback:only"),
 )
@@ -932,7 +956,7 @@ def test_history_filter_has_no_pid_and_no_cmd() -> None:
     for text in ("pid:1", "cmd:x", "-pid:1", "PID:1", "curl cmd:a,b"):
         parse(text)
         with pytest.raises(
-            FilterError, match=r"invalid field '(pid|cmd)'; expected user, name"
+            FilterError, match=r"invalid field '(pid|cmd)'; expected user, process, name"
         ) as error:
             parse(text, RECORDED)
         assert str(error.value).endswith(names)

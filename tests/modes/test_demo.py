@@ -571,7 +571,7 @@ def test_demo_takes_the_flags_of_the_screen(
     cli.main(["--demo", "--udp", "--process", "demo-*", "--loopback", "only", "--no-record"])
     first, settings, last = made
     assert first == ((1234, 1235), demo_traffic.SECONDS)
-    assert (settings.classes, settings.filter) == ({"udp"}, "name:demo-*")
+    assert (settings.classes, settings.filter) == ({"udp"}, "process:demo-*")
     assert last == "stopped"
 
 

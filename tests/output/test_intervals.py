@@ -26,6 +26,7 @@ from bwtop.model.flows import (
     Traffic,
 )
 from bwtop.model.rates import Counted
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.options.values import FORMATS
 from bwtop.output import intervals as batch
@@ -84,7 +85,7 @@ def hostile() -> Interval:
     return interval(
         traffic,
         identities=identities,
-        names=lambda address: HOSTILE[address[-1] - 1],
+        names=RemoteNames(lambda address: HOSTILE[address[-1] - 1]),
         order=Order("pid"),
     )
 
@@ -184,7 +185,7 @@ def test_rows_are_sorted_by_rate_with_their_remotes_indented_below() -> None:
 def test_remote_shows_direction_host_port_and_protocol(
     far: Any, host: str | None, label: str
 ) -> None:
-    shown = interval({CURL: {far: Traffic(1, 1)}}, names=lambda _: host)
+    shown = interval({CURL: {far: Traffic(1, 1)}}, names=RemoteNames(lambda _: host))
     assert table(shown)[3].startswith(f"    {label}  ")
 
 
@@ -245,6 +246,8 @@ REMOTE: dict[str, Any] = {
     "tx_rate": 0.0,
     "rx_total": 4096,
     "tx_total": 0,
+    "name": None,
+    "name_source": None,
 }
 PROCESS: dict[str, Any] = {
     "pid": 10,
@@ -313,8 +316,9 @@ def test_json_is_sorted_and_limited_but_its_totals_are_of_all() -> None:
 def test_csv_has_a_header_and_a_line_per_process_and_remote() -> None:
     text = written("csv", WIDE, busy(), busy())
     header, *lines = csv.reader(io.StringIO(text, newline=""))
-    own = [name for name in PROCESS if name not in REMOTE]
-    assert header == ["time", "interval", *own, *REMOTE]
+    far = [{"name": "remote_name"}.get(name, name) for name in REMOTE]
+    own = [name for name in PROCESS if name not in far]
+    assert header == ["time", "interval", *own, *far]
     assert written("csv", WIDE) == ",".join(header) + "\n"
     assert [len(line) for line in lines] == [len(header)] * 8
 
@@ -322,7 +326,7 @@ def test_csv_has_a_header_and_a_line_per_process_and_remote() -> None:
 def test_csv_values() -> None:
     row = csv_rows(busy(order=Order("rx"), limit=1))[0]
     assert (row.pop("time"), row.pop("interval")) == (PROCESS["start"], "2.0")
-    values = PROCESS | REMOTE
+    values = PROCESS | REMOTE | {"name": PROCESS["name"], "remote_name": None}
     texts = {name: str(value) for name, value in values.items() if value is not None}
     assert row == dict.fromkeys(values, "") | texts | {"kernel": "0", "loopback": "0"}
 
@@ -349,7 +353,7 @@ def csv_sums(rows: list[dict[str, str]], column: str) -> dict[tuple[str, str], i
 @given(st.lists(samples, min_size=1, max_size=4))
 def test_csv_sums_are_those_of_json(timeline: list[Sample]) -> None:
     """Rule 9: all views give the same number."""
-    intervals = Intervals(EVERYTHING, lambda _: None)
+    intervals = Intervals(EVERYTHING, RemoteNames())
     for reading in timeline:
         for process in reading.traffic:
             reading.identities[process] = Identity(f"p{process.start}", started=NOW.replace(microsecond=process.start * 1000))  # fmt: skip

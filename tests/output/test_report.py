@@ -311,7 +311,7 @@ def test_projection_is_of_a_month_that_has_not_ended(
 def test_percentile_is_not_known_with_filters_on_processes(kept: Kept, ask: Ask) -> None:
     month(kept)
     ask.at("2026-09-11 00:00")
-    filters = typed("name:curl"), typed("remote:192.0.2.0/24")
+    filters = typed("process:curl"), typed("remote:192.0.2.0/24")
     for only in filters:
         found = ask.json("month", keep=only)
         assert found["percentile95"] is None
@@ -463,7 +463,7 @@ def test_hour_that_moved_nothing_has_no_bar(kept: Kept, ask: Ask) -> None:
     """Nothing passes the filter, but time was recorded."""
     every(kept, HOUR, "2026-09-21 00:00", 3)
     ask.at("2026-09-21 03:00")
-    only = typed("name:no-such")
+    only = typed("process:no-such")
     parts = ask.table("today", keep=only)
     assert [line.split() for line in bars(parts)] == [
         [f"{hour:02}:00", "0", "B", "0", "B"] for hour in range(3)
@@ -666,7 +666,7 @@ def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
         *("with", "loopback"),
     ]
     assert len(totals) == 3
-    filtered = ask.table("today", keep=typed("name:curl"))[3]
+    filtered = ask.table("today", keep=typed("process:curl"))[3]
     assert filtered[2].endswith("over an hour, with loopback")
     bits = ask.table("today", bits=True)[3]
     assert bits[0] == totals[0], "sizes stay bytes"
@@ -841,8 +841,8 @@ WHAT: Final[dict[str, dict[str, Any]]] = {
     "time": {"names": ("hour", "exe")},
     "bits": {"bits": True},
     "a process": {"keep": typed("pid:1")},
-    "a name": {"keep": typed("name:nginx")},
-    "nobody": {"keep": typed("name:nobody")},
+    "a name": {"keep": typed("process:nginx")},
+    "nobody": {"keep": typed("process:nobody")},
 }
 
 

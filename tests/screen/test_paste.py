@@ -173,7 +173,7 @@ def test_paste_into_the_filter_is_one_line_and_one_build() -> None:
 
 
 @pytest.mark.parametrize(
-    ("opened", "typed"), [((), "/name:curl"), (("/",), "name:curl"), ((), "/zzz")]
+    ("opened", "typed"), [((), "/process:curl"), (("/",), "process:curl"), ((), "/zzz")]
 )
 def test_filter_typed_ahead_is_one_build(opened: tuple[str, ...], typed: str) -> None:
     harness = busy(*opened)
@@ -187,8 +187,8 @@ def test_filter_typed_ahead_is_one_build(opened: tuple[str, ...], typed: str) ->
 
 def test_enter_within_a_burst_does_not_leave_the_filter() -> None:
     harness = busy("/")
-    harness.read(*"name:curl", "enter", "q")
-    assert harness.line("/name:curl q")
+    harness.read(*"process:curl", "enter", "q")
+    assert harness.line("/process:curl q")
     assert harness.state.context is Context.FILTER
 
 

@@ -140,7 +140,7 @@ def test_a_report_of_one_process_has_bars_and_rows_of_the_same_bytes() -> None:
     kept.steps(NOON + 14 * HOUR)
     assert len(kept.spans(3)) == 1
     start = NOON - DAY // 2
-    for text in ("name:curl", "proto:tcp", "-loopback:only"):
+    for text in ("process:curl", "proto:tcp", "-loopback:only"):
         answer = kept.ask(start, start + DAY, "process", keep=typed(text))
         assert answer.rx == sum(bar.rx for bar in answer.bars) == 24 * sum(range(1, 10))
 

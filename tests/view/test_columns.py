@@ -10,6 +10,7 @@ from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import UDP, Identity, ProcessKey, Remote, Role, Traffic, format_address
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic
 from bwtop.view.columns import (
     DEFAULT_SORT,
@@ -121,7 +122,7 @@ def test_values_of_a_process() -> None:
 def test_values_of_a_remote() -> None:
     counted = Counted(1, 2, 0.33333, 0.66666, 5, 7)
     far = remote("::1", 53, UDP, Role.SERVER)
-    row = Leaf(counted, far, parent=RowId(), names=lambda _: "localhost")
+    row = Leaf(counted, far, parent=RowId(), known=RemoteNames(lambda _: "localhost"))
     assert {column.id: column.get(row) for column in REMOTE_COLUMNS} == {
         "addr": "::1",
         "port": 53,
@@ -137,6 +138,8 @@ def test_values_of_a_remote() -> None:
         "tx_total": 7,
         "rate": pytest.approx(0.99999),
         "total": 12,
+        "name": "localhost",
+        "name_source": "reverse",
     }
 
 
@@ -203,7 +206,7 @@ def test_equal_rows_are_sorted_by_exit_rate_and_total(*, reverse: bool) -> None:
     now = {key(2): {remote(): Traffic(0, 5)}, key(4): {remote(): Traffic(0, 9000)}}
     model.advance(sample(now, exited=[key(4)]))
     view = View(EVERYTHING, order=Order("rx", reverse=reverse), idle=True)
-    tree = Tree(model, view, Expansion(), lambda _: None)
+    tree = Tree(model, view, Expansion(), RemoteNames())
     tree.sort()
     assert pids(tree.tops) == [2, 3, 1, 4]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import UNKNOWN_IDENTITY, Identity, ProcessKey, Remote, Traffic
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.view.columns import Order
 from bwtop.view.interval import Interval, Intervals
@@ -20,7 +21,7 @@ timelines = st.lists(samples, min_size=1, max_size=8)
 
 
 def maker(**options: Any) -> Intervals:
-    return Intervals(EVERYTHING, lambda _: None, **options)
+    return Intervals(EVERYTHING, RemoteNames(), **options)
 
 
 def advanced(timeline: list[Sample]) -> Iterator[tuple[Sample, Interval]]:
@@ -211,7 +212,7 @@ def test_filter_applies_and_names_are_looked_up_for_what_is_written() -> None:
         asked.append(address)
         return "www.example.org"
 
-    intervals = Intervals(typed("pid:1,2"), name, Order("rx"), 1)
+    intervals = Intervals(typed("pid:1,2"), RemoteNames(name), Order("rx"), 1)
     traffic = {key(pid): {near if pid == 2 else far: Traffic(pid)} for pid in (1, 2, 3)}
     shown = intervals.advance(sample(traffic))
     assert (shown.number, shown.counted.rx) == (2, 3)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.conditions import Loopback, no_names
+from bwtop.model.conditions import Loopback
 from bwtop.model.filter import EVERYTHING, Filter, toggled
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
 from bwtop.model.live import AVERAGES, LiveModel
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
@@ -73,7 +74,7 @@ def built(
     before: Tree | None = None,
 ) -> Tree:
     view = View(toggles, typed, grouping, order)
-    tree = Tree(model, view, expansion or Expansion(), HOSTS.get)
+    tree = Tree(model, view, expansion or Expansion(), RemoteNames(HOSTS.get))
     tree.sort(before)
     return tree
 
@@ -185,7 +186,7 @@ def test_rows_without_idle_ones_are_those_with_bytes_in_the_window(
 ) -> None:
     toggles, keep = toggled(*scope), parse(text)
     view = View(toggles, keep, grouping, idle=False)
-    tree = Tree(model, view, Expansion(), HOSTS.get)
+    tree = Tree(model, view, Expansion(), RemoteNames(HOSTS.get))
     shown = {row.id: row.counted[:4] for _, row in below(tree)}
     full = below(built(model, grouping, toggles=toggles, typed=keep))
     assert shown == {row.id: row.counted[:4] for _, row in full if any(row.counted[:2])}
@@ -449,7 +450,7 @@ def test_rows_are_sorted_at_every_level(column: str, reverse: bool, grouping: Gr
 
 def assert_sorted(rows: Sequence[Row], wanted: str, reverse: bool) -> None:
     columns = REMOTE_COLUMNS if isinstance(rows[0], Leaf) else PROCESS_COLUMNS
-    by_id = {column.id: column for column in columns}
+    by_id = {column.header: column for column in columns}
     column = by_id.get(wanted, by_id[DEFAULT_SORT])
     values = [column.get(row) for row in rows]  # type: ignore[arg-type] # rows are of the columns' kind
     known = [v.lower() if isinstance(v, str) else v for v in values if v is not None]
@@ -666,18 +667,18 @@ def test_top_remote_is_that_with_most_bytes_now() -> None:
     model = LiveModel()
     curl, far = key(1), [remote(f"192.0.2.{number}", 443) for number in range(3)]
     model.advance(sample({curl: {far[0]: Traffic(900), far[1]: Traffic(50, 50)}}))
-    tree = Tree(model, View(), Expansion(), no_names)
+    tree = Tree(model, View(), Expansion(), RemoteNames())
     tree.sort()
     (row,) = tree.tops
-    assert tree.top(row) == (far[0], 0.9, 1)
+    assert tree.top(row) == (curl, far[0], 0.9, 1)
     model.advance(sample({curl: {far[2]: Traffic(0, 7)}}))
-    tree = Tree(model, View(grouping=Grouping.EXECUTABLE), Expansion(), no_names)
+    tree = Tree(model, View(grouping=Grouping.EXECUTABLE), Expansion(), RemoteNames())
     (group,) = tree.tops
-    assert tree.top(group) == (far[2], 1.0, 2)
+    assert tree.top(group) == (curl, far[2], 1.0, 2)
     model.advance(sample({key(2): {far[2]: Traffic(1)}}))
-    tree = Tree(model, View(), Expansion(), no_names)
+    tree = Tree(model, View(), Expansion(), RemoteNames())
     idle = next(row for row in tree.tops if row.key == curl)
-    assert tree.top(idle) == (far[0], 900 / 1007, 2)
+    assert tree.top(idle) == (curl, far[0], 900 / 1007, 2)
 
 
 @pytest.mark.parametrize("order", [Order("total"), Order("name"), Order("pid", reverse=True)])
@@ -690,11 +691,11 @@ def test_exited_processes_come_last_in_any_order(order: Order) -> None:
         sample({**traffic, second: {remote(): Traffic(2)}}, identities=names, exited={dead})
     )
     view = View(order=order, living_first=True)
-    tree = Tree(model, view, Expansion(), no_names)
+    tree = Tree(model, view, Expansion(), RemoteNames())
     tree.sort()
     assert [row.key for row in tree.tops][-1] == dead
     tree.reorder(Order("name", reverse=True))
     assert [row.key for row in tree.tops] == [second, first, dead]
-    plain = Tree(model, View(order=Order("total")), Expansion(), no_names)
+    plain = Tree(model, View(order=Order("total")), Expansion(), RemoteNames())
     plain.sort()
     assert plain.tops[0].key == dead

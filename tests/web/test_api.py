@@ -284,7 +284,7 @@ KEEP: Final = [
     ("proto=udp", typed("proto:udp")),
     ("loopback=hide", typed("loopback:hide")),
     ("loopback=only&proto=tcp,udp", typed("proto:tcp,udp loopback:only")),
-    ("process=ngin*", typed("name:ngin*")),
+    ("process=ngin*", typed("process:ngin*")),
     ("user=0,33", typed("user:0,33")),
     ("pid=1,3", typed("pid:1,3")),
     ("remote=192.0.2.0/24,::1", typed("remote:192.0.2.0/24,::1")),

@@ -25,6 +25,7 @@ from bwtop.model.flows import (
 )
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LINGER
+from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.series import LENGTH
 from bwtop.options.values import network
@@ -55,9 +56,9 @@ class Names:
         return "www.example.net" if address == WEB.address else None
 
 
-def after(samples: Iterable[Sample], names: Names | None = None) -> BroadcastState:
+def after(samples: Iterable[Sample], names: RemoteNames | None = None) -> BroadcastState:
     """Return the state after all samples."""
-    state = BroadcastState(names)
+    state = BroadcastState(names or RemoteNames())
     for one in samples:
         state.advance(one)
     state.backend = "tracepoint"
@@ -97,7 +98,7 @@ def remotes(found: dict[str, Any]) -> dict[str, list[str]]:
 
 def printed(samples: Iterable[Sample], keep: Filter, order: Order) -> Any:
     """Return what --batch prints for the last sample."""
-    intervals, out = Intervals(keep, lambda _: None, order), io.StringIO()
+    intervals, out = Intervals(keep, RemoteNames(), order), io.StringIO()
     writer = batch.JsonWriter(out, Layout("tracepoint"))
     for one in samples:
         writer.write(intervals.advance(one))
@@ -162,7 +163,7 @@ SAME: Final[tuple[tuple[str, dict[str, list[object]]], ...]] = (
     ("pid:1", {"pid": [1]}),
     ("pid:1,2", {"pid": [1, 2]}),
     ("user:0,2", {"user": [0, 2]}),
-    ("name:proc1,*2", {"name": ["PROC1", "*2"]}),
+    ("process:proc1,*2", {"name": ["PROC1", "*2"]}),
     ("remote:192.0.2.0/24", {"remote": [*NET[:1]]}),
     ("remote:127.0.0.0/8,2001:db8::1", {"remote": [*NET[1:]]}),
     ("user:0 remote:192.0.2.0/24", {"user": [0], "remote": [*NET[:1]]}),
@@ -252,7 +253,7 @@ def busy() -> BroadcastState:
     second = {CURL: {WEB: Traffic(30, 1), LOOP: Traffic(2, 0)}, SSHD: {LOOP: Traffic(300, 0)}}
     loss = Loss(1, 2, 3, 4, 5, 6)
     last = sample(second, elapsed=2.0, identities=dict(WHO), exited={SSHD}, loss=loss)
-    return after([sample(first, identities=dict(WHO)), last], Names())
+    return after([sample(first, identities=dict(WHO)), last], RemoteNames(Names().get))
 
 
 def test_document_has_the_schema_of_batch(busy: BroadcastState) -> None:
@@ -353,12 +354,8 @@ FORMULAS: Final = (
 def test_hostile_name_is_plain_text_in_every_form(name: str) -> None:
     who = Identity(name, 0, name, exe=name, user=name, unit=name, container=name, pod=name)
 
-    class Hostile:
-        def get(self, _: bytes) -> str | None:
-            return name
-
     state = after([sample({CURL: {WEB: Traffic(1, 1)}}, identities={CURL: who})])
-    state.names = Hostile()
+    state.names = RemoteNames(lambda _: name)
     (process,) = document(state)["processes"]
     for text in (process["name"], process["exe"], process["unit"], process["remotes"][0]["host"]):
         assert text == name

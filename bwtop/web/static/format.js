@@ -40,8 +40,8 @@ export function plain(text) {
 }
 
 // Formats a remote as "to HOST:PORT tcp", or for a server "from HOST on :PORT tcp".
-export function remote(row) {
-  const host = plain(row.host ?? row.addr);
+export function remote(row, name = row.host) {
+  const host = plain(name ?? row.addr);
   if (row.role === "server") return `from ${host} on :${row.port} ${row.proto}`;
   const port = row.port ? `:${row.port}` : "";
   return `to ${port && host.includes(":") ? `[${host}]` : host}${port} ${row.proto}`;

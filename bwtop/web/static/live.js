@@ -325,8 +325,8 @@ export class Live {
     const below = row.remotes.map((each) => ({
       key: `${key} ${each.proto} ${each.role} ${each.addr} ${each.port}`,
       parent: key,
-      name: remote(each),
-      title: each.addr,
+      name: remote(each, each.name),
+      title: each.name_source ? `${each.addr} (name: ${each.name_source})` : each.addr,
       className: "child",
       cells: this.cells(each, ""),
     }));

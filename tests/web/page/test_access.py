@@ -41,9 +41,9 @@ def test_keyboard_alone_reaches_everything(visit: Visitor, past: Past, scene: Sc
         page.find("h1").click()
         page.page.keyboard.press("/")
         assert page.run("() => document.activeElement.id") == "filter"
-        page.page.keyboard.type("name:one/")
-        assert page.find("#filter").input_value() == "name:one/"
-        page.until(lambda: page.query.get("filter") == "name:one/")  # noqa: B023
+        page.page.keyboard.type("process:one/")
+        assert page.find("#filter").input_value() == "process:one/"
+        page.until(lambda: page.query.get("filter") == "process:one/")  # noqa: B023
         page.page.keyboard.press("Escape")
         page.until(lambda: "filter" not in page.query)  # noqa: B023
         assert page.find("#filter").input_value() == ""

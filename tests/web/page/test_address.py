@@ -113,7 +113,7 @@ def test_state_is_in_the_address_of_the_history(visit: Visitor, past: Past) -> N
 
 
 def test_back_and_forward(visit: Visitor, past: Past) -> None:
-    page = visit(past, "?view=history&range=yesterday&filter=name:plain")
+    page = visit(past, "?view=history&range=yesterday&filter=process:plain")
     page.until(lambda: page.names() == ["plain"])
     page.find("#by").select_option("user")
     page.until(lambda: page.names() and page.names() != ["plain"])
@@ -121,13 +121,13 @@ def test_back_and_forward(visit: Visitor, past: Past) -> None:
     page.until(lambda: page.query.get("view") is None)
     assert page.find("#pause").is_visible()
     assert not page.find("#range").is_visible()
-    page.find("#filter").fill("name:other")
-    page.until(lambda: page.query["filter"] == "name:other")
+    page.find("#filter").fill("process:other")
+    page.until(lambda: page.query["filter"] == "process:other")
     page.page.go_back()
     page.until(lambda: page.query.get("view") == "history")
     page.until(lambda: page.names() and page.names() != ["plain"])
-    assert page.query["filter"] == "name:plain"
-    assert page.find("#filter").input_value() == "name:plain", "the field says what is shown"
+    assert page.query["filter"] == "process:plain"
+    assert page.find("#filter").input_value() == "process:plain", "the field says what is shown"
     page.page.go_back()
     page.until(lambda: page.names() == ["plain"])
     assert page.find("#by").input_value() == "process"

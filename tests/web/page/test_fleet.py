@@ -262,7 +262,7 @@ def test_hosts_are_chosen_by_typing(visit: Visitor, fleet: Quiet) -> None:
 def test_hosts_can_stand_in_the_filter(visit: Visitor, fleet: Quiet) -> None:
     page = visit(fleet, f"{YESTERDAY}&by=host")
     named(page)
-    page.filter("host:web*,db-2 -name:nginx")
+    page.filter("host:web*,db-2 -process:nginx")
     page.until(lambda: set(page.names()) == {label(WEB), label(DATABASE)}, "two")
     assert page.rows()[0].cells[0] == fmt.size(hosts.moved(DATABASE)[0])
     page.find("#filter-help summary").click()

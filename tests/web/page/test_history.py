@@ -158,8 +158,8 @@ def test_rows_of_time_can_be_put_back_in_its_order(visit: Visitor, past: Past) -
 def test_history_filters_sorts_and_limits(visit: Visitor, past: Past) -> None:
     page = visit(past, "?view=history&range=yesterday")
     page.until(lambda: page.rows())
-    page.filter("port:53 -name:plain")
-    wanted = api(past, "history?range=yesterday&filter=port:53%20-name:plain")
+    page.filter("port:53 -process:plain")
+    wanted = api(past, "history?range=yesterday&filter=port:53%20-process:plain")
     page.until(lambda: len(page.rows()) == len(wanted["rows"]), "filtered")
     summed(page, (wanted["total"]["rx"], wanted["total"]["tx"]))
     page.filter("")

@@ -44,7 +44,7 @@ def steady(sink: Mover) -> Iterator[Mover]:
 @pytest.fixture(scope="module")
 def watched(opened: Browser, real: Serving, steady: Mover) -> Iterator[Visit]:
     """An open page that counts its elements each second."""
-    page = Visit(opened, f"http://127.0.0.1:{real.port}", "?filter=name:steady")
+    page = Visit(opened, f"http://127.0.0.1:{real.port}", "?filter=process:steady")
     page.row("steady")
     page.toggle("steady").click()
     page.until(page.children, "the remote")
@@ -117,7 +117,7 @@ def test_each_column_sorts_and_sorts_the_other_way(visit: Visitor, real: Serving
         for name, size in zip(largest, (300_007, 3001, 3), strict=True):
             one = stack.enter_context(mover(name))
             one.steady("127.0.0.7", one.listen("127.0.0.7"), size)
-        page = visit(real, "?filter=name:sort-*")
+        page = visit(real, "?filter=process:sort-*")
         page.until(lambda: page.names() == largest, "by rate")
         assert page.direction("rate") == "descending"
         for column in ("name", "user", "rx_rate", "tx_rate", "rx_total", "tx_total", "rate"):
@@ -136,7 +136,7 @@ def test_each_column_sorts_and_sorts_the_other_way(visit: Visitor, real: Serving
 def test_protocols_and_loopback_and_units(visit: Visitor, real: Serving, sink: Mover) -> None:
     with moved("toggled", sink) as one:
         one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
-        page = visit(real, "?filter=name:toggled")
+        page = visit(real, "?filter=process:toggled")
         page.row("toggled")
         page.toggle("toggled").click()
         page.until(lambda: len(page.children()) == 2)
@@ -170,7 +170,7 @@ def test_protocols_and_loopback_and_units(visit: Visitor, real: Serving, sink: M
 def test_chart_has_colours_on_both_sides_and_a_legend(
     visit: Visitor, real: Serving, steady: Mover
 ) -> None:
-    page = visit(real, "?filter=name:steady,sink")
+    page = visit(real, "?filter=process:steady,sink")
     page.row("steady")
     page.until(lambda: f"steady ({steady.pid})" in page.text("#legend"), "the legend")
     page.until(lambda: min(page.run(PIXELS).values()) > 20, "colours above and below")
@@ -178,7 +178,7 @@ def test_chart_has_colours_on_both_sides_and_a_legend(
     assert re.search(
         r"received and sent in the last [0-9]+ seconds: now +↓ .+/s ↑ [1-9].+/s", label
     )
-    page.filter("name:nobody-at-all")
+    page.filter("process:nobody-at-all")
     page.until(lambda: max(page.run(PIXELS).values()) == 0, "an empty chart")
 
 
