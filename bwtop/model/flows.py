@@ -241,6 +241,11 @@ def pack_address(text: str) -> bytes | None:
     return address.packed if address.version == 6 else _V4_MAPPED + address.packed
 
 
+def pack_v4(address: bytes) -> bytes:
+    """Return the packed address of the four bytes of an IPv4 one."""
+    return _V4_MAPPED + address
+
+
 def is_loopback(packed: bytes) -> bool:
     """Return True if the address is in 127.0.0.0/8 or ::1."""
     return packed.startswith(_V4_LOOPBACK) or packed == LOOPBACK_V6

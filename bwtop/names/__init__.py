@@ -1,0 +1,1 @@
+"""Names of remotes in what programs send and receive."""

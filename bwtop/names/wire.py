@@ -1,0 +1,285 @@
+"""Names in bytes from the network: DNS answers, TLS hellos and HTTP requests.
+
+The bytes are hostile, and may be cut at any place.  Every function takes any bytes, and returns what is certain.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+_LONGEST: Final = 253
+"""Characters of a host name, as text (RFC 1035)."""
+
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""A last label that makes an IPv4 address of the whole (WHATWG URL, "ends in a number")."""
+
+
+def host_name(text: str) -> str | None:
+    """Return a host name in lower case, without the root's dot; None for an address and for what is no host name."""
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > _LONGEST or not all(map(_LABEL.fullmatch, labels)):
+        return None
+    return None if _NUMBER.fullmatch(labels[-1]) else name
+
+
+# DNS (RFC 1035).
+
+
+class DnsAnswer(NamedTuple):
+    """The addresses of a name."""
+
+    name: str
+    """The name in the question."""
+    addresses: tuple[bytes, ...]
+    """4 or 16 bytes each."""
+    ttl: int
+    """Seconds; the smallest of all records that lead to the addresses."""
+
+
+class _CutError(ValueError):
+    """The bytes end too early, or make no sense."""
+
+
+_HEADER: Final = struct.Struct(">HHHHHH")
+_RECORD: Final = struct.Struct(">HHIH")
+"""Type, class, TTL, length of the data."""
+
+_RESPONSE: Final = 0x8000
+_OPCODE_AND_RCODE: Final = 0x780F
+_A, _CNAME, _AAAA, _IN = 1, 5, 28, 1
+_SIZES: Final = {_A: 4, _AAAA: 16}
+
+_MOST_RECORDS: Final = 256
+_MOST_TTL: Final = 7 * 86400
+
+
+def dns_answer(message: bytes) -> DnsAnswer | None:
+    """Return the name that was asked for and its addresses; None if it is no answer with addresses.
+
+    Of a message that is cut off, those before the cut.  Only addresses that the question leads to count: its own, and
+    those at the end of its chain of aliases.
+    """
+    try:
+        _, flags, questions, answers, *_ = _unpack(_HEADER, message, 0)
+        if not flags & _RESPONSE or flags & _OPCODE_AND_RCODE or questions != 1:
+            return None
+        asked, position = _name(message, _HEADER.size)
+        kind, of = struct.unpack_from(">HH", message, position)
+    except (_CutError, struct.error):
+        return None
+    name = host_name(asked)
+    if name is None or of != _IN or kind not in _SIZES:
+        return None
+    addresses: list[bytes] = []
+    aliases, ttl = {asked}, _MOST_TTL
+    for owner, record, seconds, place in _records(message, position + 4, answers):
+        if owner not in aliases:
+            continue
+        if record in _SIZES:
+            addresses.append(message[place : place + _SIZES[record]])
+        elif alias := _alias(message, place):
+            aliases.add(alias)
+        ttl = min(ttl, seconds)
+    return DnsAnswer(name, tuple(dict.fromkeys(addresses)), ttl) if addresses else None
+
+
+def _records(message: bytes, position: int, number: int) -> Iterator[tuple[str, int, int, int]]:
+    """Yield (owner, type, TTL, place of the data) of whole addresses and aliases, up to where the message is cut."""
+    try:
+        for _ in range(min(number, _MOST_RECORDS)):
+            owner, position = _name(message, position)
+            kind, of, ttl, length = _unpack(_RECORD, message, position)
+            position += _RECORD.size
+            if position + length > len(message):
+                return
+            if of == _IN and (kind == _CNAME or _SIZES.get(kind) == length):
+                yield owner, kind, 0 if ttl >> 31 else ttl, position
+            position += length
+    except _CutError:
+        return
+
+
+def _alias(message: bytes, place: int) -> str:
+    """Return the name in an alias; empty if it is invalid."""
+    try:
+        return _name(message, place)[0]
+    except _CutError:
+        return ""
+
+
+def _name(message: bytes, position: int) -> tuple[str, int]:
+    """Return the name at a position, in lower case, and where what follows it begins; raise _CutError.
+
+    A pointer leads to before the name that it is in: so there are no loops.
+    """
+    labels: list[str] = []
+    after, start, size = 0, position, 0
+    while True:
+        length = _byte(message, position)
+        if length >> 6 == 3:
+            target = (length & 0x3F) << 8 | _byte(message, position + 1)
+            after = after or position + 2
+            if target >= start:
+                raise _CutError
+            position = start = target
+        elif length >> 6:
+            raise _CutError
+        else:
+            label = message[position + 1 : position + 1 + length]
+            size += length + 1
+            if len(label) < length or size > _LONGEST + 2:
+                raise _CutError
+            position += 1 + length
+            if not length:
+                return ".".join(labels), after or position
+            labels.append(label.decode("latin-1").replace(".", "\\.").lower())
+
+
+def _byte(message: bytes, position: int) -> int:
+    if position >= len(message):
+        raise _CutError
+    return message[position]
+
+
+def _unpack(layout: struct.Struct, message: bytes, position: int) -> tuple[int, ...]:
+    if position + layout.size > len(message):
+        raise _CutError
+    return layout.unpack_from(message, position)
+
+
+def dns_stream(data: bytes) -> Iterator[bytes]:
+    """Yield the messages in what a call read of DNS over TCP: with their lengths before them, or one without."""
+    whole = [*_prefixed(data)]
+    yield from whole or [data]
+
+
+def _prefixed(data: bytes) -> Iterator[bytes]:
+    while len(data) > 2:
+        length = int.from_bytes(data[:2])
+        if length < _HEADER.size or length + 2 > len(data):
+            return
+        yield data[2 : 2 + length]
+        data = data[2 + length :]
+
+
+# TLS (RFC 8446, 4.1.2 and 5.1; RFC 6066, 3).
+
+_HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+_SERVER_NAME: Final = 0
+
+
+class MoreNeededError(Exception):
+    """The name may be in bytes that are still to come."""
+
+
+def tls_server_name(stream: bytes) -> str | None:
+    """Return the server name in the hello that a client's stream begins with; None if there is none.
+
+    Raise MoreNeededError if the hello is cut off before it.
+    """
+    hello = _Cursor(_handshake(stream))
+    try:
+        if hello.number(1) != _CLIENT_HELLO:
+            return None
+        hello.skip(3 + 2 + 32)  # length, version, random
+        for size in (1, 2, 1):  # session id, cipher suites, compression methods
+            hello.skip(hello.number(size))
+        left = hello.number(2)
+        while left >= 4:
+            kind, length = hello.number(2), hello.number(2)
+            if kind == _SERVER_NAME:
+                return _server_name(hello.take(length))
+            hello.skip(length)
+            left -= 4 + length
+    except IndexError:
+        raise MoreNeededError from None
+    return None
+
+
+def _handshake(stream: bytes) -> bytes:
+    """Return the content of the handshake records that a stream begins with."""
+    content, position = b"", 0
+    while stream[position : position + 1] == bytes([_HANDSHAKE]) and len(stream) >= position + 5:
+        if stream[position + 1] != 3:
+            break
+        end = position + 5 + int.from_bytes(stream[position + 3 : position + 5])
+        content += stream[position + 5 : end]
+        position = end
+    if not content and stream[:1] not in (b"", bytes([_HANDSHAKE])):
+        return b"\0"  # no hello
+    return content
+
+
+def _server_name(extension: bytes) -> str | None:
+    names = _Cursor(extension)
+    try:
+        names.skip(2)
+        if names.number(1) != 0:  # host_name
+            return None
+        return host_name(names.take(names.number(2)).decode("ascii"))
+    except (IndexError, UnicodeDecodeError):
+        return None
+
+
+class _Cursor:
+    """Reads bytes from first to last; raises IndexError at the end of what there is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def take(self, length: int) -> bytes:
+        taken = self._data[self._position : self._position + length]
+        if len(taken) < length:
+            raise IndexError
+        self._position += length
+        return taken
+
+    def skip(self, length: int) -> None:
+        self._position += length
+        if self._position > len(self._data):
+            raise IndexError
+
+    def number(self, length: int) -> int:
+        return int.from_bytes(self.take(length))
+
+
+# HTTP/1 (RFC 9112).
+
+_REQUEST: Final = re.compile(
+    rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH) (?:/[^ \r\n]*|\*) HTTP/1\.[01]\r\n"
+)
+"""The first line of a request to the server itself.
+
+One to a proxy names a whole URL or, with CONNECT, another server: those are no names of the address it goes to.
+"""
+
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+
+_MOST_FIELDS: Final = 64
+
+
+def http_host(request: bytes) -> str | None:
+    """Return the name in the Host field of the request that bytes begin with; None if there is none, or not one."""
+    line = _REQUEST.match(request)
+    found: list[bytes] = []
+    position = line.end() if line else len(request)
+    for _ in range(_MOST_FIELDS):
+        field = _FIELD.match(request, position)
+        if not field:
+            break
+        if field[1].lower() == b"host":
+            found.append(field[2])
+        position = field.end()
+    if len(found) != 1:
+        return None
+    try:
+        text = found[0].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return host_name(re.sub(r":[0-9]*$", "", text))
