@@ -105,7 +105,10 @@ class Spool:
 
     def move(self, cursor: Cursor) -> None:
         """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
-        self._run("INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?, ?)", (self._target, *cursor))
+        self._run(
+            "INSERT OR REPLACE INTO shipped (target, interval, change, fives, event) VALUES (?, ?, ?, ?, ?)",
+            (self._target, *cursor),
+        )
 
     def waiting(self) -> UnsentIntervals:
         """Return the unsent intervals."""
@@ -139,7 +142,10 @@ class Spool:
         From the first attempt on the history is known as shipped: its closed spans lose no rows.
         """
         self._places.clear()
-        self._run("INSERT OR IGNORE INTO shipped VALUES (?, 0, 0, 0, 0)", (self._target,))
+        self._run(
+            "INSERT OR IGNORE INTO shipped (target, interval, change, fives, event) VALUES (?, 0, 0, 0, 0)",
+            (self._target,),
+        )
 
     def batch(self, rows: int = ROWS) -> Batch | None:
         """Return the next batch; None: there is nothing to send.  Raises sqlite3.Error."""

@@ -71,6 +71,27 @@ def whole(value: object, most: int = MOST, least: int = 0) -> int:
     return value
 
 
+def maybe_whole(value: object, most: int = MOST) -> int | None:
+    """Check an integer or NULL."""
+    return None if value is None else whole(value, most)
+
+
+def named(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check the columns of a name: program, address, port, name, source, first, last."""
+    program, address, port, name, source, first, last = values
+    remote(0, 0, maybe_whole(port, 65535) or 0, address)
+    maybe_whole(program)
+    text(name)
+    whole(source, _LAST_SOURCE)
+    moment(first)
+    moment(last)
+    return values
+
+
+_LAST_SOURCE: Final = 3
+"""The last of naming.SOURCES."""
+
+
 def number(value: object, most: float = float(MOST), least: float = 0.0) -> float:
     """Check a number: neither infinite nor out of bounds."""
     if not isinstance(value, (int, float)) or not least <= value <= most or math.isnan(value):

@@ -10,7 +10,9 @@ from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 
 _KEYS: Final = {
-    **dict.fromkeys(("program", "remote", "flow", "process", "interval", "span", "event"), ("id",)),
+    **dict.fromkeys(
+        ("program", "remote", "flow", "process", "interval", "span", "event", "named"), ("id",)
+    ),
     "pulse": ("start",),
     "delta": ("interval", "flow", "process"),
     "traffic": ("span", "flow"),
@@ -40,6 +42,8 @@ _CHECKS: Final[dict[str, Callable[[Any], object]]] = {
     "role": lambda role: checked.whole(role, 1),
     "kernel": lambda flag: checked.whole(flag, 1),
     "level": lambda level: checked.whole(level, COARSEST, 1),
+    "named.program": checked.maybe_whole,
+    "named.port": checked.maybe_whole,
 }
 """Checks of columns; for all others it is _whole()."""
 
@@ -47,6 +51,7 @@ _REFERRING: Final = {
     "flow": "DELETE FROM flow WHERE program NOT IN (SELECT id FROM program)"
     " OR remote NOT IN (SELECT id FROM remote)",
     "process": "DELETE FROM process WHERE program NOT IN (SELECT id FROM program)",
+    "named": "DELETE FROM named WHERE program NOT IN (SELECT id FROM program)",
 }
 """SQL that deletes rows whose program or remote is lost: a report needs both."""
 
@@ -75,6 +80,8 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
         columns = [
             row[1] for row in old.execute(f"PRAGMA table_info({table})")
         ]  # may be an older schema's
+        if not columns:
+            continue
         insert = (
             f"INSERT OR IGNORE INTO {table} ({', '.join(columns)})"  # noqa: S608 - names that open_reader() has checked
             f" VALUES ({', '.join('?' * len(columns))})"

@@ -119,7 +119,27 @@ CREATE TABLE shipped (  -- the last interval, change, five-minute total and even
 
 _EXEC: Final = "ALTER TABLE process ADD COLUMN exec INTEGER NOT NULL DEFAULT 0;"
 
-MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL, _EXEC)
+_NAMES: Final = """
+CREATE TABLE named (  -- names of remotes, as processes asked for them; source: see naming.SOURCES
+    -- program: NULL if it is unknown, or deleted; port: NULL if the name is of all ports; first, last: UTC, when it was seen
+    id INTEGER PRIMARY KEY AUTOINCREMENT, program INTEGER REFERENCES program, address BLOB NOT NULL, port INTEGER,
+    name TEXT NOT NULL, source INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    changed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX named_by_address ON named (address);
+CREATE INDEX named_by_program ON named (program, address, port);
+CREATE INDEX named_by_change ON named (changed);
+CREATE TRIGGER named_made AFTER INSERT ON named BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE named SET changed = (SELECT changes FROM spool) WHERE id = new.id;
+END;
+CREATE TRIGGER named_seen AFTER UPDATE OF first, last ON named BEGIN
+    UPDATE spool SET changes = changes + 1;
+    UPDATE named SET changed = (SELECT changes FROM spool) WHERE id = new.id;
+END;
+ALTER TABLE shipped ADD COLUMN named INTEGER NOT NULL DEFAULT 0;  -- the last change of a name that a server has
+"""
+
+MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL, _EXEC, _NAMES)
 """Scripts that upgrade each schema to the next; an empty file has schema 0."""
 
 

@@ -13,7 +13,8 @@ from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import CATEGORIES, category
 from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
-from bwtop.sqlite.delta import Delta, Moved, Who
+from bwtop.sqlite.delta import Delta, Moved, SeenName, Who
+from bwtop.sqlite.naming import NameWriter
 from bwtop.sqlite.schema import pulse_columns
 from bwtop.text.escape import printable
 
@@ -63,6 +64,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, *, cmdlines: bool = False) -> None:
         self.connection = connection
         self._cmdlines = cmdlines
+        self._names = NameWriter(connection)
         self._known: dict[Who, _KnownIds] = {}
         self._cached = 0
         """Flows in the younger half of the cache."""
@@ -103,6 +105,7 @@ class Store:
     def forget(self) -> None:
         """Forget all ids: rows may have been deleted."""
         self._known.clear()
+        self._names.forget()
         self._cached = 0
 
     def rollback(self) -> None:
@@ -120,6 +123,7 @@ class Store:
             (delta.start, delta.seconds, pack_loss(delta.loss)),
         ).lastrowid
         rows = sorted(self._rows(delta).items())
+        self._names.add(delta.names, self._program_of)
         self.connection.executemany(
             "INSERT INTO delta (interval, flow, process, rx, tx) VALUES (?, ?, ?, ?, ?)",
             ((interval, *ends, *moved) for ends, moved in rows),
@@ -146,6 +150,16 @@ class Store:
         program = self._program(identity)
         known = self._known[who] = _KnownIds(self._process(key, identity, program), program)
         return known
+
+    def _program_of(self, seen: SeenName) -> int | None:
+        """Return the program of the process that asked for a name; None: it is unknown."""
+        if seen.identity and (known := self._known.get((seen.process, seen.identity))):
+            return known.program
+        if seen.identity:
+            return self._program(seen.identity)
+        return next(
+            (ids.program for (key, _), ids in self._known.items() if key == seen.process), None
+        )
 
     def _program(self, identity: Identity) -> int:
         values = (

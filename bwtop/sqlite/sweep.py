@@ -1,4 +1,4 @@
-"""Delete the flows, remotes and programs that no row uses any more."""
+"""Delete the flows, remotes, names and programs that no row uses any more."""
 
 import sqlite3
 from collections import defaultdict
@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bwtop.sqlite.checked import DamagedError
+from bwtop.sqlite.naming import OF_PROCESS
 
 ROWS_AT_ONCE: Final = 4096
 """Rows that one piece of work reads."""
+
+UNUSED_NAME: Final = 3600
+"""Seconds for which a name of an address without traffic is kept: a process looks names up before it connects."""
 
 _PAGE: Final = 12
 """Bits of an id within a page of a set."""
@@ -71,6 +75,7 @@ class Sweep:
             yield
         yield from self._delete_flows()
         yield from self._delete_remotes()
+        yield from self._delete_names()
         yield from self._delete_programs()
 
     def _mark_intervals(self, last: int) -> Iterator[None]:
@@ -136,10 +141,40 @@ class Sweep:
             last = rows[-1][0]
             yield
 
+    def _delete_names(self) -> Iterator[None]:
+        """Delete the names of addresses without a remote, and those of programs without a flow.
+
+        What a program without a flow was told by DNS is of use to others.
+        """
+        (newest,) = self._run("SELECT coalesce(max(start), 0) FROM interval").fetchone()
+        last = -1
+        while rows := self._run(
+            "SELECT id, source, last, EXISTS (SELECT 1 FROM remote WHERE address = named.address),"
+            " program IS NULL OR EXISTS (SELECT 1 FROM flow WHERE program = named.program)"
+            " FROM named WHERE id > ? ORDER BY id LIMIT ?",
+            (last, ROWS_AT_ONCE),
+        ).fetchall():
+            old = [row for row in rows if row[2] + UNUSED_NAME < newest]
+            self._delete(
+                "named",
+                (
+                    number
+                    for number, source, _, is_used, is_of_any in old
+                    if not is_used or (not is_of_any and source in OF_PROCESS)
+                ),
+            )
+            self._many(
+                "UPDATE named SET program = NULL WHERE id = ?",
+                ((number,) for number, *_, is_of_any in old if not is_of_any),
+            )
+            last = rows[-1][0]
+            yield
+
     def _delete_programs(self) -> Iterator[None]:
         last = -1
         while rows := self._run(
             "SELECT id, EXISTS (SELECT 1 FROM flow WHERE program = program.id)"
+            " OR EXISTS (SELECT 1 FROM named WHERE program = program.id)"
             " OR id IN (SELECT program FROM process) FROM program WHERE id > ? ORDER BY id LIMIT ?",
             (last, ROWS_AT_ONCE),
         ).fetchall():

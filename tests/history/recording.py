@@ -204,9 +204,11 @@ def is_sound(path: Path) -> bool:
 
 
 def make_older(path: Path) -> None:
-    """Make a database one of schema 2, which has no execs."""
+    """Make a database one of schema 2, which has no execs and no names."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("ALTER TABLE process DROP COLUMN exec")
+        connection.execute("ALTER TABLE shipped DROP COLUMN named")
+        connection.execute("DROP TABLE named")
         connection.execute("PRAGMA user_version = 2")
 
 

@@ -220,7 +220,7 @@ def overwrite(path: Path) -> None:
     """Overwrite pages of the tables in place."""
     dice = random.Random(1)
     with path.open("r+b") as file:
-        for page in dice.sample(range(30, path.stat().st_size // PAGE), DAMAGED):
+        for page in dice.sample(range(40, path.stat().st_size // PAGE), DAMAGED):
             file.seek(page * PAGE)
             file.write(dice.randbytes(PAGE))
 

@@ -24,6 +24,7 @@ TABLES = (
     "traffic",
     "pulse",
     "event",
+    "named",
 )
 
 
