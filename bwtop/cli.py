@@ -92,6 +92,7 @@ def _run(given: ParsedFlags) -> None:
     if given.values.get(Mode.PRINT_CONFIG):
         sys.stdout.writelines(f"{line}\n" for line in printed.lines(given, files))
         return
+    common.use_networks(files)
     mode = given.mode(terminal=has_terminal())
     options = given.options(mode, files.flags)
     if mode is Mode.HISTORY:

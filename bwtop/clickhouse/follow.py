@@ -14,6 +14,7 @@ from typing import Final
 
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.clocks import spelled, wrong_clocks
+from bwtop.clickhouse.homes import settle
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
 from bwtop.history.plan import Bounds, Piece
 from bwtop.model.filter import Filter
@@ -288,6 +289,8 @@ class FleetFollower:
         arrived = {host: last for host, last in hosts.items() if self._keep.takes_host(host)}
         self._others = [host for host in hosts if host not in arrived]
         self._note_gone(now, {host.id for host in arrived})
+        if not self.hosts.keys() >= {host.id for host in arrived}:
+            settle(self._server)
         self.hosts = {host.id: host for host in arrived}
         return self._playback.windows(
             now, passed, {host.id: last for host, last in arrived.items()}

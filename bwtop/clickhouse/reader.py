@@ -13,15 +13,18 @@ from zlib import crc32
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.clocks import wrong_clocks
 from bwtop.clickhouse.follow import WHO
+from bwtop.clickhouse.homes import settle
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.spans import FleetSpans, of_hosts, since, within
 from bwtop.history import plan
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, FIVE_MINUTES, MINUTE, Unit, ceiling
+from bwtop.history.dimensions import NET
 from bwtop.history.plan import Bounds, Piece
 from bwtop.history.store import Amounts, Measured, sql_of_pids
 from bwtop.history.tiers import DAYS
 from bwtop.history.usage import FiveMinutes, Usage, rank
+from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
@@ -52,6 +55,7 @@ class FleetReader:
         self._named: list[Host] | None = None
         self._hosts: tuple[str, ...] | None = None
         self._is_one = True
+        self._is_settled = False
         self._spans: dict[tuple[str, ...] | None, FleetSpans] = {}
 
     def close(self) -> None:
@@ -140,6 +144,9 @@ class FleetReader:
         self, bounds: Bounds, unit: Unit | None, needs: frozenset[str], keep: Filter
     ) -> FleetSelection:
         """See HistoryStore."""
+        if NET in needs:
+            self._settle()
+            needs |= {"host"} if networks.current().differ else set()
         hosts = self._chosen(keep)
         spans = self._spans.setdefault(hosts, FleetSpans(self._server, hosts))
         here = spans.hosts(*bounds) if hosts != () else set()
@@ -152,6 +159,12 @@ class FleetReader:
             recorded = {host: one.pieces for host, one in moved.items()}
         plans = FleetPlans(bounds, moved, recorded, hosts)
         return FleetSelection(self._server, plans, needs, keep, self.hosts, self._once)
+
+    def _settle(self) -> None:
+        """Take the networks of the hosts, once."""
+        if not self._is_settled:
+            settle(self._server)
+            self._is_settled = True
 
     def _recorded(
         self, spans: FleetSpans, hosts: Collection[str], bounds: Bounds, unit: Unit | None
@@ -202,6 +215,7 @@ class FleetReader:
 
     def measured(self, start: float, end: float) -> Iterator[Measured]:
         """See HistoryStore; a number replaces the start time of a process, which hosts do not send."""
+        self._settle()
         hosts = {host.id: host for host in self.hosts()}
         for begun, host, spool, process, protocol, role, port, address, *who, rx, tx in self.ask(
             "SELECT start, toString(host_id), spool, process, protocol, role, port, hex(address),"

@@ -7,6 +7,7 @@ from typing import Final
 
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
+from bwtop.model import networks
 from bwtop.model.flows import (
     Host,
     Identity,
@@ -47,6 +48,9 @@ ENDS: Final = (
 )
 """Recorded properties of a flow: of its process, and of its remote."""
 
+NET: Final = "net"
+"""What depends on the class of the remote needs this: a store of several hosts adds the host where they differ."""
+
 DIMENSIONS: Final = (
     Dimension(
         "process",
@@ -84,6 +88,13 @@ DIMENSIONS: Final = (
         ("addr", "loopback"),
         lambda _, r: (format_address(r.address), is_loopback(r.address)),
         needs=("address",),
+    ),
+    Dimension(
+        "net",
+        "internet, lan, multicast, loopback, or a network of the configuration",
+        ("net",),
+        lambda i, r: (networks.current().of(r.address, i.host),),
+        needs=("address", NET),
     ),
     Dimension(
         "peer-host",

@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 _HEADER: Final = struct.Struct("=IHHII")
@@ -23,16 +23,28 @@ _LINK: Final = 253
 
 _SIZE: Final = 1 << 16
 
+_Told = tuple[bytes, bytes, int]
+"""An own address, the address on the link (on a point-to-point link the peer's), and the length of the prefix."""
+
 
 def own_addresses() -> list[str]:
     """Return the addresses that other hosts may reach, sorted; none if the kernel does not tell."""
+    return sorted({str(ip_address(own)) for own, _, _ in _told()})
+
+
+def connected_networks() -> list[IPv4Network | IPv6Network]:
+    """Return the prefixes of the links that these addresses are on; none if the kernel does not tell."""
+    return [ip_network((on_link, length), strict=False) for _, on_link, length in _told()]
+
+
+def _told() -> list[_Told]:
     try:
-        return sorted(set(_addresses()))
+        return list(_addresses())
     except OSError:
         return []
 
 
-def _addresses() -> Iterator[str]:
+def _addresses() -> Iterator[_Told]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(1.0)
         body = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
@@ -53,9 +65,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[max(_aligned(length), _HEADER.size) :]
 
 
-def _address(message: bytes) -> Iterator[str]:
+def _address(message: bytes) -> Iterator[_Told]:
     """Yield the address of a message, if it has one for other hosts."""
-    _, _, _, scope, _ = _ADDRESS.unpack_from(message)
+    _, prefix, _, scope, _ = _ADDRESS.unpack_from(message)
     if scope >= _LINK:
         return
     found, rest = {}, message[_ADDRESS.size :]
@@ -63,9 +75,9 @@ def _address(message: bytes) -> Iterator[str]:
         length, kind = _ATTRIBUTE.unpack_from(rest)
         found[kind] = rest[_ATTRIBUTE.size : length]
         rest = rest[max(_aligned(length), _ATTRIBUTE.size) :]
-    packed = found.get(_LOCAL) or found.get(_PEER)
-    if packed:
-        yield str(ip_address(packed))
+    on_link = found.get(_PEER) or found.get(_LOCAL)
+    if on_link:
+        yield found.get(_LOCAL) or on_link, on_link, prefix
 
 
 def _aligned(length: int) -> int:

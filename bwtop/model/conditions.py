@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fnmatch import translate
+from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
+from bwtop.model import networks
 from bwtop.model.flows import (
     PROTOCOL_NAMES,
     UNKNOWN_ADDRESS,
+    Host,
     Identity,
     ProcessKey,
     Remote,
@@ -23,8 +26,7 @@ from bwtop.model.flows import (
 )
 from bwtop.model.ledger import CLASSES
 from bwtop.model.named import RemoteName
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from bwtop.model.networks import Network, parse_network
 
 HostNames = Callable[[Remote], Sequence[RemoteName]]
 """Return the known names of a remote of the process at hand, the best first."""
@@ -35,6 +37,8 @@ NamesOf = Callable[[ProcessKey | None, Remote], Sequence[RemoteName]]
 OnProcess = Callable[[ProcessKey | None, Identity], bool]
 """A condition on a process; the key is None where the pid is unknown."""
 OnRemote = Callable[[Remote, HostNames], bool]
+OnHost = Callable[[Host | None], OnRemote]
+"""Return a condition on a remote as the recording host sees it; None: this host."""
 OnLive = Callable[["LiveNumbers"], bool]
 OnCategory = Callable[[str, bool], bool]
 """A condition on the class of a protocol and on whether the remote is loopback."""
@@ -237,17 +241,6 @@ def loopbacks(values: Sequence[str]) -> OnRemote:
     return lambda remote, _: condition("", is_loopback(remote.address))
 
 
-def parse_network(text: str) -> Network:
-    """Return an address or a network, v4-mapped ones as IPv4, as in flows; raise ValueError."""
-    if "%" in text:
-        raise ValueError("flows have no scope")
-    network = ipaddress.ip_network(text, strict=False)
-    if isinstance(network, ipaddress.IPv4Network) or network.prefixlen < 96:
-        return network
-    mapped = network.network_address.ipv4_mapped
-    return ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}") if mapped else network
-
-
 ENDPOINT: Final = re.compile(
     r"(?P<address>[0-9]+(?:\.[0-9]+){3}|[\w*-]+(?:\.[\w*-]+)+|localhost|\*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9-]*)"
 )
@@ -287,6 +280,17 @@ def _within(network: Network) -> OnRemote:
         and is_v4(remote.address) == is_4
         and remote.address != UNKNOWN_ADDRESS
     )
+
+
+def network_classes(values: Sequence[str]) -> OnHost:
+    """Return the condition on the class of the remote's network: a name, or its beginning while it is typed."""
+    known, wanted = networks.current(), set[str]()
+    for text in values:
+        found = [name for name in known.names if name.startswith(text.casefold())]
+        if not found:
+            raise FilterError(f"invalid network {text!r}; expected {', '.join(known.names)}")
+        wanted.update([text.casefold()] if text.casefold() in found else found)
+    return cache(lambda host: lambda remote, _: known.of(remote.address, host) in wanted)
 
 
 def remote_text(text: str) -> OnRemote:

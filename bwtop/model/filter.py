@@ -18,6 +18,7 @@ from bwtop.model.conditions import (
     Loopback,
     NamesOf,
     OnCategory,
+    OnHost,
     OnLive,
     OnProcess,
     OnRemote,
@@ -36,24 +37,29 @@ class FilterField:
     help: str
     process: Callable[[Sequence[str]], OnProcess] | None = None
     remote: Callable[[Sequence[str]], OnRemote] | None = None
+    seen: Callable[[Sequence[str]], OnHost] | None = None
+    """Makes, in place of `remote`, conditions that depend on the host of the process, too."""
     category: Callable[[Sequence[str]], OnCategory | None] | None = None
     """Makes the same condition as `remote` by category; None if a value needs more than that."""
     live: Callable[[Sequence[str]], OnLive] | None = None
     """Makes a condition on the numbers of a process, which only live views have."""
     needs: tuple[str, ...] = ()
-    """Properties in history.dimensions.ENDS that it depends on; empty: no recorded flow has it."""
+    """Properties in history.dimensions.ENDS that it depends on, and NET; empty: no recorded flow has it."""
 
     def term(self, values: Iterable[object], *, negated: bool = False) -> "Term":
         """Return the term of alternative values; raise FilterError."""
         texts = tuple(map(str, values))
+        seen = self.seen(texts) if self.seen else None
+        remote = self.remote(texts) if self.remote else None
         return Term(
             self,
             texts,
             negated,
             self.process(texts) if self.process else None,
-            self.remote(texts) if self.remote else None,
+            seen(None) if seen else remote,
             self.category(texts) if self.category else None,
             self.live(texts) if self.live else None,
+            seen,
         )
 
 
@@ -68,6 +74,7 @@ class Term:
     remote: OnRemote | None = dataclasses.field(compare=False, repr=False)
     category: OnCategory | None = dataclasses.field(compare=False, repr=False)
     live: OnLive | None = dataclasses.field(compare=False, repr=False)
+    seen: OnHost | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,6 +99,8 @@ class Term:
             return not self.negated
         if self.live and live and self.live(live):
             return not self.negated
+        if self.seen and identity.host:
+            return replace(self, remote=self.seen(identity.host))
         return self if self.remote else self.negated
 
     def of_remote(self, remote: Remote, names: HostNames) -> bool:
@@ -106,7 +115,8 @@ class Term:
         """Return True if a recorded flow meets it; its pid and the name of its remote are unknown."""
         if self.process and self.process(None, identity):
             return not self.negated
-        return (self.remote is not None and self.remote(remote, no_names)) != self.negated
+        on_remote = self.seen(identity.host) if self.seen else self.remote
+        return (on_remote is not None and on_remote(remote, no_names)) != self.negated
 
     def spellings(self) -> list[str]:
         """Return the term as it is typed; `?` stands for a quote, which cannot be typed."""
@@ -334,6 +344,12 @@ FIELDS: Final = (
         remote=conditions.loopbacks,
         category=conditions.any_of(conditions.loopback),
         needs=("address",),
+    ),
+    FilterField(
+        "net",
+        "internet, lan, multicast, loopback, or a network of the configuration",
+        seen=conditions.network_classes,
+        needs=("address", "net"),
     ),
     FilterField(
         "rate",

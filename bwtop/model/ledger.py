@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from bwtop.model import networks
 from bwtop.model.flows import (
     UNKNOWN_IDENTITY,
     Identity,
@@ -31,6 +32,9 @@ CATEGORIES: Final[dict[Category, tuple[str, bool]]] = {
 """(class, loopback or not)."""
 
 _CATEGORY: Final = {what: of for of, what in CATEGORIES.items()}
+
+Scope = tuple[Category, str]
+"""A category, and the class of the remotes (see model.networks)."""
 
 MAX_REMOTES: Final = 65536
 """Remotes kept per process: some 25 MB. Beyond that the oldest idle ones are forgotten; the totals of the process
@@ -66,13 +70,15 @@ class Tally:
 class Flow(Tally):
     """The traffic of one process with one remote."""
 
-    __slots__ = ("category", "process", "remote", "sum")
+    __slots__ = ("category", "net", "process", "remote", "sum")
 
     def __init__(self, process: "Process", remote: Remote) -> None:
         super().__init__()
         self.process = process
         self.remote = remote
         self.category = category(remote)
+        self.net = networks.current().of(remote.address, process.identity.host)
+        """The class of the remote."""
         self.sum = process.sum(self.category)
         """The sum of the process that this flow is part of."""
 
@@ -122,6 +128,7 @@ class Frame:
     """New identities of known processes."""
     exited: set[ProcessKey] = field(default_factory=set)
     loss: Loss = Loss()
+    _scopes: dict[Scope, tuple[int, int]] | None = None
     _sums: dict[Category, tuple[int, int]] | None = None
 
     def entries(self) -> Iterator[tuple[Flow, int, int]]:
@@ -133,15 +140,26 @@ class Frame:
         self.flows.append(flow)
         self.rx.append(rx)
         self.tx.append(tx)
-        self._sums = None
+        self._sums = self._scopes = None
+
+    def scopes(self) -> dict[Scope, tuple[int, int]]:
+        """Return the bytes by category and class of the remote, (received, sent), computed once."""
+        if self._scopes is None:
+            found: dict[Scope, tuple[int, int]] = {}
+            for flow, rx, tx in self.entries():
+                scope = (flow.category, flow.net)
+                before = found.get(scope, (0, 0))
+                found[scope] = (before[0] + rx, before[1] + tx)
+            self._scopes = found
+        return self._scopes
 
     def sums(self) -> dict[Category, tuple[int, int]]:
         """Return the bytes by category, (received, sent), computed once."""
         if self._sums is None:
             found: dict[Category, tuple[int, int]] = {}
-            for flow, rx, tx in self.entries():
-                before = found.get(flow.category, (0, 0))
-                found[flow.category] = (before[0] + rx, before[1] + tx)
+            for (of, _), (rx, tx) in self.scopes().items():
+                before = found.get(of, (0, 0))
+                found[of] = (before[0] + rx, before[1] + tx)
             self._sums = found
         return self._sums
 
@@ -154,7 +172,7 @@ class Frame:
                 before = flows.get(flow, (0, 0))
                 flows[flow] = (before[0] + rx, before[1] + tx)
         self.flows, self.rx, self.tx = [], array("Q"), array("Q")
-        self._sums = None
+        self._sums = self._scopes = None
         for flows in moved.values():
             for flow, (rx, tx) in flows.items():
                 self.add(flow, rx, tx)
@@ -172,6 +190,8 @@ class Ledger:
         self.processes: dict[ProcessKey, Process] = {}
         self.sums = {of: Tally() for of in CATEGORIES}
         """Sums over all processes, including exited ones."""
+        self.scopes: dict[Scope, Tally] = {}
+        """The same by the class of the remotes, too."""
         self._size = 0
 
     def take(self, sample: Sample) -> Frame:
@@ -222,6 +242,17 @@ class Ledger:
             of_all = self.sums[of]
             of_all.rx += rx
             of_all.tx += tx
+        for scope, (rx, tx) in frame.scopes().items():
+            tally = self.scope(scope)
+            tally.rx += rx
+            tally.tx += tx
+
+    def scope(self, of: Scope) -> Tally:
+        """Return the sum of a scope."""
+        known = self.scopes.get(of)
+        if known is None:
+            known = self.scopes[of] = Tally()
+        return known
 
     def size(self) -> int:
         """Return the number of known flows."""

@@ -1,7 +1,7 @@
 """The live model: the ledger, and its latest frames."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Final
@@ -187,6 +187,10 @@ class LiveModel:
             of_all = self.ledger.sums[of]
             of_all.rx_window += sign * rx
             of_all.tx_window += sign * tx
+        for scope, (rx, tx) in frame.scopes().items():
+            tally = self.ledger.scope(scope)
+            tally.rx_window += sign * rx
+            tally.tx_window += sign * tx
 
     def _trim(self) -> None:
         """Remove frames from the window that it no longer needs, and forget frames that no window needs."""
@@ -211,6 +215,24 @@ class LiveModel:
     def window_sums(self, categories: Iterable[Category]) -> list[Tally]:
         """Return the traffic of all processes together, by category."""
         return [self.ledger.sums[of] for of in categories]
+
+    def networks(self, categories: Iterable[Category]) -> dict[str, list[Tally]]:
+        """Return the traffic of all processes together by the class of the remotes, as far as any moved bytes."""
+        shown, found = frozenset(categories), dict[str, list[Tally]]()
+        for (of, name), tally in self.ledger.scopes.items():
+            if of in shown and any(tally.amounts()):
+                found.setdefault(name, []).append(tally)
+        return found
+
+    def moved(self, passes: Callable[[Flow], bool]) -> dict[str, tuple[int, int]]:
+        """Return the bytes of some flows in the window, by class of the remotes: (received, sent)."""
+        found: dict[str, tuple[int, int]] = {}
+        for frame in islice(self._frames, len(self._frames) - self._window, None):
+            for flow, rx, tx in frame.entries():
+                if passes(flow):
+                    before = found.get(flow.net, (0, 0))
+                    found[flow.net] = (before[0] + rx, before[1] + tx)
+        return found
 
     def rates(self, tallies: Iterable[Tally]) -> Rates:
         """Return the average rates of all tallies together."""
@@ -252,7 +274,7 @@ class LiveModel:
         self.loss = Loss()
         self.gone.clear()
         self._gone_flows = 0
-        for tally in self.ledger.sums.values():
+        for tally in (*self.ledger.sums.values(), *self.ledger.scopes.values()):
             tally.rx = tally.tx = 0
         for process in self.ledger.processes.values():
             for tally in (*process.sums.values(), *process.flows.values()):

@@ -14,9 +14,14 @@ from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import completed
+from bwtop.identity.addresses import connected_networks
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
+from bwtop.model import networks
+from bwtop.model.conditions import FilterError
 from bwtop.model.filter import Filter, made, toggled
 from bwtop.model.ledger import CLASSES
+from bwtop.model.networks import Networks
+from bwtop.options.config import Config
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
@@ -34,15 +39,24 @@ def filter_of(options: Options) -> Filter:
 
 
 def typed_of(options: Options) -> Filter:
-    """Return the filter of the flags that the full screen shows as a typed filter."""
-    return made(
-        {
-            "pid": options.pid,
-            "user": options.user,
-            "process": options.process,
-            "remote": options.remote,
-        }
-    )
+    """Return the filter of the flags that the full screen shows as a typed filter; exit if a name is unknown."""
+    try:
+        return made(
+            {
+                "pid": options.pid,
+                "user": options.user,
+                "process": options.process,
+                "remote": options.remote,
+                "net": options.net,
+            }
+        )
+    except FilterError as error:
+        fail(str(error))
+
+
+def use_networks(files: Config) -> None:
+    """Set the networks of this process: the names of the configuration, and what this machine is connected to."""
+    networks.use(Networks(networks.parse_named(files.networks), connected_networks))
 
 
 def history(options: Options) -> Place:

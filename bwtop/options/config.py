@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bwtop.model import networks
 from bwtop.model.live import AVERAGES
 from bwtop.options import flags
 from bwtop.options.command import ParsedFlags
@@ -92,6 +93,9 @@ SETTINGS: Final = (
 KEYS: Final = "keys"
 """The table of key bindings."""
 
+NETWORKS: Final = "networks"
+"""The table of names of networks."""
+
 
 @dataclass
 class Config:
@@ -103,6 +107,8 @@ class Config:
     """Parsed values of SETTINGS."""
     keymap: Keymap | None = None
     """None: the default keymap, which modes without a screen do not import."""
+    networks: dict[str, list[str]] = field(default_factory=dict)
+    """Checked prefixes by name."""
     read: list[Path] = field(default_factory=list)
     """The files read, lowest precedence first."""
 
@@ -181,12 +187,15 @@ def _apply(config: Config, name: str, value: Any) -> None:
     screen = {setting.name: setting for setting in SETTINGS}
     if name == KEYS:
         config.keymap = _bound(config.keymap, value)
+    elif name == NETWORKS:
+        config.networks |= _networks(value)
+        networks.parse_named(config.networks)
     elif name in screen:
         config.screen[name] = screen[name].parse(value)
     elif flag := flags.SETTINGS.get(name):
         config.flags[flag.name] = _value(flag, value)
     else:
-        raise ValueError(_unknown(name, [*flags.SETTINGS, *screen, KEYS]))
+        raise ValueError(_unknown(name, [*flags.SETTINGS, *screen, KEYS, NETWORKS]))
 
 
 def _bound(keymap: Keymap | None, value: Any) -> Keymap:
@@ -209,6 +218,19 @@ def _bound(keymap: Keymap | None, value: Any) -> Keymap:
             raise invalid("table", f"keys.{name}", f"one of {', '.join(Context)}")
         keymap = keymap.bound(Context(name), {c: _keys(c, keys) for c, keys in table.items()})
     return keymap
+
+
+def _networks(value: Any) -> dict[str, list[str]]:
+    """Return the prefixes by name of a [networks] table."""
+    if not isinstance(value, dict):
+        raise ValueError("expected a table, [networks]")
+    found = {}
+    for name, prefixes in value.items():
+        try:
+            found[name] = _strings(prefixes)
+        except ValueError as error:
+            raise ValueError(f"{name[:LONGEST]}: {error}") from None
+    return found
 
 
 def _keys(command: str, value: Any) -> list[str]:

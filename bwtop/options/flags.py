@@ -18,7 +18,8 @@ from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
 from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_tiers, spell_retention
-from bwtop.model.conditions import Loopback, Network
+from bwtop.model.conditions import Loopback
+from bwtop.model.networks import RESERVED, Network
 from bwtop.options import values
 from bwtop.options.flag import ROW, Complete, Flag, Group, Mode, choice, several, switch, value
 from bwtop.tui.styles import THEMES
@@ -274,6 +275,17 @@ class Options:
         modes=_VIEWING,
         against=_PAGE_FILTER,
         help="only traffic to and from these addresses or networks",
+    )
+    net: tuple[str, ...] = several(
+        "--net",
+        group=Group.FILTERS,
+        parse=values.network_class,
+        metavar="NAME",
+        modes=_VIEWING,
+        against=_PAGE_FILTER,
+        words=RESERVED,
+        is_list=True,
+        help="only traffic with these networks: internet, lan, multicast, loopback, or names of the configuration",
     )
     loopback: Loopback = choice(
         "--loopback",

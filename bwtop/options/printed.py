@@ -31,6 +31,7 @@ def lines(given: ParsedFlags, config: Config) -> Iterator[str]:
         found = config.screen.get(setting.name)
         yield f"{setting.name} = {_toml(setting.default if found is None else _plain(found))}"
     yield from _keys(config)
+    yield from _networks(config)
 
 
 def _help(flag: Flag) -> str:
@@ -51,6 +52,15 @@ def _plain(value: Any) -> Any:
 def _toml(value: Any) -> str:
     """Return strings, numbers, booleans and lists of them as TOML.  JSON writes them alike, except DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _networks(config: Config) -> Iterator[str]:
+    yield ""
+    yield "[networks]"
+    if not config.networks:
+        yield '#office = ["10.8.0.0/16", "2001:db8:8::/48"]  # names for --net and --by net'
+    for name, prefixes in config.networks.items():
+        yield f"{name} = {_toml(prefixes)}"
 
 
 def _keys(config: Config) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bwtop.model.conditions import Network, parse_network
+from bwtop.model.networks import Network, parse_network
 from bwtop.text.invalid import invalid
 
 T = TypeVar("T")
@@ -86,6 +86,15 @@ def network(text: str) -> Network:
         return parse_network(text)
     except ValueError:
         raise invalid("address", text, "an address or a network") from None
+
+
+def network_class(text: str) -> str:
+    """Check the form of a network's name; the names are known once the configuration is read."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text, re.ASCII):
+        return text
+    raise invalid(
+        "network", text, "internet, lan, multicast, loopback or a name of the configuration"
+    )
 
 
 def file(text: str) -> Path:

@@ -5,10 +5,11 @@ import json
 import shutil
 import socket
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from bwtop.model.networks import INTERNET, current
 from bwtop.model.rates import Counted
 from bwtop.text import units as fmt
 from bwtop.text.escape import cell, count, fit, printable
@@ -91,6 +92,7 @@ def document(
             "events": loss.missed_events,
         },
         "total": {"rx": interval.counted.rx, "tx": interval.counted.tx},
+        "networks": by_network(interval.networks),
         "processes": [
             {
                 **_fields(columns, process),
@@ -99,6 +101,13 @@ def document(
             for process in interval.processes
         ],
     }
+
+
+def by_network(moved: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
+    """Return bytes by network as JSON has them: internet always, and others that moved any."""
+    listed = [name for name in current().names if name == INTERNET or name in moved]
+    amounts = {name: moved.get(name, (0, 0)) for name in listed}
+    return {name: {"rx": rx, "tx": tx} for name, (rx, tx) in amounts.items()}
 
 
 def _fields(columns: tuple[Column[Any], ...], row: Any) -> dict[str, Any]:

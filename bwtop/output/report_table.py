@@ -326,6 +326,7 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "name": lambda name: name,
     "unit": lambda unit, container, _: container or unit or "(no unit)",
     "remote": lambda address, _: address,
+    "net": lambda net: net,
     "peer-host": lambda *_: "(other)",
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",

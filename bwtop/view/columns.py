@@ -69,7 +69,7 @@ class Column(Generic[Row]):
     descending: bool = False
     """True if it is sorted with the largest values first."""
     exported: bool = True
-    """True if JSON and CSV have it; the others are sums of exported columns."""
+    """True if JSON and CSV have it; the others are sums of exported columns, or values of remotes."""
     cells: tuple[Cell, ...] = ()
     """Its columns in the full screen."""
     in_csv: str = ""
@@ -175,6 +175,22 @@ def _pid(row: Branch) -> int:
     return row.living if row.process is None else row.pid or 0
 
 
+NET_HELP: Final = (
+    "network of the remote: internet, lan, multicast, loopback, or a name of the configuration"
+)
+
+
+def _net(row: Branch) -> str | None:
+    """Return the class that moved most bytes, and how many other ones there are; None: it has no remotes."""
+    sums: dict[str, int] = {}
+    for flow in row.all_flows():
+        sums[flow.net] = sums.get(flow.net, 0) + flow.rx + flow.tx
+    if not sums:
+        return None
+    name = max(sums, key=lambda net: (sums[net], net))
+    return f"{name} +{len(sums) - 1}" if len(sums) > 1 else name
+
+
 PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
     Column(
         "pid",
@@ -221,6 +237,13 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
     Column("container", "container, as runtime:id", lambda r: r.identity.container),
     Column("pod", "uid of the Kubernetes pod", lambda r: r.identity.pod),
     Column("kernel", "true for a kernel thread", lambda r: r.identity.kernel),
+    Column(
+        "net",
+        NET_HELP,
+        _net,
+        exported=False,
+        cells=(Cell("NET", 11, place=11, rank=11, kind=CellKind.NUMBER, right=True),),
+    ),
     *_NUMBERS,
 )
 
@@ -283,6 +306,7 @@ REMOTE_COLUMNS: Final[tuple[Column[Leaf], ...]] = (
         "where that name is from: sni, host, dns, dns-host or reverse",
         lambda r: r.name.source.value if r.name else None,
     ),
+    Column("net", NET_HELP, lambda r: r.net),
 )
 
 DEFAULT_SORT: Final = "rate"

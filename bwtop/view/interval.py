@@ -1,7 +1,7 @@
 """An interval as rows: what batch and the browser view write as tables, JSON and CSV."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bwtop.model.filter import Filter
@@ -31,6 +31,8 @@ class Interval:
     """Returns the remotes of a listed process, sorted. They are made on demand: there may be 65,536."""
     number: int
     """The processes that moved bytes, listed or not."""
+    networks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """`counted` by class of the remotes: bytes (received, sent)."""
 
 
 class Intervals:
@@ -68,6 +70,7 @@ class Intervals:
             processes=tree.tops[: self._limit],
             remotes=tree.remotes,
             number=len(tree.tops),
+            networks=tree.moved(),
         )
 
 

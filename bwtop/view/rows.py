@@ -1,10 +1,12 @@
 """The rows of the tree in a live view, and their expansion."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
-from bwtop.model.flows import Identity, ProcessKey, Remote
+from bwtop.model import networks
+from bwtop.model.flows import Host, Identity, ProcessKey, Remote
 from bwtop.model.ledger import Flow, Process
 from bwtop.model.named import RemoteName
 from bwtop.model.rates import Counted
@@ -50,6 +52,15 @@ class Branch(NamedTuple):
         """Return the process id; None if there is none."""
         return self.key.pid if self.key else None
 
+    def all_flows(self) -> Iterator[Flow]:
+        """Yield its flows, also those in categories that are not shown."""
+        if self.flows is not None:
+            yield from self.flows
+        elif self.process:
+            yield from self.process.flows.values()
+        else:
+            yield from chain.from_iterable(member.all_flows() for member in self.members)
+
     @property
     def is_unattributed(self) -> bool:
         """Return True for bytes of a host that could not be attributed to a process."""
@@ -63,6 +74,8 @@ class Leaf(NamedTuple):
     remote: Remote
     parent: RowId
     known: RemoteNames
+    home: Host | None = None
+    """The host of the process; None: this one."""
 
     @property
     def id(self) -> RowId:
@@ -84,6 +97,11 @@ class Leaf(NamedTuple):
     def name(self) -> RemoteName | None:
         """Return the best name of the remote; None until known."""
         return next(iter(self.names), None)
+
+    @property
+    def net(self) -> str:
+        """Return the class of the remote."""
+        return networks.current().of(self.remote.address, self.home)
 
 
 class Top(NamedTuple):

@@ -27,6 +27,7 @@ class Grouping(StrEnum):
     USER = "user"
     UNIT = "unit"
     REMOTE = "remote"
+    NET = "net"
     HOST = "host"
 
 
@@ -61,6 +62,12 @@ _LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
 
 _KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
 """The common property of a group: its label, or the id of a host, because host names may repeat."""
+
+
+_OF_FLOW: Final[dict[Grouping, Callable[[Flow], str]]] = {
+    Grouping.NET: lambda flow: flow.net,
+}
+"""The common property of flows in groups that a process can be in several of."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,13 @@ class Tree:
         """Return True if the filter of the view passes a flow; without a filter, False."""
         return flow.process in self._whole or flow in self._passing
 
+    def moved(self) -> dict[str, tuple[int, int]]:
+        """Return the bytes of all shown flows in the averaging window, by class of the remotes."""
+        every = not self._view.filter.terms
+        return self._model.moved(
+            lambda flow: flow.category in self.categories and (every or self.passes(flow))
+        )
+
     def _live(self, process: Process) -> LiveNumbers:
         counted = self._counted(
             tally for of, tally in process.sums.items() if of in self.categories
@@ -246,6 +260,8 @@ class Tree:
             return branches
         if grouping is Grouping.REMOTE:
             return self._by_remote(branches)
+        if of_flow := _OF_FLOW.get(grouping):
+            return self._by_flow(branches, of_flow)
         groups: dict[str | None, list[Branch]] = {}
         for branch in branches:
             groups.setdefault(branch.id.group, []).append(branch)
@@ -258,22 +274,36 @@ class Tree:
             for flow in self._flows(branch):
                 found.setdefault(flow.remote.address, []).append(flow)
         for address, flows in found.items():
-            processes = {flow.process for flow in flows}
-            living = [process for process in processes if not self._is_gone(process)]
-            label = format_address(address)
-            yield Branch(
-                id=RowId(f"{self.grouping.value} {label}"),
-                counted=self._counted(flows),
-                identity=_common(label, [process.identity for process in processes]),
-                size=sum(process.count for process in processes),
-                living=sum(process.count for process in living),
-                flows=flows,
-                address=address,
-                exited=not living,
-            )
+            yield self._of_flows(format_address(address), flows, address)
+
+    def _by_flow(
+        self, branches: Iterable[Branch], label_of: Callable[[Flow], str]
+    ) -> Iterator[Branch]:
+        """Yield a group for each label of flows."""
+        found: dict[str, list[Flow]] = {}
+        for branch in branches:
+            for flow in self._flows(branch):
+                found.setdefault(label_of(flow), []).append(flow)
+        for label, flows in found.items():
+            yield self._of_flows(label, flows)
+
+    def _of_flows(self, label: str, flows: Sequence[Flow], address: bytes | None = None) -> Branch:
+        """Return the group of flows, of which a process may have others elsewhere."""
+        processes = {flow.process for flow in flows}
+        living = [process for process in processes if not self._is_gone(process)]
+        return Branch(
+            id=RowId(f"{self.grouping.value} {label}"),
+            counted=self._counted(flows),
+            identity=_common(label, [process.identity for process in processes]),
+            size=sum(process.count for process in processes),
+            living=sum(process.count for process in living),
+            flows=flows,
+            address=address,
+            exited=not living,
+        )
 
     def _parts(self, group: Branch) -> list[Branch]:
-        """Return the processes of a remote, with their traffic to it only."""
+        """Return the processes of a group of flows, with their traffic in it only."""
         found: dict[Process, list[Flow]] = {}
         for flow in group.flows or ():
             found.setdefault(flow.process, []).append(flow)
@@ -323,8 +353,9 @@ class Tree:
     def remotes(self, branch: Branch) -> list[Leaf]:
         """Return the remotes of a process, sorted, without keeping them."""
         parent, names, seconds = branch.id, self._names, self._model.covered
+        home = branch.identity.host
         return self._view.order.remotes(
-            Leaf(_of_flow(flow, seconds), flow.remote, parent, names)
+            Leaf(_of_flow(flow, seconds), flow.remote, parent, names, home)
             for flow in self._flows(branch)
         )
 

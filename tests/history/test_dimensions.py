@@ -75,6 +75,7 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("unit", {"unit": "a.service", "container": None, "pod": None}),
     ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
+    ("net", {"net": "loopback"}),
     ("peer-host", {"peer_hostname": None, "peer_host_id": None}),
     ("proto", {"proto": "udp"}),
     ("port", {"port": 53, "role": "server"}),

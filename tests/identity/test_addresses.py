@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from bwtop.identity.addresses import own_addresses
+from bwtop.identity.addresses import connected_networks, own_addresses
 
 
 def test_addresses_are_those_of_ip() -> None:
@@ -18,6 +18,7 @@ def test_addresses_are_those_of_ip() -> None:
         if info["scope"] == "global"
     }
     assert own_addresses() == sorted(told)
+    assert len(connected_networks()) == len(told)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
@@ -29,7 +30,7 @@ def test_addresses_of_links_and_of_loopback_are_left_out() -> None:
         "ip addr add 192.0.2.8 peer 192.0.2.9 dev lo",
         "ip addr add 169.254.1.1/16 scope link dev lo",
         "ip addr add 2001:db8::7/64 dev lo",
-        "python3 -c 'from bwtop.identity.addresses import own_addresses; print(*own_addresses())'",
+        "python3 -c 'from bwtop.identity.addresses import *; print(*own_addresses(), *connected_networks())'",
     )
     found = subprocess.run(
         ["unshare", "--net", "sh", "-ec", "\n".join(commands)],
@@ -37,4 +38,7 @@ def test_addresses_of_links_and_of_loopback_are_left_out() -> None:
         text=True,
         check=True,
     )
-    assert found.stdout.split() == ["192.0.2.7", "192.0.2.8", "2001:db8::7"]
+    assert found.stdout.split() == [
+        *("192.0.2.7", "192.0.2.8", "2001:db8::7"),
+        *("192.0.2.0/24", "192.0.2.9/32", "2001:db8::/64"),
+    ]

@@ -287,6 +287,11 @@ def test_fields_of_processes(text: str, expected: Flows) -> None:
         ("loopback:hide,only", ALL),
         ("loopback:hide loopback:only", set()),
         ("-loopback:only", ALL - of("", "local local6")),
+        ("net:internet", of("", "web web10 web6 dns ssh dead")),
+        ("net:LAN,unk", of("", "ping ping6 lite odd *")),
+        ("-net:l", of("", "web web10 web6 dns ssh dead *")),
+        ("net:loopback", of("", "local local6")),
+        ("net:multicast", set()),
     ],
 )
 def test_fields_of_remotes(text: str, expected: Flows) -> None:
@@ -497,6 +502,10 @@ def test_partial_input_is_no_error(text: str) -> None:
         ("proto:quic", "invalid protocol 'quic'; expected ah, dccp"),
         ("proto:tcp,quic", "invalid protocol 'quic'"),
         ("role:peer", "invalid role 'peer'; expected client or server"),
+        (
+            "net:moon",
+            "invalid network 'moon'; expected internet, lan, multicast, loopback, unknown",
+        ),
         ("loopback:no", "invalid value 'no'; expected hide, only or show"),
         ("remote:10.0.0.0/33", "invalid network '10.0.0.0/33'; expected one such as 10.0.0.0/8"),
         ("remote:10.0.0/8", "invalid network '10.0.0/8'"),
@@ -906,6 +915,7 @@ WORDS = (
     *("pid:10,30", "user:ADA,0", "user:*a*", "process:CURL", "process:*-worker", "exe:Sbin,opt"),
     *("unit:user@", "unit:DOCKER", "remote:192.0.2.0/29,2.1", "remote:10.", "port:443,53"),
     *("port:8000-8999", "proto:tcp,icmp", "proto:OTHER", "role:server", "loopback:only"),
+    *("net:lan", "net:internet,unknown"),
 )
 
 

@@ -27,6 +27,7 @@ pid = [1, 2]
 user = ["root"]
 process = ["nginx*", 'quote " and \\ and ü']
 remote = ["192.0.2.0/24", "::1"]
+net = ["internet", "office"]
 sort = "-tx_total"
 limit = 3
 db = "/x/y.db"
@@ -52,6 +53,9 @@ leave = ["Ctrl-X", "Q"]
 pause = []
 [keys.help]
 close = "Alt-q"
+[networks]
+office = ["10.8.0.0/16", "2001:db8:8::/48"]
+backup = "192.0.2.0/24"
 """
 """A configuration file with every setting: switches and choices from the table, and a value of all others."""
 

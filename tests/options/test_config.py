@@ -26,9 +26,9 @@ from tests.options.examples import Write, load
 LAUNCHER = Path(__file__).parents[2] / "bwtop.py"
 
 
-def mistake(path: Path) -> str:
+def mistake(*paths: Path) -> str:
     with pytest.raises(ConfigError) as raised:
-        load(path)
+        load(*paths)
     return str(raised.value)
 
 
@@ -74,6 +74,14 @@ def test_file_sets_columns_average_and_group(write: Write) -> None:
     ).settings()
     assert [field.id for field in found["fields"]] == ["process", "pid", "tx_rate"]
     assert (found["average"], found["grouping"]) == (10.0, Grouping.USER)
+
+
+def test_user_networks_are_added_to_the_administrators(write: Write) -> None:
+    system = write('[networks]\noffice = "10.8.0.0/16"\nlab = "10.9.0.0/16"', "system")
+    user = write('[networks]\nlab = ["10.7.0.0/16"]', "user")
+    assert load(system, user).networks == {"office": ["10.8.0.0/16"], "lab": ["10.7.0.0/16"]}
+    twice = write('[networks]\nmine = ["10.8.0.0/16"]', "twice")
+    assert "mine: 10.8.0.0/16 already is office; leave out one" in mistake(system, twice)
 
 
 # Precedence
@@ -215,6 +223,16 @@ def test_typed_protocols_replace_configured_ones(write: Write) -> None:
             '[keys.filter]\naccept-filter = "x"',
             "keys: invalid key x; expected one that types no text",
         ),
+        ("networks = 1", "networks: expected a table, [networks]"),
+        (
+            '[networks]\noffice = ["10.8.0.0/33"]',
+            "networks: office: invalid network '10.8.0.0/33'; expected one such as 10.8.0.0/16",
+        ),
+        (
+            "[networks]\noffice = 10",
+            "networks: office: invalid value 10; expected a list of strings",
+        ),
+        ('[networks]\nlan = "10.0.0.0/8"', "networks: the name lan is reserved; choose another"),
         ("interval = ", "Invalid value ("),
         ("a = 1\na = 2", "Cannot overwrite a value"),
     ],

@@ -27,7 +27,7 @@ def text_of(arguments: list[str], files: Config) -> str:
 
 
 def test_example_has_every_setting() -> None:
-    names = {*SETTINGS, *(setting.name for setting in config.SETTINGS), "keys"}
+    names = {*SETTINGS, *(setting.name for setting in config.SETTINGS), "keys", "networks"}
     assert names ^ set(tomllib.loads(FILE)) == set(), "FILE in tests/options/examples.py"
 
 
@@ -40,6 +40,7 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
         assert typed.options(mode, again.flags) == typed.options(mode, first.flags)
     defaults = {"fields": FIELDS, "average": AVERAGES[0], "grouping": Grouping.PROCESS}
     assert again.settings() == defaults | first.settings()
+    assert again.networks == first.networks
     before, after = (one.keymap or keys.DEFAULT for one in (first, again))
     for context in Context:
         assert after.all_of(context) == before.all_of(context)

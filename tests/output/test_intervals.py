@@ -248,6 +248,7 @@ REMOTE: dict[str, Any] = {
     "tx_total": 0,
     "name": None,
     "name_source": None,
+    "net": "internet",
 }
 PROCESS: dict[str, Any] = {
     "pid": 10,
@@ -281,6 +282,10 @@ def test_json_has_every_field_of_the_contract() -> None:
         "host": socket.gethostname(),
         "lost": {"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6},
         "total": {"rx": 6161, "tx": 1_000_100},
+        "networks": {
+            "internet": {"rx": 6154, "tx": 1_000_100},
+            "unknown": {"rx": 7, "tx": 0},
+        },
     }
     assert [process["name"] for process in processes] == ["sshd", "curl", "nfsd"]
     remotes = processes[1].pop("remotes")

@@ -42,7 +42,7 @@ def three_processes() -> list[Branch]:
     return listed(
         {
             key(30): {remote(): Traffic(10, 200)},
-            key(10): {remote(): Traffic(30, 10), remote("192.0.2.2"): Traffic(1, 1)},
+            key(10): {remote(): Traffic(30, 10), remote("10.0.0.2"): Traffic(1, 1)},
             key(20): {remote("*", 0): Traffic(20, 5)},
         },
         elapsed=2.0,
@@ -108,6 +108,7 @@ def test_values_of_a_process() -> None:
         "container": "docker:3f1e9a0b7c2d",
         "pod": "8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60",
         "kernel": False,
+        "net": "internet",
         "rx": 10,
         "tx": 200,
         "rx_rate": 5.0,
@@ -140,6 +141,7 @@ def test_values_of_a_remote() -> None:
         "total": 12,
         "name": "localhost",
         "name_source": "reverse",
+        "net": "loopback",
     }
 
 
@@ -156,6 +158,7 @@ def test_values_of_a_remote() -> None:
         ("container", [30, 10, 20]),
         ("pod", [10, 30, 20]),
         ("cmdline", [20, 10, 30]),
+        ("net", [30, 10, 20]),
         ("kernel", [30, 20, 10]),  # equal ones by traffic
         ("rx", [10, 20, 30]),  # the largest numbers first
         ("tx", [30, 10, 20]),

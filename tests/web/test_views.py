@@ -214,6 +214,7 @@ def test_remotes_add_up_to_their_process_and_processes_to_the_total(
     found = document(after(samples), f"proto={','.join(of)}&idle=show")
     for way in ("rx", "tx"):
         assert sum(process[way] for process in found["processes"]) == found["total"][way]
+        assert sum(moved[way] for moved in found["networks"].values()) == found["total"][way]
         for process in found["processes"]:
             for name in (way, f"{way}_total"):
                 assert sum(far[name] for far in process["remotes"]) == process[name]
