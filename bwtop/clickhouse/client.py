@@ -38,6 +38,16 @@ MISSING: Final = (
     " (on Debian add --break-system-packages)"
 )
 
+COLLECTING: Final = (23, 10)
+"""The first version that collects the rows of inserts by the native protocol."""
+
+INSERTING: Final = {
+    "async_insert": 1,  # collect the rows of many hosts into one part
+    "wait_for_async_insert": 1,  # return once they are stored, whatever the profile of the user says
+    "max_partitions_per_insert_block": 0,  # those of many hosts together may have more than the default of 100
+}
+"""Settings of an insert for servers from COLLECTING on."""
+
 _ADVICE: Final = {
     60: "create or upgrade the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
     81: "create the database: bwtop --ship ... --init",  # UNKNOWN_DATABASE
@@ -167,6 +177,7 @@ class Client:
         """See FleetServer."""
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
         settings = {"insert_distributed_sync": 1}  # return once the shard has the rows
+        settings |= INSERTING if self.version >= COLLECTING else {}
         self._run(statement, values, columnar=True, settings=settings)
 
     def _run(self, *arguments: Any, **options: Any) -> Any:
@@ -188,6 +199,7 @@ class Client:
     def close(self) -> None:
         """See FleetServer."""
         self._client.disconnect()
+        self._version = None  # the next server may have another
 
 
 def _decoded(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:

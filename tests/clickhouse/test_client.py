@@ -14,10 +14,11 @@ from uuid import UUID
 
 import pytest
 
-from bwtop.clickhouse.client import LONGEST, Client, FleetError
+from bwtop.clickhouse.client import INSERTING, LONGEST, Client, FleetError
+from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.schema import EVENT
 from bwtop.clickhouse.target import Target
-from tests.clickhouse.servers import ClickHouse, free_port
+from tests.clickhouse.servers import ClickHouse, Library, free_port
 from tests.history.recording import ROOT, is_line
 
 
@@ -54,6 +55,18 @@ def test_rows_that_were_inserted_are_there(server: Client) -> None:
             *(moment + 0.5, "x", -1.5),
         )
     ]
+
+
+def test_current_clickhouse_knows_the_settings_of_an_insert(chdb: object) -> None:
+    """It is a library here, and stores rows at once; as a server it collects them first, and waits."""
+    library = Library(chdb, "default")
+    install(library, "inserting")
+    settings = ", ".join(f"{name} = {value}" for name, value in INSERTING.items())
+    library.query(
+        f"INSERT INTO inserting.span (level, time, version) SETTINGS {settings}"
+        " SELECT 0, toDateTime(86400 * (22000 + number)), 1 FROM numbers(150)"
+    )
+    assert library.query("SELECT count() FROM inserting.span") == [(150,)]
 
 
 def test_a_statement_that_gives_no_rows_gives_none(server: Client) -> None:

@@ -103,11 +103,12 @@ def test_no_cut_of_the_connection_loses_or_doubles_anything(
 def test_unacknowledged_batch_counts_once(
     path: Path, own: ClickHouse, shippers: Shippers, reset: bool
 ) -> None:
-    """The eighth answer of a connection is the first to a block of traffic.
+    """The tenth answer of a connection is the first to a block of traffic.
 
-    Before it are the greeting, the time, and of each insert an answer to a ping, the columns, and the answer to the block.
+    Before it are the greeting, the time, a ping and the version, and of each insert an answer to a ping, the columns, and
+    the answer to the block.
     """
-    cuts = iter([Cut("answer", 8, reset)])
+    cuts = iter([Cut("answer", 10, reset)])
     with proxy(own.port, lambda: next(cuts, Cut())) as made, closing(own.client()) as client:
         shipping = shippers(path, replace(own.target, port=made.port))
         shipping.feed.put(30)
