@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from bwtop import __version__
 from bwtop.capture.session import Fill
 from bwtop.clickhouse.shipper import SendingFigures
+from bwtop.metrics.own import OwnFigures
 from bwtop.metrics.totals import OTHER, TOP
 from bwtop.metrics.watch import BOUNDS, READINGS, Figures
 from bwtop.sqlite.recorder import Recorder, RecorderBacklog
@@ -48,15 +49,18 @@ class Metric:
     points: Callable[[Figures], Iterable[MetricValue]]
     """Yields no point for an unknown value: absent, never a false 0."""
     labels: tuple[str, ...] = ()
+    is_by_process: bool = False
+    """It has the labels of --metrics-labels, too."""
+    is_own: bool = False
+    """It counts from the start of the process, not from that of the measurement."""
 
 
 def _bytes(figures: Figures) -> Iterator[MetricValue]:
-    for name, moved in figures.totals.items():
+    for (name, *further), moved in figures.totals.items():
         for (protocol, loopback), traffic in moved.items():
             for direction, amount in zip(("rx", "tx"), traffic, strict=True):
-                yield MetricValue(
-                    amount, (name, direction, protocol, "true" if loopback else "false")
-                )
+                kind = (direction, protocol, "true" if loopback else "false")
+                yield MetricValue(amount, (name, *kind, *further))
 
 
 def _durations(figures: Figures) -> Iterator[MetricValue]:
@@ -115,6 +119,12 @@ def _sending(
     return points
 
 
+def _own(
+    value: Callable[[OwnFigures], float | None],
+) -> Callable[[Figures], Iterator[MetricValue]]:
+    return _known(lambda figures: value(figures.own), float)
+
+
 def _errors(figures: Figures) -> Iterator[MetricValue]:
     for kind, number in (figures.sending.errors if figures.sending else {}).items():
         yield MetricValue(number, (kind,))
@@ -134,6 +144,7 @@ METRICS: Final = (
         f'Payload bytes by process name; beyond {TOP} names they count as "{OTHER}", so the sum of all is exact',
         _measured(_bytes),
         ("process", "direction", "protocol", "loopback"),
+        is_by_process=True,
     ),
     Metric(
         "bwtop_lost_bytes_total",
@@ -268,6 +279,31 @@ METRICS: Final = (
         Type.GAUGE,
         "Seconds by which the clock of this host is ahead of that of the server of --ship, to about a second",
         _sending(lambda sending: sending.clock),
+    ),
+    Metric(
+        "process_cpu_seconds_total",
+        Type.COUNTER,
+        "Processor time that bwtop has used, user and system, in seconds",
+        _own(lambda own: own.cpu),
+        is_own=True,
+    ),
+    Metric(
+        "process_resident_memory_bytes",
+        Type.GAUGE,
+        "Resident memory of bwtop",
+        _own(lambda own: own.resident),
+    ),
+    Metric(
+        "process_open_fds",
+        Type.GAUGE,
+        "Open file descriptors of bwtop",
+        _own(lambda own: own.descriptors),
+    ),
+    Metric(
+        "process_start_time_seconds",
+        Type.GAUGE,
+        "Start of bwtop, in UTC seconds",
+        _own(lambda own: own.started),
     ),
 )
 """In the order of the exposition."""

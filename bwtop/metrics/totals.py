@@ -1,17 +1,18 @@
-"""Bytes by process name, as counters for a time series database: few, never decreasing, and exact in sum."""
+"""Bytes by process name, unit and container, as counters for a time series database: few, never decreasing, and exact in sum."""
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Final, NamedTuple
 
-from bwtop.model.flows import UNKNOWN_IDENTITY, Traffic, is_loopback, protocol_class
+from bwtop.model.flows import UNKNOWN_IDENTITY, Identity, Traffic, is_loopback, protocol_class
 from bwtop.model.ledger import CLASSES
 from bwtop.model.sample import Sample
 from bwtop.text.escape import printable
 
 TOP: Final = 100
-"""Number of names with counters of their own."""
+"""Number of names, each with its other labels, with counters of their own."""
 
 OTHER: Final = "other"
 """The label that sums all other names."""
@@ -33,6 +34,16 @@ class CounterLabels(NamedTuple):
 
 Moved = dict[CounterLabels, Traffic]
 
+Labels = tuple[str, ...]
+"""The name of a process, and the values of further labels."""
+
+
+class MetricsLabel(StrEnum):
+    """A further label of the counters, by its name, which is that of a field of Identity."""
+
+    UNIT = "unit"
+    CONTAINER = "container"
+
 
 def label(name: str) -> str:
     """Return a name as a label: on one line, and at most LONGEST characters."""
@@ -47,21 +58,27 @@ class _Loopback(dict[bytes, bool]):
         return found
 
 
-def by_name(sample: Sample) -> dict[str, Moved]:
-    """Return the bytes of a reading by process name.
+def _labels(identity: Identity, further: Sequence[MetricsLabel]) -> Labels:
+    """Return the labels of a process; one that it does not have is empty, which Prometheus takes as absent."""
+    values = (getattr(identity, name) or "" for name in further)
+    return label(identity.name), *(value and label(value) for value in values)
+
+
+def by_labels(sample: Sample, further: Sequence[MetricsLabel] = ()) -> dict[Labels, Moved]:
+    """Return the bytes of a reading by process name and further labels.
 
     The inner loop sees up to 65,536 flows a second, so it only adds.
     """
-    found: dict[str, defaultdict[tuple[int, bool], list[int]]] = {}
+    found: dict[Labels, defaultdict[tuple[int, bool], list[int]]] = {}
     loopback = _Loopback()
     for process, remotes in sample.traffic.items():
-        name = label(sample.identities.get(process, UNKNOWN_IDENTITY).name)
-        sums = found.setdefault(name, defaultdict(lambda: [0, 0]))
+        labels = _labels(sample.identities.get(process, UNKNOWN_IDENTITY), further)
+        sums = found.setdefault(labels, defaultdict(lambda: [0, 0]))
         for (protocol, _, _, address), (rx, tx) in remotes.items():
             one = sums[protocol, loopback[address]]
             one[0] += rx
             one[1] += tx
-    return {name: _by_kind(sums) for name, sums in found.items()}
+    return {labels: _by_kind(sums) for labels, sums in found.items()}
 
 
 def _by_kind(sums: Mapping[tuple[int, bool], list[int]]) -> Moved:
@@ -80,40 +97,42 @@ def _amount(moved: Moved) -> int:
 
 
 class Totals:
-    """All bytes since the start, by process name.
+    """All bytes since the start, by process name, or by name and further labels.
 
     A name keeps its counters: removed and added again, they would restart at zero.  So a name must earn them.  The first
     counters go to any name with traffic, the last ones to a name with one hundredth of all bytes.  Bytes from before
     that stay in `other`, so the sum of all counters is exact.
     """
 
-    def __init__(self, top: int = TOP) -> None:
+    def __init__(self, further: int = 0, top: int = TOP) -> None:
+        """Take the number of further labels, and the number of names with counters."""
         self._top = top
         nothing = {
             CounterLabels(name, loopback): Traffic()
             for name in CLASSES
             for loopback in (False, True)
         }
-        self._series: dict[str, Moved] = {OTHER: nothing}
-        self._candidates: dict[str, int] = {}
+        self._other: Labels = (OTHER, *[""] * further)
+        self._series: dict[Labels, Moved] = {self._other: nothing}
+        self._candidates: dict[Labels, int] = {}
         self._all = 0
 
-    def add(self, moved: Mapping[str, Moved]) -> None:
-        """Add the bytes that `by_name` returned."""
+    def add(self, moved: Mapping[Labels, Moved]) -> None:
+        """Add the bytes that `by_labels` returned."""
         amounts = {name: amount for name, kinds in moved.items() if (amount := _amount(kinds))}
         self._all += sum(amounts.values())
         self._admit(amounts)
-        other = self._series[OTHER]
+        other = self._series[self._other]
         for name in amounts:
             into = self._series.get(name, other)
             for kind, traffic in moved[name].items():
                 _add(into, kind, traffic)
 
-    def copy(self) -> dict[str, Moved]:
+    def copy(self) -> dict[Labels, Moved]:
         """Return a copy of the totals by name; `other` has all kinds from the start."""
         return {name: dict(kinds) for name, kinds in self._series.items()}
 
-    def _admit(self, amounts: Mapping[str, int]) -> None:
+    def _admit(self, amounts: Mapping[Labels, int]) -> None:
         """Give counters to the names that are due, those with most bytes first.
 
         Only a name in `amounts` can have become due.

@@ -4,6 +4,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
@@ -11,7 +12,8 @@ from bwtop.capture.session import Fill
 from bwtop.clickhouse.shipper import SendingFigures
 from bwtop.measure.intervals import Readings
 from bwtop.measure.sources import Measurement
-from bwtop.metrics.totals import Moved, Totals, by_name
+from bwtop.metrics.own import OwnFigures, own_figures, started
+from bwtop.metrics.totals import Labels, MetricsLabel, Moved, Totals, by_labels
 from bwtop.model.flows import Loss
 from bwtop.model.sample import Sample
 from bwtop.sqlite.recorder import Recorder, RecorderBacklog
@@ -45,7 +47,9 @@ class Figures:
 
     backend: str
     """ "history" while another bwtop measures, "none" while none does."""
-    totals: dict[str, Moved]
+    labels: Sequence[MetricsLabel]
+    """The labels of the totals besides the name of the process."""
+    totals: dict[Labels, Moved]
     loss: Loss
     durations: Durations
     measured: float
@@ -58,17 +62,21 @@ class Figures:
     """The intervals that the recorder has not committed yet."""
     sending: SendingFigures | None
     """None without --ship."""
+    own: OwnFigures
 
 
 class Watch:
     """Counters fed by the measuring thread; readers never block it for long."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Sequence[MetricsLabel] = ()) -> None:
+        """Take the labels of the totals besides the name of the process."""
+        self._labels = tuple(dict.fromkeys(labels))
+        self._started = started()
         self.sender: Sender | None = None
         """None without --ship."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
-        self._totals = Totals()
+        self._totals = Totals(len(self._labels))
         self._loss = Loss()
         self._counts = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
@@ -86,7 +94,7 @@ class Watch:
 
     def take(self, sample: Sample, seconds: float, fill: Fill | None = None) -> None:
         """Count a reading that took `seconds`; called by the measuring thread."""
-        moved = by_name(sample)
+        moved = by_labels(sample, self._labels)
         with self._mutex:
             self._totals.add(moved)
             self._loss = self._loss.plus(sample.loss)
@@ -113,6 +121,7 @@ class Watch:
         with self._mutex:
             return Figures(
                 backend=(found.backend or "history") if found else "none",
+                labels=self._labels,
                 totals=self._totals.copy(),
                 loss=self._loss,
                 durations=Durations(tuple(self._counts), self._seconds),
@@ -121,6 +130,7 @@ class Watch:
                 recorder=recorder,
                 waiting=waiting,
                 sending=sending,
+                own=own_figures(self._started),
             )
 
 

@@ -53,9 +53,10 @@ def _scraped(options: Options, endpoint: tuple[str, int]) -> "Scraped":
     address = Address(*endpoint)
     if options.token_file is None and not address.ip.is_loopback:
         fail(f"--metrics on {address.ip} needs a token; add --token-file PATH")
+    labels = options.metrics_labels
     try:
         token = read_token(options.token_file, os.environ) if options.token_file else None
-        return Scraped(address, token, options.allow_host, access.trusted(options))
+        return Scraped(address, token, options.allow_host, access.trusted(options), labels)
     except TokenError as error:
         fail(str(error))
     except OSError as error:

@@ -55,6 +55,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         options.allow_host,
         trusted,
         names=not options.no_resolve,
+        labels=options.metrics_labels,
     )
     loading = common.load(options) if may_measure and not options.origin else None
     service = serve.Service(server, served, settings)

@@ -18,6 +18,7 @@ from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
 from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_tiers, spell_retention
+from bwtop.metrics.totals import MetricsLabel
 from bwtop.model.conditions import Loopback
 from bwtop.model.networks import RESERVED, Network
 from bwtop.options import values
@@ -512,6 +513,17 @@ class Options:
         spell=values.spell_endpoint,
         help="with --record, serve Prometheus metrics on this address, such as"
         f" {DEFAULT_HOST}:{METRICS_PORT}; beyond loopback this requires --token-file",
+    )
+    metrics_labels: tuple[MetricsLabel, ...] = several(
+        "--metrics-labels",
+        group=Group.SERVING,
+        parse=values.one_of("label", MetricsLabel),
+        metavar="NAME",
+        modes=_LISTENING,
+        needs=_SERVERS,
+        words=[*MetricsLabel],
+        is_list=True,
+        help="metrics also tell the bytes of a name apart by unit, container or both",
     )
     token_file: Path | None = value(
         "--token-file",

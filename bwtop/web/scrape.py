@@ -1,10 +1,11 @@
 """bwtop --record --metrics: the metrics endpoint without the page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from bwtop.measure.intervals import READING_PERIOD
 from bwtop.metrics.exposition import Exposition
+from bwtop.metrics.totals import MetricsLabel
 from bwtop.metrics.watch import Watch
 from bwtop.web import scraping
 from bwtop.web.access import AccessPolicy, Address, HttpRequest
@@ -23,9 +24,10 @@ class Scraped:
         token: str | None,
         hosts: Iterable[str] = (),
         trusted: Trusted | None = None,
+        labels: Sequence[MetricsLabel] = (),
     ) -> None:
         """Listen on the address (see AccessPolicy); raise OSError if that fails."""
-        self.watch = Watch()
+        self.watch = Watch(labels)
         self._exposition = Exposition(self.watch)
         self._server = WebServer(address)
         self._policy = AccessPolicy(self._server.address, token, hosts, trusted)

@@ -10,6 +10,7 @@ from bwtop.capture.session import CaptureError
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import Clock, samples
 from bwtop.measure.sources import Measurement
+from bwtop.metrics.totals import MetricsLabel
 from bwtop.metrics.watch import Watch
 from bwtop.text.stderr import say
 from bwtop.web import scraping
@@ -42,6 +43,8 @@ class ServeOptions:
     """Users without need of a token on loopback."""
     names: bool = True
     """True to look up the names of remotes."""
+    labels: Sequence[MetricsLabel] = ()
+    """Further labels of the metrics."""
 
 
 class Service:
@@ -59,7 +62,7 @@ class Service:
         )
         self._broadcaster = Broadcaster(names)
         self._source = LiveSource(settings.reports.origin, names)
-        self.watch = Watch()
+        self.watch = Watch(settings.labels)
         self._api = Api(
             self._policy,
             files,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as open_metrics_families,
 )
@@ -22,7 +23,7 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.table import METRICS, Type
-from bwtop.metrics.totals import OTHER, label
+from bwtop.metrics.totals import OTHER, MetricsLabel, label
 from bwtop.metrics.watch import BOUNDS, READINGS, Watch
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
@@ -125,7 +126,7 @@ def test_exactly_the_table_is_exposed(full: Watch) -> None:
     assert told == [[metric.name, metric.type] for metric in METRICS]
     for metric in METRICS:
         assert f"# HELP {metric.name} {metric.help}\n" in text
-        assert metric.name.startswith("bwtop_")
+        assert metric.name.startswith(("bwtop_", "process_"))
         assert not metric.help.endswith(".")
         for one in parsed(text).get(metric.name, {}):
             assert {name for name, _ in one} == set(metric.labels)
@@ -148,7 +149,9 @@ def test_prometheus_own_linter_has_no_complaint(full: Watch) -> None:
 
 def test_unknown_values_are_absent() -> None:
     found = exposed(Watch())
-    assert set(found) == {"bwtop_info"}, "a server that shows the past alone measures nothing"
+    assert {name for name in found if not name.startswith("process_")} == {"bwtop_info"}, (
+        "a server that shows the past alone measures nothing"
+    )
     assert found["bwtop_info"] == {frozenset({("version", __version__), ("backend", "none")}): 1}
 
 
@@ -177,7 +180,8 @@ def test_open_metrics_say_since_when_counters_count() -> None:
     for metric in METRICS:
         if metric.type is Type.COUNTER and metric.name in found:
             created = found[f"{metric.name.removesuffix('_total')}_created"]
-            assert before <= created.value <= time.time()
+            since = found["process_start_time_seconds"].value if metric.is_own else before
+            assert since <= created.value <= (since if metric.is_own else time.time())
     assert "_created" not in exposition.text().decode()
     classic = {name for name in exposed(watch) if not name.endswith("_created")}
     assert {name for name in found if not name.endswith("_created")} == classic
@@ -254,6 +258,34 @@ def test_recorder_and_spool_metrics(full: Watch, recorder: Recorder) -> None:
     }
     assert value(full, "bwtop_ship_last_success_timestamp_seconds") == 1.7e9
     assert value(full, "bwtop_ship_clock_offset_seconds") == -3600.5
+
+
+def test_use_of_the_machine_is_that_of_this_process() -> None:
+    """Prometheus' own library counts the same, but is not confined."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    watch = Watch()
+    with (Path("/dev/null")).open(), Path("/dev/null").open():
+        found = exposed(watch)
+        for name, slack in (
+            ("process_cpu_seconds_total", 5.0),
+            ("process_resident_memory_bytes", 100e6),
+            ("process_open_fds", 5),
+            ("process_start_time_seconds", 2.0),
+        ):
+            assert found[name][frozenset()] == pytest.approx(
+                registry.get_sample_value(name), abs=slack
+            )
+    assert found["process_open_fds"][frozenset()] == value(watch, "process_open_fds") + 2
+
+
+def test_further_labels_are_shown_where_asked_for() -> None:
+    watch = Watch([MetricsLabel.UNIT, MetricsLabel.CONTAINER, MetricsLabel.UNIT])
+    who = {key(1): Identity("nginx", unit="web.service"), key(2): Identity("nginx")}
+    watch.take(sample({one: {remote(): Traffic(7, 0)} for one in who}, identities=who), 0.0)
+    labels = {"process": "nginx", "direction": "rx", "protocol": "tcp", "loopback": "false"}
+    for unit in ("web.service", ""):
+        assert value(watch, "bwtop_bytes_total", unit=unit, container="", **labels) == 7
 
 
 # Names, and numbers.

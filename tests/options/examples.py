@@ -38,6 +38,7 @@ max-size = "3G"
 bind = "[::1]:99"
 metrics = "[::1]:9000"
 token-file = "/x/token"
+metrics-labels = ["unit", "container"]
 allow-host = ["a.example"]
 trust-user = ["root", 1000]
 chart-js = "/x/chart.js"

@@ -30,6 +30,7 @@ OPENERS: Final = {
     "capture/sources.py": "bpf/",
     "capture/backends.py": "/proc/kallsyms",
     "cli.py": "/dev/null",
+    "metrics/own.py": "/proc/self",
     "modes/demo_traffic.py": "/dev/null and /proc/self/fd",
     "text/stderr.py": "/dev/null",
     "tui/procfs.py": "/proc",
