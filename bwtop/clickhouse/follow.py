@@ -15,6 +15,7 @@ from typing import Final
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.clocks import spelled, wrong_clocks
 from bwtop.clickhouse.homes import settle
+from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
 from bwtop.history.plan import Bounds, Piece
 from bwtop.model.filter import Filter
@@ -60,6 +61,9 @@ SHARE: Final = 0.25
 
 MOST_KNOWN: Final = 50_000
 """Largest number of processes; beyond it the longest idle ones count as exited."""
+
+ADDRESSES: Final = 60.0
+"""Seconds between two queries of the addresses of the hosts."""
 
 _LISTED: Final = 3
 """Largest number of hosts named in a message."""
@@ -192,6 +196,8 @@ class FleetFollower:
         """Seconds by which wrong clocks are ahead, by host id."""
         self._gone: dict[Host, float] = {}
         """Silent hosts, with the time of their last data in UTC seconds of the local clock."""
+        self._peers: dict[bytes, Host] = {}
+        self._peers_asked = -math.inf
         self._read_at = monotonic()
         self._next = self._read_at
         self._ask_windows(0.0)
@@ -199,6 +205,10 @@ class FleetFollower:
     def close(self) -> None:
         """Close the connection to the server."""
         self._server.close()
+
+    def peers(self) -> Mapping[bytes, Host]:
+        """Return the hosts by their own packed addresses; callable from any thread."""
+        return self._peers
 
     def state(self) -> tuple[str, str]:
         """Return the state in a few words, and a warning or an empty text."""
@@ -292,9 +302,17 @@ class FleetFollower:
         if not self.hosts.keys() >= {host.id for host in arrived}:
             settle(self._server)
         self.hosts = {host.id: host for host in arrived}
+        self._ask_peers({host.id: host for host in hosts})
         return self._playback.windows(
             now, passed, {host.id: last for host, last in arrived.items()}
         )
+
+    def _ask_peers(self, hosts: Mapping[str, Host]) -> None:
+        """Ask for the addresses of the hosts, as seldom as they report them."""
+        moment = self._monotonic()
+        if moment - self._peers_asked >= ADDRESSES:
+            self._peers = peers_of(self._server, hosts)
+            self._peers_asked = moment
 
     def _recent(self, now: float) -> str:
         """Return the SQL condition: the intervals of live hosts, by their own clocks.

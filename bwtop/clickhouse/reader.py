@@ -14,6 +14,7 @@ from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.clocks import wrong_clocks
 from bwtop.clickhouse.follow import WHO
 from bwtop.clickhouse.homes import settle
+from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.spans import FleetSpans, of_hosts, since, within
 from bwtop.history import plan
@@ -32,7 +33,6 @@ from bwtop.model.flows import (
     Host,
     ProcessKey,
     Remote,
-    pack_address,
     stored_identity,
 )
 from bwtop.model.ledger import Category, category
@@ -99,14 +99,7 @@ class FleetReader:
 
     def peers(self) -> dict[bytes, Host]:
         """See HistoryStore; private networks of containers have one address on many hosts."""
-        hosts = {host.id: host for host in self.hosts()}
-        owners: dict[bytes, set[Host]] = {}
-        for id_, name, addresses in self.ask(
-            "SELECT toString(host_id), host, addresses FROM host FINAL"
-        ):
-            for address in filter(None, map(pack_address, addresses)):
-                owners.setdefault(address, set()).add(hosts.get(id_, Host(name, id_)))
-        return {address: min(own) for address, own in owners.items() if len(own) == 1}
+        return peers_of(self._server, {host.id: host for host in self.hosts()})
 
     def clocks(self) -> dict[Host, float]:
         """See HistoryStore."""

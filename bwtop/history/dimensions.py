@@ -1,6 +1,6 @@
 """Dimensions to group by: the table behind --by."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -8,8 +8,8 @@ from typing import Final
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
 from bwtop.model import networks
+from bwtop.model.conversations import Peers
 from bwtop.model.flows import (
-    Host,
     Identity,
     Remote,
     Role,
@@ -128,9 +128,6 @@ ENDPOINT: Final = Dimension(
 """Remote, port, role and protocol in one label: for tables, which format it themselves."""
 
 PEER: Final = next(one for one in DIMENSIONS if one.name == "peer-host")
-
-Peers = Mapping[bytes, Host]
-"""Hosts by packed address."""
 
 
 def with_peers(by: Sequence[Dimension], peers: Callable[[], Peers]) -> list[Dimension]:

@@ -1,11 +1,11 @@
-"""Names of remote addresses by reverse DNS."""
+"""Names of remote addresses: of known hosts, and by reverse DNS."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from bwtop.identity.lookup import Lookup, Unanswered
-from bwtop.model.flows import parse_address
+from bwtop.model.flows import Host, parse_address
 
 _THREADS: Final = 4
 """Look-ups in flight."""
@@ -34,6 +34,21 @@ class Names:
     def wait(self, addresses: Iterable[bytes], seconds: float) -> None:
         """Wait until the names of all addresses are known, but at most so many seconds."""
         self._lookup.wait(filter(_is_worth_asking, addresses), seconds)
+
+
+class PeerNames:
+    """The names of hosts that are known by their addresses; of other remotes those of another source."""
+
+    def __init__(self, names: Names | None, peers: Callable[[], Mapping[bytes, Host]]) -> None:
+        """names: None: other remotes have none.  peers: returns the hosts by packed address."""
+        self._names = names
+        self._peers = peers
+
+    def get(self, address: bytes) -> str | None:
+        """Return the name of a packed address if it is known; else ask for it."""
+        if host := self._peers().get(address):
+            return host.label
+        return self._names.get(address) if self._names else None
 
 
 def look_up(address: bytes) -> str | None:

@@ -14,6 +14,7 @@ from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import Shipper
 from bwtop.measure.intervals import Source, Status
+from bwtop.model.conversations import Peers
 from bwtop.model.filter import Filter
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
@@ -52,6 +53,8 @@ class Measurement(Source):
     """End the measurement, after writing all pending data, unless the function returns True meanwhile."""
     recorder: Recorder | None = None
     shipper: Shipper | None = None
+    peers: Callable[[], Peers] = dict
+    """Returns the hosts of remotes by packed address: those that send to the same ClickHouse."""
     following: bool = False
     """True: the readings come from another recorder or from ClickHouse."""
     passed_over: Sequence[str] = ()
@@ -185,6 +188,7 @@ def follow_fleet(server: FleetServer, keep: Filter) -> Measurement:
         status=lambda: Status(*follower.state()),
         close=lambda _: follower.close(),
         following=True,
+        peers=follower.peers,
         period=FOLLOW_PERIOD,
         to_the_end=False,
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
-from bwtop.identity.names import Names
+from bwtop.identity.names import Names, PeerNames
 from bwtop.measure.background import Background
 from bwtop.measure.intervals import SignalClock, Status, samples, warner, with_trouble
 from bwtop.measure.stopping import finishing
@@ -55,7 +55,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
     source = replace(measurement, on_reading=on_reading)
     maker = Intervals(
         common.filter_of(options),
-        RemoteNames(names.get) if names else RemoteNames(),
+        RemoteNames(PeerNames(names, measurement.peers).get),
         options.sort,
         options.limit,
     )

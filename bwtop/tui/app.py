@@ -17,7 +17,7 @@ import urwid
 
 from bwtop.capture.session import Loading
 from bwtop.history.process import QueryServer
-from bwtop.identity.names import Names
+from bwtop.identity.names import Names, PeerNames
 from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
 from bwtop.measure.sources import Measurement
 from bwtop.tui.input import Input
@@ -151,9 +151,10 @@ class App:
         self._state.attached(
             found.backend,
             found.degradations,
-            names,
+            PeerNames(names, found.peers),
             with_trouble(found.status, names),
             found.passed_over,
+            found.peers,
         )
         if self._looking:
             self._looking.start()

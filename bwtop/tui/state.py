@@ -10,6 +10,7 @@ from bwtop.history.moments import LATER, MomentQuery
 from bwtop.history.plan import Bounds
 from bwtop.measure.intervals import NameLookup, Status
 from bwtop.model.conditions import FilterError, Loopback
+from bwtop.model.conversations import Peers
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
 from bwtop.model.flows import Identity
 from bwtop.model.ledger import CLASSES
@@ -26,7 +27,7 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
 from bwtop.view.rows import Expansion, RowId
-from bwtop.view.tree import Grouping, Tree, View
+from bwtop.view.tree import OF_FLEETS, Grouping, Tree, View
 
 CALM: Final = 1.0
 """Seconds after a key press for which rows keep their places."""
@@ -91,7 +92,7 @@ class ScreenState:
         """True if rows come from several hosts, through a database at `origin`."""
         self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
-        if not self.is_fleet and self.settings.grouping is Grouping.HOST:
+        if not self.is_fleet and self.settings.grouping in OF_FLEETS:
             # Meant for several hosts; here it would be one row.
             self.settings.grouping = Grouping.PROCESS
         self.glyphs = glyphs
@@ -137,6 +138,7 @@ class ScreenState:
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
         self.names = RemoteNames(is_wanted=lambda: self.settings.names)
+        self._peers: Callable[[], Peers] = dict
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
         self._build_again = False
@@ -157,10 +159,12 @@ class ScreenState:
         names: NameLookup | None = None,
         status: Callable[[], Status] | None = None,
         passed_over: Sequence[str] = (),
+        peers: Callable[[], Peers] = dict,
     ) -> None:
         """Start with readings from local probes or, without a backend, from the history of another recorder."""
         if names:
             self.names.reverse = names.get
+        self._peers = peers
         self.status = status or self.status
         self.backend = backend
         self.degradations = list(degradations)
@@ -299,7 +303,14 @@ class ScreenState:
     def _view(self) -> View:
         toggles = toggled(self.settings.classes, self.settings.loopback)
         settings = self.settings
-        return View(toggles, self.typed, settings.grouping, settings.order, living_first=True)
+        return View(
+            toggles,
+            self.typed,
+            settings.grouping,
+            settings.order,
+            living_first=True,
+            peers=self._peers() if settings.grouping is Grouping.CONVERSATION else {},
+        )
 
     @property
     def fields(self) -> tuple[ListColumn, ...]:
@@ -308,7 +319,7 @@ class ScreenState:
 
     def placed(self, columns: int) -> list[Placed]:
         """Return the columns of the list that fit the cells; no host column where rows are hosts."""
-        names_host = self.is_fleet and self.tree.grouping is not Grouping.HOST
+        names_host = self.is_fleet and self.tree.grouping not in OF_FLEETS
         return self.settings.placed(columns, (HOST_FIELD,) if names_host else ())
 
     @property

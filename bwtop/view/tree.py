@@ -1,13 +1,14 @@
 """The model as a tree of rows: filtered, grouped, sorted, expanded. A row is made on demand."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from itertools import chain
 from typing import Final
 
 from bwtop.model.conditions import LiveNumbers
+from bwtop.model.conversations import Peers
 from bwtop.model.filter import EVERYTHING, Either, Filter, Term
 from bwtop.model.flows import Identity, ProcessKey, Remote, format_address
 from bwtop.model.ledger import Flow, Process, Tally
@@ -16,6 +17,7 @@ from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
+from bwtop.view.conversations import conversations
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
 
 
@@ -29,6 +31,11 @@ class Grouping(StrEnum):
     REMOTE = "remote"
     NET = "net"
     HOST = "host"
+    CONVERSATION = "conversation"
+
+
+OF_FLEETS: Final = frozenset({Grouping.HOST, Grouping.CONVERSATION})
+"""Groupings of several hosts."""
 
 
 def _executable(identity: Identity) -> str:
@@ -82,6 +89,8 @@ class View:
     order: Order = Order()
     living_first: bool = False
     """True to list exited processes after all others, in any order."""
+    peers: Peers = field(default_factory=dict)
+    """The hosts of remotes."""
     idle: bool = True
     """True to show processes and remotes without bytes in the averaging window; groups sum what is shown."""
 
@@ -262,6 +271,8 @@ class Tree:
             return self._by_remote(branches)
         if of_flow := _OF_FLOW.get(grouping):
             return self._by_flow(branches, of_flow)
+        if grouping is Grouping.CONVERSATION:
+            return self._by_conversation(branches)
         groups: dict[str | None, list[Branch]] = {}
         for branch in branches:
             groups.setdefault(branch.id.group, []).append(branch)
@@ -301,6 +312,28 @@ class Tree:
             address=address,
             exited=not living,
         )
+
+    def _by_conversation(self, branches: Iterable[Branch]) -> Iterator[Branch]:
+        """Yield a group for each conversation, with the bytes of one end, and the processes of both."""
+        flows = chain.from_iterable(map(self._flows, branches))
+        grouping = self.grouping.value
+
+        def make(process: Process, own: Sequence[Flow]) -> Branch:
+            return self._process(process, self._counted(own), "", own)
+
+        for found in conversations(flows, self._view.peers, make):
+            group = f"{grouping} {found.key}"
+            members = [one._replace(id=one.id._replace(group=group)) for one in found.members]
+            yield Branch(
+                id=RowId(group),
+                counted=self._counted(found.counted),
+                identity=_common(found.label, [member.identity for member in members]),
+                size=sum(member.size for member in members),
+                living=sum(member.living for member in members),
+                flows=found.counted,
+                members=members,
+                exited=all(member.exited for member in members),
+            )
 
     def _parts(self, group: Branch) -> list[Branch]:
         """Return the processes of a group of flows, with their traffic in it only."""

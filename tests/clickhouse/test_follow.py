@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bwtop.clickhouse import follow
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
-from bwtop.clickhouse.follow import QUIET, REACH, SLACK, STEP, FleetFollower, Playback
+from bwtop.clickhouse.follow import ADDRESSES, QUIET, REACH, SLACK, STEP, FleetFollower, Playback
 from bwtop.clickhouse.schema import HOST
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import (
@@ -31,7 +31,7 @@ from bwtop.model.flows import (
 from bwtop.model.sample import Sample
 from bwtop.sqlite.delta import Delta
 from bwtop.text.escape import printable
-from tests.build import key, remote, typed
+from tests.build import key, packed, remote, typed
 from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.stores import Make, ship
@@ -583,9 +583,9 @@ def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
         FleetFollower(Client(own.target, ""), EVERYTHING)
 
 
-def report(fleet: Fleet, host: Host, clock: float) -> None:
-    """Report the clock of a host, as it does itself once a minute."""
-    row = (UUID(host.id), host.name, 1, ["192.0.2.7"], "0.2", 0.0, 0.0, clock)
+def report(fleet: Fleet, host: Host, clock: float, *addresses: str) -> None:
+    """Report the clock and addresses of a host, as it does itself once a minute."""
+    row = (UUID(host.id), host.name, 1, list(addresses), "0.2", 0.0, 0.0, clock)
     fleet.server.insert(HOST.name, HOST.names(), [[value] for value in row])
 
 
@@ -604,6 +604,20 @@ def test_host_with_a_wrong_clock_is_live_and_named(fleet: Fleet, clock: float, w
     told = [rx for _, rx in _amounts(samples)]
     assert set(told) == {1000}
     assert len(told) > 50
+
+
+def test_remotes_are_known_by_the_addresses_that_hosts_report(fleet: Fleet) -> None:
+    """An address that several hosts have is no host's; names are those of live hosts."""
+    fleet.plan(TWINS[0], *alike(200))
+    fleet.plan(TWINS[1], *alike(200))
+    report(fleet, TWINS[0], 0.0, "192.0.2.7", "172.17.0.1")
+    report(fleet, WEB, 0.0, "2001:db8::1", "172.17.0.1")
+    follower = fleet.follow()
+    names = {address: host.label for address, host in follower.peers().items()}
+    assert names == {packed("192.0.2.7"): "localhost (44444444)", packed("2001:db8::1"): WEB.name}
+    report(fleet, WEB, 0.0, "192.0.2.8")
+    list(fleet.readings(follower, round(ADDRESSES) + 1))
+    assert packed("192.0.2.8") in follower.peers()
 
 
 def test_hosts_of_one_name_are_told_apart(fleet: Fleet) -> None:

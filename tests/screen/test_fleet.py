@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Traffic
+from bwtop.identity.names import PeerNames
+from bwtop.model.flows import UNATTRIBUTED_IDENTITY, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.tui import dialogs, panels
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.layout import parse_fields
@@ -17,7 +18,7 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import HOST_COLUMNS, Order
 from bwtop.view.tree import Grouping
-from tests.build import key, remote
+from tests.build import key, packed, remote
 from tests.screen.harness import Harness
 
 ORIGIN: Final = "clickhouse://me@db:9000/bwtop"
@@ -174,8 +175,28 @@ def test_group_shows_its_host_or_several(columns: int) -> None:
     assert title.index("PROCS") + len("PROCS") == row.index(one) + len(one)
 
 
+def test_conversation_of_two_hosts_is_one_row() -> None:
+    """A remote that is a host has its name, with names or without DNS."""
+    harness = fleet(100)
+    peers = {packed("192.0.2.1"): WEB, packed("192.0.2.2"): MAIL}
+    harness.state.attached("", [], PeerNames(None, lambda: peers), peers=lambda: peers)
+    traffic = {
+        CURL: {remote("192.0.2.2", 25): Traffic(500_000, 1_000_000)},
+        EXIM: {remote("192.0.2.1", 25, role=Role.SERVER): Traffic(1_000_000, 500_000)},
+    }
+    harness.feed(traffic, {one: IDENTITIES[one] for one in traffic})
+    harness.press("right")
+    assert "to mail:25 tcp" in harness.text()
+    grouped(harness, Grouping.CONVERSATION)
+    assert "HOST" not in harness.line("PROCS")
+    line = harness.line("web1 curl → mail exim :25 tcp")
+    assert line.split()[:2] == ["▸", f"{UNICODE.times}2"]
+    harness.press("home", "enter")
+    assert {row[2] for row in listed(harness)[1:3]} == {"curl", "exim"}
+
+
 def test_g_groups_by_host_only_with_several_hosts() -> None:
-    for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-1])):
+    for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-2])):
         found = []
         for _ in range(2 * len(groupings)):
             found.append(harness.state.settings.grouping)

@@ -369,7 +369,7 @@ def test_graph_is_the_sum_of_whole_processes(
         if not isinstance(row, Branch):
             continue
         graph = tree.graph(row, 5)
-        if grouping in (Grouping.REMOTE, Grouping.NET):
+        if grouping in (Grouping.REMOTE, Grouping.NET, Grouping.CONVERSATION):
             assert graph is None
             continue
         parts = [row] if row.process else tree.children(row)
