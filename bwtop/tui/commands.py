@@ -103,15 +103,10 @@ def pause(state: ScreenState) -> Effect:
     """Pause the display or resume it."""
     state.paused = not state.paused
     if state.paused:
+        state.held = state.measured_until or time.time()
         state.change(LiveModel.pause)
         return Effect.DRAW
     state.change(LiveModel.resume)
-    return Effect.BUILD
-
-
-def reset(state: ScreenState) -> Effect:
-    """Reset all totals to zero."""
-    state.change(LiveModel.reset)
     return Effect.BUILD
 
 
@@ -207,10 +202,9 @@ def show_peak(state: ScreenState) -> Effect:
     if not any(rates):
         state.say("the graph has no spike", Style.WARNING)
         return Effect.DRAW
-    end = state.past.moment.here[1] if state.past else state.measured_until
     back = len(rates) - 1 - rates.index(max(rates))
     state.anchor = None
-    state.ask(MomentQuery(at=end - (back + 0.5) * timeline.seconds / GRAPH))
+    state.ask(MomentQuery(at=state.shown_until - (back + 0.5) * timeline.seconds / GRAPH))
     return Effect.DRAW
 
 

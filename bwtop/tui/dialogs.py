@@ -4,6 +4,7 @@ import signal
 from typing import Final
 
 from bwtop.model.flows import Identity
+from bwtop.model.live import LiveModel
 from bwtop.text.escape import squeeze
 from bwtop.tui.commands import sort_by
 from bwtop.tui.keymap import Context
@@ -60,15 +61,14 @@ def choose_signal(state: ScreenState) -> Effect:
     whom = f"{target.identity.name} ({process.pid})"
 
     def take(state: ScreenState, index: int) -> Effect:
-        state.question = Question(
+        question = Question(
             f"Send {SIGNALS[index].name} to ",
             target.identity.name,
             f" ({process.pid})?",
             lambda state: _send(state, SIGNALS[index]),
             state.now(),
         )
-        state.context = Context.CONFIRM
-        return Effect.DRAW
+        return _ask(state, question)
 
     def _send(state: ScreenState, number: signal.Signals) -> Effect:
         try:
@@ -94,7 +94,23 @@ def _refuse(state: ScreenState, why: str) -> Effect:
     return Effect.DRAW
 
 
+def reset(state: ScreenState) -> Effect:
+    """Ask whether to reset all totals to zero."""
+
+    def zero(state: ScreenState) -> Effect:
+        state.change(LiveModel.reset)
+        return Effect.BUILD
+
+    return _ask(state, Question("Reset all totals to zero", "", "?", zero, state.now()))
+
+
 # Dialogs.
+
+
+def _ask(state: ScreenState, question: Question) -> Effect:
+    state.question = question
+    state.context = Context.CONFIRM
+    return Effect.DRAW
 
 
 def _open(state: ScreenState, chooser: Chooser) -> Effect:

@@ -80,7 +80,7 @@ def _status(state: ScreenState, columns: int) -> Line:
     """Return the status; on a wide terminal with the better backends that were refused."""
     if state.phase:
         return [_BLANK, (Style.WARNING, state.phase)]
-    line: Line = [_BLANK, (Style.PAUSED, " PAUSED ")] if state.paused else []
+    line: Line = [_BLANK, (Style.PAUSED, f" {_paused(state)} ")] if state.paused else []
     if state.is_building:
         line += [_BLANK, (Style.HINT, f"working{state.glyphs.dots}")]
     if state.backend:
@@ -89,6 +89,11 @@ def _status(state: ScreenState, columns: int) -> Line:
             names = ", ".join(reason.partition(":")[0] for reason in state.passed_over)
             line.append((Style.HEADER, f" ({names} refused)"))
     return [*line, _BLANK, (Style.HEADER, state.glyphs.text(state.status().words))]
+
+
+def _paused(state: ScreenState) -> str:
+    """Return the moment that the pause holds, in local time."""
+    return time.strftime("PAUSED %H:%M:%S", time.localtime(state.held))
 
 
 def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
@@ -254,7 +259,7 @@ def _one_line(state: ScreenState, columns: int) -> Line:
 
 def _unusual(state: ScreenState) -> list[tuple[str, Style]]:
     settings = state.settings
-    words = [("PAUSED", Style.PAUSED)] if state.paused else []
+    words = [(_paused(state), Style.PAUSED)] if state.paused else []
     if state.past:
         words.append((f"PAST {_bounds(state.past.moment)}", Style.PAUSED))
     off = [name for name in CLASSES if name not in settings.classes]

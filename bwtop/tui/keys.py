@@ -53,7 +53,7 @@ KEYS: Final = (
     Key(("Y",), commands.copy_command, "", "copy the command line (OSC 52)"),
     Key(("+", "="), commands.longer_interval, "", "use a longer interval"),
     Key(("-",), commands.shorter_interval, "", "use a shorter interval"),
-    Key(("z",), commands.reset, "zero", "reset all totals to zero"),
+    Key(("z",), dialogs.reset, "zero", "reset all totals to zero, after a question"),
     Key(
         ("right",),
         commands.expand,

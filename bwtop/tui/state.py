@@ -111,6 +111,8 @@ class ScreenState:
         self.is_looking = False
         self.measured_until = 0.0
         """UTC seconds of the end of the last interval."""
+        self.held = 0.0
+        """UTC seconds of the moment that a pause holds."""
         self._next_query: MomentQuery | None = None
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """The step before the first measurement; empty afterwards."""
@@ -210,6 +212,13 @@ class ScreenState:
     def model(self) -> LiveModel:
         """The model that is shown: live, or of a moment of the past."""
         return self.past.model if self.past else self.live
+
+    @property
+    def shown_until(self) -> float:
+        """UTC seconds of the end of what is shown: of a past moment, of a pause, or of the last interval."""
+        if self.past:
+            return self.past.moment.here[1]
+        return self.held if self.paused else self.measured_until
 
     def ask(self, query: MomentQuery) -> None:
         """Show a moment of the past once the history has answered; steps meanwhile are taken together."""

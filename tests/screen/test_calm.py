@@ -372,7 +372,7 @@ def test_rows_are_made_in_the_background_and_nothing_is_lost(
     busiest(harness, C, B, A)
     harness.press("t")
     assert "tcp off" in harness.text()
-    harness.press("r", "t", "z", " ")
+    harness.press("r", "t", "z", "y", " ")
     background.finish()
     assert "working…" not in harness.text()
     assert not background.work

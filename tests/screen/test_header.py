@@ -222,7 +222,7 @@ def test_losses_are_shown_as_text() -> None:
     assert f"lost: {LOSS_WORDS[2]}" in above(harness)
     harness.size = (80, 10)
     assert "lost" in above(harness)
-    harness.press("z")
+    harness.press("z", "y")
     assert "lost" not in harness.text()
 
 

@@ -15,7 +15,7 @@ from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS, Cell, CellKind, Column
-from tests.build import key, remote
+from tests.build import NOW, key, remote
 from tests.screen.harness import Harness
 
 CURL, NAMED = key(101), key(202)
@@ -460,7 +460,8 @@ def test_a_pause_holds_all_numbers_and_nothing_is_lost() -> None:
         harness.feed({NAMED: {remote(): Traffic(1024)}, key(9): {remote(): Traffic(5)}})
     harness.feed(exited=[NAMED])
     assert harness.lines()[1:] == before
-    assert "PAUSED" in harness.lines()[0]
+    held = NOW.astimezone().strftime("PAUSED %H:%M:%S")
+    assert f" {held} " in harness.lines()[0]
     harness.press("r")
     assert names(harness) == ["named", "curl"]
     harness.press("r", "enter", "t", "t", "a", "a", "a", "a", " ")
@@ -475,6 +476,11 @@ def test_reset_zeroes_totals(paused: bool) -> None:
     if paused:
         harness.press(" ")
     harness.press("z")
+    before = harness.lines()[1:3]
+    assert harness.lines()[-1].startswith("Reset all totals to zero?  y yes n no")
+    harness.press("n")
+    assert harness.lines()[1:3] == before
+    harness.press("z", "y")
     for line in (harness.lines()[1], harness.lines()[2]):
         assert "total        0 B" in line
     harness.press(*" " * paused)
