@@ -188,7 +188,8 @@ def port(text: str) -> OnRemote:
     return lambda remote, _: low <= remote.port <= high
 
 
-_PROTOCOLS: Final = sorted({*CLASSES, *PROTOCOL_NAMES.values()})
+PROTOCOLS: Final = tuple(sorted({*CLASSES, *PROTOCOL_NAMES.values()}))
+"""The names of protocols and of their classes."""
 
 _UNNAMED: Final = re.compile(r"i|ip|ip-[0-9]*")
 """The names of protocols without a name here, and their beginnings."""
@@ -197,8 +198,8 @@ _UNNAMED: Final = re.compile(r"i|ip|ip-[0-9]*")
 def protocol(text: str) -> OnRemote:
     """Return the condition on a protocol or a class of protocols."""
     wanted = text.casefold()
-    if not any(name.startswith(wanted) for name in _PROTOCOLS) and not _UNNAMED.fullmatch(wanted):
-        raise FilterError(f"invalid protocol {text!r}; expected {', '.join(_PROTOCOLS)}")
+    if not any(name.startswith(wanted) for name in PROTOCOLS) and not _UNNAMED.fullmatch(wanted):
+        raise FilterError(f"invalid protocol {text!r}; expected {', '.join(PROTOCOLS)}")
     if wanted in CLASSES:
         return lambda remote, _: protocol_class(remote.protocol) == wanted
     return lambda remote, _: protocol_name(remote.protocol) == wanted

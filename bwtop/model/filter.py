@@ -24,8 +24,15 @@ from bwtop.model.conditions import (
     OnRemote,
     no_names,
 )
-from bwtop.model.flows import UNKNOWN_IDENTITY, Host, Identity, ProcessKey, Remote
-from bwtop.model.ledger import CATEGORIES, CLASSES, Category
+from bwtop.model.flows import (
+    UNKNOWN_IDENTITY,
+    Host,
+    Identity,
+    ProcessKey,
+    Remote,
+    format_address,
+)
+from bwtop.model.ledger import CATEGORIES, CLASSES, Category, Process
 from bwtop.model.sample import Sample
 
 
@@ -37,7 +44,7 @@ class FilterField:
     help: str
     process: Callable[[Sequence[str]], OnProcess] | None = None
     remote: Callable[[Sequence[str]], OnRemote] | None = None
-    seen: Callable[[Sequence[str]], OnHost] | None = None
+    by_host: Callable[[Sequence[str]], OnHost] | None = None
     """Makes, in place of `remote`, conditions that depend on the host of the process, too."""
     category: Callable[[Sequence[str]], OnCategory | None] | None = None
     """Makes the same condition as `remote` by category; None if a value needs more than that."""
@@ -45,21 +52,25 @@ class FilterField:
     """Makes a condition on the numbers of a process, which only live views have."""
     needs: tuple[str, ...] = ()
     """Properties in history.dimensions.ENDS that it depends on, and NET; empty: no recorded flow has it."""
+    words: tuple[str, ...] = ()
+    """All values, if they are a fixed set of words."""
+    seen: Callable[[Process], Iterable[str]] | None = None
+    """Returns the values of a process, to complete what is typed."""
 
     def term(self, values: Iterable[object], *, negated: bool = False) -> "Term":
         """Return the term of alternative values; raise FilterError."""
         texts = tuple(map(str, values))
-        seen = self.seen(texts) if self.seen else None
+        by_host = self.by_host(texts) if self.by_host else None
         remote = self.remote(texts) if self.remote else None
         return Term(
             self,
             texts,
             negated,
             self.process(texts) if self.process else None,
-            seen(None) if seen else remote,
+            by_host(None) if by_host else remote,
             self.category(texts) if self.category else None,
             self.live(texts) if self.live else None,
-            seen,
+            by_host,
         )
 
 
@@ -74,7 +85,7 @@ class Term:
     remote: OnRemote | None = dataclasses.field(compare=False, repr=False)
     category: OnCategory | None = dataclasses.field(compare=False, repr=False)
     live: OnLive | None = dataclasses.field(compare=False, repr=False)
-    seen: OnHost | None = dataclasses.field(default=None, compare=False, repr=False)
+    by_host: OnHost | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -99,8 +110,8 @@ class Term:
             return not self.negated
         if self.live and live and self.live(live):
             return not self.negated
-        if self.seen and identity.host:
-            return replace(self, remote=self.seen(identity.host))
+        if self.by_host and identity.host:
+            return replace(self, remote=self.by_host(identity.host))
         return self if self.remote else self.negated
 
     def of_remote(self, remote: Remote, names: HostNames) -> bool:
@@ -115,7 +126,7 @@ class Term:
         """Return True if a recorded flow meets it; its pid and the name of its remote are unknown."""
         if self.process and self.process(None, identity):
             return not self.negated
-        on_remote = self.seen(identity.host) if self.seen else self.remote
+        on_remote = self.by_host(identity.host) if self.by_host else self.remote
         return (on_remote is not None and on_remote(remote, no_names)) != self.negated
 
     def spellings(self) -> list[str]:
@@ -279,19 +290,36 @@ EVERYTHING: Final = Filter()
 
 # Fields.
 
+
+def _of_key(process: Process) -> Iterable[str]:
+    return [str(process.key.pid)] if process.key and process.key.pid is not None else []
+
+
+def _of_identity(*names: str) -> Callable[[Process], Iterable[str]]:
+    """Return the function of a process that has the known properties of its identity."""
+    return lambda process: filter(None, (getattr(process.identity, name) for name in names))
+
+
+def _of_remotes(text: Callable[[Remote], str]) -> Callable[[Process], Iterable[str]]:
+    """Return the function of a process that has a text of each of its remotes."""
+    return lambda process: map(text, list(process.flows))
+
+
 FIELDS: Final = (
-    FilterField("pid", "process id", process=conditions.of_pids),
+    FilterField("pid", "process id", process=conditions.of_pids, seen=_of_key),
     FilterField(
         "user",
         "user name, with * as wildcard, or uid",
         process=conditions.any_of(conditions.user),
         needs=("uid", "user"),
+        seen=_of_identity("user"),
     ),
     FilterField(
         "process",
         "process name, with * as wildcard",
         process=conditions.any_of(conditions.name),
         needs=("name",),
+        seen=_of_identity("name"),
     ),
     FilterField(
         "name",
@@ -305,6 +333,7 @@ FIELDS: Final = (
         "part of the path of the program",
         process=conditions.part_of(lambda i: i.exe),
         needs=("exe",),
+        seen=_of_identity("exe"),
     ),
     FilterField("cmd", "part of the command line", process=conditions.part_of(lambda i: i.cmdline)),
     FilterField(
@@ -312,18 +341,21 @@ FIELDS: Final = (
         "part of a unit, container or pod",
         process=conditions.part_of(conditions.placement),
         needs=("unit", "container", "pod"),
+        seen=_of_identity("unit", "container", "pod"),
     ),
     FilterField(
         "remote",
         "address, network or part of a name, also with :port",
         remote=conditions.any_of(conditions.remote),
         needs=("address", "port"),
+        seen=_of_remotes(lambda remote: format_address(remote.address)),
     ),
     FilterField(
         "port",
         "service port or range such as 8000-8999",
         remote=conditions.any_of(conditions.port),
         needs=("port",),
+        seen=_of_remotes(lambda remote: str(remote.port)),
     ),
     FilterField(
         "proto",
@@ -331,12 +363,14 @@ FIELDS: Final = (
         remote=conditions.any_of(conditions.protocol),
         category=conditions.classes,
         needs=("protocol",),
+        words=conditions.PROTOCOLS,
     ),
     FilterField(
         "role",
         "client or server",
         remote=conditions.any_of(conditions.role),
         needs=("role",),
+        words=("client", "server"),
     ),
     FilterField(
         "loopback",
@@ -344,11 +378,12 @@ FIELDS: Final = (
         remote=conditions.loopbacks,
         category=conditions.any_of(conditions.loopback),
         needs=("address",),
+        words=tuple(Loopback),
     ),
     FilterField(
         "net",
         "internet, lan, multicast, loopback, or a network of the configuration",
-        seen=conditions.network_classes,
+        by_host=conditions.network_classes,
         needs=("address", "net"),
     ),
     FilterField(
@@ -361,7 +396,12 @@ FIELDS: Final = (
         "bytes of the process since the start, such as >1G",
         live=conditions.each(conditions.amount(lambda live: live.total)),
     ),
-    FilterField("state", "living or exited", live=conditions.each(conditions.state)),
+    FilterField(
+        "state",
+        "living or exited",
+        live=conditions.each(conditions.state),
+        words=("living", "exited"),
+    ),
 )
 """All fields; several values of one, separated by commas, are alternatives."""
 
@@ -370,6 +410,7 @@ HOST: Final = FilterField(
     "host name, with * as wildcard, or host id or its first 8 digits",
     process=conditions.any_of(conditions.host),
     needs=("host",),
+    seen=lambda process: [process.identity.host.label] if process.identity.host else [],
 )
 
 RECORDED: Final = (*(one for one in FIELDS if one.needs), HOST)

@@ -158,14 +158,13 @@ def _step(state: ScreenState, steps: int) -> Effect:
 
 def go_to_time(state: ScreenState) -> Effect:
     """Start typing a time."""
-    state.context = Context.TIME
-    state.typed_time = ""
+    state.type_in(Context.TIME)
     return Effect.DRAW
 
 
 def take_time(state: ScreenState) -> Effect:
     """Show what was recorded at the typed time, or ten minutes ago."""
-    return _show_time(state, state.typed_time.strip() or TEN_MINUTES)
+    return _show_time(state, state.typed_line() or TEN_MINUTES)
 
 
 def today(state: ScreenState) -> Effect:
@@ -281,12 +280,14 @@ def _sort_beside(state: ScreenState, step: int) -> Effect:
 
 def edit_filter(state: ScreenState) -> Effect:
     """Start typing a filter."""
-    state.context = Context.FILTER
+    # What is typed now is another term.
+    state.type_in(Context.FILTER, f"{state.settings.filter} ".lstrip())
     return Effect.DRAW
 
 
 def accept_filter(state: ScreenState) -> Effect:
     """Stop typing and keep the filter."""
+    state.typed_line()
     state.context = Context.LIST
     return Effect.DRAW
 

@@ -18,12 +18,14 @@ class Context(StrEnum):
     LIST = "list"
     FILTER = "filter"
     TIME = "time"
+    LINE = "line"
+    """Whatever is typed: what a context of typing has no key for."""
     CHOOSER = "chooser"
     CONFIRM = "question"
     HELP = "help"
 
 
-TYPING: Final = (Context.FILTER, Context.TIME)
+TYPING: Final = (Context.FILTER, Context.TIME, Context.LINE)
 """Contexts in which text is typed."""
 
 
@@ -115,7 +117,10 @@ class Keymap:
 
     def find(self, context: Context, name: str) -> Key | None:
         """Return the key with this urwid name in a context, or None."""
-        return self._by_key.get((context, name))
+        found = self._by_key.get((context, name))
+        if found is None and context in TYPING:
+            return self._by_key.get((Context.LINE, name))
+        return found
 
     def of(self, context: Context) -> list[Key]:
         """Return the commands of a context that have keys, the most important first."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs
+from bwtop.tui import commands, dialogs, editing
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -73,12 +73,43 @@ KEYS: Final = (
     Key(("ctrl l",), commands.redraw, "", "redraw the screen"),
     Key(("enter",), commands.accept_filter, "keep", "keep the filter", Context.FILTER),
     Key(("esc",), commands.clear_filter, "clear", "clear the filter", Context.FILTER),
-    Key(("up",), commands.up, "", "move one row up", Context.FILTER),
-    Key(("down",), commands.down, "", "move one row down", Context.FILTER),
+    Key(
+        ("tab",),
+        editing.complete,
+        "",
+        "complete a field, or a value that was seen; again: the next one",
+        Context.FILTER,
+    ),
+    Key(("meta up",), commands.up, "", "move one row up", Context.FILTER),
+    Key(("meta down",), commands.down, "", "move one row down", Context.FILTER),
     Key(("page up",), commands.page_up, "", "move one page up", Context.FILTER),
     Key(("page down",), commands.page_down, "", "move one page down", Context.FILTER),
     Key(("enter",), commands.take_time, "go", "go to the time", Context.TIME),
     Key(("esc",), commands.cancel_time, "cancel", "cancel", Context.TIME),
+    Key(("up", "ctrl p"), editing.older, "", "recall the line typed before", Context.LINE),
+    Key(
+        ("down", "ctrl n"),
+        editing.newer,
+        "",
+        "recall the line typed after; below the newest, move one row down",
+        Context.LINE,
+    ),
+    Key(("left", "ctrl b"), editing.left, "", "go one character back", Context.LINE),
+    Key(("right", "ctrl f"), editing.right, "", "go one character forward", Context.LINE),
+    Key(("meta b",), editing.word_left, "", "go one word back", Context.LINE),
+    Key(("meta f",), editing.word_right, "", "go one word forward", Context.LINE),
+    Key(("ctrl a", "home"), editing.line_start, "", "go to the beginning", Context.LINE),
+    Key(("ctrl e", "end"), editing.line_end, "", "go to the end", Context.LINE),
+    Key(
+        ("backspace",), editing.rub_out, "", "delete the character before the cursor", Context.LINE
+    ),
+    Key(
+        ("delete", "ctrl d"), editing.delete, "", "delete the character at the cursor", Context.LINE
+    ),
+    Key(("ctrl w",), editing.cut_word, "", "cut the text back to a blank", Context.LINE),
+    Key(("ctrl u",), editing.cut_to_start, "", "cut the text before the cursor", Context.LINE),
+    Key(("ctrl k",), editing.cut_to_end, "", "cut the text from the cursor on", Context.LINE),
+    Key(("ctrl y",), editing.paste_cut, "", "insert what was cut last", Context.LINE),
     Key(("enter",), dialogs.take_choice, "choose", "choose the selected line", Context.CHOOSER),
     Key(("esc", "q"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
     Key(("up", "k"), dialogs.panel_up, "", "move one line up", Context.CHOOSER),

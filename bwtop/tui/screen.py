@@ -7,7 +7,8 @@ import urwid
 
 from bwtop.history.ranges import MOMENT_HELP
 from bwtop.text.escape import width
-from bwtop.tui import commands, dialogs, keys, layout
+from bwtop.tui import commands, completion, dialogs, keys, layout
+from bwtop.tui.entry import MOST
 from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer
 from bwtop.tui.header import header
@@ -28,8 +29,8 @@ LIST_BESIDE: Final = 5
 FOOTER_FROM: Final = 4
 """On fewer rows there is no footer."""
 
-FILTER_LIMIT: Final = 500
-"""Characters of a filter: enough to type, few enough to draw and parse on each key."""
+SIGNS: Final = {Context.FILTER: "/", Context.TIME: "@"}
+"""What stands before the line being typed."""
 
 Size = tuple[int, int]
 
@@ -48,7 +49,6 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self.state = state
         self._leave = leave
         self._repaint = repaint
-        self._edit = urwid.Edit("", state.settings.filter)
         self._titles: int | None = None
         """The row of the titles; None if the list is not in sight."""
         self._shown: list[RowId] = []
@@ -84,11 +84,13 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         if self.state.context not in TYPING:
             return footer(self.state, columns), None
         glyphs = self.state.glyphs
-        sign = "/" if self.state.context is Context.FILTER else "@"
-        text, place = self._edit.edit_text, self._edit.edit_pos
+        sign = SIGNS[self.state.context]
+        text, place = self.state.entry.text, self.state.entry.place
         before, after = glyphs.text(f"{sign}{text[:place]}"), glyphs.text(text[place:])
         remark = self._remark()
-        room = columns - min(length(remark), columns // 2)
+        taken = min(width(before + after) + 1, columns)
+        is_hint = all(style is Style.HINT for style, _ in remark)
+        room = columns - min(length(remark), columns - taken if is_hint else columns // 2)
         while width(before) > max(room - 1, 0):  # scroll the text to the left
             before = before[1:]
         typed: Line = [(Style.INPUT, before + after)]
@@ -97,7 +99,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return exactly(typed + remark, columns), width(before)
 
     def _remark(self) -> Line:
-        """Return the error of the filter being typed, or else the current message; of a time its forms."""
+        """Return the error of the filter being typed, or else the current message, or a hint."""
         if self.state.filter_error and self.state.context is Context.FILTER:
             text, style = self.state.filter_error, Style.ERROR
         elif self.state.message:
@@ -105,6 +107,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         elif self.state.context is Context.TIME:
             text, style = MOMENT_HELP, Style.HINT
         else:
+            text, style = completion.hint(self.state), Style.HINT
+        if not text:
             return []
         return [(style, f"  {self.state.glyphs.text(text)}")]
 
@@ -175,7 +179,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     # Keys and clicks.
 
-    def keypress(self, size: Size, key: str) -> str | None:
+    def keypress(self, size: Size, key: str) -> str | None:  # noqa: ARG002 - urwid's
         """Handle a key; return it if it has no meaning. See urwid.Widget."""
         self.state.last_key = self.state.now()
         found = self.state.keymap.find(self.state.context, key)
@@ -183,22 +187,13 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             self.perform(found.command)
             return None
         if self.state.context in TYPING:
-            return self._type(size, key)
+            return self._type(key)
         return key
 
     def perform(self, command: Callable[[ScreenState], Effect]) -> None:
         """Run a command and apply its effect."""
         self.refilter()
-        before = self.state.context
-        if before is Context.TIME:
-            self.state.typed_time = self._edit.edit_text
         effect = command(self.state)
-        if self.state.context in TYPING and self.state.context is not before:
-            is_filter = self.state.context is Context.FILTER
-            # What is typed now is another term.
-            text = f"{self.state.settings.filter} ".lstrip() if is_filter else ""
-            self._edit.set_edit_text(text)
-            self._edit.set_edit_pos(len(text))
         if effect is Effect.QUIT:
             self._leave()
         elif effect is Effect.REPAINT:
@@ -206,25 +201,21 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self.state.apply(effect)
         self._invalidate()
 
-    def _type(self, size: Size, key: str) -> str | None:
-        if len(key) == 1:
-            self.insert(key)
-            return None
-        rest: str | None = self._edit.keypress((max(size[0], 1),), key)
-        self._invalidate()
-        return rest
+    def _type(self, key: str) -> str | None:
+        if len(key) > 1:
+            return key
+        self.insert(key)
+        return None
 
     def insert(self, text: str) -> None:
         """Insert text into what is typed, as much as fits; `refilter` applies a filter."""
-        room = max(FILTER_LIMIT - len(self._edit.edit_text), 0)
-        if len(text) > room:
-            self.state.say(f"{self.state.context} cut at {FILTER_LIMIT} characters", Style.WARNING)
-        self._edit.insert_text(text[:room])
+        if not self.state.entry.insert(text):
+            self.state.say(f"{self.state.context} cut at {MOST} characters", Style.WARNING)
         self._invalidate()
 
     def refilter(self) -> None:
         """Apply the text typed since the last call: rows are made once for all of it."""
-        text = self._edit.edit_text.rstrip()
+        text = self.state.entry.text.rstrip()
         if self.state.context is Context.FILTER and text != self.state.settings.filter:
             self.state.filter(text)
             self.state.build()

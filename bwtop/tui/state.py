@@ -18,6 +18,7 @@ from bwtop.model.live import LiveModel
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
+from bwtop.tui.entry import TypedLine, remember
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
@@ -135,7 +136,10 @@ class ScreenState:
         self.chooser: Chooser | None = None
         self.question: Question | None = None
         self.help_top = 0
-        self.typed_time = ""
+        self.entry = TypedLine()
+        """The line being typed."""
+        self._typed_lines: dict[Context, list[str]] = {}
+        """The lines typed before, by what they were typed for."""
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
@@ -355,6 +359,17 @@ class ScreenState:
         settings = self.settings
         shown = (settings.classes, settings.loopback)
         return bool(settings.filter) or shown != (frozenset(CLASSES), Loopback.SHOW)
+
+    def type_in(self, context: Context, text: str = "") -> None:
+        """Begin to type a line."""
+        self.context = context
+        self.entry.begin(text, tuple(self._typed_lines.get(context, ())))
+
+    def typed_line(self) -> str:
+        """Return the typed line without blanks around it, and remember it."""
+        text = self.entry.text.strip()
+        remember(self._typed_lines.setdefault(self.context, []), text)
+        return text
 
     def say(self, text: str, style: Style = Style.VALUE) -> None:
         """Show a message for some seconds, or until the next one."""

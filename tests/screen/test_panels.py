@@ -200,7 +200,7 @@ def test_list_scrolls_while_a_filter_is_typed() -> None:
     harness = busy()
     harness.press("/", "e", "down")
     assert "kworker" in harness.selected() or "named" in harness.selected()
-    assert bottom(harness) == "/e"
+    assert bottom(harness) == "/e  exe: part of the path of the program"
 
 
 # Details.

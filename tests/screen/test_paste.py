@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from bwtop.model.flows import Identity, Traffic
 from bwtop.tui.dialogs import GUARD
+from bwtop.tui.entry import MOST
 from bwtop.tui.input import PAUSE
 from bwtop.tui.keymap import Context
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.paste import BEGIN, BURST, END, END_KEY, KEPT, PATIENCE, Brackets, Event, Paste
-from bwtop.tui.screen import FILTER_LIMIT
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.terminal import Terminal
@@ -198,10 +198,10 @@ def test_long_filter_is_cut_with_a_message(columns: int, held: bool) -> None:
     harness = Harness(columns, 24)
     harness.press("/")
     harness.read(*("ab" * 5000 if held else [Paste("ab" * 50_000)]))
-    assert len(harness.state.settings.filter) == FILTER_LIMIT
-    assert harness.state.message == (f"filter cut at {FILTER_LIMIT} characters", Style.WARNING)
+    assert len(harness.state.settings.filter) == MOST
+    assert harness.state.message == (f"filter cut at {MOST} characters", Style.WARNING)
     if columns > 50:
-        assert f"filter cut at {FILTER_LIMIT} characters" in harness.lines()[-1]
+        assert f"filter cut at {MOST} characters" in harness.lines()[-1]
     harness.check()
     harness.press("backspace", "x")
     assert harness.state.settings.filter.endswith("ax")

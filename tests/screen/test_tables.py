@@ -10,7 +10,7 @@ import urwid
 
 from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
-from bwtop.tui import commands, dialogs, footer, keys, layout
+from bwtop.tui import commands, dialogs, editing, footer, keys, layout
 from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import KEYS
@@ -26,6 +26,9 @@ GLYPHS: Final = pytest.mark.parametrize(
 )
 
 
+COMMANDS: Final = (commands, dialogs, editing)
+
+
 def key_id(key: Key) -> str:
     return f"{key.context}-{'-'.join(key.keys)}"
 
@@ -35,14 +38,14 @@ def test_every_key_has_a_command_and_help(key: Key) -> None:
     assert key.keys
     assert key.help
     assert inspect.getdoc(key.command)
-    assert any(getattr(m, key.command.__name__, None) is key.command for m in (commands, dialogs))
+    assert any(getattr(m, key.command.__name__, None) is key.command for m in COMMANDS)
     assert all(keys.DEFAULT.find(key.context, name) is key for name in key.keys)
 
 
 def test_every_command_has_a_key() -> None:
     returns_effect = {
         function
-        for module in (commands, dialogs)
+        for module in COMMANDS
         for _, function in inspect.getmembers(module, inspect.isfunction)
         if inspect.signature(function).return_annotation is Effect
         and len(inspect.signature(function).parameters) == 1
@@ -51,7 +54,7 @@ def test_every_command_has_a_key() -> None:
     assert returns_effect == {key.command for key in KEYS}
 
 
-@pytest.mark.parametrize("context", [c for c in Context if c is not Context.LIST])
+@pytest.mark.parametrize("context", [c for c in Context if c not in (Context.LIST, Context.LINE)])
 def test_all_hints_of_a_small_context_fit_a_small_terminal(context: Context) -> None:
     hints = [key.hint for key in keys.DEFAULT.of(context) if key.hint]
     shown = "".join(text for _, text in footer.hints(keys.DEFAULT, context, 40))
