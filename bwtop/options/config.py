@@ -20,6 +20,7 @@ from bwtop.rights import opening
 from bwtop.text.invalid import LONGEST, invalid
 from bwtop.tui.keymap import Context, Keymap, parse_key
 from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
+from bwtop.tui.settings import Settings
 from bwtop.view.tree import Grouping
 
 SYSTEM: Final = Path("/etc/bwtop/config.toml")
@@ -56,6 +57,12 @@ def _columns(value: Any) -> tuple[ListColumn, ...]:
     return parse_fields(_strings(value))
 
 
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise invalid("value", value, "true or false")
+
+
 def _average(value: Any) -> float:
     if isinstance(value, bool) or value not in AVERAGES:
         raise invalid("value", value, f"one of {', '.join(f'{a:g}' for a in AVERAGES)}")
@@ -81,6 +88,12 @@ SETTINGS: Final = (
         _average,
         int(AVERAGES[0]),
         f"seconds to average its rates over: {', '.join(f'{a:g}' for a in AVERAGES)}",
+    ),
+    Setting(
+        "mouse",
+        _switch,
+        Settings.mouse,
+        "take clicks in the full screen; false leaves them to the terminal, to select text",
     ),
     Setting(
         "group",
@@ -252,9 +265,7 @@ def _unknown(name: str, names: Sequence[str]) -> str:
 def _value(flag: Flag, value: Any) -> Any:
     """Parse a value by the rules of its flag."""
     if flag.parse is None:
-        if isinstance(value, bool):
-            return value
-        raise invalid("value", value, "true or false")
+        return _switch(value)
     if flag.is_table and isinstance(value, dict):
         value = [f"{name}={typed(one)}" for name, one in value.items()]
     parsed = flag.parse(typed(value))

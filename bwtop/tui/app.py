@@ -101,7 +101,10 @@ class App:
         self._screen = Screen(state, self._leave, self._repaint)
         self._input = Input(self._screen)
         self._loop = urwid.MainLoop(
-            self._screen, screen=terminal, input_filter=lambda keys, _: self._take_input(keys)
+            self._screen,
+            screen=terminal,
+            handle_mouse=state.settings.mouse,
+            input_filter=lambda keys, _: self._take_input(keys),
         )
         self._wake = self._loop.watch_pipe(self._take_delivered)
         self._measurement: Measurement | None = None
@@ -278,7 +281,8 @@ class App:
 
     def _start_again(self) -> None:
         self._terminal.start()
-        self._terminal.set_mouse_tracking()
+        if self._state.settings.mouse:
+            self._terminal.set_mouse_tracking()
         self._take_job_signals()
         self._loop.screen_size = None
         self._repaint()

@@ -53,6 +53,11 @@ def hints(keymap: Keymap, context: Context, columns: int) -> Line:
     return line
 
 
+def in_words(keymap: Keymap, context: Context) -> str:
+    """Return the keys of a context and their hints as plain text."""
+    return "  ".join(f"{spelled(key.keys[0])} {key.hint}" for key in keymap.of(context) if key.hint)
+
+
 def at(state: ScreenState, columns: int, cell: int) -> str | None:
     """Return the key whose hint is at a cell of the line, or None."""
     line, shows_hints = _before(state, columns)

@@ -18,6 +18,7 @@ class Context(StrEnum):
     LIST = "list"
     FILTER = "filter"
     TIME = "time"
+    SEARCH = "search"
     LINE = "line"
     """Whatever is typed: what a context of typing has no key for."""
     CHOOSER = "chooser"
@@ -25,7 +26,7 @@ class Context(StrEnum):
     HELP = "help"
 
 
-TYPING: Final = (Context.FILTER, Context.TIME, Context.LINE)
+TYPING: Final = (Context.FILTER, Context.TIME, Context.SEARCH, Context.LINE)
 """Contexts in which text is typed."""
 
 

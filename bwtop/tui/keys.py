@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs, editing
+from bwtop.tui import commands, dialogs, editing, search
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
     Key(("h", "?", "f1"), dialogs.show_help, "help", "show this help"),
-    Key(("q",), commands.leave, "quit", "quit bwtop"),
-    Key(("/",), commands.edit_filter, "filter", "filter as you type"),
-    Key(("s",), dialogs.choose_order, "sort", "choose the column to sort by"),
+    Key(("q", "f10"), commands.leave, "quit", "quit bwtop"),
+    Key(("/", "f4"), commands.edit_filter, "filter", "filter as you type"),
+    Key(("f3",), search.find, "", "search as you type; F3 again: the next row"),
+    Key(("s", "f6"), dialogs.choose_order, "sort", "choose the column to sort by"),
     Key(
         ("g",),
         commands.next_grouping,
@@ -21,7 +22,7 @@ KEYS: Final = (
     Key(("enter",), commands.enter, "open", "expand or collapse the row; twice: details"),
     Key(("i",), commands.toggle_details, "info", "show details of the selected process"),
     Key(
-        ("K",),
+        ("K", "f9"),
         dialogs.choose_signal,
         "kill",
         "send a signal to the selected process",
@@ -40,7 +41,7 @@ KEYS: Final = (
     Key(("u",), commands.toggle_udp, "udp", "show or hide UDP"),
     Key(("o",), commands.toggle_other, "other", "show or hide all other protocols"),
     Key(("l",), commands.next_loopback, "loopback", "show, hide or show only loopback"),
-    Key(("e",), commands.expand_all, "all", "expand or collapse all rows"),
+    Key(("e", "f5"), commands.expand_all, "all", "expand or collapse all rows"),
     Key(("b",), commands.toggle_bits, "bits", "show rates in bits or bytes per second"),
     Key(("a",), commands.next_average, "average", "average rates over 1, 2, 10 or 40 seconds"),
     Key(("n",), commands.toggle_names, "names", "show names or addresses of remotes (reverse DNS)"),
@@ -86,6 +87,9 @@ KEYS: Final = (
     Key(("page down",), commands.page_down, "", "move one page down", Context.FILTER),
     Key(("enter",), commands.take_time, "go", "go to the time", Context.TIME),
     Key(("esc",), commands.cancel_time, "cancel", "cancel", Context.TIME),
+    Key(("f3", "ctrl g"), search.next_match, "next", "go to the next row", Context.SEARCH),
+    Key(("enter",), search.stop_search, "stay", "stay on the row", Context.SEARCH),
+    Key(("esc",), search.cancel_search, "back", "go back to the row before", Context.SEARCH),
     Key(("up", "ctrl p"), editing.older, "", "recall the line typed before", Context.LINE),
     Key(
         ("down", "ctrl n"),
@@ -111,7 +115,7 @@ KEYS: Final = (
     Key(("ctrl k",), editing.cut_to_end, "", "cut the text from the cursor on", Context.LINE),
     Key(("ctrl y",), editing.paste_cut, "", "insert what was cut last", Context.LINE),
     Key(("enter",), dialogs.take_choice, "choose", "choose the selected line", Context.CHOOSER),
-    Key(("esc", "q"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
+    Key(("esc", "q", "f10"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
     Key(("up", "k"), dialogs.panel_up, "", "move one line up", Context.CHOOSER),
     Key(("down", "j"), dialogs.panel_down, "", "move one line down", Context.CHOOSER),
     Key(("home", "page up"), dialogs.panel_home, "", "go to the first line", Context.CHOOSER),
@@ -119,7 +123,11 @@ KEYS: Final = (
     Key(("y", "Y"), dialogs.confirm, "yes", "confirm", Context.CONFIRM),
     Key(("n", "N", "esc", "q"), dialogs.close, "no", "cancel", Context.CONFIRM),
     Key(
-        ("esc", "q", "h", "?", "f1", "enter"), dialogs.close, "back", "close the help", Context.HELP
+        ("esc", "q", "h", "?", "f1", "enter"),
+        dialogs.close,
+        "back",
+        "close the help",
+        Context.HELP,
     ),
     Key(("up", "k"), dialogs.help_up, "", "move one line up", Context.HELP),
     Key(("down", "j"), dialogs.help_down, "", "move one line down", Context.HELP),

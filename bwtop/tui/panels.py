@@ -135,6 +135,7 @@ SECTIONS: Final = (
     (Context.LIST, "Keys"),
     (Context.FILTER, "While typing a filter"),
     (Context.TIME, "While typing a time"),
+    (Context.SEARCH, "While searching"),
     (Context.LINE, "While typing anything"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),

@@ -7,10 +7,10 @@ import urwid
 
 from bwtop.history.ranges import MOMENT_HELP
 from bwtop.text.escape import width
-from bwtop.tui import commands, completion, dialogs, keys, layout
+from bwtop.tui import commands, completion, dialogs, keys, layout, search
 from bwtop.tui.entry import MOST
 from bwtop.tui.footer import at as hint_at
-from bwtop.tui.footer import footer
+from bwtop.tui.footer import footer, in_words
 from bwtop.tui.header import header
 from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.lines import Line, canvas, exactly, length
@@ -29,7 +29,7 @@ LIST_BESIDE: Final = 5
 FOOTER_FROM: Final = 4
 """On fewer rows there is no footer."""
 
-SIGNS: Final = {Context.FILTER: "/", Context.TIME: "@"}
+SIGNS: Final = {Context.FILTER: "/", Context.TIME: "@", Context.SEARCH: "search "}
 """What stands before the line being typed."""
 
 Size = tuple[int, int]
@@ -106,6 +106,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             text, style = self.state.message
         elif self.state.context is Context.TIME:
             text, style = MOMENT_HELP, Style.HINT
+        elif self.state.context is not Context.FILTER:
+            text, style = in_words(self.state.keymap, self.state.context), Style.HINT
         else:
             text, style = completion.hint(self.state), Style.HINT
         if not text:
@@ -215,6 +217,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     def refilter(self) -> None:
         """Apply the text typed since the last call: rows are made once for all of it."""
+        if self.state.context is Context.SEARCH:
+            search.retyped(self.state)
         text = self.state.entry.text.rstrip()
         if self.state.context is Context.FILTER and text != self.state.settings.filter:
             self.state.filter(text)

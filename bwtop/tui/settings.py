@@ -26,6 +26,8 @@ class Settings:
     """Seconds."""
     average: float = AVERAGES[0]
     """Seconds over which rates are averaged."""
+    mouse: bool = True
+    """True if bwtop takes clicks; else the terminal does, to select text."""
     fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 

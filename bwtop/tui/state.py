@@ -27,7 +27,7 @@ from bwtop.tui.past import Found, Look, Past
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
-from bwtop.view.rows import Expansion, RowId
+from bwtop.view.rows import FIRST, Expansion, Path, RowId
 from bwtop.view.tree import OF_FLEETS, Grouping, Tree, View
 
 CALM: Final = 1.0
@@ -138,6 +138,10 @@ class ScreenState:
         self.help_top = 0
         self.entry = TypedLine()
         """The line being typed."""
+        self.searched = ""
+        """The text whose match is selected."""
+        self.searched_from: Path = FIRST
+        """The row selected before the search."""
         self._typed_lines: dict[Context, list[str]] = {}
         """The lines typed before, by what they were typed for."""
         self.last_key = -CALM

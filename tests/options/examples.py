@@ -48,6 +48,7 @@ password-file = "/x/password"
 host = ["web*", "db1"]
 columns = ["process", "rx_rate"]
 average = 40
+mouse = false
 group = "unit"
 [keys]
 leave = ["Ctrl-X", "Q"]

@@ -38,7 +38,12 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
     typed = command.parse([])
     for mode in (Mode.SCREEN, Mode.BATCH, Mode.RECORD, Mode.HISTORY, Mode.SERVE):
         assert typed.options(mode, again.flags) == typed.options(mode, first.flags)
-    defaults = {"fields": FIELDS, "average": AVERAGES[0], "grouping": Grouping.PROCESS}
+    defaults = {
+        "fields": FIELDS,
+        "average": AVERAGES[0],
+        "mouse": True,
+        "grouping": Grouping.PROCESS,
+    }
     assert again.settings() == defaults | first.settings()
     assert again.networks == first.networks
     before, after = (one.keymap or keys.DEFAULT for one in (first, again))

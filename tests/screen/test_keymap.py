@@ -1,5 +1,7 @@
 """The spelling of keys, and configured bindings."""
 
+from typing import Final
+
 import pytest
 
 from bwtop.tui.keymap import BindingError, Context, parse_key, spelled
@@ -35,7 +37,7 @@ def test_invalid_key_is_refused(text: str) -> None:
 
 
 def test_bound_key_is_taken_from_its_old_command() -> None:
-    keymap = DEFAULT.bound(Context.LIST, {"pause": ["q", "x"], "toggle-tcp": []})
+    keymap = DEFAULT.bound(Context.LIST, {"pause": ["q", "f10", "x"], "toggle-tcp": []})
     found = keymap.find(Context.LIST, "q")
     assert found
     assert found.name == "pause"
@@ -44,7 +46,27 @@ def test_bound_key_is_taken_from_its_old_command() -> None:
     assert "leave" not in [key.name for key in keymap.of(Context.LIST)]
     assert keymap.find(Context.HELP, "q") is DEFAULT.find(Context.HELP, "q")
     again = keymap.bound(Context.LIST, {"leave": ["q"]})
-    assert [key.keys for key in again.of(Context.LIST) if key.name == "pause"] == [("x",)]
+    assert [key.keys for key in again.of(Context.LIST) if key.name == "pause"] == [("f10", "x")]
+
+
+FUNCTION_KEYS: Final = {
+    "f1": "show-help",
+    "f3": "find",
+    "f4": "edit-filter",
+    "f5": "expand-all",
+    "f6": "choose-order",
+    "f9": "choose-signal",
+    "f10": "leave",
+}
+"""As in htop; F7 and F8 change there what does not exist here."""
+
+
+@pytest.mark.parametrize("name", FUNCTION_KEYS)
+def test_function_keys_are_those_of_htop(name: str) -> None:
+    found = DEFAULT.find(Context.LIST, name)
+    assert found
+    assert found.name == FUNCTION_KEYS[name]
+    assert found.keys[0] != name or name == "f3", "the footer shows the letter"
 
 
 def test_a_key_bound_twice_is_refused() -> None:

@@ -375,6 +375,19 @@ def test_copy_goes_to_the_clipboard_of_the_terminal(moving: Mover) -> None:
         assert b"\x1b]52;c;" + text + b"\x1b\\" in terminal.raw
 
 
+def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("mouse = false\n")
+    with screen("--config", str(config)) as terminal:
+        terminal.wait_for("mover")
+        assert modes(terminal) == (True, False, True, False)
+        os.kill(terminal.pid, signal.SIGSTOP)
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.type("b")
+        terminal.wait_for("bit/s")
+        assert not terminal.mouse
+
+
 def test_c_locale_gets_ascii(moving: Mover) -> None:
     with screen(env={"LANG": "C"}) as terminal:
         seen = terminal.wait_for("mover")

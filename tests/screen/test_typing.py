@@ -197,3 +197,46 @@ def test_hostile_values_are_not_completed_and_hints_are_escaped() -> None:
     harness.press("/", *"name:", "tab")
     assert typed(harness) == 'name:"d|e\'f"_'
     harness.check()
+
+
+# Search.
+
+
+def test_search_moves_to_rows_and_hides_none() -> None:
+    harness = busy()
+    harness.press("e", "f3")
+    assert harness.lines()[-1].rstrip() == "search   F3 next  Enter stay  Esc back"
+    for pressed, expected in (
+        ("c", " curl "),
+        ("u", " curl "),
+        ("f3", " curly "),
+        ("ctrl g", " curl "),
+        ("r", " curl "),
+        ("l", " curl "),
+        ("y", " curly "),
+    ):
+        harness.press(pressed)
+        assert expected in harness.selected()
+    harness.press("ctrl u", *"2001:DB8::1")
+    assert "2001:db8::1" in harness.selected()
+    harness.press("ctrl u", *"bob")
+    assert "my prog" in harness.selected()
+    harness.press("enter")
+    assert "my prog" in harness.selected()
+    assert harness.state.context is Context.LIST
+    harness.press("home", "f3", "up")
+    assert typed(harness) == "bob_"
+    assert "my prog" in harness.selected()
+    harness.press("ctrl u", *"zz")
+    assert "no row contains it" in harness.lines()[-1]
+    harness.press("esc")
+    assert " curl " in harness.selected()
+    assert all(name in harness.text() for name in ("curl ", "curly", "my prog"))
+
+
+def test_search_in_an_empty_list_does_nothing() -> None:
+    harness = Harness()
+    for name in ("f3", "a", "f3", "esc", "f3", "b", "enter"):
+        harness.press(name)
+        harness.check()
+    assert harness.state.context is Context.LIST
