@@ -7,8 +7,8 @@ from bwtop.model.flows import format_address
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.naming import shown_name
-from bwtop.view.rows import FIRST, Branch, Path, Row
+from bwtop.view.rows import Branch, Path, Row
+from bwtop.view.tree import Tree
 
 
 def find(state: ScreenState) -> Effect:
@@ -51,28 +51,47 @@ def retyped(state: ScreenState) -> None:
 def _select(state: ScreenState, text: str, start: Path, *, skip: bool) -> None:
     if not text or not state.tree.tops:
         return
-    rows = _from(state, start)
     wanted = text.casefold()
-    for path, row in rows:
-        if not (skip and path == start) and wanted in _text(row):
-            state.listing.select(state.tree, path)
-            return
-    if not (skip and wanted in _text(state.tree.row(start))):
+    found = _first(state.tree, wanted, start, skip=skip)
+    if found:
+        state.listing.select(state.tree, found)
+    elif not (skip and wanted in _text(state.tree.row(start))):
         state.say("no row contains it", Style.WARNING)
 
 
-def _from(state: ScreenState, start: Path) -> Iterator[tuple[Path, Row]]:
-    """Yield all listed rows, beginning with one, and going on at the top."""
-    tree = state.tree
-    start = start if start[0] < len(tree.tops) else FIRST
-    return chain(tree.walk(start), takewhile(lambda one: one[0] < start, tree.walk(FIRST)))
+def _first(tree: Tree, wanted: str, start: Path, *, skip: bool) -> Path | None:
+    """Return the first listed row that contains a text, from a path on and then from the top; None without one."""
+    first = start[0] if start[0] < len(tree.tops) else 0
+    rows = chain.from_iterable(
+        _with_children(tree, place) for place in _round(first, len(tree.tops))
+    )
+    late = []
+    for path, row in rows:
+        if path[0] == first and (path < start or (skip and path == start)):
+            late.append((path, row))
+        elif wanted in _text(row):
+            return path
+    return next((path for path, row in late if path < start and wanted in _text(row)), None)
+
+
+def _round(first: int, count: int) -> Iterator[int]:
+    """Return all places, beginning with one and going on at the top."""
+    return chain(range(first, count), range(first))
+
+
+def _with_children(tree: Tree, place: int) -> Iterator[tuple[Path, Row]]:
+    """Yield a row of the top level and the listed rows below it."""
+    row = tree.tops[place]
+    if tree.is_expanded(row):
+        return takewhile(lambda one: one[0][0] == place, tree.walk((place,)))
+    return iter([((place,), row)])
 
 
 def _text(row: Row) -> str:
     """Return the text of a row, for comparison: names, address, user and the like."""
     if isinstance(row, Branch):
-        of = row.identity
-        names = (of.name, shown_name(of), of.cmdline, of.user, of.unit, of.container, row.pid)
-        return "\n".join(str(one) for one in names if one is not None).casefold()
+        of = row.identity  # a shown name is part of the command line or the path
+        texts = (of.name, of.cmdline, of.exe, of.user, of.unit, of.container, str(row.pid or ""))
+        return "\n".join(filter(None, texts)).casefold()
     address = format_address(row.remote.address)
     return f"{address}:{row.remote.port} {row.host or ''}".casefold()
