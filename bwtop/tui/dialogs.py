@@ -1,14 +1,16 @@
 """Commands that open and control dialogs over the list: choices, questions, help."""
 
 import signal
+from collections.abc import Sequence
 from typing import Final
 
 from bwtop.model.flows import Identity
 from bwtop.model.live import LiveModel
-from bwtop.text.escape import squeeze
+from bwtop.text.escape import count, squeeze
+from bwtop.tui import tags
 from bwtop.tui.commands import sort_by
 from bwtop.tui.keymap import Context
-from bwtop.tui.signals import SIGNALS, SignalError, send
+from bwtop.tui.signals import SIGNALS, SignalError, Target, send
 from bwtop.tui.state import Chooser, Effect, Question, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
@@ -45,42 +47,68 @@ def selected_process(state: ScreenState) -> Branch | None:
 
 
 def choose_signal(state: ScreenState) -> Effect:
-    """Open the list of signals for the selected process."""
-    target = selected_process(state)
-    if target is None:
-        return _refuse(state, "select a process first")
+    """Open the list of signals for the tagged processes, or else for the selected one."""
+    targets = tags.living(state)
     if state.past:
         return _refuse(state, "this is the past; press . to signal what runs now")
-    if not state.is_here(target.identity):
-        return _refuse(state, _is_elsewhere(state, target.identity))
-    if target.identity.kernel or target.is_unattributed:
-        return _refuse(state, f"{target.identity.name} cannot receive signals")
-    process = target.key
-    if target.exited or process is None:
-        return _refuse(state, f"{target.identity.name} has exited")
-    whom = f"{target.identity.name} ({process.pid})"
+    if not targets:
+        target = selected_process(state)
+        if target is None:
+            return _refuse(state, "select a process first")
+        targets = tags.of_rows(state, [target])
+        if not targets:
+            return _refuse(state, _without_signals(state, target))
+    whom = _whom(targets)
 
     def take(state: ScreenState, index: int) -> Effect:
-        question = Question(
-            f"Send {SIGNALS[index].name} to ",
-            target.identity.name,
-            f" ({process.pid})?",
-            lambda state: _send(state, SIGNALS[index]),
-            state.now(),
-        )
-        return _ask(state, question)
-
-    def _send(state: ScreenState, number: signal.Signals) -> Effect:
-        try:
-            send(process, number)
-            state.say(f"{number.name} sent to {whom}")
-        except SignalError as error:
-            state.say(f"{number.name} to {whom}: {error}", Style.ERROR)
-        return Effect.DRAW
+        return _ask(state, _signal_question(state, SIGNALS[index], targets))
 
     lines = [f"{number:>2} {number.name:<9} {signal.strsignal(number)}" for number in SIGNALS]
     term = SIGNALS.index(signal.SIGTERM)
     return _open(state, Chooser(f"Signal for {whom}", lines, term, take))
+
+
+def _without_signals(state: ScreenState, row: Branch) -> str:
+    """Return why a process gets no signal."""
+    if not state.is_here(row.identity):
+        return _is_elsewhere(state, row.identity)
+    if row.identity.kernel or row.is_unattributed:
+        return f"{row.identity.name} cannot receive signals"
+    return f"{row.identity.name} has exited"
+
+
+def _whom(targets: Sequence[Target]) -> str:
+    return str(targets[0]) if len(targets) == 1 else count(len(targets), "process")
+
+
+def _signal_question(
+    state: ScreenState, number: signal.Signals, targets: Sequence[Target]
+) -> Question:
+    """Return the question before a signal; of several processes it lists which."""
+    first = targets[0]
+    name, after, lines = first.name, f" ({first.process.pid})?", []
+    if len(targets) > 1:
+        name, after, lines = _whom(targets), "?", [str(target) for target in targets]
+    before = f"Send {number.name} to "
+    return Question(before, name, after, lambda s: _send(s, number, targets), state.now(), lines)
+
+
+def _send(state: ScreenState, number: signal.Signals, targets: Sequence[Target]) -> Effect:
+    errors = []
+    for target in targets:
+        try:
+            send(target.process, number)
+        except SignalError as error:
+            errors.append(f"{target}: {error}")
+    if not errors:
+        state.say(f"{number.name} sent to {_whom(targets)}")
+    elif len(targets) == 1:
+        state.say(f"{number.name} to {errors[0]}", Style.ERROR)
+    else:
+        sent = f"{number.name} sent to {len(targets) - len(errors)} of {_whom(targets)}"
+        more = f"; {len(errors) - 1} more" if len(errors) > 1 else ""
+        state.say(f"{sent}; {errors[0]}{more}", Style.ERROR)
+    return Effect.DRAW
 
 
 def _is_elsewhere(state: ScreenState, identity: Identity) -> str:

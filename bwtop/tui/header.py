@@ -186,7 +186,8 @@ def _settings(state: ScreenState, columns: int) -> Line:
 def _place(state: ScreenState) -> str:
     """Return the selected row's number, of all of the top level."""
     count = len(state.tree.tops)
-    return f"row {state.listing.path[0] + 1} of {count}" if count else ""
+    tagged = f"{len(state.tags)} tagged  " if state.tags else ""
+    return tagged + (f"row {state.listing.path[0] + 1} of {count}" if count else "")
 
 
 def _times(state: ScreenState) -> list[tuple[str, str]]:

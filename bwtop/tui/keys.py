@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs, editing, search
+from bwtop.tui import commands, dialogs, editing, search, tags
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -25,9 +25,17 @@ KEYS: Final = (
         ("K", "f9"),
         dialogs.choose_signal,
         "kill",
-        "send a signal to the selected process",
+        "send a signal to the tagged processes, or to the selected one",
         fleet_help="",
     ),
+    Key(
+        ("x", "insert"),
+        tags.tag,
+        "tag",
+        "tag the process for a signal, or untag it, and go down",
+        fleet_help="",
+    ),
+    Key(("U",), tags.untag_all, "", "untag all processes", fleet_help=""),
     Key(("[",), commands.step_back, "past", "show what was recorded before"),
     Key(("]",), commands.step_forward, "", "show what was recorded next; after the last, now"),
     Key(("{",), commands.leap_back, "", "go back by ten moments"),

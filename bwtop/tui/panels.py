@@ -11,7 +11,7 @@ from bwtop.tui.dialogs import selected_process
 from bwtop.tui.keymap import Context, spelled
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
-from bwtop.tui.state import Chooser, ScreenState
+from bwtop.tui.state import Chooser, Effect, Question, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.rows import Branch
 
@@ -30,10 +30,22 @@ def chooser(state: ScreenState, panel: Chooser, columns: int, rows: int) -> list
         exactly([(Style.TITLE, f" {state.glyphs.text(panel.title)}")], columns, Style.TITLE)
     ]
     first = chooser_top(panel, rows)
-    for index, text in enumerate(panel.lines[first : first + rows - 1], first):
+    shown = list(panel.lines[first : first + rows - 1])
+    hidden = len(panel.lines) - first - len(shown)
+    if panel.index < 0 and hidden and shown:  # no line can be selected to scroll there
+        shown[-1] = f"and {hidden + 1} more"
+    for index, text in enumerate(shown, first):
         style = Style.SELECTED if index == panel.index else Style.NORMAL
         lines.append([(style, fit(f" {state.glyphs.text(text)}", columns))])
     return lines
+
+
+def about(question: Question | None) -> Chooser | None:
+    """Return what a question is about as a list without a selected line; None: the question says it."""
+    if question is None or not question.lines:
+        return None
+    title = f"{question.before}{question.name}"
+    return Chooser(title, question.lines, -1, lambda *_: Effect.DRAW)
 
 
 def chooser_top(panel: Chooser, rows: int) -> int:

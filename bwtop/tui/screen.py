@@ -14,8 +14,8 @@ from bwtop.tui.footer import footer, in_words
 from bwtop.tui.header import header
 from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.lines import Line, canvas, exactly, length
-from bwtop.tui.panels import chooser, chooser_top, chooser_width, details, help_lines
-from bwtop.tui.state import Effect, ScreenState
+from bwtop.tui.panels import about, chooser, chooser_top, chooser_width, details, help_lines
+from bwtop.tui.state import Chooser, Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
 from bwtop.view.rows import RowId
@@ -119,8 +119,9 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._titles = None
         if state.context is Context.HELP:
             return self._help(columns, rows)
-        if state.chooser:
-            return self._beside(columns, rows, top)
+        panel = state.chooser or about(state.question)
+        if panel:
+            return self._beside(panel, columns, rows, top)
         if not state.details:
             return self._list(columns, rows, top)
         below = details(state, columns, rows - LIST_BESIDE)
@@ -157,12 +158,11 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             text = "no traffic yet"
         return [[], exactly([(Style.HINT, f"  {text}")], columns)]
 
-    def _beside(self, columns: int, rows: int, top: int) -> list[Line]:
+    def _beside(self, panel: Chooser, columns: int, rows: int, top: int) -> list[Line]:
         """Return lines with the choices at the left and the list at the right."""
         state = self.state
-        assert state.chooser
         cells = chooser_width(columns)
-        left = chooser(state, state.chooser, cells, rows)
+        left = chooser(state, panel, cells, rows)
         if cells == columns:
             return left
         right = self._list(columns - cells - 1, rows, top)

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.model.flows import ProcessKey
 from bwtop.tui.procfs import is_same
@@ -19,6 +19,17 @@ SIGNALS: Final = (
     signal.SIGUSR2,
 )
 """The signals on offer, the gentlest first."""
+
+
+class Target(NamedTuple):
+    """A process that gets a signal."""
+
+    process: ProcessKey
+    name: str
+
+    def __str__(self) -> str:
+        """Return its name and pid."""
+        return f"{self.name} ({self.process.pid})"
 
 
 class SignalError(Exception):

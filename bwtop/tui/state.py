@@ -12,7 +12,7 @@ from bwtop.measure.intervals import NameLookup, Status
 from bwtop.model.conditions import FilterError, Loopback
 from bwtop.model.conversations import Peers
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
-from bwtop.model.flows import Identity
+from bwtop.model.flows import Identity, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LiveModel
 from bwtop.model.remote_names import RemoteNames
@@ -25,6 +25,7 @@ from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.listing import Listing
 from bwtop.tui.past import Found, Look, Past
 from bwtop.tui.settings import Settings
+from bwtop.tui.signals import Target
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
 from bwtop.view.rows import FIRST, Expansion, Path, RowId
@@ -74,6 +75,8 @@ class Question:
     confirm: "Callable[[ScreenState], Effect]"
     asked: float
     """Time of the question, by `ScreenState.now`."""
+    lines: Sequence[str] = ()
+    """What it is about, shown beside the list."""
 
 
 class ScreenState:
@@ -135,6 +138,8 @@ class ScreenState:
         """Cells of a line at the last redraw."""
         self.chooser: Chooser | None = None
         self.question: Question | None = None
+        self.tags: dict[ProcessKey, Target] = {}
+        """Tagged processes."""
         self.help_top = 0
         self.entry = TypedLine()
         """The line being typed."""

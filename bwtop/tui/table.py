@@ -18,6 +18,9 @@ from bwtop.view.tree import Grouping
 GRAPH_INTERVALS: Final = 10
 """Intervals in the small graph of a row."""
 
+TAGGED: Final = "*"
+"""The symbol of a tagged process, in any set of glyphs."""
+
 
 def titles(state: ScreenState, columns: int) -> Line:
     """Return the titles; that of the sort column shows the direction."""
@@ -77,6 +80,8 @@ class Rows:
     def _branch(self, row: Branch, depth: int) -> Line:
         style = _style(row)
         sign = self._state.glyphs.expanded if row.id in self._state.expansion else None
+        if row.key in self._state.tags:
+            style, sign = Style.TAGGED, TAGGED
         line: Line = [(style, sign or self._state.glyphs.collapsed)]
         if row.process is None:
             line += self._group(row, style)

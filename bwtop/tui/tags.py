@@ -1,0 +1,62 @@
+"""Tagged processes, which get a signal together."""
+
+from collections.abc import Iterable
+
+from bwtop.text.escape import count
+from bwtop.tui.commands import down
+from bwtop.tui.signals import Target
+from bwtop.tui.state import Effect, ScreenState
+from bwtop.tui.styles import Style
+from bwtop.view.rows import Branch, Row
+
+
+def tag(state: ScreenState) -> Effect:
+    """Tag the process of the row, or all of a group; if they are tagged, untag them. Go one row down."""
+    targets = {target.process: target for target in of_rows(state, _rows(state))}
+    if not targets:
+        state.say("no process here takes signals", Style.WARNING)
+        return Effect.DRAW
+    if targets.keys() <= state.tags.keys():
+        for process in targets:
+            del state.tags[process]
+    else:
+        state.tags |= targets
+    return down(state)
+
+
+def untag_all(state: ScreenState) -> Effect:
+    """Untag all processes."""
+    state.say(f"untagged {count(len(state.tags), 'process')}")
+    state.tags.clear()
+    return Effect.DRAW
+
+
+def _rows(state: ScreenState) -> Iterable[Row]:
+    """Return the selected process, or that of the selected remote, or the processes of the selected group."""
+    path = state.listing.path if state.tree.tops else ()
+    for depth in range(len(path), 0, -1):
+        row = state.tree.row(path[:depth])
+        if isinstance(row, Branch):
+            return [row] if row.process else state.tree.children(row)
+    return []
+
+
+def of_rows(state: ScreenState, rows: Iterable[Row]) -> list[Target]:
+    """Return the processes of rows that run here and take signals."""
+    return [
+        Target(row.key, row.identity.name)
+        for row in rows
+        if isinstance(row, Branch)
+        and row.key
+        and not (row.exited or row.identity.kernel or row.is_unattributed)
+        and state.is_here(row.identity)
+    ]
+
+
+def living(state: ScreenState) -> list[Target]:
+    """Return the tagged processes that have not exited, and forget the others."""
+    model = state.live
+    for process in list(state.tags):
+        if process not in model.ledger.processes or process in model.exited:
+            del state.tags[process]
+    return list(state.tags.values())

@@ -1,0 +1,138 @@
+"""Tagged processes: real ones, which get real signals together."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from bwtop.model.flows import Identity, ProcessKey, Traffic
+from bwtop.tui.glyphs import ASCII
+from bwtop.tui.keymap import Context
+from bwtop.tui.styles import Style
+from tests.build import key, remote
+from tests.screen.harness import SIZES, Harness
+from tests.screen.test_panels import bottom, started
+
+MANY = 60
+
+
+@pytest.fixture
+def children() -> Iterator[list[subprocess.Popen[bytes]]]:
+    running = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    yield running
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def harness_of(children: list[subprocess.Popen[bytes]], reused: int = -1) -> Harness:
+    """Return a screen with the children in their order; one of them has another start."""
+    harness = Harness(100, 24)
+    keys = [
+        ProcessKey((started(child.pid) + (place == reused)) * 10_000_000, child.pid)
+        for place, child in enumerate(children)
+    ]
+    harness.feed(
+        {one: {remote(): Traffic(1000 - place)} for place, one in enumerate(keys)},
+        {one: Identity(f"child{place}", os.getuid()) for place, one in enumerate(keys)},
+    )
+    return harness
+
+
+def test_signal_goes_to_all_tagged_processes(children: list[subprocess.Popen[bytes]]) -> None:
+    harness = harness_of(children)
+    harness.press("x", "down", "insert")
+    assert "2 tagged" in harness.text()
+    assert [line[0] for line in harness.lines() if " child" in line] == ["*", "▸", "*"]
+    assert "child0" in harness.styled(Style.TAGGED)[0]
+    harness.press("K")
+    assert "Signal for 2 processes" in harness.text()
+    harness.press("enter")
+    assert bottom(harness).startswith("Send SIGTERM to 2 processes?  y yes n no")
+    panel = [line.split("  ")[0].strip() for line in harness.lines()]
+    assert f"child0 ({children[0].pid})" in panel
+    assert f"child2 ({children[2].pid})" in panel
+    assert f"child1 ({children[1].pid})" not in panel
+    harness.press("y")
+    assert bottom(harness) == "SIGTERM sent to 2 processes"
+    assert [children[place].wait(5) for place in (0, 2)] == [-signal.SIGTERM] * 2
+    with pytest.raises(subprocess.TimeoutExpired):
+        children[1].wait(0.2)
+
+
+def test_reused_pid_among_the_tagged_gets_no_signal(
+    children: list[subprocess.Popen[bytes]],
+) -> None:
+    harness = harness_of(children, reused=1)
+    children[0].kill()
+    children[0].wait()
+    harness.press("x", "x", "x", "K", "enter", "y")
+    assert "SIGTERM sent to 1 of 3 processes" in bottom(harness)
+    assert f"child0 ({children[0].pid}): No such process; 1 more" in bottom(harness)
+    assert children[2].wait(5) == -signal.SIGTERM
+    with pytest.raises(subprocess.TimeoutExpired):
+        children[1].wait(0.2)
+
+
+def test_tags_are_taken_back_and_end_with_their_process(
+    children: list[subprocess.Popen[bytes]],
+) -> None:
+    harness = harness_of(children)
+    harness.press("x", "x", "up", "x")
+    assert "1 tagged" in harness.text()
+    harness.press("U")
+    assert bottom(harness) == "untagged 1 process"
+    assert "tagged  row" not in harness.text()
+    harness.press("home", "x")
+    first = next(iter(harness.state.tags))
+    harness.feed(exited=[first])
+    harness.press("home", "K")
+    assert "Signal for child1" in harness.text(), "the selected one"
+
+
+def test_a_group_is_tagged_whole_and_kernel_threads_are_not() -> None:
+    harness = Harness(100, 24)
+    harness.feed(
+        {key(n): {remote(): Traffic(n)} for n in (1, 2, 3)},
+        {
+            key(1): Identity("a", 7),
+            key(2): Identity("b", 7),
+            key(3): Identity("kworker", 0, kernel=True),
+        },
+    )
+    harness.press("x")
+    assert bottom(harness) == "no process here takes signals"
+    harness.press("g", "g", "end", "x")
+    assert "2 tagged" in harness.text()
+    harness.press("x")
+    assert "tagged  row" not in harness.text()
+    harness.press("e", "end", "x")
+    assert len(harness.state.tags) == 1, "the process of a remote"
+
+
+@pytest.mark.parametrize("size", [*SIZES, (20, 6), (1, 1)])
+def test_a_question_about_many_says_how_many_it_does_not_list(size: tuple[int, int]) -> None:
+    harness = Harness(*size, glyphs=ASCII)
+    harness.feed(
+        {key(n): {remote(): Traffic(n)} for n in range(1, MANY + 1)},
+        {key(n): Identity(f"p\x1b{n}", 7) for n in range(1, MANY + 1)},
+    )
+    harness.press("g", "g", "x", "K", "enter")
+    harness.check()
+    assert harness.state.context is Context.CONFIRM
+    if size[1] >= 10:
+        text = harness.text()
+        assert "and" in text or size[1] > MANY
+        assert len([line for line in harness.lines() if " p\\x1b" in line]) > 3
+    harness.click(3, size[1] // 2)
+    harness.press("n")
+    assert harness.state.question is None
+
+
+def test_rows_of_other_hosts_are_not_tagged() -> None:
+    harness = Harness(100, 24, origin="clickhouse://db/bwtop")
+    harness.feed({key(1): {remote(): Traffic(1)}})
+    harness.press("x")
+    assert bottom(harness) == "no process here takes signals"
