@@ -10,7 +10,7 @@ from bwtop.text.escape import count, squeeze
 from bwtop.tui import tags
 from bwtop.tui.commands import sort_by
 from bwtop.tui.keymap import Context
-from bwtop.tui.signals import SIGNALS, SignalError, Target, send
+from bwtop.tui.signals import SIGNALS, SignalError, SignalTarget, send
 from bwtop.tui.state import Chooser, Effect, Question, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
@@ -77,12 +77,12 @@ def _without_signals(state: ScreenState, row: Branch) -> str:
     return f"{row.identity.name} has exited"
 
 
-def _whom(targets: Sequence[Target]) -> str:
+def _whom(targets: Sequence[SignalTarget]) -> str:
     return str(targets[0]) if len(targets) == 1 else count(len(targets), "process")
 
 
 def _signal_question(
-    state: ScreenState, number: signal.Signals, targets: Sequence[Target]
+    state: ScreenState, number: signal.Signals, targets: Sequence[SignalTarget]
 ) -> Question:
     """Return the question before a signal; of several processes it lists which."""
     first = targets[0]
@@ -93,7 +93,7 @@ def _signal_question(
     return Question(before, name, after, lambda s: _send(s, number, targets), state.now(), lines)
 
 
-def _send(state: ScreenState, number: signal.Signals, targets: Sequence[Target]) -> Effect:
+def _send(state: ScreenState, number: signal.Signals, targets: Sequence[SignalTarget]) -> Effect:
     errors = []
     for target in targets:
         try:

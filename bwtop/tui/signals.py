@@ -21,7 +21,7 @@ SIGNALS: Final = (
 """The signals on offer, the gentlest first."""
 
 
-class Target(NamedTuple):
+class SignalTarget(NamedTuple):
     """A process that gets a signal."""
 
     process: ProcessKey

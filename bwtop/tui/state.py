@@ -25,7 +25,7 @@ from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.listing import Listing
 from bwtop.tui.past import Found, Look, Past
 from bwtop.tui.settings import Settings
-from bwtop.tui.signals import Target
+from bwtop.tui.signals import SignalTarget
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
 from bwtop.view.rows import FIRST, Expansion, Path, RowId
@@ -138,7 +138,7 @@ class ScreenState:
         """Cells of a line at the last redraw."""
         self.chooser: Chooser | None = None
         self.question: Question | None = None
-        self.tags: dict[ProcessKey, Target] = {}
+        self.tags: dict[ProcessKey, SignalTarget] = {}
         """Tagged processes."""
         self.help_top = 0
         self.entry = TypedLine()

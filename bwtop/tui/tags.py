@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from bwtop.text.escape import count
 from bwtop.tui.commands import down
-from bwtop.tui.signals import Target
+from bwtop.tui.signals import SignalTarget
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.rows import Branch, Row
@@ -41,10 +41,10 @@ def _rows(state: ScreenState) -> Iterable[Row]:
     return []
 
 
-def of_rows(state: ScreenState, rows: Iterable[Row]) -> list[Target]:
+def of_rows(state: ScreenState, rows: Iterable[Row]) -> list[SignalTarget]:
     """Return the processes of rows that run here and take signals."""
     return [
-        Target(row.key, row.identity.name)
+        SignalTarget(row.key, row.identity.name)
         for row in rows
         if isinstance(row, Branch)
         and row.key
@@ -53,7 +53,7 @@ def of_rows(state: ScreenState, rows: Iterable[Row]) -> list[Target]:
     ]
 
 
-def living(state: ScreenState) -> list[Target]:
+def living(state: ScreenState) -> list[SignalTarget]:
     """Return the tagged processes that have not exited, and forget the others."""
     model = state.live
     for process in list(state.tags):
