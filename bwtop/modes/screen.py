@@ -1,9 +1,14 @@
 """The full screen: bwtop without a mode flag."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
@@ -16,8 +21,14 @@ from bwtop.modes import common
 from bwtop.modes.past import MomentAnswers
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
+from bwtop.rights import account as accounts
+from bwtop.rights.writing import WritingProcess, write_here
 from bwtop.text.stderr import discard_output, fail, say
 from bwtop.tui.settings import Settings
+from bwtop.view.interval import Interval
+
+if TYPE_CHECKING:
+    from bwtop.tui.export import Exporter
 
 
 def has_terminal() -> bool:
@@ -39,9 +50,51 @@ def settings_of(options: Options, files: Config) -> Settings:
     )
 
 
-def _history(options: Options, loading: Loading | None) -> QueryServer:
+def _history(options: Options, close: Callable[[], object]) -> QueryServer:
     """Fork the process that asks the history; it closes the loader's socket, which it inherits."""
-    return MomentAnswers(options, loading.connection.close if loading else lambda: None).server()
+    return MomentAnswers(options, close).server()
+
+
+class Files:
+    """What the screen writes, through a process that has the rights of the user and is forked before others are dropped."""
+
+    def __init__(self, options: Options, close: Callable[[], object]) -> None:
+        """Take the options; `close` closes, in the other process, what it inherits."""
+        self._origin = options.origin.url() if options.origin else ""
+        self._bits = options.bits
+        here = [Path.cwd()] if _is_there() else []
+        account = accounts.unprivileged(os.environ)
+        self._process = WritingProcess(account, {"write": write_here}, here, close)
+        self.close = self._process.close
+
+    def exporter(self) -> "Exporter":
+        """Return what the screen writes with."""
+        from bwtop.tui.export import Exporter
+
+        return Exporter(self._write, partial(formatted, bits=self._bits, origin=self._origin))
+
+    def _write(self, name: str, data: bytes, replace: bool) -> None:  # noqa: FBT001 - see Exporter
+        self._process.ask("write", {"name": name, "replace": replace}, data)
+
+
+def formatted(
+    form: str, interval: Interval, backend: str, *, bits: bool = False, origin: str = ""
+) -> str:
+    """Return an interval as --batch writes it."""
+    from bwtop.output.intervals import WRITERS, Layout
+
+    out = io.StringIO()
+    WRITERS[form](out, Layout(backend, bits, origin)).write(interval)
+    return out.getvalue()
+
+
+def _is_there() -> bool:
+    """Return True if the current directory has not been deleted."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 class Notices:
@@ -86,7 +139,10 @@ def run_screen(
     keymap = files.keymap or keys.DEFAULT
     origin = options.origin.url() if options.origin else ""
     with ExitStack() as stack:
-        history = None if options.demo else _history(options, loading)
+        close = loading.connection.close if loading else lambda: None
+        files_of_user = Files(options, close)
+        stack.callback(files_of_user.close)
+        history = None if options.demo else _history(options, close)
         if history:
             stack.callback(history.close)
 
@@ -105,6 +161,7 @@ def run_screen(
                     theme=options.theme,
                     origin=origin,
                     history=history,
+                    exporter=files_of_user.exporter(),
                 )
         except TerminalLostError:
             discard_output()

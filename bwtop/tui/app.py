@@ -20,6 +20,7 @@ from bwtop.history.process import QueryServer
 from bwtop.identity.names import Names, PeerNames
 from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
 from bwtop.measure.sources import Measurement
+from bwtop.tui.export import Exporter
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
 from bwtop.tui.past import Looking
@@ -28,7 +29,6 @@ from bwtop.tui.screen import Screen
 from bwtop.tui.settings import Settings
 from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import Terminal, glyphs, open_terminal, started_with
-from bwtop.view.tree import Tree
 
 CLOCK_PERIOD: Final = 1.0
 """Seconds between redraws when no interval ends."""
@@ -51,11 +51,12 @@ def start(
     theme: str | None,
     origin: str = "",
     history: QueryServer | None = None,
+    exporter: Exporter | None = None,
 ) -> None:
     """Open the full screen and return when it is closed.
 
     `measure` is called when loading is done. `origin` is the URL, without a password, that the rows of several
-    hosts come from; it is shown. `history` answers questions for moments of the past.
+    hosts come from; it is shown. `history` answers questions for moments of the past, `exporter` writes files.
 
     Raise CaptureError if nothing can be measured; if that is known at once, before the screen opens.
 
@@ -63,6 +64,7 @@ def start(
     collect_young_only()
     environment = started_with()
     state = ScreenState(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
+    state.exporter = exporter
     terminal = open_terminal(theme, environment)
     app = App(state, loading, measure, terminal, history)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
@@ -201,13 +203,13 @@ class App:
             self._loop.set_alarm_in(wait + 0.01, self._catch_up)
         self._changed()
 
-    def _make(self, make: Callable[[], Tree], show: Callable[[Tree], None]) -> None:
-        """Make a tree in another thread and show it; see state.Background."""
+    def _make(self, make: Callable[[], Any], take: Callable[[Any], None]) -> None:
+        """Make something in another thread and take it; see state.Background."""
 
         def work() -> None:
             try:
-                tree = make()
-                self._deliver(lambda: show(tree))
+                made = make()
+                self._deliver(lambda: take(made))
             except BaseException as error:
                 self._deliver(error)
 

@@ -19,6 +19,7 @@ class Context(StrEnum):
     FILTER = "filter"
     TIME = "time"
     SEARCH = "search"
+    FILE = "file"
     LINE = "line"
     """Whatever is typed: what a context of typing has no key for."""
     CHOOSER = "chooser"
@@ -26,7 +27,7 @@ class Context(StrEnum):
     HELP = "help"
 
 
-TYPING: Final = (Context.FILTER, Context.TIME, Context.SEARCH, Context.LINE)
+TYPING: Final = (Context.FILTER, Context.TIME, Context.SEARCH, Context.FILE, Context.LINE)
 """Contexts in which text is typed."""
 
 

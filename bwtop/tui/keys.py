@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs, editing, search, tags
+from bwtop.tui import commands, dialogs, editing, export, search, tags
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -60,6 +60,7 @@ KEYS: Final = (
     Key(("N",), commands.sort_by_start, "", "sort by start time, the newest first"),
     Key(("y",), commands.copy, "", "copy the address, process id or group (OSC 52)"),
     Key(("Y",), commands.copy_command, "", "copy the command line (OSC 52)"),
+    Key(("w",), export.write_rows, "", "write what is shown to a file: CSV, JSON or text"),
     Key(("+", "="), commands.longer_interval, "", "use a longer interval"),
     Key(("-",), commands.shorter_interval, "", "use a shorter interval"),
     Key(("z",), dialogs.reset, "zero", "reset all totals to zero, after a question"),
@@ -98,6 +99,8 @@ KEYS: Final = (
     Key(("f3", "ctrl g"), search.next_match, "next", "go to the next row", Context.SEARCH),
     Key(("enter",), search.stop_search, "stay", "stay on the row", Context.SEARCH),
     Key(("esc",), search.cancel_search, "back", "go back to the row before", Context.SEARCH),
+    Key(("enter",), export.take_name, "write", "write the file", Context.FILE),
+    Key(("esc",), export.cancel_name, "cancel", "cancel", Context.FILE),
     Key(("up", "ctrl p"), editing.older, "", "recall the line typed before", Context.LINE),
     Key(
         ("down", "ctrl n"),

@@ -148,6 +148,7 @@ SECTIONS: Final = (
     (Context.FILTER, "While typing a filter"),
     (Context.TIME, "While typing a time"),
     (Context.SEARCH, "While searching"),
+    (Context.FILE, "While typing the name of a file"),
     (Context.LINE, "While typing anything"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),

@@ -29,7 +29,12 @@ LIST_BESIDE: Final = 5
 FOOTER_FROM: Final = 4
 """On fewer rows there is no footer."""
 
-SIGNS: Final = {Context.FILTER: "/", Context.TIME: "@", Context.SEARCH: "search "}
+SIGNS: Final = {
+    Context.FILTER: "/",
+    Context.TIME: "@",
+    Context.SEARCH: "search ",
+    Context.FILE: "write to ",
+}
 """What stands before the line being typed."""
 
 Size = tuple[int, int]

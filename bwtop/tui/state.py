@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bwtop.history.moments import LATER, MomentQuery
 from bwtop.history.plan import Bounds
@@ -31,6 +31,11 @@ from bwtop.view.filtered import FilteredTimeline
 from bwtop.view.rows import FIRST, Expansion, Path, RowId
 from bwtop.view.tree import OF_FLEETS, Grouping, Tree, View
 
+if TYPE_CHECKING:
+    from bwtop.tui.export import Exporter
+
+T = TypeVar("T")
+
 CALM: Final = 1.0
 """Seconds after a key press for which rows keep their places."""
 
@@ -39,8 +44,13 @@ MESSAGE_SECONDS: Final = 5.0
 LARGE: Final = 10_000
 """Flows from which rows are made in the background: some 10 ms of work."""
 
-Background = Callable[[Callable[[], Tree], Callable[[Tree], None]], None]
+Background = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 """Call the first in another thread, then the second in this one with the result."""
+
+
+def _at_once(make: Callable[[], Any], take: Callable[[Any], None]) -> None:
+    """Call both in this thread; see Background."""
+    take(make())
 
 
 class Effect(Enum):
@@ -162,6 +172,8 @@ class ScreenState:
         self.is_building = False
         self.in_background: Background | None = None
         """Makes trees of large models in a background thread; None: they are made in this thread."""
+        self.exporter: Exporter | None = None
+        """Writes files; None: no file can be written."""
         self.filter(self.settings.filter)
         self.tree = Tree(self.model, self._view(), self.expansion, self.names)
 
@@ -301,8 +313,33 @@ class ScreenState:
 
     def _built(self, tree: Tree) -> None:
         """Take a tree from the background."""
-        self.is_building = False
         self._show(tree)
+        self._release()
+
+    def hold(self, make: Callable[[], T], take: Callable[[T], None]) -> bool:
+        """Make something of the rows in the background; until then they stay as they are.
+
+        Return False if others are being made.
+        """
+        if self.is_building:
+            return False
+
+        def made(result: T) -> None:
+            self._release()
+            take(result)
+
+        self.is_building = True
+        self.in_thread(make, made)
+        return True
+
+    @property
+    def in_thread(self) -> Background:
+        """Run something in the background, or at once without one."""
+        return self.in_background or _at_once
+
+    def _release(self) -> None:
+        """Apply what waited for the background."""
+        self.is_building = False
         if self._changes or self._build_again:
             self._build_again = False
             self._change()

@@ -1,13 +1,13 @@
 """An interval as rows: what batch and the browser view write as tables, JSON and CSV."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Loss
 from bwtop.model.live import LiveModel
-from bwtop.model.rates import Counted, rate
+from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.view.columns import Order
@@ -72,6 +72,32 @@ class Intervals:
             number=len(tree.tops),
             networks=tree.moved(),
         )
+
+
+def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
+    """Return what a tree shows as an interval: the averaging window that ends at `end`, in UTC.
+
+    Its losses are those since the start. Of groups it has the processes; grouped by remote, one for each remote.
+    """
+    processes = list(_processes(tree))
+    return Interval(
+        time=end,
+        elapsed=model.covered,
+        loss=model.loss,
+        counted=summed(row.counted for row in processes) if processes else Counted(),
+        processes=processes,
+        remotes=tree.remotes,
+        number=len(processes),
+        networks=tree.moved(),
+    )
+
+
+def _processes(tree: Tree) -> Iterator[Branch]:
+    for row in tree.tops:
+        if row.process:
+            yield row
+        else:
+            yield from (child for child in tree.children(row) if isinstance(child, Branch))
 
 
 def moved(rows: Iterable[Branch], elapsed: float) -> Counted:

@@ -10,6 +10,7 @@ PACKAGE: Final = Path(bwtop.__file__).parent
 
 OPENERS: Final = {
     "rights/opening.py": "with the user's rights",
+    "rights/writing.py": "in the current directory, with the user's rights",
     "rights/private.py": "a folder that only this user can change",
     "rights/landlock.py": "directories, without reading them",
     "rights/privileges.py": "/proc",

@@ -375,6 +375,27 @@ def test_copy_goes_to_the_clipboard_of_the_terminal(moving: Mover) -> None:
         assert b"\x1b]52;c;" + text + b"\x1b\\" in terminal.raw
 
 
+def test_what_is_shown_is_written_as_the_user_behind_sudo(moving: Mover) -> None:
+    """The screen itself can write nowhere."""
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
+        os.chown(directory, SOMEBODY, SOMEBODY)
+        behind = {"SUDO_UID": str(SOMEBODY), "SUDO_GID": str(SOMEBODY)}
+        bwtop = command("--no-resolve", "--no-record")
+        with Terminal(bwtop, env=behind, cwd=Path(directory)) as terminal:
+            terminal.wait_for("mover")
+            terminal.type("w")
+            terminal.wait_for("write to bwtop-")
+            terminal.type("\x15")
+            terminal.type("a.csv")
+            terminal.type("\r")
+            terminal.wait_for("rows to a.csv")
+            written = Path(directory, "a.csv")
+            assert "mover" in written.read_text()
+            assert (written.stat().st_uid, written.stat().st_mode & 0o777) == (SOMEBODY, 0o600)
+            terminal.type("q")
+            assert terminal.wait() == 0
+
+
 def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("mouse = false\n")
