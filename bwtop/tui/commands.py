@@ -10,7 +10,6 @@ from bwtop.model.conditions import Loopback
 from bwtop.model.flows import format_address
 from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.tui.keymap import Context
-from bwtop.tui.past import GRAPH
 from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
@@ -190,20 +189,6 @@ def _show_time(state: ScreenState, text: str) -> Effect:
 def cancel_time(state: ScreenState) -> Effect:
     """Stop typing a time."""
     state.context = Context.LIST
-    return Effect.DRAW
-
-
-def show_peak(state: ScreenState) -> Effect:
-    """Show who made the highest spike of the header's graph."""
-    timeline = state.model.timeline
-    columns = timeline.columns(int(GRAPH), state.tree.categories)
-    rates = [sum(both) if both else 0.0 for both in columns]
-    if not any(rates):
-        state.say("the graph has no spike", Style.WARNING)
-        return Effect.DRAW
-    back = len(rates) - 1 - rates.index(max(rates))
-    state.anchor = None
-    state.ask(MomentQuery(at=state.shown_until - (back + 0.5) * timeline.seconds / GRAPH))
     return Effect.DRAW
 
 

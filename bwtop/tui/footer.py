@@ -3,6 +3,7 @@
 from typing import Final
 
 from bwtop.text.escape import squeeze, width
+from bwtop.tui import spikes
 from bwtop.tui.keymap import Context, Keymap, spelled
 from bwtop.tui.lines import Line, exactly, length
 from bwtop.tui.state import ScreenState
@@ -35,6 +36,8 @@ def _before(state: ScreenState, columns: int) -> tuple[Line, bool]:
             before, room = before.removeprefix(_VERB), room + len(_VERB)
         name = squeeze(name, max(room, 1))
         return [(Style.WARNING, f"{before}{name}{after}"), (Style.HINT, "  ")], True
+    if state.context is Context.GRAPH:
+        return [(Style.VALUE, spikes.words(state)), (Style.HINT, "  ")], True
     if state.message:
         text, style = state.message
         return [(style, state.glyphs.text(text))], False

@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bwtop.history.moments import Moment
@@ -13,6 +13,7 @@ from bwtop.model.rates import Counted, summed
 from bwtop.model.series import Rates, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, squeeze
+from bwtop.tui import spikes
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread
 from bwtop.tui.past import GRAPH
@@ -101,21 +102,21 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
     categories = state.tree.categories
     counted = _counted(state)
     rates, totals = (counted.rx_rate, counted.tx_rate), (counted.rx_total, counted.tx_total)
-    timeline = state.filtered.timeline if state.typed.terms else state.model.timeline
     glyphs = state.glyphs
     heads = [
         _total(state, sign, style, rates[which], totals[which])
         for which, (sign, style) in enumerate(((glyphs.down, Style.RX), (glyphs.up, Style.TX)))
     ]
     room = columns - length(heads[0]) - len("  peak  ") - 12
-    graph = timeline.columns(max(min(room, GRAPH), 1), categories)
+    graph = spikes.timeline_of(state).columns(max(min(room, GRAPH), 1), categories)
+    marks = spikes.marks(state, graph)
     peaks = peak(graph)
     lines = []
     for which, style in enumerate((Style.RX, Style.TX)):
         highest = _rate(state, peaks[which])
         head = [*heads[which], (Style.HEADER, f"  peak {fit(highest, 12)} ")]
         lines += _with_graph(
-            state, head, graph, which=which, style=style, columns=columns, height=height
+            state, head, graph, marks, which=which, style=style, columns=columns, height=height
         )
     return lines
 
@@ -134,6 +135,7 @@ def _with_graph(
     state: ScreenState,
     head: Line,
     graph: list[Rates | None],
+    marks: Mapping[int, Style],
     which: int,
     style: Style,
     columns: int,
@@ -147,7 +149,26 @@ def _with_graph(
     lines = [empty] * (height - 1) + [head]
     if length(head) + len(drawn[0]) > columns:
         return [exactly(line, columns, Style.HEADER) for line in lines]
-    return [[*line, (style, part)] for line, part in zip(lines, drawn, strict=True)]
+    tops = {column: _top(drawn, column) for column in marks}
+    return [
+        [*line, *_marked(part, style, {c: marks[c] for c in marks if tops[c] == row}, state)]
+        for row, (line, part) in enumerate(zip(lines, drawn, strict=True))
+    ]
+
+
+def _top(drawn: Sequence[str], column: int) -> int | None:
+    """Return the highest row of a graph that has something in a column; None without any."""
+    return next((row for row, part in enumerate(drawn) if part[column] != " "), None)
+
+
+def _marked(part: str, style: Style, marks: Mapping[int, Style], state: ScreenState) -> Line:
+    """Return a row of a graph with marks in place of the tops of its spikes."""
+    line: Line = []
+    done = 0
+    for column in sorted(marks):
+        line += [(style, part[done:column]), (marks[column], state.glyphs.ascending)]
+        done = column + 1
+    return [*line, (style, part[done:])]
 
 
 def _total(state: ScreenState, sign: str, style: Style, rate: float, total: int) -> Line:

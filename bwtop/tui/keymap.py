@@ -22,6 +22,7 @@ class Context(StrEnum):
     FILE = "file"
     LINE = "line"
     """Whatever is typed: what a context of typing has no key for."""
+    GRAPH = "graph"
     CHOOSER = "chooser"
     CONFIRM = "question"
     HELP = "help"

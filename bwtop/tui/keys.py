@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs, editing, export, search, tags
+from bwtop.tui import commands, dialogs, editing, export, search, spikes, tags
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -43,7 +43,8 @@ KEYS: Final = (
     Key(("@",), commands.go_to_time, "", "go to a time: 10m (Enter alone), 14:30, yesterday 20:00"),
     Key((".",), commands.go_to_now, "", "go back to now"),
     Key(("T",), commands.today, "", "show the sums of today"),
-    Key(("p",), commands.show_peak, "", "show who made the highest spike of the graph above"),
+    Key(("p",), spikes.show_peak, "", "show who made the highest spike of the graph above"),
+    Key(("tab",), spikes.choose_spike, "", "choose a spike of the graph above"),
     Key(("v",), commands.select_span, "", "select the span from here to where the next steps lead"),
     Key(("t",), commands.toggle_tcp, "tcp", "show or hide TCP"),
     Key(("u",), commands.toggle_udp, "udp", "show or hide UDP"),
@@ -125,6 +126,10 @@ KEYS: Final = (
     Key(("ctrl u",), editing.cut_to_start, "", "cut the text before the cursor", Context.LINE),
     Key(("ctrl k",), editing.cut_to_end, "", "cut the text from the cursor on", Context.LINE),
     Key(("ctrl y",), editing.paste_cut, "", "insert what was cut last", Context.LINE),
+    Key(("enter",), spikes.show_spike, "who", "show who made the spike", Context.GRAPH),
+    Key(("left",), spikes.older_spike, "old", "choose the spike to the left", Context.GRAPH),
+    Key(("right",), spikes.newer_spike, "new", "choose the spike to the right", Context.GRAPH),
+    Key(("esc", "tab", "q"), spikes.leave_graph, "back", "go back to the list", Context.GRAPH),
     Key(("enter",), dialogs.take_choice, "choose", "choose the selected line", Context.CHOOSER),
     Key(("esc", "q", "f10"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
     Key(("up", "k"), dialogs.panel_up, "", "move one line up", Context.CHOOSER),

@@ -150,6 +150,7 @@ SECTIONS: Final = (
     (Context.SEARCH, "While searching"),
     (Context.FILE, "While typing the name of a file"),
     (Context.LINE, "While typing anything"),
+    (Context.GRAPH, "In the graph"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),
     (Context.HELP, "In this help"),

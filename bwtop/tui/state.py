@@ -153,6 +153,8 @@ class ScreenState:
         self.help_top = 0
         self.entry = TypedLine()
         """The line being typed."""
+        self.spike_time = 0.0
+        """UTC seconds of the spike that is chosen in the graph."""
         self.searched = ""
         """The text whose match is selected."""
         self.searched_from: Path = FIRST

@@ -21,6 +21,7 @@ class Style(StrEnum):
     EXITED = "exited"
     REMOTE = "remote"
     TAGGED = "tagged"
+    SPIKE = "spike"
     WARNING = "warning"
     ERROR = "error"
     PAUSED = "paused"
@@ -56,6 +57,7 @@ _DARK: Final = {
     Style.EXITED: Look("default", "default", "", "g46"),
     Style.REMOTE: Look("default", "default", "", "g66"),
     Style.TAGGED: Look("yellow,bold", "default", "bold,underline", "#fd6,bold"),
+    Style.SPIKE: Look("yellow,bold", "default", "bold", "#fd6,bold"),
     Style.WARNING: Look("yellow", "default", "bold", "#fa0"),
     Style.ERROR: Look("light red", "default", "bold", "#f66"),
     Style.PAUSED: Look("black", "yellow", "standout,bold", "#000,bold", "#fa0"),
@@ -79,6 +81,7 @@ _LIGHT: Final = _DARK | {
     Style.EXITED: Look("default", "default", "", "g62"),
     Style.REMOTE: Look("default", "default", "", "g38"),
     Style.TAGGED: Look("dark magenta,bold", "default", "bold,underline", "#840,bold"),
+    Style.SPIKE: Look("dark magenta,bold", "default", "bold", "#840,bold"),
     Style.WARNING: Look("dark red", "default", "bold", "#a40"),
     Style.ERROR: Look("dark red,bold", "default", "bold", "#c00,bold"),
     Style.KEY: Look("black", "light gray", "standout", "g7,bold", "g82"),
@@ -101,6 +104,7 @@ _PLAIN: Final = dict.fromkeys(Style, Look("default", "default", "")) | {
     Style.KERNEL: Look("default,underline", "default", "", "#66f"),
     Style.EXITED: Look("default", "default", "", "g46"),
     Style.TAGGED: Look("default,bold,underline", "default", "bold,underline"),
+    Style.SPIKE: _BOLD,
     Style.WARNING: Look("default,bold", "default", "bold", "#a66,bold"),
     Style.ERROR: Look("default,bold", "default", "bold", "#d0a,bold"),
     Style.PAUSED: Look("default,standout,bold", "default", "standout,bold"),

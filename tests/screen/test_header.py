@@ -75,7 +75,8 @@ def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
     harness.feed({CURL: {remote(): Traffic(8000, 8000)}}, IDENTITIES)
     for _ in range(119):
         harness.feed({CURL: {remote(): Traffic(1000, 1000)}})
-    assert above(harness).count("█") == 2 * height
+    assert above(harness).count("█") == 2 * (height - 1)
+    assert above(harness).count("▲") == 2, "the mark of the spike in place of its top"
     harness.feed({CURL: {remote(): Traffic(1000, 1000)}})
     assert above(harness).count("█") == 2 * 120 * height
 

@@ -8,6 +8,7 @@ import pytest
 
 from bwtop.history.moments import MomentQuery, answer, unpacked
 from bwtop.model.flows import Traffic
+from bwtop.tui.keymap import Context
 from bwtop.tui.past import Found, past_of
 from bwtop.tui.styles import Style
 from tests.build import key, remote
@@ -234,3 +235,73 @@ def test_peak_of_the_graph_is_the_moment_of_its_spike(harness: Harness, archive:
     assert shown(harness) == NOW - 10  # the highest so far
     harness.press(".", "p")
     assert archive.asked[-1].at == harness.state.measured_until - 0.5
+
+
+# The spikes of the graph.
+
+
+def spiky(harness: Harness) -> None:
+    """Let 100 seconds pass with two spikes, the later one higher, both of them sent."""
+    for number in range(100):
+        sent = {60: 90_000, 80: 400_000}.get(number, 1000)
+        harness.feed({key(9): {remote(): Traffic(10, sent)}})
+
+
+def marks(harness: Harness) -> dict[int, Style]:
+    """Return the cells of marks in the graph of what was sent, counted from its right end."""
+    cells, place = {}, harness.size[0]
+    for style, text in reversed(harness.styles(2)):
+        place -= len(text)
+        if text == "▲":
+            cells[harness.size[0] - 1 - place] = style
+    return cells
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_spikes_are_marked_and_show_who_made_them(
+    harness: Harness, archive: Archive, columns: int
+) -> None:
+    harness.size = (columns, 24)
+    spiky(harness)
+    assert set(marks(harness).values()) == {Style.SPIKE}
+    assert len(marks(harness)) == 2
+    if columns == 200:
+        newer, older = marks(harness)
+        assert older - newer == 20
+        assert "▲" not in harness.lines()[1], "nothing received in the spikes"
+    harness.press("tab")
+    end = harness.state.measured_until
+    assert harness.lines()[-1].startswith(f"spike 2 of 2  {clock(end - 19.5)}  ↓ 10 B/s  ↑ 390.6")
+    assert list(marks(harness).values()) == [Style.SELECTED, Style.SPIKE]
+    harness.press("right", "left", "left")
+    assert harness.lines()[-1].startswith(f"spike 1 of 2  {clock(end - 39.5)}")
+    harness.feed({key(9): {remote(): Traffic(10, 1000)}})
+    assert list(marks(harness).values()) == [Style.SPIKE, Style.SELECTED]
+    harness.press("enter")
+    assert archive.asked[-1].at == harness.state.measured_until - 40.5
+    assert harness.state.context is Context.LIST
+
+
+def test_marks_are_of_what_the_filter_passes(harness: Harness) -> None:
+    harness.press("/", *"nobody", "enter", "tab")
+    assert "the graph has no spike" in harness.lines()[-1]
+    harness.press("esc", "esc")
+    spiky(harness)
+    harness.press("t", "tab")
+    assert "the graph has no spike" in harness.lines()[-1]
+    assert harness.state.context is Context.LIST
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1, 1), (10, 20)])
+def test_choosing_a_spike_fits_any_size(harness: Harness, size: tuple[int, int]) -> None:
+    harness.size = size
+    spiky(harness)
+    for name in ("tab", "left", "tab", "tab", "right", "esc"):
+        harness.press(name)
+        harness.check()
+
+
+def test_even_traffic_has_no_marks(harness: Harness) -> None:
+    for number in range(130):
+        harness.feed({key(9): {remote(): Traffic(10, 1000 + number % 7)}})
+    assert not marks(harness)

@@ -10,7 +10,7 @@ import urwid
 
 from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
-from bwtop.tui import commands, dialogs, editing, export, footer, keys, layout, search, tags
+from bwtop.tui import commands, dialogs, editing, export, footer, keys, layout, search, spikes, tags
 from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import KEYS
@@ -26,7 +26,7 @@ GLYPHS: Final = pytest.mark.parametrize(
 )
 
 
-COMMANDS: Final = (commands, dialogs, editing, export, search, tags)
+COMMANDS: Final = (commands, dialogs, editing, export, search, spikes, tags)
 
 
 def key_id(key: Key) -> str:
@@ -71,7 +71,9 @@ def test_hints_are_shown_whole_or_not_at_all(columns: int) -> None:
         assert [text for _, text in line[1::2]] == whole[: len(line) // 2]
 
 
-@pytest.mark.parametrize("context", [c for c in Context if c is not Context.FILTER])
+@pytest.mark.parametrize(
+    "context", [c for c in Context if c not in (Context.FILTER, Context.GRAPH)]
+)
 def test_each_cell_of_a_hint_is_its_key(context: Context) -> None:
     state = Harness(300).state
     state.context = context
