@@ -15,6 +15,7 @@ from bwtop.model.flows import (
     ProcessKey,
     Remote,
     is_loopback,
+    nowhere,
     protocol_class,
 )
 from bwtop.model.sample import Sample
@@ -103,6 +104,10 @@ class Process:
         if known is None:
             known = self.sums[of] = Tally()
         return known
+
+    def total(self) -> int:
+        """Return the bytes that it moved, both directions."""
+        return sum(tally.rx + tally.tx for tally in self.sums.values())
 
     def flow(self, remote: Remote) -> Flow:
         """Return its flow to a remote; create it if necessary."""
@@ -254,6 +259,15 @@ class Ledger:
             known = self.scopes[of] = Tally()
         return known
 
+    def merge(self, process: Process, most: int) -> None:
+        """Keep the largest remotes of an idle process; the others become the unknown one of their category."""
+        self._size -= len(process.flows)
+        by_size = sorted(process.flows.values(), key=lambda flow: -(flow.rx + flow.tx))
+        for flow in by_size[most:]:
+            del process.flows[flow.remote]
+            add(process.flow(nowhere(flow.remote)), flow)
+        self._size += len(process.flows)
+
     def size(self) -> int:
         """Return the number of known flows."""
         return self._size
@@ -264,6 +278,12 @@ class Ledger:
         if process:
             self._size -= len(process.flows)
         return process
+
+
+def add(into: Tally, more: Tally) -> None:
+    """Add the totals of a tally to another one."""
+    into.rx += more.rx
+    into.tx += more.tx
 
 
 def _forget_idle(process: Process, active: Set[Remote], excess: int) -> int:

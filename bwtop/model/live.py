@@ -13,7 +13,8 @@ from bwtop.model.flows import (
     Remote,
     nowhere,
 )
-from bwtop.model.ledger import Category, Flow, Frame, Ledger, Process, Tally
+from bwtop.model.largest import MAX_REMOTES, Largest
+from bwtop.model.ledger import Category, Flow, Frame, Ledger, Process, Tally, add
 from bwtop.model.rates import rate
 from bwtop.model.sample import Sample
 from bwtop.model.series import Rates, Series, Timeline, added
@@ -66,6 +67,8 @@ class LiveModel:
         """Losses since the start."""
         self.exited: dict[ProcessKey, float] = {}
         """Exited processes that are still listed, with their exit time in measured seconds."""
+        self._largest = Largest()
+        """Those that stay listed after that."""
         self.gone: dict[Identity, Process] = {}
         """Processes that are no longer listed, equal identities merged, so that sums over groups never shrink."""
         self._gone_flows = 0
@@ -274,6 +277,7 @@ class LiveModel:
         self.loss = Loss()
         self.gone.clear()
         self._gone_flows = 0
+        self.exited = self._largest.release() | self.exited
         for tally in (*self.ledger.sums.values(), *self.ledger.scopes.values()):
             tally.rx = tally.tx = 0
         for process in self.ledger.processes.values():
@@ -292,12 +296,25 @@ class LiveModel:
             if not age or (age < LINGER and len(self.exited) <= MAX_LINGERING):
                 break
             del self.exited[key]
-            process = self.ledger.forget(key)
-            if process:
-                for tally in process.sums.values():
-                    self._series.pop(tally, None)
-                self._remember(process)
-                process.flows.clear()  # break the reference cycle
+            process = self.ledger.processes.get(key)
+            leaving = self._largest.add(process, when) if process else None
+            if leaving and leaving.key:
+                self._drop(leaving.key)
+        self._largest.revive()
+        for process in self._largest.settle(self.time - LINGER):
+            self.ledger.merge(process, MAX_REMOTES)
+
+    def _drop(self, key: ProcessKey) -> None:
+        process = self.ledger.forget(key)
+        if process:
+            for tally in process.sums.values():
+                self._series.pop(tally, None)
+            self._remember(process)
+            process.flows.clear()  # break the reference cycle
+
+    def has_exited(self, key: ProcessKey) -> bool:
+        """Return True if a listed process has exited."""
+        return key in self.exited or key in self._largest
 
     def _forget_exited(self) -> None:
         for key in self.exited:
@@ -316,9 +333,9 @@ class LiveModel:
             together.count = 0
         together.count += 1
         for of, tally in process.sums.items():
-            _add(together.sum(of), tally)
+            add(together.sum(of), tally)
         for flow in process.flows.values():
-            _add(together.flow(self._place(together, flow.remote)), flow)
+            add(together.flow(self._place(together, flow.remote)), flow)
 
     def _place(self, process: Process, remote: Remote) -> Remote:
         """Return the remote; beyond the limit the unknown one, on loopback if `remote` is."""
@@ -332,8 +349,3 @@ class LiveModel:
 
 def _process_of(flow: Flow) -> Process:
     return flow.process
-
-
-def _add(into: Tally, more: Tally) -> None:
-    into.rx += more.rx
-    into.tx += more.tx

@@ -21,7 +21,7 @@ from bwtop.text.invalid import LONGEST, invalid
 from bwtop.tui.keymap import Context, Keymap, parse_key
 from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.tui.settings import Settings
-from bwtop.view.tree import Grouping
+from bwtop.view.grouping import Grouping
 
 SYSTEM: Final = Path("/etc/bwtop/config.toml")
 
@@ -57,16 +57,16 @@ def _columns(value: Any) -> tuple[ListColumn, ...]:
     return parse_fields(_strings(value))
 
 
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise invalid("value", value, "true or false")
-
-
 def _average(value: Any) -> float:
     if isinstance(value, bool) or value not in AVERAGES:
         raise invalid("value", value, f"one of {', '.join(f'{a:g}' for a in AVERAGES)}")
     return float(value)
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise invalid("value", value, "true or false")
 
 
 def _grouping(value: Any) -> Grouping:
@@ -101,6 +101,7 @@ SETTINGS: Final = (
         Grouping.PROCESS.value,
         f"what one row stands for: {', '.join(Grouping)}",
     ),
+    Setting("fold-exited", _switch, Settings.fold_exited, "show exited processes as one row"),
 )
 
 KEYS: Final = "keys"
@@ -128,7 +129,9 @@ class Config:
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments for bwtop.tui.settings.Settings."""
         names = {"columns": "fields", "group": "grouping"}
-        return {names.get(name, name): value for name, value in self.screen.items()}
+        return {
+            names.get(name, name.replace("-", "_")): value for name, value in self.screen.items()
+        }
 
 
 def files(given: ParsedFlags, environment: Mapping[str, str], home: Path) -> Config:

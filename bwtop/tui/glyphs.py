@@ -21,6 +21,8 @@ class Glyphs:
     ascending: str
     descending: str
     times: str
+    exited: str
+    """The mark of an exited process."""
     dots: str
     bars: str
     """From empty to full."""
@@ -54,6 +56,7 @@ UNICODE: Final = Glyphs(
     ascending="▲",
     descending="▼",
     times="×",  # noqa: RUF001 - a sign, not a letter
+    exited="†",
     dots="…",
     bars=" ▁▂▃▄▅▆▇█",
     unicode=True,
@@ -66,6 +69,7 @@ ASCII: Final = Glyphs(
     ascending="^",
     descending="v",
     times="x",
+    exited="x",
     dots="...",
     bars=" .:-=+*%#",
     unicode=False,
@@ -75,7 +79,7 @@ CONSOLE: Final = replace(
     UNICODE,
     **{
         name: getattr(ASCII, name)
-        for name in ("collapsed", "expanded", "ascending", "descending", "dots", "bars")
+        for name in ("collapsed", "expanded", "ascending", "descending", "exited", "dots", "bars")
     },
 )
 """For the Linux console: its fonts have 256 or 512 characters."""

@@ -243,7 +243,7 @@ def _found(state: ScreenState, columns: int) -> list[Line]:
         return [exactly([(Style.ERROR, wrong)], columns, Style.HEADER)]
     every = state.model.rates(state.model.window_sums(state.tree.categories))
     found = [
-        (Style.HEADER, f"  {count(len(state.tree.tops), state.tree.grouping.value)}"),
+        (Style.HEADER, f"  {count(state.tree.count(), state.tree.grouping.value)}"),
         (Style.HEADER, f"  of all {state.glyphs.down} {_rate(state, every[0])}"),
         (Style.HEADER, f" {state.glyphs.up} {_rate(state, every[1])}"),
     ]

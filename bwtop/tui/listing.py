@@ -17,21 +17,27 @@ class Listing:
         self.selected: RowId | None = None
         """None: the first row."""
         self._wanted: RowId | None = None
-        """The row that the user selected; it is selected again when it returns to the list."""
+        """The row that the user selected; it is selected again when a command, not an interval, brings it back."""
+        self.holder: RowId | None = None
+        """The row of the top level that is selected or has the selected one below it; None: the first row."""
         self.path: Path = FIRST
         self.top: Path = FIRST
         self.page = 1
         """Rows in sight at the last redraw."""
 
-    def follow(self, tree: Tree) -> None:
-        """Find the selected row in a new tree; if it is gone, select the row in its place."""
+    def follow(self, tree: Tree, *, returns: bool = True) -> None:
+        """Find the selected row in a new tree; if it is gone, select the row in its place.
+
+        With `returns`, select the row again that the user selected before it was gone.
+
+        """
         if not tree.tops:
             self.path = self.top = FIRST
             return
         if self.selected is None:
             self.path = self.top = FIRST
             return
-        path = tree.find(self._wanted) if self._wanted else None
+        path = tree.find(self._wanted) if self._wanted and returns else None
         if path is None:
             path = tree.find(self.selected)
         if path is None:
@@ -46,6 +52,7 @@ class Listing:
     def _put(self, tree: Tree, path: Path) -> None:
         self.path = path
         self.selected = tree.row(path).id
+        self.holder = tree.tops[path[0]].id
 
     def row(self, tree: Tree) -> Row | None:
         """Return the selected row; None in an empty list."""
@@ -65,7 +72,7 @@ class Listing:
 
     def home(self) -> None:
         """Select the first row and stay at the top."""
-        self.selected = self._wanted = None
+        self.selected = self._wanted = self.holder = None
         self.path = self.top = FIRST
 
     def end(self, tree: Tree) -> None:

@@ -7,7 +7,7 @@ from bwtop.model.ledger import CLASSES
 from bwtop.model.live import AVERAGES
 from bwtop.tui.layout import FIELDS, ListColumn, Placed, place
 from bwtop.view.columns import Order
-from bwtop.view.tree import Grouping
+from bwtop.view.grouping import Grouping
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Settings:
     """Seconds over which rates are averaged."""
     mouse: bool = True
     """True if bwtop takes clicks; else the terminal does, to select text."""
+    fold_exited: bool = True
+    """True to show exited processes as one row."""
     fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 

@@ -28,8 +28,9 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.signals import SignalTarget
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
+from bwtop.view.grouping import OF_FLEETS, Grouping
 from bwtop.view.rows import FIRST, Expansion, Path, RowId
-from bwtop.view.tree import OF_FLEETS, Grouping, Tree, View
+from bwtop.view.tree import Tree, View
 
 if TYPE_CHECKING:
     from bwtop.tui.export import Exporter
@@ -169,6 +170,8 @@ class ScreenState:
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
         self._build_again = False
+        self._returns = False
+        """True if a command asked for the rows that are made."""
         self._changes: list[Callable[[LiveModel], None]] = []
         self.paused = False
         self.is_building = False
@@ -294,6 +297,7 @@ class ScreenState:
         Rows of a large model are made in the background while the old ones stay on the screen.
 
         """
+        self._returns |= not calm
         if self.is_building:
             self._build_again = True
             return
@@ -349,16 +353,17 @@ class ScreenState:
 
     def _show(self, tree: Tree) -> None:
         if tree.order != self.settings.order:  # changed during the build
-            tree.reorder(self.settings.order)
+            tree.reorder(self.settings.order, self.listing.holder)
         self.tree = tree
-        self.listing.follow(tree)
+        self.listing.follow(tree, returns=self._returns)
+        self._returns = self._returns and self._build_again
         if self.typed.terms:
             self.filtered.update(self.model, tree, (self.typed, self.settings.filter))
 
     def sort(self) -> None:
         """Sort the existing rows."""
         self._sort_later = False
-        self.tree.reorder(self.settings.order)
+        self.tree.reorder(self.settings.order, self.listing.holder)
         self.listing.follow(self.tree)
 
     def _view(self) -> View:
@@ -371,6 +376,8 @@ class ScreenState:
             settings.order,
             living_first=True,
             peers=self._peers() if settings.grouping is Grouping.CONVERSATION else {},
+            fold=settings.fold_exited,
+            apart=self.listing.holder,
         )
 
     @property

@@ -11,9 +11,10 @@ from bwtop.tui.lines import Line, exactly, restyled
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
+from bwtop.view.folding import FOLDED
+from bwtop.view.grouping import Grouping
 from bwtop.view.naming import shown_name
 from bwtop.view.rows import Branch, Leaf, Row
-from bwtop.view.tree import Grouping
 
 GRAPH_INTERVALS: Final = 10
 """Intervals in the small graph of a row."""
@@ -91,7 +92,7 @@ class Rows:
 
     def _group(self, row: Branch, style: Style) -> Line:
         """Return the number of processes and the label of a group, between the columns of hosts and top remotes."""
-        text = f"{self._count(row)} {self._label(row)}"
+        text = self._folded(row) if row.id == FOLDED else f"{self._count(row)} {self._label(row)}"
         first, taken = self._placed[0], 0
         before: Line = []
         after: Line = []
@@ -103,6 +104,17 @@ class Rows:
                 after = [(style, f" {fit(self._top(row, placed.width), placed.width)}")]
                 taken += placed.width + 1
         return [*before, *self._spanning(text, style, indent=0, taken=taken), *after]
+
+    def _folded(self, row: Branch) -> str:
+        """Return the number of exited processes; also their totals where no column shows them."""
+        glyphs, state = self._state.glyphs, "quiet" if self._state.is_fleet else "exited"
+        mark = "" if self._state.is_fleet else f"{glyphs.exited} "
+        totals: tuple[tuple[str, int], ...]
+        totals = ((glyphs.down, row.counted.rx_total), (glyphs.up, row.counted.tx_total))
+        if any(placed.field.id == "tx_total" for placed in self._placed):
+            totals = ()
+        texts = [f"  {sign} {fmt.size(total)}" for sign, total in totals if total]
+        return f"{mark}{row.size} {state}{''.join(texts)}"
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
@@ -228,8 +240,11 @@ class Rows:
         if not row.exited:
             return name
         several = f" {self._state.glyphs.times}{row.size}" if row.size > 1 else ""
-        suffix = f" ({'quiet' if self._state.is_fleet else 'exited'}{several})"
-        return squeeze(name, max(cells - len(suffix), cells // 2)) + suffix
+        if self._state.is_fleet:
+            several = f" (quiet{several})"
+        else:
+            name = f"{indent}{self._state.glyphs.exited} {name.removeprefix(indent)}"
+        return squeeze(name, max(cells - len(several), cells // 2)) + several
 
     def _unit(self, row: Branch) -> str:
         return row.identity.container or row.identity.unit or "-"

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from itertools import chain
-from typing import Final
 
 from bwtop.model.conditions import LiveNumbers
 from bwtop.model.conversations import Peers
@@ -18,63 +16,9 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
 from bwtop.view.conversations import conversations
+from bwtop.view.folding import FOLDED, folded
+from bwtop.view.grouping import KEYS, LABELS, OF_FLOW, Grouping, common
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
-
-
-class Grouping(StrEnum):
-    """The property that the rows of the top level stand for."""
-
-    PROCESS = "process"
-    EXECUTABLE = "executable"
-    USER = "user"
-    UNIT = "unit"
-    REMOTE = "remote"
-    NET = "net"
-    HOST = "host"
-    CONVERSATION = "conversation"
-
-
-OF_FLEETS: Final = frozenset({Grouping.HOST, Grouping.CONVERSATION})
-"""Groupings of several hosts."""
-
-
-def _executable(identity: Identity) -> str:
-    if identity.exe:
-        return identity.exe
-    return f"[{identity.name}]" if identity.kernel else identity.name
-
-
-def _user(identity: Identity) -> str:
-    return identity.user or ("(no user)" if identity.uid is None else str(identity.uid))
-
-
-def _unit(identity: Identity) -> str:
-    return identity.container or identity.unit or "(no unit)"
-
-
-def _host(identity: Identity) -> str:
-    return identity.host.label or identity.host.id if identity.host else "(this machine)"
-
-
-def _host_id(identity: Identity) -> str:
-    return identity.host.id if identity.host else ""
-
-
-_LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
-    Grouping.EXECUTABLE: _executable,
-    Grouping.USER: _user,
-    Grouping.UNIT: _unit,
-    Grouping.HOST: _host,
-}
-
-_KEYS: Final = {**_LABELS, Grouping.HOST: _host_id}
-"""The common property of a group: its label, or the id of a host, because host names may repeat."""
-
-
-_OF_FLOW: Final[dict[Grouping, Callable[[Flow], str]]] = {
-    Grouping.NET: lambda flow: flow.net,
-}
-"""The common property of flows in groups that a process can be in several of."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +35,10 @@ class View:
     """True to list exited processes after all others, in any order."""
     peers: Peers = field(default_factory=dict)
     """The hosts of remotes."""
+    fold: bool = False
+    """True to fold exited processes into one row, unless the filter is about their state."""
+    apart: RowId | None = None
+    """A row that is not folded: that of the selected process."""
     idle: bool = True
     """True to show processes and remotes without bytes in the averaging window; groups sum what is shown."""
 
@@ -137,18 +85,30 @@ class Tree:
         self.tops = self._view.order.processes(self._made)
         if self._view.living_first:
             self.tops.sort(key=lambda row: row.exited)
+        kept = [row.id for row in before.tops] if before else []
+        if self._folds:
+            self.tops = folded(self.tops, apart={*kept, self._view.apart}, order=self.order)
         if before:
-            self.tops = _like([row.id for row in before.tops], self.tops)
+            self.tops = _like(kept, self.tops)
             self._kept = before.places()
+
+    @property
+    def _folds(self) -> bool:
+        view = self._view
+        return view.fold and self.grouping is Grouping.PROCESS and not view.filter.plain("state")
+
+    def count(self) -> int:
+        """Return the number of processes or groups that pass, folded ones included."""
+        return len(self._made)
 
     def places(self) -> dict[RowId, list[RowId]]:
         """Return the order of the children of all rows that were opened."""
         seen = {row: [child.id for child in rows] for row, rows in self._children.items()}
         return self._kept | seen
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, order: Order, apart: RowId | None = None) -> None:
         """Sort the same rows by another order."""
-        self._view = replace(self._view, order=order)
+        self._view = replace(self._view, order=order, apart=apart)
         self._kept = {}
         self._children.clear()
         self.sort()
@@ -224,7 +184,7 @@ class Tree:
 
     def _group_of(self, identity: Identity) -> str | None:
         """Return the group of a process by its identity; None if there is none."""
-        key_of = _KEYS.get(self._view.grouping)
+        key_of = KEYS.get(self._view.grouping)
         return f"{self.grouping.value} {key_of(identity)}" if key_of else None
 
     def _known(self, process: Process) -> Iterator[Flow]:
@@ -269,7 +229,7 @@ class Tree:
             return branches
         if grouping is Grouping.REMOTE:
             return self._by_remote(branches)
-        if of_flow := _OF_FLOW.get(grouping):
+        if of_flow := OF_FLOW.get(grouping):
             return self._by_flow(branches, of_flow)
         if grouping is Grouping.CONVERSATION:
             return self._by_conversation(branches)
@@ -305,7 +265,7 @@ class Tree:
         return Branch(
             id=RowId(f"{self.grouping.value} {label}"),
             counted=self._counted(flows),
-            identity=_common(label, [process.identity for process in processes]),
+            identity=common(label, [process.identity for process in processes]),
             size=sum(process.count for process in processes),
             living=sum(process.count for process in living),
             flows=flows,
@@ -327,7 +287,7 @@ class Tree:
             yield Branch(
                 id=RowId(group),
                 counted=self._counted(found.counted),
-                identity=_common(found.label, [member.identity for member in members]),
+                identity=common(found.label, [member.identity for member in members]),
                 size=sum(member.size for member in members),
                 living=sum(member.living for member in members),
                 flows=found.counted,
@@ -346,14 +306,14 @@ class Tree:
         ]
 
     def _is_gone(self, process: Process) -> bool:
-        return process.key is None or process.key in self._model.exited
+        return process.key is None or self._model.has_exited(process.key)
 
     def _make_group(self, group: str | None, members: list[Branch]) -> Branch:
-        label = _LABELS[self.grouping](members[0].identity)
+        label = LABELS[self.grouping](members[0].identity)
         return Branch(
             id=RowId(group),
             counted=summed(member.counted for member in members),
-            identity=_common(label, [member.identity for member in members]),
+            identity=common(label, [member.identity for member in members]),
             size=sum(member.size for member in members),
             living=sum(member.living for member in members),
             members=members,
@@ -479,6 +439,8 @@ class Tree:
         if self._places is None:
             self._places = {branch.id: place for place, branch in enumerate(self.tops)}
         place = self._places.get(top)
+        if place is None and wanted != FOLDED:
+            place = self._places.get(FOLDED)
         return None if place is None else self._find_below((place,), wanted)
 
     def _find_below(self, path: Path, wanted: RowId) -> Path | None:
@@ -532,16 +494,3 @@ def _like(before: list[RowId], rows: list[AnyRow]) -> list[AnyRow]:
         return rows
     places = {row: place for place, row in enumerate(before)}
     return sorted(rows, key=lambda row: places.get(row.id, len(places)))
-
-
-def _common(label: str, identities: list[Identity]) -> Identity:
-    """Return the identity of a group: the properties that all its processes share."""
-    first = identities[0]
-    if len(identities) == 1:
-        return replace(first, name=label)
-    shared = {
-        name: getattr(first, name)
-        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel", "host")
-        if all(getattr(other, name) == getattr(first, name) for other in identities)
-    }
-    return Identity(label, **shared)

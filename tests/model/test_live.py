@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bwtop.model import largest
 from bwtop.model import live as limits
 from bwtop.model.flows import TCP, UDP, Host, Identity, Loss, ProcessKey, Remote, Traffic, nowhere
 from bwtop.model.ledger import CATEGORIES, Category, Tally, category
@@ -228,7 +229,8 @@ def test_processes_are_listed_until_they_have_lingered(timeline: list[Sample]) -
     exits: dict[ProcessKey, float] = {}
     known: set[ProcessKey] = set()
     for reading in timeline:
-        model.advance(reading)
+        with patch.object(largest, "MOST", 0):
+            model.advance(reading)
         known |= {name for name, _ in plain([reading]) if isinstance(name, ProcessKey)}
         for process in reading.exited & known:
             exits.setdefault(process, model.time)
@@ -476,15 +478,16 @@ def test_reset_zeroes_totals_but_keeps_rates_and_graphs(
     timeline: list[Sample], average: float, later: list[Sample]
 ) -> None:
     lived([*timeline, *later])
-    model, other = (advanced(deepcopy(timeline)) for _ in range(2))
-    for one in (model, other):
-        one.set_average(average)
-    model.reset()
-    assert (totals(model.ledger), model.gone, model.loss) == ({}, {}, Loss())
-    assert ongoing(model) == ongoing(other)
-    advanced(deepcopy(later), model)
-    advanced(deepcopy(later), other)
-    assert ongoing(model) == ongoing(other)
+    with patch.object(largest, "MOST", 0):
+        model, other = (advanced(deepcopy(timeline)) for _ in range(2))
+        for one in (model, other):
+            one.set_average(average)
+        model.reset()
+        assert (totals(model.ledger), model.gone, model.loss) == ({}, {}, Loss())
+        assert ongoing(model) == ongoing(other)
+        advanced(deepcopy(later), model)
+        advanced(deepcopy(later), other)
+        assert ongoing(model) == ongoing(other)
     assert remembered(model) == remembered(advanced(later))
 
 
@@ -566,3 +569,42 @@ def reachable(model: LiveModel) -> int:
             found[id(more)] = more
             waiting += gc.get_referents(more)
     return len(found)
+
+
+# Exited processes that moved much.
+
+
+@given(lives, st.sampled_from([1, 100, 3000]), st.integers(0, 2), st.integers(0, 2))
+def test_largest_exited_processes_stay_and_nothing_is_lost(
+    timeline: list[Sample], least: int, most: int, remotes: int
+) -> None:
+    model, exits = LiveModel(), dict[ProcessKey, float]()
+    with (
+        patch.multiple(largest, LEAST=least, MOST=most),
+        patch.multiple(limits, MAX_REMOTES=remotes),
+    ):
+        for number, reading in enumerate([*timeline, sample(elapsed=LINGER)], 1):
+            model.advance(reading)
+            everything = plain([*timeline, sample()][:number])
+            expected = {of: sums for (who, of), sums in everything.items() if who == "all"}
+            assert remembered(model) == (expected, expected, expected)
+            for process in reading.exited & model.ledger.processes.keys():
+                exits.setdefault(process, model.time)
+        late = [p for p in model.ledger.processes.values() if p.key in exits]
+        late = [p for p in late if p.key and exits[p.key] <= model.time - LINGER]
+        assert len(late) <= most
+        assert all(p.total() >= least for p in late)
+    model.reset()
+    model.advance(sample(elapsed=LINGER))
+    assert not model.ledger.processes.keys() & exits.keys()
+
+
+def test_process_that_moves_again_has_not_exited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts do not send exits: a process of a fleet may only have been quiet."""
+    monkeypatch.setattr(largest, "LEAST", 1)
+    reading = moved(100)
+    reading.exited = {key(1)}
+    model = advanced([reading, sample(elapsed=LINGER)])
+    assert model.has_exited(key(1))
+    model.advance(moved(5))
+    assert not model.has_exited(key(1))

@@ -623,6 +623,6 @@ def test_screen_reports_end_of_demo_and_continues() -> None:
         seen = terminal.wait_for("the demo traffic has ended")
         assert "demo over" in seen
         until(lambda: FAR_END not in below(terminal.pid), "the demo goes on")
-        terminal.wait_for("demo-dns (exited)")
+        terminal.wait_for(" exited")
         terminal.type("q")
         assert terminal.wait() == 0

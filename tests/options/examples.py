@@ -29,6 +29,7 @@ process = ["nginx*", 'quote " and \\ and ü']
 remote = ["192.0.2.0/24", "::1"]
 net = ["internet", "office"]
 sort = "-tx_total"
+fold-exited = false
 limit = 3
 db = "/x/y.db"
 by = "process,day"

@@ -20,7 +20,7 @@ from bwtop.options.config import ConfigError
 from bwtop.options.flag import Mode
 from bwtop.rights import opening
 from bwtop.view.columns import Order
-from bwtop.view.tree import Grouping
+from bwtop.view.grouping import Grouping
 from tests.options.examples import Write, load
 
 LAUNCHER = Path(__file__).parents[2] / "bwtop.py"

@@ -18,7 +18,7 @@ from bwtop.tui import keys
 from bwtop.tui.keymap import Context
 from bwtop.tui.layout import FIELDS
 from bwtop.view.columns import Order, parse_order
-from bwtop.view.tree import Grouping
+from bwtop.view.grouping import Grouping
 from tests.options.examples import FILE, Write, load
 
 
@@ -42,6 +42,7 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
         "fields": FIELDS,
         "average": AVERAGES[0],
         "mouse": True,
+        "fold_exited": True,
         "grouping": Grouping.PROCESS,
     }
     assert again.settings() == defaults | first.settings()

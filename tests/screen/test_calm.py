@@ -18,8 +18,9 @@ from bwtop.tui.keys import KEYS
 from bwtop.tui.state import CALM
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.grouping import Grouping
 from bwtop.view.rows import FIRST, RowId
-from bwtop.view.tree import Grouping, Tree
+from bwtop.view.tree import Tree
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
 from tests.screen.harness import Harness, Left
@@ -325,6 +326,20 @@ def test_selection_moves_to_the_row_in_place_of_a_removed_one() -> None:
     harness.press("b")
     assert " cc " in harness.selected()
     assert order(harness) == "aa cc"
+
+
+def test_only_a_command_selects_a_row_again_that_was_gone() -> None:
+    """A row that moves bytes again after a reset must not take the selection from the one in its place."""
+    harness = three()
+    busiest(harness)
+    harness.press("down", "z")
+    assert not harness.state.tree.tops
+    busiest(harness, A)
+    assert " aa " in harness.selected()
+    busiest(harness, A, B)
+    assert " aa " in harness.selected()
+    harness.press("u")
+    assert " bb " in harness.selected()
 
 
 def test_the_selection_follows_a_remote_and_falls_back_to_its_process() -> None:

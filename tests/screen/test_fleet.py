@@ -17,7 +17,7 @@ from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import HOST_COLUMNS, Order
-from bwtop.view.tree import Grouping
+from bwtop.view.grouping import Grouping
 from tests.build import key, packed, remote
 from tests.screen.harness import Harness
 

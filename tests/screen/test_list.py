@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
+from bwtop.model.largest import LEAST
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import layout
@@ -73,10 +74,10 @@ def test_kernel_threads_are_in_brackets_and_the_unattributed_has_no_pid() -> Non
 def test_exited_process_is_dimmed_then_removed() -> None:
     harness = busy()
     harness.feed(exited=[NAMED])
-    assert "named (exited)" in harness.text()
-    assert style_of(harness, "named (exited)") is Style.EXITED
+    assert "† named" in harness.text()
+    assert style_of(harness, "† named") is Style.EXITED
     harness.feed(elapsed=LINGER - 1)
-    assert "named (exited)" in harness.text()
+    assert "† named" in harness.text()
     totals = [line[:40].split()[4:6] for line in harness.lines()[1:3]]
     harness.feed(elapsed=1.1)
     assert "named" not in harness.text()
@@ -466,7 +467,7 @@ def test_a_pause_holds_all_numbers_and_nothing_is_lost() -> None:
     assert names(harness) == ["named", "curl"]
     harness.press("r", "enter", "t", "t", "a", "a", "a", "a", " ")
     assert "PAUSED" not in harness.text()
-    assert " 132.0 KiB " in harness.line(" named (exited)")
+    assert " 132.0 KiB " in harness.line(" † named")
     assert "(unknown)" in harness.text()
 
 
@@ -544,3 +545,72 @@ def test_header_says_which_row_of_how_many() -> None:
     assert "row 1 of 30" in harness.text()
     harness.press("end")
     assert "row 30 of 30" in harness.text()
+
+
+# Exited processes.
+
+
+def ended(columns: int = 80, settings: Settings | None = None) -> Harness:
+    """Return a screen with a living process and four that have exited, one of them large."""
+    harness = Harness(columns, 24, settings)
+    gone = {key(n): Identity(f"p{n}") for n in range(1, 5)}
+    traffic: FlowTraffic = {of: {remote(): Traffic(0, 1000 + of.stored_pid)} for of in gone}
+    traffic[key(4)] = {remote(f"192.0.2.{n}"): Traffic(LEAST) for n in range(100)}
+    harness.feed({**traffic, CURL: {remote(): Traffic(9)}}, gone | IDENTITIES)
+    harness.feed(exited=gone)
+    harness.pass_time()
+    return harness
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"), [(80, "▸† 4 exited  "), (56, "▸† 4 exited  ↓ 9.8 GiB  ↑ 2.9 KiB")]
+)
+def test_exited_processes_are_one_row_that_opens(columns: int, text: str) -> None:
+    harness = ended(columns)
+    assert text in harness.text()
+    assert not re.search("p[1-4]", harness.text())
+    harness.press("end", "right", "down", "down")
+    assert "† p3" in harness.selected()
+    harness.feed({CURL: {remote(): Traffic(9)}})
+    assert "† p3" in harness.selected()
+    harness.press("enter")
+    assert "to 192.0.2.1:443" in harness.text()
+    harness.press("left", "left", "left")
+    assert "† 4 exited" in harness.selected()
+
+
+@pytest.mark.parametrize("pressed", ["x", "/state:exited", "off"])
+def test_exited_processes_can_be_rows_of_their_own(pressed: str) -> None:
+    harness = ended(80, Settings(fold_exited=pressed != "off"))
+    harness.type(pressed if pressed != "off" else "")
+    assert "4 exited" not in harness.text()
+    assert all(f"† p{n} " in harness.text() for n in range(1, 5))
+    harness.press("esc", "x")
+    assert ("† 4 exited" in harness.text()) == (pressed in ("x", "off"))
+
+
+def test_selected_process_stays_in_sight_when_it_exits() -> None:
+    harness = busy()
+    harness.feed({key(n): {remote(): Traffic(1)} for n in range(1, 5)})
+    harness.press("end")
+    assert " named " in harness.selected()
+    harness.feed(exited=[NAMED, *(key(n) for n in range(1, 5))])
+    harness.pass_time()
+    assert "† named" in harness.selected()
+    assert "† 4 exited" in harness.text()
+
+
+def test_process_that_moved_much_stays_in_the_order_by_total() -> None:
+    harness = ended()
+    harness.feed(elapsed=LINGER)
+    harness.pass_time()
+    assert "† p4 " in harness.text()
+    assert "† p3 " not in harness.text()
+    harness.feed({key(n): {remote(): Traffic(1)} for n in (5, 6)}, {})
+    harness.feed(exited=[key(5), key(6)])
+    harness.pass_time()
+    assert "† 3 exited" in harness.text()
+    harness.press("s", "end", "enter")
+    lines = [line.split()[1:3] for line in harness.lines() if "†" in line]
+    assert lines == [["4", "-"], ["2", "exited"]]
+    assert " 9.8 GiB " in harness.line("† p4")

@@ -94,7 +94,7 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
             terminal.wait_for(
                 lambda seen: remote in seen and "peak" in seen and "TOP REMOTE" in seen
             )
-        terminal.wait_for("(exited)")
+        terminal.wait_for("† ")
         assert modes(terminal) == OURS
         terminal.type("q")
         assert terminal.wait() == 0
@@ -282,7 +282,7 @@ def test_signal_reaches_a_process_of_another_user(moving: Mover) -> None:
         terminal.type("y")
         terminal.wait_for("SIGTERM sent to mover")
         assert moving.process.wait(10) == -signal.SIGTERM
-        terminal.wait_for("(exited)")
+        terminal.wait_for("† ")
 
 
 PASTED = "Kill it\nyes it is\nquit, yes\n"
@@ -504,9 +504,9 @@ def test_picture_of_the_screen(tmp_path: Path) -> None:
             terminal.watch(20 if PICTURES else 2)
         if PICTURES:
             terminal.watch(20)
-        terminal.wait_for("updater (exited)")
+        terminal.wait_for("† updater")
         drawing = svg(terminal.screen, "sudo bwtop")
-        for part in ("bwtop", "backup", "127.0.0.1", "SHARE", "updater (exited)"):
+        for part in ("bwtop", "backup", "127.0.0.1", "SHARE", "† updater"):
             assert part in drawing
         if PICTURES:
             (Path(PICTURES) / "screen.svg").write_text(drawing)

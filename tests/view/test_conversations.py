@@ -12,8 +12,9 @@ from bwtop.model.live import LiveModel
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic
 from bwtop.view.columns import Order
+from bwtop.view.grouping import Grouping
 from bwtop.view.rows import Branch, Expansion
-from bwtop.view.tree import Grouping, Tree, View
+from bwtop.view.tree import Tree, View
 from tests.build import key, packed, remote, sample
 
 WEB, DB, TWIN = Host("web1", "w"), Host("db1", "d"), Host("db1", "e")

@@ -17,8 +17,9 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
+from bwtop.view.grouping import Grouping
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
-from bwtop.view.tree import Grouping, Tree, View
+from bwtop.view.tree import Tree, View
 from tests.build import KEYS, NOW, REMOTES, key, packed, remote, sample
 
 HOSTS = {packed("192.0.2.1"): "www.example.net", packed("127.0.0.1"): "localhost"}

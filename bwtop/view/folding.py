@@ -1,0 +1,45 @@
+"""Rows that stand for several: exited processes."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from bwtop.model.flows import Identity
+from bwtop.model.largest import LEAST
+from bwtop.model.rates import summed
+from bwtop.view.columns import Order
+from bwtop.view.rows import Branch, RowId
+
+FOLDED: Final = RowId("exited")
+"""The row of the exited processes."""
+
+TOTALS: Final = ("total", "rx_total", "tx_total")
+"""Orders in which large processes stay apart after their end."""
+
+
+def folded(rows: Sequence[Branch], apart: Collection[RowId | None], order: Order) -> list[Branch]:
+    """Return process rows with the exited ones as a single row at the end; a single one stays as it is."""
+    large = order.column in TOTALS
+
+    def is_folded(row: Branch) -> bool:
+        return row.exited and row.id not in apart and not (large and _total(row) >= LEAST)
+
+    exited = [row for row in rows if is_folded(row)]
+    if len(exited) < 2:
+        return list(rows)
+    others = [row for row in rows if not is_folded(row)]
+    return [*others, _fold(exited)]
+
+
+def _total(row: Branch) -> int:
+    return row.counted.rx_total + row.counted.tx_total
+
+
+def _fold(rows: Sequence[Branch]) -> Branch:
+    return Branch(
+        id=FOLDED,
+        counted=summed(row.counted for row in rows),
+        identity=Identity("exited"),
+        size=sum(row.size for row in rows),
+        members=rows,
+        exited=True,
+    )

@@ -1,0 +1,77 @@
+"""What groups of processes have in common: the property that they are grouped by, and those that they share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final
+
+from bwtop.model.flows import Identity
+from bwtop.model.ledger import Flow
+
+
+class Grouping(StrEnum):
+    """The property that the rows of the top level stand for."""
+
+    PROCESS = "process"
+    EXECUTABLE = "executable"
+    USER = "user"
+    UNIT = "unit"
+    REMOTE = "remote"
+    NET = "net"
+    HOST = "host"
+    CONVERSATION = "conversation"
+
+
+OF_FLEETS: Final = frozenset({Grouping.HOST, Grouping.CONVERSATION})
+"""Groupings of several hosts."""
+
+
+def _executable(identity: Identity) -> str:
+    if identity.exe:
+        return identity.exe
+    return f"[{identity.name}]" if identity.kernel else identity.name
+
+
+def _user(identity: Identity) -> str:
+    return identity.user or ("(no user)" if identity.uid is None else str(identity.uid))
+
+
+def _unit(identity: Identity) -> str:
+    return identity.container or identity.unit or "(no unit)"
+
+
+def _host(identity: Identity) -> str:
+    return identity.host.label or identity.host.id if identity.host else "(this machine)"
+
+
+def _host_id(identity: Identity) -> str:
+    return identity.host.id if identity.host else ""
+
+
+LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
+    Grouping.EXECUTABLE: _executable,
+    Grouping.USER: _user,
+    Grouping.UNIT: _unit,
+    Grouping.HOST: _host,
+}
+
+KEYS: Final = {**LABELS, Grouping.HOST: _host_id}
+"""The common property of a group: its label, or the id of a host, because host names may repeat."""
+
+OF_FLOW: Final[dict[Grouping, Callable[[Flow], str]]] = {
+    Grouping.NET: lambda flow: flow.net,
+}
+"""The common property of flows in groups that a process can be in several of."""
+
+
+def common(label: str, identities: list[Identity]) -> Identity:
+    """Return the identity of a group: the properties that all its processes share."""
+    first = identities[0]
+    if len(identities) == 1:
+        return replace(first, name=label)
+    shared = {
+        name: getattr(first, name)
+        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel", "host")
+        if all(getattr(other, name) == getattr(first, name) for other in identities)
+    }
+    return Identity(label, **shared)
