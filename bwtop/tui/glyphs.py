@@ -33,9 +33,13 @@ class Glyphs:
         return _drawable(text, unicode=self.unicode)
 
     def graph(self, values: Sequence[float | None], most: float, height: int = 1) -> list[str]:
-        """Return a graph, one string per row of cells, the highest first; unmeasured intervals stay blank."""
+        """Return a graph, one string per row of cells, the highest first; unmeasured intervals stay blank.
+
+        The highest cell is never full, so that the graph is no wall.
+
+        """
         steps = len(self.bars) - 1
-        levels = [0 if v is None else _level(v, most, steps * height) for v in values]
+        levels = [0 if v is None else _level(v, most, steps * height - 1) for v in values]
         return [
             "".join(self.bars[min(max(level - steps * row, 0), steps)] for level in levels)
             for row in reversed(range(height))

@@ -89,10 +89,12 @@ def place(fields: Sequence[ListColumn], columns: int, *, wide: bool = False) -> 
         if shown and _needed([*shown, field]) > columns:
             break
         shown.append(field)
-    shown.sort(key=fields.index)
     spare = columns - _needed(shown)
-    first = {field.id: min(field.cell.first, spare) for field in shown}
-    spare -= sum(first.values())
+    first = {}
+    for field in shown:
+        first[field.id] = min(field.cell.first, max(spare, 0))
+        spare -= first[field.id]
+    shown.sort(key=fields.index)
     parts = sum(field.cell.grows for field in shown)
     placed, start = [], MARK
     for field in shown:

@@ -1,6 +1,8 @@
 """Lines of styled text, and their conversion to urwid canvases."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
 
 import urwid
 
@@ -40,9 +42,18 @@ def spread(left: Line, right: Line, cells: int, style: Style = Style.NORMAL) -> 
     return exactly(left, room, style) + right
 
 
-def restyled(line: Line, style: Style) -> Line:
-    """Return the whole line in one style."""
-    return [(style, "".join(text for _, text in line))]
+_BARS: Final = (Style.RX_BAR, Style.TX_BAR)
+
+
+def selected(line: Line) -> Line:
+    """Return the line as that of the selected row; bars stay visible."""
+    styles = (
+        (Style.SELECTED_BAR if style in _BARS else Style.SELECTED, text) for style, text in line
+    )
+    return [
+        (style, "".join(text for _, text in pieces))
+        for style, pieces in groupby(styles, key=lambda piece: piece[0])
+    ]
 
 
 def canvas(

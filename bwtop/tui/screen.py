@@ -142,7 +142,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._titles = top
         shown = state.listing.visible(state.tree, rows - 1)
         self._shown = [row.id for _, row in shown]
-        drawn = Rows(state, columns)
+        drawn = Rows(state, columns, [row for _, row in shown])
         lines = [
             drawn.line(row, len(path) - 1, selected=path == state.listing.path)
             for path, row in shown

@@ -13,9 +13,13 @@ class Style(StrEnum):
     OFF = "off"
     RX = "rx"
     TX = "tx"
+    RX_BAR = "rx bar"
+    """The bar behind a rate."""
+    TX_BAR = "tx bar"
     TITLE = "title"
     SORTED = "sorted"
     SELECTED = "selected"
+    SELECTED_BAR = "selected bar"
     PROCESS = "process"
     KERNEL = "kernel"
     EXITED = "exited"
@@ -49,9 +53,12 @@ _DARK: Final = {
     Style.OFF: Look("yellow", "default", "underline", "#d80"),
     Style.RX: Look("light green", "default", "", "#6d8"),
     Style.TX: Look("light cyan", "default", "", "#6cf"),
+    Style.RX_BAR: Look("black", "dark green", "underline", "#dfd", "#060"),
+    Style.TX_BAR: Look("black", "dark cyan", "underline", "#dff", "#06a"),
     Style.TITLE: Look("black", "light gray", "standout", "g85", "g23"),
     Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#fd6,bold", "g23"),
     Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#048"),
+    Style.SELECTED_BAR: Look("black", "dark cyan", "standout,underline", "#000", "#6af"),
     Style.PROCESS: Look("default", "default", "", "g89"),
     Style.KERNEL: Look("light magenta", "default", "", "#c8f"),
     Style.EXITED: Look("default", "default", "", "g46"),
@@ -73,6 +80,8 @@ _LIGHT: Final = _DARK | {
     Style.OFF: Look("dark red", "default", "underline", "#a40"),
     Style.RX: Look("default", "default", "", "#060"),
     Style.TX: Look("dark blue", "default", "", "#06a"),
+    Style.RX_BAR: Look("black", "dark green", "underline", "#000", "#8d8"),
+    Style.TX_BAR: Look("black", "dark cyan", "underline", "#000", "#8cf"),
     Style.TITLE: Look("black", "light gray", "standout", "g11", "g82"),
     Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#800,bold", "g82"),
     Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#06a"),
@@ -98,9 +107,12 @@ _PLAIN: Final = dict.fromkeys(Style, Look("default", "default", "")) | {
     Style.OFF: Look("default,underline", "default", "underline", "#a66,underline"),
     Style.RX: Look("default", "default", "", "#086"),
     Style.TX: Look("default", "default", "", "#66f"),
+    Style.RX_BAR: Look("black", "dark green", "underline", "#000", "#6a8"),
+    Style.TX_BAR: Look("black", "dark cyan", "underline", "#000", "#68d"),
     Style.TITLE: _TURNED,
     Style.SORTED: Look("default,standout,bold", "default", "standout,bold"),
     Style.SELECTED: _TURNED,
+    Style.SELECTED_BAR: Look("default,standout,underline", "default", "standout,underline"),
     Style.KERNEL: Look("default,underline", "default", "", "#66f"),
     Style.EXITED: Look("default", "default", "", "g46"),
     Style.TAGGED: Look("default,bold,underline", "default", "bold,underline"),

@@ -1,13 +1,17 @@
 """The list: a line of titles, and a line for each row."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, Final
 
 from bwtop.model.flows import format_address
+from bwtop.model.series import LENGTH, Rates
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
+from bwtop.tui import lines
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
-from bwtop.tui.lines import Line, exactly, restyled
+from bwtop.tui.lines import Line, exactly
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
@@ -15,9 +19,6 @@ from bwtop.view.folding import FOLDED
 from bwtop.view.grouping import Grouping
 from bwtop.view.naming import shown_name
 from bwtop.view.rows import Branch, Leaf, Row
-
-GRAPH_INTERVALS: Final = 10
-"""Intervals in the small graph of a row."""
 
 TAGGED: Final = "*"
 """The symbol of a tagged process, in any set of glyphs."""
@@ -54,6 +55,8 @@ def _sorted_by(column: str, shown: list[ListColumn]) -> set[str]:
 def _title(state: ScreenState, placed: Placed) -> str:
     """Return a title; for groups the first columns show their processes and their common property."""
     grouping = state.tree.grouping  # of the shown rows: a build for another one may be running
+    if placed.field.cell.kind is CellKind.GRAPH:
+        return f"LAST {placed.width}"
     if grouping is not Grouping.PROCESS and placed.field.id == "pid":
         return "PROCS"
     if grouping is not Grouping.PROCESS and placed.field.id == "process":
@@ -64,19 +67,31 @@ def _title(state: ScreenState, placed: Placed) -> str:
 class Rows:
     """The drawing of the rows of one frame; shared values are computed once."""
 
-    def __init__(self, state: ScreenState, columns: int) -> None:
+    def __init__(self, state: ScreenState, columns: int, shown: Iterable[Row] = ()) -> None:
+        """Prepare to draw rows; `shown` are those in sight, whose graphs have one scale."""
         self._state = state
         self._columns = columns
         self._placed = state.placed(columns)
         self._categories = state.tree.categories
         rx, tx = state.model.rates(state.model.window_sums(self._categories))
         self._rate = rx + tx
+        self._scale = self._scale_of(shown)
+
+    def _scale_of(self, shown: Iterable[Row]) -> float:
+        """Return the rate of a whole bar and of a full graph: a power of the root of two, so that it changes rarely."""
+        graphs = [placed for placed in self._placed if placed.field.cell.kind is CellKind.GRAPH]
+        rates = [self._state.tree.highest()]
+        for row in shown if graphs else ():
+            known = self._rates(row, graphs[0].width)
+            rates += [rx + tx for rx, tx in known or ()]
+        most = max(rates)
+        return float(2 ** (math.ceil(2 * math.log2(most)) / 2)) if most > 0 else 0.0
 
     def line(self, row: Row, depth: int, *, selected: bool) -> Line:
         """Return one row as a line; `depth` is the number of rows above it in the tree."""
         line = self._leaf(row, depth) if isinstance(row, Leaf) else self._branch(row, depth)
         line = exactly(line, self._columns)
-        return restyled(line, Style.SELECTED) if selected else line
+        return lines.selected(line) if selected else line
 
     def _branch(self, row: Branch, depth: int) -> Line:
         style = _style(row)
@@ -152,8 +167,7 @@ class Rows:
         line: Line = []
         for placed in self._placed:
             if not placed.field.is_text:
-                of, text = self._number(placed.field, row, style)
-                line += [(style, " "), (of, fit(text, placed.width, ">"))]
+                line += [(style, " "), *self._number(placed, row, style)]
         return line
 
     def _text(self, field: ListColumn, row: Branch) -> str:
@@ -161,15 +175,24 @@ class Rows:
         draw = _TEXTS.get(field.id)
         return draw(self, row) if draw else _plain(field.column.get(row))
 
-    def _number(self, field: ListColumn, row: Row, style: Style) -> tuple[Style, str]:
+    def _number(self, placed: Placed, row: Row, style: Style) -> Line:
+        field = placed.field
         colour = style if style in (Style.EXITED, Style.REMOTE) else _COLOURS.get(field.id, style)
         if field.cell.kind is CellKind.GRAPH:
-            return colour, self._graph(row)
+            return self._graph(row, placed.width, style)
         column = _REMOTE_COLUMNS.get(field.column.id) if isinstance(row, Leaf) else field.column
         value = column.get(row) if column else None
         text = self._formatted(field.cell.kind, value) if column else ""
-        is_dim = value == 0 and field.cell.kind in (CellKind.RATE, CellKind.SIZE)
-        return Style.HINT if is_dim else colour, text
+        text = fit(text, placed.width, ">")
+        if value == 0 and field.cell.kind in (CellKind.RATE, CellKind.SIZE):
+            return [(Style.HINT, text)]
+        bar = self._bar(value, placed) if field.id in _BARS else 0
+        before: Line = [(_BARS[field.id], text[:bar])] if bar else []
+        return [*before, (colour, text[bar:])]
+
+    def _bar(self, rate: Any, placed: Placed) -> int:
+        """Return the cells of the bar behind a rate."""
+        return min(round(placed.width * rate / self._scale), placed.width) if self._scale else 0
 
     def _formatted(self, kind: CellKind, value: Any) -> str:
         match kind:
@@ -188,12 +211,19 @@ class Rows:
         share = 100 * rate / self._rate
         return f"{share:.0f}%" if share >= 0.5 else "<1%"
 
-    def _graph(self, row: Row) -> str:
-        rates = None if isinstance(row, Leaf) else self._state.tree.graph(row, GRAPH_INTERVALS)
-        if rates is None:
-            return ""
-        both = [rx + tx for rx, tx in rates]
-        return self._state.glyphs.graph(both, max(both, default=0.0))[0]
+    def _rates(self, row: Row, cells: int) -> list[Rates] | None:
+        return None if isinstance(row, Leaf) else self._state.tree.graph(row, min(cells, LENGTH))
+
+    def _graph(self, row: Row, cells: int, style: Style) -> Line:
+        """Return the last intervals, each in the colour of the direction that moved more."""
+        rates = self._rates(row, cells) or []
+        (drawn,) = self._state.glyphs.graph([rx + tx for rx, tx in rates], self._scale)
+        styles = [Style.TX if tx > rx else Style.RX for rx, tx in rates]
+        if style is Style.EXITED:
+            styles = [style] * len(rates)
+        pieces = groupby(zip(styles, drawn, strict=True), key=lambda piece: piece[0])
+        blank = " " * (cells - len(rates))
+        return [(style, blank), *((of, "".join(sign for _, sign in part)) for of, part in pieces)]
 
     def _top(self, row: Branch, cells: int) -> str:
         """Return the top remote, its share and the number of the others; of a remote its top process."""
@@ -274,8 +304,11 @@ _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
 }
 """Texts that are not the plain values of their columns; the text of "process" depends on its place, too."""
 
-_COLOURS: Final = {"rx_rate": Style.RX, "tx_rate": Style.TX, "graph": Style.RX}
+_COLOURS: Final = {"rx_rate": Style.RX, "tx_rate": Style.TX}
 """Styles of numbers with a colour of their own."""
+
+_BARS: Final = {"rx_rate": Style.RX_BAR, "tx_rate": Style.TX_BAR}
+"""Styles of the bars behind numbers."""
 
 _REMOTE_COLUMNS: Final[dict[str, Column[Any]]] = {column.id: column for column in REMOTE_COLUMNS}
 

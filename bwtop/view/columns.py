@@ -50,7 +50,7 @@ class Cell:
     grows: int = 0
     """Its share of the spare cells."""
     first: int = 0
-    """Spare cells that it gets before the others."""
+    """Spare cells that it gets before the others; those of the lowest rank come first."""
     most: int = 0
     """Its maximum in cells: with a wider gap the eye loses the line on the way to the numbers."""
     id: str = ""
@@ -145,8 +145,11 @@ _NUMBERS: Final[tuple[Column[AnyRow], ...]] = (
                 place=5,
                 rank=9,
                 kind=CellKind.GRAPH,
+                grows=4,
+                first=10,
+                most=60,
                 id="graph",
-                help="traffic of the last ten intervals, both directions",
+                help="traffic of the last intervals, in the colour of the direction with more; one scale for all rows",
             ),
             Cell(
                 "SHARE",

@@ -60,6 +60,7 @@ class Tree:
         """The children of the rows that were opened, sorted."""
         self._top: dict[RowId, Top | None] = {}
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
+        self._highest: float | None = None
         self._is_live = view.filter.is_live
         self._whole: set[Process] = set()
         """With a filter: the processes of which all flows pass."""
@@ -374,6 +375,13 @@ class Tree:
             graphs = [self._model.graph(p, self.categories, count) for p in processes]
             self._graphs[key] = added(graphs)
         return self._graphs[key]
+
+    def highest(self) -> float:
+        """Return the highest rate of a row of the top level, both directions."""
+        if self._highest is None:
+            rates = (row.counted.rx_rate + row.counted.tx_rate for row in self.tops)
+            self._highest = max(rates, default=0.0)
+        return self._highest
 
     # Walking.
 

@@ -129,7 +129,8 @@ class Harness:
     def styled(self, style: Style) -> list[str]:
         """Return the texts in a style, one per row that has any."""
         rows = self._all_styles()
-        found = ["".join(text for of, text in row if of is style) for row in rows]
+        styles = (style, Style.SELECTED_BAR) if style is Style.SELECTED else (style,)
+        found = ["".join(text for of, text in row if of in styles) for row in rows]
         return [text.rstrip() for text in found if text]
 
     def selected(self) -> str:

@@ -261,7 +261,7 @@ def test_click_on_a_title_sorts_and_a_second_click_reverses(field: ListColumn) -
     harness = busy(200)
     harness.press("s", "home", "enter", "s", "home", "down", "enter")
     row = harness.row_of("PROCESS")
-    cell = harness.lines()[row].index(field.cell.title.format(down="↓", up="↑"))
+    cell = harness.lines()[row].index(field.cell.title.format(down="↓", up="↑").rstrip("10"))
     harness.click(cell, row)
     assert harness.state.settings.order.column == field.column.id
     assert not harness.state.settings.order.reverse
@@ -511,7 +511,23 @@ def test_the_small_graph_has_the_last_ten_intervals() -> None:
     harness = Harness(132, 24)
     for rx in (800, *range(0, 900, 100), 100):
         harness.feed({CURL: {remote(): Traffic(rx)}}, IDENTITIES)
-    assert " ▁▂▃▄▅▆▇█▁ " in harness.line(" curl ")
+    assert "▅ ▁▁▂▃▃▄▅▅▁ " in harness.line(" curl ")
+
+
+def test_bars_and_graphs_have_one_scale_and_the_colour_of_their_direction() -> None:
+    harness = Harness(200, 24)
+    rates = {CURL: Traffic(1024, 0), NAMED: Traffic(0, 512), key(3): Traffic(3, 3)}
+    for _ in range(40):
+        harness.feed({of: {remote(): traffic} for of, traffic in rates.items()}, IDENTITIES)
+    harness.press("end")
+    curl, named = (harness.styles(harness.row_of(f" {name} ")) for name in ("curl", "named"))
+    assert (Style.RX_BAR, "   1.0 KiB") in curl
+    assert (Style.TX_BAR, "     ") in named
+    assert not {Style.TX_BAR, Style.SELECTED_BAR} & {style for style, _ in curl}
+    assert [text for style, text in curl if style is Style.RX] == ["▇" * 35]
+    assert next(text for style, text in named if style is Style.TX) == "▄" * 35
+    harness.press("up")
+    assert (Style.SELECTED_BAR, "     ") in harness.styles(harness.row_of(" named "))
 
 
 def test_top_remote_of_a_process_and_of_a_group() -> None:
