@@ -87,7 +87,7 @@ def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
         yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
     down, up = state.glyphs.down, state.glyphs.up
     yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
-    yield "remotes", str(len(state.tree.children(row)))
+    yield "remotes", str(state.tree.count_remotes(row))
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
 
 

@@ -42,6 +42,9 @@ CALM: Final = 1.0
 
 MESSAGE_SECONDS: Final = 5.0
 
+FIRST_REMOTES: Final = 20
+"""Remotes of an open process; the others are below one more row."""
+
 LARGE: Final = 10_000
 """Flows from which rows are made in the background: some 10 ms of work."""
 
@@ -353,7 +356,7 @@ class ScreenState:
 
     def _show(self, tree: Tree) -> None:
         if tree.order != self.settings.order:  # changed during the build
-            tree.reorder(self.settings.order, self.listing.holder)
+            tree.reorder(self.settings.order, self.listing.holder, self.listing.selected)
         self.tree = tree
         self.listing.follow(tree, returns=self._returns)
         self._returns = self._returns and self._build_again
@@ -363,7 +366,7 @@ class ScreenState:
     def sort(self) -> None:
         """Sort the existing rows."""
         self._sort_later = False
-        self.tree.reorder(self.settings.order, self.listing.holder)
+        self.tree.reorder(self.settings.order, self.listing.holder, self.listing.selected)
         self.listing.follow(self.tree)
 
     def _view(self) -> View:
@@ -378,6 +381,8 @@ class ScreenState:
             peers=self._peers() if settings.grouping is Grouping.CONVERSATION else {},
             fold=settings.fold_exited,
             apart=self.listing.holder,
+            selected=self.listing.selected,
+            first_remotes=FIRST_REMOTES,
         )
 
     @property

@@ -99,7 +99,10 @@ class Rows:
         if row.key in self._state.tags:
             style, sign = Style.TAGGED, TAGGED
         line: Line = [(style, sign or self._state.glyphs.collapsed)]
-        if row.process is None:
+        if row.id.rest:
+            style = Style.REMOTE
+            line += self._spanning(row.identity.name, style, indent=2 * depth)
+        elif row.process is None:
             line += self._group(row, style)
         else:
             line += self._texts(row, style, depth)

@@ -1,4 +1,4 @@
-"""Rows that stand for several: exited processes."""
+"""Rows that stand for several: exited processes, and the remotes beyond the first ones."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from bwtop.model.flows import Identity
 from bwtop.model.largest import LEAST
 from bwtop.model.rates import summed
 from bwtop.view.columns import Order
-from bwtop.view.rows import Branch, RowId
+from bwtop.view.rows import Branch, Leaf, RowId
 
 FOLDED: Final = RowId("exited")
 """The row of the exited processes."""
@@ -42,4 +42,11 @@ def _fold(rows: Sequence[Branch]) -> Branch:
         size=sum(row.size for row in rows),
         members=rows,
         exited=True,
+    )
+
+
+def rest(of: RowId, rows: Sequence[Leaf]) -> Branch:
+    """Return the row of some remotes of a process."""
+    return Branch(
+        id=of, counted=summed(row.counted for row in rows), identity=Identity(f"+{len(rows)} more")
     )

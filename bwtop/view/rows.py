@@ -20,6 +20,8 @@ class RowId(NamedTuple):
     process: ProcessKey | Identity | None = None
     """An identity: exited processes that are remembered together."""
     remote: Remote | None = None
+    rest: bool = False
+    """True for the row of the remotes that are not shown at first."""
 
 
 class Branch(NamedTuple):
@@ -132,11 +134,15 @@ class Expansion:
     exceptions: set[RowId] = field(default_factory=set)
 
     def __contains__(self, row: RowId) -> bool:
-        return self.rule != (row in self.exceptions)
+        return self._rule(row) != (row in self.exceptions)
+
+    def _rule(self, row: RowId) -> bool:
+        """Return the rule for a row; what is not shown at first opens only by itself."""
+        return self.rule and not row.rest
 
     def set(self, row: RowId, *, expanded: bool) -> None:
         """Expand or collapse one row."""
-        if expanded == self.rule:
+        if expanded == self._rule(row):
             self.exceptions.discard(row)
         else:
             self.exceptions.add(row)

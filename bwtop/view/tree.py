@@ -16,7 +16,7 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
 from bwtop.view.conversations import conversations
-from bwtop.view.folding import FOLDED, folded
+from bwtop.view.folding import FOLDED, folded, rest
 from bwtop.view.grouping import KEYS, LABELS, OF_FLOW, Grouping, common
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
 
@@ -39,6 +39,10 @@ class View:
     """True to fold exited processes into one row, unless the filter is about their state."""
     apart: RowId | None = None
     """A row that is not folded: that of the selected process."""
+    selected: RowId | None = None
+    """A remote that is shown among the first."""
+    first_remotes: int = 0
+    """Remotes of a process that are shown at first, the others below a row of their own; 0: all."""
     idle: bool = True
     """True to show processes and remotes without bytes in the averaging window; groups sum what is shown."""
 
@@ -107,9 +111,11 @@ class Tree:
         seen = {row: [child.id for child in rows] for row, rows in self._children.items()}
         return self._kept | seen
 
-    def reorder(self, order: Order, apart: RowId | None = None) -> None:
-        """Sort the same rows by another order."""
-        self._view = replace(self._view, order=order, apart=apart)
+    def reorder(
+        self, order: Order, apart: RowId | None = None, selected: RowId | None = None
+    ) -> None:
+        """Sort the same rows by another order; see View about the others."""
+        self._view = replace(self._view, order=order, apart=apart, selected=selected)
         self._kept = {}
         self._children.clear()
         self.sort()
@@ -337,9 +343,25 @@ class Tree:
             self._children[branch.id] = (
                 _like(kept, self._sorted_members(branch))
                 if branch.process is None
-                else _like(kept, self.remotes(branch))
+                else self._first(branch.id, _like(kept, self.remotes(branch)))
             )
         return self._children[branch.id]
+
+    def _first(self, parent: RowId, rows: list[Leaf]) -> Sequence[Row]:
+        """Return the first remotes of a process, the selected one, and the row of the others."""
+        most, of = self._view.first_remotes, parent._replace(rest=True)
+        if not most or len(rows) <= most + 1:
+            return rows
+        selected = None if of in self._expansion else self._view.selected
+        first = [row for place, row in enumerate(rows) if place < most or row.id == selected]
+        shown = {row.remote for row in first}
+        others = [row for row in rows if row.remote not in shown]
+        self._children[of] = _like(self._kept.get(of, []), others)
+        return [*first, rest(of, others)]
+
+    def count_remotes(self, branch: Branch) -> int:
+        """Return the number of remotes of a process."""
+        return sum(1 for _ in self._flows(branch))
 
     def _sorted_members(self, branch: Branch) -> list[Branch]:
         return self._view.order.processes(branch.members or self._parts(branch))
@@ -460,7 +482,7 @@ class Tree:
         for place, child in enumerate(self.children(row)):
             if child.id == wanted:
                 return (*path, place)
-            if child.id == wanted._replace(remote=None):
+            if child.id == wanted._replace(remote=None) or child.id.rest:
                 return self._find_below((*path, place), wanted)
         return None
 

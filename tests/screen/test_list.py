@@ -630,3 +630,53 @@ def test_process_that_moved_much_stays_in_the_order_by_total() -> None:
     lines = [line.split()[1:3] for line in harness.lines() if "†" in line]
     assert lines == [["4", "-"], ["2", "exited"]]
     assert " 9.8 GiB " in harness.line("† p4")
+
+
+# Many remotes.
+
+
+def scattered(count: int = 410) -> Harness:
+    """Return a screen with a process that has many remotes, the first the busiest."""
+    harness = Harness(80, 50)
+    far = {remote(f"198.51.{n // 256}.{n % 256}"): Traffic(10**6 - n) for n in range(count)}
+    harness.feed({CURL: far}, IDENTITIES)
+    harness.press("enter")
+    return harness
+
+
+def test_remotes_beyond_twenty_are_below_a_row_that_opens() -> None:
+    harness = scattered()
+    assert "198.51.0.19:443" in harness.text()
+    assert "198.51.0.20:443" not in harness.text()
+    line = harness.line("+390 more").split()
+    assert line[:6] == ["▸", "+390", "more", "371.9", "MiB", "0"]
+    harness.press("end")
+    assert "+390 more" in harness.selected()
+    harness.press("right", "right", "down")
+    assert "198.51.0.21:443" in harness.selected()
+    harness.feed({CURL: {remote("198.51.0.1"): Traffic(1)}})
+    harness.pass_time()
+    assert "198.51.0.21:443" in harness.selected()
+    harness.press("left", "left")
+    assert "+390 more" in harness.selected()
+    harness.press("e", "e")
+    assert "198.51.0.20:443" not in harness.text()
+
+
+def test_selected_remote_stays_among_the_first() -> None:
+    harness = scattered(30)
+    harness.press(*["down"] * 20)
+    assert "198.51.0.19:443" in harness.selected()
+    harness.feed({CURL: {remote(f"198.51.0.{n}"): Traffic(1) for n in range(20, 30)}})
+    harness.pass_time()
+    assert "198.51.0.19:443" in harness.selected()
+    assert "+9 more" in harness.text()
+    harness.press("home")
+    harness.feed({CURL: {remote(f"198.51.0.{n}"): Traffic(1) for n in range(20, 30)}})
+    harness.pass_time()
+    assert "+10 more" in harness.text()
+
+
+@pytest.mark.parametrize(("count", "row"), [(21, False), (22, True)])
+def test_a_single_remote_more_is_shown_itself(count: int, *, row: bool) -> None:
+    assert (" more " in scattered(count).text()) == row
