@@ -116,7 +116,14 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
         highest = _rate(state, peaks[which])
         head = [*heads[which], (Style.HEADER, f"  peak {fit(highest, 12)} ")]
         lines += _with_graph(
-            state, head, graph, marks, which=which, style=style, columns=columns, height=height
+            state,
+            head,
+            graph,
+            marks[which],
+            which=which,
+            style=style,
+            columns=columns,
+            height=height,
         )
     return lines
 

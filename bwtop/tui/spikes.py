@@ -68,13 +68,21 @@ def chosen(state: ScreenState, found: Sequence[Spike]) -> Spike | None:
     return min(found, key=lambda spike: abs(moment(state, spike.back) - state.spike_time))
 
 
-def marks(state: ScreenState, graph: Sequence[Rates | None]) -> dict[int, Style]:
-    """Return the columns of a drawn graph that are spikes, and their styles."""
+def marks(state: ScreenState, graph: Sequence[Rates | None]) -> tuple[dict[int, Style], ...]:
+    """Return, for received and sent, the columns of a drawn graph that are spikes, and their styles.
+
+    A spike is marked in the direction that made it, or in both.
+    """
     found = spikes(state)
     here = chosen(state, found)
-    return {
-        _column(graph, spike): Style.SELECTED if spike is here else Style.SPIKE for spike in found
-    }
+    return tuple(
+        {
+            _column(graph, spike): Style.SELECTED if spike is here else Style.SPIKE
+            for spike in found
+            if spike.rates[which] >= max(spike.rates) / 2
+        }
+        for which in (0, 1)
+    )
 
 
 def _column(graph: Sequence[Rates | None], spike: Spike) -> int:
