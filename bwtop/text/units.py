@@ -93,6 +93,17 @@ def remote(far: Remote, names: Sequence[RemoteName], cells: int) -> str:
     return word + shortened + protocol if ends else shortened
 
 
+def remote_columns(far: Remote, names: Sequence[RemoteName], cells: int) -> str:
+    """Format a remote as "to ADDRESS PORT tcp NAME" in columns; of a server the port is "on PORT"."""
+    word, port = ("from", "on ") if far.role == Role.SERVER else ("to", "")
+    port += str(far.port) if far.port else "-"
+    address = format_address(far.address)
+    name = printable(names[0].name) if names else ""
+    name += f" +{more}" if (more := others(names)) else ""
+    text = f"{word:<4} {address:<39} {port:>8} {protocol_name(far.protocol):<6} {name}"
+    return squeeze(text.rstrip(), cells)
+
+
 _ENOUGH: Final = 15
 """Cells of a host from which the words around it are worth more than the rest of the host."""
 

@@ -16,7 +16,6 @@ from bwtop.text.escape import count, fit, squeeze
 from bwtop.tui import spikes
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line, exactly, length, spread
-from bwtop.tui.past import GRAPH
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 
@@ -108,7 +107,7 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
         for which, (sign, style) in enumerate(((glyphs.down, Style.RX), (glyphs.up, Style.TX)))
     ]
     room = columns - length(heads[0]) - len("  peak  ") - 12
-    graph = spikes.timeline_of(state).columns(max(min(room, GRAPH), 1), categories)
+    graph = spikes.timeline_of(state).columns(max(room, 1), categories)
     marks = spikes.marks(state, graph)
     peaks = peak(graph)
     lines = []

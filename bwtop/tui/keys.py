@@ -50,7 +50,7 @@ KEYS: Final = (
     Key(("u",), commands.toggle_udp, "udp", "show or hide UDP"),
     Key(("o",), commands.toggle_other, "other", "show or hide all other protocols"),
     Key(("l",), commands.next_loopback, "loopback", "show, hide or show only loopback"),
-    Key(("x",), commands.toggle_exited, "", "show exited processes as one row, or all"),
+    Key(("X",), commands.toggle_exited, "", "show exited processes as one row, or all"),
     Key(("e", "f5"), commands.expand_all, "all", "expand or collapse all rows"),
     Key(("b",), commands.toggle_bits, "bits", "show rates in bits or bytes per second"),
     Key(("a",), commands.next_average, "average", "average rates over 1, 2, 10 or 40 seconds"),

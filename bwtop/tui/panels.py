@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Final
 
 from bwtop.model.series import LENGTH, peak
@@ -164,8 +165,26 @@ MOUSE: Final = (
 )
 
 
+TWO_FROM: Final = 160
+"""Columns from which the help has two columns."""
+
+
 def help_lines(state: ScreenState, columns: int) -> list[Line]:
-    """Return the help, from the tables of keys, columns and filter fields."""
+    """Return the help; in two columns where there is room, the second from the section nearest to the middle."""
+    if columns < TWO_FROM:
+        return _help_lines(state, columns)
+    half = columns // 2
+    lines = _help_lines(state, half - 2)
+    starts = [place for place, line in enumerate(lines) if not line]
+    middle = min(starts, key=lambda place: abs(place - len(lines) // 2))
+    left, right = lines[:middle], [[], *lines[middle + 1 :]]
+    blank: Line = []
+    pairs = zip_longest(left, right, fillvalue=blank)
+    return [[*exactly(one, half), *other] for one, other in pairs]
+
+
+def _help_lines(state: ScreenState, columns: int) -> list[Line]:
+    """Return the help in one column, from the tables of keys, columns and filter fields."""
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
     for context, title in SECTIONS:
         lines += _section(title)

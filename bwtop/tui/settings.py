@@ -33,6 +33,11 @@ class Settings:
     fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 
-    def placed(self, columns: int, before: tuple[ListColumn, ...] = ()) -> list[Placed]:
-        """Return the columns of the list that fit a number of cells, preceded by `before`."""
-        return place((*before, *self.fields), columns, wide=self.cmdlines)
+    def placed(
+        self, columns: int, before: tuple[ListColumn, ...] = (), *, grouped: bool = False
+    ) -> list[Placed]:
+        """Return the columns of the list that fit a number of cells, preceded by `before`; only those of groups if grouped."""
+        fields = (*before, *self.fields)
+        if grouped:
+            fields = tuple(field for field in fields if field.cell.groups or not field.is_text)
+        return place(fields, columns, wide=self.cmdlines)

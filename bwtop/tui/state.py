@@ -392,8 +392,10 @@ class ScreenState:
 
     def placed(self, columns: int) -> list[Placed]:
         """Return the columns of the list that fit the cells; no host column where rows are hosts."""
-        names_host = self.is_fleet and self.tree.grouping not in OF_FLEETS
-        return self.settings.placed(columns, (HOST_FIELD,) if names_host else ())
+        grouping = self.tree.grouping
+        names_host = self.is_fleet and grouping not in OF_FLEETS
+        before = (HOST_FIELD,) if names_host else ()
+        return self.settings.placed(columns, before, grouped=grouping is not Grouping.PROCESS)
 
     @property
     def filter_fields(self) -> tuple[FilterField, ...]:

@@ -64,6 +64,10 @@ def _title(state: ScreenState, placed: Placed) -> str:
     return placed.title(state.glyphs)
 
 
+COLUMNS_FROM: Final = 78
+"""Cells from which address, port, protocol and name of a remote stand in columns."""
+
+
 class Rows:
     """The drawing of the rows of one frame; shared values are computed once."""
 
@@ -136,7 +140,10 @@ class Rows:
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
-        label = fmt.remote(row.remote, row.names, max(cells, 1))
+        in_columns = cells >= COLUMNS_FROM
+        label = (fmt.remote_columns if in_columns else fmt.remote)(
+            row.remote, row.names, max(cells, 1)
+        )
         line: Line = [(Style.REMOTE, " ")]
         line += self._spanning(self._state.glyphs.text(label), Style.REMOTE, indent=2 * depth)
         return line + self._numbers(row, Style.REMOTE)
@@ -269,6 +276,8 @@ class Rows:
             name = f"[{name}]"
         elif self._state.settings.cmdlines and row.identity.cmdline:
             name = row.identity.cmdline
+        elif row.id.group and self._state.tree.grouping is not Grouping.USER:
+            name = f"{name} ({self._user(row)})"  # rows of groups have no column for it
         name = indent + self._state.glyphs.text(name)
         if not row.exited:
             return name

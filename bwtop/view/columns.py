@@ -53,6 +53,8 @@ class Cell:
     """Spare cells that it gets before the others; those of the lowest rank come first."""
     most: int = 0
     """Its maximum in cells: with a wider gap the eye loses the line on the way to the numbers."""
+    groups: bool = False
+    """True for a text that rows of groups have; the other texts are not shown while rows are grouped."""
     id: str = ""
     """Name in configuration files; empty: the id of the column."""
     help: str = ""
@@ -136,6 +138,7 @@ _NUMBERS: Final[tuple[Column[AnyRow], ...]] = (
                 rank=8,
                 grows=3,
                 most=56,
+                groups=True,
                 id="top",
                 help="remote with the highest rate, its share, and how many more there are",
             ),
@@ -199,7 +202,7 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
         "pid",
         "process id; 0 if the process is unknown",
         _pid,
-        cells=(Cell("PID", 8, place=0, rank=3, right=True),),
+        cells=(Cell("PID", 8, place=0, rank=3, right=True, groups=True),),
     ),
     Column("start", "start time of the process", lambda r: iso(r.identity.started)),
     Column(
@@ -215,6 +218,7 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
                 grows=3,
                 first=8,
                 most=48,
+                groups=True,
                 id="process",
                 help="process name or command line; remotes below",
             ),
@@ -264,6 +268,7 @@ HOST_COLUMNS: Final[tuple[Column[Branch], ...]] = (
                 grows=2,
                 first=8,
                 most=40,
+                groups=True,
                 id="host",
                 help="host of the process",
             ),

@@ -158,7 +158,7 @@ def test_hosts_with_equal_names_are_two_groups() -> None:
     one, two = f"{UNICODE.times}1", f"{UNICODE.times}2"
     harness = grouped(fleet(), Grouping.HOST)
     assert "by host" in harness.text()
-    assert harness.line("PROCS").split()[:3] == ["PROCS", "USER", "HOST"]
+    assert harness.line("PROCS").split()[:3] == ["PROCS", "HOST", "TOP"]
     assert [row[:2] for row in listed(harness)] == [[two, "web1"], [two, "mail"], [one, "web1"]]
     harness.press("enter")
     assert [row[0] for row in listed(harness)] == [two, str(PID), str(PID + 1), two, one]

@@ -70,7 +70,7 @@ def test_rates_totals_and_peaks() -> None:
 
 @pytest.mark.parametrize(("rows", "height"), [(24, 1), (40, 2), (60, 3)])
 def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
-    """Each column is a second; the highest is an eighth less than full, and those older than two minutes are gone."""
+    """They fill the line; the highest is an eighth less than full, and those older than two minutes are gone."""
     harness = Harness(200, rows)
     harness.feed({CURL: {remote(): Traffic(8000, 8000)}}, IDENTITIES)
     for _ in range(119):
@@ -78,7 +78,7 @@ def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
     assert above(harness).count("█") == 2 * (height - 1)
     assert above(harness).count("▲") == 2, "the mark of the spike in place of its top"
     harness.feed({CURL: {remote(): Traffic(1000, 1000)}})
-    assert above(harness).count("▇") == 2 * 120
+    assert above(harness).count("▇") == 2 * 148
 
 
 ODD: Final = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Traffic
+from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Role, Traffic
 from bwtop.model.largest import LEAST
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
@@ -447,7 +447,7 @@ def test_a_remote_s_group_has_the_processes_that_speak_to_it() -> None:
     harness.press("g", "g", "g", "g", "/", *"named", "enter", "e")
     assert "127.0.0.1" in harness.text()
     assert "192.0.2.1 " not in harness.text()
-    assert len([line for line in harness.lines() if " named " in line and "bind" in line]) == 2
+    assert len([line for line in harness.lines() if " named (bind) " in line]) == 2
 
 
 # Pause and reset.
@@ -539,7 +539,7 @@ def test_top_remote_of_a_process_and_of_a_group() -> None:
         assert " 90% +1 " in harness.line(name)
         harness.press("g")
     harness.press("g", "g")
-    assert "REMOTE" in harness.line("LAST 10")
+    assert "PROCS REMOTE" in harness.line("LAST ")
     assert "curl" in harness.line("192.0.2.1")
 
 
@@ -680,3 +680,40 @@ def test_selected_remote_stays_among_the_first() -> None:
 @pytest.mark.parametrize(("count", "row"), [(21, False), (22, True)])
 def test_a_single_remote_more_is_shown_itself(count: int, *, row: bool) -> None:
     assert (" more " in scattered(count).text()) == row
+
+
+@pytest.mark.parametrize("pressed", [*range(5)])
+def test_wide_terminal_is_used(pressed: int) -> None:
+    """The list and the header's graph end at the edge; rows of groups have no blank columns."""
+    harness = busy(200, 60)
+    harness.press(*"g" * pressed)
+    lines = harness.lines()
+    titles = harness.line("TOP REMOTE")
+    assert titles.rstrip().endswith("SHARE▼")
+    assert len(titles.rstrip()) >= 198
+    label = (" PROCESS", " EXECUTABLE", " USER", " UNIT", " REMOTE")[pressed]
+    first = (
+        ["PROCS", label.strip(), "TOP"] if pressed else ["PID", "USER", "PROCESS", "UNIT", "TOP"]
+    )
+    assert titles.split()[: len(first)] == first
+    row = next(line for line in lines if line.startswith("▸"))
+    assert row[titles.index(label) + 1] != " "
+
+
+def test_remotes_stand_in_columns_where_there_is_room() -> None:
+    harness = Harness(200, 60)
+    harness.state.attached("tracepoint", [], Names())
+    far = (
+        remote("2001:db8::1"),
+        remote("192.0.2.7", 53, UDP),
+        remote("192.0.2.9", role=Role.SERVER),
+    )
+    harness.feed({CURL: {one: Traffic(9 - n) for n, one in enumerate(far)}}, IDENTITIES)
+    harness.press("enter")
+    rows = [line for line in harness.lines() if "host-" in line and "▾" not in line]
+    assert [re.split(" {2,}", row.strip())[:4] for row in rows] == [
+        ["to", "2001:db8::1", "443 tcp", "host-1.example"],
+        ["to", "192.0.2.7", "53 udp", "host-7.example"],
+        ["from 192.0.2.9", "on 443 tcp", "host-9.example", "7 B"],
+    ]
+    assert len({row.index("host-") for row in rows}) == 1

@@ -442,7 +442,7 @@ def test_help_opens_and_closes(size: tuple[int, int]) -> None:
         assert harness.below() == before
 
 
-@pytest.mark.parametrize("size", [(40, 10), (80, 24)], ids=str)
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 30)], ids=str)
 def test_all_of_the_help_can_be_read(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("h")
@@ -451,6 +451,7 @@ def test_all_of_the_help_can_be_read(size: tuple[int, int]) -> None:
         harness.press("page down")
         pages.append(harness.below())
     assert "backend tracepoint" in pages[-1]
+    assert ("Mouse" in pages[0]) == (size[0] == 200)
     for title in ("Keys", "Mouse", "Columns", "Filter:", "Here"):
         assert any(f" {title}" in page for page in pages)
     harness.press("up")
