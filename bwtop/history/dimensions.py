@@ -104,6 +104,20 @@ DIMENSIONS: Final = (
         needs=("address",),
     ),
     Dimension(
+        "conversation",
+        "both ends of a connection, counted once: at the client's end, if that host sends to the same ClickHouse",
+        ("client_host", "client_process", "server_host", "server_process", "port", "proto"),
+        lambda i, r: (
+            None,
+            i.name,
+            format_address(r.address),
+            None,
+            r.port,
+            protocol_name(r.protocol),
+        ),  # see ends
+        needs=("host", "name", *OF_REMOTE),
+    ),
+    Dimension(
         "proto",
         "protocol",
         ("proto",),
@@ -128,6 +142,9 @@ ENDPOINT: Final = Dimension(
 """Remote, port, role and protocol in one label: for tables, which format it themselves."""
 
 PEER: Final = next(one for one in DIMENSIONS if one.name == "peer-host")
+
+
+CONVERSATION: Final = next(one for one in DIMENSIONS if one.name == "conversation")
 
 
 def with_peers(by: Sequence[Dimension], peers: Callable[[], Peers]) -> list[Dimension]:

@@ -8,6 +8,7 @@ from bwtop.history.bars import Bar, Bars
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, longest
 from bwtop.history.dimensions import (
+    CONVERSATION,
     OF_REMOTE,
     TIMES,
     Dimension,
@@ -20,6 +21,7 @@ from bwtop.history.dimensions import (
     shortest,
     with_peers,
 )
+from bwtop.history.ends import Compared, once
 from bwtop.history.ranges import Range
 from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
 from bwtop.history.usage import Usage, five_minutes
@@ -83,6 +85,8 @@ class Answer:
     """None with filters on processes or remotes, and where five-minute totals are missing."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Events by kind: (UTC seconds, amount)."""
+    compared: Sequence[Compared] = ()
+    """The conversations that both ends have recorded, where rows are conversations."""
     users: Mapping[int, str] | None = None
     """User names by uid from the recording hosts; None: use the names of this host."""
     since: float = 0.0
@@ -178,7 +182,8 @@ class History:
         bounds, needs = (wanted.start, wanted.end), needed(by) | keep.needs()
         ahead = self._ahead(wanted, keep, now, extent[1]) if extent else 0.0
         # Coarser totals have fewer remotes: of these, a filter would not take the same.
-        is_one = bool(keep.terms) and not needs.isdisjoint(OF_REMOTE)
+        is_once = CONVERSATION in by
+        is_one = is_once or (bool(keep.terms) and not needs.isdisjoint(OF_REMOTE))
         unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
         found = self.store.select(bounds, unit, needs, keep)
         covered = replace(wanted, start=found.start, end=found.end)
@@ -191,6 +196,9 @@ class History:
         answer.since = self.store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
         taken, is_all = _taken(found.ends(sums.keys()), keep)
+        counted = once(by, taken, sums, self.store.peers)
+        by, taken, answer.compared = counted.by, counted.taken, counted.compared
+        is_all = is_all and not is_once
         sums = {flow: sums[flow] for flow in taken}
         answer.users = found.users()
         answer.rx = sum(rx for rx, _ in sums.values())
@@ -207,7 +215,7 @@ class History:
         self._draw(answer, select, None if is_all else dict.fromkeys(taken, 0), keep)
         for when, kind, amount in self.store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
-        if keep.is_of_categories:
+        if keep.is_of_categories and not is_once:
             usage = self.store.usage(fives, keep.categories())
             if usage and usage.seconds > in_fives - SLACK:
                 answer.usage = usage  # five-minute totals for all the recorded time

@@ -80,6 +80,17 @@ def several(amounts: Mapping[str, int]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
+def spelled(client: Iterable[str | None], server: Iterable[str | None], service: str) -> str:
+    """Return a conversation in words: "web1 nginx → db1 postgres :5432 tcp"; an end is a host and its programs."""
+    ends = (" ".join(filter(None, end)) or "-" for end in (client, server))
+    return f"{' → '.join(ends)} {service}"
+
+
+def service(port: int, protocol: str) -> str:
+    """Return a service in words: ":5432 tcp", or "icmp"."""
+    return f":{port} {protocol}" if port else protocol
+
+
 def labelled(hosts: Collection[Host]) -> dict[str, str]:
     """Return what to show for the id of each host."""
     return {host.id: host.label or host.id for host in hosts}

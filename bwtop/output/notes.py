@@ -15,6 +15,9 @@ from bwtop.text.escape import count, printable
 _LONGEST: Final = 8e13
 """Longest duration that datetime.timedelta can hold, in seconds, roughly."""
 
+_SAME: Final = 0.01
+"""Share of its bytes by which both ends of a conversation may differ: their intervals begin at other times."""
+
 _MOVES: Final = 3
 """Largest number of notes on clock changes and on wrong clocks, and of hosts named in one."""
 
@@ -65,10 +68,25 @@ def notes(answer: Answer) -> Iterator[str]:
     dropped = sum(amount for _, amount in answer.events.get("dropped", []))
     if dropped:
         yield f"{fmt.size(dropped)} not recorded: the disk could not be written for too long"
+    yield from _compared(answer)
     names = [host.label for host in answer.losing[:_MOVES]]
     names += [f"{more} more"] if (more := len(answer.losing) - _MOVES) > 0 else []
     where = printable(f" ({', '.join(names)})") if names else ""
     yield from (f"lost: {words}{where}" for words in fmt.losses(answer.loss))
+
+
+def _compared(answer: Answer) -> Iterator[str]:
+    """Yield a note on the conversations whose ends have recorded different amounts."""
+    different = [one for one in answer.compared if one.difference > _SAME * sum(one.client)]
+    if different:
+        different.sort(key=lambda one: -one.difference)
+        named = [
+            f"{one.text} (client {client}, server {server})"
+            for one in different[:_MOVES]
+            for client, server in [map(fmt.size, one.amounts)]
+        ]
+        more = [f"{len(different) - _MOVES} more"] if len(different) > _MOVES else []
+        yield printable(f"both ends have recorded different amounts: {', '.join([*named, *more])}")
 
 
 def local_minute(when: float) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
-from bwtop.history.dimensions import Dimension, Label, fields, local_iso
+from bwtop.history.dimensions import CONVERSATION, Dimension, Label, fields, local_iso
 from bwtop.history.nested import PROCESS, Nested, ask
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.series import Rates
@@ -62,6 +62,14 @@ def _named(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str,
     return found
 
 
+def _compared(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str, int | None]:
+    """Return what the server's end of a conversation has recorded; None: nothing, or only it has recorded."""
+    if list(by) != [CONVERSATION]:
+        return {}
+    found = next((one.server for one in answer.compared if one.labels == row.labels), (None, None))
+    return {"server_rx": found[0], "server_tx": found[1]}
+
+
 def _write_json(
     answer: Answer, request: ReportRequest, by: Sequence[Dimension], out: TextIO
 ) -> None:
@@ -101,7 +109,10 @@ def document(answer: Answer, request: ReportRequest, by: Sequence[Dimension]) ->
             }
             for bar in answer.bars
         ],
-        "rows": [{**_named(by, row, answer), "rx": row.rx, "tx": row.tx} for row in rows],
+        "rows": [
+            {**_named(by, row, answer), "rx": row.rx, "tx": row.tx, **_compared(by, row, answer)}
+            for row in rows
+        ],
         "rows_left_out": len(answer.rows) - len(rows),
     }
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Final
 
+from bwtop.history import ends
 from bwtop.history.bars import Bar
 from bwtop.history.calendar import HOUR, Unit
 from bwtop.history.dimensions import PEER, Dimension, Label, fields, moment, parse
@@ -177,7 +178,7 @@ class ReportTable:
 
     def _cells(self, label: str, sizes: Sequence[str], share: str) -> str:
         if not self._is_unicode:
-            label = label.encode("ascii", "backslashreplace").decode()
+            label = label.replace("→", "->").encode("ascii", "backslashreplace").decode()
         line = fit(squeeze(label, self._room()), self._room())
         line += "".join(f"{size:>{_SIZE}}" for size in sizes[: 2 if self._is_narrow else 3])
         return line if self._is_narrow else f"{line}{share:>{_SHARE}}"
@@ -328,6 +329,7 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "remote": lambda address, _: address,
     "net": lambda net: net,
     "peer-host": lambda *_: "(other)",
+    "conversation": ends.text,
     "proto": lambda proto: proto,
     "port": lambda port, role: f"{'on' if role == 'server' else 'to'} :{port}",
     "hour": lambda text: _clock(moment(text), "%Y-%m-%d %H:%M") if "T" in text else text,

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bwtop.model.conversations import BothEnds, Conversation, Peers, labelled, paired, several
+from bwtop.model.conversations import (
+    BothEnds,
+    Conversation,
+    Peers,
+    labelled,
+    paired,
+    service,
+    several,
+    spelled,
+)
 from bwtop.model.flows import Identity, protocol_name
 from bwtop.model.ledger import Flow, Process
 from bwtop.view.naming import shown_name
@@ -48,11 +57,10 @@ def _by_process(flows: Iterable[Flow]) -> Iterable[tuple[Process, list[Flow]]]:
 
 def _label(of: Conversation, ends: BothEnds[Flow], labels: Mapping[str, str]) -> str:
     client, server = (
-        " ".join(filter(None, (labels.get(end, end), several(_amounts(flows)))))
+        (labels.get(end, end), several(_amounts(flows)))
         for end, flows in ((of.client, ends.client), (of.server, ends.server))
     )
-    port = f" :{of.port}" if of.port else ""
-    return f"{client} → {server}{port} {protocol_name(of.protocol)}"
+    return spelled(client, server, service(of.port, protocol_name(of.protocol)))
 
 
 def _amounts(flows: Iterable[Flow]) -> dict[str, int]:

@@ -20,8 +20,10 @@ from bwtop.history.moments import FINE, MomentQuery, look
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
 from bwtop.model.filter import EVERYTHING, Filter
-from bwtop.model.flows import Host, Loss
+from bwtop.model.flows import UDP, Host, Loss, Role
 from bwtop.output.notes import notes
+from bwtop.output.report import document
+from bwtop.output.request import ReportRequest
 from bwtop.sqlite import reader
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import Event
@@ -31,6 +33,7 @@ from tests.clickhouse.stores import Make, ask, differences, of_library, of_serve
 from tests.history.keep import (
     DAY,
     HOUR,
+    NGINX,
     NOON,
     PROGRAMS,
     REMOTES,
@@ -366,6 +369,45 @@ def test_remotes_that_are_known_hosts_have_their_names(store: FleetServer) -> No
         (*WEB1, *DB1): 100,
         (*WEB1, None, None): 23,
     }
+
+
+def test_conversation_of_two_hosts_is_counted_once_and_its_ends_are_compared(
+    store: FleetServer,
+) -> None:
+    """The server's end began to record a second later; a third host is known, and records nothing."""
+    web, db, other = "192.0.2.1", "192.0.2.7", "192.0.2.8"
+    client, server = Kept(), Kept()
+    for second in range(4):
+        client.append(delta(NOON + second, 1000, 10, far=remote(db, 5432)))
+    for second in range(1, 4):
+        served = remote(web, 5432, role=Role.SERVER)
+        server.append(delta(NOON + second, 10, 1000, who=NGINX, far=served))
+    server.append(delta(NOON + 5, 7, 8, who=NGINX, far=remote(other, 53, UDP)))
+    for host, kept, address in ((WEB1, client, web), (DB1, server, db), (WEB2, None, other)):
+        if kept:
+            ship(kept, store, host)
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [address], "0.2", 0.0, 0.0, 0.0)
+        store.insert(HOST.name, HOST.names(), [[value] for value in row])
+    wanted, conversations = Range("", NOON, NOON + 9), by("conversation")
+    answer = ask(store, wanted, conversations)
+    assert {row.labels: (row.rx, row.tx) for row in answer.rows} == {
+        ("web1", "curl", "db1", "nginx", 5432, "tcp"): (4000, 40),
+        ("db1", "nginx", "web2", None, 53, "udp"): (7, 8),
+    }
+    assert (answer.rx, answer.tx) == (4007, 48)
+    assert sum(bar.rx for bar in answer.bars) == answer.rx
+    assert answer.usage is None, "five-minute totals have both ends"
+    different = "web1 curl → db1 nginx :5432 tcp (client 3.9 KiB, server 3.0 KiB)"
+    assert f"both ends have recorded different amounts: {different}" in [*notes(answer)]
+    found = document(answer, ReportRequest(wanted, conversations, host=None), conversations)
+    assert [(row["server_rx"], row["server_tx"]) for row in found["rows"]] == [
+        (30, 3000),
+        (None, None),
+    ]
+    by_time = ask(store, wanted, by("conversation", "hour"))
+    assert sorted(row.rx for row in by_time.rows) == [7, 4000]
+    only = ask(store, wanted, conversations, typed("host:db1"))
+    assert sorted(row.labels[:4] for row in only.rows)[1] == ("web1", None, "db1", "nginx")
 
 
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:

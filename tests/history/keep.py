@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bwtop.history import tiers
 from bwtop.history.boundaries import Span
-from bwtop.history.dimensions import Dimension, labels
+from bwtop.history.dimensions import CONVERSATION, DIMENSIONS, Dimension, labels
 from bwtop.history.dimensions import parse as dimension
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
@@ -36,6 +36,9 @@ HOUR: Final = 3600
 DAY: Final = 86400
 
 CURL: Final = Identity("curl", 0, exe="/usr/bin/curl", unit="ssh.service")
+OF_FLOWS: Final = tuple(one for one in DIMENSIONS if one is not CONVERSATION)
+"""Dimensions whose labels depend on one flow alone."""
+
 NGINX: Final = Identity("nginx", 33, exe="/usr/sbin/nginx", unit="nginx.service")
 PROGRAMS: Final = (
     CURL,

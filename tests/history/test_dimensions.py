@@ -77,6 +77,17 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
     ("net", {"net": "loopback"}),
     ("peer-host", {"peer_hostname": None, "peer_host_id": None}),
+    (
+        "conversation",
+        {
+            "client_host": None,
+            "client_process": "curl",
+            "server_host": "127.0.0.1",
+            "server_process": None,
+            "port": 53,
+            "proto": "udp",
+        },
+    ),
     ("proto", {"proto": "udp"}),
     ("port", {"port": 53, "role": "server"}),
     ("hour", {"hour": "2026-11-01T00:00:00+05:30"}),

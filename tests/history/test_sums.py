@@ -12,7 +12,7 @@ from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
 from bwtop.history.calendar import FIVE_MINUTES, Unit, ceiling, floor
-from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension
+from bwtop.history.dimensions import ENDPOINT, Dimension
 from bwtop.history.query import Answer, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.history.tiers import COARSEST
@@ -32,6 +32,7 @@ from tests.history.keep import (
     DAY,
     HOUR,
     NOON,
+    OF_FLOWS,
     PROGRAMS,
     REMOTES,
     Kept,
@@ -85,7 +86,7 @@ gaps = st.one_of(
 )
 """From one reading to the next: none, or the machine slept, or somebody set the clock."""
 
-groupings = st.lists(st.sampled_from((*DIMENSIONS, ENDPOINT)), unique=True, max_size=4)
+groupings = st.lists(st.sampled_from((*OF_FLOWS, ENDPOINT)), unique=True, max_size=4)
 filters = st.one_of(
     st.just(EVERYTHING),
     st.builds(toggled, st.sets(st.sampled_from(CLASSES), min_size=1), st.sampled_from(Loopback)),
@@ -99,7 +100,7 @@ filters = st.one_of(
 )
 
 without_remotes = st.lists(
-    st.sampled_from([d for d in DIMENSIONS if d.name not in ("remote", "port")]),
+    st.sampled_from([d for d in OF_FLOWS if d.name not in ("remote", "port")]),
     unique=True,
     max_size=4,
 )

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from bwtop.history import ranges
-from bwtop.history.dimensions import DIMENSIONS, Dimension, fields
+from bwtop.history.dimensions import Dimension, fields
 from bwtop.history.query import History
 from bwtop.identity import names as names_module
 from bwtop.identity.names import Names
@@ -35,7 +35,7 @@ from bwtop.text import units as fmt
 from bwtop.text.escape import printable, width
 from tests.build import CONTROLS, HOSTILE, packed, remote, typed
 from tests.history import keep
-from tests.history.keep import DAY, HOUR, MINUTE, NGINX, Kept, at, delta, local, move_to
+from tests.history.keep import DAY, HOUR, MINUTE, NGINX, OF_FLOWS, Kept, at, delta, local, move_to
 from tests.kernel.running import HANG
 
 WIDTHS: Final = [40, 60, 80, 132, 300]
@@ -1014,7 +1014,7 @@ def agree(ask: Ask, kept: Kept, text: str, by: tuple[Dimension, ...], only: Filt
     )
 
 
-@pytest.mark.parametrize("first", DIMENSIONS, ids=lambda d: d.name)
+@pytest.mark.parametrize("first", OF_FLOWS, ids=lambda d: d.name)
 def test_every_dimension_and_all_pairs_agree_in_all_forms(
     first: Dimension, kept: Kept, ask: Ask
 ) -> None:
@@ -1022,7 +1022,7 @@ def test_every_dimension_and_all_pairs_agree_in_all_forms(
     some(kept)
     ask.at("2026-09-22 12:00")
     agree(ask, kept, "2026-09-21", (first,), EVERYTHING)
-    for second in DIMENSIONS:
+    for second in OF_FLOWS:
         if second != first:
             agree(ask, kept, "2026-09-21..2026-09-23", (first, second), EVERYTHING)
 

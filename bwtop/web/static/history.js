@@ -25,6 +25,11 @@ const NAMES = {
   host: (row, hosts) => hosts.label(row),
   "peer-host": (row, hosts) =>
     row.peer_host_id ? hosts.label({ hostname: row.peer_hostname, host_id: row.peer_host_id }) : "(other)",
+  conversation: (row) => {
+    const [client, server] = ["client", "server"].map((end) =>
+      [row[`${end}_host`], row[`${end}_process`]].filter(Boolean).map(plain).join(" "));
+    return `${client || "-"} → ${server || "-"} ${row.port ? `:${row.port} ` : ""}${plain(row.proto)}`;
+  },
   proto: (row) => plain(row.proto),
   port,
   hour: (row) => (row.hour.includes("T") ? minute(row.hour) : row.hour),
