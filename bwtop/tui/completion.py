@@ -42,7 +42,7 @@ def choices(state: ScreenState) -> tuple[int, list[str]]:
     term = _term(state)
     if term.field is None:
         fields = [f"{field.name}:" for field in state.filter_fields]
-        names = _values(state, _field(state, "name"))
+        names = _values(state, _field(state, "process"))
         found = chain(_begun(fields, term.text), _begun(names, term.text) if term.text else ())
     else:
         found = chain(_begun(_values(state, term.field), term.text))

@@ -332,7 +332,7 @@ def test_only_a_command_selects_a_row_again_that_was_gone() -> None:
     """A row that moves bytes again after a reset must not take the selection from the one in its place."""
     harness = three()
     busiest(harness)
-    harness.press("down", "z")
+    harness.press("down", "z", "y")
     assert not harness.state.tree.tops
     busiest(harness, A)
     assert " aa " in harness.selected()

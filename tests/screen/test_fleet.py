@@ -158,7 +158,7 @@ def test_hosts_with_equal_names_are_two_groups() -> None:
     one, two = f"{UNICODE.times}1", f"{UNICODE.times}2"
     harness = grouped(fleet(), Grouping.HOST)
     assert "by host" in harness.text()
-    assert harness.line("PROCS").split()[:3] == ["PROCS", "HOST", "TOP"]
+    assert harness.line("PROCS").split()[:3] == ["PROCS", "HOST", f"{UNICODE.down}/s"]
     assert [row[:2] for row in listed(harness)] == [[two, "web1"], [two, "mail"], [one, "web1"]]
     harness.press("enter")
     assert [row[0] for row in listed(harness)] == [two, str(PID), str(PID + 1), two, one]
@@ -192,7 +192,7 @@ def test_conversation_of_two_hosts_is_one_row() -> None:
     line = harness.line("web1 curl → mail exim :25 tcp")
     assert line.split()[:2] == ["▸", f"{UNICODE.times}2"]
     harness.press("home", "enter")
-    assert {row[2] for row in listed(harness)[1:3]} == {"curl", "exim"}
+    assert {row[1] for row in listed(harness)[1:3]} == {"curl", "exim"}
 
 
 def test_g_groups_by_host_only_with_several_hosts() -> None:
@@ -238,7 +238,7 @@ def test_local_filter_has_no_host_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
     assert "invalid field 'host'; expected pid, user" in harness.text()
-    assert harness.state.filter_error.endswith("loopback, rate, total, state")
+    assert harness.state.filter_error.endswith("loopback, net, rate, total, state")
 
 
 # Help.

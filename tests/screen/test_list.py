@@ -178,7 +178,7 @@ def test_expanded_process_stays_expanded() -> None:
         lambda: harness.press("/", *"named", "enter"),
         lambda: harness.press("/", *[*["backspace"] * 5, *"curl"], "esc"),
         lambda: harness.press("t", "u", "t", "u"),
-        lambda: harness.press("g", "g", "g", "g", "g"),
+        lambda: harness.press(*"gggggg"),
         lambda: harness.feed({}, IDENTITIES | {NAMED: Identity("named", 53, user="root")}),
     )
     for change in changes:
@@ -400,6 +400,9 @@ def test_groups() -> None:
         for label in labels:
             assert f" ×1 {label} " in harness.text()  # noqa: RUF001 - a sign
     harness.press("g")
+    for label in (" ×2 internet ", " ×1 loopback "):  # noqa: RUF001 - a sign
+        assert label in harness.text()
+    harness.press("g")
     assert names(harness) == ["curl", "named"]
 
 
@@ -524,8 +527,8 @@ def test_bars_and_graphs_have_one_scale_and_the_colour_of_their_direction() -> N
     assert (Style.RX_BAR, "   1.0 KiB") in curl
     assert (Style.TX_BAR, "     ") in named
     assert not {Style.TX_BAR, Style.SELECTED_BAR} & {style for style, _ in curl}
-    assert [text for style, text in curl if style is Style.RX] == ["▇" * 35]
-    assert next(text for style, text in named if style is Style.TX) == "▄" * 35
+    assert [text for style, text in curl if style is Style.RX] == ["▇" * 31]
+    assert next(text for style, text in named if style is Style.TX) == "▄" * 31
     harness.press("up")
     assert (Style.SELECTED_BAR, "     ") in harness.styles(harness.row_of(" named "))
 
@@ -714,6 +717,6 @@ def test_remotes_stand_in_columns_where_there_is_room() -> None:
     assert [re.split(" {2,}", row.strip())[:4] for row in rows] == [
         ["to", "2001:db8::1", "443 tcp", "host-1.example"],
         ["to", "192.0.2.7", "53 udp", "host-7.example"],
-        ["from 192.0.2.9", "on 443 tcp", "host-9.example", "7 B"],
+        ["from 192.0.2.9", "on 443 tcp", "host-9.example", "internet"],
     ]
     assert len({row.index("host-") for row in rows}) == 1

@@ -442,7 +442,7 @@ def test_help_opens_and_closes(size: tuple[int, int]) -> None:
         assert harness.below() == before
 
 
-@pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 30)], ids=str)
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)], ids=str)
 def test_all_of_the_help_can_be_read(size: tuple[int, int]) -> None:
     harness = busy(*size)
     harness.press("h")

@@ -136,9 +136,9 @@ COMPLETED: Final = {
     ("user:x",): "user:x_",
     ("cu",): "curl_",
     ("cur", "tab"): "curl_",
-    ("name:curl", "tab"): "name:curly_",
-    ("name:m",): 'name:"my prog"_',
-    ('name:"my',): 'name:"my prog"_',
+    ("process:curl", "tab"): "process:curly_",
+    ("process:m",): 'process:"my prog"_',
+    ('process:"my',): 'process:"my prog"_',
     ("remote:192",): "remote:192.0.2._",
     ("remote:2",): "remote:2001:db8::1_",
     ("port:4",): "port:443_",
@@ -165,13 +165,13 @@ def test_every_completion_is_a_valid_filter_that_finds_its_process() -> None:
     for field in FIELDS:
         harness.press("/", "ctrl u", *f"{field.name}:")
         _, found = completion.choices(harness.state)
-        assert found or field.name in ("cmd", "rate", "total", "exe"), field
+        assert found or field.name in ("name", "cmd", "rate", "total", "exe", "net"), field
         for value in found:
             assert parse(f"{field.name}:{value}").terms
 
 
 HINTS: Final = {
-    "": "pid: user: name:",
+    "": "pid: user: process:",
     "us": "user: user name, with * as wildcard, or uid",
     "r": "remote: role: rate:",
     "user:": "user name, with * as wildcard, or uid; ada bob",
@@ -194,8 +194,8 @@ def test_hostile_values_are_not_completed_and_hints_are_escaped() -> None:
         {key(n): {remote(): Traffic(1)} for n in (1, 2, 3)},
         {key(1): Identity("a\x1b[2J"), key(2): Identity('b"c'), key(3): Identity("d|e'f")},
     )
-    harness.press("/", *"name:", "tab")
-    assert typed(harness) == 'name:"d|e\'f"_'
+    harness.press("/", *"process:", "tab")
+    assert typed(harness) == 'process:"d|e\'f"_'
     harness.check()
 
 
