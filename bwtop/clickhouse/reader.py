@@ -24,7 +24,7 @@ from bwtop.history.dimensions import NET
 from bwtop.history.plan import Bounds, Piece
 from bwtop.history.store import Amounts, Measured, sql_of_pids
 from bwtop.history.tiers import DAYS
-from bwtop.history.usage import FiveMinutes, Usage, rank
+from bwtop.history.usage import FiveMinutes, Usage, percentile
 from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
@@ -37,7 +37,7 @@ from bwtop.model.flows import (
 )
 from bwtop.model.ledger import Category, category
 from bwtop.model.rates import rate
-from bwtop.model.series import Rates, peak
+from bwtop.model.series import peak
 from bwtop.sqlite.schema import pulse_column
 
 _REACHES: Final = (2.0 * MINUTE, 2.0 * DAY, 40.0 * DAY, 40_000.0 * DAY)
@@ -272,7 +272,7 @@ class FleetReader:
             return None
         seconds = sum(seconds for _, seconds, *_ in found)
         seconds += self._unsent(max(time for time, *_ in found) + FIVE_MINUTES, bounds.end)
-        return Usage(peak(rates), _percentile(rates), len(rates), seconds)
+        return Usage(peak(rates), percentile(rates), len(rates), seconds)
 
     def _unsent(self, start: float, end: float) -> float:
         """Return the recorded seconds after the last five-minute total: hosts send totals when they are over."""
@@ -287,8 +287,3 @@ class FleetReader:
 def _amount(categories: Collection[Category], way: str) -> str:
     """Return the SQL of the bytes that some categories received or sent."""
     return " + ".join(pulse_column(of, way) for of in categories) or "0"
-
-
-def _percentile(rates: Sequence[Rates]) -> Rates:
-    rx, tx = (sorted(one[way] for one in rates)[rank(len(rates))] for way in (0, 1))
-    return rx, tx

@@ -11,7 +11,8 @@ from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Piece, Plan
-from bwtop.history.store import Ends, Flow, FlowSums, Largest, Order, sql_of_pids
+from bwtop.history.store import ByNetwork, Ends, Flow, FlowSums, Largest, Order, sql_of_pids
+from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
     UNKNOWN_ADDRESS,
@@ -22,6 +23,8 @@ from bwtop.model.flows import (
     stored_identity,
     told_apart,
 )
+from bwtop.model.ledger import Category, category_of
+from bwtop.model.networks import LOOPBACK
 
 _KEYS: Final = {"host": "host_id"}
 """Columns to group by, where they differ from the property's name."""
@@ -168,6 +171,19 @@ class FleetSelection:
             if tuple(ends) in groups:
                 span = Span(level, start, spans.get((level, start), start))
                 yield span, groups[tuple(ends)], rx, tx
+
+    def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
+        """See Selection."""
+        known, spans, by = networks.current(), self._spans(), ["level", "start", "protocol", "net"]
+        net = known.sql(
+            "hex(address)", lambda packed: f"'{packed.hex().upper()}'", lambda id_: of_hosts([id_])
+        )
+        for level, start, protocol, place, rx, tx in self._traffic(
+            [*by[:-1], f"{net} AS net", "sum(rx)", "sum(tx)"], by
+        ):
+            name = known.names[place]
+            if category_of(protocol, loopback=name == LOOPBACK) in shown:
+                yield Span(level, start, spans.get((level, start), start)), name, rx, tx
 
     def _spans(self) -> dict[tuple[int, float], float]:
         """Return the ends of the spans by level and start."""

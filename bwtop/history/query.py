@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from bwtop.history import internet
 from bwtop.history.bars import Bar, Bars
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, longest
@@ -22,8 +23,9 @@ from bwtop.history.dimensions import (
     with_peers,
 )
 from bwtop.history.ends import Compared, once
+from bwtop.history.internet import NetworkUsage
 from bwtop.history.ranges import Range
-from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Selection
+from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Moved, Selection
 from bwtop.history.usage import Usage, five_minutes
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Loss
@@ -83,6 +85,10 @@ class Answer:
     """The hosts that the loss is of, where the answer is of several; most bytes first."""
     usage: Usage | None = None
     """None with filters on processes or remotes, and where five-minute totals are missing."""
+    networks: Mapping[str, Moved] | None = None
+    """Bytes by network; None for ranges that are no period, and with filters on processes or remotes."""
+    network_usage: NetworkUsage | None = None
+    """Of the internet, or of the networks that the filter names, where `networks` are known."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Events by kind: (UTC seconds, amount)."""
     compared: Sequence[Compared] = ()
@@ -124,12 +130,16 @@ class Answer:
 
         None: the range is over, or nothing is recorded.
         """
+        return self.projected(self.rx, self.tx)
+
+    def projected(self, rx: int, tx: int) -> Moved | None:
+        """Return the projection of a part of the bytes."""
         known = [bar for bar in self.bars if bar.seconds]
         if not known or not self.range.start <= self.now < self.range.end:
             return None
         passed = self.now - max(known[0].start, self.range.start)
         factor = 1 + (self.range.end - self.now) / max(passed, 1)
-        return round(self.rx * factor), round(self.tx * factor)
+        return round(rx * factor), round(tx * factor)
 
 
 class History:
@@ -219,6 +229,8 @@ class History:
             usage = self.store.usage(fives, keep.categories())
             if usage and usage.seconds > in_fives - SLACK:
                 answer.usage = usage  # five-minute totals for all the recorded time
+        if wanted.is_period and internet.is_answered(keep):
+            answer.networks, answer.network_usage = internet.ask(self.store, bounds, keep, now)
         return answer, found, taken
 
     def _ahead(self, wanted: Range, keep: Filter, now: float, last: float) -> float:

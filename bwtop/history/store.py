@@ -33,6 +33,9 @@ Measured = tuple[float, ProcessKey, Identity, Remote, int, int]
 Amounts = tuple[Span, float, Mapping[Category, Moved]]
 """The bytes of a span or measured interval by category: (span, seconds recorded, bytes)."""
 
+ByNetwork = tuple[Span, str, int, int]
+"""The bytes of remotes of one class in a span: (span, class, received, sent)."""
+
 Ends = Mapping[Flow, tuple[Identity, Remote]]
 """Process identity and remote by flow."""
 
@@ -58,6 +61,9 @@ class Selection(Protocol):
 
     def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """Yield (span, group, received, sent) of the flows in a group; None: all flows are in group 0."""
+
+    def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
+        """Yield the bytes of some categories in each span, by class of the remotes, if NET was requested."""
 
     def losing(self) -> Sequence[Host]:
         """Return the hosts that the loss in coverage() is of, if there are several hosts; most bytes first."""

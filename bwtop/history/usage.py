@@ -1,6 +1,7 @@
 """Usage of a range: the peak and the percentile of its five-minute totals."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -26,6 +27,12 @@ class Usage:
     """Number of averages."""
     seconds: float
     """Recorded in the five minutes that lie within the range as a whole, those that are not over included."""
+
+
+def percentile(rates: Sequence[Rates]) -> Rates:
+    """Return the 95th percentile of each direction."""
+    rx, tx = (sorted(one[way] for one in rates)[rank(len(rates))] for way in (0, 1))
+    return rx, tx
 
 
 class FiveMinutes(NamedTuple):

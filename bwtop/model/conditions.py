@@ -283,14 +283,20 @@ def _within(network: Network) -> OnRemote:
     )
 
 
-def network_classes(values: Sequence[str]) -> OnHost:
-    """Return the condition on the class of the remote's network: a name, or its beginning while it is typed."""
-    known, wanted = networks.current(), set[str]()
+def network_names(values: Sequence[str]) -> frozenset[str]:
+    """Return the networks of the values of the field `net`: names, or beginnings of them while they are typed."""
+    known, wanted = networks.current().names, set[str]()
     for text in values:
-        found = [name for name in known.names if name.startswith(text.casefold())]
+        found = [name for name in known if name.startswith(text.casefold())]
         if not found:
-            raise FilterError(f"invalid network {text!r}; expected {', '.join(known.names)}")
+            raise FilterError(f"invalid network {text!r}; expected {', '.join(known)}")
         wanted.update([text.casefold()] if text.casefold() in found else found)
+    return frozenset(wanted)
+
+
+def network_classes(values: Sequence[str]) -> OnHost:
+    """Return the condition on the network of the remote."""
+    known, wanted = networks.current(), network_names(values)
     return cache(lambda host: lambda remote, _: known.of(remote.address, host) in wanted)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import product
 from typing import Final
 
-from bwtop.model import conditions
+from bwtop.model import conditions, networks
 from bwtop.model.conditions import (
     HostNames,
     LiveNumbers,
@@ -22,6 +22,7 @@ from bwtop.model.conditions import (
     OnLive,
     OnProcess,
     OnRemote,
+    network_names,
     no_names,
 )
 from bwtop.model.flows import (
@@ -237,6 +238,15 @@ class Filter:
             of
             for of, (name, loopback) in CATEGORIES.items()
             if all(term.of_category(name, loopback=loopback) for term in self.terms)
+        )
+
+    def networks(self) -> tuple[str, ...]:
+        """Return the networks that its terms on them name together, as they are listed; empty: it has no such terms."""
+        terms = self.plain("net")
+        return tuple(
+            name
+            for name in networks.current().names
+            if terms and all((name in network_names(t.values)) != t.negated for t in terms)
         )
 
     @property

@@ -52,7 +52,12 @@ once.
 
 def category(remote: Remote) -> Category:
     """Return the category of the flows to a remote."""
-    return _CATEGORY[protocol_class(remote.protocol), is_loopback(remote.address)]
+    return category_of(remote.protocol, loopback=is_loopback(remote.address))
+
+
+def category_of(protocol: int, *, loopback: bool) -> Category:
+    """Return the category of flows of a protocol, on loopback or not."""
+    return _CATEGORY[protocol_class(protocol), loopback]
 
 
 class Tally:

@@ -7,7 +7,7 @@ for as long as it runs: the names, and the prefixes that the recording host is c
 import ipaddress
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -25,7 +25,7 @@ UNKNOWN: Final = "unknown"
 RESERVED: Final = (INTERNET, LAN, LOOPBACK, MULTICAST, UNKNOWN)
 """Names that a configuration cannot give."""
 
-MOST: Final = 1000
+MOST: Final = 500
 """Prefixes that can have names."""
 
 _FIXED: Final[Sequence[tuple[str, Sequence[str]]]] = (
@@ -96,13 +96,6 @@ class _Ranges:
         """The first packed address of each range, once all networks are in it."""
         return [first.to_bytes(16) for first in self._firsts]
 
-    def bounds(self, name: str) -> Iterator[Bounds]:
-        """Yield the ranges of a class."""
-        ends = [*self._firsts[1:], _END]
-        for first, after, known in zip(self._firsts, ends, self.names, strict=True):
-            if known == name:
-                yield first.to_bytes(16), (after - 1).to_bytes(16)
-
 
 class Networks:
     """The classes of addresses, as one or several recording hosts see them."""
@@ -115,6 +108,8 @@ class Networks:
         self._connected = connected
         self._hosts: dict[str, _Ranges] | None = None
         """Of hosts with public prefixes of their own, if others than this host have recorded."""
+        self._homes: dict[str, Sequence[Network]] = {}
+        """The prefixes of these hosts."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,17 +127,32 @@ class Networks:
         common = self._common
         differing = {id_: own for id_, own in found.items() if own.starts != common.starts}
         self._hosts = None if homes is None else differing
+        self._homes = {id_: (homes or {})[id_] for id_ in differing}
 
     @property
     def differ(self) -> bool:
         """True if an address has not the same class for all recording hosts."""
         return bool(self._hosts)
 
-    def bounds(self, name: str) -> tuple[dict[str, list[Bounds]], list[Bounds]]:
-        """Return the ranges of a class, by id of the hosts that have others, and for all others."""
-        others = self._seen_by(None if self._hosts is None else "")
-        by_host = {id_: list(ranges.bounds(name)) for id_, ranges in (self._hosts or {}).items()}
-        return by_host, list(others.bounds(name))
+    def sql(
+        self, column: str, spell: Callable[[bytes], str], of_host: Callable[[str], str] = str
+    ) -> str:
+        """Return the SQL expression of the class of an address, as its place in `names`.
+
+        `spell` writes a packed address as the column has it, `of_host` the condition that a row is of a host.
+        """
+        ranges = self._own if self._hosts is None else self._common
+        places = [str(self.names.index(name)) for name in ranges.names]
+        common = _chosen(column, list(map(spell, ranges.starts)), places)
+        homes = [
+            f"({of_host(id_)} AND {column} >= {spell(first)} AND {column} <= {spell(last)})"
+            for id_, prefixes in sorted(self._homes.items())
+            for first, last in map(_bounds, prefixes)
+        ]
+        if not homes:
+            return common
+        internet, lan = (self.names.index(name) for name in (INTERNET, LAN))
+        return f"CASE WHEN {common} = {internet} AND ({' OR '.join(homes)}) THEN {lan} ELSE {common} END"
 
     def _seen_by(self, host: str | None) -> _Ranges:
         if host is None or self._hosts is None:
@@ -173,6 +183,22 @@ class Networks:
             ranges.put(ipaddress.ip_network(text), LOOPBACK)
         ranges.put(ipaddress.ip_network(UNKNOWN_ADDRESS), UNKNOWN)
         return ranges
+
+
+def _chosen(column: str, starts: Sequence[str], places: Sequence[str]) -> str:
+    """Return the SQL that finds the range of an address by halves."""
+    if len(places) == 1:
+        return places[0]
+    half = len(places) // 2
+    lower = _chosen(column, starts[:half], places[:half])
+    upper = _chosen(column, starts[half:], places[half:])
+    return f"CASE WHEN {column} < {starts[half]} THEN {lower} ELSE {upper} END"
+
+
+def _bounds(prefix: Network) -> Bounds:
+    shift = _MAPPED if prefix.version == 4 else 0
+    first, last = int(prefix.network_address), int(prefix.broadcast_address)
+    return (first + shift).to_bytes(16), (last + shift).to_bytes(16)
 
 
 class _Current:

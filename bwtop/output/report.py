@@ -11,6 +11,7 @@ from bwtop.history.dimensions import CONVERSATION, Dimension, Label, fields, loc
 from bwtop.history.nested import PROCESS, Nested, ask
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.series import Rates
+from bwtop.output.intervals import by_network
 from bwtop.output.notes import notes
 from bwtop.output.report_table import ReportTable
 from bwtop.output.request import ReportRequest, scope_of, user_of
@@ -114,6 +115,23 @@ def document(answer: Answer, request: ReportRequest, by: Sequence[Dimension]) ->
             for row in rows
         ],
         "rows_left_out": len(answer.rows) - len(rows),
+        "networks": None if answer.networks is None else by_network(answer.networks),
+        "usage": _networks(answer),
+    }
+
+
+def _networks(answer: Answer) -> dict[str, Any] | None:
+    """Return the figures of the internet, or of the networks that the filter names; None: they are not known."""
+    usage = answer.network_usage
+    if usage is None:
+        return None
+    projection = answer.projected(usage.rx, usage.tx)
+    return {
+        "networks": list(usage.names),
+        "total": {"rx": usage.rx, "tx": usage.tx},
+        "percentile95": usage.percentile
+        and {**_rates(usage.percentile), "over": usage.unit.value, "of": usage.count},
+        "projection": projection and {"rx": projection[0], "tx": projection[1]},
     }
 
 

@@ -12,6 +12,7 @@ from bwtop.history import ends
 from bwtop.history.bars import Bar
 from bwtop.history.calendar import HOUR, Unit
 from bwtop.history.dimensions import PEER, Dimension, Label, fields, moment, parse
+from bwtop.history.internet import NetworkUsage
 from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.flows import Remote
@@ -272,11 +273,30 @@ class ReportTable:
 
     def _period(self, scope: str) -> Iterator[str]:
         usage, projection = self._answer.usage, self._answer.projection
+        of_networks = self._answer.network_usage
+        if of_networks:
+            yield from self._networks(of_networks)
+            if of_networks.unit is Unit.FIVE_MINUTES or not usage:
+                return
+            projection = None
         if usage:
             text = f"of {usage.count:,} averages over 5 min, {scope}"
             yield self._rates("95th percentile", usage.percentile, text)
         elif not self._request.keep.is_of_categories:
             yield "95th percentile: not available with filters on processes or remotes"
+        yield from self._projection(projection, scope)
+
+    def _networks(self, usage: NetworkUsage) -> Iterator[str]:
+        """Yield the figures of the internet, or of the networks that the filter names."""
+        names = ", ".join(usage.names)
+        if not self._request.keep.networks():  # else it is the total
+            yield self._both(names, fmt.size(usage.rx), fmt.size(usage.tx), "in all")
+        if usage.percentile:
+            text = f"of {usage.count:,} averages over {usage.unit.text}, {names}"
+            yield self._rates("95th percentile", usage.percentile, text)
+        yield from self._projection(self._answer.projected(usage.rx, usage.tx), names)
+
+    def _projection(self, projection: tuple[int, int] | None, scope: str) -> Iterator[str]:
         if projection:
             rx, tx = (fmt.size(amount) for amount in projection)
             text = f"by {local_minute(self._answer.range.end)} at this rate, {scope}"

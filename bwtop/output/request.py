@@ -46,7 +46,9 @@ class ReportRequest:
 
 
 def scope_of(keep: Filter) -> str:
-    """Return whether the traffic that passes a filter includes loopback, in words."""
+    """Return the networks that a filter names, or else whether its traffic includes loopback, in words."""
+    if names := keep.networks():
+        return ", ".join(names)
     return {(True, True): "with loopback", (True, False): "loopback only"}.get(
         (
             any(CATEGORIES[of][1] for of in keep.categories()),

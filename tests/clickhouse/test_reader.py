@@ -19,6 +19,7 @@ from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
 from bwtop.history.moments import FINE, MomentQuery, look
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
+from bwtop.model import networks
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Host, Loss, Role
 from bwtop.output.notes import notes
@@ -68,6 +69,7 @@ FILTERS = (
     typed("user:0"),
     typed("pid:1,2"),
     typed("remote:192.0.2.0/24"),
+    typed("net:internet"),
 )
 
 QUERIES = (
@@ -408,6 +410,29 @@ def test_conversation_of_two_hosts_is_counted_once_and_its_ends_are_compared(
     assert sorted(row.rx for row in by_time.rows) == [7, 4000]
     only = ask(store, wanted, conversations, typed("host:db1"))
     assert sorted(row.labels[:4] for row in only.rows)[1] == ("web1", None, "db1", "nginx")
+
+
+def test_networks_are_those_that_each_recording_host_sees(store: FleetServer) -> None:
+    kept, plain = Kept(), networks.current()
+    kept.append(
+        delta(NOON, 100, 1, far=remote("2001:db8:7::1")), delta(NOON, 20, 1, far=remote("10.1.1.1"))
+    )
+    ship(kept, store, WEB1)
+    ship(kept, store, DB1, target="db1")
+    row: tuple[object, ...] = (UUID(DB1.id), DB1.name, 1, ["2001:db8:7::7"], "0.2", 0.0, 0.0, 0.0)
+    store.insert(HOST.name, HOST.names(), [[value] for value in row])
+    day = parse("2026-09-01..2026-11-01", NOW)
+    assert day.is_period
+    networks.use(networks.Networks())
+    try:
+        by_net = ask(store, day, by("host", "net"))
+        of_lan = ask(store, day, by("host"), typed("net:lan"))
+    finally:
+        networks.use(plain)
+    seen = {(*WEB1, "internet"): 100, (*WEB1, "lan"): 20, (*DB1, "lan"): 120}
+    assert {row.labels: row.rx for row in by_net.rows} == seen
+    assert by_net.networks == {"internet": (100, 1), "lan": (140, 3)}
+    assert {row.labels: row.rx for row in of_lan.rows} == {tuple(WEB1): 20, tuple(DB1): 120}
 
 
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:

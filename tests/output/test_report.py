@@ -151,6 +151,7 @@ def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
         *("schema", "host", "from", "to", "covered", "recorded", "by", "scope", "total"),
         *("average", "peak"),
         *("percentile95", "projection", "lost", "notes", "bars", "rows", "rows_left_out"),
+        *("networks", "usage"),
     ]
     assert found["schema"] == "bwtop.history/1"
     assert found["host"] == socket.gethostname()
@@ -254,16 +255,59 @@ def test_month_has_percentile_and_projection(kept: Kept, ask: Ask) -> None:
     assert found["peak"]["over"] == found["percentile95"]["over"] == "5 min"
     *_, totals = ask.table("month")
     assert [line[:17].strip() for line in totals] == [
-        *("TOTAL", "average", "peak", "95th percentile", "projection")
+        *("TOTAL", "average", "peak", "internet", "95th percentile", "projection")
     ]
     assert totals[1].endswith("  recorded time, with loopback")
     assert totals[2].endswith("  over 5 min, with loopback")
-    assert totals[3].endswith("  of 240 averages over 5 min, with loopback")
-    assert fmt.rate(found["percentile95"]["rx_rate"]) in totals[3]
-    assert fmt.rate(found["percentile95"]["tx_rate"]) in totals[3]
-    assert fmt.size((rx + 10**9) * 3) in totals[4]
-    assert fmt.size(tx * 3) in totals[4]
-    assert totals[4].endswith("by 2026-10-01 00:00 at this rate, with loopback")
+    usage = found["usage"]
+    assert (usage["networks"], usage["total"]) == (["internet"], {"rx": rx, "tx": tx})
+    assert usage["projection"] == {"rx": rx * 3, "tx": tx * 3}
+    assert fmt.size(rx) in totals[3]
+    assert totals[4].endswith("  of 240 averages over 5 min, internet")
+    # Of the five minutes with loopback, too, and those are twice as long.
+    assert fmt.rate(usage["percentile95"]["rx_rate"]) in totals[4]
+    assert usage["percentile95"]["rx_rate"] == pytest.approx(low[0], abs=2)
+    assert (usage["percentile95"]["over"], usage["percentile95"]["of"]) == ("5 min", 240)
+    assert fmt.size(tx * 3) in totals[5]
+    assert totals[5].endswith("by 2026-10-01 00:00 at this rate, internet")
+
+
+def test_usage_is_of_the_internet_or_of_the_networks_of_the_filter(kept: Kept, ask: Ask) -> None:
+    """The local network does not count; where only hours are left, averages are over an hour."""
+    begin = at("2026-09-01 00:00")
+    lan, web = remote("10.1.2.3"), remote("192.0.2.1")
+    for hour in range(48):
+        kept.append(delta(begin + hour * HOUR, 10**6, 0, 300.0, far=lan))
+        kept.append(delta(begin + hour * HOUR + 300, 1000 * hour, 3000, 300.0, far=web))
+    ask.at("2026-09-03 00:00")
+    found = ask.json("2026-09-01..2026-09-03")
+    assert found["networks"] == {
+        "internet": {"rx": 1000 * sum(range(48)), "tx": 48 * 3000},
+        "lan": {"rx": 48 * 10**6, "tx": 0},
+    }
+    assert found["usage"]["percentile95"] == {
+        "rx_rate": round(1000 * 43 / 300, 3),  # of 96, half of which are 0
+        "tx_rate": 10.0,
+        "over": "5 min",
+        "of": 96,
+    }
+    of_lan = ask.json("2026-09-01..2026-09-03", keep=typed("net:lan"))
+    assert (of_lan["scope"], of_lan["usage"]["networks"]) == ("lan", ["lan"])
+    assert of_lan["usage"]["total"] == of_lan["total"] == of_lan["networks"]["lan"]
+    kept.policy = keep.policy(seconds=HOUR, minutes=DAY)
+    kept.reopen()
+    kept.steps(at("2026-09-12 00:00"))
+    older = ask.at("2026-09-12 00:00").json("2026-09-01..2026-09-03")
+    assert older["networks"] == found["networks"]
+    assert older["usage"]["percentile95"] == {
+        "rx_rate": round(1000 * 45 / 600, 3),
+        "tx_rate": 5.0,
+        "over": "hour",
+        "of": 48,
+    }
+    *_, totals = ask.table("2026-09-01..2026-09-03")
+    assert totals[4].endswith("  of 48 averages over an hour, internet")
+    assert totals[5].endswith("  of 96 averages over 5 min, with loopback")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +321,8 @@ def test_figures_have_one_scope(choice: str, scope: str, extra: int, kept: Kept,
     rx = extra or sum(both[0] for both in moved)
     assert (found["scope"], found["total"]["rx"], found["projection"]["rx"]) == (scope, rx, rx * 3)
     *_, totals = ask.table("month", keep=keep)
-    assert all(line.endswith(f", {scope}") for line in totals[1:])
+    scopes = {line.rpartition(", ")[2] for line in totals[1:]}
+    assert scopes == {scope} if extra else {scope, "internet"} | {totals[3].rpartition(", ")[2]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""The bytes of a range by network, and the usage of the internet, or of the networks that a filter names.
+
+Five-minute totals have no remotes.  The averages are of the finest spans that have them: over five minutes where totals
+per minute are left of all the range, else as long as its longest spans.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from bwtop.history.calendar import Unit, ceiling, longest
+from bwtop.history.dimensions import NET
+from bwtop.history.plan import Bounds
+from bwtop.history.store import ByNetwork, HistoryStore, Moved, Selection
+from bwtop.history.usage import percentile
+from bwtop.model.filter import Filter
+from bwtop.model.ledger import CATEGORIES
+from bwtop.model.networks import INTERNET
+from bwtop.model.rates import rate
+from bwtop.model.series import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkUsage:
+    """The traffic with some networks alone; see model.networks."""
+
+    names: tuple[str, ...]
+    """The internet, or what the filter names."""
+    rx: int
+    tx: int
+    percentile: Rates | None
+    """95th percentile of averages (nearest rank); None: no unit of time is over."""
+    unit: Unit
+    """The unit of the averages."""
+    count: int
+    """Number of averages."""
+
+
+def is_answered(keep: Filter) -> bool:
+    """Return whether a filter decides by categories and networks alone, and passes more than loopback."""
+    is_loopback = all(CATEGORIES[of][1] for of in keep.categories())
+    return keep.without("net").is_of_categories and not is_loopback
+
+
+def ask(
+    store: HistoryStore, bounds: Bounds, keep: Filter, now: float
+) -> tuple[Mapping[str, Moved], NetworkUsage]:
+    """Return the bytes by network, and the usage, of a filter that is answered."""
+    unit, found = _finest(store, bounds, keep)
+    passing, names = keep.networks(), keep.networks() or (INTERNET,)
+    sums, amounts = _by_place(found.networks(keep.categories()), unit, names)
+    sums = {name: moved for name, moved in sums.items() if name in passing or not passing}
+    over = {
+        place: seconds
+        for place, seconds in _recorded(found, unit).items()
+        if seconds and found.start <= place and ceiling(unit, place) <= min(found.end, now)
+    }
+    rates = [
+        (rate(rx, seconds), rate(tx, seconds))
+        for seconds, (rx, tx) in ((s, amounts.get(place, (0, 0))) for place, s in over.items())
+    ]
+    high = percentile(rates) if rates else None
+    rx, tx = (sum(moved[way] for moved in amounts.values()) for way in (0, 1))
+    return sums, NetworkUsage(names, rx, tx, high, unit, len(rates))
+
+
+def _finest(store: HistoryStore, bounds: Bounds, keep: Filter) -> tuple[Unit, Selection]:
+    """Return the shortest unit of at least five minutes that no span crosses the end of, and its selection."""
+    unit, is_longer = Unit.FIVE_MINUTES, True
+    while is_longer:
+        found = store.select(bounds, unit, frozenset({"address", NET}), keep)
+        left = [span.shown_by(unit) for span, _, _ in found.coverage() if span.crosses(unit)]
+        is_longer = longest(unit, *left) is not unit
+        unit = longest(unit, *left)
+    return unit, found
+
+
+def _recorded(found: Selection, unit: Unit) -> dict[int, float]:
+    """Return the recorded seconds by the start of each unit."""
+    seconds: dict[int, float] = {}
+    for span, recorded, _ in found.coverage():
+        place = span.place(unit)
+        seconds[place] = seconds.get(place, 0.0) + recorded
+    return seconds
+
+
+def _by_place(
+    rows: Iterable[ByNetwork], unit: Unit, names: Collection[str]
+) -> tuple[dict[str, Moved], dict[int, Moved]]:
+    """Return the bytes by network, and those of some networks by the start of each unit."""
+    sums: dict[str, Moved] = {}
+    amounts: dict[int, Moved] = {}
+    for span, name, rx, tx in rows:
+        before = sums.get(name, (0, 0))
+        sums[name] = (before[0] + rx, before[1] + tx)
+        if name in names:
+            place = span.place(unit)
+            before = amounts.get(place, (0, 0))
+            amounts[place] = (before[0] + rx, before[1] + tx)
+    return sums, amounts
