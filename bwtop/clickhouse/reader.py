@@ -14,6 +14,7 @@ from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.clocks import wrong_clocks
 from bwtop.clickhouse.follow import WHO
 from bwtop.clickhouse.homes import settle
+from bwtop.clickhouse.named import seen_names
 from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.spans import FleetSpans, of_hosts, since, within
@@ -21,6 +22,7 @@ from bwtop.history import plan
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, FIVE_MINUTES, MINUTE, Unit, ceiling
 from bwtop.history.dimensions import NET
+from bwtop.history.names import SeenNames
 from bwtop.history.plan import Bounds, Piece
 from bwtop.history.store import Amounts, Measured, sql_of_pids
 from bwtop.history.tiers import DAYS
@@ -100,6 +102,10 @@ class FleetReader:
     def peers(self) -> dict[bytes, Host]:
         """See HistoryStore; private networks of containers have one address on many hosts."""
         return peers_of(self._server, {host.id: host for host in self.hosts()})
+
+    def names(self, addresses: Collection[bytes], end: float) -> SeenNames:
+        """See HistoryStore."""
+        return seen_names(self._server, addresses, end, {host.id: host for host in self.hosts()})
 
     def clocks(self) -> dict[Host, float]:
         """See HistoryStore."""

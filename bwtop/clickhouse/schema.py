@@ -103,6 +103,27 @@ _MINUTE: Final = "toStartOfMinute(time)"
 
 _LEVELS: Final = range(COARSEST + 1)
 
+_NAME: Final = ServerColumn("name", _TEXT, "name of the process")
+_EXE: Final = ServerColumn("exe", _TEXT, "path of the program; empty if unknown")
+_REST: Final = (
+    ServerColumn("uid", "Int64", "user id; -1 if unknown"),
+    ServerColumn("unit", _TEXT, "systemd unit"),
+    ServerColumn("container", _TEXT, "runtime:id"),
+    ServerColumn("pod", _TEXT, "Kubernetes pod"),
+    ServerColumn("kernel", "UInt8", "1: a kernel thread"),
+)
+
+PROGRAM: Final = (_NAME, _EXE, *_REST)
+"""Columns that tell programs of a host apart."""
+
+_ADDRESS: Final = ServerColumn(
+    "address",
+    "IPv6",
+    "remote address; IPv4 as ::ffff:a.b.c.d, :: if unknown",
+    "",
+    "FixedString(16)",
+)
+
 _MORE: Final = (
     ServerColumn("version", "UInt64", "a span that is sent again has a higher version"),
 )
@@ -119,24 +140,14 @@ TABLES: Final = (
                 "process", "UInt64", "id of the process in that database; 0 in levels above 0"
             ),
             ServerColumn("pid", "UInt32", "process id; 0 in levels above 0"),
-            ServerColumn("name", _TEXT, "name of the process"),
-            ServerColumn("exe", _TEXT, "path of the program; empty if unknown"),
+            _NAME,
+            _EXE,
             ServerColumn("user", _TEXT, "name of the uid on that host"),
-            ServerColumn("uid", "Int64", "user id; -1 if unknown"),
-            ServerColumn("unit", _TEXT, "systemd unit"),
-            ServerColumn("container", _TEXT, "runtime:id"),
-            ServerColumn("pod", _TEXT, "Kubernetes pod"),
-            ServerColumn("kernel", "UInt8", "1: a kernel thread"),
+            *_REST,
             ServerColumn("protocol", "UInt8", "IANA protocol number"),
             ServerColumn("role", "UInt8", "role of the process: 0 client, 1 server"),
             ServerColumn("port", "UInt16", "port of the service"),
-            ServerColumn(
-                "address",
-                "IPv6",
-                "remote address; IPv4 as ::ffff:a.b.c.d, :: if unknown",
-                "",
-                "FixedString(16)",
-            ),
+            _ADDRESS,
             ServerColumn("loopback", "UInt8", "1: 127.0.0.0/8 or ::1"),
             ServerColumn("rx", "UInt64", "bytes received", "T64, ZSTD"),
             ServerColumn("tx", "UInt64", "bytes sent", "T64, ZSTD"),
@@ -248,6 +259,26 @@ TABLES: Final = (
         since=2,
     ),
     ServerTable(
+        "named",
+        "names of remotes, as processes asked for them",
+        ("host_id", "address", "spool", "named_id"),
+        (
+            *_WHERE,
+            ServerColumn("named_id", "UInt64", "id in that database"),
+            ServerColumn("known", "UInt8", "0: the process is unknown"),
+            *PROGRAM,
+            _ADDRESS,
+            ServerColumn("port", "Int32", "port of the service; -1: any"),
+            ServerColumn("remote_name", "String"),
+            ServerColumn("source", _TEXT, "sni, host, dns, or dns-host: DNS told another process"),
+            ServerColumn("first", "DateTime('UTC')", "when it was first seen"),
+            ServerColumn("last", "DateTime('UTC')", "when it was last seen"),
+            *_MORE,
+        ),
+        "version",
+        since=3,
+    ),
+    ServerTable(
         "schema",
         "versions of these tables: bwtop --init adds a row when it upgrades them",
         ("number",),
@@ -261,7 +292,7 @@ TABLES: Final = (
     ),
 )
 
-TRAFFIC, SPAN, FIVES, EVENT, HOST, PRESENCE, SCHEMA = TABLES
+TRAFFIC, SPAN, FIVES, EVENT, HOST, PRESENCE, NAMED, SCHEMA = TABLES
 
 VIEW: Final = "presence_of_span"
 
@@ -272,7 +303,7 @@ _VIEW: Final = (
 )
 """SQL that keeps the presence up to date: the server runs it over each insert into the spans."""
 
-NUMBER: Final = 2
+NUMBER: Final = 3
 """Number of the schema that this bwtop creates and reads; a server without the table of it has 1, or no tables."""
 
 

@@ -5,13 +5,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.named import OWN, has_names, parsed, with_names
 from bwtop.clickhouse.schema import TRAFFIC
 from bwtop.clickhouse.spans import of_hosts, of_plans
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Piece, Plan
-from bwtop.history.store import ByNetwork, Ends, Flow, FlowSums, Largest, Order, sql_of_pids
+from bwtop.history.store import (
+    ByNetwork,
+    Ends,
+    Flow,
+    FlowNames,
+    FlowSums,
+    Largest,
+    Order,
+    sql_of_pids,
+)
 from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
@@ -24,6 +34,7 @@ from bwtop.model.flows import (
     told_apart,
 )
 from bwtop.model.ledger import Category, category_of
+from bwtop.model.named import REMOTE_NAME
 from bwtop.model.networks import LOOPBACK
 
 _KEYS: Final = {"host": "host_id"}
@@ -67,7 +78,7 @@ class FleetSelection:
         self._server = server
         self._named, self._once = named, once
         self._users: dict[int, str] = {}
-        self._needs = [name for name in ENDS if name in needs]
+        self._needs = [name for name in (*ENDS, REMOTE_NAME) if name in needs]
         of_chosen = f" AND {of_hosts(plans.hosts)}" if plans.hosts else ""
         self._where = of_plans({host: one.pieces for host, one in plans.moved.items()}) + of_chosen
         self._recorded = of_plans(plans.recorded) + of_chosen
@@ -88,7 +99,15 @@ class FleetSelection:
 
     def _traffic(self, columns: Sequence[str], by: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         groups = f"GROUP BY {', '.join(by)}" if by else ""
-        return self._server.query(f"SELECT {', '.join(columns)} FROM {self._rows} {groups}")
+        rows = self._named_rows(by) if REMOTE_NAME in by else self._rows
+        return self._server.query(f"SELECT {', '.join(columns)} FROM {rows} {groups}")
+
+    def _named_rows(self, by: Sequence[str]) -> str:
+        """Return the SQL of the rows of traffic, added up by flow, with the names of their remotes."""
+        keys = list(dict.fromkeys((*OWN, "user", *(name for name in by if name != REMOTE_NAME))))
+        if not has_names(self._server):
+            return f"(SELECT {', '.join(keys)}, rx, tx, '' AS {REMOTE_NAME} FROM {self._rows})"
+        return with_names(self._rows, keys, self.end)
 
     def _coverage(self) -> Sequence[tuple[Any, ...]]:
         """Return (level, start, end, the most seconds that one host has recorded in it, the loss of all hosts).
@@ -141,6 +160,12 @@ class FleetSelection:
             known.get("protocol", 0), known.get("role", 0), known.get("port", 0), address
         )
         return who, remote
+
+    def names(self, flows: Collection[Flow]) -> FlowNames:
+        """See Selection."""
+        place = self._needs.index(REMOTE_NAME)
+        names = {flow: parsed(flow[place]) for flow in flows if isinstance(flow, tuple)}
+        return {flow: name for flow, name in names.items() if name}
 
     def losing(self) -> list[Host]:
         """See Selection."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TRAFFIC, ServerTable
+from bwtop.clickhouse.schema import EVENT, FIVES, NAMED, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
 from bwtop.history.calendar import DAY, FIVE_MINUTES
 from bwtop.history.tiers import COARSEST, HOURS
 from bwtop.identity.users import user_name
 from bwtop.model.flows import Host, is_loopback
 from bwtop.sqlite import checked
+from bwtop.sqlite.naming import NAMES
 from bwtop.sqlite.schema import pulse_columns
 
 ROWS: Final = 20_000
@@ -45,12 +46,13 @@ Each interval changes it, and it may have more rows than can be sent between two
 
 
 class Cursor(NamedTuple):
-    """The last interval, change, five-minute total and event that a server has."""
+    """The last interval, change, five-minute total, event and change of a name that a server has."""
 
     interval: int = 0
     change: int = 0
     fives: int = 0
     event: int = 0
+    named: int = 0
 
 
 class UnsentIntervals(NamedTuple):
@@ -99,14 +101,16 @@ class Spool:
     def cursor(self) -> Cursor:
         """Return the cursor of the server."""
         found = self._run(
-            "SELECT interval, change, fives, event FROM shipped WHERE target = ?", (self._target,)
+            "SELECT interval, change, fives, event, named FROM shipped WHERE target = ?",
+            (self._target,),
         ).fetchone()
         return Cursor(*map(checked.whole, found)) if found else Cursor()
 
     def move(self, cursor: Cursor) -> None:
         """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
         self._run(
-            "INSERT OR REPLACE INTO shipped (target, interval, change, fives, event) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO shipped (target, interval, change, fives, event, named)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (self._target, *cursor),
         )
 
@@ -165,7 +169,9 @@ class Spool:
             (number, whole, *checked.event(*event))
             for number, whole, *event in self._run(_EVENTS, (cursor.event, LISTED))
         ]
+        names = [_named(row) for row in self._run(_NAMES, (cursor.named, LISTED))]
         tables = (
+            (NAMED, names),
             (TRAFFIC, intervals.traffic + spans.traffic),
             (SPAN, intervals.spans + spans.spans),
             (FIVES, fives),
@@ -177,8 +183,9 @@ class Spool:
             spans.last,
             fives[-1][-1] if fives else cursor.fives,
             events[-1][0] if events else cursor.event,
+            names[-1][-1] if names else cursor.named,
         )
-        more = intervals.more or spans.more or LISTED in (len(fives), len(events))
+        more = intervals.more or spans.more or LISTED in (len(fives), len(events), len(names))
         return Batch(after, found, not more) if found else None
 
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
@@ -264,6 +271,18 @@ def _five(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row
 
 
+def _named(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check a name; a program that is missing in a damaged file is unknown."""
+    number, program, *who, address, port, name, source, first, last, changed = row
+    for value in (number, changed):
+        checked.whole(value)
+    checked.named((program, address, port, name, source, first, last))
+    known = who[0] is not None
+    who = list(checked.program(tuple(who))) if known else ["", "", -1, "", "", "", 0]
+    place, seen = (-1 if port is None else port), (min(int(first), LAST), min(int(last), LAST))
+    return (number, int(known), *who, address, place, name, NAMES[source], *seen, changed)
+
+
 def _user(uid: int) -> str:
     return (user_name(uid) or "") if uid >= 0 else ""
 
@@ -337,6 +356,11 @@ _SUMS: Final = _Kind(
 _FIVES: Final = (
     f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse"
     " WHERE changed > ? AND start <= ? ORDER BY changed LIMIT ?"
+)
+_NAMES: Final = (
+    "SELECT named.id, program, program.name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''),"
+    " coalesce(container, ''), coalesce(pod, ''), kernel, address, port, named.name, source, first, last, changed"
+    " FROM named LEFT JOIN program ON program.id = program WHERE changed > ? ORDER BY changed LIMIT ?"
 )
 _EVENTS: Final = (
     f"SELECT id, min(cast(time AS INTEGER), {LAST}), time, kind, amount FROM event"

@@ -17,6 +17,8 @@ from bwtop.model.flows import (
     is_loopback,
     protocol_name,
 )
+from bwtop.model.named import REMOTE_NAME, RemoteName
+from bwtop.text.domains import registrable
 from bwtop.text.invalid import invalid
 
 Label = str | int | bool | Remote | None
@@ -31,13 +33,15 @@ class Dimension:
     fields: tuple[str, ...]
     """Names of its labels in JSON and CSV; together they identify a group."""
     of_flow: Callable[[Identity, Remote], tuple[Label, ...]] | None = None
+    of_name: Callable[[str], str] | None = None
+    """For a dimension of the recorded name of the remote; a remote without one is labelled with its address."""
     unit: Unit | None = None
     """For a dimension of time: its label is the start of the unit, in local time.
 
     Where only longer spans are left, the label is that of the longer unit: the day in place of the hour.
     """
     needs: tuple[str, ...] = ()
-    """Properties in ENDS that its labels depend on."""
+    """Properties in ENDS that its labels depend on, and REMOTE_NAME."""
 
 
 OF_REMOTE: Final = ("protocol", "role", "port", "address")
@@ -62,7 +66,7 @@ DIMENSIONS: Final = (
     Dimension("exe", "program", ("exe",), lambda i, _: (i.exe,), needs=("exe",)),
     Dimension("user", "user", ("uid",), lambda i, _: (i.uid,), needs=("uid",)),
     Dimension(
-        "name",
+        "process-name",
         "name of the process, whatever its program's path is",
         ("name",),
         lambda i, _: (i.name,),
@@ -95,6 +99,20 @@ DIMENSIONS: Final = (
         ("net",),
         lambda i, r: (networks.current().of(r.address, i.host),),
         needs=("address", NET),
+    ),
+    Dimension(
+        "name",
+        "name of the remote as the process asked for it, else its address",
+        ("remote_name",),
+        of_name=lambda name: name,
+        needs=("address", REMOTE_NAME),
+    ),
+    Dimension(
+        "domain",
+        "registered domain of that name, such as example.co.uk of www.example.co.uk",
+        ("domain",),
+        of_name=registrable,
+        needs=("address", REMOTE_NAME),
     ),
     Dimension(
         "peer-host",
@@ -140,6 +158,8 @@ ENDPOINT: Final = Dimension(
     "endpoint", "", ("endpoint",), lambda _, r: (r,), needs=("protocol", "role", "port", "address")
 )
 """Remote, port, role and protocol in one label: for tables, which format it themselves."""
+
+DOMAIN: Final = next(one for one in DIMENSIONS if one.name == "domain")
 
 PEER: Final = next(one for one in DIMENSIONS if one.name == "peer-host")
 
@@ -197,13 +217,19 @@ def shortest(units: Collection[Unit | None]) -> Unit | None:
 
 
 def labels(
-    by: Sequence[Dimension], who: Identity, remote: Remote, when: Span | None
+    by: Sequence[Dimension],
+    who: Identity,
+    remote: Remote,
+    when: Span | None,
+    name: RemoteName | None = None,
 ) -> tuple[Label, ...]:
-    """Return the labels of a flow's group; `when` is for dimensions of time."""
+    """Return the labels of a flow's group; `when` is for dimensions of time, `name` the recorded name of its remote."""
     found: list[Label] = []
     for dimension in by:
         if dimension.of_flow:
             found += dimension.of_flow(who, remote)
+        elif dimension.of_name:
+            found.append(dimension.of_name(name.name) if name else format_address(remote.address))
         elif dimension.unit and when is not None:
             unit = when.shown_by(dimension.unit)
             found.append(label_of(unit, when.place(unit)))

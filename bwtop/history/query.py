@@ -10,6 +10,7 @@ from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, longest
 from bwtop.history.dimensions import (
     CONVERSATION,
+    DOMAIN,
     OF_REMOTE,
     TIMES,
     Dimension,
@@ -24,13 +25,25 @@ from bwtop.history.dimensions import (
 )
 from bwtop.history.ends import Compared, once
 from bwtop.history.internet import NetworkUsage
+from bwtop.history.names import RowNames
 from bwtop.history.ranges import Range
-from bwtop.history.store import Ends, Flow, FlowSums, HistoryStore, Moved, Selection
+from bwtop.history.store import (
+    Ends,
+    Flow,
+    FlowNames,
+    FlowSums,
+    HistoryStore,
+    Moved,
+    Selection,
+)
 from bwtop.history.usage import Usage, five_minutes
+from bwtop.model.conditions import HostNames
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Loss
+from bwtop.model.named import REMOTE_NAME
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, peak
+from bwtop.text.domains import suffixes
 
 SKEW: Final = 60.0
 """Seconds by which the clocks of hosts may differ, and by which a report may be late."""
@@ -99,6 +112,10 @@ class Answer:
     """With a filter by pid: the time from which pids are stored; the answer has nothing before."""
     clocks: Mapping[Host, float] = field(default_factory=dict)
     """Seconds by which wrong clocks of hosts are ahead now."""
+    names: RowNames | None = None
+    """The names of the remotes of its rows, while the store is open."""
+    has_suffixes: bool = True
+    """False: it is by domain, and the public suffix list is missing."""
     ahead: float = 0.0
     """End of what the range has after now: the clock was ahead when it was recorded.  0: it has nothing after now."""
 
@@ -202,10 +219,13 @@ class History:
         def select(unit: Unit) -> Selection:
             return found if is_one else self.store.select(bounds, unit, needs, keep)
 
+        answer.names = RowNames(self.store.names, found.end, keep)
+        answer.has_suffixes = DOMAIN not in by or bool(suffixes())
         answer.clocks = self.store.clocks()
         answer.since = self.store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
-        taken, is_all = _taken(found.ends(sums.keys()), keep)
+        names = found.names(sums.keys()) if REMOTE_NAME in needs else {}
+        taken, is_all = _taken(found.ends(sums.keys()), names, keep)
         counted = once(by, taken, sums, self.store.peers)
         by, taken, answer.compared = counted.by, counted.taken, counted.compared
         is_all = is_all and not is_once
@@ -213,7 +233,7 @@ class History:
         answer.users = found.users()
         answer.rx = sum(rx for rx, _ in sums.values())
         answer.tx = sum(tx for _, tx in sums.values())
-        answer.rows = _rows(found, by, sums, taken)
+        answer.rows = _rows(found, by, sums, taken, names)
         fives, in_fives = five_minutes(answer.start, answer.end, now), 0.0
         for span, seconds, loss in found.coverage():
             answer.seconds += seconds
@@ -290,10 +310,18 @@ def _note_span(answer: Answer, span: Span, unit: Unit) -> None:
         answer.foreign = span
 
 
-def _taken(ends: Ends, keep: Filter) -> tuple[Ends, bool]:
+def _taken(ends: Ends, names: FlowNames, keep: Filter) -> tuple[Ends, bool]:
     """Return the flows that pass, and whether all pass."""
     flows = keep.without("pid")  # the selection has filtered by pid
-    taken = {flow: end for flow, end in ends.items() if flows.takes(*end)}
+    if not names:
+        taken = {flow: end for flow, end in ends.items() if flows.takes(*end)}
+    else:
+
+        def known(flow: Flow) -> HostNames:
+            found = names.get(flow)
+            return lambda _: (found,) if found else ()
+
+        taken = {flow: end for flow, end in ends.items() if flows.takes(*end, known(flow))}
     return taken, len(taken) == len(ends)
 
 
@@ -312,6 +340,7 @@ def _rows(
     by: Sequence[Dimension],
     sums: FlowSums,
     taken: Ends,
+    names: FlowNames,
 ) -> list[ReportRow]:
     found: dict[tuple[Label, ...], tuple[int, int]] = {}
 
@@ -321,9 +350,9 @@ def _rows(
 
     if finest(by) is None:
         for flow, (rx, tx) in sums.items():
-            add(labels(by, *taken[flow], None), rx, tx)
+            add(labels(by, *taken[flow], None, names.get(flow)), rx, tx)
     else:
-        _by_time(selection, by, taken, add)
+        _by_time(selection, by, taken, names, add)
     rows = [ReportRow(group, rx, tx) for group, (rx, tx) in found.items()]
     rows.sort(key=lambda row: -(row.rx + row.tx))
     times = [place for place, name in enumerate(fields(by)) if name in TIMES]
@@ -335,13 +364,15 @@ def _by_time(
     selection: Selection,
     by: Sequence[Dimension],
     taken: Ends,
+    names: FlowNames,
     add: Callable[[tuple[Label, ...], int, int], None],
 ) -> None:
     """Group flows whose labels differ in time alone: there are far fewer groups than flows."""
-    flowing = [dimension for dimension in by if dimension.of_flow]
+    flowing = [dimension for dimension in by if not dimension.unit]
     examples: dict[tuple[Label, ...], Flow] = {}
     groups = {
-        flow: examples.setdefault(labels(flowing, *end, None), flow) for flow, end in taken.items()
+        flow: examples.setdefault(labels(flowing, *end, None, names.get(flow)), flow)
+        for flow, end in taken.items()
     }
     for when, example, rx, tx in selection.timeline(groups):
-        add(labels(by, *taken[example], when), rx, tx)
+        add(labels(by, *taken[example], when, names.get(example)), rx, tx)

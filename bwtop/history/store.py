@@ -5,12 +5,14 @@ from typing import Protocol
 
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
+from bwtop.history.names import SeenNames
 from bwtop.history.plan import Bounds
 from bwtop.history.usage import FiveMinutes, Usage
 from bwtop.model.conditions import pids
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host, Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import Category
+from bwtop.model.named import RemoteName
 
 Flow = Hashable
 """The key of a flow in a store; it depends on the requested properties."""
@@ -39,6 +41,9 @@ ByNetwork = tuple[Span, str, int, int]
 Ends = Mapping[Flow, tuple[Identity, Remote]]
 """Process identity and remote by flow."""
 
+FlowNames = Mapping[Flow, RemoteName]
+"""Recorded name of the remote by flow; the others have none."""
+
 
 class Selection(Protocol):
     """The traffic of a range of time, from the coarsest rows that fit."""
@@ -52,6 +57,9 @@ class Selection(Protocol):
 
     def ends(self, flows: Collection[Flow]) -> Ends:
         """Return the identity and remote of each flow, with the requested properties."""
+
+    def names(self, flows: Collection[Flow]) -> FlowNames:
+        """Return the recorded names of the remotes of flows, if these were requested: see names.best()."""
 
     def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
         """Return the first `most` remotes of flows, if the store ranks remotes and none of their properties was requested."""
@@ -92,6 +100,9 @@ class HistoryStore(Protocol):
 
     def peers(self) -> Mapping[bytes, Host]:
         """Return the hosts by their own packed addresses, without addresses that several hosts have."""
+
+    def names(self, addresses: Collection[bytes], end: float) -> SeenNames:
+        """Return the names of some addresses that were first seen before a time."""
 
     def clocks(self) -> Mapping[Host, float]:
         """Return the seconds by which wrong clocks of the selected hosts are ahead, as far as they are known."""

@@ -260,6 +260,16 @@ def remote(text: str) -> OnRemote:
     return lambda remote, names: at_port(remote, names) and at_address(remote, names)
 
 
+def is_address(text: str) -> bool:
+    """Return whether a value of the field `remote` is an address or a network, of which no name is asked."""
+    found = ENDPOINT.fullmatch(text)
+    try:
+        parse_network((found["address"] if found else text).strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def _address(text: str) -> OnRemote:
     try:
         return _within(parse_network(text))

@@ -34,6 +34,7 @@ from bwtop.model.flows import (
     format_address,
 )
 from bwtop.model.ledger import CATEGORIES, CLASSES, Category, Process
+from bwtop.model.named import REMOTE_NAME
 from bwtop.model.sample import Sample
 
 
@@ -52,7 +53,7 @@ class FilterField:
     live: Callable[[Sequence[str]], OnLive] | None = None
     """Makes a condition on the numbers of a process, which only live views have."""
     needs: tuple[str, ...] = ()
-    """Properties in history.dimensions.ENDS that it depends on, and NET; empty: no recorded flow has it."""
+    """Properties in history.dimensions.ENDS that it depends on, NET and REMOTE_NAME; empty: no recorded flow has it."""
     words: tuple[str, ...] = ()
     """All values, if they are a fixed set of words."""
     seen: Callable[[Process], Iterable[str]] | None = None
@@ -90,8 +91,10 @@ class Term:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Return the properties in history.dimensions.ENDS that it depends on."""
-        return frozenset(self.field.needs)
+        """Return the properties in history.dimensions.ENDS that it depends on, and REMOTE_NAME."""
+        needs = frozenset(self.field.needs)
+        is_of_address = self.field.name == "remote" and all(map(conditions.is_address, self.values))
+        return needs - {REMOTE_NAME} if is_of_address else needs
 
     @property
     def is_live(self) -> bool:
@@ -123,12 +126,12 @@ class Term:
         """Return True if flows of a category may meet it."""
         return self.category is None or self.category(name, loopback) != self.negated
 
-    def takes(self, identity: Identity, remote: Remote) -> bool:
-        """Return True if a recorded flow meets it; its pid and the name of its remote are unknown."""
+    def takes(self, identity: Identity, remote: Remote, names: HostNames = no_names) -> bool:
+        """Return True if a recorded flow meets it; its pid is unknown."""
         if self.process and self.process(None, identity):
             return not self.negated
         on_remote = self.by_host(identity.host) if self.by_host else self.remote
-        return (on_remote is not None and on_remote(remote, no_names)) != self.negated
+        return (on_remote is not None and on_remote(remote, names)) != self.negated
 
     def spellings(self) -> list[str]:
         """Return the term as it is typed; `?` stands for a quote, which cannot be typed."""
@@ -182,9 +185,9 @@ class Either:
             for one in self.filters
         )
 
-    def takes(self, identity: Identity, remote: Remote) -> bool:
-        """Return True if a recorded flow meets one; its pid and the name of its remote are unknown."""
-        return any(one.takes(identity, remote) for one in self.filters)
+    def takes(self, identity: Identity, remote: Remote, names: HostNames = no_names) -> bool:
+        """Return True if a recorded flow meets one; its pid is unknown."""
+        return any(one.takes(identity, remote, names) for one in self.filters)
 
     def spellings(self) -> list[str]:
         """Return the alternatives as they are typed."""
@@ -267,9 +270,9 @@ class Filter:
                 open_terms.append(rest)
         return tuple(open_terms)
 
-    def takes(self, identity: Identity, remote: Remote) -> bool:
-        """Return True if a recorded flow passes; its pid and the name of its remote are unknown."""
-        return all(term.takes(identity, remote) for term in self.terms)
+    def takes(self, identity: Identity, remote: Remote, names: HostNames = no_names) -> bool:
+        """Return True if a recorded flow passes; its pid is unknown."""
+        return all(term.takes(identity, remote, names) for term in self.terms)
 
     def takes_host(self, host: Host) -> bool:
         """Return True if the terms on hosts pass flows of a host."""
@@ -336,7 +339,7 @@ FIELDS: Final = (
         "name of the remote, with * as wildcard; without a dot, of the process too",
         process=conditions.any_of(conditions.old_name),
         remote=conditions.any_of(conditions.remote_name),
-        needs=("name", "address"),
+        needs=("name", "address", REMOTE_NAME),
     ),
     FilterField(
         "exe",
@@ -357,7 +360,7 @@ FIELDS: Final = (
         "remote",
         "address, network or part of a name, also with :port",
         remote=conditions.any_of(conditions.remote),
-        needs=("address", "port"),
+        needs=("address", "port", REMOTE_NAME),
         seen=_of_remotes(lambda remote: format_address(remote.address)),
     ),
     FilterField(
@@ -431,7 +434,7 @@ WORD: Final = FilterField(
     "part of a process name, program, user, unit or remote",
     process=conditions.part_of(conditions.texts),
     remote=conditions.any_of(conditions.remote_text),
-    needs=("name", "exe", "uid", "user", "unit", "container", "pod", "address"),
+    needs=("name", "exe", "uid", "user", "unit", "container", "pod", "address", REMOTE_NAME),
 )
 """A word without a field."""
 

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from bwtop.model.flows import ProcessKey
+
+REMOTE_NAME: Final = "remote_name"
+"""The property of a recorded flow that is recorded beside it: see history.names."""
 
 
 class NameSource(StrEnum):

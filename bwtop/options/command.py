@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     columns = "\n".join(f"  {column.id:<10} {column.help}" for column in ALL_COLUMNS)
     tiers = "\n".join(f"  {t.name:<10} {in_words(t.seconds):<10} {t.help}" for t in TIERS)
-    ways = "\n".join(f"  {d.name:<10} {d.help}" for d in DIMENSIONS)
+    ways = "\n".join(f"  {d.name:<12} {d.help}" for d in DIMENSIONS)
     top = _Parser(
         prog="bwtop",
         description="Show which process moves how many bytes, to and from which remote address.",

@@ -54,6 +54,8 @@ def notes(answer: Answer) -> Iterator[str]:
         )
     if len(answer.clocks) > _MOVES:
         yield f"the clocks of {count(len(answer.clocks) - _MOVES, 'more host')} are wrong"
+    if not answer.has_suffixes:
+        yield "domains are the last two labels of names: the public suffix list is not installed (package publicsuffix)"
     moves = answer.events.get("clock", [])
     for when, by in moves[:_MOVES]:
         way = "forward" if by > 0 else "back"

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TextIO
 
 from bwtop.history.dimensions import CONVERSATION, Dimension, Label, fields, local_iso
@@ -14,7 +14,7 @@ from bwtop.model.series import Rates
 from bwtop.output.intervals import by_network
 from bwtop.output.notes import notes
 from bwtop.output.report_table import ReportTable
-from bwtop.output.request import ReportRequest, scope_of, user_of
+from bwtop.output.request import ReportRequest, remote_names, scope_of, user_of
 from bwtop.text.escape import cell, printable
 
 SCHEMA: Final = "bwtop.history/1"
@@ -55,12 +55,19 @@ def _is_unicode(out: TextIO) -> bool:
     return (out.encoding or "").lower().startswith("utf")
 
 
-def _named(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str, Label]:
-    """Return the labels of a row by name, with the user name beside each uid."""
-    found = dict(zip(fields(by), row.labels, strict=True))
-    if "uid" in found:
-        found["user"] = user_of(answer, found["uid"])
-    return found
+def _named(
+    by: Sequence[Dimension], rows: Sequence[ReportRow], answer: Answer
+) -> Iterator[dict[str, Label]]:
+    """Yield the labels of rows by name, with the user name beside each uid, and the recorded name beside each address."""
+    labels, names = fields(by), remote_names(answer, by, rows)
+    for row, name in zip(rows, names, strict=True):
+        found = dict(zip(labels, row.labels, strict=True))
+        if "uid" in found:
+            found["user"] = user_of(answer, found["uid"])
+        if "addr" in found:
+            found.setdefault("remote_name", name.name if name else None)
+            found["name_source"] = name.source.value if name else None
+        yield found
 
 
 def _compared(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[str, int | None]:
@@ -111,8 +118,8 @@ def document(answer: Answer, request: ReportRequest, by: Sequence[Dimension]) ->
             for bar in answer.bars
         ],
         "rows": [
-            {**_named(by, row, answer), "rx": row.rx, "tx": row.tx, **_compared(by, row, answer)}
-            for row in rows
+            {**found, "rx": row.rx, "tx": row.tx, **_compared(by, row, answer)}
+            for found, row in zip(_named(by, rows, answer), rows, strict=True)
         ],
         "rows_left_out": len(answer.rows) - len(rows),
         "networks": None if answer.networks is None else by_network(answer.networks),
@@ -150,7 +157,10 @@ def write_csv(
     writer = csv.writer(out, lineterminator="\n")
     names = list(dict.fromkeys(fields(by)))  # a process has its user and its program
     names += ["user"] if "uid" in names else []
-    writer.writerow([*names, "rx", "tx"])
-    for row in request.sorted(answer.rows)[: request.limit]:
-        found = _named(by, row, answer)
-        writer.writerow([*(cell(found[name], clean) for name in names), row.rx, row.tx])
+    more = ["remote_name", "name_source"] if "addr" in names else []
+    more = [name for name in more if name not in names]
+    writer.writerow([*names, "rx", "tx", *more])
+    rows = request.sorted(answer.rows)[: request.limit]
+    for row, found in zip(rows, _named(by, rows, answer), strict=True):
+        before, after = ([cell(found[name], clean) for name in some] for some in (names, more))
+        writer.writerow([*before, row.rx, row.tx, *after])

@@ -11,7 +11,7 @@ from typing import Final
 from bwtop.history import ends
 from bwtop.history.bars import Bar
 from bwtop.history.calendar import HOUR, Unit
-from bwtop.history.dimensions import PEER, Dimension, Label, fields, moment, parse
+from bwtop.history.dimensions import ENDPOINT, PEER, Dimension, Label, fields, moment, parse
 from bwtop.history.internet import NetworkUsage
 from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, History, ReportRow
@@ -19,7 +19,7 @@ from bwtop.model.flows import Remote
 from bwtop.model.named import NameSource, RemoteName
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
-from bwtop.output.request import ReportRequest, scope_of, user_of
+from bwtop.output.request import ReportRequest, remote_names, scope_of, user_of
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, printable, squeeze, width
 
@@ -189,22 +189,31 @@ class ReportTable:
         tops = self._request.sorted(self._answer.rows)
         shown = tops[: self._request.limit or PROCESSES]
         remotes = [nested.remotes(top.labels, self._request.order, REMOTES) for top in shown]
+        ends = [
+            ReportRow((*top.labels, *row.labels), row.rx, row.tx)
+            for top, (rows, _) in zip(shown, remotes, strict=True)
+            for row in rows
+        ]
+        names = remote_names(self._answer, [PROCESS, ENDPOINT], ends)
+        known = {end.labels: name for end, name in zip(ends, names, strict=True) if name}
         if self._request.names:
-            addresses = {_remote(row).address for rows, _ in remotes for row in rows}
-            self._request.names.wait(addresses, LOOK_UP)
+            nameless = {_remote(end).address for end in ends if end.labels not in known}
+            self._request.names.wait(nameless, LOOK_UP)
         yield self._head("PROCESS")
         for top, (rows, number) in zip(shown, remotes, strict=True):
             yield self._line(self._process_text(*top.labels), top.rx, top.tx)
             for row in rows:
-                yield self._line("    " + self._endpoint(_remote(row)), row.rx, row.tx)
+                name = known.get((*top.labels, *row.labels))
+                yield self._line("    " + self._endpoint(_remote(row), name), row.rx, row.tx)
             rest = top.rx - sum(row.rx for row in rows), top.tx - sum(row.tx for row in rows)
             yield from self._more(number - len(rows), "remote", *rest, indent="    ")
         yield from self._rest(tops[len(shown) :], "process")
 
-    def _endpoint(self, remote: Remote) -> str:
-        host = self._request.names.get(remote.address) if self._request.names else None
-        names = (RemoteName(host, NameSource.REVERSE),) if host else ()
-        return fmt.remote(remote, names, self._room() - 4)
+    def _endpoint(self, remote: Remote, name: RemoteName | None) -> str:
+        if name is None and self._request.names:
+            host = self._request.names.get(remote.address)
+            name = RemoteName(host, NameSource.REVERSE) if host else None
+        return fmt.remote(remote, (name,) if name else (), self._room() - 4)
 
     def _rest(self, rows: Sequence[ReportRow], noun: str) -> Iterator[str]:
         sums = sum(row.rx for row in rows), sum(row.tx for row in rows)
@@ -220,7 +229,10 @@ class ReportTable:
         shown = rows[: self._request.limit]
         texts = [
             [dimension.name.upper() for dimension in by],
-            *(list(self._texts(by, r)) for r in shown),
+            *(
+                list(self._texts(by, row, name))
+                for row, name in zip(shown, remote_names(self._answer, by, shown), strict=True)
+            ),
         ]
         widths = [max(width(line[place]) for line in texts) for place in range(len(by))]
         head, *labels = (
@@ -232,8 +244,10 @@ class ReportTable:
             yield self._line(label, row.rx, row.tx)
         yield from self._rest(rows[len(shown) :], "row")
 
-    def _texts(self, by: Sequence[Dimension], row: ReportRow) -> Iterator[str]:
-        """Yield the text of each dimension of a row."""
+    def _texts(
+        self, by: Sequence[Dimension], row: ReportRow, name: RemoteName | None
+    ) -> Iterator[str]:
+        """Yield the text of each dimension of a row; an address has its recorded name beside it."""
         labels = list(row.labels)
         for dimension in by:
             own, labels = labels[: len(dimension.fields)], labels[len(dimension.fields) :]
@@ -243,6 +257,8 @@ class ReportTable:
                 yield self._user_text(*own)
             elif dimension is HOST or (dimension is PEER and any(own)):
                 yield printable(self._host_text(*own))
+            elif dimension.name == "remote" and name:
+                yield printable(f"{own[0]}  {name.name}")
             else:
                 yield printable(_TEXTS[dimension.name](*own))
 
@@ -344,7 +360,9 @@ def _clock(when: float, form: str) -> str:
 
 _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "exe": lambda exe: exe or "(unknown)",
+    "process-name": lambda name: name,
     "name": lambda name: name,
+    "domain": lambda domain: domain,
     "unit": lambda unit, container, _: container or unit or "(no unit)",
     "remote": lambda address, _: address,
     "net": lambda net: net,

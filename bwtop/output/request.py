@@ -13,6 +13,7 @@ from bwtop.identity.names import Names
 from bwtop.identity.users import user_name
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.ledger import CATEGORIES
+from bwtop.model.named import RemoteName
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,12 @@ def user_of(answer: Answer, uid: Label) -> str | None:
     if not isinstance(uid, int):
         return None
     return user_name(uid) if answer.users is None else answer.users.get(uid)
+
+
+def remote_names(
+    answer: Answer, by: Sequence[Dimension], rows: Sequence[ReportRow]
+) -> Sequence[RemoteName | None]:
+    """Return the recorded names of the remotes that rows are of; None: a row has none."""
+    if answer.names is None:
+        return [None] * len(rows)
+    return answer.names.of(by, [row.labels for row in rows])

@@ -16,6 +16,8 @@ SOURCES: Final = {
 }
 """The stored sources; names by reverse DNS were not asked for, and are not stored."""
 
+NAMES: Final = {number: source for source, number in SOURCES.items()}
+
 OF_PROCESS: Final = (SOURCES[NameSource.SNI], SOURCES[NameSource.HOST])
 """The sources that say nothing about the remotes of other processes."""
 
@@ -23,7 +25,7 @@ AGAIN: Final = 60
 """Seconds within which a name that is seen again is not written again."""
 
 SPAN: Final = 86400
-"""Seconds after which a name that is seen again gets another row."""
+"""Seconds after which a name that is seen again gets another row, if the remote had other names meanwhile."""
 
 MOST: Final = 16
 """Names that a remote of a program keeps: the latest."""
@@ -80,15 +82,30 @@ class NameWriter:
             self._insert(place, found)
 
     def _is_extended(self, place: _Place, found: _LastName) -> bool:
-        """Extend the row of a name that was seen before within SPAN; return whether there is one."""
-        return bool(
-            self._run(
-                "UPDATE named SET first = min(first, ?1), last = max(last, ?1) WHERE id ="
-                " (SELECT id FROM named WHERE program IS ?2 AND address = ?3 AND port IS ?4 AND name = ?5"
-                " AND source = ?6 AND first - ?7 <= ?1 AND last + ?7 >= ?1 ORDER BY last DESC LIMIT 1)",
-                (found.seen, *place, found.name, found.source, SPAN),
-            ).rowcount
+        """Extend the row of a name that was seen before; return whether there is one to extend.
+
+        A name that comes back after others have taken its place for long gets another row, while there is room for it.
+        """
+        same = self._run(
+            "SELECT id, first, last FROM named WHERE program IS ? AND address = ? AND port IS ?"
+            " AND name = ? AND source = ? ORDER BY last DESC LIMIT 1",
+            (*place, found.name, found.source),
+        ).fetchone()
+        if not same:
+            return False
+        number, first, last = same
+        if not first - SPAN <= found.seen <= last + SPAN:
+            count, latest = self._run(
+                "SELECT count(*), max(last) FROM named WHERE program IS ? AND address = ? AND port IS ?",
+                place,
+            ).fetchone()
+            if latest > last and count < MOST:
+                return False
+        self._run(
+            "UPDATE named SET first = min(first, ?1), last = max(last, ?1) WHERE id = ?2",
+            (found.seen, number),
         )
+        return True
 
     def _insert(self, place: _Place, found: _LastName) -> None:
         self._run(

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
 from bwtop.history import plan
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit, ceiling
+from bwtop.history.names import SeenNames
 from bwtop.history.plan import NOTHING, Bounds
 from bwtop.history.store import Amounts, Measured, sql_of_pids
 from bwtop.history.tiers import COARSEST, DAYS
@@ -22,7 +24,8 @@ from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.processes import Processes
 from bwtop.sqlite.schema import pulse_column
-from bwtop.sqlite.selection import LocalSelection
+from bwtop.sqlite.seen import names_of
+from bwtop.sqlite.selection import LocalSelection, identity
 
 _WAYS: Final = ("rx", "tx")
 
@@ -76,6 +79,11 @@ class LocalReader:
     def peers(self) -> Mapping[bytes, Host]:
         """See HistoryStore."""
         return {}
+
+    def names(self, addresses: Collection[bytes], end: float) -> SeenNames:
+        """See HistoryStore."""
+        who = partial(identity, self._connection, host=self._host)
+        return names_of(self._connection, addresses, end, who)
 
     def clocks(self) -> Mapping[Host, float]:
         """See HistoryStore."""

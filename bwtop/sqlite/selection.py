@@ -9,16 +9,19 @@ from typing import Final
 from bwtop.history.boundaries import Span
 from bwtop.history.dimensions import OF_REMOTE
 from bwtop.history.plan import Piece, Plan
-from bwtop.history.store import ByNetwork, Ends, Flow, FlowSums, Largest, Order
+from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, Largest, Order
 from bwtop.identity.users import user_name
 from bwtop.model import networks
-from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, stored_identity
+from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, Role, stored_identity
 from bwtop.model.ledger import Category, category_of
 from bwtop.model.networks import LOOPBACK
 from bwtop.sqlite import checked
+from bwtop.sqlite.seen import SeenReader
 
 _INTERVALS: Final = "interval WHERE start >= ? AND start < ?"
 _SPANS: Final = "span WHERE level = ? AND start >= ? AND start < ?"
+
+_ASKED: Final = "FROM asked JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = flow.remote"
 
 _NO_REMOTE: Final = Remote(0, 0, 0, UNKNOWN_ADDRESS)
 
@@ -83,16 +86,32 @@ class LocalSelection:
             }
         programs: dict[int, Identity] = {}
         found: dict[Flow, tuple[Identity, Remote]] = {}
-        self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
-        self._run("DELETE FROM asked")
-        self._connection.executemany("INSERT INTO asked VALUES (?)", ((flow,) for flow in flows))
+        self._ask_for(flows)
         for flow, program, address, port, protocol, role in self._run(
-            "SELECT flow.id, program, address, port, protocol, role FROM asked"
-            " JOIN flow ON flow.id = asked.id JOIN remote ON remote.id = remote"
+            f"SELECT flow.id, program, address, port, protocol, role {_ASKED}"
         ):
             if program not in programs:
                 programs[program] = self._identity(program)
             found[flow] = (programs[program], checked.remote(protocol, role, port, address))
+        return found
+
+    def _ask_for(self, flows: Collection[Flow]) -> None:
+        """Put flows into a table of this connection."""
+        self._run("CREATE TEMP TABLE IF NOT EXISTS asked (id INTEGER PRIMARY KEY)")
+        self._run("DELETE FROM asked")
+        self._connection.executemany("INSERT INTO asked VALUES (?)", ((flow,) for flow in flows))
+
+    def names(self, flows: Collection[Flow]) -> FlowNames:
+        """See Selection."""
+        seen = SeenReader(self._connection, self.end)
+        self._ask_for(flows)
+        found = {}
+        for flow, program, address, port, role in self._run(
+            f"SELECT flow.id, program, address, port, role {_ASKED}"
+        ):
+            far_port = port if role == Role.CLIENT else None
+            if name := seen.of_flow(program, address, far_port):
+                found[flow] = name
         return found
 
     def _identity(self, program: int) -> Identity:

@@ -107,7 +107,7 @@ def _totals(history: History, query: str, origin: str | None) -> bytes:
         report["notes"].append(f"first {MOST_ROWS:,} of {count:,} rows; {NARROWER}")
     for row in report["rows"]:
         if "addr" in row:
-            row["host"] = None
+            row["host"] = row["remote_name"]
     return document(report).body
 
 

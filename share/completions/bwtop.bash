@@ -80,7 +80,7 @@ _bwtop()
         --by)
             local first=
             [[ $current == *,* ]] && first=${current%,*},
-            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user name unit host remote net peer-host conversation proto port hour day month" -- "${current##*,}")
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user process-name unit host remote net name domain peer-host conversation proto port hour day month" -- "${current##*,}")
             compopt -o nospace 2>/dev/null
             return
             ;;

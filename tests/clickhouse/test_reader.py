@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -22,6 +22,7 @@ from bwtop.history.ranges import Range, parse
 from bwtop.model import networks
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Host, Loss, Role
+from bwtop.model.named import NameSource, RemoteName
 from bwtop.output.notes import notes
 from bwtop.output.report import document
 from bwtop.output.request import ReportRequest
@@ -47,6 +48,7 @@ from tests.history.keep import (
     total,
     within,
 )
+from tests.history.named import QUESTIONS, learned, named, named_delta
 from tests.history.test_moments import sums
 
 WEB1 = Host("web1", "00000000-0000-4000-8000-000000000001")
@@ -176,6 +178,47 @@ def test_clickhouse_answers_equal_those_of_sqlite(store: FleetServer) -> None:
     past = kept.past()
     assert FleetReader(store).extent() == past.extent()
     assert FleetReader(store).hosts() == [WEB1]
+
+
+def test_names_of_remotes_equal_those_of_sqlite(store: FleetServer) -> None:
+    """Also where a host has sent all twice, and where another host has other names for the same addresses."""
+    kept, other = named(Kept()), Kept()
+    ship(kept, store, WEB1, times=2)
+    other.append(named_delta(NOON, "foreign.example", learned("alien.example", NameSource.DNS)))
+    ship(other, store, WEB2)
+    for start, end, names, words in QUESTIONS:
+        wanted, keep = Range("", NOON + start, NOON + end), typed(words)
+        expected = told(kept.ask_for(wanted, by(*names), keep))
+        found = told(ask(store, wanted, by(*names), keep & typed(f"host:{WEB1.id}")))
+        assert not list(differences(expected, found | {"usage": expected["usage"]})), (names, words)
+    assert row_names(store, "remote", "host") == row_names(kept, "remote", "host") | {
+        ("192.0.2.1", False, *WEB2): RemoteName("foreign.example", NameSource.SNI)
+    }
+    kept.append(named_delta(NOON + 4 * DAY, "www.example.co.uk"))
+    ship(kept, store, WEB1)
+    assert store.query("SELECT count() FROM named FINAL") == [(kept.count("named") + 2,)]
+
+
+def row_names(of: FleetServer | Kept, *names: str) -> dict[Any, RemoteName | None]:
+    """Return the names that the rows of a report are shown with."""
+    wanted = Range("", NOON, NOON + 4 * DAY)
+    past = of.past() if isinstance(of, Kept) else FleetReader(of)
+    answer = History(past).ask(wanted, by(*names), EVERYTHING, wanted.end)
+    assert answer.names
+    labels = [row.labels for row in answer.rows]
+    found = dict(zip(labels, answer.names.of(by(*names), labels), strict=True))
+    if isinstance(of, Kept):
+        of.let_go()
+    return found
+
+
+def test_a_server_without_the_table_of_names_has_none(store: FleetServer) -> None:
+    kept = named(Kept())
+    ship(kept, store, WEB1)
+    store.query("DROP TABLE named")
+    wanted = Range("", NOON, NOON + 9)
+    assert told(ask(store, wanted, by("name")))["bytes"] == (5, 0)
+    assert set(row_names(store, "remote").values()) == {None}
 
 
 def test_answers_are_equal_when_all_rows_were_sent_twice(store: FleetServer) -> None:

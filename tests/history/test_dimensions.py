@@ -20,6 +20,7 @@ from bwtop.history.dimensions import (
     parse,
 )
 from bwtop.model.flows import UDP, Host, Identity, Role
+from bwtop.model.named import NameSource, RemoteName
 from tests.build import remote
 from tests.history.keep import instant, local
 
@@ -56,7 +57,8 @@ def test_dimension_has_help_and_fields(dimension: Dimension) -> None:
     assert dimension.help
     assert dimension.fields
     assert all(name.isidentifier() for name in dimension.fields)
-    assert (dimension.of_flow is None) == (dimension.unit is not None), "of flows, or of time"
+    kinds = (dimension.of_flow, dimension.of_name, dimension.unit)
+    assert sum(kind is not None for kind in kinds) == 1, "of flows, of names, or of time"
 
 
 def test_fields_of_one_name_have_one_value() -> None:
@@ -71,11 +73,13 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("process", {"name": "curl", "exe": "/usr/bin/curl", "uid": 1000, "kernel": False}),
     ("exe", {"exe": "/usr/bin/curl"}),
     ("user", {"uid": 1000}),
-    ("name", {"name": "curl"}),
+    ("process-name", {"name": "curl"}),
     ("unit", {"unit": "a.service", "container": None, "pod": None}),
     ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
     ("net", {"net": "loopback"}),
+    ("name", {"remote_name": "www.example.co.uk"}),
+    ("domain", {"domain": "example.co.uk"}),
     ("peer-host", {"peer_hostname": None, "peer_host_id": None}),
     (
         "conversation",
@@ -106,7 +110,8 @@ def test_labels_are_of_the_program_the_remote_or_the_local_time(
     name: str, expected: dict[str, Label]
 ) -> None:
     by = [parse(name)]
-    found = labels(by, WHO, remote("127.0.0.1", 53, UDP, Role.SERVER), instant(WHEN))
+    far, when = remote("127.0.0.1", 53, UDP, Role.SERVER), instant(WHEN)
+    found = labels(by, WHO, far, when, RemoteName("www.example.co.uk", NameSource.SNI))
     assert dict(zip(fields(by), found, strict=True)) == expected
 
 

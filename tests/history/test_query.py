@@ -416,7 +416,7 @@ def test_program_that_is_mounted_anew_at_each_start_has_one_name() -> None:
         who = Identity("editor", 1000, exe=f"/tmp/.mount_Edit{number}a/editor")
         kept.append(delta(NOON + number, 100, who=who, pid=1 + number))
     assert len(kept.ask(FIRST, FIRST + DAY, "process").rows) == 3
-    assert labels(kept.ask(FIRST, FIRST + DAY, "name")) == [("editor", 300)]
+    assert labels(kept.ask(FIRST, FIRST + DAY, "process-name")) == [("editor", 300)]
 
 
 def test_rows_are_sorted_by_size_or_by_time() -> None:

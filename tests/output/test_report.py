@@ -380,7 +380,7 @@ def test_csv_has_a_header_and_rows(kept: Kept, ask: Ask) -> None:
     assert (kernel["exe"], kernel["uid"], kernel["kernel"], kernel["user"]) == ("", "", "1", "")
     assert {row["kernel"] for row in rows} == {"0", "1"}
     remotes = ask("today", "csv", "remote", "port")
-    assert remotes.split("\n")[0] == "addr,loopback,port,role,rx,tx"
+    assert remotes.split("\n")[0] == "addr,loopback,port,role,rx,tx,remote_name,name_source"
 
 
 def test_control_characters_are_escaped_in_csv(kept: Kept, ask: Ask) -> None:
@@ -398,9 +398,9 @@ def test_control_characters_are_escaped_in_csv(kept: Kept, ask: Ask) -> None:
 def test_programs_are_told_apart_beside_their_names(kept: Kept, ask: Ask) -> None:
     for number, path in enumerate(("/usr/bin/same", "/opt/same"), 1):
         kept.append(delta(at("2026-09-21 10:00"), pid=number, who=Identity("same", 0, exe=path)))
-    shown = ask.at("2026-09-21 12:00")("today", "table", "name", "process")
-    assert "same  same  root  /usr/bin/same" in shown
-    assert "same  same  root  /opt/same" in shown
+    shown = ask.at("2026-09-21 12:00")("today", "table", "process-name", "process")
+    assert "same          same  root  /usr/bin/same" in shown
+    assert "same          same  root  /opt/same" in shown
 
 
 def test_dimensions_that_share_a_column_have_it_once(kept: Kept, ask: Ask) -> None:

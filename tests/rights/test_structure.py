@@ -33,6 +33,7 @@ OPENERS: Final = {
     "cli.py": "/dev/null",
     "metrics/own.py": "/proc/self",
     "modes/demo_traffic.py": "/dev/null and /proc/self/fd",
+    "text/domains.py": "the public suffix list",
     "text/stderr.py": "/dev/null",
     "tui/procfs.py": "/proc",
     "tui/terminal.py": "/proc/self/environ",

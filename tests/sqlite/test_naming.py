@@ -22,10 +22,13 @@ ROWS = "SELECT name, source, first, last FROM named ORDER BY id"
 
 def test_name_that_is_seen_again_is_one_row_for_as_long_as_it_is_seen() -> None:
     kept = Kept()
-    for when in (0, 1, 59, 60, 3600, DAY, 2 * DAY + 3600, 2 * DAY + 3700):
+    for when in (0, 1, 59, 60, 3600, 9 * DAY, 90 * DAY):
         kept.append(named_delta(NOON + when, "a.example"))
-    spans = [(0, DAY), (2 * DAY + 3600, 2 * DAY + 3700)]
-    assert kept.rows(ROWS) == [("a.example", 0, NOON + a, NOON + b) for a, b in spans]
+    kept.append(named_delta(NOON + 91 * DAY, "b.example"))
+    for when in (95 * DAY, 95 * DAY + 3600):
+        kept.append(named_delta(NOON + when, "a.example"))
+    spans = [("a", 0, 90 * DAY), ("b", 91 * DAY, 91 * DAY), ("a", 95 * DAY, 95 * DAY + 3600)]
+    assert kept.rows(ROWS) == [(f"{x}.example", 0, NOON + a, NOON + b) for x, a, b in spans]
 
 
 def test_name_between_two_others_is_noted_at_once() -> None:
@@ -82,6 +85,8 @@ def test_remote_of_a_program_keeps_its_latest_names() -> None:
         kept.append(named_delta(NOON + second, f"{second}.example"))
     latest = [f"{second}.example" for second in range(100 - naming.MOST, 100)]
     assert kept.column("SELECT name FROM named ORDER BY id") == latest
+    kept.append(named_delta(NOON + 9 * DAY, latest[0]))
+    assert sorted(kept.column("SELECT name FROM named")) == sorted(latest)
 
 
 @pytest.mark.parametrize("table", ["named", "delta"])
