@@ -34,6 +34,16 @@ struct udp_push {
 	u64 sk;
 };
 
+/* udp_splice_eof(), udpv6_splice_eof() */
+struct udp_splice_eof {
+	u64 sock;
+};
+
+/* ip_append_data(), ip6_append_data(), ip_append_page() */
+struct ip_append {
+	u64 sk;
+};
+
 struct skb_consume_udp {
 	u64 sk, skb, len;
 };

@@ -23,7 +23,9 @@
 #define SOCK_SEQPACKET	5
 #define MSG_OOB		0x1
 #define MSG_PEEK	0x2
+#define MSG_PROBE	0x10
 #define MSG_ERRQUEUE	0x2000
+#define MSG_MORE	0x8000	/* given to a send */
 #define MSG_NOTIFICATION 0x8000	/* of SCTP: an event, not data */
 #define TCP_ESTABLISHED	1	/* connected datagram sockets have it too */
 #define TCP_SYN_SENT	2
@@ -89,11 +91,40 @@ static __always_inline u16 socket_protocol(u64 sk)
 #endif
 }
 
-static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 family)
+/* The type and the protocol, which are side by side where the latter is no bit-field. */
+static __always_inline void read_kind(struct endpoint *end, u64 sk)
 {
-	end->family = family;
+#if defined(TYPED_POINTERS) || defined(SOCK_PROTOCOL_MASK)
 	end->protocol = socket_protocol(sk);
 	end->type = LOAD(u16, sk, SOCK_TYPE);
+#elif SOCK_TYPE < SOCK_PROTOCOL
+	SPAN(kind, sk, SOCK_TYPE, SOCK_PROTOCOL + 2);
+
+	end->protocol = LOAD_SPAN(u16, kind, SOCK_TYPE, SOCK_PROTOCOL);
+	end->type = LOAD_SPAN(u16, kind, SOCK_TYPE, SOCK_TYPE);
+#else
+	SPAN(kind, sk, SOCK_PROTOCOL, SOCK_TYPE + 2);
+
+	end->protocol = LOAD_SPAN(u16, kind, SOCK_PROTOCOL, SOCK_PROTOCOL);
+	end->type = LOAD_SPAN(u16, kind, SOCK_PROTOCOL, SOCK_TYPE);
+#endif
+}
+
+/* Of what is read of struct sock_common. */
+enum {
+	COMMON_END = HIGHER(HIGHER(SOCK_V6_DADDR, SOCK_DADDR),
+			    HIGHER(HIGHER(SOCK_DPORT, SOCK_NUM), HIGHER(SOCK_FAMILY, SOCK_STATE))) + 16,
+};
+
+/* family: the socket's own, where that is known; 0: to be read. */
+static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 family)
+{
+	SPAN(common, sk, 0, COMMON_END);
+
+	if (!family)
+		family = LOAD_SPAN(u16, common, 0, SOCK_FAMILY);
+	end->family = family;
+	read_kind(end, sk);
 	end->remote.addr[0] = 0;
 	end->remote.addr[1] = 0;
 	end->remote.port = 0;
@@ -102,17 +133,17 @@ static __always_inline void read_endpoint(struct endpoint *end, u64 sk, u16 fami
 	if (family == AF_PACKET)	/* only struct sock is there */
 		return;
 
-	end->local_port = LOAD(u16, sk, SOCK_NUM);
+	end->local_port = LOAD_SPAN(u16, common, 0, SOCK_NUM);
 	/* A connection that was reset gave its port back, and can still be read. */
 	if (!end->local_port)
 		end->local_port = bpf_ntohs(LOAD_AS(u16, inet_sock, sk, INET_SPORT));
-	end->remote.port = bpf_ntohs(LOAD(u16, sk, SOCK_DPORT));
-	end->connected = LOAD(u8, sk, SOCK_STATE) == TCP_ESTABLISHED;
+	end->remote.port = bpf_ntohs(LOAD_SPAN(u16, common, 0, SOCK_DPORT));
+	end->connected = LOAD_SPAN(u8, common, 0, SOCK_STATE) == TCP_ESTABLISHED;
 	if (family == AF_INET) {
-		addr_from_v4(end->remote.addr, LOAD(u32, sk, SOCK_DADDR));
+		addr_from_v4(end->remote.addr, LOAD_SPAN(u32, common, 0, SOCK_DADDR));
 	} else {
-		end->remote.addr[0] = LOAD(u64, sk, SOCK_V6_DADDR);
-		end->remote.addr[1] = LOAD(u64, sk, SOCK_V6_DADDR + 8);
+		end->remote.addr[0] = LOAD_SPAN(u64, common, 0, SOCK_V6_DADDR);
+		end->remote.addr[1] = LOAD_SPAN(u64, common, 0, SOCK_V6_DADDR + 8);
 	}
 }
 

@@ -16,6 +16,11 @@
  *   skb_consume_udp		udp_recvmsg, udpv6_recvmsg
  *				tcp_splice_read			sock_splice_read
  *
+ * Where the kernel interrupts no programs (ONE_LAYER) none is missed, and one
+ * program counts an ordinary message: the outer one, or for received datagrams
+ * skb_consume_udp.  The inner ones are not attached then, nor are marks set, but
+ * for what seldom passes: splice(), and UDP sockets that are in a sockmap.
+ *
  * Counted by results, never by the sizes asked for; not at tcp_cleanup_rbuf(),
  * which also runs for peeks and with running sums.
  */
@@ -106,6 +111,33 @@ static __always_inline bool was_counted_inside(u64 sk, enum direction direction)
 	return SAME_CALL(marked, sk);
 }
 
+/*
+ * Where there is one layer, received datagrams are marked only for sockets that
+ * somebody has tied something to, as a sockmap does: those may get other data, too,
+ * which the outer hook counts.
+ */
+static __always_inline bool mark_datagram(u64 sk)
+{
+#ifdef ONE_LAYER
+	if (!LOAD(u64, sk, SOCK_USER_DATA))
+		return true;
+#endif
+	return mark(thread_of(true), sk, RX);
+}
+
+static __always_inline bool was_received_inside(u64 sk)
+{
+#ifdef ONE_LAYER
+	u16 protocol = socket_protocol(sk);
+
+	if (protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
+		return false;
+	if (!LOAD(u64, sk, SOCK_USER_DATA))
+		return true;
+#endif
+	return was_counted_inside(sk, RX);
+}
+
 static __always_inline bool is_read_without_moving(u32 flags)
 {
 	return flags & (MSG_PEEK | MSG_ERRQUEUE);
@@ -132,7 +164,7 @@ static __always_inline bool is_raw_socket(const struct endpoint *end)
  * caller passed, or what the caller is going to get (struct msghdr); without
  * one, the peer that the socket is connected to.
  */
-static __always_inline void message_peer(struct peer *peer, u64 msg,
+static __always_inline void address_peer(struct peer *peer, u64 address,
 					 const struct endpoint *end)
 {
 	struct {
@@ -141,7 +173,6 @@ static __always_inline void message_peer(struct peer *peer, u64 msg,
 		u32 v4;
 		u64 v6[2];
 	} name = {};
-	u64 address = LOAD(u64, msg, MSGHDR_NAME);
 
 	*peer = end->remote;
 	if (!is_stream(end) && !end->connected)
@@ -149,7 +180,8 @@ static __always_inline void message_peer(struct peer *peer, u64 msg,
 	if (address) {
 		bpf_probe_read_kernel(&name, sizeof(name), (void *)address);
 		peer->port = bpf_ntohs(name.port);
-		if (name.family == AF_INET) {
+		/* IPv4 takes AF_UNSPEC for its own family. */
+		if (name.family == AF_INET || end->family == AF_INET) {
 			addr_from_v4(peer->addr, name.v4);
 		} else if (name.family == AF_INET6) {
 			peer->addr[0] = name.v6[0];
@@ -160,19 +192,49 @@ static __always_inline void message_peer(struct peer *peer, u64 msg,
 		peer->port = 0;		/* not a service's */
 }
 
-/* Who sent a packet, by its own IP header; bytes of that header. */
-static __always_inline u32 sender_address(struct peer *peer, u64 skb)
+static __always_inline void message_peer(struct peer *peer, u64 msg,
+					 const struct endpoint *end)
 {
-	u64 header = LOAD(u64, skb, SKB_HEAD) + LOAD(u16, skb, SKB_NETWORK_HEADER);
-	u8 first = READ_KERNEL(u8, header, 0);
+	address_peer(peer, LOAD(u64, msg, MSGHDR_NAME), end);
+}
 
-	*peer = (struct peer){};
-	if (first >> 4 == 4) {
-		addr_from_v4(peer->addr, READ_KERNEL(u32, header, 12));	/* iphdr.saddr */
-		return (first & 0xf) * 4;
+enum {
+	SKB_FIRST = LOWER(LOWER(SKB_LEN, SKB_HEAD), LOWER(SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER)),
+	SKB_END = HIGHER(HIGHER(SKB_LEN, SKB_HEAD), HIGHER(SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER)) + 8,
+};
+
+/*
+ * Who sent a packet, by its own headers, and its length; bytes of the header of IP.  The buffer that these
+ * are in has room behind them, so what may follow the headers can be read.
+ */
+static __always_inline u32 read_sender(struct peer *peer, u64 skb, u32 *bytes)
+{
+	SPAN(fields, skb, SKB_FIRST, SKB_END);
+	u64 head = LOAD_SPAN(u64, fields, SKB_FIRST, SKB_HEAD);
+	u16 network = LOAD_SPAN(u16, fields, SKB_FIRST, SKB_NETWORK_HEADER);
+	u16 length = LOAD_SPAN(u16, fields, SKB_FIRST, SKB_TRANSPORT_HEADER) - network;
+	struct {
+		u32 word[11];	/* of IPv6 and a port */
+	} header = {};
+
+	*bytes = LOAD_SPAN(u32, fields, SKB_FIRST, SKB_LEN);
+	bpf_probe_read_kernel(&header, sizeof(header), (void *)(head + network));
+	if ((*(u8 *)&header >> 4) == 4) {
+		addr_from_v4(peer->addr, header.word[3]);	/* iphdr.saddr */
+		peer->port = header.word[5];			/* udphdr.source */
+		if (length == 20)
+			goto swap;
+	} else {
+		peer->addr[0] = header.word[2] | (u64)header.word[3] << 32;	/* ipv6hdr.saddr */
+		peer->addr[1] = header.word[4] | (u64)header.word[5] << 32;
+		peer->port = header.word[10];
+		if (length == 40)
+			goto swap;
 	}
-	bpf_probe_read_kernel(peer->addr, sizeof(peer->addr), (void *)(header + 8));
-	return 40;			/* struct ipv6hdr */
+	peer->port = READ_KERNEL(u16, head + network, length);	/* there are options */
+swap:
+	peer->port = bpf_ntohs(peer->port);
+	return (*(u8 *)&header >> 4) == 4 ? (*(u8 *)&header & 0xf) * 4 : 40;
 }
 
 #endif

@@ -22,6 +22,8 @@ static __always_inline void forget_calls_inside(struct thread *thread, int funct
 	case CALL_inet6_sendmsg:
 		thread->sent = 0;
 		thread->datagram.bytes = 0;
+		thread->calls[CALL_ip_append_data].args[0] = 0;
+		thread->calls[CALL_ip6_append_data].args[0] = 0;
 		thread->calls[CALL_tcp_sendmsg].args[0] = 0;
 		thread->calls[CALL_udp_sendmsg].args[0] = 0;
 		thread->calls[CALL_udpv6_sendmsg].args[0] = 0;
@@ -79,12 +81,7 @@ static __always_inline bool leave(u64 *args, int function)
 	return true;
 }
 
-#define EXIT(program, function, handler)				\
-int program##_in(u64 *ctx)						\
-{									\
-	enter(ctx, CALL_##function);					\
-	return 0;							\
-}									\
+#define RETURN(program, function, handler)				\
 int program(u64 *ctx)							\
 {									\
 	u64 args[ARGUMENTS];						\
@@ -94,13 +91,34 @@ int program(u64 *ctx)							\
 	return 0;							\
 }
 
+#define EXIT(program, function, handler)				\
+int program##_in(u64 *ctx)						\
+{									\
+	enter(ctx, CALL_##function);					\
+	return 0;							\
+}									\
+RETURN(program, function, handler)
+
+#define FIRST_ARGUMENTS(ctx) { ctx[registers[0]], ctx[registers[1]], ctx[registers[2]] }
+
 #define ENTRY(program, function, handler)				\
 int program(u64 *ctx)							\
 {									\
-	u64 args[] = { ctx[registers[0]], ctx[registers[1]], ctx[registers[2]] }; \
+	u64 args[] = FIRST_ARGUMENTS(ctx);				\
 									\
 	handler((void *)args);						\
 	return 0;							\
 }
+
+#define AROUND(program, function, entry_handler, exit_handler)		\
+int program##_in(u64 *ctx)						\
+{									\
+	u64 args[] = FIRST_ARGUMENTS(ctx);				\
+									\
+	enter(ctx, CALL_##function);					\
+	entry_handler((void *)args);					\
+	return 0;							\
+}									\
+RETURN(program, function, exit_handler)
 
 #include "hooks.h"

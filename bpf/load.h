@@ -56,6 +56,34 @@ static u64 (*call_cast)(u64 pointer, u32 type) = (void *)CAST_CALL;
 #define LOAD_AS(type, structure, base, offset) READ_KERNEL(type, base, offset)
 #endif
 
+/*
+ * Several fields, between two places of a structure.  Where each takes a helper's
+ * call, which is dear, they are read at once.
+ */
+#define READ_SPAN(name, base, first, end)				\
+	u64 name[((end) - (first) + 7) / 8] = {};			\
+	bpf_probe_read_kernel(name, (end) - (first), (void *)((u64)(base) + (first)))
+#define FROM_SPAN(type, name, first, offset) (*(type *)((char *)(name) + ((offset) - (first))))
+
+#ifdef TYPED_POINTERS
+#define SPAN(name, base, first, end)		u64 name = (u64)(base)
+#define LOAD_SPAN(type, name, first, offset)	LOAD(type, name, offset)
+#else
+#define SPAN		READ_SPAN
+#define LOAD_SPAN	FROM_SPAN
+#endif
+
+#if defined(TYPED_POINTERS) && defined(CAST_CALL)
+#define SPAN_AS(structure, name, base, first, end) u64 name = call_cast((u64)(base), TYPE_##structure)
+#define LOAD_SPAN_AS	LOAD_SPAN
+#else
+#define SPAN_AS(structure, name, base, first, end) READ_SPAN(name, base, first, end)
+#define LOAD_SPAN_AS	FROM_SPAN
+#endif
+
+#define LOWER(one, other)	((one) < (other) ? (one) : (other))
+#define HIGHER(one, other)	((one) > (other) ? (one) : (other))
+
 /* The struct socket of a file.  With a type from 5.11; before, splice() is counted elsewhere. */
 #ifdef TYPED_POINTERS
 #define SOCKET_OF_FILE(file)	((u64)bpf_sock_from_file((void *)(file)))

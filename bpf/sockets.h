@@ -20,7 +20,7 @@ static __always_inline void on_tcp_sendmsg(const struct sk_sendmsg *args, u64 re
 
 	if (ret <= 0)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (mark(thread_of(true), sk, TX) && !is_repaired(sk, &end))
 		charge(sk, &end, &end.remote, TX, ret);
 }
@@ -34,7 +34,7 @@ static __always_inline void on_tcp_recvmsg(const struct tcp_recvmsg *args, u64 r
 
 	if (ret <= 0 || is_read_without_moving(args->flags))
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (mark(thread_of(true), sk, RX))
 		charge(sk, &end, &end.remote, RX, ret);
 }
@@ -50,13 +50,13 @@ static __always_inline void on_inet_sendmsg(const struct sock_sendmsg *args, u64
 	struct endpoint end;
 	struct peer peer;
 
-	if (!sk || was_counted_inside(sk, TX) || ret <= 0)
+	if (!sk || was_sent_inside(sk, args->msg, ret) || ret <= 0)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (!is_network(end.family) || is_repaired(sk, &end))
 		return;
 	if (is_udp_socket(&end)) {
-		count_udp_sent(thread_of(false), sk, &end, args->msg, ret);
+		count_udp_sent(sk, &end, args->msg, ret);
 		return;
 	}
 	message_peer(&peer, args->msg, &end);
@@ -75,9 +75,9 @@ static __always_inline void on_inet_recvmsg(const struct sock_recvmsg *args, u64
 	struct endpoint end;
 	struct peer peer;
 
-	if (!sk || was_counted_inside(sk, RX) || ret <= 0 || is_read_without_moving(args->flags))
+	if (!sk || was_received_inside(sk) || ret <= 0 || is_read_without_moving(args->flags))
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (!is_network(end.family) || is_raw_socket(&end))
 		return;
 	if (end.protocol == IPPROTO_SCTP && LOAD(u32, args->msg, MSGHDR_FLAGS) & MSG_NOTIFICATION)
@@ -102,9 +102,9 @@ static __always_inline void on_inet_sendpage(const struct inet_sendpage *args, u
 
 	if (!sk || ret <= 0)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (is_udp_socket(&end))
-		count_datagram(thread_of(false), sk, &end);
+		count_udp_page(sk, &end, args->flags, ret);
 	else if (is_network(end.family) && LOAD(u64, LOAD(u64, sk, SOCK_PROT), PROTO_SENDPAGE))
 		charge(sk, &end, &end.remote, TX, ret);
 }
@@ -119,7 +119,7 @@ static __always_inline void on_tcp_splice_read(const struct tcp_splice_read *arg
 
 	if (!sk || ret <= 0)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (!SPLICE_IS_OUTSIDE || mark(thread_of(true), sk, RX))
 		charge(sk, &end, &end.remote, RX, ret);
 }
@@ -141,7 +141,7 @@ static __always_inline void on_sock_splice_read(const struct sock_splice_read *a
 	sk = LOAD(u64, sock, SOCKET_SK);
 	if (!sk || was_counted_inside(sk, RX) || ret <= 0)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	if (is_network(end.family))
 		charge(sk, &end, &end.remote, RX, ret);
 }
@@ -163,7 +163,7 @@ static __always_inline void on_tcp_zerocopy_receive(const struct tcp_zerocopy_re
 #endif
 	if ((int)result || !bytes)
 		return;
-	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
+	read_endpoint(&end, sk, 0);
 	charge(sk, &end, &end.remote, RX, bytes);
 }
 

@@ -1,7 +1,7 @@
 """The backends, the order in which they are tried, and the programs that each one attaches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -55,6 +55,13 @@ class Backend:
     """The requirements for the kernel, as a text for the user."""
     probes: tuple[Probe, ...]
     """In the order in which they are attached; nothing is counted before the last one is."""
+    layered: "Backend | None" = None
+    """The same with all layers, for a kernel that refuses a probe of this one, which has one layer; None: it has all."""
+
+    @property
+    def has_one_layer(self) -> bool:
+        """True if one program counts an ordinary message (ONE_LAYER in C): right where none is interrupted."""
+        return self.layered is not None
 
     @property
     def source(self) -> str:
@@ -91,11 +98,19 @@ class Hook:
     may_be_absent: bool = False
     program: str = ""
     """The program, unless its name is bwtop_FUNCTION."""
+    layered: bool = True
+    """True if it is attached where all layers are."""
+    alone: tuple[str, ...] = ("fexit", "kprobe")
+    """The backends that attach it where they have one layer."""
+    is_needed_alone: bool = False
+    """True if with one layer no other hook counts in its place."""
 
 
 _BY_CALL: Final = (
     "UDP counts by call, datagrams that a cork keeps back too, and under the address given"
 )
+_AFTER_SPLICE: Final = "datagrams of splice() that announced more than came may not be counted"
+_NO_PAGES: Final = "UDP that sendfile() sends is not counted"
 _NO_FRAMES: Final = "frames sent through AF_PACKET are not counted"
 
 HOOKS: Final = (
@@ -104,28 +119,43 @@ HOOKS: Final = (
         "a new UDP socket may be taken for server or client as a closed one was",
         at_entry=True,
     ),
-    Hook("tcp_sendmsg"),
-    Hook("tcp_recvmsg"),
-    Hook("udp_sendmsg"),
-    Hook("udp_recvmsg"),
-    Hook("udpv6_sendmsg", "UDP sent over IPv6 is not counted"),
-    Hook("udpv6_recvmsg", "UDP received over IPv6 is not counted"),
-    Hook("udp_send_skb", _BY_CALL),
-    Hook("udp_v6_send_skb", _BY_CALL),
+    Hook("tcp_sendmsg", alone=()),
+    Hook("tcp_recvmsg", alone=()),
+    Hook("udp_sendmsg", alone=()),
+    Hook("udp_recvmsg", alone=()),
+    Hook("udpv6_sendmsg", "UDP sent over IPv6 is not counted", alone=()),
+    Hook("udpv6_recvmsg", "UDP received over IPv6 is not counted", alone=()),
+    Hook("udp_send_skb", _BY_CALL, alone=("fexit",), is_needed_alone=True),
+    Hook("udp_v6_send_skb", _BY_CALL, alone=("fexit",), is_needed_alone=True),
     Hook(
         "udp_push_pending_frames",
         "datagrams that setsockopt() uncorks are not counted (IPv4)",
         program="bwtop_udp_push",
+        is_needed_alone=True,
     ),
     Hook(
         "udp_v6_push_pending_frames",
         "datagrams that setsockopt() uncorks are not counted (IPv6)",
         program="bwtop_udp_v6_push",
+        is_needed_alone=True,
+    ),
+    Hook("udp_splice_eof", _AFTER_SPLICE, may_be_absent=True),  # 6.5
+    Hook("udpv6_splice_eof", _AFTER_SPLICE, may_be_absent=True),
+    Hook("ip_append_data", layered=False, alone=("kprobe",), is_needed_alone=True),
+    Hook("ip6_append_data", layered=False, alone=("kprobe",), is_needed_alone=True),
+    Hook(
+        "ip_append_page",  # gone in 6.5
+        _NO_PAGES,
+        may_be_absent=True,
+        layered=False,
+        alone=("kprobe",),
+        is_needed_alone=True,
     ),
     Hook(
         "skb_consume_udp",
         "received UDP counts by call, cut datagrams as what was read",
         at_entry=True,
+        is_needed_alone=True,
     ),
     Hook("inet_sendmsg"),
     Hook("inet_recvmsg"),
@@ -133,11 +163,13 @@ HOOKS: Final = (
         "inet6_sendmsg",
         "raw IP, MPTCP and kernel TLS sent over IPv6 are not counted",
         may_be_absent=True,
+        is_needed_alone=True,
     ),  # <5.3
     Hook(
         "inet6_recvmsg",
         "MPTCP and kernel TLS received over IPv6 are not counted",
         may_be_absent=True,
+        is_needed_alone=True,
     ),
     Hook("sock_common_recvmsg", "some rare protocols (DCCP, L2TP over IPv6) are not counted"),
     Hook(
@@ -158,13 +190,28 @@ HOOKS: Final = (
 
 def _function_probes(entry: Kind, exit_: Kind) -> Iterator[Probe]:
     for hook in HOOKS:
-        yield Probe(
-            hook.program or f"bwtop_{hook.function}",
+        if hook.layered:
+            yield _function_probe(hook, entry if hook.at_entry else exit_, hook.without)
+
+
+def _one_layer(backend: Backend, entry: Kind, exit_: Kind) -> Backend:
+    """Return the backend with one layer."""
+    others = (p for p in backend.probes if p.kind not in (entry, exit_))
+    hooks = (
+        _function_probe(
+            hook,
             entry if hook.at_entry else exit_,
-            hook.function,
-            without=hook.without,
-            may_be_absent=hook.may_be_absent,
+            "" if hook.is_needed_alone else hook.without,
         )
+        for hook in HOOKS
+        if backend.name in hook.alone
+    )
+    return replace(backend, probes=(*others, *hooks), layered=backend)
+
+
+def _function_probe(hook: Hook, kind: Kind, without: str) -> Probe:
+    program = hook.program or f"bwtop_{hook.function}"
+    return Probe(program, kind, hook.function, without=without, may_be_absent=hook.may_be_absent)
 
 
 def _life_probes(kind: Kind, without: str = "") -> tuple[Probe, ...]:
@@ -232,11 +279,25 @@ BACKENDS: Final = (TRACEPOINT, FEXIT, KPROBE)
 """The cheapest first."""
 
 
+_ONE_LAYER: Final = {
+    FEXIT.name: _one_layer(FEXIT, Kind.FENTRY, Kind.FEXIT),
+    KPROBE.name: _one_layer(KPROBE, Kind.KPROBE, Kind.KRETPROBE),
+}
+
+
 def in_order(preemption_mode: str) -> tuple[Backend, ...]:
     """Return the backends in the order in which to try them: where programs are interrupted, first what misses least."""
-    return (FEXIT, TRACEPOINT, KPROBE) if preemption.interrupts(preemption_mode) else BACKENDS
+    first = (FEXIT, TRACEPOINT) if preemption.interrupts(preemption_mode) else (TRACEPOINT, FEXIT)
+    return tuple(suited(backend.name, preemption_mode) for backend in (*first, KPROBE))
 
 
-def named(name: str) -> Backend:
+def suited(name: str, preemption_mode: str) -> Backend:
+    """Return the backend of that name, with one layer where nothing interrupts its programs; raises KeyError."""
+    backend = named(name)
+    return backend if preemption.interrupts(preemption_mode) else _ONE_LAYER.get(name, backend)
+
+
+def named(name: str, *, one_layer: bool = False) -> Backend:
     """Return the backend of that name; raises KeyError."""
-    return {backend.name: backend for backend in BACKENDS}[name]
+    backend = {backend.name: backend for backend in BACKENDS}[name]
+    return _ONE_LAYER[name] if one_layer else backend

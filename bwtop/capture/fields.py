@@ -25,10 +25,14 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SOCK_SOCKET": ("sock.sk_socket",),
     "SOCK_RMEM_ALLOC": ("sock.sk_backlog.rmem_alloc",),
     "INET_SPORT": ("inet_sock.inet_sport",),
+    "INET_SADDR": ("inet_sock.inet_saddr",),
     "INET_CORK_LENGTH": ("inet_sock.cork.base.length",),
     "INET_CORK_DADDR": ("inet_sock.cork.fl.u.ip4.daddr",),
     "INET_CORK_DPORT": ("inet_sock.cork.fl.u.ip4.uli.ports.dport",),
+    "INET_CORK_V6_DADDR": ("inet_sock.cork.fl.u.ip6.daddr",),
+    "INET_CORK_V6_DPORT": ("inet_sock.cork.fl.u.ip6.uli.ports.dport",),
     "SOCK_PROT": ("sock.__sk_common.skc_prot",),
+    "SOCK_USER_DATA": ("sock.sk_user_data",),
     "SOCKET_SK": ("socket.sk",),
     "SOCKET_OPS": ("socket.ops",),
     "PROTO_SENDPAGE": ("proto.sendpage",),  # gone in 6.5
@@ -50,6 +54,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "ZEROCOPY_LENGTH": ("tcp_zerocopy_receive.length",),
     "ZEROCOPY_COPYBUF_LEN": ("tcp_zerocopy_receive.copybuf_len",),  # 5.11
     "UDP_PENDING": ("udp_sock.pending",),
+    "UDP_FLAGS": ("udp_sock.udp_flags", "udp_sock.corkflag"),  # one flag of several since 6.6
     "TCP_COPIED_SEQ": ("tcp_sock.copied_seq",),
     "TCP_RCV_NXT": ("tcp_sock.rcv_nxt",),
     "TCP_URG_SEQ": ("tcp_sock.urg_seq",),

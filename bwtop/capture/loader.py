@@ -78,7 +78,7 @@ class Attempt:
             self.probes[probe.target] = libbpf.error_text(error.errno)
         else:
             self.probes[probe.target] = str(error)
-        if not probe.without:
+        if not probe.without and self.probes[probe.target] != ABSENT:
             self.refusal = f"{probe.kind} {probe.target}: {self.probes[probe.target]}"
 
     def refused(self) -> set[str]:
@@ -98,6 +98,7 @@ class Attempt:
         """Return the message that goes with the descriptors, for session.Report.from_json()."""
         return {
             "backend": self.backend.name,
+            "one layer": self.backend.has_one_layer,
             "refusal": self.refusal,
             "probes": self.probes,
             "notes": self.notes,
@@ -122,10 +123,19 @@ class Limits:
 
 
 def try_backend(backend: Backend, limits: Limits, folder: Path | None = None) -> Attempt:
-    """Load and attach a backend as far as this kernel allows; errors are in the result.
+    """Load and attach a backend as far as this kernel allows, with all layers if one is not enough; errors are in the result.
 
     folder: the cache of compiled programs; None: compile them.
     """
+    attempt = _try_backend(backend, limits, folder)
+    if backend.layered:
+        needed = {probe.target for probe in backend.layered.probes if not probe.without}
+        if attempt.refusal and attempt.refused() - needed:
+            return _try_backend(backend.layered, limits, folder)
+    return attempt
+
+
+def _try_backend(backend: Backend, limits: Limits, folder: Path | None) -> Attempt:
     attempt = Attempt(backend)
     try:
         attacher = Attacher(_kernel(attempt))
@@ -183,7 +193,8 @@ def _entry(
     if folder is None:
         raise UnusableError("--no-cache")
     name = attempt.backend.name
-    inputs = cache.inputs(name, astuple(limits), attempt.refused(), attempt.cast, definitions)
+    programs = f"{name}, one layer" if attempt.backend.has_one_layer else name
+    inputs = cache.inputs(programs, astuple(limits), attempt.refused(), attempt.cast, definitions)
     return Entry(folder, name, inputs)
 
 
@@ -294,6 +305,8 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
         yield from features.cast_definitions(attacher.kernel)
     if backend.has(Kind.FEXIT, Kind.KRETPROBE):
         yield from functions.definitions(attacher.kernel, attempt.refused())
+        if backend.has_one_layer:
+            yield "-DONE_LAYER"
     if backend.is_typed and features.may_call(
         functools.partial(attacher.try_, first), features.SOCKET_STORAGE_GET
     ):

@@ -244,6 +244,15 @@ def _udp_peek(sockets: ExitStack) -> tuple[int, int]:
     return UP, UP
 
 
+def _udp_corked(sockets: ExitStack) -> tuple[int, int]:
+    server = _bound(sockets, V4, socket.SOCK_DGRAM)
+    client = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client.sendto(bytes(UP - CUT), socket.MSG_MORE, server.getsockname())
+    client.send(bytes(CUT))
+    server.recvfrom(UP)
+    return UP, UP
+
+
 def _udp_cut(counted: int) -> Callable[[ExitStack], tuple[int, int]]:
     def make(sockets: ExitStack) -> tuple[int, int]:
         server = _bound(sockets, V4, socket.SOCK_DGRAM)
@@ -280,4 +289,5 @@ _MOVES: Final = (
     Move("UDP over IPv6, unconnected", UDP, V6, _udp(V6, connected=False)),
     Move("UDP over v4-mapped IPv6", UDP, V4, _udp(MAPPED, connected=False)),
     Move("UDP, peeked at first", UDP, V4, _udp_peek),
+    Move("UDP, a datagram of two calls", UDP, V4, _udp_corked),
 )

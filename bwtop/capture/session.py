@@ -67,7 +67,7 @@ class Report:
     def from_json(cls, description: dict[str, Any]) -> Self:
         """Make a report of Attempt.description()."""
         return cls(
-            named(description["backend"]),
+            named(description["backend"], one_layer=description["one layer"]),
             description["refusal"],
             description["probes"],
             description["notes"],
@@ -184,9 +184,10 @@ def _around_reading(backend: Backend) -> Callable[[], AbstractContextManager[Non
     """Return what makes the context in which maps are read.
 
     During a batch call the kernel runs no program of a kprobe on that processor (trace_call_bpf() in
-    kernel/trace/bpf_trace.c), even for threads that interrupt the reading on a preemptible kernel.
+    kernel/trace/bpf_trace.c), even for threads that interrupt the reading on a preemptible kernel.  Others run a system
+    call to its end, and programs have one layer there.
     """
-    if backend is not KPROBE:
+    if backend.name != KPROBE.name or backend.has_one_layer:
         return nullcontext
     scheduling.allow()
     return scheduling.uninterrupted

@@ -61,6 +61,8 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"{name}: works here" + (" (selected)" if used else "")
     if report.start:
         yield f"  programs: {report.start}"
+    if report.backend.has_one_layer:
+        yield "  one layer: one program counts an ordinary message, because nothing interrupts it here"
     for probe in report.backend.probes:
         reason = report.probes.get(probe.target)
         yield f"  {probe.kind} {probe.target}: {_state(reason)}"

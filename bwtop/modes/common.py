@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bwtop.capture import cache, preemption
-from bwtop.capture.backends import in_order, named
+from bwtop.capture.backends import in_order, suited
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.clickhouse import client
@@ -116,7 +116,8 @@ def shipping(options: Options) -> ShippingOptions | None:
 
 def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
-    backends = [named(options.backend)] if options.backend else in_order(preemption.mode())
+    mode = preemption.mode()
+    backends = [suited(options.backend, mode)] if options.backend else in_order(mode)
     limits = Limits(options.max_flows, DEFAULT_LIMITS.processes)
     return Loading(backends, limits, cache_folder(options))
 

@@ -9,7 +9,8 @@ import statistics
 import struct
 from collections.abc import Iterator
 
-from bwtop.capture.backends import BACKENDS, Backend
+from bwtop.capture import preemption
+from bwtop.capture.backends import BACKENDS, Backend, suited
 from bwtop.capture.libbpf import (
     PROG_TYPE_RAW_TRACEPOINT,
     ProgInfo,
@@ -71,8 +72,8 @@ def _messages(effort: Effort) -> int:
 
 
 def capture_with(backend: Backend) -> Capture | None:
-    """A capture with that backend, if the kernel takes it."""
-    return Loading([backend]).finish()[1]
+    """A capture with that backend as bwtop takes it here, if the kernel does."""
+    return Loading([suited(backend.name, preemption.mode())]).finish()[1]
 
 
 def _rows(backend: Backend, effort: Effort) -> Iterator[tuple[str, ...]]:

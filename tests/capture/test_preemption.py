@@ -33,4 +33,6 @@ def test_backend_that_costs_least_comes_first_where_nothing_is_interrupted(
     ordered = in_order(found)
     assert ordered[0].name == first
     assert ordered[-1].name == "kprobe"
-    assert set(ordered) == set(BACKENDS)
+    assert {backend.name for backend in ordered} == {backend.name for backend in BACKENDS}
+    layers = {backend.name for backend in ordered if backend.has_one_layer}
+    assert layers == (set() if first == "fexit" else {"fexit", "kprobe"})

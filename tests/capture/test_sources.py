@@ -18,6 +18,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "storage": ("-DTYPED_POINTERS=", "-DSOCKET_STORAGE="),
     "cast": ("-DTYPED_POINTERS=", "-DCAST_CALL=1", "-DTYPE_inet_sock=1", "-DTYPE_tcp_sock=1", "-DTYPE_udp_sock=1"),
     "calls": ("-DKEEPS_CALLS=", "-DTHREADS_IN_HASH"),
+    "one layer": ("-DONE_LAYER=",),
     "old": ("-UTASK_STORAGE", "-DNO_KERNEL_READS", "-DNO_LOOPS", "-DSOCK_PROTOCOL_MASK=255"),
 }  # fmt: skip
 """What a file may find defined, beside the usual."""

@@ -21,7 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from bwtop.capture.backends import BACKENDS, named
+from bwtop.capture import preemption
+from bwtop.capture.backends import in_order, suited
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import Capture, Loading
 from bwtop.model.flows import format_address
@@ -301,7 +302,8 @@ def capturing(
     flows: int = 65536, processes: int = 16384, cache: Path | None = None
 ) -> Iterator[Capture]:
     """A capture in this process, with maps of the test's size; cache: a folder of compiled programs."""
-    backends = [named(BACKEND)] if BACKEND else BACKENDS
+    mode = preemption.mode()
+    backends = [suited(BACKEND, mode)] if BACKEND else in_order(mode)
     reports, capture = Loading(backends, Limits(flows, processes), cache).finish()
     assert capture, reports
     try:

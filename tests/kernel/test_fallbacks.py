@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bwtop.capture.attach import Attacher
-from bwtop.capture.backends import ABSENT, Backend, Probe, named
+from bwtop.capture.backends import ABSENT, Backend, Probe, named, suited
 from bwtop.capture.features import NOTHING
 from bwtop.capture.libbpf import RefusedError
 from bwtop.capture.selftest import prove
@@ -150,10 +150,14 @@ def speaks(ports: set[int]) -> None:
 
 
 @pytest.mark.skipif(not HOOKS_FUNCTIONS, reason="this backend hooks no functions")
+@pytest.mark.parametrize("mode", ["none", "full"])
 def test_functions_that_cannot_be_hooked_have_their_fallback(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """As when the compiler has inlined them: UDP counts by call then, and splice() a layer further in."""
+    """As when the compiler has inlined them: UDP counts by call then, and splice() a layer further in.
+
+    That takes all layers, also where one would do.
+    """
     inlined = {
         "udp_send_skb",
         "udp_v6_send_skb",
@@ -170,8 +174,9 @@ def test_functions_that_cannot_be_hooked_have_their_fallback(
         attacher_try(attacher, probe, instructions)
 
     monkeypatch.setattr(Attacher, "try_", refuse)
-    capture = Loading([named(BACKEND)]).start()
+    capture = Loading([suited(BACKEND, mode)]).start()
     try:
+        assert not capture.report.backend.has_one_layer
         assert {reason for reason in capture.report.probes.values() if reason} <= {
             "inlined",
             ABSENT,

@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.capture import kprobes
+from bwtop.capture import kprobes, libbpf, preemption
 from bwtop.capture.backends import named
 from bwtop.capture.session import Loading
 from bwtop.model.flows import TCP, format_address
 from tests.kernel.conftest import MAY_MISS, lost
-from tests.kernel.running import BACKEND, HANG, PATIENCE, Bwtop, Flow, has_protocol, run, start
+from tests.kernel.running import (
+    BACKEND,
+    HANG,
+    PATIENCE,
+    Bwtop,
+    Flow,
+    capturing,
+    has_protocol,
+    run,
+    start,
+)
 from tests.kernel.talking import (
     DOWN,
     UP,
@@ -114,6 +124,39 @@ def test_two_hundred_threads_that_wait_lose_nothing(bwtop: Bwtop) -> None:
         assert sum(lacking.values()) <= missed * 2 * SIZE
     else:
         assert found == whole
+
+
+@pytest.mark.starts
+@pytest.mark.skipif(
+    BACKEND not in ("fexit", "kprobe") or preemption.interrupts(preemption.mode()),
+    reason="only these have layers, and here they need them",
+)
+def test_one_program_counts_an_ordinary_message() -> None:
+    """Where nothing interrupts it; beside it, one sees that a received datagram was counted, and fexit notes what is sent."""
+    statistics = libbpf.library().bpf_enable_stats(0)
+    ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ours.bind(("127.0.0.1", 0))
+    ours.connect(ours.getsockname())
+    ((client, server),) = pairs(1)
+    runs: dict[str, set[str]] = {}
+    with capturing() as capture:
+        for name, one, other in (("udp", ours, ours), ("tcp", client, server)):
+            before = [libbpf.prog_info(program).run_cnt for program in capture.programs]
+            for _ in range(100):
+                one.send(b"x")
+                other.recv(1)
+            for program, count in zip(capture.programs, before, strict=True):
+                info = libbpf.prog_info(program)
+                if info.run_cnt - count >= 100:
+                    runs.setdefault(name, set()).add(info.name.decode())
+    os.close(statistics)
+    for sock in (ours, client, server):
+        sock.close()
+    datagram = {"bwtop_udp_send_"} if BACKEND == "fexit" else set()
+    assert runs == {
+        "udp": {"bwtop_inet_send", "bwtop_skb_consu", "bwtop_inet_recv"} | datagram,
+        "tcp": {"bwtop_inet_send", "bwtop_inet_recv"},
+    }
 
 
 @pytest.mark.starts
@@ -309,7 +352,10 @@ def test_bound_socket_that_speaks_first_is_a_server(bwtop: Bwtop) -> None:
     assert bwtop.settled_flows(pid) == {Flow("udp", "127.0.0.5", port, "server"): (0, SIZE)}
 
 
-@pytest.mark.skipif(BACKEND != "kprobe", reason="only kprobes are held back by reading maps")
+@pytest.mark.skipif(
+    BACKEND != "kprobe" or not preemption.interrupts(preemption.mode()),
+    reason="only kprobes are held back by reading maps, if that can be interrupted",
+)
 def test_reading_is_interrupted_by_no_ordinary_thread(bwtop: Bwtop) -> None:
     """Though it has given up root: a thread's schedule is real-time while it reads, and ordinary again."""
     threads = list(Path(f"/proc/{bwtop.process.pid}/task").glob("*/stat"))

@@ -10,6 +10,7 @@ from tests.vm.kernels import BY_NAME
 EXACT = (
     "tests/kernel/test_tcp.py",
     "tests/kernel/test_udp.py",
+    "tests/kernel/test_corks.py",
     "tests/kernel/test_other.py",
     "tests/kernel/test_layers.py",
     "tests/kernel/test_ids.py",
