@@ -23,6 +23,7 @@
 
 #include "endpoint.h"
 #include "identity.h"
+#include "listen.h"
 #include "records.h"
 #include "roles.h"
 #include "socket_state.h"
@@ -41,13 +42,6 @@ BPF_TABLE("hash", struct flow_key, struct flow_value, bwtop_spill, MAX_PROCESSES
 /* The flows that are in bwtop_spill: each counts as lost once, unless this is full too. */
 BPF_F_TABLE("hash", struct flow_key, u32, bwtop_spilled, MAX_IDS, PROCESSES_FLAGS);
 BPF_ARRAY(bwtop_unattributed, struct flow_value, 3);	/* TCP, UDP, other */
-
-/* What bwtop_charge() is told. */
-struct charge {
-	struct flow_key key;
-	u64 direction;		/* enum direction */
-	u64 bytes;
-};
 
 /*
  * The protocol of the flow's key.  MPTCP counts as the TCP it stands for.  A raw
@@ -204,6 +198,12 @@ u64 bwtop_charge(struct charge *charge)
 
 static u64 (*call_charge)(struct charge *charge) = (void *)CHARGE_CALL;
 
+#ifdef BY_MESSAGE
+#define COUNTS_BY_CALL	false	/* received TCP is counted by its position, and listened to elsewhere */
+#else
+#define COUNTS_BY_CALL	true
+#endif
+
 #ifdef SOCKET_STORAGE
 /* Adds the bytes to the flow that the socket remembers; false if that is another one. */
 static __always_inline bool charge_remembered(const struct socket *socket,
@@ -223,8 +223,11 @@ static __always_inline void charge_flow(struct socket *socket, struct charge *ch
 {
 	if (!socket)
 		call_charge(charge);
-	else if (!charge_remembered(socket, charge))
-		socket->flow = call_charge(charge);
+	else if (!charge_remembered(socket, charge)) {
+		u64 flow = call_charge(charge);
+
+		socket->flow = listen(socket, charge, COUNTS_BY_CALL) ? 0 : flow;
+	}
 }
 #else
 static __always_inline void charge_flow(struct socket *socket, struct charge *charge)
@@ -254,13 +257,14 @@ static __always_inline struct process_key running_process(void)
 	return key;
 }
 
-/* Charges the running process with the bytes that it moved through a socket. */
-static __always_inline void charge_socket(u64 sk, struct socket *socket,
-					  const struct endpoint *end, const struct peer *peer,
-					  enum direction direction, u64 bytes)
+/* What the running process moved through a socket. */
+static __always_inline void read_charge(struct charge *charge, u64 sk, struct socket *socket,
+					const struct endpoint *end, const struct peer *peer,
+					enum direction direction, u64 bytes)
 {
 	u8 role = role_of(sk, socket, end, peer, direction);
-	struct charge charge = {
+
+	*charge = (struct charge){
 		.key = {
 			.process = running_process(),
 			.proto = flow_protocol(end),
@@ -271,7 +275,16 @@ static __always_inline void charge_socket(u64 sk, struct socket *socket,
 		.direction = direction,
 		.bytes = bytes,
 	};
+}
 
+/* Charges the running process with the bytes that it moved through a socket. */
+static __always_inline void charge_socket(u64 sk, struct socket *socket,
+					  const struct endpoint *end, const struct peer *peer,
+					  enum direction direction, u64 bytes)
+{
+	struct charge charge;
+
+	read_charge(&charge, sk, socket, end, peer, direction, bytes);
 	charge_flow(socket, &charge);
 }
 

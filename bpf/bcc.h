@@ -35,6 +35,13 @@ extern struct {								\
 #define BPF_TASK_STORAGE(name, leaf_type)				\
 	extern struct { leaf_type *(*task_storage_get)(void *task, void *leaf, int flags); } name
 
+#define BPF_RINGBUF_OUTPUT(name, pages)					\
+	extern struct {							\
+		void *(*ringbuf_reserve)(u64 size);			\
+		void (*ringbuf_submit)(void *data, u64 flags);		\
+		void (*ringbuf_discard)(void *data, u64 flags);		\
+	} name
+
 #define BPF_SK_STORAGE_GET_F_CREATE	1
 #define BPF_LOCAL_STORAGE_GET_F_CREATE	1
 

@@ -88,6 +88,29 @@ struct process {
 	char cgroup[PATH_LEN + PATH_NAME_LEN];
 };
 
+enum heard_kind {
+	HEARD_DATAGRAM,		/* from port 53 */
+	HEARD_STREAM,		/* what a call read of a stream from port 53 */
+	HEARD_FIRST,		/* what a connection sends first */
+};
+
+#define HEARD_SMALL	512
+#define HEARD_MOST	2560
+#define HEARD_BYTES	(1 << 20)	/* of the ring */
+
+/* A part of a message that may have names in it; the bytes come behind it. */
+struct heard {
+	struct process_key process;
+	u64 addr[2];
+	u64 socket;		/* tells sockets apart */
+	u32 offset;		/* bytes that the connection had sent before */
+	u16 port;
+	u8 kind;
+	u8 unused;
+	u32 total;		/* bytes that there were */
+	u32 length;		/* bytes of them that are here */
+};
+
 /* What could not be kept where it belongs; counts since the start. */
 struct loss {
 	u64 spilled;		/* flows that found no free id */
@@ -96,6 +119,7 @@ struct loss {
 	u64 unattributed_bytes;
 	u64 unnamed;		/* processes that found the process map full */
 	u64 missed;		/* calls of threads that found no room */
+	u64 unheard;		/* parts of messages that found no room in the ring */
 };
 
 _Static_assert(sizeof(struct process_key) == 16, "process_key");
@@ -104,6 +128,7 @@ _Static_assert(sizeof(struct flow_value) == 16, "flow_value");
 _Static_assert(sizeof(struct flow) == 64, "flow");
 _Static_assert(sizeof(struct free_ids) == 8, "free_ids");
 _Static_assert(sizeof(struct process) == 1824, "process");
-_Static_assert(sizeof(struct loss) == 48, "loss");
+_Static_assert(sizeof(struct heard) == 56, "heard");
+_Static_assert(sizeof(struct loss) == 56, "loss");
 
 #endif

@@ -13,6 +13,8 @@
 
 #ifdef SOCKET_STORAGE
 /*
+ * looks, heard, wanted: of what it sends first (listen.h).
+ *
  * flow: what bwtop_charge() said of the flow that bytes were moved of last.
  *
  * The rest is for the backend that counts by message, for TCP its reading position.
@@ -25,6 +27,12 @@
 struct socket {
 	u64 flow;
 	u8 role;		/* enum role + 1; 0: not known yet */
+	u8 looks;		/* sends of a hello that is not over, or: */
+#define MOST_LOOKS	4
+#define LOOKS_DNS	254	/* it is a stream from a name server */
+#define LOOKED_ENOUGH	255
+	u16 heard;		/* bytes of that hello, so far and in all */
+	u16 wanted;
 #ifdef BY_MESSAGE
 	u8 known;		/* seq is */
 	u8 joined;

@@ -160,6 +160,21 @@ static __always_inline u32 not_yet_counted(struct socket *socket, u32 bytes)
 	return counted < bytes ? bytes - counted : 0;
 }
 
+/* An answer of a name server by TCP: counted in parts, but heard when the call has all of it. */
+static __always_inline void hear_stream(u64 sk, struct socket *socket, u16 family, u32 bytes)
+{
+#ifdef NAMES
+	struct endpoint end;
+	struct charge charge;
+
+	if (socket->looks != LOOKS_DNS)
+		return;
+	read_endpoint(&end, sk, family);
+	read_charge(&charge, sk, socket, &end, &end.remote, RX, bytes);
+	listen(socket, &charge, true);
+#endif
+}
+
 /* sock_recv_length(sk, ret, flags) */
 int bwtop_recv(u64 *ctx)
 {
@@ -178,7 +193,10 @@ int bwtop_recv(u64 *ctx)
 	socket = socket_of(sk);
 	is_peek = flags & (MSG_PEEK | MSG_ERRQUEUE);
 	if (socket && socket->known && !(flags & MSG_OOB) && is_plain_tcp(sk)) {
-		bytes = is_peek ? 0 : not_yet_counted(socket, bytes);
+		if (is_peek)
+			return 0;
+		hear_stream(sk, socket, family, bytes);
+		bytes = not_yet_counted(socket, bytes);
 		if (!bytes)
 			return 0;
 	}
@@ -275,6 +293,8 @@ int bwtop_state(u64 *ctx)
 	if (now == TCP_SYN_SENT) {
 		socket->role = ROLE_CLIENT + 1;
 		socket->known = 0;	/* it may have had another connection */
+		socket->looks = 0;
+		socket->heard = 0;
 	} else if (!socket->role) {
 		/* Two ends that open at once meet in SYN_RECV too: both are clients. */
 		socket->role = ROLE_SERVER + 1;

@@ -82,7 +82,7 @@ def cast(btf: Btf, load: Callable[[bytes], object]) -> int:
     # bpf_rdonly_cast(r10, target)
     call = bytes.fromhex("bfa1000000000000") + struct.pack("<BBhi", 0xB7, 2, 0, target)
     call += struct.pack("<BBhi", 0x85, 0, 0, CAST_CALL)
-    return function if _is_accepted(load, link(call + NOTHING, b"", function)) else 0
+    return function if _is_accepted(load, link(call + NOTHING, {}, function)) else 0
 
 
 def cast_definitions(btf: Btf) -> Iterator[str]:

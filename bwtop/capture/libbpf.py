@@ -436,11 +436,16 @@ def _libc() -> ctypes.CDLL:
 
 
 class Mapped:
-    """A part of an array map in this process's memory; Python's own mmap would keep a descriptor open for each."""
+    """A part of a map in this process's memory; Python's own mmap would keep a descriptor open for each."""
 
-    def __init__(self, fd: int, length: int, offset: int = 0) -> None:
+    def __init__(
+        self,
+        fd: int,
+        length: int,
+        offset: int = 0,
+        protection: int = mmap.PROT_READ | mmap.PROT_WRITE,
+    ) -> None:
         """offset: a multiple of the size of a page.  Raises OSError."""
-        protection = mmap.PROT_READ | mmap.PROT_WRITE
         address = _libc().mmap(None, length, protection, mmap.MAP_SHARED, fd, offset)
         if address == ctypes.c_void_p(-1).value:
             error = ctypes.get_errno()
@@ -449,10 +454,15 @@ class Mapped:
         self.words = (
             memoryview((ctypes.c_uint32 * (length // 4)).from_address(address)).cast("B").cast("I")
         )
+        self.longs = self.words.cast("B").cast("Q")
 
     def content(self) -> bytes:
         """Return a copy of all of it."""
         return ctypes.string_at(self._address, self._length)
+
+    def part(self, offset: int, length: int) -> bytes:
+        """Return a copy of a part of it."""
+        return ctypes.string_at(self._address + offset, length)
 
     def clear(self, offset: int, length: int) -> None:
         """Write zeros."""
@@ -460,6 +470,7 @@ class Mapped:
 
     def close(self) -> None:
         """Give the memory back; nothing may be read or written afterwards."""
+        self.longs.release()
         self.words.release()
         _libc().munmap(self._address, self._length)
 

@@ -1,12 +1,12 @@
-"""Calls that BCC's compiler cannot make: of a function behind the program, and of a function of the kernel.
+"""Calls that BCC's compiler cannot make: of functions behind the program, and of a function of the kernel.
 
-The C code calls helpers by numbers that no helper has.  One number becomes a call of the function, whose instructions
-are appended; the other becomes a call of bpf_rdonly_cast().  Encoding: "Call instructions" and "Program-local
+The C code calls helpers by numbers that no helper has.  Some become calls of a function, whose instructions
+are appended; another becomes a call of bpf_rdonly_cast().  Encoding: "Call instructions" and "Program-local
 functions" in Documentation/bpf/standardization/instruction-set.rst.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 CHARGE_CALL: Final = 0x7FFF
@@ -14,6 +14,9 @@ CHARGE_CALL: Final = 0x7FFF
 
 CAST_CALL: Final = 0x7FFE
 """The number by which programs call bpf_rdonly_cast()."""
+
+LISTEN_CALL: Final = 0x7FFD
+"""The number by which programs call bwtop_listen()."""
 
 _INSTRUCTION: Final = struct.Struct("<BBhi")
 _CALL: Final = 0x85  # BPF_JMP | BPF_CALL
@@ -24,21 +27,23 @@ _MAP_LOADS: Final = (1, 2)  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
 _VALUE: Final = struct.Struct("<i")  # the second half of an instruction
 
 
-def link(program: bytes, function: bytes, cast: int = 0) -> bytes:
-    """Return the program with its calls resolved, and the function behind it if called.
+def link(program: bytes, functions: Mapping[int, bytes], cast: int = 0) -> bytes:
+    """Return the program with its calls resolved, and behind it the functions that it calls.
 
-    cast: the BTF id of bpf_rdonly_cast().
+    functions: by the numbers that they are called by.  cast: the BTF id of bpf_rdonly_cast().
     """
     linked = bytearray(program)
-    end = len(program) // _INSTRUCTION.size
+    places: dict[int, int] = {}
     for position, called in _calls(program):
         at = position * _INSTRUCTION.size
         if called == CAST_CALL:
             _INSTRUCTION.pack_into(linked, at, _CALL, _KERNEL_CALL, 0, cast)
-        elif called == CHARGE_CALL:
-            offset = end - position - 1  # counted from the instruction that follows
+        elif called in functions:
+            if called not in places:
+                places[called] = len(linked) // _INSTRUCTION.size
+                linked += link(functions[called], {}, cast)
+            offset = places[called] - position - 1  # counted from the instruction that follows
             _INSTRUCTION.pack_into(linked, at, _CALL, _PSEUDO_CALL, 0, offset)
-            linked[len(program) :] = function
     return bytes(linked)
 
 

@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bwtop.capture import cache, features, fields, functions, libbpf, sources
+from bwtop.capture import cache, features, fields, functions, libbpf, listening, sources
 from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import ABSENT, Backend, Kind, Probe
 from bwtop.capture.btf import Btf, Field, Function, Kernel, MissingFieldError
@@ -24,7 +24,7 @@ from bwtop.capture.cache import Built, Entry, Kept, UnusableError
 from bwtop.capture.counters import IDS_PER_BLOCK, give_all
 from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.linking import CHARGE_CALL, link
+from bwtop.capture.linking import CHARGE_CALL, LISTEN_CALL, link
 
 MAPS: Final = (
     "bwtop_flows",
@@ -41,6 +41,9 @@ MAPS: Final = (
     "bwtop_spilled",
 )
 """The maps that user space reads, in the order in which their descriptors are sent."""
+
+HEARD: Final = "bwtop_heard"
+"""The ring of messages with names of remotes in them, which is sent after the MAPS if programs listen."""
 
 MESSAGE_SIZE: Final = 1 << 16
 
@@ -67,6 +70,8 @@ class Attempt:
     """The prefix of the names of its kprobes."""
     start: str = ""
     """The origin of the programs, as a text for the user: the cache, or the compiler and why."""
+    names: Sequence[str] = ()
+    """The compiler's arguments for programs that listen for names of remotes; empty: they do not."""
     since: float = 0
     """When counting started, in seconds of the monotonic clock."""
 
@@ -105,16 +110,19 @@ class Attempt:
             "programs": len(self.programs),
             "events": self.events,
             "start": self.start,
+            "names": bool(self.names),
         }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The sizes of the maps, in entries."""
+    """The sizes of the maps, in entries, and what programs leave alone."""
 
     flows: int
     """Flows of one interval (a second) that are told apart for certain."""
     processes: int
+    names: bool = True
+    """Whether programs listen for names of remotes, where they can."""
 
     @property
     def ids(self) -> int:
@@ -143,6 +151,8 @@ def _try_backend(backend: Backend, limits: Limits, folder: Path | None) -> Attem
         if attempt.refusal:
             return attempt
         attempt.cast = _cast(attacher, backend)
+        if limits.names:
+            _listen(attempt, attacher)
         _start(attempt, attacher, limits, folder)
     except MissingFieldError as missing:
         attempt.refusal = f"this kernel does not know {missing}"
@@ -195,6 +205,8 @@ def _entry(
     name = attempt.backend.name
     programs = f"{name}, one layer" if attempt.backend.has_one_layer else name
     inputs = cache.inputs(programs, astuple(limits), attempt.refused(), attempt.cast, definitions)
+    if not limits.names:
+        name += "-no-names"
     return Entry(folder, name, inputs)
 
 
@@ -295,6 +307,25 @@ def _cast(attacher: Attacher, backend: Backend) -> int:
     return features.cast(attacher.kernel, functools.partial(attacher.try_, backend.probes[0]))
 
 
+_NO_NAMES: Final = "names of remotes come from reverse DNS alone"
+
+
+def _listen(attempt: Attempt, attacher: Attacher) -> None:
+    """Find out whether programs can listen for names of remotes, and note why not."""
+    load = functools.partial(attacher.try_, attempt.backend.probes[0])
+    if not attempt.backend.is_typed:
+        attempt.notes.append(f"{_NO_NAMES} (with this backend)")
+        return
+    for helper in (features.SOCKET_STORAGE_GET, listening.TASK_PT_REGS):
+        if not features.may_call(load, helper):
+            attempt.notes.append(f"{_NO_NAMES} (listening needs Linux 5.15)")
+            return
+    try:
+        attempt.names = [*listening.definitions(attacher.kernel)]
+    except MissingFieldError as missing:
+        attempt.notes.append(f"{_NO_NAMES} (this bwtop does not know {missing})")
+
+
 def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterator[str]:
     """Yield the compiler's arguments: everything that the C code must know about this kernel."""
     backend = attempt.backend
@@ -317,6 +348,7 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
         ):
             yield "-DTHREADS_IN_HASH"
             break
+    yield from attempt.names
     yield f"-DCHARGE_CALL={CHARGE_CALL}"
     yield f"-DFLOWS_FLAGS={libbpf.MAP_MMAPABLE if libbpf.can_be_mapped() else 0}"
     yield f"-DIDS_PER_BLOCK={IDS_PER_BLOCK}"
@@ -379,11 +411,12 @@ def _built(module: Any, cast: int) -> Built:
     lib, handle = bcc.lib, ctypes.c_void_p(module.module)
     lib.bpf_table_name.restype = ctypes.c_char_p  # the others are declared, or return a number
     maps = (lib.bpf_table_name(handle, n) for n in range(lib.bpf_num_tables(handle)))
-    names = (lib.bpf_function_name(handle, n) for n in range(lib.bpf_num_functions(handle)))
-    function = module.dump_func(b"bwtop_charge")
+    names = [lib.bpf_function_name(handle, n) for n in range(lib.bpf_num_functions(handle))]
+    called = {CHARGE_CALL: b"bwtop_charge", LISTEN_CALL: b"bwtop_listen"}
+    functions = {n: module.dump_func(name) for n, name in called.items() if name in names}
     return Built(
         {name.decode(): lib.bpf_table_fd(handle, name) for name in maps},
-        {name.decode(): link(module.dump_func(name), function, cast) for name in names},
+        {name.decode(): link(module.dump_func(name), functions, cast) for name in names},
         owner=module,
     )
 
@@ -402,7 +435,7 @@ def _attach_all(attempt: Attempt, attacher: Attacher, built: Built) -> None:
 
 
 def _hand_over(attempt: Attempt, attacher: Attacher, built: Built, limits: Limits) -> None:
-    maps = {name: built.maps[name] for name in MAPS}
+    maps = {name: built.maps[name] for name in (*MAPS, *((HEARD,) if attempt.names else ()))}
     attempt.maps = list(maps.values())
     attempt.programs = attacher.programs
     attempt.links = attacher.links

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
+from bwtop.names.heard import Heard
 
 PROCESS_KEY: Final = struct.Struct("<QII")
 REMOTE: Final = struct.Struct("<BBH4x16s")
@@ -26,7 +27,8 @@ FLOW_GENERATION: Final = 56
 
 FREE_IDS: Final = struct.Struct("<II")
 NOTHING: Final = struct.Struct("<I")
-LOSS: Final = struct.Struct("<6Q")
+LOSS: Final = struct.Struct("<7Q")
+HEARD: Final = struct.Struct("<QII16sQIHBxII")
 PROCESS: Final = struct.Struct("<IIHHHH16s256s768s768s")
 
 assert PROCESS_KEY.size == 16
@@ -34,7 +36,8 @@ assert FLOW_KEY.size == PROCESS_KEY.size + REMOTE.size == 40
 assert FLOW_VALUE.size == 16
 assert FLOW.size == FLOW_COUNTERS.size == FLOW_GENERATION + 8 == 64
 assert FREE_IDS.size == 8
-assert LOSS.size == 48
+assert LOSS.size == 56
+assert HEARD.size == 56
 assert PROCESS.size == 1824
 
 _KTHREAD: Final = 1
@@ -67,8 +70,26 @@ def processes(keys: memoryview) -> Iterator[ProcessKey]:
 
 def loss(record: bytes, missed_events: int) -> Loss:
     """Return the kernel side's counts of losses; missed_events: events that no program saw."""
-    *counts, missed_calls = LOSS.unpack(record)
-    return Loss(*counts)._replace(missed_events=missed_events + missed_calls)
+    *counts, missed_calls, unheard = LOSS.unpack(record)
+    return Loss(*counts)._replace(missed_events=missed_events + missed_calls, unheard=unheard)
+
+
+def heard(ring: Iterable[bytes]) -> Iterator[Heard]:
+    """Yield the parts of messages in records of struct heard."""
+    for record in ring:
+        start, pid, execs, address, socket, offset, port, kind, total, length = HEARD.unpack_from(
+            record
+        )
+        yield Heard(
+            ProcessKey(start, pid, execs),
+            address,
+            port,
+            kind,
+            socket,
+            offset,
+            length == total,
+            record[HEARD.size : HEARD.size + length],
+        )
 
 
 def identity(record: bytes, started: datetime) -> Identity | None:

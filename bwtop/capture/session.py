@@ -17,7 +17,9 @@ from typing import Any, Final, NamedTuple, Self
 from bwtop.capture import kprobes, libbpf, loader, records, scheduling
 from bwtop.capture.backends import ABSENT, BACKENDS, KPROBE, Backend, named
 from bwtop.capture.counters import Counters
+from bwtop.capture.listening import RING_BYTES
 from bwtop.capture.loader import Limits
+from bwtop.capture.ring import Ring
 from bwtop.model.flows import (
     OTHER,
     TCP,
@@ -34,6 +36,7 @@ from bwtop.model.flows import (
     Traffic,
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
+from bwtop.names.heard import NameReader
 from bwtop.rights import privileges
 
 DEFAULT_LIMITS: Final = Limits(flows=65536, processes=16384)
@@ -62,6 +65,8 @@ class Report:
     probes: dict[str, str]
     notes: list[str]
     start: str
+    names: bool
+    """True if programs listen for names of remotes."""
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
@@ -72,6 +77,7 @@ class Report:
             description["probes"],
             description["notes"],
             description["start"],
+            description["names"],
         )
 
     @property
@@ -225,8 +231,9 @@ class Capture:
         self.fill = Fill(0, limits.ids)
         """The fill level at the last reading."""
         self._descriptors = descriptors
-        self._maps = dict(zip(loader.MAPS, descriptors, strict=False))
-        after_maps = descriptors[len(loader.MAPS) :]
+        names = (*loader.MAPS, *((loader.HEARD,) if report.names else ()))
+        self._maps = dict(zip(names, descriptors, strict=False))
+        after_maps = descriptors[len(names) :]
         self.programs = after_maps[:programs]
         self._events = events
         self._profile = after_maps[programs] if events else None
@@ -235,6 +242,8 @@ class Capture:
         self._spill = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
         self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
         self._spilled = libbpf.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
+        self._ring = Ring(self._maps[loader.HEARD], RING_BYTES) if report.names else None
+        self._names = NameReader()
         self._identities: dict[ProcessKey, Identity] = {}
         self._grown: FlowTraffic = {}
         self._loss = Loss()
@@ -244,6 +253,8 @@ class Capture:
     def close(self) -> None:
         """Detach everything."""
         self.counters.close()
+        if self._ring:
+            self._ring.close()
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
@@ -263,6 +274,8 @@ class Capture:
         self._since = now
         sample.traffic = self.counters.read(exits)
         self.fill = self.fill._replace(entries=self.counters.in_use)
+        if self._ring:
+            sample.learned = [*self._names.read(records.heard(self._ring.records()))]
         self._read_losses(sample)
         for process in sample.traffic:
             sample.identities[process] = self._identity(process)

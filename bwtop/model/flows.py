@@ -113,6 +113,8 @@ class Loss(NamedTuple):
     """Processes whose name was lost."""
     missed_events: int = 0
     """Events skipped by the kernel because the same program was running (recursion_misses)."""
+    unheard: int = 0
+    """Messages that may have had names of remotes in them, and found no room; not recorded."""
 
     def plus(self, other: "Loss") -> "Loss":
         """Return the sum of both."""

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TextIO
 
 from bwtop.capture import preemption
 from bwtop.capture.backends import ABSENT, in_order
 from bwtop.capture.selftest import prove
-from bwtop.capture.session import Capture, Loading, Report
+from bwtop.capture.session import DEFAULT_LIMITS, Capture, Loading, Report
 from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
@@ -25,7 +26,8 @@ def run(options: Options, out: TextIO) -> bool:
     for line in _order(mode):
         out.write(f"{line}\n")
     for backend in in_order(mode):
-        (report,), capture = Loading([backend], cache=common.cache_folder(options)).finish()
+        limits = replace(DEFAULT_LIMITS, names=not options.no_names)
+        (report,), capture = Loading([backend], limits, common.cache_folder(options)).finish()
         for line in _lines(report, used=capture is not None and not working):
             out.write(f"{line}\n")
         if capture:
@@ -68,6 +70,8 @@ def _lines(report: Report, *, used: bool) -> Iterator[str]:
         yield f"  {probe.kind} {probe.target}: {_state(reason)}"
         if reason and reason != ABSENT and probe.without:
             yield f"    so {probe.without}"
+    if report.names:
+        yield "  names of remotes: as programs ask for them (DNS, TLS, HTTP)"
     for note in report.notes:
         yield f"  {note}"
 

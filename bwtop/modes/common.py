@@ -118,7 +118,7 @@ def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
     mode = preemption.mode()
     backends = [suited(options.backend, mode)] if options.backend else in_order(mode)
-    limits = Limits(options.max_flows, DEFAULT_LIMITS.processes)
+    limits = Limits(options.max_flows, DEFAULT_LIMITS.processes, names=not options.no_names)
     return Loading(backends, limits, cache_folder(options))
 
 

@@ -215,6 +215,15 @@ class Options:
         help="compile the programs for the kernel; neither read nor write the cache of compiled ones",
     )
 
+    no_names: bool = switch(
+        "--no-names",
+        group=Group.MEASURING,
+        modes=_MEASURING | {Mode.CHECK},
+        against=_FROM,
+        overrides=_ORIGIN,
+        help="do not listen for the names that programs ask for (DNS, TLS, HTTP)",
+    )
+
     tcp: bool = switch(
         "--tcp",
         group=Group.FILTERS,

@@ -90,6 +90,7 @@ def document(
             "unattributed_bytes": loss.unattributed_bytes,
             "unnamed": loss.unnamed,
             "events": loss.missed_events,
+            "names": loss.unheard,
         },
         "total": {"rx": interval.counted.rx, "tx": interval.counted.tx},
         "networks": by_network(interval.networks),

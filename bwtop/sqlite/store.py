@@ -320,9 +320,14 @@ def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
     return rows
 
 
+RECORDED_LOSSES: Final = 6
+"""The first fields of a Loss; the others are of live views alone."""
+
+
 def pack_loss(loss: Loss) -> str | None:
     """Return the stored form of a loss; None: nothing was lost."""
-    return json.dumps(loss) if any(loss) else None
+    recorded = loss[:RECORDED_LOSSES]
+    return json.dumps(recorded) if any(recorded) else None
 
 
 def _given(cursor: sqlite3.Cursor) -> int:

@@ -63,6 +63,8 @@ def losses(loss: Loss) -> Iterator[str]:
         yield f"names of {count(loss.unnamed, 'process')}"
     if loss.missed_events:
         yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes are not counted"
+    if loss.unheard:
+        yield f"names of remotes in {count(loss.unheard, 'message')}"
 
 
 def remote(far: Remote, names: Sequence[RemoteName], cells: int) -> str:

@@ -150,6 +150,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --salvage --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --no-cache --tcp --udp --other --pid --user --process --remote --net --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --metrics-labels --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --salvage --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --no-cache --no-names --tcp --udp --other --pid --user --process --remote --net --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --metrics-labels --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
 }
 complete -F _bwtop bwtop

@@ -18,6 +18,7 @@ complete -c bwtop -s n -l iterations -x -d 'stop after N intervals (default: run
 complete -c bwtop -l backend -x -a 'tracepoint fexit kprobe' -d 'use only this backend (default: the first that works)'
 complete -c bwtop -l max-flows -x -d 'maximum number of flows active in one second; beyond it, further remotes of a process show as '"'"'*'"'"' (default 65536)'
 complete -c bwtop -l no-cache -d 'compile the programs for the kernel; neither read nor write the cache of compiled ones'
+complete -c bwtop -l no-names -d 'do not listen for the names that programs ask for (DNS, TLS, HTTP)'
 complete -c bwtop -l tcp -d 'only TCP; --tcp, --udp and --other can be combined (default: all)'
 complete -c bwtop -l udp -d 'only UDP; --tcp, --udp and --other can be combined (default: all)'
 complete -c bwtop -l other -d 'only other protocols: ICMP, raw IP, SCTP; --tcp, --udp and --other can be combined (default: all)'

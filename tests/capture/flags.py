@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from bwtop.capture import features, functions
 from bwtop.capture.btf import Field, Function, MissingFieldError
 from bwtop.capture.fields import FIELDS
+from bwtop.capture.listening import CALLS
 
 CONSTANTS = (
     *("CHARGE_CALL", "FLOWS_FLAGS", "PROCESSES_FLAGS", "MAX_IDS", "IDS_PER_BLOCK", "MAX_PROCESSES"),
@@ -36,6 +37,9 @@ def flags() -> Iterator[str]:
     yield from (f"-D{macro}=1" for macro in CONSTANTS)
     yield from functions.definitions(AnyKernel(), ())
     yield f"-D{features.TRIALS[0].macro}"
+    yield from ("-DNAMES", "-DLISTEN_CALL=2", "-DHEARD_PAGES=1")
+    yield from (f"-DREGS_{place}=8" for place in ("NUMBER", "SECOND", "THIRD"))
+    yield from (f"-DNR_{call}={number}" for number, call in enumerate(CALLS))
 
 
 if __name__ == "__main__":

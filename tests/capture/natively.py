@@ -11,6 +11,7 @@ from bwtop.capture import features, loader
 from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import Backend, Kind
 from bwtop.capture.btf import Btf
+from bwtop.capture.linking import CHARGE_CALL, LISTEN_CALL
 from bwtop.capture.sources import BPF_SOURCES
 
 LIMITS = loader.Limits(flows=1024, processes=1024)
@@ -57,7 +58,21 @@ def module(backend: Backend) -> Any:
 
 def compiled(attempt: loader.Attempt) -> Any:
     """The programs of an attempt at a backend."""
-    return _compiled(attempt.backend, loader._definitions(attempt, Attacher(Btf()), LIMITS))
+    attacher = Attacher(Btf())
+    loader._listen(attempt, attacher)
+    return _compiled(attempt.backend, loader._definitions(attempt, attacher, LIMITS))
+
+
+def functions(made: Any) -> dict[int, bytes]:
+    """The functions that programs of a module call, by the numbers that they are called by."""
+    import bcc
+
+    named = {CHARGE_CALL: b"bwtop_charge", LISTEN_CALL: b"bwtop_listen"}
+    return {
+        number: bytes(made.dump_func(name))
+        for number, name in named.items()
+        if bcc.lib.bpf_function_start(made.module, name)
+    }
 
 
 @cache

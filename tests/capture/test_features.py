@@ -12,7 +12,7 @@ from bwtop.capture.attach import Attacher
 from bwtop.capture.backends import FEXIT, KPROBE, TRACEPOINT, Kind
 from bwtop.capture.btf import Btf, Function, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.linking import CAST_CALL, link
+from bwtop.capture.linking import CAST_CALL, CHARGE_CALL, link
 from bwtop.capture.session import CaptureError, Loading
 from bwtop.capture.sources import BPF_SOURCES
 from tests.capture import natively
@@ -177,12 +177,9 @@ def test_running_kernel_has_all_of_it() -> None:
 def old_program(name: str) -> bytes:
     """The program of an old kernel, as it is loaded."""
     module = natively.old_module(KPROBE)
-    return link(bytes(module.dump_func(name.encode())), old_charge())
-
-
-@cache
-def old_charge() -> bytes:
-    return bytes(natively.old_module(KPROBE).dump_func(b"bwtop_charge"))
+    return link(
+        bytes(module.dump_func(name.encode())), natively.functions(natively.old_module(KPROBE))
+    )
 
 
 @pytest.mark.kernel
@@ -195,8 +192,9 @@ def test_program_for_old_kernels_is_short_and_without_loops(name: str, kind: Kin
     """
     program = old_program(name)
     assert len(program) // 8 <= 4096
-    assert not has_loop(program.removesuffix(old_charge()))
-    assert not has_loop(old_charge())
+    charge = natively.functions(natively.old_module(KPROBE))[CHARGE_CALL]
+    assert not has_loop(program.removesuffix(charge))
+    assert not has_loop(charge)
     kinds = {Kind.UNTYPED_TRACEPOINT: libbpf.PROG_TYPE_RAW_TRACEPOINT}
     os.close(libbpf.prog_load(kinds.get(kind, libbpf.PROG_TYPE_KPROBE), 0, name, program))
 

@@ -96,13 +96,14 @@ def test_processes_are_decoded() -> None:
 
 
 def test_losses_are_decoded_and_joined_by_what_the_kernel_skipped() -> None:
-    assert records.loss(struct.pack("<6Q", 1, 2, 3, 4, 5, 70), 6) == Loss(
+    assert records.loss(struct.pack("<7Q", 1, 2, 3, 4, 5, 70, 8), 6) == Loss(
         spilled=1,
         spilled_bytes=2,
         unattributed=3,
         unattributed_bytes=4,
         unnamed=5,
         missed_events=76,
+        unheard=8,
     )
 
 

@@ -1,0 +1,177 @@
+"""Names of remotes as programs ask for them, whose servers are the test's own."""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel.running import Bwtop
+from tests.names.servers import MANY, NAME_SERVER, RESOLVER, SHARED, Network, network
+
+pytestmark = pytest.mark.kernel
+
+Named = dict[tuple[str, int], tuple[str | None, str | None]]
+"""(name, source) by address and port."""
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    with network(tmp_path_factory.mktemp("net")) as made:
+        yield made
+
+
+def listens(bwtop: Bwtop) -> bool:
+    """Whether it can hear names on this kernel; if not it says so."""
+    return not any("reverse DNS alone" in message for message in bwtop.messages)
+
+
+def named(bwtop: Bwtop, pid: int) -> Named:
+    """Return the last name of each remote of a process but its name servers."""
+    bwtop.settle()
+    return {
+        (far["addr"], far["port"]): (far["name"], far["name_source"])
+        for entry in bwtop.entries(pid)
+        for far in entry["remotes"]
+        if far["port"] != 53
+    }
+
+
+def expect(bwtop: Bwtop, pid: int, names: Named) -> None:
+    if not listens(bwtop):
+        names = dict.fromkeys(names, (None, None))
+    assert named(bwtop, pid) == names
+
+
+PREAMBLE = """
+import socket, ssl, struct, sys, time
+def connect(host, port=8080):
+    connection = socket.create_connection((host, port))
+    connection.settimeout(20)
+    return connection
+def end(connection):
+    connection.recv(10)
+    connection.close()
+def talk(host, port=8080, data=b"x", times=1):
+    connection = connect(host, port)
+    connection.sendall(data)
+    end(connection)
+def hello(name):
+    context, out = ssl.create_default_context(), ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        return out.read()
+"""
+
+
+def run(net: Network, program: str, resolver: str = RESOLVER) -> int:
+    """Run a Python program; return its pid."""
+    return net.run(sys.executable, "-c", PREAMBLE + textwrap.dedent(program), resolver=resolver)
+
+
+def test_one_address_with_two_names_asked_for_by_two_processes(bwtop: Bwtop, net: Network) -> None:
+    one = run(net, "talk('one.test')")
+    two = run(net, "talk('two.test')", resolver=NAME_SERVER)
+    neither = run(net, f"talk('{SHARED}')")
+    place = (SHARED, 8080)
+    expect(bwtop, one, {place: ("one.test", "dns")})
+    expect(bwtop, two, {place: ("two.test", "dns")})
+    expect(bwtop, neither, {place: ("two.test", "dns-host")})
+
+
+def test_the_name_is_the_question_s_for_all_addresses(bwtop: Bwtop, net: Network) -> None:
+    """Of an alias, of many addresses, of IPv6."""
+    pid = run(
+        net,
+        """
+        talk("www.alias.test", 80)
+        for found in socket.getaddrinfo("many.test", 8080, proto=6):
+            talk(found[4][0])
+        talk("six.test")
+        """,
+    )
+    found = named(bwtop, pid)
+    if not listens(bwtop):
+        assert set(found.values()) == {(None, None)}
+        return
+    assert {found[address, 8080] for address in MANY} == {("many.test", "dns")}
+    assert found["2001:db8::1", 8080] == ("six.test", "dns")
+    assert found[SHARED, 80][0] in ("www.alias.test", "many.test"), "the latest, never the alias's"
+
+
+def test_dns_over_tcp(bwtop: Bwtop, net: Network) -> None:
+    pid = run(
+        net,
+        f"""
+        query = struct.pack(">HHHHHH", 7, 256, 1, 0, 0, 0) + b"\\3two\\4test\\0\\0\\1\\0\\1"
+        for at_once in (False, True):
+            server = connect("{NAME_SERVER}", 53)
+            server.sendall(struct.pack(">H", len(query)))
+            server.sendall(query)
+            time.sleep(0.1)
+            length = 2 if at_once else 500
+            found = server.recv(length)
+            if length == 2:
+                server.recv(500)
+            server.close()
+        talk("{SHARED}")
+        """,
+    )
+    expect(bwtop, pid, {(SHARED, 8080): ("two.test", "dns")})
+
+
+HELLOS = {
+    "whole": "connection.sendall(data)",
+    "in three writes": "[connection.sendall(part) for part in (data[:5], data[5:90], data[90:])]",
+    "in two writes": "[connection.sendall(part) for part in (data[:200], data[200:])]",
+    "in segments": "connection.sendmsg([data[:1], b'', data[1:100], data[100:]])",
+    "in writev": "import os; os.writev(connection.fileno(), [data[:300], data[300:]])",
+    "in write": "import os; os.write(connection.fileno(), data)",
+}
+
+
+@pytest.mark.parametrize("send", HELLOS.values(), ids=list(HELLOS))
+def test_tls_server_name(bwtop: Bwtop, net: Network, send: str) -> None:
+    pid = run(
+        net,
+        f"""
+        data, connection = hello("sni.example"), connect("{SHARED}", 443)
+        {send}
+        end(connection)
+        """,
+    )
+    expect(bwtop, pid, {(SHARED, 443): ("sni.example", "sni")})
+
+
+def test_large_hello_and_what_is_sent_to_proxies(bwtop: Bwtop, net: Network) -> None:
+    """A post-quantum hello; and what names another server than the one that it goes to."""
+    pid = run(
+        net,
+        f"""
+        sys.path[:0] = {sys.path!r}
+        from tests.names.messages import client_hello, padded
+        talk("{SHARED}", 443, padded(client_hello("large.example"), 1600))
+        for first in (b"CONNECT one.example:443 HTTP/1.1\\r\\nHost: one.example\\r\\n\\r\\n", b"\\5\\1\\0"):
+            connection = connect("192.0.2.2", 8080)
+            connection.sendall(first)
+            connection.sendall(hello("one.example"))
+            end(connection)
+        talk("192.0.2.2", 8080, b"GET http://one.example/ HTTP/1.1\\r\\nHost: one.example\\r\\n\\r\\n")
+        talk("192.0.2.3", 8080, b"EHLO one.example\\r\\nHost: one.example\\r\\n\\r\\n")
+        talk("192.0.2.4", 8080, b"GET / HTTP/1.1\\r\\nA: b\\r\\nHost: four.example:8080\\r\\n\\r\\n")
+        """,
+    )
+    found = named(bwtop, pid)
+    if not listens(bwtop):
+        assert set(found.values()) == {(None, None)}
+        return
+    assert found[SHARED, 443] == ("large.example", "sni")
+    assert found["192.0.2.4", 8080] == ("four.example", "host")
+    assert "one.example" not in {name for name, _ in found.values()}
+
+
+def test_without_names_nothing_is_heard(net: Network) -> None:
+    with Bwtop("--no-names") as bwtop:
+        pid = run(net, f"talk('one.test', 80); talk('{SHARED}', 443, hello('sni.example'))")
+        assert named(bwtop, pid) == {(SHARED, 80): (None, None), (SHARED, 443): (None, None)}
