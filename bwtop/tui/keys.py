@@ -54,7 +54,7 @@ KEYS: Final = (
     Key(("e", "f5"), commands.expand_all, "all", "expand or collapse all rows"),
     Key(("b",), commands.toggle_bits, "bits", "show rates in bits or bytes per second"),
     Key(("a",), commands.next_average, "average", "average rates over 1, 2, 10 or 40 seconds"),
-    Key(("n",), commands.toggle_names, "names", "show names or addresses of remotes (reverse DNS)"),
+    Key(("n",), commands.toggle_names, "names", "show names or addresses of remotes"),
     Key(("c",), commands.toggle_cmdline, "cmdline", "show command lines or process names"),
     Key(("r",), commands.reverse, "reverse", "reverse the sort order"),
     Key(("<",), commands.sort_left, "", "sort by the column to the left"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
 
+from bwtop.model.named import NameSource
 from bwtop.model.series import LENGTH, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, width
@@ -14,7 +15,19 @@ from bwtop.tui.lines import Line, exactly
 from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Chooser, Effect, Question, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.rows import Branch
+from bwtop.view.rows import Branch, Leaf
+
+SOURCES: Final = {
+    NameSource.SNI: "TLS",
+    NameSource.HOST: "HTTP",
+    NameSource.DNS: "DNS",
+    NameSource.HOST_DNS: "DNS, another process",
+    NameSource.REVERSE: "reverse DNS",
+}
+"""Where a name is from, as the details show it."""
+
+_ANY_WIDTH: Final = 1 << 10
+"""Cells of a text that is wrapped later."""
 
 CHOOSER_WIDTH: Final = 52
 """Cells; on a narrow terminal the list of choices takes the whole line."""
@@ -86,6 +99,11 @@ def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     yield "unit", identity.unit or "-"
     if identity.container or identity.pod:
         yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
+    selected = state.listing.row(state.tree)
+    if isinstance(selected, Leaf):
+        yield "remote", fmt.remote(selected.remote, (), _ANY_WIDTH)
+        names = ", ".join(f"{one.name} ({SOURCES[one.source]})" for one in selected.names)
+        yield "names", names or "-"
     down, up = state.glyphs.down, state.glyphs.up
     yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
     yield "remotes", str(state.tree.count_remotes(row))

@@ -19,13 +19,14 @@ from bwtop.model.flows import (
     ProcessKey,
     Traffic,
 )
+from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import commands, dialogs, keys
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.state import MESSAGE_SECONDS
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS
-from tests.build import NOW, key, remote
+from tests.build import NOW, key, remote, sample
 from tests.screen.harness import SIZES, Harness, Left
 
 ALL_SIZES: Final = pytest.mark.parametrize("size", SIZES, ids=str)
@@ -229,6 +230,30 @@ def test_details_show_all_facts_of_a_process() -> None:
     assert not shown(harness, "curl")
     harness.press("esc")
     assert shown(harness, "curl")
+
+
+def test_names_of_a_remote_are_in_its_row_and_details() -> None:
+    curl, far = key(1), remote("192.0.2.1", 443)
+    harness = Harness(100, 43)
+    reading = sample({curl: {far: Traffic(9)}}, identities={curl: Identity("curl")})
+    sources = [
+        ("one.test", NameSource.DNS),
+        ("old.test", NameSource.SNI),
+        ("new.test", NameSource.SNI),
+    ]
+    reading.learned = [
+        Learned(
+            curl, far.address, far.port if source is NameSource.SNI else None, name, source, 3600
+        )
+        for name, source in sources
+    ]
+    harness.state.advance(reading)
+    harness.press("right", "down", "i")
+    assert "to new.test:443 +1 tcp" in harness.text()
+    assert "to 192.0.2.1:443 tcp" in harness.text()
+    assert "new.test (TLS), old.test (TLS), one.test (DNS)" in harness.text()
+    harness.press("n")
+    assert "new.test" not in harness.text()
 
 
 @pytest.mark.parametrize("pause", [0.1, 0.3])
