@@ -326,6 +326,24 @@ def _move(state: ScreenState, steps: int) -> Effect:
     return Effect.DRAW
 
 
+def next_process(state: ScreenState) -> Effect:
+    """Go to the next process or group."""
+    state.listing.jump(state.tree, 1)
+    return Effect.DRAW
+
+
+def previous_process(state: ScreenState) -> Effect:
+    """Go to the previous process or group."""
+    state.listing.jump(state.tree, -1)
+    return Effect.DRAW
+
+
+def follow(state: ScreenState) -> Effect:
+    """Follow the selected row, or stop."""
+    state.listing.toggle_following(state.tree)
+    return Effect.DRAW
+
+
 def home(state: ScreenState) -> Effect:
     """Go to the first row."""
     state.listing.home()

@@ -102,6 +102,7 @@ def _send(state: ScreenState, number: signal.Signals, targets: Sequence[SignalTa
             errors.append(f"{target}: {error}")
     if not errors:
         state.say(f"{number.name} sent to {_whom(targets)}")
+        state.listing.leave()
     elif len(targets) == 1:
         state.say(f"{number.name} to {errors[0]}", Style.ERROR)
     else:

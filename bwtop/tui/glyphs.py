@@ -23,6 +23,7 @@ class Glyphs:
     times: str
     exited: str
     """The mark of an exited process."""
+    scroll: str
     dots: str
     bars: str
     """From empty to full."""
@@ -61,6 +62,7 @@ UNICODE: Final = Glyphs(
     descending="▼",
     times="×",  # noqa: RUF001 - a sign, not a letter
     exited="†",
+    scroll="▐",
     dots="…",
     bars=" ▁▂▃▄▅▆▇█",
     unicode=True,
@@ -74,6 +76,7 @@ ASCII: Final = Glyphs(
     descending="v",
     times="x",
     exited="x",
+    scroll="|",
     dots="...",
     bars=" .:-=+*%#",
     unicode=False,
@@ -83,7 +86,16 @@ CONSOLE: Final = replace(
     UNICODE,
     **{
         name: getattr(ASCII, name)
-        for name in ("collapsed", "expanded", "ascending", "descending", "exited", "dots", "bars")
+        for name in (
+            "collapsed",
+            "expanded",
+            "ascending",
+            "descending",
+            "exited",
+            "scroll",
+            "dots",
+            "bars",
+        )
     },
 )
 """For the Linux console: its fonts have 256 or 512 characters."""

@@ -214,7 +214,10 @@ def _place(state: ScreenState) -> str:
     """Return the selected row's number, of all of the top level."""
     count = len(state.tree.tops)
     tagged = f"{len(state.tags)} tagged  " if state.tags else ""
-    return tagged + (f"row {state.listing.path[0] + 1} of {count}" if count else "")
+    row = state.listing.path[0] + 1
+    if count and state.listing.following:
+        return f"{tagged}follow {row}/{count}"
+    return tagged + (f"row {row} of {count}" if count else "")
 
 
 def _times(state: ScreenState) -> list[tuple[str, str]]:

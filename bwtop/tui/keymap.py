@@ -57,6 +57,7 @@ _NAMES: Final = {
     "enter": "Enter",
     "esc": "Esc",
     "tab": "Tab",
+    "shift tab": "Shift-Tab",
     "backspace": "Backspace",
     "insert": "Insert",
     "delete": "Delete",

@@ -1,8 +1,10 @@
 """The selected row of the list and the rows in sight."""
 
+import math
+from collections.abc import Sequence
 from itertools import islice
 
-from bwtop.view.rows import FIRST, Path, Row, RowId
+from bwtop.view.rows import FIRST, Branch, Path, Row, RowId
 from bwtop.view.tree import Tree
 
 
@@ -20,6 +22,10 @@ class Listing:
         """The row that the user selected; it is selected again when a command, not an interval, brings it back."""
         self.holder: RowId | None = None
         """The row of the top level that is selected or has the selected one below it; None: the first row."""
+        self.following = False
+        """True to stay on the selected row wherever a sort, a signal or its end puts it."""
+        self._leaving: RowId | None = None
+        """The row of a process that was sent a signal: the selection does not follow it to its end."""
         self.path: Path = FIRST
         self.top: Path = FIRST
         self.page = 1
@@ -37,17 +43,45 @@ class Listing:
         if self.selected is None:
             self.path = self.top = FIRST
             return
-        path = tree.find(self._wanted) if self._wanted and returns else None
+        path = tree.find(self._wanted) if self._wanted and (returns or self.following) else None
         if path is None:
             path = tree.find(self.selected)
-        if path is None:
+        if path is None or self._has_left(tree, path):
             path = (min(self.path[0], len(tree.tops) - 1),)
         self._put(tree, _shown(tree, path))
 
+    def _has_left(self, tree: Tree, path: Path) -> bool:
+        """Return True once, for a process that exited after a signal and is elsewhere in the list now."""
+        is_there = path[0] == self.path[0] or not tree.tops[path[0]].exited
+        if self.following or is_there or self._leaving != self.holder:
+            return False
+        self._leaving = self._wanted = None
+        return True
+
+    def leave(self) -> None:
+        """Stay in place when the selected process exits."""
+        self._leaving = self.holder
+
+    def to_top(self, tree: Tree) -> None:
+        """Show the top of the list; select the first row if the selected one is not in sight there."""
+        if self.following:
+            return
+        self.top = FIRST
+        if all(path != self.path for path, _ in islice(tree.walk(FIRST), self.page)):
+            self.home()
+
     def select(self, tree: Tree, path: Path) -> None:
-        """Select a row."""
+        """Select a row; stop following another one."""
+        before = self.selected
         self._put(tree, path)
         self._wanted = self.selected
+        self.following = self.following and before == self.selected
+
+    def toggle_following(self, tree: Tree) -> None:
+        """Follow the selected row, or stop."""
+        if tree.tops:
+            self.select(tree, self.path)
+            self.following = not self.following
 
     def _put(self, tree: Tree, path: Path) -> None:
         self.path = path
@@ -70,9 +104,24 @@ class Listing:
             path = following
         self.select(tree, path)
 
+    def jump(self, tree: Tree, steps: int) -> None:
+        """Move to the next process or group, or to the previous one if `steps` is negative."""
+        if not tree.tops:
+            return
+        here = _process_path(tree, self.path)
+        if steps > 0:
+            row = tree.row(here)
+            below = isinstance(row, Branch) and row.process is None
+            path = tree.after(here) if below else tree.beyond(here)
+        else:
+            path = tree.before(here) if here == self.path else here
+        if path is not None:
+            self.select(tree, _process_path(tree, path))
+
     def home(self) -> None:
         """Select the first row and stay at the top."""
         self.selected = self._wanted = self.holder = None
+        self.following = False
         self.path = self.top = FIRST
 
     def end(self, tree: Tree) -> None:
@@ -94,6 +143,33 @@ class Listing:
         elif len(found) < rows:
             self.top = _up(tree, found[-1][0], rows - 1)
         return list(islice(tree.walk(self.top), rows))
+
+
+def scrolled(tree: Tree, shown: Sequence[tuple[Path, Row]], cells: int) -> range:
+    """Return the cells of a scroll mark beside the rows in sight; empty if they are all."""
+    if not shown or (shown[0][0] == FIRST and tree.after(shown[-1][0]) is None):
+        return range(0)
+    first, last = _share(tree, shown[0][0]), _share(tree, shown[-1][0])
+    start = min(int(first * cells), cells - 1)
+    return range(start, max(math.ceil(last * cells), start + 1))
+
+
+def _share(tree: Tree, path: Path) -> float:
+    """Return how far down the list a row is: 0 for the first one, below 1 for the last one."""
+    within = 0.0
+    if len(path) > 1:
+        parent = tree.tops[path[0]]
+        within = (path[1] + 1) / (len(tree.children(parent)) + 1)
+    return (path[0] + within) / len(tree.tops)
+
+
+def _process_path(tree: Tree, path: Path) -> Path:
+    """Return the path of the process that a row belongs to, or its own."""
+    for depth in range(1, len(path)):
+        row = tree.row(path[:depth])
+        if isinstance(row, Branch) and row.process:
+            return path[:depth]
+    return path
 
 
 def _within(tree: Tree, path: Path) -> Path:

@@ -14,8 +14,9 @@ from bwtop.tui.footer import footer, in_words
 from bwtop.tui.header import header
 from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.lines import Line, canvas, exactly, length
+from bwtop.tui.listing import scrolled
 from bwtop.tui.panels import about, chooser, chooser_top, chooser_width, details, help_lines
-from bwtop.tui.state import Chooser, Effect, ScreenState
+from bwtop.tui.state import SCROLL, Chooser, Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
 from bwtop.view.rows import RowId
@@ -142,12 +143,19 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._titles = top
         shown = state.listing.visible(state.tree, rows - 1)
         self._shown = [row.id for _, row in shown]
+        columns -= SCROLL
+        mark = scrolled(state.tree, shown, rows - 1)
+        sign = [(Style.HINT, state.glyphs.scroll)]
         drawn = Rows(state, columns, [row for _, row in shown])
         lines = [
             drawn.line(row, len(path) - 1, selected=path == state.listing.path)
             for path, row in shown
         ]
-        return [titles(state, columns), *(lines or self._nothing(columns))]
+        lines = [line + sign if place in mark else line for place, line in enumerate(lines)]
+        return [
+            [*titles(state, columns), (Style.TITLE, " " * SCROLL)],
+            *(lines or self._nothing(columns)),
+        ]
 
     def _nothing(self, columns: int) -> list[Line]:
         state = self.state

@@ -45,6 +45,9 @@ MESSAGE_SECONDS: Final = 5.0
 FIRST_REMOTES: Final = 20
 """Remotes of an open process; the others are below one more row."""
 
+SCROLL: Final = 1
+"""Cells at the right of the list for the scroll mark."""
+
 LARGE: Final = 10_000
 """Flows from which rows are made in the background: some 10 ms of work."""
 
@@ -293,6 +296,7 @@ class ScreenState:
             self.build()
         elif effect is Effect.SORT:
             self.sort()
+            self.listing.to_top(self.tree)
 
     def build(self, *, calm: bool = False) -> None:
         """Make the rows anew; with `calm`, and a recent key press, keep their order.
@@ -395,7 +399,9 @@ class ScreenState:
         grouping = self.tree.grouping
         names_host = self.is_fleet and grouping not in OF_FLEETS
         before = (HOST_FIELD,) if names_host else ()
-        return self.settings.placed(columns, before, grouped=grouping is not Grouping.PROCESS)
+        return self.settings.placed(
+            columns - SCROLL, before, grouped=grouping is not Grouping.PROCESS
+        )
 
     @property
     def filter_fields(self) -> tuple[FilterField, ...]:

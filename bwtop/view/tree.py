@@ -432,6 +432,10 @@ class Tree:
         row = self.row(path)
         if isinstance(row, Branch) and self.is_expanded(row) and self.children(row):
             return (*path, 0)
+        return self.beyond(path)
+
+    def beyond(self, path: Path) -> Path | None:
+        """Return the next path in the list that is not below this one."""
         while path:
             if path[-1] + 1 < len(self._siblings(path)):
                 return (*path[:-1], path[-1] + 1)

@@ -11,7 +11,7 @@ from bwtop.model.flows import UDP, UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity
 from bwtop.model.largest import LEAST
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
-from bwtop.tui import layout
+from bwtop.tui import dialogs, layout
 from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
@@ -720,3 +720,86 @@ def test_remotes_stand_in_columns_where_there_is_room() -> None:
         ["from 192.0.2.9", "on 443 tcp", "host-9.example", "internet"],
     ]
     assert len({row.index("host-") for row in rows}) == 1
+
+
+# Where the view stays.
+
+
+def test_view_is_at_the_top_after_a_sort() -> None:
+    """The selection stays on its row only if that is in sight there."""
+    harness = crowd()
+    for moves, pressed, after in (
+        (("down",), "r", "p199"),
+        (("down", "down"), "r", "p0"),
+        (("end", "up"), "r", "p198"),
+    ):
+        harness.press(*moves)
+        before = selected_name(harness)
+        harness.press(pressed)
+        assert selected_name(harness) == after, before
+
+
+def test_selection_stays_where_a_signalled_process_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogs, "send", lambda *_: None)
+    harness = crowd()
+    harness.press("down", "K", "enter", "y")
+    harness.feed(exited=[key(2)])
+    assert selected_name(harness) == "p2"
+    assert " p0 " in harness.text()
+
+
+def test_followed_row_stays_selected() -> None:
+    harness = crowd()
+    harness.press(*["down"] * 5, "F")
+    assert "follow 6/200" in harness.text()
+    changes: tuple[Callable[[], None], ...] = (
+        lambda: harness.press("r"),
+        lambda: harness.press("enter"),
+        lambda: harness.feed(exited=[key(6)]),
+        lambda: harness.pass_time(),
+        lambda: harness.press("/", *"p7", "enter"),
+        lambda: harness.press("esc"),
+        lambda: harness.feed({key(300): {remote(): Traffic(1)}}),
+    )
+    for change in changes:
+        change()
+        assert " p5 " in harness.selected() or "p7" in harness.state.settings.filter
+    assert "follow " in harness.text()
+    harness.press("up")
+    assert "follow " not in harness.text()
+    harness.press("F", "F")
+    assert "follow " not in harness.text()
+
+
+def test_keys_go_from_process_to_process() -> None:
+    harness = busy()
+    harness.press("e")
+    for name, part in (
+        ("tab", " named "),
+        ("tab", " named "),
+        ("shift tab", " curl "),
+        ("down", "192.0.2.1:443"),
+        ("tab", " named "),
+        ("down", "192.0.2.53:53"),
+        ("shift tab", " named "),
+    ):
+        harness.press(name)
+        assert part in harness.selected()
+    harness.press("g", "home", "tab")
+    assert " curl " in harness.selected()
+    harness.press("tab")
+    assert "/usr/sbin/named" in harness.selected()
+
+
+def test_scroll_mark_shows_the_part_in_sight() -> None:
+    harness = crowd(rows=24, count=36)
+    top = harness.row_of("PROCESS") + 1
+
+    def marks() -> str:
+        return "".join("x" if line.endswith("▐") else "." for line in harness.lines()[top:-1])
+
+    assert re.fullmatch(r"x{9,10}\.+", marks())
+    harness.press("end")
+    assert re.fullmatch(r"\.+x{9,10}", marks())
+    harness.press("/", *"p1", "enter")
+    assert set(marks()) == {"."}

@@ -269,7 +269,7 @@ def test_spikes_are_marked_and_show_who_made_them(
         newer, older = marks(harness)
         assert older > newer
         assert "▲" not in harness.lines()[1], "nothing received in the spikes"
-    harness.press("tab")
+    harness.press("P")
     end = harness.state.measured_until
     assert harness.lines()[-1].startswith(f"spike 2 of 2  {clock(end - 19.5)}  ↓ 10 B/s  ↑ 390.6")
     assert list(marks(harness).values()) == [Style.SELECTED, Style.SPIKE]
@@ -283,11 +283,11 @@ def test_spikes_are_marked_and_show_who_made_them(
 
 
 def test_marks_are_of_what_the_filter_passes(harness: Harness) -> None:
-    harness.press("/", *"nobody", "enter", "tab")
+    harness.press("/", *"nobody", "enter", "P")
     assert "the graph has no spike" in harness.lines()[-1]
     harness.press("esc", "esc")
     spiky(harness)
-    harness.press("t", "tab")
+    harness.press("t", "P")
     assert "the graph has no spike" in harness.lines()[-1]
     assert harness.state.context is Context.LIST
 
@@ -296,7 +296,7 @@ def test_marks_are_of_what_the_filter_passes(harness: Harness) -> None:
 def test_choosing_a_spike_fits_any_size(harness: Harness, size: tuple[int, int]) -> None:
     harness.size = size
     spiky(harness)
-    for name in ("tab", "left", "tab", "tab", "right", "esc"):
+    for name in ("P", "left", "P", "P", "right", "esc"):
         harness.press(name)
         harness.check()
 

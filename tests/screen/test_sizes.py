@@ -13,6 +13,7 @@ from bwtop.text.escape import width
 from bwtop.tui import layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
 from bwtop.tui.layout import FIELDS
+from bwtop.tui.state import SCROLL
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
 from tests.screen.harness import Harness
@@ -157,9 +158,9 @@ def test_columns_are_left_out_whole_and_in_a_fixed_order(
 def test_titles(columns: int, titles: str, *, fleet: bool) -> None:
     harness = Harness(columns, 24, origin="clickhouse://db" if fleet else "")
     host = ["HOST"] if fleet and columns > 40 else []
-    graph = {132: 12, 300: 52 if host else 60}.get(columns, 0)
+    graph = {132: 11, 300: 51 if host else 60}.get(columns, 0)
     titles = titles.format(graph) if graph else titles
-    titles = titles.replace("LAST 12 ", "") if host else titles
+    titles = titles.replace("LAST 11 ", "") if host else titles
     assert harness.line("PROCESS").split() == [*host, *titles.split()]
 
 
@@ -169,11 +170,11 @@ def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
     """One cell between two columns is blank whatever the list contains."""
     harness = hostile(columns, 60, fleet=fleet)
     fields = (layout.HOST_FIELD, *FIELDS) if fleet else FIELDS
-    texts = [one.field.is_text for one in layout.place(fields, columns)]
+    texts = [one.field.is_text for one in layout.place(fields, columns - SCROLL)]
     gaps = [
         one.end
         for one, is_text, following in zip(
-            layout.place(fields, columns), texts, [*texts[1:], False], strict=True
+            layout.place(fields, columns - SCROLL), texts, [*texts[1:], False], strict=True
         )
         if not (is_text and following)
     ]
