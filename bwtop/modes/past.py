@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.target import Target
-from bwtop.history import moments
+from bwtop.history import moments, programs
 from bwtop.history.process import LIMITS, Answer, QueryServer
+from bwtop.history.programs import ProgramQuery
 from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
@@ -72,6 +73,9 @@ class MomentAnswers:
         assert self._access, "the server was prepared"
         try:
             with self._access.history() as history:
+                program = ProgramQuery.parsed(question)
+                if program:
+                    return programs.answer(history.store, program)
                 return moments.answer(history.store, question)
         except HttpError as refused:
             return {"why": refused.why}, b""

@@ -95,6 +95,7 @@ class App:
         self._state = state
         self._looking = Looking(history, self._deliver) if history else None
         state.look = self._looking.look if self._looking else None
+        state.look_at_program = self._looking.look_at_program if self._looking else None
         state.in_background = self._make
         state.copy = terminal.copy
         self._loading = loading

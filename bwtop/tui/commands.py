@@ -417,12 +417,6 @@ def expand_all(state: ScreenState) -> Effect:
     return Effect.DRAW
 
 
-def toggle_details(state: ScreenState) -> Effect:
-    """Open or close the details of the selected process."""
-    state.details = not state.details
-    return Effect.DRAW
-
-
 def copy(state: ScreenState) -> Effect:
     """Copy the address of the selected remote, the id of the process or the label of the group."""
     row = state.listing.row(state.tree)

@@ -23,6 +23,7 @@ class Context(StrEnum):
     LINE = "line"
     """Whatever is typed: what a context of typing has no key for."""
     GRAPH = "graph"
+    DETAILS = "details"
     CHOOSER = "chooser"
     CONFIRM = "question"
     HELP = "help"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bwtop.tui import commands, dialogs, editing, export, search, spikes, tags
+from bwtop.tui import commands, details, dialogs, editing, export, search, spikes, tags
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -20,7 +20,12 @@ KEYS: Final = (
     ),
     Key((" ",), commands.pause, "pause", "pause the display; measuring continues"),
     Key(("enter",), commands.enter, "open", "expand or collapse the row; twice: details"),
-    Key(("i",), commands.toggle_details, "info", "show details of the selected process"),
+    Key(
+        ("i",),
+        details.toggle_details,
+        "info",
+        "show details of the selected process, then as a page",
+    ),
     Key(
         ("K", "f9"),
         dialogs.choose_signal,
@@ -134,6 +139,19 @@ KEYS: Final = (
     Key(("left",), spikes.older_spike, "old", "choose the spike to the left", Context.GRAPH),
     Key(("right",), spikes.newer_spike, "new", "choose the spike to the right", Context.GRAPH),
     Key(("esc", "P", "q"), spikes.leave_graph, "back", "go back to the list", Context.GRAPH),
+    Key(("esc", "q", "i", "enter"), details.close_page, "close", "close them", Context.DETAILS),
+    Key(("up", "k"), details.page_line_up, "", "move one line up", Context.DETAILS),
+    Key(("down", "j"), details.page_line_down, "", "move one line down", Context.DETAILS),
+    Key(("page up", "ctrl b"), details.page_up, "", "move one page up", Context.DETAILS),
+    Key(
+        ("page down", "ctrl f", " "),
+        details.page_down,
+        "more",
+        "move one page down",
+        Context.DETAILS,
+    ),
+    Key(("home",), details.page_home, "", "go to the beginning", Context.DETAILS),
+    Key(("end", "G"), details.page_end, "", "go to the end", Context.DETAILS),
     Key(("enter",), dialogs.take_choice, "choose", "choose the selected line", Context.CHOOSER),
     Key(("esc", "q", "f10"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
     Key(("up", "k"), dialogs.panel_up, "", "move one line up", Context.CHOOSER),

@@ -75,17 +75,19 @@ def details(state: ScreenState, columns: int, rows: int) -> list[Line]:
         title = "No process is selected" if state.tree.tops else "The list is empty"
         return [exactly([(Style.TITLE, f" {title}")], columns, Style.TITLE)]
     name = state.glyphs.text(row.identity.name)
-    lines: list[Line] = [exactly([(Style.TITLE, f" {name} ({_pid(row)})")], columns, Style.TITLE)]
-    for label, value in _facts(state, row):
-        lines += _fact(label, state.glyphs.text(value), columns, most=3)
-    return lines + _graphs(state, row, columns, height=1 if rows - len(lines) < 8 else 3)
+    lines: list[Line] = [exactly([(Style.TITLE, f" {name} ({pid_of(row)})")], columns, Style.TITLE)]
+    for label, value in facts(state, row):
+        lines += fact(label, state.glyphs.text(value), columns, most=3)
+    return lines + graphs(state, row, columns, height=1 if rows - len(lines) < 8 else 3)
 
 
-def _pid(row: Branch) -> str:
+def pid_of(row: Branch) -> str:
+    """Return the pid of a process as text."""
     return str(row.pid or "-")
 
 
-def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
+def facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a process, as labels and values."""
     identity = row.identity
     uid = "-" if identity.uid is None else str(identity.uid)
     started = identity.started.astimezone() if identity.started else None
@@ -110,7 +112,8 @@ def _facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
 
 
-def _fact(label: str, value: str, columns: int, most: int) -> list[Line]:
+def fact(label: str, value: str, columns: int, most: int) -> list[Line]:
+    """Return a fact in at most some lines."""
     head = f" {label:<10}"
     room = max(columns - len(head), 1)
     texts = (_wrapped(value, room) or [""])[:most]
@@ -134,7 +137,8 @@ def _wrapped(text: str, cells: int) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def _graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[Line]:
+def graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[Line]:
+    """Return the rates of a process in the last intervals, with their peaks."""
     rates = state.tree.graph(row, min(LENGTH, max(columns - 34, 1)))
     if rates is None:
         return []
@@ -170,6 +174,7 @@ SECTIONS: Final = (
     (Context.FILE, "While typing the name of a file"),
     (Context.LINE, "While typing anything"),
     (Context.GRAPH, "In the graph"),
+    (Context.DETAILS, "In the details"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),
     (Context.HELP, "In this help"),
@@ -205,24 +210,24 @@ def _help_lines(state: ScreenState, columns: int) -> list[Line]:
     """Return the help in one column, from the tables of keys, columns and filter fields."""
     lines: list[Line] = [[(Style.HEADING, " bwtop: which process moves how many bytes, and where")]]
     for context, title in SECTIONS:
-        lines += _section(title)
+        lines += section(title)
         for key in state.keymap.of(context):
             names = " ".join(spelled(name) for name in key.keys)
             lines += _entry(names, key.help, columns) if key.help else []
-    lines += _section("Mouse")
+    lines += section("Mouse")
     for name, text in MOUSE:
         lines += _entry(name, text, columns)
-    lines += _section("Columns")
+    lines += section("Columns")
     for field in state.fields:
         title = field.cell.title.format(down=state.glyphs.down, up=state.glyphs.up)
         lines += _entry(title, field.help, columns)
-    lines += _section("Filter: words and fields, all of which must match; a leading - or ! negates")
+    lines += section("Filter: words and fields, all of which must match; a leading - or ! negates")
     for filter_field in state.filter_fields:
         lines += _entry(f"{filter_field.name}:", filter_field.help, columns)
     lines += _entry("word", "part of a process name, program, user, unit or remote", columns)
     lines += _entry("10.0.0.0/8 :443", "a network, a port; also 192.0.2.1:443", columns)
     lines += _entry("a | b, a or b", "either; also a,b as the values of a field", columns)
-    lines += _section("Here")
+    lines += section("Here")
     lost = [f"lost: {words}" for words in fmt.losses(state.model.loss)]
     status = state.status()
     warnings = [text for text in (status.warning,) if text]
@@ -238,7 +243,8 @@ def _help_lines(state: ScreenState, columns: int) -> list[Line]:
     return lines
 
 
-def _section(title: str) -> list[Line]:
+def section(title: str) -> list[Line]:
+    """Return an empty line and a heading."""
     return [[], [(Style.HEADING, f" {title}")]]
 
 

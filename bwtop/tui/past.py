@@ -3,16 +3,19 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final, TypeVar
 
 from bwtop.history.moments import Moment, MomentQuery, unpacked
 from bwtop.history.process import QueryError, QueryServer
+from bwtop.history.programs import ProgramQuery, ProgramUsage
 from bwtop.history.store import Amounts
 from bwtop.model.ledger import Category
 from bwtop.model.live import LiveModel
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates, Timeline
 from bwtop.rights.privileges import PrivilegeError
+
+T = TypeVar("T")
 
 GRAPH: Final = 120
 """Moments in the header's graph."""
@@ -31,6 +34,10 @@ Found = Past | str
 
 Look = Callable[[MomentQuery, Callable[[Found], None]], None]
 """Ask a question; the function gets the answer later, in the thread that asked."""
+
+
+LookAtProgram = Callable[[ProgramQuery, Callable[[ProgramUsage | str], None]], None]
+"""Ask about a program, like Look; the answer is a text if the history has none."""
 
 
 class Recorded(Timeline):
@@ -101,15 +108,30 @@ class Looking:
 
         threading.Thread(target=ask, name="bwtop-past", daemon=True).start()
 
+    def look_at_program(
+        self, question: ProgramQuery, show: Callable[[ProgramUsage | str], None]
+    ) -> None:
+        """See LookAtProgram."""
+
+        def ask() -> None:
+            found = self._answered(question.text(), ProgramUsage.unpacked)
+            self._deliver(lambda: show(found))
+
+        threading.Thread(target=ask, name="bwtop-program", daemon=True).start()
+
     def _found(self, question: MomentQuery) -> Found:
+        return self._answered(question.text(), lambda body: past_of(unpacked(body)))
+
+    def _answered(self, question: str, unpack: Callable[[BinaryIO], T]) -> T | str:
+        """Return the unpacked answer to a question, or why there is none."""
         self._started.wait()
         if self._fault:
             return self._fault
         try:
-            head, body = self._server.ask(question.text())
+            head, body = self._server.ask(question)
         except QueryError as error:
             return str(error)
         except RuntimeError as error:
             return f"the history cannot be read: {error}"
         with body:
-            return head["why"] if "why" in head else past_of(unpacked(body))
+            return str(head["why"]) if "why" in head else unpack(body)

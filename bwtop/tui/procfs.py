@@ -1,6 +1,8 @@
 """Facts from /proc about a live process that the kernel record shortens or lacks."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -28,3 +30,59 @@ def command_line(process: ProcessKey) -> str | None:
         return None
     text = arguments.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
     return text if text and is_same(process) else None
+
+
+MOST_BYTES: Final = 4 << 20
+"""Bytes read of a table of sockets."""
+
+_LISTEN: Final = "0A"
+"""TCP_LISTEN in include/net/tcp_states.h, as /proc/PID/net/tcp has it."""
+
+
+def parent(process: ProcessKey) -> str | None:
+    """Return the name and pid of the parent; None if the process has none, or is gone."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+        pid = int(stat.rpartition(")")[2].split()[1])
+        name = Path(f"/proc/{pid}/comm").read_text(errors="backslashreplace").rstrip("\n")
+    except OSError:
+        return None
+    return f"{name} ({pid})" if is_same(process) else None
+
+
+def listening(process: ProcessKey) -> list[str] | None:
+    """Return the ports that a process listens on, such as "tcp 443"; None if its files cannot be read.
+
+    Only root and its user can read them (PTRACE_MODE_READ in ptrace(2)).
+    """
+    try:
+        inodes = set(_sockets(process))
+        found = [
+            (kind.rstrip("6"), port)
+            for kind in ("tcp", "tcp6", "udp", "udp6")
+            for port, inode in _bound(process, kind)
+            if inode in inodes
+        ]
+    except OSError:
+        return None
+    return [f"{kind} {port}" for kind, port in sorted(set(found))] if is_same(process) else None
+
+
+def _sockets(process: ProcessKey) -> Iterator[str]:
+    """Yield the inodes of the sockets that a process has open."""
+    for file in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = str(file.readlink())
+            if target.startswith("socket:["):
+                yield target[8:-1]
+
+
+def _bound(process: ProcessKey, kind: str) -> Iterator[tuple[int, str]]:
+    """Yield port and inode of the sockets that listen, or of UDP that have no peer, in the process's network."""
+    with Path(f"/proc/{process.pid}/net/{kind}").open() as file:
+        for line in file.readlines(MOST_BYTES)[1:]:
+            _, local, far, state, *rest = line.split()
+            port = int(local.rpartition(":")[2], 16)
+            is_open = state == _LISTEN if kind.startswith("tcp") else far.endswith(":0000")
+            if is_open and port:
+                yield port, rest[5]

@@ -77,7 +77,7 @@ def marks(state: ScreenState, graph: Sequence[Rates | None]) -> tuple[dict[int, 
     here = chosen(state, found)
     return tuple(
         {
-            _column(graph, spike): Style.SELECTED if spike is here else Style.SPIKE
+            _column(graph, spike): Style.PAUSED if spike is here else Style.SPIKE
             for spike in found
             if spike.rates[which] >= max(spike.rates) / 2
         }

@@ -23,7 +23,7 @@ from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
 from bwtop.tui.listing import Listing
-from bwtop.tui.past import Found, Look, Past
+from bwtop.tui.past import Found, Look, LookAtProgram, Past
 from bwtop.tui.settings import Settings
 from bwtop.tui.signals import SignalTarget
 from bwtop.tui.styles import Style
@@ -33,6 +33,7 @@ from bwtop.view.rows import FIRST, Expansion, Path, RowId
 from bwtop.view.tree import Tree, View
 
 if TYPE_CHECKING:
+    from bwtop.tui.details import DetailsPage
     from bwtop.tui.export import Exporter
 
 T = TypeVar("T")
@@ -129,6 +130,8 @@ class ScreenState:
         """Puts a text into the clipboard of the terminal."""
         self.look: Look | None = None
         """Asks the history; None: there is none."""
+        self.look_at_program: LookAtProgram | None = None
+        """Asks the history about a program; None: there is none."""
         self.is_looking = False
         self.measured_until = 0.0
         """UTC seconds of the end of the last interval."""
@@ -151,6 +154,9 @@ class ScreenState:
         self.listing = Listing()
         self.context = Context.LIST
         self.details = False
+        """True if the details are open, below the list or as a page."""
+        self.page: DetailsPage | None = None
+        """The details as a page."""
         self.columns = 80
         """Cells of a line at the last redraw."""
         self.chooser: Chooser | None = None

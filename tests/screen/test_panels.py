@@ -218,7 +218,7 @@ def test_details_show_all_facts_of_a_process() -> None:
     assert "peak 488.3 KiB/s" in text
     harness.press("down")
     assert "named.service" in harness.text().partition("program")[2]
-    harness.press("i")
+    harness.press("i", "i")
     assert "program" not in harness.text()
     harness.press("g", "i")
     assert "No process is selected" in harness.text()

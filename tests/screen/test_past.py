@@ -272,11 +272,11 @@ def test_spikes_are_marked_and_show_who_made_them(
     harness.press("P")
     end = harness.state.measured_until
     assert harness.lines()[-1].startswith(f"spike 2 of 2  {clock(end - 19.5)}  ↓ 10 B/s  ↑ 390.6")
-    assert list(marks(harness).values()) == [Style.SELECTED, Style.SPIKE]
+    assert list(marks(harness).values()) == [Style.PAUSED, Style.SPIKE]
     harness.press("right", "left", "left")
     assert harness.lines()[-1].startswith(f"spike 1 of 2  {clock(end - 39.5)}")
     harness.feed({key(9): {remote(): Traffic(10, 1000)}})
-    assert list(marks(harness).values()) == [Style.SPIKE, Style.SELECTED]
+    assert list(marks(harness).values()) == [Style.SPIKE, Style.PAUSED]
     harness.press("enter")
     assert archive.asked[-1].at == harness.state.measured_until - 40.5
     assert harness.state.context is Context.LIST

@@ -10,7 +10,19 @@ import urwid
 
 from bwtop.model.filter import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
-from bwtop.tui import commands, dialogs, editing, export, footer, keys, layout, search, spikes, tags
+from bwtop.tui import (
+    commands,
+    details,
+    dialogs,
+    editing,
+    export,
+    footer,
+    keys,
+    layout,
+    search,
+    spikes,
+    tags,
+)
 from bwtop.tui.glyphs import ASCII, CONSOLE, UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import KEYS
@@ -26,7 +38,7 @@ GLYPHS: Final = pytest.mark.parametrize(
 )
 
 
-COMMANDS: Final = (commands, dialogs, editing, export, search, spikes, tags)
+COMMANDS: Final = (commands, details, dialogs, editing, export, search, spikes, tags)
 
 
 def key_id(key: Key) -> str:
