@@ -45,7 +45,7 @@ class Exposition(Collector):
 def _family(metric: Metric, figures: Figures, created: float | None) -> Family:
     """Return a metric with its values; `created` is the time in UTC seconds at which counters started, or None."""
     family = Family(metric.name.removesuffix("_total"), metric.help, metric.type)
-    names = (*metric.labels, *(figures.labels if metric.is_by_process else ()))
+    names = metric.names(figures)
     created = figures.own.started if created and metric.is_own else created
     for value, labels, suffix in metric.points(figures):
         named = dict(zip(names, labels, strict=False))  # a histogram's sum has no label

@@ -54,6 +54,10 @@ class Metric:
     is_own: bool = False
     """It counts from the start of the process, not from that of the measurement."""
 
+    def names(self, figures: Figures) -> tuple[str, ...]:
+        """Return the names of its labels, with those of --metrics-labels."""
+        return (*self.labels, *(figures.labels if self.is_by_process else ()))
+
 
 def _bytes(figures: Figures) -> Iterator[MetricValue]:
     for (name, *further), moved in figures.totals.items():
@@ -122,11 +126,16 @@ def _sending(
 def _own(
     value: Callable[[OwnFigures], float | None],
 ) -> Callable[[Figures], Iterator[MetricValue]]:
-    return _known(lambda figures: value(figures.own), float)
+    return _known(lambda figures: value(figures.own), lambda found: found)
 
 
 def _errors(figures: Figures) -> Iterator[MetricValue]:
     for kind, number in (figures.sending.errors if figures.sending else {}).items():
+        yield MetricValue(number, (kind,))
+
+
+def _unexported(figures: Figures) -> Iterator[MetricValue]:
+    for kind, number in (figures.exported.errors if figures.exported else {}).items():
         yield MetricValue(number, (kind,))
 
 
@@ -279,6 +288,19 @@ METRICS: Final = (
         Type.GAUGE,
         "Seconds by which the clock of this host is ahead of that of the server of --ship, to about a second",
         _sending(lambda sending: sending.clock),
+    ),
+    Metric(
+        "bwtop_otlp_documents_total",
+        Type.COUNTER,
+        "Documents of metrics that the collector of --otlp has taken",
+        _known(lambda figures: figures.exported, lambda exported: exported.documents),
+    ),
+    Metric(
+        "bwtop_otlp_errors_total",
+        Type.COUNTER,
+        "Documents that the collector of --otlp has not taken: no connection, refused, points rejected",
+        _unexported,
+        ("kind",),
     ),
     Metric(
         "process_cpu_seconds_total",

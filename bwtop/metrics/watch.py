@@ -4,7 +4,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
@@ -29,6 +29,26 @@ class Sender(Protocol):
     """The sender of the history to a server."""
 
     def figures(self) -> SendingFigures:
+        """Return its figures; callable from any thread, raises nothing."""
+
+
+ERRORS: Final = ("connection", "refused", "rejected")
+"""Kinds of errors of an export: no connection, refused by the collector, points rejected."""
+
+
+class ExportFigures(NamedTuple):
+    """Figures of the export to a collector since the start."""
+
+    documents: int
+    """Documents that it has taken."""
+    errors: Mapping[str, int]
+    """Those that it has not, by kind."""
+
+
+class Exporter(Protocol):
+    """The exporter to a collector."""
+
+    def figures(self) -> ExportFigures:
         """Return its figures; callable from any thread, raises nothing."""
 
 
@@ -62,6 +82,8 @@ class Figures:
     """The intervals that the recorder has not committed yet."""
     sending: SendingFigures | None
     """None without --ship."""
+    exported: ExportFigures | None
+    """None without --otlp."""
     own: OwnFigures
 
 
@@ -74,6 +96,8 @@ class Watch:
         self._started = started()
         self.sender: Sender | None = None
         """None without --ship."""
+        self.exporter: Exporter | None = None
+        """None without --otlp."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None
         self._totals = Totals(len(self._labels))
@@ -118,6 +142,7 @@ class Watch:
         recorder = found.recorder if found else None
         waiting = recorder.waiting() if recorder else None
         sending = self.sender.figures() if self.sender else None
+        exported = self.exporter.figures() if self.exporter else None
         with self._mutex:
             return Figures(
                 backend=(found.backend or "history") if found else "none",
@@ -130,6 +155,7 @@ class Watch:
                 recorder=recorder,
                 waiting=waiting,
                 sending=sending,
+                exported=exported,
                 own=own_figures(self._started),
             )
 

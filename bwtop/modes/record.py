@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bwtop.clickhouse.shipper import ShippingOptions
@@ -11,6 +13,7 @@ from bwtop.options.flags import Options
 from bwtop.text.stderr import CANNOT, fail
 
 if TYPE_CHECKING:
+    from bwtop.metrics.watch import Watch
     from bwtop.web.scrape import Scraped
 
 
@@ -30,13 +33,44 @@ def run_record(options: Options, ship: ShippingOptions | None) -> None:
         sys.exit(CANNOT)  # the recorder has reported the reason
     for degradation in measurement.degradations:
         log(degradation)
+    watch = scraped.watch if scraped else _watch(options)
+    if watch:
+        measurement = watch.over(measurement)
     if scraped:
-        measurement = scraped.watch.over(measurement)
         scraped.start()
         log(f"metrics on {scraped.url}", service.NOTICE)
         if options.open:
             log(access.OPEN, service.NOTICE)
-    service.run(measurement, recorder, clock, log, tell)
+    with _exporting(options, watch, log):
+        service.run(measurement, recorder, clock, log, tell)
+
+
+def _watch(options: Options) -> "Watch | None":
+    """Return counters for an exporter; None: there is none."""
+    if options.otlp is None:
+        return None
+    from bwtop.metrics.watch import Watch
+
+    return Watch(options.metrics_labels)
+
+
+@contextmanager
+def _exporting(
+    options: Options, watch: "Watch | None", notify: Callable[[str], None]
+) -> Iterator[None]:
+    """Send the metrics to a collector meanwhile, if --otlp is given."""
+    if options.otlp is None or watch is None:
+        yield
+        return
+    from bwtop.metrics.otlp import OtlpExporter
+    from bwtop.metrics.otlp_target import headers
+
+    exporter = OtlpExporter(options.otlp, watch, notify, headers(os.environ))
+    exporter.start()
+    try:
+        yield
+    finally:
+        exporter.close()
 
 
 def _scraped(options: Options, endpoint: tuple[str, int]) -> "Scraped":

@@ -56,6 +56,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         trusted,
         names=not options.no_resolve,
         labels=options.metrics_labels,
+        otlp=options.otlp,
     )
     loading = common.load(options) if may_measure and not options.origin else None
     service = serve.Service(server, served, settings)

@@ -18,6 +18,8 @@ from bwtop.history.dimensions import DIMENSIONS, Dimension, parse_several
 from bwtop.history.ranges import HELP as RANGES
 from bwtop.history.ranges import Range, parse_now
 from bwtop.history.tiers import KEEP_REMOTES, TIERS, parse_tiers, spell_retention
+from bwtop.metrics import otlp_target
+from bwtop.metrics.otlp_target import OtlpTarget
 from bwtop.metrics.totals import MetricsLabel
 from bwtop.model.conditions import Loopback
 from bwtop.model.networks import RESERVED, Network
@@ -533,6 +535,17 @@ class Options:
         words=[*MetricsLabel],
         is_list=True,
         help="metrics also tell the bytes of a name apart by unit, container or both",
+    )
+    otlp: OtlpTarget | None = value(
+        "--otlp",
+        group=Group.SERVING,
+        parse=otlp_target.parse,
+        metavar="URL",
+        modes=_LISTENING,
+        needs={"record": "", "serve": ""},
+        spell=OtlpTarget.url,
+        help="send the metrics to this OpenTelemetry collector, such as http://127.0.0.1:4318;"
+        " use https:// for TLS",
     )
     token_file: Path | None = value(
         "--token-file",

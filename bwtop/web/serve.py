@@ -1,5 +1,6 @@
 """bwtop --serve: run the browser view."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from bwtop.capture.session import CaptureError
 from bwtop.identity.names import Names
 from bwtop.measure.intervals import Clock, samples
 from bwtop.measure.sources import Measurement
+from bwtop.metrics.otlp import OtlpExporter
+from bwtop.metrics.otlp_target import OtlpTarget, headers
 from bwtop.metrics.totals import MetricsLabel
 from bwtop.metrics.watch import Watch
 from bwtop.text.stderr import say
@@ -45,6 +48,8 @@ class ServeOptions:
     """True to look up the names of remotes."""
     labels: Sequence[MetricsLabel] = ()
     """Further labels of the metrics."""
+    otlp: OtlpTarget | None = None
+    """Collector of the metrics; None: there is none."""
 
 
 class Service:
@@ -63,6 +68,11 @@ class Service:
         self._broadcaster = Broadcaster(names)
         self._source = LiveSource(settings.reports.origin, names)
         self.watch = Watch(settings.labels)
+        self._exporter = (
+            OtlpExporter(settings.otlp, self.watch, say, headers(os.environ))
+            if settings.otlp
+            else None
+        )
         self._api = Api(
             self._policy,
             files,
@@ -77,6 +87,8 @@ class Service:
     def start(self) -> None:
         """Start to answer, and print the URL."""
         self._broadcaster.start()
+        if self._exporter:
+            self._exporter.start()
         self._server.start(self._api.respond)
         url = self._server.address.url()
         say(f"serving on {url}")
@@ -129,6 +141,8 @@ class Service:
     def close(self) -> None:
         """Close all streams, and end the queries of the history."""
         self._broadcaster.close()
+        if self._exporter:
+            self._exporter.close()
         self._reports.close()
 
 

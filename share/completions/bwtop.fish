@@ -51,6 +51,7 @@ complete -c bwtop -l cluster -x -d 'create replicated tables, distributed over t
 complete -c bwtop -l bind -x -d 'listen on this address (default 127.0.0.1:8064); beyond loopback every client needs the token'
 complete -c bwtop -l metrics -x -d 'with --record, serve Prometheus metrics on this address, such as 127.0.0.1:8063; beyond loopback this requires --token-file'
 complete -c bwtop -l metrics-labels -x -a '(__fish_append , unit container)' -d 'metrics also tell the bytes of a name apart by unit, container or both'
+complete -c bwtop -l otlp -x -d 'send the metrics to this OpenTelemetry collector, such as http://127.0.0.1:4318; use https:// for TLS'
 complete -c bwtop -l token-file -r -F -d 'read the token from this file (default: create a token and print it; with --metrics, no token)'
 complete -c bwtop -l trust-user -x -a '(__fish_complete_users)' -d 'let this user connect on loopback without the token, such as prometheus or the user of a proxy'
 complete -c bwtop -l open -d 'let every local user connect on loopback without a token'

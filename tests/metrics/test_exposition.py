@@ -24,7 +24,8 @@ from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.table import METRICS, Type
 from bwtop.metrics.totals import OTHER, MetricsLabel, label
-from bwtop.metrics.watch import BOUNDS, READINGS, Watch
+from bwtop.metrics.watch import BOUNDS, READINGS, ExportFigures, Watch
+from bwtop.metrics.watch import ERRORS as EXPORT_ERRORS
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.sqlite.recorder import Recorder
@@ -40,6 +41,13 @@ class Behind:
     def figures(self) -> SendingFigures:
         errors = {"connection": 3, "server": 2, "history": 0}
         return SendingFigures(17, 23.5, 1000, errors, 1.7e9, -3600.5)
+
+
+class Exported:
+    """An exporter to a collector that refuses."""
+
+    def figures(self) -> ExportFigures:
+        return ExportFigures(5, dict.fromkeys(EXPORT_ERRORS, 1))
 
 
 class Readings:
@@ -113,7 +121,7 @@ def full(recorder: Recorder) -> Watch:
     watch.over(
         measurement(readings, fill=lambda: Fill(7, 65536), recorder=recorder)
     ).readings.read()
-    watch.sender = Behind()
+    watch.sender, watch.exporter = Behind(), Exported()
     return watch
 
 

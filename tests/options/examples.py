@@ -39,6 +39,7 @@ max-size = "3G"
 bind = "[::1]:99"
 metrics = "[::1]:9000"
 token-file = "/x/token"
+otlp = "https://[::1]:99/x"
 metrics-labels = ["unit", "container"]
 allow-host = ["a.example"]
 trust-user = ["root", 1000]
