@@ -16,6 +16,7 @@ from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.clocks import spelled, wrong_clocks
 from bwtop.clickhouse.homes import settle
 from bwtop.clickhouse.peers import peers_of
+from bwtop.clickhouse.playback import REACH, STEP, Playback, Windows
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
 from bwtop.history.plan import Bounds, Piece
 from bwtop.model.filter import Filter
@@ -34,18 +35,6 @@ from bwtop.model.flows import (
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
 from bwtop.text.escape import count, printable
-
-STEP: Final = 15.0
-"""Seconds: the delay of a host is a multiple of it.  It covers a batch and its transfer."""
-
-REACH: Final = 120.0
-"""Seconds without new data after which a host is no longer live; its playback restarts when it sends again."""
-
-SLACK: Final = 1.0
-"""Seconds by which clocks and the times of queries may differ."""
-
-RECOVERED: Final = 30.0
-"""Seconds (several batches) in time after which the delay of a host shrinks again."""
 
 FORGOTTEN: Final = 3600.0
 """Seconds for which a silent host is reported."""
@@ -75,86 +64,6 @@ _MANY: Final = {"": UNKNOWN_ADDRESS, "4": LOOPBACK_V4, "6": LOOPBACK_V6}
 
 WHO: Final = ("pid", "name", "exe", "uid", "user", "unit", "container", "pod", "kernel")
 """Columns that identify a process."""
-
-
-@dataclass(slots=True)
-class _Position:
-    """Playback position of a host."""
-
-    delay: float
-    """Delay of its playback, in seconds."""
-    told: float
-    """End of the played back time, in UTC seconds of its clock."""
-    since: float
-    """Time since which a shorter delay would have sufficed."""
-    enough: float = -math.inf
-    """Longest delay needed since then."""
-    seen: float = 0.0
-    """Time at which it last had data; like `since`, in UTC seconds of the local clock."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Windows of time by host, possibly empty; those of a host are consecutive."""
-
-    late: dict[str, Bounds]
-    """Windows that should have been played back before."""
-    due: dict[str, Bounds]
-    """Windows as long as the passed time, or shorter."""
-
-
-class Playback:
-    """Playback of the hosts: chooses the next window of each."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, _Position] = {}
-
-    def windows(self, now: float, passed: float, arrived: Mapping[str, float]) -> Windows:
-        """Return the next windows, `passed` seconds after the previous ones; `arrived` has the end of data by host."""
-        for host, last in arrived.items():
-            place = self._places[host] = self._place(host, now, last)
-            place.seen = now
-        self._places = {h: p for h, p in self._places.items() if abs(now - p.seen) <= REACH}
-        found = Windows({}, {})
-        for host in arrived:
-            place = self._places[host]
-            end = max(place.told, now - place.delay)
-            is_in_time = end - place.told <= passed + min(SLACK, passed / 2)
-            start = place.told if is_in_time else end - passed
-            found.late[host], found.due[host] = (place.told, start), (start, end)
-        return found
-
-    def _place(self, host: str, now: float, last: float) -> _Position:
-        """Return the position of a host, with the shortest delay that has sufficed recently."""
-        needed = STEP * (math.floor((now - last) / STEP) + 1)
-        place = self._places.get(host)
-        is_anew = place is None or now - needed - place.told > REACH
-        if place is None or is_anew or place.told > last:  # the clock of the host was set back
-            return _Position(needed, now - needed, now)
-        if needed >= place.delay:
-            place.delay, place.since, place.enough = needed, now, -math.inf
-        else:
-            place.enough = max(place.enough, needed)
-        if not 0 <= now - place.since <= RECOVERED:
-            place.delay, place.since, place.enough = place.enough, now, needed
-        return place
-
-    def move(self, windows: Windows) -> None:
-        """Advance the playback to the end of some windows."""
-        for host, (_, end) in windows.due.items():
-            self._places[host].told = end
-
-    def late(self, clocks: Mapping[str, float]) -> dict[str, float]:
-        """Return the delay of each late host, in seconds; of a wrong clock, without what it is behind."""
-        delays = {
-            host: place.delay + clocks.get(host, 0.0) for host, place in list(self._places.items())
-        }
-        return {
-            host: delay
-            for host, delay in delays.items()
-            if delay
-            > (2 * STEP if host in clocks else STEP)  # such a one is not known to the second
-        }
 
 
 @dataclass(slots=True)
