@@ -55,6 +55,15 @@ ENDS: Final = (
 NET: Final = "net"
 """What depends on the class of the remote needs this: a store of several hosts adds the host where they differ."""
 
+
+def _container(identity: Identity, _: Remote) -> tuple[Label, ...]:
+    """Return the name and runtime of a container, and its id only where it has no name: one is started anew under another."""
+    if identity.container is None:
+        return None, None, None
+    runtime = identity.container.partition(":")[0]
+    return identity.container_name, runtime, None if identity.container_name else identity.container
+
+
 DIMENSIONS: Final = (
     Dimension(
         "process",
@@ -75,9 +84,16 @@ DIMENSIONS: Final = (
     Dimension(
         "unit",
         "systemd unit, container and pod",
-        ("unit", "container", "pod"),
-        lambda i, _: (i.unit, i.container, i.pod),
+        ("unit", "container", "pod", "container_name"),
+        lambda i, _: (i.unit, i.container, i.pod, i.container_name),
         needs=("unit", "container", "pod"),
+    ),
+    Dimension(
+        "container",
+        "container, by the name that it had, else by its id",
+        ("container_name", "runtime", "container_id"),
+        _container,
+        needs=("container",),
     ),
     Dimension(
         "host",

@@ -260,7 +260,8 @@ def _add(sample: Sample, who: Identity, remote: Remote, moved: tuple[int, int]) 
 def _key(who: Identity) -> ProcessKey:
     """Return a key for a program, whose processes are not stored: the same in all moments."""
     host = who.host.id if who.host else ""
-    parts = (host, who.name, who.exe, who.uid, who.unit, who.container, who.pod, who.kernel)
+    of_container = (who.container, who.container_name, who.pod)
+    parts = (host, who.name, who.exe, who.uid, who.unit, of_container, who.kernel)
     return ProcessKey(crc32(repr(parts).encode()), 0)
 
 
@@ -281,7 +282,18 @@ def _limited(sample: Sample) -> Sample:
 
 # Packing, for the way between the processes.
 
-_WHO: Final = ("name", "uid", "cmdline", "exe", "kernel", "user", "unit", "container", "pod")
+_WHO: Final = (
+    "name",
+    "uid",
+    "cmdline",
+    "exe",
+    "kernel",
+    "user",
+    "unit",
+    "container",
+    "container_name",
+    "pod",
+)
 
 
 def _packed(moment: Moment) -> dict[str, Any]:

@@ -26,13 +26,14 @@ REST: Final = 30.0
 """Seconds for which a dead source is not asked."""
 
 Key = TypeVar("Key")
+Answer = TypeVar("Answer")
 
 
 class Unanswered(Exception):  # noqa: N818 - the standard library has such names, as in queue.Empty
     """The source did not answer, which says nothing about the key."""
 
 
-class Lookup(Generic[Key]):
+class Lookup(Generic[Key, Answer]):
     """A cache that never blocks: an unknown answer is None until a background thread has it.
 
     The threads are daemons: a look-up can block for as long as its source likes, and no exit waits for it.
@@ -40,15 +41,21 @@ class Lookup(Generic[Key]):
     """
 
     def __init__(
-        self, ask: Callable[[Key], str | None], thread: str, threads: int, known: int = KNOWN
+        self,
+        ask: Callable[[Key], Answer | None],
+        thread: str,
+        threads: int,
+        known: int = KNOWN,
+        age: float = AGE,
     ) -> None:
         """Keep `ask`, which returns None if the key has no name, or raises Unanswered."""
         self._ask = ask
         self._thread = thread
         self._threads = threads
         self._room = known
+        self._age = age
         self._mutex = threading.Condition()
-        self._known: dict[Key, tuple[float, str | None]] = {}
+        self._known: dict[Key, tuple[float, Answer | None]] = {}
         """Answers with the time.monotonic() from which on they are asked for again, the oldest first."""
         self._asked: set[Key] = set()
         self._queue: queue.Queue[Key] = queue.Queue(WAITING)
@@ -60,7 +67,7 @@ class Lookup(Generic[Key]):
         """Return whether the source has stopped answering."""
         return self._failures >= FAILURES
 
-    def get(self, key: Key) -> str | None:
+    def get(self, key: Key) -> Answer | None:
         """Return the answer if it is known; if it is not, or is old, ask for it in the background."""
         with self._mutex:
             expires, answer = self._known.get(key, (0.0, None))
@@ -107,13 +114,13 @@ class Lookup(Generic[Key]):
             with self._mutex:
                 if is_answered:
                     self._failures, self._rests_until = 0, 0.0
-                    self._keep(key, answer, AGE)
+                    self._keep(key, answer, self._age)
                 else:
-                    self._keep(key, self._known.get(key, (0.0, None))[1], RETRY)
+                    self._keep(key, self._known.get(key, (0.0, None))[1], min(RETRY, self._age))
                     self._fail()
                 self._mutex.notify_all()
 
-    def _keep(self, key: Key, answer: str | None, age: float) -> None:
+    def _keep(self, key: Key, answer: Answer | None, age: float) -> None:
         """Keep an answer as the youngest."""
         self._known.pop(key, None)
         if len(self._known) >= self._room:

@@ -18,12 +18,26 @@ class Placement(NamedTuple):
     """uid."""
 
 
+class ContainerKey(NamedTuple):
+    """A container with a name elsewhere than in its cgroup."""
+
+    owner: int
+    """The uid of the user whose engine runs it; 0: the system's."""
+    id: str
+    """64 digits."""
+    pod: str | None = None
+    """The uid of its pod."""
+
+
+_DIGITS: Final = 64
+"""Digits of an id."""
+
 _ID: Final = r"(?P<id>[0-9a-f]{64})"
 
 _CONTAINERS: Final = (
     # Patterns of paths and their runtimes; the first match names the container.
     (re.compile(rf"/docker[-/]{_ID}(?:\.scope)?(?:/|$)"), "docker"),
-    (re.compile(rf"/libpod-{_ID}(?:\.scope)?(?:/|$)"), "podman"),
+    (re.compile(rf"/libpod-(?:payload-)?{_ID}(?:\.scope)?(?:/|$)"), "podman"),
     (re.compile(rf"/cri-containerd-{_ID}\.scope(?:/|$)"), "containerd"),
     (re.compile(rf"/nerdctl-{_ID}\.scope(?:/|$)"), "containerd"),
     (re.compile(rf"/crio-{_ID}(?:\.scope)?(?:/|$)"), "cri-o"),
@@ -32,8 +46,9 @@ _CONTAINERS: Final = (
     (re.compile(r"/lxc\.payload\.(?P<id>[^/]+)(?:/|$)"), "lxc"),
     (re.compile(r"/lxc/(?P<id>[^/]+)(?:/|$)"), "lxc"),
     (re.compile(r"/systemd-nspawn@(?P<id>[^/]+)\.service(?:/|$)"), "nspawn"),
+    (re.compile(r"/machine-(?!qemu\\x2d|lxc\\x2d)(?P<id>[^/]+)\.scope(?:/|$)"), "nspawn"),
 )
-"""Names given by dockerd, podman, containerd's CRI plugin, nerdctl, CRI-O, LXC and systemd-nspawn, for the systemd
+"""Names given by dockerd, podman, containerd's CRI plugin, nerdctl, CRI-O, LXC and systemd-nspawn (not libvirt's), for the systemd
 driver ("docker-ID.scope") and the cgroupfs driver ("docker/ID")."""
 
 _HEX: Final = "[0-9a-f]"
@@ -42,6 +57,10 @@ _POD: Final = re.compile(
 )
 """The kubelet's pod cgroup.  Its systemd driver writes the uid's dashes as underscores; a static pod's uid is a hash
 without any."""
+
+
+_USER: Final = re.compile(r"/user\.slice/user-(?P<uid>[0-9]{1,10})\.slice/")
+"""The cgroup of a user's sessions and services, which systemd alone moves processes into."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -55,6 +74,19 @@ def place(cgroup: str | None) -> Placement:
         container=_container(cgroup),
         pod=pod["uid"].replace("_", "-") if pod else None,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def container_key(cgroup: str) -> ContainerKey | None:
+    """Return what to look the name of the container in a path up by; None: there is none, or its id is its name.
+
+    In the cgroups of a user stand only the containers of that user, whoever a process in them is to the kernel.
+    """
+    found = _found(cgroup)
+    if found is None or len(found[1]) != _DIGITS:
+        return None
+    of_user = _USER.match(cgroup)
+    return ContainerKey(int(of_user["uid"]) if of_user else 0, found[1], place(cgroup).pod)
 
 
 def _unit(cgroup: str) -> str | None:
@@ -71,10 +103,18 @@ def _unit(cgroup: str) -> str | None:
 
 
 def _container(cgroup: str) -> str | None:
+    found = _found(cgroup)
+    if found is None:
+        return None
+    runtime, identifier = found
+    short = identifier[:ID_LENGTH] if len(identifier) == _DIGITS else identifier
+    return f"{runtime}:{short}"
+
+
+def _found(cgroup: str) -> tuple[str, str] | None:
+    """Return the runtime and id of a container; the first pattern that matches decides."""
     for pattern, runtime in _CONTAINERS:
         found = pattern.search(cgroup)
         if found:
-            identifier = found["id"]
-            short = identifier[:ID_LENGTH] if len(identifier) == 64 else identifier
-            return f"{runtime}:{short}"
+            return runtime, found["id"]
     return None

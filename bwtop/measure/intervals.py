@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final, NoReturn, Protocol
 
 from bwtop.identity.names import Names
-from bwtop.identity.users import Describer
+from bwtop.identity.users import ContainerSource, Describer
 from bwtop.model.sample import Sample
 
 READING_PERIOD: Final = 1.0
@@ -155,6 +155,8 @@ class Source:
     """Longest time between readings, in seconds."""
     to_the_end: bool = True
     """True: take a last reading, of a shorter interval, when bwtop stops."""
+    containers: ContainerSource | None = None
+    """Names of containers; None: they are known from elsewhere, or not wanted."""
 
 
 def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Iterator[Sample]:
@@ -164,7 +166,7 @@ def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Itera
     skipped.  A changed length applies to the current interval, after the next reading.  Late data follows as a sample
     of zero length.
     """
-    describer = Describer()
+    describer = Describer(source.containers)
     begun = time.monotonic()
     going = True
     while going:

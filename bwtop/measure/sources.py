@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bwtop.capture.session import CaptureError, Fill, Loading
+from bwtop.capture.session import Capture, CaptureError, Fill, Loading
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.shipper import Shipper
+from bwtop.containers.names import ContainerNames
 from bwtop.measure.intervals import Source, Status
 from bwtop.model.conversations import Peers
 from bwtop.model.filter import Filter
@@ -74,12 +75,15 @@ def measure(
     *,
     ship: shipper.ShippingOptions | None = None,
     keep_kill: bool = False,
+    container_names: bool = True,
 ) -> Measurement:
     """Wait for the probes, drop root, and record unless `options` is None; raises CaptureError.
 
-    Ship the recorded data if `ship` is given.
+    Ship the recorded data if `ship` is given.  Name containers by a helper process unless told not to.
     """
     capture = loading.start()
+    account = (options.account if options else None) or accounts.unprivileged(os.environ)
+    names = ContainerNames(account) if container_names else None
     report = capture.report
     keep = privileges.needed(capture.try_reading)
     if keep_kill:
@@ -91,16 +95,17 @@ def measure(
             backend=report.backend.name,
             degradations=report.degradations(),
             status=lambda: Status("not recording"),
-            close=lambda _: capture.close(),
+            close=lambda _: _end(capture, names),
             passed_over=capture.passed_over,
             fill=lambda: capture.fill,
+            containers=names,
         )
     recorder = Recorder(options, notify)
     sender = Shipper(ship, options.path, notify) if ship else None
     _drop_root(recorder, options.account, sender, keep)
 
     def close(give_up: GiveUp) -> None:
-        capture.close()
+        _end(capture, names)
         recorder.close(give_up)
         if sender:
             sender.close()
@@ -116,7 +121,14 @@ def measure(
         shipper=sender,
         passed_over=capture.passed_over,
         fill=lambda: capture.fill,
+        containers=names,
     )
+
+
+def _end(capture: Capture, names: ContainerNames | None) -> None:
+    capture.close()
+    if names:
+        names.close()
 
 
 def _drop_root(

@@ -150,7 +150,23 @@ _HOST_ID: Final = r"[0-9a-f]{8}[0-9a-f-]{0,28}"
 
 def placement(identity: Identity) -> str:
     """Return unit, container and pod, which `unit:` searches."""
-    return "\n".join(filter(None, (identity.unit, identity.container, identity.pod)))
+    texts = (identity.unit, identity.container, identity.container_name, identity.pod)
+    return "\n".join(filter(None, texts))
+
+
+def container(text: str) -> OnProcess:
+    """Return the condition on the container: a pattern of its name, of a part between slashes, or of its id."""
+    matches = _pattern(text[:CONTAINER_ID] if re.fullmatch(r"[0-9a-f]{64}", text) else text)
+
+    def takes(_: ProcessKey | None, identity: Identity) -> bool:
+        name, id_ = identity.container_name or "", identity.container or ""
+        return any(map(matches, filter(None, (name, *name.split("/"), id_, id_.partition(":")[2]))))
+
+    return takes
+
+
+CONTAINER_ID: Final = 12
+"""Digits of an id that are kept."""
 
 
 def texts(identity: Identity) -> str:

@@ -357,6 +357,12 @@ FIELDS: Final = (
         seen=_of_identity("unit", "container", "pod"),
     ),
     FilterField(
+        "container",
+        "container name or id, with * as wildcard",
+        process=conditions.any_of(conditions.container),
+        needs=("container",),
+    ),
+    FilterField(
         "remote",
         "address, network or part of a name, also with :port",
         remote=conditions.any_of(conditions.remote),

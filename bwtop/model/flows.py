@@ -9,6 +9,8 @@ from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, Final, NamedTuple, Self
 
+from bwtop.model import containers
+
 TCP: Final = 6
 UDP: Final = 17
 
@@ -178,10 +180,19 @@ class Identity:
     """systemd service, scope or slice."""
     container: str | None = None
     """"runtime:id", the id's first 12 digits."""
+    container_name: str | None = None
+    """Its name when the bytes were moved: of Kubernetes' NAMESPACE/POD/CONTAINER."""
+    image: str | None = None
+    """Name of its image; never stored."""
     pod: str | None = None
     """Kubernetes pod uid."""
     host: Host | None = None
     """The host of the process; None: this one."""
+
+    @property
+    def container_label(self) -> str | None:
+        """Return the name of the container, else "runtime:id"; None: it is in none."""
+        return self.container_name or self.container
 
 
 def stored_identity(row: Mapping[str, Any], **details: Any) -> Identity:
@@ -194,6 +205,8 @@ def stored_identity(row: Mapping[str, Any], **details: Any) -> Identity:
         for name in ("uid", "exe", "user", "unit", "container", "pod")
         if row.get(name, "") not in ("", -1)
     }
+    if known.get("container"):
+        known["container"], known["container_name"] = containers.stored(known["container"])
     return Identity(row.get("name", ""), kernel=bool(row.get("kernel")), **known, **details)
 
 

@@ -9,11 +9,13 @@ from bwtop.capture import preemption
 from bwtop.capture.backends import ABSENT, in_order
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import DEFAULT_LIMITS, Capture, Loading, Report
+from bwtop.containers.names import ContainerNames
 from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights import landlock, privileges
 from bwtop.rights.confine import confine
+from bwtop.text.escape import printable
 
 
 def run(options: Options, out: TextIO) -> bool:
@@ -35,8 +37,10 @@ def run(options: Options, out: TextIO) -> bool:
     if not working:
         return False
     keep = privileges.needed(working[0].try_reading)
-    confine(accounts.unprivileged(os.environ), keep=keep)
-    for line in _rights():
+    account = accounts.unprivileged(os.environ)
+    names = None if options.no_container_names else ContainerNames(account)
+    confine(account, keep=keep)
+    for line in (*_rights(), *_container_names(names)):
         out.write(f"{line}\n")
     verdicts = [_prove(capture, out) for capture in working]
     return all(verdicts)
@@ -86,6 +90,25 @@ def _rights() -> Iterator[str]:
         else "no Landlock (needs Linux 5.13): bwtop can open all files that its user can open"
     )
     yield f"  {files}"
+
+
+def _container_names(names: ContainerNames | None) -> Iterator[str]:
+    """Yield lines about the process that reads the names of containers, which ends with that."""
+    found = names.hello() if names else None
+    if names:
+        names.close()
+    if found is None:
+        reason = "no folder of a container engine is here" if names else "not read"
+        yield f"names of containers: {reason}"
+        return
+    yield f"names of containers: read by a process with {found.rights}"
+    yield (
+        "  Landlock: it can read only these folders"
+        if found.is_restricted
+        else "  no Landlock (needs Linux 5.13): it can read all files; it opens only these folders"
+    )
+    for path in found.folders:
+        yield f"  {printable(path)}"
 
 
 def _state(reason: str | None) -> str:

@@ -146,4 +146,5 @@ def start_measuring(
         notify,
         ship=ship,
         keep_kill=keep_kill,
+        container_names=not options.no_container_names,
     )

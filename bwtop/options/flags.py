@@ -216,6 +216,16 @@ class Options:
         overrides=_ORIGIN,
         help="compile the programs for the kernel; neither read nor write the cache of compiled ones",
     )
+    no_container_names: bool = switch(
+        "--no-container-names",
+        group=Group.MEASURING,
+        modes=_MEASURING | {Mode.CHECK},
+        against=_FROM,
+        overrides=_ORIGIN,
+        opposite="--container-names",
+        help="do not read the names of containers; show their ids",
+        opposite_help="read the names of containers (default)",
+    )
 
     no_names: bool = switch(
         "--no-names",

@@ -55,10 +55,12 @@ def abi() -> int:
     return max(_syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION), 0)
 
 
-def restrict(*, readable: Iterable[Path] = (), writable: Iterable[Path] = ()) -> bool:
+def restrict(
+    *, readable: Iterable[Path] = (), writable: Iterable[Path] = (), system: bool = True
+) -> bool:
     """Give up, for good, opening files but the system's, bwtop's own and `readable` ones, and `writable` ones to write.
 
-    Descriptors that are open stay as they are.  Call it before any thread is started, after no_new_privs is set.
+    Without `system`, the system's and bwtop's own are given up, too.  Descriptors that are open stay as they are.  Call it before any thread is started, after no_new_privs is set.
     Returns False where the kernel has no Landlock; raises OSError where it refuses it.
     """
     version = abi()
@@ -67,9 +69,9 @@ def restrict(*, readable: Iterable[Path] = (), writable: Iterable[Path] = ()) ->
     handled = _HANDLED[min(version, max(_HANDLED))]
     ruleset = _checked(_syscall(_CREATE_RULESET, struct.pack("=Q", handled), 8, 0))
     try:
-        for path in (*map(Path, (*READABLE, *_code())), *readable):
+        for path in (*map(Path, (*READABLE, *_code()) if system else ()), *readable):
             _allow(ruleset, path, _READ & handled)
-        for path in (*map(Path, WRITABLE_DEVICES), *writable):
+        for path in (*map(Path, WRITABLE_DEVICES if system else ()), *writable):
             _allow(ruleset, path, _WRITE & handled)
         _checked(_syscall(_RESTRICT_SELF, ruleset, 0))
     finally:

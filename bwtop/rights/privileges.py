@@ -11,7 +11,8 @@ from typing import Final
 from bwtop.rights import account as accounts
 from bwtop.rights.account import NOBODY, Account
 
-CAP_KILL: Final = 5  # uapi/linux/capability.h, with the rest
+CAP_DAC_READ_SEARCH: Final = 2  # uapi/linux/capability.h, with the rest
+CAP_KILL: Final = 5
 CAP_SETPCAP: Final = 8
 CAP_SYS_ADMIN: Final = 21
 CAP_PERFMON: Final = 38
@@ -24,6 +25,7 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
 _NAMES: Final = {
+    CAP_DAC_READ_SEARCH: "CAP_DAC_READ_SEARCH",
     CAP_KILL: "CAP_KILL",
     CAP_SYS_ADMIN: "CAP_SYS_ADMIN",
     CAP_PERFMON: "CAP_PERFMON",

@@ -9,6 +9,7 @@ from typing import Final
 
 from bwtop.history.calendar import FIVE_MINUTES, ceiling, floor
 from bwtop.history.tiers import COARSEST, UNITS
+from bwtop.model import containers
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
 from bwtop.model.ledger import CATEGORIES, category
 from bwtop.sqlite import checked
@@ -167,7 +168,7 @@ class Store:
             _maybe(_installed(identity.exe)),
             identity.uid,
             _maybe(identity.unit),
-            _maybe(identity.container),
+            _maybe(containers.storable(identity.container, identity.container_name)),
             _maybe(identity.pod),
             int(identity.kernel),
         )

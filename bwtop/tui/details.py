@@ -206,5 +206,5 @@ def _remote(state: ScreenState, leaf: Leaf, columns: int) -> Line:
     while cells and columns - sum(len(text) for _, text in cells) < _REMOTE:
         cells.pop()
     room = max(columns - sum(len(text) for _, text in cells) - 3, 1)
-    label = glyphs.text(fmt.remote(leaf.remote, leaf.host, room))
+    label = glyphs.text(fmt.remote(leaf.remote, leaf.names, room))
     return exactly([(Style.REMOTE, f"   {fit(squeeze(label, room), room)}"), *cells], columns)

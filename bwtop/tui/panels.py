@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
 
+from bwtop.model.flows import Identity
 from bwtop.model.named import NameSource
 from bwtop.model.series import LENGTH, peak
 from bwtop.text import units as fmt
@@ -100,7 +101,7 @@ def facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     yield "user", f"{identity.user or '-'} (uid {uid})"
     yield "unit", identity.unit or "-"
     if identity.container or identity.pod:
-        yield "container", " pod ".join(filter(None, (identity.container or "-", identity.pod)))
+        yield "container", " ".join(_container(identity))
     selected = state.listing.row(state.tree)
     if isinstance(selected, Leaf):
         yield "remote", fmt.remote(selected.remote, (), _ANY_WIDTH)
@@ -110,6 +111,16 @@ def facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
     yield "remotes", str(state.tree.count_remotes(row))
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
+
+
+def _container(identity: Identity) -> Iterator[str]:
+    yield identity.container_label or "-"
+    if identity.container_name and identity.container:
+        yield f"({identity.container})"
+    if identity.image:
+        yield f"image {identity.image}"
+    if identity.pod:
+        yield f"pod {identity.pod}"
 
 
 def fact(label: str, value: str, columns: int, most: int) -> list[Line]:

@@ -289,7 +289,7 @@ class Rows:
         return squeeze(name, max(cells - len(several), cells // 2)) + several
 
     def _unit(self, row: Branch) -> str:
-        return row.identity.container or row.identity.unit or "-"
+        return row.identity.container_label or row.identity.unit or "-"
 
     def _count(self, row: Branch) -> str:
         """Return the number of processes, such as ×12; where some have exited, those that live of all."""  # noqa: RUF002 - a sign

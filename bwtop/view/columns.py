@@ -242,6 +242,8 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
         ),
     ),
     Column("container", "container, as runtime:id", lambda r: r.identity.container),
+    Column("container_name", "name of the container", lambda r: r.identity.container_name),
+    Column("image", "image of the container", lambda r: r.identity.image),
     Column("pod", "uid of the Kubernetes pod", lambda r: r.identity.pod),
     Column("kernel", "true for a kernel thread", lambda r: r.identity.kernel),
     Column(

@@ -18,6 +18,7 @@ class Grouping(StrEnum):
     UNIT = "unit"
     REMOTE = "remote"
     NET = "net"
+    CONTAINER = "container"
     HOST = "host"
     CONVERSATION = "conversation"
 
@@ -37,7 +38,11 @@ def _user(identity: Identity) -> str:
 
 
 def _unit(identity: Identity) -> str:
-    return identity.container or identity.unit or "(no unit)"
+    return identity.container_label or identity.unit or "(no unit)"
+
+
+def _container(identity: Identity) -> str:
+    return identity.container_label or "(no container)"
 
 
 def _host(identity: Identity) -> str:
@@ -52,6 +57,7 @@ LABELS: Final[dict[Grouping, Callable[[Identity], str]]] = {
     Grouping.EXECUTABLE: _executable,
     Grouping.USER: _user,
     Grouping.UNIT: _unit,
+    Grouping.CONTAINER: _container,
     Grouping.HOST: _host,
 }
 
@@ -63,6 +69,12 @@ OF_FLOW: Final[dict[Grouping, Callable[[Flow], str]]] = {
 }
 """The common property of flows in groups that a process can be in several of."""
 
+_SHARED: Final = (
+    *("uid", "exe", "user", "unit", "container", "container_name", "image", "pod"),
+    *("kernel", "host"),
+)
+"""Properties that a group has if all its processes do."""
+
 
 def common(label: str, identities: list[Identity]) -> Identity:
     """Return the identity of a group: the properties that all its processes share."""
@@ -71,7 +83,7 @@ def common(label: str, identities: list[Identity]) -> Identity:
         return replace(first, name=label)
     shared = {
         name: getattr(first, name)
-        for name in ("uid", "exe", "user", "unit", "container", "pod", "kernel", "host")
+        for name in _SHARED
         if all(getattr(other, name) == getattr(first, name) for other in identities)
     }
     return Identity(label, **shared)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bwtop.clickhouse import follow
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
-from bwtop.clickhouse.follow import ADDRESSES, QUIET, REACH, SLACK, STEP, FleetFollower, Playback
+from bwtop.clickhouse.follow import ADDRESSES, QUIET, FleetFollower
+from bwtop.clickhouse.playback import REACH, SLACK, STEP, Playback
 from bwtop.clickhouse.schema import HOST
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import (

@@ -1,6 +1,7 @@
 """The dimensions to group by."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -74,7 +75,8 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("exe", {"exe": "/usr/bin/curl"}),
     ("user", {"uid": 1000}),
     ("process-name", {"name": "curl"}),
-    ("unit", {"unit": "a.service", "container": None, "pod": None}),
+    ("unit", {"unit": "a.service", "container": None, "pod": None, "container_name": None}),
+    ("container", {"container_name": None, "runtime": None, "container_id": None}),
     ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
     ("net", {"net": "loopback"}),
@@ -113,6 +115,17 @@ def test_labels_are_of_the_program_the_remote_or_the_local_time(
     far, when = remote("127.0.0.1", 53, UDP, Role.SERVER), instant(WHEN)
     found = labels(by, WHO, far, when, RemoteName("www.example.co.uk", NameSource.SNI))
     assert dict(zip(fields(by), found, strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("web", ("web", "docker", None)), (None, (None, "docker", "docker:0b190b0d9e42"))],
+)
+def test_containers_of_one_name_are_one_and_those_without_are_told_apart(
+    name: str | None, expected: tuple[Label, ...]
+) -> None:
+    who = replace(WHO, container="docker:0b190b0d9e42", container_name=name)
+    assert labels([parse("container")], who, remote(), None) == expected
 
 
 @pytest.mark.parametrize(

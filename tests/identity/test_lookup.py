@@ -69,7 +69,7 @@ def test_negative_answer_is_kept(source: Source) -> None:
 def test_slow_answer_does_not_hold_up_another() -> None:
     slow, fast = Source(), Source()
     fast.go.set()
-    names: Lookup[int] = Lookup(lambda key: (slow if key == 1 else fast)(key), "test", 2)
+    names: Lookup[int, str] = Lookup(lambda key: (slow if key == 1 else fast)(key), "test", 2)
     assert names.get(1) is None
     names.wait([2], 5)
     assert names.get(2) == "name 2"

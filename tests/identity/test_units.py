@@ -2,7 +2,7 @@
 
 import pytest
 
-from bwtop.identity.units import Placement, place
+from bwtop.identity.units import ContainerKey, Placement, container_key, place
 
 ID = "3f1e9a0b7c2d4856" * 4
 SHORT = "3f1e9a0b7c2d"
@@ -64,6 +64,8 @@ def test_unit_is_the_outermost_service_or_scope_else_the_innermost_slice(
         ("/lxc.payload.web01/system.slice/nginx.service", "lxc:web01"),
         ("/lxc/101/ns/init.scope", "lxc:101"),
         ("/machine.slice/systemd-nspawn@debian.service/payload", "nspawn:debian"),
+        ("/machine.slice/machine-debian.scope/payload", "nspawn:debian"),
+        ("/machine.slice/machine-my\\x2dbox.scope", "nspawn:my\\x2dbox"),
         ("/machine.slice/systemd-nspawn@my-box.service/init.scope", "nspawn:my-box"),
     ],
 )
@@ -118,6 +120,7 @@ def test_static_pod_is_known_by_the_hash_that_is_its_uid() -> None:
         f"/machine.slice/libpod-conmon-{ID}.scope",
         f"{BURSTABLE}/crio-conmon-{ID}.scope",
         "/lxc.monitor.web01",
+        "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope",
         "/system.slice/docker.service",
         "/system.slice/containerd.service",
         f"/system.slice/docker-{ID[:-1]}.scope",
@@ -132,6 +135,28 @@ def test_what_runs_beside_a_container_is_not_in_it(cgroup: str) -> None:
 
 def test_unit_of_a_container_is_its_scope() -> None:
     assert place(f"/system.slice/docker-{ID}.scope").unit == f"docker-{ID}.scope"
+
+
+NAMELESS = f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "found"),
+    [
+        (f"/system.slice/docker-{ID}.scope", ContainerKey(0, ID)),
+        (f"/kubepods/pod{POD}/{ID}", ContainerKey(0, ID, POD)),
+        (NAMELESS, ContainerKey(1000, ID)),
+        (f"/system.slice/web.service/libpod-payload-{ID}", ContainerKey(0, ID)),
+        (f"/docker/{ID}{NAMELESS}", ContainerKey(0, ID)),  # made by who is root in the container
+        (f"/docker{NAMELESS}", ContainerKey(0, ID)),
+        ("/lxc.payload.web01", None),
+        ("/system.slice/ssh.service", None),
+    ],
+)
+def test_only_the_cgroups_of_a_user_have_that_users_containers(
+    cgroup: str, found: ContainerKey | None
+) -> None:
+    assert container_key(cgroup) == found
 
 
 def test_outermost_of_nested_containers_counts() -> None:

@@ -4,11 +4,14 @@ import os
 import pwd
 import threading
 import tracemalloc
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
+from bwtop.containers.formats import Named
 from bwtop.identity import users
+from bwtop.identity.units import ContainerKey
 from bwtop.identity.users import Describer, user_name
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Host, Identity, ProcessKey
 from tests.build import NOW, eventually, key, sample
@@ -64,6 +67,42 @@ def test_unit_comes_from_the_cgroup() -> None:
 def test_bytes_of_no_known_process_are_not_said_to_be_roots(nobody: Identity) -> None:
     """Absent, never a false 0."""
     assert describe(nobody).user is None
+
+
+class Source:
+    """Names of containers, once they are let go."""
+
+    def __init__(self, go: bool) -> None:
+        self.go, self.named, self.waited = go, Named("web", "nginx"), 0
+
+    def get(self, _: ContainerKey) -> Named | None:
+        return self.named if self.go else None
+
+    def is_known(self, _: ContainerKey) -> bool:
+        return self.go
+
+    def wait(self, keys: Iterable[ContainerKey], _: float) -> None:
+        self.waited += len(set(keys))
+
+
+def test_name_of_a_container_is_that_of_the_time() -> None:
+    """It comes late, and changes; a process is asked for once."""
+    source, docker = Source(go=False), Identity("nginx", 0, cgroup=f"/docker/{'ab' * 32}")
+    describer = Describer(source)
+
+    def found(identities: dict[ProcessKey, Identity]) -> list[str | None]:
+        reading = sample(identities=identities)
+        describer.describe(reading)
+        return [identity.container_name for identity in reading.identities.values()]
+
+    assert found({KEY: docker, GONE: Identity("sh", 0, cgroup="/lxc/box")}) == [None, "box"]
+    assert found({}) == []
+    assert source.waited == 1
+    source.go = True
+    assert found({}) == ["web"]
+    assert found({KEY: docker}) == ["web"]
+    source.named = Named("old", None)
+    assert found({KEY: docker}) == ["old"]
 
 
 def test_another_hosts_identity_stays_as_it_is() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bwtop.model import containers
 from bwtop.model.flows import (
     Host,
     Identity,
@@ -115,6 +116,25 @@ def test_loss_since_an_earlier_count_is_what_was_added(before: Loss, added: Loss
 )  # fmt: skip
 def test_unknown_values_of_a_stored_identity_are_none(row: dict[str, object]) -> None:
     assert stored_identity(row) == Identity("")
+
+
+@pytest.mark.parametrize(
+    ("identity", "text"),
+    [
+        (Identity("a"), None),
+        (Identity("a", container="docker:0b190b0d9e42"), "docker:0b190b0d9e42"),
+        (
+            Identity("a", container="docker:0b190b0d9e42", container_name="web"),
+            "docker:0b190b0d9e42 web",
+        ),
+        (Identity("a", container="lxc:web", container_name="web"), "lxc:web"),
+        (Identity("a", container="nspawn:a\\x2db", container_name="a-b"), "nspawn:a\\x2db"),
+        (Identity("a", container="lxc:0b190b0d9e42 web", container_name="0b190b0d9e42 web"), "lxc:0b190b0d9e42 web"),
+    ],
+)  # fmt: skip
+def test_stores_keep_a_container_with_its_name(identity: Identity, text: str | None) -> None:
+    assert containers.storable(identity.container, identity.container_name) == text
+    assert stored_identity({"name": "a", "container": text}) == identity
 
 
 def test_stored_identity_has_its_columns_and_details() -> None:

@@ -270,6 +270,6 @@ def test_last_partial_interval_is_stored(
     count = len(stored)
     whole = answer(path, "process", "unit", now=START + 60)
     (row,) = whole.rows
-    assert row.labels == ("curl", None, 0, False, "cron.service", None, None)
+    assert row.labels == ("curl", None, 0, False, "cron.service", None, None, None)
     assert (row.rx, row.tx) == (1000 * count + count * (count + 1) // 2, count * (count + 1) // 2)
     assert whole.seconds == pytest.approx(seconds)

@@ -260,6 +260,8 @@ PROCESS: dict[str, Any] = {
     "user": "ada",
     "unit": "user@1000.service",
     "container": None,
+    "container_name": None,
+    "image": None,
     "pod": None,
     "kernel": False,
     "rx": 6144,

@@ -677,6 +677,7 @@ def test_groups_have_texts_of_their_own(kept: Kept, ask: Ask) -> None:
         return [line[:60].rstrip() for line in ask.table("today", *by)[2]]
 
     assert labels("unit") == ["UNIT", "docker:1", "b.service", "(no unit)"]
+    assert labels("container") == ["CONTAINER", "docker:1", "(no container)"]
     assert labels("user") == ["USER", "54321", "root", "-"]
     assert labels("exe") == ["EXE", "(unknown)"]
     assert labels("port") == ["PORT", "on :22", "to :53"]

@@ -90,10 +90,11 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     """What stands for the volumes."""
     node = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod()["volumes"]}
     found = {name: Path(path) for name, path in node.items() if path}
-    found |= {"history": tmp_path / "history", "secret": tmp_path / "secret"}
+    folders = ("history", "secret", "container-logs", "pod-logs")
+    found |= {name: tmp_path / name for name in folders}
     found["machine-id"] = tmp_path / "machine-id"
     found["machine-id"].write_text("0123456789abcdef0123456789abcdef\n")
-    for name in ("history", "secret"):
+    for name in folders:
         found[name].mkdir()
     for name, text in (("token", TOKEN), ("clickhouse-password", PASSWORD)):
         file = found["secret"] / name

@@ -18,6 +18,8 @@ OPENERS: Final = {
     "sqlite/schema.py": "the history, with its account's rights",
     "history/process.py": "/proc/self/statm",
     "identity/machine.py": "/etc/machine-id",
+    "containers/folders.py": "folders of container engines, as the helper",
+    "containers/helper.py": "/dev/null",
     "capture/attach.py": "the root of the cgroups",
     "capture/btf.py": "/sys/kernel/btf",
     "capture/cache.py": "/sys/kernel/notes, and bwtop's and BCC's own code",

@@ -143,7 +143,7 @@ def test_any_name_is_kept(kept: Kept) -> None:
     expected = {printable(name) for name in NAMES}
     assert {row.labels[0] for row in answer.rows} == expected
     for row in answer.rows:
-        called, exe, _, _, unit, container, pod = row.labels
+        called, exe, _, _, unit, container, pod, _ = row.labels
         assert (called or None) == exe == unit == container == pod, "an empty text is none"
         assert (row.rx, row.tx) == (200, 20)
 

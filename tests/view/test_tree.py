@@ -256,7 +256,11 @@ def lasting(identities: dict[ProcessKey, Identity], exited: Sequence[ProcessKey]
         (Grouping.USER, Identity("sh"), "(no user)"),
         (Grouping.UNIT, Identity("sh", unit="a.scope"), "a.scope"),
         (Grouping.UNIT, Identity("sh", unit="a.scope", container="docker:1"), "docker:1"),
+        (Grouping.UNIT, Identity("sh", container="docker:1", container_name="web"), "web"),
         (Grouping.UNIT, Identity("sh"), "(no unit)"),
+        (Grouping.CONTAINER, Identity("sh", container="docker:1", container_name="web"), "web"),
+        (Grouping.CONTAINER, Identity("sh", unit="a.scope", container="docker:1"), "docker:1"),
+        (Grouping.CONTAINER, Identity("sh", unit="a.scope"), "(no container)"),
         (Grouping.REMOTE, Identity("sh"), "192.0.2.1"),
     ],
 )

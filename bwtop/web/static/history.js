@@ -22,7 +22,8 @@ const NAMES = {
   "process-name": (row) => plain(row.name),
   name: (row) => plain(row.remote_name),
   domain: (row) => plain(row.domain),
-  unit: (row) => plain(row.container ?? row.unit ?? "(no unit)"),
+  unit: (row) => plain(row.container_name ?? row.container ?? row.unit ?? "(no unit)"),
+  container: (row) => plain(row.container_name ?? row.container_id ?? "(no container)"),
   remote: (row) => plain(row.host ?? row.addr),
   host: (row, hosts) => hosts.label(row),
   "peer-host": (row, hosts) =>
@@ -43,6 +44,7 @@ const MORE = {
   process: (row) => row.exe ?? "",
   remote: (row) => (row.host ? row.addr : ""),
   unit: (row) => (row.container && row.unit) || "",
+  container: (row) => (row.container_name && row.runtime) || "",
 };
 
 const NUMBERS = [

@@ -316,7 +316,7 @@ export class Live {
       key,
       name: process(row),
       more: row.exited ? `${row.pid} exited` : row.pid || "",
-      title: [row.exe, row.cmdline, row.unit, row.container].filter(Boolean).map(plain).join("\n"),
+      title: [row.exe, row.cmdline, row.unit, row.container_name, row.container, row.image].filter(Boolean).map(plain).join("\n"),
       className: row.exited ? "dim" : "",
       open: open.has(key),
       cells: this.cells(row, user(row)),

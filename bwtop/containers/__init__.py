@@ -1,0 +1,1 @@
+"""Names of containers, read by a helper process from the files of container engines."""
