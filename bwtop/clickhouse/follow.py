@@ -103,6 +103,10 @@ class FleetFollower:
         """Live hosts that do not pass the filter."""
         self._clocks: dict[str, float] = {}
         """Seconds by which wrong clocks are ahead, by host id."""
+        self._ahead: dict[str, float] = {}
+        """Hosts that have later intervals than their newest one, with the end of that, by host id."""
+        self._former: dict[tuple[str, int], int] = {}
+        """The last interval from before a clock was set back, by host id and database id."""
         self._gone: dict[Host, float] = {}
         """Silent hosts, with the time of their last data in UTC seconds of the local clock."""
         self._peers: dict[bytes, Host] = {}
@@ -178,10 +182,11 @@ class FleetFollower:
             sample.elapsed = max(
                 lengths, default=passed
             )  # of the windows: the rest has not arrived yet
-            self._fill(sample, windows.due)
             if any(start < end for start, end in windows.late.values()):
                 sample.late = Sample(sample.time, 0.0)
                 self._fill(sample.late, windows.late)
+            self._ask_former()
+            self._fill(sample, windows.due)
         except FleetError as error:
             self._fault = str(error)
             return Sample(sample.time, 0.0)
@@ -194,17 +199,15 @@ class FleetFollower:
     def _ask_windows(self, passed: float) -> Windows:
         now = self._clock()
         self._clocks = wrong_clocks(self._server)
-        found = {
-            (id_, name): last
-            for id_, name, last in self._server.query(
-                "SELECT toString(host_id), argMax(name, last), max(last) FROM"
-                " (SELECT host_id, argMax(host, span_id) AS name, argMax(end, span_id) AS last FROM span"
-                f" WHERE {self._recent(now)} GROUP BY host_id, spool)"
-                " GROUP BY host_id"
-            )
-        }
-        live = zip(told_apart(Host(name, id_) for id_, name in found), found.values(), strict=True)
-        hosts = dict(live)
+        found = self._server.query(
+            "SELECT toString(host_id), argMax(name, last), max(last), max(furthest) FROM"
+            " (SELECT host_id, argMax(host, span_id) AS name, argMax(end, span_id) AS last, max(end) AS furthest"
+            f" FROM span WHERE {self._recent(now)} GROUP BY host_id, spool"
+            f" HAVING max(received) >= now() - {REACH:.0f}) GROUP BY host_id"
+        )
+        self._ahead = {id_: last for id_, _, last, furthest in found if furthest > last}
+        live = told_apart(Host(name, id_) for id_, name, *_ in found)
+        hosts = {host: last for host, (_, _, last, _) in zip(live, found, strict=True)}
         arrived = {host: last for host, last in hosts.items() if self._keep.takes_host(host)}
         self._others = [host for host in hosts if host not in arrived]
         self._note_gone(now, {host.id for host in arrived})
@@ -233,7 +236,30 @@ class FleetFollower:
         if behind:
             since = within(now - REACH + min(behind.values()), LAST)
             times = f"({times} OR ({of_hosts(behind)} AND {since}))"
-        return f"level = 0 AND received >= now() - {REACH:.0f} AND {times}"
+        return f"level = 0 AND {times}"
+
+    def _ask_former(self) -> None:
+        """Ask for the intervals that are later than the newest one: they are from before a clock was set back.
+
+        A clock comes to their times again, so a host that begins to be played is asked about; ids only grow.
+        """
+        self._former = {key: last for key, last in self._former.items() if key[0] in self.hosts}
+        begun = [host for host in self._playback.begun if host in self._ahead]
+        if begun:
+            later = {host: (Piece(0, self._ahead[host], float(LAST)),) for host in begun}
+            for host, spool, last in self._server.query(
+                "SELECT toString(host_id), spool, max(span_id) FROM span"
+                f" WHERE {of_plans(later)} AND {of_hosts(begun)} GROUP BY host_id, spool"
+            ):
+                self._former[host, spool] = last
+
+    def _newer(self, windows: Mapping[str, Bounds]) -> str:
+        """Return the SQL condition: no intervals from before a clock was set back."""
+        return "".join(
+            f" AND NOT ({of_hosts([host])} AND spool = {spool} AND span_id <= {last})"
+            for (host, spool), last in self._former.items()
+            if host in windows
+        )
 
     def _note_gone(self, now: float, here: Container[str]) -> None:
         """Update the silent hosts; one that sends again is removed, even under a new name."""
@@ -249,6 +275,7 @@ class FleetFollower:
         where = of_plans({host: _pieces(window) for host, window in windows.items()})
         if self._keep.terms and windows:
             where += f" AND {of_hosts(windows)}"
+        where += self._newer(windows)
         sums = ", ".join(f"sum({name})" for name in Loss._fields)
         for host, *loss in self._server.query(
             f"SELECT toString(host_id), {sums} FROM span FINAL WHERE {where} GROUP BY host_id"

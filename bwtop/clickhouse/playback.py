@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bwtop.clickhouse.spans import LAST
 from bwtop.history.plan import Bounds
 
 STEP: Final = 15.0
@@ -54,6 +55,9 @@ class Playback:
 
     def __init__(self) -> None:
         self._places: dict[str, _Position] = {}
+        self.begun: dict[str, float | None] = {}
+        """Hosts whose playback has begun, or begun anew, since the last move; of a clock that was set back, how far it was
+        played by then, else None."""
 
     def windows(self, now: float, passed: float, arrived: Mapping[str, float]) -> Windows:
         """Return the next windows, `passed` seconds after the previous ones; `arrived` has the end of data by host."""
@@ -68,6 +72,9 @@ class Playback:
             is_in_time = end - place.told <= passed + min(SLACK, passed / 2)
             start = place.told if is_in_time else end - passed
             found.late[host], found.due[host] = (place.told, start), (start, end)
+            before = self.begun.get(host)
+            if before is not None:  # what it had sent by then; all that is newer has earlier times
+                found.late[host] = (before, float(LAST))
         return found
 
     def _place(self, host: str, now: float, last: float) -> _Position:
@@ -75,7 +82,9 @@ class Playback:
         needed = STEP * (math.floor((now - last) / STEP) + 1)
         place = self._places.get(host)
         is_anew = place is None or now - needed - place.told > REACH
-        if place is None or is_anew or place.told > last:  # the clock of the host was set back
+        if place is None or is_anew or place.told > last:
+            is_back = place is not None and place.told > last  # the clock of the host was set back
+            self.begun[host] = place.told if place and is_back else None
             return _Position(needed, now - needed, now)
         if needed >= place.delay:
             place.delay, place.since, place.enough = needed, now, -math.inf
@@ -89,6 +98,7 @@ class Playback:
         """Advance the playback to the end of some windows."""
         for host, (_, end) in windows.due.items():
             self._places[host].told = end
+        self.begun.clear()
 
     def late(self, clocks: Mapping[str, float]) -> dict[str, float]:
         """Return the delay of each late host, in seconds; of a wrong clock, without what it is behind."""

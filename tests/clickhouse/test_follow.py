@@ -448,6 +448,35 @@ def test_host_with_a_clock_ahead_is_played(fleet: Fleet) -> None:
     assert [bool(sample.traffic) for sample in samples[-20:]] == [True] * 20
 
 
+@pytest.mark.parametrize(("ahead", "looks_on"), [(30.0, True), (60.0, True), (60.0, False)])
+def test_rows_from_before_a_clock_was_set_back_are_played_once(
+    fleet: Fleet, ahead: float, looks_on: bool
+) -> None:
+    """New intervals come to the times that old ones have; two steps leave two sets of those."""
+    fleet.plan(WEB, *alike(300))
+    fleet.shift[WEB] = 40 + ahead
+    fleet.send()
+    begun = fleet.clock.now
+    follower = fleet.follow() if looks_on else None
+    samples: list[Sample] = []
+    for now, later in ((10, ahead), (30, 0.0)):
+        while fleet.clock.now < NOON + now:
+            fleet.clock.now += 1
+            if int(fleet.clock.now) % BATCH == 3:
+                fleet.send()
+            samples += [follower.read()] if follower else []
+        fleet.shift[WEB] = later
+    samples += fleet.readings(follower or fleet.follow(), 150)
+    told = [rx for _, rx in _amounts(samples)]
+    assert max(told) == 1000
+    if follower:
+        late = [rx for _, rx in _amounts([one.late for one in samples if one.late])]
+        seconds = fleet.clock.now - STEP - begun
+        assert abs(sum(told) + sum(late) - 1000 * seconds) <= 1000 * 2 * STEP, "nor are they lost"
+    else:
+        assert len(told) > 110
+
+
 class Between:
     """A server at which something happens before or after each query of certain columns."""
 
