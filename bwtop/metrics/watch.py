@@ -45,7 +45,7 @@ class ExportFigures(NamedTuple):
     """Those that it has not, by kind."""
 
 
-class Exporter(Protocol):
+class MetricsExporter(Protocol):
     """The exporter to a collector."""
 
     def figures(self) -> ExportFigures:
@@ -96,7 +96,7 @@ class Watch:
         self._started = started()
         self.sender: Sender | None = None
         """None without --ship."""
-        self.exporter: Exporter | None = None
+        self.exporter: MetricsExporter | None = None
         """None without --otlp."""
         self._mutex = threading.Lock()
         self._measurement: Measurement | None = None

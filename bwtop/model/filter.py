@@ -361,6 +361,7 @@ FIELDS: Final = (
         "container name or id, with * as wildcard",
         process=conditions.any_of(conditions.container),
         needs=("container",),
+        seen=_of_identity("container_name", "container"),
     ),
     FilterField(
         "remote",

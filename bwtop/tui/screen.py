@@ -146,7 +146,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._titles = top
         shown = state.listing.visible(state.tree, rows - 1)
         self._shown = [row.id for _, row in shown]
-        columns -= SCROLL
+        columns = max(columns - SCROLL, 1)
         mark = scrolled(state.tree, shown, rows - 1)
         sign = [(Style.HINT, state.glyphs.scroll)]
         drawn = Rows(state, columns, [row for _, row in shown])

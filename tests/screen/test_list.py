@@ -178,7 +178,7 @@ def test_expanded_process_stays_expanded() -> None:
         lambda: harness.press("/", *"named", "enter"),
         lambda: harness.press("/", *[*["backspace"] * 5, *"curl"], "esc"),
         lambda: harness.press("t", "u", "t", "u"),
-        lambda: harness.press(*"gggggg"),
+        lambda: harness.press(*"ggggggg"),
         lambda: harness.feed({}, IDENTITIES | {NAMED: Identity("named", 53, user="root")}),
     )
     for change in changes:
@@ -402,6 +402,8 @@ def test_groups() -> None:
     harness.press("g")
     for label in (" ×2 internet ", " ×1 loopback "):  # noqa: RUF001 - a sign
         assert label in harness.text()
+    harness.press("g")
+    assert " ×2 (no container) " in harness.text()  # noqa: RUF001 - a sign
     harness.press("g")
     assert names(harness) == ["curl", "named"]
 

@@ -92,7 +92,7 @@ def test_past_is_the_same_table(harness: Harness) -> None:
     harness.type("/curl\n"[:-1])
     harness.press("enter")
     assert "nginx" not in harness.text().split("\n", 6)[6]
-    harness.press("esc", *"ggggg", "i")
+    harness.press("esc", *"gggggg", "i")
     assert "program" in harness.text()
 
 

@@ -158,7 +158,7 @@ def test_columns_are_left_out_whole_and_in_a_fixed_order(
 def test_titles(columns: int, titles: str, *, fleet: bool) -> None:
     harness = Harness(columns, 24, origin="clickhouse://db" if fleet else "")
     host = ["HOST"] if fleet and columns > 40 else []
-    graph = {132: 11, 300: 51 if host else 60}.get(columns, 0)
+    graph = {132: 11, 300: 52 if host else 60}.get(columns, 0)
     titles = titles.format(graph) if graph else titles
     titles = titles.replace("LAST 11 ", "") if host else titles
     assert harness.line("PROCESS").split() == [*host, *titles.split()]
