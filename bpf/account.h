@@ -198,12 +198,6 @@ u64 bwtop_charge(struct charge *charge)
 
 static u64 (*call_charge)(struct charge *charge) = (void *)CHARGE_CALL;
 
-#ifdef BY_MESSAGE
-#define COUNTS_BY_CALL	false	/* received TCP is counted by its position, and listened to elsewhere */
-#else
-#define COUNTS_BY_CALL	true
-#endif
-
 #ifdef SOCKET_STORAGE
 /* Adds the bytes to the flow that the socket remembers; false if that is another one. */
 static __always_inline bool charge_remembered(const struct socket *socket,
@@ -219,18 +213,19 @@ static __always_inline bool charge_remembered(const struct socket *socket,
 	return true;
 }
 
-static __always_inline void charge_flow(struct socket *socket, struct charge *charge)
+/* hears: whether what moved may have names in it, and has not been heard elsewhere. */
+static __always_inline void charge_flow(struct socket *socket, struct charge *charge, bool hears)
 {
 	if (!socket)
 		call_charge(charge);
 	else if (!charge_remembered(socket, charge)) {
 		u64 flow = call_charge(charge);
 
-		socket->flow = listen(socket, charge, COUNTS_BY_CALL) ? 0 : flow;
+		socket->flow = hears && listen(socket, charge) ? 0 : flow;
 	}
 }
 #else
-static __always_inline void charge_flow(struct socket *socket, struct charge *charge)
+static __always_inline void charge_flow(struct socket *socket, struct charge *charge, bool hears)
 {
 	call_charge(charge);
 }
@@ -285,7 +280,7 @@ static __always_inline void charge_socket(u64 sk, struct socket *socket,
 	struct charge charge;
 
 	read_charge(&charge, sk, socket, end, peer, direction, bytes);
-	charge_flow(socket, &charge);
+	charge_flow(socket, &charge, true);
 }
 
 static __always_inline void charge(u64 sk, const struct endpoint *end, const struct peer *peer,

@@ -41,7 +41,6 @@ BPF_RINGBUF_OUTPUT(bwtop_heard, HEARD_PAGES);
 struct listening {
 	u64 charge;
 	u64 socket;
-	u64 by_call;		/* the bytes are all that the call moved */
 };
 
 /* struct iovec */
@@ -52,41 +51,51 @@ struct segment {
 
 static u64 (*task_pt_regs)(void *task) = (void *)175;	/* bpf_task_pt_regs(), 5.15 */
 
-/* A segment of the message that the running system call was given; of no length: there is none. */
-static __always_inline void find_segment(struct segment *segment, u64 regs, u32 index)
+/* The message that the running system call was given. */
+struct message {
+	struct segment whole;	/* if it is in one buffer */
+	u64 segments;		/* else an array of struct iovec */
+	u64 count;
+};
+
+static __always_inline void find_message(struct message *message, u64 regs)
 {
 	u64 buffer = LOAD(u64, regs, REGS_SECOND);
 	u64 count = LOAD(u64, regs, REGS_THIRD);
-	struct segment segments = {};
+	struct segment array = {};
 
-	*segment = (struct segment){};
+	*message = (struct message){};
 	switch (LOAD(u32, regs, REGS_NUMBER)) {
 	case NR_READ:
 	case NR_WRITE:
 	case NR_SENDTO:
 	case NR_RECVFROM:
-		if (!index) {
-			segment->base = buffer;
-			segment->length = count;
-		}
+		message->whole.base = buffer;
+		message->whole.length = count;
+		message->count = 1;
 		return;
 	case NR_READV:
 	case NR_WRITEV:
-		segments.base = buffer;
-		segments.length = count;
-		break;
+		message->segments = buffer;
+		message->count = count;
+		return;
 	case NR_SENDMSG:
 	case NR_RECVMSG:
 	case NR_SENDMMSG:
 	case NR_RECVMMSG:
-		bpf_probe_read_user(&segments, sizeof(segments), (void *)(buffer + USER_MSGHDR_IOV));
-		break;
-	default:
-		return;
+		bpf_probe_read_user(&array, sizeof(array), (void *)(buffer + USER_MSGHDR_IOV));
+		message->segments = array.base;
+		message->count = array.length;
 	}
-	if (index < segments.length)
+}
+
+static __always_inline void read_segment(struct segment *segment, const struct message *message,
+					 u32 index)
+{
+	*segment = message->whole;
+	if (message->segments)
 		bpf_probe_read_user(segment, sizeof(*segment),
-				    (void *)(segments.base + index * sizeof(*segment)));
+				    (void *)(message->segments + index * sizeof(*segment)));
 }
 
 static __always_inline void count_unheard(void)
@@ -97,13 +106,17 @@ static __always_inline void count_unheard(void)
 		__sync_fetch_and_add(&loss->unheard, 1);
 }
 
-/* Fills a record that the ring has given room for `most` bytes; false: they cannot be read. */
+/*
+ * Fills a record that the ring has given room for `most` bytes; false: they cannot be
+ * read.  The length goes through the record, where the verifier does not follow it: so
+ * it need not try again for each way in which it came about.
+ */
 static __always_inline bool fill(struct heard *heard, const struct heard *as, u64 base, u32 most)
 {
-	u64 length = as->length;
+	u32 length;
 
 	*heard = *as;
-	asm volatile("" : "+r"(length));	/* so that the verifier sees the comparison */
+	length = *(volatile u32 *)&heard->length;
 	if (length > most)
 		length = most;
 	heard->length = length;
@@ -171,13 +184,15 @@ static __always_inline bool hear_first(struct charge *charge, struct socket *soc
 				       struct heard *as, u64 regs)
 {
 	u32 offset = socket->heard, wanted = socket->wanted, left = charge->bytes;
+	struct message message;
 	struct segment segment;
 	u32 index;
 
 	as->kind = HEARD_FIRST;
+	find_message(&message, regs);
 	_Pragma("clang loop unroll(disable)")
-	for (index = 0; index < MOST_SEGMENTS; index++) {
-		find_segment(&segment, regs, index);
+	for (index = 0; index < MOST_SEGMENTS && index < message.count; index++) {
+		read_segment(&segment, &message, index);
 		if (segment.length > left)
 			segment.length = left;
 		if (!segment.length)
@@ -207,10 +222,12 @@ static __always_inline bool hear_first(struct charge *charge, struct socket *soc
 /* Copies an answer of a name server. */
 static __always_inline void hear_answer(struct charge *charge, struct heard *as, u64 regs)
 {
+	struct message message;
 	struct segment segment;
 
 	as->kind = charge->key.proto == IPPROTO_TCP ? HEARD_STREAM : HEARD_DATAGRAM;
-	find_segment(&segment, regs, 0);
+	find_message(&message, regs);
+	read_segment(&segment, &message, 0);
 	if (segment.length > charge->bytes)
 		segment.length = charge->bytes;
 	if (!segment.length)
@@ -221,53 +238,52 @@ static __always_inline void hear_answer(struct charge *charge, struct heard *as,
 }
 
 /*
- * Listens to a message.  Returns whether the socket's next one is to be heard, too.
- * A function of its own, like bwtop_charge().
+ * Listens to a message that may have names in it.  Returns whether the socket's next
+ * one is to be heard, too.  A function of its own, like bwtop_charge().
  */
 u64 bwtop_listen(struct listening *listening)
 {
 	struct charge *charge = (struct charge *)listening->charge;
 	struct socket *socket = (struct socket *)listening->socket;
-	bool is_tcp = charge->key.proto == IPPROTO_TCP;
+	u64 regs = task_pt_regs(bpf_get_current_task_btf());
 	struct heard as = {
 		.process = charge->key.process,
 		.addr = { charge->key.addr[0], charge->key.addr[1] },
 		.socket = listening->socket,
 		.port = charge->key.port,
 	};
-	u64 regs;
 
-	if (charge->key.role != ROLE_CLIENT || !charge->key.addr[1])
-		return false;
-	if (charge->key.port == DNS_PORT && (is_tcp || charge->key.proto == IPPROTO_UDP)) {
-		if (is_tcp)
-			socket->looks = LOOKS_DNS;
-		if (charge->direction == RX && (listening->by_call || !is_tcp)) {
-			regs = task_pt_regs(bpf_get_current_task_btf());
-			hear_answer(charge, &as, regs);
-		}
-		return true;
-	}
-	if (!is_tcp || charge->direction != TX || socket->looks >= MOST_LOOKS)
-		return false;
-	regs = task_pt_regs(bpf_get_current_task_btf());
-	return hear_first(charge, socket, &as, regs);
+	if (charge->direction == TX)
+		return hear_first(charge, socket, &as, regs);
+	hear_answer(charge, &as, regs);
+	return true;
 }
 
 static u64 (*call_listen)(struct listening *listening) = (void *)LISTEN_CALL;
 
-static __always_inline bool listen(struct socket *socket, struct charge *charge, bool by_call)
+static __always_inline bool listen(struct socket *socket, struct charge *charge)
 {
+	bool is_tcp = charge->key.proto == IPPROTO_TCP;
 	struct listening listening = {
 		.charge = (u64)charge,
 		.socket = (u64)socket,
-		.by_call = by_call,
 	};
 
+	if (charge->key.role != ROLE_CLIENT)
+		return false;
+	if (charge->key.port == DNS_PORT && (is_tcp || charge->key.proto == IPPROTO_UDP)) {
+		if (is_tcp)
+			socket->looks = LOOKS_DNS;
+		if (charge->direction == RX)
+			call_listen(&listening);
+		return true;
+	}
+	if (!is_tcp || charge->direction != TX || socket->looks >= MOST_LOOKS)
+		return false;
 	return call_listen(&listening);
 }
 #else
-static __always_inline bool listen(struct socket *socket, struct charge *charge, bool by_call)
+static __always_inline bool listen(struct socket *socket, struct charge *charge)
 {
 	return false;
 }

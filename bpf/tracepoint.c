@@ -171,7 +171,7 @@ static __always_inline void hear_stream(u64 sk, struct socket *socket, u16 famil
 		return;
 	read_endpoint(&end, sk, family);
 	read_charge(&charge, sk, socket, &end, &end.remote, RX, bytes);
-	listen(socket, &charge, true);
+	listen(socket, &charge);
 #endif
 }
 
@@ -238,6 +238,7 @@ int bwtop_adjust(u64 *ctx)
 	u64 sk = ctx[0];
 	u64 tcp = (u64)bpf_skc_to_tcp_sock((void *)sk);
 	struct endpoint end;
+	struct charge charge;
 	struct socket *socket;
 	u32 seq, bytes;
 
@@ -262,7 +263,8 @@ int bwtop_adjust(u64 *ctx)
 		return 0;
 	socket->counted += bytes;
 	read_endpoint(&end, sk, LOAD(u16, sk, SOCK_FAMILY));
-	charge_socket(sk, socket, &end, &end.remote, RX, bytes);
+	read_charge(&charge, sk, socket, &end, &end.remote, RX, bytes);
+	charge_flow(socket, &charge, false);	/* heard when the call has all of it */
 	return 0;
 }
 
