@@ -274,7 +274,7 @@ PROCESS: dict[str, Any] = {
 
 
 def test_json_has_every_field_of_the_contract() -> None:
-    found = document(busy(Loss(1, 2, 3, 4, 5, 6)))
+    found = document(busy(Loss(1, 2, 3, 4, 5, 6, 7)))
     processes = found.pop("processes")
     assert found == {
         "schema": "bwtop.batch/1",
@@ -282,7 +282,10 @@ def test_json_has_every_field_of_the_contract() -> None:
         "interval": 2.0,
         "backend": "tracepoint",
         "host": socket.gethostname(),
-        "lost": {"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6},
+        "lost": {
+            **{"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6},
+            "names": 7,
+        },
         "total": {"rx": 6161, "tx": 1_000_100},
         "networks": {
             "internet": {"rx": 6154, "tx": 1_000_100},
