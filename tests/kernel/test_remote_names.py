@@ -1,15 +1,20 @@
 """Names of remotes as programs ask for them, whose servers are the test's own."""
 
+import socket
 import sys
 import textwrap
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel.running import Bwtop
+from tests.kernel.running import Bwtop, capturing, start
+from tests.kernel.running import run as run_here
+from tests.names.messages import A, answer, record
 from tests.names.servers import MANY, NAME_SERVER, RESOLVER, SHARED, Network, network
 
 pytestmark = pytest.mark.kernel
+
+ANSWERS = 3000
 
 Named = dict[tuple[str, int], tuple[str | None, str | None]]
 """(name, source) by address and port."""
@@ -175,3 +180,64 @@ def test_without_names_nothing_is_heard(net: Network) -> None:
     with Bwtop("--no-names") as bwtop:
         pid = run(net, f"talk('one.test', 80); talk('{SHARED}', 443, hello('sni.example'))")
         assert named(bwtop, pid) == {(SHARED, 80): (None, None), (SHARED, 443): (None, None)}
+
+
+def test_what_finds_no_room_is_counted() -> None:
+    """Three thousand answers between two readings."""
+    message = answer("full.test", record(b"\xc0\x0c", A, bytes([192, 0, 2, 1])))
+
+    def ask() -> None:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            server.bind(("127.0.53.53", 53))
+            client.connect(server.getsockname())
+            for _ in range(ANSWERS):
+                client.send(b"?")
+                server.sendto(message, server.recvfrom(10)[1])
+                client.recv(1000)
+
+    with capturing() as capture:
+        if not capture.report.names:
+            return
+        capture.read()
+        pid = start(ask).wait()
+        sample = capture.read()
+        mine = [one for one in sample.learned if one.process.pid == pid]
+        assert {one.name for one in mine} == {"full.test"}
+        assert sample.loss.unheard > 0
+        assert len(mine) + sample.loss.unheard >= ANSWERS
+        pid = start(ask).wait()
+        assert any(one.process.pid == pid for one in capture.read().learned), "there is room again"
+
+
+SECRET = b"not-to-be-read"
+
+
+OTHERS = (
+    (SECRET,),
+    (b"USER ada\r\n", b"PASS " + SECRET),
+    (b"\x17\x03\x03\0\x10" + SECRET,),
+    (b"GET / HTTP/1.1\r\n\r\n", SECRET),
+    (b"POST / HTTP/1.1\r\n" + bytes(512) + SECRET,),
+    (b"\x16\x03\x01\0\x04abcd" + SECRET, SECRET),
+    (b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"\x16\x03\x01\1\1" + SECRET),
+)
+"""What connections send, one after the other."""
+
+
+def test_nothing_else_is_copied() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, capturing() as capture:
+
+        def send() -> None:
+            for sends in OTHERS:
+                with socket.create_connection(listener.getsockname()) as connection:
+                    for data in sends:
+                        connection.sendall(data)
+
+        run_here(send)
+        if capture._ring:
+            parts = [*capture._ring.records()]
+            assert len(parts) >= 3, "the requests and the hello"
+            assert not [part for part in parts if SECRET in part]

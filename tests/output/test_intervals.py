@@ -283,7 +283,11 @@ def test_json_has_every_field_of_the_contract() -> None:
         "backend": "tracepoint",
         "host": socket.gethostname(),
         "lost": {
-            **{"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6},
+            "flows": 1,
+            "bytes": 2,
+            "unattributed_bytes": 4,
+            "unnamed": 5,
+            "events": 6,
             "names": 7,
         },
         "total": {"rx": 6161, "tx": 1_000_100},
