@@ -9,7 +9,8 @@ from bwtop.history.moments import Moment
 from bwtop.history.tiers import HOURS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
-from bwtop.model.rates import Counted, summed
+from bwtop.model.networks import INTERNET, LAN, LOOPBACK, current
+from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.series import Rates, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, squeeze
@@ -21,6 +22,9 @@ from bwtop.tui.styles import Style
 
 SMALL: Final = 16
 """On fewer rows the header is one line."""
+
+_TALL: Final = 24
+"""Rows from which the networks are shown."""
 
 _WIDE: Final = 100
 """Columns from which optional text is shown too."""
@@ -35,6 +39,7 @@ def header(state: ScreenState, columns: int, rows: int) -> list[Line]:
     return [
         _first(state, columns),
         *_totals(state, columns, height=1 if rows < 36 else 2 if rows < 60 else 3),
+        *([_networks(state, columns)] if rows >= _TALL else []),
         _settings(state, columns),
         *_found(state, columns),
         *_warnings(state, columns, most=1 if rows < 36 else 3),
@@ -125,6 +130,40 @@ def _totals(state: ScreenState, columns: int, height: int) -> list[Line]:
             height=height,
         )
     return lines
+
+
+def _networks(state: ScreenState, columns: int) -> Line:
+    """Return the rates by network: the internet first, then the others as far as they fit whole."""
+    rates = _network_rates(state)
+    first = (INTERNET, LAN, LOOPBACK)
+    names = [*first, *(name for name in current().names if name in rates and name not in first)]
+    line: Line = []
+    for name in names:
+        rx, tx = (
+            fit(fmt.rate_cell(value, bits=state.settings.bits), 10, ">")
+            for value in rates.get(name, (0.0, 0.0))
+        )
+        down, up = state.glyphs.down, state.glyphs.up
+        part: Line = [
+            (Style.HEADER, f"{'  ' if line else ''}{name} "),
+            (Style.RX, f"{down} {rx} "),
+            (Style.TX, f"{up} {tx}"),
+        ]
+        if line and length([*line, *part]) > columns:
+            break
+        line += part
+    return exactly(line, columns, Style.HEADER)
+
+
+def _network_rates(state: ScreenState) -> dict[str, Rates]:
+    """Return the rates by network; with a filter, of what passes it."""
+    if not state.typed.terms:
+        found = state.model.networks(state.tree.categories)
+        return {name: state.model.rates(tallies) for name, tallies in found.items()}
+    seconds = state.model.covered
+    return {
+        name: (rate(rx, seconds), rate(tx, seconds)) for name, (rx, tx) in state.tree.moved.items()
+    }
 
 
 def _counted(state: ScreenState) -> Counted:

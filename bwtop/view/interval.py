@@ -70,7 +70,7 @@ class Intervals:
             processes=tree.tops[: self._limit],
             remotes=tree.remotes,
             number=len(tree.tops),
-            networks=tree.moved(),
+            networks=tree.moved,
         )
 
 
@@ -88,7 +88,7 @@ def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
         processes=processes,
         remotes=tree.remotes,
         number=len(processes),
-        networks=tree.moved(),
+        networks=tree.moved,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 
 from bwtop.model.conditions import LiveNumbers
@@ -156,8 +156,9 @@ class Tree:
         """Return True if the filter of the view passes a flow; without a filter, False."""
         return flow.process in self._whole or flow in self._passing
 
+    @cached_property
     def moved(self) -> dict[str, tuple[int, int]]:
-        """Return the bytes of all shown flows in the averaging window, by class of the remotes."""
+        """The bytes of all shown flows in the averaging window, by class of the remotes."""
         every = not self._view.filter.terms
         return self._model.moved(
             lambda flow: flow.category in self.categories and (every or self.passes(flow))

@@ -101,7 +101,7 @@ def interval(
         processes=processes,
         remotes=lambda branch: (remotes[branch.id] or [])[: view.each],
         number=len(tree.tops),
-        networks=tree.moved(),
+        networks=tree.moved,
     )
     return shown, more
 

@@ -68,6 +68,24 @@ def test_rates_totals_and_peaks() -> None:
     assert up.startswith("↑ 512 B/s total 662 B peak 512 B/s")
 
 
+def networks(harness: Harness) -> str:
+    return next(" ".join(line.split()) for line in harness.lines() if line.startswith("internet"))
+
+
+def test_networks_begin_with_the_internet_and_those_that_do_not_fit_are_left_out() -> None:
+    harness = busy(132)
+    harness.feed({CURL: {remote(): Traffic(1024, 512), remote("10.1.1.1"): Traffic(2048, 0)}})
+    assert (
+        networks(harness) == "internet ↓ 1.0 KiB ↑ 512 B lan ↓ 2.0 KiB ↑ 0 B loopback ↓ 0 B ↑ 0 B"
+    )
+    harness.press("/", *"net:lan", "enter")
+    assert networks(harness).startswith("internet ↓ 0 B ↑ 0 B lan ↓ 2.0 KiB ↑ 0 B")
+    narrow = busy(80)
+    assert networks(narrow) == "internet ↓ 7.0 KiB ↑ 70 B lan ↓ 0 B ↑ 0 B"
+    narrow.press("l")
+    assert networks(narrow).startswith("internet ↓ 7.0 KiB")
+
+
 @pytest.mark.parametrize(("rows", "height"), [(24, 1), (40, 2), (60, 3)])
 def test_graphs_go_back_two_minutes(rows: int, height: int) -> None:
     """They fill the line; the highest is an eighth less than full, and those older than two minutes are gone."""

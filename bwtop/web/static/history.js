@@ -33,6 +33,9 @@ const NAMES = {
       [row[`${end}_host`], row[`${end}_process`]].filter(Boolean).map(plain).join(" "));
     return `${client || "-"} → ${server || "-"} ${row.port ? `:${row.port} ` : ""}${plain(row.proto)}`;
   },
+  net: (row) => plain(row.net),
+  asn: (row) => plain(row.asn ?? "(unknown)"),
+  country: (row) => plain(row.country ?? "(unknown)"),
   proto: (row) => plain(row.proto),
   port,
   hour: (row) => (row.hour.includes("T") ? minute(row.hour) : row.hour),
@@ -296,16 +299,30 @@ export class History {
     const { units } = this.page.state;
     const both = (rates) => `↓ ${rate(rates.rx_rate, units)} ↑ ${rate(rates.tx_rate, units)}`;
     const parts = [["rx", `↓ ${size(found.total.rx)}`], ["tx", `↑ ${size(found.total.tx)}`]];
-    if (found.recorded) {
-      const rates = [["average", found.average], ["peak", found.peak], ["95th percentile", found.percentile95]];
-      for (const [name, each] of rates) {
-        if (each) parts.push(["", `${name}${each.over ? ` (${each.over})` : ""} ${both(each)}`]);
+    const say = (name, each) => {
+      if (each) parts.push(["", `${name}${each.over ? ` (${each.over})` : ""} ${both(each)}`]);
+    };
+    const project = (each) => {
+      if (each) parts.push(["", `projected by ${found.to.slice(0, 10)} ↓ ${size(each.rx)} ↑ ${size(each.tx)}`]);
+    };
+    for (const [name, { rx, tx }] of Object.entries(found.networks ?? {})) parts.push(["", `${name} ↓ ${size(rx)} ↑ ${size(tx)}`]);
+    if (found.usage) {
+      const names = found.usage.networks.join(", ");
+      if (found.recorded) say(`${names}: 95th percentile`, found.usage.percentile95);
+      project(found.usage.projection);
+      if (found.recorded) {
+        say(`${found.scope}: average`, found.average);
+        say("peak", found.peak);
       }
+    } else {
+      if (found.recorded) {
+        say("average", found.average);
+        say("peak", found.peak);
+        say("95th percentile", found.percentile95);
+      }
+      project(found.projection);
+      parts.push(["", found.scope]);
     }
-    if (found.projection) {
-      parts.push(["", `projected by ${found.to.slice(0, 10)} ↓ ${size(found.projection.rx)} ↑ ${size(found.projection.tx)}`]);
-    }
-    parts.push(["", found.scope]);
     const { host } = this.page.state;
     const whose = host ? `, ${this.page.hosts.called(host)}` : "";
     this.page.head(`${minute(found.from)} to ${minute(found.to)}${whose}`, parts);

@@ -287,7 +287,7 @@ export class Live {
     const { total, interval, processes } = this.last;
     const down = rate(total.rx / interval, state.units);
     const up = rate(total.tx / interval, state.units);
-    this.page.head(this.paused ? "Then" : "Now", [["rx", `↓ ${down}`], ["tx", `↑ ${up}`]]);
+    this.page.head(this.paused ? "Then" : "Now", [["rx", `↓ ${down}`], ["tx", `↑ ${up}`], ...this.networks()]);
     if (!this.paused) document.title = `↓ ${down} ↑ ${up} – bwtop`;
     const open = new Set(state.open);
     const shown = this.inOrder(processes).slice(0, Number(state.limit));
@@ -296,6 +296,17 @@ export class Live {
     this.page.empty(shown.length ? "" : nothing);
     this.page.more(processes.length > shown.length);
     this.drawGraph();
+  }
+
+  // Rates by network, as parts of the summary: internet first.
+  networks() {
+    const { interval, networks } = this.last;
+    const units = this.page.state.units;
+    const names = new Set(["internet", "lan", "loopback", ...Object.keys(networks)]);
+    return [...names].map((name) => {
+      const { rx, tx } = networks[name] ?? { rx: 0, tx: 0 };
+      return ["", `${name} ↓ ${rate(rx / interval, units)} ↑ ${rate(tx / interval, units)}`];
+    });
   }
 
   // Rows in server order; while paused, sorted here.
