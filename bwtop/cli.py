@@ -95,6 +95,7 @@ def _run(given: ParsedFlags) -> None:
     common.use_networks(files)
     mode = given.mode(terminal=has_terminal())
     options = given.options(mode, files.flags)
+    common.use_databases(options)
     if mode is Mode.HISTORY:
         run_history(options)
         return

@@ -7,7 +7,7 @@ from typing import Final
 
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
-from bwtop.model import networks
+from bwtop.model import geography, networks
 from bwtop.model.conversations import Peers
 from bwtop.model.flows import (
     Identity,
@@ -115,6 +115,20 @@ DIMENSIONS: Final = (
         ("net",),
         lambda i, r: (networks.current().of(r.address, i.host),),
         needs=("address", NET),
+    ),
+    Dimension(
+        "asn",
+        "autonomous system of the remote address, with --asn-db",
+        ("asn",),
+        lambda _, r: (geography.current().asn(r.address),),
+        needs=("address",),
+    ),
+    Dimension(
+        "country",
+        "country of the remote address, with --country-db",
+        ("country",),
+        lambda _, r: (geography.current().country(r.address),),
+        needs=("address",),
     ),
     Dimension(
         "name",

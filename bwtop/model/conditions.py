@@ -8,7 +8,7 @@ from fnmatch import translate
 from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
-from bwtop.model import networks
+from bwtop.model import geography, networks
 from bwtop.model.flows import (
     PROTOCOL_NAMES,
     UNKNOWN_ADDRESS,
@@ -307,6 +307,34 @@ def _within(network: Network) -> OnRemote:
         and is_v4(remote.address) == is_4
         and remote.address != UNKNOWN_ADDRESS
     )
+
+
+def asn(values: Sequence[str]) -> OnRemote:
+    """Return the condition on the AS of the remote: its number, with or without AS, or part of its name."""
+    known = geography.current()
+    if not known.has_asn:
+        raise FilterError("asn: needs a database; start bwtop with --asn-db FILE")
+    wanted = [text.casefold() for text in values]
+    numbers = {f"as{text.removeprefix('as')}" for text in wanted}
+
+    def matches(remote: Remote, _: HostNames) -> bool:
+        found = (known.asn(remote.address) or "").casefold()
+        number, *called = found.split(" ", 1)
+        return number in numbers or any(text in part for part in called for text in wanted)
+
+    return matches
+
+
+def country(values: Sequence[str]) -> OnRemote:
+    """Return the condition on the country of the remote: a code of two letters."""
+    known = geography.current()
+    if not known.has_country:
+        raise FilterError("country: needs a database; start bwtop with --country-db FILE")
+    for text in values:
+        if not re.fullmatch(r"[A-Za-z]{1,2}", text, re.ASCII):
+            raise FilterError(f"invalid country {text!r}; expected two letters such as DE")
+    wanted = {text.upper() for text in values}
+    return lambda remote, _: known.country(remote.address) in wanted
 
 
 def network_names(values: Sequence[str]) -> frozenset[str]:

@@ -407,6 +407,18 @@ FIELDS: Final = (
         needs=("address", "net"),
     ),
     FilterField(
+        "asn",
+        "autonomous system: its number, or part of its name; with --asn-db",
+        remote=conditions.asn,
+        needs=("address",),
+    ),
+    FilterField(
+        "country",
+        "country, such as DE; with --country-db",
+        remote=conditions.country,
+        needs=("address",),
+    ),
+    FilterField(
         "rate",
         "bytes per second of the process, such as >1M",
         live=conditions.each(conditions.amount(lambda live: live.rate)),

@@ -201,14 +201,14 @@ def _bounds(prefix: Network) -> Bounds:
     return (first + shift).to_bytes(16), (last + shift).to_bytes(16)
 
 
-class _Current:
+class _CurrentNetworks:
     """The networks of this process."""
 
     def __init__(self) -> None:
         self.networks = Networks()
 
 
-_CURRENT: Final = _Current()
+_CURRENT: Final = _CurrentNetworks()
 
 
 def current() -> Networks:

@@ -14,11 +14,13 @@ from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
 from bwtop.history.tiers import completed
+from bwtop.identity import databases
 from bwtop.identity.addresses import connected_networks
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
-from bwtop.model import networks
+from bwtop.model import geography, networks
 from bwtop.model.conditions import FilterError
 from bwtop.model.filter import Filter, made, toggled
+from bwtop.model.geography import Geography
 from bwtop.model.ledger import CLASSES
 from bwtop.model.networks import Networks
 from bwtop.options.config import Config
@@ -57,6 +59,23 @@ def typed_of(options: Options) -> Filter:
 def use_networks(files: Config) -> None:
     """Set the networks of this process: the names of the configuration, and what this machine is connected to."""
     networks.use(Networks(networks.parse_named(files.networks), connected_networks))
+
+
+def use_databases(options: Options) -> None:
+    """Set the databases of this process; exit with one line if one is needed and not named, or cannot be used."""
+    named = {"asn": options.asn_db, "country": options.country_db}
+    for dimension in options.by:
+        if dimension.name in named and named[dimension.name] is None:
+            fail(f"--by {dimension.name} requires --{dimension.name}-db PATH, a MaxMind DB file")
+    try:
+        records = [
+            databases.load(path, f"--{name}-db", os.environ) if path else None
+            for name, path in named.items()
+        ]
+    except databases.DatabaseError as error:
+        fail(str(error))
+    if any(named.values()):
+        geography.use(Geography(*records))
 
 
 def history(options: Options) -> Place:

@@ -360,6 +360,24 @@ class Options:
         help="show rates in bits per second (not in JSON and CSV)",
         opposite_help="show rates in bytes per second (default)",
     )
+    asn_db: Path | None = value(
+        "--asn-db",
+        group=Group.DISPLAY,
+        parse=values.file,
+        metavar="PATH",
+        modes=_VIEWING | _ONLY_SERVE,
+        complete=Complete.FILE,
+        help="know the autonomous system of remotes from this MaxMind DB file (asn: in filters, --by asn, columns)",
+    )
+    country_db: Path | None = value(
+        "--country-db",
+        group=Group.DISPLAY,
+        parse=values.file,
+        metavar="PATH",
+        modes=_VIEWING | _ONLY_SERVE,
+        complete=Complete.FILE,
+        help="know the country of remotes from this MaxMind DB file (country: in filters, --by country, columns)",
+    )
     theme: str | None = choice(
         "--theme",
         group=Group.DISPLAY,

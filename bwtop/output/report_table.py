@@ -367,6 +367,8 @@ _TEXTS: Final[dict[str, Callable[..., str]]] = {
     "container": lambda name, _, id_: name or id_ or "(no container)",
     "remote": lambda address, _: address,
     "net": lambda net: net,
+    "asn": lambda asn: asn or "(unknown)",
+    "country": lambda country: country or "(unknown)",
     "peer-host": lambda *_: "(other)",
     "conversation": ends.text,
     "proto": lambda proto: proto,

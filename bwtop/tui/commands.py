@@ -14,7 +14,7 @@ from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import DEFAULT_SORT, Order
-from bwtop.view.grouping import OF_FLEETS, Grouping
+from bwtop.view.grouping import groupings
 from bwtop.view.rows import Branch, Leaf, Path
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -64,8 +64,8 @@ def next_loopback(state: ScreenState) -> Effect:
 
 def next_grouping(state: ScreenState) -> Effect:
     """Group by the next property; keep the selection if its row exists there."""
-    groupings = [one for one in Grouping if state.is_fleet or one not in OF_FLEETS]
-    state.settings.grouping = _next(groupings, state.settings.grouping)
+    known = groupings(fleet=state.is_fleet)
+    state.settings.grouping = _next(known, state.settings.grouping)
     return Effect.BUILD
 
 

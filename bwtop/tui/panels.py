@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
 
-from bwtop.model.flows import Identity
+from bwtop.model import geography, networks
+from bwtop.model.flows import Identity, format_address
 from bwtop.model.named import NameSource
 from bwtop.model.series import LENGTH, peak
 from bwtop.text import units as fmt
@@ -110,6 +111,14 @@ def facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
     down, up = state.glyphs.down, state.glyphs.up
     yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
     yield "remotes", str(state.tree.count_remotes(row))
+    if top := state.tree.top(row):
+        address, known = top.remote.address, geography.current()
+        places = (
+            networks.current().of(address, identity.host),
+            known.asn(address),
+            known.country(address),
+        )
+        yield "top", ", ".join([format_address(address), *filter(None, places)])
     yield "started", started.strftime("%Y-%m-%d %H:%M:%S") if started else "-"
 
 

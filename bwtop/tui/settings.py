@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from bwtop.model.conditions import Loopback
+from bwtop.model.geography import current
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import AVERAGES
 from bwtop.tui.layout import FIELDS, ListColumn, Placed, place
@@ -37,7 +38,9 @@ class Settings:
         self, columns: int, before: tuple[ListColumn, ...] = (), *, grouped: bool = False
     ) -> list[Placed]:
         """Return the columns of the list that fit a number of cells, preceded by `before`; only those of groups if grouped."""
-        fields = (*before, *self.fields)
+        known = current()
+        unknown = {"asn": not known.has_asn, "country": not known.has_country}
+        fields = (*before, *(field for field in self.fields if not unknown.get(field.id)))
         if grouped:
             fields = tuple(field for field in fields if field.cell.groups or not field.is_text)
         return place(fields, columns, wide=self.cmdlines)

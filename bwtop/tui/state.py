@@ -28,7 +28,7 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.signals import SignalTarget
 from bwtop.tui.styles import Style
 from bwtop.view.filtered import FilteredTimeline
-from bwtop.view.grouping import OF_FLEETS, Grouping
+from bwtop.view.grouping import OF_FLEETS, Grouping, groupings
 from bwtop.view.rows import FIRST, Expansion, Path, RowId
 from bwtop.view.tree import Tree, View
 
@@ -114,8 +114,8 @@ class ScreenState:
         """True if rows come from several hosts, through a database at `origin`."""
         self.keymap = keymap.of_fleet() if origin else keymap
         self.settings = settings or Settings()
-        if not self.is_fleet and self.settings.grouping in OF_FLEETS:
-            # Meant for several hosts; here it would be one row.
+        if self.settings.grouping not in groupings(fleet=self.is_fleet):
+            # Meant for several hosts or with a database; here it would be one row.
             self.settings.grouping = Grouping.PROCESS
         self.glyphs = glyphs
         self.now = now

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
+from bwtop.model.geography import current
 from bwtop.model.rates import Counted
 from bwtop.text.invalid import invalid
 from bwtop.view.rows import Branch, Leaf
@@ -185,6 +186,15 @@ NET_HELP: Final = (
     "network of the remote: internet, lan, multicast, loopback, or a name of the configuration"
 )
 
+ASN_HELP: Final = "autonomous system of the remote, with --asn-db"
+COUNTRY_HELP: Final = "country of the remote, with --country-db"
+
+
+def _of_busiest(row: Branch, of: Callable[[bytes], str | None]) -> str | None:
+    """Return a property of the remote that moved most bytes; None: there is no remote."""
+    first = max(row.all_flows(), key=lambda flow: flow.rx + flow.tx, default=None)
+    return of(first.remote.address) if first else None
+
 
 def _net(row: Branch) -> str | None:
     """Return the class that moved most bytes, and how many other ones there are; None: it has no remotes."""
@@ -253,6 +263,20 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
         exported=False,
         cells=(Cell("NET", 11, place=6, rank=11, kind=CellKind.NUMBER, right=True),),
     ),
+    Column(
+        "asn",
+        ASN_HELP,
+        lambda r: _of_busiest(r, current().asn),
+        exported=False,
+        cells=(Cell("AS", 24, place=13, rank=13, kind=CellKind.NUMBER),),
+    ),
+    Column(
+        "country",
+        COUNTRY_HELP,
+        lambda r: _of_busiest(r, current().country),
+        exported=False,
+        cells=(Cell("COUNTRY", 8, place=12, rank=12, kind=CellKind.NUMBER),),
+    ),
     *_NUMBERS,
 )
 
@@ -317,6 +341,8 @@ REMOTE_COLUMNS: Final[tuple[Column[Leaf], ...]] = (
         lambda r: r.name.source.value if r.name else None,
     ),
     Column("net", NET_HELP, lambda r: r.net),
+    Column("asn", ASN_HELP, lambda r: current().asn(r.remote.address)),
+    Column("country", COUNTRY_HELP, lambda r: current().country(r.remote.address)),
 )
 
 DEFAULT_SORT: Final = "rate"

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from bwtop.model.flows import Identity
+from bwtop.model.geography import current
 from bwtop.model.ledger import Flow
 
 
@@ -18,6 +19,8 @@ class Grouping(StrEnum):
     UNIT = "unit"
     REMOTE = "remote"
     NET = "net"
+    ASN = "asn"
+    COUNTRY = "country"
     CONTAINER = "container"
     HOST = "host"
     CONVERSATION = "conversation"
@@ -25,6 +28,16 @@ class Grouping(StrEnum):
 
 OF_FLEETS: Final = frozenset({Grouping.HOST, Grouping.CONVERSATION})
 """Groupings of several hosts."""
+
+
+def groupings(*, fleet: bool) -> list[Grouping]:
+    """Return the groupings that there is something to tell of: of several hosts, and of databases in use."""
+    left_out = {
+        **dict.fromkeys(OF_FLEETS, not fleet),
+        Grouping.ASN: not current().has_asn,
+        Grouping.COUNTRY: not current().has_country,
+    }
+    return [one for one in Grouping if not left_out.get(one)]
 
 
 def _executable(identity: Identity) -> str:
@@ -66,6 +79,8 @@ KEYS: Final = {**LABELS, Grouping.HOST: _host_id}
 
 OF_FLOW: Final[dict[Grouping, Callable[[Flow], str]]] = {
     Grouping.NET: lambda flow: flow.net,
+    Grouping.ASN: lambda flow: current().asn(flow.remote.address) or "(unknown)",
+    Grouping.COUNTRY: lambda flow: current().country(flow.remote.address) or "(unknown)",
 }
 """The common property of flows in groups that a process can be in several of."""
 

@@ -62,10 +62,20 @@ _bwtop()
             return
             ;;
         -s | --sort)
-            mapfile -t COMPREPLY < <(compgen -W "hostname host_id pid start name exe cmdline uid user unit container container_name image pod kernel net rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "hostname host_id pid start name exe cmdline uid user unit container container_name image pod kernel net asn country rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
             return
             ;;
         --limit)
+            return
+            ;;
+        --asn-db)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+            return
+            ;;
+        --country-db)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
             return
             ;;
         --theme)
@@ -80,7 +90,7 @@ _bwtop()
         --by)
             local first=
             [[ $current == *,* ]] && first=${current%,*},
-            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user process-name unit container host remote net name domain peer-host conversation proto port hour day month" -- "${current##*,}")
+            mapfile -t COMPREPLY < <(compgen -P "$first" -W "process exe user process-name unit container host remote net asn country name domain peer-host conversation proto port hour day month" -- "${current##*,}")
             compopt -o nospace 2>/dev/null
             return
             ;;
@@ -153,6 +163,6 @@ _bwtop()
             return
             ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --salvage --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --no-cache --no-container-names --container-names --no-names --tcp --udp --other --pid --user --process --remote --net --loopback --format -s --sort --limit --bits --no-bits --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --metrics-labels --otlp --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "-h --help --batch --record --history --serve --check --demo --salvage --init --print-schema --print-config --version -d --interval -n --iterations --backend --max-flows --no-cache --no-container-names --container-names --no-names --tcp --udp --other --pid --user --process --remote --net --loopback --format -s --sort --limit --bits --no-bits --asn-db --country-db --theme --no-resolve --resolve --db --no-record --by --retention --keep-remotes --max-size --store-cmdlines --ship --from --password-file --host --cluster --bind --metrics --metrics-labels --otlp --token-file --trust-user --open --allow-host --chart-js --config --no-config" -- "$current")
 }
 complete -F _bwtop bwtop

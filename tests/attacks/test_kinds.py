@@ -21,6 +21,7 @@ FLAGS = {
     "--config": BATCH,
     "--token-file": ("--serve",),
     "--chart-js": ("--serve",),
+    "--asn-db": ("--history",),
     "--password-file": (*BATCH, "--ship", "clickhouse://127.0.0.1/bwtop"),
 }
 

@@ -93,6 +93,7 @@ def test_chart_by_a_link_is_read_as_her(stage: Stage) -> None:
         ("--serve", "--token-file"),
         ("--record", "--metrics", "127.0.0.1", "--token-file"),
         ("--serve", "--chart-js"),
+        ("--history", "--asn-db"),
         (*BATCH, "--config"),
         ("--print-config", "--config"),
         (*BATCH, *SHIP, "--password-file"),

@@ -33,6 +33,7 @@ def test_link_of_another_user_is_not_followed(stage: Stage, script: str, named: 
     ("flags", "place"),
     [
         (("--serve", "--chart-js"), "/home/ada/it"),
+        (("--history", "--country-db"), "/home/ada/it"),
         (("--serve", "--token-file"), "/tmp/it"),
         (("--serve", "--token-file"), "/home/ada/d/secret"),
         (("--print-config", "--config"), "/srv/crew/it"),

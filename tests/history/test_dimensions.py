@@ -80,6 +80,8 @@ EXPECTED: list[tuple[str, dict[str, Label]]] = [
     ("host", {"hostname": "web1", "host_id": "4f3e"}),
     ("remote", {"addr": "127.0.0.1", "loopback": True}),
     ("net", {"net": "loopback"}),
+    ("asn", {"asn": None}),
+    ("country", {"country": None}),
     ("name", {"remote_name": "www.example.co.uk"}),
     ("domain", {"domain": "example.co.uk"}),
     ("peer-host", {"peer_hostname": None, "peer_host_id": None}),

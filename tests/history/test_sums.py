@@ -100,7 +100,9 @@ filters = st.one_of(
 )
 
 without_remotes = st.lists(
-    st.sampled_from([d for d in OF_FLOWS if d.name not in ("remote", "net", "port")]),
+    st.sampled_from(
+        [d for d in OF_FLOWS if d.name not in ("remote", "net", "asn", "country", "port")]
+    ),
     unique=True,
     max_size=4,
 )

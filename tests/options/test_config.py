@@ -193,7 +193,7 @@ def test_typed_protocols_replace_configured_ones(write: Write) -> None:
             f"retention: invalid level of detail 'weeks'; expected {TIERS[0].name}",
         ),
         ("interwal = 1", "interwal: unknown setting; did you mean interval?"),
-        ("zzz = 1", "zzz: unknown setting; expected one of allow-host, average, backend"),
+        ("zzz = 1", "zzz: unknown setting; expected one of allow-host, asn-db, average"),
         ("batch = true", "batch: unknown setting"),
         ("config = 1", "config: unknown setting"),
         ('columns = ["pid"]', "columns: column 'process' is required"),

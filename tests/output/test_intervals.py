@@ -249,6 +249,8 @@ REMOTE: dict[str, Any] = {
     "name": None,
     "name_source": None,
     "net": "internet",
+    "asn": None,
+    "country": None,
 }
 PROCESS: dict[str, Any] = {
     "pid": 10,

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 import urwid
 
 from bwtop.model.flows import Identity, Loss, ProcessKey
 from bwtop.model.sample import FlowTraffic
+from bwtop.tui import layout
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.input import Input
 from bwtop.tui.keymap import Keymap
@@ -17,6 +19,9 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.state import CALM, ScreenState
 from bwtop.tui.styles import Style
 from tests.build import CONTROLS, sample
+
+FIELDS: Final = tuple(field for field in layout.FIELDS if field.id not in ("asn", "country"))
+"""The columns that need no database."""
 
 SIZES = ((40, 10), (40, 24), (80, 24), (132, 43), (300, 100))
 """Common terminal sizes, from the smallest with room for everything."""

@@ -12,12 +12,12 @@ from bwtop.model.largest import LEAST
 from bwtop.model.live import LINGER
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import dialogs, layout
-from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
+from bwtop.tui.layout import ListColumn, parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS, Cell, CellKind, Column
 from tests.build import NOW, key, remote
-from tests.screen.harness import Harness
+from tests.screen.harness import FIELDS, Harness
 
 CURL, NAMED = key(101), key(202)
 

@@ -264,7 +264,8 @@ def test_double_enter_opens_the_details_and_keeps_the_expansion(pause: float) ->
     harness.now += pause - 0.5
     harness.press("enter")
     assert "program   /usr/bin/curl" in harness.text()
-    assert "192.0.2.1" not in harness.text()
+    assert "to 192.0.2.1" not in harness.text()
+    assert "192.0.2.1, internet" in harness.text()
     harness.press("esc")
     assert harness.text().splitlines()[5:] == before.splitlines()[5:]
     for name in ("enter", "end", "enter"):  # on two rows it is no double one

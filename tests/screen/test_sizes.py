@@ -12,11 +12,10 @@ from bwtop.model.sample import FlowTraffic
 from bwtop.text.escape import width
 from bwtop.tui import layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
-from bwtop.tui.layout import FIELDS
 from bwtop.tui.state import SCROLL
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
-from tests.screen.harness import Harness
+from tests.screen.harness import FIELDS, Harness
 
 NAMES: Final = (*HOSTILE, "❤\ufe0f#\ufe0f\u20e3⌚\ufe0e", "👍🏽👨\u200d👩🇩🇪", "e\u0301각ⓐ½…│°")
 """Also sequences that combine into one picture, and characters of terminal-dependent width."""

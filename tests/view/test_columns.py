@@ -115,6 +115,8 @@ def test_values_of_a_process() -> None:
         "pod": "8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60",
         "kernel": False,
         "net": "internet",
+        "asn": None,
+        "country": None,
         "rx": 10,
         "tx": 200,
         "rx_rate": 5.0,
@@ -148,6 +150,8 @@ def test_values_of_a_remote() -> None:
         "name": "localhost",
         "name_source": "reverse",
         "net": "loopback",
+        "asn": None,
+        "country": None,
     }
 
 
@@ -167,6 +171,8 @@ def test_values_of_a_remote() -> None:
         ("pod", [10, 30, 20]),
         ("cmdline", [20, 10, 30]),
         ("net", [30, 10, 20]),
+        ("asn", [30, 10, 20]),  # unknown without a database: by traffic
+        ("country", [30, 10, 20]),
         ("kernel", [30, 20, 10]),  # equal ones by traffic
         ("rx", [10, 20, 30]),  # the largest numbers first
         ("tx", [30, 10, 20]),

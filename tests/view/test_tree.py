@@ -17,7 +17,7 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
 from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
-from bwtop.view.grouping import Grouping
+from bwtop.view.grouping import OF_FLOW, Grouping
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
 from bwtop.view.tree import Tree, View
 from tests.build import KEYS, NOW, REMOTES, key, packed, remote, sample
@@ -374,7 +374,7 @@ def test_graph_is_the_sum_of_whole_processes(
         if not isinstance(row, Branch):
             continue
         graph = tree.graph(row, 5)
-        if grouping in (Grouping.REMOTE, Grouping.NET, Grouping.CONVERSATION):
+        if grouping in {*OF_FLOW, Grouping.REMOTE, Grouping.CONVERSATION}:
             assert graph is None
             continue
         parts = [row] if row.process else tree.children(row)
