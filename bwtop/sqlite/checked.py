@@ -3,9 +3,12 @@
 import json
 import math
 import sqlite3
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 from bwtop.model.flows import Loss, Remote
+
+T = TypeVar("T")
 
 EARLIEST: Final = -1e9
 LATEST: Final = 253e9
@@ -69,6 +72,13 @@ def whole(value: object, most: int = MOST, least: int = 0) -> int:
     if not isinstance(value, int) or not least <= value <= most:
         raise DamagedError
     return value
+
+
+def known(value: object, values: Mapping[int, T]) -> T:
+    """Return the value that a number stands for."""
+    if not isinstance(value, int) or value not in values:
+        raise DamagedError
+    return values[value]
 
 
 def maybe_whole(value: object, most: int = MOST) -> int | None:

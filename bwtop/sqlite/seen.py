@@ -2,41 +2,51 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
 
-from bwtop.history.names import SeenSpan, best
+from bwtop.history.names import SeenSpan
 from bwtop.model.flows import Identity
-from bwtop.model.named import RemoteName
+from bwtop.model.named import NameSource, RemoteName
 from bwtop.sqlite import checked
-from bwtop.sqlite.naming import NAMES
+from bwtop.sqlite.naming import NAMES, OF_PROCESS
+
+_FEW: Final = 1000
+"""Addresses whose names are looked up one by one."""
 
 _COLUMNS: Final = "program, address, port, name, source, first, last"
 
 
-class _ProgramSpan(NamedTuple):
-    program: int | None
-    span: SeenSpan
+_Name = tuple[str, int]
+"""A name and its source, as they are stored."""
 
 
 class SeenReader:
-    """The names of a database that were first seen before a time, in memory."""
+    """The names of a database that hold before a time, in memory: the rules are those of history.names.best()."""
 
     def __init__(self, connection: sqlite3.Connection, end: float) -> None:
-        """Read the names; `end` is in UTC seconds."""
-        self._end = end
-        self._seen: dict[bytes, list[_ProgramSpan]] = defaultdict(list)
-        for row in connection.execute(f"SELECT {_COLUMNS} FROM named WHERE first < ?", (end,)):  # noqa: S608 - a constant
-            self._seen[row[1]].append(_ProgramSpan(row[0], _span(row)))
+        """Read the names, each in place of worse ones; `end` is in UTC seconds."""
+        self._sent: dict[tuple[int, bytes, int], _Name] = {}
+        self._told: dict[tuple[int, bytes], _Name] = {}
+        self._told_any: dict[bytes, _Name] = {}
+        for program, address, port, *name in connection.execute(
+            "SELECT program, address, port, name, source FROM named WHERE first < ?1"
+            " ORDER BY min(last, ?1), first, name DESC",
+            (end,),
+        ):
+            if name[1] in OF_PROCESS:
+                self._sent[program, address, port] = (name[0], name[1])
+            else:
+                self._told[program, address] = self._told_any[address] = (name[0], name[1])
 
     def of_flow(self, program: int, address: bytes, port: int | None) -> RemoteName | None:
         """Return the name that holds for a flow; `port`: None where it is one of this host."""
-        seen = self._seen.get(address)
-        if not seen:
-            return None
-        ports = (None, port)
-        pairs = ((one.span, one.program == program and one.span.port in ports) for one in seen)
-        return best(pairs, self._end)
+        found = self._sent.get((program, address, port)) if port is not None else None
+        found = found or self._told.get((program, address))
+        if found:
+            return RemoteName(checked.text(found[0]), checked.known(found[1], NAMES))
+        others = self._told_any.get(address)
+        return RemoteName(checked.text(others[0]), NameSource.HOST_DNS) if others else None
 
 
 def names_of(
@@ -48,16 +58,25 @@ def names_of(
     """Return the names of some addresses that were first seen before a time; `identity` returns that of a program."""
     found: dict[bytes, list[SeenSpan]] = defaultdict(list)
     known: dict[int, Identity] = {}
-    for address in addresses:
-        for row in connection.execute(
-            f"SELECT {_COLUMNS} FROM named WHERE address = ? AND first < ?",  # noqa: S608 - a constant
-            (address, end),
-        ):
-            program = row[0]
-            if program is not None and program not in known:
-                known[program] = identity(program)
-            found[address].append(_span(row, known.get(program)))
+    for row in _rows(connection, addresses, end):
+        program = row[0]
+        if program is not None and program not in known:
+            known[program] = identity(program)
+        found[row[1]].append(_span(row, known.get(program)))
     return found
+
+
+def _rows(
+    connection: sqlite3.Connection, addresses: Collection[bytes], end: float
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the names of some addresses: of few by the index, of many by reading all."""
+    select = f"SELECT {_COLUMNS} FROM named WHERE first < ?"  # noqa: S608 - a constant
+    if len(addresses) > _FEW:
+        rows = connection.execute(select, (end,))
+        yield from (row for row in rows if row[1] in addresses)
+        return
+    for address in addresses:
+        yield from connection.execute(f"{select} AND address = ?", (end, address))
 
 
 def _span(row: tuple[Any, ...], who: Identity | None = None) -> SeenSpan:
