@@ -70,7 +70,7 @@ def test_current_clickhouse_parses_the_sql_of_the_guide(chdb: object) -> None:
         for statement in block.split(";\n")
         if statement
     ]
-    assert len(found) == 8
+    assert len(found) == 9
     for statement in found:
         quoted = statement.replace("'", "\\'")
         Library(chdb, "default").query(f"SELECT formatQuery('{quoted}')")
