@@ -12,16 +12,7 @@ from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Piece, Plan
-from bwtop.history.store import (
-    ByNetwork,
-    Ends,
-    Flow,
-    FlowNames,
-    FlowSums,
-    Largest,
-    Order,
-    sql_of_pids,
-)
+from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, sql_of_pids
 from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
@@ -176,10 +167,6 @@ class FleetSelection:
         )
         hosts = {host.id: host for host in told_apart(self._named())}
         return [hosts[id_] for id_, _ in found if id_ in hosts]
-
-    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
-        """See Selection."""
-        raise NotImplementedError  # see FleetReader.ranks_remotes
 
     def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """See Selection."""

@@ -9,7 +9,7 @@ from typing import Final
 from bwtop.history.dimensions import ENDPOINT, OF_REMOTE, Label, labels, parse
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.history.ranges import Range
-from bwtop.history.store import Flow, Order
+from bwtop.history.store import Flow, Order, RankingSelection
 from bwtop.model.filter import Filter
 
 PROCESS: Final = parse("process")
@@ -50,7 +50,9 @@ class _Ranked(Nested):
     """The store picks the largest remotes."""
 
     def __init__(self, history: History, wanted: Range, keep: Filter, now: float) -> None:
-        self.answer, self._selection, ends = history.choose(wanted, [PROCESS], keep, now)
+        self.answer, selection, ends = history.choose(wanted, [PROCESS], keep, now)
+        assert isinstance(selection, RankingSelection), "see ranks_remotes"
+        self._selection = selection
         self._flows: dict[Labels, list[Flow]] = defaultdict(list)
         for flow, end in ends.items():
             self._flows[labels([PROCESS], *end, None)].append(flow)

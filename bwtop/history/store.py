@@ -1,7 +1,7 @@
 """The protocol of a history store, of this host (SQLite) or of many (ClickHouse); query.History uses it."""
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import Unit
@@ -61,9 +61,6 @@ class Selection(Protocol):
     def names(self, flows: Collection[Flow]) -> FlowNames:
         """Return the recorded names of the remotes of flows, if these were requested: see names.best()."""
 
-    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
-        """Return the first `most` remotes of flows, if the store ranks remotes and none of their properties was requested."""
-
     def users(self) -> Mapping[int, str] | None:
         """Return the user names of the uids in sums(), where they are unambiguous; None: use those of this host."""
 
@@ -80,11 +77,19 @@ class Selection(Protocol):
         """Yield (span, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
 
 
+@runtime_checkable
+class RankingSelection(Selection, Protocol):
+    """A selection that picks a few remotes faster than all are requested."""
+
+    def largest(self, flows: Collection[Flow], order: Order, most: int) -> Largest:
+        """Return the first `most` remotes of flows, if no property of remotes was requested."""
+
+
 class HistoryStore(Protocol):
     """A history store, as a snapshot."""
 
     ranks_remotes: bool
-    """Its selections have largest(): picking a few remotes is faster than requesting all."""
+    """Its selections are RankingSelections."""
 
     def hosts(self) -> Sequence[Host]:
         """Return the recorded hosts."""
