@@ -388,7 +388,7 @@ class ScreenState:
             settings.grouping,
             settings.order,
             living_first=True,
-            peers=self._peers() if settings.grouping is Grouping.CONVERSATION else {},
+            peers=self._peers(),
             fold=settings.fold_exited,
             apart=self.listing.holder,
             selected=self.listing.selected,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -140,10 +141,11 @@ class Rows:
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
+        names = row.names
+        if names and (programs := self._state.tree.programs(row)):
+            names = (replace(names[0], name=f"{names[0].name} {programs}"), *names[1:])
         in_columns = cells >= COLUMNS_FROM
-        label = (fmt.remote_columns if in_columns else fmt.remote)(
-            row.remote, row.names, max(cells, 1)
-        )
+        label = (fmt.remote_columns if in_columns else fmt.remote)(row.remote, names, max(cells, 1))
         line: Line = [(Style.REMOTE, " ")]
         line += self._spanning(self._state.glyphs.text(label), Style.REMOTE, indent=2 * depth)
         return line + self._numbers(row, Style.REMOTE)

@@ -7,13 +7,14 @@ from bwtop.model.conversations import (
     BothEnds,
     Conversation,
     Peers,
+    conversation,
     labelled,
     paired,
     service,
     several,
     spelled,
 )
-from bwtop.model.flows import Identity, protocol_name
+from bwtop.model.flows import Host, Identity, Remote, protocol_name
 from bwtop.model.ledger import Flow, Process
 from bwtop.view.naming import shown_name
 from bwtop.view.rows import Branch
@@ -46,6 +47,30 @@ def conversations(flows: Iterable[Flow], peers: Peers, make: MakeRow) -> Iterato
         yield ConversationRow(
             " ".join(map(str, of)), _label(of, ends, labels), ends.counted, members
         )
+
+
+class OtherEnds:
+    """The programs at the other ends of flows to known hosts."""
+
+    def __init__(self, flows: Iterable[Flow], peers: Peers) -> None:
+        """Take all flows; those to other remotes are left out."""
+        self._peers = peers
+        self._pairs = paired(
+            (
+                (flow, flow.process.identity.host, flow.remote)
+                for flow in flows
+                if flow.remote.address in peers
+            ),
+            peers,
+        )
+
+    def programs(self, host: Host | None, remote: Remote) -> str:
+        """Return the programs at the other end of a flow of a host; empty: they are not known."""
+        of, is_client = conversation(host, remote, self._peers)
+        ends = self._pairs.get(of)
+        if ends is None:
+            return ""
+        return several(_amounts(ends.server if is_client else ends.client))
 
 
 def _by_process(flows: Iterable[Flow]) -> Iterable[tuple[Process, list[Flow]]]:

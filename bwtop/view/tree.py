@@ -15,7 +15,7 @@ from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.series import Rates, added
 from bwtop.view.columns import Order
-from bwtop.view.conversations import conversations
+from bwtop.view.conversations import OtherEnds, conversations
 from bwtop.view.folding import FOLDED, folded, rest
 from bwtop.view.grouping import KEYS, LABELS, OF_FLOW, Grouping, common
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
@@ -65,6 +65,7 @@ class Tree:
         self._top: dict[RowId, Top | None] = {}
         self._graphs: dict[tuple[RowId, int], list[Rates]] = {}
         self._highest: float | None = None
+        self._ends: OtherEnds | None = None
         self._is_live = view.filter.is_live
         self._whole: set[Process] = set()
         """With a filter: the processes of which all flows pass."""
@@ -375,6 +376,18 @@ class Tree:
             Leaf(_of_flow(flow, seconds), flow.remote, parent, names, home)
             for flow in self._flows(branch)
         )
+
+    def programs(self, leaf: Leaf) -> str:
+        """Return the programs at the other end of a remote that is a known host; empty: they are not known."""
+        of, peers = leaf.parent.process, self._view.peers
+        if leaf.remote.address not in peers or not isinstance(of, ProcessKey):
+            return ""
+        if self._ends is None:
+            processes = self._model.ledger.processes.values()
+            flows = chain.from_iterable(process.flows.values() for process in processes)
+            self._ends = OtherEnds(flows, peers)
+        process = self._model.ledger.processes.get(of)
+        return self._ends.programs(process.identity.host, leaf.remote) if process else ""
 
     def top(self, branch: Branch) -> Top | None:
         """Return the top remote of a row; None if it has none."""

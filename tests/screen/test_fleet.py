@@ -186,7 +186,7 @@ def test_conversation_of_two_hosts_is_one_row() -> None:
     }
     harness.feed(traffic, {one: IDENTITIES[one] for one in traffic})
     harness.press("right")
-    assert "to mail:25 tcp" in harness.text()
+    assert "to mail exim:25 tcp" in harness.text(), "with the program at the other end"
     grouped(harness, Grouping.CONVERSATION)
     assert "HOST" not in harness.line("PROCS")
     line = harness.line("web1 curl → mail exim :25 tcp")
