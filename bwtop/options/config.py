@@ -101,6 +101,12 @@ SETTINGS: Final = (
         Grouping.PROCESS.value,
         f"what one row stands for: {', '.join(Grouping)}",
     ),
+    Setting(
+        "join-loopback",
+        _switch,
+        Settings.join_loopback,
+        "show both ends of loopback traffic as one row",
+    ),
     Setting("fold-exited", _switch, Settings.fold_exited, "show exited processes as one row"),
 )
 

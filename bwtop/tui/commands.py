@@ -69,6 +69,12 @@ def next_grouping(state: ScreenState) -> Effect:
     return Effect.BUILD
 
 
+def toggle_joined(state: ScreenState) -> Effect:
+    """Show both ends of loopback traffic as one row, or the rows of both."""
+    state.settings.join_loopback = not state.settings.join_loopback
+    return Effect.BUILD
+
+
 def toggle_exited(state: ScreenState) -> Effect:
     """Show exited processes as one row or as rows of their own."""
     state.settings.fold_exited = not state.settings.fold_exited

@@ -13,7 +13,7 @@ from bwtop.text.escape import count, printable
 from bwtop.tui.header import header
 from bwtop.tui.keymap import Context
 from bwtop.tui.lines import Line
-from bwtop.tui.state import SCROLL, Effect, Question, ScreenState
+from bwtop.tui.state import Effect, Question, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
 from bwtop.view.interval import Interval, shown
@@ -86,10 +86,9 @@ def _interval(state: ScreenState, name: str) -> _File:
 
 def _text(state: ScreenState, name: str) -> _File:
     """Return all rows of the list, and what stands above them, as they look."""
-    columns = state.columns - SCROLL
-    drawn = Rows(state, columns)
+    drawn = Rows(state, state.columns)
     rows = [drawn.line(row, len(path) - 1, selected=False) for path, row in state.tree.walk(FIRST)]
-    lines = [*header(state, state.columns, _ROWS), titles(state, columns), *rows]
+    lines = [*header(state, state.columns, _ROWS), titles(state, state.columns), *rows]
     return _File(name, "".join(map(_plain, lines)).encode(), len(rows))
 
 

@@ -10,7 +10,7 @@ from bwtop.history.tiers import HOURS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.model.networks import INTERNET, LAN, LOOPBACK, current
-from bwtop.model.rates import Counted, rate, summed
+from bwtop.model.rates import Counted, rate
 from bwtop.model.series import Rates, peak
 from bwtop.text import units as fmt
 from bwtop.text.escape import count, fit, squeeze
@@ -169,7 +169,7 @@ def _network_rates(state: ScreenState) -> dict[str, Rates]:
 def _counted(state: ScreenState) -> Counted:
     """Return the numbers of all processes together; with a filter, of the rows."""
     if state.typed.terms:
-        return summed(row.counted for row in state.tree.tops) if state.tree.tops else Counted()
+        return state.tree.counted()
     tallies = state.model.window_sums(state.tree.categories)
     rx, tx = state.model.rates(tallies)
     total = (sum(tally.rx for tally in tallies), sum(tally.tx for tally in tallies))

@@ -59,6 +59,15 @@ MARK: Final = 1
 """Cells for the symbol of an expandable row."""
 
 
+MARKED_FROM: Final = 40
+"""Cells of a line from which the last one is for the scroll mark."""
+
+
+def inner(columns: int) -> int:
+    """Return the cells of a line of the list without the scroll mark."""
+    return columns - 1 if columns >= MARKED_FROM else columns
+
+
 @dataclass(frozen=True)
 class Placed:
     """A column with its place on the screen."""

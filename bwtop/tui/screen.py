@@ -17,7 +17,7 @@ from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.lines import Line, canvas, exactly, length
 from bwtop.tui.listing import scrolled
 from bwtop.tui.panels import about, chooser, chooser_top, chooser_width, details, help_lines
-from bwtop.tui.state import SCROLL, Chooser, Effect, ScreenState
+from bwtop.tui.state import Chooser, Effect, ScreenState
 from bwtop.tui.styles import Style
 from bwtop.tui.table import Rows, titles
 from bwtop.view.rows import RowId
@@ -146,8 +146,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         self._titles = top
         shown = state.listing.visible(state.tree, rows - 1)
         self._shown = [row.id for _, row in shown]
-        columns = max(columns - SCROLL, 1)
-        mark = scrolled(state.tree, shown, rows - 1)
+        has_mark = layout.inner(columns) < columns
+        mark = scrolled(state.tree, shown, rows - 1) if has_mark else range(0)
         sign = [(Style.HINT, state.glyphs.scroll)]
         drawn = Rows(state, columns, [row for _, row in shown])
         lines = [
@@ -155,10 +155,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             for path, row in shown
         ]
         lines = [line + sign if place in mark else line for place, line in enumerate(lines)]
-        return [
-            [*titles(state, columns), (Style.TITLE, " " * SCROLL)],
-            *(lines or self._nothing(columns)),
-        ]
+        return [titles(state, columns), *(lines or self._nothing(columns))]
 
     def _nothing(self, columns: int) -> list[Line]:
         state = self.state

@@ -31,6 +31,8 @@ class Settings:
     """True if bwtop takes clicks; else the terminal does, to select text."""
     fold_exited: bool = True
     """True to show exited processes as one row."""
+    join_loopback: bool = False
+    """True to show both ends of loopback traffic as one row."""
     fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 

@@ -21,7 +21,7 @@ from bwtop.model.typed import parse
 from bwtop.tui.entry import TypedLine, remember
 from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
-from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
+from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed, inner
 from bwtop.tui.listing import Listing
 from bwtop.tui.past import Found, Look, LookAtProgram, Past
 from bwtop.tui.settings import Settings
@@ -45,9 +45,6 @@ MESSAGE_SECONDS: Final = 5.0
 
 FIRST_REMOTES: Final = 20
 """Remotes of an open process; the others are below one more row."""
-
-SCROLL: Final = 1
-"""Cells at the right of the list for the scroll mark."""
 
 LARGE: Final = 10_000
 """Flows from which rows are made in the background: some 10 ms of work."""
@@ -390,6 +387,7 @@ class ScreenState:
             living_first=True,
             peers=self._peers(),
             fold=settings.fold_exited,
+            join=settings.join_loopback,
             apart=self.listing.holder,
             selected=self.listing.selected,
             first_remotes=FIRST_REMOTES,
@@ -406,7 +404,7 @@ class ScreenState:
         names_host = self.is_fleet and grouping not in OF_FLEETS
         before = (HOST_FIELD,) if names_host else ()
         return self.settings.placed(
-            columns - SCROLL, before, grouped=grouping is not Grouping.PROCESS
+            inner(columns), before, grouped=grouping is not Grouping.PROCESS
         )
 
     @property

@@ -11,9 +11,9 @@ from bwtop.model.series import LENGTH, Rates
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze
 from bwtop.tui import lines
-from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed
+from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed, inner
 from bwtop.tui.lines import Line, exactly
-from bwtop.tui.state import SCROLL, ScreenState
+from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
 from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
 from bwtop.view.folding import FOLDED
@@ -29,7 +29,7 @@ def titles(state: ScreenState, columns: int) -> Line:
     """Return the titles; that of the sort column shows the direction."""
     glyphs, order = state.glyphs, state.settings.order
     line: Line = [(Style.TITLE, " ")]
-    shown = state.placed(columns + SCROLL)
+    shown = state.placed(columns)
     marked = _sorted_by(order.column, [placed.field for placed in shown])
     for placed in shown:
         text = _title(state, placed)
@@ -75,8 +75,8 @@ class Rows:
     def __init__(self, state: ScreenState, columns: int, shown: Iterable[Row] = ()) -> None:
         """Prepare to draw rows; `shown` are those in sight, whose graphs have one scale."""
         self._state = state
-        self._columns = columns
-        self._placed = state.placed(columns + SCROLL)
+        self._columns = inner(columns)
+        self._placed = state.placed(columns)
         self._categories = state.tree.categories
         rx, tx = state.model.rates(state.model.window_sums(self._categories))
         self._rate = rx + tx

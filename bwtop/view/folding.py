@@ -21,7 +21,9 @@ def folded(rows: Sequence[Branch], apart: Collection[RowId | None], order: Order
     large = order.column in TOTALS
 
     def is_folded(row: Branch) -> bool:
-        return row.exited and row.id not in apart and not (large and _total(row) >= LEAST)
+        if not row.exited or row.process is None or row.id in apart:
+            return False
+        return not (large and _total(row) >= LEAST)
 
     exited = [row for row in rows if is_folded(row)]
     if len(exited) < 2:

@@ -43,6 +43,8 @@ class Branch(NamedTuple):
     address: bytes | None = None
     """The address of the remote that a group stands for."""
     exited: bool = False
+    joined: bool = False
+    """True if the rows below are both ends of the same bytes, which it counts once."""
 
     @property
     def key(self) -> ProcessKey | None:

@@ -18,6 +18,7 @@ from bwtop.view.columns import Order
 from bwtop.view.conversations import OtherEnds, conversations
 from bwtop.view.folding import FOLDED, folded, rest
 from bwtop.view.grouping import KEYS, LABELS, OF_FLOW, Grouping, common
+from bwtop.view.joining import joined
 from bwtop.view.rows import FIRST, AnyRow, Branch, Expansion, Leaf, Path, Row, RowId, Top
 
 
@@ -37,6 +38,8 @@ class View:
     """The hosts of remotes."""
     fold: bool = False
     """True to fold exited processes into one row, unless the filter is about their state."""
+    join: bool = False
+    """True to show both ends of loopback traffic as one row."""
     apart: RowId | None = None
     """A row that is not folded: that of the selected process."""
     selected: RowId | None = None
@@ -72,7 +75,11 @@ class Tree:
         self._passing: set[Flow] = set()
         """The passing flows of the others."""
         self._active = None if view.idle else model.active()
-        self._made = list(self._group(self._branches()))
+        branches = list(self._branches())
+        self._branch_counts = [branch.counted for branch in branches]
+        if view.join and view.grouping is Grouping.PROCESS:
+            branches = joined(branches, self._flows, self._counted, model.covered)
+        self._made = list(self._group(branches))
         self.tops = self._made
 
     @property
@@ -106,6 +113,10 @@ class Tree:
     def count(self) -> int:
         """Return the number of processes or groups that pass, folded ones included."""
         return len(self._made)
+
+    def counted(self) -> Counted:
+        """Return the numbers of all that passes, both ends of loopback traffic included."""
+        return summed(self._branch_counts) if self._branch_counts else Counted()
 
     def places(self) -> dict[RowId, list[RowId]]:
         """Return the order of the children of all rows that were opened."""

@@ -30,6 +30,7 @@ remote = ["192.0.2.0/24", "::1"]
 net = ["internet", "office"]
 sort = "-tx_total"
 fold-exited = false
+join-loopback = true
 limit = 3
 db = "/x/y.db"
 by = "process,day"

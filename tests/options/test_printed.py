@@ -43,6 +43,7 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
         "average": AVERAGES[0],
         "mouse": True,
         "fold_exited": True,
+        "join_loopback": False,
         "grouping": Grouping.PROCESS,
     }
     assert again.settings() == defaults | first.settings()

@@ -805,3 +805,56 @@ def test_scroll_mark_shows_the_part_in_sight() -> None:
     assert re.fullmatch(r"\.+x{9,10}", marks())
     harness.press("/", *"p1", "enter")
     assert set(marks()) == {"."}
+
+
+# Both ends of loopback traffic.
+
+APP, BASE, OTHER_APP = key(11), key(12), key(13)
+
+
+def both_ends() -> Harness:
+    """Return a screen with two clients of a service on loopback, one of which also moves bytes elsewhere."""
+    harness = Harness(110, 24)
+    service = remote("127.0.0.1", 5432, role=Role.SERVER)
+    harness.feed(
+        {
+            APP: {remote("127.0.0.1", 5432): Traffic(5000, 100), remote(): Traffic(7, 3)},
+            OTHER_APP: {remote("127.8.0.1", 5432): Traffic(2000, 10)},
+            BASE: {service: Traffic(110, 7000), remote("127.0.0.1", 53, UDP): Traffic(1, 0)},
+        },
+        {APP: Identity("app"), OTHER_APP: Identity("task"), BASE: Identity("base")},
+    )
+    return harness
+
+
+def test_both_ends_of_loopback_traffic_can_be_one_row() -> None:
+    harness = both_ends()
+    totals = harness.lines()[1:3]
+    harness.press("L")
+    line = harness.line("app +1 to base :5432 tcp").split()
+    assert line[:2] == ["▸", "×3"]  # noqa: RUF001 - a sign
+    assert line[8:12] == ["6.8", "KiB", "110", "B"]
+    assert harness.line(" 11 ").split()[3:8] == ["app", "7", "B", "3", "B"]
+    assert " task " not in harness.text()
+    assert harness.line(" 12 ").split()[-5:-1] == ["1", "B", "0", "B"]
+    assert harness.lines()[1:3] == totals
+    harness.press("home", "right", "down")
+    row = harness.row_of("app +1 to base")
+    below = [line.split()[3] for line in harness.lines()[row + 1 : row + 4]]
+    assert below == ["base", "app", "task"]
+    harness.press("right", "down")
+    assert "on :5432" in harness.selected()
+    harness.press("/", *"port:5432", "enter")
+    assert "app +1 to base" in harness.text()
+    assert "6.9 KiB/s" in harness.lines()[1]
+    assert "6.9 KiB/s" in harness.lines()[2]
+    harness.press("esc", "L")
+    assert "to base" not in harness.text()
+    assert " task " in harness.text()
+
+
+def test_ends_of_other_namespaces_and_lone_ends_stay() -> None:
+    harness = both_ends()
+    harness.feed({}, {BASE: Identity("base", container="docker:1")})
+    harness.press("L")
+    assert " to base :5432" not in harness.text()

@@ -12,7 +12,6 @@ from bwtop.model.sample import FlowTraffic
 from bwtop.text.escape import width
 from bwtop.tui import layout
 from bwtop.tui.glyphs import ASCII, UNICODE, Glyphs
-from bwtop.tui.state import SCROLL
 from tests.build import HOSTILE, key, remote
 from tests.examples import examples
 from tests.screen.harness import FIELDS, Harness
@@ -169,11 +168,11 @@ def test_no_content_moves_a_column(columns: int, *, fleet: bool) -> None:
     """One cell between two columns is blank whatever the list contains."""
     harness = hostile(columns, 60, fleet=fleet)
     fields = (layout.HOST_FIELD, *FIELDS) if fleet else FIELDS
-    texts = [one.field.is_text for one in layout.place(fields, columns - SCROLL)]
+    texts = [one.field.is_text for one in layout.place(fields, layout.inner(columns))]
     gaps = [
         one.end
         for one, is_text, following in zip(
-            layout.place(fields, columns - SCROLL), texts, [*texts[1:], False], strict=True
+            layout.place(fields, layout.inner(columns)), texts, [*texts[1:], False], strict=True
         )
         if not (is_text and following)
     ]

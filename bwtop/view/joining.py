@@ -1,0 +1,105 @@
+"""Both ends of loopback traffic as one row: the clients and the servers of a service, each byte once."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from bwtop.model.flows import Identity, Role, is_loopback, is_v4, protocol_name
+from bwtop.model.ledger import CATEGORIES, Flow, Process
+from bwtop.model.rates import Counted, rate
+from bwtop.view.grouping import common
+from bwtop.view.naming import shown_name
+from bwtop.view.rows import Branch, RowId
+
+Flows = Callable[[Branch], Iterable[Flow]]
+"""Return the shown flows of a process."""
+
+Count = Callable[[Iterable[Flow]], Counted]
+
+
+class Served(NamedTuple):
+    """What clients and servers on loopback have in common; addresses may differ, as all of 127.0.0.0/8 is loopback."""
+
+    protocol: int
+    port: int
+    is_v4: bool
+    where: tuple[str | None, str | None]
+    """Host, and pod or container: each has a loopback of its own."""
+
+
+def joined(
+    branches: Sequence[Branch], flows_of: Flows, count: Count, seconds: float
+) -> list[Branch]:
+    """Return process rows without the loopback traffic that both ends are known of, and a row for each such service."""
+    ends: dict[Served, list[Flow]] = {}
+    owners: dict[Process, Branch] = {}
+    for branch in filter(_has_loopback, branches):
+        for flow in flows_of(branch):
+            if is_loopback(flow.remote.address) and flow.remote.port:
+                ends.setdefault(_service(flow), []).append(flow)
+                owners[flow.process] = branch
+    both = {of: flows for of, flows in ends.items() if len({f.remote.role for f in flows}) > 1}
+    taken = {flow for flows in both.values() for flow in flows}
+    rest = (_without(branch, taken, flows_of, count, seconds) for branch in branches)
+    rows = [_row(of, flows, owners, count) for of, flows in both.items()]
+    return [*filter(None, rest), *rows]
+
+
+def _has_loopback(branch: Branch) -> bool:
+    return branch.process is not None and any(CATEGORIES[of][1] for of in branch.process.sums)
+
+
+def _service(flow: Flow) -> Served:
+    identity, remote = flow.process.identity, flow.remote
+    where = identity.host and identity.host.id, identity.pod or identity.container
+    return Served(remote.protocol, remote.port, is_v4(remote.address), where)
+
+
+def _without(
+    branch: Branch, taken: set[Flow], flows_of: Flows, count: Count, seconds: float
+) -> Branch | None:
+    """Return a row without some flows; None if no traffic is left. Its totals keep those of forgotten flows."""
+    if not taken or not _has_loopback(branch):
+        return branch
+    flows = list(flows_of(branch))
+    left = [flow for flow in flows if flow not in taken]
+    if len(left) == len(flows):
+        return branch
+    of, less = branch.counted, count(flow for flow in flows if flow in taken)
+    rx, tx = of.rx - less.rx, of.tx - less.tx
+    totals = of.rx_total - less.rx_total, of.tx_total - less.tx_total
+    counted = Counted(rx, tx, rate(rx, seconds), rate(tx, seconds), *totals)
+    return branch._replace(flows=left, counted=counted) if left and any(counted) else None
+
+
+def _row(of: Served, flows: list[Flow], owners: dict[Process, Branch], count: Count) -> Branch:
+    """Return the row of a service, with the numbers of its clients."""
+    processes = list(dict.fromkeys(flow.process for flow in flows))
+    clients = [flow for flow in flows if flow.remote.role == Role.CLIENT]
+    servers = [flow for flow in flows if flow.remote.role != Role.CLIENT]
+    label = f"{_names(clients)} to {_names(servers)} :{of.port} {protocol_name(of.protocol)}"
+    rows = [owners[process] for process in processes]
+    family = "v4" if of.is_v4 else "v6"
+    return Branch(
+        id=RowId(f"loopback {of.protocol} {of.port} {family} {of.where}"),
+        counted=count(clients),
+        identity=common(label, [process.identity for process in processes]),
+        size=sum(row.size for row in rows),
+        living=sum(row.living for row in rows),
+        flows=flows,
+        exited=all(row.exited for row in rows),
+        joined=True,
+    )
+
+
+def _names(flows: Iterable[Flow]) -> str:
+    """Return the name of the process with the most bytes, and the number of other names."""
+    amounts: dict[str, int] = {}
+    for flow in flows:
+        name = _name(flow.process.identity)
+        amounts[name] = amounts.get(name, 0) + flow.rx + flow.tx
+    first = max(amounts, key=amounts.__getitem__)
+    return f"{first} +{len(amounts) - 1}" if len(amounts) > 1 else first
+
+
+def _name(identity: Identity) -> str:
+    return f"[{identity.name}]" if identity.kernel else shown_name(identity)
