@@ -21,7 +21,7 @@ def folded(rows: Sequence[Branch], apart: Collection[RowId | None], order: Order
     large = order.column in TOTALS
 
     def is_folded(row: Branch) -> bool:
-        if not row.exited or row.process is None or row.id in apart:
+        if not row.exited or row.id in apart:
             return False
         return not (large and _total(row) >= LEAST)
 

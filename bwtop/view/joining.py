@@ -1,4 +1,4 @@
-"""Both ends of loopback traffic as one row: the clients and the servers of a service, each byte once."""
+"""Both ends of loopback traffic as one row: clients and servers, each byte once."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Served(NamedTuple):
 def joined(
     branches: Sequence[Branch], flows_of: Flows, count: Count, seconds: float
 ) -> list[Branch]:
-    """Return process rows without the loopback traffic that both ends are known of, and a row for each such service."""
+    """Return process rows without the loopback traffic that both ends are known of, and rows for that."""
     ends: dict[Served, list[Flow]] = {}
     owners: dict[Process, Branch] = {}
     for branch in filter(_has_loopback, branches):
@@ -40,8 +40,17 @@ def joined(
     both = {of: flows for of, flows in ends.items() if len({f.remote.role for f in flows}) > 1}
     taken = {flow for flows in both.values() for flow in flows}
     rest = (_without(branch, taken, flows_of, count, seconds) for branch in branches)
-    rows = [_row(of, flows, owners, count) for of, flows in both.items()]
+    rows = [_row(pair, owners, count) for pair in _by_processes(both)]
     return [*filter(None, rest), *rows]
+
+
+def _by_processes(both: dict[Served, list[Flow]]) -> list[dict[Served, list[Flow]]]:
+    """Return the services together that have the same processes at both ends, by their ports."""
+    found: dict[frozenset[tuple[Process, int]], dict[Served, list[Flow]]] = {}
+    for of in sorted(both, key=lambda of: (of.protocol, of.port)):
+        ends = frozenset((flow.process, flow.remote.role) for flow in both[of])
+        found.setdefault(ends, {})[of] = both[of]
+    return list(found.values())
 
 
 def _has_loopback(branch: Branch) -> bool:
@@ -71,12 +80,15 @@ def _without(
     return branch._replace(flows=left, counted=counted) if left and any(counted) else None
 
 
-def _row(of: Served, flows: list[Flow], owners: dict[Process, Branch], count: Count) -> Branch:
-    """Return the row of a service, with the numbers of its clients."""
+def _row(services: dict[Served, list[Flow]], owners: dict[Process, Branch], count: Count) -> Branch:
+    """Return the row of some services of the same processes, with the numbers of the clients."""
+    of, flows = next(iter(services)), [flow for flows in services.values() for flow in flows]
     processes = list(dict.fromkeys(flow.process for flow in flows))
     clients = [flow for flow in flows if flow.remote.role == Role.CLIENT]
     servers = [flow for flow in flows if flow.remote.role != Role.CLIENT]
-    label = f"{_names(clients)} to {_names(servers)} :{of.port} {protocol_name(of.protocol)}"
+    more = f" +{len(services) - 1}" if len(services) > 1 else ""
+    port = f":{of.port} {protocol_name(of.protocol)}{more}"
+    label = f"{_names(clients)} to {_names(servers)} {port}"
     rows = [owners[process] for process in processes]
     family = "v4" if of.is_v4 else "v6"
     return Branch(

@@ -408,7 +408,7 @@ class Tree:
 
     def _all_flows(self, branch: Branch) -> Iterable[Flow]:
         if branch.process is None and branch.flows is None:
-            return chain.from_iterable(map(self._flows, branch.members))
+            return chain.from_iterable(map(self._all_flows, branch.members))
         return self._flows(branch) if branch.process else branch.flows or ()
 
     def graph(self, branch: Branch, count: int) -> list[Rates] | None:
@@ -511,7 +511,8 @@ class Tree:
         for place, child in enumerate(self.children(row)):
             if child.id == wanted:
                 return (*path, place)
-            if child.id == wanted._replace(remote=None) or child.id.rest:
+            parents = (wanted._replace(remote=None), RowId(wanted.group))
+            if child.id in parents or child.id.rest:
                 return self._find_below((*path, place), wanted)
         return None
 

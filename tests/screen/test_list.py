@@ -858,3 +858,24 @@ def test_ends_of_other_namespaces_and_lone_ends_stay() -> None:
     harness.feed({}, {BASE: Identity("base", container="docker:1")})
     harness.press("L")
     assert " to base :5432" not in harness.text()
+
+
+def test_services_of_the_same_processes_are_one_row_which_folds_when_both_exit() -> None:
+    harness = both_ends()
+    near = {remote("127.0.0.1", port, UDP): Traffic(1, 2) for port in (20, 10, 30)}
+    far = {remote("127.0.0.1", port, UDP, Role.SERVER): Traffic(2, 1) for port in (20, 10, 30)}
+    names = {key(21): Identity("near"), key(22): Identity("far")}
+    gone = key(23)
+    harness.feed({key(21): near, key(22): far, gone: {remote(): Traffic(1)}}, names)
+    harness.press("L")
+    assert harness.line("near to far :10 udp +2").split()[-5:-1] == ["3", "B", "6", "B"]
+    harness.feed(exited=[gone, *names])
+    harness.pass_time()
+    assert "† 3 exited" in harness.text()
+    harness.press("end", "right", "end", "up")
+    assert " to far " in harness.text()
+    for _ in range(3):
+        before = harness.selected()
+        harness.feed()
+        assert harness.selected()[:20] == before[:20]
+        harness.press("right", "down")
