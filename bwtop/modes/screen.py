@@ -3,12 +3,12 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
@@ -19,6 +19,7 @@ from bwtop.measure.stopping import finishing
 from bwtop.model.ledger import CLASSES
 from bwtop.modes import common
 from bwtop.modes.past import MomentAnswers
+from bwtop.options import config
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
@@ -47,6 +48,7 @@ def settings_of(options: Options, files: Config) -> Settings:
         bits=options.bits,
         names=not options.no_resolve,
         interval=options.interval,
+        theme=options.theme,
     )
 
 
@@ -62,10 +64,28 @@ class Files:
         """Take the options; `close` closes, in the other process, what it inherits."""
         self._origin = options.origin.url() if options.origin else ""
         self._bits = options.bits
-        here = [Path.cwd()] if _is_there() else []
+        self._config = options.config or config.user_path(os.environ)
         account = accounts.unprivileged(os.environ)
-        self._process = WritingProcess(account, {"write": write_here}, here, close)
+        actions = {"write": write_here, "settings": self._save}
+        self._process = WritingProcess(account, actions, self._writable, close)
         self.close = self._process.close
+
+    def _writable(self) -> Iterator[Path]:
+        """Yield the folders to write in; called in the other process, with the rights of the user."""
+        with suppress(OSError):  # it has been deleted
+            yield Path.cwd()
+        folder = Path(os.path.realpath(self._config)).parent
+        yield next(above for above in (folder, *folder.parents) if os.path.isdir(above))  # noqa: PTH112 - see confine
+
+    def _save(self, arguments: dict[str, Any], _: bytes) -> None:
+        from bwtop.options import saving
+
+        saving.save(self._config, arguments)
+
+    def save(self, values: Mapping[str, Any]) -> str:
+        """Save settings in the configuration file; return its name. See bwtop.options.saving."""
+        self._process.ask("settings", values)
+        return str(self._config)
 
     def exporter(self) -> "Exporter":
         """Return what the screen writes with."""
@@ -86,15 +106,6 @@ def formatted(
     out = io.StringIO()
     WRITERS[form](out, Layout(backend, bits, origin)).write(interval)
     return out.getvalue()
-
-
-def _is_there() -> bool:
-    """Return True if the current directory has not been deleted."""
-    try:
-        Path.cwd()
-    except OSError:
-        return False
-    return True
 
 
 class Notices:
@@ -158,10 +169,10 @@ def run_screen(
             with notices.withheld():
                 start(
                     *(loading, begin, settings_of(options, files), keymap),
-                    theme=options.theme,
                     origin=origin,
                     history=history,
                     exporter=files_of_user.exporter(),
+                    save_settings=None if options.no_config else files_of_user.save,
                 )
         except TerminalLostError:
             discard_output()

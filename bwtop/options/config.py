@@ -41,6 +41,11 @@ def paths(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
     return SYSTEM, folder / "bwtop" / "config.toml"
 
 
+def user_path(environment: Mapping[str, str]) -> Path:
+    """Return the path of the user's file in its default place."""
+    return paths(environment, accounts.home(environment))[-1]
+
+
 @dataclass(frozen=True)
 class Setting:
     """A setting without a flag, for configuration files only."""
@@ -94,6 +99,12 @@ SETTINGS: Final = (
         _switch,
         Settings.mouse,
         "take clicks in the full screen; false leaves them to the terminal, to select text",
+    ),
+    Setting(
+        "graphs",
+        _switch,
+        Settings.graphs,
+        "show graphs in the header and the details of the full screen",
     ),
     Setting(
         "group",

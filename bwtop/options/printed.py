@@ -24,12 +24,12 @@ def lines(given: ParsedFlags, config: Config) -> Iterator[str]:
         yield f"# {printable(_help(flag))}"
         value = getattr(options, flag.name)
         is_unset = value is None or value == ()
-        yield f"#{name} =" if is_unset else f"{name} = {_toml((flag.spell or _plain)(value))}"
+        yield f"#{name} =" if is_unset else f"{name} = {toml((flag.spell or _plain)(value))}"
     for setting in SETTINGS:
         yield ""
         yield f"# {printable(setting.help)}"
         found = config.screen.get(setting.name)
-        yield f"{setting.name} = {_toml(setting.default if found is None else _plain(found))}"
+        yield f"{setting.name} = {toml(setting.default if found is None else _plain(found))}"
     yield from _keys(config)
     yield from _networks(config)
 
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float) else str(value)
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
     """Return strings, numbers, booleans and lists of them as TOML.  JSON writes them alike, except DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -72,4 +72,4 @@ def _keys(config: Config) -> Iterator[str]:
         yield f"[keys{'' if context is Context.LIST else f'.{context}'}]"
         for key in keymap.all_of(context):
             names = [spelled(name) for name in key.keys]
-            yield f"{key.name} = {_toml(names)}  # {key.help}"
+            yield f"{key.name} = {toml(names)}  # {key.help}"

@@ -43,10 +43,10 @@ class WritingProcess:
         self,
         account: Account,
         actions: Mapping[str, Action],
-        writable: Iterable[Path] = (),
+        writable: Callable[[], Iterable[Path]] = tuple,
         close: Callable[[], object] = lambda: None,
     ) -> None:
-        """Fork the process, which becomes `account` if this one is root, and can write below `writable` only.
+        """Fork the process, which becomes `account` if this one is root, and can write only in what `writable` returns.
 
         `close` closes, in the other process, what it inherits.
         """
@@ -97,14 +97,14 @@ def _serve(
     control: socket.socket,
     account: Account,
     actions: Mapping[str, Action],
-    writable: Iterable[Path],
+    writable: Callable[[], Iterable[Path]],
 ) -> None:
     """Be the process until the other end is closed, which is also so when its process has ended."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # bwtop may write after it was told to end
     gc.disable()
     privileges.drop(account)
-    landlock.restrict(writable=writable)
+    landlock.restrict(writable=writable())
     while (received := socket.recv_fds(control, _LONGEST, 2))[0]:
         request, descriptors = received[:2]
         if len(descriptors) == 2:
@@ -155,12 +155,13 @@ def check_name(name: str) -> str:
     return name
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mode: int = _PRIVATE) -> None:
     """Write a file, which appears under its name when it is complete; raise OSError."""
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)  # of a process that was killed
     _create(unfinished, data)
     try:
+        unfinished.chmod(mode)
         unfinished.replace(path)
     except OSError:
         unfinished.unlink()

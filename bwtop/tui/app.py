@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 from typing import Any, Final
@@ -48,15 +48,16 @@ def start(
     measure: Callable[[], Measurement],
     settings: Settings,
     keymap: Keymap,
-    theme: str | None,
     origin: str = "",
     history: QueryServer | None = None,
     exporter: Exporter | None = None,
+    save_settings: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> None:
     """Open the full screen and return when it is closed.
 
     `measure` is called when loading is done. `origin` is the URL, without a password, that the rows of several
-    hosts come from; it is shown. `history` answers questions for moments of the past, `exporter` writes files.
+    hosts come from; it is shown. `history` answers questions for moments of the past, `exporter` writes files,
+    `save_settings` the user's configuration.
 
     Raise CaptureError if nothing can be measured; if that is known at once, before the screen opens.
 
@@ -64,8 +65,9 @@ def start(
     collect_young_only()
     environment = started_with()
     state = ScreenState(socket.gethostname(), keymap, settings, glyphs(environment), origin=origin)
-    state.exporter = exporter
-    terminal = open_terminal(theme, environment)
+    state.exporter, state.save_settings = exporter, save_settings
+    terminal = open_terminal(settings.theme, environment)
+    state.use_theme, state.use_mouse = terminal.use_theme, terminal.set_mouse_tracking
     app = App(state, loading, measure, terminal, history)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()

@@ -192,6 +192,8 @@ def _with_graph(
     drawn = state.glyphs.graph(values, most, height)
     empty: Line = [(Style.HEADER, " " * length(head))]
     lines = [empty] * (height - 1) + [head]
+    if not state.settings.graphs:
+        return [exactly(head, columns, Style.HEADER)]
     if length(head) + len(drawn[0]) > columns:
         return [exactly(line, columns, Style.HEADER) for line in lines]
     tops = {column: _top(drawn, column) for column in marks}

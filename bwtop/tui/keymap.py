@@ -24,6 +24,7 @@ class Context(StrEnum):
     """Whatever is typed: what a context of typing has no key for."""
     GRAPH = "graph"
     DETAILS = "details"
+    SETUP = "setup"
     CHOOSER = "chooser"
     CONFIRM = "question"
     HELP = "help"

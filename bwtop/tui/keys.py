@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from bwtop.tui import commands, details, dialogs, editing, export, search, spikes, tags
+from bwtop.tui import commands, details, dialogs, editing, export, search, setup, spikes, tags
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
     Key(("h", "?", "f1"), dialogs.show_help, "help", "show this help"),
     Key(("q", "f10"), commands.leave, "quit", "quit bwtop"),
     Key(("/", "f4"), commands.edit_filter, "filter", "filter as you type"),
+    Key(("S", "f2"), setup.show_setup, "", "set up theme, mouse, graphs and columns"),
     Key(("f3",), search.find, "", "search as you type; F3 again: the next row"),
     Key(("s", "f6"), dialogs.choose_order, "sort", "choose the column to sort by"),
     Key(
@@ -153,6 +154,17 @@ KEYS: Final = (
     ),
     Key(("home",), details.page_home, "", "go to the beginning", Context.DETAILS),
     Key(("end", "G"), details.page_end, "", "go to the end", Context.DETAILS),
+    Key(
+        ("enter", " ", "right"), setup.setup_change, "change", "take the next value", Context.SETUP
+    ),
+    Key(("left",), setup.setup_change_back, "", "take the value before", Context.SETUP),
+    Key(("esc", "q", "S", "f2", "f10"), setup.close_setup, "save", "close and save", Context.SETUP),
+    Key(("-", "f7"), setup.setup_left, "left", "move the column to the left", Context.SETUP),
+    Key(("+", "f8"), setup.setup_right, "right", "move the column to the right", Context.SETUP),
+    Key(("up", "k"), setup.setup_up, "", "move one line up", Context.SETUP),
+    Key(("down", "j"), setup.setup_down, "", "move one line down", Context.SETUP),
+    Key(("home", "page up"), setup.setup_home, "", "go to the first line", Context.SETUP),
+    Key(("end", "page down"), setup.setup_end, "", "go to the last line", Context.SETUP),
     Key(("enter",), dialogs.take_choice, "choose", "choose the selected line", Context.CHOOSER),
     Key(("esc", "q", "f10"), dialogs.close, "cancel", "cancel", Context.CHOOSER),
     Key(("up", "k"), dialogs.panel_up, "", "move one line up", Context.CHOOSER),

@@ -160,7 +160,7 @@ def _wrapped(text: str, cells: int) -> list[str]:
 def graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[Line]:
     """Return the rates of a process in the last intervals, with their peaks."""
     rates = state.tree.graph(row, min(LENGTH, max(columns - 34, 1)))
-    if rates is None:
+    if rates is None or not state.settings.graphs:
         return []
     lines: list[Line] = []
     for which, (sign, style) in enumerate(
@@ -195,6 +195,7 @@ SECTIONS: Final = (
     (Context.LINE, "While typing anything"),
     (Context.GRAPH, "In the graph"),
     (Context.DETAILS, "In the details"),
+    (Context.SETUP, "In the setup"),
     (Context.CHOOSER, "In a list"),
     (Context.CONFIRM, "At a question"),
     (Context.HELP, "In this help"),

@@ -7,7 +7,7 @@ import urwid
 
 from bwtop.history.ranges import MOMENT_HELP
 from bwtop.text.escape import width
-from bwtop.tui import commands, completion, dialogs, keys, layout, search
+from bwtop.tui import commands, completion, dialogs, keys, layout, search, setup
 from bwtop.tui.details import page_lines
 from bwtop.tui.entry import MOST
 from bwtop.tui.footer import at as hint_at
@@ -128,7 +128,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
             return self._help(columns, rows)
         if state.context is Context.DETAILS and state.page:
             return page_lines(state, columns, rows)
-        panel = state.chooser or about(state.question)
+        panel = state.chooser or about(state.question) or setup.panel(state)
         if panel:
             return self._beside(panel, columns, rows, top)
         if not state.details:

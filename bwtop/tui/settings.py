@@ -33,6 +33,10 @@ class Settings:
     """True to show exited processes as one row."""
     join_loopback: bool = False
     """True to show both ends of loopback traffic as one row."""
+    graphs: bool = True
+    """True to show graphs in the header and the details."""
+    theme: str | None = None
+    """None: that for the terminal's background."""
     fields: tuple[ListColumn, ...] = FIELDS
     """The columns of the list, from left to right."""
 

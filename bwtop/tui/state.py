@@ -1,7 +1,7 @@
 """The state of the full screen: the model, the settings of the view, and the open dialogs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,6 +35,7 @@ from bwtop.view.tree import Tree, View
 if TYPE_CHECKING:
     from bwtop.tui.details import DetailsPage
     from bwtop.tui.export import Exporter
+    from bwtop.tui.setup import SetupPage
 
 T = TypeVar("T")
 
@@ -186,6 +187,13 @@ class ScreenState:
         self.is_building = False
         self.in_background: Background | None = None
         """Makes trees of large models in a background thread; None: they are made in this thread."""
+        self.setup: SetupPage | None = None
+        self.use_theme: Callable[[str | None], None] = lambda _: None
+        """Makes the terminal draw in a theme; None: in that for its background."""
+        self.use_mouse: Callable[[bool], None] = lambda _: None
+        """Makes the terminal report clicks, or keep them."""
+        self.save_settings: Callable[[Mapping[str, Any]], str] | None = None
+        """Saves settings in the user's file and returns its name; raises OSError and ValueError. None: cannot save."""
         self.exporter: Exporter | None = None
         """Writes files; None: no file can be written."""
         self.filter(self.settings.filter)

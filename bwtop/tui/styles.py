@@ -126,12 +126,56 @@ _PLAIN: Final = dict.fromkeys(Style, Look("default", "default", "")) | {
 }
 """The terminal's own colours; the few others are halfway between black and white."""
 
+_OCEAN: Final = _DARK | {
+    Style.OFF: Look("yellow", "default", "underline", "#fd8"),
+    Style.RX: Look("light cyan", "default", "", "#6fd"),
+    Style.TX: Look("light cyan", "default", "", "#8af"),
+    Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#8df,bold", "g23"),
+    Style.SELECTED: Look("white", "dark blue", "standout", "g100", "#06a"),
+    Style.TAGGED: Look("yellow,bold", "default", "bold,underline", "#ff8,bold"),
+    Style.SPIKE: Look("yellow,bold", "default", "bold", "#ff8,bold"),
+    Style.HEADING: Look("default,bold", "default", "bold", "#8df,bold"),
+}
+"""Dark, of blues and greens."""
+
+_EMBER: Final = _DARK | {
+    Style.OFF: Look("yellow", "default", "underline", "#8df"),
+    Style.RX: Look("yellow", "default", "", "#fd8"),
+    Style.TX: Look("light red", "default", "", "#f8a"),
+    Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#fa6,bold", "g23"),
+    Style.SELECTED: Look("white", "dark red", "standout", "g100", "#800"),
+    Style.TAGGED: Look("light cyan,bold", "default", "bold,underline", "#8ff,bold"),
+    Style.SPIKE: Look("light cyan,bold", "default", "bold", "#8ff,bold"),
+    Style.HEADING: Look("default,bold", "default", "bold", "#fa6,bold"),
+}
+"""Dark, of yellows and reds."""
+
+_PAPER: Final = _LIGHT | {
+    Style.RX: Look("default", "default", "", "#660"),
+    Style.TX: Look("dark magenta", "default", "", "#806"),
+    Style.SORTED: Look("black,bold", "light gray", "standout,bold", "#806,bold", "g82"),
+    Style.SELECTED: Look("white", "dark magenta", "standout", "g100", "#806"),
+    Style.HEADING: Look("default,bold", "default", "bold", "#a00,bold"),
+}
+"""Light, of browns and purples."""
+
 DARK: Final = "dark"
 LIGHT: Final = "light"
 PLAIN: Final = "plain"
 
-THEMES: Final[dict[str, dict[Style, Look]]] = {DARK: _DARK, LIGHT: _LIGHT, PLAIN: _PLAIN}
-"""For dark, light and unknown backgrounds; the terminal keeps its own background.
+OCEAN: Final = "ocean"
+EMBER: Final = "ember"
+PAPER: Final = "paper"
+
+THEMES: Final[dict[str, dict[Style, Look]]] = {
+    DARK: _DARK,
+    LIGHT: _LIGHT,
+    PLAIN: _PLAIN,
+    OCEAN: _OCEAN,
+    EMBER: _EMBER,
+    PAPER: _PAPER,
+}
+"""For dark, light and unknown backgrounds, and three more of taste; the terminal keeps its own background.
 
 The text of what lives has a contrast of 4.5 to 1 or more (WCAG 2.1, level AA). With 16 colours no text is dark gray: with
 eight that is bold black.

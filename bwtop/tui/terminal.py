@@ -49,6 +49,10 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         super().__init__()
         self.brackets = Brackets()
         self._asks = asks
+        self.automatic = PLAIN
+        """The theme for the background, as far as it is known."""
+        self._theme: str | None = None
+        """The theme that was chosen; None: the automatic one."""
         self._background = AnswerFilter(self._take_background)
 
     def _start(self, *args: Any, **kwargs: Any) -> None:
@@ -62,7 +66,13 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
 
     def _take_background(self, *, is_light: bool) -> None:
         """Draw everything anew in the theme for a background."""
-        self.register_palette(palette(LIGHT if is_light else DARK))
+        self.automatic = LIGHT if is_light else DARK
+        self.use_theme(self._theme)
+
+    def use_theme(self, theme: str | None) -> None:
+        """Draw everything anew in a theme; None: in the one for the background."""
+        self._theme = theme
+        self.register_palette(palette(theme or self.automatic))
         self.clear()
 
     def copy(self, text: str) -> None:
@@ -107,7 +117,8 @@ def open_terminal(theme: str | None, environment: Mapping[str, str]) -> Terminal
     number = colours(environment)
     terminal = Terminal(asks=theme is None and number > 1 and may_ask(environment))
     terminal.set_terminal_properties(colors=number)
-    terminal.register_palette(palette(theme or default_theme(environment)))
+    terminal.automatic = default_theme(environment)
+    terminal.use_theme(theme)
     return terminal
 
 

@@ -79,7 +79,7 @@ _bwtop()
             return
             ;;
         --theme)
-            mapfile -t COMPREPLY < <(compgen -W "dark light plain" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "dark light plain ocean ember paper" -- "$current")
             return
             ;;
         --db)

@@ -37,7 +37,7 @@ complete -c bwtop -l bits -d 'show rates in bits per second (not in JSON and CSV
 complete -c bwtop -l no-bits -d 'show rates in bytes per second (default)'
 complete -c bwtop -l asn-db -r -F -d 'know the autonomous system of remotes from this MaxMind DB file (asn: in filters, --by asn, columns)'
 complete -c bwtop -l country-db -r -F -d 'know the country of remotes from this MaxMind DB file (country: in filters, --by country, columns)'
-complete -c bwtop -l theme -x -a 'dark light plain' -d 'colours of the full screen (default: by the background of the terminal; plain: its own colours)'
+complete -c bwtop -l theme -x -a 'dark light plain ocean ember paper' -d 'colours of the full screen (default: by the background of the terminal; plain: its own colours)'
 complete -c bwtop -l no-resolve -d 'do not resolve addresses to names'
 complete -c bwtop -l resolve -d 'resolve addresses to names (default)'
 complete -c bwtop -l db -r -F -d 'history database (default: $BWTOP_DB, else that of the service, else your own)'

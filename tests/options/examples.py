@@ -54,6 +54,7 @@ host = ["web*", "db1"]
 columns = ["process", "rx_rate"]
 average = 40
 mouse = false
+graphs = false
 group = "unit"
 [keys]
 leave = ["Ctrl-X", "Q"]

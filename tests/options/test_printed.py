@@ -44,6 +44,7 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
         "mouse": True,
         "fold_exited": True,
         "join_loopback": False,
+        "graphs": True,
         "grouping": Grouping.PROCESS,
     }
     assert again.settings() == defaults | first.settings()

@@ -48,7 +48,7 @@ def start(place: Path) -> Iterator[Callable[..., WritingProcess]]:
     running = []
 
     def begin(**actions: writing.Action) -> WritingProcess:
-        running.append(WritingProcess(ADA, {"write": write_here, **actions}, [place]))
+        running.append(WritingProcess(ADA, {"write": write_here, **actions}, lambda: [place]))
         return running[-1]
 
     yield begin

@@ -51,6 +51,7 @@ def test_bound_key_is_taken_from_its_old_command() -> None:
 
 FUNCTION_KEYS: Final = {
     "f1": "show-help",
+    "f2": "show-setup",
     "f3": "find",
     "f4": "edit-filter",
     "f5": "expand-all",

@@ -20,6 +20,7 @@ from bwtop.tui import (
     keys,
     layout,
     search,
+    setup,
     spikes,
     tags,
 )
@@ -29,7 +30,18 @@ from bwtop.tui.keys import KEYS
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.lines import length
 from bwtop.tui.state import Effect
-from bwtop.tui.styles import DARK, LIGHT, PLAIN, THEMES, Look, Style, palette
+from bwtop.tui.styles import (
+    DARK,
+    EMBER,
+    LIGHT,
+    OCEAN,
+    PAPER,
+    PLAIN,
+    THEMES,
+    Look,
+    Style,
+    palette,
+)
 from bwtop.view.columns import PROCESS_COLUMNS
 from tests.screen.harness import Harness
 
@@ -38,7 +50,7 @@ GLYPHS: Final = pytest.mark.parametrize(
 )
 
 
-COMMANDS: Final = (commands, details, dialogs, editing, export, search, spikes, tags)
+COMMANDS: Final = (commands, details, dialogs, editing, export, search, setup, spikes, tags)
 
 
 def key_id(key: Key) -> str:
@@ -196,7 +208,11 @@ def luminance(rgb: Sequence[int]) -> float:
 @pytest.mark.parametrize("style", Style)
 @pytest.mark.parametrize("colours", [16, 256])
 @pytest.mark.parametrize(
-    ("theme", "ground"), [(DARK, BLACK), (LIGHT, WHITE), (PLAIN, BLACK), (PLAIN, WHITE)]
+    ("theme", "ground"),
+    [
+        *((theme, BLACK) for theme in (DARK, OCEAN, EMBER, PLAIN)),
+        *((theme, WHITE) for theme in (LIGHT, PAPER, PLAIN)),
+    ],
 )
 def test_every_style_can_be_read(
     theme: str, ground: tuple[int, int, int], colours: int, style: Style

@@ -396,6 +396,34 @@ def test_what_is_shown_is_written_as_the_user_behind_sudo(moving: Mover) -> None
             assert terminal.wait() == 0
 
 
+def test_setup_is_saved_for_the_user_behind_sudo(moving: Mover) -> None:
+    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
+        config = Path(directory, "config.toml")
+        config.write_text("# mine\nbits = true\n")
+        for path in (config.parent, config):
+            os.chown(path, SOMEBODY, SOMEBODY)
+        behind = {"SUDO_UID": str(SOMEBODY), "SUDO_GID": str(SOMEBODY)}
+        bwtop = command("--no-resolve", "--no-record", "--config", str(config))
+        with Terminal(bwtop, env=behind) as terminal:
+            terminal.wait_for("mover")
+            terminal.type("S")
+            terminal.wait_for("theme    auto")
+            terminal.type("j")
+            terminal.type("\r")
+            terminal.wait_for("mouse    off")
+            assert not terminal.mouse
+            terminal.type("k")
+            terminal.type("\r")
+            terminal.wait_for("theme    dark")
+            terminal.type("q")
+            terminal.wait_for("saved to")
+            terminal.type("q")
+            assert terminal.wait() == 0
+        wanted = '# mine\nbits = true\ntheme = "dark"\nmouse = false\n'
+        assert config.read_text() == wanted
+        assert config.stat().st_uid == SOMEBODY
+
+
 def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("mouse = false\n")
