@@ -166,11 +166,9 @@ def _lines(state: ScreenState, page: DetailsPage, row: Branch, columns: int) -> 
 def _looked_up(page: DetailsPage) -> Iterator[tuple[str, str]]:
     if page.is_looked_up:
         yield "parent", page.parent or "-"
-        ports = ", ".join(page.listening or ()) or "no port"
-        yield (
-            "listens on",
-            "unknown without the rights of its user" if page.listening is None else ports,
-        )
+        ports = ", ".join(page.listening or ()) or "on no port"
+        unknown = "unknown: only its own user can read that"
+        yield "listens", unknown if page.listening is None else ports
 
 
 def _usage(page: DetailsPage) -> Iterator[tuple[str, str]]:
@@ -181,7 +179,7 @@ def _usage(page: DetailsPage) -> Iterator[tuple[str, str]]:
     elif usage:
         day, week = usage.usual_day, usage.usual_day and 7 * usage.usual_day
         first = usage.first and time.strftime("%Y-%m-%d", time.localtime(usage.first))
-        yield "first seen", first or "not in the history yet"
+        yield "history", f"first seen {first}" if first else "nothing of it yet"
         yield "today", _against(usage.today, day, "day")
         yield "this week", _against(usage.week, week, "week")
 

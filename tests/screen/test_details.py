@@ -60,12 +60,12 @@ def test_page_has_all_facts(harness: Harness, server: tuple[subprocess.Popen[byt
         harness.press("page down")
     parent = f"({os.getpid()})"
     assert found["parent"].endswith(parent)
-    assert found["listens on"] == f"tcp {server[1]}"
+    assert found["listens"] == f"tcp {server[1]}"
     assert found["unit"] == "a.scope"
     assert found["container"] == "docker:0123456789ab"
     assert found["today"] == "5.0 MiB of usually 20.0 MiB a day"
     assert found["this week"] == "70.0 MiB of usually 140.0 MiB a week"
-    assert found["first seen"].startswith("2026-09-2")
+    assert found["history"].startswith("first seen 2026-09-2")
 
 
 def test_page_scrolls_and_closes(harness: Harness) -> None:
@@ -115,7 +115,7 @@ def test_history_may_have_nothing_to_say() -> None:
     harness = Harness(100, 43)
     harness.feed({key(1): {remote(): Traffic(1)}}, {key(1): Identity("a\x1b", exe="/a")})
     for answer, words in (
-        (ProgramUsage(None), "not in the history yet"),
+        (ProgramUsage(None), "nothing of it yet"),
         (ProgramUsage(5.0, 7, 7), "7 B; what is usual is known after a day"),
         ("the history\x1b is closed", "the history\\x1b is closed"),
     ):
