@@ -60,7 +60,7 @@ def _networks(config: Config) -> Iterator[str]:
     if not config.networks:
         yield '#office = ["10.8.0.0/16", "2001:db8:8::/48"]  # names for --net and --by net'
     for name, prefixes in config.networks.items():
-        yield f"{name} = {_toml(prefixes)}"
+        yield f"{name} = {toml(prefixes)}"
 
 
 def _keys(config: Config) -> Iterator[str]:

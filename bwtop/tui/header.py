@@ -248,17 +248,23 @@ def _settings(state: ScreenState, columns: int) -> Line:
         *_times(state),
     ):
         line += [(Style.HEADER, f" {label} "), (Style.VALUE, f"{value} ")]
-    return spread(line, [(Style.HEADER, _place(state))], columns, Style.HEADER)
+    places = (_tagged(state) + _place(state), _tagged(state).strip())
+    room = columns - length(line) - 1
+    place = next((text for text in places if len(text) <= room), "")
+    return spread(line, [(Style.HEADER, place)], columns, Style.HEADER)
+
+
+def _tagged(state: ScreenState) -> str:
+    return f"{len(state.tags)} tagged  " if state.tags else ""
 
 
 def _place(state: ScreenState) -> str:
     """Return the selected row's number, of all of the top level."""
     count = len(state.tree.tops)
-    tagged = f"{len(state.tags)} tagged  " if state.tags else ""
     row = state.listing.path[0] + 1
     if count and state.listing.following:
-        return f"{tagged}follow {row}/{count}"
-    return tagged + (f"row {row} of {count}" if count else "")
+        return f"follow {row}/{count}"
+    return f"row {row} of {count}" if count else ""
 
 
 def _times(state: ScreenState) -> list[tuple[str, str]]:

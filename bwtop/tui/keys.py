@@ -35,7 +35,7 @@ KEYS: Final = (
         fleet_help="",
     ),
     Key(
-        ("x", "insert"),
+        ("m", "insert"),
         tags.tag,
         "tag",
         "tag the process for a signal, or untag it, and go down",

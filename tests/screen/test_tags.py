@@ -43,8 +43,10 @@ def harness_of(children: list[subprocess.Popen[bytes]], reused: int = -1) -> Har
 
 def test_signal_goes_to_all_tagged_processes(children: list[subprocess.Popen[bytes]]) -> None:
     harness = harness_of(children)
-    harness.press("x", "down", "insert")
-    assert "2 tagged" in harness.text()
+    harness.press("m", "down", "insert")
+    for columns in (100, 80):
+        harness.size = (columns, 24)
+        assert "2 tagged" in harness.text()
     assert [line[0] for line in harness.lines() if " child" in line] == ["*", "▸", "*"]
     assert "child0" in harness.styled(Style.TAGGED)[0]
     harness.press("K")
@@ -68,7 +70,7 @@ def test_reused_pid_among_the_tagged_gets_no_signal(
     harness = harness_of(children, reused=1)
     children[0].kill()
     children[0].wait()
-    harness.press("x", "x", "x", "K", "enter", "y")
+    harness.press("m", "m", "m", "K", "enter", "y")
     assert "SIGTERM sent to 1 of 3 processes" in bottom(harness)
     assert f"child0 ({children[0].pid}): No such process; 1 more" in bottom(harness)
     assert children[2].wait(5) == -signal.SIGTERM
@@ -80,12 +82,12 @@ def test_tags_are_taken_back_and_end_with_their_process(
     children: list[subprocess.Popen[bytes]],
 ) -> None:
     harness = harness_of(children)
-    harness.press("x", "x", "up", "x")
+    harness.press("m", "m", "up", "m")
     assert "1 tagged" in harness.text()
     harness.press("U")
     assert bottom(harness) == "untagged 1 process"
     assert "tagged  row" not in harness.text()
-    harness.press("home", "x")
+    harness.press("home", "m")
     first = next(iter(harness.state.tags))
     harness.feed(exited=[first])
     harness.press("home", "K")
@@ -102,13 +104,13 @@ def test_a_group_is_tagged_whole_and_kernel_threads_are_not() -> None:
             key(3): Identity("kworker", 0, kernel=True),
         },
     )
-    harness.press("x")
+    harness.press("m")
     assert bottom(harness) == "no process here takes signals"
-    harness.press("g", "g", "end", "x")
+    harness.press("g", "g", "end", "m")
     assert "2 tagged" in harness.text()
-    harness.press("x")
+    harness.press("m")
     assert "tagged  row" not in harness.text()
-    harness.press("e", "end", "x")
+    harness.press("e", "end", "m")
     assert len(harness.state.tags) == 1, "the process of a remote"
 
 
@@ -119,7 +121,7 @@ def test_a_question_about_many_says_how_many_it_does_not_list(size: tuple[int, i
         {key(n): {remote(): Traffic(n)} for n in range(1, MANY + 1)},
         {key(n): Identity(f"p\x1b{n}", 7) for n in range(1, MANY + 1)},
     )
-    harness.press("g", "g", "x", "K", "enter")
+    harness.press("g", "g", "m", "K", "enter")
     harness.check()
     assert harness.state.context is Context.CONFIRM
     if size[1] >= 10:
@@ -134,5 +136,5 @@ def test_a_question_about_many_says_how_many_it_does_not_list(size: tuple[int, i
 def test_rows_of_other_hosts_are_not_tagged() -> None:
     harness = Harness(100, 24, origin="clickhouse://db/bwtop")
     harness.feed({key(1): {remote(): Traffic(1)}})
-    harness.press("x")
+    harness.press("m")
     assert bottom(harness) == "no process here takes signals"

@@ -17,6 +17,7 @@ from bwtop.history.calendar import Unit, floor
 from bwtop.tui.background import QUESTION
 from bwtop.tui.dialogs import GUARD
 from bwtop.tui.input import PAUSE
+from bwtop.tui.paste import BRACKETS_ON
 from bwtop.tui.styles import DARK, LIGHT, PLAIN, THEMES, Style
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
@@ -432,8 +433,8 @@ def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> Non
         assert modes(terminal) == (True, False, True, False)
         os.kill(terminal.pid, signal.SIGSTOP)
         os.kill(terminal.pid, signal.SIGCONT)
-        terminal.type("b")
-        terminal.wait_for("bit/s")
+        terminal.wait_for(lambda _: terminal.raw.count(BRACKETS_ON.encode()) == 2)
+        terminal.watch(0.2)
         assert not terminal.mouse
 
 
