@@ -235,6 +235,15 @@ class Filter:
         """True if it depends on numbers that only live views have."""
         return any(term.is_live for term in self.terms)
 
+    def mentions(self, name: str) -> bool:
+        """Return True if a term of the field is anywhere in it."""
+        return any(
+            term.field.name == name
+            if isinstance(term, Term)
+            else any(one.mentions(name) for one in term.filters)
+            for term in self.terms
+        )
+
     def categories(self) -> frozenset[Category]:
         """Return the categories whose flows may pass."""
         return frozenset(

@@ -108,7 +108,7 @@ class Tree:
     @property
     def _folds(self) -> bool:
         view = self._view
-        return view.fold and self.grouping is Grouping.PROCESS and not view.filter.plain("state")
+        return view.fold and self.grouping is Grouping.PROCESS and not view.filter.mentions("state")
 
     def count(self) -> int:
         """Return the number of processes or groups that pass, folded ones included."""
@@ -511,7 +511,7 @@ class Tree:
         for place, child in enumerate(self.children(row)):
             if child.id == wanted:
                 return (*path, place)
-            parents = (wanted._replace(remote=None), RowId(wanted.group))
+            parents = (wanted._replace(remote=None, rest=False), RowId(wanted.group))
             if child.id in parents or child.id.rest:
                 return self._find_below((*path, place), wanted)
         return None

@@ -600,14 +600,14 @@ def test_exited_processes_are_one_row_that_opens(columns: int, text: str) -> Non
     assert "† 4 exited" in harness.selected()
 
 
-@pytest.mark.parametrize("pressed", ["X", "/state:exited", "off"])
+@pytest.mark.parametrize("pressed", ["x", "/state:exited", "/curl | state:exited", "off"])
 def test_exited_processes_can_be_rows_of_their_own(pressed: str) -> None:
     harness = ended(80, Settings(fold_exited=pressed != "off"))
     harness.type(pressed if pressed != "off" else "")
     assert "4 exited" not in harness.text()
     assert all(f"† p{n} " in harness.text() for n in range(1, 5))
-    harness.press("esc", "X")
-    assert ("† 4 exited" in harness.text()) == (pressed in ("X", "off"))
+    harness.press("esc", "x")
+    assert ("† 4 exited" in harness.text()) == (pressed in ("x", "off"))
 
 
 def test_selected_process_stays_in_sight_when_it_exits() -> None:

@@ -240,7 +240,10 @@ def test_no_text_is_black_on_black_with_eight_colours(theme: str, style: Style) 
 
 @GLYPHS
 def test_glyphs_are_of_their_character_set_and_of_one_cell(glyphs: Glyphs) -> None:
-    signs = (glyphs.collapsed, glyphs.expanded, glyphs.ascending, glyphs.descending, glyphs.times)
+    signs = (
+        *(glyphs.collapsed, glyphs.expanded, glyphs.ascending, glyphs.descending, glyphs.times),
+        *(glyphs.exited, glyphs.scroll),
+    )
     for sign in (*signs, *glyphs.bars):
         assert urwid.calc_width(sign, 0, len(sign)) == width(sign) == 1
     everything = "".join((*signs, *glyphs.bars, glyphs.down, glyphs.up, glyphs.dots))

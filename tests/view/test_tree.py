@@ -704,3 +704,23 @@ def test_exited_processes_come_last_in_any_order(order: Order) -> None:
     plain = Tree(model, View(order=Order("total")), Expansion(), RemoteNames())
     plain.sort()
     assert plain.tops[0].key == dead
+
+
+@given(models(), st.booleans(), st.booleans(), st.integers(0, 2))
+def test_folded_and_joined_rows_have_all_traffic_and_are_found(
+    model: LiveModel, fold: bool, join: bool, first: int
+) -> None:
+    view = View(living_first=True, fold=fold, join=join, first_remotes=first)
+    tree = Tree(model, view, Expansion(), HOSTS.get)
+    tree.sort()
+    plain_rows = built(model)
+    assert numbers(Branch(RowId(), tree.counted(), IDENTITIES[0])) == summed(plain_rows.tops)
+    rows = list(below(tree))
+    assert all(tree.find(row.id) == path for path, row in rows)
+    assert len({row.id for _, row in rows}) == len(rows)
+    leaves = {row.id[1:3]: numbers(row) for _, row in rows if isinstance(row, Leaf)}
+    wanted = [row for _, row in below(plain_rows) if isinstance(row, Leaf)]
+    assert leaves == {row.id[1:3]: numbers(row) for row in wanted}
+    for _, row in rows:
+        if isinstance(row, Branch) and not row.joined:
+            assert numbers(row) == summed(tree.children(row))
