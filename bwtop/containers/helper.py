@@ -8,7 +8,6 @@ import contextlib
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 from pathlib import Path
@@ -89,7 +88,6 @@ def _live(theirs: int, account: Account, parent: int) -> None:
     opened = folders.opened()
     if not opened:
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     places = [Path(f"/proc/self/fd/{folder.descriptor}") for folder in opened]
     rights = privileges.described()  # from a file that Landlock closes
     is_restricted = landlock.restrict(readable=places, system=False)

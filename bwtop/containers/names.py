@@ -1,6 +1,8 @@
 """The names of containers, asked of the helper in the background."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -65,8 +67,10 @@ class ContainerNames:
         return self._hello
 
     def close(self) -> None:
-        """End the helper."""
+        """End the helper, and with it a question that waits for its answer."""
         self._is_over = True
+        with contextlib.suppress(OSError):  # it has ended
+            self._helper.socket.shutdown(socket.SHUT_RDWR)
         with self._mutex:
             self._helper.close()
 

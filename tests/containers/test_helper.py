@@ -173,7 +173,7 @@ def test_without_folders_there_is_no_helper(monkeypatch: pytest.MonkeyPatch) -> 
     found = ContainerNames(ADA)
     try:
         assert found.hello() is None
-        assert not is_alive(found.pid)
+        assert eventually(lambda: not is_alive(found.pid))
         assert (found.get(KEY), found.is_known(KEY)) == (None, True)
         found.wait([KEY], HANG)
     finally:
