@@ -17,7 +17,7 @@ from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.columns import HOST_COLUMNS, Order
-from bwtop.view.grouping import Grouping
+from bwtop.view.grouping import OF_FLEETS, Grouping
 from tests.build import key, packed, remote
 from tests.screen.harness import Harness
 
@@ -196,7 +196,9 @@ def test_conversation_of_two_hosts_is_one_row() -> None:
 
 
 def test_g_groups_by_host_only_with_several_hosts() -> None:
-    for harness, groupings in ((fleet(), list(Grouping)), (own(), list(Grouping)[:-2])):
+    every = [one for one in Grouping if one not in (Grouping.ASN, Grouping.COUNTRY)]
+    of_one = [one for one in every if one not in OF_FLEETS]
+    for harness, groupings in ((fleet(), every), (own(), of_one)):
         found = []
         for _ in range(2 * len(groupings)):
             found.append(harness.state.settings.grouping)
@@ -238,7 +240,7 @@ def test_local_filter_has_no_host_field() -> None:
     harness = own()
     harness.press("/", *"host:web1")
     assert "invalid field 'host'; expected pid, user" in harness.text()
-    assert harness.state.filter_error.endswith("loopback, net, rate, total, state")
+    assert harness.state.filter_error.endswith("net, asn, country, rate, total, state")
 
 
 # Help.
