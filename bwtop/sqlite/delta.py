@@ -74,6 +74,20 @@ class Delta:
         found._limit_names()
         return found
 
+    def early(self) -> dict[SeenName, float]:
+        """Return the names whose processes are not in this reading: it was taken right before they moved their bytes."""
+        return {seen: when for seen, when in self.names.items() if seen.identity is None}
+
+    def take_early(self, early: dict[SeenName, float]) -> None:
+        """Take the early names of the previous reading whose processes are in this one."""
+        if not early:
+            return
+        who = dict(self.flows.keys())
+        for seen, when in early.items():
+            if seen.process in who:
+                self.names[seen._replace(identity=who[seen.process])] = when
+        self._limit_names()
+
     def size(self) -> int:
         """Return the number of flows and of names."""
         return sum(map(len, self.flows.values())) + len(self.names)

@@ -13,7 +13,7 @@ from bwtop.model.sample import Sample
 from bwtop.sqlite import checked, clocks, schema
 from bwtop.sqlite.backlog import Backlog
 from bwtop.sqlite.clocks import ClockReading, ClockWatch
-from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.delta import Delta, SeenName
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
@@ -118,6 +118,8 @@ class Recorder:
         self._events: list[Event] = []
         self._open: Delta | None = None
         self._quiet: Delta | None = None
+        self._early: dict[SeenName, float] = {}
+        """Names of the last reading whose processes were not in it."""
         self._closing = False
         self._abandoned = False
         self._is_locked = False
@@ -179,6 +181,8 @@ class Recorder:
                 self._forget()
                 return
             delta = Delta.of(sample)
+            delta.take_early(self._early)
+            self._early = delta.early()
             if self._open:
                 self._open.absorb(delta)
             else:

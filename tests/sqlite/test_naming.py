@@ -1,18 +1,22 @@
 """Recorded names of remotes: each once for the time in which it is seen, as few as bounds allow, and swept."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bwtop.model.flows import Identity
+from bwtop.model.flows import Identity, Traffic
 from bwtop.model.named import NameSource
 from bwtop.model.sample import Sample
 from bwtop.sqlite import backlog, naming
 from bwtop.sqlite import delta as deltas
 from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.recorder import Recorder
 from bwtop.sqlite.salvage import salvage
+from bwtop.sqlite.writer import RecordingOptions
 from tests.build import key, remote
 from tests.history.keep import CURL, DAY, HOUR, NGINX, NOON, Kept, delta, memory, policy
 from tests.history.named import SITE, learned, named_delta
@@ -65,6 +69,25 @@ def test_names_come_from_readings_with_the_time_of_the_interval() -> None:
         (key(2), None): NOON,
     }
     assert not found.is_quiet()
+
+
+def test_name_that_is_heard_before_its_process_moves_a_byte_is_its(tmp_path: Path) -> None:
+    """The counters are read right before the names."""
+    recorder = Recorder(RecordingOptions(tmp_path / "history.db"))
+    recorder.open()
+    recorder.start()
+    for second, (names, traffic) in enumerate(((["a.example"], False), ([], True))):
+        sample = Sample(datetime.fromtimestamp(NOON + second + 1, UTC), 1.0)
+        sample.learned = [learned(name) for name in names]
+        if traffic:
+            sample.traffic, sample.identities = {key(1): {SITE: Traffic(1, 1)}}, {key(1): CURL}
+        recorder.put(sample)
+    recorder.close()
+    with closing(sqlite3.connect(recorder.path)) as connection:
+        found = connection.execute(
+            "SELECT named.name, program.name, first FROM named JOIN program ON program.id = program"
+        ).fetchall()
+    assert found == [("a.example", "curl", NOON)]
 
 
 def test_names_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -417,7 +417,9 @@ def test_csv_has_a_header_for_every_dimension(served: Served, dimension: str) ->
     body = served("/api/v1/export.csv", f"range={WHEN}&by={dimension}").body.decode()
     header, *lines = csv.reader(io.StringIO(body, newline=""))
     fields = next(d.fields for d in DIMENSIONS if d.name == dimension)
-    assert header == [*fields, *(["user"] if "uid" in fields else []), "rx", "tx"]
+    names = ["remote_name", "name_source"] if "addr" in fields else []
+    user = ["user"] if "uid" in fields else []
+    assert header == [*fields, *user, "rx", "tx", *names]
     assert lines
     assert {len(line) for line in lines} == {len(header)}
     nothing = served("/api/v1/export.csv", f"range=2020-01-01&by={dimension}").body.decode()
