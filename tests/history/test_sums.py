@@ -100,9 +100,7 @@ filters = st.one_of(
 )
 
 without_remotes = st.lists(
-    st.sampled_from(
-        [d for d in OF_FLOWS if d.name not in ("remote", "net", "asn", "country", "port")]
-    ),
+    st.sampled_from([d for d in OF_FLOWS if {"address", "port"}.isdisjoint(d.needs)]),
     unique=True,
     max_size=4,
 )
@@ -329,7 +327,7 @@ def percentile(values: Sequence[float]) -> float:
 
 def check_usage(kept: Kept, answer: Answer, keep: Filter) -> None:
     usage = answer.usage
-    if keep.only("user", "name", "remote").terms:
+    if keep.only("user", "process", "remote").terms:
         assert usage is None
         return
     first, last = -(-answer.start // FIVE_MINUTES), answer.end // FIVE_MINUTES

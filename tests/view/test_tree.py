@@ -711,7 +711,7 @@ def test_folded_and_joined_rows_have_all_traffic_and_are_found(
     model: LiveModel, fold: bool, join: bool, first: int
 ) -> None:
     view = View(living_first=True, fold=fold, join=join, first_remotes=first)
-    tree = Tree(model, view, Expansion(), HOSTS.get)
+    tree = Tree(model, view, Expansion(), RemoteNames(HOSTS.get))
     tree.sort()
     plain_rows = built(model)
     assert numbers(Branch(RowId(), tree.counted(), IDENTITIES[0])) == summed(plain_rows.tops)
