@@ -64,6 +64,15 @@ class WritingProcess:
 
     def ask(self, action: str, arguments: Mapping[str, Any], data: bytes = b"") -> None:
         """Let the process do something; raise the OSError or ValueError that it raises, and OSError without an answer."""
+        try:
+            answer = self._ask(action, arguments, data)
+        except ConnectionError:
+            answer = b""
+        if not answer:
+            raise OSError(errno.EIO, "the process that writes files has ended; restart bwtop")
+        _raise(json.loads(answer))
+
+    def _ask(self, action: str, arguments: Mapping[str, Any], data: bytes) -> bytes:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, self._turn:
             request = json.dumps({"action": action, "arguments": arguments}).encode()
@@ -73,10 +82,7 @@ class WritingProcess:
                 descriptors = [theirs.fileno(), file.fileno()]
                 socket.send_fds(self._control, [request], descriptors)
             ours.settimeout(SECONDS)
-            answer = ours.recv(_LONGEST)
-        if not answer:
-            raise OSError(errno.EIO, "the process that writes files has ended; restart bwtop")
-        _raise(json.loads(answer))
+            return ours.recv(_LONGEST)
 
     def close(self) -> None:
         """End the process; it does so by itself when this one ends."""
