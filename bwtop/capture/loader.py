@@ -148,6 +148,8 @@ def _try_backend(backend: Backend, limits: Limits, folder: Path | None) -> Attem
     try:
         attacher = Attacher(_kernel(attempt))
         _try_probes(attempt, attacher)
+        if backend.has_one_layer and backend.has(Kind.KRETPROBE) and not attempt.refusal:
+            _refuse_pages(attempt)
         if attempt.refusal:
             return attempt
         attempt.cast = _cast(attacher, backend)
@@ -388,6 +390,12 @@ def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
             attempt.refuse(probe, error)
             if attempt.refusal:
                 return
+
+
+def _refuse_pages(attempt: Attempt) -> None:
+    """Refuse one layer of kprobes up to 6.4: there UDP's sendpage is not counted by it."""
+    if attempt.probes.get("inet_sendpage") != ABSENT:
+        attempt.refusal = attempt.probes["ip_append_page"] = "sendpage needs all layers"
 
 
 def _is_attachable(attempt: Attempt, attacher: Attacher) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.kernel.running import Bwtop, Flow, run
+from tests.kernel.test_tcp import file_of
 
 pytestmark = pytest.mark.kernel
 
@@ -24,12 +25,12 @@ PLACES = {
 
 
 @contextmanager
-def sink() -> Iterator[int]:
-    """Yield a UDP port of all addresses that nobody reads."""
+def sink() -> Iterator[socket.socket]:
+    """Yield a UDP socket bound to all addresses of this host."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(("::", 0))
-        yield sock.getsockname()[1]
+        yield sock
 
 
 def uncork(sock: socket.socket) -> None:
@@ -81,7 +82,8 @@ def test_what_follows_a_cork_counts_too(
                 sock.sendto(bytes(1009), (address, second))
             uncork(sock)
 
-    with sink() as first, sink() as second:
+    with sink() as one, sink() as other:
+        first, second = one.getsockname()[1], other.getsockname()[1]
         pid = run(lambda: send(first, second))
     flows = bwtop.settled_flows(pid)
     whole = 3 * (204 + more)
@@ -92,6 +94,28 @@ def test_what_follows_a_cork_counts_too(
         }
     else:
         assert sum(sent for _, sent in flows.values()) == whole + 1009
+
+
+def test_sendfile_of_less_than_it_was_asked_for(bwtop: Bwtop) -> None:
+    """The kernel waits for more, and sends at the file's end what it has, from 6.5 on; before, never."""
+    with sink() as sock, file_of(1009) as file:
+        port = sock.getsockname()[1]
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connected:
+                connected.connect(("127.0.3.1", port))
+                assert os.sendfile(connected.fileno(), file, 0, 5000) == 1009
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as another:
+                another.sendto(bytes(103), ("127.0.3.1", port))
+
+        pid = run(send)
+        arrived = [len(sock.recv(2048))]
+        if arrived == [1009]:
+            arrived.append(len(sock.recv(2048)))
+    flows = bwtop.settled_flows(pid)
+    expected = sum(arrived) if bwtop.sees_datagrams else 1009 + 103
+    assert flows == {Flow("udp", "127.0.3.1", port, "client"): (0, expected)}
+    assert arrived in ([1009, 103], [103])
 
 
 def test_whoever_ends_a_cork_has_sent_it(bwtop: Bwtop) -> None:

@@ -140,6 +140,8 @@ def test_one_program_counts_an_ordinary_message() -> None:
     ((client, server),) = pairs(1)
     runs: dict[str, set[str]] = {}
     with capturing() as capture:
+        if not capture.report.backend.has_one_layer:
+            return  # up to 6.4 kprobe needs all
         for name, one, other in (("udp", ours, ours), ("tcp", client, server)):
             before = [libbpf.prog_info(program).run_cnt for program in capture.programs]
             for _ in range(100):
