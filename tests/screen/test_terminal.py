@@ -389,7 +389,7 @@ def test_what_is_shown_is_written_as_the_user_behind_sudo(moving: Mover) -> None
             terminal.type("\x15")
             terminal.type("a.csv")
             terminal.type("\r")
-            terminal.wait_for("rows to a.csv")
+            terminal.wait_for(lambda seen: "wrote" in seen and " to a.csv" in seen)
             written = Path(directory, "a.csv")
             assert "mover" in written.read_text()
             assert (written.stat().st_uid, written.stat().st_mode & 0o777) == (SOMEBODY, 0o600)
