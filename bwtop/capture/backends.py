@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from bwtop.capture import libbpf, preemption
@@ -291,10 +292,16 @@ def in_order(preemption_mode: str) -> tuple[Backend, ...]:
     return tuple(suited(backend.name, preemption_mode) for backend in (*first, KPROBE))
 
 
+_RXRPC: Final = Path("/sys/module/rxrpc")
+"""AFS sends by udp_sendmsg() itself, past the outer layer (net/rxrpc/output.c)."""
+
+
 def suited(name: str, preemption_mode: str) -> Backend:
-    """Return the backend of that name, with one layer where nothing interrupts its programs; raises KeyError."""
+    """Return the backend of that name, with one layer where that sees all; raises KeyError."""
     backend = named(name)
-    return backend if preemption.interrupts(preemption_mode) else _ONE_LAYER.get(name, backend)
+    if preemption.interrupts(preemption_mode) or _RXRPC.exists():
+        return backend
+    return _ONE_LAYER.get(name, backend)
 
 
 def named(name: str, *, one_layer: bool = False) -> Backend:

@@ -14,6 +14,7 @@ EXACT = (
     "tests/kernel/test_other.py",
     "tests/kernel/test_layers.py",
     "tests/kernel/test_ids.py",
+    "tests/kernel/test_remote_names.py",
 )
 """The tests that count bytes exactly: every backend must pass them."""
 

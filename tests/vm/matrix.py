@@ -20,6 +20,7 @@ INPUTS: Final = (
     "bpf",
     "bwtop/capture",
     "bwtop/identity",
+    "bwtop/names",
     "bwtop/rights",
     "tests/kernel",
     "tests/vm",
