@@ -23,6 +23,7 @@ from bwtop.model.filter import Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
     LOOPBACK_V6,
+    RECORDED_LOSSES,
     UNKNOWN_ADDRESS,
     Host,
     Loss,
@@ -276,7 +277,7 @@ class FleetFollower:
         if self._keep.terms and windows:
             where += f" AND {of_hosts(windows)}"
         where += self._newer(windows)
-        sums = ", ".join(f"sum({name})" for name in Loss._fields)
+        sums = ", ".join(f"sum({name})" for name in RECORDED_LOSSES)
         for host, *loss in self._server.query(
             f"SELECT toString(host_id), {sums} FROM span FINAL WHERE {where} GROUP BY host_id"
         ):

@@ -16,6 +16,7 @@ from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, sql_
 from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
+    RECORDED_LOSSES,
     UNKNOWN_ADDRESS,
     Host,
     Identity,
@@ -106,8 +107,8 @@ class FleetSelection:
         Measured intervals are added up by minute, and end at its start.
         """
         minute = f"floor(start / {MINUTE}) * {MINUTE}"
-        sums = ", ".join(f"sum({name}) AS {name}" for name in Loss._fields)
-        totals = ", ".join(f"sum({name})" for name in Loss._fields)
+        sums = ", ".join(f"sum({name}) AS {name}" for name in RECORDED_LOSSES)
+        totals = ", ".join(f"sum({name})" for name in RECORDED_LOSSES)
         return self._once(
             f"SELECT level, first, max(last), max(recorded), {totals} FROM"
             f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
@@ -160,7 +161,7 @@ class FleetSelection:
 
     def losing(self) -> list[Host]:
         """See Selection."""
-        lost = " + ".join(Loss._fields)
+        lost = " + ".join(RECORDED_LOSSES)
         found = self._server.query(
             f"SELECT toString(host_id), sum(spilled_bytes + unattributed_bytes) AS amount FROM span"
             f" WHERE {self._recorded} AND {lost} > 0 GROUP BY host_id ORDER BY amount DESC, host_id"

@@ -217,7 +217,9 @@ class Spool:
                 return found
             found.traffic += [(*head, *line, version) for line in lines]
             skipped = max(number - found.last - 1, 0) if kind is _INTERVALS else 0
-            found.spans.append((*head, over, seconds, *checked.loss(loss), skipped, version))
+            found.spans.append(
+                (*head, over, seconds, *checked.loss(loss).recorded, skipped, version)
+            )
             found.last = number
             if is_now:
                 self._sent[span] = time.monotonic()

@@ -118,6 +118,11 @@ class Loss(NamedTuple):
     unheard: int = 0
     """Messages that may have had names of remotes in them, and found no room; not recorded."""
 
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """Return the counts that a history keeps, in the order of the fields."""
+        return self[: len(RECORDED_LOSSES)]
+
     def plus(self, other: "Loss") -> "Loss":
         """Return the sum of both."""
         return Loss(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
@@ -125,6 +130,10 @@ class Loss(NamedTuple):
     def minus(self, other: "Loss") -> "Loss":
         """Return the difference to the earlier `other`."""
         return Loss(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+RECORDED_LOSSES: Final = Loss._fields[: Loss._fields.index("unheard")]
+"""The fields of a Loss that a history keeps; the others are of live views alone."""
 
 
 class Host(NamedTuple):

@@ -321,14 +321,9 @@ def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:
     return rows
 
 
-RECORDED_LOSSES: Final = 6
-"""The first fields of a Loss; the others are of live views alone."""
-
-
 def pack_loss(loss: Loss) -> str | None:
     """Return the stored form of a loss; None: nothing was lost."""
-    recorded = loss[:RECORDED_LOSSES]
-    return json.dumps(recorded) if any(recorded) else None
+    return json.dumps(loss.recorded) if any(loss.recorded) else None
 
 
 def _given(cursor: sqlite3.Cursor) -> int:

@@ -14,7 +14,7 @@ from bwtop.clickhouse import spool as spools
 from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, ServerTable
 from bwtop.clickhouse.spool import ROWS, STILL, Batch, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
-from bwtop.model.flows import Host, Identity, Loss
+from bwtop.model.flows import RECORDED_LOSSES, Host, Identity, Loss
 from bwtop.sqlite import schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import Event
@@ -233,7 +233,7 @@ def test_time_and_losses_are_sent_though_nothing_moved() -> None:
     kept.append(Delta(NOON, 60.0), Delta(NOON + 60, 30.0, loss=Loss(1, 2, 3, 4, 5, 6)))
     sent = batches(spool(kept))
     assert lines(sent, TRAFFIC) == []
-    names = ("start", "end", "seconds", *Loss._fields)
+    names = ("start", "end", "seconds", *RECORDED_LOSSES)
     assert [tuple(row[name] for name in names) for row in lines(sent, SPAN)] == [
         (NOON, NOON + 60, 60.0, 0, 0, 0, 0, 0, 0),
         (NOON + 60, NOON + 90, 30.0, 1, 2, 3, 4, 5, 6),

@@ -19,14 +19,13 @@ from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
 from bwtop.model.conditions import Loopback
 from bwtop.model.filter import EVERYTHING, Filter, toggled
-from bwtop.model.flows import Loss, ProcessKey
+from bwtop.model.flows import RECORDED_LOSSES, Loss, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.output.notes import notes
 from bwtop.output.report import document
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite import checked, fold, rollup, sweep
 from bwtop.sqlite.delta import Delta
-from bwtop.sqlite.store import RECORDED_LOSSES
 from tests.build import key, typed
 from tests.examples import examples
 from tests.history.keep import (
@@ -71,7 +70,7 @@ lengths = st.one_of(eighths, st.sampled_from([0.125, 1.0, 59.875, 60.0, 300.0, 1
 bytes_ = st.one_of(st.integers(0, 2000), st.integers(0, 1 << 40))
 losses = st.one_of(
     st.just(Loss()),
-    st.builds(Loss, *[st.integers(0, 5) for _ in Loss._fields[:RECORDED_LOSSES]]),
+    st.builds(Loss, *[st.integers(0, 5) for _ in RECORDED_LOSSES]),
 )
 who = st.tuples(st.integers(1, 3).map(key), st.sampled_from(PROGRAMS))
 flows = st.dictionaries(
