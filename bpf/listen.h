@@ -191,7 +191,11 @@ static __always_inline bool hear_first(struct charge *charge, struct socket *soc
 	as->kind = HEARD_FIRST;
 	find_message(&message, regs);
 	_Pragma("clang loop unroll(disable)")
-	for (index = 0; index < MOST_SEGMENTS && index < message.count; index++) {
+	for (index = 0; index < MOST_SEGMENTS; index++) {
+		/* Else the compiler compares with the lesser of both, which old verifiers do not follow. */
+		asm volatile("" : "+r"(index));
+		if (index >= message.count)
+			break;
 		read_segment(&segment, &message, index);
 		if (segment.length > left)
 			segment.length = left;

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -131,10 +131,21 @@ class Limits:
 
 
 def try_backend(backend: Backend, limits: Limits, folder: Path | None = None) -> Attempt:
-    """Load and attach a backend as far as this kernel allows, with all layers if one is not enough; errors are in the result.
+    """Load and attach a backend as far as this kernel allows; errors are in the result.
 
     folder: the cache of compiled programs; None: compile them.
     """
+    attempt = _try_layers(backend, limits, folder)
+    if attempt.refusal and attempt.names:
+        deaf = _try_layers(backend, replace(limits, names=False), folder)
+        if not deaf.refusal:
+            deaf.notes.append(f"{_NO_NAMES} (this kernel refuses to listen: {attempt.refusal})")
+            return deaf
+    return attempt
+
+
+def _try_layers(backend: Backend, limits: Limits, folder: Path | None) -> Attempt:
+    """Try a backend, with all layers if one is not enough."""
     attempt = _try_backend(backend, limits, folder)
     if backend.layered:
         needed = {probe.target for probe in backend.layered.probes if not probe.without}

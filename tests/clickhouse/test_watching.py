@@ -179,7 +179,7 @@ def test_the_screen_shows_all_hosts(own: ClickHouse, sending: Sending) -> None:
         terminal.wait_for(lambda text: len(re.findall(r"^▸", text, re.MULTILINE)) == 2)
         terminal.type("\x1b")
         terminal.wait_for(lambda text: len(re.findall(r"^▸", text, re.MULTILINE)) == 6)
-        terminal.type("g" * 5)
+        terminal.type("g" * 7)
         terminal.wait_for(lambda text: "by host" in text and f" {WEB.name}" in text)
         terminal.type("q")
         assert terminal.wait() == 0
@@ -191,7 +191,7 @@ def test_hanging_server_delays_neither_keys_nor_exit(own: ClickHouse, sending: S
         sending.close()
         own.signal(signal.SIGSTOP)
         terminal.watch(2.0)
-        terminal.type("g" * 5)
+        terminal.type("g" * 7)
         terminal.wait_for("by host", READ_SECONDS / 2)
         terminal.type("q")
         assert terminal.wait(READ_SECONDS / 2) == 0

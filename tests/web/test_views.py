@@ -265,6 +265,7 @@ def test_document_has_the_schema_of_batch(busy: BroadcastState) -> None:
     assert found["time"] == "2026-11-23T08:00:01.000+00:00"
     assert found["total"] == {"rx": 332, "tx": 1}
     lost = {"flows": 1, "bytes": 2, "unattributed_bytes": 4, "unnamed": 5, "events": 6}
+    lost["names"] = 0
     assert found["lost"] == lost
     assert found["notes"] == [f"lost: {words}" for words in losses(Loss(1, 2, 3, 4, 5, 6))]
     assert len(found["notes"]) == 4

@@ -65,8 +65,8 @@ def test_state_is_in_the_address_of_the_live_view(visit: Visitor, scene: Scene) 
     page.toggle("one").click()
     page.toggle("three").click()
     page.until(lambda: len(page.children()) == 2)
+    page.until(lambda: page.rows()[0].name == "three")
     shown, rows = page.run(_CONTROLS), page.rows()
-    assert rows[0].name == "three"
     page.page.reload()
     page.until(lambda: page.rows() == rows, "the same rows")
     assert page.run(_CONTROLS) == shown
