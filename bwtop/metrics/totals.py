@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -39,10 +39,16 @@ Labels = tuple[str, ...]
 
 
 class MetricsLabel(StrEnum):
-    """A further label of the counters, by its name, which is that of a field of Identity."""
+    """A further label of the counters, by its name."""
 
     UNIT = "unit"
     CONTAINER = "container"
+
+
+_VALUES: Final[dict[MetricsLabel, Callable[[Identity], str | None]]] = {
+    MetricsLabel.UNIT: lambda identity: identity.unit,
+    MetricsLabel.CONTAINER: lambda identity: identity.container_label,
+}
 
 
 def label(name: str) -> str:
@@ -60,7 +66,7 @@ class _Loopback(dict[bytes, bool]):
 
 def _labels(identity: Identity, further: Sequence[MetricsLabel]) -> Labels:
     """Return the labels of a process; one that it does not have is empty, which Prometheus takes as absent."""
-    values = (getattr(identity, name) or "" for name in further)
+    values = (_VALUES[name](identity) or "" for name in further)
     return label(identity.name), *(value and label(value) for value in values)
 
 

@@ -206,5 +206,8 @@ def test_further_labels_are_bounded_and_harmless() -> None:
     name, container, unit = next(labels for labels in found if labels != (OTHER, "", ""))
     assert (name, container) == ("nginx", "docker:0")
     assert unit == label("\x1b[2J" * 99)
+    named = Identity("nginx", container="docker:0", container_name="proxy")
+    reading = sample({key(1): {remote(): Traffic(1, 0)}}, identities={key(1): named})
+    assert list(by_labels(reading, further)) == [("nginx", "proxy", "")]
     host = by_labels(one("sshd", 1), further)
     assert list(host) == [("sshd", "", "")], "absent, and not named"
