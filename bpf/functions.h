@@ -195,7 +195,11 @@ static __always_inline void address_peer(struct peer *peer, u64 address,
 static __always_inline void message_peer(struct peer *peer, u64 msg,
 					 const struct endpoint *end)
 {
-	address_peer(peer, LOAD(u64, msg, MSGHDR_NAME), end);
+	/* Streams neither fill the name's buffer nor go where a name says. */
+	if (flow_protocol(end) == IPPROTO_TCP)
+		*peer = end->remote;
+	else
+		address_peer(peer, LOAD(u64, msg, MSGHDR_NAME), end);
 }
 
 enum {

@@ -80,6 +80,7 @@ def halves(size: int) -> list[bytearray]:
 
 SENDS: dict[str, Callable[[socket.socket, bytes], int]] = {
     "send": lambda c, data: c.send(data),
+    "sendto": lambda c, data: c.sendto(data, ("192.0.2.1", 9)),  # which TCP ignores
     "sendmsg": lambda c, data: c.sendmsg(halves(len(data))),
     "write": lambda c, data: os.write(c.fileno(), data),
     "writev": lambda c, data: os.writev(c.fileno(), halves(len(data))),
