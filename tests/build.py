@@ -136,7 +136,7 @@ REMOTES: Final = (
 
 counts: Final = st.integers(0, 2**63)
 traffics: Final = st.builds(Traffic, counts, counts)
-losses: Final = st.builds(Loss, counts, counts, counts, counts, counts, counts)
+losses: Final = st.builds(Loss, counts, counts, counts, counts, counts, counts, unheard=st.just(0))
 flow_traffics: Final[st.SearchStrategy[FlowTraffic]] = st.dictionaries(
     st.sampled_from(KEYS),
     st.dictionaries(st.sampled_from(REMOTES), traffics, min_size=1),

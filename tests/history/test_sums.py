@@ -70,7 +70,7 @@ lengths = st.one_of(eighths, st.sampled_from([0.125, 1.0, 59.875, 60.0, 300.0, 1
 bytes_ = st.one_of(st.integers(0, 2000), st.integers(0, 1 << 40))
 losses = st.one_of(
     st.just(Loss()),
-    st.builds(Loss, *[st.integers(0, 5) for _ in RECORDED_LOSSES]),
+    st.builds(Loss, *[st.integers(0, 5) for _ in RECORDED_LOSSES], unheard=st.just(0)),
 )
 who = st.tuples(st.integers(1, 3).map(key), st.sampled_from(PROGRAMS))
 flows = st.dictionaries(
