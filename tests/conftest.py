@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from bwtop.model import geography, networks
 from tests.examples import register
 
 register()
@@ -30,6 +31,15 @@ def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("BWTOP_DB", str(tmp_path_factory.mktemp("history") / "history.db"))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _networks_of_the_tests() -> Iterator[None]:
+    """A test that runs the program in this process sets them for good: those of this machine, and of a configuration."""
+    before, places = networks.current(), geography.current()
+    yield
+    networks.use(before)
+    geography.use(places)
 
 
 FIRST: Final = ("packaging", "kernel", "attacks", "web/page", "clickhouse")
