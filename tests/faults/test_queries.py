@@ -34,7 +34,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def web(history: Path) -> Iterator[Serving]:
-    with serving("-d", "0.2", "--db", str(history)) as running:
+    with serving("-d", "0.2", "--db", str(history), "--no-container-names") as running:
         yield running
 
 
