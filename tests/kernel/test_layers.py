@@ -133,15 +133,15 @@ def test_two_hundred_threads_that_wait_lose_nothing(bwtop: Bwtop) -> None:
 )
 def test_one_program_counts_an_ordinary_message() -> None:
     """Where nothing interrupts it; beside it, one sees that a received datagram was counted, and fexit notes what is sent."""
-    statistics = libbpf.library().bpf_enable_stats(0)
     ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     ours.bind(("127.0.0.1", 0))
     ours.connect(ours.getsockname())
     ((client, server),) = pairs(1)
     runs: dict[str, set[str]] = {}
-    with capturing() as capture:
+    with ours, client, server, capturing() as capture:
         if not capture.report.backend.has_one_layer:
             return  # up to 6.4 kprobe needs all
+        statistics = libbpf.library().bpf_enable_stats(0)
         for name, one, other in (("udp", ours, ours), ("tcp", client, server)):
             before = [libbpf.prog_info(program).run_cnt for program in capture.programs]
             for _ in range(100):
@@ -151,9 +151,7 @@ def test_one_program_counts_an_ordinary_message() -> None:
                 info = libbpf.prog_info(program)
                 if info.run_cnt - count >= 100:
                     runs.setdefault(name, set()).add(info.name.decode())
-    os.close(statistics)
-    for sock in (ours, client, server):
-        sock.close()
+        os.close(statistics)
     datagram = {"bwtop_udp_send_"} if BACKEND == "fexit" else set()
     assert runs == {
         "udp": {"bwtop_inet_send", "bwtop_skb_consu", "bwtop_inet_recv"} | datagram,
