@@ -32,9 +32,13 @@ class Follower:
     def _open(self) -> None:
         file = _file(self._path)
         connection = schema.open_reader(self._path)
-        self._last = _newest(connection)
+        try:
+            self._last = _newest(connection)
+            self._processes = Processes(connection)
+        except BaseException:
+            connection.close()
+            raise
         self._connection, self._file = connection, file
-        self._processes = Processes(connection)
 
     def recorder(self) -> str | None:
         """Return the name of the recorder; None: no bwtop records."""

@@ -38,7 +38,11 @@ class LocalReader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._host = this_machine()
-        connection.execute("BEGIN")
+        try:
+            connection.execute("BEGIN")
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """End the snapshot and close the database."""

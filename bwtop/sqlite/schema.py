@@ -229,8 +229,12 @@ def _connect(path: Path, parameters: str) -> sqlite3.Connection:
         factory=_Connection,
     )
     connection.text_factory = checked.decoded
-    connection.execute("PRAGMA trusted_schema = OFF")  # no function that SQL in the file names
-    connection.execute("PRAGMA cell_size_check = ON")
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")  # no function that SQL in the file names
+        connection.execute("PRAGMA cell_size_check = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
