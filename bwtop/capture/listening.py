@@ -1,4 +1,4 @@
-"""Whether programs can listen for names of remotes on this kernel, and what bpf/listen.h must know for that."""
+"""The kernel's support for listening for names of remotes, and the definitions that bpf/listen.h needs for it."""
 
 import mmap
 import platform
@@ -16,7 +16,7 @@ TASK_PT_REGS: Final = 175
 
 
 class _Machine(NamedTuple):
-    """Where a system call's number and arguments are in struct pt_regs, and the numbers of the calls."""
+    """The places of a system call's number and arguments in struct pt_regs, and the numbers of the calls."""
 
     number: str
     second: str

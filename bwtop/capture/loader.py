@@ -122,7 +122,7 @@ class Limits:
     """Flows of one interval (a second) that are told apart for certain."""
     processes: int
     names: bool = True
-    """Whether programs listen for names of remotes, where they can."""
+    """True to listen for names of remotes, on kernels that can."""
 
     @property
     def ids(self) -> int:

@@ -49,7 +49,7 @@ class FleetPlans:
     moved: Mapping[str, Plan]
     """The rows of traffic."""
     recorded: Mapping[str, Sequence[Piece]]
-    """The table of spans with the recorded seconds of those rows."""
+    """The table of spans, which has the recorded seconds of the rows."""
     hosts: Sequence[str] | None = None
     """The ids of the hosts that count; None: all."""
 

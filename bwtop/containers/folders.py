@@ -46,7 +46,7 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 
 
 class FolderKind(StrEnum):
-    """What stands in a folder."""
+    """The entries of a folder."""
 
     DOCKER = "docker"
     PODMAN = "podman"
@@ -132,7 +132,7 @@ def _of_user(uid: int, home: str, places: Iterable[Mount]) -> Iterator[Folder]:
 
 
 def _mount(path: str, places: Iterable[Mount]) -> Mount | None:
-    """Return the mount that a path without links is on; of those on one point the last."""
+    """Return the mount of a path without links; if several are on one point, the last."""
     pure = PurePosixPath(path)
     if not pure.is_absolute() or ".." in pure.parts:
         return None
@@ -158,7 +158,7 @@ def _owned(folder: Folder) -> Iterator[Folder]:
 # Reading.
 
 Stamp = tuple[int, ...] | None
-"""What changes when a file or folder does; None: it may change without that."""
+"""A value that changes with a file or folder; None: it may change without that."""
 
 _SETTLED: Final = 1.0
 """Seconds after which a change has another time: the kernel's clock for files ticks every 4 ms (inode(7))."""

@@ -1,4 +1,4 @@
-"""What container engines write about a container: pure functions from files' contents to names.
+"""The files of container engines about a container: pure functions from files' contents to names.
 
 A user can write what stands in the files of that user's storage.  A name or image that no engine would accept is no name.
 """

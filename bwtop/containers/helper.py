@@ -36,7 +36,7 @@ _DESCRIPTORS: Final = 1 << 20
 
 
 class Hello(NamedTuple):
-    """What a helper says of itself once it is confined."""
+    """The report of a helper on itself, once it is confined."""
 
     rights: str
     """Its user and capabilities, read back from the kernel."""

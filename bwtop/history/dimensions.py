@@ -53,7 +53,7 @@ ENDS: Final = (
 """Recorded properties of a flow: of its process, and of its remote."""
 
 NET: Final = "net"
-"""What depends on the class of the remote needs this: a store of several hosts adds the host where they differ."""
+"""The need of all that depends on the class of the remote: a store of several hosts adds the host where they differ."""
 
 
 def _container(identity: Identity, _: Remote) -> tuple[Label, ...]:

@@ -56,7 +56,7 @@ def text(
 
 @dataclass(frozen=True)
 class Once:
-    """What counts where conversations are shown."""
+    """The flows and sums that count where conversations are shown."""
 
     by: Sequence[Dimension]
     """The dimensions, with that of conversations as it is for these flows."""

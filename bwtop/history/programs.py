@@ -1,4 +1,4 @@
-"""What a program usually moves, and since when it is known: the history's answer for the details of a process."""
+"""The usual traffic of a program, and since when it is known: the history's answer for the details of a process."""
 
 import json
 from collections import defaultdict

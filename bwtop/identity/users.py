@@ -35,7 +35,7 @@ def user_name(uid: int) -> str | None:
 
 
 class Container(Protocol):
-    """What is known of a container."""
+    """The known facts about a container."""
 
     @property
     def name(self) -> str:

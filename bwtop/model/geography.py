@@ -1,4 +1,4 @@
-"""Where in the world an address is: its autonomous system (AS) and its country, from databases that the user has.
+"""The autonomous system (AS) and the country of an address, from databases that the user has.
 
 The databases are a setting of this process, as the networks are (see model.networks).
 """

@@ -11,7 +11,7 @@ REMOTE_NAME: Final = "remote_name"
 
 
 class NameSource(StrEnum):
-    """Where a remote's name is from, best first."""
+    """The source of a remote's name, best first."""
 
     SNI = "sni"
     """The process sent it in a TLS hello to this address and port."""

@@ -58,7 +58,7 @@ def _history(options: Options, close: Callable[[], object]) -> QueryServer:
 
 
 class Files:
-    """What the screen writes, through a process that has the rights of the user and is forked before others are dropped."""
+    """The writer of the screen's files, through a process that has the rights of the user and is forked before others are dropped."""
 
     def __init__(self, options: Options, close: Callable[[], object]) -> None:
         """Take the options; `close` closes, in the other process, what it inherits."""

@@ -10,7 +10,7 @@ from bwtop.model.named import Learned, NameSource
 from bwtop.names import wire
 
 LEAST_SECONDS: Final = 3600
-"""How long a name is kept at least."""
+"""The shortest time for which a name is kept."""
 
 _MOST_HELLOS: Final = 256
 """Sockets whose hello has not come whole; beyond that the oldest are given up."""
@@ -22,7 +22,7 @@ class HeardKind(IntEnum):
     DATAGRAM = 0
     """A datagram from port 53."""
     STREAM = 1
-    """What one call read of a stream from port 53."""
+    """The bytes that one call read of a stream from port 53."""
     FIRST = 2
     """Of what a socket sent first: a TLS hello, or an HTTP request."""
 

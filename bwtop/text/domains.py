@@ -16,7 +16,7 @@ _ADDRESS: Final = re.compile(r"[0-9.]+|.*:.*")
 
 @lru_cache(maxsize=65536)
 def registrable(name: str, path: Path = PUBLIC_SUFFIXES) -> str:
-    """Return the part of a name that somebody has registered: `example.co.uk` of `www.example.co.uk`.
+    """Return the registered domain of a name: `example.co.uk` for `www.example.co.uk`.
 
     A name that has none, such as a public suffix or an address, is returned whole.  Without the list it is the last two
     labels.

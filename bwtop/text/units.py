@@ -70,7 +70,7 @@ def losses(loss: Loss) -> Iterator[str]:
 def remote(far: Remote, names: Sequence[RemoteName], cells: int) -> str:
     """Format the remote of a client as "to HOST:PORT tcp", of a server as "from HOST on :PORT tcp".
 
-    The host is the first of its names; "+2" behind the port tells of two others that are as good.
+    The host is the first of its names; "+2" behind the port means two more names from an equally good source.
     The text has at most `cells` cells.  If it is too long, it becomes "HOST:PORT" or "HOST on :PORT"; if that is still
     too long, the host is shortened.
     """

@@ -30,7 +30,7 @@ class _OpenTerm(NamedTuple):
     """The part of the filter that is completed."""
 
     start: int
-    """Where it begins in the line."""
+    """Its first place in the line."""
     text: str
     """As typed so far, without its opening quote."""
     field: FilterField | None

@@ -42,7 +42,7 @@ class DetailsPage:
     listening: list[str] | None = None
     is_looked_up: bool = False
     usage: ProgramUsage | str | None = None
-    """What the history says of the program, or why it says nothing; None: nothing yet."""
+    """The history's answer about the program, or why there is none; None: nothing yet."""
 
 
 # Commands.

@@ -26,7 +26,7 @@ SOURCES: Final = {
     NameSource.HOST_DNS: "DNS, another process",
     NameSource.REVERSE: "reverse DNS",
 }
-"""Where a name is from, as the details show it."""
+"""The sources of names, as the details show them."""
 
 _ANY_WIDTH: Final = 1 << 10
 """Cells of a text that is wrapped later."""

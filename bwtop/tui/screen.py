@@ -37,7 +37,7 @@ SIGNS: Final = {
     Context.SEARCH: "search ",
     Context.FILE: "write to ",
 }
-"""What stands before the line being typed."""
+"""The prompt before the line being typed."""
 
 Size = tuple[int, int]
 

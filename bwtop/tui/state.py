@@ -92,7 +92,7 @@ class Question:
     asked: float
     """Time of the question, by `ScreenState.now`."""
     lines: Sequence[str] = ()
-    """What it is about, shown beside the list."""
+    """Its subject, shown beside the list."""
 
 
 class ScreenState:

@@ -24,7 +24,7 @@ MakeRow = Callable[[Process, Sequence[Flow]], Branch]
 
 
 class ConversationRow(NamedTuple):
-    """What a row of a conversation is made of."""
+    """The parts of a row of a conversation."""
 
     key: str
     label: str

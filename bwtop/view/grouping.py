@@ -1,4 +1,4 @@
-"""What groups of processes have in common: the property that they are grouped by, and those that they share."""
+"""The properties of groups of processes: the one that they are grouped by, and those that they share."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -17,7 +17,7 @@ Count = Callable[[Iterable[Flow]], Counted]
 
 
 class Served(NamedTuple):
-    """What clients and servers on loopback have in common; addresses may differ, as all of 127.0.0.0/8 is loopback."""
+    """The common key of clients and servers on loopback; addresses may differ, as all of 127.0.0.0/8 is loopback."""
 
     protocol: int
     port: int
