@@ -1,11 +1,14 @@
 """What becomes of a backend whose probes are refused one by one, as it is told to people."""
 
+from pathlib import Path
+
 import pytest
 
-from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, Backend, Kind, Probe
+from bwtop.capture import backends, loader
+from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, Backend, Kind, Probe, suited
 from bwtop.capture.btf import MissingFieldError
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.loader import MAPS, Attempt
+from bwtop.capture.loader import MAPS, Attempt, Limits, try_backend
 from bwtop.capture.session import Report
 
 NEEDED = Probe("bwtop_a", Kind.FEXIT, "a")
@@ -77,3 +80,33 @@ def test_descriptors_are_no_more_than_one_message_takes() -> None:
         programs = sum(2 if p.kind is Kind.KRETPROBE else 1 for p in backend.probes)
         maps, profile, sweeper = len(MAPS), 1, 1
         assert maps + 2 * programs + profile + sweeper <= 253, backend.name
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("name", ["fexit", "kprobe"])
+def test_one_layer_only_where_it_sees_all(
+    name: str, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AFS sends past the outer layer: while its module is loaded, all layers are needed."""
+    mode = "full" if interrupted else "none"
+    monkeypatch.setattr(backends, "_RXRPC", tmp_path / "rxrpc")
+    assert suited(name, mode).has_one_layer is not interrupted
+    (tmp_path / "rxrpc").mkdir()
+    assert not suited(name, mode).has_one_layer
+
+
+@pytest.mark.parametrize("refusal", ["", "too complex"])
+def test_refused_while_it_listens_it_is_tried_without(
+    refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason of its own is no reason to listen to nothing."""
+
+    def attempt(backend: Backend, limits: Limits, _: Path | None) -> Attempt:
+        names = ["-DNAMES"] if limits.names else []
+        return Attempt(backend, refusal="E2BIG" if names else refusal, names=names)
+
+    monkeypatch.setattr(loader, "_try_layers", attempt)
+    found = try_backend(FEXIT, Limits(1, 1))
+    assert found.refusal == ("E2BIG" if refusal else "")
+    assert bool(found.names) == bool(refusal)
+    assert any("E2BIG" in note for note in found.notes) != bool(refusal)
