@@ -50,12 +50,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all without any")
     parser.add_argument("--quick", action="store_true", help="few rounds and small sizes")
+    parser.add_argument(
+        "--beside", type=Path, help="a checkout whose bwtop watches in turn with this one"
+    )
     parser.add_argument("--results", type=Path, help="the file to write")
     options = parser.parse_args()
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     written = [f"{machine()}\n"]
-    for text in sections(options.part or list(PARTS), Effort(options.quick)):
+    for text in sections(options.part or list(PARTS), Effort(options.quick, options.beside)):
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
         written.append(text)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bwtop.capture.backends import BACKENDS
@@ -51,22 +52,23 @@ class Observer:
         drain.wait()
 
 
-def observers() -> list[Observer]:
-    """Those that run on this machine, bwtop with each backend that its kernel takes."""
-    found = [
-        Observer(
-            f"bwtop, {name}",
-            [sys.executable, str(LAUNCHER), "--batch", "--no-record", "--backend", name],
-            "measuring",
-        )
-        for name in _backends()
-    ]
+def observers(beside: Path | None) -> list[Observer]:
+    """Those that run on this machine: bwtop with each backend that its kernel takes, and its peers."""
+    found = [_bwtop(f"bwtop, {name}", LAUNCHER, "--backend", name) for name in _backends()]
+    found.append(_bwtop("bwtop --no-names", LAUNCHER, "--no-names"))
+    if beside:
+        found.append(_bwtop("bwtop, other checkout", beside / "bwtop.py"))
     peers = [
         Observer("nethogs -a", ["nethogs", "-a", "-t", "-d", "1"], "Refreshing"),
         Observer("bandwhich", ["bandwhich", "--raw", "--interface", "lo"], "Refreshing"),
         Observer("tcpdump", ["tcpdump", "-i", "lo", "-w", "/dev/null"], "listening on"),
     ]
     return found + [peer for peer in peers if shutil.which(peer.command[0])]
+
+
+def _bwtop(name: str, launcher: Path, *flags: str) -> Observer:
+    command = [sys.executable, str(launcher), "--batch", "--no-record", *flags]
+    return Observer(name, command, "measuring")
 
 
 def _backends() -> Iterator[str]:
@@ -79,7 +81,7 @@ def _backends() -> Iterator[str]:
 
 def tables(effort: Effort) -> Iterator[Table]:
     """One table: a line for each kind of work, a column for each observer."""
-    watching = observers()
+    watching = observers(effort.beside)
     alone: dict[str, list[float]] = {work.name: [] for work in WORKS}
     ratios: dict[tuple[str, str], list[float]] = {}
     rounds = effort.rounds(ROUNDS)

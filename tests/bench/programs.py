@@ -81,7 +81,7 @@ def _rows(backend: Backend, effort: Effort) -> Iterator[tuple[str, ...]]:
     if capture is None:
         return
     messages = _messages(effort)
-    for work in works.WORKS[:2]:
+    for work in works.WORKS[:3]:
         work.do(messages)
         found: dict[int, list[tuple[float, float]]] = {}
         for _ in range(effort.rounds(ROUNDS)):

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 MIB: Final = 1 << 20
@@ -13,6 +14,8 @@ class Effort:
     """How much is done for a figure; `quick` shows that all works, and its figures say little."""
 
     quick: bool = False
+    beside: Path | None = None
+    """Another checkout, whose bwtop is measured in the same run."""
 
     def rounds(self, full: int) -> int:
         """How often each thing is measured, in turn with the others."""

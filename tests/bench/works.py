@@ -35,6 +35,23 @@ def udp(messages: int) -> float:
         return (time.perf_counter() - begun) / messages * 1e6
 
 
+def udp_connected(messages: int) -> float:
+    """The same between two sockets that are connected to each other."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+    ):
+        server.bind(("127.0.0.1", 0))
+        client.connect(server.getsockname())
+        server.connect(client.getsockname())
+        message, send, receive = bytes(32), client.send, server.recv
+        begun = time.perf_counter()
+        for _ in range(messages):
+            send(message)
+            receive(64)
+        return (time.perf_counter() - begun) / messages * 1e6
+
+
 def tcp(messages: int) -> float:
     """Microseconds of a byte sent one way over a connection, and received; there and back in turn."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -142,6 +159,7 @@ class Work:
 
 WORKS: Final = (
     Work("udp", "UDP, 32 bytes sent and received, µs", udp, 100_000, 5000),
+    Work("udp_connected", "the same, connected", udp_connected, 100_000, 5000),
     Work("tcp", "TCP, 1 byte there and back, µs a byte", tcp, 100_000, 5000),
     Work("connections", "2,000 short TCP connections/s, CPU µs each", connections, 4000, 400),
     Work("iperf_tcp", "iperf3 TCP, Gbit/s", iperf_tcp, 3, 1, more_is_better=True),
