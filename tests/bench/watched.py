@@ -34,6 +34,9 @@ ENVIRONMENT: Final = {
 }
 """With nobody's configuration."""
 
+OURS: Final = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+"""Of the benchmark itself: with them bwtop would not have the bytecode that is installed with it."""
+
 IN_SESSION: Final = ("env", "--default-signal", "setsid", "--ctty")
 """Becomes the command, with the same pid, in a session whose terminal that is."""
 
@@ -71,8 +74,15 @@ def installed() -> Iterator[Path]:
     """The command, installed by `make install`: nothing is compiled when it starts."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)  # bwtop is root only when it begins
-        subprocess.run(["make", "-s", "install", f"DESTDIR={directory}"], cwd=CHECKOUT, check=True)
+        command = ["make", "-s", "install", f"DESTDIR={directory}"]
+        subprocess.run(command, cwd=CHECKOUT, env=_environment(), check=True)
         yield Path(directory, "usr/local/bin/bwtop")
+
+
+def _environment() -> dict[str, str]:
+    """As users have it."""
+    kept = {name: value for name, value in os.environ.items() if name not in OURS}
+    return kept | ENVIRONMENT
 
 
 class Watched:
@@ -113,7 +123,7 @@ class Watched:
             stdin=theirs if screen else subprocess.DEVNULL,
             stdout=theirs if screen else subprocess.DEVNULL,
             stderr=theirs,
-            env={**os.environ, **ENVIRONMENT},
+            env=_environment(),
         )
         os.close(theirs)
         self._drain(master, self._note)
