@@ -1,12 +1,12 @@
 """The real capture with as many active flows as are asked for."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from bwtop.capture.session import Capture, Loading
-from tests.kernel.running import run
+from tests.kernel.running import run, start
 
 MOST: Final = 65_536
 """Flows that the kernel's map has room for, unless somebody says otherwise."""
@@ -28,6 +28,29 @@ def capturing() -> Iterator[Capture]:
 def fill(flows: int) -> None:
     """One process sends to so many addresses of loopback, each of which is a flow."""
     run(lambda: _send(flows))
+
+
+@contextmanager
+def filling(flows: int) -> Iterator[Callable[[], None]]:
+    """A process that stays, and a function that lets it send through the same flows once more."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        ours.close()
+        while theirs.recv(1):
+            _send(flows)
+            theirs.send(b"x")
+
+    def again() -> None:
+        ours.send(b"x")
+        assert ours.recv(1)
+
+    with ours, theirs:
+        process = start(serve)
+        theirs.close()
+        yield again
+        ours.close()
+        process.wait()
 
 
 def _send(flows: int) -> None:

@@ -40,7 +40,12 @@ class Drained:
 
     idle: float
     """Of a reading with nothing in it."""
+    first: float
+    """Of a reading of flows that are all new."""
     read: float
+    """Of the next one, in which all of them have moved again."""
+    replaced: float
+    """Of one in which all of them are over, and as many others are new."""
     model: float
     known: float
     """Of the next reading on the same model: all its flows are known by then."""
@@ -60,25 +65,31 @@ def drains(effort: Effort) -> Iterator[Wait]:
     yield Wait(f"{size}: the screen's model, all new", [each.model for each in found])
     yield Wait(f"{size}: the screen's model, all known", [each.known for each in found])
     yield Wait(f"{size}: the rows of --batch", [each.batch for each in found])
+    yield Wait(f"{size}, all new: read to decoded", [each.first for each in found])
+    yield Wait(f"{size}, others than before: read to decoded", [each.replaced for each in found])
     yield Wait(f"{size}: read to decoded", [each.read for each in found], 60)
     yield Wait(f"{size}: read to the model", [each.read + each.known for each in found], 180)
 
 
 def _drain(read: Callable[[], Sample], flows: int) -> Drained:
     read()
+    with draining.filling(flows) as send:
+        send()
+        first = history.timed(read)
+        idle = history.timed(read)
+        send()
+        begun = time.perf_counter()
+        sample = read()
+        took = 1000 * (time.perf_counter() - begun)
     draining.fill(flows)
-    read()
-    idle = history.timed(read)
-    draining.fill(flows)
-    begun = time.perf_counter()
-    sample = read()
-    took = 1000 * (time.perf_counter() - begun)
+    replaced = history.timed(read)
     Describer().describe(sample)
     model = LiveModel()
     new = history.timed(lambda: model.advance(sample))
     known = history.timed(lambda: model.advance(sample))
     batch = history.timed(lambda: Intervals(EVERYTHING, RemoteNames()).advance(sample))
-    return Drained(idle, took, new, known, batch, sum(map(len, sample.traffic.values())))
+    count = sum(map(len, sample.traffic.values()))
+    return Drained(idle, first, took, replaced, new, known, batch, count)
 
 
 def waits(effort: Effort) -> Iterator[Wait]:
