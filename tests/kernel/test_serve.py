@@ -600,7 +600,10 @@ def test_neither_load_nor_garbage_delays_measuring_or_is_kept(place: Path) -> No
         came = [at for at, _ in told]
         assert max(b - a for a, b in pairwise(came)) < 2.5
         for event in listener.of("interval"):
-            assert not any(event.data["lost"].values())
+            lost = {what: count for what, count in event.data["lost"].items() if count}
+            assert not lost.keys() - {"names"}, (
+                "of thousands of requests a second some are not heard"
+            )
         everything = [d for d in listener.intervals for p in d["processes"] for d in p["remotes"]]
         sent = [r["tx"] for r in everything if r["port"] == port and r["role"] == "client"]
         assert sum(sent) == 20 * 1009 + 1061
