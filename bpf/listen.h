@@ -3,9 +3,10 @@
  * Names of remotes in what programs send and receive: copied from the caller's own
  * buffer into a ring that user space reads with the counters.
  *
- * Copied are answers from port 53, and what a client's connection sends first if it
+ * Copied are answers from port 53; what a client's connection sends first if it
  * begins as a TLS hello or as an HTTP request does, except CONNECT: that names
- * another server than the one that it is sent to, and so does what follows it.
+ * another server than the one that it is sent to, and so does what follows it; and
+ * the Initial packets of QUIC that a client sends to port 443.
  *
  * All of it is off the path of ordinary messages: it is asked where the socket does
  * not remember its flow.  A socket remembers none until what it sends first is over,
@@ -28,6 +29,7 @@ struct charge {
 
 #if defined(NAMES) && defined(SOCKET_STORAGE)
 #define DNS_PORT	53
+#define QUIC_PORT	443
 #define TLS_HANDSHAKE	0x16
 #define TLS_RECORD	5	/* bytes of a record before its content */
 #define LONGEST_HELLO	0x4100
@@ -123,13 +125,20 @@ static __always_inline bool fill(struct heard *heard, const struct heard *as, u6
 	return !bpf_probe_read_user(heard + 1, length, (void *)base);
 }
 
-/* Copies a segment, as far as there is room for it in a record: few need the large one. */
+/* Copies a segment, as far as there is room for it in a record: few need the large ones. */
 static __always_inline void copy(const struct heard *as, u64 base)
 {
 	struct heard *heard;
 	bool is_read;
 
-	if (as->length <= HEARD_SMALL) {
+	if (as->length <= HEARD_LEAST) {
+		heard = bwtop_heard.ringbuf_reserve(sizeof(*heard) + HEARD_LEAST);
+		if (!heard) {
+			count_unheard();
+			return;
+		}
+		is_read = fill(heard, as, base, HEARD_LEAST);
+	} else if (as->length <= HEARD_SMALL) {
 		heard = bwtop_heard.ringbuf_reserve(sizeof(*heard) + HEARD_SMALL);
 		if (!heard) {
 			count_unheard();
@@ -223,22 +232,53 @@ static __always_inline bool hear_first(struct charge *charge, struct socket *soc
 	return true;
 }
 
-/* Copies an answer of a name server. */
-static __always_inline void hear_answer(struct charge *charge, struct heard *as, u64 regs)
+/* Whether a client's Initial packet begins there: of version 1 (RFC 9000) or 2 (RFC 9369). */
+static __always_inline bool is_initial(const struct segment *segment)
 {
+	struct {
+		u8 unaligned[3];
+		u8 first;
+		u32 version;
+	} head = {};
+
+	if (segment->length < 5)
+		return false;
+	bpf_probe_read_user(&head.first, 5, (void *)segment->base);
+	return ((head.first & 0xf0) == 0xc0 && head.version == 0x01000000) ||
+	       ((head.first & 0xf0) == 0xd0 && head.version == 0xcf43336b);
+}
+
+/*
+ * Copies an answer of a name server, or a datagram that begins with an Initial packet.
+ * Returns whether the next one is to be heard: of QUIC until there is another one, and
+ * for one hello at most.
+ */
+static __always_inline bool hear_datagram(struct charge *charge, struct socket *socket,
+					  struct heard *as, u64 regs)
+{
+	bool is_answer = charge->direction == RX;
 	struct message message;
 	struct segment segment;
 
-	as->kind = charge->key.proto == IPPROTO_TCP ? HEARD_STREAM : HEARD_DATAGRAM;
 	find_message(&message, regs);
 	read_segment(&segment, &message, 0);
 	if (segment.length > charge->bytes)
 		segment.length = charge->bytes;
+	if (!is_answer && !is_initial(&segment)) {
+		socket->looks = 0;
+		return false;
+	}
 	if (!segment.length)
-		return;
+		return true;
+	as->kind = charge->key.proto == IPPROTO_TCP ? HEARD_STREAM :
+		   is_answer ? HEARD_DATAGRAM : HEARD_INITIAL;
 	as->total = charge->bytes;
 	as->length = segment.length;
 	copy(as, segment.base);
+	if (is_answer)
+		return true;
+	socket->looks = (socket->looks + 1) % MOST_LOOKS;
+	return socket->looks;
 }
 
 /*
@@ -257,10 +297,9 @@ u64 bwtop_listen(struct listening *listening)
 		.port = charge->key.port,
 	};
 
-	if (charge->direction == TX)
+	if (charge->direction == TX && charge->key.proto == IPPROTO_TCP)
 		return hear_first(charge, socket, &as, regs);
-	hear_answer(charge, &as, regs);
-	return true;
+	return hear_datagram(charge, socket, &as, regs);
 }
 
 static u64 (*call_listen)(struct listening *listening) = (void *)LISTEN_CALL;
@@ -268,6 +307,7 @@ static u64 (*call_listen)(struct listening *listening) = (void *)LISTEN_CALL;
 static __always_inline bool listen(struct socket *socket, struct charge *charge)
 {
 	bool is_tcp = charge->key.proto == IPPROTO_TCP;
+	bool is_udp = charge->key.proto == IPPROTO_UDP;
 	struct listening listening = {
 		.charge = (u64)charge,
 		.socket = (u64)socket,
@@ -275,14 +315,16 @@ static __always_inline bool listen(struct socket *socket, struct charge *charge)
 
 	if (charge->key.role != ROLE_CLIENT)
 		return false;
-	if (charge->key.port == DNS_PORT && (is_tcp || charge->key.proto == IPPROTO_UDP)) {
+	if (charge->key.port == DNS_PORT && (is_tcp || is_udp)) {
 		if (is_tcp)
 			socket->looks = LOOKS_DNS;
 		if (charge->direction == RX)
 			call_listen(&listening);
 		return true;
 	}
-	if (!is_tcp || charge->direction != TX || socket->looks >= MOST_LOOKS)
+	if (charge->direction != TX || socket->looks >= MOST_LOOKS)
+		return false;
+	if (!is_tcp && (!is_udp || charge->key.port != QUIC_PORT))
 		return false;
 	return call_listen(&listening);
 }

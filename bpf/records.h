@@ -92,8 +92,10 @@ enum heard_kind {
 	HEARD_DATAGRAM,		/* from port 53 */
 	HEARD_STREAM,		/* what a call read of a stream from port 53 */
 	HEARD_FIRST,		/* what a connection sends first */
+	HEARD_INITIAL,		/* a datagram that begins with an Initial packet of QUIC */
 };
 
+#define HEARD_LEAST	192
 #define HEARD_SMALL	512
 #define HEARD_MOST	2560
 #define HEARD_BYTES	(1 << 20)	/* of the ring */

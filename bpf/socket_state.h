@@ -27,7 +27,7 @@
 struct socket {
 	u64 flow;
 	u8 role;		/* enum role + 1; 0: not known yet */
-	u8 looks;		/* sends of a hello that is not over, or: */
+	u8 looks;		/* sends of a hello, or Initial packets, in a row; or: */
 #define MOST_LOOKS	4
 #define LOOKS_DNS	254	/* it is a stream from a name server */
 #define LOOKED_ENOUGH	255

@@ -182,7 +182,12 @@ def tls_server_name(stream: bytes) -> str | None:
 
     Raise MoreNeededError if the hello is cut off before it.
     """
-    hello = _Cursor(_handshake(stream))
+    return hello_server_name(_handshake(stream))
+
+
+def hello_server_name(handshake: bytes) -> str | None:
+    """Return the server name in the hello that handshake messages begin with; otherwise as tls_server_name()."""
+    hello = ByteCursor(handshake)
     try:
         if hello.number(1) != _CLIENT_HELLO:
             return None
@@ -216,7 +221,7 @@ def _handshake(stream: bytes) -> bytes:
 
 
 def _server_name(extension: bytes) -> str | None:
-    names = _Cursor(extension)
+    names = ByteCursor(extension)
     try:
         names.skip(2)
         if names.number(1) != 0:  # host_name
@@ -226,26 +231,29 @@ def _server_name(extension: bytes) -> str | None:
         return None
 
 
-class _Cursor:
+class ByteCursor:
     """Reads bytes from first to last; raises IndexError at the end of what there is."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, position: int = 0) -> None:
         self._data = data
-        self._position = 0
+        self.position = position
 
     def take(self, length: int) -> bytes:
-        taken = self._data[self._position : self._position + length]
+        """Return the next bytes."""
+        taken = self._data[self.position : self.position + length]
         if len(taken) < length:
             raise IndexError
-        self._position += length
+        self.position += length
         return taken
 
     def skip(self, length: int) -> None:
-        self._position += length
-        if self._position > len(self._data):
+        """Pass over the next bytes."""
+        self.position += length
+        if self.position > len(self._data):
             raise IndexError
 
     def number(self, length: int) -> int:
+        """Return the number in the next bytes, the most significant first."""
         return int.from_bytes(self.take(length))
 
 

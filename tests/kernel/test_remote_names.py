@@ -14,7 +14,7 @@ from tests.names.servers import MANY, NAME_SERVER, RESOLVER, SHARED, Network, ne
 
 pytestmark = pytest.mark.kernel
 
-ANSWERS = 3000
+ANSWERS = 6000
 
 Named = dict[tuple[str, int], tuple[str | None, str | None]]
 """(name, source) by address and port."""
@@ -176,6 +176,44 @@ def test_large_hello_and_what_is_sent_to_proxies(bwtop: Bwtop, net: Network) -> 
     assert "one.example" not in {name for name, _ in found.values()}
 
 
+QUIC = {
+    "connected": "client.connect(far); [client.send(part) for part in datagrams]",
+    "unconnected": "[client.sendto(part, far) for part in datagrams]",
+    "sendmsg": "[client.sendmsg([part], [], 0, far) for part in datagrams]",
+    "write": "import os; client.connect(far); [os.write(client.fileno(), d) for d in datagrams]",
+    "segments of one call": """
+        client.setsockopt(socket.IPPROTO_UDP, 103, len(datagrams[0]))  # UDP_SEGMENT
+        client.sendto(b"".join(datagrams), far)
+    """,
+    "after others to others": """
+        for number in (2, 3, 4, 2, 3, 4, 2, 3, 4):
+            client.sendto(b"an other datagram", (f"192.0.2.{number}", 443))
+        [client.sendto(part, far) for part in datagrams]
+    """,
+}
+
+
+@pytest.mark.parametrize("send", QUIC.values(), ids=list(QUIC))
+def test_server_name_by_quic(bwtop: Bwtop, net: Network, send: str) -> None:
+    """A post-quantum hello, which takes two datagrams."""
+    pid = run(
+        net,
+        f"""
+        sys.path[:0] = {sys.path!r}
+        from tests.names.initial import crypto, initial
+        from tests.names.messages import client_hello, padded
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        far = ("{SHARED}", 443)
+        data = padded(client_hello("quic.example"), 1600)[5:]
+        datagrams = [initial([crypto(1000, data[1000:])]), initial([crypto(0, data[:1000])])]
+        {textwrap.dedent(send).strip().replace(chr(10), chr(10) + " " * 8)}
+        """,
+    )
+    found = named(bwtop, pid)
+    assert found.pop((SHARED, 443)) == (("quic.example", "sni") if listens(bwtop) else (None, None))
+    assert "quic.example" not in {name for name, _ in found.values()}
+
+
 def test_without_names_nothing_is_heard(net: Network) -> None:
     with Bwtop("--no-names") as bwtop:
         pid = run(net, f"talk('one.test', 80); talk('{SHARED}', 443, hello('sni.example'))")
@@ -183,7 +221,7 @@ def test_without_names_nothing_is_heard(net: Network) -> None:
 
 
 def test_what_finds_no_room_is_counted() -> None:
-    """Three thousand answers between two readings."""
+    """Six thousand answers between two readings."""
     message = answer("full.test", record(b"\xc0\x0c", A, bytes([192, 0, 2, 1])))
 
     def ask() -> None:
@@ -227,14 +265,26 @@ OTHERS = (
 """What connections send, one after the other."""
 
 
+DATAGRAMS = (SECRET, b"", b"\xc0\0\0\0", b"\xc0\0\0\0\2" + SECRET, b"\xe0\0\0\0\1" + SECRET)
+"""What sockets send to port 443."""
+
+
 def test_nothing_else_is_copied() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, capturing() as capture:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        capturing() as capture,
+    ):
+        receiver.bind(("127.0.53.53", 443))
 
         def send() -> None:
             for sends in OTHERS:
                 with socket.create_connection(listener.getsockname()) as connection:
                     for data in sends:
                         connection.sendall(data)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                for data in DATAGRAMS:
+                    client.sendto(data, receiver.getsockname())
 
         run_here(send)
         if capture._ring:

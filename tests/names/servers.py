@@ -1,4 +1,6 @@
-"""A network namespace with servers of the test's own: DNS on 127.0.0.53 and 192.0.2.53, and what answers anything."""
+"""A network namespace with servers of the test's own: DNS on 127.0.0.53 and 192.0.2.53, what answers anything by TCP,
+and what answers nothing by QUIC.
+"""
 
 import contextlib
 import os
@@ -88,6 +90,8 @@ def _serve(ready: int) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((address, 53))
         threading.Thread(target=_serve_datagrams, args=[sock], daemon=True).start()
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("", 443))
     for port in PORTS:
         listener = socket.create_server(
             ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64
@@ -95,6 +99,7 @@ def _serve(ready: int) -> None:
         threading.Thread(target=_serve_stream, args=[listener], daemon=True).start()
     os.write(ready, b"x")
     threading.Event().wait(HANG)
+    silent.close()
 
 
 class Network:

@@ -1,6 +1,5 @@
 """Names as programs of others ask for them: dig, curl, a static one without glibc, a browser."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,18 +86,42 @@ def test_a_static_program_that_resolves_without_glibc(
     assert named(bwtop, pid) == {(SHARED, 8080): ("one.test", "dns")}
 
 
-def test_a_browser(bwtop: Bwtop, net: Network, tmp_path: Path) -> None:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    for url in ("http://one.test/", "https://two.test/"):
-        net.run("env", f"HOME={tmp_path}", "chromium", *flags, "--dump-dom", url, fails=True)
+def browse(net: Network, home: Path, *arguments: str) -> None:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}"]
+    net.run("env", f"HOME={home}", "chromium", *flags, "--dump-dom", *arguments, fails=True)
+
+
+def browsed(bwtop: Bwtop, proto: str) -> set[tuple[str, str]]:
+    """Return (name, source) of the web servers of browsers."""
     bwtop.settle()
-    found = {
+    return {
         (far["name"], far["name_source"])
         for document in bwtop.documents
         for process in document["processes"]
         if process["name"].startswith("chrom")
         for far in process["remotes"]
-        if far["port"] in (80, 443)
+        if far["port"] in (80, 443) and far["proto"] == proto
     }
+
+
+def test_a_browser(bwtop: Bwtop, net: Network, tmp_path: Path) -> None:
+    for url in ("http://one.test/", "https://two.test/"):
+        browse(net, tmp_path, url)
+    found = browsed(bwtop, "tcp")
     assert ("one.test", "host") in found
-    assert found <= {("one.test", "host"), ("one.test", "dns"), ("two.test", "sni")}, os.environ
+    assert found <= {("one.test", "host"), ("one.test", "dns"), ("two.test", "sni")}
+
+
+def test_a_browser_by_quic(bwtop: Bwtop, net: Network, tmp_path: Path) -> None:
+    """Its hello is in several packets, whose parts are mixed; nobody answers, which is no matter."""
+    origin = "quic.test:443"
+    resolve = "--host-resolver-rules=MAP quic.test 192.0.2.9"
+    browse(
+        net,
+        tmp_path,
+        "--enable-quic",
+        f"--origin-to-force-quic-on={origin}",
+        resolve,
+        f"https://{origin}/",
+    )
+    assert browsed(bwtop, "udp") == {("quic.test", "sni")}
