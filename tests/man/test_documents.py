@@ -31,7 +31,7 @@ LARGEST: Final = 10_000
 OF_OTHERS: Final = {
     *("--system-site-packages", "--break-system-packages"),  # pip
     *("--privileged", "--security-opt"),  # podman
-    *("--quick", "--results"),  # make bench
+    *("--quick", "--results", "--beside"),  # make bench
 }
 """Flags of other programs in the documents."""
 
