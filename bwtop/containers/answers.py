@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from bwtop.containers import folders, formats
-from bwtop.containers.folders import Folder, FolderKind, Stamp
+from bwtop.containers.folders import Folder, Stamp
 from bwtop.containers.formats import Named
+from bwtop.containers.places import FolderKind
 from bwtop.identity.units import ContainerKey
 
 LOOK: Final = 0.2

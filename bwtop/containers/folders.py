@@ -10,12 +10,13 @@ import stat
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from bwtop.capture.mounts import Mount, mounts
+from bwtop.containers import places
+from bwtop.containers.places import FolderKind
 from bwtop.rights.account import HIGHEST
 
 MOST_BYTES: Final = 1 << 20
@@ -28,9 +29,6 @@ STORAGE: Final = "containers.json"
 
 CONFIG: Final = "config.v2.json"
 """dockerd's file in the folder of a container."""
-
-_DRIVERS: Final = ("overlay", "vfs", "btrfs", "zfs")
-"""Drivers of podman's storage, each with a folder of its own."""
 
 _LOCAL: Final = frozenset(
     ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
@@ -45,15 +43,6 @@ _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class FolderKind(StrEnum):
-    """The entries of a folder."""
-
-    DOCKER = "docker"
-    PODMAN = "podman"
-    LINKS = "kubelet, containers"
-    PODS = "kubelet, pods"
-
-
 class Folder(NamedTuple):
     """An open folder of a container engine."""
 
@@ -65,34 +54,18 @@ class Folder(NamedTuple):
     """Opened with O_PATH."""
 
 
-_SYSTEM: Final = (
-    (FolderKind.DOCKER, "/var/lib/docker/containers"),
-    *((FolderKind.PODMAN, f"/var/lib/containers/storage/{name}-containers") for name in _DRIVERS),
-    (FolderKind.LINKS, "/var/log/containers"),
-    (FolderKind.PODS, "/var/log/pods"),
-)
-
-_USERS: Final = (
-    (FolderKind.DOCKER, ".local/share/docker/containers"),
-    *(
-        (FolderKind.PODMAN, f".local/share/containers/storage/{name}-containers")
-        for name in _DRIVERS
-    ),
-)
-
-
 def opened(root: Path = Path("/"), users: Path = Path("/etc/passwd")) -> list[Folder]:
     """Open the folders that exist, of the system and of the users in a passwd(5) file."""
     found = [*_of_system(root)]
-    places = list(mounts())
+    mounted = list(mounts())
     for uid, home in _homes(users):
-        found += _of_user(uid, home, places)
+        found += _of_user(uid, home, mounted)
     return found
 
 
 def _of_system(root: Path) -> Iterator[Folder]:
     """Open root's folders; root may have moved them with links."""
-    for kind, path in _SYSTEM:
+    for kind, path in places.of_system(root):
         try:
             descriptor = os.open(root / path.lstrip("/"), _FOLDER)
         except OSError:
@@ -113,8 +86,8 @@ def _homes(users: Path) -> Iterator[tuple[int, str]]:
             yield int(fields[2]), fields[5]
 
 
-def _of_user(uid: int, home: str, places: Iterable[Mount]) -> Iterator[Folder]:
-    mount = _mount(home, places)
+def _of_user(uid: int, home: str, mounted: Iterable[Mount]) -> Iterator[Folder]:
+    mount = _mount(home, mounted)
     if mount is None or mount.kind not in _LOCAL:
         return
     try:
@@ -122,7 +95,7 @@ def _of_user(uid: int, home: str, places: Iterable[Mount]) -> Iterator[Folder]:
     except OSError:
         return
     try:
-        for kind, path in _USERS:
+        for kind, path in places.OF_USERS:
             whole = PurePosixPath(home, path)
             descriptor = _below(top, str(whole.relative_to(mount.point)))
             if descriptor is not None:
@@ -131,12 +104,12 @@ def _of_user(uid: int, home: str, places: Iterable[Mount]) -> Iterator[Folder]:
         os.close(top)
 
 
-def _mount(path: str, places: Iterable[Mount]) -> Mount | None:
+def _mount(path: str, mounted: Iterable[Mount]) -> Mount | None:
     """Return the mount of a path without links; if several are on one point, the last."""
     pure = PurePosixPath(path)
     if not pure.is_absolute() or ".." in pure.parts:
         return None
-    above = [one for one in places if pure.is_relative_to(one.point)]
+    above = [one for one in mounted if pure.is_relative_to(one.point)]
     return max(reversed(above), key=lambda one: len(one.point), default=None)
 
 

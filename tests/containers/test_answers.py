@@ -14,8 +14,9 @@ import pytest
 
 from bwtop.containers import answers, folders, formats
 from bwtop.containers.answers import Answers
-from bwtop.containers.folders import MOST_BYTES, FolderKind
+from bwtop.containers.folders import MOST_BYTES
 from bwtop.containers.formats import Named
+from bwtop.containers.places import FolderKind
 from bwtop.identity.units import ContainerKey
 from tests.build import eventually
 from tests.containers import engines

@@ -19,6 +19,7 @@ OPENERS: Final = {
     "history/process.py": "/proc/self/statm",
     "identity/machine.py": "/etc/machine-id",
     "containers/folders.py": "folders of container engines, as the helper",
+    "containers/places.py": "the configuration of container engines, as the helper",
     "containers/helper.py": "/dev/null",
     "capture/attach.py": "the root of the cgroups",
     "capture/btf.py": "/sys/kernel/btf",
