@@ -19,7 +19,8 @@ from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.keys import DEFAULT
 from bwtop.tui.layout import FIELDS
 from bwtop.tui.panels import MOUSE, SECTIONS
-from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS, Column
+from bwtop.view.column import Column
+from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS
 
 TEMPLATE: Final = Path(__file__).with_name("bwtop.1.in")
 

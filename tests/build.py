@@ -27,8 +27,8 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.model.typed import parse
 from bwtop.sqlite import schema
-from bwtop.view.columns import Order
 from bwtop.view.interval import Interval, Intervals
+from bwtop.view.order import Order
 
 NOW: Final = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)
 

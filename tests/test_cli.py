@@ -31,7 +31,8 @@ from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text import stderr
 from bwtop.tui.settings import Settings
-from bwtop.view.columns import ALL_COLUMNS, Order
+from bwtop.view.columns import ALL_COLUMNS
+from bwtop.view.order import Order
 from tests.build import stable_id, typed
 from tests.history.keep import CURL, NGINX, Kept, delta
 from tests.options.examples import parse

@@ -1,7 +1,7 @@
 """The live model: the ledger, and its latest frames."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Final
@@ -61,6 +61,8 @@ class LiveModel:
     def __init__(self, *, history: bool = True) -> None:
         """Start empty; without `history` there are no averages and graphs, only the last interval."""
         self._history = history
+        self.has_peaks = history
+        """False if the graphs have too few intervals for a peak."""
         self.ledger = Ledger()
         self.timeline = Timeline(GRAPH_SECONDS)
         self.loss = Loss()
@@ -262,6 +264,15 @@ class LiveModel:
             return [(0.0, 0.0)] * count
         return added([one.last(self.number, count) for one in series])
 
+    def peak(self, processes: Iterable[Process], categories: Container[Category]) -> float | None:
+        """Return the highest rate of processes together in an interval of their graphs, both directions; None: unknown."""
+        if not self.has_peaks:
+            return None
+        sums = (item for process in processes for item in process.sums.items())
+        tallies = [tally for of, tally in sums if of in categories]
+        series = [self._series[tally] for tally in tallies if tally in self._series]
+        return Series.highest(series, self.number)
+
     def frames_since(self, number: int) -> list[Frame]:
         """Return the frames booked after the first `number`, the oldest first, as far as they are kept."""
         newer = max(self.number - number, 0)
@@ -275,6 +286,8 @@ class LiveModel:
         """
         self._book_pending()
         self.loss = Loss()
+        for process in self.gone.values():
+            self._forget_series(process)
         self.gone.clear()
         self._gone_flows = 0
         self.exited = self._largest.release() | self.exited
@@ -307,10 +320,13 @@ class LiveModel:
     def _drop(self, key: ProcessKey) -> None:
         process = self.ledger.forget(key)
         if process:
-            for tally in process.sums.values():
-                self._series.pop(tally, None)
             self._remember(process)
+            self._forget_series(process)
             process.flows.clear()  # break the reference cycle
+
+    def _forget_series(self, process: Process) -> None:
+        for tally in process.sums.values():
+            self._series.pop(tally, None)
 
     def has_exited(self, key: ProcessKey) -> bool:
         """Return True if a listed process has exited."""
@@ -334,6 +350,8 @@ class LiveModel:
         together.count += 1
         for of, tally in process.sums.items():
             add(together.sum(of), tally)
+            if tally in self._series:
+                self._series_of(together.sum(of)).absorb(self._series[tally], self.number)
         for flow in process.flows.values():
             add(together.flow(self._place(together, flow.remote)), flow)
 

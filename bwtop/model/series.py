@@ -4,6 +4,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import add
 from typing import Final
 
 from bwtop.model.ledger import Category, Frame
@@ -42,6 +43,21 @@ class Series:
         self._clear_to(number)
         places = [place % LENGTH for place in range(number - count + 1, number + 1)]
         return [(self._rx[place], self._tx[place]) for place in places]
+
+    def absorb(self, other: "Series", number: int) -> None:
+        """Add the rates of another one up to interval `number`."""
+        self._clear_to(number)
+        other._clear_to(number)
+        self._rx = array("f", map(add, self._rx, other._rx))
+        self._tx = array("f", map(add, self._tx, other._tx))
+
+    @staticmethod
+    def highest(series: "Sequence[Series]", number: int) -> float:
+        """Return the highest rate, both directions of all together, in the last LENGTH intervals up to `number`."""
+        for one in series:
+            one._clear_to(number)
+        both = [map(add, one._rx, one._tx) for one in series]
+        return max(both[0] if len(both) == 1 else map(sum, zip(*both, strict=True)), default=0.0)
 
 
 def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:

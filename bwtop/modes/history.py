@@ -15,7 +15,7 @@ from bwtop.rights.confine import confine
 from bwtop.sqlite.location import Place
 from bwtop.sqlite.schema import HistoryError, open_reader, plain
 from bwtop.text.stderr import fail
-from bwtop.view.columns import Order
+from bwtop.view.order import Order
 
 if TYPE_CHECKING:
     from bwtop.history.query import History

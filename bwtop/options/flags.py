@@ -26,7 +26,8 @@ from bwtop.model.networks import RESERVED, Network
 from bwtop.options import values
 from bwtop.options.flag import ROW, Complete, Flag, Group, Mode, choice, several, switch, value
 from bwtop.tui.styles import THEMES
-from bwtop.view.columns import ALL_COLUMNS, Order, parse_order
+from bwtop.view.columns import ALL_COLUMNS
+from bwtop.view.order import Order, parse_order
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8064

@@ -13,7 +13,8 @@ from bwtop.model.networks import INTERNET, current
 from bwtop.model.rates import Counted
 from bwtop.text import units as fmt
 from bwtop.text.escape import cell, count, fit, printable
-from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS, Column, iso
+from bwtop.view.column import Column, iso
+from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS
 from bwtop.view.interval import Interval
 from bwtop.view.rows import Branch
 

@@ -13,8 +13,8 @@ from bwtop.tui.keymap import Context
 from bwtop.tui.procfs import command_line
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.columns import DEFAULT_SORT, Order
 from bwtop.view.grouping import groupings
+from bwtop.view.order import DEFAULT_SORT, Order
 from bwtop.view.rows import Branch, Leaf, Path
 
 INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)

@@ -13,7 +13,8 @@ from bwtop.tui.keymap import Context
 from bwtop.tui.signals import SIGNALS, SignalError, SignalTarget, send
 from bwtop.tui.state import Chooser, Effect, Question, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.columns import ALL_COLUMNS, DEFAULT_SORT, PROCESS_COLUMNS
+from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS
+from bwtop.view.order import DEFAULT_SORT
 from bwtop.view.rows import Branch, Row
 
 GUARD: Final = 0.3

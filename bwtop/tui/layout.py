@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bwtop.text.invalid import invalid
-from bwtop.view.columns import HOST_COLUMNS, PROCESS_COLUMNS, Cell, CellKind, Column
+from bwtop.view.column import Cell, CellKind, Column
+from bwtop.view.columns import HOST_COLUMNS, PROCESS_COLUMNS
 
 if TYPE_CHECKING:  # glyphs import urwid, which flags do not need
     from bwtop.tui.glyphs import Glyphs
@@ -95,7 +96,7 @@ def place(fields: Sequence[ListColumn], columns: int, *, wide: bool = False) -> 
     """
     shown: list[ListColumn] = []
     for field in sorted(fields, key=lambda field: field.cell.rank):
-        if shown and _needed([*shown, field]) > columns:
+        if shown and _needed([*shown, field]) + field.cell.spare > columns:
             break
         shown.append(field)
     spare = columns - _needed(shown)

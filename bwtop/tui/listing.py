@@ -1,7 +1,7 @@
 """The selected row of the list and the rows in sight."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from bwtop.view.rows import FIRST, Branch, Path, Row, RowId
@@ -22,6 +22,8 @@ class Listing:
         """The row that the user selected; it is selected again when a command, not an interval, brings it back."""
         self.holder: RowId | None = None
         """The row of the top level that is selected or has the selected one below it; None: the first row."""
+        self.apart: frozenset[RowId] = frozenset()
+        """The selected row and those above it, down to one that exited processes are folded into."""
         self.following = False
         """True to stay on the selected row wherever a sort, a signal or its end puts it."""
         self._leaving: RowId | None = None
@@ -87,6 +89,7 @@ class Listing:
         self.path = path
         self.selected = tree.row(path).id
         self.holder = tree.tops[path[0]].id
+        self.apart = frozenset(_unfolded(tree, path))
 
     def row(self, tree: Tree) -> Row | None:
         """Return the selected row; None in an empty list."""
@@ -121,6 +124,7 @@ class Listing:
     def home(self) -> None:
         """Select the first row and stay at the top."""
         self.selected = self._wanted = self.holder = None
+        self.apart = frozenset()
         self.following = False
         self.path = self.top = FIRST
 
@@ -161,6 +165,14 @@ def _share(tree: Tree, path: Path) -> float:
         parent = tree.tops[path[0]]
         within = (path[1] + 1) / (len(tree.children(parent)) + 1)
     return (path[0] + within) / len(tree.tops)
+
+
+def _unfolded(tree: Tree, path: Path) -> Iterator[RowId]:
+    for depth in range(1, len(path) + 1):
+        row = tree.row(path[:depth]).id
+        yield row
+        if row.exited:
+            break
 
 
 def _process_path(tree: Tree, path: Path) -> Path:

@@ -10,7 +10,7 @@ from bwtop.model.flows import Identity, format_address
 from bwtop.model.named import NameSource
 from bwtop.model.series import LENGTH, peak
 from bwtop.text import units as fmt
-from bwtop.text.escape import fit, width
+from bwtop.text.escape import count, fit, width
 from bwtop.tui.dialogs import selected_process
 from bwtop.tui.keymap import Context, spelled
 from bwtop.tui.lines import Line, exactly
@@ -110,7 +110,9 @@ def facts(state: ScreenState, row: Branch) -> Iterator[tuple[str, str]]:
         yield "names", names or "-"
     down, up = state.glyphs.down, state.glyphs.up
     yield "total", f"{down} {fmt.size(row.counted.rx_total)}  {up} {fmt.size(row.counted.tx_total)}"
-    yield "remotes", str(state.tree.count_remotes(row))
+    flows = list(row.shown_flows())
+    addresses = {flow.remote.address for flow in flows}
+    yield "remotes", f"{len(addresses)} ({count(len(flows), 'flow')})"
     if top := state.tree.top(row):
         address, known = top.remote.address, geography.current()
         places = (

@@ -74,6 +74,7 @@ def past_of(moment: Moment) -> Past:
         model.advance(sample)
     model.reset()
     model.advance(moment.samples[-1])
+    model.has_peaks = len(moment.samples) > 1
     width = moment.here[1] - moment.here[0]
     model.timeline = Recorded(moment.amounts, moment.here[1] - GRAPH * width, moment.here[1])
     return Past(moment, model)

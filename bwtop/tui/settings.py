@@ -7,8 +7,8 @@ from bwtop.model.geography import current
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import AVERAGES
 from bwtop.tui.layout import FIELDS, ListColumn, Placed, place
-from bwtop.view.columns import Order
 from bwtop.view.grouping import Grouping
+from bwtop.view.order import Order
 
 
 @dataclass

@@ -371,7 +371,7 @@ class ScreenState:
 
     def _show(self, tree: Tree) -> None:
         if tree.order != self.settings.order:  # changed during the build
-            tree.reorder(self.settings.order, self.listing.holder, self.listing.selected)
+            tree.reorder(self.settings.order, self.listing.apart, self.listing.selected)
         self.tree = tree
         self.listing.follow(tree, returns=self._returns)
         self._returns = self._returns and self._build_again
@@ -381,7 +381,7 @@ class ScreenState:
     def sort(self) -> None:
         """Sort the existing rows."""
         self._sort_later = False
-        self.tree.reorder(self.settings.order, self.listing.holder, self.listing.selected)
+        self.tree.reorder(self.settings.order, self.listing.apart, self.listing.selected)
         self.listing.follow(self.tree)
 
     def _view(self) -> View:
@@ -396,7 +396,7 @@ class ScreenState:
             peers=self._peers(),
             fold=settings.fold_exited,
             join=settings.join_loopback,
-            apart=self.listing.holder,
+            apart=self.listing.apart,
             selected=self.listing.selected,
             first_remotes=FIRST_REMOTES,
         )

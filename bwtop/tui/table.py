@@ -9,14 +9,14 @@ from typing import Any, Final
 from bwtop.model.flows import format_address
 from bwtop.model.series import LENGTH, Rates
 from bwtop.text import units as fmt
-from bwtop.text.escape import fit, squeeze
+from bwtop.text.escape import fit, squeeze, width
 from bwtop.tui import lines
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed, inner
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.columns import REMOTE_COLUMNS, CellKind, Column, Value
-from bwtop.view.folding import FOLDED
+from bwtop.view.column import CellKind, Column, Value
+from bwtop.view.columns import REMOTE_COLUMNS
 from bwtop.view.grouping import Grouping
 from bwtop.view.naming import shown_name
 from bwtop.view.rows import Branch, Leaf, Row
@@ -108,36 +108,46 @@ class Rows:
             style = Style.REMOTE
             line += self._spanning(row.identity.name, style, indent=2 * depth)
         elif row.process is None:
-            line += self._group(row, style)
+            line += self._group(row, style, depth)
         else:
             line += self._texts(row, style, depth)
         return line + self._numbers(row, style)
 
-    def _group(self, row: Branch, style: Style) -> Line:
+    def _group(self, row: Branch, style: Style, depth: int) -> Line:
         """Return the number of processes and the label of a group, between the columns of hosts and top remotes."""
-        text = self._folded(row) if row.id == FOLDED else f"{self._count(row)} {self._label(row)}"
         first, taken = self._placed[0], 0
+        names = next(one.start for one in self._placed if one.field.id == "process")
         before: Line = []
         after: Line = []
         if first.field is HOST_FIELD:
             host = fit(self._state.glyphs.text(self._host(row)), first.width)
             before, taken = [(style, f"{host} ")], first.width + 1
+            names -= taken
         for placed in self._placed:
             if placed.field.id == "top":
                 after = [(style, f" {fit(self._top(row, placed.width), placed.width)}")]
                 taken += placed.width + 1
+        if row.id.exited:
+            indent = max(names - self._placed[0].start + 2 * depth, 0) if depth else 0
+            text = " " * indent + self._folded(row, self._text_cells() - taken - indent)
+        else:
+            text = f"{self._count(row)} {'  ' * depth}"
+            room = max(self._text_cells() - taken - width(text), 0)
+            text += squeeze(self._label(row, room), room)
         return [*before, *self._spanning(text, style, indent=0, taken=taken), *after]
 
-    def _folded(self, row: Branch) -> str:
-        """Return the number of exited processes; also their totals where no column shows them."""
+    def _folded(self, row: Branch, cells: int) -> str:
+        """Return the number of exited processes; also their totals where no column shows them and they fit."""
         glyphs, state = self._state.glyphs, "quiet" if self._state.is_fleet else "exited"
         mark = "" if self._state.is_fleet else f"{glyphs.exited} "
         totals: tuple[tuple[str, int], ...]
         totals = ((glyphs.down, row.counted.rx_total), (glyphs.up, row.counted.tx_total))
         if any(placed.field.id == "tx_total" for placed in self._placed):
             totals = ()
-        texts = [f"  {sign} {fmt.size(total)}" for sign, total in totals if total]
-        return f"{mark}{row.size} {state}{''.join(texts)}"
+        text = f"{mark}{row.size} {state}"
+        for total in [f"  {sign} {fmt.size(total)}" for sign, total in totals if total]:
+            text += total if width(text + total) <= cells else ""
+        return text
 
     def _leaf(self, row: Leaf, depth: int) -> Line:
         cells = self._text_cells() - 2 * depth - 1
@@ -207,6 +217,8 @@ class Rows:
         return min(round(placed.width * rate / self._scale), placed.width) if self._scale else 0
 
     def _formatted(self, kind: CellKind, value: Any) -> str:
+        if value is None:
+            return _plain(value)
         match kind:
             case CellKind.RATE:
                 return fmt.rate_cell(value, bits=self._state.settings.bits)
@@ -253,10 +265,10 @@ class Rows:
         )
 
     def _top_process(self, row: Branch) -> str:
-        members = self._state.tree.children(row)
+        members = list(self._state.tree.processes(row))
         first = max(members, key=lambda one: one.counted.rx + one.counted.tx, default=None)
         more = f" +{len(members) - 1}" if len(members) > 1 else ""
-        return shown_name(first.identity) + more if isinstance(first, Branch) else "-"
+        return shown_name(first.identity) + more if first else "-"
 
     def _host(self, row: Branch) -> str:
         if row.identity.host:
@@ -296,16 +308,21 @@ class Rows:
     def _count(self, row: Branch) -> str:
         """Return the number of processes, such as ×12; where some have exited, those that live of all."""  # noqa: RUF002 - a sign
         if row.living == row.size:
-            return fit(f"{self._state.glyphs.times}{row.size}", 8, ">")
-        return fit(f"{_short(row.living)}/{_short(row.size)}", 8, ">")
+            return fit(f"{self._state.glyphs.times}{row.size}", _COUNT, ">")
+        return fit(f"{_short(row.living)}/{_short(row.size)}", _COUNT, ">")
 
-    def _label(self, row: Branch) -> str:
+    def _label(self, row: Branch, cells: int) -> str:
+        if row.joined:
+            return self._state.glyphs.text(_both_ends(row.identity.name, cells))
         if row.address is None:
             return self._state.glyphs.text(row.identity.name)
         flows = ((flow.process.key, flow.remote) for flow in (row.flows or ())[:_NAMED])
         names = self._state.names.of_flows(flows)
         return self._state.glyphs.text(names[0].name) if names else format_address(row.address)
 
+
+_COUNT: Final = 8
+"""Cells of a number of processes: those of the column of pids."""
 
 _NAMED: Final = 8
 """Flows to a remote among which the row of the remote looks for a name."""
@@ -325,6 +342,15 @@ _BARS: Final = {"rx_rate": Style.RX_BAR, "tx_rate": Style.TX_BAR}
 """Styles of the bars behind numbers."""
 
 _REMOTE_COLUMNS: Final[dict[str, Column[Any]]] = {column.id: column for column in REMOTE_COLUMNS}
+
+
+def _both_ends(label: str, cells: int) -> str:
+    """Return "app to base :5432 tcp" without the last words if that is too long: names are worth more than the port."""
+    names, _, service = label.rpartition(" :")
+    words = f":{service}".split(" ")
+    while words and width(" ".join([names, *words])) > cells:
+        words.pop()
+    return " ".join([names, *words])
 
 
 def _short(number: int) -> str:

@@ -7,7 +7,7 @@ from bwtop.tui.commands import down
 from bwtop.tui.signals import SignalTarget
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
-from bwtop.view.rows import Branch, Row
+from bwtop.view.rows import Branch
 
 
 def tag(state: ScreenState) -> Effect:
@@ -31,23 +31,22 @@ def untag_all(state: ScreenState) -> Effect:
     return Effect.DRAW
 
 
-def _rows(state: ScreenState) -> Iterable[Row]:
+def _rows(state: ScreenState) -> Iterable[Branch]:
     """Return the selected process, or that of the selected remote, or the processes of the selected group."""
     path = state.listing.path if state.tree.tops else ()
     for depth in range(len(path), 0, -1):
         row = state.tree.row(path[:depth])
         if isinstance(row, Branch):
-            return [row] if row.process else state.tree.children(row)
+            return state.tree.processes(row)
     return []
 
 
-def of_rows(state: ScreenState, rows: Iterable[Row]) -> list[SignalTarget]:
+def of_rows(state: ScreenState, rows: Iterable[Branch]) -> list[SignalTarget]:
     """Return the processes of rows that run here and take signals."""
     return [
         SignalTarget(row.key, row.identity.name)
         for row in rows
-        if isinstance(row, Branch)
-        and row.key
+        if row.key
         and not (row.exited or row.identity.kernel or row.is_unattributed)
         and state.is_here(row.identity)
     ]

@@ -6,39 +6,44 @@ from typing import Final
 from bwtop.model.flows import Identity
 from bwtop.model.largest import LEAST
 from bwtop.model.rates import summed
-from bwtop.view.columns import Order
+from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Leaf, RowId
 
-FOLDED: Final = RowId("exited")
-"""The row of the exited processes."""
+FOLDED: Final = RowId(exited=True)
+"""The row of the exited processes of the top level."""
 
 TOTALS: Final = ("total", "rx_total", "tx_total")
 """Orders in which large processes stay apart after their end."""
 
 
-def folded(rows: Sequence[Branch], apart: Collection[RowId | None], order: Order) -> list[Branch]:
-    """Return process rows with the exited ones as a single row at the end; a single one stays as it is."""
+def folded(
+    rows: Sequence[Branch], apart: Collection[RowId], order: Order, row: RowId = FOLDED
+) -> list[Branch]:
+    """Return process rows with the exited ones as a single row at the end; a single one stays as it is.
+
+    Rows of `apart` stay in any case.
+    """
     large = order.column in TOTALS
 
-    def is_folded(row: Branch) -> bool:
-        if not row.exited or row.id in apart:
+    def is_folded(one: Branch) -> bool:
+        if not one.exited or one.id in apart:
             return False
-        return not (large and _total(row) >= LEAST)
+        return not (large and _total(one) >= LEAST)
 
-    exited = [row for row in rows if is_folded(row)]
+    exited = [one for one in rows if is_folded(one)]
     if len(exited) < 2:
         return list(rows)
-    others = [row for row in rows if not is_folded(row)]
-    return [*others, _fold(exited)]
+    others = [one for one in rows if not is_folded(one)]
+    return [*others, _fold(row, exited)]
 
 
 def _total(row: Branch) -> int:
     return row.counted.rx_total + row.counted.tx_total
 
 
-def _fold(rows: Sequence[Branch]) -> Branch:
+def _fold(row: RowId, rows: Sequence[Branch]) -> Branch:
     return Branch(
-        id=FOLDED,
+        id=row,
         counted=summed(row.counted for row in rows),
         identity=Identity("exited"),
         size=sum(row.size for row in rows),

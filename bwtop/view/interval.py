@@ -1,6 +1,6 @@
 """An interval as rows: what batch and the browser view write as tables, JSON and CSV."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted, rate, summed
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
-from bwtop.view.columns import Order
+from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Tree, View
 
@@ -79,7 +79,7 @@ def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
 
     Its losses are those since the start. Of groups it has the processes; grouped by remote, one for each remote.
     """
-    processes = list(_processes(tree))
+    processes = [row for top in tree.tops for row in tree.processes(top)]
     return Interval(
         time=end,
         elapsed=model.covered,
@@ -90,14 +90,6 @@ def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
         number=len(processes),
         networks=tree.moved,
     )
-
-
-def _processes(tree: Tree) -> Iterator[Branch]:
-    for row in tree.tops:
-        if row.process:
-            yield row
-        else:
-            yield from (child for child in tree.children(row) if isinstance(child, Branch))
 
 
 def moved(rows: Iterable[Branch], elapsed: float) -> Counted:

@@ -27,9 +27,16 @@ class Served(NamedTuple):
 
 
 def joined(
-    branches: Sequence[Branch], flows_of: Flows, count: Count, seconds: float
+    branches: Sequence[Branch],
+    flows_of: Flows,
+    count: Count,
+    seconds: float,
+    within: str | None = None,
 ) -> list[Branch]:
-    """Return process rows without the loopback traffic that both ends are known of, and rows for that."""
+    """Return process rows without the loopback traffic that both ends are known of, and rows for that.
+
+    `within` is the group of the processes; None: they are not grouped.
+    """
     ends: dict[Served, list[Flow]] = {}
     owners: dict[Process, Branch] = {}
     for branch in filter(_has_loopback, branches):
@@ -40,7 +47,7 @@ def joined(
     both = {of: flows for of, flows in ends.items() if len({f.remote.role for f in flows}) > 1}
     taken = {flow for flows in both.values() for flow in flows}
     rest = (_without(branch, taken, flows_of, count, seconds) for branch in branches)
-    rows = [_row(pair, owners, count) for pair in _by_processes(both)]
+    rows = [_row(pair, owners, count, within) for pair in _by_processes(both)]
     return [*filter(None, rest), *rows]
 
 
@@ -80,7 +87,12 @@ def _without(
     return branch._replace(flows=left, counted=counted) if left and any(counted) else None
 
 
-def _row(services: dict[Served, list[Flow]], owners: dict[Process, Branch], count: Count) -> Branch:
+def _row(
+    services: dict[Served, list[Flow]],
+    owners: dict[Process, Branch],
+    count: Count,
+    within: str | None,
+) -> Branch:
     """Return the row of some services of the same processes, with the numbers of the clients."""
     of, flows = next(iter(services)), [flow for flows in services.values() for flow in flows]
     processes = list(dict.fromkeys(flow.process for flow in flows))
@@ -92,7 +104,7 @@ def _row(services: dict[Served, list[Flow]], owners: dict[Process, Branch], coun
     rows = [owners[process] for process in processes]
     family = "v4" if of.is_v4 else "v6"
     return Branch(
-        id=RowId(f"loopback {of.protocol} {of.port} {family} {of.where}"),
+        id=RowId(f"loopback {of.protocol} {of.port} {family} {of.where}", within=within),
         counted=count(clients),
         identity=common(label, [process.identity for process in processes]),
         size=sum(row.size for row in rows),

@@ -1,9 +1,9 @@
 """The rows of the tree in a live view, and their expansion."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from bwtop.model import networks
 from bwtop.model.flows import Host, Identity, ProcessKey, Remote
@@ -22,6 +22,36 @@ class RowId(NamedTuple):
     remote: Remote | None = None
     rest: bool = False
     """True for the row of the remotes that are not shown at first."""
+    exited: bool = False
+    """True for the row that exited processes are folded into."""
+    within: str | None = None
+    """The group that its group is in."""
+
+    def leads_to(self, other: "RowId") -> bool:
+        """Return True if the other row may be below this one."""
+        if self.remote:
+            return False
+        if self.process:
+            at, there = (
+                (self.process, self.group, self.within),
+                (other.process, other.group, other.within),
+            )
+            return at == there
+        if self.group is None:
+            return self.exited
+        if self.within:
+            return (self.group, self.within) == (other.group, other.within)
+        return self.group in (other.group, other.within)
+
+
+class RowSource(Protocol):
+    """Knows the flows of rows of processes."""
+
+    def flows(self, branch: "Branch", /) -> Iterable[Flow]:
+        """Return the flows below a row of a process."""
+
+    def peak(self, processes: Iterable[Process], /) -> float | None:
+        """Return the highest rate of processes together, both directions; None: unknown."""
 
 
 class Branch(NamedTuple):
@@ -45,6 +75,8 @@ class Branch(NamedTuple):
     exited: bool = False
     joined: bool = False
     """True if the rows below are both ends of the same bytes, which it counts once."""
+    source: RowSource | None = None
+    """Set for a process."""
 
     @property
     def key(self) -> ProcessKey | None:
@@ -56,14 +88,28 @@ class Branch(NamedTuple):
         """Return the process id; None if there is none."""
         return self.key.pid if self.key else None
 
-    def all_flows(self) -> Iterator[Flow]:
-        """Yield its flows, also those in categories that are not shown."""
+    def shown_flows(self) -> Iterable[Flow]:
+        """Return its flows in the shown categories."""
+        if self.source:
+            return self.source.flows(self)
         if self.flows is not None:
-            yield from self.flows
-        elif self.process:
-            yield from self.process.flows.values()
-        else:
-            yield from chain.from_iterable(member.all_flows() for member in self.members)
+            return self.flows
+        return chain.from_iterable(member.shown_flows() for member in self.members)
+
+    @property
+    def whole(self) -> list[Process] | None:
+        """Return the processes that it stands for; None if it covers only a part of one."""
+        rows = self.members or (self,)
+        if self.address is not None or any(row.flows is not None for row in rows):
+            return None
+        return [row.process for row in rows if row.process]
+
+    @property
+    def peak(self) -> float | None:
+        """Return the highest rate of one of the last intervals, both directions; None: unknown."""
+        processes = self.whole
+        source = (self.members or (self,))[0].source
+        return source.peak(processes) if source and processes is not None else None
 
     @property
     def is_unattributed(self) -> bool:

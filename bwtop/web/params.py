@@ -15,7 +15,8 @@ from bwtop.model.ledger import CLASSES
 from bwtop.model.typed import parse
 from bwtop.options import values
 from bwtop.text.invalid import invalid, quoted
-from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, parse_order
+from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.order import DEFAULT_SORT, parse_order
 from bwtop.web.answer import refuse
 
 LONGEST: Final = 1000

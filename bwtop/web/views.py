@@ -18,8 +18,9 @@ from bwtop.model.typed import parse
 from bwtop.output import intervals
 from bwtop.text import units as fmt
 from bwtop.text.escape import inert
-from bwtop.view.columns import Order, iso, thousandths
+from bwtop.view.column import iso, thousandths
 from bwtop.view.interval import Interval, moved
+from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Tree
 from bwtop.view.tree import View as TreeView

@@ -31,7 +31,7 @@ complete -c bwtop -l remote -x -d 'only traffic to and from these addresses or n
 complete -c bwtop -l net -x -a '(__fish_append , internet lan loopback multicast unknown)' -d 'only traffic with these networks: internet, lan, multicast, loopback, or names of the configuration'
 complete -c bwtop -l loopback -x -a 'show hide only' -d 'show traffic to and from 127.0.0.0/8 and ::1, hide it, or show nothing else (default show)'
 complete -c bwtop -l format -x -a 'table json csv' -d 'output format (default table)'
-complete -c bwtop -s s -l sort -x -a 'hostname host_id pid start name exe cmdline uid user unit container container_name image pod kernel net asn country rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total' -d 'sort by this column (default rate); a leading - reverses the order'
+complete -c bwtop -s s -l sort -x -a 'hostname host_id pid start name exe cmdline uid user unit container container_name image pod kernel net asn country remotes flows peak rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -remotes -flows -peak -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total' -d 'sort by this column (default rate); a leading - reverses the order'
 complete -c bwtop -l limit -x -d 'show only the first N processes, or rows of a report'
 complete -c bwtop -l bits -d 'show rates in bits per second (not in JSON and CSV)'
 complete -c bwtop -l no-bits -d 'show rates in bytes per second (default)'

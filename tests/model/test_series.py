@@ -54,6 +54,29 @@ def test_old_lap_is_not_shown() -> None:
     assert series.last(2 * LENGTH - 1, LENGTH) == expected
 
 
+@given(
+    st.lists(
+        st.dictionaries(st.integers(1, 3 * LENGTH), st.tuples(whole, whole), max_size=9), max_size=4
+    ),
+    st.integers(3 * LENGTH, 4 * LENGTH),
+)
+def test_highest_rate_is_of_all_series_together(known: list[dict[int, Rates]], number: int) -> None:
+    every = [Series() for _ in known]
+    for series, rates in zip(every, known, strict=True):
+        for place in sorted(rates):
+            series.put(place, rates[place])
+    sums = [
+        sum(sum(rates.get(place, (0.0, 0.0))) for rates in known)
+        for place in range(number - LENGTH + 1, number + 1)
+    ]
+    assert Series.highest(every, number) == max(sums)
+    together = Series()
+    for series in every:
+        together.absorb(series, number)
+    assert Series.highest([together], number) == pytest.approx(max(sums))
+    assert list(map(sum, together.last(number, LENGTH))) == pytest.approx(sums)
+
+
 def test_series_are_added_interval_by_interval() -> None:
     assert added([[(1.0, 2.0), (3.0, 4.0)], [(10.0, 20.0), (30.0, 40.0)]]) == [
         (11.0, 22.0),

@@ -13,7 +13,8 @@ from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.options import command
 from bwtop.options.flag import Mode
 from bwtop.options.flags import Options
-from bwtop.view.columns import ALL_COLUMNS, Order
+from bwtop.view.columns import ALL_COLUMNS
+from bwtop.view.order import Order
 from tests.build import stable_id
 from tests.options.examples import parse
 

@@ -19,8 +19,8 @@ from bwtop.options import command, config
 from bwtop.options.config import ConfigError
 from bwtop.options.flag import Mode
 from bwtop.rights import opening
-from bwtop.view.columns import Order
 from bwtop.view.grouping import Grouping
+from bwtop.view.order import Order
 from tests.options.examples import Write, load
 
 LAUNCHER = Path(__file__).parents[2] / "bwtop.py"

@@ -17,8 +17,8 @@ from bwtop.options.flags import SETTINGS
 from bwtop.tui import keys
 from bwtop.tui.keymap import Context
 from bwtop.tui.layout import FIELDS
-from bwtop.view.columns import Order, parse_order
 from bwtop.view.grouping import Grouping
+from bwtop.view.order import Order, parse_order
 from tests.options.examples import FILE, Write, load
 
 

@@ -32,8 +32,8 @@ from bwtop.options.values import FORMATS
 from bwtop.output import intervals as batch
 from bwtop.output.intervals import WRITERS, Layout
 from bwtop.text.escape import width
-from bwtop.view.columns import Order
 from bwtop.view.interval import Interval, Intervals
+from bwtop.view.order import Order
 from tests.build import CONTROLS, HOSTILE, NOW, interval, key, remote, samples
 
 WIDTHS = [1, 40, 60, 80, 200]

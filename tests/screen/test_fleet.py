@@ -16,8 +16,9 @@ from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.layout import parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
-from bwtop.view.columns import HOST_COLUMNS, Order
+from bwtop.view.columns import HOST_COLUMNS
 from bwtop.view.grouping import OF_FLEETS, Grouping
+from bwtop.view.order import Order
 from tests.build import key, packed, remote
 from tests.screen.harness import Harness
 

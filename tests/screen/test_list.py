@@ -15,7 +15,9 @@ from bwtop.tui import dialogs, layout
 from bwtop.tui.layout import ListColumn, parse_fields
 from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
-from bwtop.view.columns import PROCESS_COLUMNS, Cell, CellKind, Column
+from bwtop.view.column import Cell, CellKind, Column
+from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.rows import FIRST, Branch
 from tests.build import NOW, key, remote
 from tests.screen.harness import FIELDS, Harness
 
@@ -516,7 +518,7 @@ def test_the_small_graph_has_the_last_ten_intervals() -> None:
     harness = Harness(132, 24)
     for rx in (800, *range(0, 900, 100), 100):
         harness.feed({CURL: {remote(): Traffic(rx)}}, IDENTITIES)
-    assert "▅ ▁▁▂▃▃▄▅▅▁ " in harness.line(" curl ")
+    assert "  ▁▁▂▃▃▄▅▅▁ " in harness.line(" curl ")
 
 
 def test_bars_and_graphs_have_one_scale_and_the_colour_of_their_direction() -> None:
@@ -529,8 +531,8 @@ def test_bars_and_graphs_have_one_scale_and_the_colour_of_their_direction() -> N
     assert (Style.RX_BAR, "   1.0 KiB") in curl
     assert (Style.TX_BAR, "     ") in named
     assert not {Style.TX_BAR, Style.SELECTED_BAR} & {style for style, _ in curl}
-    assert [text for style, text in curl if style is Style.RX] == ["▇" * 31]
-    assert next(text for style, text in named if style is Style.TX) == "▄" * 31
+    assert [text for style, text in curl if style is Style.RX] == ["▇" * 19]
+    assert next(text for style, text in named if style is Style.TX) == "▄" * 19
     harness.press("up")
     assert (Style.SELECTED_BAR, "     ") in harness.styles(harness.row_of(" named "))
 
@@ -635,6 +637,70 @@ def test_process_that_moved_much_stays_in_the_order_by_total() -> None:
     lines = [line.split()[1:3] for line in harness.lines() if "†" in line]
     assert lines == [["4", "-"], ["2", "exited"]]
     assert " 9.8 GiB " in harness.line("† p4")
+
+
+def workers(exited: int, count: int = 5) -> Harness:
+    """Return a screen with the processes of a unit, opened; the last ones have exited."""
+    harness = Harness(110, 24)
+    known = {key(n): Identity(f"w{n}", unit="jobs.service") for n in range(1, count + 1)}
+    harness.feed({of: {remote(): Traffic(of.stored_pid)} for of in known}, known)
+    harness.feed(exited=list(known)[count - exited :])
+    harness.press("g", "g", "g", "right")
+    return harness
+
+
+def test_exited_processes_of_a_group_are_one_row_that_opens() -> None:
+    harness = workers(exited=3)
+    assert harness.line("jobs.service").split()[1] == "2/5"
+    assert harness.line("† 3 exited").index("†") == harness.line(" w1 ").index("w1")
+    assert "† w" not in harness.text()
+    harness.press("end", "right", "down", "down")
+    assert "† w4" in harness.selected()
+    harness.feed({key(1): {remote(): Traffic(9)}})
+    harness.pass_time()
+    assert "† w4" in harness.selected()
+    harness.press("left")
+    assert "† 3 exited" in harness.selected()
+    harness.press("x")
+    assert all(f"† w{n} " in harness.text() for n in (3, 4, 5))
+    assert " exited" not in harness.text()
+
+
+def test_selected_process_of_a_group_stays_in_sight_when_it_exits() -> None:
+    harness = workers(exited=2)
+    harness.press("end", "up")
+    assert " w1 " in harness.selected()
+    harness.feed(exited=[key(1)])
+    harness.pass_time()
+    assert "† w1" in harness.selected()
+    assert "† 2 exited" in harness.text()
+    harness.press("home")
+    harness.feed()
+    harness.pass_time()
+    assert "† 3 exited" in harness.text()
+
+
+@pytest.mark.parametrize("columns", [30, 40, 80, 200])
+@pytest.mark.parametrize("origin", ["", "clickhouse://db"])
+def test_row_of_exited_processes_stands_below_the_others_of_its_group(
+    columns: int, origin: str
+) -> None:
+    harness = Harness(columns, 24, origin=origin)
+    known = {key(n): Identity(f"w{n}", unit="jobs.service") for n in range(1, 6)}
+    harness.feed({of: {remote(): Traffic(2**30, 2**30)} for of in known}, known)
+    harness.feed(exited=[key(n) for n in (3, 4, 5)])
+    harness.press("g", "g", "g", "right")
+    mark, state = ("", "quiet") if origin else ("† ", "exited")
+    line = harness.line(f"{mark}3 {state}")
+    assert line.index(f"{mark}3 ") == harness.line(" w1 ").index("w1")
+    assert "~" not in line
+
+
+@pytest.mark.parametrize("exited", [1, 5])
+def test_a_single_exited_process_and_a_group_without_others_do_not_fold(exited: int) -> None:
+    harness = workers(exited)
+    assert " exited" not in harness.text()
+    assert harness.text().count("† w") == exited
 
 
 # Many remotes.
@@ -879,3 +945,66 @@ def test_services_of_the_same_processes_are_one_row_which_folds_when_both_exit()
         harness.feed()
         assert harness.selected()[:20] == before[:20]
         harness.press("right", "down")
+
+
+def units(**of: str) -> Harness:
+    """Return both_ends() with the units of the processes, grouped by unit and opened."""
+    harness = both_ends()
+    harness.size = (200, 24)
+    processes = {"app": APP, "task": OTHER_APP, "base": BASE}
+    harness.feed({}, {processes[name]: Identity(name, unit=unit) for name, unit in of.items()})
+    harness.press("g", "g", "g", "e")
+    return harness
+
+
+def totals(harness: Harness, name: str) -> tuple[int, int]:
+    """Return the totals of a listed row of processes, received and sent."""
+    rows = [row for _, row in harness.state.tree.walk(FIRST) if isinstance(row, Branch)]
+    (counted,) = [row.counted for row in rows if row.identity.name == name]
+    return counted.rx_total, counted.tx_total
+
+
+def test_ends_in_one_group_can_be_one_row_of_it() -> None:
+    harness = units(app="shop", task="shop", base="shop")
+    assert totals(harness, "shop") == (7118, 7113)
+    harness.press("L")
+    assert totals(harness, "app +1 to base :5432 tcp") == (7000, 110)
+    assert totals(harness, "shop") == (7008, 113), "each byte once"
+    assert "×3 shop" in harness.text()  # noqa: RUF001 - a sign
+    harness.press("home", "down")
+    assert "app +1 to base" in harness.selected()
+    for _ in range(6):
+        before = harness.selected()[:60]
+        harness.feed()
+        assert harness.selected()[:60] == before
+        harness.press("down")
+
+
+@pytest.mark.parametrize(
+    ("columns", "label"),
+    [
+        (200, "app +1 to base :5432 tcp"),
+        (120, "app +1 to base :5432"),
+        (80, "app +1 to base"),
+        (40, "ap~se"),
+    ],
+)
+def test_a_narrow_terminal_has_the_names_of_both_ends(columns: int, label: str) -> None:
+    harness = units(app="shop", task="shop", base="shop")
+    harness.press("L")
+    harness.size = (columns, 24)
+    assert harness.line("×3   ").split("×3   ")[1].startswith(f"{label} ")  # noqa: RUF001 - a sign
+
+
+def test_ends_in_two_groups_stay_in_both() -> None:
+    harness = units(app="shop", task="shop", base="data")
+    before = {name: totals(harness, name) for name in ("shop", "data")}
+    harness.press("L")
+    assert " to base" not in harness.text()
+    assert {name: totals(harness, name) for name in ("shop", "data")} == before
+
+
+def test_a_group_is_tagged_with_the_processes_of_joined_rows() -> None:
+    harness = units(app="shop", task="shop", base="shop")
+    harness.press("L", "home", "m")
+    assert set(harness.state.tags) == {APP, OTHER_APP, BASE}

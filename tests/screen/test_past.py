@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from bwtop.history.moments import MomentQuery, answer, unpacked
+from bwtop.history.moments import Moment, MomentQuery, answer, unpacked
 from bwtop.model.flows import Traffic
+from bwtop.model.remote_names import RemoteNames
 from bwtop.tui.keymap import Context
 from bwtop.tui.past import Found, past_of
 from bwtop.tui.styles import Style
-from tests.build import key, remote
+from bwtop.view.rows import Expansion
+from bwtop.view.tree import Tree, View
+from tests.build import key, remote, sample
 from tests.history.keep import CURL, DAY, HOUR, Kept, policy
 from tests.history.test_moments import second
 from tests.screen.harness import SIZES, Harness
@@ -185,6 +188,25 @@ def test_span_has_sums(harness: Harness) -> None:
     harness.press("v")
     assert shown(harness) == NOW - 3
     assert "+1 s" in harness.lines()[0]
+
+
+def test_peak_is_of_the_moments_in_the_graphs(harness: Harness) -> None:
+    harness.size = (200, 24)
+    harness.press("[", "[", "]")
+    assert harness.line("nginx").count("97.7 KiB") == 3  # rate, peak and total
+    found = Moment(1.0, 2.0, (1.0, 2.0), 0, 1.0)
+    found.samples = [sample({key(9): {remote(): Traffic(amount)}}) for amount in (5, 70, 9)]
+    (row,) = Tree(past_of(found).model, View(), Expansion(), RemoteNames()).tops
+    assert (row.peak, row.counted.rx_rate) == (70.0, 9.0)
+
+
+def test_span_has_an_average_and_no_peak(harness: Harness) -> None:
+    harness.size = (200, 24)
+    harness.press("[", "v", "[", "[")
+    (row,) = [row for row in harness.state.tree.tops if row.identity.name == "nginx"]
+    assert row.counted.tx_rate == pytest.approx(99_000)
+    assert row.peak is None
+    assert " - " in harness.line("nginx")
 
 
 def test_span_begins_in_the_past(harness: Harness) -> None:

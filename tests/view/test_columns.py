@@ -12,16 +12,9 @@ from bwtop.model.live import LiveModel
 from bwtop.model.rates import Counted
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic
-from bwtop.view.columns import (
-    DEFAULT_SORT,
-    PROCESS_COLUMNS,
-    REMOTE_COLUMNS,
-    Column,
-    Order,
-    iso,
-    parse_order,
-    thousandths,
-)
+from bwtop.view.column import Column, iso, thousandths
+from bwtop.view.columns import PROCESS_COLUMNS, REMOTE_COLUMNS
+from bwtop.view.order import DEFAULT_SORT, Order, parse_order
 from bwtop.view.rows import Branch, Expansion, Leaf, RowId
 from bwtop.view.tree import Tree, View
 from tests.build import NOW, interval, key, remote, sample
@@ -42,8 +35,12 @@ def three_processes() -> list[Branch]:
     return listed(
         {
             key(30): {remote(): Traffic(10, 200)},
-            key(10): {remote(): Traffic(30, 10), remote("10.0.0.2"): Traffic(1, 1)},
-            key(20): {remote("*", 0): Traffic(20, 5)},
+            key(10): {
+                remote(): Traffic(29, 10),
+                remote("10.0.0.2"): Traffic(1, 1),
+                remote("10.0.0.3"): Traffic(1, 0),
+            },
+            key(20): {remote("*", 0): Traffic(19, 5), remote("192.0.2.9"): Traffic(1, 0)},
         },
         elapsed=2.0,
         identities={
@@ -117,6 +114,9 @@ def test_values_of_a_process() -> None:
         "net": "internet",
         "asn": None,
         "country": None,
+        "remotes": 1,
+        "flows": 1,
+        "peak": None,
         "rx": 10,
         "tx": 200,
         "rx_rate": 5.0,
@@ -173,6 +173,9 @@ def test_values_of_a_remote() -> None:
         ("net", [30, 10, 20]),
         ("asn", [30, 10, 20]),  # unknown without a database: by traffic
         ("country", [30, 10, 20]),
+        ("remotes", [10, 20, 30]),
+        ("flows", [10, 20, 30]),
+        ("peak", [30, 10, 20]),  # unknown, as there is one interval at a time: by traffic
         ("kernel", [30, 20, 10]),  # equal ones by traffic
         ("rx", [10, 20, 30]),  # the largest numbers first
         ("tx", [30, 10, 20]),

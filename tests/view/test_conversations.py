@@ -11,8 +11,8 @@ from bwtop.model.flows import TCP, UDP, Host, Identity, Remote, Role, Traffic
 from bwtop.model.live import LiveModel
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic
-from bwtop.view.columns import Order
 from bwtop.view.grouping import Grouping
+from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Expansion
 from bwtop.view.tree import Tree, View
 from tests.build import key, packed, remote, sample

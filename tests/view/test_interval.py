@@ -12,8 +12,8 @@ from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import UNKNOWN_IDENTITY, Identity, ProcessKey, Remote, Traffic
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
-from bwtop.view.columns import Order
 from bwtop.view.interval import Interval, Intervals
+from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Leaf
 from tests.build import key, remote, sample, samples, typed
 

@@ -16,8 +16,9 @@ from bwtop.model.live import AVERAGES, LiveModel
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.model.typed import parse
-from bwtop.view.columns import DEFAULT_SORT, PROCESS_COLUMNS, REMOTE_COLUMNS, Order
+from bwtop.view.columns import PROCESS_COLUMNS, REMOTE_COLUMNS
 from bwtop.view.grouping import OF_FLOW, Grouping
+from bwtop.view.order import DEFAULT_SORT, Order
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
 from bwtop.view.tree import Tree, View
 from tests.build import KEYS, NOW, REMOTES, key, packed, remote, sample
@@ -706,14 +707,14 @@ def test_exited_processes_come_last_in_any_order(order: Order) -> None:
     assert plain.tops[0].key == dead
 
 
-@given(models(), st.booleans(), st.booleans(), st.integers(0, 2))
+@given(models(), groupings, st.booleans(), st.booleans(), st.integers(0, 2))
 def test_folded_and_joined_rows_have_all_traffic_and_are_found(
-    model: LiveModel, fold: bool, join: bool, first: int
+    model: LiveModel, grouping: Grouping, fold: bool, join: bool, first: int
 ) -> None:
-    view = View(living_first=True, fold=fold, join=join, first_remotes=first)
+    view = View(grouping=grouping, living_first=True, fold=fold, join=join, first_remotes=first)
     tree = Tree(model, view, Expansion(), RemoteNames(HOSTS.get))
     tree.sort()
-    plain_rows = built(model)
+    plain_rows = built(model, grouping)
     assert numbers(Branch(RowId(), tree.counted(), IDENTITIES[0])) == summed(plain_rows.tops)
     rows = list(below(tree))
     assert all(tree.find(row.id) == path for path, row in rows)

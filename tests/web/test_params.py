@@ -14,7 +14,8 @@ from bwtop.history.dimensions import DIMENSIONS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.options.values import network
-from bwtop.view.columns import PROCESS_COLUMNS, Order
+from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.order import Order
 from bwtop.web import params
 from bwtop.web.answer import HttpError
 from bwtop.web.params import HISTORY, LIVE, LONGEST, STREAM, Param, read

@@ -32,8 +32,9 @@ from bwtop.options.values import network
 from bwtop.output import intervals as batch
 from bwtop.output.intervals import Layout
 from bwtop.text.units import losses
-from bwtop.view.columns import PROCESS_COLUMNS, Order, parse_order
+from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.view.interval import Intervals
+from bwtop.view.order import Order, parse_order
 from bwtop.web import params, views
 from bwtop.web.broadcaster import BroadcastState
 from bwtop.web.views import MOST, ChartView, Document, LiveView, Sheet
