@@ -13,7 +13,7 @@ from bwtop.model.networks import INTERNET, current
 from bwtop.model.rates import Counted
 from bwtop.text import units as fmt
 from bwtop.text.escape import cell, count, fit, printable
-from bwtop.view.column import Column, iso
+from bwtop.view.column import Column, Value, iso
 from bwtop.view.columns import ALL_COLUMNS, PROCESS_COLUMNS, REMOTE_COLUMNS
 from bwtop.view.interval import Interval
 from bwtop.view.rows import Branch
@@ -169,12 +169,18 @@ _USER_WIDTH: Final = 8
 _NAME_WIDTH: Final = 15  # TASK_COMM_LEN without its NUL
 _INDENT: Final = "    "
 _WITH_USER: Final = _PID_WIDTH + 1 + _USER_WIDTH + 1 + _NAME_WIDTH
+_NET_WIDTH: Final = 11
+_WITH_NET: Final = 58  # the longest remote by IPv6 address, indented
+
+(_NET_OF_PROCESS,) = (column for column in PROCESS_COLUMNS if column.id == "net")
+(_NET_OF_REMOTE,) = (column for column in REMOTE_COLUMNS if column.id == "net")
 
 
 class TableWriter:
     """Writer of a table: a line per process, its remotes indented below, a line of totals.
 
-    Widths come from the terminal, never from the content.  A narrow terminal drops the totals first, then the user.
+    Widths come from the terminal, never from the content.  A narrow terminal drops the networks first, then the totals,
+    then the user.
     """
 
     def __init__(self, out: Output, layout: Layout) -> None:
@@ -188,6 +194,9 @@ class TableWriter:
         wide = _room(width, _NUMBERS) - self._host >= _WITH_USER
         self._numbers = _NUMBERS if wide else _RATES_ONLY
         self._left = max(_room(width, self._numbers), 1)
+        self._net = wide and self._left - 1 - _NET_WIDTH >= _WITH_NET
+        if self._net:
+            self._left -= 1 + _NET_WIDTH
         if self._host:
             self._host = max(_HOST_WIDTH, min(self._left - _WITH_USER, _HOST_MOST))
         for line in self._lines(interval):
@@ -203,20 +212,26 @@ class TableWriter:
         yield f"{when}  {interval.elapsed:.1f} s  {origin}"
         yield self._line(
             self._head("HOST", "PID", "USER", "PROCESS"),
+            "NET",
             (fit(n.title, n.width, ">") for n in self._numbers),
         )
         for process in interval.processes:
-            yield self._line(self._process(process), self._cells(process.counted))
+            net = _NET_OF_PROCESS.get(process)
+            yield self._line(self._process(process), net, self._cells(process.counted))
             for far in interval.remotes(process):
                 label = fmt.remote(far.remote, far.names, self._left - len(_INDENT))
-                yield self._line(_INDENT + label, self._cells(far.counted))
+                net = _NET_OF_REMOTE.get(far)
+                yield self._line(_INDENT + label, net, self._cells(far.counted))
         shown, number = len(interval.processes), interval.number
         hidden = f" (showing {shown})" if shown < number else ""
         total = f"TOTAL  {count(number, 'process')}{hidden}"
-        yield self._line(total, self._cells(interval.counted))
+        yield self._line(total, "", self._cells(interval.counted))
 
-    def _line(self, left: str, cells: Iterable[str]) -> str:
-        return " ".join([fit(left, self._left), *cells])
+    def _line(self, left: str, net: Value, numbers: Iterable[str]) -> str:
+        texts = [fit(left, self._left)]
+        if self._net:
+            texts.append(fit("-" if net is None else printable(str(net)), _NET_WIDTH, ">"))
+        return " ".join([*texts, *numbers])
 
     def _cells(self, counted: Counted) -> Iterator[str]:
         for number in self._numbers:

@@ -142,12 +142,30 @@ def test_width_is_the_terminals_unless_given(monkeypatch: pytest.MonkeyPatch) ->
     assert width(table(busy(), Layout(backend="tracepoint"))[-1]) == 77
 
 
-def test_narrower_table_drops_the_totals_first_and_then_the_user() -> None:
+def test_narrower_table_drops_networks_first_then_totals_then_the_user() -> None:
     headings = [table(busy(), Layout("tracepoint", width=w))[1].split() for w in range(120, 55, -1)]
     assert [heading for heading, _ in groupby(headings)] == [
+        ["PID", "USER", "PROCESS", "NET", "RX/s", "TX/s", "RX", "TOTAL", "TX", "TOTAL"],
         ["PID", "USER", "PROCESS", "RX/s", "TX/s", "RX", "TOTAL", "TX", "TOTAL"],
         ["PID", "USER", "PROCESS", "RX/s", "TX/s"],
         ["PID", "PROCESS", "RX/s", "TX/s"],
+    ]
+
+
+def test_remotes_have_their_network_and_processes_that_of_most_bytes() -> None:
+    traffic = {
+        CURL: {
+            remote("192.0.2.1"): Traffic(50),
+            remote("127.0.0.1", 53, UDP): Traffic(7),
+            remote("fe80::1"): Traffic(9),
+        },
+        NFSD: {remote("*", 0): Traffic(1)},
+    }
+    _, titles, *rows, total = table(interval(traffic, identities=IDENTITIES))
+    end = titles.index("NET") + len("NET")
+    assert [row[end - 12 : end].strip() for row in (*rows, total)] == [
+        *("internet +2", "internet", "lan", "loopback"),
+        *("unknown", "unknown", ""),
     ]
 
 
