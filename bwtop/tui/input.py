@@ -5,7 +5,7 @@ from typing import Final
 
 import urwid
 
-from bwtop.tui import commands, export, search
+from bwtop.tui import commands, export, moments, search
 from bwtop.tui.keymap import TYPING, Context, spelled
 from bwtop.tui.paste import Event, Paste, characters, is_burst
 from bwtop.tui.screen import Screen, Size
@@ -58,7 +58,7 @@ class Input:
     def _opening(self, event: Event) -> list[Event]:
         """Return the key if it opens a line to type in."""
         found = isinstance(event, str) and self._state.keymap.find(self._state.context, event)
-        opens = (commands.edit_filter, commands.go_to_time, search.find, export.write_rows)
+        opens = (commands.edit_filter, moments.go_to_time, search.find, export.write_rows)
         return [event] if found and found.command in opens else []
 
     def _each(self, size: Size, events: Sequence[Event]) -> list[Event]:

@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from bwtop.tui import commands, details, dialogs, editing, export, search, setup, spikes, tags
+from bwtop.tui import (
+    commands,
+    details,
+    dialogs,
+    editing,
+    export,
+    moments,
+    search,
+    setup,
+    spikes,
+    tags,
+)
 from bwtop.tui.keymap import Context, Key, Keymap
 
 KEYS: Final = (
@@ -42,16 +53,16 @@ KEYS: Final = (
         fleet_help="",
     ),
     Key(("U",), tags.untag_all, "", "untag all processes", fleet_help=""),
-    Key(("[",), commands.step_back, "past", "show what was recorded before"),
-    Key(("]",), commands.step_forward, "", "show what was recorded next; after the last, now"),
-    Key(("{",), commands.leap_back, "", "go back by ten moments"),
-    Key(("}",), commands.leap_forward, "", "go forward by ten moments"),
-    Key(("@",), commands.go_to_time, "", "go to a time: 10m (Enter alone), 14:30, yesterday 20:00"),
-    Key((".",), commands.go_to_now, "", "go back to now"),
-    Key(("T",), commands.today, "", "show the sums of today"),
+    Key(("[",), moments.step_back, "past", "show what was recorded before"),
+    Key(("]",), moments.step_forward, "", "show what was recorded next; after the last, now"),
+    Key(("{",), moments.leap_back, "", "go back by ten moments"),
+    Key(("}",), moments.leap_forward, "", "go forward by ten moments"),
+    Key(("@",), moments.go_to_time, "", "go to a time: 10m (Enter alone), 14:30, yesterday 20:00"),
+    Key((".",), moments.go_to_now, "", "go back to now"),
+    Key(("T",), moments.today, "", "show the sums of today"),
     Key(("p",), spikes.show_peak, "", "show who made the highest spike of the graph above"),
     Key(("P",), spikes.choose_spike, "", "choose a spike of the graph above"),
-    Key(("v",), commands.select_span, "", "select the span from here to where the next steps lead"),
+    Key(("v",), moments.select_span, "", "select the span from here to where the next steps lead"),
     Key(("t",), commands.toggle_tcp, "tcp", "show or hide TCP"),
     Key(("u",), commands.toggle_udp, "udp", "show or hide UDP"),
     Key(("o",), commands.toggle_other, "other", "show or hide all other protocols"),
@@ -106,8 +117,8 @@ KEYS: Final = (
     Key(("meta down",), commands.down, "", "move one row down", Context.FILTER),
     Key(("page up",), commands.page_up, "", "move one page up", Context.FILTER),
     Key(("page down",), commands.page_down, "", "move one page down", Context.FILTER),
-    Key(("enter",), commands.take_time, "go", "go to the time", Context.TIME),
-    Key(("esc",), commands.cancel_time, "cancel", "cancel", Context.TIME),
+    Key(("enter",), moments.take_time, "go", "go to the time", Context.TIME),
+    Key(("esc",), moments.cancel_time, "cancel", "cancel", Context.TIME),
     Key(("f3", "ctrl g"), search.next_match, "next", "go to the next row", Context.SEARCH),
     Key(("enter",), search.stop_search, "stay", "stay on the row", Context.SEARCH),
     Key(("esc",), search.cancel_search, "back", "go back to the row before", Context.SEARCH),

@@ -19,6 +19,7 @@ from bwtop.tui import (
     footer,
     keys,
     layout,
+    moments,
     search,
     setup,
     spikes,
@@ -50,7 +51,18 @@ GLYPHS: Final = pytest.mark.parametrize(
 )
 
 
-COMMANDS: Final = (commands, details, dialogs, editing, export, search, setup, spikes, tags)
+COMMANDS: Final = (
+    commands,
+    details,
+    dialogs,
+    editing,
+    export,
+    moments,
+    search,
+    setup,
+    spikes,
+    tags,
+)
 
 
 def key_id(key: Key) -> str:
