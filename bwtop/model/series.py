@@ -20,17 +20,25 @@ LENGTH: Final = 120
 class Series:
     """Rates of the last LENGTH intervals, numbered; intervals without traffic cost nothing. About 1 KiB."""
 
-    __slots__ = ("_last", "_rx", "_tx")
+    __slots__ = ("_high", "_high_at", "_last", "_rx", "_tx")
 
     def __init__(self) -> None:
         self._rx = array("f", bytes(4 * LENGTH))
         self._tx = array("f", bytes(4 * LENGTH))
         self._last = 0
+        self._high: float | None = None
+        """The highest rate, both directions together, of the interval `_high_at`; None if it must be looked for."""
+        self._high_at = 0
 
     def put(self, number: int, rates: Rates) -> None:
         """Set the rates of an interval; call in the order of the numbers."""
         self._clear_to(number)
-        self._rx[number % LENGTH], self._tx[number % LENGTH] = rates
+        place = number % LENGTH
+        self._rx[place], self._tx[place] = rates
+        if number == self._high_at:
+            self._high = None
+        elif self._high is not None and self._rx[place] + self._tx[place] >= self._high:
+            self._high, self._high_at = self._rx[place] + self._tx[place], number
 
     def _clear_to(self, number: int) -> None:
         """Zero the intervals since the last one; their slots still hold the rates of the previous lap."""
@@ -50,14 +58,26 @@ class Series:
         other._clear_to(number)
         self._rx = array("f", map(add, self._rx, other._rx))
         self._tx = array("f", map(add, self._tx, other._tx))
+        self._high = None
+
+    def _highest(self, number: int) -> float:
+        """Look for the highest rate only if the one that is known is too old."""
+        if self._high is None or number - self._high_at >= LENGTH:
+            self._clear_to(number)
+            both = [*map(add, self._rx, self._tx)]
+            self._high = max(both)
+            self._high_at = number - (number - both.index(self._high)) % LENGTH
+        return self._high
 
     @staticmethod
     def highest(series: "Sequence[Series]", number: int) -> float:
         """Return the highest rate, both directions of all together, in the last LENGTH intervals up to `number`."""
+        if len(series) == 1:
+            return series[0]._highest(number)
         for one in series:
             one._clear_to(number)
-        both = [map(add, one._rx, one._tx) for one in series]
-        return max(both[0] if len(both) == 1 else map(sum, zip(*both, strict=True)), default=0.0)
+        both = (map(add, one._rx, one._tx) for one in series)
+        return max(map(sum, zip(*both, strict=True)), default=0.0)
 
 
 def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:

@@ -77,6 +77,23 @@ def test_highest_rate_is_of_all_series_together(known: list[dict[int, Rates]], n
     assert list(map(sum, together.last(number, LENGTH))) == pytest.approx(sums)
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, LENGTH + 5), st.integers(0, 9), st.integers(0, 9), st.booleans())
+    )
+)
+def test_highest_rate_at_any_time(steps: list[tuple[int, int, int, bool]]) -> None:
+    """Intervals pass, and sometimes it is looked for: it is that of what last() has."""
+    series, number = Series(), 1
+    for passed, rx, tx, looks in steps:
+        number += passed
+        series.put(number, (rx, tx))
+        if looks:
+            assert Series.highest([series], number) == max(map(sum, series.last(number, LENGTH)))
+    number += LENGTH // 2
+    assert Series.highest([series], number) == max(map(sum, series.last(number, LENGTH)))
+
+
 def test_series_are_added_interval_by_interval() -> None:
     assert added([[(1.0, 2.0), (3.0, 4.0)], [(10.0, 20.0), (30.0, 40.0)]]) == [
         (11.0, 22.0),
