@@ -7,7 +7,7 @@ late, without a duration: they count in all totals and in no rate.
 
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -15,10 +15,13 @@ from typing import Final
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.clocks import spelled, wrong_clocks
 from bwtop.clickhouse.homes import settle
+from bwtop.clickhouse.named import AT_ONCE, ChangedNames, seen_names
 from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.playback import REACH, STEP, Playback, Windows
 from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
+from bwtop.history.names import SeenNames
 from bwtop.history.plan import Bounds, Piece
+from bwtop.history.recent import RecentNames
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
@@ -112,6 +115,8 @@ class FleetFollower:
         """Silent hosts, with the time of their last data in UTC seconds of the local clock."""
         self._peers: dict[bytes, Host] = {}
         self._peers_asked = -math.inf
+        changed = ChangedNames(server, monotonic)
+        self._names = RecentNames(self._names_of, changed.addresses, AT_ONCE, monotonic)
         self._read_at = monotonic()
         self._next = self._read_at
         self._ask_windows(0.0)
@@ -188,6 +193,8 @@ class FleetFollower:
                 self._fill(sample.late, windows.late)
             self._ask_former()
             self._fill(sample, windows.due)
+            for one in filter(None, (sample.late, sample)):
+                self._names.add(one, sample.time.timestamp())
         except FleetError as error:
             self._fault = str(error)
             return Sample(sample.time, 0.0)
@@ -219,6 +226,11 @@ class FleetFollower:
         return self._playback.windows(
             now, passed, {host.id: last for host, last in arrived.items()}
         )
+
+    def _names_of(self, addresses: Collection[bytes]) -> SeenNames:
+        """Ask for the recorded names of some addresses; those of hosts have the names of these."""
+        others = [address for address in addresses if address not in self._peers]
+        return seen_names(self._server, others, math.inf, self.hosts)
 
     def _ask_peers(self, hosts: Mapping[str, Host]) -> None:
         """Ask for the addresses of the hosts, as seldom as they report them."""

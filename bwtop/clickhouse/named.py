@@ -1,7 +1,9 @@
 """SQL of the names of remotes: the rules are those of history.names.best()."""
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
@@ -19,7 +21,13 @@ _WHO: Final = f"cityHash64({', '.join(_PROGRAM)})"
 OWN: Final = ("host_id", *_PROGRAM, "address", "port", "role")
 """Columns of traffic that decide the name of a flow."""
 
-_AT_ONCE: Final = 1000
+AT_ONCE: Final = 1000
+"""Addresses that are asked for together."""
+
+CHANGES: Final = 5.0
+"""Seconds between two looks for changed names: hosts send them every ten."""
+
+_MOST: Final = 20 * AT_ONCE
 """Addresses that are asked for by name; of more, all rows are read."""
 
 
@@ -82,17 +90,86 @@ def seen_names(
     found: dict[bytes, list[SeenSpan]] = defaultdict(list)
     if not addresses or not has_names(server):
         return found
-    of_some = ""
-    if len(addresses) <= _AT_ONCE:
-        listed = ", ".join(f"'{address.hex().upper()}'" for address in addresses)
-        of_some = f" AND hex(address) IN ({listed})"
-    rows: Sequence[tuple[Any, ...]] = server.query(
-        f"SELECT hex(address), port, remote_name, source, toUInt32(first), toUInt32(last), known, toString(host_id),"
-        f" {', '.join(_PROGRAM)} FROM {NAMED.name} FINAL WHERE toUInt32(first) < {end!r}{of_some}"
-    )
-    for address, port, name, source, first, last, known, host, *who in rows:
-        identity = stored_identity(dict(zip(_PROGRAM, who, strict=True)), host=hosts.get(host))
-        of_port = None if port < 0 else port
-        one = SeenSpan(name, NameSource(source), of_port, first, last, identity if known else None)
-        found[bytes.fromhex(address)].append(one)
+    before = f"toUInt32(first) < {min(end, float(LAST))!r}"
+    for condition in _of_addresses(addresses):
+        for address, port, name, source, first, last, known, host, *who in _rows(
+            server, f"{before}{condition}"
+        ):
+            where = hosts.get(host) or Host(host, host)
+            identity = stored_identity(dict(zip(_PROGRAM, who, strict=True)), host=where)
+            of_port = None if port < 0 else port
+            process = identity if known else None
+            one = SeenSpan(name, NameSource(source), of_port, first, last, process, where)
+            found[bytes.fromhex(address)].append(one)
     return found
+
+
+def _of_addresses(addresses: Collection[bytes]) -> Iterator[str]:
+    """Yield SQL conditions that have the rows of addresses between them."""
+    if len(addresses) > _MOST:
+        yield ""
+        return
+    for some in _batched(addresses):
+        listed = ", ".join(f"'{address.hex().upper()}'" for address in some)
+        yield f" AND hex(address) IN ({listed})"
+
+
+def _batched(addresses: Collection[bytes]) -> Iterator[list[bytes]]:
+    """Yield the addresses in parts that are asked for together."""
+    left = iter(addresses)
+    while some := list(islice(left, AT_ONCE)):
+        yield some
+
+
+def _rows(server: FleetServer, condition: str) -> Sequence[tuple[Any, ...]]:
+    return server.query(
+        f"SELECT hex(address), port, remote_name, source, toUInt32(first), toUInt32(last), known, toString(host_id),"
+        f" {', '.join(_PROGRAM)} FROM {NAMED.name} FINAL WHERE {condition}"
+    )
+
+
+class ChangedNames:
+    """Looks for names that have arrived since the last look."""
+
+    def __init__(self, server: FleetServer, monotonic: Callable[[], float]) -> None:
+        self._server = server
+        self._monotonic = monotonic
+        self._looked = -math.inf
+        self._last: _Changes | None = None
+        """None: not known yet."""
+
+    def addresses(self) -> set[bytes]:
+        """Return the addresses that have other names; nothing if the last look was a short while ago."""
+        now = self._monotonic()
+        if now - self._looked < CHANGES:
+            return set()
+        last = self._changes()
+        found = self._since(self._last, last) if self._last is not None else set()
+        self._last, self._looked = last, now
+        return found
+
+    def _since(self, before: "_Changes", last: "_Changes") -> set[bytes]:
+        """Return the addresses of names that have changed between two looks."""
+        changed = " OR ".join(
+            f"(host_id = '{host}' AND spool = {spool} AND version > {before.get((host, spool), 0)})"
+            for (host, spool), number in last.items()
+            if before.get((host, spool), 0) < number
+        )
+        if not changed:
+            return set()
+        found = self._server.query(
+            f"SELECT DISTINCT hex(address) FROM {NAMED.name} WHERE {changed}"
+        )
+        return {bytes.fromhex(address) for (address,) in found}
+
+    def _changes(self) -> "_Changes":
+        if not has_names(self._server):
+            return {}
+        found = self._server.query(
+            f"SELECT toString(host_id), spool, max(version) FROM {NAMED.name} GROUP BY host_id, spool"
+        )
+        return {(host, spool): last for host, spool, last in found}
+
+
+_Changes = dict[tuple[str, int], int]
+"""The number of the last change by host id and database id."""

@@ -15,11 +15,13 @@ from zlib import crc32
 from bwtop.history import process
 from bwtop.history.boundaries import Span
 from bwtop.history.dimensions import ENDS
+from bwtop.history.names import add_names
 from bwtop.history.plan import Bounds
 from bwtop.history.store import Amounts, HistoryStore
 from bwtop.history.tiers import COARSEST, TIERS
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import Host, Identity, ProcessKey, Remote, Traffic, nowhere
+from bwtop.model.named import NameSource, RemoteName
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
 
 BEFORE: Final = 9
@@ -88,7 +90,7 @@ class Moment:
     """Recorded within the bounds."""
     gap: Bounds | None = None
     samples: list[Sample] = field(default_factory=list)
-    """Readings; the last one is of the bounds, the others are of the spans before."""
+    """Readings; the last one is of the bounds and has names of remotes, the others are of the spans before."""
     amounts: list[Amounts] = field(default_factory=list)
     """The spans before, and the moment."""
 
@@ -105,18 +107,18 @@ class NothingError(Exception):
 # In the process of the question.
 
 
-def answer(store: HistoryStore, text: str) -> process.Answer:
-    """Answer a question."""
+def answer(store: HistoryStore, text: str, *, names: bool = True) -> process.Answer:
+    """Answer a question, with names of remotes or without."""
     question = MomentQuery.parsed(text)
     try:
-        moment = look(store, question)
+        moment = look(store, question, names=names)
     except NothingError as error:
         return {"why": str(error)}, b""
     return {}, json.dumps(_packed(moment)).encode()
 
 
-def look(store: HistoryStore, question: MomentQuery) -> Moment:
-    """Return the moment of a question; raise NothingError."""
+def look(store: HistoryStore, question: MomentQuery, *, names: bool = True) -> Moment:
+    """Return the moment of a question, with the names that its remotes had then; raise NothingError."""
     place = _place(store, question)
     here = (place.span.start, place.span.end)
     bounds = question.span or _joined(here, question.anchor)
@@ -128,6 +130,8 @@ def look(store: HistoryStore, question: MomentQuery) -> Moment:
         _add_measured(store, moment)
     else:
         _add_spans(store, moment)
+    if names:
+        _add_names(store, moment)
     width = (here[1] - here[0]) * GRAPH
     moment.amounts = list(store.amounts(place.span.level, here[1] - width, here[1]))
     return moment
@@ -238,6 +242,14 @@ def _add_spans(store: HistoryStore, moment: Moment) -> None:
     moment.samples.append(_limited(sample))
 
 
+def _add_names(store: HistoryStore, moment: Moment) -> None:
+    """Add the names of the remotes, as of then; those that are hosts themselves have the names of these."""
+    sample = moment.samples[-1]
+    addresses = {remote.address for remotes in sample.traffic.values() for remote in remotes}
+    seen = store.names(addresses - store.peers().keys(), moment.end)
+    add_names(sample, seen, (moment.start, moment.end))
+
+
 def _before(store: HistoryStore, moment: Moment) -> list[Sample]:
     width = moment.end - moment.start
     first = moment.start - BEFORE * width
@@ -298,6 +310,7 @@ _WHO: Final = (
 
 def _packed(moment: Moment) -> dict[str, Any]:
     keys: dict[ProcessKey, int] = {}
+    names: dict[RemoteName, int] = {}
     known: dict[ProcessKey, Identity] = {}
     samples = []
     for sample in moment.samples:
@@ -305,11 +318,15 @@ def _packed(moment: Moment) -> dict[str, Any]:
         for key, remotes in sample.traffic.items():
             known[key] = sample.identities[key]
             number = keys.setdefault(key, len(keys))
-            flows += [[number, *r[:3], r.address.hex(), *t] for r, t in remotes.items()]
+            for remote, traffic in remotes.items():
+                of_remote = sample.named.get((key, remote), ())
+                places = [names.setdefault(one, len(names)) for one in of_remote]
+                flows.append([number, *remote[:3], remote.address.hex(), *traffic, places])
         samples.append([sample.time.timestamp(), sample.elapsed, flows])
     return {
         "bounds": [moment.start, moment.end, moment.here, moment.level, moment.seconds, moment.gap],
         "processes": [[*key, *_who(known[key])] for key in keys],
+        "names": [[one.name, one.source] for one in names],
         "samples": samples,
         "amounts": [[span, seconds, list(sums.items())] for span, seconds, sums in moment.amounts],
     }
@@ -327,6 +344,7 @@ def unpacked(body: BinaryIO) -> Moment:
     found: Mapping[str, Any] = json.load(body)
     start, end, here, level, seconds, gap = found["bounds"]
     processes = [_process(row) for row in found["processes"]]
+    names = [RemoteName(name, NameSource(source)) for name, source in found["names"]]
     return Moment(
         start,
         end,
@@ -334,7 +352,7 @@ def unpacked(body: BinaryIO) -> Moment:
         level,
         seconds,
         gap and (gap[0], gap[1]),
-        [_sample(row, processes) for row in found["samples"]],
+        [_sample(row, processes, names) for row in found["samples"]],
         [
             (Span(*span), seconds, {of: (rx, tx) for of, (rx, tx) in sums})
             for span, seconds, sums in found["amounts"]
@@ -352,12 +370,18 @@ def _process(row: Sequence[Any]) -> tuple[ProcessKey, Identity]:
     return ProcessKey(start, pid, execs), identity
 
 
-def _sample(row: Sequence[Any], processes: Sequence[tuple[ProcessKey, Identity]]) -> Sample:
+def _sample(
+    row: Sequence[Any],
+    processes: Sequence[tuple[ProcessKey, Identity]],
+    names: Sequence[RemoteName],
+) -> Sample:
     when, elapsed, flows = row
     sample = Sample(datetime.fromtimestamp(when, UTC), elapsed)
-    for number, protocol, role, port, address, rx, tx in flows:
+    for number, protocol, role, port, address, rx, tx, places in flows:
         key, who = processes[number]
         sample.identities[key] = who
         remote = Remote(protocol, role, port, bytes.fromhex(address))
         sample.traffic.setdefault(key, {})[remote] = Traffic(rx, tx)
+        if places:
+            sample.named[key, remote] = tuple(names[place] for place in places)
     return sample

@@ -1,14 +1,17 @@
 """Recorded names of remotes: which one a flow, or a row of a report, is shown with."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.history.dimensions import ENDPOINT, OF_REMOTE, PEER, Dimension, Label
+from bwtop.history.plan import Bounds
 from bwtop.model.filter import Filter
-from bwtop.model.flows import UNKNOWN_ADDRESS, Identity, Remote, Role, pack_address
+from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Remote, Role, pack_address
 from bwtop.model.named import NameSource, RemoteName
+from bwtop.model.remote_names import ALTERNATIVES
+from bwtop.model.sample import Sample
 
 RANKS: Final = {
     NameSource.SNI: 0,
@@ -17,6 +20,9 @@ RANKS: Final = {
     NameSource.HOST_DNS: 2,
 }
 """The recorded sources, by how well they tell the name of a flow; of equal ones the latest name holds."""
+
+HELD: Final = 3600.0
+"""Seconds after it was last seen for which a name is one of several, as it is live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class SeenSpan:
     last: int
     who: Identity | None = None
     """The process that asked for it, with its host; None: unknown."""
+    host: Host | None = None
+    """The host that recorded it, also where the process is unknown."""
 
 
 SeenNames = Mapping[bytes, Sequence[SeenSpan]]
@@ -43,15 +51,64 @@ def best(seen: Iterable[tuple[SeenSpan, bool]], end: float) -> RemoteName | None
 
     What another process was told by DNS is worth less, and what it sent to the remote nothing.
     """
-    found = []
+    found = min(_holding(seen, end), default=None)
+    return RemoteName(found.name, found.source) if found else None
+
+
+class _Holding(NamedTuple):
+    """A name that holds before a time; of several the smallest is the best."""
+
+    rank: int
+    age: float
+    """Minus the time when it was last seen before."""
+    first: float
+    """Minus the time when it was first seen."""
+    name: str
+    source: NameSource
+
+
+def _holding(seen: Iterable[tuple[SeenSpan, bool]], end: float) -> Iterator[_Holding]:
     for one, is_own in seen:
         source = one.source if is_own else NameSource.HOST_DNS
         if one.first < end and (source is one.source or one.source is NameSource.DNS):
-            found.append((RANKS[source], -min(one.last, end), -one.first, one.name, source))
-    if not found:
-        return None
-    *_, name, source = min(found)
-    return RemoteName(name, source)
+            yield _Holding(RANKS[source], -min(one.last, end), -one.first, one.name, source)
+
+
+def names_of_flow(
+    seen: Iterable[SeenSpan], who: Identity, remote: Remote, bounds: Bounds
+) -> tuple[RemoteName, ...]:
+    """Return the names of a flow within bounds of time, the best first: that of best(), and others seen shortly before."""
+    port = remote.port if remote.role == Role.CLIENT else _NO_PORT
+    program, host = _program(who), who.host and who.host.id
+
+    def is_own(one: SeenSpan) -> bool:
+        is_program = one.who is not None and _program(one.who) == program
+        return is_program and one.port in (None, port)
+
+    here = (one for one in seen if not (host and one.host) or one.host.id == host)
+    start, end = bounds
+    ranked = sorted(_holding(((one, is_own(one)) for one in here), end))
+    names: dict[str, RemoteName] = {}
+    for place, one in enumerate(ranked):
+        if place == 0 or -one.age >= start - HELD:
+            names.setdefault(one.name, RemoteName(one.name, one.source))
+    return (*names.values(),)[:ALTERNATIVES]
+
+
+def _program(who: Identity) -> tuple[object, ...]:
+    """Return what tells the programs of a host apart."""
+    of_container = (who.container, who.container_name, who.pod)
+    return who.name, who.exe, who.uid, who.unit, *of_container, who.kernel
+
+
+def add_names(sample: Sample, seen: SeenNames, bounds: Bounds) -> None:
+    """Add the names that the remotes of a sample have within bounds of time."""
+    for process, remotes in sample.traffic.items():
+        who = sample.identities[process]
+        for remote in remotes:
+            known = seen.get(remote.address)
+            if known and (names := names_of_flow(known, who, remote, bounds)):
+                sample.named[process, remote] = names
 
 
 Names = Callable[[Collection[bytes], float], SeenNames]
@@ -85,19 +142,16 @@ class RowNames:
         of_host = [one for one in of_process if one[0].name == "host"]
 
         def is_own(one: SeenSpan) -> bool:
-            who = one.who or _NOBODY
+            who = _who(one)
             is_possible = self._keep.undecided(None, who) is not None
             return is_possible and port in (None, one.port or port) and _fits(of_process, who)
 
-        return best(
-            ((one, is_own(one)) for one in seen if _fits(of_host, one.who or _NOBODY)), self._end
-        )
+        return best(((one, is_own(one)) for one in seen if _fits(of_host, _who(one))), self._end)
 
 
 _Parts = Sequence[tuple[Dimension, tuple[Label, ...]]]
 """The dimensions of a row, each with its labels."""
 
-_NOBODY: Final = Identity("")
 _NO_REMOTE: Final = Remote(0, 0, 0, UNKNOWN_ADDRESS)
 _NO_PORT: Final = -1
 
@@ -120,6 +174,11 @@ def _place(parts: _Parts) -> tuple[bytes | None, int | None]:
         elif one.name == "port":
             port = int(str(labels[0])) if labels[1] == Role.CLIENT.name.lower() else _NO_PORT
     return address, port
+
+
+def _who(one: SeenSpan) -> Identity:
+    """Return the process that asked for a name; an unknown one has a host alone."""
+    return one.who or Identity("", host=one.host)
 
 
 def _is_of_remote(one: Dimension) -> bool:

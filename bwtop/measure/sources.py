@@ -171,10 +171,13 @@ def _status(recorder: Recorder, sender: Shipper | None) -> Status:
     return Status(state.words(), warning)
 
 
-def follow(path: Path) -> Measurement:
-    """Follow the running recorder of the history; raises CaptureError if none runs, as measuring needs root."""
+def follow(path: Path, *, names: bool = True) -> Measurement:
+    """Follow the running recorder of the history, with the names of remotes or without.
+
+    Raises CaptureError if none runs, as measuring needs root.
+    """
     try:
-        follower = Follower(path)
+        follower = Follower(path, names=names)
     except FileNotFoundError:
         raise CaptureError(f"{NEEDS_ROOT} (and no bwtop records to {path})") from None
     except (HistoryError, OSError, sqlite3.Error) as error:

@@ -2,17 +2,24 @@
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bwtop.model.flows import ProcessKey, Remote, Role
 from bwtop.model.named import Learned, NameSource, RemoteName
+from bwtop.model.sample import Sample
 
 KNOWN: Final = 8192
 """Remotes of processes, and addresses, whose names are kept; beyond that the least recently used go."""
 
 ALTERNATIVES: Final = 16
 """Names kept of each, the latest."""
+
+RECORDED: Final = 16_384
+"""Flows whose recorded names are kept; more than one reading has."""
+
+Recorded = Mapping[tuple[ProcessKey, Remote], Sequence[RemoteName]]
+"""Names of the remotes of flows, the best first, as a history has them."""
 
 _Place = tuple[ProcessKey | None, bytes, int | None]
 """Process, address and port; None: any."""
@@ -24,21 +31,47 @@ class _Seen(NamedTuple):
 
 
 class RemoteNames:
-    """Names that were seen, and those of reverse DNS.  Other threads may read while one learns."""
+    """Names that were seen, here or by a recorder, and those of reverse DNS.  Other threads may read while one learns."""
 
     def __init__(
         self,
         reverse: Callable[[bytes], str | None] = lambda _: None,
         is_wanted: Callable[[], bool] = lambda: True,
+        most: int = RECORDED,
     ) -> None:
         """reverse: returns the name of a packed address by reverse DNS; None if unknown.
 
         is_wanted: returns False while remotes are to have no names.
+
+        most: the flows whose recorded names are kept; beyond that the least recently used go.
         """
         self.reverse = reverse
         self._is_wanted = is_wanted
         self._seen: OrderedDict[_Place, tuple[_Seen, ...]] = OrderedDict()
+        self._recorded: OrderedDict[tuple[ProcessKey | None, Remote], Sequence[RemoteName]] = (
+            OrderedDict()
+        )
+        self._most = most
         self._now = 0.0
+
+    def of_past(self, recorded: Recorded) -> "RemoteNames":
+        """Return the names of a moment of the past: those recorded of it, and those of reverse DNS now."""
+        found = RemoteNames(self.reverse, self._is_wanted, max(len(recorded), 1))
+        found.record(recorded)
+        return found
+
+    def advance(self, sample: Sample) -> None:
+        """Take the names of an interval."""
+        self.learn(sample.learned, sample.time.timestamp())
+        self.record(sample.named)
+
+    def record(self, recorded: Recorded) -> None:
+        """Take recorded names of flows, in place of all that were known of them."""
+        for flow, names in recorded.items():
+            self._recorded[flow] = names
+            self._recorded.move_to_end(flow)
+        while len(self._recorded) > self._most:
+            self._recorded.popitem(last=False)
 
     def learn(self, learned: Iterable[Learned], now: float) -> None:
         """Take names that were seen; now: in seconds of any clock."""
@@ -68,6 +101,10 @@ class RemoteNames:
 
     def seen(self, process: ProcessKey | None, remote: Remote) -> Sequence[RemoteName]:
         """Return the names of a remote of a process that were seen, the best first."""
+        if self._recorded and (recorded := self._recorded.get((process, remote))):
+            with contextlib.suppress(KeyError):
+                self._recorded.move_to_end((process, remote))
+            return recorded
         names: dict[str, RemoteName] = {}
         for place in _places(process, remote):
             for found in self._seen.get(place, ()):

@@ -1,11 +1,12 @@
 """One reading of the kernel counters: the traffic since the previous reading."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
 
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
-from bwtop.model.named import Learned
+from bwtop.model.named import Learned, RemoteName
 
 MOST_LEARNED: Final = 8192
 """Names that a sample keeps, the newest: as many as are known of at a time."""
@@ -36,6 +37,8 @@ class Sample:
     loss: Loss = Loss()
     learned: list[Learned] = field(default_factory=list)
     """Names of remotes that were seen, the oldest first."""
+    named: dict[tuple[ProcessKey, Remote], Sequence[RemoteName]] = field(default_factory=dict)
+    """Recorded names of the remotes of flows, the best first, where the reading is one of a history."""
     late: "Sample | None" = None
     """Earlier traffic that became known only now: of zero length, so it counts in totals but in no rate."""
 
@@ -50,6 +53,7 @@ class Sample:
         self.exited |= later.exited
         self.loss = self.loss.plus(later.loss)
         self.learned = [*self.learned, *later.learned][-MOST_LEARNED:]
+        self.named.update(later.named)
         if later.late and self.late:
             self.late.absorb(later.late)
         else:

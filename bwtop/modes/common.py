@@ -158,7 +158,7 @@ def start_measuring(
     if options.origin:
         return follow_fleet(reading(options, options.origin, FOLLOW_SECONDS), filter_of(options))
     if loading is None:
-        return follow(history(options).path)
+        return follow(history(options).path, names=not options.no_names)
     return measure(
         loading,
         recording(options),

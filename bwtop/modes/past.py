@@ -76,6 +76,7 @@ class MomentAnswers:
                 program = ProgramQuery.parsed(question)
                 if program:
                     return programs.answer(history.store, program)
-                return moments.answer(history.store, question)
+                names = not self._options.no_names
+                return moments.answer(history.store, question, names=names)
         except HttpError as refused:
             return {"why": refused.why}, b""

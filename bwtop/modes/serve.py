@@ -79,7 +79,8 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         confine(place.account or accounts.unprivileged(os.environ), place.path)
         reports.start()
         service.start()
-        service.follow(lambda: follow(place.path), clock)
+        names = not options.no_names
+        service.follow(lambda: follow(place.path, names=names), clock)
         service.close()
 
 

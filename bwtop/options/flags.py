@@ -234,7 +234,7 @@ class Options:
         modes=_MEASURING | {Mode.CHECK},
         against=_FROM,
         overrides=_ORIGIN,
-        help="do not listen for the names that programs ask for (DNS, TLS, HTTP)",
+        help="do not listen for the names that programs ask for (DNS, TLS, HTTP), nor show recorded ones",
     )
 
     tcp: bool = switch(

@@ -1,17 +1,24 @@
 """Follow live what another bwtop records: read its intervals as samples, without the rights to measure."""
 
 import contextlib
+import math
 import sqlite3
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bwtop.history.names import SeenNames
+from bwtop.history.recent import RecentNames
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.rights.opening import file_id
 from bwtop.sqlite import checked, lock, schema
 from bwtop.sqlite.processes import Processes, key_of
+from bwtop.sqlite.seen import changed_names, last_change, names_of
+from bwtop.sqlite.selection import identity
 
 PATIENCE: Final = 1.2
 """Longest wait for the next interval, in seconds; after it, nothing has moved."""
@@ -23,9 +30,13 @@ LOOK: Final = 0.05
 class Follower:
     """Reader of a database that another bwtop writes; it skips the intervals from before it opened."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the database; raise schema.HistoryError, OSError or sqlite3.Error."""
+    def __init__(self, path: Path, *, names: bool = True) -> None:
+        """Open the database; raise schema.HistoryError, OSError or sqlite3.Error.
+
+        names: False for samples without names of remotes.
+        """
         self._path = path
+        self._is_named = names
         self._read_at = time.monotonic()
         self._open()
 
@@ -35,6 +46,7 @@ class Follower:
         try:
             self._last = _newest(connection)
             self._processes = Processes(connection)
+            self._names = _names(connection)
         except BaseException:
             connection.close()
             raise
@@ -75,14 +87,15 @@ class Follower:
 
     def _fill(self, sample: Sample, newest: int) -> None:
         bounds = (self._last, newest)
-        moving = 0.0
-        for seconds, loss, moved in self._connection.execute(
-            "SELECT seconds, loss, EXISTS (SELECT 1 FROM delta WHERE interval = interval.id)"
+        moving = last = 0.0
+        for start, seconds, loss, moved in self._connection.execute(
+            "SELECT start, seconds, loss, EXISTS (SELECT 1 FROM delta WHERE interval = interval.id)"
             " FROM interval WHERE id > ? AND id <= ?",
             bounds,
         ):
             sample.loss = sample.loss.plus(checked.loss(loss))
             moving += checked.seconds(seconds) if moved else 0.0
+            last = checked.moment(start)
         if moving:
             sample.elapsed = moving  # the measured time, not the time between two calls
         for process, address, port, protocol, role, rx, tx in self._connection.execute(
@@ -99,6 +112,23 @@ class Follower:
             "SELECT start, pid, exec FROM process WHERE ended > ? AND ended <= ?", bounds
         ):
             sample.exited.add(key_of(*row))
+        if self._is_named:
+            self._names.add(sample, last)
+
+
+def _names(connection: sqlite3.Connection) -> RecentNames:
+    """Return the names of remotes that a database has now."""
+    last = last_change(connection)
+
+    def names(addresses: Collection[bytes]) -> SeenNames:
+        return names_of(connection, addresses, math.inf, partial(identity, connection))
+
+    def changed() -> Collection[bytes]:
+        nonlocal last
+        found, last = changed_names(connection, last)
+        return found
+
+    return RecentNames(names, changed)
 
 
 def _newest(connection: sqlite3.Connection) -> int:

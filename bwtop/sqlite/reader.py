@@ -87,7 +87,7 @@ class LocalReader:
     def names(self, addresses: Collection[bytes], end: float) -> SeenNames:
         """See HistoryStore."""
         who = partial(identity, self._connection, host=self._host)
-        return names_of(self._connection, addresses, end, who)
+        return names_of(self._connection, addresses, end, who, self._host)
 
     def clocks(self) -> Mapping[Host, float]:
         """See HistoryStore."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from bwtop.history.names import SeenSpan
-from bwtop.model.flows import Identity
+from bwtop.model.flows import Host, Identity
 from bwtop.model.named import NameSource, RemoteName
 from bwtop.sqlite import checked
 from bwtop.sqlite.naming import NAMES, OF_PROCESS
@@ -54,16 +54,34 @@ def names_of(
     addresses: Collection[bytes],
     end: float,
     identity: Callable[[int], Identity],
+    host: Host | None = None,
 ) -> dict[bytes, list[SeenSpan]]:
-    """Return the names of some addresses that were first seen before a time; `identity` returns that of a program."""
+    """Return the names of some addresses that were first seen before a time on a host.
+
+    `identity` returns that of a program.
+    """
     found: dict[bytes, list[SeenSpan]] = defaultdict(list)
     known: dict[int, Identity] = {}
     for row in _rows(connection, addresses, end):
         program = row[0]
         if program is not None and program not in known:
             known[program] = identity(program)
-        found[row[1]].append(_span(row, known.get(program)))
+        found[row[1]].append(_span(row, known.get(program), host))
     return found
+
+
+def last_change(connection: sqlite3.Connection) -> int:
+    """Return the number of the last change of a name."""
+    found = connection.execute("SELECT coalesce(max(changed), 0) FROM named")
+    return checked.whole(*checked.row(found))
+
+
+def changed_names(connection: sqlite3.Connection, since: int) -> tuple[set[bytes], int]:
+    """Return the addresses whose names have changed since a change, and the number of the last change."""
+    found = connection.execute(
+        "SELECT address, changed FROM named WHERE changed > ?", (since,)
+    ).fetchall()
+    return {address for address, _ in found}, max((each for _, each in found), default=since)
 
 
 def _rows(
@@ -79,6 +97,6 @@ def _rows(
         yield from connection.execute(f"{select} AND address = ?", (end, address))
 
 
-def _span(row: tuple[Any, ...], who: Identity | None = None) -> SeenSpan:
+def _span(row: tuple[Any, ...], who: Identity | None, host: Host | None) -> SeenSpan:
     _, _, port, name, source, first, last = checked.named(row)
-    return SeenSpan(name, NAMES[source], port, int(first), int(last), who)
+    return SeenSpan(name, NAMES[source], port, int(first), int(last), who, host)

@@ -175,7 +175,8 @@ class ScreenState:
         self.last_key = -CALM
         self.last_enter: tuple[RowId | None, float] = (None, 0.0)
         """The row of the last Enter, and its time."""
-        self.names = RemoteNames(is_wanted=lambda: self.settings.names)
+        self._live_names = RemoteNames(is_wanted=lambda: self.settings.names)
+        self._past_names = self._live_names
         self._peers: Callable[[], Peers] = dict
         self._message: tuple[str, Style, float] | None = None
         self._sort_later = False
@@ -212,7 +213,7 @@ class ScreenState:
     ) -> None:
         """Start with readings from local probes or, without a backend, from the history of another recorder."""
         if names:
-            self.names.reverse = names.get
+            self._live_names.reverse = names.get
         self._peers = peers
         self.status = status or self.status
         self.backend = backend
@@ -223,7 +224,7 @@ class ScreenState:
     def advance(self, sample: Sample) -> None:
         """Add an interval. Rows keep their places while the user presses keys."""
         self.measured_until = sample.time.timestamp()
-        self.names.learn(sample.learned, self.measured_until)
+        self._live_names.advance(sample)
         self.change(lambda model: model.advance(sample))
         if not self.paused and not self.past:
             self.build(calm=True)
@@ -261,6 +262,11 @@ class ScreenState:
         return self.past.model if self.past else self.live
 
     @property
+    def names(self) -> RemoteNames:
+        """The names of remotes in what is shown: those known now, or those recorded of a moment of the past."""
+        return self._past_names if self.past else self._live_names
+
+    @property
     def shown_until(self) -> float:
         """UTC seconds of the end of what is shown: of a past moment, of a pause, or of the last interval."""
         if self.past:
@@ -291,6 +297,7 @@ class ScreenState:
                 self.build()
             return
         self.past = found
+        self._past_names = self._live_names.of_past(found.moment.samples[-1].named)
         self.build()
         if query:
             self.ask(replace(query, base=found.moment.here))

@@ -54,7 +54,7 @@ class Intervals:
 
     def advance(self, sample: Sample) -> Interval:
         """Return the interval that ends with a sample."""
-        self._names.learn(sample.learned, sample.time.timestamp())
+        self._names.advance(sample)
         self._model.advance(self._keep.apply(sample, self._names.seen))
         tree = Tree(self._model, self._view, Expansion(), self._names)
         tree.sort()

@@ -57,7 +57,7 @@ class BroadcastState:
     def advance(self, sample: Sample) -> None:
         """Add a sample as the next interval."""
         before = {of: (tally.rx, tally.tx) for of, tally in self.model.ledger.sums.items()}
-        self.names.learn(sample.learned, sample.time.timestamp())
+        self.names.advance(sample)
         self.model.advance(sample)
         self.time, self.elapsed, self.loss = sample.time, sample.elapsed, sample.loss
         self.number += 1

@@ -28,15 +28,18 @@ from bwtop.model.flows import (
     Identity,
     Loss,
     Remote,
+    format_address,
 )
+from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import Sample
-from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.delta import Delta, SeenName
 from bwtop.text.escape import printable
 from tests.build import key, packed, remote, typed
 from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.stores import Make, ship
 from tests.history.keep import CURL, NGINX, NOON, REMOTES, Kept
+from tests.history.named import SITE, learned, named_delta
 from tests.kernel.running import HANG
 
 BATCH = 10
@@ -407,6 +410,80 @@ def test_unknown_host_name_is_reported(fleet: Fleet) -> None:
         "0 hosts, 15 s late",
         f"no host of that name sends data; live hosts: {WEB.name}",
     )
+
+
+def named_seconds(*names: str | Learned, who: Identity = CURL, pid: int = 1) -> list[Delta]:
+    """Record a byte in every second to a site whose names are heard in the first."""
+    return [
+        named_delta(NOON + second, *(names if second == -30 else ()), who=who, pid=pid)
+        for second in range(-30, 60)
+    ]
+
+
+def names_in(samples: Sequence[Sample]) -> dict[tuple[str, str], list[str]]:
+    """Return the names in the last sample that has bytes, by host and process."""
+    last = next(one for one in reversed(samples) if one.traffic)
+    found = {}
+    for (process, _), names in last.named.items():
+        who = last.identities[process]
+        assert who.host
+        found[who.host.id, who.name] = [f"{one.name} {one.source}" for one in names]
+    return found
+
+
+def test_remotes_have_the_names_that_their_hosts_have_sent(fleet: Fleet) -> None:
+    """What one host was told by DNS says nothing about the processes of another."""
+    fleet.plan(WEB, *named_seconds("www.example.org", learned("cdn.example.net", NameSource.DNS)))
+    fleet.plan(TWINS[0], *named_seconds(learned("alien.example", NameSource.DNS, pid=9)))
+    fleet.plan(TWINS[1], *named_seconds())
+    found = names_in(list(fleet.readings(fleet.follow(), 9)))
+    assert found == {
+        (WEB.id, "curl"): ["www.example.org sni", "cdn.example.net dns"],
+        (TWINS[0].id, "curl"): ["alien.example dns-host"],
+    }
+
+
+def test_name_that_changes_is_followed(fleet: Fleet) -> None:
+    deltas = named_seconds("old.example")
+    deltas[50] = named_delta(deltas[50].start, "new.example")
+    fleet.plan(WEB, *deltas)
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 20))
+    assert names_in(samples) == {(WEB.id, "curl"): ["old.example sni"]}
+    samples += fleet.readings(follower, 30)
+    assert names_in(samples) == {(WEB.id, "curl"): ["new.example sni", "old.example sni"]}
+
+
+def test_many_names_come_one_after_the_other(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "AT_ONCE", 2)
+    fars = [remote(f"198.51.100.{n}") for n in range(6)]
+    flows = {(key(1), CURL): dict.fromkeys(fars, (1, 0))}
+    plan = [Delta(NOON + second, 1.0, flows) for second in range(-30, 30)]
+    for n, far in enumerate(fars):
+        seen = SeenName(key(1), CURL, far.address, far.port, f"{n}.example", NameSource.SNI)
+        plan[0].names[seen] = plan[0].start
+    fleet.plan(WEB, *plan)
+    counts = [len(sample.named) for sample in fleet.readings(fleet.follow(), 5) if sample.traffic]
+    assert counts[:4] == [2, 4, 6, 6]
+
+
+def test_remotes_that_are_hosts_have_no_other_names(fleet: Fleet) -> None:
+    fleet.plan(WEB, *named_seconds("www.example.org"))
+    fleet.send()
+    report(fleet, TWINS[0], 0.0, format_address(SITE.address))
+    follower = fleet.follow()
+    samples = list(fleet.readings(follower, 5))
+    assert samples[-1].traffic
+    assert not any(sample.named for sample in samples)
+    assert follower.peers() == {SITE.address: TWINS[0]}
+
+
+def test_server_without_names_is_followed(fleet: Fleet) -> None:
+    fleet.plan(WEB, *named_seconds("www.example.org"))
+    follower = fleet.follow()
+    fleet.server.query("DROP TABLE named")
+    samples = [follower.read() for fleet.clock.now in (NOON + 1.0, NOON + 2.0)]
+    assert all(sample.traffic and not sample.named for sample in samples)
 
 
 def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:

@@ -16,7 +16,7 @@ from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import HOST, TRAFFIC
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
-from bwtop.history.moments import FINE, MomentQuery, look
+from bwtop.history.moments import FINE, Moment, MomentQuery, look
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
 from bwtop.model import networks
@@ -523,6 +523,39 @@ def test_moments_equal_those_of_sqlite(store: FleetServer) -> None:
     assert moved == total(within(kept.deltas, NOW - 119, here[1]))
     found = look(FleetReader(store), MomentQuery(steps=-1))
     assert (found.detail, NOW - found.end < 60) == ("seconds", True)
+
+
+def test_names_of_moments_equal_those_of_sqlite(store: FleetServer) -> None:
+    """Another host's names are not those of this one."""
+    kept, other = named(Kept()), Kept()
+    ship(kept, store, WEB1)
+    other.append(named_delta(NOON, "foreign.example", learned("alien.example", NameSource.DNS)))
+    ship(other, store, WEB2)
+    kept.append(named_delta(NOON + 3 * DAY + 1))
+    ship(kept, store, WEB1)
+    seen = set()
+    for query in (
+        *(MomentQuery(at=NOON + second) for second in (0, 1, 3, 60, 65, 3 * DAY)),
+        *(MomentQuery(span=(NOON + first, NOON + last)) for first, last in ((0, 9), (0, 4 * DAY))),
+    ):
+        local, fleet = (look(past, query) for past in (kept.past(), FleetReader(store)))
+        kept.let_go()
+        assert names_by_end(local) == names_by_end(fleet)
+        seen |= {source for names in names_by_end(local).values() for _, source in names}
+    assert seen == {NameSource.SNI, NameSource.DNS, NameSource.HOST_DNS}
+
+
+def names_by_end(found: Moment) -> dict[Any, list[tuple[str, NameSource]]]:
+    """Return the names in a moment by process and remote of the first host."""
+    sample = found.samples[-1]
+    ends = {
+        (sample.identities[process], far): names for (process, far), names in sample.named.items()
+    }
+    return {
+        (who.name, who.uid, far): [(one.name, one.source) for one in names]
+        for (who, far), names in ends.items()
+        if who.host in (None, WEB1)
+    }
 
 
 def test_empty_server_has_no_history(store: FleetServer) -> None:

@@ -16,7 +16,7 @@ from bwtop.history.moments import (
 )
 from bwtop.history.plan import Bounds
 from bwtop.history.ranges import Range, RangeError, parse_moment
-from bwtop.model.flows import Identity
+from bwtop.model.flows import Identity, format_address
 from bwtop.model.sample import Sample
 from bwtop.sqlite.delta import Delta
 from tests.build import key, remote
@@ -37,6 +37,7 @@ from tests.history.keep import (
     total,
     within,
 )
+from tests.history.named import named, named_delta
 
 
 def second(start: float, number: int) -> Delta:
@@ -262,3 +263,73 @@ def test_invalid_time_is_one_line(text: str) -> None:
     ):
         parse_moment(text, NOW)
     assert "\n" not in str(no.value)
+
+
+# Names of remotes.
+
+
+def names_in(found: Moment) -> dict[tuple[str, str, int], list[str]]:
+    """Return the names in the shown reading, by process, address and port."""
+    sample = found.samples[-1]
+    assert not any(before.named for before in found.samples[:-1])
+    return {
+        (sample.identities[who].name, format_address(far.address), far.port): [
+            f"{one.name} {one.source}" for one in names
+        ]
+        for (who, far), names in sample.named.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def of_names() -> Kept:
+    return named(Kept())
+
+
+def test_remotes_have_the_names_of_their_process_as_of_then(of_names: Kept) -> None:
+    first = moment(of_names, MomentQuery(at=NOON))
+    assert names_in(first) == {
+        ("curl", "192.0.2.1", 443): ["www.example.co.uk sni", "cdn.example.net dns"]
+    }
+    assert names_in(moment(of_names, MomentQuery(at=NOON + 1))) == {
+        ("nginx", "192.0.2.1", 443): ["other.example.org sni", "cdn.example.net dns-host"]
+    }
+    other_port = moment(of_names, MomentQuery(at=NOON + 2))
+    assert names_in(other_port) == {("curl", "192.0.2.1", 80): ["cdn.example.net dns"]}
+    later = names_in(moment(of_names, MomentQuery(at=NOON + 60)))
+    assert later["curl", "192.0.2.1", 443] == [
+        "late.example.co.uk sni",
+        "late2.example.co.uk sni",
+        "www.example.co.uk sni",
+        "cdn.example.net dns",
+    ]
+
+
+def test_span_has_the_names_that_held_in_it(of_names: Kept) -> None:
+    found = names_in(moment(of_names, MomentQuery(span=(NOON, NOON + 5))))
+    assert found["nginx", "2001:db8::2", 8443] == ["two.example.org dns"]
+    assert found["nginx", "192.0.2.1", 443][0] == "other.example.org sni"
+    assert not [far for far in found if far[1] in ("127.0.0.1", "*")]
+
+
+def test_names_that_were_long_gone_are_no_alternatives(of_names: Kept) -> None:
+    """The name of the moment is there, however long ago the process asked for it."""
+    found = names_in(moment(of_names, MomentQuery(at=NOON + 3 * DAY)))
+    assert found["curl", "192.0.2.1", 443] == ["www.example.co.uk sni"]
+
+
+def test_hours_have_names_of_programs() -> None:
+    kept = Kept(policy(seconds=HOUR, minutes=2 * HOUR))
+    hours = ((NOON, "a.example"), (NOON + HOUR, "b.example"), (NOON + DAY, "c.example"))
+    kept.append(*(named_delta(start, name) for start, name in hours), *seconds(NOON + 2 * DAY, 120))
+    kept.steps(NOON + 2 * DAY + 120)
+    for start, name in hours:
+        found = moment(kept, MomentQuery(at=start))
+        assert found.detail == "hours"
+        assert names_in(found)["curl", "192.0.2.1", 443][0] == f"{name} sni"
+
+
+def test_names_can_be_left_out(of_names: Kept) -> None:
+    head, body = answer(of_names.past(), MomentQuery(at=NOON).text(), names=False)
+    of_names.let_go()
+    assert not head
+    assert not names_in(unpacked(io.BytesIO(body)))

@@ -1,9 +1,9 @@
 """The best name of a remote, and how long names are kept."""
 
-from bwtop.model.flows import ProcessKey, Remote, Role
+from bwtop.model.flows import ProcessKey, Remote, Role, Traffic
 from bwtop.model.named import Learned, NameSource, RemoteName
 from bwtop.model.remote_names import ALTERNATIVES, KNOWN, RemoteNames, others
-from tests.build import key, remote
+from tests.build import NOW, key, remote, sample
 
 FAR = remote("192.0.2.1", 443)
 ME = key(1)
@@ -84,3 +84,42 @@ def test_no_names_while_they_are_not_wanted() -> None:
     names.learn([seen("mine.example")], 0)
     assert texts(names) == []
     assert names.seen(key(1), FAR) == (RemoteName("mine.example", NameSource.DNS),)
+
+
+RECORDED = (
+    RemoteName("recorded.example", NameSource.HOST),
+    RemoteName("b.example", NameSource.DNS),
+)
+
+
+def test_recorded_names_of_a_flow_hold_in_place_of_what_was_known() -> None:
+    names = RemoteNames(lambda _: "reverse.example")
+    names.learn([seen("mine.example")], NOW.timestamp())
+    given = sample({ME: {FAR: Traffic(1)}})
+    given.named[ME, FAR] = RECORDED
+    names.advance(given)
+    assert texts(names) == ["recorded.example host", "b.example dns"]
+    assert names.seen(ME, FAR) == RECORDED
+    assert texts(names, far=FAR._replace(port=80)) == ["mine.example dns"]
+    names.record({(ME, FAR): RECORDED[1:]})
+    assert texts(names) == ["b.example dns"]
+
+
+def test_recorded_names_are_bounded_by_use() -> None:
+    names = RemoteNames(most=3)
+    names.record({(key(pid), FAR): RECORDED for pid in (1, 2, 3)})
+    assert texts(names, key(1))
+    names.record({(key(4), FAR): RECORDED})
+    assert [pid for pid in (1, 2, 3, 4) if texts(names, key(pid))] == [1, 3, 4]
+
+
+def test_a_moment_of_the_past_has_only_the_names_of_then() -> None:
+    wanted = True
+    names = RemoteNames(lambda _: "reverse.example", lambda: wanted)
+    names.learn([seen("now.example")], 0)
+    past = names.of_past({(key(2), FAR): RECORDED})
+    assert texts(past) == ["reverse.example reverse"]
+    assert texts(past, key(2)) == ["recorded.example host", "b.example dns"]
+    assert texts(names)[0] == "now.example dns"
+    wanted = False
+    assert texts(past, key(2)) == []

@@ -12,10 +12,12 @@ from bwtop.model.remote_names import RemoteNames
 from bwtop.tui.keymap import Context
 from bwtop.tui.past import Found, past_of
 from bwtop.tui.styles import Style
+from bwtop.view.grouping import Grouping
 from bwtop.view.rows import Expansion
 from bwtop.view.tree import Tree, View
 from tests.build import key, remote, sample
-from tests.history.keep import CURL, DAY, HOUR, Kept, policy
+from tests.history.keep import CURL, DAY, HOUR, NOON, Kept, policy
+from tests.history.named import learned, named
 from tests.history.test_moments import second
 from tests.screen.harness import SIZES, Harness
 
@@ -26,11 +28,7 @@ NOW = int(time.time())
 class Archive:
     """A history that answers at once, or later when `let_go` is called."""
 
-    def __init__(self) -> None:
-        kept = Kept(policy(seconds=HOUR))
-        for start in (NOW - 2 * DAY, NOW - 100):
-            kept.append(*(second(start + number, 1000 * (1 + number)) for number in range(100)))
-            kept.steps(NOW)
+    def __init__(self, kept: Kept) -> None:
         self._kept = kept
         self.asked: list[MomentQuery] = []
         self.waits = False
@@ -52,9 +50,18 @@ class Archive:
         self._waiting.pop(0)()
 
 
+def recorded() -> Kept:
+    """Record a hundred seconds two days ago, of which minutes are left, and the last hundred."""
+    kept = Kept(policy(seconds=HOUR))
+    for start in (NOW - 2 * DAY, NOW - 100):
+        kept.append(*(second(start + number, 1000 * (1 + number)) for number in range(100)))
+        kept.steps(NOW)
+    return kept
+
+
 @pytest.fixture(scope="module")
 def archive() -> Archive:
-    return Archive()
+    return Archive(recorded())
 
 
 @pytest.fixture
@@ -257,6 +264,72 @@ def test_peak_of_the_graph_is_the_moment_of_its_spike(harness: Harness, archive:
     assert shown(harness) == NOW - 10  # the highest so far
     harness.press(".", "p")
     assert archive.asked[-1].at == harness.state.measured_until - 0.5
+
+
+# Names of remotes.
+
+
+@pytest.fixture(scope="module")
+def of_names() -> Archive:
+    return Archive(named(Kept()))
+
+
+@pytest.fixture
+def named_harness(of_names: Archive) -> Harness:
+    """Return a screen, 140 columns wide, that shows the first minute of a history with names."""
+    harness = Harness(columns=140)
+    harness.state.look = of_names.look
+    far = remote("192.0.2.1", 443)
+    live = sample({key(1): {far: Traffic(5, 5)}}, identities={key(1): CURL})
+    live.learned = [learned("now.example.com")]
+    harness.state.advance(live)
+    of_names.look(MomentQuery(span=(NOON, NOON + 60)), harness.state._found)
+    assert harness.state.past
+    return harness
+
+
+def test_past_has_the_names_of_then(named_harness: Harness) -> None:
+    harness = named_harness
+    harness.press("e")
+    assert "www.example.co.uk:443" in harness.text()
+    assert "two.example.org:8443" in harness.text()
+    assert "now.example.com" not in harness.text()
+    harness.press(".")
+    assert "now.example.com" in harness.text()
+    assert "www.example.co.uk" not in harness.text()
+
+
+def test_details_of_the_past_say_where_names_are_from(named_harness: Harness) -> None:
+    harness = named_harness
+    harness.type("/process:curl user:0 port:443")
+    harness.press("enter", "e", "down", "i")
+    assert "www.example.co.uk (TLS), cdn.example.net (DNS)" in harness.text()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("name:*.example.co.uk", {"curl"}),
+        ("name:other.example.org", {"nginx"}),
+        ("name:now.example.com", set()),
+    ],
+)
+def test_past_is_filtered_by_the_names_of_then(
+    named_harness: Harness, words: str, expected: set[str]
+) -> None:
+    named_harness.type(f"/{words}")
+    named_harness.press("enter")
+    assert {row.identity.name for row in named_harness.state.tree.tops} == expected
+
+
+def test_remotes_of_the_past_are_groups_by_name(named_harness: Harness) -> None:
+    harness = named_harness
+    while harness.state.tree.grouping is not Grouping.REMOTE:
+        harness.press("g")
+    assert "two.example.org" in harness.text()
+    harness.press("n")
+    assert "two.example.org" not in harness.text()
+    assert "2001:db8::2" in harness.text()
 
 
 # The spikes of the graph.

@@ -14,7 +14,7 @@ from bwtop.tui.keymap import parse_key
 from bwtop.tui.procfs import _TICK
 from tests.build import key, remote
 from tests.screen.harness import Harness
-from tests.screen.test_past import Archive
+from tests.screen.test_past import Archive, recorded
 
 GUIDE: Final = Path(__file__).parents[2] / "man" / "guide" / "screen.md"
 
@@ -40,7 +40,7 @@ def copied() -> list[str]:
 @pytest.fixture
 def harness(hog: subprocess.Popen[bytes], copied: list[str]) -> Harness:
     harness = Harness(columns=110, rows=40)
-    harness.state.look = Archive().look
+    harness.state.look = Archive(recorded()).look
     harness.state.copy = copied.append
     start = int(Path(f"/proc/{hog.pid}/stat").read_text().rpartition(")")[2].split()[19])
     far = remote("203.0.113.7", 443)

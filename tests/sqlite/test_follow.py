@@ -13,14 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.history import recent
 from bwtop.history.tiers import parse_retention
 from bwtop.model.flows import UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Loss, Traffic
+from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.sqlite import follow, recorder, rollup
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.schema import HistoryError
 from tests.build import NOW, REMOTES, key, remote
+from tests.history.keep import CURL, NGINX
+from tests.history.named import SITE, learned
 from tests.history.others import NOBODY
 from tests.history.recording import (
     ROOT,
@@ -316,3 +320,78 @@ def test_follower_does_not_delay_the_recorder(feed: Feed, follower: Follower, pa
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     assert path.with_name("history.db-wal").stat().st_size == 0
+
+
+# Names of remotes.
+
+
+def tell(feed: Feed, *names: Learned, who: Identity = CURL, pid: int = 1) -> None:
+    """Record an interval in which a process moved bytes to a site, and names were heard."""
+    given = Sample(NOW, 1.0, {key(pid): {SITE: Traffic(1)}}, {key(pid): who})
+    given.learned = list(names)
+    give(feed, given)
+
+
+def names_in(sample: Sample) -> dict[int | None, list[str]]:
+    """Return the names in a sample by pid."""
+    return {
+        process.pid: [f"{one.name} {one.source}" for one in names]
+        for (process, far), names in sample.named.items()
+        if far == SITE
+    }
+
+
+def test_remotes_have_the_names_that_are_recorded(feed: Feed, follower: Follower) -> None:
+    tell(feed, learned("www.example.org"), learned("cdn.example.net", NameSource.DNS))
+    assert names_in(follower.read()) == {1: ["www.example.org sni", "cdn.example.net dns"]}
+    tell(feed, who=NGINX, pid=2)
+    assert names_in(follower.read()) == {2: ["cdn.example.net dns-host"]}
+    tell(feed, learned("own.example", NameSource.DNS, pid=2), who=NGINX, pid=2)
+    found = names_in(follower.read())
+    assert found[2][0] == "own.example dns", "of an address whose names were known"
+    tell(feed)
+    assert names_in(follower.read())[1][0] == "www.example.org sni"
+
+
+def test_names_from_before_are_those_of_connections_that_go_on(feed: Feed, path: Path) -> None:
+    tell(feed, learned("www.example.org"))
+    with closing(Follower(path)) as late:
+        tell(feed)
+        assert names_in(late.read()) == {1: ["www.example.org sni"]}
+
+
+def test_old_names_of_many_remotes_are_asked_for_again(
+    feed: Feed, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "KNOWN", 2)
+    tell(feed, learned("www.example.org"))
+    follower.read()
+    feed.put(5)
+    feed.wait(lambda: feed.recorder.stored == 11)
+    follower.read()
+    tell(feed)
+    assert names_in(follower.read()) == {1: ["www.example.org sni"]}
+
+
+def test_follower_without_names(feed: Feed, path: Path) -> None:
+    with closing(Follower(path, names=False)) as plain:
+        tell(feed, learned("www.example.org"))
+        found = plain.read()
+    assert found.traffic
+    assert not found.named
+
+
+def test_names_of_another_database_come_with_it(
+    path: Path, feed: Feed, recorders: Recorders, follower: Follower
+) -> None:
+    tell(feed, learned("old.example"))
+    follower.read()
+    feed.recorder.close()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    other = recorders(path)
+    other.put(1)
+    other.wait()
+    follower.read()
+    tell(other, learned("new.example"))
+    assert names_in(follower.read()) == {1: ["new.example sni"]}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import UNKNOWN_IDENTITY, Identity, ProcessKey, Remote, Traffic
+from bwtop.model.named import NameSource, RemoteName
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.view.interval import Interval, Intervals
@@ -218,3 +219,15 @@ def test_filter_applies_and_names_are_looked_up_for_what_is_written() -> None:
     assert (shown.number, shown.counted.rx) == (2, 3)
     assert [row.host for row in shown.remotes(only_row(shown))] == ["www.example.org"]
     assert asked == [near.address]
+
+
+def test_recorded_names_are_those_of_remotes_and_pass_filters() -> None:
+    """Where readings are of a history; without new ones the last ones hold."""
+    curl, far, other = key(1), remote("192.0.2.1"), remote("192.0.2.2")
+    reading = sample({curl: {far: Traffic(7), other: Traffic(5)}})
+    name = RemoteName("www.example.org", NameSource.SNI)
+    reading.named[curl, far] = (name,)
+    intervals = Intervals(typed("name:www.example.org"), RemoteNames())
+    for each in (reading, sample({curl: {far: Traffic(7), other: Traffic(5)}})):
+        ((_, (leaf,)),) = listed(intervals.advance(each))
+        assert (leaf.remote, leaf.name) == (far, name)
