@@ -157,7 +157,9 @@ class FleetReader:
             moved = {host: plan.make(spans.of(host), *bounds, unit) for host in here}
             recorded = {host: one.pieces for host, one in moved.items()}
         plans = FleetPlans(bounds, moved, recorded, hosts)
-        return FleetSelection(self._server, plans, needs, keep, self.hosts, self._once)
+        return FleetSelection(
+            *(self._server, plans, needs, keep), self.hosts, self._once, self._settle
+        )
 
     def _settle(self) -> None:
         """Take the networks of the hosts, once."""

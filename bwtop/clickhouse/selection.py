@@ -12,7 +12,7 @@ from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
 from bwtop.history.plan import Bounds, Piece, Plan
-from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, sql_of_pids
+from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, Moved, sql_of_pids
 from bwtop.model import networks
 from bwtop.model.filter import Filter
 from bwtop.model.flows import (
@@ -65,10 +65,15 @@ class FleetSelection:
         keep: Filter,
         named: Callable[[], Iterable[Host]],
         once: Once,
+        settle: Callable[[], None],
     ) -> None:
-        """Make a selection; `named` returns the hosts, `once` queries for what several selections need."""
+        """Make a selection.
+
+        `named` returns the hosts, `once` queries for what several selections need, `settle` lets classes of addresses be
+        those that each host sees.
+        """
         self._server = server
-        self._named, self._once = named, once
+        self._named, self._once, self._settle = named, once, settle
         self._users: dict[int, str] = {}
         self._needs = [name for name in (*ENDS, REMOTE_NAME) if name in needs]
         of_chosen = f" AND {of_hosts(plans.hosts)}" if plans.hosts else ""
@@ -188,15 +193,32 @@ class FleetSelection:
     def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
         """See Selection."""
         known, spans, by = networks.current(), self._spans(), ["level", "start", "protocol", "net"]
-        net = known.sql(
-            "hex(address)", lambda packed: f"'{packed.hex().upper()}'", lambda id_: of_hosts([id_])
-        )
         for level, start, protocol, place, rx, tx in self._traffic(
-            [*by[:-1], f"{net} AS net", "sum(rx)", "sum(tx)"], by
+            [*by[:-1], f"{self._net()} AS net", "sum(rx)", "sum(tx)"], by
         ):
             name = known.names[place]
             if category_of(protocol, loopback=name == LOOPBACK) in shown:
                 yield Span(level, start, spans.get((level, start), start)), name, rx, tx
+
+    def network_sums(self, shown: Collection[Category]) -> dict[str, Moved]:
+        """See Selection."""
+        self._settle()
+        known, found = networks.current(), dict[str, Moved]()
+        for protocol, place, rx, tx in self._traffic(
+            ["protocol", f"{self._net()} AS net", "sum(rx)", "sum(tx)"], ["protocol", "net"]
+        ):
+            name = known.names[place]
+            if category_of(protocol, loopback=name == LOOPBACK) in shown:
+                before = found.get(name, (0, 0))
+                found[name] = (before[0] + rx, before[1] + tx)
+        return found
+
+    @staticmethod
+    def _net() -> str:
+        """Return the SQL of the class of a remote."""
+        return networks.current().sql(
+            "hex(address)", lambda packed: f"'{packed.hex().upper()}'", lambda id_: of_hosts([id_])
+        )
 
     def _spans(self) -> dict[tuple[int, float], float]:
         """Return the ends of the spans by level and start."""

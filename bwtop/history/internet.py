@@ -63,6 +63,14 @@ def ask(
     return sums, NetworkUsage(names, rx, tx, high, unit, len(rates))
 
 
+def totals(found: Selection, keep: Filter) -> Mapping[str, Moved] | None:
+    """Return the bytes by network of a filter that is answered; None: they would take too long."""
+    sums, passing = found.network_sums(keep.categories()), keep.networks()
+    if sums is None:
+        return None
+    return {name: moved for name, moved in sums.items() if name in passing or not passing}
+
+
 def _finest(store: HistoryStore, bounds: Bounds, keep: Filter) -> tuple[Unit, Selection]:
     """Return the shortest unit of at least five minutes that no span crosses the end of, and its selection."""
     unit, is_longer = Unit.FIVE_MINUTES, True

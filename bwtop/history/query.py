@@ -99,9 +99,9 @@ class Answer:
     usage: Usage | None = None
     """None with filters on processes or remotes, and where five-minute totals are missing."""
     networks: Mapping[str, Moved] | None = None
-    """Bytes by network; None for ranges that are no period, and with filters on processes or remotes."""
+    """Bytes by network; None with filters on processes or remotes, and where they would take too long."""
     network_usage: NetworkUsage | None = None
-    """Of the internet, or of the networks that the filter names, where `networks` are known."""
+    """Of the internet, or of the networks that the filter names, of a period."""
     events: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Events by kind: (UTC seconds, amount)."""
     compared: Sequence[Compared] = ()
@@ -249,8 +249,11 @@ class History:
             usage = self.store.usage(fives, keep.categories())
             if usage and usage.seconds > in_fives - SLACK:
                 answer.usage = usage  # five-minute totals for all the recorded time
-        if wanted.is_period and internet.is_answered(keep):
-            answer.networks, answer.network_usage = internet.ask(self.store, bounds, keep, now)
+        if internet.is_answered(keep):
+            if wanted.is_period:
+                answer.networks, answer.network_usage = internet.ask(self.store, bounds, keep, now)
+            elif not is_once:
+                answer.networks = internet.totals(found, keep)
         return answer, found, taken
 
     def _ahead(self, wanted: Range, keep: Filter, now: float, last: float) -> float:

@@ -70,6 +70,9 @@ class Selection(Protocol):
     def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
         """Yield the bytes of some categories in each span, by class of the remotes, if NET was requested."""
 
+    def network_sums(self, shown: Collection[Category]) -> Mapping[str, Moved] | None:
+        """Return the bytes of some categories by class of the remotes; None: that would take long."""
+
     def losing(self) -> Sequence[Host]:
         """Return the hosts that the loss in coverage() is of, if there are several hosts; most bytes first."""
 

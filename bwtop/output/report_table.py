@@ -17,6 +17,7 @@ from bwtop.history.nested import PROCESS, Nested
 from bwtop.history.query import Answer, History, ReportRow
 from bwtop.model.flows import Remote
 from bwtop.model.named import NameSource, RemoteName
+from bwtop.model.networks import INTERNET
 from bwtop.model.series import Rates
 from bwtop.output.notes import length, local_minute, notes
 from bwtop.output.request import ReportRequest, remote_names, scope_of, user_of
@@ -286,6 +287,8 @@ class ReportTable:
             yield self._rates("peak", answer.peak.rates, f"over {answer.peak.unit.text}, {scope}")
         if answer.range.is_period:
             yield from self._period(scope)
+        elif answer.networks is not None:
+            yield from self._total_of((INTERNET,), *answer.networks.get(INTERNET, (0, 0)))
 
     def _period(self, scope: str) -> Iterator[str]:
         usage, projection = self._answer.usage, self._answer.projection
@@ -305,12 +308,16 @@ class ReportTable:
     def _networks(self, usage: NetworkUsage) -> Iterator[str]:
         """Yield the figures of the internet, or of the networks that the filter names."""
         names = ", ".join(usage.names)
-        if not self._request.keep.networks():  # else it is the total
-            yield self._both(names, fmt.size(usage.rx), fmt.size(usage.tx), "in all")
+        yield from self._total_of(usage.names, usage.rx, usage.tx)
         if usage.percentile:
             text = f"of {usage.count:,} averages over {usage.unit.text}, {names}"
             yield self._rates("95th percentile", usage.percentile, text)
         yield from self._projection(self._answer.projected(usage.rx, usage.tx), names)
+
+    def _total_of(self, names: Sequence[str], rx: int, tx: int) -> Iterator[str]:
+        """Yield the total of some networks, unless the filter names them: then it is the total of all."""
+        if not self._request.keep.networks():
+            yield self._both(", ".join(names), fmt.size(rx), fmt.size(tx), "in all")
 
     def _projection(self, projection: tuple[int, int] | None, scope: str) -> Iterator[str]:
         if projection:

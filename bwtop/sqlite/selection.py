@@ -9,7 +9,7 @@ from typing import Final
 from bwtop.history.boundaries import Span
 from bwtop.history.dimensions import OF_REMOTE
 from bwtop.history.plan import Piece, Plan
-from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, Largest, Order
+from bwtop.history.store import ByNetwork, Ends, Flow, FlowNames, FlowSums, Largest, Moved, Order
 from bwtop.identity.users import user_name
 from bwtop.model import networks
 from bwtop.model.flows import UNKNOWN_ADDRESS, Host, Identity, Loss, Remote, Role, stored_identity
@@ -27,6 +27,9 @@ _NO_REMOTE: Final = Remote(0, 0, 0, UNKNOWN_ADDRESS)
 
 _NETWORKS: Final = 1024
 """More than there can be networks."""
+
+MOST_TOLD_APART: Final = 200_000
+"""Rows of bytes whose networks are told apart for a total alone."""
 
 _ORDERS: Final = {"total": "sum(rx) + sum(tx)", "rx": "sum(rx)", "tx": "sum(tx)"}
 """SQL of the values of an order."""
@@ -225,6 +228,42 @@ class LocalSelection:
             if category_of(protocol, loopback=name == LOOPBACK) in shown:
                 found.setdefault(name, []).append(group)
         return found
+
+    def network_sums(self, shown: Collection[Category]) -> Mapping[str, Moved] | None:
+        """See Selection."""
+        if self._has_more_than(MOST_TOLD_APART):
+            return None
+        known, found = networks.current(), dict[str, Moved]()
+        net = known.sql("address", lambda packed: f"x'{packed.hex()}'")
+        for piece in self._plan.pieces:
+            key, parents = _parents(piece)
+            table = "delta" if piece.level == 0 else "traffic"
+            for protocol, place, *moved in self._run(
+                f"SELECT protocol, {net} AS net, sum(rx), sum(tx) FROM"  # noqa: S608 - constants and numbers
+                f" (SELECT flow, sum(rx) AS rx, sum(tx) AS tx FROM {table}"
+                f" WHERE {key} IN (SELECT id FROM {parents}) GROUP BY flow) AS moved"
+                " CROSS JOIN flow ON flow.id = moved.flow CROSS JOIN remote ON remote.id = remote"
+                " GROUP BY protocol, net",
+                _bounds(piece),
+            ):
+                name = known.names[checked.whole(place)]
+                if category_of(checked.whole(protocol), loopback=name == LOOPBACK) in shown:
+                    (rx, tx), more = found.get(name, (0, 0)), checked.moved(*moved)
+                    found[name] = (rx + more[0], tx + more[1])
+        return found
+
+    def _has_more_than(self, rows: int) -> bool:
+        """Return whether the plan has more than so many rows of bytes, without counting all."""
+        for piece in self._plan.pieces:
+            key, parents = _parents(piece)
+            table = "delta" if piece.level == 0 else "traffic"
+            (count,) = self._run(
+                f"SELECT count(*) FROM (SELECT 1 FROM {table}"  # noqa: S608 - constants
+                f" WHERE {key} IN (SELECT id FROM {parents}) LIMIT ?)",
+                (*_bounds(piece), rows + 1),
+            ).fetchone()
+            rows -= checked.whole(count)
+        return rows < 0
 
     def losing(self) -> Sequence[Host]:
         """See Selection."""

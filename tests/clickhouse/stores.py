@@ -117,6 +117,8 @@ def told(answer: Answer) -> dict[str, Any]:
             for bar in answer.bars
         ],
         "usage": usage and (_rounded(usage.peak), _rounded(usage.percentile), usage.count, peak),
+        "networks": answer.networks
+        and {name: moved for name, moved in answer.networks.items() if any(moved)},
         "events": answer.events,
     }
 

@@ -28,6 +28,7 @@ from bwtop.output import report
 from bwtop.output import report_table as table
 from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
 from bwtop.output.request import ReportRequest
+from bwtop.sqlite import selection
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.schema import open_reader
 from bwtop.sqlite.store import Event
@@ -270,6 +271,64 @@ def test_month_has_percentile_and_projection(kept: Kept, ask: Ask) -> None:
     assert (usage["percentile95"]["over"], usage["percentile95"]["of"]) == ("5 min", 240)
     assert fmt.size(tx * 3) in totals[5]
     assert totals[5].endswith("by 2026-10-01 00:00 at this rate, internet")
+
+
+RANGES: Final = ("24h", "2026-09-01 05:00..2026-09-01 17:30", "2026-09-02", "90m")
+"""Ranges that are no periods of bills."""
+
+
+@pytest.mark.parametrize("text", RANGES)
+def test_every_range_has_the_total_of_the_internet(kept: Kept, ask: Ask, text: str) -> None:
+    """Beside the total of all, with loopback and the local network; percentile and projection are of periods."""
+    begin = at("2026-09-01 00:00")
+    fars = (remote("10.1.2.3"), remote("192.0.2.1"), remote("192.0.2.2", 53, UDP), LOOP)
+    for place, far in enumerate(fars):
+        kept.append(
+            *(delta(begin + n * 600 + place, n, 10**place, far=far) for n in range(2 * 144))
+        )
+    kept.steps(begin + 2 * DAY)
+    ask.at("2026-09-03 00:00")
+    wanted = ranges.parse(text, ask.now)
+    assert not wanted.is_period
+    found = ask.json(text)
+    moved = keep.within(kept.deltas, wanted.start, wanted.end)
+    expected = {
+        net: keep.total(moved, typed(f"net:{net}")) for net in ("internet", "lan", "loopback")
+    }
+    assert {net: (each["rx"], each["tx"]) for net, each in found["networks"].items()} == expected
+    assert found["usage"] is None
+    *_, totals = ask.table(text)
+    assert [line[:17].strip() for line in totals] == ["TOTAL", "average", "peak", "internet"]
+    assert all(fmt.size(amount) in totals[3] for amount in expected["internet"])
+    assert totals[3].endswith("  in all")
+    udp = ask.json(text, keep=typed("proto:udp"))
+    assert udp["networks"] == {"internet": udp["total"]}
+
+
+def test_total_of_the_internet_is_not_beside_one_that_a_filter_names(kept: Kept, ask: Ask) -> None:
+    some(kept)
+    ask.at("2026-09-21 12:30")
+    for words in ("net:lan", "loopback:only", "process:curl"):
+        *_, totals = ask.table("today", keep=typed(words))
+        assert "internet" not in [line[:17].strip() for line in totals], words
+    assert ask.json("today", keep=typed("process:curl"))["networks"] is None
+    of_lan = ask.json("today", keep=typed("net:lan"))
+    assert of_lan["networks"].get("lan", of_lan["total"]) == of_lan["total"]
+
+
+def test_networks_of_very_many_rows_are_not_told_apart(
+    kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take longer than the rest of the report."""
+    some(kept)
+    ask.at("2026-09-21 12:30")
+    count = kept.count("delta")
+    monkeypatch.setattr(selection, "MOST_TOLD_APART", count)
+    assert ask.json("today")["networks"] is not None
+    monkeypatch.setattr(selection, "MOST_TOLD_APART", count - 1)
+    assert ask.json("today")["networks"] is None
+    *_, totals = ask.table("today")
+    assert [line[:17].strip() for line in totals] == ["TOTAL", "average", "peak"]
 
 
 def test_usage_is_of_the_internet_or_of_the_networks_of_the_filter(kept: Kept, ask: Ask) -> None:
@@ -711,7 +770,10 @@ def test_totals_have_the_average_and_the_peak(kept: Kept, ask: Ask) -> None:
         *("peak", "↓", "1000", "B/s", "↑", "1000", "B/s", "over", "5", "min,"),
         *("with", "loopback"),
     ]
-    assert len(totals) == 3
+    assert totals[3].split() == [
+        *("internet", "↓", "87.9", "KiB", "↑", "149.4", "KiB", "in", "all")
+    ]
+    assert len(totals) == 4
     filtered = ask.table("today", keep=typed("process:curl"))[3]
     assert filtered[2].endswith("over an hour, with loopback")
     bits = ask.table("today", bits=True)[3]
