@@ -49,6 +49,7 @@ INSERTING: Final = {
 """Settings of an insert for servers from COLLECTING on."""
 
 _ADVICE: Final = {
+    16: "upgrade the tables: bwtop --ship ... --init",  # NO_SUCH_COLUMN_IN_TABLE
     60: "create or upgrade the tables: bwtop --ship ... --init",  # UNKNOWN_TABLE
     81: "create the database: bwtop --ship ... --init",  # UNKNOWN_DATABASE
 }

@@ -1,24 +1,48 @@
-"""The networks that recording hosts are connected to, as far as the server knows them."""
+"""The networks that recording hosts are connected to, as they report them."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.schema import HOST
 from bwtop.model import networks
 from bwtop.model.networks import Network
 
 _LINK: Final = 64
-"""Length of the prefix of an IPv6 link (RFC 4291); of IPv4 ones hosts do not send it."""
+"""Length of the prefix of an IPv6 link (RFC 4291), of hosts that report addresses alone."""
 
 
 def settle(server: FleetServer) -> None:
     """Let the classes of addresses be those that each host sees; raise FleetError."""
-    found = server.query("SELECT toString(host_id), addresses FROM host FINAL")
-    networks.current().settle({host: list(_prefixes(own)) for host, own in found})
+    prefixes = "networks" if _has_networks(server) else "[]"
+    found = server.query(f"SELECT toString(host_id), addresses, {prefixes} FROM {HOST.name} FINAL")
+    networks.current().settle(
+        {host: list(_reported(told) if told else _guessed(own)) for host, own, told in found}
+    )
 
 
-def _prefixes(addresses: Iterable[str]) -> Iterator[Network]:
+def _has_networks(server: FleetServer) -> bool:
+    """Return whether hosts report their networks: those of schema 3 do not."""
+    ((found,),) = server.query(
+        "SELECT count() FROM system.columns"
+        f" WHERE database = currentDatabase() AND table = '{HOST.name}' AND name = 'networks'"
+    )
+    return bool(found)
+
+
+def _reported(prefixes: Iterable[str]) -> Iterator[Network]:
+    """Yield the prefixes that a host reports, without those that are the way to all networks."""
+    for text in prefixes:
+        try:
+            prefix = ipaddress.ip_network(text, strict=False)
+        except ValueError:  # not sent by bwtop
+            continue
+        if prefix.prefixlen:
+            yield prefix
+
+
+def _guessed(addresses: Iterable[str]) -> Iterator[Network]:
     """Yield the prefix around each own address of a host: its link by IPv6, else the address alone."""
     for text in addresses:
         try:

@@ -22,6 +22,7 @@ from bwtop.clickhouse.schema import (
     TODAY,
     TRAFFIC,
     ServerTable,
+    described,
     distributed,
     numbered,
     on_cluster,
@@ -56,6 +57,8 @@ def install(
     _set_aside(place)
     for _, statement in statements(database, server.version, kept, cluster):
         server.query(statement)
+    _check(place, former=True)
+    _add_columns(place)
     _copy(place, notify)
     if number < NUMBER:
         server.query(numbered(database))
@@ -96,6 +99,13 @@ class _Place:
             f"SELECT name, sorting_key FROM system.tables WHERE database = '{self.database}'"
         )
         return dict(found)
+
+    def columns(self) -> set[tuple[str, str]]:
+        """Return all columns: (table, name)."""
+        found = self.server.query(
+            f"SELECT table, name FROM system.columns WHERE database = '{self.database}'"
+        )
+        return {(table, name) for table, name in found}
 
     def number(self) -> int:
         """Return the number of the schema; 0: there is none, or one from before they had numbers."""
@@ -161,6 +171,26 @@ def _drop(place: _Place) -> None:
         place.run(f"DROP TABLE {name}{place.suffix}")
 
 
+# Schema 4: more columns.
+
+
+def _add_columns(place: _Place) -> None:
+    """Add the columns that tables of older schemas lack; a table of all shards is made anew."""
+    there, on = place.columns(), on_cluster(place.cluster)
+    for table in TABLES:
+        name = f"{place.database}.{table.name}"
+        added = [column for column in table.columns if column.since > table.since]
+        for column in added:
+            if (table.name + place.suffix, column.name) not in there:
+                place.server.query(
+                    f"ALTER TABLE {name}{place.suffix}{on}"
+                    f" ADD COLUMN {described(column, place.server.version)}"
+                )
+        if place.cluster and any((table.name, column.name) not in there for column in added):
+            place.run(f"DROP TABLE IF EXISTS {name}")
+            place.server.query(distributed(name, place.cluster))
+
+
 # Retention, and the proof.
 
 
@@ -208,16 +238,13 @@ def _retain(place: _Place, kept: Mapping[str, float]) -> None:
             )
 
 
-def _check(place: _Place) -> None:
-    """Raise FleetError unless all tables have their columns."""
-    found = set(
-        place.server.query(
-            f"SELECT table, name FROM system.columns WHERE database = '{place.database}'"
-        )
-    )
+def _check(place: _Place, *, former: bool = False) -> None:
+    """Raise FleetError unless all tables have their columns; former: without those that are added to tables."""
+    found = place.columns()
     for table in TABLES:
         for column in table.columns:
-            if (table.name, column.name) not in found:
+            is_missing = (table.name, column.name) not in found
+            if is_missing and not (former and column.since > table.since):
                 raise FleetError(
                     f"table {place.database}.{table.name} has no column {column.name}: bwtop has not made it;"
                     " ship to another database"

@@ -44,6 +44,8 @@ class ServerColumn:
     """Type for servers before TODAY, where it differs."""
     default: str = ""
     """SQL expression of a value that the server finds; hosts do not send the column."""
+    since: int = 1
+    """The first schema that has it, if its table is older: it is added to existing ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +224,7 @@ TABLES: Final = (
         (
             *_WHERE,
             ServerColumn("addresses", "Array(String)", "its own addresses, without loopback"),
+            ServerColumn("networks", "Array(String)", "prefixes of the links of these", since=4),
             ServerColumn("bwtop", "String", "version of bwtop"),
             ServerColumn("first", "Float64", "start of its history, by its clock"),
             ServerColumn("last", "Float64", "time of the report, by its clock"),
@@ -303,7 +306,7 @@ _VIEW: Final = (
 )
 """SQL that keeps the presence up to date: the server runs it over each insert into the spans."""
 
-NUMBER: Final = 3
+NUMBER: Final = 4
 """Number of the schema that this bwtop creates and reads; a server without the table of it has 1, or no tables."""
 
 
@@ -380,7 +383,7 @@ def _table(
     suffix = LOCAL if cluster and not table.is_common else ""
     lines = [
         f"CREATE TABLE IF NOT EXISTS {database}.{table.name}{suffix}{on_cluster(cluster)}\n(",
-        ",\n".join(_column(column, is_old=is_old) for column in table.columns),
+        ",\n".join(f"    {described(column, version)}" for column in table.columns),
         ")",
         f"ENGINE = {_engine(table, database, is_replicated=cluster is not None)}",
         f"PARTITION BY {table.partition}",
@@ -395,17 +398,18 @@ def _table(
     return "\n".join(lines)
 
 
-def _column(column: ServerColumn, *, is_old: bool) -> str:
+def described(column: ServerColumn, version: tuple[int, int]) -> str:
+    """Return the SQL of a column for a version of the server."""
     default = f" DEFAULT {column.default}" if column.default else ""
-    if is_old:
+    if version < TODAY:
         plain = (
             "String" if column.type == _TEXT else column.type
         )  # LowCardinality was experimental then
-        return f"    {column.name} {column.old_type or plain}{default}"
+        return f"{column.name} {column.old_type or plain}{default}"
     codec = f" CODEC({column.codec})" if column.codec else " CODEC(ZSTD)"
     text = column.help.replace("'", "''")
     comment = f" COMMENT '{text}'" if text else ""
-    return f"    {column.name} {column.type}{default}{comment}{codec}"
+    return f"{column.name} {column.type}{default}{comment}{codec}"
 
 
 _REPLICA: Final = "'{replica}'"

@@ -16,7 +16,7 @@ from bwtop.clickhouse.clocks import is_wrong, spelled
 from bwtop.clickhouse.schema import HOST
 from bwtop.clickhouse.spool import Batch, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
-from bwtop.identity.addresses import own_addresses
+from bwtop.identity.addresses import connected_networks, own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
 from bwtop.sqlite import location, schema
@@ -289,7 +289,9 @@ class Shipper:
             return
         server = self._reached()
         clock = ahead(server)
-        row = (*spool.where, own_addresses(), __version__, spool.first(), time.time(), clock)
+        networks = sorted({str(prefix) for prefix in connected_networks()})
+        row: tuple[object, ...] = (*spool.where, own_addresses(), networks)
+        row = (*row, __version__, spool.first(), time.time(), clock)
         server.insert(HOST.name, HOST.names(), [[value] for value in row])
         self._reported = time.monotonic()
         if is_wrong(clock) and not is_wrong(self.state.clock):

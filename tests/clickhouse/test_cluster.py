@@ -11,7 +11,7 @@ import pytest
 
 from bwtop.clickhouse.client import Client, FleetError
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import NUMBER
+from bwtop.clickhouse.schema import NUMBER, distributed
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING
@@ -161,6 +161,26 @@ def test_upgrade_of_a_cluster_keeps_every_row_on_its_shard(shards: Shards) -> No
         with closing(Client(replace(shard.target, database="former"), "")) as client:
             numbers += [client.query("SELECT max(number) FROM schema")[0][0]]
     assert numbers == [NUMBER, NUMBER]
+
+
+def test_columns_are_added_on_all_shards(shards: Shards) -> None:
+    server, database = shards[0], "columns"
+    target = replace(server.target, database=database)
+    init = command("--ship", target.url(), "--init", "--cluster", NAME)
+    subprocess.run(init, check=True)
+    on = f"ON CLUSTER '{NAME}'"
+    with closing(server.client(database=False)) as client:
+        client.query(f"ALTER TABLE {database}.host_local {on} DROP COLUMN networks")
+        client.query(f"DROP TABLE {database}.host {on}")
+        client.query(distributed(f"{database}.host", NAME))
+    subprocess.run(init, check=True)
+    for shard in shards:
+        with closing(shard.client(database=False)) as client:
+            found = client.query(
+                "SELECT table FROM system.columns"
+                f" WHERE database = '{database}' AND name = 'networks' ORDER BY table"
+            )
+        assert found == [("host",), ("host_local",)]
 
 
 def told(answer: Answer) -> object:

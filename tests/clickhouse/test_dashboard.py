@@ -41,7 +41,7 @@ def full(store: FleetServer) -> FleetServer:
     )
     kept.steps(NOON + 4 * HOUR)
     ship(kept, store, WEB1)
-    row: tuple[object, ...] = (UUID(WEB1.id), WEB1.name, 1, [], "0.2", 0.0, 0.0, 1.5)
+    row: tuple[object, ...] = (UUID(WEB1.id), WEB1.name, 1, [], [], "0.2", 0.0, 0.0, 1.5)
     store.insert(HOST.name, HOST.names(), [[value] for value in row])
     return store
 

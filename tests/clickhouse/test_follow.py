@@ -692,7 +692,8 @@ def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
 
 def report(fleet: Fleet, host: Host, clock: float, *addresses: str) -> None:
     """Report the clock and addresses of a host, as it does itself once a minute."""
-    row = (UUID(host.id), host.name, 1, list(addresses), "0.2", 0.0, 0.0, clock)
+    where: tuple[object, ...] = (UUID(host.id), host.name, 1)
+    row = (*where, list(addresses), [], "0.2", 0.0, 0.0, clock)
     fleet.server.insert(HOST.name, HOST.names(), [[value] for value in row])
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -10,13 +11,13 @@ from bwtop.clickhouse import schema
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import NUMBER, TABLES, TODAY
+from bwtop.clickhouse.schema import HOST, NUMBER, TABLES, TODAY
 from bwtop.history.tiers import FOREVER, parse_tiers
 from bwtop.sqlite import reader
 from tests.clickhouse.servers import Library
 from tests.clickhouse.sides import here, there
 from tests.clickhouse.stores import Former, Place, ship
-from tests.clickhouse.test_reader import NOW, WEB1, WEB2, agree, moved, recorded
+from tests.clickhouse.test_reader import DB1, NOW, WEB1, WEB2, agree, moved, recorded
 from tests.history.keep import DAY, NOON, Kept, local, policy
 
 FOREVER_ALL: Final = dict.fromkeys(
@@ -103,6 +104,33 @@ def test_interrupted_upgrade_is_finished_by_the_next(former: Place) -> None:
     assert allowed > 5
     assert there(former.server) == here(kept.connection)
     assert not any(name.endswith("_1") for name in names(former))
+
+
+def test_columns_are_added_to_tables_of_schema_3(store: FleetServer) -> None:
+    """Rows stay; hosts of the old bwtop and of this one ship to them."""
+    database = store.query("SELECT currentDatabase()")[0][0]
+    store.query("ALTER TABLE host DROP COLUMN networks")
+    store.query("DROP TABLE schema")
+    of_schema = next(
+        text for _, text in schema.statements(database, store.version) if ".schema" in text
+    )
+    store.query(of_schema)
+    store.query(schema.numbered(database, 3))
+    old = [name for name in HOST.names() if name != "networks"]
+    row: tuple[object, ...] = (UUID(WEB1.id), WEB1.name, 1, ["192.0.2.1"], "0.2", 0.0, 0.0, 0.0)
+    store.insert("host", old, [[value] for value in row])
+    install(store, database)
+    install(store, database)
+    assert store.query("SELECT max(number) FROM schema") == [(NUMBER,)]
+    store.insert("host", old, [[UUID(WEB2.id)], *([value] for value in row[1:])])
+    new = (UUID(DB1.id), *row[1:4], ["192.0.2.0/24"], *row[4:])
+    store.insert("host", HOST.names(), [[value] for value in new])
+    found = store.query("SELECT toString(host_id), addresses, networks FROM host ORDER BY host_id")
+    assert [(host, list(own), list(told)) for host, own, told in found] == [
+        (WEB1.id, ["192.0.2.1"], []),
+        (WEB2.id, ["192.0.2.1"], []),
+        (DB1.id, ["192.0.2.1"], ["192.0.2.0/24"]),
+    ]
 
 
 def test_minutes_of_many_days_fit_a_server_with_partitions_by_day(store: FleetServer) -> None:

@@ -379,7 +379,7 @@ def test_process_ids_are_complete_from_the_last_second_that_was_never_sent(
 def test_answer_names_the_wrong_clocks_of_its_hosts(many: Many) -> None:
     _, server, _ = many
     for host, clock in ((WEB1, 3600.0), (WEB2, 2.0), (DB1, -40.0)):
-        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [], "0.2", 0.0, 0.0, clock)
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [], [], "0.2", 0.0, 0.0, clock)
         server.insert(HOST.name, HOST.names(), [[value] for value in row])
     wanted = parse("90m", NOW)
     assert ask(server, wanted, by("host")).clocks == {WEB1: 3600.0, DB1: -40.0}
@@ -412,7 +412,7 @@ def test_remotes_that_are_known_hosts_have_their_names(store: FleetServer) -> No
         (WEB1, ["192.0.2.1", "172.17.0.1"]),
         (DB1, ["192.0.2.7", "2001:db8::7", "172.17.0.1", "not an address"]),
     ):
-        row: tuple[object, ...] = (UUID(host.id), host.name, 1, addresses, "0.2", 0.0, 0.0, 0.0)
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, addresses, [], "0.2", 0.0, 0.0, 0.0)
         store.insert(HOST.name, HOST.names(), [[value] for value in row])
     answer = ask(store, Range("", NOON, NOON + 9), by("host", "peer-host"))
     assert {row.labels: row.rx for row in answer.rows} == {
@@ -436,7 +436,7 @@ def test_conversation_of_two_hosts_is_counted_once_and_its_ends_are_compared(
     for host, kept, address in ((WEB1, client, web), (DB1, server, db), (WEB2, None, other)):
         if kept:
             ship(kept, store, host)
-        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [address], "0.2", 0.0, 0.0, 0.0)
+        row: tuple[object, ...] = (UUID(host.id), host.name, 1, [address], [], "0.2", 0.0, 0.0, 0.0)
         store.insert(HOST.name, HOST.names(), [[value] for value in row])
     wanted, conversations = Range("", NOON, NOON + 9), by("conversation")
     answer = ask(store, wanted, conversations)
@@ -467,8 +467,7 @@ def test_networks_are_those_that_each_recording_host_sees(store: FleetServer) ->
     )
     ship(kept, store, WEB1)
     ship(kept, store, DB1, target="db1")
-    row: tuple[object, ...] = (UUID(DB1.id), DB1.name, 1, ["2001:db8:7::7"], "0.2", 0.0, 0.0, 0.0)
-    store.insert(HOST.name, HOST.names(), [[value] for value in row])
+    report_networks(store, DB1, ["2001:db8:7::7"], [])
     day = parse("2026-09-01..2026-11-01", NOW)
     assert day.is_period
     networks.use(networks.Networks())
@@ -481,6 +480,61 @@ def test_networks_are_those_that_each_recording_host_sees(store: FleetServer) ->
     assert {row.labels: row.rx for row in by_net.rows} == seen
     assert by_net.networks == {"internet": (100, 1), "lan": (140, 3)}
     assert {row.labels: row.rx for row in of_lan.rows} == {tuple(WEB1): 20, tuple(DB1): 120}
+
+
+def report_networks(
+    store: FleetServer, host: Host, addresses: list[str], prefixes: list[str]
+) -> None:
+    """Report a host as it does itself; one of an older bwtop reports no networks."""
+    where: tuple[object, ...] = (UUID(host.id), host.name, 1)
+    row = (*where, addresses, prefixes, "0.2", 0.0, 0.0, 0.0)
+    store.insert(HOST.name, HOST.names(), [[value] for value in row])
+
+
+def test_public_networks_of_a_host_are_its_lan(store: FleetServer) -> None:
+    """Of the very prefix that it is connected to; to another host they are the internet."""
+    kept, plain = Kept(), networks.current()
+    for far, rx in (
+        ("192.0.2.70", 1),
+        ("192.0.2.200", 20),
+        ("2001:db8:7:1::1", 300),
+        ("::1", 4000),
+    ):
+        kept.append(delta(NOON, rx, 0, far=remote(far)))
+    ship(kept, store, WEB1)
+    ship(kept, store, DB1, target="db1")
+    report_networks(store, WEB1, ["198.51.100.9"], ["198.51.100.9/32"])
+    reported = ["192.0.2.0/25", "2001:db8:7::/48", "10.0.0.0/8", "0.0.0.0/0", "nothing"]
+    report_networks(store, DB1, ["192.0.2.7", "2001:db8:7::7"], reported)
+    networks.use(networks.Networks())
+    wanted = Range("", NOON, NOON + 9)
+    try:
+        rows = {row.labels: row.rx for row in ask(store, wanted, by("host", "net")).rows}
+        whole = ask(store, wanted, by("host")).networks
+    finally:
+        networks.use(plain)
+    assert rows == {
+        (*WEB1, "internet"): 321,
+        (*WEB1, "loopback"): 4000,
+        (*DB1, "lan"): 301,
+        (*DB1, "internet"): 20,
+        (*DB1, "loopback"): 4000,
+    }
+    assert whole == {"internet": (341, 0), "lan": (301, 0), "loopback": (8000, 0)}
+
+
+def test_server_of_schema_3_has_links_around_addresses(store: FleetServer) -> None:
+    kept, plain = Kept(), networks.current()
+    kept.append(delta(NOON, 1, 0, far=remote("2001:db8:7::1")))
+    ship(kept, store, WEB1)
+    report_networks(store, WEB1, ["2001:db8:7::7"], ["2001:db8:8::/64"])
+    store.query("ALTER TABLE host DROP COLUMN networks")
+    networks.use(networks.Networks())
+    try:
+        (row,) = ask(store, Range("", NOON, NOON + 9), by("net")).rows
+    finally:
+        networks.use(plain)
+    assert row.labels == ("lan",)
 
 
 def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> None:

@@ -21,7 +21,7 @@ from bwtop.clickhouse.clocks import WRONG
 from bwtop.clickhouse.shipper import ERRORS, Shipper, ShippingOptions, ShippingState
 from bwtop.clickhouse.spool import UnsentIntervals
 from bwtop.clickhouse.target import Target
-from bwtop.identity.addresses import own_addresses
+from bwtop.identity.addresses import connected_networks, own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
@@ -125,10 +125,11 @@ def test_host_reports_itself(
     shipping = shippers(path, target)
     shipping.feed.put(3)
     shipping.all_sent()
-    ((host, addresses, version, first, last, clock),) = server.query(
-        "SELECT host, addresses, bwtop, first, last, clock FROM host FINAL"
+    ((host, addresses, prefixes, version, first, last, clock),) = server.query(
+        "SELECT host, addresses, networks, bwtop, first, last, clock FROM host FINAL"
     )
     assert (host, addresses) == (this_machine().name, own_addresses())
+    assert prefixes == sorted(map(str, set(connected_networks())))
     assert (version, first) == (__version__, shipping.feed.clock.wall - 3)
     assert abs(last - time.time()) < HANG
     assert abs(clock) < WRONG
