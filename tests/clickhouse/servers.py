@@ -173,6 +173,18 @@ class Library:
         pass
 
 
+def merge(library: Library, table: str) -> None:
+    """Merge all parts of a table, and drop those that are over; while it merges by itself, it refuses."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            library.query(f"OPTIMIZE TABLE {table} FINAL SETTINGS optimize_throw_if_noop = 1")
+            return
+        except FleetError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return str(IPv6Address(value))

@@ -14,7 +14,7 @@ from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import HOST, NUMBER, TABLES, TODAY
 from bwtop.history.tiers import FOREVER, parse_tiers
 from bwtop.sqlite import reader
-from tests.clickhouse.servers import Library
+from tests.clickhouse.servers import Library, merge
 from tests.clickhouse.sides import here, there
 from tests.clickhouse.stores import Former, Place, ship
 from tests.clickhouse.test_reader import DB1, NOW, WEB1, WEB2, agree, moved, recorded
@@ -213,7 +213,7 @@ def test_retention_given_to_existing_tables_deletes_what_is_older(chdb: object, 
     ship(host, library, WEB2)
     before = there(library).by_level
     install(library, name, parse_tiers(kept))
-    library.query("OPTIMIZE TABLE traffic FINAL")
+    merge(library, "traffic")
     after = there_rows(library)
     assert after[0] == (
         before[0][0]

@@ -12,7 +12,7 @@ from bwtop.clickhouse import schema
 from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.schema import KEPT, NUMBER, SPAN, TABLES, TODAY, TRAFFIC, VIEW
 from bwtop.history.tiers import FOREVER
-from tests.clickhouse.servers import Library
+from tests.clickhouse.servers import Library, merge
 from tests.clickhouse.stores import ship
 from tests.clickhouse.test_reader import WEB1, moved
 from tests.history.keep import DAY, Kept
@@ -90,6 +90,6 @@ def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: obj
     kept.append(*(moved(random.Random(1), start + n) for n in range(100)))
     kept.steps(time.time())
     ship(kept, library, WEB1)
-    library.query("OPTIMIZE TABLE traffic FINAL")
+    merge(library, "traffic")
     levels = dict(library.query("SELECT level, sum(rx) FROM traffic FINAL GROUP BY level"))
     assert levels == {1: kept.one("SELECT sum(rx) FROM delta")}
