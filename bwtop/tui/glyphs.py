@@ -101,9 +101,16 @@ CONSOLE: Final = replace(
 """For the Linux console: its fonts have 256 or 512 characters."""
 
 
-@lru_cache(maxsize=16384)
 def _drawable(text: str, *, unicode: bool) -> str:
     """Return the text with control characters escaped and characters of disputed width or outside ASCII as "?"."""
+    if text.isascii() and text.isprintable():  # most are, and are not worth a place in the cache
+        return text
+    return _cleaned(text, unicode=unicode)
+
+
+@lru_cache(maxsize=4096)
+def _cleaned(text: str, *, unicode: bool) -> str:
+    """Do the work of _drawable()."""
     text = printable(text)
     if text.isascii():
         return text

@@ -1,7 +1,6 @@
 """Names of processes for people: of interpreters the script, of long names the part that the kernel cuts off."""
 
 import re
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -21,14 +20,18 @@ _BEFORE_NAME: Final = ("-m", "-jar")
 """Options whose value names the script."""
 
 
-@lru_cache(maxsize=16384)
 def shown_name(identity: Identity) -> str:
-    """Return the name to show; the name that is stored and sorted by stays that of the kernel."""
-    name, program = identity.name, PurePosixPath(identity.exe or "").name
+    """Return the name to show; the name that is stored and sorted by stays that of the kernel.
+
+    Nothing is cached: a cache of identities would keep those of exited processes.
+    """
+    name = identity.name
     if _INTERPRETER.fullmatch(name):
         return _script(identity.cmdline) or name
-    is_cut = len(name.encode(errors="replace")) == KERNEL_NAME and program.startswith(name)
-    return program if is_cut else name
+    if len(name.encode(errors="replace")) == KERNEL_NAME:
+        program = (identity.exe or "").rpartition("/")[2]
+        return program if program.startswith(name) else name
+    return name
 
 
 def _script(cmdline: str) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -260,3 +261,11 @@ def test_glyphs_are_of_their_character_set_and_of_one_cell(glyphs: Glyphs) -> No
         assert urwid.calc_width(sign, 0, len(sign)) == width(sign) == 1
     everything = "".join((*signs, *glyphs.bars, glyphs.down, glyphs.up, glyphs.dots))
     assert everything.isascii() != glyphs.unicode
+
+
+def test_ordinary_text_is_not_kept_once_it_is_drawn() -> None:
+    """The addresses of a million remotes are."""
+    text = ".".join(["192", "0", "2", "1"])
+    before = sys.getrefcount(text)
+    assert UNICODE.text(text) == "192.0.2.1"
+    assert sys.getrefcount(text) == before

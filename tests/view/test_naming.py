@@ -1,5 +1,7 @@
 """Names of processes as people know them."""
 
+import sys
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -39,3 +41,10 @@ def test_name_of_a_script_and_beyond_fifteen_bytes(
 def test_any_command_line_has_a_name(name: str, cmdline: str) -> None:
     assert shown_name(Identity(name, cmdline=cmdline)) == name
     shown_name(Identity("python3", cmdline=cmdline))
+
+
+def test_name_keeps_nothing_of_an_exited_process() -> None:
+    identity = Identity("clickhouse-serv", cmdline="x", exe="/usr/bin/clickhouse-server")
+    before = sys.getrefcount(identity)
+    assert shown_name(identity) == "clickhouse-server"
+    assert sys.getrefcount(identity) == before
