@@ -26,8 +26,8 @@ It exceeds the flows of an interval, unless --max-flows is raised.  With a small
 of them again, which takes three times as long.
 """
 
-CACHED_INTERVALS: Final = 60
-"""Intervals after which it does so in any case: after a peak its memory is free again."""
+CACHED_SECONDS: Final = 30.0
+"""Seconds after which it does so in any case: a minute after a peak its memory is free again."""
 
 _COLUMNS: Final = pulse_columns()
 _ADD_FIVE_MINUTES: Final = (
@@ -69,8 +69,8 @@ class Store:
         self._known: dict[Who, _KnownIds] = {}
         self._cached = 0
         """Flows in the younger half of the cache."""
-        self._appended = 0
-        """Deltas since the cache last forgot."""
+        self._forgot = time.monotonic()
+        """The time at which the cache last forgot."""
 
     def begin(self) -> None:
         """Mark the processes of former recorders: they may have ended while no bwtop recorded."""
@@ -95,12 +95,14 @@ class Store:
                 self._run("INSERT INTO event (time, kind, amount) VALUES (?, ?, ?)", event)
             for delta in deltas:
                 self._append(delta)
-                self._appended += 1
             self.connection.execute("COMMIT")
         except BaseException:
             self.rollback()
             raise
-        if self._appended >= CACHED_INTERVALS:
+
+    def forget_unused(self) -> None:
+        """Forget the ids of flows that were not needed for a while; call it from time to time."""
+        if time.monotonic() >= self._forgot + CACHED_SECONDS:
             self._forget_unused()
 
     def forget(self) -> None:
@@ -209,7 +211,7 @@ class Store:
         """Forget the flows that no delta has needed since the last call."""
         for known in self._known.values():
             known.older, known.flows = known.flows, {}
-        self._cached = self._appended = 0
+        self._cached, self._forgot = 0, time.monotonic()
 
     def _note_ends(self, exited: set[ProcessKey], interval: int | None) -> None:
         if not exited:

@@ -121,7 +121,9 @@ class DatabaseWriter:
 
     def keep_up(self, now: float) -> bool:
         """Run a step of the rollup; return whether more may be left. `now` is in UTC seconds."""
+        assert self._store, "it is open"
         assert self._rollup, "we have the lock"
+        self._store.forget_unused()
         return self._rollup.step(now)
 
     def rollback(self) -> None:

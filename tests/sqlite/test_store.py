@@ -1,6 +1,7 @@
 """Written rows: every name and remote once, every process, and all of a transaction or nothing."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,9 @@ import pytest
 from bwtop.model.flows import UDP, Identity, Loss, ProcessKey, Role
 from bwtop.sqlite import checked, store
 from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.store import Event, Store, pack_loss
+from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 from bwtop.text.escape import printable
 from tests.build import HOSTILE, key, remote
 from tests.history.keep import (
@@ -260,9 +263,11 @@ def test_flows_that_left_the_cache_are_found_again(
     monkeypatch: pytest.MonkeyPatch, most: int, intervals: int
 ) -> None:
     monkeypatch.setattr(store, "MAX_CACHED", most)
-    monkeypatch.setattr(store, "CACHED_INTERVALS", intervals)
+    monkeypatch.setattr(store, "CACHED_SECONDS", 0)
     kept = Kept()
     for number in range(12):
+        if number % intervals == 0:
+            kept.store.forget_unused()
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES[number % 4 :], pid=number % 3 + 1)))
         if number % 5 == 4:
             kept.append(Delta(NOON, 1.0, exited={key(1)}))
@@ -270,6 +275,23 @@ def test_flows_that_left_the_cache_are_found_again(
     assert everything(kept) == total(kept.deltas)
     rows = kept.ask(NOON, NOON + 1, "remote", "port", "proto").rows
     assert {row.rx for row in rows} == {3, 6, 9, 12}
+
+
+def test_flows_of_a_peak_leave_the_cache_while_nothing_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    monkeypatch.setattr(store, "CACHED_SECONDS", 0)
+    far = remote("192.0.2.77")
+    flows = flows_of(far)
+    writer = DatabaseWriter(RecordingOptions(path, Policy()))
+    assert writer.open() is None
+    before = sys.getrefcount(far)
+    writer.append([Delta(NOON, 1.0, flows)], [])
+    assert sys.getrefcount(far) > before
+    for _ in range(2):
+        writer.keep_up(NOON)
+    assert sys.getrefcount(far) == before
+    writer.close()
 
 
 # Late ones.
