@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NoReturn, Protocol
 
+from bwtop.capture.session import Fill
 from bwtop.identity.names import Names
 from bwtop.identity.users import ContainerSource, Describer
+from bwtop.measure.heap import Heap
 from bwtop.model.sample import Sample
 
 READING_PERIOD: Final = 1.0
@@ -157,6 +159,8 @@ class Source:
     """True: take a last reading, of a shorter interval, when bwtop stops."""
     containers: ContainerSource | None = None
     """Names of containers; None: they are known from elsewhere, or not wanted."""
+    fill: Callable[[], Fill] | None = None
+    """Returns the fill of the kernel's table of flows at the last reading; None when following."""
 
 
 def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Iterator[Sample]:
@@ -166,7 +170,7 @@ def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Itera
     skipped.  A changed length applies to the current interval, after the next reading.  Late data follows as a sample
     of zero length.
     """
-    describer = Describer(source.containers)
+    describer, heap = Describer(source.containers), Heap()
     begun = time.monotonic()
     going = True
     while going:
@@ -178,12 +182,18 @@ def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Itera
             if not (going or source.to_the_end):
                 return
             sample = _read(source, describer, sample)
+            heap.suit(_flows(source, sample))
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()
         if sample.elapsed:  # else the traffic is not yet known
             yield sample
         if sample.late:
             yield sample.late
+
+
+def _flows(source: Source, sample: Sample) -> int:
+    """Return the number of flows that are active, or were a moment ago."""
+    return source.fill().entries if source.fill else sum(map(len, sample.traffic.values()))
 
 
 def _read(source: Source, describer: Describer, before: Sample | None) -> Sample:

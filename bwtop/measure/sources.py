@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bwtop.capture.session import Capture, CaptureError, Fill, Loading
+from bwtop.capture.session import Capture, CaptureError, Loading
 from bwtop.clickhouse import shipper
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.follow import FleetFollower
@@ -60,8 +60,6 @@ class Measurement(Source):
     """True: the readings come from another recorder or from ClickHouse."""
     passed_over: Sequence[str] = ()
     """Preferred backends that failed, with the reason."""
-    fill: Callable[[], Fill] | None = None
-    """Returns the fill of the kernel's table of flows at the last reading; None when following."""
 
     def lost(self) -> int:
         """Return the measured bytes that could not be recorded."""

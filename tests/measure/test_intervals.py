@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
+from bwtop.capture.session import Fill
 from bwtop.measure import intervals as live
+from bwtop.measure.heap import Heap
 from bwtop.measure.intervals import (
     STOP_SIGNALS,
     AbandonedError,
@@ -297,3 +299,20 @@ signal.raise_signal(signal.SIGHUP)
 assert clock.wait(time.monotonic() + 0.01)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=HANG).returncode == 0
+
+
+# Memory.
+
+
+@pytest.mark.parametrize(("fill", "expected"), [(lambda: Fill(7, 9), 7), (None, 2)])
+def test_heap_is_told_how_many_flows_there_are(
+    fake_time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    fill: Callable[[], Fill] | None,
+    expected: int,
+) -> None:
+    """By the kernel's table of flows; when following, by the last reading."""
+    told: list[int] = []
+    monkeypatch.setattr(Heap, "suit", lambda _, flows: told.append(flows))
+    assert len([*measure(fake_time, 1.0, Clock(fake_time, 2.0), fill=fill)]) == len(told)
+    assert set(told) == {expected}
