@@ -33,6 +33,13 @@ def churning(remotes: int, processes: int, seconds: int) -> Iterator[None]:
         churner.wait()
 
 
+def come_and_go(remotes: int, processes: int, seconds: int) -> None:
+    """So many a second, by a process that has ended when this returns."""
+    numbers = map(str, (remotes, processes, seconds))
+    command = [sys.executable, "-m", "tests.bench.churn", *numbers]
+    subprocess.run(command, cwd=CHECKOUT, check=True)
+
+
 def churn(remotes: int, processes: int, seconds: int) -> None:
     """So many a second; a machine that is too slow for that takes longer."""
     begun = time.monotonic()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from tests.bench.churn import churn, churning
+from tests.bench.churn import churning, come_and_go
 from tests.bench.tables import Effort, Table, middle
 from tests.bench.watched import (
     SCREEN,
@@ -19,6 +19,7 @@ from tests.bench.watched import (
     descriptors,
     installed,
     memory,
+    own_memory,
     threads,
 )
 
@@ -32,6 +33,9 @@ QUICK_SECONDS: Final = 30
 PEAK_REMOTES: Final = 1_000_000
 PEAK_PROCESSES: Final = 100_000
 PEAK_SECONDS: Final = 100
+
+BEGINNING: Final = 5.0
+"""Seconds after which all helpers have begun."""
 
 QUIET: Final = (0, 30, 60, 120)
 """Seconds after the peak."""
@@ -66,17 +70,23 @@ def after_peak(part: int) -> Table:
     """Memory before, at and after a peak of a part of the remotes and processes."""
     remotes, processes = PEAK_REMOTES // part, PEAK_PROCESSES // part
     with installed() as bwtop, Watched(bwtop, SCREEN) as watched:
-        found = [memory(watched.pid)]
+        time.sleep(BEGINNING)
+        found = [(own_memory(watched.pid), memory(watched.pid))]
         seconds = PEAK_SECONDS // part
-        churn(remotes // seconds, processes // seconds, seconds)
+        come_and_go(remotes // seconds, processes // seconds, seconds)
         over = time.monotonic()
         for rest in QUIET:
             time.sleep(max(over + rest - time.monotonic(), 0))
-            found.append(memory(watched.pid))
+            found.append((own_memory(watched.pid), memory(watched.pid)))
+    names = ("the process that measures, MiB (PSS)", "with its helpers")
     return Table(
         f"After {remotes:,} remotes and {processes:,} processes: {SCREEN.name}",
         ["", "before", *(f"after {rest} s" for rest in QUIET)],
-        [["memory, MiB (PSS)", *(f"{value:.1f}" for value in found)]],
+        [
+            [name, *(f"{value:.1f}" for value in values)]
+            for name, values in zip(names, zip(*found, strict=True), strict=True)
+        ],
+        "The process that has spoken to all remotes ends with the peak.",
     )
 
 

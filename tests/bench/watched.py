@@ -198,7 +198,12 @@ def processor_seconds(pid: int) -> float:
 
 def memory(pid: int) -> float:
     """PSS of the tree, in MiB."""
-    return sum(map(_proportional, tree(pid))) / MIB
+    return sum(map(own_memory, tree(pid)))
+
+
+def own_memory(pid: int) -> float:
+    """PSS of one process, in MiB."""
+    return _proportional(pid) / MIB
 
 
 def _proportional(pid: int) -> int:
