@@ -126,7 +126,7 @@ class Answer:
 
     @property
     def peak(self) -> Peak | None:
-        """Return the highest average rates: over five minutes, or over one bar; None while none is over.
+        """Return the highest average rates: over five minutes, or over a recorded bar; None while none is over.
 
         Five minutes at the ends of the range may lie in it only in part and do not count.  In a range that is over, the
         bars count where the others are below the average.
@@ -135,7 +135,7 @@ class Answer:
             is_highest = all(map(float.__ge__, self.usage.peak, self.average))
             if is_highest or self.end >= self.now:
                 return Peak(self.usage.peak, Unit.FIVE_MINUTES)
-        over = [bar.rates for bar in self.bars if self._is_over(bar)]
+        over = [bar.rates for bar in self.bars if bar.seconds and self._is_over(bar)]
         return Peak(peak(over), self.bar_unit) if over else None
 
     def _is_over(self, bar: Bar) -> bool:

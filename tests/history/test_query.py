@@ -171,6 +171,7 @@ def test_five_minutes_that_are_not_over_are_no_peak() -> None:
     begun = Kept()
     begun.append(delta(NOON, 3000, 0, 10.0))
     assert begun.ask(NOON, NOON + DAY, now=NOON + 299).peak is None
+    assert begun.ask(NOON - 3 * HOUR, NOON + DAY, now=NOON + 299).peak is None, "nothing recorded"
     assert begun.ask(NOON, NOON + DAY, keep=typed("curl"), now=NOON + 299).peak is None
     assert begun.ask(NOON, NOON + DAY, now=NOON + 300).peak == Peak((300.0, 0.0), Unit.FIVE_MINUTES)
 
