@@ -19,7 +19,9 @@ PROCESSES = 150
 ROUNDS = 4
 
 ROOM = 20.0
-"""MiB that the heap may grow by in all rounds; it does by some 5.  The flows of all, if they were kept, take 40."""
+"""MiB that the heap may grow by in all rounds; it does by some 5, on a busy machine by more until it is trimmed.  The
+flows of all, if they were kept, take 40.
+"""
 
 
 def come_and_go() -> None:
@@ -37,7 +39,9 @@ def test_what_is_gone_takes_no_memory(tmp_path: Path) -> None:
         for _ in range(ROUNDS):
             come_and_go()
             bwtop.settle()
-        assert memory(pid) - taken < ROOM
+        until(
+            lambda: memory(pid) - taken < ROOM, lambda: f"it has grown by {memory(pid) - taken} MiB"
+        )
         until(lambda: (threads(pid), descriptors(pid)) == before)
         seen = {
             (p["pid"], p["start"]) for document in bwtop.documents for p in document["processes"]
