@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from bwtop.tui.paste import BRACKETS_ON
 from bwtop.tui.styles import DARK, LIGHT, PLAIN, THEMES, Style
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
+from tests.screen.desktop import TALKS, desktop
 from tests.screen.mover import Mover, mover
 from tests.screen.picture import svg
 from tests.screen.terminal import Terminal
@@ -519,23 +521,16 @@ PICTURES = os.environ.get("BWTOP_PICTURES")
 
 def test_picture_of_the_screen(tmp_path: Path) -> None:
     """Draw the picture of the README if BWTOP_PICTURES names a directory for it (`make picture`)."""
-    with (
-        mover(tmp_path, "backup", 90_001),
-        mover(tmp_path, "download", 20_011),
-        mover(tmp_path, "sensord", 211),
-        screen(columns=112, rows=28) as terminal,
-    ):
-        terminal.wait_for(lambda seen: all(f" {n} " in seen for n in ("backup", "sensord")))
-        terminal.type("\x1b[B\r")
-        terminal.wait_for("from 127.0.0.1 on")
-        with mover(tmp_path, "updater", 3001):
-            terminal.wait_for("updater")
-            terminal.watch(20 if PICTURES else 2)
-        if PICTURES:
-            terminal.watch(20)
-        terminal.wait_for("† ")
+    with screen("--loopback", "hide", columns=116, rows=28) as terminal, ExitStack() as running:
+        measuring(terminal)
+        terminal.type("n")
+        running.enter_context(desktop(tmp_path))
+        terminal.wait_for(lambda seen: all(f" {talk.program} " in seen for talk in TALKS))
+        terminal.type("\r")
+        terminal.wait_for("to www.example.com:443 tcp")
+        terminal.watch(130 if PICTURES else 2)
         drawing = svg(terminal.screen, "sudo bwtop")
-        for part in ("bwtop", "backup", "127.0.0.1", "SHARE", "†"):
+        for part in ("bwtop", "backup", "cdn.example.net", "SHARE"):
             assert part in drawing
         if PICTURES:
             (Path(PICTURES) / "screen.svg").write_text(drawing)
