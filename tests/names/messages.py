@@ -9,6 +9,10 @@ from ssl import MemoryBIO, SSLContext, SSLWantReadError, create_default_context
 A, CNAME, AAAA = 1, 5, 28
 
 
+USUAL = 330
+"""Bytes of a hello without a post-quantum key share."""
+
+
 def dns_name(text: str) -> bytes:
     """Return a name without compression."""
     labels = text.encode().split(b".") if text else []
@@ -43,7 +47,11 @@ def parts(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 def padded(hello: bytes, size: int) -> bytes:
-    """Return a hello with an extension of that size before all others, as post-quantum key shares have it."""
+    """Return a hello with an extension of that size before all others, as post-quantum key shares have it.
+
+    OpenSSL sends such a share from 3.5 on: then the extension is smaller, and the hello as large.
+    """
+    size = max(size + USUAL - len(hello), 0)
     at = 5 + 4 + 2 + 32
     at += 1 + hello[at]
     at += 2 + int.from_bytes(hello[at : at + 2])
