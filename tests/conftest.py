@@ -50,12 +50,17 @@ ALONE: Final = ("screen", "modes", "clickhouse")
 """Folders whose tests with the marker `kernel` do not run beside others: a real terminal and servers have deadlines."""
 
 
+FILLING: Final = ("kernel/test_ids.py", "kernel/test_remote_names.py")
+"""Files whose tests fill the tables or the ring of names of every bwtop that runs: they do not run beside others either."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders that last first, and skip the tests that need root where they may be skipped."""
     items.sort(key=rank)
     for item in items:
-        folder = item.path.parent.relative_to(TESTS)
-        if item.get_closest_marker("kernel") and any(map(folder.is_relative_to, ALONE)):
+        file = item.path.relative_to(TESTS)
+        in_alone = any(map(file.is_relative_to, ALONE)) or str(file) in FILLING
+        if item.get_closest_marker("kernel") and in_alone:
             item.add_marker("alone")
     if os.geteuid() and not os.environ.get("CI"):
         skip_without_root(items)
