@@ -96,7 +96,7 @@ def _moved(root: Path, engine: _Engine) -> Iterator[str]:
 
 
 def _roots(path: Path) -> str:
-    """Return a regular file of root's that nobody else may write; raise OSError or ValueError."""
+    """Return the text of a regular file that belongs to root and that only root may write; raise OSError or ValueError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())

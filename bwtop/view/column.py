@@ -1,4 +1,4 @@
-"""What a column is: its value, its place in tables, its cell in the full screen."""
+"""A column: its value, its place in tables, its cell in the full screen."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass

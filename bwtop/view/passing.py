@@ -12,7 +12,7 @@ from bwtop.view.shown import Shown
 
 
 class Passing:
-    """What a filter passes of the shown processes."""
+    """The shown processes and flows that a filter passes."""
 
     def __init__(self, shown: Shown, keep: Filter, names: RemoteNames) -> None:
         self._shown = shown

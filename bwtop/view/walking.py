@@ -1,12 +1,13 @@
 """Walking through a tree of rows by paths, and finding a row in it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from bwtop.view.folding import FOLDED
 from bwtop.view.rows import FIRST, Branch, Expansion, Leaf, Path, Row, RowId
 
 
-class Walked:
+class Walked(ABC):
     """A tree of rows that can be walked through; rows below others are made on demand."""
 
     def __init__(self, expansion: Expansion) -> None:
@@ -15,9 +16,9 @@ class Walked:
         self._expansion = expansion
         self._places: dict[RowId, int] | None = None
 
+    @abstractmethod
     def children(self, branch: Branch) -> Sequence[Row]:
         """Return the children of a row, sorted."""
-        raise NotImplementedError
 
     def row(self, path: Path) -> Row:
         """Return the row at a path; raise IndexError if there is none."""

@@ -1,4 +1,4 @@
-"""Where container engines keep names: by default, and where root's configuration says."""
+"""The folders where container engines keep names: by default, and as configured by root."""
 
 import os
 from collections.abc import Callable

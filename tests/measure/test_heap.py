@@ -1,4 +1,4 @@
-"""What a peak of flows took is given back, and no object minds where it came from."""
+"""Memory that a peak of flows took is given back, and no object minds where it came from."""
 
 import subprocess
 import sys

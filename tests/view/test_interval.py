@@ -222,7 +222,7 @@ def test_filter_applies_and_names_are_looked_up_for_what_is_written() -> None:
 
 
 def test_recorded_names_are_those_of_remotes_and_pass_filters() -> None:
-    """Where readings are of a history; without new ones the last ones hold."""
+    """Readings of a history: without new ones the last ones hold."""
     curl, far, other = key(1), remote("192.0.2.1"), remote("192.0.2.2")
     reading = sample({curl: {far: Traffic(7), other: Traffic(5)}})
     name = RemoteName("www.example.org", NameSource.SNI)
