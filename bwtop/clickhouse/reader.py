@@ -50,6 +50,7 @@ class FleetReader:
     """The history on a server; the spans are queried once, so that an answer is of one moment."""
 
     ranks_remotes = False
+    selects_hosts = True
 
     def __init__(self, server: FleetServer) -> None:
         self._server = server
@@ -189,6 +190,12 @@ class FleetReader:
             return None
         return tuple(host.id for host in self.hosts() if keep.takes_host(host))
 
+    def _of_selected(self) -> str:
+        """Return the SQL of the hosts of the last selection, to follow other conditions."""
+        if self._hosts is None:
+            return ""
+        return f" AND {of_hosts(self._hosts)}" if self._hosts else " AND 0"
+
     def first(self, level: int) -> float | None:
         """See HistoryStore."""
         if level == 0:
@@ -249,10 +256,9 @@ class FleetReader:
 
     def events(self, start: float, end: float) -> Iterator[tuple[float, str, float]]:
         """See HistoryStore; of many hosts, only the events of dropped bytes."""
-        of_chosen = f" AND {of_hosts(self._hosts)}" if self._hosts else ""
         for moment, kind, amount in self.ask(
             "SELECT moment, kind, amount FROM event FINAL"
-            f" WHERE moment >= {start!r} AND moment < {end!r}{of_chosen}"
+            f" WHERE moment >= {start!r} AND moment < {end!r}{self._of_selected()}"
             " ORDER BY time, host_id, spool, event_id"
         ):
             if self._is_one or kind == "dropped":
@@ -261,11 +267,11 @@ class FleetReader:
     def five_minutes(
         self, start: float, end: float, shown: Collection[Category]
     ) -> Sequence[tuple[Any, ...]]:
-        """See HistoryStore; of many hosts, their common totals and the most seconds that one has recorded."""
+        """See HistoryStore; of the hosts of the last selection, their common totals and the most seconds of one."""
         amounts = ", ".join(f"sum({_amount(shown, way)})" for way in ("rx", "tx"))
         return self.ask(
             f"SELECT toUInt64(time), max(seconds), {amounts} FROM fives FINAL"
-            f" WHERE {within(start, end)} GROUP BY time"
+            f" WHERE {within(start, end)}{self._of_selected()} GROUP BY time"
         )
 
     def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
@@ -287,7 +293,8 @@ class FleetReader:
         if start >= end:
             return 0.0
         recorded = self.ask(
-            f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)} GROUP BY host_id"
+            f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)}{self._of_selected()}"
+            " GROUP BY host_id"
         )
         return max((seconds for (seconds,) in recorded), default=0.0)
 

@@ -1,11 +1,13 @@
 """The bytes of a range by network, and the usage of the internet, or of the networks that a filter names.
 
 Five-minute totals have no remotes.  The averages are of the finest spans that have them: over five minutes where totals
-per minute are left of all the range, else as long as its longest spans.
+per minute are left of all the range, else as long as its longest spans.  Of many hosts, whose rows per minute are too
+many, they are over an hour or a day.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from bwtop.history.calendar import Unit, ceiling, longest
 from bwtop.history.dimensions import NET
@@ -17,6 +19,9 @@ from bwtop.model.ledger import CATEGORIES
 from bwtop.model.networks import INTERNET
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates
+
+_LONGER: Final = {Unit.FIVE_MINUTES: Unit.HOUR, Unit.HOUR: Unit.DAY}
+"""Units of fewer rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,12 @@ def is_answered(keep: Filter) -> bool:
 
 def ask(
     store: HistoryStore, bounds: Bounds, keep: Filter, now: float
-) -> tuple[Mapping[str, Moved], NetworkUsage]:
-    """Return the bytes by network, and the usage, of a filter that is answered."""
-    unit, found = _finest(store, bounds, keep)
+) -> tuple[Mapping[str, Moved], NetworkUsage] | None:
+    """Return the bytes by network, and the usage, of a filter that is answered; None: they would take too long."""
+    finest = _finest(store, bounds, keep)
+    if finest is None:
+        return None
+    unit, found = finest
     passing, names = keep.networks(), keep.networks() or (INTERNET,)
     sums, amounts = _by_place(found.networks(keep.categories()), unit, names)
     sums = {name: moved for name, moved in sums.items() if name in passing or not passing}
@@ -71,15 +79,22 @@ def totals(found: Selection, keep: Filter) -> Mapping[str, Moved] | None:
     return {name: moved for name, moved in sums.items() if name in passing or not passing}
 
 
-def _finest(store: HistoryStore, bounds: Bounds, keep: Filter) -> tuple[Unit, Selection]:
-    """Return the shortest unit of at least five minutes that no span crosses the end of, and its selection."""
-    unit, is_longer = Unit.FIVE_MINUTES, True
-    while is_longer:
+def _finest(store: HistoryStore, bounds: Bounds, keep: Filter) -> tuple[Unit, Selection] | None:
+    """Return the shortest unit of at least five minutes that no span crosses the end of, and its selection.
+
+    Units whose selections are large are passed over; None: all are.
+    """
+    unit: Unit | None = Unit.FIVE_MINUTES
+    while unit:
         found = store.select(bounds, unit, frozenset({"address", NET}), keep)
+        if found.is_large():
+            unit = _LONGER.get(unit)
+            continue
         left = [span.shown_by(unit) for span, _, _ in found.coverage() if span.crosses(unit)]
-        is_longer = longest(unit, *left) is not unit
+        if longest(unit, *left) is unit:
+            return unit, found
         unit = longest(unit, *left)
-    return unit, found
+    return None
 
 
 def _recorded(found: Selection, unit: Unit) -> dict[int, float]:

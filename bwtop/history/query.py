@@ -38,7 +38,7 @@ from bwtop.history.store import (
 )
 from bwtop.history.usage import Usage, five_minutes
 from bwtop.model.conditions import HostNames
-from bwtop.model.filter import Filter
+from bwtop.model.filter import HOST, Filter
 from bwtop.model.flows import Host, Loss
 from bwtop.model.named import REMOTE_NAME
 from bwtop.model.rates import rate
@@ -245,16 +245,21 @@ class History:
         self._draw(answer, select, None if is_all else dict.fromkeys(taken, 0), keep)
         for when, kind, amount in self.store.events(answer.start, answer.end):
             answer.events.setdefault(kind, []).append((when, amount))
-        if keep.is_of_categories and not is_once:
+        if self._rest(keep).is_of_categories and not is_once:
             usage = self.store.usage(fives, keep.categories())
             if usage and usage.seconds > in_fives - SLACK:
                 answer.usage = usage  # five-minute totals for all the recorded time
-        if internet.is_answered(keep):
-            if wanted.is_period:
-                answer.networks, answer.network_usage = internet.ask(self.store, bounds, keep, now)
-            elif not is_once:
+        if internet.is_answered(self._rest(keep)) and not is_once:
+            if wanted.is_period and (figures := internet.ask(self.store, bounds, keep, now)):
+                answer.networks, answer.network_usage = figures
+            else:
                 answer.networks = internet.totals(found, keep)
         return answer, found, taken
+
+    def _rest(self, keep: Filter) -> Filter:
+        """Return the filter without its terms on hosts, if selections have applied them or all hosts pass."""
+        is_applied = self.store.selects_hosts or all(map(keep.takes_host, self.store.hosts()))
+        return keep.without(HOST.name) if is_applied else keep
 
     def _ahead(self, wanted: Range, keep: Filter, now: float, last: float) -> float:
         """Return the end of what a range has after now; 0: it has nothing. `last`: the end of the history."""
@@ -292,7 +297,7 @@ class History:
 
     def _filled(self, answer: Answer, keep: Filter) -> Bars | None:
         """Return bars of five-minute totals; None unless these have all bytes and all recorded time of the answer."""
-        if not keep.is_of_categories:
+        if not self._rest(keep).is_of_categories:
             return None
         covered = replace(answer.range, start=answer.start, end=answer.end)
         bars = Bars(covered, answer.bar_unit, answer.now)

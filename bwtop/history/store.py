@@ -67,6 +67,9 @@ class Selection(Protocol):
     def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """Yield (span, group, received, sent) of the flows in a group; None: all flows are in group 0."""
 
+    def is_large(self) -> bool:
+        """Return whether networks() would take long."""
+
     def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
         """Yield the bytes of some categories in each span, by class of the remotes, if NET was requested."""
 
@@ -93,6 +96,8 @@ class HistoryStore(Protocol):
 
     ranks_remotes: bool
     """Its selections are RankingSelections."""
+    selects_hosts: bool
+    """Its selections leave out hosts that do not pass, and its usage, totals and events are of the last selection's hosts."""
 
     def hosts(self) -> Sequence[Host]:
         """Return the recorded hosts."""
@@ -125,7 +130,7 @@ class HistoryStore(Protocol):
         """Return the traffic within bounds, from rows that do not cross the end of a unit.
 
         `needs` names the required properties of flows (dimensions.ENDS).  The selection applies the
-        filter's terms on pids and may leave out hosts that do not pass; the caller applies the rest.
+        filter's terms on pids, and those on hosts if `selects_hosts`; the caller applies the rest.
         """
 
     def first(self, level: int) -> float | None:

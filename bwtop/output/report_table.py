@@ -285,10 +285,10 @@ class ReportTable:
         yield self._rates("average", answer.average, f"recorded time, {scope}")
         if answer.peak:
             yield self._rates("peak", answer.peak.rates, f"over {answer.peak.unit.text}, {scope}")
+        if answer.networks is not None and not answer.network_usage:
+            yield from self._total_of((INTERNET,), *answer.networks.get(INTERNET, (0, 0)))
         if answer.range.is_period:
             yield from self._period(scope)
-        elif answer.networks is not None:
-            yield from self._total_of((INTERNET,), *answer.networks.get(INTERNET, (0, 0)))
 
     def _period(self, scope: str) -> Iterator[str]:
         usage, projection = self._answer.usage, self._answer.projection
@@ -301,7 +301,7 @@ class ReportTable:
         if usage:
             text = f"of {usage.count:,} averages over 5 min, {scope}"
             yield self._rates("95th percentile", usage.percentile, text)
-        elif not self._request.keep.is_of_categories:
+        elif not self._request.keep.without(HOST.name).is_of_categories:
             yield "95th percentile: not available with filters on processes or remotes"
         yield from self._projection(projection, scope)
 

@@ -34,6 +34,7 @@ class LocalReader:
     """Snapshot of a database, unaffected by later writes (see history.store.HistoryStore)."""
 
     ranks_remotes = True
+    selects_hosts = False
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -45,6 +45,10 @@ def host_id(number: int) -> str:
     return f"{number:08x}-0000-4000-8000-{number:012x}"
 
 
+LAST: Final = 60
+"""Seconds that are written again."""
+
+
 def write(server: FleetServer, past: Past, now: float) -> None:
     """Write all of it, up to now."""
     server.query("CREATE TABLE fleet (n UInt32, host_id UUID, host String) ENGINE = Memory")
@@ -57,11 +61,7 @@ def write(server: FleetServer, past: Past, now: float) -> None:
     for level, days in enumerate((past.seconds, past.minutes, past.hours, past.hours)):
         unit = LENGTHS[level]
         first, last = (int(when // unit * unit) for when in (now - days * DAY, now))
-        every = 10 if level == 0 else 1
-        for spans in _numbers(past.hosts, first, last, unit):
-            _insert(server, SPAN, _span(level), spans)
-        for spans in _numbers(past.hosts * FLOWS[level], first, last, unit * every):
-            _insert(server, TRAFFIC, _traffic(level), spans, FLOWS[level])
+        _write_level(server, past, level, first, last)
     months = ", ".join(map(str, _months(now - past.hours * DAY, now)))
     spans = f"SELECT tupleElement(m, 1) AS t, tupleElement(m, 2) AS e FROM (SELECT arrayJoin([{months}]) AS m)"
     _insert(server, SPAN, _span(4), spans)
@@ -80,6 +80,19 @@ def write(server: FleetServer, past: Past, now: float) -> None:
         "clock": "0",
     }
     _insert(server, HOST, {"spool": "toInt64(n)", **report}, "SELECT 0 AS t, 0 AS e")
+
+
+def write_again(server: FleetServer, past: Past, now: float) -> None:
+    """Write the last minute of seconds again: hosts are live as long as the server has just received rows of them."""
+    _write_level(server, past, 0, int(now) - LAST, int(now))
+
+
+def _write_level(server: FleetServer, past: Past, level: int, first: int, last: int) -> None:
+    unit, every = LENGTHS[level], 10 if level == 0 else 1
+    for spans in _numbers(past.hosts, first, last, unit):
+        _insert(server, SPAN, _span(level), spans)
+    for spans in _numbers(past.hosts * FLOWS[level], first, last, unit * every):
+        _insert(server, TRAFFIC, _traffic(level), spans, FLOWS[level])
 
 
 def _numbers(rows: int, first: int, last: int, unit: int) -> Iterator[str]:

@@ -40,6 +40,7 @@ QUESTIONS: Final = (
     ("1h", "process", ""),
     ("7d", "process", "pid:1003"),
     ("month", "process", ""),
+    ("month", "process", "host:host1"),
     ("365d", "process", ""),
     ("365d", "month", ""),
     ("365d", "host", ""),
@@ -132,6 +133,7 @@ def _table(asked: Asked, size: Past) -> Table:
         for text, by, keep in QUESTIONS
         if size.hours >= 365 or not text.startswith("365")
     ]
+    past.write_again(asked.server, size, asked.now)
     rows.append(["all hosts live, at the start and ten seconds later", *asked.cells(asked.look)])
     return Table(
         f"Questions to ClickHouse {asked.name}: {size.words()}",

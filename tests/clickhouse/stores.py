@@ -14,6 +14,7 @@ from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import Dimension
+from bwtop.history.internet import NetworkUsage
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.history.tiers import FOREVER, TIERS
@@ -117,10 +118,16 @@ def told(answer: Answer) -> dict[str, Any]:
             for bar in answer.bars
         ],
         "usage": usage and (_rounded(usage.peak), _rounded(usage.percentile), usage.count, peak),
+        "network usage": answer.network_usage and _of_networks(answer.network_usage),
         "networks": answer.networks
         and {name: moved for name, moved in answer.networks.items() if any(moved)},
         "events": answer.events,
     }
+
+
+def _of_networks(usage: NetworkUsage) -> tuple[Any, ...]:
+    high = usage.percentile and _rounded(usage.percentile)
+    return usage.names, usage.rx, usage.tx, high, usage.unit, usage.count
 
 
 def _rounded(rates: Iterable[float]) -> list[float]:
