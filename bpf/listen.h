@@ -35,7 +35,8 @@ struct charge {
 #define LONGEST_HELLO	0x4100
 #define MOST_SEGMENTS	4
 #define NO_WAKEUP	1	/* BPF_RB_NO_WAKEUP: nobody waits for the ring */
-#define USER_MSGHDR_IOV	16	/* struct user_msghdr, which struct mmsghdr begins with */
+#define USER_MSGHDR_NAME	0	/* struct user_msghdr, which struct mmsghdr begins with */
+#define USER_MSGHDR_IOV	16
 
 BPF_RINGBUF_OUTPUT(bwtop_heard, HEARD_PAGES);
 
@@ -65,6 +66,7 @@ static __always_inline void find_message(struct message *message, u64 regs)
 	u64 buffer = LOAD(u64, regs, REGS_SECOND);
 	u64 count = LOAD(u64, regs, REGS_THIRD);
 	struct segment array = {};
+	u64 name = 0;
 
 	*message = (struct message){};
 	switch (LOAD(u32, regs, REGS_NUMBER)) {
@@ -81,9 +83,14 @@ static __always_inline void find_message(struct message *message, u64 regs)
 		message->segments = buffer;
 		message->count = count;
 		return;
+	case NR_SENDMMSG:
+		/* Which of them it is, nobody knows: the first may go to another remote. */
+		bpf_probe_read_user(&name, sizeof(name), (void *)(buffer + USER_MSGHDR_NAME));
+		if (name && count != 1)
+			return;
+		__attribute__((fallthrough));
 	case NR_SENDMSG:
 	case NR_RECVMSG:
-	case NR_SENDMMSG:
 	case NR_RECVMMSG:
 		bpf_probe_read_user(&array, sizeof(array), (void *)(buffer + USER_MSGHDR_IOV));
 		message->segments = array.base;

@@ -189,6 +189,7 @@ class Counters:
         traffic = {process.key: process.moved for process in moved}
         for process in moved:
             process.moved = {}
+            self._forget(process)
         return traffic
 
     def _read_once(self, moved: list[_Process]) -> None:
@@ -333,8 +334,12 @@ class Counters:
         block.remotes[index] = _NOWHERE
         block.last[index] = 0
         process.flows -= 1
-        if not process.flows:
-            del self._processes[records.PROCESS_KEY.pack(*process.key)]
+        self._forget(process)
+
+    def _forget(self, process: _Process) -> None:
+        """Forget a process without flows, once what it has moved is told: it may move on meanwhile."""
+        if not process.flows and not process.moved:
+            self._processes.pop(records.PROCESS_KEY.pack(*process.key), None)
 
 
 def _without_counters(flows: bytes, indexes: Sequence[int]) -> bytes:

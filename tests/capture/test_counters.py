@@ -42,3 +42,34 @@ def test_flows_are_read_and_rest(is_mapped: bool, monkeypatch: pytest.MonkeyPatc
             assert sent(samples, pid) == mine * size
             assert capture.fill.entries < mine
         assert capture.fill.room == 2 * flows
+
+
+def test_process_that_moves_on_while_its_last_id_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids become scarce by another process, so there are two passes; it sends between them."""
+    push, sizes = libbpf.push, [5]
+
+    def flood() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for number in range(4 * IDS_PER_BLOCK):
+                sock.sendto(b"x", (f"127.0.3.{number % 250 + 1}", port + number // 250))
+
+    def give_back(map_: int, value: bytes) -> None:
+        push(map_, value)
+        if sizes:
+            own.sendto(bytes(sizes.pop()), ("127.0.0.1", port))
+
+    with (
+        sink() as port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+        capturing(flows=60 * IDS_PER_BLOCK, processes=1024) as capture,
+    ):
+        capture.counters.at_once = IDS_PER_BLOCK
+        samples = []
+        for size in (101, 53):
+            own.sendto(bytes(size), ("127.0.0.1", port))
+            samples.append(capture.read())
+            run(flood)
+            monkeypatch.setattr(libbpf, "push", give_back)
+        samples += [capture.read() for _ in range(3)]
+        assert not sizes
+        assert sent(samples, os.getpid()) == 101 + 53 + 5

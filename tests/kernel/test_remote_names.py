@@ -214,6 +214,45 @@ def test_server_name_by_quic(bwtop: Bwtop, net: Network, send: str) -> None:
     assert "quic.example" not in {name for name, _ in found.values()}
 
 
+SENDMMSG = """
+import ctypes
+class Part(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("length", ctypes.c_size_t)]
+class Message(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("size", ctypes.c_uint), ("parts", ctypes.POINTER(Part)),
+                ("count", ctypes.c_size_t), ("rest", ctypes.c_char * 32)]
+def message(data, host, port):
+    name = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton(host))
+    return Message(name, len(name), ctypes.pointer(Part(data, len(data))), 1)
+def sendmmsg(client, *messages):
+    assert ctypes.sizeof(Message) == 64
+    array = (Message * len(messages))(*messages)
+    assert ctypes.CDLL(None).sendmmsg(client.fileno(), array, len(messages), 0) == len(messages)
+"""
+
+
+def test_one_call_with_datagrams_to_several_remotes(bwtop: Bwtop, net: Network) -> None:
+    """Which of them is being sent is not known, so that no remote has another one's name."""
+    pid = run(
+        net,
+        f"""
+        sys.path[:0] = {sys.path!r}
+        from tests.names.initial import crypto, initial
+        from tests.names.messages import client_hello
+        {textwrap.indent(SENDMMSG, " " * 8).strip()}
+        first, second = (
+            initial([crypto(0, client_hello(name)[5:])]) for name in ("one.example", "two.example")
+        )
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sendmmsg(client, message(first, "192.0.2.2", 443))
+        sendmmsg(client, message(second, "192.0.2.3", 443), message(b"another", "192.0.2.4", 443))
+        """,
+    )
+    found = named(bwtop, pid)
+    assert found["192.0.2.2", 443] == (("one.example", "sni") if listens(bwtop) else (None, None))
+    assert found["192.0.2.3", 443] == found["192.0.2.4", 443] == (None, None)
+
+
 def test_without_names_nothing_is_heard(net: Network) -> None:
     with Bwtop("--no-names") as bwtop:
         pid = run(net, f"talk('one.test', 80); talk('{SHARED}', 443, hello('sni.example'))")
