@@ -98,7 +98,7 @@ class FleetReader:
 
     def pids_since(self) -> float:
         """See HistoryStore: none of the hosts has deleted a later second before it was sent."""
-        return max(self._whole(self._hosts).values(), default=0.0)
+        return max((whole for _, whole in self._whole(self._hosts).values()), default=0.0)
 
     def peers(self) -> dict[bytes, Host]:
         """See HistoryStore; private networks of containers have one address on many hosts."""
@@ -117,8 +117,8 @@ class FleetReader:
             if host.id in wrong and (self._hosts is None or host.id in self._hosts)
         }
 
-    def _whole(self, hosts: Sequence[str] | None) -> dict[str, float]:
-        """Return the time by host from which the seconds are complete."""
+    def _whole(self, hosts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+        """Return the times by host from which it has recorded seconds, and from which none is missing."""
         if hosts == ():
             return {}
         found = self.ask(
@@ -126,7 +126,7 @@ class FleetReader:
             f" WHERE level = 0{f' AND {of_hosts(hosts)}' if hosts else ''} GROUP BY host_id"
         )
         first = self._first_second() or 0.0
-        return {host: max(begun, whole, first) for host, begun, whole in found}
+        return {host: (begun, max(whole, first)) for host, begun, whole in found}
 
     def _first_second(self) -> float | None:
         """Return the start of the first interval, if there is one: seconds are deleted sooner than the presence."""
@@ -178,7 +178,8 @@ class FleetReader:
         whole, (start, end) = self._whole(self._hosts), bounds
         found: dict[str, Sequence[Piece]] = {}
         for host in hosts:
-            since = min(max(ceiling(Unit.MINUTE, whole.get(host, end)), start), end)
+            complete = max(whole.get(host, (end,)))
+            since = min(max(ceiling(Unit.MINUTE, complete), start), end)
             torn = plan.finest(start, since).pieces if start < since else ()
             longer = plan.make(spans.of(host), since, end, unit).pieces if since < end else ()
             found[host] = (*torn, *longer)

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.named import OWN, has_names, parsed, with_names
+from bwtop.clickhouse.recorded import RecordedTime
 from bwtop.clickhouse.schema import TRAFFIC
-from bwtop.clickhouse.spans import of_hosts, of_plans
+from bwtop.clickhouse.spans import by_plan, of_hosts, of_plans
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
@@ -77,6 +78,7 @@ class FleetSelection:
         """
         self._server = server
         self._named, self._once, self._settle = named, once, settle
+        self._plans = plans
         self._users: dict[int, str] = {}
         self._needs = [name for name in (*ENDS, REMOTE_NAME) if name in needs]
         of_chosen = f" AND {of_hosts(plans.hosts)}" if plans.hosts else ""
@@ -110,18 +112,21 @@ class FleetSelection:
         return with_names(self._rows, keys, self.end)
 
     def _coverage(self) -> Sequence[tuple[Any, ...]]:
-        """Return (level, start, end, the most seconds that one host has recorded in it, the loss of all hosts).
+        """Return (group, level, start, end, the most seconds that one host has recorded in it, the loss of all hosts).
 
-        Measured intervals are added up by minute, and end at its start.
+        Hosts with one plan are a group.  Measured intervals are added up by minute, and end at its start.
         """
+        group = "0"
+        for place, (_, hosts) in enumerate(by_plan(self._plans.recorded)):
+            group = f"if({of_hosts(hosts)}, {place}, {group})" if place else group
         minute = f"floor(start / {MINUTE}) * {MINUTE}"
         sums = ", ".join(f"sum({name}) AS {name}" for name in RECORDED_LOSSES)
         totals = ", ".join(f"sum({name})" for name in RECORDED_LOSSES)
         return self._once(
-            f"SELECT level, first, max(last), max(recorded), {totals} FROM"
+            f"SELECT {group} AS grp, level, first, max(last), max(recorded), {totals} FROM"
             f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
             f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums} FROM span FINAL"
-            f" WHERE {self._recorded} GROUP BY host_id, level, first) GROUP BY level, first"
+            f" WHERE {self._recorded} GROUP BY host_id, level, first) GROUP BY grp, level, first"
         )
 
     def sums(self) -> FlowSums:
@@ -236,6 +241,24 @@ class FleetSelection:
         return {(level, start): end for level, start, end in found}
 
     def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
-        """See Selection; measured intervals are added up by minute."""
-        for level, start, end, seconds, *loss in self._coverage():
-            yield Span(level, start, end), seconds, Loss(*loss)
+        """See Selection; measured intervals are added up by minute.
+
+        Hosts may have different spans for the same time: one is in another time zone, another has gone.  What several hosts
+        have recorded counts once.
+        """
+        groups: dict[int, list[tuple[Span, float, Loss]]] = {}
+        for group, level, start, end, seconds, *loss in self._coverage():
+            found = Span(level, start, end), seconds, Loss(*loss)
+            groups.setdefault(group, []).append(found)
+        known = RecordedTime()
+        for _, rows in sorted(groups.items()):
+            new = [seconds for _, seconds, _ in rows]
+            if len(groups) > 1:
+                new = known.add([_bounds(span) for span, *_ in rows], new)
+            for (span, _, lost), beyond in zip(rows, new, strict=True):
+                yield span, beyond, lost
+
+
+def _bounds(span: Span) -> Bounds:
+    """Return the time that a row of the coverage is of: of measured intervals, it is a minute."""
+    return span.start, span.end if span.level else span.start + MINUTE

@@ -39,15 +39,20 @@ def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
     return f"host_id {'NOT ' if others else ''}IN ({listed})"
 
 
+def by_plan(plans: Mapping[str, Sequence[Piece]]) -> list[tuple[Sequence[Piece], list[str]]]:
+    """Return the hosts by equal pieces, the most hosts first."""
+    found: dict[tuple[Piece, ...], list[str]] = {}
+    for host, pieces in plans.items():
+        found.setdefault(tuple(pieces), []).append(host)
+    return sorted(found.items(), key=lambda item: -len(item[1]))
+
+
 def of_plans(plans: Mapping[str, Sequence[Piece]]) -> str:
     """Return the SQL condition: the rows of each host's pieces.
 
     The most common pieces apply to all hosts without a condition of their own: that keeps the statement short.
     """
-    by_pieces: dict[tuple[Piece, ...], list[str]] = {}
-    for host, pieces in plans.items():
-        by_pieces.setdefault(tuple(pieces), []).append(host)
-    by_size = sorted(by_pieces.items(), key=lambda item: -len(item[1]))
+    by_size = by_plan(plans)
     others = [host for _, hosts in by_size[1:] for host in hosts]
     alternatives = []
     for place, (of, hosts) in enumerate(by_size):

@@ -80,7 +80,7 @@ class Selection(Protocol):
         """Return the hosts that the loss in coverage() is of, if there are several hosts; most bytes first."""
 
     def coverage(self) -> Iterable[tuple[Span, float, Loss]]:
-        """Yield (span, seconds recorded, loss); of several hosts, the most seconds that one has recorded."""
+        """Yield (span, seconds recorded, loss); time that several hosts have recorded counts once."""
 
 
 @runtime_checkable

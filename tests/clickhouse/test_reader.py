@@ -373,6 +373,24 @@ def test_seconds_of_many_hosts_are_those_of_the_longest(many: Many) -> None:
     assert max(each) <= answer.seconds < sum(each)
 
 
+def test_time_that_hosts_have_in_spans_of_their_own_counts_once(store: FleetServer) -> None:
+    """One is in another time zone, another stopped in between; only hours and days are left."""
+    start = NOON - 4 * DAY
+    for host, zone, days in ((WEB1, "UTC", 4), (DB1, "Asia/Tokyo", 4), (WEB2, "UTC", 1.3)):
+        with local(zone):
+            kept = Kept(policy=policy(seconds=HOUR, minutes=6 * HOUR))
+            kept.append(*(delta(start + n * 60, 1000, 10, 60.0) for n in range(int(days * 1440))))
+            kept.steps(NOON)
+            ship(kept, store, host)
+    for text in ("3d", "2026-09-18..2026-09-20"):
+        wanted = parse(text, NOON)
+        answer = ask(store, wanted, by("process"), now=NOON)
+        length = min(wanted.end, NOON) - wanted.start
+        assert answer.seconds == pytest.approx(length, abs=HOUR), "of which hours are left"
+        assert sum(bar.seconds for bar in answer.bars) == pytest.approx(answer.seconds)
+        assert answer.usage
+
+
 def test_a_name_that_changes_is_the_same_host(store: FleetServer) -> None:
     kept = Kept()
     for second, name in enumerate(("web1", "www")):
@@ -402,6 +420,10 @@ def test_process_ids_are_complete_from_the_last_second_that_was_never_sent(
         "SELECT (SELECT sum(seconds) FROM span WHERE level = 0), sum(rx) FROM traffic WHERE level = 0 AND pid = 1"
     )
     assert (round(answer.seconds, 6), answer.rx) == (round(seconds, 6), rx)
+    new = Kept()
+    new.append(moved(random.Random(2), since + 50))
+    ship(new, store, WEB2)
+    assert FleetReader(store).pids_since() == since, "no second of a new host is missing"
 
 
 def test_answer_names_the_wrong_clocks_of_its_hosts(many: Many) -> None:
