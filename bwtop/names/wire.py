@@ -267,7 +267,11 @@ _REQUEST: Final = re.compile(
 One to a proxy names a whole URL or, with CONNECT, another server: those are no names of the address it goes to.
 """
 
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)\r\n")
+"""A line of the header.
+
+The blanks around its value are no part of the pattern: it would try each way to share them out before it gives up.
+"""
 
 _MOST_FIELDS: Final = 64
 
@@ -282,7 +286,7 @@ def http_host(request: bytes) -> str | None:
         if not field:
             break
         if field[1].lower() == b"host":
-            found.append(field[2])
+            found.append(field[2].strip(b" \t"))
         position = field.end()
     if len(found) != 1:
         return None
