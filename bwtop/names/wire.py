@@ -67,7 +67,8 @@ def dns_answer(message: bytes) -> DnsAnswer | None:
         _, flags, questions, answers, *_ = _unpack(_HEADER, message, 0)
         if not flags & _RESPONSE or flags & _OPCODE_AND_RCODE or questions != 1:
             return None
-        asked, position = _name(message, _HEADER.size)
+        names = _Names(message)
+        asked, position = names.read(_HEADER.size)
         kind, of = struct.unpack_from(">HH", message, position)
     except (_CutError, struct.error):
         return None
@@ -76,67 +77,78 @@ def dns_answer(message: bytes) -> DnsAnswer | None:
         return None
     addresses: list[bytes] = []
     aliases, ttl = {asked}, _MOST_TTL
-    for owner, record, seconds, place in _records(message, position + 4, answers):
+    for owner, seconds, data in _records(names, message, position + 4, answers):
         if owner not in aliases:
             continue
-        if record in _SIZES:
-            addresses.append(message[place : place + _SIZES[record]])
-        elif alias := _alias(message, place):
-            aliases.add(alias)
+        if isinstance(data, bytes):
+            addresses.append(data)
+        else:
+            aliases.add(data)
         ttl = min(ttl, seconds)
     return DnsAnswer(name, tuple(dict.fromkeys(addresses)), ttl) if addresses else None
 
 
-def _records(message: bytes, position: int, number: int) -> Iterator[tuple[str, int, int, int]]:
-    """Yield (owner, type, TTL, place of the data) of whole addresses and aliases, up to where the message is cut."""
+def _records(
+    names: "_Names", message: bytes, position: int, number: int
+) -> Iterator[tuple[str, int, bytes | str]]:
+    """Yield (owner, TTL, address or alias) of whole records, up to where the message is cut."""
     try:
         for _ in range(min(number, _MOST_RECORDS)):
-            owner, position = _name(message, position)
+            owner, position = names.read(position)
             kind, of, ttl, length = _unpack(_RECORD, message, position)
             position += _RECORD.size
             if position + length > len(message):
                 return
             if of == _IN and (kind == _CNAME or _SIZES.get(kind) == length):
-                yield owner, kind, 0 if ttl >> 31 else ttl, position
+                data = message[position : position + length]
+                seconds = 0 if ttl >> 31 else ttl
+                yield owner, seconds, names.read(position)[0] if kind == _CNAME else data
             position += length
     except _CutError:
         return
 
 
-def _alias(message: bytes, place: int) -> str:
-    """Return the name in an alias; empty if it is invalid."""
-    try:
-        return _name(message, place)[0]
-    except _CutError:
-        return ""
+class _Names:
+    """The names in a message.
 
-
-def _name(message: bytes, position: int) -> tuple[str, int]:
-    """Return the name at a position, in lower case, and where what follows it begins; raise _CutError.
-
-    A pointer leads to before the name that it is in: so there are no loops.
+    Each byte is read once: a message may have hundreds of records whose owners are pointers to one name of 127 labels,
+    or to a chain of pointers.  So what is read is kept, with all names that end like it.
     """
-    labels: list[str] = []
-    after, start, size = 0, position, 0
-    while True:
-        length = _byte(message, position)
-        if length >> 6 == 3:
-            target = (length & 0x3F) << 8 | _byte(message, position + 1)
-            after = after or position + 2
-            if target >= start:
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+        self._known: dict[int, tuple[str, int]] = {}
+
+    def read(self, position: int) -> tuple[str, int]:
+        """Return the name at a position, in lower case and with the root's dot, and where what follows it begins.
+
+        Raise _CutError.  A pointer leads to before the name that it is in: so there are no loops.
+        """
+        walked: list[tuple[int, str]] = []
+        start = position
+        while position not in self._known and (length := _byte(self._message, position)):
+            if length >> 6 == 3:
+                walked.append((position, ""))
+                position = (length & 0x3F) << 8 | _byte(self._message, position + 1)
+                if position >= start:
+                    raise _CutError
+                start = position
+            else:
+                label = self._message[position + 1 : position + 1 + length]
+                if length >> 6 or len(label) < length:
+                    raise _CutError
+                walked.append((position, label.decode("latin-1").replace(".", "\\.").lower()))
+                position += 1 + length
+        name, after = self._known.get(position, ("", position + 1))
+        for place, text in reversed(walked):
+            if text:
+                name = f"{text}.{name}"
+            else:
+                after = place + 2
+            if len(name) > _LONGEST + 1:
                 raise _CutError
-            position = start = target
-        elif length >> 6:
-            raise _CutError
-        else:
-            label = message[position + 1 : position + 1 + length]
-            size += length + 1
-            if len(label) < length or size > _LONGEST + 2:
-                raise _CutError
-            position += 1 + length
-            if not length:
-                return ".".join(labels), after or position
-            labels.append(label.decode("latin-1").replace(".", "\\.").lower())
+            self._known[place] = name, after
+        return name, after
 
 
 def _byte(message: bytes, position: int) -> int:
@@ -158,12 +170,14 @@ def dns_stream(data: bytes) -> Iterator[bytes]:
 
 
 def _prefixed(data: bytes) -> Iterator[bytes]:
-    while len(data) > 2:
-        length = int.from_bytes(data[:2])
-        if length < _HEADER.size or length + 2 > len(data):
+    position = 0
+    while position + 2 < len(data):
+        start = position + 2
+        length = int.from_bytes(data[position:start])
+        position = start + length
+        if length < _HEADER.size or position > len(data):
             return
-        yield data[2 : 2 + length]
-        data = data[2 + length :]
+        yield data[start:position]
 
 
 # TLS (RFC 8446, 4.1.2 and 5.1; RFC 6066, 3).

@@ -15,6 +15,7 @@ from tests.names.messages import (
     CNAME,
     A,
     answer,
+    calls,
     client_hello,
     dns_name,
     padded,
@@ -96,6 +97,44 @@ def test_compression_loops_end() -> None:
     )
     message[6:8] = (300).to_bytes(2)
     assert wire.dns_answer(bytes(message)) == DnsAnswer("a.example", (V4,), 300)
+
+
+def pointers(first: int, number: int) -> bytes:
+    """Return pointers from there on, each to the one before; the first to the question."""
+    return ASKED + b"".join((0xC000 | first + 2 * n).to_bytes(2) for n in range(number - 1))
+
+
+LONG = ".".join("x" * 127)
+AT = len(answer("a.example")) + len(record(b"\0", A, b""))
+
+COSTLY = {
+    "labels": answer(LONG, *[record(ASKED, CNAME, ASKED)] * 150),
+    "tails of a name": answer(
+        LONG, *(record((0xC00C + 2 * n).to_bytes(2), A, V4) for n in range(126))
+    ),
+    "pointers": answer(
+        "a.example",
+        record(b"\0", 99, pointers(AT, 600)),
+        *[record((0xC000 | AT + 2 * 599).to_bytes(2), A, V4)] * 70,
+    ),
+    "pointers in aliases": answer(
+        "a.example",
+        record(b"\0", 99, b"\xc0\xff" + pointers(AT, 600)[2:]),
+        *[record(ASKED, CNAME, (0xC000 | AT + 2 * 599).to_bytes(2))] * 70,
+    ),
+    "records": answer("a.example", *[record(b"\0", A, b"")] * 230),
+}
+
+
+@pytest.mark.parametrize("message", COSTLY.values(), ids=list(COSTLY))
+def test_each_byte_of_an_answer_is_read_once(message: bytes) -> None:
+    """Hundreds of records may point to one name of many labels or pointers: a message of 2,560 bytes took 8 ms."""
+    assert len(message) < 2560
+    assert calls(lambda: wire.dns_answer(message)) < 4 * len(message)
+
+
+def test_many_pointers_lead_to_a_name() -> None:
+    assert wire.dns_answer(COSTLY["pointers"]) == DnsAnswer("a.example", (V4,), 300)
 
 
 def test_messages_of_a_stream() -> None:
