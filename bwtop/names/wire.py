@@ -186,6 +186,12 @@ _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 
+_MOST_EXTENSIONS: Final = 64
+"""Of a hello.  None may come twice, and browsers send about 20; a hello of 16 KiB has room for 4,000 empty ones."""
+
+_MOST_FRAGMENTS: Final = 64
+"""Records of a hello.  Most programs send one, and those that hide the name from filters a few."""
+
 
 class MoreNeededError(Exception):
     """The name may be in bytes that are still to come."""
@@ -209,7 +215,9 @@ def hello_server_name(handshake: bytes) -> str | None:
         for size in (1, 2, 1):  # session id, cipher suites, compression methods
             hello.skip(hello.number(size))
         left = hello.number(2)
-        while left >= 4:
+        for _ in range(_MOST_EXTENSIONS):
+            if left < 4:
+                break
             kind, length = hello.number(2), hello.number(2)
             if kind == _SERVER_NAME:
                 return _server_name(hello.take(length))
@@ -223,10 +231,11 @@ def hello_server_name(handshake: bytes) -> str | None:
 def _handshake(stream: bytes) -> bytes:
     """Return the content of the handshake records that a stream begins with."""
     content, position = b"", 0
-    while stream[position : position + 1] == bytes([_HANDSHAKE]) and len(stream) >= position + 5:
-        if stream[position + 1] != 3:
+    for _ in range(_MOST_FRAGMENTS):
+        head = stream[position : position + 5]
+        if len(head) < 5 or head[:2] != bytes([_HANDSHAKE, 3]):
             break
-        end = position + 5 + int.from_bytes(stream[position + 3 : position + 5])
+        end = position + 5 + int.from_bytes(head[3:])
         content += stream[position + 5 : end]
         position = end
     if not content and stream[:1] not in (b"", bytes([_HANDSHAKE])):

@@ -187,6 +187,33 @@ def test_hello_without_a_name() -> None:
     assert wire.tls_server_name(HELLO.replace(b"www.example.org", b"www\x1b[31m.x.org")) is None
 
 
+def hello_of(extensions: bytes) -> bytes:
+    """Return a hello with these extensions alone."""
+    body = (
+        b"\3\3" + bytes(32 + 1) + b"\0\2\x13\1" + b"\1\0" + len(extensions).to_bytes(2) + extensions
+    )
+    return b"\1" + len(body).to_bytes(3) + body
+
+
+SERVER_NAME = b"\0\0\0\x0e\0\x0c\0\0\x09a.example"
+
+
+@pytest.mark.parametrize(("number", "name"), [(40, "a.example"), (4000, None)])
+def test_a_hello_has_a_name_among_its_first_extensions(number: int, name: str | None) -> None:
+    hello = hello_of(b"\0\x15\0\0" * number + SERVER_NAME)
+    assert wire.hello_server_name(hello) == name
+    assert calls(lambda: wire.hello_server_name(hello)) < 2000
+
+
+@pytest.mark.parametrize("record_", [b"\x16\3\1\0\0", b"\x16\3\1\0\1\1"])
+def test_work_for_the_records_of_a_hello_is_limited(record_: bytes) -> None:
+    def read() -> None:
+        with pytest.raises(MoreNeededError):
+            wire.tls_server_name(record_ * 3000)
+
+    assert calls(read) < 2000
+
+
 REQUESTS = {
     REQUEST: "www.example.org",
     b"POST / HTTP/1.0\r\nHost: a.example\r\n": "a.example",
