@@ -65,13 +65,13 @@ class _Handshake:
         for place, data in frames:
             if place < _LONGEST_HELLO and len(self._parts) < _MOST_PARTS:
                 self._parts[place] = max(data, self._parts.get(place, b""), key=len)
-        whole = b""
+        whole = bytearray()  # bytes would be copied for each part
         for place in sorted(self._parts):
             if place > len(whole):
                 break
             whole += self._parts[place][len(whole) - place :]
         try:
-            name = wire.hello_server_name(whole)
+            name = wire.hello_server_name(bytes(whole))
         except wire.MoreNeededError:
             return None
         self.is_over = True
@@ -122,7 +122,7 @@ class NameReader:
                 known = _Handshake(quic.keys_of(packet))
                 frames = quic.crypto_frames(packet, known.keys)
                 if frames is None:
-                    continue
+                    return  # keys of those behind it would not fit either, and each try is costly
                 _keep(self._handshakes, place, known)
             if not known.is_over and (name := known.name(frames)):
                 yield _named(part, name, NameSource.SNI)

@@ -4,6 +4,7 @@ Their keys follow from a connection id in the first of them: everyone may read t
 """
 
 import hmac
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Final, NamedTuple
@@ -17,11 +18,24 @@ _LONG_HEADER: Final = 0xC0
 _LONGEST_ID: Final = 20
 _SAMPLE: Final = 16
 
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, 6
+_ACK, _ACK_ECN, _CRYPTO = 2, 3, 6
+
+_MOST_PACKETS: Final = 4
+"""Of a datagram.
+
+A client coalesces at most one packet of each kind (RFC 9000, 12.2), of which only one is an Initial.  But a program may
+hand several datagrams to the kernel at once, of 1,200 bytes or more (14.1): two of them are whole in what is copied.
+"""
+
+_MOST_STEPS: Final = 128
+"""Frames of a packet, and numbers in its acknowledgements; a browser's packet has a few dozen, besides padding."""
+
+_FILL: Final = re.compile(rb"[\0\1]*")
+"""PADDING and PING frames: most of a packet's bytes."""
 
 
 class _Version(NamedTuple):
-    """What differs between versions."""
+    """A version of QUIC, as far as its Initial packets differ from another's."""
 
     salt: bytes
     label: bytes
@@ -75,9 +89,9 @@ def _expand(secret: bytes, label: bytes, length: int) -> bytes:
 
 
 def packets(datagram: bytes) -> Iterator[Packet]:
-    """Yield the Initial packets that bytes begin with; what is cut off is left out."""
+    """Yield the first Initial packets that bytes begin with; what is cut off is left out."""
     try:
-        while datagram:
+        for _ in range(_MOST_PACKETS):
             header = ByteCursor(datagram)
             first, version = header.number(1), header.number(4)
             known = _VERSIONS.get(version)
@@ -107,7 +121,7 @@ def _number(data: ByteCursor) -> int:
     """Read a number of 1, 2, 4 or 8 bytes, as its first two bits tell."""
     first = data.number(1)
     more = (1 << (first >> 6)) - 1
-    return (first & 0x3F) << 8 * more | data.number(more)
+    return (first & 0x3F) << 8 * more | data.number(more) if more else first
 
 
 @cache
@@ -140,26 +154,28 @@ def crypto_frames(packet: Packet, keys: Keys) -> list[tuple[int, bytes]] | None:
 
 def _crypto(payload: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield what CRYPTO frames carry, up to a frame that Initial packets do not have, or that is cut off."""
-    frames = ByteCursor(payload)
+    frames, steps = ByteCursor(payload), iter(range(_MOST_STEPS))
     try:
-        while True:
+        for _ in steps:
+            if fill := _FILL.match(payload, frames.position):
+                frames.position = fill.end()
             kind = _number(frames)
             if kind == _CRYPTO:
                 place, length = _number(frames), _number(frames)
                 yield place, frames.take(length)
             elif kind in (_ACK, _ACK_ECN):
-                _skip_ack(frames, kind)
-            elif kind not in (_PADDING, _PING):
+                _skip_ack(frames, kind, steps)
+            else:
                 return
     except IndexError:
         return
 
 
-def _skip_ack(frames: ByteCursor, kind: int) -> None:
-    """Pass over an acknowledgement (RFC 9000, 19.3)."""
+def _skip_ack(frames: ByteCursor, kind: int, steps: Iterator[int]) -> None:
+    """Pass over an acknowledgement (RFC 9000, 19.3); its ranges count as steps."""
     for _ in range(2):
         _number(frames)
     ranges = _number(frames)
     _number(frames)
-    for _ in range(2 * ranges + (3 if kind == _ACK_ECN else 0)):
+    for _ in zip(range(2 * ranges + (3 if kind == _ACK_ECN else 0)), steps, strict=False):
         _number(frames)

@@ -59,9 +59,10 @@ def initial(
     number: int = 0,
     version: int = VERSION_1,
     token: bytes = b"",
+    least: int = LEAST,
 ) -> bytes:
     """Return a packet of a connection that began with that destination, or has these keys."""
-    payload = b"".join(frames).ljust(LEAST, b"\0")
+    payload = b"".join(frames).ljust(least, b"\0")
     head = struct.pack(">BIB", KINDS[version] | 3, version, len(destination)) + destination
     head += b"\4mine" + struct.pack(">H", 0x4000 | len(token)) + token
     head += struct.pack(">HI", 0x4000 | (4 + len(payload) + 16), number)

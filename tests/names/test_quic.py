@@ -11,7 +11,7 @@ from bwtop.names.quic import Keys, Packet
 from bwtop.names.wire import hello_server_name
 from tests.build import key, packed
 from tests.names.initial import VERSION_1, VERSION_2, crypto, initial, seal
-from tests.names.messages import client_hello, padded, parts
+from tests.names.messages import calls, client_hello, padded, parts
 
 FAR = packed("192.0.2.1")
 HELLO = client_hello("www.example.org")[5:]
@@ -138,6 +138,31 @@ def test_many_sockets_and_many_frames_are_bounded() -> None:
     assert [*reader.read(heard(last, socket=0))] == []
     frames = [crypto(n, b"x") for n in range(1, 300)]
     assert names(initial(frames), initial([crypto(0, HELLO)], number=1)) == []
+
+
+COSTLY = {
+    "too short for keys": b"\xc3\0\0\0\1\0\0\0\0" * 284,
+    "keys that do not fit": (b"\xc3\0\0\0\1\0\0\0\x40\x14" + bytes(20)) * 85,
+    "connections": b"".join(initial([b"\1"], destination=bytes([n]), least=40) for n in range(30)),
+    "padding": initial([bytes(2400)]),
+    "pings": initial([b"\1" * 2400]),
+    "empty frames": initial([b"\6\0\0" * 800]),
+    "acknowledgements": initial([b"\2\0\0\0\0" * 480]),
+    "ranges": initial([b"\2\0\0\x48\0" + bytes(2400)]),
+    "endless ranges": initial([b"\3\0\0" + b"\xff" * 8 + bytes(2400)]),
+}
+
+
+@pytest.mark.parametrize("datagram", COSTLY.values(), ids=list(COSTLY))
+def test_work_for_a_datagram_is_limited(datagram: bytes) -> None:
+    """However many packets, connections, frames and ranges one of 2,560 bytes has: a browser's takes 300 calls."""
+    assert len(datagram) <= 2560
+    assert calls(lambda: names(datagram)) < 4000
+
+
+def test_a_hello_behind_other_frames() -> None:
+    filled = [b"\1\0" * 30, b"\2\0\0\2\0" + bytes(4), crypto(0, HELLO[:9])] * 10
+    assert names(initial([*filled, crypto(9, HELLO[9:])])) == [SNI]
 
 
 @given(st.binary(max_size=600))
