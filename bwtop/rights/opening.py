@@ -24,6 +24,9 @@ from bwtop.rights.account import Account
 SECONDS: Final = 10.0
 """In which a file must have been read: a user's own file system (FUSE) may never answer."""
 
+_DEATH: Final = 0.5
+"""Seconds to wait for the end of a killed process, which takes milliseconds."""
+
 MOST_LINKS: Final = 40
 """Symbolic links in one path, as the kernel has it (path_resolution(7))."""
 
@@ -207,9 +210,7 @@ def _ask(account: Account, action: Callable[[], _Parts], path: Path) -> _Parts:
         answer = _received(reading, path)
     finally:
         os.close(reading)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        end(pid)
     head, _, data = answer.partition(b"\n")
     if not head:
         raise OSError(errno.EIO, f"cannot be read as uid {account.uid}", str(path))
@@ -219,9 +220,22 @@ def _ask(account: Account, action: Callable[[], _Parts], path: Path) -> _Parts:
     return described, data
 
 
+def end(pid: int) -> None:
+    """Kill a child process and reap it; leave it to init where it does not die.
+
+    SIGKILL does not end a process whose request a daemon of FUSE has taken and does not answer.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DEATH
+    while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 def _answer(writing: int, account: Account, action: Callable[[], _Parts]) -> None:
     """Live as the forked process, to its end."""
     try:
+        os.closerange(1, 3)  # whoever reads bwtop's output and errors waits for bwtop alone
         privileges.drop(account)
         try:
             described, data = action()

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from bwtop.rights import landlock, privileges
 from bwtop.rights.account import Account
+from bwtop.rights.opening import end
 
 SECONDS: Final = 10.0
 """In which a file must have been written: a user's own file system (FUSE) may never answer."""
@@ -87,9 +88,7 @@ class WritingProcess:
     def close(self) -> None:
         """End the process; it does so by itself when this one ends."""
         self._control.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        end(self.pid)
 
 
 def _raise(answer: Mapping[str, Any]) -> None:

@@ -1,11 +1,17 @@
 """Opening paths that users named: with their rights, and as root only where root alone can write."""
 
+import ctypes
+import errno
 import os
+import select
 import socket
+import struct
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +49,59 @@ def folder(path: Path, owner: Account = ROOT, mode: int = 0o755) -> Path:
 def children() -> str:
     """The pids of this thread's child processes, zombies too (proc_tid_children(5))."""
     return Path("/proc/thread-self/children").read_text()
+
+
+@contextmanager
+def redirected(descriptor: int, other: int) -> Iterator[None]:
+    """Let a descriptor be another's file."""
+    before = os.dup(descriptor)
+    os.dup2(other, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(before, descriptor)
+        os.close(before)
+
+
+@contextmanager
+def dead_folder(place: Path) -> Iterator[Callable[[Callable[[], object]], object]]:
+    """Yield what calls a function in a mount namespace of its own, where a folder is on a dead file system (FUSE).
+
+    Its daemon takes one request, and answers it after the block.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    device = os.open("/dev/fuse", os.O_RDWR)
+    is_over = threading.Event()
+
+    def mount() -> None:
+        options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+        assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
+        assert libc.mount(None, b"/", None, 0x44000, None) == 0  # MS_REC, MS_PRIVATE
+        assert libc.mount(b"dead", bytes(place), b"fuse", 0, options.encode()) == 0, (
+            ctypes.get_errno()
+        )
+
+    def serve() -> None:
+        version = struct.pack("=5I4HI8I", 7, 31, 0, 0, 0, 0, 0, 0, 0, 0, *[0] * 8)
+        for error, answer in ((0, version), (-errno.EIO, b"")):
+            (request,) = struct.unpack_from("=8xQ", os.read(device, 1 << 17))
+            if error:
+                is_over.wait()
+            os.write(device, struct.pack("=IiQ", 16 + len(answer), error, request) + answer)
+        os.close(device)
+
+    def reap() -> None:
+        for pid in children().split():
+            os.waitpid(int(pid), 0)
+
+    with ThreadPoolExecutor(1) as inside:
+        inside.submit(mount).result()
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield lambda work: inside.submit(work).result(30)
+        finally:
+            is_over.set()
+            inside.submit(reap).result()
 
 
 def file(path: Path, owner: Account = ROOT, mode: int = 0o600, text: str = "text") -> Path:
@@ -172,6 +231,27 @@ def test_file_that_never_answers_is_given_up(top: Path, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="does not answer"):
         read(file(top / "x", ADA), 10, ADA)
     assert children() == before
+
+
+def test_process_that_a_file_system_holds_is_left_behind(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ignores SIGKILL once the daemon of FUSE has its request, and bwtop waited for its end."""
+    monkeypatch.setattr(opening, "SECONDS", 1.0)
+    output, stdout = os.pipe()
+    with dead_folder(folder(top / "dead")) as inside:
+        with redirected(1, stdout):
+            os.close(stdout)
+            with pytest.raises(OSError, match="does not answer"):
+                inside(lambda: read(top / "dead/x", 10, ADA))
+        assert inside(children)
+        assert select.select([output], [], [], 30)[0], "no one else waits for it either"
+    os.close(output)
+
+
+def test_file_that_is_standard_input_is_read(top: Path) -> None:
+    with file(top / "x", mode=0o644).open() as opened, redirected(0, opened.fileno()):
+        assert read(Path("/dev/stdin"), 10, ADA).data == b"text"
 
 
 def test_user_that_cannot_be_become_reads_nothing(top: Path) -> None:

@@ -14,6 +14,7 @@ from bwtop.rights.account import Account
 from bwtop.rights.privileges import described
 from bwtop.rights.writing import WritingProcess, write_here
 from tests.rights.test_landlock import refused
+from tests.rights.test_opening import dead_folder
 
 pytestmark = pytest.mark.kernel
 
@@ -126,3 +127,17 @@ def test_a_file_system_that_does_not_answer_is_given_up(
     process = start(hang=lambda *_: signal.pause())
     with pytest.raises(TimeoutError):
         process.ask("hang", {})
+
+
+def test_end_does_not_wait_for_a_file_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ignores SIGKILL there, and the full screen could not be left."""
+    monkeypatch.setattr(writing, "SECONDS", 1.0)
+
+    def write_and_end() -> None:
+        process = WritingProcess(ADA, {"write": lambda *_: (place / "x.csv").stat()})
+        with pytest.raises(TimeoutError):
+            process.ask("write", {})
+        process.close()
+
+    with dead_folder(place) as inside:
+        inside(write_and_end)
