@@ -249,12 +249,12 @@ def _answer(writing: int, account: Account, action: Callable[[], _Parts]) -> Non
 
 def _received(reading: int, path: Path) -> bytes:
     deadline = time.monotonic() + SECONDS
-    received = b""
+    parts: list[bytes] = []
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([reading], [], [], left)[0]:
             raise OSError(errno.ETIMEDOUT, "does not answer", str(path))
         part = os.read(reading, 1 << 16)
         if not part:
-            return received
-        received += part
+            return b"".join(parts)
+        parts.append(part)
