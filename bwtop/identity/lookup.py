@@ -109,7 +109,7 @@ class Lookup(Generic[Key, Answer]):
             key = self._queue.get()
             try:
                 answer, is_answered = self._ask(key), True
-            except Unanswered:
+            except Exception:  # Unanswered, or of the source's own: none may end the thread
                 answer, is_answered = None, False
             with self._mutex:
                 if is_answered:

@@ -66,7 +66,7 @@ def look_up(address: bytes) -> str | None:
         if error.errno == _TRY_AGAIN:
             raise Unanswered from None
         return None
-    except OSError:
+    except (OSError, UnicodeError):  # a name in /etc/hosts may be of any bytes
         return None
 
 

@@ -133,6 +133,20 @@ def test_failure_keeps_the_old_answer_and_is_tried_again_sooner(
     assert names.get(1) == "back"
 
 
+def test_source_with_an_unexpected_error_is_asked_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.answer = lambda key: str(1 // (key - 1))
+    source.go.set()
+    names = Lookup(source, "test", 1)
+    names.wait([1, 2], 5)
+    assert [names.get(key) for key in (1, 2)] == [None, "1"]
+    source.answer = lambda _: "back"
+    later(monkeypatch, RETRY + 1)
+    names.wait([1], 5)
+    assert names.get(1) == "back"
+
+
 def test_dead_source_rests_and_is_then_tried_with_one_key(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

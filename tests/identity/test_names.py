@@ -1,6 +1,10 @@
 """Names of addresses.  No test here leaves this host."""
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +72,24 @@ def test_resolver_knows_this_hosts_own_name() -> None:
 
 def test_address_that_cannot_be_looked_up_has_no_name() -> None:
     assert look_up(packed("*")) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount another /etc/hosts")
+def test_name_of_other_bytes_than_utf8_is_none(tmp_path: Path) -> None:
+    """It ended a thread with a traceback, and after four of them no name was found any more."""
+    (tmp_path / "hosts").write_bytes(b"203.0.113.77 caf\xe9.example\n203.0.113.78 plain.example\n")
+    mount = 'mount --bind "$1" /etc/hosts; exec "$2" -c "$3"'
+    script = (
+        "from bwtop.identity.names import look_up; from tests.build import packed;"
+        "print(*(look_up(packed(f'203.0.113.{host}')) for host in (77, 78)))"
+    )
+    found = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-ec", mount, "sh"),
+            *(tmp_path / "hosts", sys.executable, script),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "None plain.example\n"
