@@ -2,6 +2,7 @@
 
 import functools
 import pwd
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
@@ -21,9 +22,21 @@ _THREADS: Final = 2
 _PATIENCE: Final = 0.1
 """Longest wait for names of new uids, in seconds: a local file answers within 1 ms, on a slow machine within 50."""
 
+_KEPT: Final = 60.0
+"""Seconds for which a report keeps a name: a row in millions is no reason to ask, but a directory may start after bwtop."""
+
+
+def user_name(uid: int) -> str | None:
+    """Return what `look_up` does, kept for a minute at most."""
+    return _name_in(uid, int(time.monotonic() // _KEPT))
+
 
 @functools.lru_cache(maxsize=1024)
-def user_name(uid: int) -> str | None:
+def _name_in(uid: int, _minute: int) -> str | None:
+    return look_up(uid)
+
+
+def look_up(uid: int) -> str | None:
     """Return the user's name, None for a uid that has none here, as many in containers.
 
     Block for as long as NSS does (nsswitch.conf(5)): LDAP and the like can take seconds.
@@ -91,7 +104,7 @@ class Describer:
 
     def __init__(self, containers: ContainerSource | None = None) -> None:
         """Without a source, containers are named only where their cgroup does."""
-        self._users = Lookup(user_name, "bwtop-users", _THREADS, known=1024)
+        self._users = Lookup(look_up, "bwtop-users", _THREADS, known=1024)
         self._containers = containers
         self._unnamed: dict[ProcessKey, Identity] = {}
         """Processes whose user's or container's name was not known when they moved bytes."""

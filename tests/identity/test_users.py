@@ -11,10 +11,12 @@ import pytest
 
 from bwtop.containers.formats import Named
 from bwtop.identity import users
+from bwtop.identity.lookup import AGE
 from bwtop.identity.units import ContainerKey
 from bwtop.identity.users import Describer, user_name
 from bwtop.model.flows import UNATTRIBUTED_IDENTITY, UNKNOWN_IDENTITY, Host, Identity, ProcessKey
 from tests.build import NOW, eventually, key, sample
+from tests.identity.test_lookup import later
 
 KEY, GONE = ProcessKey(1, 1), ProcessKey(2, 2)
 NOBODYS_UID = next(uid for uid in range(3_000_000_000, 0, -1) if user_name(uid) is None)
@@ -27,6 +29,25 @@ def test_uid_has_the_name_that_the_system_gives_it() -> None:
 
 def test_uid_that_is_nobodys_has_no_name() -> None:
     assert user_name(NOBODYS_UID) is None
+
+
+def test_uid_without_a_name_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that starts before the directory of users (sssd) had no names of it until it was restarted."""
+    monkeypatch.setattr(users, "_PATIENCE", 5)
+    late = Identity("curl", uid=NOBODYS_UID)
+    describer = Describer()
+
+    def user() -> str | None:
+        reading = sample(identities={KEY: late})
+        describer.describe(reading)
+        return reading.identities[KEY].user
+
+    assert user_name(NOBODYS_UID) is None
+    assert user() is None
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(("ada", "x", uid, *"1234")))
+    later(monkeypatch, AGE + 1)
+    assert user_name(NOBODYS_UID) == "ada"
+    assert eventually(lambda: user() == "ada")
 
 
 def describe(identity: Identity) -> Identity:
@@ -138,7 +159,7 @@ def test_name_that_comes_late_follows_with_a_later_reading(monkeypatch: pytest.M
         go.wait(5)
         return f"user{uid}"
 
-    monkeypatch.setattr(users, "user_name", slow)
+    monkeypatch.setattr(users, "look_up", slow)
     describer = Describer()
     reading = sample(identities={KEY: Identity("curl", 1001), GONE: Identity("wget", 1002)})
     describer.describe(reading)
