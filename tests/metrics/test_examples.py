@@ -298,18 +298,29 @@ def test_a_real_prometheus_understands_each_query(query: str, empty: Prometheus)
 # The service.
 
 
-def test_systemd_accepts_the_drop_in(tmp_path: Path) -> None:
+DROP_INS: Final = [ROOT / "share/prometheus/service.conf", ROOT / "share/clickhouse/service.conf"]
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
+def test_systemd_accepts_the_drop_in(drop_in: Path, tmp_path: Path) -> None:
     unit = tmp_path / "bwtop.service"
     text = (ROOT / "share/bwtop.service").read_text().replace("/usr/bin/bwtop", "/bin/true")
     unit.write_text(text)
     (tmp_path / "bwtop.service.d").mkdir()
 
-    def verified(drop_in: str) -> tuple[int, str]:
-        (tmp_path / "bwtop.service.d" / "metrics.conf").write_text(drop_in)
+    def verified(text: str) -> tuple[int, str]:
+        (tmp_path / "bwtop.service.d" / "more.conf").write_text(text)
         command: list[str | Path] = ["systemd-analyze", "verify", "--man=no", unit]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
-    ours = (ROOT / "share/prometheus/service.conf").read_text()
+    ours = drop_in.read_text()
     for text in (ours, ours.replace("#Load", "Load")):
         assert verified(text) == (0, "")
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
+def test_drop_in_lets_netlink_in(drop_in: Path) -> None:
+    """By netlink the kernel says whose connection it is, and which addresses and networks a host that ships has."""
+    (families,) = re.findall(r"^RestrictAddressFamilies=(.*)$", drop_in.read_text(), re.MULTILINE)
+    assert set(families.split()) == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
