@@ -182,7 +182,9 @@ class OtlpExporter:
             found = document(self._watch.figures(), self._created, time.time())
             body = gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 3)
             return self._post(body)
-        except (OSError, http.client.HTTPException) as error:
+        except (
+            Exception
+        ) as error:  # of the socket, or whatever an answer leads to: the thread goes on
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return _Answer("connection", text)
 
@@ -215,6 +217,6 @@ def _rejected(answer: bytes) -> str:
         partial = json.loads(answer)["partialSuccess"]
         if int(partial.get("rejectedDataPoints", 0)) > 0:
             return f"points rejected: {partial.get('errorMessage', '')}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         pass  # most collectors answer with nothing, or with an empty object
     return ""

@@ -35,6 +35,7 @@ def parse(text: str) -> OtlpTarget:
     try:
         found = urlsplit(text)
         port = found.port
+        (found.hostname or "").encode("idna")  # as sockets do: labels that are empty or too long
     except ValueError:
         raise invalid("address", text, _EXPECTED) from None
     if found.password is not None or found.username is not None:

@@ -217,13 +217,39 @@ def test_errors_are_counted_and_told_once(
     assert all(map(is_line, lines))
 
 
-def test_collector_that_starts_later_gets_all_bytes() -> None:
-    watch, lines, port = watched("nginx"), list[str](), free_port()
-    made = exporter(port, watch, lines)
+@pytest.mark.parametrize("number", [b"1e400", b"[" * 60_000, b"-1", b"NaN", b'"x"'])
+def test_hostile_answer_does_not_end_the_exporter(number: bytes) -> None:
+    answer = b'{"partialSuccess": {"rejectedDataPoints": %s}}' % number
+    with collecting(Collector(answer=answer)) as collector:
+        made = exporter(collector.port, watched("nginx"), [])
+        for _ in range(3):
+            collector.next()
+        made.close()
+    assert made.figures().documents >= 3
+
+
+def test_attempt_that_fails_in_any_way_is_counted() -> None:
+    lines: list[str] = []
+    made = OtlpExporter(OtlpTarget(False, "a..b", 4318, PATH), watched("nginx"), lines.append)
+    made.start()
+    await_errors(made)
+    made.close()
+    assert len(lines) == 1
+    assert is_line(lines[0])
+
+
+def await_errors(made: OtlpExporter) -> None:
+    """Wait for two attempts without a connection."""
     deadline = time.monotonic() + HANG
     while made.figures().errors["connection"] < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_collector_that_starts_later_gets_all_bytes() -> None:
+    watch, lines, port = watched("nginx"), list[str](), free_port()
+    made = exporter(port, watch, lines)
+    await_errors(made)
     with collecting(Collector(port=port)) as collector:
         *_, found = collector.next()
         points = checked(found)
@@ -255,6 +281,7 @@ def test_measuring_and_the_end_wait_for_no_collector(monkeypatch: pytest.MonkeyP
         ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/metrics"),
         ("http://otel/", "http://otel:4318/v1/metrics"),
         ("https://[::1]/own/path", "https://[::1]:443/own/path"),
+        ("http://otel.example./", "http://otel.example.:4318/v1/metrics"),
     ],
 )
 def test_address_has_the_usual_port_and_path(text: str, url: str) -> None:
@@ -272,6 +299,8 @@ def test_address_has_the_usual_port_and_path(text: str, url: str) -> None:
         "http://a:x",
         "http://a/?q",
         "http://a/\r\nb",
+        "http://a..b:4318",
+        f"http://{'a' * 64}.example",
         "http://u:p@a",
     ],
 )
