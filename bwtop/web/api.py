@@ -172,12 +172,12 @@ class Api:
         return answer.plus(length, _download(f"{_file_name(values)}.csv"))
 
     def _with_names(self, body: bytes) -> bytes:
-        """Return totals with the names of their remotes, which only this process looks up."""
+        """Return totals with names of remotes that have none recorded; only this process looks them up."""
         if not self._names or b'"addr":' not in body:
             return body
         found = json.loads(body)
         for row in found["rows"]:
-            row["host"] = self._host(row["addr"])
+            row["host"] = row["host"] or self._host(row["addr"])
         return document(found).body
 
     def _host(self, address: str) -> str | None:

@@ -107,7 +107,7 @@ def _totals(history: History, query: str, origin: str | None) -> bytes:
         report["notes"].append(f"first {MOST_ROWS:,} of {count:,} rows; {NARROWER}")
     for row in report["rows"]:
         if "addr" in row:
-            row["host"] = row["remote_name"]
+            row["host"] = row["remote_name"] if row["name_source"] else None
     return document(report).body
 
 

@@ -33,7 +33,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, RECORDED, Filter
-from bwtop.model.flows import Identity, Traffic
+from bwtop.model.flows import Identity, Traffic, pack_address
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
 from bwtop.sqlite.delta import Delta
@@ -60,6 +60,7 @@ from tests.build import CONTROLS, HOSTILE, key, remote, sample, typed
 from tests.faults import many
 from tests.history import keep
 from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
+from tests.history.named import named
 from tests.web.serving import NoReadings, reports_of
 from tests.web.test_views import FORMULAS, Names
 
@@ -454,6 +455,32 @@ def test_names_of_saved_files_are_harmless(
         else:
             assert answer.status is HTTPStatus.BAD_REQUEST
             assert when.startswith(("../", '2026-09-21"')) or (blank and ":" in when)
+
+
+@pytest.fixture(scope="module")
+def with_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a history with names of remotes."""
+    path = tmp_path_factory.mktemp("named") / "history.db"
+    named(Kept(path=path)).connection.close()
+    return path
+
+
+def test_remotes_have_their_recorded_names_else_those_of_reverse_dns(with_names: Path) -> None:
+    with closing(Served(with_names)) as served:
+        text = f"range={WHEN}"
+        (line,) = served.json("/api/v1/history", f"{text}&by=remote&remote=192.0.2.50")["rows"]
+        assert (line["host"], line["name_source"]) == ("none.example", "dns")
+        for by in ("remote", "remote,name", "remote,domain"):
+            rows = served.json("/api/v1/history", f"{text}&by={by}")["rows"]
+            assert any(row["name_source"] for row in rows)
+            for row in rows:
+                found = row["remote_name"] if row["name_source"] else resolved(row["addr"])
+                assert row["host"] == found
+
+
+def resolved(address: str) -> str | None:
+    """Return the name of an address by reverse DNS."""
+    return Names().get(pack_address(address) or b"")
 
 
 NAMES: Final = [*FORMULAS, *HOSTILE, "<script>alert(1)</script>", "a,b\n\"c'", "\x00"]
