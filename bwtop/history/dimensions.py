@@ -226,6 +226,16 @@ def parse_several(text: str) -> list[Dimension]:
     return found
 
 
+def lacking(dimension: Dimension) -> str:
+    """Return what a dimension requires and does not have, in words; empty: nothing."""
+    known = geography.current()
+    is_there = {"asn": known.has_asn, "country": known.has_country}
+    name = dimension.name
+    return (
+        "" if is_there.get(name, True) else f"{name} requires --{name}-db PATH, a MaxMind DB file"
+    )
+
+
 def fields(by: Sequence[Dimension]) -> list[str]:
     """Return the names of all labels of a row."""
     return [name for dimension in by for name in dimension.fields]

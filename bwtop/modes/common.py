@@ -13,6 +13,7 @@ from bwtop.clickhouse import client
 from bwtop.clickhouse.client import READ_SECONDS, Client
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.clickhouse.target import Target, password
+from bwtop.history.dimensions import lacking
 from bwtop.history.tiers import completed
 from bwtop.identity import databases
 from bwtop.identity.addresses import connected_networks
@@ -64,9 +65,6 @@ def use_networks(files: Config) -> None:
 def use_databases(options: Options) -> None:
     """Set the databases of this process; exit with one line if one is needed and not named, or cannot be used."""
     named = {"asn": options.asn_db, "country": options.country_db}
-    for dimension in options.by:
-        if dimension.name in named and named[dimension.name] is None:
-            fail(f"--by {dimension.name} requires --{dimension.name}-db PATH, a MaxMind DB file")
     try:
         records = [
             databases.load(path, f"--{name}-db", os.environ) if path else None
@@ -76,6 +74,9 @@ def use_databases(options: Options) -> None:
         fail(str(error))
     if any(named.values()):
         geography.use(Geography(*records))
+    for dimension in options.by:
+        if words := lacking(dimension):
+            fail(f"--by {words}")
 
 
 def history(options: Options) -> Place:

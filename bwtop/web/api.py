@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 from bwtop import __version__
-from bwtop.history.dimensions import DIMENSIONS, local_iso
+from bwtop.history.dimensions import DIMENSIONS, lacking, local_iso
 from bwtop.measure.intervals import NameLookup
 from bwtop.metrics.table import NEEDED
 from bwtop.model.filter import FIELDS, HOST, RECORDED
@@ -201,7 +201,9 @@ class Api:
                 "origin": self._reports.origin,
                 "history": None if self._reports.origin else self._extent(request),
                 "columns": [{"id": c.id, "help": c.help} for c in PROCESS_COLUMNS],
-                "dimensions": [{"id": d.name, "help": d.help} for d in DIMENSIONS],
+                "dimensions": [
+                    {"id": d.name, "help": d.help} for d in DIMENSIONS if not lacking(d)
+                ],
                 "fields": [
                     {
                         "id": f.name,

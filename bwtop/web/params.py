@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from bwtop.history import dimensions, ranges
-from bwtop.history.dimensions import DIMENSIONS
+from bwtop.history.dimensions import DIMENSIONS, Dimension
 from bwtop.history.nested import SORTS
 from bwtop.model.conditions import Loopback
 from bwtop.model.filter import RECORDED
@@ -106,6 +106,15 @@ def _remotes(text: str) -> frozenset[int] | None:
     return frozenset() if text == "none" else frozenset(values.listed(values.pid)(text))
 
 
+def _by(text: str) -> list[Dimension]:
+    """Return the dimensions of comma-separated names; one without its database would have no labels."""
+    found = dimensions.parse_several(text)
+    for dimension in found:
+        if words := dimensions.lacking(dimension):
+            raise ValueError(words)
+    return found
+
+
 def _history_sort(text: str) -> str:
     if not text or text.removeprefix("-") in SORTS:
         return text
@@ -195,7 +204,7 @@ HISTORY: Final = (
     Param(
         "by",
         f"group by {', '.join(d.name for d in DIMENSIONS)}; several, comma separated",
-        dimensions.parse_several,
+        _by,
         default="process",
         example="day,user",
         schema=_BY_SCHEMA,

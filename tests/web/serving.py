@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.process import LIMITS, QueryLimits
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
@@ -38,6 +39,9 @@ from tests.kernel.running import HANG, command, timestamp
 TOKEN: Final = "a-token-of-a-test-4b1f"
 HTML: Final = b"<!doctype html><title>the page</title>\n"
 SCRIPT: Final = b"'use strict';\n" + b"// long\n" * 1000
+HAVING: Final = [d for d in DIMENSIONS if d.name not in ("asn", "country")]
+"""The dimensions that need no database."""
+
 FILES: Final = {
     "/": File("text/html; charset=utf-8", HTML, '"page"'),
     "/app.js": File("text/javascript; charset=utf-8", SCRIPT, '"script"'),

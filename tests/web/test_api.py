@@ -32,8 +32,10 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
+from bwtop.model import geography
 from bwtop.model.filter import EVERYTHING, FIELDS, HOST, RECORDED, Filter
 from bwtop.model.flows import Identity, Traffic, pack_address
+from bwtop.model.geography import Geography
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
 from bwtop.sqlite.delta import Delta
@@ -61,7 +63,7 @@ from tests.faults import many
 from tests.history import keep
 from tests.history.keep import CURL, NOON, PROGRAMS, REMOTES, Kept, delta, local
 from tests.history.named import named
-from tests.web.serving import NoReadings, reports_of
+from tests.web.serving import HAVING, NoReadings, reports_of
 from tests.web.test_views import FORMULAS, Names
 
 NOW: Final = 1000.0
@@ -413,7 +415,7 @@ def test_export_is_the_history_as_a_download(served: Served) -> None:
     assert dict(rows.headers)["Content-Disposition"] == name.format("csv")
 
 
-@pytest.mark.parametrize("dimension", [d.name for d in DIMENSIONS])
+@pytest.mark.parametrize("dimension", [d.name for d in HAVING])
 def test_csv_has_a_header_for_every_dimension(served: Served, dimension: str) -> None:
     body = served("/api/v1/export.csv", f"range={WHEN}&by={dimension}").body.decode()
     header, *lines = csv.reader(io.StringIO(body, newline=""))
@@ -437,7 +439,7 @@ def test_csv_has_a_header_for_every_dimension(served: Served, dimension: str) ->
     st.lists(st.sampled_from([*" \t\n\r\x0b\x0c\x1c\x85\xa0\u2028\u3000"]), max_size=3).map(
         "".join
     ),
-    st.permutations([d.name for d in DIMENSIONS]).flatmap(
+    st.permutations([d.name for d in HAVING]).flatmap(
         lambda names: st.integers(1, len(names)).map(lambda count: names[:count])
     ),
 )
@@ -559,11 +561,29 @@ def test_about(served: Served) -> None:
         "to": "2026-09-21T13:40:09+00:00",
     }
     assert [column["id"] for column in found["columns"]] == [c.id for c in PROCESS_COLUMNS]
-    assert [one["id"] for one in found["dimensions"]] == [d.name for d in DIMENSIONS]
+    assert [one["id"] for one in found["dimensions"]] == [d.name for d in HAVING]
     fields = {field["id"]: (field["live"], field["recorded"]) for field in found["fields"]}
     assert fields == {f.name: (f in FIELDS, f in RECORDED) for f in (*FIELDS, HOST)}
     for row in (*found["columns"], *found["dimensions"], *found["fields"]):
         assert row["help"]
+
+
+def test_groups_that_need_a_database_are_offered_where_there_is_one(kept: Kept) -> None:
+    with closing(Served(kept.path or Path())) as served:
+        for path in ("/api/v1/history", "/api/v1/export.csv"):
+            error = served.refused(path, f"range={WHEN}&by=process,asn")
+            assert error.status is HTTPStatus.BAD_REQUEST
+            assert error.why == "by: asn requires --asn-db PATH, a MaxMind DB file"
+    geography.use(Geography(country=lambda _: {"country": "de"}))
+    try:
+        with closing(Served(kept.path or Path())) as served:
+            found = served.json("/api/v1/about")["dimensions"]
+            assert [one["id"] for one in found] == [d.name for d in DIMENSIONS if d.name != "asn"]
+            (row,) = served.json("/api/v1/history", f"range={WHEN}&by=country")["rows"]
+            assert row["country"] == "DE"
+            assert served.refused("/api/v1/history", "by=asn").status is HTTPStatus.BAD_REQUEST
+    finally:
+        geography.use(Geography())
 
 
 def test_hosts_of_one_machine_are_itself(served: Served) -> None:

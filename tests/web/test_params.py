@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.history.dimensions import DIMENSIONS
 from bwtop.model.conditions import Loopback
 from bwtop.model.ledger import CLASSES
 from bwtop.options.values import network
@@ -20,6 +19,7 @@ from bwtop.web import params
 from bwtop.web.answer import HttpError
 from bwtop.web.params import HISTORY, LIVE, LONGEST, STREAM, Param, read
 from tests.build import CONTROLS
+from tests.web.serving import HAVING
 
 TABLES: Final = {"live": LIVE, "stream": STREAM, "history": HISTORY}
 
@@ -127,7 +127,7 @@ def test_range_and_dimensions() -> None:
     found = read("range=2026-09-01..2026-09-03&by=day,%20user", HISTORY)
     assert found["range"].text == "2026-09-01..2026-09-03"
     assert [d.name for d in found["by"]] == ["day", "user"]
-    for dimension in DIMENSIONS:
+    for dimension in HAVING:
         assert read(f"by={dimension.name}", HISTORY)["by"] == [dimension]
     for column in PROCESS_COLUMNS:
         assert read(f"sort={column.id}", LIVE)["sort"] == Order(column.id)
