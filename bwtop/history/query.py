@@ -113,7 +113,7 @@ class Answer:
     clocks: Mapping[Host, float] = field(default_factory=dict)
     """Seconds by which wrong clocks of hosts are ahead now."""
     names: RowNames | None = None
-    """The names of the remotes of its rows, while the store is open."""
+    """The names of the remotes of its rows, while the store is open; None: they are not shown."""
     has_suffixes: bool = True
     """False: it is by domain, and the public suffix list is missing."""
     ahead: float = 0.0
@@ -162,8 +162,10 @@ class Answer:
 class History:
     """Queries to a history store: select the rows, group them, add them up."""
 
-    def __init__(self, store: HistoryStore) -> None:
+    def __init__(self, store: HistoryStore, *, names: bool = True) -> None:
+        """Take the store; names: False for answers without recorded names of remotes."""
         self.store = store
+        self._is_named = names
 
     def close(self) -> None:
         """Close the store."""
@@ -219,12 +221,14 @@ class History:
         def select(unit: Unit) -> Selection:
             return found if is_one else self.store.select(bounds, unit, needs, keep)
 
-        answer.names = RowNames(self.store.names, found.end, keep)
+        if self._is_named:
+            answer.names = RowNames(self.store.names, found.end, keep)
         answer.has_suffixes = DOMAIN not in by or bool(suffixes())
         answer.clocks = self.store.clocks()
         answer.since = self.store.pids_since() if keep.only("pid").terms else 0.0
         sums = found.sums()
-        names = found.names(sums.keys()) if REMOTE_NAME in needs else {}
+        is_named = self._is_named and REMOTE_NAME in needs
+        names = found.names(sums.keys()) if is_named else {}
         taken, is_all = _taken(found.ends(sums.keys()), names, keep)
         counted = once(by, taken, sums, self.store.peers)
         by, taken, answer.compared = counted.by, counted.taken, counted.compared

@@ -31,7 +31,7 @@ def access_of(
         connect = partial(_connect, options.origin, secret)
         common.need_driver()
         return FleetHistory(options.origin.url(), connect), partial(confine, unprivileged)
-    local = LocalHistory(place.path)
+    local = LocalHistory(place.path, names=not options.no_names)
     if place.account or os.geteuid() != 0:
         return local, partial(confine, place.account or unprivileged, place.path)
 

@@ -53,9 +53,11 @@ class FleetHistory(HistoryAccess):
 class LocalHistory(HistoryAccess):
     """A database that may not exist yet, or be unreachable after bwtop drops root."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, names: bool = True) -> None:
+        """names: False for answers without recorded names of remotes."""
         super().__init__()
         self.path = path
+        self._is_named = names
         self._kept: sqlite3.Connection | None = None
         self._kept_file: tuple[int, int] | None = None
 
@@ -76,7 +78,7 @@ class LocalHistory(HistoryAccess):
         try:
             connection = self._connection()
             try:
-                yield History(LocalReader(connection))
+                yield History(LocalReader(connection), names=self._is_named)
             finally:
                 if connection is not self._kept:  # whose locks are not this process's
                     connection.close()
