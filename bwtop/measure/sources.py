@@ -61,6 +61,11 @@ class Measurement(Source):
     passed_over: Sequence[str] = ()
     """Preferred backends that failed, with the reason."""
 
+    @property
+    def why(self) -> str:
+        """Return the reason for missing intervals, such as a recorder that has exited; empty while they come."""
+        return self.status().warning if self.following else ""
+
     def lost(self) -> int:
         """Return the measured bytes that could not be recorded."""
         return self.recorder.lost if self.recorder else 0

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, Protocol
 
 from bwtop.capture.session import Fill
 from bwtop.clickhouse.shipper import SendingFigures
-from bwtop.measure.intervals import Readings
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.own import OwnFigures, own_figures, started
 from bwtop.metrics.totals import Labels, MetricsLabel, Moved, Totals, by_labels
@@ -143,9 +142,10 @@ class Watch:
         waiting = recorder.waiting() if recorder else None
         sending = self.sender.figures() if self.sender else None
         exported = self.exporter.figures() if self.exporter else None
+        backend = "none" if found is None or found.why else found.backend or "history"
         with self._mutex:
             return Figures(
-                backend=(found.backend or "history") if found else "none",
+                backend=backend,
                 labels=self._labels,
                 totals=self._totals.copy(),
                 loss=self._loss,
@@ -164,13 +164,14 @@ class _Watched:
     """Readings that a Watch counts."""
 
     def __init__(self, measurement: Measurement, watch: Watch) -> None:
-        self._readings: Readings = measurement.readings
-        self._fill = measurement.fill
+        self._measurement = measurement
         self._watch = watch
 
     def read(self) -> Sample:
-        """Read and count (see bwtop.measure.intervals.Readings)."""
-        began = time.monotonic()
-        sample = self._readings.read()
-        self._watch.take(sample, time.monotonic() - began, self._fill() if self._fill else None)
+        """Read and count (see bwtop.measure.intervals.Readings), except where nothing is measured."""
+        began, fill = time.monotonic(), self._measurement.fill
+        sample = self._measurement.readings.read()
+        seconds = time.monotonic() - began
+        if sample.traffic or any(sample.loss) or not self._measurement.why:
+            self._watch.take(sample, seconds, fill() if fill else None)
         return sample

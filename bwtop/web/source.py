@@ -45,9 +45,7 @@ class LiveSource:
     def why(self) -> str:
         """Return the reason for missing intervals; empty while they come."""
         found = self._measurement
-        if found is None:
-            return self._why
-        return found.status().warning if found.following else ""
+        return self._why if found is None else found.why
 
     def status(self) -> dict[str, Any]:
         """Return the status for the page."""

@@ -140,10 +140,7 @@ HEALTHY: Final = {
 }
 """Series of ninety healthy minutes, one sample a minute."""
 
-HARMLESS: Final = {
-    'bwtop_info{backend="none"}': "1x90",
-    "bwtop_reading_seconds_count": "0x90",
-}
+HARMLESS: Final = {"up": "1x90", 'bwtop_info{backend="none"}': "1x90"}
 """Series of a server that shows the past of other hosts: it measures nothing."""
 
 WRONG: Final = {
@@ -202,12 +199,18 @@ def test_no_alert_fires_on_healthy_series(tmp_path: Path) -> None:
     firing(HEALTHY, tmp_path, set())
     slow = {**HEALTHY, **WRONG["BwtopReadsSlowly"], 'bwtop_info{backend="history"}': "1x90"}
     firing(slow, tmp_path, set())
-    firing({"up": "1x90", **HARMLESS}, tmp_path, set())
+    firing(HARMLESS, tmp_path, set())
 
 
 @pytest.mark.parametrize("name", alerts())
 def test_each_alert_fires(name: str, tmp_path: Path) -> None:
     firing({**HEALTHY, **WRONG[name]}, tmp_path, {name})
+
+
+def test_follower_whose_recorder_has_exited_is_told(tmp_path: Path) -> None:
+    exited = {'bwtop_info{backend="history"}': "1x60", 'bwtop_info{backend="none"}': "_x60 1x30"}
+    series = {**HEALTHY, **exited, **WRONG["BwtopReadsNothing"]}
+    firing(series, tmp_path, {"BwtopReadsNothing"})
 
 
 # Grafana.

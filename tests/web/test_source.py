@@ -41,7 +41,10 @@ class Recorder:
 def test_without_a_recorder_no_interval_is_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, following: bool
 ) -> None:
-    """The last recorded bytes are passed on; a measuring bwtop passes on idle intervals as zero."""
+    """The last recorded bytes are passed on; a measuring bwtop passes on idle intervals as zero.
+
+    What is not passed on is not in the metrics either: time in which nothing measures is not measured.
+    """
     clock = ThreadClock()
     recorder = Recorder(clock)
     passed: list[int] = []
@@ -65,3 +68,6 @@ def test_without_a_recorder_no_interval_is_zero(
         )
         reports.close()
     assert passed == ([1, 0, 1] if following else [1, 0, 1, 0, 0])
+    figures = service.watch.figures()
+    assert (sum(figures.durations.counts), figures.measured) == (len(passed), len(passed))
+    assert figures.backend == ("none" if following else "history")
