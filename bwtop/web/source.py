@@ -39,7 +39,8 @@ class LiveSource:
     @property
     def is_ours(self) -> bool:
         """Return True if this bwtop measures."""
-        return self._measurement is not None and not self._measurement.following
+        found = self._measurement  # other threads may lose it meanwhile
+        return found is not None and not found.following
 
     @property
     def why(self) -> str:

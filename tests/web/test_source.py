@@ -2,6 +2,7 @@
 
 from collections import deque
 from pathlib import Path
+from unittest.mock import PropertyMock
 
 import pytest
 
@@ -14,6 +15,7 @@ from bwtop.web.broadcaster import Broadcaster
 from bwtop.web.history import LocalHistory
 from bwtop.web.serve import ServeOptions, Service
 from bwtop.web.server import WebServer
+from bwtop.web.source import LiveSource
 from tests.build import key, remote, sample
 from tests.web.serving import FILES, reports_of
 
@@ -71,3 +73,14 @@ def test_without_a_recorder_no_interval_is_zero(
     figures = service.watch.figures()
     assert (sum(figures.durations.counts), figures.measured) == (len(passed), len(passed))
     assert figures.backend == ("none" if following else "history")
+
+
+def test_measurement_that_is_lost_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = LiveSource()
+    found = Measurement(
+        readings=Recorder(ThreadClock()), status=lambda: Status(""), close=lambda _: None
+    )
+    monkeypatch.setattr(
+        LiveSource, "_measurement", PropertyMock(side_effect=[found, None]), raising=False
+    )
+    assert source.is_ours
