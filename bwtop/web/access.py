@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Final
 
 from bwtop.web.answer import HttpError, refuse
-from bwtop.web.trusted import Everyone, Trusted
+from bwtop.web.trusted import Trusted
 
 MAX_KEYS: Final = 8
 """Unused one-time links; the oldest expires first."""
@@ -146,11 +146,6 @@ class AccessPolicy:
             refuse(HTTPStatus.FORBIDDEN, "request from a page of another site refused")
 
     # The user, and the token.
-
-    @property
-    def is_open(self) -> bool:
-        """Return True if every user of this machine has access."""
-        return isinstance(self._trusted, Everyone)
 
     @property
     def takes_token(self) -> bool:

@@ -113,15 +113,8 @@ class Peers:
         if self._socket:
             self._socket.close()
 
-    def uid(self, connection: socket.socket) -> int | None:
-        """Return the uid of the client of an accepted connection; None: unknown."""
-        try:
-            return self.by_netlink(connection)
-        except OSError:
-            return self.by_table(connection)
-
     def by_netlink(self, connection: socket.socket) -> int | None:
-        """Return the uid by netlink; raise OSError if netlink does not find the socket."""
+        """Return the uid of the client of an accepted connection, None if unknown; raise OSError if netlink does not find it."""
         client, server = _ends(connection)
         if self._socket is None:
             raise OSError(errno.EPROTONOSUPPORT, "no netlink")

@@ -74,9 +74,8 @@ class WebServer:
 
     def __init__(self, address: Address) -> None:
         """Listen on the address; raise OSError if that fails."""
-        self.respond: Respond = lambda _: refuse(
-            HTTPStatus.SERVICE_UNAVAILABLE, "starting; try again"
-        )
+        self.respond: Respond
+        """Set by `start`."""
         self._listener = _listening(address)
         self.server_port: int = self._listener.getsockname()[1]
         self.address = Address(address.host, self.server_port)
