@@ -116,7 +116,7 @@ Names = Callable[[Collection[bytes], float], SeenNames]
 
 
 class RowNames:
-    """The names of the rows of an answer: of their process, host and port as far as their labels say them."""
+    """The names of the rows of an answer: of their process, host, port and name as far as their labels say them."""
 
     def __init__(self, names: Names, end: float, keep: Filter) -> None:
         """Make it; `end`: of the answer in UTC seconds, `keep`: its filter."""
@@ -140,13 +140,21 @@ class RowNames:
     ) -> RemoteName | None:
         of_process = [one for one in parts if one[0].of_flow and not _is_of_remote(one[0])]
         of_host = [one for one in of_process if one[0].name == "host"]
+        of_name = [one for one in parts if one[0].of_name]
 
         def is_own(one: SeenSpan) -> bool:
             who = _who(one)
             is_possible = self._keep.undecided(None, who) is not None
             return is_possible and port in (None, one.port or port) and _fits(of_process, who)
 
-        return best(((one, is_own(one)) for one in seen if _fits(of_host, _who(one))), self._end)
+        return best(
+            (
+                (one, is_own(one))
+                for one in seen
+                if _fits(of_host, _who(one)) and _is_called(of_name, one.name)
+            ),
+            self._end,
+        )
 
 
 _Parts = Sequence[tuple[Dimension, tuple[Label, ...]]]
@@ -188,3 +196,8 @@ def _is_of_remote(one: Dimension) -> bool:
 def _fits(parts: _Parts, who: Identity) -> bool:
     """Return whether a process has labels."""
     return all(one.of_flow and one.of_flow(who, _NO_REMOTE) == labels for one, labels in parts)
+
+
+def _is_called(parts: _Parts, name: str) -> bool:
+    """Return whether a name has labels."""
+    return all(one.of_name and one.of_name(name) == labels[0] for one, labels in parts)

@@ -117,6 +117,14 @@ def test_address_of_a_report_has_the_name_of_its_process_and_port(kept: Kept) ->
     assert found("user", "remote")[1000, False] == RemoteName("cdn.example.net", host_dns)
     ports = found("remote", "port", keep="port:80")
     assert ports == {("192.0.2.1", "client"): RemoteName("cdn.example.net", dns)}
+    assert found("remote", "name", keep="remote:192.0.2.1") == {
+        ("192.0.2.1", "www.example.co.uk"): RemoteName("www.example.co.uk", sni),
+        ("192.0.2.1", "cdn.example.net"): RemoteName("cdn.example.net", dns),
+        ("192.0.2.1", "other.example.org"): RemoteName("other.example.org", sni),
+    }, "a row of a name has that one"
+    domains = found("remote", "process-name", "domain", keep="user:1000 | process:nginx")
+    assert domains["192.0.2.1", "example.net"] == RemoteName("cdn.example.net", host_dns)
+    assert domains["192.0.2.1", "example.org"] == RemoteName("other.example.org", sni)
 
 
 def test_sums_are_those_of_the_addresses(kept: Kept) -> None:
