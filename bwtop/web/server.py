@@ -14,6 +14,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Self
+from urllib.parse import quote_from_bytes
 
 from bwtop.text.stderr import say
 from bwtop.web.acceptor import HEAD_BYTES, Acceptor, is_whole
@@ -126,12 +127,20 @@ def _listening(address: Address) -> socket.socket:
     return listener
 
 
-def _decoded(target: str) -> str:
-    """Decode a request target as UTF-8: http.server has decoded it as Latin-1."""
+def _escaped(line: bytes) -> bytes:
+    """Return a request line with escapes for bytes that http.server takes for blanks, such as a part of "à".
+
+    One that is not UTF-8 stays as it is.
+    """
     try:
-        return target.encode("latin-1").decode()
+        line.decode()
     except UnicodeDecodeError:
-        refuse(HTTPStatus.BAD_REQUEST, "invalid request: the URL is not UTF-8")
+        return line
+    return quote_from_bytes(line, _UNESCAPED).encode()
+
+
+_UNESCAPED: Final = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
+"""Printable ASCII, and what ends words and lines."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -193,6 +202,7 @@ class Handler(BaseHTTPRequestHandler):
         head = self._accepted.head
         if len(head) >= HEAD_BYTES and not is_whole(head):
             refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request too long")
+        self.raw_requestline = _escaped(self.raw_requestline)
         if not self.parse_request():
             status, words = self._wrong or (HTTPStatus.BAD_REQUEST, "invalid request")
             refuse(status, words)
@@ -205,7 +215,9 @@ class Handler(BaseHTTPRequestHandler):
                 f"method not allowed; use {' or '.join(METHODS)}",
                 allow,
             )
-        path, _, query = _decoded(self.path).partition("?")
+        if not self.path.isascii():
+            refuse(HTTPStatus.BAD_REQUEST, "invalid request: the URL is not UTF-8")
+        path, _, query = self.path.partition("?")
         return HttpRequest(
             self.command, path, query, self.headers, self._accepted.uid, self._has_left
         )

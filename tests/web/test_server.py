@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -224,6 +225,16 @@ def test_invalid_request_gets_one_line(still: Web, raw: bytes, status: int) -> N
     assert (refused.status, bool(refused.error)) == (status, True)
     check_security(refused)
     assert still.ask("/").body == HTML
+
+
+@pytest.mark.parametrize("text", ["é", "à", "Å", "\x85", "\x1c", "\x0b"])
+def test_url_that_is_not_escaped_means_the_same(still: Web, text: str) -> None:
+    """So curl sends what was typed; http.server takes a part of some letters for a blank."""
+    path = "/api/v1/live?sort="
+    typed = (path + text).encode().decode("latin-1")
+    refused = reply(exchange(still.port, request(still.port, typed)))
+    assert refused.error == still.ask(path + quote(text)).error
+    assert repr(text) in refused.error
 
 
 def test_longest_request_is_accepted(still: Web) -> None:
