@@ -6,7 +6,7 @@ be in another time zone.  Most hosts have the same plan.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from zlib import crc32
 
@@ -287,7 +287,7 @@ class FleetReader:
             return None
         seconds = sum(seconds for _, seconds, *_ in found)
         seconds += self._unsent(max(time for time, *_ in found) + FIVE_MINUTES, bounds.end)
-        return Usage(peak(rates), percentile(rates), len(rates), seconds)
+        return Usage(peak(rates), len(rates), seconds, partial(percentile, rates))
 
     def _unsent(self, start: float, end: float) -> float:
         """Return the recorded seconds after the last five-minute total: hosts send totals when they are over."""

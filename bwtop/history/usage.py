@@ -1,8 +1,8 @@
 """Usage of a range: the peak and the percentile of its five-minute totals."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from bwtop.history.calendar import Unit, ceiling, floor
@@ -21,12 +21,19 @@ class Usage:
 
     peak: Rates
     """Highest averages."""
-    percentile: Rates
-    """95th percentile of the averages (nearest rank)."""
     count: int
     """Number of averages."""
     seconds: float
     """Recorded in the five minutes that lie within the range as a whole, those that are not over included."""
+    find_percentile: Callable[[], Rates] = field(compare=False, repr=False)
+
+    @property
+    def percentile(self) -> Rates:
+        """Find the 95th percentile of the averages (nearest rank), while the store is open.
+
+        The averages of a year are 100,000; sorting them takes longer than the rest of a report, and few show it.
+        """
+        return self.find_percentile()
 
 
 def percentile(rates: Sequence[Rates]) -> Rates:

@@ -20,6 +20,7 @@ from bwtop.identity.users import user_name
 from bwtop.model.filter import Filter
 from bwtop.model.flows import Host
 from bwtop.model.ledger import Category, category
+from bwtop.model.series import Rates
 from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.processes import Processes
@@ -284,14 +285,16 @@ def _usage(
     count, *peak = first(", ".join(["count(*)", *(f"max({_rate(shown, w)})" for w in _WAYS)]), over)
     if not count:
         return None
-    # The 95th percentile, by nearest rank.
-    place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
-    high = [first(_rate(shown, way), over, place)[0] for way in _WAYS]
+
+    def find_percentile() -> Rates:
+        place = f"ORDER BY 1 LIMIT 1 OFFSET {rank(count)}"
+        return _rates(*(first(_rate(shown, way), over, place)[0] for way in _WAYS))
+
     (seconds,) = first("sum(seconds)", whole)
-    return Usage(_rates(*peak), _rates(*high), count, checked.number(seconds))
+    return Usage(_rates(*peak), count, checked.number(seconds), find_percentile)
 
 
-def _rates(rx: object, tx: object) -> tuple[float, float]:
+def _rates(rx: object, tx: object) -> Rates:
     """Check rates; NULL is 0."""
     return checked.number(rx or 0.0), checked.number(tx or 0.0)
 
