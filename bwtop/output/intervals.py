@@ -249,11 +249,11 @@ class TableWriter:
     def _process(self, row: Branch) -> str:
         identity = row.identity
         host = printable(identity.host.label) if identity.host else ""
+        name = printable(f"[{identity.name}]" if identity.kernel else identity.name)
         if row.pid is None:
-            return self._head(host, "-", "-", identity.name)
-        name = f"[{identity.name}]" if identity.kernel else identity.name
+            return self._head(host, "-", "-", name)
         user = identity.user or ("-" if identity.uid is None else str(identity.uid))
-        return self._head(host, str(row.pid), printable(user), printable(name))
+        return self._head(host, str(row.pid), printable(user), name)
 
 
 def _room(width: int, numbers: tuple[_Number, ...]) -> int:

@@ -428,13 +428,13 @@ WEB = Host("web1", "11111111-1111-4111-8111-111111111111")
 FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop")
 
 
-def of_hosts(*hosts: Host) -> Interval:
+def of_hosts(*hosts: Host, unknown_name: str = UNATTRIBUTED_IDENTITY.name) -> Interval:
     """Return busy() on one host or on one after the other, with bytes of an unknown process."""
     unknown = ProcessKey(9, None)
     each = cycle(hosts or [WEB])
     identities = {
         process: replace(who, host=next(each))
-        for process, who in {**IDENTITIES, unknown: UNATTRIBUTED_IDENTITY}.items()
+        for process, who in {**IDENTITIES, unknown: Identity(unknown_name)}.items()
     }
     return interval(
         {**TRAFFIC, unknown: {remote("*"): Traffic(1, 0)}}, elapsed=2.0, identities=identities
@@ -463,3 +463,9 @@ def test_table_of_many_hosts_is_as_wide_as_the_terminal(columns: int) -> None:
     shown = of_hosts(*(Host(name, name) for name in HOSTILE))
     lines = written("table", replace(FLEET, width=columns), shown).splitlines()
     assert not [line for line in lines if width(line) > columns or CONTROLS.search(line)]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_name_of_an_unknown_process_is_escaped(name: str) -> None:
+    shown = of_hosts(Host(name, name), unknown_name=name)
+    assert not [line for line in table(shown, FLEET) if CONTROLS.search(line)]
