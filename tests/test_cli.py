@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 
 from bwtop import cli
+from bwtop.capture.backends import Backend
+from bwtop.capture.session import Loading, Report
 from bwtop.history.nested import SORTS
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.conditions import Loopback
 from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.modes import check as modes_check
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
 from bwtop.modes import salvage as modes_salvage
@@ -278,6 +282,37 @@ def test_measuring_needs_root(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(privileges, "may_load", lambda: False)
     assert failing(capsys, *flags) == f"bwtop: {NEEDS_ROOT}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [([], {"tracepoint", "fexit", "kprobe"}), (["--backend", "kprobe"], {"kprobe"})],
+    ids=["all", "one"],
+)
+def test_check_tries_all_backends_or_the_one_that_is_named(
+    flags: list[str],
+    expected: set[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    class Refused(Loading):
+        def __init__(self, backends: Sequence[Backend], *_: object) -> None:
+            self.backends = backends
+
+        def finish(self) -> tuple[list[Report], None]:
+            tried.extend(backend.name for backend in self.backends)
+            return [Report(self.backends[0], "refused", {}, [], "", names=False)], None
+
+    monkeypatch.setattr(modes_check, "Loading", Refused)
+    monkeypatch.setattr(privileges, "may_load", lambda: True)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--check", *flags])
+    said = capsys.readouterr().out
+    assert (end.value.code, set(tried), len(tried)) == (2, expected, len(expected))
+    assert ("is tried first" in said) == (not flags)
+    assert {name for name in tried if f"{name}: does not work here" in said} == expected
 
 
 def test_history_needs_no_root(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from bwtop.capture import preemption
-from bwtop.capture.backends import ABSENT, in_order
+from bwtop.capture.backends import ABSENT, Backend
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import DEFAULT_LIMITS, Capture, Loading, Report
 from bwtop.containers.names import ContainerNames
@@ -19,15 +19,16 @@ from bwtop.text.escape import printable
 
 
 def run(options: Options, out: TextIO) -> bool:
-    """Try every backend, write the results, and verify the counts of those that work.
+    """Try every backend, or that of --backend; write the results, and verify the counts of those that work.
 
     Return True if at least one works and all counts are right.
     """
     working: list[Capture] = []
     mode = preemption.mode()
-    for line in _order(mode):
-        out.write(f"{line}\n")
-    for backend in in_order(mode):
+    backends = common.backends(options, mode)
+    if len(backends) > 1:
+        out.write(f"{_order(backends[0], mode)}\n")
+    for backend in backends:
         limits = replace(DEFAULT_LIMITS, names=not options.no_names)
         (report,), capture = Loading([backend], limits, common.cache_folder(options)).finish()
         for line in _lines(report, used=capture is not None and not working):
@@ -46,16 +47,15 @@ def run(options: Options, out: TextIO) -> bool:
     return all(verdicts)
 
 
-def _order(mode: str) -> Iterator[str]:
-    """Yield lines about which backend is tried first, and why."""
-    first, *_ = in_order(mode)
+def _order(first: Backend, mode: str) -> str:
+    """Return the line about which backend is tried first, and why."""
     if preemption.interrupts(mode):
         reason = (
             f"this kernel may interrupt programs (preemption: {mode}), and it misses the fewest"
         )
     else:
         reason = f"this kernel interrupts no programs (preemption: {mode}), and it costs least"
-    yield f"{first.name} is tried first: {reason}"
+    return f"{first.name} is tried first: {reason}"
 
 
 def _lines(report: Report, *, used: bool) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """Shared by several modes: turn options into filters, stores, clients and measurements."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bwtop.capture import cache, preemption
-from bwtop.capture.backends import in_order, suited
+from bwtop.capture.backends import Backend, in_order, suited
 from bwtop.capture.loader import Limits
 from bwtop.capture.session import DEFAULT_LIMITS, Loading
 from bwtop.clickhouse import client
@@ -136,10 +136,15 @@ def shipping(options: Options) -> ShippingOptions | None:
 
 def load(options: Options) -> Loading:
     """Start to attach the first backend that this kernel accepts."""
-    mode = preemption.mode()
-    backends = [suited(options.backend, mode)] if options.backend else in_order(mode)
     limits = Limits(options.max_flows, DEFAULT_LIMITS.processes, names=not options.no_names)
-    return Loading(backends, limits, cache_folder(options))
+    return Loading(backends(options, preemption.mode()), limits, cache_folder(options))
+
+
+def backends(options: Options, preemption_mode: str) -> Sequence[Backend]:
+    """Return the backends to try, in order."""
+    if options.backend:
+        return (suited(options.backend, preemption_mode),)
+    return in_order(preemption_mode)
 
 
 def cache_folder(options: Options) -> Path | None:

@@ -83,7 +83,12 @@ class ParsedFlags:
         return Mode.SCREEN if terminal and not self.values.keys() & set(printing) else Mode.BATCH
 
     def options(self, mode: Mode, configured: Mapping[str, Any]) -> Options:
-        """Return all options: defaults, then `configured` settings that the mode uses, then flags."""
+        """Return all options: defaults, then `configured` settings that the mode uses, then flags.
+
+        Exit with one line and status 2 if the mode does not use one of the flags.
+        """
+        if fault := rules.unused(Options(**self.values), mode):
+            fail(fault)
         used = {name: value for name, value in configured.items() if mode in FLAGS[name].modes}
         return self.over(used)
 

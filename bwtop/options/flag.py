@@ -62,6 +62,7 @@ class Row(TypedDict, total=False):
     group: Required[Group]
     help: Required[str]
     modes: frozenset[Mode]
+    modes_if_typed: frozenset[Mode]
     is_setting: bool
     is_table: bool
     needs: Mapping[str, str]
@@ -110,11 +111,16 @@ class Flag:
     """The action of argparse that prints something and exits: "help" or "version"."""
 
     modes: frozenset[Mode] = frozenset()
-    """Modes that use it.  Other modes ignore the setting: `limit` in a file must not make `bwtop --record` fail."""
+    """Modes that use it.  Others refuse the flag and ignore the setting: `limit` in a file must not make `bwtop --record` fail."""
+    modes_if_typed: frozenset[Mode] = frozenset()
+    """Modes that use the flag, and ignore the setting: `sort = "pid"` in a file must not make `bwtop --history` fail."""
     needs: Mapping[str, str] = field(default_factory=dict)
     """Flags of which it needs one, with what to add to their names in the message."""
     against: Mapping[str, str] = field(default_factory=dict)
-    """Flags that it cannot be used with, with what to add to their names in the message."""
+    """Flags that it cannot be used with, with what to add to their names in the message.
+
+    Modes that do not use it need no row, unless there is something to add.
+    """
     check: Callable[[Any], str | None] | None = None
     """Return a message if its value contradicts other options, else None."""
     overrides: frozenset[str] = frozenset()

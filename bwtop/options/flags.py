@@ -44,6 +44,8 @@ _ONLY_BATCH: Final = frozenset({Mode.BATCH})
 _ONLY_RECORD: Final = frozenset({Mode.RECORD})
 _ONLY_HISTORY: Final = frozenset({Mode.HISTORY})
 _ONLY_SERVE: Final = frozenset({Mode.SERVE})
+_LIVE: Final = frozenset({Mode.SCREEN, Mode.BATCH})
+_TABLES: Final = frozenset({Mode.INIT, Mode.PRINT_SCHEMA})
 
 _ORIGIN: Final = frozenset({"origin"})
 _CLASSES: Final = frozenset({"tcp", "udp", "other"})
@@ -51,9 +53,7 @@ _COMBINED: Final = "--tcp, --udp and --other can be combined (default: all)"
 
 # Why flags contradict each other: added to the name of the other flag.
 
-_NO_INTERVALS: Final = dict.fromkeys(("record", "serve", "demo"), ", which prints no intervals")
-_RECORDS_NOTHING: Final = ", which records nothing"
-_UNRECORDED: Final = dict.fromkeys(("history", "no_record", "demo"), _RECORDS_NOTHING)
+_UNRECORDED: Final = {"no_record": ", which records nothing"}
 _FROM: Final = {"origin": ", which measures and records nothing here"}
 _PAGE_FILTER: Final = {"serve": "; use the filter of the page"}
 _PAGE_SETTINGS: Final = {"serve": "; use the settings of the page"}
@@ -174,7 +174,7 @@ class Options:
         parse=values.seconds,
         default=1.0,
         metavar="SEC",
-        modes=_MEASURING,
+        modes=_MEASURING - _ONLY_RECORD,
         check=_slow_enough,
         help="interval length in seconds, 0.1 to 3600 (default 1)",
     )
@@ -184,7 +184,7 @@ class Options:
         parse=values.whole(10**9),
         metavar="N",
         modes=_ONLY_BATCH,
-        against=_NO_INTERVALS | {"history": "; use --limit to shorten a report"},
+        against={"history": "; use --limit to shorten a report"},
         help="stop after N intervals (default: run until stopped)",
     )
     backend: str | None = choice(
@@ -193,6 +193,7 @@ class Options:
         what="backend",
         among=[backend.name for backend in BACKENDS],
         modes=_MEASURING,
+        modes_if_typed=frozenset({Mode.CHECK}),  # else it tries them all
         against=_FROM,
         overrides=_ORIGIN,
         help="use only this backend (default: the first that works)",
@@ -317,6 +318,7 @@ class Options:
         among=tuple(Loopback),
         default=Loopback.SHOW,
         modes=_VIEWING - {Mode.DEMO},
+        modes_if_typed=frozenset({Mode.DEMO}),
         against=_PAGE_FILTER,
         check=_not_all_hidden,
         help="show traffic to and from 127.0.0.0/8 and ::1, hide it, or show nothing else (default show)",
@@ -328,7 +330,6 @@ class Options:
         what="format",
         among=values.FORMATS,
         modes=_PRINTING,
-        against=_NO_INTERVALS,
         help="output format (default table)",
     )
     sort: Order = value(
@@ -338,6 +339,7 @@ class Options:
         default=Order(),
         metavar="COLUMN",
         modes=_SCREENS | _ONLY_BATCH,
+        modes_if_typed=_ONLY_HISTORY,  # which cannot sort by all columns
         against=_PAGE_SETTINGS,
         spell=Order.text,
         words=(*(c.id for c in ALL_COLUMNS), *(f"-{c.id}" for c in ALL_COLUMNS)),
@@ -349,7 +351,6 @@ class Options:
         parse=values.whole(10**9),
         metavar="N",
         modes=_PRINTING,
-        against=_NO_INTERVALS,
         help="show only the first N processes, or rows of a report",
     )
     bits: bool = switch(
@@ -403,7 +404,7 @@ class Options:
         parse=values.file,
         metavar="PATH",
         modes=_RECORDING | _PRINTING | {Mode.SALVAGE},
-        against=_FROM | {"demo": _RECORDS_NOTHING},
+        against=_FROM,
         overrides=_ORIGIN,
         complete=Complete.FILE,
         help="history database (default: $BWTOP_DB, else that of the service, else your own)",
@@ -412,7 +413,8 @@ class Options:
         "--no-record",
         group=Group.HISTORY,
         modes=_RECORDING - _ONLY_RECORD,
-        against=_FROM | {"history": _RECORDS_NOTHING, "record": "; leave out one of them"},
+        modes_if_typed=frozenset({Mode.DEMO}),
+        against=_FROM | {"record": "; leave out one of them"},
         overrides=_ORIGIN,
         help="do not record",
     )
@@ -435,6 +437,7 @@ class Options:
         parse=parse_tiers,
         metavar="NAME=TIME",
         modes=_RECORDING,
+        modes_if_typed=_TABLES,
         against=_FROM | _UNRECORDED,
         overrides=_ORIGIN,
         is_table=True,
@@ -483,6 +486,7 @@ class Options:
         parse=target.parse,
         metavar="URL",
         modes=_RECORDING,
+        modes_if_typed=_TABLES,
         against=_FROM | _UNRECORDED,
         overrides=_ORIGIN,
         spell=Target.url,
@@ -494,7 +498,8 @@ class Options:
         group=Group.HOSTS,
         parse=target.parse,
         metavar="URL",
-        modes=_ONLY_HISTORY | _ONLY_SERVE,  # else a host with it in a file could not show itself
+        modes=_ONLY_HISTORY | _ONLY_SERVE,
+        modes_if_typed=_LIVE,  # a host with it in a file still shows itself
         against=dict.fromkeys(
             ("record", "check", "demo", "init", "salvage", "print_schema"), _VIEWS_HOSTS
         ),
@@ -506,7 +511,7 @@ class Options:
         group=Group.HOSTS,
         parse=values.file,
         metavar="PATH",
-        modes=_RECORDING | {Mode.HISTORY, Mode.INIT, Mode.PRINT_SCHEMA},
+        modes=_RECORDING | _ONLY_HISTORY | _TABLES,
         needs={"ship": "", "origin": ""},
         complete=Complete.FILE,
         help=f"read the ClickHouse password from this file (default: ${target.PASSWORD}, or none)",
@@ -517,6 +522,7 @@ class Options:
         parse=values.machine,
         metavar="NAME",
         modes=_ONLY_HISTORY,
+        modes_if_typed=_LIVE,
         needs={"history": "", "origin": ""},
         against=_PAGE_FILTER,
         help="only these hosts, by name, by shell pattern such as 'web*', or by id or its first 8 digits",
@@ -526,7 +532,7 @@ class Options:
         group=Group.HOSTS,
         parse=values.cluster,
         metavar="NAME",
-        modes=frozenset({Mode.INIT, Mode.PRINT_SCHEMA}),
+        modes=_TABLES,
         is_setting=False,  # tables are created once
         needs={"init": "", "print_schema": ""},
         help="create replicated tables, distributed over this ClickHouse cluster",

@@ -1,6 +1,6 @@
-"""The rules between flags: which of them contradict each other or need another one."""
+"""The rules between flags: which of them contradict each other, need another one, or are not used by a mode."""
 
-from bwtop.options.flag import Flag
+from bwtop.options.flag import Flag, Mode
 from bwtop.options.flags import FLAGS, Options
 
 
@@ -21,6 +21,18 @@ def fault(flag: Flag, options: Options) -> str | None:
         needed = (f"{FLAGS[name].long}{more}" for name, more in flag.needs.items())
         return f"{flag.long} requires {' or '.join(needed)}"
     return flag.check(options) if flag.check else None
+
+
+def unused(typed: Options, mode: Mode) -> str | None:
+    """Return a message about the first typed flag that the mode does not use, or None.
+
+    Flags that no mode uses by itself are those of modes and of configuration files.
+    """
+    for flag in FLAGS.values():
+        used = flag.modes | flag.modes_if_typed
+        if used and mode not in used and _is_set(flag.name, typed):
+            return f"{flag.long} is not used by {FLAGS[mode].long}"
+    return None
 
 
 def _is_set(name: str, options: Options) -> bool:

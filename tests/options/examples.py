@@ -92,7 +92,8 @@ def value(flag: Flag) -> Any:
 
 def parse(*arguments: str) -> Options:
     """Return the options of a command line, without a configuration file."""
-    return command.parse(arguments).over({})
+    given = command.parse(arguments)
+    return given.options(given.mode(terminal=True), {})
 
 
 def load(*paths: Path) -> Config:

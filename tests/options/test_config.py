@@ -124,7 +124,7 @@ def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> 
     expected = {
         Mode.SCREEN: {"interval", "sort"},
         Mode.BATCH: {"interval", "limit", "format", "sort"},
-        Mode.RECORD: {"interval", "metrics"},
+        Mode.RECORD: {"metrics"},
         Mode.HISTORY: {"limit", "format"},
         Mode.SERVE: {"interval", "bind"},
         Mode.DEMO: {"interval", "sort"},

@@ -156,6 +156,51 @@ def test_value_that_contradicts_another_flag_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--record", "--remote=10.0.0.0/8"], "--remote is not used by --record"),
+        (["--record", "--sort=pid"], "--sort is not used by --record"),
+        (["--record", "-d2"], "--interval is not used by --record"),
+        (["--record", "--format=json"], "--format is not used by --record"),
+        (["--check", "--max-flows=1000"], "--max-flows is not used by --check"),
+        (["--history", "-d2"], "--interval is not used by --history"),
+        (["--history", "--max-size=2M"], "--max-size is not used by --history"),
+        (["--demo", "--db=/x"], "--db is not used by --demo"),
+        (["--print-schema", "--bits"], "--bits is not used by --print-schema"),
+        (["--salvage=/x", "--db=/y", "--no-resolve"], "--no-resolve is not used by --salvage"),
+        (["--batch", "--theme=light"], "--theme is not used by --batch"),
+        (["--limit=5", "--theme=light"], "--theme is not used by --batch"),
+        (["--serve", "--remote=::1"], "--remote cannot be used with --serve; use the filter of"),
+    ],
+    ids=str,
+)
+def test_flag_that_the_mode_does_not_use_is_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--history", "--sort=tx"],
+        ["--history", "--from=clickhouse://h/d", "--host=web1", "--password-file=/x"],
+        *([mode, "--from=clickhouse://h/d", "--host=web1"] for mode in ("--batch", "--bits")),
+        ["--check", "--backend=kprobe", "--no-cache"],
+        ["--init", "--ship=clickhouse://h/d", "--retention=seconds=2h", "--cluster=c"],
+        ["--print-schema", "--ship=clickhouse://h/d", "--retention=seconds=2h", "--no-config"],
+        ["--record", "--ship=clickhouse://h/d", "--metrics=127.0.0.1", "--backend=kprobe"],
+        ["--salvage=/x", "--db=/y", "--config=/z"],
+        ["--demo", "--loopback=only", "--no-record"],
+        ["--record", "--no-bits", "--resolve"],
+    ],
+    ids=str,
+)
+def test_flag_that_the_mode_uses_is_taken(arguments: list[str]) -> None:
+    parse(*arguments)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["--serve", "--sort=rate", "--loopback=show", "--no-bits"],
@@ -171,7 +216,8 @@ def test_default_contradicts_nothing(arguments: list[str]) -> None:
 
 @each(ROWS)
 def test_no_flag_contradicts_a_mode_that_uses_it(flag: Flag) -> None:
-    assert not flag.modes & {Mode(name) for name in flag.against if name in set(Mode)}
+    used = flag.modes | flag.modes_if_typed
+    assert not used & {Mode(name) for name in flag.against if name in set(Mode)}
 
 
 def test_every_mode_but_the_full_screen_has_a_flag() -> None:

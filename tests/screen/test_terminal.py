@@ -122,13 +122,13 @@ def test_screen_records_and_shows_it(tmp_path: Path) -> None:
 def test_without_root_you_see_what_a_recorder_records() -> None:
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
         os.chown(directory, SOMEBODY, SOMEBODY)
-        flags = ("--db", f"{directory}/history.db", "--no-resolve")
+        flags = ("--db", f"{directory}/history.db")
         with (
             mover(Path(directory)) as moving,
             Terminal(command("--record", *flags)) as recorder,
         ):
             recorder.wait_for("recording to")
-            with Terminal(command_as(SOMEBODY, *flags), columns=100) as terminal:
+            with Terminal(command_as(SOMEBODY, *flags, "--no-resolve"), columns=100) as terminal:
                 words = (
                     f"from the history of bwtop --record (pid {recorder.pid}), one second behind"
                 )
