@@ -26,10 +26,11 @@ from bwtop.modes.salvage import run_salvage
 from bwtop.modes.schema import run_schema
 from bwtop.modes.screen import has_terminal, run_screen
 from bwtop.modes.serve import run_serve
-from bwtop.options import command, config, printed
+from bwtop.options import command, config, printed, rules
 from bwtop.options.command import ParsedFlags
 from bwtop.options.config import ConfigError
 from bwtop.options.flag import Mode
+from bwtop.options.flags import FLAGS
 from bwtop.rights import account as accounts
 from bwtop.rights import privileges
 from bwtop.rights.account import AccountError
@@ -122,6 +123,8 @@ def _run(given: ParsedFlags) -> None:
     if mode is Mode.RECORD:
         run_record(options, ship)
         return
+    if fault := rules.fault(FLAGS["interval"], options):  # parse() has seen no configuration file
+        fail(fault)
     loading = common.load(options) if may_measure and not options.origin else None
     if mode is Mode.SCREEN:
         run_screen(options, files, loading, ship=ship)

@@ -315,6 +315,16 @@ def test_check_tries_all_backends_or_the_one_that_is_named(
     assert {name for name in tried if f"{name}: does not work here" in said} == expected
 
 
+def test_many_hosts_have_intervals_of_whole_seconds_also_if_configured(
+    nowhere: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text("interval = 0.5\n")
+    flags = ("--config", str(tmp_path / "config.toml"), "--from", "clickhouse://h/d")
+    words = "bwtop: --interval must be 1 or more with --from\n"
+    assert failing(capsys, *flags) == words
+    assert failing(capsys, *flags, "--batch") == words
+
+
 def test_history_needs_no_root(
     history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
