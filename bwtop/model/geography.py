@@ -44,13 +44,15 @@ def _asn(record: Mapping[str, Any] | None) -> str | None:
 
 
 def _country(record: Mapping[str, Any] | None) -> str | None:
-    """Return the ISO 3166 code of the country in a record."""
-    found: Any = record
-    for key in ("country", "iso_code"):
-        if isinstance(found, Mapping):
-            found = found.get(key) or found.get("country_code")
-    is_code = isinstance(found, str) and re.fullmatch(r"[A-Za-z]{2}", found, re.ASCII)
-    return found.upper() if is_code else None
+    """Return the ISO 3166 code of the country in a record; IPinfo has it beside the name, MaxMind within the country."""
+    if not record:
+        return None
+    country = record.get("country")
+    code = country.get("iso_code") if isinstance(country, Mapping) else country
+    for found in (code, record.get("country_code")):
+        if isinstance(found, str) and re.fullmatch(r"[A-Za-z]{2}", found, re.ASCII):
+            return found.upper()
+    return None
 
 
 class _CurrentGeography:

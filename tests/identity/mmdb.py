@@ -19,6 +19,7 @@ COUNTRIES: Final[dict[str, dict[str, Any]]] = {
     "192.0.2.0/24": {"country": {"iso_code": "DE"}, "registered_country": {"iso_code": "US"}},
     "198.51.100.0/24": {"country_code": "fr"},
     "203.0.113.0/24": {"country": "JP"},
+    "2001:db8::/32": {"country": "Canada", "country_code": "CA", "continent_code": "NA"},
     "10.0.0.0/8": {"country": {"iso_code": "\x1b[2J"}},
 }
 

@@ -47,7 +47,7 @@ def test_records_of_all_makers(known: Geography) -> None:
     odd = f"AS64497 \x1b[2J{'x' * 60}"
     assert systems == ["AS64496 Example, Inc.", odd, "AS64498", None, None, None, None]
     countries = [known.country(packed(address)) for address in ADDRESSES]
-    assert countries == ["DE", "FR", None, "JP", None, None, None]
+    assert countries == ["DE", "FR", "CA", "JP", None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_report_by_system_and_country(files: tuple[Path, Path], tmp_path: Path) 
     assert {(row["asn"], row["country"]): row["rx"] for row in rows} == {
         ("AS64496 Example, Inc.", "DE"): 1,
         (f"AS64497 \x1b[2J{'x' * 60}", "FR"): 10,
-        ("AS64498", None): 100,
+        ("AS64498", "CA"): 100,
         (None, "JP"): 1000,
         (None, None): 1110000,
     }
