@@ -125,7 +125,11 @@ class Networks:
         """Take the prefixes that each recording host is connected to, by its id; None: this host has recorded."""
         found = {id_: self._made(prefixes) for id_, prefixes in (homes or {}).items()}
         common = self._common
-        differing = {id_: own for id_, own in found.items() if own.starts != common.starts}
+        differing = {
+            id_: own
+            for id_, own in found.items()
+            if (own.starts, own.names) != (common.starts, common.names)
+        }
         self._hosts = None if homes is None else differing
         self._homes = {id_: (homes or {})[id_] for id_ in differing}
 

@@ -131,6 +131,13 @@ def test_each_host_of_many_has_its_own_prefixes() -> None:
     assert not found.differ
 
 
+def test_prefix_of_a_host_counts_between_names_that_end_where_it_does() -> None:
+    found, web = known({"a": ["203.0.113.0/26"], "b": ["203.0.113.128/25"]}), Host("web", "w")
+    found.settle({"w": [ipaddress.ip_network("203.0.113.64/26")]})
+    assert found.of(packed("203.0.113.70"), web) == "lan"
+    assert found.differ
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
