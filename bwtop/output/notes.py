@@ -1,5 +1,6 @@
 """Notes below a report: what limits its numbers."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -101,4 +102,5 @@ def length(seconds: float) -> str:
     if seconds < 60:
         return count(round(seconds), "second")
     minutes = round(min(seconds, _LONGEST) / 60)
-    return humanize.precisedelta(60 * minutes, minimum_unit="minutes", format="%d")
+    text = humanize.precisedelta(60 * minutes, minimum_unit="minutes", format="%d")
+    return " and ".join(re.split(", | and ", text)[:2])

@@ -26,6 +26,7 @@ from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Identity, Loss, Role
 from bwtop.output import report
 from bwtop.output import report_table as table
+from bwtop.output.notes import length
 from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite import selection
@@ -906,6 +907,21 @@ def test_events_are_noted(kept: Kept, ask: Ask) -> None:
         "the clock was set forward by 50 seconds at 2026-09-21 10:01",
     ]
     assert ask.json("yesterday")["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "1 second"),
+        (59.4, "59 seconds"),
+        (5400, "1 hour and 30 minutes"),
+        (75 * DAY + 3660, "2 months and 14 days"),
+        (400 * DAY + 3660, "1 year and 1 month"),
+        (7 * DAY + 300, "7 days and 5 minutes"),
+    ],
+)
+def test_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert length(seconds) == text
 
 
 def test_heading_and_note_of_a_clock_that_was_ahead(kept: Kept, ask: Ask) -> None:
