@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _open_descriptors()
     try:
-        _run(command.parse(sys.argv[1:] if arguments is None else arguments))
+        _run_to_end(sys.argv[1:] if arguments is None else arguments)
     except _EXPECTED as error:
         fail(str(error))
     except sqlite3.Error as error:
@@ -86,6 +86,16 @@ def _open_descriptors() -> None:
         fail("standard output is closed")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _run_to_end(arguments: Sequence[str]) -> None:
+    """Run the command, and write what it has printed here: a failure at exit would be a traceback."""
+    try:
+        _run(command.parse(arguments))
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
 
 
 def _run(given: ParsedFlags) -> None:

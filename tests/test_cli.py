@@ -365,6 +365,27 @@ def test_ordinary_user_without_a_history_gets_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize("flag", ["--help", "--version", "--print-config", "--print-schema"])
+def test_output_that_cannot_be_written_is_one_line_and_a_closed_pipe_is_quiet(flag: str) -> None:
+    def run(out: int) -> tuple[int, str]:
+        ended = subprocess.run(
+            [sys.executable, "-B", str(ROOT / "bwtop.py"), flag],
+            env={"PATH": "/usr/bin", "HOME": "/nonexistent"},  # without PYTHONUNBUFFERED
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        os.close(out)
+        return ended.returncode, ended.stderr
+
+    assert run(os.open("/dev/full", os.O_WRONLY)) == (2, "bwtop: No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert run(writer) == (0, "")
+
+
 def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
     """A lock beside the link would let two bwtops record to the same history."""
     (tmp_path / "real.db").touch()

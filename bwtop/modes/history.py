@@ -54,7 +54,6 @@ def run_history(options: Options) -> None:
     try:
         with closing(_open_history(options, place)) as history:
             report.run(history, request, form, sys.stdout)
-        sys.stdout.flush()
     except sqlite3.Error as error:
         fail(plain(error, place.path))
 
