@@ -107,6 +107,7 @@ def _run(given: ParsedFlags) -> None:
     mode = given.mode(terminal=has_terminal())
     options = given.options(mode, files.flags)
     common.use_databases(options)
+    common.filter_of(options)  # exits if it names an unknown network, before anything starts
     if mode is Mode.HISTORY:
         run_history(options)
         return

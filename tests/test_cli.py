@@ -16,12 +16,13 @@ import pytest
 
 from bwtop import cli
 from bwtop.capture.backends import Backend
-from bwtop.capture.session import Loading, Report
+from bwtop.capture.session import CaptureError, Loading, Report
 from bwtop.history.nested import SORTS
 from bwtop.history.tiers import default_retention
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.conditions import Loopback
 from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.modes import batch as modes_batch
 from bwtop.modes import check as modes_check
 from bwtop.modes import common
 from bwtop.modes import history as modes_history
@@ -323,6 +324,37 @@ def test_many_hosts_have_intervals_of_whole_seconds_also_if_configured(
     words = "bwtop: --interval must be 1 or more with --from\n"
     assert failing(capsys, *flags) == words
     assert failing(capsys, *flags, "--batch") == words
+
+
+@pytest.mark.parametrize("mode", ["--batch", "--demo"])
+def test_unknown_network_is_refused_before_anything_starts(
+    mode: str, nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privileges, "may_load", lambda: True)
+    assert "'nope'" in failing(capsys, mode, "--net", "nope")
+
+
+@pytest.mark.parametrize("flags", [["--format", "json"], ["--limit", "5"]], ids=str)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_only_without_a_terminal_bwtop_stops_by_itself(
+    flags: list[str],
+    nowhere: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    terminal: bool,
+) -> None:
+    def refuse(*_: object, **__: object) -> Any:
+        raise CaptureError("refused")
+
+    monkeypatch.setattr(modes_batch, "has_terminal", lambda: terminal)
+    monkeypatch.setattr(privileges, "may_load", lambda: False)
+    monkeypatch.setattr(common, "start_measuring", refuse)
+    with pytest.raises(SystemExit):
+        cli.main(flags)
+    *said, last = capsys.readouterr().err.splitlines()
+    stops = ["bwtop: no terminal; printing 5 intervals (-n N changes that)"]
+    assert (said, last) == ([] if terminal else stops, "bwtop: refused")
 
 
 def test_history_needs_no_root(

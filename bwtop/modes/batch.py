@@ -14,6 +14,7 @@ from bwtop.measure.stopping import finishing
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
 from bwtop.modes import common
+from bwtop.modes.screen import has_terminal
 from bwtop.options.flags import Options
 from bwtop.text.stderr import say
 from bwtop.view.interval import Intervals
@@ -28,7 +29,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
 
     clock = SignalClock()
     iterations = options.iterations
-    if not options.batch and iterations is None:
+    if not options.batch and iterations is None and not has_terminal():
         iterations = _DEFAULT_ITERATIONS
         say(f"no terminal; printing {iterations} intervals (-n N changes that)")
     measurement = common.start_measuring(options, loading, say, ship=ship)
