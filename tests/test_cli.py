@@ -30,6 +30,7 @@ from bwtop.modes import salvage as modes_salvage
 from bwtop.modes import screen as screen_mode
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
+from bwtop.options.values import FORMATS
 from bwtop.output import report
 from bwtop.rights import privileges
 from bwtop.sqlite.rollup import Policy
@@ -40,6 +41,7 @@ from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.order import Order
 from tests.build import stable_id, typed
 from tests.history.keep import CURL, NGINX, Kept, delta
+from tests.history.named import named_delta
 from tests.options.examples import parse
 
 ROOT = Path(__file__).parents[1]
@@ -199,6 +201,24 @@ def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[st
     assert "PROCESS" in written
     assert "bit/s" in written
     assert "no traffic matches" in printed(capsys, "--history", "1h", "--udp")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [[], *(["--by", by, "--format", f] for by in ("remote", "name", "domain") for f in FORMATS)],
+    ids=str,
+)
+def test_no_names_reports_addresses(
+    flags: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Kept(path=nowhere)
+    kept.append(named_delta(time.time() - 30, "www.example.org"))
+    kept.connection.close()
+    found = ("--history", "1h", "--no-resolve", *flags)
+    assert "example.org" in printed(capsys, *found)
+    plain = printed(capsys, *found, "--no-names")
+    assert "192.0.2.1" in plain
+    assert "example.org" not in plain
 
 
 def test_no_resolve_disables_name_lookups(

@@ -92,9 +92,15 @@ class FleetFollower:
         keep: Filter,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        names: bool = True,
     ) -> None:
-        """Query the live hosts that pass a filter; raise FleetError."""
+        """Query the live hosts that pass a filter; raise FleetError.
+
+        names: False for samples without names of remotes.
+        """
         self._server = server
+        self._is_named = names
         self._keep = keep.only("host")
         self._clock, self._monotonic = clock, monotonic
         self._playback = Playback()
@@ -193,7 +199,7 @@ class FleetFollower:
                 self._fill(sample.late, windows.late)
             self._ask_former()
             self._fill(sample, windows.due)
-            for one in filter(None, (sample.late, sample)):
+            for one in filter(None, (sample.late, sample) if self._is_named else ()):
                 self._names.add(one, sample.time.timestamp())
         except FleetError as error:
             self._fault = str(error)

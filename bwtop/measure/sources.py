@@ -198,9 +198,9 @@ def follow(path: Path, *, names: bool = True) -> Measurement:
     )
 
 
-def follow_fleet(server: FleetServer, keep: Filter) -> Measurement:
-    """Follow the hosts that match a filter on ClickHouse; raises FleetError."""
-    follower = FleetFollower(server, keep)
+def follow_fleet(server: FleetServer, keep: Filter, *, names: bool = True) -> Measurement:
+    """Follow the hosts that match a filter on ClickHouse, with the names of remotes or without; raises FleetError."""
+    follower = FleetFollower(server, keep, names=names)
     return Measurement(
         readings=follower,
         status=lambda: Status(*follower.state()),

@@ -162,7 +162,8 @@ def start_measuring(
 ) -> Measurement:
     """Start to measure, or follow: ClickHouse with --from, a recorder if `loading` is None (no rights to measure)."""
     if options.origin:
-        return follow_fleet(reading(options, options.origin, FOLLOW_SECONDS), filter_of(options))
+        server = reading(options, options.origin, FOLLOW_SECONDS)
+        return follow_fleet(server, filter_of(options), names=not options.no_names)
     if loading is None:
         return follow(history(options).path, names=not options.no_names)
     return measure(

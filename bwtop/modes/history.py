@@ -62,12 +62,13 @@ def _open_history(options: Options, place: Place) -> "History":
     """Open the history of many hosts (--from) or of this host; exit with one line if that fails."""
     from bwtop.history.query import History
 
+    names = not options.no_names
     if options.origin:
         from bwtop.clickhouse.reader import FleetReader
 
-        return History(FleetReader(common.reading(options, options.origin)))
+        return History(FleetReader(common.reading(options, options.origin)), names=names)
     try:
-        return History(_open_local(place))
+        return History(_open_local(place), names=names)
     except FileNotFoundError:
         fail(f"nothing has been recorded yet: {place.path} does not exist; run: sudo bwtop")
     except HistoryError as error:

@@ -26,12 +26,13 @@ def access_of(
     """Return the history, and what prepares a process to ask it: it drops the rights that this takes no longer."""
     from bwtop.web.history import FleetHistory, LocalHistory
 
-    unprivileged = accounts.unprivileged(os.environ)
+    unprivileged, names = accounts.unprivileged(os.environ), not options.no_names
     if options.origin:
         connect = partial(_connect, options.origin, secret)
         common.need_driver()
-        return FleetHistory(options.origin.url(), connect), partial(confine, unprivileged)
-    local = LocalHistory(place.path, names=not options.no_names)
+        fleet = FleetHistory(options.origin.url(), connect, names=names)
+        return fleet, partial(confine, unprivileged)
+    local = LocalHistory(place.path, names=names)
     if place.account or os.geteuid() != 0:
         return local, partial(confine, place.account or unprivileged, place.path)
 

@@ -232,10 +232,8 @@ class Options:
     no_names: bool = switch(
         "--no-names",
         group=Group.MEASURING,
-        modes=_MEASURING | {Mode.CHECK},
-        against=_FROM,
-        overrides=_ORIGIN,
-        help="do not listen for the names that programs ask for (DNS, TLS, HTTP), nor show recorded ones",
+        modes=_MEASURING | _ONLY_HISTORY | {Mode.CHECK},
+        help="do not listen for the names that programs ask for (DNS, TLS, HTTP), nor show recorded ones (addresses take their place)",
     )
 
     tcp: bool = switch(

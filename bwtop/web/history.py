@@ -36,12 +36,16 @@ class HistoryAccess(ABC):
 class FleetHistory(HistoryAccess):
     """The history of many hosts, on a server."""
 
-    def __init__(self, origin: str, connect: Callable[[], FleetServer]) -> None:
+    def __init__(
+        self, origin: str, connect: Callable[[], FleetServer], *, names: bool = True
+    ) -> None:
+        """names: False for answers without recorded names of remotes."""
         super().__init__(origin)
         self._connect = connect
+        self._is_named = names
 
     def _open(self) -> Iterator[History]:
-        history = History(FleetReader(self._connect()))
+        history = History(FleetReader(self._connect()), names=self._is_named)
         try:
             yield history
         except FleetError as error:

@@ -20,7 +20,7 @@ complete -c bwtop -l max-flows -x -d 'maximum number of flows active in one seco
 complete -c bwtop -l no-cache -d 'compile the programs for the kernel; neither read nor write the cache of compiled ones'
 complete -c bwtop -l no-container-names -d 'do not read the names of containers; show their ids'
 complete -c bwtop -l container-names -d 'read the names of containers (default)'
-complete -c bwtop -l no-names -d 'do not listen for the names that programs ask for (DNS, TLS, HTTP), nor show recorded ones'
+complete -c bwtop -l no-names -d 'do not listen for the names that programs ask for (DNS, TLS, HTTP), nor show recorded ones (addresses take their place)'
 complete -c bwtop -l tcp -d 'only TCP; --tcp, --udp and --other can be combined (default: all)'
 complete -c bwtop -l udp -d 'only UDP; --tcp, --udp and --other can be combined (default: all)'
 complete -c bwtop -l other -d 'only other protocols: ICMP, raw IP, SCTP; --tcp, --udp and --other can be combined (default: all)'

@@ -189,9 +189,9 @@ class Fleet:
         self.hosts[host] = Kept()
         self.waiting[host] = sorted(deltas, key=lambda delta: delta.start)
 
-    def follow(self) -> FleetFollower:
+    def follow(self, *, names: bool = True) -> FleetFollower:
         self.send()
-        return FleetFollower(self.server, self.keep, self.clock, self.clock)
+        return FleetFollower(self.server, self.keep, self.clock, self.clock, names=names)
 
     def send(self) -> None:
         for host, kept in self.hosts.items():
@@ -441,6 +441,7 @@ def test_remotes_have_the_names_that_their_hosts_have_sent(fleet: Fleet) -> None
         (WEB.id, "curl"): ["www.example.org sni", "cdn.example.net dns"],
         (TWINS[0].id, "curl"): ["alien.example dns-host"],
     }
+    assert names_in(list(fleet.readings(fleet.follow(names=False), 9))) == {}
 
 
 def test_name_that_changes_is_followed(fleet: Fleet) -> None:
