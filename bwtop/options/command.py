@@ -48,7 +48,8 @@ examples:
 bwtop counts payload: the bytes that programs send and receive, without headers
 and retransmissions. SIGINT, SIGTERM and SIGHUP stop bwtop after a last, shorter
 interval; a second signal stops it at once.
-Exit status: 0 on success, 2 on failure or wrong usage.
+Exit status: 0 on success, 1 if measured bytes could not be recorded, 2 on failure
+or wrong usage, 130 if interrupted before the first interval.
 """
 
 _DESCRIPTIONS: Final = {
