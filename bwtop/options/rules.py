@@ -1,7 +1,11 @@
 """The rules between flags: which of them contradict each other, need another one, or are not used by a mode."""
 
+from typing import Final
+
 from bwtop.options.flag import Flag, Mode
 from bwtop.options.flags import FLAGS, Options
+
+_SCREENS: Final = frozenset({Mode.SCREEN, Mode.DEMO})
 
 
 def first_fault(options: Options) -> str | None:
@@ -26,11 +30,12 @@ def fault(flag: Flag, options: Options) -> str | None:
 def unused(typed: Options, mode: Mode) -> str | None:
     """Return a message about the first typed flag that the mode does not use, or None.
 
-    Flags that no mode uses by itself are those of modes and of configuration files.
+    Flags that no mode uses by itself are those of modes and of configuration files.  How the screen looks may be in a shell's
+    alias of bwtop, and is left aside.
     """
     for flag in FLAGS.values():
         used = flag.modes | flag.modes_if_typed
-        if used and mode not in used and _is_set(flag.name, typed):
+        if not used <= _SCREENS and mode not in used and _is_set(flag.name, typed):
             return f"{flag.long} is not used by {FLAGS[mode].long}"
     return None
 

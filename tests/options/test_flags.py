@@ -168,8 +168,6 @@ def test_value_that_contradicts_another_flag_is_refused(
         (["--demo", "--db=/x"], "--db is not used by --demo"),
         (["--print-schema", "--bits"], "--bits is not used by --print-schema"),
         (["--salvage=/x", "--db=/y", "--no-resolve"], "--no-resolve is not used by --salvage"),
-        (["--batch", "--theme=light"], "--theme is not used by --batch"),
-        (["--limit=5", "--theme=light"], "--theme is not used by --batch"),
         (["--serve", "--remote=::1"], "--remote cannot be used with --serve; use the filter of"),
     ],
     ids=str,
@@ -193,6 +191,7 @@ def test_flag_that_the_mode_does_not_use_is_refused(
         ["--salvage=/x", "--db=/y", "--config=/z"],
         ["--demo", "--loopback=only", "--no-record"],
         ["--record", "--no-bits", "--resolve"],
+        *([mode, "--theme=light"] for mode in ("--batch", "--limit=5", "--history", "--record")),
     ],
     ids=str,
 )
