@@ -30,6 +30,9 @@ from bwtop.sqlite.selection import LocalSelection, identity
 
 _WAYS: Final = ("rx", "tx")
 
+_ROUNDING: Final = 0.001
+"""Seconds by which the sum of a month's seconds depends on their order."""
+
 
 class LocalReader:
     """Snapshot of a database, unaffected by later writes (see history.store.HistoryStore)."""
@@ -215,7 +218,21 @@ class _Spans:
 
     def forgotten(self, level: int, start: float, end: float) -> float:
         """See plan.Spans; the level below is deleted up to this time, and only where this level has its totals."""
-        return min(max(self._kept[level - 1], start), end)
+        kept = max(self._kept[level - 1], start)
+        return min(max(kept, self._last_incomplete(level, kept, end)), end)
+
+    def _last_incomplete(self, level: int, start: float, end: float) -> float:
+        """Return the end of the last span that begins in a range and lacks rows of the level below; 0: there is none.
+
+        Those rows were measured by a clock that was ahead, and deleted, or a salvage has not found them.
+        """
+        below = f"{_of(level - 1)} AND start >= above.start AND start < above.end"
+        (found,) = self._run(
+            "SELECT coalesce(max(end), 0) FROM span AS above WHERE level = ? AND start >= ? AND start < ?"  # noqa: S608 - constants
+            f" AND seconds > (SELECT total(seconds) FROM {below}) + ?",
+            (level, start, end, *[level - 1][: level - 1], _ROUNDING),
+        ).fetchone()
+        return checked.moment(found)
 
     def inside(self, level: int, start: float, end: float) -> Bounds:
         """See plan.Spans."""
@@ -243,7 +260,8 @@ class _Spans:
         if not found:
             return NOTHING
         first, after = map(checked.moment, found)
-        return (first, after) if after > when and first < self._kept[level - 1] else NOTHING
+        is_deleted = first < self._kept[level - 1] or self._last_incomplete(level, first, after)
+        return (first, after) if after > when and is_deleted else NOTHING
 
     def fits(self, level: int, start: float, end: float, unit: Unit) -> bool:
         """See plan.Spans; check one span at each end of a unit: there are far fewer ends than spans."""

@@ -284,27 +284,23 @@ class Rollup:
 
     def _expire(self, now: float) -> bool:
         """Mark rows past their retention as deletable, by whole spans of the level above."""
-        for level in range(COARSEST):
-            if self._mark(level, now - self._keep[level]):
-                return True
-        oldest = self._one(
-            "SELECT max(end) FROM span WHERE level = ? AND end <= ?",
-            *(COARSEST, now - self._keep[COARSEST]),
-        )
-        return self._set_kept(COARSEST, oldest[0]) or self._trim_five_minutes(now)
+        return any(
+            self._mark(level, now) for level in range(COARSEST + 1)
+        ) or self._trim_five_minutes(now)
 
-    def _mark(self, level: int, oldest: float) -> bool:
-        """Mark the level as deletable before `oldest`, as far as the level above has its totals."""
-        found = self._one(
-            "SELECT max(end) FROM span WHERE level = ? AND end <= ?", level + 1, oldest
-        )
-        return self._set_kept(level, found[0])
+    def _mark(self, level: int, now: float) -> bool:
+        """Mark the level as deletable up to its retention, as far as the level above it has its totals.
 
-    def _set_kept(self, level: int, kept: int | None) -> bool:
+        Take back what a clock that was ahead has marked, or all rows until that date would be deleted at once.
+        """
+        (oldest,) = self._one(
+            "SELECT coalesce(max(end), 0) FROM span WHERE level = ? AND end <= ?",
+            *(min(level + 1, COARSEST), now - self._keep[level]),
+        )
         return bool(
-            kept
-            and self._connection.execute(
-                "UPDATE level SET kept = ? WHERE level = ? AND kept < ?", (kept, level, kept)
+            self._connection.execute(
+                "UPDATE level SET kept = ?1 WHERE level = ?2 AND kept != ?1 AND kept NOT BETWEEN ?1 AND ?3",
+                (oldest, level, now),
             ).rowcount
         )
 
@@ -400,7 +396,7 @@ class Rollup:
         self._wants_sweep |= self._released > max(FEW, self._swept_rows // 4)
         if self._sweep_some():
             return True
-        candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level))]
+        candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level, now))]
         if not candidates and self._released:
             self._wants_sweep = True
             return True
@@ -409,14 +405,18 @@ class Rollup:
             self.is_over_size = True
             return False
         end, level = min(candidates)
-        return self._set_kept(level, end)
+        self._connection.execute("UPDATE level SET kept = ? WHERE level = ?", (end, level))
+        return True
 
-    def _oldest(self, level: int) -> Any:
-        """Return the end of the oldest span of the level above that has detail in this level; None: there is none."""
+    def _oldest(self, level: int, now: float) -> Any:
+        """Return the end of the oldest span of the level above that has detail in this level; None: there is none.
+
+        A clock may have been ahead: spans that end in the future do not count, or all that is recorded now would be deleted.
+        """
         return self._one(
-            "SELECT min(end) FROM span WHERE level = ?1 + 1 AND end >"
-            " (SELECT kept FROM level WHERE level = ?1)",
-            level,
+            "SELECT min(end) FROM span WHERE level = ?1 + 1 AND end <= ?2"
+            " AND end > (SELECT kept FROM level WHERE level = ?1)",
+            *(level, now),
         )[0]
 
     def _vacuum(self) -> bool:

@@ -23,6 +23,7 @@ from tests.history.keep import (
     local,
     policy,
     total,
+    within,
 )
 
 FIRST = NOON - DAY // 2
@@ -208,13 +209,48 @@ def test_every_tier_is_kept_for_its_retention() -> None:
     assert kept.one(orphans.format("traffic", "span")) == 0
 
 
+def ahead(kept: Kept, by: float = 600 * DAY) -> float:
+    """Record two hours, a second per minute, with a clock that is ahead; return when it is set right."""
+    kept.append(*[delta(NOON + by + n * 60) for n in range(120)])
+    kept.steps(NOON + by + 2 * HOUR + SETTLED)
+    return NOON + 2 * HOUR
+
+
 def test_deleted_rows_stay_deleted_after_a_clock_change() -> None:
+    """A report that begins within one of their minutes has the whole minute."""
     kept = Kept(policy(seconds=60))
     kept.append(*[delta(NOON + n * 60) for n in range(10)])
     kept.steps(NOON + 660)
     assert kept.kept(0) == NOON + 600
     kept.steps(NOON + 300)
-    assert kept.kept(0) == NOON + 600
+    assert kept.kept(0) == NOON + 240
+    for start in (NOON + 90, NOON + 450):
+        answer = kept.ask(start, NOON + 600)
+        assert (answer.start, answer.rx) == (
+            start - 30,
+            total(kept.deltas)[0] * (NOON + 630 - start) / 600,
+        )
+
+
+@pytest.mark.parametrize("by", [HOUR, DAY, 600 * DAY])
+def test_seconds_are_kept_after_a_clock_was_ahead(by: float) -> None:
+    """They were deleted at once until that date, as all before it was past its retention."""
+    kept = Kept(policy(seconds=HOUR, minutes=DAY))
+    kept.append(delta(NOON - 60))
+    now = ahead(kept, by)
+    for n in range(300):
+        kept.append(delta(now + n))
+        if n % 10 == 9:
+            kept.steps(now + n + 1)
+    assert kept.one("SELECT count(*) FROM interval WHERE id > 121") == 300
+    assert kept.past().pids_since() <= now
+    kept.let_go()
+    assert kept.kept(0) <= now
+    everything = kept.ask(NOON - HOUR, NOON + by + DAY)
+    assert (everything.rx, everything.tx) == total(kept.deltas)
+    part = kept.ask(now + 90, now + 150)
+    assert (part.start, part.end) == (now + 90, now + 150)
+    assert (part.rx, part.tx) == total(within(kept.deltas, now + 90, now + 150))
 
 
 def test_rows_without_totals_are_not_deleted() -> None:
@@ -342,6 +378,19 @@ def test_daily_totals_survive_beside_months() -> None:
     assert kept.spans(4)
     assert [start for start, _ in kept.spans(3)] == [FIRST + n * DAY for n in range(14)]
     assert kept.rollup.is_over_size
+
+
+def test_size_limit_keeps_the_present_after_a_clock_was_ahead() -> None:
+    """Else all seconds until that date would be deleted at once."""
+    kept = Kept(policy(max_size=1))
+    now = ahead(kept)
+    for begin in (now, now + 60):
+        kept.append(*[delta(begin + n) for n in range(30)])
+        kept.steps(begin + 30)
+    assert kept.rollup.is_over_size
+    assert kept.kept(0) == now + 60
+    assert kept.column("SELECT id FROM interval WHERE id > 120") == [*range(151, 181)]
+    assert kept.ask(NOON, NOON + 601 * DAY).rx == total(kept.deltas)[0]
 
 
 def test_many_free_pages_are_returned_to_the_file_system(
