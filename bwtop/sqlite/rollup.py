@@ -127,8 +127,8 @@ class Rollup:
             or self._close_some(now)
             or self._expire(now)
             or self._shrink(now)
-            or self._delete_old()
-            or self._delete_processes()
+            or self._delete_old(now)
+            or self._delete_processes(now)
             or self._sweep_some()
         )
 
@@ -313,13 +313,24 @@ class Rollup:
             ).rowcount
         )
 
-    def _delete_old(self) -> bool:
+    def _delete_old(self, now: float) -> bool:
         """Delete rows of a deletable interval or span."""
         interval = self._one(
             "SELECT id FROM interval WHERE start < (SELECT kept FROM level WHERE level = 0)"
             " AND id < (SELECT max(id) FROM interval) - ? ORDER BY start LIMIT 1",
             NEWEST,
         )
+        if (
+            interval
+        ):  # a clock may have been ahead: what was recorded before is past its retention, too
+            interval = (
+                self._one(
+                    "SELECT id FROM interval WHERE start > ? AND id < ?"
+                    " AND start < (SELECT closed FROM level WHERE level = 1) LIMIT 1",
+                    *(now, *interval),
+                )
+                or interval
+            )
         return self._delete("interval", interval) or any(
             self._delete(
                 "span",
@@ -347,12 +358,17 @@ class Rollup:
             self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
         return True
 
-    def _delete_processes(self) -> bool:
-        """Delete processes that no interval refers to."""
+    def _delete_processes(self, now: float) -> bool:
+        """Delete processes that no interval refers to.
+
+        Intervals from a clock that was ahead may precede the first of the others: their own processes stay.
+        """
+        (first,) = self._one("SELECT min(id) FROM interval WHERE +start <= ?", now)
         return bool(
             self._connection.execute(
-                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL"
-                " AND abs(ended) < (SELECT min(id) FROM interval) LIMIT 1000)"
+                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL AND abs(ended) < ?1"
+                " AND id NOT IN (SELECT process FROM delta WHERE interval < ?1) LIMIT 1000)",
+                (first,),
             ).rowcount
         )
 
@@ -391,7 +407,7 @@ class Rollup:
             self._size_looked_at = now
             self.is_over_size = False
             return False
-        if self._delete_old() or self._fold_closed():  # has been marked already
+        if self._delete_old(now) or self._fold_closed():  # has been marked already
             return True
         self._wants_sweep |= self._released > max(FEW, self._swept_rows // 4)
         if self._sweep_some():

@@ -304,6 +304,32 @@ def test_processes_of_a_former_recorder_are_kept_as_long() -> None:
     assert kept.column("SELECT pid FROM process") == [2]
 
 
+@pytest.mark.parametrize("minutes", [0.0, 2.0])
+def test_a_clock_that_was_ahead_keeps_no_processes(minutes: float) -> None:
+    """Its intervals go with the next that are past their retention, once they have totals; until then with their process."""
+    kept = Kept(policy(seconds=60))
+    kept.append(delta(NOON + 600 * DAY, pid=1), Delta(NOON + 600 * DAY, 1.0, exited={key(1)}))
+    kept.steps(NOON + 600 * DAY + minutes * 60)
+    for n in range(400):
+        kept.append(delta(NOON + n, pid=n + 2), Delta(NOON + n, 1.0, exited={key(n + 2)}))
+        if n % 20 == 0:
+            kept.steps(NOON + n)
+    assert kept.count("process") < 150
+    lost = "SELECT count(*) FROM delta WHERE process NOT IN (SELECT id FROM process)"
+    assert kept.one(lost) == 0
+    assert kept.column("SELECT id FROM interval WHERE id < 3") == ([] if minutes else [1, 2])
+    assert kept.ask(NOON, NOON + 601 * DAY).rx == total(kept.deltas)[0]
+
+
+def test_a_clock_that_is_behind_deletes_no_seconds() -> None:
+    kept = Kept(policy(seconds=HOUR))
+    kept.append(*[delta(NOON + n) for n in range(90)])
+    kept.steps(NOON + 90)
+    kept.append(*[delta(NOON - DAY + n) for n in range(600)])
+    kept.steps(NOON - DAY + 600)
+    assert kept.count("interval") == 690
+
+
 def test_five_minute_totals_are_kept_for_their_retention() -> None:
     kept = Kept(policy(**{"5min": HOUR}))
     kept.append(*[delta(NOON + n * 300) for n in range(36)])
