@@ -413,6 +413,8 @@ class Rollup:
         if self._sweep_some():
             return True
         candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level, now))]
+        if not candidates and self._delete_ahead(now):
+            return True
         if not candidates and self._released:
             self._wants_sweep = True
             return True
@@ -434,6 +436,25 @@ class Rollup:
             " AND end > (SELECT kept FROM level WHERE level = ?1)",
             *(level, now),
         )[0]
+
+    def _delete_ahead(self, now: float) -> bool:
+        """Delete detail that a clock that was ahead has dated, as far as the level above it has its totals."""
+        interval = self._one(
+            "SELECT id FROM interval WHERE start > ? AND start < (SELECT closed FROM level WHERE level = 1)"
+            " AND id < (SELECT max(id) FROM interval) - ? LIMIT 1",
+            *(now, NEWEST),
+        )
+        return self._delete("interval", interval) or any(
+            self._delete(
+                "span",
+                self._one(
+                    "SELECT id FROM span WHERE level = ?1 AND start > ?2"
+                    " AND start < (SELECT closed FROM level WHERE level = ?1 + 1) LIMIT 1",
+                    *(level, now),
+                ),
+            )
+            for level in range(1, DAYS)
+        )
 
     def _vacuum(self) -> bool:
         """Return free pages to the file system, if there are many."""
