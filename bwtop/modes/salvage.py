@@ -9,10 +9,11 @@ from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
 from bwtop.sqlite import location, schema
-from bwtop.sqlite.salvage import salvage
+from bwtop.sqlite.salvage import Saved, salvage
 from bwtop.sqlite.schema import HistoryError
 from bwtop.text.escape import count
 from bwtop.text.stderr import fail, say
+from bwtop.text.units import size
 
 _NAMES: Final = {"pulse": "5min"}
 """Names of tables, where the manual has another."""
@@ -42,10 +43,22 @@ def run_salvage(options: Options) -> None:
             if os.geteuid() == 0:
                 confine(accounts.unprivileged(os.environ))
         for saved in salvage(*opened):
-            gaps = f"; {count(saved.gaps, 'gap')}" if saved.gaps else ""
-            say(f"{_NAMES.get(saved.table, saved.table)}: {count(saved.rows, 'row')} saved{gaps}")
+            say(_words(saved))
     except HistoryError as error:
         fail(str(error))
     except (OSError, sqlite3.Error) as error:
         fail(schema.plain(error, new.path if opened else old.path))
     say(f"to read it: bwtop --history all --db {new.path}")
+
+
+def _words(saved: Saved) -> str:
+    """Return the result of a table in one line."""
+    words = [f"{_NAMES.get(saved.table, saved.table)}: {count(saved.rows, 'row')} saved"]
+    if saved.gaps:
+        words.append(count(saved.gaps, "gap"))
+    if saved.orphans:
+        moved = f", with {size(saved.bytes)}" if saved.bytes else ""
+        words.append(
+            f"{count(saved.orphans, 'row')} left out{moved}, as what they belong to is lost"
+        )
+    return "; ".join(words)

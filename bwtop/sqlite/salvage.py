@@ -41,19 +41,23 @@ _CHECKS: Final[dict[str, Callable[[Any], object]]] = {
     "protocol": lambda protocol: checked.whole(protocol, 255),
     "role": lambda role: checked.whole(role, 1),
     "kernel": lambda flag: checked.whole(flag, 1),
-    "level": lambda level: checked.whole(level, COARSEST, 1),
+    "level": lambda level: checked.whole(level or COARSEST + 1, COARSEST, -COARSEST),
     "named.program": checked.maybe_whole,
     "named.port": checked.maybe_whole,
 }
 """Checks of columns; for all others it is _whole()."""
 
-_REFERRING: Final = {
-    "flow": "DELETE FROM flow WHERE program NOT IN (SELECT id FROM program)"
-    " OR remote NOT IN (SELECT id FROM remote)",
-    "process": "DELETE FROM process WHERE program NOT IN (SELECT id FROM program)",
-    "named": "DELETE FROM named WHERE program NOT IN (SELECT id FROM program)",
+_ORPHANED: Final = {
+    "flow": "program NOT IN (SELECT id FROM program) OR remote NOT IN (SELECT id FROM remote)",
+    "process": "program NOT IN (SELECT id FROM program)",
+    "named": "program NOT IN (SELECT id FROM program)",
+    "delta": "interval NOT IN (SELECT id FROM interval)",
+    "traffic": "span NOT IN (SELECT id FROM span)",
 }
-"""SQL that deletes rows whose program or remote is lost: a report needs both."""
+"""SQL of rows whose program, remote, interval or span is lost.
+
+A report needs the first two; the number of a lost interval or span may be given to a new one, which has such rows of its own.
+"""
 
 _STEP: Final = 32
 """Ids between two looks for the end of a gap: a page holds more rows."""
@@ -71,6 +75,10 @@ class Saved:
     rows: int = 0
     gaps: int = 0
     """Places where rows could not be read, and rows that were not valid."""
+    orphans: int = 0
+    """Rows left out, as their program, remote, interval or span is lost."""
+    bytes: int = 0
+    """Bytes received and sent in them."""
 
 
 def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]:
@@ -96,11 +104,21 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
                 found.gaps += 1
             else:
                 found.rows += new.execute(insert, row).rowcount
-        if table in _REFERRING:
-            found.rows -= new.execute(_REFERRING[table]).rowcount
+        if table in _ORPHANED:
+            _leave_out_orphans(new, found)
         new.execute("COMMIT")
         yield found
     _set_levels(new)
+
+
+def _leave_out_orphans(new: sqlite3.Connection, found: Saved) -> None:
+    """Delete the copied rows of a table that refer to lost ones."""
+    orphans = f"FROM {found.table} WHERE {_ORPHANED[found.table]}"
+    if found.table in ("delta", "traffic"):
+        (moved,) = new.execute(f"SELECT total(rx + tx) {orphans}").fetchone()
+        found.bytes = int(moved)
+    found.orphans = new.execute(f"DELETE {orphans}").rowcount
+    found.rows -= found.orphans
 
 
 def _rows(old: sqlite3.Connection, found: Saved, key: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.sqlite import schema
+from bwtop.sqlite import rollup, schema
 from bwtop.sqlite.salvage import Saved, salvage
 from tests.examples import examples
+from tests.history.keep import DAY, HOUR, NGINX, NOON, Kept, delta
 from tests.history.recording import Recorders, answer, found, is_sound, make_older, rows
 from tests.sqlite.test_damage import DAMAGED, ODD, PAGE, columns, flip, overwrite
 
@@ -123,6 +124,45 @@ def test_a_saved_database_can_be_recorded_to(
     assert not feed.recorder.lost
     assert answer(new).rx > before
     assert is_sound(new)
+
+
+def test_rows_of_a_lost_interval_or_span_are_left_out(tmp_path: Path, path: Path) -> None:
+    """A new interval or span got its number: recording failed, or no total was ever made again."""
+    kept = Kept(path=tmp_path / "old.db")
+    kept.append(delta(NOON), delta(NOON + 120), delta(NOON + 120, who=NGINX))
+    kept.steps(NOON + 190)
+    for table in ("interval", "span"):
+        kept.connection.execute(f"DELETE FROM {table} WHERE id = (SELECT max(id) FROM {table})")
+    kept.connection.close()
+    saved = {each.table: each for each in save(tmp_path / "old.db", path)}
+    assert [saved[t].rows for t in ("interval", "delta", "span", "traffic")] == [2, 2, 1, 1]
+    assert [(saved[t].orphans, saved[t].bytes) for t in ("delta", "traffic")] == [
+        (1, 110),
+        (2, 220),
+    ]
+    kept = Kept(path=path)
+    kept.append(delta(NOON + HOUR), delta(NOON + 2 * HOUR))
+    kept.steps(NOON + DAY)
+    assert kept.ask(NOON, NOON + DAY).rx == 400
+    assert len(kept.spans(1)) == 4
+    kept.connection.close()
+
+
+def test_a_span_that_is_being_added_up_is_no_gap(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup, "STEP_SECONDS", -1.0)
+    kept = Kept(path=tmp_path / "old.db")
+    kept.append(delta(NOON))
+    kept.steps(NOON + 64, 1)
+    assert kept.rows("SELECT level FROM span") == [(-1,)]
+    kept.connection.close()
+    saved = save(tmp_path / "old.db", path)
+    assert not any(each.gaps or each.orphans for each in saved)
+    kept = Kept(path=path)
+    kept.steps(NOON + DAY)
+    assert kept.rows("SELECT level, sum(rx) FROM span JOIN traffic ON span = id") == [(1, 100)]
+    kept.connection.close()
 
 
 def test_any_damage_is_survived(small: Path, tmp_path: Path) -> None:
