@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bwtop.history.tiers import COARSEST
+from bwtop.model.flows import UNKNOWN_ADDRESS, UNKNOWN_IDENTITY, Remote
 from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
+from bwtop.sqlite.store import flow_id
 
 _KEYS: Final = {
     **dict.fromkeys(
@@ -108,7 +110,37 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
             _leave_out_orphans(new, found)
         new.execute("COMMIT")
         yield found
+    new.execute("BEGIN")
+    _name_last(new)
+    new.execute("COMMIT")
     _set_levels(new)
+
+
+def _name_last(new: sqlite3.Connection) -> None:
+    """Let the last lost flow and process be unknown ones: else new ones get such numbers, and with them the old bytes."""
+    for table, used in (
+        ("process", "SELECT max(process) FROM delta"),
+        (
+            "flow",
+            "SELECT max(flow) FROM (SELECT flow FROM delta UNION ALL SELECT flow FROM traffic)",
+        ),
+    ):
+        ((last,),) = new.execute(used).fetchall()
+        (known,) = new.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608 - our own names
+        if last is None or last <= known:
+            continue
+        program = new.execute(
+            "INSERT INTO program (name, kernel) VALUES (?, 0)", (UNKNOWN_IDENTITY.name,)
+        ).lastrowid
+        if table == "process":
+            new.execute(
+                "INSERT INTO process (id, pid, start, program, cmdline) VALUES (?, 0, 0, ?, '')",
+                (last, program),
+            )
+        else:
+            assert program is not None, "it has inserted a row"
+            number = flow_id(new, program, Remote(0, 0, 0, UNKNOWN_ADDRESS))
+            new.execute("UPDATE flow SET id = ? WHERE id = ?", (last, number))
 
 
 def _leave_out_orphans(new: sqlite3.Connection, found: Saved) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from bwtop.sqlite import rollup, schema
 from bwtop.sqlite.salvage import Saved, salvage
+from tests.build import typed
 from tests.examples import examples
-from tests.history.keep import DAY, HOUR, NGINX, NOON, Kept, delta
+from tests.history.keep import DAY, HOUR, NGINX, NOON, REMOTES, Kept, delta
 from tests.history.recording import Recorders, answer, found, is_sound, make_older, rows
 from tests.sqlite.test_damage import DAMAGED, ODD, PAGE, columns, flip, overwrite
 
@@ -145,6 +146,26 @@ def test_rows_of_a_lost_interval_or_span_are_left_out(tmp_path: Path, path: Path
     kept.steps(NOON + DAY)
     assert kept.ask(NOON, NOON + DAY).rx == 400
     assert len(kept.spans(1)) == 4
+    kept.connection.close()
+
+
+def test_bytes_of_a_lost_flow_or_process_are_no_others(tmp_path: Path, path: Path) -> None:
+    """New ones get numbers after the last that is there; the bytes of lost ones became theirs."""
+    kept = Kept(path=tmp_path / "old.db")
+    kept.append(delta(), delta(NOON + 1, who=NGINX, pid=2, far=REMOTES[1]))
+    kept.steps(NOON + 64)
+    for table in ("flow", "process"):
+        kept.connection.execute(f"DELETE FROM {table} WHERE id = 2")
+    kept.connection.close()
+    save(tmp_path / "old.db", path)
+    kept = Kept(path=path)
+    kept.append(delta(NOON + 120, rx=7, who=NGINX, pid=3, far=REMOTES[2]))
+    for end in (NOON + 121, NOON + 180):
+        rows = kept.ask(NOON, end, "process").rows
+        assert sorted((row.labels[0], row.rx) for row in rows) == [
+            *(("(unknown)", 100), ("curl", 100), ("nginx", 7))
+        ]
+    assert [row.rx for row in kept.ask(NOON, NOON + 180, keep=typed("pid:3")).rows] == [7]
     kept.connection.close()
 
 
