@@ -87,6 +87,8 @@ class Rollup:
         self._sweep: Sweep | None = None
         self._wants_sweep = False
         """An hour was closed since the last sweep."""
+        self._hour = 0.0
+        """Start of the hour in which the last step was made."""
         self._released = 1
         """Rows deleted since the last sweep; a former recorder may have left some."""
         self._swept_rows = 0
@@ -129,7 +131,7 @@ class Rollup:
             or self._shrink(now)
             or self._delete_old(now)
             or self._delete_processes(now)
-            or self._sweep_some()
+            or self._sweep_some(now)
         )
 
     def _one(self, statement: str, *values: float) -> tuple[Any, ...]:
@@ -372,8 +374,13 @@ class Rollup:
             ).rowcount
         )
 
-    def _sweep_some(self) -> bool:
+    def _sweep_some(self, now: float) -> bool:
         """Delete some flows, remotes and programs that no row uses, after each hour."""
+        hour = floor(UNITS[HOURS], now)
+        if hour != self._hour:  # after a clock was ahead no hour is closed until that date
+            (closed,) = self._one("SELECT closed FROM level WHERE level = ?", HOURS)
+            self._wants_sweep |= closed > now
+            self._hour = hour
         if not self._sweep and not (self._wants_sweep and self._released):
             return False
         self._sweep = self._sweep or Sweep(self._connection, self._store.forget)
@@ -410,7 +417,7 @@ class Rollup:
         if self._delete_old(now) or self._fold_closed():  # has been marked already
             return True
         self._wants_sweep |= self._released > max(FEW, self._swept_rows // 4)
-        if self._sweep_some():
+        if self._sweep_some(now):
             return True
         candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level, now))]
         if not candidates and self._delete_ahead(now):

@@ -146,7 +146,9 @@ class Sweep:
 
         What a program without a flow was told by DNS is of use to others.
         """
-        (newest,) = self._run("SELECT coalesce(max(start), 0) FROM interval").fetchone()
+        (present,) = self._run(  # of the last interval: a clock may have been ahead
+            "SELECT coalesce((SELECT start FROM interval ORDER BY id DESC LIMIT 1), 0)"
+        ).fetchone()
         last = -1
         while rows := self._run(
             "SELECT id, source, last, EXISTS (SELECT 1 FROM remote WHERE address = named.address),"
@@ -154,7 +156,7 @@ class Sweep:
             " FROM named WHERE id > ? ORDER BY id LIMIT ?",
             (last, ROWS_AT_ONCE),
         ).fetchall():
-            old = [row for row in rows if row[2] + UNUSED_NAME < newest]
+            old = [row for row in rows if abs(present - row[2]) > UNUSED_NAME]
             self._delete(
                 "named",
                 (

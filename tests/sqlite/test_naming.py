@@ -156,6 +156,20 @@ def test_what_a_program_was_told_by_dns_outlives_it_if_others_use_it() -> None:
     assert swept(kept) == [("dns.example", None)]
 
 
+def test_names_are_swept_after_a_clock_was_ahead() -> None:
+    """No hour is closed any more until that date; new names wait for their remotes, those of the future are not used."""
+    kept = Kept(policy(seconds=HOUR))
+    later = NOON + 600 * DAY
+    dns = learned("later.example", NameSource.DNS, address=remote("192.0.2.77").address)
+    kept.append(delta(later), named_delta(later + 4 * HOUR, dns))
+    kept.steps(later + 4 * HOUR + 100)
+    for hour in range(4):
+        name = learned(f"{hour}.example", NameSource.DNS, address=remote("192.0.2.78").address)
+        kept.append(named_delta(NOON + hour * HOUR, name), delta(NOON + hour * HOUR))
+        kept.steps(NOON + hour * HOUR + 100)
+    assert kept.column("SELECT name FROM named") == ["2.example", "3.example"]
+
+
 def test_names_are_salvaged() -> None:
     kept, new = Kept(), memory()
     kept.append(named_delta(NOON, "a.example", learned("b.example", NameSource.DNS, pid=9)))
