@@ -95,7 +95,7 @@ class App:
         history: QueryServer | None = None,
     ) -> None:
         self._state = state
-        self._looking = Looking(history, self._deliver) if history else None
+        self._looking = Looking(history, self._deliver, self._in_thread) if history else None
         state.look = self._looking.look if self._looking else None
         state.look_at_program = self._looking.look_at_program if self._looking else None
         state.in_background = self._make
@@ -113,6 +113,8 @@ class App:
         )
         self._wake = self._loop.watch_pipe(self._take_delivered)
         self._measurement: Measurement | None = None
+        self._waiting: list[threading.Thread] = []
+        """Threads that start once the probes are attached."""
         self._reader: threading.Thread | None = None
         self._clock = ThreadClock()
         self._delivered: queue.SimpleQueue[Callable[[], None] | BaseException] = queue.SimpleQueue()
@@ -170,6 +172,17 @@ class App:
             target=self._read, args=[found], name="bwtop-reader", daemon=True
         )
         self._reader.start()
+        for thread in self._waiting:
+            thread.start()
+        self._waiting.clear()
+
+    def _in_thread(self, work: Callable[[], None], name: str) -> None:
+        """Work in another thread; before the probes are attached that waits: dropping root reaches only its own thread."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        if self._measurement:
+            thread.start()
+        else:
+            self._waiting.append(thread)
 
     def _read(self, measurement: Measurement) -> None:
         """Read samples in a thread of its own, so that keys do not wait for the kernel."""
@@ -216,7 +229,7 @@ class App:
             except BaseException as error:
                 self._deliver(error)
 
-        threading.Thread(target=work, name="bwtop-rows", daemon=True).start()
+        self._in_thread(work, "bwtop-rows")
 
     # The terminal.
 

@@ -83,15 +83,22 @@ def past_of(moment: Moment) -> Past:
 class Looking:
     """Questions to the history, each in a thread that waits for the answer."""
 
-    def __init__(self, server: QueryServer, deliver: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        server: QueryServer,
+        deliver: Callable[[Callable[[], None]], None],
+        in_thread: Callable[[Callable[[], None], str], None],
+    ) -> None:
+        """Take the server, what runs a function in the thread that asked, and what starts a thread of a name."""
         self._server = server
         self._deliver = deliver
+        self._in_thread = in_thread
         self._started: threading.Event = threading.Event()
         self._fault = ""
 
     def start(self) -> None:
         """Let the server drop its rights, without waiting for it."""
-        threading.Thread(target=self._start, name="bwtop-past", daemon=True).start()
+        self._in_thread(self._start, "bwtop-past")
 
     def _start(self) -> None:
         try:
@@ -107,7 +114,7 @@ class Looking:
             found = self._found(question)
             self._deliver(lambda: show(found))
 
-        threading.Thread(target=ask, name="bwtop-past", daemon=True).start()
+        self._in_thread(ask, "bwtop-past")
 
     def look_at_program(
         self, question: ProgramQuery, show: Callable[[ProgramUsage | str], None]
@@ -118,7 +125,7 @@ class Looking:
             found = self._answered(question.text(), ProgramUsage.unpacked)
             self._deliver(lambda: show(found))
 
-        threading.Thread(target=ask, name="bwtop-program", daemon=True).start()
+        self._in_thread(ask, "bwtop-program")
 
     def _found(self, question: MomentQuery) -> Found:
         return self._answered(question.text(), lambda body: past_of(unpacked(body)))

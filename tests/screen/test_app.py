@@ -1,0 +1,62 @@
+"""One run of the full screen, without a terminal and without probes."""
+
+import threading
+from typing import Any
+
+from bwtop.history.process import QueryServer
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
+from bwtop.model.sample import Sample
+from bwtop.tui.app import App
+from bwtop.tui.export import Exporter
+from bwtop.tui.keys import DEFAULT
+from bwtop.tui.state import ScreenState
+from bwtop.tui.terminal import open_terminal
+from tests.build import sample
+
+HANG = 10.0
+
+
+class Silence:
+    """Readings in which nothing moves."""
+
+    def read(self) -> Sample:
+        """See Readings."""
+        return sample()
+
+
+def silent() -> Measurement:
+    """Return a measurement of nothing."""
+    return Measurement(
+        readings=Silence(), status=lambda: Status(""), close=lambda _: None, to_the_end=False
+    )
+
+
+def test_no_thread_starts_before_root_is_dropped() -> None:
+    """Dropping it reaches only the thread that does; keys are answered afterwards."""
+    written: list[str] = []
+    saved: list[Any] = []
+    server = QueryServer(lambda _: ({"why": "nothing is recorded"}, b""))
+    state = ScreenState("host.example", DEFAULT)
+    state.exporter = Exporter(lambda name, *_: written.append(name), lambda *_: "")
+    state.save_settings = lambda values: str(saved.append(values))
+    before = threading.enumerate()
+
+    def measure() -> Measurement:
+        assert threading.enumerate() == before
+        return silent()
+
+    app = App(state, None, measure, open_terminal(None, {}), server)
+    try:
+        for keys in (["["], ["w", "ctrl u", *"a.csv", "enter"], ["S", "down", "enter", "esc"]):
+            for key in keys:
+                app._screen.keypress((80, 24), key)
+        assert threading.enumerate() == before
+        app.attach()
+        app._clock.stop()  # nothing else is delivered
+        while state.is_looking or not (written and saved):
+            app._delivered.get(timeout=HANG)()  # type: ignore[operator]  # no error
+    finally:
+        server.close()
+    assert written == ["a.csv"]
+    assert saved == [{"mouse": False}]
