@@ -126,7 +126,7 @@ def look(store: HistoryStore, question: MomentQuery, *, names: bool = True) -> M
         {place.span.level} | {s.level for s in _spans(store, bounds)} if bounds != here else {0}
     )
     moment = Moment(*bounds, here, max(place.span.level, *levels), 0.0, place.gap)
-    if place.span.level == 0 and bounds[1] - bounds[0] <= FINE:
+    if moment.level == 0 and bounds[1] - bounds[0] <= FINE:
         _add_measured(store, moment)
     else:
         _add_spans(store, moment)
@@ -228,9 +228,10 @@ def _empty(start: float, width: float) -> Sample:
 
 
 def _add_spans(store: HistoryStore, moment: Moment) -> None:
-    """Add the readings of spans: programs take the place of processes."""
-    width = moment.end - moment.start
+    """Add the readings of spans, whole ones: programs take the place of processes."""
     found = store.select((moment.start, moment.end), None, frozenset(ENDS), EVERYTHING)
+    moment.start, moment.end = found.start, found.end
+    width = moment.end - moment.start
     sums = found.sums()
     sample = _empty(moment.start, width)
     for flow, (who, remote) in found.ends(sums.keys()).items():

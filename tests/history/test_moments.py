@@ -168,6 +168,32 @@ def test_span_has_the_sums_of_its_time(tiers: Kept, span: tuple[float, float]) -
     assert sample.elapsed == found.seconds == len(within(tiers.deltas, *span))
 
 
+def test_short_span_that_begins_before_the_kept_seconds_has_all_its_bytes() -> None:
+    kept = Kept(policy(seconds=HOUR))
+    kept.append(*seconds(NOON - HOUR - 10 * MINUTE, 20 * MINUTE))
+    kept.steps(NOON)
+    whole = (NOON - HOUR - 2 * MINUTE, NOON - HOUR + 3 * MINUTE)
+    for query in (MomentQuery(span=whole), MomentQuery(at=whole[1] - 1, anchor=whole)):
+        found = moment(kept, query)
+        assert (bounds(found), found.detail, found.seconds) == (whole, "minutes", 300)
+        assert sums(found.samples) == total(within(kept.deltas, *whole))
+
+
+@pytest.mark.parametrize(
+    ("span", "whole"),
+    [
+        ((NOON - 3 * HOUR + 10, NOON - 3 * HOUR + 80), (NOON - 3 * HOUR, NOON - 3 * HOUR + 120)),
+        ((NOON - DAY, NOON - DAY + HOUR / 2), (NOON - DAY, NOON - DAY + HOUR)),
+    ],
+)
+def test_span_is_shown_as_long_as_what_is_left_of_it(
+    tiers: Kept, span: Bounds, whole: Bounds
+) -> None:
+    found = moment(tiers, MomentQuery(span=span))
+    assert bounds(found) == whole
+    assert sums(found.samples[-1:]) == total(within(tiers.deltas, *whole))
+
+
 def test_anchor_is_the_other_end_of_a_span(tiers: Kept) -> None:
     anchor = (NOON - 20.0, NOON - 19.0)
     found = moment(tiers, MomentQuery((NOON - 18, NOON - 17), -5, anchor=anchor))
