@@ -157,7 +157,7 @@ def _networks(state: ScreenState, columns: int) -> Line:
 
 def _network_rates(state: ScreenState) -> dict[str, Rates]:
     """Return the rates by network; with a filter, of what passes it."""
-    if not state.typed.terms:
+    if not state.tree.filter.terms:
         found = state.model.networks(state.tree.categories)
         return {name: state.model.rates(tallies) for name, tallies in found.items()}
     seconds = state.model.covered
@@ -168,7 +168,7 @@ def _network_rates(state: ScreenState) -> dict[str, Rates]:
 
 def _counted(state: ScreenState) -> Counted:
     """Return the numbers of all processes together; with a filter, of the rows."""
-    if state.typed.terms:
+    if state.tree.filter.terms:
         return state.tree.counted()
     tallies = state.model.window_sums(state.tree.categories)
     rx, tx = state.model.rates(tallies)

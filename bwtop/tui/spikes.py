@@ -31,7 +31,7 @@ class Spike(NamedTuple):
 
 def timeline_of(state: ScreenState) -> Timeline:
     """Return what the header's graph shows; with a filter, what passes it."""
-    return state.filtered.timeline if state.typed.terms else state.model.timeline
+    return state.filtered.timeline if state.tree.filter.terms else state.model.timeline
 
 
 def spikes(state: ScreenState) -> list[Spike]:

@@ -326,16 +326,16 @@ class ScreenState:
         if self.is_building:
             self._build_again = True
             return
-        view = self._view()
+        model, view, names = self.model, self._view(), self.names
         before = self.tree if calm and self._is_busy() else None
         self._sort_later = before is not None
 
         def make() -> Tree:
-            tree = Tree(self.model, view, self.expansion, self.names)
+            tree = Tree(model, view, self.expansion, names)
             tree.sort(before)
             return tree
 
-        work = self.model.ledger.size() * (1 + len(view.filter.terms))
+        work = model.ledger.size() * (1 + len(view.filter.terms))
         if self.in_background and work > LARGE:
             self.is_building = True
             self.in_background(make, self._built)
@@ -382,8 +382,8 @@ class ScreenState:
         self.tree = tree
         self.listing.follow(tree, returns=self._returns)
         self._returns = self._returns and self._build_again
-        if self.typed.terms:
-            self.filtered.update(self.model, tree, (self.typed, self.settings.filter))
+        if tree.filter.terms:
+            self.filtered.update(tree)
 
     def sort(self) -> None:
         """Sort the existing rows."""

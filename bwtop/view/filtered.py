@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from bwtop.model.filter import Filter
 from bwtop.model.ledger import Category, Frame
 from bwtop.model.live import GRAPH_SECONDS, LiveModel
 from bwtop.model.series import Timeline
@@ -16,14 +17,15 @@ class FilteredTimeline:
 
     def __init__(self) -> None:
         self.timeline = Timeline(GRAPH_SECONDS)
-        self._of: object = None
+        self._of: tuple[LiveModel, Filter] | None = None
         self._number = 0
         """Intervals of the model that are in it."""
 
-    def update(self, model: LiveModel, tree: Tree, of: object) -> Timeline:
-        """Add the intervals since the last call; with another filter (`of`) or model, begin anew."""
-        if self._of != (id(model), of):
-            self._of, self._number = (id(model), of), 0
+    def update(self, tree: Tree) -> Timeline:
+        """Add the intervals since the last call; with a tree of another model or filter, begin anew."""
+        model = tree.model
+        if self._of != (model, tree.filter):
+            self._of, self._number = (model, tree.filter), 0
             self.timeline = Timeline(GRAPH_SECONDS)
         frames = model.frames_since(self._number)
         room, first = MOST, len(frames)

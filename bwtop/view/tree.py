@@ -60,7 +60,7 @@ class Tree(Walked):
         self, model: LiveModel, view: View, expansion: Expansion, names: RemoteNames
     ) -> None:
         super().__init__(expansion)
-        self._model = model
+        self.model = model
         self._view = view
         self._names = names
         self.categories = view.toggles.categories()
@@ -84,12 +84,17 @@ class Tree(Walked):
 
     def _joined(self, branches: Sequence[Branch], group: str | None = None) -> list[Branch]:
         shown = self._shown
-        return joined(branches, shown.flows, shown.counted, self._model.covered, group)
+        return joined(branches, shown.flows, shown.counted, self.model.covered, group)
 
     @property
     def order(self) -> Order:
         """The sort order."""
         return self._view.order
+
+    @property
+    def filter(self) -> Filter:
+        """The filter of processes and flows."""
+        return self._view.filter
 
     @property
     def grouping(self) -> Grouping:
@@ -151,7 +156,7 @@ class Tree(Walked):
     def moved(self) -> dict[str, tuple[int, int]]:
         """The bytes of all shown flows in the averaging window, by class of the remotes."""
         every = not self._view.filter.terms
-        return self._model.moved(
+        return self.model.moved(
             lambda flow: flow.category in self.categories and (every or self.passes(flow))
         )
 
@@ -198,7 +203,7 @@ class Tree(Walked):
 
     def remotes(self, branch: Branch) -> list[Leaf]:
         """Return the remotes of a process, sorted, without keeping them."""
-        parent, names, seconds = branch.id, self._names, self._model.covered
+        parent, names, seconds = branch.id, self._names, self.model.covered
         home = branch.identity.host
         return self._view.order.remotes(
             Leaf(_of_flow(flow, seconds), flow.remote, parent, names, home)
@@ -211,10 +216,10 @@ class Tree(Walked):
         if leaf.remote.address not in peers or not isinstance(of, ProcessKey):
             return ""
         if self._ends is None:
-            processes = self._model.ledger.processes.values()
+            processes = self.model.ledger.processes.values()
             flows = chain.from_iterable(process.flows.values() for process in processes)
             self._ends = OtherEnds(flows, peers)
-        process = self._model.ledger.processes.get(of)
+        process = self.model.ledger.processes.get(of)
         return self._ends.programs(process.identity.host, leaf.remote) if process else ""
 
     def top(self, branch: Branch) -> Top | None:
@@ -230,7 +235,7 @@ class Tree(Walked):
             return None
         key = (branch.id, count)
         if key not in self._graphs:
-            graphs = [self._model.graph(one, self.categories, count) for one in processes]
+            graphs = [self.model.graph(one, self.categories, count) for one in processes]
             self._graphs[key] = added(graphs)
         return self._graphs[key]
 

@@ -1,5 +1,6 @@
 """Under any events and keys nothing raises, nothing jumps, and every number equals the moved bytes."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -396,6 +397,24 @@ def test_rows_are_made_in_the_background_and_nothing_is_lost(
     harness.feed({A: {remote(): Traffic(77)}})
     background.finish()
     assert " 77 B " in harness.line(" aa ")
+
+
+def test_graph_of_a_filter_is_of_rows_that_were_made_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(100)
+    background = Background(harness, monkeypatch)
+    for number in (1, 2, 3):
+        background.finish()
+        moved = {A: {remote(): Traffic(100 * number)}, B: {remote(): Traffic(5000)}}
+        harness.feed(moved, {A: Identity("aa"), B: Identity("bb")})
+    harness.press("/", "a", "enter")
+    background.finish(1)
+    assert "5.2 KiB/s" in harness.lines()[1], "the rows of all are still shown"
+    background.finish()
+    graph = harness.state.filtered.timeline.columns(120, range(6))
+    assert graph[-3:] == [(100, 0), (200, 0), (300, 0)]
+    assert re.search("300 B/s +total +600 B +peak +300 B/s", harness.lines()[1])
 
 
 def test_click_during_a_background_build_means_the_shown_rows(
