@@ -133,7 +133,8 @@ class Tree(Walked):
 
     def places(self) -> dict[RowId, list[RowId]]:
         """Return the order of the children of all rows that were opened."""
-        seen = {row: [child.id for child in rows] for row, rows in self._children.items()}
+        opened = list(self._children.items())  # meanwhile the screen may open others
+        seen = {row: [child.id for child in rows] for row, rows in opened}
         return self._kept | seen
 
     def reorder(

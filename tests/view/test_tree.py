@@ -535,6 +535,21 @@ def test_children_keep_their_places_even_if_not_drawn(grouping: Grouping, looked
     assert everything(tree) != order
 
 
+def test_places_may_be_asked_for_while_a_row_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are made in the background while the screen opens those that it shows."""
+    tree = built(lasting({key(1): Identity("sh"), key(2): Identity("sh")}))
+    first, second = tree.tops
+
+    class Opening(list[Row]):
+        def __iter__(self) -> Iterator[Row]:
+            tree.children(second)
+            return super().__iter__()
+
+    monkeypatch.setitem(tree._children, first.id, Opening(tree.children(first)))
+    assert first.id in tree.places()
+    assert second.id in tree.places()
+
+
 # Expansion.
 
 
