@@ -64,7 +64,7 @@ def take_name(state: ScreenState) -> Effect:
         return Effect.DRAW
     state.context = Context.LIST
     make = _text if name.endswith(f".{TEXT}") else _interval
-    if not state.hold(partial(make, state, name), partial(_write, state, replace=False)):
+    if not state.hold(make(state, name), partial(_write, state, replace=False)):
         state.say("rows are being made; try again", Style.WARNING)
     return Effect.DRAW
 
@@ -75,21 +75,30 @@ def cancel_name(state: ScreenState) -> Effect:
     return Effect.DRAW
 
 
-def _interval(state: ScreenState, name: str) -> _File:
+def _interval(state: ScreenState, name: str) -> Callable[[], _File]:
+    """Return what makes the file, in the background: meanwhile another moment may be shown."""
     assert state.exporter
+    formatted, tree, backend = state.exporter.formatted, state.tree, state.backend
     end = datetime.fromtimestamp(state.shown_until, UTC)
-    interval = shown(state.model, state.tree, end)
-    form = PurePath(name).suffix.removeprefix(".")
-    text = state.exporter.formatted(form, interval, state.backend)
-    return _File(name, text.encode(), len(interval.processes))
+
+    def make() -> _File:
+        interval = shown(tree, end)
+        form = PurePath(name).suffix.removeprefix(".")
+        return _File(name, formatted(form, interval, backend).encode(), len(interval.processes))
+
+    return make
 
 
-def _text(state: ScreenState, name: str) -> _File:
-    """Return all rows of the list, and what stands above them, as they look."""
-    drawn = Rows(state, state.columns)
-    rows = [drawn.line(row, len(path) - 1, selected=False) for path, row in state.tree.walk(FIRST)]
-    lines = [*header(state, state.columns, _ROWS), titles(state, state.columns), *rows]
-    return _File(name, "".join(map(_plain, lines)).encode(), len(rows))
+def _text(state: ScreenState, name: str) -> Callable[[], _File]:
+    """Return what makes the file of all rows of the list, and of what stands above them, as they look."""
+    tree, drawn = state.tree, Rows(state, state.columns)
+    above = [*header(state, state.columns, _ROWS), titles(state, state.columns)]
+
+    def make() -> _File:
+        rows = [drawn.line(row, len(path) - 1, selected=False) for path, row in tree.walk(FIRST)]
+        return _File(name, "".join(map(_plain, [*above, *rows])).encode(), len(rows))
+
+    return make
 
 
 def _plain(line: Line) -> str:

@@ -186,6 +186,10 @@ class ScreenState:
         self._changes: list[Callable[[LiveModel], None]] = []
         self.paused = False
         self.is_building = False
+        self._is_held = False
+        """True while the rows are read in the background; see hold()."""
+        self._sort_again = False
+        """True if a command asked to sort rows that are held."""
         self.in_background: Background | None = None
         """Makes trees of large models in a background thread; None: they are made in this thread."""
         self.setup: SetupPage | None = None
@@ -242,12 +246,12 @@ class ScreenState:
 
     def catch_up(self) -> None:
         """Sort rows that were left unsorted, once the user presses no keys."""
-        if self._sort_later and not self._is_busy() and not self.paused:
+        if self.seconds_to_calm() == 0:
             self.sort()
 
     def seconds_to_calm(self) -> float | None:
         """Return the seconds until `catch_up` has work; None: it has none."""
-        if not self._sort_later or self.paused:
+        if not self._sort_later or self.paused or self._is_held:
             return None
         return max(self.last_key + CALM - self.now(), 0.0)
 
@@ -313,8 +317,10 @@ class ScreenState:
         if effect is Effect.BUILD:
             self.build()
         elif effect is Effect.SORT:
-            self.sort()
-            self.listing.to_top(self.tree)
+            self._sort_again = self._is_held
+            if not self._is_held:
+                self.sort()
+                self.listing.to_top(self.tree)
 
     def build(self, *, calm: bool = False) -> None:
         """Make the rows anew; with `calm`, and a recent key press, keep their order.
@@ -359,7 +365,7 @@ class ScreenState:
             self._release()
             take(result)
 
-        self.is_building = True
+        self.is_building = self._is_held = True
         self.in_thread(make, made)
         return True
 
@@ -370,7 +376,9 @@ class ScreenState:
 
     def _release(self) -> None:
         """Apply what waited for the background."""
-        self.is_building = False
+        self.is_building = self._is_held = False
+        if self._sort_again:
+            self.apply(Effect.SORT)
         if self._changes or self._build_again:
             self._build_again = False
             self._change()

@@ -74,7 +74,7 @@ class Intervals:
         )
 
 
-def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
+def shown(tree: Tree, end: datetime) -> Interval:
     """Return what a tree shows as an interval: the averaging window that ends at `end`, in UTC.
 
     Its losses are those since the start. Of groups it has the processes; grouped by remote, one for each remote.
@@ -82,8 +82,8 @@ def shown(model: LiveModel, tree: Tree, end: datetime) -> Interval:
     processes = [row for top in tree.tops for row in tree.processes(top)]
     return Interval(
         time=end,
-        elapsed=model.covered,
-        loss=model.loss,
+        elapsed=tree.model.covered,
+        loss=tree.model.loss,
         counted=summed(row.counted for row in processes) if processes else Counted(),
         processes=processes,
         remotes=tree.remotes,

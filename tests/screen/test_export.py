@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,23 @@ def test_text_is_the_list_as_it_looks_with_rows_out_of_sight(harness: Harness) -
     assert any("wget\\x1b" in line for line in lines)
     assert "host.example" in lines[0]
     assert not any("\x1b" in line for line in lines)
+
+
+def test_rows_stay_in_order_while_they_are_written(harness: Harness) -> None:
+    """A sort, by a key or after a calm second, comes when the text is made."""
+    work: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+    harness.state.in_background = lambda make, take: work.append((make, take))
+    harness.press("down", "w", "ctrl u", *"a.txt", "enter")
+    harness.feed({key(1): {remote(): Traffic(5000)}})
+    harness.press("r")
+    harness.pass_time(10)
+    assert [row.pid for row in harness.state.tree.tops] == [1, 2]
+    assert harness.state.seconds_to_calm() is None
+    for make, take in work:
+        take(make())
+    assert [row.pid for row in harness.state.tree.tops] == [2, 1]
+    text = Path("a.txt").read_text()
+    assert text.index(" curl") < text.index(" wget")
 
 
 def test_a_file_is_overwritten_after_a_question_only(harness: Harness) -> None:
