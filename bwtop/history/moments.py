@@ -59,6 +59,11 @@ class MomentQuery:
     anchor: Bounds | None = None
     """Answer for the range from this moment to the one that is reached."""
 
+    @property
+    def is_step(self) -> bool:
+        """Return True if it starts from another moment."""
+        return self.at is None and self.span is None
+
     def text(self) -> str:
         """Return it as text."""
         return json.dumps(asdict(self))

@@ -135,7 +135,10 @@ class ScreenState:
         """UTC seconds of the end of the last interval."""
         self.held = 0.0
         """UTC seconds of the moment that a pause holds."""
-        self._next_query: MomentQuery | None = None
+        self._asked = 0
+        """Number of the last question to the history; answers to others are ignored."""
+        self._next_queries: list[MomentQuery] = []
+        """The questions that wait for the answer: a time or range, steps, or steps from there."""
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """The step before the first measurement; empty afterwards."""
         self.backend = ""
@@ -282,33 +285,51 @@ class ScreenState:
         if self.look is None:
             self.say("nothing is recorded here to step back to", Style.WARNING)
         elif self.is_looking:
-            before = self._next_query
-            is_step = query.at is None and query.span is None
-            steps = query.steps + (before.steps if before and is_step else 0)
-            self._next_query = replace(query, steps=steps)
+            self._ask_later(query)
         else:
             self.is_looking = True
-            self.look(replace(query, anchor=self.anchor), self._found)
+            self._asked += 1
+            number = self._asked
+
+            def show(found: Found) -> None:
+                if number == self._asked:
+                    self._found(found)
+
+            self.look(replace(query, anchor=self.anchor), show)
+
+    def _ask_later(self, query: MomentQuery) -> None:
+        waiting = self._next_queries
+        if not query.is_step:
+            waiting.clear()
+        elif waiting and waiting[-1].is_step:
+            query = replace(query, steps=query.steps + waiting.pop().steps)
+        waiting.append(query)
 
     def _found(self, found: Found) -> None:
         """Take an answer of the history, and ask on from there."""
         self.is_looking = False
-        query, self._next_query = self._next_query, None
+        waiting, self._next_queries = self._next_queries, []
         if isinstance(found, str):
             self.say("this is now" if found == LATER else found, Style.WARNING)
             if found == LATER:
                 self.leave_past()
                 self.build()
-            return
-        self.past = found
-        self._past_names = self._live_names.of_past(found.moment.samples[-1].named)
-        self.build()
-        if query:
-            self.ask(replace(query, base=found.moment.here))
+            if waiting and waiting[0].is_step:
+                return
+        else:
+            self.past = found
+            self._past_names = self._live_names.of_past(found.moment.samples[-1].named)
+            self.build()
+        here = self.past.moment.here if self.past else None
+        for query in waiting:
+            self.ask(replace(query, base=here))
 
     def leave_past(self) -> None:
-        """Show what is measured now."""
-        self.past = self.anchor = self._next_query = None
+        """Show what is measured now; ignore the answers that are still to come."""
+        self.past = self.anchor = None
+        self._next_queries.clear()
+        self._asked += 1
+        self.is_looking = False
 
     # Functions for commands.
 

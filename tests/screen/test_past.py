@@ -163,6 +163,45 @@ def test_steps_that_wait_are_taken_together(harness: Harness, archive: Archive) 
     assert "looking" not in harness.lines()[0]
 
 
+def test_now_is_not_left_for_an_answer_that_comes_later(harness: Harness, archive: Archive) -> None:
+    archive.waits = True
+    harness.press("[", "[", ".")
+    assert not harness.state.is_looking
+    harness.press("{")
+    archive.let_go()
+    assert harness.state.past is None
+    archive.let_go()
+    assert shown(harness) == NOW - 10
+    assert [query.steps for query in archive.asked] == [-1, -10]
+
+
+def test_steps_after_a_typed_time_are_taken_from_there(harness: Harness, archive: Archive) -> None:
+    archive.waits = True
+    harness.press("[", "[", "@", *clock(NOW - 50), "enter", "[", "[")
+    for _ in range(3):
+        archive.let_go()
+    assert [(query.at, query.steps) for query in archive.asked] == [
+        *((None, -1), (float(NOW - 50), 0), (None, -2))
+    ]
+    assert shown(harness) == NOW - 52
+    harness.press("]", "@", *clock(NOW - 50), "enter")
+    archive.asked.clear()
+    archive.let_go()
+    archive.let_go()
+    assert shown(harness) == NOW - 50
+
+
+def test_typed_time_is_shown_though_no_step_leads_further(
+    harness: Harness, archive: Archive
+) -> None:
+    harness.press("[")
+    archive.waits = True
+    harness.press("]", "@", *clock(NOW - 50), "enter", "[")
+    for _ in range(3):
+        archive.let_go()
+    assert shown(harness) == NOW - 51
+
+
 @pytest.mark.parametrize("make", [lambda ago: f"{ago}s", lambda ago: clock(NOW - ago)])
 def test_time_is_typed(harness: Harness, make: Callable[[int], str]) -> None:
     ago = 50
