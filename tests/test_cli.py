@@ -79,7 +79,7 @@ def test_flags_set_the_settings_of_the_screen() -> None:
     settings = screen_mode.settings_of(given, Config())
     assert settings.classes == {"udp", "other"}
     assert settings.loopback is Loopback.HIDE
-    assert (settings.bits, settings.names, settings.interval) == (True, False, 2.5)
+    assert (settings.bits, settings.names, settings.interval) == (True, True, 2.5)
     assert settings.order == Order("pid", reverse=True)
     assert settings.filter == 'pid:7,8 user:0 process:"nginx*,my app" remote:10.0.0.0/8,::1/128'
     assert typed(settings.filter) == common.typed_of(given)

@@ -46,7 +46,6 @@ def settings_of(options: Options, files: Config) -> Settings:
         filter=common.typed_of(options).spell(),
         order=options.sort,
         bits=options.bits,
-        names=not options.no_resolve,
         interval=options.interval,
         theme=options.theme,
     )
@@ -172,6 +171,7 @@ def run_screen(
                     origin=origin,
                     history=history,
                     exporter=files_of_user.exporter(),
+                    resolve=not options.no_resolve,
                     save_settings=None if options.no_config else files_of_user.save,
                 )
         except TerminalLostError:

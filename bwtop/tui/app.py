@@ -52,12 +52,14 @@ def start(
     history: QueryServer | None = None,
     exporter: Exporter | None = None,
     save_settings: Callable[[Mapping[str, Any]], str] | None = None,
+    *,
+    resolve: bool = True,
 ) -> None:
     """Open the full screen and return when it is closed.
 
     `measure` is called when loading is done. `origin` is the URL, without a password, that the rows of several
     hosts come from; it is shown. `history` answers questions for moments of the past, `exporter` writes files,
-    `save_settings` the user's configuration.
+    `save_settings` the user's configuration. With `resolve`, name servers are asked.
 
     Raise CaptureError if nothing can be measured; if that is known at once, before the screen opens.
 
@@ -68,7 +70,7 @@ def start(
     state.exporter, state.save_settings = exporter, save_settings
     terminal = open_terminal(settings.theme, environment)
     state.use_theme, state.use_mouse = terminal.use_theme, terminal.set_mouse_tracking
-    app = App(state, loading, measure, terminal, history)
+    app = App(state, loading, measure, terminal, history, resolve=resolve)
     if loading is None or select.select([loading.connection], [], [], PATIENCE)[0]:
         app.attach()
     app.run()
@@ -93,6 +95,8 @@ class App:
         measure: Callable[[], Measurement],
         terminal: Terminal,
         history: QueryServer | None = None,
+        *,
+        resolve: bool = True,
     ) -> None:
         self._state = state
         self._looking = Looking(history, self._deliver, self._in_thread) if history else None
@@ -102,6 +106,7 @@ class App:
         state.copy = terminal.copy
         self._loading = loading
         self._measure = measure
+        self._resolves = resolve
         self._terminal = terminal
         self._screen = Screen(state, self._leave, self._repaint)
         self._input = Input(self._screen)
@@ -157,7 +162,7 @@ class App:
         """Take the result of the loader and start reading; raise CaptureError."""
         self._loading = None
         found = self._measurement = self._measure()
-        names = Names()
+        names = Names() if self._resolves else None
         self._state.attached(
             found.backend,
             found.degradations,

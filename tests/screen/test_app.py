@@ -3,16 +3,21 @@
 import threading
 from typing import Any
 
+import pytest
+
 from bwtop.history.process import QueryServer
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.model.sample import Sample
+from bwtop.tui import app as app_module
 from bwtop.tui.app import App
 from bwtop.tui.export import Exporter
 from bwtop.tui.keys import DEFAULT
+from bwtop.tui.settings import Settings
 from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import open_terminal
-from tests.build import sample
+from tests.build import key, remote, sample
+from tests.history.named import learned
 
 HANG = 10.0
 
@@ -60,3 +65,30 @@ def test_no_thread_starts_before_root_is_dropped() -> None:
         server.close()
     assert written == ["a.csv"]
     assert saved == [{"mouse": False}]
+
+
+class Asked:
+    """A name server that is asked."""
+
+    trouble = ""
+
+    def get(self, address: bytes) -> str | None:
+        """See NameLookup."""
+        return f"of-{len(address)}.example.net"
+
+
+@pytest.mark.parametrize(("resolve", "unheard"), [(True, ["of-16.example.net"]), (False, [])])
+def test_without_resolving_heard_names_are_shown_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, resolve: bool, unheard: list[str]
+) -> None:
+    monkeypatch.setattr(app_module, "Names", Asked)
+    state = ScreenState("host.example", DEFAULT, Settings())
+    app = App(state, None, silent, open_terminal(None, {}), resolve=resolve)
+    app._clock.stop()
+    app.attach()
+    reading = sample()
+    reading.learned = [learned("www.example.com")]
+    state.advance(reading)
+    for address, expected in (("192.0.2.1", ["www.example.com"]), ("192.0.2.9", unheard)):
+        names = state.names.of(key(1), remote(address))
+        assert [name.name for name in names] == expected
