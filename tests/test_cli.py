@@ -36,7 +36,9 @@ from bwtop.rights import privileges
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.writer import RecordingOptions
 from bwtop.text import stderr
+from bwtop.tui.keys import DEFAULT
 from bwtop.tui.settings import Settings
+from bwtop.tui.state import ScreenState
 from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.order import Order
 from tests.build import stable_id, typed
@@ -83,6 +85,15 @@ def test_flags_set_the_settings_of_the_screen() -> None:
     assert settings.order == Order("pid", reverse=True)
     assert settings.filter == 'pid:7,8 user:0 process:"nginx*,my app" remote:10.0.0.0/8,::1/128'
     assert typed(settings.filter) == common.typed_of(given)
+
+
+def test_host_is_a_filter_of_the_screen_so_that_the_past_is_of_the_same_hosts() -> None:
+    origin = ("--from", "clickhouse://192.0.2.9/bwtop")
+    given = parse(*origin, "--host", "web*,db1", "--process", "nginx")
+    settings = screen_mode.settings_of(given, Config())
+    assert settings.filter == "process:nginx host:web*,db1"
+    state = ScreenState("host.example", DEFAULT, settings, origin=origin[1])
+    assert (state.filter_error, state.typed) == ("", common.filter_of(given))
 
 
 def test_without_flags_the_screen_shows_everything() -> None:

@@ -38,7 +38,7 @@ from bwtop.text.stderr import fail
 def filter_of(options: Options) -> Filter:
     """Return the filter of all filter flags."""
     toggles = toggled(options.classes or CLASSES, options.loopback)
-    return toggles & typed_of(options) & made({"host": options.host})
+    return toggles & typed_of(options)
 
 
 def typed_of(options: Options) -> Filter:
@@ -51,6 +51,7 @@ def typed_of(options: Options) -> Filter:
                 "process": options.process,
                 "remote": options.remote,
                 "net": options.net,
+                "host": options.host,
             }
         )
     except FilterError as error:
