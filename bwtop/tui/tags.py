@@ -56,6 +56,6 @@ def living(state: ScreenState) -> list[SignalTarget]:
     """Return the tagged processes that have not exited, and forget the others."""
     model = state.live
     for process in list(state.tags):
-        if process not in model.ledger.processes or process in model.exited:
+        if process not in model.ledger.processes or model.has_exited(process):
             del state.tags[process]
     return list(state.tags.values())

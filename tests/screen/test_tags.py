@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from bwtop.model.flows import Identity, ProcessKey, Traffic
+from bwtop.model.largest import LEAST
+from bwtop.model.live import LINGER
 from bwtop.tui.glyphs import ASCII
 from bwtop.tui.keymap import Context
 from bwtop.tui.styles import Style
@@ -92,6 +94,29 @@ def test_tags_are_taken_back_and_end_with_their_process(
     harness.feed(exited=[first])
     harness.press("home", "K")
     assert "Signal for child1" in harness.text(), "the selected one"
+
+
+def test_tag_of_a_large_process_ends_with_it_too(
+    children: list[subprocess.Popen[bytes]],
+) -> None:
+    """It stays listed with its total."""
+    harness = harness_of(children)
+    first = key_of(harness, "child0")
+    harness.feed({first: {remote(): Traffic(LEAST)}})
+    harness.press("m")
+    assert list(harness.state.tags) == [first]
+    harness.feed(exited=[first])
+    harness.feed(elapsed=2 * LINGER)
+    harness.feed()
+    assert first in harness.state.live.ledger.processes
+    harness.press("home", "K")
+    assert "Signal for child1" in harness.text()
+
+
+def key_of(harness: Harness, name: str) -> ProcessKey:
+    (found,) = [row.key for row in harness.state.tree.tops if row.identity.name == name]
+    assert found
+    return found
 
 
 def test_a_group_is_tagged_whole_and_kernel_threads_are_not() -> None:
