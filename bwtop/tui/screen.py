@@ -258,8 +258,10 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         return True
 
     def _turn(self, up: bool) -> None:  # noqa: FBT001 - there are two directions
+        """Move up or down; while a line is typed, in the list."""
         name = "up" if up else "down"
-        found = keys.DEFAULT.find(self.state.context, name)
+        context = self.state.context
+        found = keys.DEFAULT.find(Context.LIST if context in TYPING else context, name)
         for _ in range(WHEEL if found else 0):
             self.perform(found.command)  # type: ignore[union-attr]  # the keymap has both
 

@@ -261,6 +261,16 @@ def test_any_key_or_click_keeps_rows_in_their_places(action: Callable[[Harness],
     assert harness.state.seconds_to_calm() == pytest.approx(0.9)
 
 
+def test_wheel_scrolls_the_list_while_a_line_is_typed() -> None:
+    harness = three()
+    harness.press("@", "1", "m", "enter", "@", "2")
+    harness.click(20, 8, 5)
+    assert " cc " in harness.selected()
+    harness.click(20, 8, 4)
+    assert " aa " in harness.selected()
+    assert harness.state.entry.text == "2", "no line typed before"
+
+
 def test_a_new_process_comes_last_while_rows_keep_their_places() -> None:
     harness = Harness()
     busiest(harness, B, C)
