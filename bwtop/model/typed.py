@@ -69,6 +69,13 @@ def parse(text: str, fields: Sequence[FilterField] = FIELDS) -> Filter:
     return Filter((Either(filters),))
 
 
+def last_term(text: str) -> int:
+    """Return where the term begins that a text ends with; its length if it ends with none."""
+    found = list(_TOKEN.finditer(text))[-1:]
+    ends = [one for one in found if one["text"] is not None and one.end() == len(text)]
+    return ends[0].start() if ends else len(text)
+
+
 def _tokens(text: str) -> Iterator[_Token]:
     negated = False
     for found in _TOKEN.finditer(text):

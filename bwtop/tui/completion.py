@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from bwtop.model.filter import FilterField
 from bwtop.model.ledger import Process
+from bwtop.model.typed import last_term
 from bwtop.tui.state import ScreenState
 
 MOST_PROCESSES: Final = 5000
@@ -16,9 +17,6 @@ MOST_VALUES: Final = 20_000
 """Values looked at: a process may have 65,536 remotes."""
 
 MOST_CHOICES: Final = 200
-
-_WORD: Final = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^\s|"'])*$""")
-"""The term before the cursor: quotes protect blanks and bars."""
 
 _PARTS: Final = re.compile(r"(?P<sign>[-!]?)(?:(?P<field>[A-Za-z]+):(?P<values>.*))?", re.DOTALL)
 
@@ -67,13 +65,12 @@ def _field(state: ScreenState, name: str) -> FilterField | None:
 
 def _term(state: ScreenState) -> _OpenTerm:
     before = state.entry.text[: state.entry.place]
-    found = _WORD.search(before)
-    assert found, "it matches nothing, too"
-    parts = _PARTS.match(before, found.start())
+    place = last_term(before)
+    parts = _PARTS.match(before, place)
     assert parts
     field = _field(state, (parts["field"] or "").lower())
     if field is None:
-        start = found.start() + len(parts["sign"])
+        start = place + len(parts["sign"])
         return _OpenTerm(start, before[start:].lstrip("\"'"), None)
     values = parts["values"]
     start = len(before) - len(values.rpartition(",")[2])

@@ -7,6 +7,7 @@ from bwtop.model.flows import format_address
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
 from bwtop.tui.styles import Style
+from bwtop.tui.table import names_of
 from bwtop.view.rows import Branch, Path, Row
 from bwtop.view.tree import Tree
 
@@ -52,15 +53,16 @@ def _select(state: ScreenState, text: str, start: Path, *, skip: bool) -> None:
     if not text or not state.tree.tops:
         return
     wanted = text.casefold()
-    found = _first(state.tree, wanted, start, skip=skip)
+    found = _first(state, wanted, start, skip=skip)
     if found:
         state.listing.select(state.tree, found)
-    elif not (skip and wanted in _text(state.tree.row(start))):
+    elif not (skip and wanted in _text(state, state.tree.row(start))):
         state.say("no row contains it", Style.WARNING)
 
 
-def _first(tree: Tree, wanted: str, start: Path, *, skip: bool) -> Path | None:
+def _first(state: ScreenState, wanted: str, start: Path, *, skip: bool) -> Path | None:
     """Return the first listed row that contains a text, from a path on and then from the top; None without one."""
+    tree = state.tree
     first = start[0] if start[0] < len(tree.tops) else 0
     rows = chain.from_iterable(
         _with_children(tree, place) for place in _round(first, len(tree.tops))
@@ -69,9 +71,9 @@ def _first(tree: Tree, wanted: str, start: Path, *, skip: bool) -> Path | None:
     for path, row in rows:
         if path[0] == first and (path < start or (skip and path == start)):
             late.append((path, row))
-        elif wanted in _text(row):
+        elif wanted in _text(state, row):
             return path
-    return next((path for path, row in late if path < start and wanted in _text(row)), None)
+    return next((path for path, row in late if path < start and wanted in _text(state, row)), None)
 
 
 def _round(first: int, count: int) -> Iterator[int]:
@@ -87,11 +89,13 @@ def _with_children(tree: Tree, place: int) -> Iterator[tuple[Path, Row]]:
     return iter([((place,), row)])
 
 
-def _text(row: Row) -> str:
+def _text(state: ScreenState, row: Row) -> str:
     """Return the text of a row, for comparison: names, address, user and the like."""
+    texts = [name.name for name in names_of(state, row)]
     if isinstance(row, Branch):
         of = row.identity  # a shown name is part of the command line or the path
-        texts = (of.name, of.cmdline, of.exe, of.user, of.unit, of.container, str(row.pid or ""))
-        return "\n".join(filter(None, texts)).casefold()
-    address = format_address(row.remote.address)
-    return f"{address}:{row.remote.port} {row.host or ''}".casefold()
+        texts += filter(None, (of.name, of.cmdline, of.exe, of.user, of.unit, of.container))
+        texts += filter(None, (of.container_name, of.host and of.host.label, str(row.pid or "")))
+    else:
+        texts.append(f"{format_address(row.remote.address)}:{row.remote.port}")
+    return "\n".join(texts).casefold()

@@ -1,12 +1,13 @@
 """The list: a line of titles, and a line for each row."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 
 from bwtop.model.flows import format_address
+from bwtop.model.named import RemoteName
 from bwtop.model.series import LENGTH, Rates
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze, width
@@ -316,8 +317,7 @@ class Rows:
             return self._state.glyphs.text(_both_ends(row.identity.name, cells))
         if row.address is None:
             return self._state.glyphs.text(row.identity.name)
-        flows = ((flow.process.key, flow.remote) for flow in (row.flows or ())[:_NAMED])
-        names = self._state.names.of_flows(flows)
+        names = names_of(self._state, row)
         return self._state.glyphs.text(names[0].name) if names else format_address(row.address)
 
 
@@ -326,6 +326,17 @@ _COUNT: Final = 8
 
 _NAMED: Final = 8
 """Flows to a remote among which the row of the remote looks for a name."""
+
+
+def names_of(state: ScreenState, row: Row) -> Sequence[RemoteName]:
+    """Return the names of the remote that a row stands for, the best first."""
+    if isinstance(row, Leaf):
+        return row.names
+    if row.address is None:
+        return ()
+    flows = ((flow.process.key, flow.remote) for flow in (row.flows or ())[:_NAMED])
+    return state.names.of_flows(flows)
+
 
 _TEXTS: Final[dict[str, Callable[[Rows, Branch], str]]] = {
     "host": Rows._host,

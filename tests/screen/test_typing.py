@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.model.filter import FIELDS
-from bwtop.model.flows import Identity, Traffic
+from bwtop.model.flows import Host, Identity, Traffic
+from bwtop.model.named import NameSource
 from bwtop.model.typed import parse
 from bwtop.tui import completion
 from bwtop.tui.entry import KEPT, MOST
 from bwtop.tui.keymap import TYPING, Context
 from bwtop.tui.keys import KEYS
-from tests.build import key, remote
+from bwtop.view.grouping import Grouping
+from tests.build import key, remote, sample
+from tests.history.named import SITE, learned
 from tests.screen.harness import Harness
 
 
@@ -139,6 +142,9 @@ COMPLETED: Final = {
     ("process:curl", "tab"): "process:curly_",
     ("process:m",): 'process:"my prog"_',
     ('process:"my',): 'process:"my prog"_',
+    ('process:"my prog" us',): 'process:"my prog" user:_',
+    ("process:'my prog' -us",): "process:'my prog' -user:_",
+    ('"my prog"|us',): '"my prog"|user:_',
     ("remote:192",): "remote:192.0.2._",
     ("remote:2",): "remote:2001:db8::1_",
     ("port:4",): "port:443_",
@@ -232,6 +238,34 @@ def test_search_moves_to_rows_and_hides_none() -> None:
     harness.press("esc")
     assert " curl " in harness.selected()
     assert all(name in harness.text() for name in ("curl ", "curly", "my prog"))
+
+
+SHOWN: Final = {
+    "www.example.com": "www.example.com",
+    "cdn.example": "www.example.com",
+    "web-of-ada": "curl",
+    "web1": "curl",
+}
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_search_finds_what_rows_show(text: str) -> None:
+    """Names of remotes, also as groups, of containers and of hosts."""
+    harness = Harness(140, origin="clickhouse://db/bwtop")
+    who = Identity(
+        "curl", container="docker:1", container_name="web-of-ada", host=Host("web1", "id")
+    )
+    harness.feed({key(2): {remote("192.0.2.2"): Traffic(9000)}}, {key(2): Identity("wget")})
+    reading = sample({key(1): {SITE: Traffic(1)}}, identities={key(1): who})
+    reading.learned = [learned("cdn.example.net", NameSource.DNS), learned("www.example.com")]
+    harness.state.advance(reading)
+    harness.press("e", "f3", *text, "enter")
+    assert SHOWN[text] in harness.selected()
+    if "example" in text:
+        while harness.state.settings.grouping is not Grouping.REMOTE:
+            harness.press("g")
+        harness.press("home", "f3", "ctrl u", *text, "enter")
+        assert SHOWN[text] in harness.selected()
 
 
 def test_search_in_an_empty_list_does_nothing() -> None:
