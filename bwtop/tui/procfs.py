@@ -35,6 +35,9 @@ def command_line(process: ProcessKey) -> str | None:
 MOST_BYTES: Final = 4 << 20
 """Bytes read of a table of sockets."""
 
+TABLES: Final = ("tcp", "tcp6", "udp", "udp6")
+"""Tables of sockets in /proc/PID/net; the kernel may have been told to have none of IPv6."""
+
 _LISTEN: Final = "0A"
 """TCP_LISTEN in include/net/tcp_states.h, as /proc/PID/net/tcp has it."""
 
@@ -59,7 +62,7 @@ def listening(process: ProcessKey) -> list[str] | None:
         inodes = set(_sockets(process))
         found = [
             (kind.rstrip("6"), port)
-            for kind in ("tcp", "tcp6", "udp", "udp6")
+            for kind in TABLES
             for port, inode in _bound(process, kind)
             if inode in inodes
         ]
@@ -79,7 +82,8 @@ def _sockets(process: ProcessKey) -> Iterator[str]:
 
 def _bound(process: ProcessKey, kind: str) -> Iterator[tuple[int, str]]:
     """Yield port and inode of the sockets that listen, or of UDP that have no peer, in the process's network."""
-    with Path(f"/proc/{process.pid}/net/{kind}").open() as file:
+    table = Path(f"/proc/{process.pid}/net/{kind}")
+    with contextlib.suppress(FileNotFoundError), table.open() as file:
         for line in file.readlines(MOST_BYTES)[1:]:
             _, local, far, state, *rest = line.split()
             port = int(local.rpartition(":")[2], 16)

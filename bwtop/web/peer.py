@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -58,7 +59,7 @@ OVERFLOW: Final = Path("/proc/sys/kernel/overflowuid")
 USUAL_OVERFLOW: Final = 65534
 
 TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
-"""An IPv6 socket connected to a mapped IPv4 address is in the second."""
+"""An IPv6 socket connected to a mapped IPv4 address is in the second, which a kernel without IPv6 does not have."""
 
 WAIT_SECONDS: Final = 1.0
 """Timeout for the kernel's answer, which is ready once the request is sent."""
@@ -202,7 +203,7 @@ def _unpacked(packed: bytes, family: int) -> IPAddress:
 def _listed(path: Path, client: End, server: End) -> Iterator[Owner]:
     """Yield the sockets of a table with these ends."""
     wanted = f":{client.port:04X} ", f":{server.port:04X} "
-    with path.open("rb", buffering=1 << 16) as table:
+    with suppress(FileNotFoundError), path.open("rb", buffering=1 << 16) as table:
         next(table, None)  # the header
         for raw in table:
             line = raw.decode("ascii")

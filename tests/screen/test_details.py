@@ -37,6 +37,16 @@ def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         process.kill()
 
 
+def test_ports_are_known_without_ipv6(
+    server: tuple[subprocess.Popen[bytes], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ipv6.disable=1 the kernel has no tables of it."""
+    monkeypatch.setattr(procfs, "TABLES", (*procfs.TABLES, "tcp-of-no-kernel"))
+    pid = server[0].pid
+    listening = procfs.listening(ProcessKey(started(pid) * 10_000_000, pid))
+    assert listening == [f"tcp {server[1]}"]
+
+
 @pytest.fixture
 def harness(server: tuple[subprocess.Popen[bytes], int]) -> Harness:
     pid = server[0].pid

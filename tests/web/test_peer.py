@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -79,6 +80,13 @@ def test_user_of_a_connection_is_known(listening: tuple[socket.socket, str], pee
         if os.geteuid() == 0:
             with connect_as(UID, made.getsockname()[1], to), made.accept()[0] as other:
                 assert (seen(peers, other), seen(peers, accepted)) == (UID, 0)
+
+
+def test_user_is_known_without_ipv6(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ipv6.disable=1 the kernel has no table of it."""
+    monkeypatch.setattr(peer, "TABLES", (peer.TABLES[0], Path("/proc/self/net/tcp-of-no-kernel")))
+    with listener() as made, client(made), made.accept()[0] as accepted:
+        assert peers.by_table(accepted) == os.geteuid()
 
 
 @needs_root
