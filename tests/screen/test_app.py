@@ -41,10 +41,15 @@ def test_no_thread_starts_before_root_is_dropped() -> None:
     """Dropping it reaches only the thread that does; keys are answered afterwards."""
     written: list[str] = []
     saved: list[Any] = []
+
+    def save(values: Any) -> str:
+        saved.append(values)
+        return "config"
+
     server = QueryServer(lambda _: ({"why": "nothing is recorded"}, b""))
     state = ScreenState("host.example", DEFAULT)
     state.exporter = Exporter(lambda name, *_: written.append(name), lambda *_: "")
-    state.save_settings = lambda values: str(saved.append(values))
+    state.save_settings = save
     before = threading.enumerate()
 
     def measure() -> Measurement:
