@@ -250,7 +250,8 @@ def test_one_call_with_datagrams_to_several_remotes(bwtop: Bwtop, net: Network) 
     )
     found = named(bwtop, pid)
     assert found["192.0.2.2", 443] == (("one.example", "sni") if listens(bwtop) else (None, None))
-    assert found["192.0.2.3", 443] == found["192.0.2.4", 443] == (None, None)
+    assert {("192.0.2.3", 443), ("192.0.2.4", 443)} <= found.keys()
+    assert "two.example" not in {name for name, _ in found.values()}
 
 
 def test_without_names_nothing_is_heard(net: Network) -> None:
