@@ -116,18 +116,24 @@ class FleetSelection:
 
         Hosts with one plan are a group.  Measured intervals are added up by minute, and end at its start.
         """
-        group = "0"
-        for place, (_, hosts) in enumerate(by_plan(self._plans.recorded)):
-            group = f"if({of_hosts(hosts)}, {place}, {group})" if place else group
         minute = f"floor(start / {MINUTE}) * {MINUTE}"
         sums = ", ".join(f"sum({name}) AS {name}" for name in RECORDED_LOSSES)
         totals = ", ".join(f"sum({name})" for name in RECORDED_LOSSES)
         return self._once(
-            f"SELECT {group} AS grp, level, first, max(last), max(recorded), {totals} FROM"
+            f"SELECT {self._group()} AS grp, level, first, max(last), max(recorded), {totals} FROM"
             f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
             f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums} FROM span FINAL"
             f" WHERE {self._recorded} GROUP BY host_id, level, first) GROUP BY grp, level, first"
         )
+
+    def _group(self) -> str:
+        """Return the SQL of the number of a host's plan; the most hosts have 0."""
+        _, *others = by_plan(self._plans.recorded) or [((), [])]
+        places = {host: place for place, (_, hosts) in enumerate(others, 1) for host in hosts}
+        if not places:
+            return "0"
+        listed = ", ".join(f"'{host}'" for host in places)
+        return f"transform(toString(host_id), [{listed}], {[*places.values()]}, 0)"
 
     def sums(self) -> FlowSums:
         """See Selection; a uid has a name where all hosts agree on it."""

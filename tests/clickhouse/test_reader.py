@@ -15,11 +15,12 @@ from bwtop.clickhouse import selection
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import HOST, TRAFFIC
-from bwtop.clickhouse.selection import FleetSelection
+from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.target import Target
 from bwtop.history.calendar import Unit
 from bwtop.history.dimensions import DIMENSIONS, ENDPOINT, Dimension, fields
 from bwtop.history.moments import FINE, Moment, MomentQuery, look
+from bwtop.history.plan import Piece
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
 from bwtop.model import networks
@@ -389,6 +390,15 @@ def test_time_that_hosts_have_in_spans_of_their_own_counts_once(store: FleetServ
         assert answer.seconds == pytest.approx(length, abs=HOUR), "of which hours are left"
         assert sum(bar.seconds for bar in answer.bars) == pytest.approx(answer.seconds)
         assert answer.usage
+
+
+def test_hundreds_of_hosts_have_a_plan_of_their_own(store: FleetServer) -> None:
+    """Statements may be long, but not deep."""
+    hosts = [str(UUID(int=number)) for number in range(600)]
+    pieces = {host: [Piece(1, place, place + 60)] for place, host in enumerate(hosts)}
+    plans = FleetPlans((0.0, 660.0), {}, pieces)
+    found = FleetSelection(store, plans, frozenset(), EVERYTHING, list, store.query, lambda: None)
+    assert list(found.coverage()) == []
 
 
 def test_a_name_that_changes_is_the_same_host(store: FleetServer) -> None:
