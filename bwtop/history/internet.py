@@ -16,7 +16,7 @@ from bwtop.history.store import ByNetwork, HistoryStore, Moved, Selection
 from bwtop.history.usage import percentile
 from bwtop.model.filter import Filter
 from bwtop.model.ledger import CATEGORIES
-from bwtop.model.networks import INTERNET
+from bwtop.model.networks import INTERNET, UNKNOWN
 from bwtop.model.rates import rate
 from bwtop.model.series import Rates
 
@@ -71,12 +71,30 @@ def ask(
     return sums, NetworkUsage(names, rx, tx, high, unit, len(rates))
 
 
-def totals(found: Selection, keep: Filter) -> Mapping[str, Moved] | None:
+def totals(
+    store: HistoryStore, bounds: Bounds, found: Selection, keep: Filter
+) -> Mapping[str, Moved] | None:
     """Return the bytes by network of a filter that is answered; None: they would take too long."""
     sums, passing = found.network_sums(keep.categories()), keep.networks()
     if sums is None:
         return None
+    if _is_added_up(sums) and (finest := _finest(store, bounds, keep)):
+        sums = finest[1].network_sums(keep.categories()) or sums
     return {name: moved for name, moved in sums.items() if name in passing or not passing}
+
+
+def unit_of_remotes(
+    store: HistoryStore, bounds: Bounds, found: Selection, keep: Filter
+) -> Unit | None:
+    """Return the unit whose spans have all remotes by themselves, if `found` has some that are added up; else None."""
+    sums = found.network_sums(keep.categories())
+    finest = _finest(store, bounds, keep) if sums and _is_added_up(sums) else None
+    return finest and finest[0]
+
+
+def _is_added_up(sums: Mapping[str, Moved]) -> bool:
+    """Return whether there are remotes without a network: spans of an hour or more keep the largest of a process."""
+    return any(sums.get(UNKNOWN, ()))
 
 
 def _finest(store: HistoryStore, bounds: Bounds, keep: Filter) -> tuple[Unit, Selection] | None:
@@ -113,6 +131,8 @@ def _by_place(
     sums: dict[str, Moved] = {}
     amounts: dict[int, Moved] = {}
     for span, name, rx, tx in rows:
+        if not (rx or tx):
+            continue
         before = sums.get(name, (0, 0))
         sums[name] = (before[0] + rx, before[1] + tx)
         if name in names:

@@ -11,6 +11,7 @@ from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, long
 from bwtop.history.dimensions import (
     CONVERSATION,
     DOMAIN,
+    NET,
     OF_REMOTE,
     TIMES,
     Dimension,
@@ -215,6 +216,9 @@ class History:
         is_one = is_once or (bool(keep.terms) and not needs.isdisjoint(OF_REMOTE))
         unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
         found = self.store.select(bounds, unit, needs, keep)
+        if NET in needs and (finer := internet.unit_of_remotes(self.store, bounds, found, keep)):
+            unit = shortest({unit, finer})
+            found = self.store.select(bounds, unit, needs, keep)
         covered = replace(wanted, start=found.start, end=found.end)
         answer = Answer(wanted, found.start, found.end, now, bar_unit(covered), ahead=ahead)
 
@@ -257,7 +261,7 @@ class History:
             if wanted.is_period and (figures := internet.ask(self.store, bounds, keep, now)):
                 answer.networks, answer.network_usage = figures
             else:
-                answer.networks = internet.totals(found, keep)
+                answer.networks = internet.totals(self.store, bounds, found, keep)
         return answer, found, taken
 
     def _rest(self, keep: Filter) -> Filter:
