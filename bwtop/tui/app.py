@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import urwid
 from bwtop.capture.session import Loading
 from bwtop.history.process import QueryServer
 from bwtop.identity.names import Names, PeerNames
+from bwtop.measure.background import SampleQueue
 from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
 from bwtop.measure.sources import Measurement
 from bwtop.tui.export import Exporter
@@ -117,12 +118,14 @@ class App:
             input_filter=lambda keys, _: self._take_input(keys),
         )
         self._wake = self._loop.watch_pipe(self._take_delivered)
+        os.set_blocking(self._wake, False)  # the main thread may wait for the terminal
         self._measurement: Measurement | None = None
         self._waiting: list[threading.Thread] = []
         """Threads that start once the probes are attached."""
         self._reader: threading.Thread | None = None
         self._clock = ThreadClock()
         self._delivered: queue.SimpleQueue[Callable[[], None] | BaseException] = queue.SimpleQueue()
+        self._samples = SampleQueue()
         self._drawn = 0.0
 
     def run(self) -> None:
@@ -193,16 +196,23 @@ class App:
         """Read samples in a thread of its own, so that keys do not wait for the kernel."""
         try:
             for sample in samples(measurement, self._interval, self._clock):
-                self._deliver(partial(self._state.advance, sample))
+                if self._samples.add(sample):
+                    self._deliver(self._advance)
         except BaseException as error:
             self._deliver(error)
 
     def _interval(self) -> float:
         return self._state.settings.interval
 
+    def _advance(self) -> None:
+        """Take the samples that wait."""
+        while sample := self._samples.take():
+            self._state.advance(sample)
+
     def _deliver(self, what: Callable[[], None] | BaseException) -> None:
         self._delivered.put(what)
-        os.write(self._wake, b".")
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._wake, b".")
 
     def _take_delivered(self, _: bytes) -> bool:
         """Run in the main thread what other threads delivered; raise their exceptions."""

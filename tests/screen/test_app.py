@@ -1,13 +1,17 @@
 """One run of the full screen, without a terminal and without probes."""
 
+import fcntl
+import os
 import threading
 from typing import Any
 
 import pytest
 
 from bwtop.history.process import QueryServer
+from bwtop.measure import background
 from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
+from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample
 from bwtop.tui import app as app_module
 from bwtop.tui.app import App
@@ -97,3 +101,27 @@ def test_without_resolving_heard_names_are_shown_and_no_others(
     for address, expected in (("192.0.2.1", ["www.example.com"]), ("192.0.2.9", unheard)):
         names = state.names.of(key(1), remote(address))
         assert [name.name for name in names] == expected
+
+
+def test_samples_wait_merged_while_the_terminal_takes_no_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They were kept one by one, without a bound, and a full pipe stopped measuring and recording."""
+    monkeypatch.setattr(background, "MAX_WAITING", 5)
+    state = ScreenState("host.example", DEFAULT)
+    taken: list[Sample] = []
+    monkeypatch.setattr(state, "advance", taken.append)
+    readings = [sample({key(7): {remote(): Traffic(rx=number)}}) for number in range(1, 101)]
+    monkeypatch.setattr(app_module, "samples", lambda *_: iter(readings))
+    app = App(state, None, silent, open_terminal(None, {}))
+    fcntl.fcntl(app._wake, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(app._wake, bytes(4096))
+    app.attach()
+    assert app._reader
+    app._reader.join(HANG)
+    assert not app._reader.is_alive()
+    assert app._delivered.qsize() == 1
+    app._take_delivered(b".")
+    assert len(taken) == 5
+    assert sum(each.traffic[key(7)][remote()].rx for each in taken) == sum(range(101))
+    assert sum(each.elapsed for each in taken) == 100.0
