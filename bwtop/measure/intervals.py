@@ -5,7 +5,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NoReturn, Protocol
@@ -85,41 +85,62 @@ class AbandonedError(BaseException):
         raise AssertionError("the signal is not blocked")
 
 
-class SignalClock:
-    """A clock that stops at the signals that end bwtop, except those ignored at its start (nohup).
+class StopSignals:
+    """The handling of the signals that end bwtop, except those ignored at its start (nohup).
 
     After the first signal bwtop finishes, however long that takes.  A second signal raises AbandonedError in the main
-    thread, and so does a timer if bwtop uses no CPU time for GRACE seconds.
+    thread, and so does a timer if that thread uses no CPU time for GRACE seconds.
     """
+
+    def __init__(
+        self,
+        stop: Callable[[], None],
+        abandon: Callable[[], None] = lambda: None,
+        numbers: Collection[signal.Signals] = STOP_SIGNALS,
+    ) -> None:
+        """Take the signals, in the main thread: `stop` is called at the first one, `abandon` before AbandonedError."""
+        self._stop = stop
+        self._abandon = abandon
+        self._came = False
+        self._worked = 0.0
+        for number in numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._take)
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        if self._came:
+            self._give_up(number)
+        self._came = True
+        self._stop()
+        signal.signal(signal.SIGALRM, self._check)
+        self._worked = time.thread_time()
+        signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
+
+    def _check(self, number: int, _: FrameType | None) -> None:
+        """Give up the output if this thread has used no CPU time since the last check."""
+        if time.thread_time() - self._worked < GRACE / 1000:
+            self._give_up(number)
+        self._worked = time.thread_time()
+
+    def _give_up(self, number: int) -> NoReturn:
+        self._abandon()
+        raise AbandonedError(number)
+
+
+class SignalClock:
+    """A clock that stops at the signals that end bwtop; see StopSignals."""
 
     def __init__(self) -> None:
         """Take the signals; call it in the main thread."""
         self._stopping = False
-        self._worked = 0.0
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._stop)
-
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        if self._stopping:
-            raise AbandonedError(number)
-        self.stop()
-        signal.signal(signal.SIGALRM, self._check)
-        self._worked = time.process_time()
-        signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
+        StopSignals(self.stop)
 
     def stop(self) -> None:
         """End the current wait and all later ones, from any thread."""
         self._stopping = True
         os.write(self._waker, b".")
-
-    def _check(self, *_: object) -> None:
-        """Give up the output if this process has used no CPU time since the last check."""
-        if time.process_time() - self._worked < GRACE / 1000:
-            raise AbandonedError(signal.SIGALRM)
-        self._worked = time.process_time()
 
     def wait(self, deadline: float) -> bool:
         """See Clock."""

@@ -19,7 +19,14 @@ from bwtop.capture.session import Loading
 from bwtop.history.process import QueryServer
 from bwtop.identity.names import Names, PeerNames
 from bwtop.measure.background import SampleQueue
-from bwtop.measure.intervals import STOP_SIGNALS, ThreadClock, samples, with_trouble
+from bwtop.measure.intervals import (
+    STOP_SIGNALS,
+    AbandonedError,
+    StopSignals,
+    ThreadClock,
+    samples,
+    with_trouble,
+)
 from bwtop.measure.sources import Measurement
 from bwtop.tui.export import Exporter
 from bwtop.tui.input import Input
@@ -132,7 +139,7 @@ class App:
         """Show the screen until the user quits.
 
         Raise CaptureError if nothing can be measured, and terminal.TerminalLostError if the terminal is gone: SIGHUP
-        reports that too, but may be ignored. The terminal is always restored.
+        reports that too, but may be ignored; AbandonedError if it takes no output. The terminal is always restored.
 
         """
         self._take_signals()
@@ -143,10 +150,14 @@ class App:
                 )
             self._loop.set_alarm_in(0, self._begun)
             self._loop.run()
+        except AbandonedError:
+            self._terminal.stop()  # the loop may not have come to the end of that
+            raise
         finally:
             self._end()
 
     def _end(self) -> None:
+        signal.signal(signal.SIGQUIT, _note)  # only STOP_SIGNALS give up what is not stored
         self._clock.stop()
         if self._loading:
             self._loading.abandon()
@@ -278,15 +289,13 @@ class App:
         self._screen.changed()
 
     def _take_signals(self) -> None:
-        """Write signals into a pipe, so that they are handled between two redraws."""
+        """Write signals into a pipe, so that they are handled between two redraws, or end one that is stuck."""
         pipe, write = os.pipe()
         os.set_blocking(write, False)
         os.set_blocking(pipe, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._loop.watch_file(pipe, lambda: self._take_signal_bytes(os.read(pipe, 64)))
-        for number in _END:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _note)
+        StopSignals(lambda: None, self._terminal.discard_output, _END)
 
     def _take_job_signals(self) -> None:
         for number in _JOBS:

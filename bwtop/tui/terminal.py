@@ -2,8 +2,10 @@
 
 import curses
 import os
+import termios
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +89,17 @@ class Terminal(raw_display.Screen):  # type: ignore[misc]  # urwid 2.1.2 has no 
         super()._stop()
         self.write(_SECOND_BUFFER_OFF)
         self.flush()
+
+    def discard_output(self) -> None:
+        """Discard the output that the terminal has not taken, so that it takes what restores it.
+
+        TCOON alone starts only what TCOOFF has stopped, not what Ctrl-S has (n_tty_ioctl_helper() in the kernel).
+
+        """
+        with suppress(termios.error):  # it is gone
+            termios.tcflush(self._term_output_file, termios.TCOFLUSH)
+            for action in (termios.TCOOFF, termios.TCOON):
+                termios.tcflow(self._term_output_file, action)
 
     def get_cols_rows(self) -> tuple[int, int]:
         """Return the size. A terminal of unknown size reports 0: serial consoles, `docker exec -t`."""

@@ -1,8 +1,11 @@
-"""One run of the full screen, without a terminal and without probes."""
+"""One run of the full screen, without probes."""
 
 import fcntl
 import os
+import signal
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +23,10 @@ from bwtop.tui.keys import DEFAULT
 from bwtop.tui.settings import Settings
 from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import open_terminal
-from tests.build import key, remote, sample
+from tests.build import eventually, key, remote, sample
 from tests.history.named import learned
+from tests.kernel.running import LAUNCHER
+from tests.screen.terminal import Terminal
 
 HANG = 10.0
 
@@ -125,3 +130,64 @@ def test_samples_wait_merged_while_the_terminal_takes_no_output(
     assert len(taken) == 5
     assert sum(each.traffic[key(7)][remote()].rx for each in taken) == sum(range(101))
     assert sum(each.elapsed for each in taken) == 100.0
+
+
+FAKE = """
+import sys
+sys.path.insert(0, {root!r})
+from bwtop import cli
+from bwtop.measure import intervals
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
+from bwtop.modes import common
+from bwtop.rights import privileges
+from tests.build import sample
+
+class Readings:
+    def read(self):
+        return sample(elapsed=0.1)
+
+record = open({record!r}, "ab", buffering=0)
+measurement = Measurement(
+    readings=Readings(),
+    backend="none",
+    on_reading=lambda _: record.write(b"r"),
+    status=lambda: Status(""),
+    close=lambda _: record.write(b"c"),
+)
+intervals.GRACE = 1.0
+privileges.may_load = lambda: True
+common.load = lambda _: None
+common.start_measuring = lambda *_, **__: measurement
+cli.main(["--db", {db!r}, "--no-resolve", "--no-config", "-d", "0.1"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"),
+    [
+        ([signal.SIGTERM], -signal.SIGALRM),
+        ([signal.SIGINT, signal.SIGTERM], -signal.SIGTERM),
+        ([signal.SIGINT, signal.SIGQUIT], -signal.SIGQUIT),
+    ],
+)
+def test_stopped_output_stops_neither_recording_nor_signals(
+    tmp_path: Path, numbers: list[signal.Signals], status: int
+) -> None:
+    """Only SIGKILL ended it; what was not stored by then was lost, and the terminal left as it was."""
+    record = tmp_path / "record"
+    code = FAKE.format(root=str(LAUNCHER.parent), record=str(record), db=str(tmp_path / "none.db"))
+    with Terminal([sys.executable, "-c", code]) as terminal:
+        before = terminal.settings()
+        terminal.wait_for("backend none")
+        assert terminal.settings() != before
+        terminal.type("\x13")
+        read = record.stat().st_size
+        assert eventually(lambda: record.stat().st_size > read + 5)
+        for number in numbers:
+            os.kill(terminal.pid, number)
+        assert terminal.wait() == status
+        assert record.read_bytes().strip(b"r") == b"c"
+        shown = (terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible)
+        assert shown == (False, False, False, True)
+        assert terminal.settings() == before
