@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -447,6 +448,36 @@ def test_output_that_cannot_be_written_is_one_line_and_a_closed_pipe_is_quiet(fl
     reader, writer = os.pipe()
     os.close(reader)
     assert run(writer) == (0, "")
+
+
+INTERRUPTED = """
+import signal, sys, time
+from bwtop import cli
+from bwtop.modes import common
+from bwtop.rights import privileges
+
+def attach(*_, **__):
+    signal.raise_signal({number})
+    time.sleep(60)
+
+privileges.may_load = lambda: True
+common.load = lambda _: True
+common.start_measuring = attach
+cli.main({arguments!r})
+"""
+
+
+@pytest.mark.parametrize("mode", [["--batch"], ["--record"], ["--serve", "--bind", "127.0.0.1:0"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_before_the_first_interval_ends_bwtop_at_once(
+    tmp_path: Path, mode: list[str], number: signal.Signals
+) -> None:
+    """SIGALRM ended it if the probes took five seconds more: a failed service."""
+    arguments = [*mode, "--no-config", "--no-names", "--db", str(tmp_path / "history.db")]
+    code = INTERRUPTED.format(number=int(number), arguments=arguments)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=50)
+    assert ended.returncode == -number
+    assert b"Traceback" not in ended.stderr
 
 
 def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -82,7 +83,9 @@ class AbandonedError(BaseException):
         """End this process by the signal."""
         signal.signal(self._number, signal.SIG_DFL)
         signal.raise_signal(self._number)
-        raise AssertionError("the signal is not blocked")
+        sys.exit(
+            128 + self._number
+        )  # the first process of a PID namespace, such as a container's, lives on
 
 
 class StopSignals:
@@ -101,16 +104,17 @@ class StopSignals:
         """Take the signals, in the main thread: `stop` is called at the first one, `abandon` before AbandonedError."""
         self._stop = stop
         self._abandon = abandon
-        self._came = False
+        self.is_last = False
+        """True if the next signal raises AbandonedError."""
         self._worked = 0.0
         for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)
 
     def _take(self, number: int, _: FrameType | None) -> None:
-        if self._came:
+        if self.is_last:
             self._give_up(number)
-        self._came = True
+        self.is_last = True
         self._stop()
         signal.signal(signal.SIGALRM, self._check)
         self._worked = time.thread_time()
@@ -131,11 +135,16 @@ class SignalClock:
     """A clock that stops at the signals that end bwtop; see StopSignals."""
 
     def __init__(self) -> None:
-        """Take the signals; call it in the main thread."""
+        """Take the signals, in the main thread; each raises AbandonedError until `begin` is called."""
         self._stopping = False
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
-        StopSignals(self.stop)
+        self._signals = StopSignals(self.stop)
+        self._signals.is_last = True
+
+    def begin(self) -> None:
+        """Let the first signal stop the clock: from now on there is something to finish."""
+        self._signals.is_last = False
 
     def stop(self) -> None:
         """End the current wait and all later ones, from any thread."""

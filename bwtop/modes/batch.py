@@ -33,6 +33,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
         iterations = _DEFAULT_ITERATIONS
         say(f"no terminal; printing {iterations} intervals (-n N changes that)")
     measurement = common.start_measuring(options, loading, say, ship=ship)
+    clock.begin()
     for degradation in measurement.degradations:
         say(degradation)
     if measurement.following:

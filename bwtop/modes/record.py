@@ -26,6 +26,7 @@ def run_record(options: Options, ship: ShippingOptions | None) -> None:
     clock = SignalClock()
     log = service.Log(sys.stderr, os.environ)
     measurement = common.start_measuring(options, loading, log, ship=ship)
+    clock.begin()
     tell = service.notifier(os.environ)
     recorder = measurement.recorder
     assert recorder, "--record excludes --no-record"

@@ -61,6 +61,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
     loading = common.load(options) if may_measure and not options.origin else None
     service = serve.Service(server, served, settings)
     if options.origin:
+        clock.begin()
         confine(accounts.unprivileged(os.environ))
         reports.start()
         service.start()
@@ -68,6 +69,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         service.close()
     elif loading:
         measurement = common.start_measuring(options, loading, say, ship=ship)
+        clock.begin()
         reports.start()
         for degradation in measurement.degradations:
             say(degradation)
@@ -76,6 +78,7 @@ def run_serve(options: Options, ship: ShippingOptions | None, *, may_measure: bo
         with finishing(measurement), closing(service):
             service.measure(measurement, clock)
     else:
+        clock.begin()
         confine(place.account or accounts.unprivileged(os.environ), place.path)
         reports.start()
         service.start()

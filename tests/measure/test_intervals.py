@@ -235,7 +235,9 @@ def test_warning_is_reported_when_it_changes() -> None:
 def signal_clock() -> Iterator[SignalClock]:
     """Yield a signal clock and restore the signal handlers."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    yield SignalClock()
+    clock = SignalClock()
+    clock.begin()
+    yield clock
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
@@ -277,6 +279,7 @@ def work():
 
 live.GRACE = 1.0
 clock = live.SignalClock()
+clock.begin()
 signal.raise_signal(signal.SIGTERM)
 assert not clock.wait(time.monotonic() + 60)
 try:
@@ -287,6 +290,13 @@ except live.AbandonedError as end:
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == status
 
 
+def test_signal_that_ends_no_process_is_told_by_the_status() -> None:
+    """As SIGTERM for the first process of a container."""
+    with pytest.raises(SystemExit) as end:
+        AbandonedError(signal.SIGWINCH).leave()
+    assert end.value.code == 128 + signal.SIGWINCH
+
+
 def test_ignored_signal_stays_ignored() -> None:
     """nohup(1) starts programs that way."""
     code = """
@@ -295,6 +305,7 @@ from bwtop.measure.intervals import SignalClock
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 clock = SignalClock()
+clock.begin()
 signal.raise_signal(signal.SIGHUP)
 assert clock.wait(time.monotonic() + 0.01)
 """
