@@ -79,6 +79,14 @@ class Listing:
         self._wanted = self.selected
         self.following = self.following and before == self.selected
 
+    def select_again(self, tree: Tree, row: RowId | None, *, following: bool) -> None:
+        """Select a row, and follow it if it was followed; leave the selection if the row is gone."""
+        if row is None:
+            self.home()
+        elif path := tree.find(row) if tree.tops else None:
+            self.select(tree, _shown(tree, path))
+            self.following = following
+
     def toggle_following(self, tree: Tree) -> None:
         """Follow the selected row, or stop."""
         if tree.tops:

@@ -14,7 +14,9 @@ from bwtop.view.tree import Tree
 
 def find(state: ScreenState) -> Effect:
     """Start typing what to search."""
-    state.searched_from = state.listing.path
+    listing = state.listing
+    state.searched_from = listing.path
+    state.selected_before = (listing.selected, listing.following)
     state.searched = ""
     state.type_in(Context.SEARCH)
     return Effect.DRAW
@@ -36,8 +38,8 @@ def stop_search(state: ScreenState) -> Effect:
 def cancel_search(state: ScreenState) -> Effect:
     """Stop typing and go back to the row before the search."""
     state.context = Context.LIST
-    if state.tree.tops and state.searched_from[0] < len(state.tree.tops):
-        state.listing.select(state.tree, state.searched_from[:1])
+    selected, following = state.selected_before
+    state.listing.select_again(state.tree, selected, following=following)
     return Effect.DRAW
 
 

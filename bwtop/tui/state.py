@@ -172,7 +172,9 @@ class ScreenState:
         self.searched = ""
         """The text whose match is selected."""
         self.searched_from: Path = FIRST
-        """The row selected before the search."""
+        """The place of the row selected before the search."""
+        self.selected_before: tuple[RowId | None, bool] = (None, False)
+        """That row, and whether the selection followed it."""
         self._typed_lines: dict[Context, list[str]] = {}
         """The lines typed before, by what they were typed for."""
         self.last_key = -CALM

@@ -1,5 +1,6 @@
 """A line being typed: the keys of readline(3), its history, and the completion of filters."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -238,6 +239,34 @@ def test_search_moves_to_rows_and_hides_none() -> None:
     harness.press("esc")
     assert " curl " in harness.selected()
     assert all(name in harness.text() for name in ("curl ", "curly", "my prog"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "following"),
+    [((), "my prog", False), (("down",), " curly ", False), (("down", "F"), " curly ", True)],
+)
+def test_search_that_is_given_up_selects_the_row_from_before_wherever_it_is(
+    before: Sequence[str], after: str, following: bool
+) -> None:
+    """Until the user selects a row, that is the first one."""
+    harness = busy()
+    harness.press(*before, "f3", *"curl", "f3", "f3")
+    harness.feed({key(13): {remote("2001:db8::1", 22): Traffic(900)}})
+    harness.pass_time()
+    harness.press("esc")
+    assert after in harness.selected()
+    assert harness.state.listing.following == following
+    assert (harness.state.listing.selected is None) == (not before)
+
+
+def test_search_that_is_given_up_stays_where_the_row_from_before_is_gone() -> None:
+    harness = busy()
+    harness.press("down", "F", "f3", *"prog")
+    harness.state.filter("process:my*")
+    harness.state.build()
+    harness.press("esc")
+    assert "my prog" in harness.selected()
+    assert not harness.state.listing.following
 
 
 SHOWN: Final = {
