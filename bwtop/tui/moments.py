@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 from bwtop.history.moments import MomentQuery
+from bwtop.history.plan import Bounds
 from bwtop.history.ranges import Range, RangeError, parse_moment
 from bwtop.tui.keymap import Context
 from bwtop.tui.state import Effect, ScreenState
@@ -11,6 +12,9 @@ from bwtop.tui.styles import Style
 
 LEAP: Final = 10
 """Moments that { and } pass."""
+
+APART: Final = 0.04
+"""Seconds that stored times may be apart from those of the screen; less than half of the shortest interval."""
 
 TEN_MINUTES: Final = "10m"
 
@@ -36,11 +40,22 @@ def leap_forward(state: ScreenState) -> Effect:
 
 
 def _step(state: ScreenState, steps: int) -> Effect:
-    if state.past is None and steps > 0:
+    here = _here(state)
+    if here is None and steps > 0:
         state.say("this is now")
-        return Effect.DRAW
-    state.ask(MomentQuery(state.past.moment.here if state.past else None, steps))
+    else:
+        state.ask(MomentQuery(here, steps))
     return Effect.DRAW
+
+
+def _here(state: ScreenState) -> Bounds | None:
+    """Return the moment that is shown: of the past, or held by a pause; None: now."""
+    if state.past:
+        return state.past.moment.here
+    if not state.paused:
+        return None
+    end = state.held - APART
+    return end - state.live.covered, end
 
 
 def go_to_time(state: ScreenState) -> Effect:

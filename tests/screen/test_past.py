@@ -131,12 +131,23 @@ def test_steps_and_leaps(harness: Harness) -> None:
     assert harness.state.past is None
 
 
-def test_arrows_step_while_paused(harness: Harness) -> None:
-    harness.press(" ", "left", "left", "right")
-    assert shown(harness) == NOW - 1
-    harness.press("right")
+@pytest.mark.parametrize("late", [-0.001, 0.0, 0.001])
+def test_arrows_step_from_the_moment_that_a_pause_holds(harness: Harness, late: float) -> None:
+    """The clock of the wall, which readings are stored by, runs a little apart from that of intervals."""
+    harness.state.measured_until = NOW - 50 + late
+    harness.press(" ", "left")
+    assert shown(harness) == NOW - 52
+    harness.press("left", "right", "right")
+    assert shown(harness) == NOW - 51
+    for pressed in ("right", "]"):
+        harness.press(".", pressed)
+        assert shown(harness) == NOW - 50
+    harness.press("}", *["]"] * 40)
     assert harness.state.past is None
     assert harness.state.paused
+    assert harness.state.message == ("this is now", Style.WARNING)
+    harness.press(" ", "right", "[")
+    assert shown(harness) == NOW - 1
 
 
 def test_gap_and_coarser_detail_are_said(harness: Harness) -> None:
