@@ -333,9 +333,10 @@ def expand_all(state: ScreenState) -> Effect:
 
 def copy(state: ScreenState) -> Effect:
     """Copy the address of the selected remote, the id of the process or the label of the group."""
-    row = state.listing.row(state.tree)
-    if isinstance(row, Leaf):
-        return _copy(state, format_address(row.remote.address))
+    remote = state.listing.row(state.tree)
+    if isinstance(remote, Leaf):
+        return _copy(state, format_address(remote.remote.address))
+    row = state.listing.branch(state.tree)
     if row is None:
         return Effect.DRAW
     if row.address is not None:
@@ -345,12 +346,9 @@ def copy(state: ScreenState) -> Effect:
 
 def copy_command(state: ScreenState) -> Effect:
     """Copy the command line of the selected process, or its name."""
-    path = state.listing.path if state.tree.tops else ()
-    rows = [state.tree.row(path[:depth]) for depth in range(len(path), 0, -1)]
-    processes = [row for row in rows if isinstance(row, Branch)]
-    if not processes:
+    row, whole = state.listing.branch(state.tree), None
+    if row is None:
         return Effect.DRAW
-    row, whole = processes[0], None
     if row.key and not row.exited and state.is_here(row.identity):
         whole = command_line(row.key)
     return _copy(state, whole or row.identity.cmdline or row.identity.name)

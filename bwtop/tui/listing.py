@@ -103,6 +103,12 @@ class Listing:
         """Return the selected row; None in an empty list."""
         return tree.row(self.path) if tree.tops else None
 
+    def branch(self, tree: Tree) -> Branch | None:
+        """Return the selected process or group, or that of the selected remotes; None in an empty list."""
+        path = self.path if tree.tops else ()
+        rows = (tree.row(path[:depth]) for depth in range(len(path), 0, -1))
+        return next((row for row in rows if isinstance(row, Branch) and not row.id.rest), None)
+
     def move(self, tree: Tree, steps: int) -> None:
         """Move the selection down, or up if `steps` is negative; stop at the ends."""
         if not tree.tops:

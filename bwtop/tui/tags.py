@@ -33,12 +33,8 @@ def untag_all(state: ScreenState) -> Effect:
 
 def _rows(state: ScreenState) -> Iterable[Branch]:
     """Return the selected process, or that of the selected remote, or the processes of the selected group."""
-    path = state.listing.path if state.tree.tops else ()
-    for depth in range(len(path), 0, -1):
-        row = state.tree.row(path[:depth])
-        if isinstance(row, Branch):
-            return state.tree.processes(row)
-    return []
+    row = state.listing.branch(state.tree)
+    return state.tree.processes(row) if row else []
 
 
 def of_rows(state: ScreenState, rows: Iterable[Branch]) -> list[SignalTarget]:

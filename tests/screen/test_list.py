@@ -734,6 +734,23 @@ def test_remotes_beyond_twenty_are_below_a_row_that_opens() -> None:
     assert "198.51.0.20:443" not in harness.text()
 
 
+def test_remotes_below_that_row_are_copied_and_tagged_as_the_others() -> None:
+    """The row has no process of its own: its name was copied, and nothing was tagged."""
+    harness = scattered()
+    copied: list[str] = []
+    harness.state.copy = copied.append
+    harness.press("end", "y", "Y", "m")
+    assert harness.state.tags.keys() == {CURL}
+    harness.press("end", "right", "down", "y", "Y", "m")
+    assert copied == [
+        str(CURL.pid),
+        IDENTITIES[CURL].cmdline,
+        "198.51.0.20",
+        IDENTITIES[CURL].cmdline,
+    ]
+    assert not harness.state.tags
+
+
 def test_selected_remote_stays_among_the_first() -> None:
     harness = scattered(30)
     harness.press(*["down"] * 20)
