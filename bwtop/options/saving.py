@@ -107,12 +107,14 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _statement(name: str, value: Any, before: list[str]) -> str:
-    """Return a statement with the comment that was behind the one before."""
-    comment = ""
+    """Return a statement with the comment that was behind the one before, or above it with those within its lines."""
+    above, behind = "", ""
     if len(before) == 1:
         line = before[0].rstrip("\n")
         for found in re.finditer(r"\s*#", line):
             if _parsed(line[: found.start()]) == _parsed(line):
-                comment = line[found.start() :]
+                behind = line[found.start() :]
                 break
-    return f"{name} = {toml(value)}{comment}\n"
+    else:  # no valid value has a # itself
+        above = "".join(f"{comment}\n" for line in before for comment in re.findall("#.*", line))
+    return f"{above}{name} = {toml(value)}{behind}\n"

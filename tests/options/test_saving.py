@@ -38,6 +38,15 @@ def test_only_the_statement_changes(text: str) -> None:
     assert changed(without, {"theme": None}) == without
 
 
+def test_comments_within_a_list_stay_above_it() -> None:
+    text = (
+        'bits = true\ncolumns = [  # mine\n  "pid",\n  # the name\n  "process", # too\n]\n[keys]\n'
+    )
+    wanted = 'bits = true\n# mine\n# the name\n# too\ncolumns = ["process"]\n[keys]\n'
+    assert changed(text, {"columns": ["process"]}) == wanted
+    assert changed(wanted, {"columns": ["process"]}) == wanted
+
+
 VALUES = st.fixed_dictionaries(
     {},
     optional={
