@@ -14,6 +14,7 @@ import pytest
 
 from tests.faults.recorded import recorded, send
 from tests.kernel.running import HANG, command
+from tests.screen.terminal import Terminal
 
 pytestmark = pytest.mark.kernel
 
@@ -90,3 +91,18 @@ def test_output_that_is_not_taken_costs_no_recorded_byte(
             time.sleep(0.3)
         assert process.wait(HANG) == (-signal.SIGTERM if signals == 2 else -signal.SIGALRM)
     assert recorded(tmp_path / "history.db", sink) == 3_000_000
+
+
+def test_screen_whose_output_is_stopped_costs_no_recorded_byte(tmp_path: Path, sink: int) -> None:
+    """The last bytes are still in the kernel's maps when the second signal comes."""
+    database = tmp_path / "history.db"
+    with Terminal(command("--no-resolve", "--db", str(database))) as terminal:
+        terminal.wait_for("recording")
+        terminal.type("\x13")
+        for _ in range(15):
+            send(sink, 100)
+            time.sleep(0.2)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(terminal.pid, number)
+        assert terminal.wait() == -signal.SIGTERM
+    assert recorded(database, sink) == 1_500_000
