@@ -32,8 +32,11 @@ class Past:
 Found = Past | str
 """A moment, or why there is none."""
 
-Look = Callable[[MomentQuery, Callable[[Found], None]], None]
-"""Ask a question; the function gets the answer later, in the thread that asked."""
+Look = Callable[[MomentQuery, Callable[[Found], None], Callable[[], bool]], None]
+"""Ask a question.
+
+The first function gets the answer later, in the thread that asked; the second returns whether it is no longer wanted.
+"""
 
 
 LookAtProgram = Callable[[ProgramQuery, Callable[[ProgramUsage | str], None]], None]
@@ -107,11 +110,16 @@ class Looking:
             self._fault = str(error)
         self._started.set()
 
-    def look(self, question: MomentQuery, show: Callable[[Found], None]) -> None:
+    def look(
+        self,
+        question: MomentQuery,
+        show: Callable[[Found], None],
+        is_gone: Callable[[], bool],
+    ) -> None:
         """See Look."""
 
         def ask() -> None:
-            found = self._found(question)
+            found = self._answered(question.text(), lambda body: past_of(unpacked(body)), is_gone)
             self._deliver(lambda: show(found))
 
         self._in_thread(ask, "bwtop-past")
@@ -127,16 +135,18 @@ class Looking:
 
         self._in_thread(ask, "bwtop-program")
 
-    def _found(self, question: MomentQuery) -> Found:
-        return self._answered(question.text(), lambda body: past_of(unpacked(body)))
-
-    def _answered(self, question: str, unpack: Callable[[BinaryIO], T]) -> T | str:
+    def _answered(
+        self,
+        question: str,
+        unpack: Callable[[BinaryIO], T],
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> T | str:
         """Return the unpacked answer to a question, or why there is none."""
         self._started.wait()
         if self._fault:
             return self._fault
         try:
-            head, body = self._server.ask(question)
+            head, body = self._server.ask(question, is_gone)
         except QueryError as error:
             return str(error)
         except RuntimeError as error:

@@ -293,11 +293,14 @@ class ScreenState:
             self._asked += 1
             number = self._asked
 
+            def is_gone() -> bool:
+                return number != self._asked
+
             def show(found: Found) -> None:
-                if number == self._asked:
+                if not is_gone():
                     self._found(found)
 
-            self.look(replace(query, anchor=self.anchor), show)
+            self.look(replace(query, anchor=self.anchor), show, is_gone)
 
     def _ask_later(self, query: MomentQuery) -> None:
         waiting = self._next_queries

@@ -31,12 +31,20 @@ class Archive:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
         self.asked: list[MomentQuery] = []
+        self.are_gone: list[Callable[[], bool]] = []
+        """For each question, what tells whether its answer is no longer wanted."""
         self.waits = False
         self._waiting: list[Callable[[], None]] = []
 
-    def look(self, query: MomentQuery, show: Callable[[Found], None]) -> None:
+    def look(
+        self,
+        query: MomentQuery,
+        show: Callable[[Found], None],
+        is_gone: Callable[[], bool],
+    ) -> None:
         """See past.Look."""
         self.asked.append(query)
+        self.are_gone.append(is_gone)
         head, body = answer(self._kept.past(), query.text())
         self._kept.let_go()
         found = head["why"] if "why" in head else past_of(unpacked(io.BytesIO(body)))
@@ -67,6 +75,7 @@ def archive() -> Archive:
 @pytest.fixture
 def harness(archive: Archive) -> Harness:
     archive.asked.clear()
+    archive.are_gone.clear()
     archive.waits = False
     harness = Harness(columns=120)
     harness.state.look = archive.look
@@ -184,6 +193,15 @@ def test_now_is_not_left_for_an_answer_that_comes_later(harness: Harness, archiv
     archive.let_go()
     assert shown(harness) == NOW - 10
     assert [query.steps for query in archive.asked] == [-1, -10]
+
+
+def test_a_question_that_was_left_is_no_longer_wanted(harness: Harness, archive: Archive) -> None:
+    """It would keep the turn of the next ones for half a minute."""
+    archive.waits = True
+    harness.press("[", ".", "[")
+    assert [is_gone() for is_gone in archive.are_gone] == [True, False]
+    for _ in range(2):
+        archive.let_go()
 
 
 def test_steps_after_a_typed_time_are_taken_from_there(harness: Harness, archive: Archive) -> None:
@@ -333,7 +351,7 @@ def named_harness(of_names: Archive) -> Harness:
     live = sample({key(1): {far: Traffic(5, 5)}}, identities={key(1): CURL})
     live.learned = [learned("now.example.com")]
     harness.state.advance(live)
-    of_names.look(MomentQuery(span=(NOON, NOON + 60)), harness.state._found)
+    of_names.look(MomentQuery(span=(NOON, NOON + 60)), harness.state._found, lambda: False)
     assert harness.state.past
     return harness
 
