@@ -216,9 +216,14 @@ $(VENV)-newest/.ready: tests/requirements.txt
 	$(VENV)-newest/bin/pip install -q --upgrade --ignore-installed urwid humanize prometheus-client
 	@touch $@
 
+NEWEST = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest
+NEWEST_TESTS = tests/screen tests/metrics tests/output tests/view tests/text tests/modes tests/options tests/measure $(wildcard tests/test_*.py)
+
+# The screen in a real terminal has deadlines, so it is by itself.
 .PHONY: test-newest
 test-newest: test-deps $(VENV)-newest/.ready
-	@$(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(VENV)-newest/bin/pytest -m 'not kernel or screen' tests/screen tests/metrics tests/output tests/view tests/text tests/modes tests/options tests/measure $(wildcard tests/test_*.py) $(ARGS)
+	@$(NEWEST) -m 'not kernel and not screen' -n $(WORKERS) --dist loadfile $(NEWEST_TESTS) $(ARGS)
+	@$(NEWEST) -m screen tests/screen tests/modes $(ARGS)
 
 # In a fresh Debian of that suite, with its own Python and packages.
 .PHONY: test-trixie test-sid
