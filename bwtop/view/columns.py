@@ -148,6 +148,11 @@ PROCESS_COLUMNS: Final[tuple[Column[Branch], ...]] = (
     ),
     Column("start", "start time of the process", lambda r: iso(r.identity.started)),
     Column(
+        "exec",
+        "number that tells the programs apart that one process runs in turn",
+        lambda r: r.key.exec if r.key else None,
+    ),
+    Column(
         "name",
         "process name, at most 15 bytes",
         lambda r: r.identity.name,

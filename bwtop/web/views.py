@@ -173,6 +173,7 @@ class ChartView:
                     {
                         "pid": row.pid or 0,
                         "start": iso(row.identity.started),
+                        "exec": row.key.exec if row.key else None,
                         "name": row.identity.name,
                         "rates": [_rates(rates) for rates in graph],
                     }

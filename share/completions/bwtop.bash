@@ -62,7 +62,7 @@ _bwtop()
             return
             ;;
         -s | --sort)
-            mapfile -t COMPREPLY < <(compgen -W "hostname host_id pid start name exe cmdline uid user unit container container_name image pod kernel net asn country remotes flows peak rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -remotes -flows -peak -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W "hostname host_id pid start exec name exe cmdline uid user unit container container_name image pod kernel net asn country remotes flows peak rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -exec -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -remotes -flows -peak -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total" -- "$current")
             return
             ;;
         --limit)

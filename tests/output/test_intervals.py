@@ -273,6 +273,7 @@ REMOTE: dict[str, Any] = {
 PROCESS: dict[str, Any] = {
     "pid": 10,
     "start": "2026-11-23T08:00:01.000+00:00",
+    "exec": 0,
     "name": "curl",
     "exe": "/usr/bin/curl",
     "cmdline": "curl https://example.org/",

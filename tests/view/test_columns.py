@@ -32,19 +32,20 @@ def listed(
 
 def three_processes() -> list[Branch]:
     """Return processes, by pid, that differ in every column, the third with as many unknown values as possible."""
+    zsh, curl, b = key(30)._replace(exec=1), key(10)._replace(exec=3), key(20)
     return listed(
         {
-            key(30): {remote(): Traffic(10, 200)},
-            key(10): {
+            zsh: {remote(): Traffic(10, 200)},
+            curl: {
                 remote(): Traffic(29, 10),
                 remote("10.0.0.2"): Traffic(1, 1),
                 remote("10.0.0.3"): Traffic(1, 0),
             },
-            key(20): {remote("*", 0): Traffic(19, 5), remote("192.0.2.9"): Traffic(1, 0)},
+            b: {remote("*", 0): Traffic(19, 5), remote("192.0.2.9"): Traffic(1, 0)},
         },
         elapsed=2.0,
         identities={
-            key(30): Identity(
+            zsh: Identity(
                 name="Zsh",
                 uid=1000,
                 cmdline="zsh -l",
@@ -57,7 +58,7 @@ def three_processes() -> list[Branch]:
                 image="nginx:1.25",
                 pod="8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60",
             ),
-            key(10): Identity(
+            curl: Identity(
                 name="curl",
                 uid=33,
                 cmdline="curl -s",
@@ -71,7 +72,7 @@ def three_processes() -> list[Branch]:
                 image="docker.io/library/postgres:16",
                 pod="00000000-03d2-4f5e-9a77-1c2b3d4e5f60",
             ),
-            key(20): Identity(name="b"),
+            b: Identity(name="b"),
         },
     )
 
@@ -100,6 +101,7 @@ def test_values_of_a_process() -> None:
     assert {column.id: column.get(row) for column in PROCESS_COLUMNS} == {
         "pid": 30,
         "start": "2026-11-23T08:00:01.000+00:00",
+        "exec": 1,
         "name": "Zsh",
         "exe": "/usr/bin/zsh",
         "cmdline": "zsh -l",
@@ -162,6 +164,7 @@ def test_values_of_a_remote() -> None:
         ("name", [20, 10, 30]),  # ignores case
         ("uid", [10, 30, 20]),
         ("start", [10, 30, 20]),  # missing values last
+        ("exec", [20, 30, 10]),
         ("exe", [10, 30, 20]),
         ("user", [30, 10, 20]),
         ("unit", [10, 30, 20]),

@@ -298,6 +298,21 @@ def test_exited_processes_are_marked(busy: BroadcastState) -> None:
     assert names(document(busy, "idle=show")) == ["curl", "nfsd"]
 
 
+def test_programs_of_one_name_in_one_process_differ() -> None:
+    """An exec of the same program is another row, with the same pid, start and name."""
+    programs = [CURL, CURL._replace(exec=1)]
+    state = after(
+        [
+            sample({one: {WEB: Traffic(size, 0)}}, identities={one: WHO[CURL]})
+            for one, size in zip(programs, (1009, 2003), strict=True)
+        ]
+    )
+    for found in (document(state, "idle=show"), past(state)):
+        keys = [(p["pid"], p["start"], p["name"], p["exec"]) for p in found["processes"]]
+        assert len({key[:3] for key in keys}) == 1
+        assert sorted(key[3] for key in keys) == [0, 1]
+
+
 def test_remotes_of_requested_pids(busy: BroadcastState) -> None:
     assert remotes(document(busy, "remotes=none")) == {"sshd": [], "curl": []}
     found = document(busy, "remotes=10&idle=show")

@@ -24,7 +24,7 @@ const COLUMNS = [
   { id: "tx_total", title: "↑ total", className: "number-column number low", value: (row) => row.tx_total },
 ];
 
-const keyOf = (row) => `${row.pid}@${row.start ?? ""}@${row.name}`;
+const keyOf = (row) => [row.pid, row.start, row.exec, row.name].join("@"); // a process that calls exec has a row for each program
 
 export class Live {
   // `page` is that of main.js.

@@ -8,10 +8,11 @@ from typing import Final
 
 from playwright.sync_api import Route
 
-from bwtop.model.flows import Loss
+from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
+from tests.build import key, remote
 from tests.web.browser import PIXELS
 from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, questions
 
@@ -109,6 +110,26 @@ def test_shown_remotes_are_held_while_paused(visit: Visitor, scene: Scene) -> No
     assert (
         [child.cells[2] for child in page.children()] == [page.row("one").cells[2]] == ["1000 B/s"]
     )
+
+
+def test_programs_of_one_name_in_one_process_are_rows(visit: Visitor, scene: Scene) -> None:
+    """They also have series of their own in the chart, in the past as in new intervals."""
+    execs = [key(7), key(7)._replace(exec=1)]
+    traffic = {
+        one: {remote("192.0.2.7"): Traffic(size, 0)}
+        for one, size in zip(execs, (7, 5), strict=True)
+    }
+    who = {one: Identity("again") for one in execs}
+    page = visit(scene)
+    scene.put(Sample(datetime.now(UTC), 1.0, traffic, who))
+    page.until(lambda: [row.cells[1] for row in page.rows()] == ["7 B/s", "5 B/s"], "both rows")
+    page.toggle("again").first.click()
+    page.until(lambda: [row.open for row in page.rows()] == ["true", None, "false"], "one open")
+    page.page.reload()
+    page.until(lambda: page.text("#legend").count("again (7)") == 2, "both series")
+    scene.put(Sample(datetime.now(UTC), 1.0, traffic, who))
+    page.until(lambda: [row.cells[4] for row in page.rows()] == ["14 B", "14 B", "10 B"])
+    page.until(lambda: page.text("#legend").count("again (7)") == 2, "both series")
 
 
 def test_selected_words_stay_selected(visit: Visitor, scene: Scene) -> None:
