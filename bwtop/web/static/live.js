@@ -51,15 +51,17 @@ export class Live {
     const { state } = this.page;
     setText(byId("caption"), "processes and their remotes");
     const shown = scope(state).toString();
-    if (shown !== this.scope) this.forget();
+    if (shown !== this.scope) {
+      this.forget();
+      this.mark(false); // no rows of another scope are held
+    }
     this.scope = shown;
     this.page.table.head(COLUMNS.map((column) => ({
       ...column, sortable: true, help: this.help(column.id), sort: this.direction(column),
     })));
     this.links();
     const wanted = this.query(state).toString();
-    if (this.paused) this.showHeld();
-    else if (wanted !== this.wanted || !this.isOpen()) this.open(!this.isOpen() || !this.points.length);
+    if (!this.paused && (wanted !== this.wanted || !this.isOpen())) this.open(!this.isOpen() || !this.points.length);
     else if (this.last) this.draw();
   }
 
@@ -105,8 +107,7 @@ export class Live {
     return said;
   }
 
-  // Pause: the interval is kept, and the remotes of its shown processes are loaded, for browsing.  What is not shown is
-  // loaded when you ask for it: drawing all of a busy machine takes longer than an interval.
+  // Pause: the page keeps the interval.  All of its processes with their remotes are loaded once, for browsing.
 
   pause(paused) {
     this.mark(paused);
@@ -115,7 +116,6 @@ export class Live {
       return;
     }
     this.close();
-    this.held = undefined;
     document.body.classList.remove("stale");
     this.page.say("paused", false);
     this.hold();
@@ -128,34 +128,36 @@ export class Live {
     setText(byId("pause"), paused ? "Resume" : "Pause");
   }
 
-  showHeld() {
-    if (this.last) this.draw();
-    if (this.held !== this.listed().toString()) this.hold();
-  }
-
-  // The query for the listed processes with their remotes.
-  listed() {
-    const query = this.query(this.page.state);
-    query.set("remotes", "all");
-    return query;
-  }
-
+  // Loads the rest of the shown interval.  A later one is of no use: its numbers are not those of then.
   async hold() {
-    const query = this.listed();
-    const asked = query.toString();
-    const isWanted = () => this.paused && this.listed().toString() === asked;
+    const query = this.query(this.page.state);
+    query.delete("limit");
+    query.set("remotes", "all");
+    this.held = query;
+    this.isPart = false;
+    const { found, why } = await this.ask(query);
+    if (!this.paused || this.held !== query) return;
+    if (found && (!this.last || this.last.time === found.time)) this.last = found;
+    else this.part(why);
+    if (this.last) this.draw();
+  }
+
+  async ask(query) {
     try {
       const answer = await fetch(`api/v1/live?${query}`);
       const found = await answer.json();
-      if (!isWanted()) return;
-      this.page.complain(answer.ok ? "" : found.error);
-      if (!answer.ok) return;
-      this.held = asked;
-      this.last = this.last ? joined(this.last, found) : found;
-      this.draw();
+      return answer.ok ? { found } : { why: found.error };
     } catch {
-      if (isWanted()) this.page.say("paused; not connected", true);
+      return { why: "not connected" };
     }
+  }
+
+  // Says what of the interval is missing.
+  part(why) {
+    const rows = this.last?.processes ?? [];
+    this.isPart = rows.length > Number(this.page.state.limit) || rows.some((row) => row.remote_count === null);
+    const words = ["paused", this.isPart && "only the rows shown are held", why].filter(Boolean);
+    this.page.say(words.join("; "), words.length > 1);
   }
 
   // Stream.
@@ -342,7 +344,9 @@ export class Live {
       cells: this.cells(each, ""),
     }));
     const left = (row.remote_count ?? 0) - below.length;
-    if (left > 0) below.push({ key: `${key} more`, parent: key, name: `and ${left} more`, className: "child", cells: [] });
+    const isMissing = this.paused && this.isPart && row.remote_count === null;
+    const rest = isMissing ? "its remotes are not held" : left > 0 && `and ${left} more`;
+    if (rest) below.push({ key: `${key} more`, parent: key, name: rest, className: "child", cells: [] });
     return [top, ...below];
   }
 
@@ -427,16 +431,4 @@ function placed(points, length) {
     later = point;
   }
   return slots;
-}
-
-// Merges the shown interval with a later answer that has all rows, perhaps of the next interval.
-function joined(shown, found) {
-  const rows = new Map(found.processes.map((row) => [keyOf(row), row]));
-  const processes = shown.processes.map((row) => {
-    const more = rows.get(keyOf(row));
-    rows.delete(keyOf(row));
-    const isKnown = row.remote_count !== null || !more;
-    return isKnown ? row : { ...row, remotes: more.remotes, remote_count: more.remote_count };
-  });
-  return { ...shown, processes: [...processes, ...rows.values()] };
 }

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
+import pytest
 from playwright.sync_api import Route
 
 from bwtop.model.flows import Identity, Loss, Traffic
@@ -13,7 +14,7 @@ from bwtop.model.sample import Sample
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from tests.build import key, remote
-from tests.web.browser import PIXELS
+from tests.web.browser import LOST, PIXELS
 from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, questions
 
 
@@ -74,42 +75,81 @@ def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
     assert pause.inner_text() == "Pause"
 
 
-def test_paused_rows_can_be_sorted_beyond_the_shown_ones(visit: Visitor, scene: Scene) -> None:
+def test_paused_rows_are_held_beyond_the_shown_ones(visit: Visitor, scene: Scene) -> None:
+    """They are loaded once: what you sort, show or open is of the held interval."""
     scene.move({"one": 3000, "two": 2000, "three": 1000, "four": 500})
     page = visit(scene, "?limit=2")
     page.until(lambda: page.names() == ["one", "two"])
     page.find("#pause").click()
-    page.until(lambda: "/api/v1/live" in questions(scene), "the remotes")
-    assert all("limit=3" in one.query for one in scene.asked if one.path == "/api/v1/live")
+    page.until(lambda: "/api/v1/live" in questions(scene), "the held rows")
+    page.has("#status", "paused")
     assert not page.find("#csv").is_visible()
-    scene.move({"one": 9000})
+    scene.move({"one": 9000, "five": 70})
     page.header("name").click()
     page.until(lambda: page.names() == ["four", "one"], "sorted")
-    assert page.row("one").cells[2] == "2.9 KiB/s"
     page.find("#more").click()
-    page.until(lambda: len(page.names()) == 4)
+    page.until(lambda: page.names() == ["four", "one", "three", "two"], "more")
+    page.toggle("one").click()
+    page.until(page.children)
+    assert page.children()[0].cells[2] == page.row("one").cells[2] == "2.9 KiB/s"
+    assert page.text("#title") == "Then"
+    assert questions(scene).count("/api/v1/live") == 1
     page.find("#pause").click()
     page.until(lambda: page.row("one").cells[2] == "8.8 KiB/s")
     assert page.find("#csv").is_visible()
 
 
-def test_shown_remotes_are_held_while_paused(visit: Visitor, scene: Scene) -> None:
+@pytest.mark.parametrize("change", ["filter", "proto", "loopback"])
+def test_rows_of_another_scope_are_of_now(visit: Visitor, scene: Scene, change: str) -> None:
+    """The held interval has other rows: the page goes on."""
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")
-    page.toggle("one").click()
-    page.until(page.children)
+    page.find("#pause").click()
+    scene.move({"one": 5000})
+    if change == "filter":
+        page.filter("one")
+    elif change == "proto":
+        page.find("#proto input[value=udp]").click()
+    else:
+        page.find("#loopback").select_option("hide")
+    page.until(lambda: page.row("one").cells[2] == "4.9 KiB/s")
+    assert page.text("#title") == "Now"
+    assert page.find("#pause").inner_text() == "Pause"
+    page.has("#status", "measuring")
+    scene.move({"one": 7})
+    page.until(lambda: page.row("one").cells[2] == "7 B/s", "going on")
 
-    def late(route: Route) -> None:
-        scene.move({"one": 5000})
+
+@pytest.mark.parametrize("late", ["interval", "connection"])
+def test_rows_of_a_later_interval_are_not_held(visit: Visitor, scene: Scene, late: str) -> None:
+    """Where the rest of the held interval cannot be had any more, the page says so."""
+    scene.move({"one": 3000, "two": 2000, "three": 1000, "four": 500})
+    page = visit(scene, "?limit=2")
+    page.until(lambda: page.names() == ["one", "two"])
+
+    def answer(route: Route) -> None:
+        if late == "connection":
+            route.abort()
+            return
+        scene.move({"one": 9000, "four": 70_000})
         route.continue_()
 
-    page.page.route("**/api/v1/live?*", late)
+    page.expect_fault(LOST)
+    page.page.route("**/api/v1/live?*", answer)
     page.find("#pause").click()
-    page.page.wait_for_timeout(700)
-    assert (
-        [child.cells[2] for child in page.children()] == [page.row("one").cells[2]] == ["1000 B/s"]
+    page.has("#status", "paused; only the rows shown are held")
+    page.toggle("one").click()
+    page.until(page.children)
+    assert [child.name for child in page.children()] == ["its remotes are not held"]
+    page.header("tx_total").click()
+    page.until(lambda: page.direction("tx_total") == "descending")
+    page.find("#more").click()
+    page.until(lambda: page.names() == ["one", "two", "three"], "the one more that the page has")
+    assert [row.cells[2] for row in page.rows() if row.kind != "child"] == (
+        ["2.9 KiB/s", "2.0 KiB/s", "1000 B/s"]
     )
+    assert not page.find("#more").is_visible()
 
 
 def test_programs_of_one_name_in_one_process_are_rows(visit: Visitor, scene: Scene) -> None:
