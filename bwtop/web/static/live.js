@@ -118,6 +118,7 @@ export class Live {
     this.close();
     document.body.classList.remove("stale");
     this.page.say("paused", false);
+    if (this.last) this.draw();
     this.hold();
   }
 
@@ -381,15 +382,16 @@ export class Live {
     });
     const others = { name: "others", colour: "series-other", rx: rest("rx"), tx: rest("tx") };
     const age = (index) => Math.round(slots[index] ? (now.time - slots[index].time) / 1000 : (SLOTS - 1 - index) * usual);
-    const ago = (index) => (index === SLOTS - 1 ? "now" : `${age(index)} s ago`);
+    const [newest, before] = this.paused ? ["then", "before"] : ["now", "ago"];
+    const ago = (index) => (index === SLOTS - 1 ? newest : `${age(index)} s ${before}`);
     const isLong = (point) => point?.seconds > GAP * usual;
     const tick = innerWidth < NARROW ? 2 * TICK : TICK;
     this.page.graph.draw({
       labels: slots.map((point, index) => ago(index) + (isLong(point) ? `, average of ${Math.round(point.seconds)} s` : "")),
-      ticks: (index) => ((SLOTS - 1 - index) % tick ? "" : index === SLOTS - 1 ? "now" : `−${age(index)} s`),
+      ticks: (index) => ((SLOTS - 1 - index) % tick ? "" : index === SLOTS - 1 ? newest : `−${age(index)} s`),
       series: [...series, others],
       units: this.page.state.units,
-      text: `received and sent in the last ${Math.round((now.time - this.points[0].time) / 1000 + this.last.interval)} seconds: now ${byId("summary").textContent.trim()}`,
+      text: `received and sent in the last ${Math.round((now.time - this.points[0].time) / 1000 + this.last.interval)} seconds: ${newest} ${byId("summary").textContent.trim()}`,
     });
   }
 

@@ -203,7 +203,8 @@ class Page {
     const text = JSON.stringify(parts);
     if (text === this.summed) return;
     this.summed = text;
-    summary.replaceChildren(...parts.flatMap(([className, words], index) => [index > 1 ? " · " : index ? " " : "", make("span", className, words)]));
+    const dot = (index) => (index && index < parts.length - 1 ? " ·" : ""); // within the part, which lines begin with
+    summary.replaceChildren(...parts.flatMap(([className, words], index) => [make("span", className, words + dot(index)), " "]));
   }
 
   empty(text) {

@@ -93,6 +93,7 @@ def test_paused_rows_are_held_beyond_the_shown_ones(visit: Visitor, scene: Scene
     page.until(page.children)
     assert page.children()[0].cells[2] == page.row("one").cells[2] == "2.9 KiB/s"
     assert page.text("#title") == "Then"
+    assert "seconds: then ↓ 3.2 KiB/s" in (page.find("#chart").get_attribute("aria-label") or "")
     assert questions(scene).count("/api/v1/live") == 1
     page.find("#pause").click()
     page.until(lambda: page.row("one").cells[2] == "8.8 KiB/s")
@@ -170,6 +171,33 @@ def test_programs_of_one_name_in_one_process_are_rows(visit: Visitor, scene: Sce
     scene.put(Sample(datetime.now(UTC), 1.0, traffic, who))
     page.until(lambda: [row.cells[4] for row in page.rows()] == ["14 B", "14 B", "10 B"])
     page.until(lambda: page.text("#legend").count("again (7)") == 2, "both series")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_rates_of_a_network_stay_on_one_line(visit: Visitor, scene: Scene, width: int) -> None:
+    page = visit(scene, viewport={"width": width, "height": 700})
+    scene.move({"one": 1_040_000, "two": 1_040_000_000})
+    page.row("two")
+    heights = page.run(
+        """() => [...document.querySelectorAll("#title, #summary span")].map((one) => {
+          const { top, bottom } = one.getBoundingClientRect();
+          return bottom - top;
+        })"""
+    )
+    assert len(heights) == 6
+    assert max(heights) < 1.6 * min(heights), heights
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pause_moves_nothing(visit: Visitor, scene: Scene, width: int) -> None:
+    page = visit(scene, viewport={"width": width, "height": 700})
+    scene.move({"one": 1})
+    page.row("one")
+    page.has("#status", "measuring")
+    places = [page.find(name).bounding_box() for name in ("#proto", "#rows")]
+    page.find("#pause").click()
+    page.has("#status", "paused")
+    assert [page.find(name).bounding_box() for name in ("#proto", "#rows")] == places
 
 
 def test_selected_words_stay_selected(visit: Visitor, scene: Scene) -> None:
