@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from bwtop.clickhouse.client import Client
-from bwtop.history.dimensions import DIMENSIONS, TIMES
+from bwtop.history.dimensions import TIMES
 from bwtop.model.flows import Host
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
@@ -35,7 +35,7 @@ from tests.clickhouse.servers import ClickHouse
 from tests.history.keep import delta
 from tests.web.browser import CONTRASTS, UNNAMED, Visit
 from tests.web.page.scenes import REFUSED, WIDE, Quiet, Visitor, api, summed
-from tests.web.serving import serving
+from tests.web.serving import HAVING, serving
 
 MANY: Final = 200
 
@@ -187,7 +187,7 @@ def test_each_grouping(visit: Visitor, fleet: Quiet) -> None:
     page = visit(fleet, YESTERDAY)
     named(page)
     offered = page.run("() => [...document.getElementById('by').options].map((one) => one.value)")
-    flows = [d.name for d in DIMENSIONS if d.name not in TIMES and d.name != "host"]
+    flows = [d.name for d in HAVING if d.name not in TIMES and d.name != "host"]
     assert offered == ["host", *(f"host,{name}" for name in flows), *flows]
     for by in offered:
         page.find("#by").select_option(by)

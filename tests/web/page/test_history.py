@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.history.calendar import DAY, HOUR
-from bwtop.history.dimensions import DIMENSIONS, TIMES
+from bwtop.history.dimensions import TIMES
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Identity, ProcessKey, Remote
 from bwtop.sqlite.delta import Delta
@@ -35,6 +35,7 @@ from tests.web.page.scenes import (
     summed,
     sums,
 )
+from tests.web.serving import HAVING
 
 
 def test_yesterday_has_the_right_totals_rows_and_bars(visit: Visitor, past: Past) -> None:
@@ -103,7 +104,7 @@ def test_grouping_by_each_dimension_and_by_time(visit: Visitor, past: Past) -> N
     when = f"{days_ago(4)}..{days_ago(1)}"
     page = visit(past, f"?view=history&range={when}")
     page.until(lambda: page.rows())
-    for dimension in DIMENSIONS:
+    for dimension in HAVING:
         if dimension.name in (*TIMES, "host"):
             continue
         page.find("#by").select_option(dimension.name)
@@ -133,7 +134,7 @@ def test_one_machine_has_no_host_controls(visit: Visitor, past: Past) -> None:
     offered = page.run(
         "() => [...document.querySelectorAll('#by option, #by optgroup')].map((one) => one.value)"
     )
-    assert offered == [d.name for d in DIMENSIONS if d.name not in (*TIMES, "host")]
+    assert offered == [d.name for d in HAVING if d.name not in (*TIMES, "host")]
     for hidden in ("#host-box", "#all-hosts", "#elsewhere"):
         assert not page.find(hidden).is_visible()
     assert page.find("nav").is_visible()
