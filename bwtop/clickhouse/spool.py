@@ -163,8 +163,10 @@ class Spool:
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        over = time.time() - FIVE_MINUTES  # else each batch would have the current five minutes
-        fives = [_five(row) for row in self._run(_FIVES, (cursor.fives, over, LISTED))]
+        now = time.time()
+        fives = [
+            _five(row) for row in self._run(_FIVES, (cursor.fives, now - FIVE_MINUTES, now, LISTED))
+        ]
         events = [
             (number, whole, *checked.event(*event))
             for number, whole, *event in self._run(_EVENTS, (cursor.event, LISTED))
@@ -356,9 +358,14 @@ _SUMS: Final = _Kind(
 )
 
 _FIVES: Final = (
-    f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse"
-    " WHERE changed > ? AND start <= ? ORDER BY changed LIMIT ?"
+    f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse WHERE changed > ?"
+    f" AND changed < coalesce((SELECT changed FROM pulse WHERE start > ? AND start <= ?), {checked.MOST})"
+    " ORDER BY changed LIMIT ?"
 )
+"""Totals up to the last change of the current five minutes, which each batch would have otherwise.
+
+The cursor never passes those.  Other totals have a start in the future after a clock was set back; they change no more.
+"""
 _NAMES: Final = (
     "SELECT named.id, program, program.name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''),"
     " coalesce(container, ''), coalesce(pod, ''), kernel, address, port, named.name, source, first, last, changed"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwtop.clickhouse import spool as spools
-from bwtop.clickhouse.schema import EVENT, SPAN, TABLES, TRAFFIC, ServerTable
+from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TABLES, TRAFFIC, ServerTable
 from bwtop.clickhouse.spool import ROWS, STILL, Batch, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import RECORDED_LOSSES, Host, Identity, Loss
@@ -261,6 +261,28 @@ def test_a_clock_that_was_far_ahead_stops_nothing() -> None:
     assert [row["time"] for row in lines(sent, TRAFFIC)] == [NOON, 2**32 - 1, 0]
     assert [row["start"] for row in lines(sent, TRAFFIC)] == [NOON, 2.0**33, 0.0]
     assert [row["time"] for row in lines(sent, EVENT)] == [2**32 - 1]
+
+
+def test_five_minutes_of_a_clock_that_was_ahead_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running five minutes wait until they are over, and nothing that changed later passes them."""
+    kept, found = Kept(), list[Batch]()
+    sent = spool(kept)
+
+    def unsent(now: float) -> float:
+        monkeypatch.setattr(time, "time", lambda: now)
+        found.extend(batches(sent))
+        there: dict[int, float] = {row["time"]: row["seconds"] for row in lines(found, FIVES)}
+        return float(kept.one("SELECT sum(seconds) FROM pulse")) - sum(there.values())
+
+    kept.append(*(delta(NOON + HOUR + 20 * number) for number in range(30)))
+    assert unsent(NOON) == 0
+    kept.append(*(delta(NOON + 20 * number) for number in range(30)), delta(NOON + HOUR))
+    assert unsent(NOON + 9 * MINUTE) == 16, "the running one, and one that changed later"
+    kept.append(delta(NOON + 9.5 * MINUTE))
+    assert unsent(NOON + 9.5 * MINUTE) == 16, "the running one"
+    kept.append(delta(NOON + HOUR + 4 * MINUTE))
+    assert unsent(NOON + DAY) == 0
+    assert len(lines(found, FIVES)) == 6, "each once, and again where it changed"
 
 
 def test_interval_says_how_many_before_it_were_deleted_unsent() -> None:
