@@ -17,7 +17,7 @@ from bwtop.containers import folders
 from bwtop.containers.answers import Answers
 from bwtop.containers.formats import ID
 from bwtop.identity.units import ContainerKey
-from bwtop.rights import landlock, privileges
+from bwtop.rights import landlock, opening, privileges
 from bwtop.rights.account import Account
 from bwtop.rights.privileges import CAP_DAC_READ_SEARCH
 
@@ -27,9 +27,11 @@ LONGEST: Final = 1 << 12
 _LISTED: Final = 20
 """Largest number of folders told."""
 
-_QUIET: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGWINCH)
+_QUIET: Final = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGTSTP, signal.SIGALRM, signal.SIGWINCH),
+)
 """Signals of a terminal's process group, or the service's: the last intervals need names, too."""
-
 
 _DESCRIPTORS: Final = 1 << 20
 """More than a process may have open (fs.nr_open)."""
@@ -56,9 +58,7 @@ class Helper(NamedTuple):
         """End the helper; it does so by itself when this process ends."""
         self.socket.close()
         with contextlib.suppress(OSError):
-            os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            opening.end(self.pid)
 
 
 def start(account: Account) -> Helper:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
+from bwtop.rights import opening
 from bwtop.rights.privileges import PrivilegeError
 
 NICE: Final = 5
@@ -30,6 +31,9 @@ NICE: Final = 5
 
 LOOK: Final = 0.1
 """Seconds between two looks at whether a client has left."""
+
+_GRACE: Final = 0.2
+"""Seconds in which a server ends by itself; longer, it is stopped (SIGSTOP), or waits for a file system."""
 
 _LONGEST: Final = 1 << 16
 """Most bytes of a question, and of an answer without its body."""
@@ -107,7 +111,13 @@ class QueryServer:
         with contextlib.suppress(OSError):  # it has ended
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
-        os.waitpid(self.pid, 0)
+        deadline = time.monotonic() + _GRACE
+        while not os.waitpid(self.pid, os.WNOHANG)[0]:
+            if time.monotonic() >= deadline:
+                with contextlib.suppress(PermissionError):  # it may run as another user
+                    opening.end(self.pid)
+                return
+            time.sleep(0.001)
 
     def ask(
         self,
@@ -175,6 +185,7 @@ def _serve(
     memory: int,
 ) -> None:
     """Be the server until the other end is closed, which is also so when its process has ended."""
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # a SIGCONT may be for the other end alone
     if control.recv(1):
         _prepare(control, prepare, memory)
     while (received := socket.recv_fds(control, _LONGEST, 1))[0]:

@@ -136,6 +136,17 @@ def test_helper_ends_with_its_parent(stopped: bool) -> None:
     assert eventually(lambda: not is_alive(started))
 
 
+def test_helper_that_cannot_be_killed_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL does not end a process that waits for a dead file system."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, subprocess.Popen(["sleep", "20"]) as stuck:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", lambda *_: None)
+            helper.Helper(stuck.pid, ours).close()
+        assert stuck.poll() is None
+        stuck.kill()
+
+
 def is_alive(pid: int) -> bool:
     """Return whether a process runs: one that has ended may wait for its new parent."""
     try:
@@ -156,10 +167,10 @@ def test_helper_keeps_no_descriptor_and_no_signal_of_a_terminal() -> None:
                 os.readlink(f"/proc/{found.pid}/fd/{n}")
                 for n in os.listdir(f"/proc/{found.pid}/fd")
             ]
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 os.kill(found.pid, number)
             time.sleep(0.1)
-            assert is_alive(found.pid)
+            assert ") S" in Path(f"/proc/{found.pid}/stat").read_text(), "neither ended nor stopped"
         finally:
             found.close()
             os.close(file)

@@ -221,6 +221,22 @@ def test_lost_server_is_said(server: QueryServer) -> None:
         ask(server, "who")
 
 
+def test_stopped_server_holds_up_no_end() -> None:
+    server = QueryServer(answer)
+    server.start()
+    os.kill(server.pid, signal.SIGSTOP)
+    closing = threading.Thread(target=server.close, daemon=True)
+    closing.start()
+    until(lambda: not closing.is_alive())
+    assert not is_running(server.pid)
+
+
+def test_ctrl_z_stops_no_server(server: QueryServer) -> None:
+    """It goes to all processes of a terminal, and a SIGCONT may be for bwtop alone."""
+    os.kill(server.pid, signal.SIGTSTP)
+    assert ask(server, "who", patience=0)["pid"]
+
+
 def test_processes_end_with_the_one_that_asks(tmp_path: Path) -> None:
     """A kill of bwtop leaves neither server nor query."""
     child = os.fork()
