@@ -3,7 +3,7 @@
 import re
 import time
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling, floor, local_date, midnight
@@ -73,8 +73,9 @@ def parse_moment(text: str, now: float) -> float | Range:
         when = datetime.fromisoformat(f"{start} {clock.zfill(5 + 3 * (clock.count(':') > 1))}")
     except (ValueError, OverflowError):
         raise RangeError(str(invalid("time", text, MOMENT_HELP))) from None
-    is_later = not day and when.timestamp() > now
-    return when.timestamp() - (DAY if is_later else 0)
+    if not day and when.timestamp() > now:
+        when -= timedelta(days=1)  # the same time by the clock, as it has no zone
+    return when.timestamp()
 
 
 def parse_now(text: str) -> Range:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bwtop.history.calendar import DAY, HOUR, MINUTE
-from bwtop.history.ranges import HELP, RangeError, parse
+from bwtop.history.ranges import HELP, RangeError, parse, parse_moment
 from tests.build import CONTROLS, HOSTILE
 from tests.examples import examples
 from tests.history.keep import local, move_to
@@ -70,6 +70,22 @@ def test_range_is_of_the_local_clock(zone: Zone, text: str, start: str, end: str
     assert found.text == text.lower()
     days = (found.end - found.start) / DAY
     assert found.is_period == (days > 1.5 and not re.search(r":|^[0-9]+[mhdw]$", text))
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-03-29 10:00", "20:00", "2026-03-28 20:00"),
+        ("2026-03-29 10:00", "01:30", "2026-03-29 01:30"),
+        ("2026-10-25 10:00", "20:00", "2026-10-24 20:00"),
+        ("2026-10-25 10:00", "23:30:10", "2026-10-24 23:30:10"),
+        ("2026-10-25 10:00", "9:00", "2026-10-25 09:00"),
+    ],
+)
+def test_time_of_day_still_to_come_is_that_of_yesterday_where_clocks_change(
+    zone: Zone, now: str, text: str, expected: str
+) -> None:
+    assert parse_moment(text, at(now)) == at(expected)
 
 
 @pytest.mark.parametrize("text", re.findall(r"'[^']+'|[^, ']+", HELP))
