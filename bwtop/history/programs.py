@@ -80,9 +80,9 @@ def usage(store: HistoryStore, question: ProgramQuery) -> ProgramUsage:
     days: dict[int, int] = defaultdict(int)
     if ours:
         for span, _, rx, tx in found.timeline(ours):
-            days[floor(Unit.DAY, span.start)] += rx + tx
+            days[span.place(Unit.DAY)] += rx + tx
     today = floor(Unit.DAY, question.now)
-    recorded = {floor(Unit.DAY, span.start) for span, seconds, _ in found.coverage() if seconds > 0}
+    recorded = {span.place(Unit.DAY) for span, seconds, _ in found.coverage() if seconds > 0}
     usual = [day for day in recorded if today - (USUAL + 0.5) * DAY <= day < today]
     return ProgramUsage(
         min(days, default=None),

@@ -18,7 +18,7 @@ NOW = NOON + 3 * DAY
 
 def kept(*moved: tuple[float, int]) -> Kept:
     """Return a history in which curl moved so many bytes at some times, and nginx one in each."""
-    found = Kept(policy(seconds=HOUR, minutes=DAY))
+    found = Kept(policy(seconds=HOUR, minutes=DAY, hours=DAY))
     for start, rx in moved:
         flows = flows_of(FAR, rx=rx) | flows_of(FAR, pid=2, who=NGINX)
         found.append(Delta(start, 1.0, flows))
@@ -36,10 +36,12 @@ def ask(history: Kept, name: str = "curl", exe: str | None = CURL.exe) -> Progra
     return ProgramUsage(**json.loads(body))
 
 
-def test_today_and_week_are_told_against_the_average_of_recorded_days() -> None:
-    """Two days of this week, and one of the week before, are recorded."""
-    with local("UTC"):
+@pytest.mark.parametrize("recorder", ["UTC", "Asia/Kolkata"])
+def test_today_and_week_are_told_against_the_average_of_recorded_days(recorder: str) -> None:
+    """Two days of this week, and one of the week before, are recorded; days of another zone are where they are most."""
+    with local(recorder):
         history = kept((NOW - 7 * DAY, 600), (NOW - 2 * DAY, 20), (NOW - DAY, 100), (NOW - 9, 5))
+    with local("UTC"):
         assert ask(history) == ProgramUsage(NOW - 7 * DAY - DAY / 2, 5, 125, 240.0)
         assert ask(history, "nginx", NGINX.exe).today == 1
         assert ask(history, "curl", "/other") == ProgramUsage(None, 0, 0, 0.0)
