@@ -153,8 +153,8 @@ def _spans(store: HistoryStore, bounds: Bounds) -> Iterator[Span]:
 
 
 def _place(store: HistoryStore, question: MomentQuery) -> Position:
-    if question.span:
-        return _at(store, question.span[1])
+    if question.span:  # its end may have no records, or not have come
+        return Position(_at(store, question.span[1]).span)
     if question.at is not None:
         return _at(store, math.nextafter(question.at, math.inf))
     extent = store.extent()

@@ -270,7 +270,7 @@ def _place(state: ScreenState) -> str:
 def _times(state: ScreenState) -> list[tuple[str, str]]:
     settings = state.settings
     if state.past:
-        return [("avg", fmt.duration(state.past.moment.end - state.past.moment.start))]
+        return [("avg", fmt.duration(state.model.covered))]
     average = max(settings.average, settings.interval)
     return [("avg", f"{average:g}s"), ("every", f"{settings.interval:g}s")]
 

@@ -158,11 +158,12 @@ def test_time_leads_to_what_was_recorded_then_or_before(
         (NOON - 3 * HOUR, NOON - 3 * HOUR + 120),
         (NOON - 3 * HOUR, NOON),
         (NOON - DAY, NOON),
+        (NOON - DAY, NOON + DAY),
     ],
 )
 def test_span_has_the_sums_of_its_time(tiers: Kept, span: tuple[float, float]) -> None:
     found = moment(tiers, MomentQuery(span=span))
-    assert bounds(found) == span
+    assert (bounds(found), found.gap) == (span, None)
     (sample,) = found.samples
     assert sums([sample]) == total(within(tiers.deltas, *span))
     assert sample.elapsed == found.seconds == len(within(tiers.deltas, *span))

@@ -284,6 +284,14 @@ def test_span_has_an_average_and_no_peak(harness: Harness) -> None:
     assert " - " in harness.line("nginx")
 
 
+def test_average_of_a_range_is_over_its_recorded_time(harness: Harness) -> None:
+    """Two hundred seconds of two days are recorded; the rest of them, and what has not come yet, is no gap."""
+    harness.press("@", *"all", "enter")
+    shown = "\n".join(harness.lines()[:6])
+    assert "avg 3 min" in shown
+    assert "gap" not in shown
+
+
 def test_span_begins_in_the_past(harness: Harness) -> None:
     harness.press("v")
     assert harness.state.message == ("step back first, with [", Style.WARNING)
