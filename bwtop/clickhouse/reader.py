@@ -250,8 +250,9 @@ class FleetReader:
             before = found.setdefault(begun, {}).get(of, (0, 0))
             found[begun][of] = (before[0] + rx, before[1] + tx)
         for begun, after, seconds in self.ask(
-            f"SELECT {begin} AS begun, max(end), max(seconds) FROM span FINAL"
-            f" WHERE {since(level, start, end)} GROUP BY begun ORDER BY begun"
+            "SELECT begun, max(after), max(recorded) FROM"
+            f" (SELECT {begin} AS begun, max(end) AS after, sum(seconds) AS recorded FROM span FINAL"
+            f" WHERE {since(level, start, end)} GROUP BY host_id, begun) GROUP BY begun ORDER BY begun"
         ):
             yield Span(level, begun, after), seconds, found.get(begun, {})
 

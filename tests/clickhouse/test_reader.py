@@ -644,6 +644,17 @@ def test_moments_equal_those_of_sqlite(store: FleetServer) -> None:
     assert (found.detail, NOW - found.end < 60) == ("seconds", True)
 
 
+def test_seconds_of_a_moment_have_all_intervals_that_begin_in_it(store: FleetServer) -> None:
+    """Of many hosts, those of the longest: their rates add up."""
+    for host, starts in ((WEB1, (0.0, 0.5)), (DB1, (0.25,))):
+        kept = Kept()
+        kept.append(*(delta(NOON + start, 500, 0, 0.5) for start in starts))
+        ship(kept, store, host)
+    ((span, seconds, moved),) = FleetReader(store).amounts(0, NOON, NOON + 1)
+    assert (span.start, seconds) == (NOON, 1.0)
+    assert sum(rx for rx, _ in moved.values()) == 1500
+
+
 def test_names_of_moments_equal_those_of_sqlite(store: FleetServer) -> None:
     """Another host's names are not those of this one."""
     kept, other = named(Kept()), Kept()
