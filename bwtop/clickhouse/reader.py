@@ -270,23 +270,30 @@ class FleetReader:
         self, start: float, end: float, shown: Collection[Category]
     ) -> Sequence[tuple[Any, ...]]:
         """See HistoryStore; of the hosts of the last selection, their common totals and the most seconds of one."""
+        return [row[:-1] for row in self._fives(start, end, shown)]
+
+    def _fives(
+        self, start: float, end: float, shown: Collection[Category]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return the five-minute totals, and how long hosts may have recorded that did so one after the other."""
         amounts = ", ".join(f"sum({_amount(shown, way)})" for way in ("rx", "tx"))
         return self.ask(
-            f"SELECT toUInt64(time), max(seconds), {amounts} FROM fives FINAL"
+            f"SELECT toUInt64(time), max(seconds) AS most, {amounts},"
+            f" greatest(most, least(sum(seconds), {FIVE_MINUTES}.0)) FROM fives FINAL"
             f" WHERE {within(start, end)}{self._of_selected()} GROUP BY time"
         )
 
     def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
         """See HistoryStore."""
-        found = self.five_minutes(bounds.start, bounds.end, shown)
+        found = self._fives(bounds.start, bounds.end, shown)
         rates = [
             (rate(rx, seconds), rate(tx, seconds))
-            for time, seconds, rx, tx in found
+            for time, seconds, rx, tx, _ in found
             if time != bounds.unfinished
         ]
         if not rates:
             return None
-        seconds = sum(seconds for _, seconds, *_ in found)
+        seconds = sum(longest for *_, longest in found)
         seconds += self._unsent(max(time for time, *_ in found) + FIVE_MINUTES, bounds.end)
         return Usage(peak(rates), len(rates), seconds, partial(percentile, rates))
 
@@ -298,7 +305,8 @@ class FleetReader:
             f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)}{self._of_selected()}"
             " GROUP BY host_id"
         )
-        return max((seconds for (seconds,) in recorded), default=0.0)
+        each = [seconds for (seconds,) in recorded]
+        return max(*each, min(sum(each), end - start)) if each else 0.0
 
 
 def _amount(categories: Collection[Category], way: str) -> str:

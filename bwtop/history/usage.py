@@ -24,7 +24,10 @@ class Usage:
     count: int
     """Number of averages."""
     seconds: float
-    """Recorded in the five minutes that lie within the range as a whole, those that are not over included."""
+    """Recorded in the five minutes that lie within the range as a whole, those that are not over included.
+
+    Of many hosts it is at most that: how much of a total is of the same time is not known.
+    """
     find_percentile: Callable[[], Rates] = field(compare=False, repr=False)
 
     @property

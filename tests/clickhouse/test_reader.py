@@ -401,6 +401,21 @@ def test_hundreds_of_hosts_have_a_plan_of_their_own(store: FleetServer) -> None:
     assert list(found.coverage()) == []
 
 
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_hosts_that_record_in_turns_have_a_percentile(store: FleetServer, is_missing: bool) -> None:
+    """A five-minute total has the time of each; where one is missing, it has not all the recorded time."""
+    for host, minutes in ((WEB1, (0, 1)), (DB1, (2, 3, 4))):
+        kept = Kept()
+        starts = [NOON - HOUR + 60 * n for n in range(60) if n % 5 in minutes]
+        kept.append(*(delta(start, 1000, 10, 60.0) for start in starts))
+        if is_missing:
+            kept.connection.execute("DELETE FROM pulse WHERE start = ?", (NOON - HOUR + 600,))
+        ship(kept, store, host)
+    answer = ask(store, Range("", NOON - HOUR, NOON), by("process"), now=NOON)
+    assert answer.seconds == HOUR
+    assert (answer.usage and answer.usage.count) == (None if is_missing else 12)
+
+
 def test_a_name_that_changes_is_the_same_host(store: FleetServer) -> None:
     kept = Kept()
     for second, name in enumerate(("web1", "www")):
