@@ -307,7 +307,7 @@ class Options:
         against=_PAGE_FILTER,
         words=RESERVED,
         is_list=True,
-        help="only traffic with these networks: internet, lan, multicast, loopback, or names of the configuration",
+        help="only traffic with these networks: internet, lan, multicast, loopback, unknown, or names of the configuration",
     )
     loopback: Loopback = choice(
         "--loopback",

@@ -28,7 +28,7 @@ complete -c bwtop -l pid -x -a '(__fish_complete_pids)' -d 'only processes with 
 complete -c bwtop -l user -x -a '(__fish_complete_users)' -d 'only processes of these users, by name or uid'
 complete -c bwtop -l process -x -d 'only processes with these names; shell patterns such as '"'"'nginx*'"'"' are allowed'
 complete -c bwtop -l remote -x -d 'only traffic to and from these addresses or networks'
-complete -c bwtop -l net -x -a '(__fish_append , internet lan loopback multicast unknown)' -d 'only traffic with these networks: internet, lan, multicast, loopback, or names of the configuration'
+complete -c bwtop -l net -x -a '(__fish_append , internet lan loopback multicast unknown)' -d 'only traffic with these networks: internet, lan, multicast, loopback, unknown, or names of the configuration'
 complete -c bwtop -l loopback -x -a 'show hide only' -d 'show traffic to and from 127.0.0.0/8 and ::1, hide it, or show nothing else (default show)'
 complete -c bwtop -l format -x -a 'table json csv' -d 'output format (default table)'
 complete -c bwtop -s s -l sort -x -a 'hostname host_id pid start exec name exe cmdline uid user unit container container_name image pod kernel net asn country remotes flows peak rx tx rx_rate tx_rate rx_total tx_total rate total -hostname -host_id -pid -start -exec -name -exe -cmdline -uid -user -unit -container -container_name -image -pod -kernel -net -asn -country -remotes -flows -peak -rx -tx -rx_rate -tx_rate -rx_total -tx_total -rate -total' -d 'sort by this column (default rate); a leading - reverses the order'
