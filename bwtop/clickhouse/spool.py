@@ -359,12 +359,12 @@ _SUMS: Final = _Kind(
 
 _FIVES: Final = (
     f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse WHERE changed > ?"
-    f" AND changed < coalesce((SELECT changed FROM pulse WHERE start > ? AND start <= ?), {checked.MOST})"
+    " AND NOT (start > ? AND start <= ? AND changed = (SELECT max(changed) FROM pulse))"
     " ORDER BY changed LIMIT ?"
 )
-"""Totals up to the last change of the current five minutes, which each batch would have otherwise.
+"""Totals but that of the current five minutes, which each batch would have otherwise: it is the last that has changed.
 
-The cursor never passes those.  Other totals have a start in the future after a clock was set back; they change no more.
+A clock may have been set: totals of the future, and of these five minutes, that change no more are sent.
 """
 _NAMES: Final = (
     "SELECT named.id, program, program.name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''),"

@@ -133,7 +133,8 @@ def end(connection: sqlite3.Connection) -> Cursor:
         *connection.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM interval),"
             " (SELECT coalesce(max(changed), 0) FROM span WHERE level > 0),"
-            " (SELECT coalesce(max(changed), 0) FROM pulse WHERE start <= unixepoch() - 300),"
+            " (SELECT coalesce(max(changed), 0) FROM pulse WHERE start NOT BETWEEN unixepoch() - 300 AND unixepoch()"
+            "   OR changed < (SELECT max(changed) FROM pulse)),"
             " (SELECT coalesce(max(id), 0) FROM event)"
         ).fetchone()
     )

@@ -255,7 +255,7 @@ def helped(harness: Harness) -> str:
 
 def test_help_describes_hosts_where_there_are_several() -> None:
     text, local = helped(fleet()), helped(own())
-    for words in ("remote or host", "HOST ", "host of the process", " host: ", "or host id"):
+    for words in ("network or host", "HOST ", "host of the process", " host: ", "or host id"):
         assert words in text
         assert words not in local
     assert "unit or remote\n" in local

@@ -523,7 +523,6 @@ def test_picture_of_the_screen(tmp_path: Path) -> None:
     """Draw the picture of the README if BWTOP_PICTURES names a directory for it (`make picture`)."""
     with screen("--loopback", "hide", columns=116, rows=28) as terminal, ExitStack() as running:
         measuring(terminal)
-        terminal.type("n")
         running.enter_context(desktop(tmp_path))
         terminal.wait_for(lambda seen: all(f" {talk.program} " in seen for talk in TALKS))
         terminal.type("\r")
