@@ -32,8 +32,8 @@ _FILL: Final = (
 
 
 def make(path: Path, remotes: int) -> None:
-    """Make the history of an hour, the last whole one."""
-    start = int(time.time()) // HOUR * HOUR - HOUR
+    """Make the history of an hour that ended more than an hour ago: reports of the last one do not have it."""
+    start = int(time.time()) // HOUR * HOUR - 2 * HOUR
     with closing(schema.connect_writer(path, 0o600)) as connection:
         schema.migrate(connection)
         connection.create_function("unhex", 1, bytes.fromhex)  # SQLite has it from 3.41 on
