@@ -168,8 +168,6 @@ cli.main(["--db", {db!r}, "--no-resolve", "--no-config", "-d", "0.1"])
     ("numbers", "status"),
     [
         ([signal.SIGTERM], -signal.SIGALRM),
-        ([signal.SIGINT, signal.SIGTERM], -signal.SIGTERM),
-        ([signal.SIGINT, signal.SIGQUIT], -signal.SIGQUIT),
     ],
 )
 def test_stopped_output_stops_neither_recording_nor_signals(
