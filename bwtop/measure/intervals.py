@@ -83,16 +83,15 @@ class AbandonedError(BaseException):
         """End this process by the signal."""
         signal.signal(self._number, signal.SIG_DFL)
         signal.raise_signal(self._number)
-        sys.exit(
-            128 + self._number
-        )  # the first process of a PID namespace, such as a container's, lives on
+        # The first process of a PID namespace, such as a container's, lives on.
+        sys.exit(128 + self._number)
 
 
 class StopSignals:
     """The handling of the signals that end bwtop, except those ignored at its start (nohup).
 
     After the first signal bwtop finishes, however long that takes.  A second signal raises AbandonedError in the main
-    thread, and so does a timer if that thread uses no CPU time for GRACE seconds.
+    thread, and so does a timer if bwtop uses no CPU time for GRACE seconds.
     """
 
     def __init__(
@@ -100,16 +99,22 @@ class StopSignals:
         stop: Callable[[], None],
         abandon: Callable[[], None] = lambda: None,
         numbers: Collection[signal.Signals] = STOP_SIGNALS,
+        cpu_time: Callable[[], float] = time.process_time,
     ) -> None:
-        """Take the signals, in the main thread: `stop` is called at the first one, `abandon` before AbandonedError."""
+        """Take the signals, in the main thread: `stop` is called at the first one, `abandon` before AbandonedError.
+
+        `cpu_time` returns the CPU time, in seconds, of what has to finish.
+        """
         self._stop = stop
         self._abandon = abandon
+        self._cpu_time = cpu_time
         self.is_last = False
         """True if the next signal raises AbandonedError."""
         self._worked = 0.0
         for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)
+        signal.signal(signal.SIGURG, lambda *_: None)  # see interrupt_main_thread
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if self.is_last:
@@ -117,18 +122,28 @@ class StopSignals:
         self.is_last = True
         self._stop()
         signal.signal(signal.SIGALRM, self._check)
-        self._worked = time.thread_time()
+        self._worked = self._cpu_time()
         signal.setitimer(signal.ITIMER_REAL, GRACE, GRACE)
 
     def _check(self, number: int, _: FrameType | None) -> None:
-        """Give up the output if this thread has used no CPU time since the last check."""
-        if time.thread_time() - self._worked < GRACE / 1000:
+        """Give up the output if no CPU time was used since the last check."""
+        if self._cpu_time() - self._worked < GRACE / 1000:
             self._give_up(number)
-        self._worked = time.thread_time()
+        self._worked = self._cpu_time()
 
     def _give_up(self, number: int) -> NoReturn:
         self._abandon()
         raise AbandonedError(number)
+
+
+def interrupt_main_thread() -> None:
+    """Let the main thread handle signals that the kernel gave to another one: a write that it waits for goes on after that.
+
+    Python handles signals in the main thread alone.
+    """
+    main = threading.main_thread()
+    if main is not threading.current_thread() and main.ident:
+        signal.pthread_kill(main.ident, signal.SIGURG)
 
 
 class SignalClock:
@@ -212,6 +227,7 @@ def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Itera
             if not (going or source.to_the_end):
                 return
             sample = _read(source, describer, sample)
+            interrupt_main_thread()
             heap.suit(_flows(source, sample))
         assert sample is not None, "the inner loop reads at least once"
         begun += seconds()

@@ -295,7 +295,8 @@ class App:
         os.set_blocking(pipe, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._loop.watch_file(pipe, lambda: self._take_signal_bytes(os.read(pipe, 64)))
-        StopSignals(lambda: None, self._terminal.discard_output, _END)
+        # Reading goes on in a thread of its own, whose CPU time says nothing of the terminal.
+        StopSignals(lambda: None, self._terminal.discard_output, _END, time.thread_time)
 
     def _take_job_signals(self) -> None:
         for number in _JOBS:

@@ -26,7 +26,7 @@ from bwtop.measure.intervals import (
 from bwtop.model.flows import UDP, Identity, Loss, Traffic
 from bwtop.model.sample import Sample
 from tests.build import key, remote, sample
-from tests.kernel.running import HANG
+from tests.kernel.running import HANG, LAUNCHER
 
 START = 1000.0
 
@@ -264,12 +264,18 @@ def test_signal_before_the_wait_ends_it(signal_clock: SignalClock, number: signa
 
 
 @pytest.mark.parametrize(
-    ("last_words", "status"), [("work()", 0), ("time.sleep(60)", -signal.SIGALRM)]
+    ("last_words", "status"),
+    [
+        ("work()", 0),
+        ("worker = threading.Thread(target=work); worker.start(); worker.join()", 0),
+        ("time.sleep(60)", -signal.SIGALRM),
+    ],
+    ids=["in the main thread", "in the thread that reads", "not at all"],
 )
 def test_slow_output_is_finished_and_blocked_output_is_killed(last_words: str, status: int) -> None:
     """A loaded host took six seconds to print the last interval, and lost it."""
     code = f"""
-import signal, time
+import signal, threading, time
 from bwtop.measure import intervals as live
 
 def work():
@@ -288,6 +294,39 @@ except live.AbandonedError as end:
     end.leave()
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == status
+
+
+def test_reading_lets_the_main_thread_handle_the_signals_of_others() -> None:
+    """The kernel may give it to any thread, and a blocked write of the main one does not end by that."""
+    code = f"""
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(LAUNCHER.parent)!r})
+from bwtop.measure import intervals as live
+from tests.build import sample
+
+class Readings:
+    def read(self):
+        return sample(elapsed=0.1)
+
+source = live.Source(readings=Readings())
+
+def read():
+    time.sleep(0.5)  # meanwhile the main thread comes to its write
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    for _ in live.samples(source, lambda: 0.1, live.ThreadClock()):
+        pass
+
+clock = live.SignalClock()
+reading, writing = os.pipe()
+os.write(writing, bytes(65536))
+threading.Thread(target=read, daemon=True).start()
+try:
+    os.write(writing, b"no room for that")
+except live.AbandonedError as end:
+    end.leave()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], timeout=HANG)
+    assert ended.returncode == -signal.SIGTERM
 
 
 def test_signal_that_ends_no_process_is_told_by_the_status() -> None:
