@@ -128,8 +128,8 @@ class FleetSelection:
 
     def _group(self) -> str:
         """Return the SQL of the number of a host's plan; the most hosts have 0."""
-        _, *others = by_plan(self._plans.recorded) or [((), [])]
-        places = {host: place for place, (_, hosts) in enumerate(others, 1) for host in hosts}
+        groups = enumerate(by_plan(self._plans.recorded))
+        places = {host: place for place, (_, hosts) in groups for host in hosts if place}
         if not places:
             return "0"
         listed = ", ".join(f"'{host}'" for host in places)

@@ -19,7 +19,7 @@ from bwtop.text.escape import printable
 
 
 def run(options: Options, out: TextIO) -> bool:
-    """Try every backend, or that of --backend; write the results, and verify the counts of those that work.
+    """Try all backends, or only that of --backend; write the results and verify the counts of those that work.
 
     Return True if at least one works and all counts are right.
     """
