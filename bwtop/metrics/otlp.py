@@ -182,9 +182,7 @@ class OtlpExporter:
             found = document(self._watch.figures(), self._created, time.time())
             body = gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 3)
             return self._post(body)
-        except (
-            Exception
-        ) as error:  # of the socket, or whatever an answer leads to: the thread goes on
+        except Exception as error:  # of the socket, or by a hostile answer: the thread goes on
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return _Answer("connection", text)
 

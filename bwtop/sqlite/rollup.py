@@ -322,17 +322,8 @@ class Rollup:
             " AND id < (SELECT max(id) FROM interval) - ? ORDER BY start LIMIT 1",
             NEWEST,
         )
-        if (
-            interval
-        ):  # a clock may have been ahead: what was recorded before is past its retention, too
-            interval = (
-                self._one(
-                    "SELECT id FROM interval WHERE start > ? AND id < ?"
-                    " AND start < (SELECT closed FROM level WHERE level = 1) LIMIT 1",
-                    *(now, *interval),
-                )
-                or interval
-            )
+        if interval:
+            interval = self._ahead_before(interval[0], now) or interval
         return self._delete("interval", interval) or any(
             self._delete(
                 "span",
@@ -359,6 +350,14 @@ class Rollup:
         if deleted < ROWS_AT_ONCE:
             self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
         return True
+
+    def _ahead_before(self, interval: int, now: float) -> tuple[Any, ...]:
+        """Return an interval older than ``interval`` that a clock which was ahead has dated."""
+        return self._one(
+            "SELECT id FROM interval WHERE start > ? AND id < ?"
+            " AND start < (SELECT closed FROM level WHERE level = 1) LIMIT 1",
+            *(now, interval),
+        )
 
     def _delete_processes(self, now: float) -> bool:
         """Delete processes that no interval refers to.
