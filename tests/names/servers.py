@@ -32,6 +32,8 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     ALIAS: (SHARED,),
 }
 
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
 PORTS: Final = (53, 80, 443, 8080)
 
 
@@ -113,7 +115,7 @@ class Network:
         """Return the command that runs another in the namespace, with a resolver, in one process."""
         configuration = self._folder / resolver
         configuration.write_text(f"nameserver {resolver}\n")
-        mount = f'mount --bind {configuration} /etc/resolv.conf && exec "$@"'
+        mount = f'mount --bind {configuration} {RESOLV_CONF} && exec "$@"'
         return [
             *("ip", "netns", "exec", self._name, "unshare", "--mount", "sh", "-c", mount, "sh"),
             *arguments,
@@ -134,6 +136,8 @@ class Network:
 def network(folder: Path) -> Iterator[Network]:
     """Make the namespace and start the servers in it."""
     name = f"bwtop-names-{os.getpid()}"
+    is_new = not RESOLV_CONF.exists()
+    RESOLV_CONF.touch()  # something to mount upon: a small guest has none
     _ip("netns", "add", name)
     serving = None
     try:
@@ -152,6 +156,8 @@ def network(folder: Path) -> Iterator[Network]:
             os.kill(serving.pid, 9)
             os.waitpid(serving.pid, 0)
         _ip("netns", "delete", name)
+        if is_new:
+            RESOLV_CONF.unlink()
 
 
 def _in_namespace(name: str, action: Callable[[], object]) -> Callable[[], None]:
