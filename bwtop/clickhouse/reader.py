@@ -46,6 +46,10 @@ _REACHES: Final = (2.0 * MINUTE, 2.0 * DAY, 40.0 * DAY, 40_000.0 * DAY)
 """Seconds within which the span beside a time is looked for, one after the other."""
 
 
+FEW: Final = 20
+"""One of so many hosts has few rows: to find them is faster than to merge the rows of all."""
+
+
 class FleetReader:
     """The history on a server; the spans are queried once, so that an answer is of one moment."""
 
@@ -157,10 +161,14 @@ class FleetReader:
         else:
             moved = {host: plan.make(spans.of(host), *bounds, unit) for host in here}
             recorded = {host: one.pieces for host, one in moved.items()}
-        plans = FleetPlans(bounds, moved, recorded, hosts)
+        plans = FleetPlans(bounds, moved, recorded, hosts, self._few(hosts))
         return FleetSelection(
             *(self._server, plans, needs, keep), self.hosts, self._once, self._settle
         )
+
+    def _few(self, hosts: tuple[str, ...] | None) -> str:
+        """Return the SQL condition of a few hosts of many; empty if they are not."""
+        return of_hosts(hosts) if hosts and len(hosts) * FEW <= len(self.hosts()) else ""
 
     def _settle(self) -> None:
         """Take the networks of the hosts, once."""

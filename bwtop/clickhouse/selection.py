@@ -7,8 +7,8 @@ from typing import Any, Final
 from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.named import OWN, has_names, parsed, with_names
 from bwtop.clickhouse.recorded import RecordedTime
-from bwtop.clickhouse.schema import TRAFFIC
-from bwtop.clickhouse.spans import by_plan, of_hosts, of_plans
+from bwtop.clickhouse.schema import SPAN, TRAFFIC
+from bwtop.clickhouse.spans import by_plan, counted, of_hosts, of_plans
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
@@ -56,6 +56,8 @@ class FleetPlans:
     """The table of spans, which has the recorded seconds of the rows."""
     hosts: Sequence[str] | None = None
     """The ids of the hosts that count; None: all."""
+    few: str = ""
+    """SQL condition of these hosts, if they are a few of many."""
 
 
 class FleetSelection:
@@ -80,24 +82,16 @@ class FleetSelection:
         self._named, self._once, self._settle = named, once, settle
         self._plans = plans
         self._users: dict[int, str] = {}
+        self._sums: Mapping[tuple[int, float], Moved] | None = None
         self._needs = [name for name in (*ENDS, REMOTE_NAME) if name in needs]
         of_chosen = f" AND {of_hosts(plans.hosts)}" if plans.hosts else ""
         self._where = of_plans({host: one.pieces for host, one in plans.moved.items()}) + of_chosen
         self._recorded = of_plans(plans.recorded) + of_chosen
-        self._rows = self._counted(keep)
+        of_pids = sql_of_pids(keep)
+        few_pids = "" if any(term.negated for term in keep.plain("pid")) else of_pids
+        self._rows = counted(TRAFFIC, _all(self._where, of_pids), _all(plans.few, few_pids))
         self.start = min((one.start for one in plans.moved.values()), default=plans.bounds[0])
         self.end = max((one.end for one in plans.moved.values()), default=plans.bounds[1])
-
-    def _counted(self, keep: Filter) -> str:
-        """Return the SQL of the rows of traffic that count.
-
-        A few processes have few rows: it is faster to find all, and to drop those that were sent twice.
-        """
-        of_pids = sql_of_pids(keep)
-        if not of_pids or any(term.negated for term in keep.plain("pid")):
-            return f"traffic FINAL WHERE {self._where}{f' AND {of_pids}' if of_pids else ''}"
-        rows = f"SELECT * FROM traffic PREWHERE {of_pids} WHERE {self._where}"
-        return f"({rows} LIMIT 1 BY {', '.join(TRAFFIC.key)})"
 
     def _traffic(self, columns: Sequence[str], by: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         groups = f"GROUP BY {', '.join(by)}" if by else ""
@@ -122,8 +116,9 @@ class FleetSelection:
         return self._once(
             f"SELECT {self._group()} AS grp, level, first, max(last), max(recorded), {totals} FROM"
             f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
-            f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums} FROM span FINAL"
-            f" WHERE {self._recorded} GROUP BY host_id, level, first) GROUP BY grp, level, first"
+            f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums}"
+            f" FROM {counted(SPAN, self._recorded, self._plans.few)}"
+            f" GROUP BY host_id, level, first) GROUP BY grp, level, first"
         )
 
     def _group(self) -> str:
@@ -190,19 +185,30 @@ class FleetSelection:
 
     def timeline(self, groups: Mapping[Flow, Flow] | None) -> Iterator[tuple[Span, Flow, int, int]]:
         """See Selection."""
-        spans, key = self._spans(), ["level", "start"]
+        span = self._spans()
         if groups is None:
-            for level, start, rx, tx in self._traffic([*key, "sum(rx)", "sum(tx)"], key):
-                yield Span(level, start, spans.get((level, start), start)), 0, rx, tx
+            for (level, start), (rx, tx) in self._by_span().items():
+                yield span(level, start), 0, rx, tx
             return
+        key, sums = ["level", "start"], dict[tuple[int, float], Moved]()
         read = [_READ.get(name, name) for name in self._needs]
         by = [_KEYS.get(name, name) for name in self._needs]
         for level, start, *ends, rx, tx in self._traffic(
             [*key, *read, "sum(rx)", "sum(tx)"], [*key, *by]
         ):
+            before = sums.get((level, start), (0, 0))
+            sums[level, start] = before[0] + rx, before[1] + tx
             if tuple(ends) in groups:
-                span = Span(level, start, spans.get((level, start), start))
-                yield span, groups[tuple(ends)], rx, tx
+                yield span(level, start), groups[tuple(ends)], rx, tx
+        self._sums = sums
+
+    def _by_span(self) -> Mapping[tuple[int, float], Moved]:
+        """Return the bytes by level and start of the span, which the timeline of the flows has, too."""
+        if self._sums is None:
+            key = ["level", "start"]
+            found = self._traffic([*key, "sum(rx)", "sum(tx)"], key)
+            self._sums = {(level, start): (rx, tx) for level, start, rx, tx in found}
+        return self._sums
 
     def is_large(self) -> bool:
         """See Selection; counting takes a twentieth of adding up, so rows that were sent twice count twice."""
@@ -211,13 +217,13 @@ class FleetSelection:
 
     def networks(self, shown: Collection[Category]) -> Iterator[ByNetwork]:
         """See Selection."""
-        known, spans, by = networks.current(), self._spans(), ["level", "start", "protocol", "net"]
+        known, span, by = networks.current(), self._spans(), ["level", "start", "protocol", "net"]
         for level, start, protocol, place, rx, tx in self._traffic(
             [*by[:-1], f"{self._net()} AS net", "sum(rx)", "sum(tx)"], by
         ):
             name = known.names[place]
             if category_of(protocol, loopback=name == LOOPBACK) in shown:
-                yield Span(level, start, spans.get((level, start), start)), name, rx, tx
+                yield span(level, start), name, rx, tx
 
     def network_sums(self, shown: Collection[Category]) -> dict[str, Moved]:
         """See Selection."""
@@ -239,12 +245,13 @@ class FleetSelection:
             "hex(address)", lambda packed: f"'{packed.hex().upper()}'", lambda id_: of_hosts([id_])
         )
 
-    def _spans(self) -> dict[tuple[int, float], float]:
-        """Return the ends of the spans by level and start."""
-        found = self._once(
-            f"SELECT level, start, max(end) FROM span FINAL WHERE level > 0 AND {self._where} GROUP BY level, start"
-        )
-        return {(level, start): end for level, start, end in found}
+    def _spans(self) -> Callable[[int, float], Span]:
+        """Return a function that makes the span of a level and start."""
+        ends: dict[tuple[int, float], float] = {}
+        for _, level, start, end, *_ in self._coverage():
+            if level:
+                ends[level, start] = max(end, ends.get((level, start), end))
+        return lambda level, start: Span(level, start, ends.get((level, start), start))
 
     def coverage(self) -> Iterator[tuple[Span, float, Loss]]:
         """See Selection; measured intervals are added up by minute.
@@ -263,6 +270,11 @@ class FleetSelection:
                 new = known.add([_bounds(span) for span, *_ in rows], new)
             for (span, _, lost), beyond in zip(rows, new, strict=True):
                 yield span, beyond, lost
+
+
+def _all(*conditions: str) -> str:
+    """Return the SQL of all of some conditions; empty ones have no effect."""
+    return " AND ".join(filter(None, conditions))
 
 
 def _bounds(span: Span) -> Bounds:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.schema import ServerTable
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds, Piece
 
@@ -37,6 +38,18 @@ def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
     """Return the SQL condition: rows of some hosts, or of all others."""
     listed = ", ".join(f"'{host}'" for host in sorted(hosts))
     return f"host_id {'NOT ' if others else ''}IN ({listed})"
+
+
+def counted(table: ServerTable, where: str, few: str = "") -> str:
+    """Return the SQL of the rows of a table that count, to follow FROM: each once, however often it was sent.
+
+    `few` is a condition that few rows meet: these are found, and of those that were sent again the last version stays.
+    FINAL merges all rows before it looks at conditions.
+    """
+    if not few:
+        return f"{table.name} FINAL WHERE {where}"
+    rows = f"SELECT * FROM {table.name} PREWHERE {few} WHERE {where}"
+    return f"({rows} ORDER BY {table.version} DESC LIMIT 1 BY {', '.join(table.key)})"
 
 
 def by_plan(plans: Mapping[str, Sequence[Piece]]) -> list[tuple[Sequence[Piece], list[str]]]:

@@ -214,16 +214,18 @@ class History:
         # Coarser totals have fewer remotes: of these, a filter would not take the same.
         is_once = CONVERSATION in by
         is_one = is_once or (bool(keep.terms) and not needs.isdisjoint(OF_REMOTE))
-        unit = shortest({finest(by), bar_unit(wanted) if is_one else None})
-        found = self.store.select(bounds, unit, needs, keep)
+        of_rows = shortest({finest(by), bar_unit(wanted) if is_one else None})
+        found = self.store.select(bounds, of_rows, needs, keep)
         if NET in needs and (finer := internet.unit_of_remotes(self.store, bounds, found, keep)):
-            unit = shortest({unit, finer})
-            found = self.store.select(bounds, unit, needs, keep)
+            of_rows = shortest({of_rows, finer})
+            found = self.store.select(bounds, of_rows, needs, keep)
         covered = replace(wanted, start=found.start, end=found.end)
         answer = Answer(wanted, found.start, found.end, now, bar_unit(covered), ahead=ahead)
 
         def select(unit: Unit) -> Selection:
-            return found if is_one else self.store.select(bounds, unit, needs, keep)
+            if is_one or unit is of_rows:
+                return found
+            return self.store.select(bounds, unit, needs, keep)
 
         if self._is_named:
             answer.names = RowNames(self.store.names, found.end, keep)

@@ -91,6 +91,7 @@ def _write_level(server: FleetServer, past: Past, level: int, first: int, last: 
     unit, every = LENGTHS[level], 10 if level == 0 else 1
     for spans in _numbers(past.hosts, first, last, unit):
         _insert(server, SPAN, _span(level), spans)
+    first = first // (unit * every) * unit * every  # which flows move depends on it
     for spans in _numbers(past.hosts * FLOWS[level], first, last, unit * every):
         _insert(server, TRAFFIC, _traffic(level), spans, FLOWS[level])
 

@@ -38,7 +38,7 @@ QUESTIONS: Final = (
     ("week", "day,host", ""),
     ("yesterday", "hour", ""),
     ("1h", "process", ""),
-    ("7d", "process", "pid:1003"),
+    ("7d", "process", "pid:1004"),
     ("month", "process", ""),
     ("month", "process", "host:host1"),
     ("365d", "process", ""),

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from bwtop.clickhouse import reader
 from bwtop.clickhouse.client import Client, FleetError
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.clickhouse.schema import NUMBER, distributed
@@ -112,6 +113,7 @@ def test_each_host_is_on_one_shard_and_each_shard_has_some(
     assert all(any(part[host] != nothing for host in HOSTS) for part in parts)
 
 
+@pytest.mark.parametrize("few", [1, 20])
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
 @pytest.mark.parametrize(
     ("start", "end"),
@@ -122,8 +124,15 @@ def test_each_host_is_on_one_shard_and_each_shard_has_some(
     ],
 )
 def test_the_answers_are_those_of_the_hosts_own_history(
-    shards: Shards, kept: dict[Host, Kept], host: Host, start: float, end: float
+    shards: Shards,
+    kept: dict[Host, Kept],
+    host: Host,
+    start: float,
+    end: float,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(reader, "FEW", few)
     own = kept[host].ask(start, end, "process", "remote", "port")
     for server in shards:
         with closing(History(FleetReader(server.client()))) as history:

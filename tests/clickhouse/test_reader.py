@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from bwtop.clickhouse import reader as clickhouse_reader
 from bwtop.clickhouse import selection
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
@@ -313,18 +314,41 @@ def test_answers_of_many_hosts_add_up(many: Many) -> None:
         assert sum(bar.rx for bar in answer.bars) == answer.rx
 
 
+@pytest.mark.parametrize("are_few", [False, True])
 @pytest.mark.parametrize("wanted", ["web*", WEB1.id])
-def test_host_filter_excludes_other_hosts(many: Many, wanted: str) -> None:
+def test_host_filter_excludes_other_hosts(
+    many: Many, wanted: str, are_few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosts, server, make = many
+    monkeypatch.setattr(clickhouse_reader, "FEW", 1 if are_few else 20)
     chosen = [host for host in hosts if fnmatchcase(host.name, wanted) or host.id == wanted]
     with closing(make()) as alone:
         for host in chosen:
-            ship(hosts[host], alone, host, target=f"alone {wanted} {server.version}")
+            ship(hosts[host], alone, host, target=f"alone {wanted} {are_few} {server.version}")
         for text in ("all", "month", "90m", "2026-09-20 12:00:10..12:00:20"):
             question = (parse(text, NOW + 90), by("process", "host"))
             expected = ask(alone, *question)
             found = ask(server, *question, typed(f"host:{wanted}"))
             assert told(found) == told(expected)
+
+
+def test_rows_of_a_few_hosts_count_once_with_their_last_version(store: FleetServer) -> None:
+    """Of one host of twenty, the server finds the rows first, and then drops those that were sent again."""
+    kept, others = recorded(5, Kept()), [Host(f"other{n}", str(UUID(int=n))) for n in range(20)]
+    for host in others:
+        other = Kept()
+        other.append(moved(random.Random(host.name), NOON))
+        ship(other, store, host)
+    ship(kept, store, WEB1, times=2)
+    kept.append(moved(random.Random(9), NOW - 4 * HOUR))
+    kept.steps(NOW)
+    ship(kept, store, WEB1)
+    for text in ("all", "month", "week", "24h"):
+        question = (parse(text, NOW), by("process", "remote"))
+        expected = told(History(kept.past()).ask(*question, EVERYTHING, NOW))
+        kept.let_go()
+        found = told(ask(store, *question, typed(f"host:{WEB1.id}"), NOW))
+        assert not list(differences(expected, found)), text
 
 
 def test_a_filter_that_no_host_passes_has_nothing(many: Many) -> None:
