@@ -5,6 +5,7 @@ when it is closed, and again when late deltas change it; each change has a numbe
 they could be sent are not lost: the totals of a coarser level have their bytes.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -97,6 +98,8 @@ class Spool:
         self._sent: dict[int, float] = {}
         """Spans that contained the present when they were sent, and when that was, on the monotonic clock."""
         self._still = STILL
+        self._beyond: dict[int, int] = {}
+        """Spans that were sent while one that changed before them waits, and their numbers: the cursor waits, too."""
 
     def cursor(self) -> Cursor:
         """Return the cursor of the server."""
@@ -120,6 +123,8 @@ class Spool:
         (sums,) = self._run(
             "SELECT count(*) FROM span WHERE changed > ? AND level > 0", (change,)
         ).fetchone()
+        is_sent = "SELECT count(*) FROM span WHERE id = ? AND changed = ?"
+        sums -= sum(self._run(is_sent, span).fetchone()[0] for span in self._beyond.items())
         (newest,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
         oldest = self._run(
             "SELECT id, start FROM interval WHERE id > ? ORDER BY id LIMIT 1", (last,)
@@ -146,6 +151,7 @@ class Spool:
         From the first attempt on the history is known as shipped: its closed spans lose no rows.
         """
         self._places.clear()
+        self._beyond.clear()
         self._run(
             "INSERT OR IGNORE INTO shipped (target, interval, change, fives, event) VALUES (?, 0, 0, 0, 0)",
             (self._target,),
@@ -192,21 +198,41 @@ class Spool:
 
     def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
-        found = _Rows(last)
         place = self._places.pop(kind, _Progress(last))
-        periods: set[tuple[int, int]] = set()
         listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
+        found = _Rows(last, more=len(listed) == SPANS)
+        self._fill(found, kind, listed, place, rows)
+        left = min((row[0] for row in listed if row[0] not in found.done), default=math.inf)
+        found.last = max((number for number in found.done if number < left), default=last)
+        if kind is _SUMS:
+            done = self._beyond | {span: number for number, span in found.done.items()}
+            self._beyond = {span: number for span, number in done.items() if number > found.last}
+        return found
+
+    def _fill(
+        self,
+        found: "_Rows",
+        kind: "_Kind",
+        listed: Sequence[tuple[Any, ...]],
+        place: "_Progress",
+        rows: int,
+    ) -> None:
+        """Add the listed spans that fit; one that waits holds none of the others up."""
+        periods: set[tuple[int, int]] = set()
         for number, span, level, start, end, seconds, loss, version in listed:
             checked.seconds(seconds)
             begun, over = float(checked.moment(start)), float(checked.moment(end))
             head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
             is_now = kind is _SUMS and begun <= time.time() < over
+            if kind is _SUMS and self._beyond.get(span) == number:
+                found.done[number] = span
+                continue
             if is_now and self._is_early(span, place if place.number == number else None):
-                return found
+                continue
             periods.add((level, int(begun // (DAY if level < HOURS else 31 * DAY))))
             if len(periods) > PERIODS:
                 found.more = True
-                return found
+                return
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)
             lines = self._lines(kind, span, after, room + 1)
@@ -216,17 +242,16 @@ class Spool:
                     lines = lines[:room]
                     found.traffic += [(*head, *line, version) for line in lines]
                     self._places[kind] = _Progress(number, lines[-1][:2], span)
-                return found
+                return
             found.traffic += [(*head, *line, version) for line in lines]
             skipped = max(number - found.last - 1, 0) if kind is _INTERVALS else 0
             found.spans.append(
                 (*head, over, seconds, *checked.loss(loss).recorded, skipped, version)
             )
             found.last = number
+            found.done[number] = span
             if is_now:
                 self._sent[span] = time.monotonic()
-        found.more = len(listed) == SPANS
-        return found
 
     def _is_early(self, span: int, begun: "_Progress | None") -> bool:
         """Return whether a span that contains the present waits, as it was sent a short while ago."""
@@ -296,11 +321,13 @@ class _Rows:
     """The rows taken from intervals or spans."""
 
     last: int
-    """The last interval or span that is taken entirely."""
+    """The last interval or span that is taken entirely, and all before it."""
     more: bool = False
     """More are left."""
     traffic: list[tuple[Any, ...]] = field(default_factory=list)
     spans: list[tuple[Any, ...]] = field(default_factory=list)
+    done: dict[int, int] = field(default_factory=dict)
+    """The intervals or spans of which the server has all with this batch, by their numbers."""
 
 
 _BEGINNING: Final = (-1, -1)

@@ -423,23 +423,55 @@ def test_span_of_the_present_is_sent_again_once_in_a_while(monkeypatch: pytest.M
     received(*found, *batches(sent), kept=kept)
 
 
-@pytest.mark.parametrize("is_now", [True, False])
-def test_span_that_grows_faster_than_it_can_be_sent_is_sent(is_now: bool) -> None:
-    """It has more rows than a batch, and grows between any two."""
-    hour = int(time.time() // HOUR * HOUR) if is_now else NOON
+@pytest.mark.parametrize(("hour", "is_now"), [(12, False), (12, True), (23, True)])
+def test_span_that_grows_faster_than_it_can_be_sent_is_sent(
+    hour: int, is_now: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has more rows than a batch, and grows between any two; so does its day, if the clock was ahead past midnight."""
+    start = NOON + (hour - 12) * HOUR
+    now = start + (1700.0 if is_now else DAY)
+    monkeypatch.setattr(time, "time", lambda: now)
     kept = Kept()
-    large(kept, start=float(hour))
-    ahead(kept, hour)
+    large(kept, start=start)
+    ahead(kept, start)
+    assert kept.count("span") == (4 if hour == 23 else 3)
     sent, server = spool(kept), Received()
     for number in range(30):
         batch = sent.batch(20)
         assert batch
         server.take(batch)
         sent.move(batch.after)
-        kept.append(delta(hour + 1.0 + number, 1000, 1, far=REMOTES[number % 3]))
+        kept.append(delta(start + 1.0 + number, 1000, 1, far=REMOTES[number % 3]))
     assert server.rows(SPAN, 2)
+    if hour == 23:
+        assert server.rows(SPAN, 3)
     sent.hurry()
     for batch in batches(sent, 20):
+        server.take(batch)
+    assert server.side() == here(kept.connection)
+    assert sent.waiting() == UnsentIntervals()
+
+
+def test_span_that_waits_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor waits with it, so that none is lost if bwtop ends; nothing is sent again meanwhile."""
+    monkeypatch.setattr(time, "time", lambda: NOON + 1700.0)
+    kept = Kept()
+    ahead(kept, NOON)
+    sent, server = spool(kept), Received()
+    for batch in batches(sent):
+        server.take(batch)
+    kept.append(delta(NOON + 1.0), delta(NOON + DAY), delta(NOON + DAY + 90.0))
+    kept.steps(NOON + DAY + 120)
+    found = batches(sent)
+    assert [row["start"] for row in lines(found, SPAN, 1)] == [NOON, NOON + DAY]
+    hours = [row["start"] for row in lines(found, SPAN, 2)]
+    assert hours == [NOON + 2 * HOUR], "that of noon contains the present"
+    assert sent.waiting().sums == 1
+    assert batches(sent) == []
+    sent.begin()
+    assert [row["start"] for row in lines(batches(sent), SPAN, 1)] == [NOON, NOON + DAY]
+    sent.hurry()
+    for batch in (*found, *batches(sent)):
         server.take(batch)
     assert server.side() == here(kept.connection)
 
