@@ -200,9 +200,10 @@ class Spool:
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         place = self._places.pop(kind, _Progress(last))
         listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
+        numbers = [checked.whole(number) for number, *_ in listed]
         found = _Rows(last, more=len(listed) == SPANS)
         self._fill(found, kind, listed, place, rows)
-        left = min((row[0] for row in listed if row[0] not in found.done), default=math.inf)
+        left = min((number for number in numbers if number not in found.done), default=math.inf)
         found.last = max((number for number in found.done if number < left), default=last)
         if kind is _SUMS:
             done = self._beyond | {span: number for number, span in found.done.items()}

@@ -78,24 +78,26 @@ def has_left_root(stage: Stage) -> bool:
     return False
 
 
-def end(stage: Stage) -> None:
-    """End a bwtop that lasts, once it has left root."""
+def end(stage: Stage, history: str) -> None:
+    """End a bwtop that lasts, once it has left root and has a history, if one is named."""
     wait_until(lambda: has_left_root(stage), "it has left root")
+    if history:
+        wait_until(stage.path(history).exists, "it has opened its history")
     os.kill(stage.bwtops()[0], signal.SIGTERM)
     wait_until(lambda: not stage.bwtops(), "bwtop has ended")
 
 
-def run(stage: Stage, mode: str, command: list[str]) -> None:
-    """Run it to its end."""
+def run(stage: Stage, mode: str, command: list[str], history: str = "") -> None:
+    """Run it to its end; see end()."""
     quiet = subprocess.DEVNULL
     if mode in SCREENS:
         with Terminal(command, env={"BWTOP_DB": ""}):
-            end(stage)
+            end(stage, history)
         return
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) as process:
         try:
             if mode in LASTING:
-                end(stage)
+                end(stage, history)
             process.wait(HANG)
         finally:
             stage.kill()
@@ -145,8 +147,9 @@ def test_root_under_sudo_opens_nothing_that_a_user_named(prepared: Stage, mode: 
 
 @pytest.mark.parametrize("mode", ["batch", "record", "serve", "screen"])
 def test_root_without_sudo_opens_no_history_of_a_user_s(prepared: Stage, mode: str) -> None:
-    flags = (*MODES[mode], "--no-config", "--db", f"{HOME}/new/x.db")
-    run(prepared, mode, traced(prepared, "bwtop", *flags))
+    history = f"{HOME}/new/x.db"
+    command = traced(prepared, "bwtop", *MODES[mode], "--no-config", "--db", history)
+    run(prepared, mode, command, history)
     found = named(prepared.path(TRACE), "/usr/bin/bwtop", cwd=HOME)
     assert not {path for path in strange(found) if path.startswith(HOME)}
     assert any(one.opened and one.uid and one.is_in(f"{HOME}/new") for one in found), "she did"
