@@ -1,10 +1,11 @@
 """What all tests share: kernel tests need root, and in CI they may not be skipped for want of it."""
 
+import importlib
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -52,6 +53,21 @@ ALONE: Final = ("screen", "modes", "clickhouse")
 
 FILLING: Final = ("kernel/test_ids.py", "kernel/test_remote_names.py")
 """Files whose tests fill the tables or the ring of names of every bwtop that runs: they do not run beside others either."""
+
+
+TOGETHER: Final = ("test_debian.py", "test_image.py", "test_kubernetes.py", "test_rpm.py")
+"""Files of packaging that start from the same fresh Debian: one worker makes it for all of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what gives each file to one worker, and these to the same one."""
+    scheduling = importlib.import_module("xdist.scheduler").LoadFileScheduling(config, log)
+    by_file = scheduling._split_scope
+    scheduling._split_scope = lambda node: (
+        "debian" if Path(by_file(node)).name in TOGETHER else by_file(node)
+    )
+    return scheduling
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,8 @@ from bwtop.rights.privileges import CAP_BPF
 from tests.kernel.running import HANG
 from tests.kernel.running import run as forked
 from tests.kernel.test_privileges import reads_maps
-from tests.packaging.debian import Machine, Root, booted, made
+from tests.packaging.debian import Machine, Root, booted
+from tests.packaging.making import run
 from tests.packaging.modes import MODES, SIZE, Installed, send
 from tests.web.serving import ask
 
@@ -32,10 +33,11 @@ MEMBER = "ada"
 
 
 @pytest.fixture(scope="module")
-def root(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+def root(deb: Path, fresh: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     """With the package, by apt: so its dependencies are what they say."""
     folder = tmp_path_factory.mktemp("debian") / "root"
-    root = made(folder)
+    root = Root(folder)
+    run("cp", "-a", fresh.path, folder)
     shutil.copy(deb, folder / "var/tmp/bwtop.deb")
     root.run("apt-get", "install", "-q", "-y", "--no-install-recommends", "/var/tmp/bwtop.deb")
     yield root
