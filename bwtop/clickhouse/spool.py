@@ -97,9 +97,11 @@ class Spool:
         self._places: dict[_Kind, _Progress] = {}
         self._sent: dict[int, float] = {}
         """Spans that contained the present when they were sent, and when that was, on the monotonic clock."""
+        self._beyond: set[_Change] = set()
+        """What was sent while a change before it waits; the cursor waits, too."""
+        self._next: tuple[set[int], set[_Change]] = set(), set()
+        """What the last batch adds to the former, and the latter once the server has the batch."""
         self._still = STILL
-        self._beyond: dict[int, int] = {}
-        """Spans that were sent while one that changed before them waits, and their numbers: the cursor waits, too."""
 
     def cursor(self) -> Cursor:
         """Return the cursor of the server."""
@@ -110,12 +112,14 @@ class Spool:
         return Cursor(*map(checked.whole, found)) if found else Cursor()
 
     def move(self, cursor: Cursor) -> None:
-        """Move the cursor: the server has all before it.  Raises sqlite3.Error."""
+        """Move the cursor: the server has all before it, and the last batch.  Raises sqlite3.Error."""
         self._run(
             "INSERT OR REPLACE INTO shipped (target, interval, change, fives, event, named)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             (self._target, *cursor),
         )
+        present, self._beyond = self._next
+        self._sent |= dict.fromkeys(present, time.monotonic())
 
     def waiting(self) -> UnsentIntervals:
         """Return the unsent intervals."""
@@ -123,8 +127,8 @@ class Spool:
         (sums,) = self._run(
             "SELECT count(*) FROM span WHERE changed > ? AND level > 0", (change,)
         ).fetchone()
-        is_sent = "SELECT count(*) FROM span WHERE id = ? AND changed = ?"
-        sums -= sum(self._run(is_sent, span).fetchone()[0] for span in self._beyond.items())
+        is_there = "SELECT count(*) FROM span WHERE changed = ? AND id = ?"
+        sums -= sum(self._run(is_there, change).fetchone()[0] for change in self._beyond)
         (newest,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
         oldest = self._run(
             "SELECT id, start FROM interval WHERE id > ? ORDER BY id LIMIT 1", (last,)
@@ -151,7 +155,6 @@ class Spool:
         From the first attempt on the history is known as shipped: its closed spans lose no rows.
         """
         self._places.clear()
-        self._beyond.clear()
         self._run(
             "INSERT OR IGNORE INTO shipped (target, interval, change, fives, event) VALUES (?, 0, 0, 0, 0)",
             (self._target,),
@@ -166,6 +169,7 @@ class Spool:
             self._run("ROLLBACK")
 
     def _batch(self, cursor: Cursor, rows: int) -> Batch | None:
+        self._next = set(), self._beyond
         intervals = self._take(_INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
         spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
@@ -200,14 +204,16 @@ class Spool:
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         place = self._places.pop(kind, _Progress(last))
         listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
-        numbers = [checked.whole(number) for number, *_ in listed]
+        changes = [(checked.whole(number), span) for number, span, *_ in listed]
         found = _Rows(last, more=len(listed) == SPANS)
         self._fill(found, kind, listed, place, rows)
-        left = min((number for number in numbers if number not in found.done), default=math.inf)
-        found.last = max((number for number in found.done if number < left), default=last)
+        if place.span and (place.number, place.span) not in found.done:
+            self._places.setdefault(kind, place)
+        left = min((change for change in changes if change not in found.done), default=_NEVER)
+        found.last = max((change[0] for change in found.done if change[0] < left[0]), default=last)
         if kind is _SUMS:
-            done = self._beyond | {span: number for number, span in found.done.items()}
-            self._beyond = {span: number for span, number in done.items() if number > found.last}
+            later = {change for change in self._beyond | found.done if change[0] > found.last}
+            self._next = found.present, later
         return found
 
     def _fill(
@@ -225,8 +231,8 @@ class Spool:
             begun, over = float(checked.moment(start)), float(checked.moment(end))
             head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
             is_now = kind is _SUMS and begun <= time.time() < over
-            if kind is _SUMS and self._beyond.get(span) == number:
-                found.done[number] = span
+            if kind is _SUMS and (number, span) in self._beyond:
+                found.done.add((number, span))
                 continue
             if is_now and self._is_early(span, place if place.number == number else None):
                 continue
@@ -250,9 +256,9 @@ class Spool:
                 (*head, over, seconds, *checked.loss(loss).recorded, skipped, version)
             )
             found.last = number
-            found.done[number] = span
+            found.done.add((number, span))
             if is_now:
-                self._sent[span] = time.monotonic()
+                found.present.add(span)
 
     def _is_early(self, span: int, begun: "_Progress | None") -> bool:
         """Return whether a span that contains the present waits, as it was sent a short while ago."""
@@ -327,8 +333,10 @@ class _Rows:
     """More are left."""
     traffic: list[tuple[Any, ...]] = field(default_factory=list)
     spans: list[tuple[Any, ...]] = field(default_factory=list)
-    done: dict[int, int] = field(default_factory=dict)
-    """The intervals or spans of which the server has all with this batch, by their numbers."""
+    done: set["_Change"] = field(default_factory=set)
+    """What the server has with this batch."""
+    present: set[int] = field(default_factory=set)
+    """The spans in it that contain the present."""
 
 
 _BEGINNING: Final = (-1, -1)
@@ -352,6 +360,12 @@ def _resumed(listed: list[tuple[Any, ...]], place: _Progress) -> list[tuple[Any,
     """
     grown = [row for row in listed if row[1] == place.span and row[0] != place.number]
     return [(place.number, *grown[0][1:]), *listed] if grown else listed
+
+
+_Change = tuple[int, int]
+"""The number of a change, and the interval or span that it is of."""
+
+_NEVER: Final = (math.inf, 0)
 
 
 class _Kind(NamedTuple):

@@ -462,18 +462,62 @@ def test_span_that_waits_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -> N
         server.take(batch)
     kept.append(delta(NOON + 1.0), delta(NOON + DAY), delta(NOON + DAY + 90.0))
     kept.steps(NOON + DAY + 120)
+    sent.batch()
+    sent.begin()  # the server has not got it
+    assert sent.waiting().sums == 4
     found = batches(sent)
     assert [row["start"] for row in lines(found, SPAN, 1)] == [NOON, NOON + DAY]
     hours = [row["start"] for row in lines(found, SPAN, 2)]
     assert hours == [NOON + 2 * HOUR], "that of noon contains the present"
     assert sent.waiting().sums == 1
-    assert batches(sent) == []
     sent.begin()
-    assert [row["start"] for row in lines(batches(sent), SPAN, 1)] == [NOON, NOON + DAY]
-    sent.hurry()
-    for batch in (*found, *batches(sent)):
+    assert batches(sent) == []
+    again = batches(spool(kept))
+    assert [row["start"] for row in lines(again, SPAN, 1)] == [NOON, NOON + DAY]
+    for batch in (*found, *again):
         server.take(batch)
     assert server.side() == here(kept.connection)
+
+
+def test_present_span_that_did_not_arrive_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON + 1700.0)
+    kept = Kept()
+    ahead(kept, int(NOON))
+    sent = spool(kept)
+    lost = sent.batch()
+    sent.begin()
+    found = sent.batch()
+    assert lost
+    assert found
+    assert lines([found], SPAN, 2) == lines([lost], SPAN, 2) != []
+
+
+def test_progress_in_a_large_span_outlasts_one_that_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hour of the present is due again while the rows of a later hour are sent."""
+    monkeypatch.setattr(time, "time", lambda: NOON + 1700.0)
+    kept = Kept()
+    ahead(kept, int(NOON))
+    sent = spool(kept)
+    batches(sent)
+    kept.append(delta(NOON + 1.0))
+    large(kept, start=NOON + 5 * HOUR)
+    kept.append(delta(NOON + 8 * HOUR))
+    kept.steps(NOON + 9 * HOUR)
+    later, found = time.monotonic() + STILL, list[Batch]()
+
+    def ports(level: int) -> list[int]:
+        rows = lines(found, TRAFFIC, level)
+        return [row["port"] for row in rows if row["time"] // HOUR == NOON // HOUR + 5]
+
+    while not ports(1):
+        batch = sent.batch(20)
+        assert batch
+        sent.move(batch.after)
+        found.append(batch)
+    assert len(ports(1)) < 50
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    found += batches(sent, 20)
+    assert ports(1) == ports(2) == [*range(1, 51)], "each once"
 
 
 starts: Final = st.integers(0, 3 * DAY).map(lambda second: NOON + second) | st.sampled_from(MONTHS)
