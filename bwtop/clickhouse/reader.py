@@ -47,7 +47,9 @@ _REACHES: Final = (2.0 * MINUTE, 2.0 * DAY, 40.0 * DAY, 40_000.0 * DAY)
 
 
 FEW: Final = 20
-"""One of so many hosts has few rows: to find them is faster than to merge the rows of all."""
+"""So many hosts have few rows, where there are SHARE times as many: to find them is faster than to merge all rows."""
+
+SHARE: Final = 20
 
 
 class FleetReader:
@@ -168,7 +170,8 @@ class FleetReader:
 
     def _few(self, hosts: tuple[str, ...] | None) -> str:
         """Return the SQL condition of a few hosts of many; empty if they are not."""
-        return of_hosts(hosts) if hosts and len(hosts) * FEW <= len(self.hosts()) else ""
+        is_few = len(hosts or ()) <= min(FEW, len(self.hosts()) // SHARE)
+        return of_hosts(hosts) if hosts and is_few else ""
 
     def _settle(self) -> None:
         """Take the networks of the hosts, once."""

@@ -113,7 +113,7 @@ def test_each_host_is_on_one_shard_and_each_shard_has_some(
     assert all(any(part[host] != nothing for host in HOSTS) for part in parts)
 
 
-@pytest.mark.parametrize("few", [1, 20])
+@pytest.mark.parametrize("share", [1, 20])
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
 @pytest.mark.parametrize(
     ("start", "end"),
@@ -129,10 +129,10 @@ def test_the_answers_are_those_of_the_hosts_own_history(
     host: Host,
     start: float,
     end: float,
-    few: int,
+    share: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reader, "FEW", few)
+    monkeypatch.setattr(reader, "SHARE", share)
     own = kept[host].ask(start, end, "process", "remote", "port")
     for server in shards:
         with closing(History(FleetReader(server.client()))) as history:

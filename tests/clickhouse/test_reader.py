@@ -314,17 +314,17 @@ def test_answers_of_many_hosts_add_up(many: Many) -> None:
         assert sum(bar.rx for bar in answer.bars) == answer.rx
 
 
-@pytest.mark.parametrize(("wanted", "few"), [("web*", 20), (WEB1.id, 1)])
+@pytest.mark.parametrize(("wanted", "share"), [("web*", 20), ("web*", 1), (WEB1.id, 1)])
 def test_host_filter_excludes_other_hosts(
-    many: Many, wanted: str, few: int, monkeypatch: pytest.MonkeyPatch
+    many: Many, wanted: str, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the rows of these are found first."""
     hosts, server, make = many
-    monkeypatch.setattr(clickhouse_reader, "FEW", few)
+    monkeypatch.setattr(clickhouse_reader, "SHARE", share)
     chosen = [host for host in hosts if fnmatchcase(host.name, wanted) or host.id == wanted]
     with closing(make()) as alone:
         for host in chosen:
-            ship(hosts[host], alone, host, target=f"alone {wanted} {server.version}")
+            ship(hosts[host], alone, host, target=f"alone {wanted} {share} {server.version}")
         for text in ("all", "month", "90m", "2026-09-20 12:00:10..12:00:20"):
             question = (parse(text, NOW + 90), by("process", "host"))
             expected = ask(alone, *question)

@@ -136,11 +136,12 @@ class Network:
 def network(folder: Path) -> Iterator[Network]:
     """Make the namespace and start the servers in it."""
     name = f"bwtop-names-{os.getpid()}"
-    is_new = not RESOLV_CONF.exists()
-    RESOLV_CONF.touch()  # something to mount upon: a small guest has none
-    _ip("netns", "add", name)
+    is_new = not os.path.lexists(RESOLV_CONF)
+    if is_new:
+        RESOLV_CONF.touch()  # something to mount upon: a small guest has none
     serving = None
     try:
+        _ip("netns", "add", name)
         for command in ("link set lo up", "address add 2001:db8::1/128 dev lo nodad"):
             _ip("-n", name, *command.split())
         for number in (*range(1, 20), 53):
@@ -155,9 +156,9 @@ def network(folder: Path) -> Iterator[Network]:
         if serving:
             os.kill(serving.pid, 9)
             os.waitpid(serving.pid, 0)
-        _ip("netns", "delete", name)
         if is_new:
             RESOLV_CONF.unlink()
+        _ip("netns", "delete", name)
 
 
 def _in_namespace(name: str, action: Callable[[], object]) -> Callable[[], None]:
