@@ -219,9 +219,12 @@ def test_looking_at_a_users_history_leaves_no_files_of_roots(place: Path) -> Non
 def test_beside_one_that_records_it_measures_and_says_who_records(place: Path) -> None:
     database = place / "history.db"
     with sink() as port, recording(database) as first, serving("--db", str(database)) as web:
-        status = web.ask("/api/v1/about").document["status"]
-        assert status["state"] == "measuring"
-        assert f"pid {first.pid}" in status["history"] + status["warning"]
+
+        def status() -> dict[str, str]:
+            return dict(web.ask("/api/v1/about").document["status"])
+
+        until(lambda: status()["state"] == "measuring")
+        assert f"pid {first.pid}" in status()["history"] + status()["warning"]
         with Listener(web.port) as listener:
             pid = run(lambda: send_datagram(port, 1033))
             listener.settle()
