@@ -47,9 +47,10 @@ _REACHES: Final = (2.0 * MINUTE, 2.0 * DAY, 40.0 * DAY, 40_000.0 * DAY)
 
 
 FEW: Final = 20
-"""So many hosts have few rows, where there are SHARE times as many: to find them is faster than to merge all rows."""
+"""Largest number of hosts whose rows are read alone, not merged with those of all hosts: they are sorted in memory."""
 
 SHARE: Final = 20
+"""They are so small a share of all hosts, at most: of more, merging all rows is faster."""
 
 
 class FleetReader:

@@ -41,10 +41,9 @@ def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
 
 
 def counted(table: ServerTable, where: str, few: str = "") -> str:
-    """Return the SQL of the rows of a table that count, to follow FROM: each once, however often it was sent.
+    """Return the SQL of the rows of a table, to follow FROM: each once, in its last version, however often it was sent.
 
-    `few` is a condition that few rows meet: these are found, and of those that were sent again the last version stays.
-    FINAL merges all rows before it looks at conditions.
+    `few` is a condition that few rows meet.  Only those are read and compared then, where FINAL merges all rows first.
     """
     if not few:
         return f"{table.name} FINAL WHERE {where}"

@@ -98,9 +98,9 @@ class Spool:
         self._sent: dict[int, float] = {}
         """Spans that contained the present when they were sent, and when that was, on the monotonic clock."""
         self._beyond: set[_Change] = set()
-        """What was sent while a change before it waits; the cursor waits, too."""
+        """Changes that were sent while an earlier one waits; the cursor waits with that."""
         self._next: tuple[set[int], set[_Change]] = set(), set()
-        """What the last batch adds to the former, and the latter once the server has the batch."""
+        """Spans to add to `_sent`, and the next `_beyond`, once the server has the last batch."""
         self._still = STILL
 
     def cursor(self) -> Cursor:
@@ -334,7 +334,7 @@ class _Rows:
     traffic: list[tuple[Any, ...]] = field(default_factory=list)
     spans: list[tuple[Any, ...]] = field(default_factory=list)
     done: set["_Change"] = field(default_factory=set)
-    """What the server has with this batch."""
+    """Changes that the server has completely with this batch."""
     present: set[int] = field(default_factory=set)
     """The spans in it that contain the present."""
 

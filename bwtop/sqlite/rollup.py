@@ -352,7 +352,7 @@ class Rollup:
         return True
 
     def _ahead_before(self, interval: int, now: float) -> tuple[Any, ...]:
-        """Return an interval older than ``interval`` that a clock which was ahead has dated."""
+        """Return an interval recorded before another, but dated after now by a clock that was ahead; () if there is none."""
         return self._one(
             "SELECT id FROM interval WHERE start > ? AND id < ?"
             " AND start < (SELECT closed FROM level WHERE level = 1) LIMIT 1",
