@@ -1,4 +1,4 @@
-"""What tests make their processes, remotes, samples and intervals with."""
+"""Makers of processes, remotes, samples and intervals for tests."""
 
 import ipaddress
 import re
@@ -35,7 +35,7 @@ NOW: Final = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)
 CONTROLS: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
-"""What may never reach a terminal: C0, C1, marks of zero width or direction, line separators, surrogates."""
+"""Characters that may never reach a terminal: C0, C1, marks of zero width or direction, line separators, surrogates."""
 
 HOSTILE: Final[tuple[str, ...]] = (
     "\x1b[2J\x1b[31mred",
@@ -64,7 +64,7 @@ def stable_id(value: object) -> str | None:
 
 
 def packed(address: str) -> bytes:
-    """An address as flows have it; "*" is the one that is not known."""
+    """Return an address as flows have it; "*" is the unknown one."""
     if address == "*":
         return UNKNOWN_ADDRESS
     parsed = ipaddress.ip_address(address)
@@ -72,19 +72,19 @@ def packed(address: str) -> bytes:
 
 
 def key(pid: int) -> ProcessKey:
-    """A process that started so many seconds after the boot."""
+    """Return a process that started `pid` seconds after the boot."""
     return ProcessKey(pid * 10**9, pid)
 
 
 def typed(text: str) -> Filter:
-    """The filter of a typed text, which may have any field."""
+    """Return the filter of a typed text, which may have any field."""
     return parse(text, (*FIELDS, HOST))
 
 
 def remote(
     address: str = "192.0.2.1", port: int = 443, protocol: int = TCP, role: Role = Role.CLIENT
 ) -> Remote:
-    """The far end of a flow, by default an HTTPS server."""
+    """Return the far end of a flow, by default an HTTPS server."""
     return Remote(protocol, role, port, packed(address))
 
 
@@ -96,7 +96,6 @@ def sample(
     exited: Iterable[ProcessKey] = (),
     loss: Loss = Loss(),
 ) -> Sample:
-    """A reading."""
     return Sample(NOW, elapsed, traffic or {}, identities or {}, set(exited), loss)
 
 
@@ -110,13 +109,13 @@ def interval(
     order: Order = Order(),
     limit: int | None = None,
 ) -> Interval:
-    """The interval of a first reading."""
+    """Return the interval of a first reading."""
     first = sample(traffic, elapsed=elapsed, identities=identities, loss=loss)
     return Intervals(EVERYTHING, names or RemoteNames(), order, limit).advance(first)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true within two seconds."""
+    """Wait until a condition is true; return False if it is not within two seconds."""
     deadline = time.monotonic() + 2
     while not condition():
         if time.monotonic() > deadline:
@@ -156,7 +155,7 @@ samples: Final = st.builds(
 
 
 def open_writer(path: Path, mode: int) -> sqlite3.Connection:
-    """Opens a history to write, as a recorder does: made if it is missing, and migrated."""
+    """Open a history to write, as a recorder does: create it if it is missing, and migrate it."""
     connection = schema.connect_writer(path, mode)
     try:
         schema.migrate(connection)

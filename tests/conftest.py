@@ -1,4 +1,4 @@
-"""What all tests share: kernel tests need root, and in CI they may not be skipped for want of it."""
+"""Fixtures and the order of all tests: kernel tests need root, and in CI they may not be skipped for want of it."""
 
 import importlib
 import os
@@ -27,7 +27,7 @@ for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
 
 @pytest.fixture(scope="session", autouse=True)
 def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What tests start records here, and never into anybody's own history; nor does it read anybody's configuration."""
+    """Give all tests a history of their own, and no configuration: never use those of the user who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BWTOP_DB", str(tmp_path_factory.mktemp("history") / "history.db"))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
@@ -36,7 +36,7 @@ def _history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module", autouse=True)
 def _networks_of_the_tests() -> Iterator[None]:
-    """A test that runs the program in this process sets them for good: those of this machine, and of a configuration."""
+    """Restore the networks and places: a test that runs the program here sets those of this machine and of a configuration for good."""
     before, places = networks.current(), geography.current()
     yield
     networks.use(before)
@@ -61,7 +61,7 @@ TOGETHER: Final = ("test_debian.py", "test_image.py", "test_kubernetes.py", "tes
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Return what gives each file to one worker, and these to the same one."""
+    """Return a scheduler that gives each file to one worker, and the files in TOGETHER to the same one."""
     scheduling = importlib.import_module("xdist.scheduler").LoadFileScheduling(config, log)
     by_file = scheduling._split_scope
     scheduling._split_scope = lambda node: (

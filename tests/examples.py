@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries: few in every run of the tests, many by `make test-thorough`."""
+"""The number of examples that Hypothesis tries: few in every run of the tests, many by `make test-thorough`."""
 
 from typing import Final
 
@@ -18,6 +18,6 @@ def register() -> None:
 
 
 def examples(usual: int) -> int:
-    """Return how many examples a test tries that needs another number of them than most."""
+    """Return the number of examples of a test that needs more or fewer than most."""
     assert settings.default, "a profile is loaded"
     return usual * settings.default.max_examples // USUAL

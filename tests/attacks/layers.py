@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
     @property
     def is_whiteout(self) -> bool:
-        """Whether it says that a file of a layer below is gone."""
+        """True if the entry marks a file of a layer below as deleted (overlayfs: a character device 0:0)."""
         return stat.S_ISCHR(self.mode) and self.device == 0
 
     def __str__(self) -> str:

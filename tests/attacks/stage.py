@@ -46,7 +46,7 @@ FIXED: Final = (
     "/usr/bin/bwtop --demo",
     '/usr/bin/bwtop ""',
 )
-"""What ada may run as root, as sudoers(5) spells it: bwtop with arguments that somebody else chose."""
+"""The commands that ada may run as root, as sudoers(5) spells them: bwtop with arguments that she did not choose."""
 
 _SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -74,7 +74,7 @@ if getent passwd bwtop > /dev/null; then userdel bwtop; fi
 usermod -p '{SECRET}' bob
 chmod 755 /home/ada /home/bob
 """
-"""What is to be a system user for bwtop is made by the tests that want one."""
+"""A script that makes the users; tests that need a system user for bwtop make it themselves."""
 
 _DEVICES: Final = """
 cd /dev
@@ -123,7 +123,7 @@ sudo -n bwtop {" ".join(BATCH)} > /dev/null 2>&1
 mv .local/state/bwtop/history.db made.db
 rm -rf .local
 """
-"""Leaves ada a history that bwtop knows for one."""
+"""A script that leaves ada a history that bwtop recognizes as one."""
 
 
 def wait_until(condition: Callable[[], object], what: str, hang: float = HANG) -> None:

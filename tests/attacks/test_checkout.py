@@ -13,7 +13,7 @@ PARTS = ("bwtop.py", "bwtop", "bpf")
 
 @pytest.fixture
 def checkout(stage: Stage) -> str:
-    """One that is ada's, and never was run."""
+    """Return a checkout that belongs to ada and was never run."""
     place = "/home/ada/checkout"
     stage.shell("ada", f"mkdir {place}")
     tar = ["tar", "-C", str(CHECKOUT), "--exclude=__pycache__", "-c", *PARTS]

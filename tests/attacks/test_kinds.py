@@ -15,7 +15,7 @@ KINDS = {
     "link to a device": "ln -s /dev/zero $it",
     "link to itself": "ln -s $it $it",
 }
-"""What root puts there, because only root makes devices; but for those it is as ada could have it."""
+"""Commands that root runs, because only root makes devices; ada could make everything else herself."""
 
 FLAGS = {
     "--config": BATCH,

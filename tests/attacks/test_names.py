@@ -49,7 +49,7 @@ def recorded(stage: Stage, folder: str) -> bytes:
 
 @pytest.fixture
 def mover(stage: Stage) -> Iterator[None]:
-    """The program at work."""
+    """Run MOVER during the test."""
     command = stage.command("ada", "/usr/bin/python3", "-c", MOVER)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -60,7 +60,7 @@ def mover(stage: Stage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watching(stage: Stage) -> Iterator[subprocess.Popen[str]]:
-    """ada's `sudo bwtop` when it has seen the program."""
+    """Yield ada's `sudo bwtop` once it has seen the program."""
     command = stage.command("ada", "sudo", "-n", "bwtop", "--batch", "-d", "0.3")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -1,4 +1,4 @@
-"""What bwtop opens while it is root: files of the system, by a list, and none that a user named.
+"""Files that bwtop opens while it is root: those of the system, by a list, and none that a user named.
 
 strace follows a real sudo: each open() counts for the user that the process is at that moment.
 """
@@ -25,7 +25,7 @@ ALLOWED = (
     *("/etc/os-release", "/etc/passwd", "/etc/python3", "/etc/python3.11", "/etc/resolv.conf"),
     *("/etc/ssl", "/var/lib/bwtop", "/var/cache/bwtop"),
 )
-"""What root's bwtop may open, with all that is in it; the compiler asks which distribution this is."""
+"""Paths that root's bwtop may open, with everything below them; the compiler asks which distribution this is."""
 
 LISTED = ("/", "/etc", "/lib", "/lib64", "/opt", "/run", "/var", "/var/cache")
 """Directories that it may open by themselves: libraries look for other compilers and for users of systemd's there, and
@@ -105,7 +105,7 @@ def run(stage: Stage, mode: str, command: list[str], history: str = "") -> None:
 
 @pytest.fixture
 def prepared(stage: Stage) -> Stage:
-    """With all files that ada can have for bwtop."""
+    """Return a stage with all files that ada can have for bwtop."""
     stage.allow_any_arguments()
     stage.shell("ada", f"umask 077; echo {TOKEN} > token; echo 'let x' > chart.js")
     stage.shell("ada", "mkdir -p .local/state/bwtop && cp made.db .local/state/bwtop/history.db")

@@ -1,4 +1,4 @@
-"""What `sudo bwtop` reads: what its user may read, and nothing else.
+"""Files that `sudo bwtop` reads: only those that its user may read.
 
 Found: `chart-js = "/etc/shadow"` in the user's own configuration, and every local user could fetch that as /chart.js.
 """
@@ -56,7 +56,7 @@ def fetch(stage: Stage, user: str, *token: str) -> str:
 
 @contextlib.contextmanager
 def serving(stage: Stage, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    """ada's `sudo bwtop --serve`, when it listens or has ended."""
+    """Yield ada's `sudo bwtop --serve` once it listens or has ended."""
     command = stage.command("ada", "sudo", "-n", "bwtop", "--serve", *flags)
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

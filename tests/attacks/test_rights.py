@@ -1,4 +1,4 @@
-"""What every process of bwtop may do once it has started, as the kernel tells it: nothing that its user may not.
+"""Rights of every process of bwtop once it has started, as the kernel reports them: none that its user does not have.
 
 Screen and demo keep CAP_KILL, one process that reads the names of containers CAP_DAC_READ_SEARCH, and kernels before 5.19 may demand a capability for reading maps.
 """
@@ -46,7 +46,7 @@ MODES = {
 }
 SCREENS = ("screen", "demo")
 NAMING = {CAP_DAC_READ_SEARCH}
-"""What one process has, which reads the names of containers."""
+"""Capabilities of the process that reads the names of containers."""
 
 PRINTING = ("history", "check")
 """They end by themselves, and are looked at when they print: into a pipe that is full."""
@@ -106,7 +106,7 @@ def ids(stage: Stage, user: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def full_pipe() -> Iterator[int]:
-    """Where who writes waits."""
+    """Yield the writing end of a full pipe: a write to it blocks."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -129,7 +129,7 @@ def has_written(stage: Stage) -> bool:
 
 @contextlib.contextmanager
 def running(stage: Stage, mode: str, command: list[str]) -> Iterator[Callable[[], bool]]:
-    """Run it as it is meant to be run; yields whether it has got so far that it is to be looked at."""
+    """Run bwtop as its mode needs it; yield a function that returns True once it has started and can be examined."""
     try:
         if mode in SCREENS:
             with Terminal(command, env={"BWTOP_DB": ""}) as terminal:
@@ -184,7 +184,7 @@ def check(stage: Stage, mode: str, command: list[str], owner: tuple[int, int]) -
 
 @pytest.fixture
 def prepared(stage: Stage) -> Stage:
-    """With a history to show, for ada and for root, and a token that both may read."""
+    """Return a stage with a history for ada and for root, and a token that both may read."""
     stage.allow_any_arguments()
     stage.shell("ada", f"umask 077; echo {TOKEN} > token; mkdir -p .local/state/bwtop")
     stage.shell("ada", "cp made.db .local/state/bwtop/history.db")

@@ -17,7 +17,7 @@ LINKS = {
     "in the group's": ("ln -s /etc/cron.d/zz /srv/crew/x.db", "/srv/crew/x.db"),
     "behind root's own link": ("ln -s /etc/cron.d/zz x.db", "/var/lib/hers/x.db"),
 }
-"""What ada does, and the history that root names afterwards."""
+"""ada's commands, and the history that root names afterwards."""
 
 
 @pytest.mark.parametrize(("script", "named"), LINKS.values(), ids=LINKS)

@@ -19,7 +19,7 @@ DEEDS = {
     "rm -r /home/bob": "/home/bob was removed",
     "touch /home/ada/zz": "/home/ada/zz is root's now",
 }
-"""What root does, and what is said of it."""
+"""root's commands, and the changes that the stage reports."""
 
 
 def test_ada_is_an_ordinary_user(stage: Stage) -> None:

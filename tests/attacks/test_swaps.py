@@ -48,12 +48,12 @@ SWAPS = {
         ".local/state/bwtop/history.db.lock",
     ),
 }
-"""What ada prepares, and what she swaps with `it`."""
+"""ada's preparations, and the file that she swaps with `it`."""
 
 
 @contextlib.contextmanager
 def swapping(stage: Stage, name: str) -> Iterator[None]:
-    """ada exchanges a file and ~/it all the while."""
+    """Let ada swap a file and ~/it without a pause during the block."""
     swapper = subprocess.Popen(
         stage.command("ada", "/usr/bin/python3", "-c", SWAP, name, "it"),
         stdout=subprocess.PIPE,

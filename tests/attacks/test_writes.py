@@ -1,4 +1,4 @@
-"""What `sudo bwtop` with fixed arguments writes: in the user's own directories, as the user, and nothing else.
+"""Files that `sudo bwtop` with fixed arguments writes: only in the user's own directories, as the user.
 
 Found: with ~/.local/state/bwtop/history.db a link to /etc/sudoers.d/zz, bwtop made a database there as root, and a
 program whose path had a sudoers line in it wrote that line.
@@ -28,14 +28,14 @@ LINKS = {
     "all there, the lock": "cp made.db $db; ln -s /etc/sudoers.d/zz $db.lock",
     "log": "ln -s /etc/sudoers.d/zz $db-wal",
 }
-"""What ada does in her home before she runs bwtop; $dir and $db are where her history is."""
+"""ada's commands in her home before she runs bwtop; $dir and $db are the places of her history."""
 
 HARD_LINKS = {
     "empty file of root's": f"ln /etc/cron.d/empty {HOME}/{FOLDER}/history.db",
     "bob's file": f"ln /home/bob/notes {HOME}/{FOLDER}/history.db",
     "lock": f"ln /etc/cron.d/empty {HOME}/{FOLDER}/history.db.lock",
 }
-"""What she could do where fs.protected_hardlinks is off, done by root."""
+"""Hard links that ada could make where fs.protected_hardlinks is off; root makes them."""
 
 
 def prepare(stage: Stage, script: str) -> None:

@@ -1,4 +1,4 @@
-"""What processes name to the kernel, and as whom, by strace(1).
+"""Paths that processes name to the kernel, and as which users, by strace(1).
 
 One file for each thread, so that no line is cut in two by another's.  A thread begins with the user of the one that made
 it, as it was then.  strace's -y says where descriptors lead, so that no path has to be resolved here.

@@ -1,4 +1,4 @@
-"""Measures how fast and how small bwtop is, beside its peers: `make bench`, or parts of it by name.
+"""Measure how fast and how small bwtop is, beside its peers: `make bench`, or parts of it by name.
 
 The tables go to standard output as they are made; with --results they are also written to a file, with the machine's
 description before them.  RESULTS.md is put together of such files, one or more parts each.
@@ -46,7 +46,7 @@ PARTS: Final[dict[str, Part]] = {
 
 
 def main() -> None:
-    """Parses the command line and runs what it names."""
+    """Parse the command line and run the parts that it names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all without any")
     parser.add_argument("--quick", action="store_true", help="few rounds and small sizes")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def sections(parts: list[str], effort: Effort) -> Iterator[str]:
-    """All tables of those parts."""
+    """Yield a heading and all tables of each part, in Markdown."""
     for part in parts:
         yield f"## {part.capitalize()}\n"
         for table in PARTS[part](effort):
@@ -75,7 +75,7 @@ def sections(parts: list[str], effort: Effort) -> Iterator[str]:
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Return a description of the machine that the figures were measured on."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -1,4 +1,4 @@
-"""Makes what is new all the time: remotes nobody has spoken to before, and processes that are gone at once.
+"""Make new remotes and new processes all the time: remotes without earlier traffic, and processes that end at once.
 
 `python -m tests.bench.churn REMOTES PROCESSES SECONDS`: so many a second.  Each process sends one datagram.
 """
@@ -15,12 +15,12 @@ from typing import Final
 from tests.bench.flows import ADDRESSES, CHECKOUT, PAYLOAD, address, die_with_parent, sink
 
 STEPS: Final = 20
-"""How often in a second some of it is done."""
+"""Steps of a second."""
 
 
 @contextmanager
 def churning(remotes: int, processes: int, seconds: int) -> Iterator[None]:
-    """So many a second, until the block ends."""
+    """Make so many new remotes and processes a second until the block ends."""
     churner = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.churn", *map(str, (remotes, processes, seconds))],
         cwd=CHECKOUT,
@@ -34,14 +34,14 @@ def churning(remotes: int, processes: int, seconds: int) -> Iterator[None]:
 
 
 def come_and_go(remotes: int, processes: int, seconds: int) -> None:
-    """So many a second, by a process that has ended when this returns."""
+    """Make so many new remotes and processes a second, by a process that has ended when this returns."""
     numbers = map(str, (remotes, processes, seconds))
     command = [sys.executable, "-m", "tests.bench.churn", *numbers]
     subprocess.run(command, cwd=CHECKOUT, check=True)
 
 
 def churn(remotes: int, processes: int, seconds: int) -> None:
-    """So many a second; a machine that is too slow for that takes longer."""
+    """Make so many new remotes and processes a second; a machine that is too slow for that takes longer."""
     begun = time.monotonic()
     with sink() as taking, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         port = taking.getsockname()[1]
@@ -54,7 +54,7 @@ def churn(remotes: int, processes: int, seconds: int) -> None:
 
 
 def _share(a_second: int, step: int) -> range:
-    """The numbers of what is due in a step; over a second they are as many as are asked for."""
+    """Return the numbers that are due in a step; the steps of a second have `a_second` numbers."""
     return range(a_second * step // STEPS, a_second * (step + 1) // STEPS)
 
 

@@ -1,7 +1,7 @@
-"""What bwtop itself takes of the machine, in every way to run it, by how many flows are active in a second.
+"""The cost of bwtop itself, in every way to run it, by the number of flows that are active in a second.
 
-Each figure is of a bwtop of its own, installed and started as users do, with somebody who takes what it shows.  What
-the programs in the kernel cost is part of the work that they measure, and not of this.
+Each figure is of a bwtop of its own, installed and started as users do, with a reader of its output.  The cost of the
+programs in the kernel is part of the work that they measure, and not of these figures.
 """
 
 import time
@@ -22,7 +22,7 @@ QUICK_SIZES: Final = (0, 1000, 10_000)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each is looked at, in seconds."""
+    """The times of a measurement in seconds, and the number of its windows."""
 
     warm: float
     window: float
@@ -30,19 +30,19 @@ class Plan:
 
     @property
     def seconds(self) -> int:
-        """All of it, and time to spare."""
+        """The whole measurement, and time to spare."""
         return round(self.warm + self.windows * self.window) + 15
 
 
 FULL: Final = Plan(12, 10, 3)
-"""What the screen keeps for averages, 40 seconds of flows, is there at the end of it."""
+"""Long enough for the 40 seconds of flows that the screen keeps for averages."""
 
 QUICK: Final = Plan(3, 3, 1)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What it takes."""
+    """The cost of a bwtop."""
 
     processor: float
     """Percent of a core."""
@@ -51,7 +51,7 @@ class Cost:
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """Processor and memory, by mode and by flows."""
+    """Yield tables of processor time and of memory, by mode and by flows."""
     sizes, plan = (QUICK_SIZES, QUICK) if effort.quick else (SIZES, FULL)
     with installed() as bwtop:
         found = [(mode, [cost(bwtop, mode, size, plan) for size in sizes]) for mode in MODES]
@@ -72,7 +72,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 
 def cost(bwtop: Path, mode: Mode, flows: int, plan: Plan) -> Cost:
-    """Of one that sees so many flows in every second."""
+    """Return the cost of a bwtop that sees so many flows in every second."""
     with Watched(bwtop, mode) as watched, flowing(flows, plan.seconds):
         time.sleep(plan.warm)
         shares = [share(watched.pid, plan.window) for _ in range(plan.windows)]
@@ -80,7 +80,7 @@ def cost(bwtop: Path, mode: Mode, flows: int, plan: Plan) -> Cost:
 
 
 def share(pid: int, seconds: float) -> float:
-    """Of a core, in percent, in so many seconds from now."""
+    """Return the processor time of a process tree in so many seconds from now, in percent of a core."""
     begun, before = time.monotonic(), processor_seconds(pid)
     time.sleep(seconds)
     return 100 * (processor_seconds(pid) - before) / (time.monotonic() - begun)

@@ -9,15 +9,15 @@ from bwtop.capture.session import Capture, Loading
 from tests.kernel.running import run, start
 
 MOST: Final = 65_536
-"""Flows that the kernel's map has room for, unless somebody says otherwise."""
+"""Flows that the kernel's map has room for by default."""
 
 _PORT: Final = 9
-"""Nobody listens there; an unconnected socket is not told."""
+"""A port without a listener; an unconnected socket is not told."""
 
 
 @contextmanager
 def capturing() -> Iterator[Capture]:
-    """Probes of our own, attached."""
+    """Attach probes, and yield their capture."""
     capture = Loading().start()
     try:
         yield capture
@@ -26,13 +26,13 @@ def capturing() -> Iterator[Capture]:
 
 
 def fill(flows: int) -> None:
-    """One process sends to so many addresses of loopback, each of which is a flow."""
+    """Send from one process to so many addresses of loopback, each of which is a flow."""
     run(lambda: _send(flows))
 
 
 @contextmanager
 def filling(flows: int) -> Iterator[Callable[[], None]]:
-    """A process that stays, and a function that lets it send through the same flows once more."""
+    """Start a process that stays; yield a function that lets it send through the same flows once more."""
     ours, theirs = socket.socketpair()
 
     def serve() -> None:

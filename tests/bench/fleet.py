@@ -1,5 +1,6 @@
-"""What a fleet costs: many hosts' histories, each with a minute of busy seconds, shipped to one ClickHouse at once; then
-what questions take where there is a past (see questions).
+"""The cost of a fleet: the shipping of many hosts' histories to one ClickHouse at once, then the questions about a past.
+
+Each history has a minute of busy seconds; for the past see questions.py.
 
 The hosts are databases that the recorder's own code has written; a process has many of them, one after the other, and
 sends them as bwtop does.  Writing them is not measured.
@@ -39,7 +40,7 @@ PROCESSES: Final = 4
 
 @dataclass(frozen=True)
 class Extent:
-    """How large it is."""
+    """The size of a fleet."""
 
     hosts: int = 200
     flows: int = 500
@@ -52,7 +53,7 @@ QUICK: Final = Extent(hosts=8, flows=100, seconds=20)
 
 
 def write(path: Path, extent: Extent) -> None:
-    """A host's history: some seconds, and their minute closed."""
+    """Write a host's history: some seconds, and their minute closed."""
     connection = open_writer(path, 0o600)
     connection.execute("PRAGMA synchronous = OFF")  # it is not what is measured
     store = Store(connection)
@@ -71,7 +72,7 @@ def write(path: Path, extent: Extent) -> None:
 
 
 def ship(path: Path, port: int, host: Host, rows: int) -> int:
-    """Sends all of a host's history, so many rows of traffic at once; how many rows."""
+    """Send all of a host's history, so many rows of traffic at once; return the number of rows."""
     sent = 0
     with (
         closing(schema.connect_writer(path, 0o600)) as connection,
@@ -88,7 +89,7 @@ def ship(path: Path, port: int, host: Host, rows: int) -> int:
 
 @dataclass(frozen=True)
 class Share:
-    """What one process has done."""
+    """The work of one process."""
 
     rows: int
     cpu: float
@@ -102,7 +103,7 @@ def work(
     ready: Barrier,
     results: "multiprocessing.Queue[Share]",
 ) -> None:
-    """Writes some hosts, waits for the others, ships."""
+    """Write the histories of some hosts, wait for the other processes, ship."""
     for path in paths:
         write(path, extent)
     ready.wait()
@@ -114,7 +115,7 @@ def work(
 
 @dataclass(frozen=True)
 class Load:
-    """What all of them have done together."""
+    """The work of all processes together."""
 
     rows: int
     seconds: float
@@ -123,7 +124,7 @@ class Load:
 
 
 def loaded(folder: Path, port: int, extent: Extent) -> Load:
-    """Ships all hosts from several processes at once."""
+    """Ship all hosts from several processes at once; return their load."""
     paths = [folder / f"host{number}.db" for number in range(extent.hosts)]
     ready = multiprocessing.Barrier(PROCESSES + 1)
     results: multiprocessing.Queue[Share] = multiprocessing.Queue()
@@ -145,7 +146,7 @@ def loaded(folder: Path, port: int, extent: Extent) -> Load:
 
 
 def stored(client: Client) -> Iterator[list[str]]:
-    """Rows and bytes of each table, once everything is merged."""
+    """Merge everything; yield the rows and bytes of each table."""
     for table in ("traffic", "span", "fives"):
         client.query(f"OPTIMIZE TABLE {table} FINAL")
         ((rows, size),) = client.query(
@@ -159,7 +160,7 @@ READINGS: Final = 10
 
 
 def watched(client: Client, pid: int) -> Table:
-    """What somebody costs who looks on, as when the last batch has just come."""
+    """Return the cost of a user who looks on, as when the last batch has just come."""
     ((moment,),) = client.query("SELECT max(end) FROM span WHERE level = 0")
     now = [moment + 0.5]
     follower = FleetFollower(client, EVERYTHING, lambda: now[0], lambda: now[0])

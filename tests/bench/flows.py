@@ -1,7 +1,7 @@
-"""Makes flows: each a small datagram a second to an address of loopback of its own, from as many processes as there may be.
+"""Make flows: each is a small datagram a second to an address of loopback of its own, from up to SENDERS processes.
 
-`python -m tests.bench.flows FLOWS SECONDS` says "flowing" when it begins.  What it sends goes to a socket that nobody
-reads: that is full at once, and further datagrams are dropped without the ICMP error that a closed port sends for each.
+`python -m tests.bench.flows FLOWS SECONDS` says "flowing" when it begins.  The datagrams go to a socket that is never
+read: it is full at once, and further datagrams are dropped without the ICMP error that a closed port sends for each.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ SENDERS: Final = 50
 """Processes that share the flows."""
 
 PARTS: Final = 20
-"""How often in a second each of them wakes up to send a part of its own."""
+"""Times a second that a sender wakes up to send a part of its flows."""
 
 LATE: Final = 1.0
 """Seconds behind its plan after which a sender gives up: figures for so many flows would be of fewer."""
@@ -39,7 +39,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @contextmanager
 def flowing(flows: int, seconds: int) -> Iterator[None]:
-    """So many flows a second until the block ends, or those seconds; none at all for 0."""
+    """Make so many flows until the block ends, or for those seconds; make none for 0."""
     if not flows:
         yield
         return
@@ -60,7 +60,7 @@ def flowing(flows: int, seconds: int) -> Iterator[None]:
 
 
 def sink() -> socket.socket:
-    """A socket that takes from every address of loopback, and is full at once."""
+    """Return a socket that receives at every address of loopback, and is full at once."""
     found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     found.bind(("0.0.0.0", 0))
@@ -68,7 +68,7 @@ def sink() -> socket.socket:
 
 
 def address(number: int) -> str:
-    """A different one for each number below ADDRESSES."""
+    """Return a different address for each number below ADDRESSES."""
     return f"127.{(number >> 16) + 1}.{number >> 8 & 255}.{number & 255}"
 
 
@@ -78,7 +78,7 @@ def die_with_parent() -> None:
 
 
 def send(numbers: range, port: int, begun: float, seconds: int) -> None:
-    """A datagram to each of these addresses in every second; `begun` is of time.monotonic()."""
+    """Send a datagram to each of these addresses in every second; `begun` is of time.monotonic()."""
     batch = Batch([(PAYLOAD, address_v4(address(number), port)) for number in numbers])
     parts = min(len(numbers), PARTS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -89,7 +89,7 @@ def send(numbers: range, port: int, begun: float, seconds: int) -> None:
 
 
 def wait_until(moment: float) -> None:
-    """Sleeps, if that is still to come."""
+    """Sleep until a moment of time.monotonic(); exit if it was more than LATE seconds ago."""
     left = moment - time.monotonic()
     if left < -LATE:
         raise SystemExit(f"{-left:.1f} s late: this machine cannot send so much")
@@ -97,7 +97,7 @@ def wait_until(moment: float) -> None:
 
 
 def main() -> None:
-    """Starts the senders, and ends as soon as one of them does."""
+    """Start the senders, and end as soon as one of them does."""
     flows, seconds = int(sys.argv[1]), int(sys.argv[2])
     senders = min(flows, SENDERS)
     begun = time.monotonic() + 1

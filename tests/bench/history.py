@@ -1,4 +1,4 @@
-"""What a year of a busy desktop (see year.py) costs: how long an interval takes, how long a report, how large it is."""
+"""The cost of a year of a busy desktop (see year.py): the time of an interval, the time of a report, the size on the disk."""
 
 import os
 import sqlite3
@@ -34,14 +34,14 @@ QUESTIONS: Final = (
 
 
 def timed(action: Callable[[], object]) -> float:
-    """Milliseconds that it takes."""
+    """Return the milliseconds that an action takes."""
     begun = time.perf_counter()
     action()
     return 1000 * (time.perf_counter() - begun)
 
 
 def inserted(flows: int, rounds: int) -> tuple[list[float], float]:
-    """Milliseconds that each interval of so many active flows takes, committed to the disk; and bytes a row."""
+    """Return the milliseconds that each interval of so many active flows takes, committed to the disk; and the bytes of a row."""
     path = year.scratch() / f"inserts-{flows}-{time.monotonic_ns()}.db"
     connection = open_writer(path, 0o600)
     store, active, start = Store(connection), year.flows(flows), time.time()
@@ -56,7 +56,7 @@ def inserted(flows: int, rounds: int) -> tuple[list[float], float]:
 
 
 def inserts(effort: Effort) -> Table:
-    """What recording takes."""
+    """Return a table of the cost of recording."""
     rows = []
     for flows in (50, 1000) if effort.quick else (50, 1000, 10_000):
         took, grown = inserted(flows, effort.rounds(9))
@@ -71,7 +71,7 @@ def inserts(effort: Effort) -> Table:
 
 
 def ask(path: Path, text: str, keep: Filter = EVERYTHING, by: str = "") -> None:
-    """A question as the command asks it."""
+    """Ask a question as the command does."""
     now = time.time()
     history = History(LocalReader(schema.open_reader(path)))
     dimensions = [parse(name) for name in by.split(",")] if by else [parse("process"), ENDPOINT]
@@ -80,7 +80,7 @@ def ask(path: Path, text: str, keep: Filter = EVERYTHING, by: str = "") -> None:
 
 
 def run(bwtop: Path, *flags: str) -> float:
-    """Milliseconds of the whole command."""
+    """Return the milliseconds of the whole command."""
     environment = {**os.environ, **ENVIRONMENT}
     command = [str(bwtop), *flags]
     return timed(
@@ -89,7 +89,7 @@ def run(bwtop: Path, *flags: str) -> float:
 
 
 def reports(bwtop: Path, path: Path, effort: Effort) -> Table:
-    """What questions take: within the process, and as a command from start to end."""
+    """Return a table of the time of questions: within the process, and as a command from start to end."""
     rounds = range(effort.rounds(9))
     rows = []
     for text in RANGES:
@@ -111,7 +111,7 @@ def reports(bwtop: Path, path: Path, effort: Effort) -> Table:
 
 
 def size(found: year.Built) -> Table:
-    """How large the year is."""
+    """Return a table of the size of the year."""
     connection = sqlite3.connect(found.path)
     rows = sum(
         connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

@@ -1,4 +1,4 @@
-"""How long somebody waits for a reading of many flows."""
+"""The time that a user waits for a reading of many flows."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,14 @@ from tests.bench.tables import Effort, Table, middle
 
 @dataclass(frozen=True)
 class Wait:
-    """Something that is waited for, in milliseconds."""
+    """A wait, in milliseconds."""
 
     what: str
     took: Sequence[float]
     budget: float | None = None
 
     def cells(self) -> list[str]:
-        """A row of the table."""
+        """Return the row of the table."""
         low, high = min(self.took), max(self.took)
         budget = "" if self.budget is None else f"{self.budget:.0f}"
         over = " (over)" if self.budget is not None and middle(self.took) > self.budget else ""
@@ -36,7 +36,7 @@ class Wait:
 
 @dataclass
 class Drained:
-    """What one reading of many flows took, in milliseconds."""
+    """The times of one reading of many flows, in milliseconds."""
 
     idle: float
     """Of a reading with nothing in it."""
@@ -54,7 +54,7 @@ class Drained:
 
 
 def drains(effort: Effort) -> Iterator[Wait]:
-    """From the counters to the model."""
+    """Yield the waits from the counters to the model."""
     flows = draining.MOST // 8 if effort.quick else draining.MOST
     with draining.capturing() as capture:
         found = [_drain(capture.read, flows) for _ in range(effort.rounds(9))]
@@ -93,7 +93,7 @@ def _drain(read: Callable[[], Sample], flows: int) -> Drained:
 
 
 def waits(effort: Effort) -> Iterator[Wait]:
-    """All of them.  Probes come first: the loader is forked."""
+    """Yield all waits.  Probes come first: the loader is forked."""
     collect_young_only()
     yield from drains(effort)
 

@@ -1,4 +1,4 @@
-"""What watching costs the work that is watched: with bwtop, with its peers, and with nobody.
+"""The cost of watching to the work that is watched: with bwtop, with its peers, and with nobody.
 
 In each round every observer has its turn and sees every kind of work.  Before and after it the work is done with nobody
 watching, and the ratio is to the mean of those two: a machine that is slow for a while is so for them, too.
@@ -31,11 +31,11 @@ class Observer:
     name: str
     command: list[str]
     ready: str
-    """What it writes once it watches."""
+    """Its output once it watches."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Runs it; its output is thrown away once it watches."""
+        """Run the program during the block; discard its output once it watches."""
         process = subprocess.Popen(
             self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
         )
@@ -53,7 +53,7 @@ class Observer:
 
 
 def observers(beside: Path | None) -> list[Observer]:
-    """Those that run on this machine: bwtop with each backend that its kernel takes, and its peers."""
+    """Return the observers that run on this machine: bwtop with each backend that its kernel allows, and its peers."""
     found = [_bwtop(f"bwtop, {name}", LAUNCHER, "--backend", name) for name in _backends()]
     found.append(_bwtop("bwtop --no-names", LAUNCHER, "--no-names"))
     if beside:
@@ -80,7 +80,7 @@ def _backends() -> Iterator[str]:
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """One table: a line for each kind of work, a column for each observer."""
+    """Yield one table: a line for each kind of work, a column for each observer."""
     watching = observers(effort.beside)
     alone: dict[str, list[float]] = {work.name: [] for work in WORKS}
     ratios: dict[tuple[str, str], list[float]] = {}
@@ -107,7 +107,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 
 def _figures(effort: Effort) -> dict[str, float]:
-    """Of every kind of work, done once."""
+    """Return the figure of every kind of work, done once."""
     return {work.name: measured(work, quick=effort.quick) for work in WORKS}
 
 

@@ -25,7 +25,7 @@ STEP: Final = 10_000_000
 
 @dataclass(frozen=True)
 class Past:
-    """How long it is, in days."""
+    """The size of a past; all but `hosts` are days."""
 
     hosts: int
     seconds: float
@@ -33,7 +33,7 @@ class Past:
     hours: float
 
     def words(self) -> str:
-        """Its size, for a title."""
+        """Return the size, for a title."""
         return (
             f"{self.hosts:,} hosts, {self.seconds:g} days of seconds, {count(round(self.minutes), 'day')} of minutes,"
             f" {self.hours:g} days of hours"
@@ -41,7 +41,6 @@ class Past:
 
 
 def host_id(number: int) -> str:
-    """The id of a host."""
     return f"{number:08x}-0000-4000-8000-{number:012x}"
 
 
@@ -97,7 +96,7 @@ def _write_level(server: FleetServer, past: Past, level: int, first: int, last: 
 
 
 def _numbers(rows: int, first: int, last: int, unit: int) -> Iterator[str]:
-    """The times of spans as `t` and `e`, in pieces: a server that is stopped for memory has written nothing."""
+    """Yield queries for the times of spans as `t` and `e`, in pieces: a server that is stopped for memory has written nothing."""
     at_once = max(STEP // rows, 1) * unit
     for start in range(first, last, at_once):
         many = -(-(min(start + at_once, last) - start) // unit)
@@ -132,7 +131,7 @@ def _span(level: int) -> dict[str, str]:
 
 
 def _traffic(level: int) -> dict[str, str]:
-    """Columns of a flow; a host has 60 flows of 12 processes."""
+    """Return the columns of a flow; a host has 60 flows of 12 processes."""
     address = "concat('::ffff:203.', toString(flow % 5), '.', toString(n % 7), '.', toString(flow))"
     return {
         **_row(level),

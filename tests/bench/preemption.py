@@ -1,4 +1,4 @@
-"""What each backend misses when its programs are interrupted, on a kernel that preempts: bytes, and events it says so of.
+"""The bytes and the reported events that each backend misses when a kernel that preempts interrupts its programs.
 
 Eight processes on two processors send and receive small messages over loopback, while a ninth reads five times a second;
 all are more often interrupted the slower the machine is.  To run it emulated: make test-kernels ARGS="--kernel newest --exec 'python3 -m tests.bench.preemption'".
@@ -25,7 +25,7 @@ PREEMPTION = Path("/sys/kernel/debug/sched/preempt")
 
 
 def udp() -> None:
-    """Datagrams to oneself."""
+    """Send datagrams from a socket to itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         for _ in range(MESSAGES):
@@ -34,7 +34,7 @@ def udp() -> None:
 
 
 def tcp() -> None:
-    """Messages over a connection with oneself."""
+    """Send messages over a connection of this process with itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -44,7 +44,7 @@ def tcp() -> None:
 
 
 def in_processes(work: Callable[[], None]) -> set[int]:
-    """Starts it in all of them at once; returns their pids."""
+    """Start the work in all processes at once; return their pids."""
     pids = set()
     for _ in range(PROCESSES):
         pid = os.fork()
@@ -56,7 +56,7 @@ def in_processes(work: Callable[[], None]) -> set[int]:
 
 
 def readings(capture: Capture, pids: set[int]) -> Iterator[Sample]:
-    """What is read until the processes have ended, as often as a screen would."""
+    """Yield readings until the processes have ended, as often as a screen reads."""
     running = set(pids)
     while running:
         time.sleep(PAUSE)
@@ -65,7 +65,7 @@ def readings(capture: Capture, pids: set[int]) -> Iterator[Sample]:
 
 
 def lost(capture: Capture, work: Callable[[], None]) -> tuple[float, int]:
-    """The part of the bytes that was not counted, and how many events the kernel says it skipped."""
+    """Return the part of the bytes that was not counted, and the number of events that the kernel says it skipped."""
     capture.read()
     pids = in_processes(work)
     counted = missed = 0
@@ -82,7 +82,7 @@ def lost(capture: Capture, work: Callable[[], None]) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Writes a line for each backend that works here, and each kind of traffic."""
+    """Write a line for each backend that works here, and each kind of traffic."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     mode = PREEMPTION.read_text().strip() if PREEMPTION.exists() else "of unknown kind"
     sys.stdout.write(f"kernel {os.uname().release}, preemption {mode}\n")

@@ -1,7 +1,7 @@
-"""What each program costs a message, by the kernel's own clock.
+"""The cost of each program to a message, by the kernel's own clock.
 
 The kernel reads its clock before and after each run while that is switched on (BPF_ENABLE_STATS, Linux 5.8 and newer).
-Reading it is part of what is shown: how much, an empty program tells.  What it takes to call a program is left out.
+The figures include reading the clock; an empty program shows how much that is.  They leave out calling a program.
 """
 
 import os
@@ -30,7 +30,7 @@ RETURN_0 = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """A table of the programs that ran, of all backends that this kernel takes."""
+    """Yield a table of the programs that ran, of all backends that this kernel allows."""
     statistics_on = library().bpf_enable_stats(0)
     assert statistics_on >= 0, os.strerror(-statistics_on)
     rows = [_empty(effort), *(row for backend in BACKENDS for row in _rows(backend, effort))]
@@ -45,7 +45,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 
 def _empty(effort: Effort) -> tuple[str, ...]:
-    """A program that does nothing, at each system call."""
+    """Return the row of a program that does nothing, at each system call."""
     program = prog_load(PROG_TYPE_RAW_TRACEPOINT, 0, "empty", RETURN_0)
     link = raw_tracepoint_open(program, "sys_enter")
     work, messages = works.WORKS[0], _messages(effort)
@@ -72,7 +72,7 @@ def _messages(effort: Effort) -> int:
 
 
 def capture_with(backend: Backend) -> Capture | None:
-    """A capture with that backend as bwtop takes it here, if the kernel does."""
+    """Return a capture with the backend in the form that bwtop uses here; None if the kernel refuses it."""
     return Loading([suited(backend.name, preemption.mode())]).finish()[1]
 
 

@@ -1,4 +1,4 @@
-"""What the documented questions take: reports of a week and a year of many hosts, and a look at all of them live."""
+"""The time of the documented questions: reports of a week and a year of many hosts, and a look at all of them live."""
 
 import importlib
 import os
@@ -62,7 +62,7 @@ class Asked:
     """The end of the past."""
 
     def cells(self, deed: Callable[[], object]) -> list[str]:
-        """What something takes: seconds, and seconds of a processor."""
+        """Return the elapsed seconds and the processor seconds of a deed."""
         cpu, begun = self.cpu(), time.monotonic()
         deed()
         return [f"{time.monotonic() - begun:.2f}", f"{self.cpu() - cpu:.2f}"]
@@ -83,7 +83,7 @@ class Asked:
 
 @contextmanager
 def _installed(folder: Path) -> Iterator[Asked]:
-    """The server of this distribution."""
+    """Yield the server of this distribution."""
     server = ClickHouse(folder / "server")
     server.start()
     try:
@@ -97,7 +97,7 @@ def _installed(folder: Path) -> Iterator[Asked]:
 
 @contextmanager
 def _library(folder: Path) -> Iterator[Asked]:
-    """Today's, in this process."""
+    """Yield the current server, in this process."""
     session = importlib.import_module("chdb.session").Session(str(folder / "library"))
     forever = dict.fromkeys((tier.name for tier in TIERS), FOREVER)
     install(Library(session, "default"), "past", forever)
@@ -107,7 +107,7 @@ def _library(folder: Path) -> Iterator[Asked]:
 
 
 def tables(folder: Path, effort: Effort) -> Iterator[Table]:
-    """The questions to both servers, each of its own past."""
+    """Yield a table of each server; each has a past of its own."""
     was = os.environ.get("TZ")
     os.environ["TZ"] = "UTC"
     time.tzset()
@@ -151,6 +151,6 @@ def _rows(server: FleetServer) -> str:
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of the processor that a process has taken so far."""
+    """Return the seconds of the processor that a process has taken so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

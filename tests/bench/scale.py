@@ -1,4 +1,4 @@
-"""What an interval costs against active flows and against processes that are merely known, and a report against the past.
+"""The cost of an interval against active flows and against processes that are merely known, and of a report against the past.
 
 Each measurement has a process of its own, so that none has the memory of another.
 """
@@ -54,7 +54,7 @@ Costs = dict[str, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """What something costs against its size; `size` ascends."""
+    """The cost of something against its size; `sizes` ascend."""
 
     name: str
     sizes: Sequence[float]
@@ -62,11 +62,11 @@ class Curve:
     begin: float = 0.0
     """The size from which on a slope means something: below it what is the same for all sizes is most of the cost."""
     wanted: str = ""
-    """What the slope should be, in words."""
+    """The expected slope, in words."""
 
     @property
     def slope(self) -> float:
-        """Of a straight line through the logarithms: 1 is linear, 0 is flat."""
+        """The slope of a straight line through the logarithms: 1 is linear, 0 is flat."""
         known = [
             (log(s), log(c)) for s, c in zip(self.sizes, self.costs, strict=True) if s >= self.begin
         ]
@@ -84,14 +84,14 @@ class Panel:
 
 
 def cpu(action: Callable[[], object]) -> float:
-    """Milliseconds of this thread's work: waiting for the kernel, or for a processor, is no matter of size."""
+    """Return the milliseconds of this thread's work: waiting for the kernel, or for a processor, does not depend on the size."""
     begun = time.thread_time()
     action()
     return 1000 * (time.thread_time() - begun)
 
 
 def apart(measure: Callable[..., Costs], *arguments: object) -> Costs:
-    """Measures in a process of its own."""
+    """Measure in a process of its own."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
         return pool.apply(measure, arguments)
 
@@ -99,7 +99,7 @@ def apart(measure: Callable[..., Costs], *arguments: object) -> Costs:
 def curves(
     measure: Callable[..., Costs], sizes: Sequence[int], effort: Effort, begin: float, wanted: str
 ) -> list[Curve]:
-    """A curve for each cost."""
+    """Return a curve for each cost."""
     found = [apart(measure, size, effort) for size in sizes]
     return [Curve(name, sizes, [each[name] for each in found], begin, wanted) for name in found[0]]
 
@@ -108,7 +108,7 @@ def curves(
 
 
 def active(flows: int, effort: Effort) -> Costs:
-    """An interval in which so many flows move."""
+    """Return the costs of an interval in which so many flows move."""
     collect_young_only()
     rounds = effort.rounds(7)
     with draining.capturing() as capture:
@@ -132,12 +132,12 @@ def _read(read: Callable[[], Sample], flows: int) -> float:
 
 
 def rows(model: LiveModel) -> None:
-    """The screen's."""
+    """Make the rows of the screen."""
     Tree(model, View(), Expansion(), RemoteNames()).sort()
 
 
 def _moving(flows: int) -> Sample:
-    """A reading of so many flows."""
+    """Return a reading of so many flows."""
     each = min(flows, REMOTES)
     pids = range(1, flows // each + 1)
     return sample(
@@ -155,7 +155,7 @@ def _moving(flows: int) -> Sample:
 
 
 def known(processes: int, effort: Effort) -> Costs:
-    """An interval in which ten flows move, with so many other processes that have moved something before."""
+    """Return the costs of an interval in which ten flows move, with so many other processes that have moved bytes before."""
     collect_young_only()
     rounds = effort.rounds(15)
     first, then = _first(processes), _moving(10)
@@ -175,7 +175,7 @@ def known(processes: int, effort: Effort) -> Costs:
 
 
 def _first(processes: int) -> Sample:
-    """A reading in which so many processes move something, each with one remote."""
+    """Return a reading in which so many processes move bytes, each with one remote."""
     pids = range(100_000, 100_000 + processes)
     return sample(
         {key(pid): {remote(address(pid), 443): Traffic(pid, 1)} for pid in pids},
@@ -184,7 +184,7 @@ def _first(processes: int) -> Sample:
 
 
 def _resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Return the bytes of this process that are in memory."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -193,7 +193,7 @@ def _resident() -> int:
 
 
 def past(effort: Effort) -> list[Curve]:
-    """Reports of today and of all there is, of histories of different lengths: the longest, cut shorter and shorter."""
+    """Return the curves of reports of today and of everything, over histories of different lengths: the longest, cut shorter and shorter."""
     full = year.QUICK if effort.quick else year.FULL
     days = [length for length in DAYS if length <= full.days]
     path = year.scratch() / "cut.db"
@@ -212,7 +212,7 @@ def past(effort: Effort) -> list[Curve]:
 
 
 def cut(path: Path, oldest: float) -> None:
-    """Forgets what is older, as if it had never been recorded."""
+    """Delete everything older, as if it had never been recorded."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
@@ -230,7 +230,6 @@ def cut(path: Path, oldest: float) -> None:
 
 
 def panels(effort: Effort) -> list[Panel]:
-    """All curves."""
     some, many = (QUICK_ACTIVE, QUICK_KNOWN) if effort.quick else (ACTIVE, KNOWN)
     flows = curves(active, some, effort, LEAST_ACTIVE, "linear: 1")
     *times, memory = curves(known, many, effort, LEAST_KNOWN, "flat: 0")

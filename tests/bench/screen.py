@@ -1,4 +1,4 @@
-"""How long the full screen takes from a key to the frame that answers it, against the number of processes.
+"""The time of the full screen from a key to the frame that answers it, against the number of processes.
 
 The screen is the real one, its rows are made in the background as in the program, and a frame is what urwid would write to
 the terminal.
@@ -39,7 +39,7 @@ KEYS: Final[dict[str, list[Event]]] = {
 
 
 class Background:
-    """Makes trees in a thread, as the program does."""
+    """A background that makes trees in a thread, as the program does."""
 
     def __init__(self) -> None:
         self._made: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -52,13 +52,13 @@ class Background:
         threading.Thread(target=work, daemon=True).start()
 
     def settle(self, harness: Harness) -> None:
-        """Waits until nothing is being made."""
+        """Wait until no tree is being made."""
         while harness.state.is_building:
             self._made.get()()
 
 
 def model(processes: int) -> tuple[Harness, Background]:
-    """A screen with so many processes, each with REMOTES remotes."""
+    """Return a screen with so many processes, each with REMOTES remotes; and its background."""
     harness, background = Harness(132, 43), Background()
     harness.state.in_background = background
     identities = {
@@ -88,14 +88,14 @@ def model(processes: int) -> tuple[Harness, Background]:
 
 
 def address(number: int) -> str:
-    """A different one for each number."""
+    """Return a different address for each number."""
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def measure(
     harness: Harness, background: Background, keys: list[Event], presses: int
 ) -> Iterator[float]:
-    """Seconds from each press to its frame; what the background does is waited for between presses."""
+    """Yield the seconds from each press to its frame; wait for the background between presses."""
     for _ in range(presses):
         for event in keys:
             harness.now += 1

@@ -1,5 +1,4 @@
-"""Whether bwtop stays as it is, when all it sees is new: an hour of remotes that never come back and of brief processes;
-and whether it gives back what a peak of them took.
+"""The growth of bwtop in an hour of remotes that never come back and of brief processes, and its memory after a peak of them.
 
 BWTOP_BENCH_SOAK has the seconds, if it is to be shorter or longer.
 """
@@ -41,7 +40,7 @@ QUIET: Final = (0, 30, 60, 120)
 """Seconds after the peak."""
 
 LOOKS: Final = 120
-"""How often it is looked at, but not more than once a second."""
+"""Measurements of a run, but at most one a second."""
 
 MODES: Final = (SCREEN, SERVE)
 """Those that run, side by side."""
@@ -50,7 +49,7 @@ FIGURES: Final = {"memory, MiB (PSS)": memory, "descriptors": descriptors, "thre
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """Each figure at the beginning and at the end."""
+    """Yield a table of each figure at the beginning and at the end, and one of the memory after a peak."""
     seconds = int(os.environ.get("BWTOP_BENCH_SOAK") or 0)
     seconds = seconds or (QUICK_SECONDS if effort.quick else FULL_SECONDS)
     with installed() as bwtop, ExitStack() as running:
@@ -67,7 +66,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 
 def after_peak(part: int) -> Table:
-    """Memory before, at and after a peak of a part of the remotes and processes."""
+    """Return a table of the memory before, at and after a peak; the remotes and processes of the peak are divided by `part`."""
     remotes, processes = PEAK_REMOTES // part, PEAK_PROCESSES // part
     with installed() as bwtop, Watched(bwtop, SCREEN) as watched:
         time.sleep(BEGINNING)
@@ -91,7 +90,7 @@ def after_peak(part: int) -> Table:
 
 
 def looks(pids: dict[str, int], seconds: int) -> dict[tuple[str, str], list[float]]:
-    """All values of each figure, by (mode, figure)."""
+    """Return all values of each figure, by (mode, figure)."""
     found: dict[tuple[str, str], list[float]] = {
         (name, title): [] for name in pids for title in FIGURES
     }
@@ -104,7 +103,7 @@ def looks(pids: dict[str, int], seconds: int) -> dict[tuple[str, str], list[floa
 
 
 def ends(values: list[float]) -> list[str]:
-    """The medians of the first and of the last quarter, and what became of the one."""
+    """Return the medians of the first and of the last quarter, and their ratio."""
     quarter = max(len(values) // 4, 1)
     first, last = middle(values[:quarter]), middle(values[-quarter:])
     return [f"{first:.1f}", f"{last:.1f}", f"{last / first:.2f}"]

@@ -1,7 +1,7 @@
-"""What a start takes: with programs that are compiled, and with those of the cache, in turn.
+"""The cost of a start: with programs that are compiled, and with those of the cache, in turn.
 
-`python -m tests.bench.start FOLDER` starts once with the cache in that folder, without one if that is empty, and prints
-what its loader took: so that it is a new process, as small as bwtop is when it starts.
+`python -m tests.bench.start FOLDER` starts once with the cache in that folder, without one if FOLDER is empty, and
+prints what its loader took: the process is new, and as small as bwtop is when it starts.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.bench.tables import MIB, Effort, Table, middle
 from tests.bench.watched import Mode, Watched, installed
 
 FLAGS: Final = {"compiled": ["--no-cache"], "from the cache": []}
-"""Both ways to start, and what chooses them."""
+"""Both ways to start, and the flags that choose them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def tables(effort: Effort) -> Iterator[Table]:
 
 
 def row(number: int, found: dict[str, list[Start]]) -> list[str]:
-    """A figure, with both ways."""
+    """Return the row of a figure, with both ways to start."""
     figure = FIGURES[number]
     cells = []
     for starts in found.values():
@@ -78,7 +78,7 @@ def row(number: int, found: dict[str, list[Start]]) -> list[str]:
 
 
 def screen(bwtop: Path, flags: list[str]) -> tuple[float, float]:
-    """Milliseconds from exec to the first frame, and to the header that names the backend."""
+    """Return the milliseconds from exec to the first frame, and to the header that names the backend."""
     mode = Mode("screen", ["--no-resolve", *flags], b"PROCESS", records=False, screen=True)
     begun = time.monotonic()
     with Watched(bwtop, mode) as watched:
@@ -88,7 +88,7 @@ def screen(bwtop: Path, flags: list[str]) -> tuple[float, float]:
 
 
 def loader(folder: str) -> tuple[float, float, float]:
-    """What a loader took, in a process of its own."""
+    """Return the milliseconds, the processor milliseconds and the MiB that a loader took, in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.start", folder]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -97,7 +97,7 @@ def loader(folder: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Starts once."""
+    """Start once; print what the loader took, as JSON."""
     import bwtop.cli  # noqa: F401  what bwtop has imported when it starts the loader
 
     folder = sys.argv[1]

@@ -1,4 +1,4 @@
-"""What all benchmarks share: how they are asked, and how their figures are written."""
+"""Parts that all benchmarks share: the effort that is asked for, and the tables of their figures."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +11,14 @@ MIB: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is done for a figure; `quick` shows that all works, and its figures say little."""
+    """The effort for a figure; `quick` shows that all works, and its figures say little."""
 
     quick: bool = False
     beside: Path | None = None
     """Another checkout, whose bwtop is measured in the same run."""
 
     def rounds(self, full: int) -> int:
-        """How often each thing is measured, in turn with the others."""
+        """Return how often to measure each thing, in turn with the others."""
         return 3 if self.quick else full
 
 
@@ -32,7 +32,7 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """In a form that is legible on a terminal and in Markdown; the first column to the left, the others to the right."""
+        """Return the table as Markdown that is legible on a terminal; the first column to the left, the others to the right."""
         lines = [self.columns, *self.rows]
         widths = [max(len(line[n]) for line in lines) for n in range(len(self.columns))]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -54,11 +54,11 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def middle(values: Sequence[float]) -> float:
-    """The median."""
+    """Return the median."""
     return statistics.median(values)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median with the quartiles behind it."""
+    """Return the median with the quartiles behind it."""
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{median:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

@@ -1,4 +1,4 @@
-"""What is gone is forgotten: a bwtop that has seen many processes and remotes come and go is what it was before."""
+"""Ended processes and their remotes are forgotten: a bwtop that has seen many come and go is what it was before."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ flows of all, if they were kept, take 40.
 
 
 def come_and_go() -> None:
-    """Many processes; and one that speaks to many remotes, and ends."""
+    """Start many processes, and one that speaks to many remotes; let all of them end."""
     run(lambda: churn(REMOTES, PROCESSES, SECONDS))
 
 

@@ -1,4 +1,4 @@
-"""A bwtop as users have it, with somebody at its other end, and what it takes of the machine."""
+"""A bwtop as users run it, with a reader of its output, and its cost to the machine."""
 
 import os
 import re
@@ -25,7 +25,7 @@ VIEWERS: Final = 10
 """Pages that are open."""
 
 PAGE: Final = "/api/v1/stream?idle=show&limit=101&each=200&remotes=none&past=show"
-"""What a page asks for that has just been opened."""
+"""The request of a page that has just been opened."""
 
 ENVIRONMENT: Final = {
     "TERM": "xterm-256color",
@@ -43,12 +43,12 @@ IN_SESSION: Final = ("env", "--default-signal", "setsid", "--ctty")
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to run it."""
+    """A way to run bwtop."""
 
     name: str
     flags: Sequence[str]
     ready: bytes
-    """What it writes when it measures."""
+    """Its output once it measures."""
     records: bool = True
     screen: bool = False
     viewers: int = 0
@@ -71,7 +71,7 @@ MODES: Final = (BATCH, JSON, RECORD, SCREEN, SERVE)
 
 @contextmanager
 def installed() -> Iterator[Path]:
-    """The command, installed by `make install`: nothing is compiled when it starts."""
+    """Yield the command, installed by `make install`: nothing is compiled when it starts."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)  # bwtop is root only when it begins
         command = ["make", "-s", "install", f"DESTDIR={directory}"]
@@ -80,13 +80,13 @@ def installed() -> Iterator[Path]:
 
 
 def _environment() -> dict[str, str]:
-    """As users have it."""
+    """Return the environment as users have it."""
     kept = {name: value for name, value in os.environ.items() if name not in OURS}
     return kept | ENVIRONMENT
 
 
 class Watched:
-    """A running bwtop; whatever it writes is taken from it at once."""
+    """A running bwtop; its output is read at once."""
 
     def __init__(self, bwtop: Path, mode: Mode) -> None:
         self._end = ExitStack()
@@ -110,7 +110,7 @@ class Watched:
 
     @property
     def pid(self) -> int:
-        """Of its first process."""
+        """The pid of the first process."""
         return self.process.pid
 
     def _start(self, command: list[str], *, screen: bool) -> subprocess.Popen[bytes]:
@@ -138,13 +138,13 @@ class Watched:
         process.wait()
 
     def _view(self, port: int) -> None:
-        """A page; one that reads all that comes, and does nothing with it."""
+        """Open a page that reads everything and does nothing with it."""
         sock = self._end.enter_context(connect(port))
         sock.sendall(request(port, PAGE))
         self._drain(os.dup(sock.fileno()), lambda _: None)
 
     def _drain(self, descriptor: int, take: Callable[[bytes], None]) -> None:
-        """In a thread: reads until there is no more, and closes it."""
+        """Read a descriptor to its end in a thread, and close it."""
 
         def work() -> None:
             with suppress(OSError):  # EIO: nobody has the terminal open any more
@@ -161,7 +161,7 @@ class Watched:
             self._more.notify()
 
     def await_text(self, pattern: bytes) -> re.Match[bytes]:
-        """Waits until it has written that; urwid writes a cell's style in one piece."""
+        """Wait until the output matches; return the match.  urwid writes a cell's style in one piece."""
 
         def found() -> re.Match[bytes] | None:
             return re.search(pattern, self._written)
@@ -182,7 +182,7 @@ class Watched:
 
 
 def tree(pid: int) -> list[int]:
-    """The process and its descendants (proc_pid_task_children(5))."""
+    """Return the process and its descendants (proc_pid_task_children(5))."""
     found = [pid]
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
@@ -192,17 +192,17 @@ def tree(pid: int) -> list[int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of the tree, to the nanosecond (clock_getcpuclockid(3), whose clock is made of the pid)."""
+    """Return the user and system time of the tree, to the nanosecond (clock_getcpuclockid(3), whose clock is made of the pid)."""
     return sum(time.clock_gettime(~each << 3 | 2) for each in tree(pid))
 
 
 def memory(pid: int) -> float:
-    """PSS of the tree, in MiB."""
+    """Return the PSS of the tree, in MiB."""
     return sum(map(own_memory, tree(pid)))
 
 
 def own_memory(pid: int) -> float:
-    """PSS of one process, in MiB."""
+    """Return the PSS of one process, in MiB."""
     return _proportional(pid) / MIB
 
 
@@ -214,10 +214,10 @@ def _proportional(pid: int) -> int:
 
 
 def threads(pid: int) -> int:
-    """Of the tree."""
+    """Return the number of threads of the tree."""
     return sum(len(os.listdir(f"/proc/{each}/task")) for each in tree(pid))
 
 
 def descriptors(pid: int) -> int:
-    """Open in the tree."""
+    """Return the number of open descriptors of the tree."""
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in tree(pid))

@@ -23,7 +23,7 @@ PARTS: Final = 10
 
 
 def udp(messages: int) -> float:
-    """Microseconds of a datagram of 32 bytes sent and received, without a connection."""
+    """Return the microseconds of a datagram of 32 bytes sent and received, without a connection."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         ours.bind(("127.0.0.1", 0))
         to, message = ours.getsockname(), bytes(32)
@@ -36,7 +36,7 @@ def udp(messages: int) -> float:
 
 
 def udp_connected(messages: int) -> float:
-    """The same between two sockets that are connected to each other."""
+    """Return the same between two sockets that are connected to each other."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
@@ -53,7 +53,7 @@ def udp_connected(messages: int) -> float:
 
 
 def tcp(messages: int) -> float:
-    """Microseconds of a byte sent one way over a connection, and received; there and back in turn."""
+    """Return the microseconds of a byte sent one way over a connection, and received; there and back in turn."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -68,8 +68,9 @@ def tcp(messages: int) -> float:
 
 
 def connections(number: int) -> float:
-    """Processor microseconds of a connection, both ends and the kernel's part, at 2,000 a second: opened, a request of 100
-    bytes, an answer of 1,000, closed.
+    """Return the processor microseconds of a connection, both ends and the kernel's part, at 2,000 a second.
+
+    It is opened, carries a request of 100 bytes and an answer of 1,000, and is closed.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         answering = threading.Thread(target=_answer, args=(listener, number))
@@ -95,13 +96,13 @@ def _answer(listener: socket.socket, number: int) -> None:
 
 
 def iperf_tcp(seconds: int) -> float:
-    """Gbit/s of one connection."""
+    """Return the Gbit/s of one connection."""
     end = _iperf(seconds)["end"]
     return float(end["sum_received"]["bits_per_second"]) / 1e9
 
 
 def iperf_udp(seconds: int) -> float:
-    """Gbit/s received of datagrams of 1,400 bytes, as many as go through."""
+    """Return the received Gbit/s of datagrams of 1,400 bytes, as many as go through."""
     end = _iperf(seconds, "--udp", "--bandwidth", "0", "--length", "1400")["end"]["sum"]
     arrived = 1 - end["lost_percent"] / 100
     return float(end["bits_per_second"]) * arrived / 1e9
@@ -128,7 +129,7 @@ def _iperf(seconds: int, *flags: str) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _wait_for_listener(port: int) -> None:
-    """Until somebody listens on 127.0.0.1; a connection to find that out would be the only one that it serves."""
+    """Wait until iperf3 listens on 127.0.0.1; it would serve a connection to find that out, and no other."""
     sought = f"0100007F:{port:04X}"
     for _ in range(500):
         with open("/proc/net/tcp") as table:
@@ -145,12 +146,12 @@ class Work:
     title: str
     do: Callable[[int], float]
     amount: int
-    """What `do` gets at full effort."""
+    """The argument of `do` at full effort."""
     quick: int
     more_is_better: bool = False
 
     def figure(self, amount: int) -> float:
-        """What it says of itself; where it can be done in parts, the median of ten, after one that warms all up."""
+        """Return what the work says of itself; where it can be done in parts, the median of ten, after one that warms all up."""
         if self.more_is_better:
             return self.do(amount)
         self.do(amount // PARTS)
@@ -168,14 +169,14 @@ WORKS: Final = (
 
 
 def measured(work: Work, *, quick: bool) -> float:
-    """Its figure, of a process of its own."""
+    """Return the figure of a work that is done in a process of its own."""
     amount = work.quick if quick else work.amount
     command = [sys.executable, "-m", "tests.bench.works", work.name, str(amount)]
     return float(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def main() -> None:
-    """Does the named work once."""
+    """Do the named work once, and print its figure."""
     name, amount = sys.argv[1], int(sys.argv[2])
     work = next(work for work in WORKS if work.name == name)
     sys.stdout.write(f"{work.figure(amount)}\n")

@@ -30,12 +30,12 @@ PROCESSES: Final = 50
 REMOTES: Final = 20
 
 Ends = tuple[tuple[ProcessKey, Identity], Remote]
-"""Who, and with whom."""
+"""A process and its remote."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the year there is."""
+    """The part of the year that is written."""
 
     days: int = 365
     hours: int = 90
@@ -52,7 +52,7 @@ QUICK: Final = Extent(days=30, hours=3, minutes=0, hourly=100, minutely=30)
 
 
 def flows(count: int) -> list[Ends]:
-    """So many different ones, of a fiftieth as many processes or more."""
+    """Return so many different flows, of a fiftieth as many processes or more."""
     processes = max(count // (PROCESSES * REMOTES), 1) * PROCESSES
     return [
         (
@@ -65,7 +65,7 @@ def flows(count: int) -> list[Ends]:
 
 
 def delta(start: float, seconds: float, chosen: list[Ends]) -> Delta:
-    """An interval in which these flows move something."""
+    """Return an interval in which these flows move bytes."""
     found = Delta(start, seconds)
     for who, far in chosen:
         amount = int(random.paretovariate(0.8) * 500 * seconds**0.5)
@@ -74,7 +74,7 @@ def delta(start: float, seconds: float, chosen: list[Ends]) -> Delta:
 
 
 def intervals(now: float, extent: Extent) -> Iterator[Delta]:
-    """All of them, the oldest first."""
+    """Yield all intervals, the oldest first."""
     everything = flows(PROCESSES * REMOTES)
     by_hour, by_minute = (
         int(floor(Unit.DAY, now - n * DAY)) for n in (extent.hours, extent.minutes)
@@ -96,7 +96,7 @@ def intervals(now: float, extent: Extent) -> Iterator[Delta]:
 
 
 def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
-    """Writes the year, with the rollup that belongs to it."""
+    """Write the year, with the rollup that belongs to it."""
     store = Store(connection)
     rollup = Rollup(store, Policy())
     connection.execute("PRAGMA synchronous = OFF")
@@ -114,13 +114,13 @@ def build(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
 
 
 def settle(rollup: Rollup, now: float) -> None:
-    """Does all rollup there is."""
+    """Do all rollup that is due."""
     while rollup.step(now):
         pass
 
 
 def fill_five_minutes(connection: sqlite3.Connection, now: float, extent: Extent) -> None:
-    """Totals of every five minutes, which long intervals have only one of."""
+    """Write the totals of every five minutes: a long interval has only one."""
     columns = schema.pulse_columns()
     marks = ", ".join("?" * (2 + len(columns)))
     begin = int(floor(Unit.DAY, now - extent.days * DAY)) // FIVE_MINUTES * FIVE_MINUTES
@@ -141,12 +141,12 @@ class Built:
 
     path: Path
     seconds: float
-    """That writing it took; 0 where it was there."""
+    """The time that writing took; 0 if the database was there."""
 
 
 @functools.cache
 def built(effort: Effort) -> Built:
-    """The year, made once a run; $BWTOP_BENCH_DB keeps it for other runs."""
+    """Return the year, made once a run; $BWTOP_BENCH_DB keeps it for other runs."""
     extent = QUICK if effort.quick else FULL
     path = Path(os.environ.get("BWTOP_BENCH_DB") or scratch() / "year.db")
     if path.exists():
@@ -161,14 +161,14 @@ def built(effort: Effort) -> Built:
 
 @functools.cache
 def scratch() -> Path:
-    """A directory that is gone at the end of the run."""
+    """Return a directory that is deleted at the end of the run."""
     directory = tempfile.TemporaryDirectory(prefix="bwtop-bench-")
     atexit.register(directory.cleanup)
     return Path(directory.name)
 
 
 def used(connection: sqlite3.Connection) -> int:
-    """Bytes of a database that are in use."""
+    """Return the bytes of a database that are in use."""
     pages, page, free = (
         connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "page_size", "freelist_count")

@@ -15,11 +15,11 @@ CONSTANTS = (
     *("CHARGE_CALL", "FLOWS_FLAGS", "PROCESSES_FLAGS", "MAX_IDS", "IDS_PER_BLOCK", "MAX_PROCESSES"),
     "TCP_REPAIR_MASK",
 )
-"""What the loader defines beside places of fields, functions and features; `repair` is a bit-field in every kernel."""
+"""Macros that the loader defines beside places of fields, functions and features; `repair` is a bit-field in every kernel."""
 
 
 class AnyKernel:
-    """Has all hooked functions; where anything is in memory does not matter here."""
+    """A kernel with all hooked functions; places in memory do not matter here."""
 
     def field(self, path: str) -> Field:
         """Raise MissingFieldError."""

@@ -12,7 +12,7 @@ FEW = Limits(flows=1024, processes=1024)
 
 
 def file(folder: Path) -> Path:
-    """The only file in it."""
+    """Return the only file in a folder."""
     (path,) = folder.iterdir()
     return path
 

@@ -1,4 +1,4 @@
-"""What BCC makes of a text on this machine: programs compiled as the loader does, and not loaded."""
+"""Programs that BCC compiles on this machine as the loader does, without loading them."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class Instruction(NamedTuple):
 
 
 def instructions(program: bytes) -> Iterator[Instruction]:
-    """All of a program, without the second slots of 64-bit loads."""
+    """Yield all instructions of a program, without the second slots of 64-bit loads."""
     skip = False
     for place, (code, registers, offset, value) in enumerate(struct.iter_unpack("<BBhi", program)):
         if not skip:
@@ -38,7 +38,7 @@ def instructions(program: bytes) -> Iterator[Instruction]:
 
 
 def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
-    """As loader._compile_with_headers(), but with the few headers that bwtop brings along."""
+    """Compile as loader._compile_with_headers() does, but with the few headers that bwtop brings along."""
     import bcc
 
     with pytest.MonkeyPatch.context() as patch, loader._StandardError() as said:
@@ -52,19 +52,19 @@ def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
 
 @cache
 def module(backend: Backend) -> Any:
-    """The backend's programs for the running kernel."""
+    """Return the backend's programs for the running kernel."""
     return compiled(loader.Attempt(backend))
 
 
 def compiled(attempt: loader.Attempt) -> Any:
-    """The programs of an attempt at a backend."""
+    """Return the programs of an attempt at a backend."""
     attacher = Attacher(Btf())
     loader._listen(attempt, attacher)
     return _compiled(attempt.backend, loader._definitions(attempt, attacher, LIMITS))
 
 
 def functions(made: Any) -> dict[int, bytes]:
-    """The functions that programs of a module call, by the numbers that they are called by."""
+    """Return the functions that programs of a module call, by the numbers that they are called by."""
     import bcc
 
     named = {CHARGE_CALL: b"bwtop_charge", LISTEN_CALL: b"bwtop_listen"}
@@ -77,7 +77,7 @@ def functions(made: Any) -> dict[int, bytes]:
 
 @cache
 def old_module(backend: Backend) -> Any:
-    """The same for the oldest kernel: it knows no loops, no kernel reads and no storage, but sendpage."""
+    """Return the backend's programs for the oldest kernel: it knows no loops, no kernel reads and no storage, but sendpage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "definitions", lambda _: ["-DNO_LOOPS", "-DNO_KERNEL_READS"])
         words = [*loader._definitions(loader.Attempt(backend), Attacher(Btf()), LIMITS)]
@@ -93,7 +93,7 @@ def _compiled(backend: Backend, words: Iterator[str]) -> Any:
 
 
 def programs(backend: Backend) -> dict[str, Kind]:
-    """The names of all that is attached: at a return and its entry there are two."""
+    """Return the names of all attached programs: at a return and its entry there are two."""
     found = {probe.program: probe.kind for probe in backend.probes}
     entries = {f"{name}_in": Kind.KPROBE for name, kind in found.items() if kind is Kind.KRETPROBE}
     return found | entries

@@ -19,7 +19,7 @@ def btf() -> Btf:
 
 @cache
 def source(backend: Backend) -> str:
-    """The backend's C program."""
+    """Return the backend's C program."""
     return sources.text(backend.source)
 
 

@@ -35,7 +35,7 @@ PROGRAMS: Final = Built({}, {"bwtop_send": NOTHING, "bwtop_recv": 9 * NOTHING})
 
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
-    """With a program in the cache."""
+    """Return an entry with a program in the cache."""
     inputs = cache.inputs("tracepoint", (1, 2), ["probe"], 3, ["-DMACRO=1"])
     made = Entry(tmp_path_factory.mktemp("cache"), "tracepoint", inputs)
     made.save(PROGRAMS, ["b", "a"])
@@ -43,7 +43,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
 
 
 def reason(entry: Entry) -> str:
-    """Why it is not used."""
+    """Return the reason why an entry is not used."""
     with pytest.raises(UnusableError) as error:
         entry.load()
     return str(error.value)
@@ -188,7 +188,7 @@ def test_other_users_have_a_folder_of_their_own_and_need_landlock(
 
 
 def started(folder: Path, limits: Any = FEW) -> str:
-    """Starts bwtop's capture, moves known bytes, and returns the origin of its programs."""
+    """Start bwtop's capture, move known bytes, and return the origin of its programs."""
     capture = Loading(limits=limits, cache=folder).start()
     try:
         assert [str(result) for result in prove(capture) if not result.right] == []
@@ -200,7 +200,7 @@ def started(folder: Path, limits: Any = FEW) -> str:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that one start has filled."""
+    """Return a cache that one start has filled."""
     folder = tmp_path_factory.mktemp("first")
     assert started(folder) == f"compiled (none in {folder})"
     return folder
@@ -208,7 +208,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def filled(first: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """Return a copy of the filled cache."""
     return Path(shutil.copytree(first, tmp_path / "cache"))
 
 
@@ -295,7 +295,7 @@ def test_other_limits_are_compiled_and_have_their_size(filled: Path) -> None:
 
 @contextmanager
 def mounted(place: Path, options: str) -> Iterator[None]:
-    """A file system of its own."""
+    """Mount a tmpfs during the block."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where the cgroup v2 hierarchy is mounted, from the text of a mountinfo file."""
+"""The mount point of the cgroup v2 hierarchy, from the text of a mountinfo file."""
 
 from pathlib import Path
 

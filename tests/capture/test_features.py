@@ -1,4 +1,4 @@
-"""What is asked of a kernel, and what the compiler is told of the answers."""
+"""Questions to the kernel about its features, and the compiler's definitions from the answers."""
 
 import os
 import struct
@@ -175,7 +175,7 @@ def test_running_kernel_has_all_of_it() -> None:
 
 @cache
 def old_program(name: str) -> bytes:
-    """The program of an old kernel, as it is loaded."""
+    """Return the program of an old kernel, as it is loaded."""
     module = natively.old_module(KPROBE)
     return link(
         bytes(module.dump_func(name.encode())), natively.functions(natively.old_module(KPROBE))
@@ -213,7 +213,7 @@ def test_program_for_old_kernels_has_only_what_4_20_knows(name: str) -> None:
 
 
 def has_loop(instructions: bytes) -> bool:
-    """Whether any instruction can come after itself, without calls: what check_cfg() looked for."""
+    """Return True if any instruction can come after itself, without calls: check_cfg() looked for that."""
     decoded = list(struct.iter_unpack("<BBhi", instructions))
 
     def following(place: int) -> list[int]:

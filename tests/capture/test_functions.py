@@ -1,4 +1,4 @@
-"""What the compiler is told of hooked functions."""
+"""The compiler's definitions of hooked functions."""
 
 import os
 import re
@@ -23,7 +23,7 @@ RECVMSG = {
 
 
 class Kernel:
-    """Has these functions and no others."""
+    """A kernel that has these functions and no others."""
 
     def __init__(self, **prototypes: tuple[str, ...]) -> None:
         self._prototypes = prototypes
@@ -117,7 +117,7 @@ def test_every_hook_has_its_program_and_handler() -> None:
 
 
 def arguments(hook: Hook) -> dict[str, int]:
-    """The places at which a hook's handler reads arguments, by its names for them; on new kernels no array is among them."""
+    """Return the places at which a hook's handler reads arguments, by its names for them; on new kernels no array is among them."""
     row = re.search(rf"^E\w+\(\w+, {hook.function}, (on_\w+)\)$", HOOKS_H, re.MULTILINE)
     assert row
     handler = re.search(rf"{row[1]}\(const struct (\w+) \*args\b.*?\n}}\n", HANDLERS, re.DOTALL)

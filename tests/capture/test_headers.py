@@ -1,4 +1,4 @@
-"""Offsets out of what a compiler makes of the kernel's headers."""
+"""Offsets from the kernel's headers, by a compiler."""
 
 import os
 import platform
@@ -109,7 +109,7 @@ int tcp_recvmsg(struct sock *, struct msghdr *, __SIZE_TYPE__, int);
 
 
 def with_structures(text: str) -> Callable[[str], tuple[Callable[[str], bytes] | None, str]]:
-    """A compiler for which these are the kernel's headers."""
+    """Return a compiler for which these are the kernel's headers."""
 
     def compile_(questions: str) -> tuple[Callable[[str], bytes] | None, str]:
         asked = re.sub(r"^#include .*$", "", questions, flags=re.MULTILINE)

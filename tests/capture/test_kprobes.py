@@ -1,4 +1,4 @@
-"""What tracefs says of probes, and whose they are."""
+"""Probe events in tracefs: their misses, their owners, and why there are none."""
 
 import os
 import time
@@ -25,7 +25,7 @@ def test_misses_of_ones_own_probes_are_added_up() -> None:
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> str:
-    """The reason why there are no events where tracefs would be at these places."""
+    """Return the reason why there are no events if tracefs is at these places."""
     monkeypatch.setattr(kprobes, "_ROOTS", roots)
     with pytest.raises(RefusedError) as raised:
         kprobes.Events(1)
@@ -47,7 +47,7 @@ def test_without_events_it_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.fixture
 def tracefs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Files where the kernel's would be; what is written to them stays there, one behind the other."""
+    """Return a folder in place of tracefs; everything written to its files stays there, one line behind the other."""
     monkeypatch.setattr(kprobes, "_ROOTS", (tmp_path / "none", tmp_path))
     (tmp_path / "kprobe_events").touch()
     return tmp_path

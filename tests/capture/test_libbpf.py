@@ -26,7 +26,7 @@ def table() -> Iterator[int]:
 
 @pytest.fixture
 def devices() -> Iterator[int]:
-    """Numbers to network interfaces (5.4): a kind of map that has never learnt batches."""
+    """Yield a map of numbers to network interfaces (5.4): a kind of map that has never learnt batches."""
     fd = library().bpf_map_create(DEVMAP_HASH, b"bwtop_test", 4, 4, 100, None)
     assert fd >= 0
     yield fd
@@ -128,7 +128,7 @@ def test_kernel_without_batches_is_read_singly(
         return -error
 
     class Old:
-        """Before 5.6."""
+        """The library of a kernel before 5.6."""
 
         bpf_map_lookup_batch = bpf_map_lookup_and_delete_batch = staticmethod(refuse)
 

@@ -87,7 +87,7 @@ CALLERS = {"fexit": "bwtop_tcp_sendmsg", "tracepoint": "bwtop_send", "kprobe": "
 
 
 def ends(function: bytes) -> bool:
-    """Whether it cannot run into what is behind it: check_subprogs() in kernel/bpf/verifier.c asks for it."""
+    """Return True if a function cannot run into the one behind it: check_subprogs() in kernel/bpf/verifier.c asks for that."""
     return list(instructions(function))[-1].code in (0x95, 0x05)  # exit, goto
 
 

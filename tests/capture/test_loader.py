@@ -1,4 +1,4 @@
-"""What becomes of a backend whose probes are refused one by one, as it is told to people."""
+"""A backend whose probes are refused one by one, and the reports about it."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ NAME = f"bwtop-test-{os.getpid()}"
 
 @pytest.fixture
 def mounted() -> Iterator[int]:
-    """A namespace that only a mount keeps; its inode."""
+    """Yield the inode of a namespace that only a mount keeps."""
     subprocess.run(["ip", "netns", "add", NAME], check=True)
     yield Path(f"/run/netns/{NAME}").stat().st_ino
     subprocess.run(["ip", "netns", "delete", NAME], check=True)
@@ -25,7 +25,7 @@ def mounted() -> Iterator[int]:
 
 @pytest.fixture
 def inhabited() -> Iterator[int]:
-    """A namespace that only a process keeps; its inode."""
+    """Yield the inode of a namespace that only a process keeps."""
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo; read -r _"],
         stdin=subprocess.PIPE,

@@ -34,7 +34,7 @@ KTHREAD, EXE_COMPLETE, EXE_DELETED, CGROUP_COMPLETE, CMDLINE_CUT = (
 def flow_key(
     start: int, pid: int, protocol: int, role: int, port: int, address: bytes, execs: int = 0
 ) -> bytes:
-    """struct flow_key, laid out by hand."""
+    """Return a struct flow_key, laid out by hand."""
     head = b"".join(
         (start.to_bytes(8, "little"), pid.to_bytes(4, "little"), execs.to_bytes(4, "little"))
     )
@@ -42,7 +42,7 @@ def flow_key(
 
 
 def flow_value(*counters: int) -> bytes:
-    """struct flow_value."""
+    """Return a struct flow_value."""
     return b"".join(counter.to_bytes(8, "little") for counter in counters)
 
 
@@ -55,7 +55,7 @@ def process(
     uid: int = 0,
     rest: bytes = b"",
 ) -> bytes:
-    """struct process; `rest` is what an earlier, longer text left behind each text."""
+    """Return a struct process; `rest` is left behind each text by an earlier, longer one."""
 
     def filled(text: bytes, room: int) -> bytes:
         return (text + rest)[:room].ljust(room, b"\0")

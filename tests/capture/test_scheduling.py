@@ -16,12 +16,12 @@ ORDINARY = (os.SCHED_OTHER, 0)
 
 
 def scheduled() -> tuple[int, int]:
-    """The policy and the real-time priority of this thread."""
+    """Return the policy and the real-time priority of this thread."""
     return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
 
 
 def in_child(action: Callable[[], None]) -> None:
-    """Runs it in a process whose rights and schedule are nobody else's."""
+    """Run an action in a process with rights and a schedule of its own."""
     pid = os.fork()
     if not pid:
         try:

@@ -21,7 +21,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "one layer": ("-DONE_LAYER=",),
     "old": ("-UTASK_STORAGE", "-DNO_KERNEL_READS", "-DNO_LOOPS", "-DSOCK_PROTOCOL_MASK=255"),
 }  # fmt: skip
-"""What a file may find defined, beside the usual."""
+"""Macros that a file may find defined, beside the usual ones."""
 
 
 def written(folder: Path, **files: str) -> Path:

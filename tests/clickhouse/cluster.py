@@ -29,13 +29,13 @@ PATIENCE: Final = 30.0
 
 
 def is_there() -> bool:
-    """Whether what it needs is installed."""
+    """Return True if ZooKeeper and Java are installed."""
     return JAR.exists() and shutil.which("java") is not None
 
 
 @contextmanager
 def zookeeper(folder: Path) -> Iterator[int]:
-    """Its port."""
+    """Start ZooKeeper; yield its port."""
     port = free_port()
     folder.mkdir()
     (folder / "zoo.cfg").write_text(
@@ -58,7 +58,7 @@ def zookeeper(folder: Path) -> Iterator[int]:
 
 
 def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until it says how it is; it listens before it can do anything."""
+    """Wait until ZooKeeper reports its state; it listens before it can do anything."""
     deadline = time.monotonic() + PATIENCE
     while not _says(port, b"srvr").startswith(b"Zookeeper version"):
         assert time.monotonic() < deadline
@@ -67,7 +67,7 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _says(port: int, word: bytes) -> bytes:
-    """Its answer to one of its words of four letters."""
+    """Return ZooKeeper's answer to one of its words of four letters; empty if there is none."""
     try:
         with socket.create_connection(("127.0.0.1", port), 5.0) as sock:
             sock.sendall(word)
@@ -78,7 +78,7 @@ def _says(port: int, word: bytes) -> bytes:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[ClickHouse, ClickHouse]]:
-    """Without tables."""
+    """Start two shards without tables; yield their servers."""
     ports = free_port(), free_port()
     shards = "".join(_SHARD.format(port=port) for port in ports)
     with zookeeper(folder / "zookeeper") as keeper:

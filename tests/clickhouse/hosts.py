@@ -67,7 +67,7 @@ RUNNING: Final[Mapping[Host, Mapping[Identity, int]]] = {
     TWINS[1]: {BACKUP: 1},
     FORMULA: {NGINX: 4},
 }
-"""What runs there, and how many times as much it moves as others."""
+"""The programs of each host, with factors of the amounts that they move."""
 
 UPLINK: Final = remote("192.0.2.10")
 OTHERS: Final = (remote("198.51.100.7", 8443, TCP, Role.SERVER), remote("192.0.2.53", 53, UDP))

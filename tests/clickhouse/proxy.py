@@ -34,7 +34,7 @@ class Proxy:
     """Asked for each connection."""
     port: int = 0
     cuts: Counter[str] = field(default_factory=Counter)
-    """How many there were of each kind."""
+    """The number of cuts of each kind."""
 
     def carry(self, client: socket.socket) -> None:
         """Copy one connection until it ends or is cut."""

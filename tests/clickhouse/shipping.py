@@ -36,7 +36,7 @@ class Tally:
     rows: int = 0
     """Acknowledged or not."""
     is_at_work: bool = False
-    """Whether one is on its way now."""
+    """True while an insert is on its way."""
 
 
 class Counted(Client):
@@ -74,7 +74,7 @@ class Shipping:
     shipper: Shipper
     path: Path
     lines: list[str]
-    """What people were told of the shipping."""
+    """Messages about the shipping."""
     tally: Tally = field(default_factory=Tally)
 
     def until(self, condition: Callable[[], object], seconds: float = SOON) -> None:

@@ -251,7 +251,7 @@ FLOWS = 1500
 
 
 def large(path: Path) -> None:
-    """Return a history that takes a second to ship."""
+    """Record a history that takes a second to ship."""
     kept = Kept(path=path)
     remotes = [REMOTES[0]._replace(port=port) for port in range(1, FLOWS + 1)]
     for number in range(40):

@@ -92,15 +92,15 @@ class Sender:
         self.now = float(NOON)
         self.arrived = 0.0
         self.skew = 0.0
-        """Of its own clock, and:"""
+        """Seconds by which the host's clock is ahead."""
         self.ahead = 0.0
-        """of who looks on."""
+        """Seconds by which the follower's clock is ahead."""
         self.due: list[float] = []
         """Seconds told with a time, by reading."""
         self.late = 0.0
 
     def run(self, seconds: int, delay: float = 0.0, passed: float = 1.0) -> None:
-        """Batches come so many seconds after the ten."""
+        """Let readings pass; each batch arrives `delay` seconds after its ten."""
         for _ in range(seconds):
             self.now += passed
             self.arrived = max(self.arrived, (self.now - delay) // BATCH * BATCH)
@@ -185,7 +185,7 @@ class Fleet:
         """Seconds by which clocks are ahead."""
 
     def plan(self, host: Host, *deltas: Delta) -> None:
-        """Return what a host will have recorded by the end of each interval."""
+        """Set the deltas of a host; it records each at the end of its interval."""
         self.hosts[host] = Kept()
         self.waiting[host] = sorted(deltas, key=lambda delta: delta.start)
 
@@ -204,7 +204,7 @@ class Fleet:
                 ship(kept, self.server, host)
 
     def readings(self, follower: FleetFollower, seconds: int) -> Iterator[Sample]:
-        """One each second; hosts send every ten, each at another of them."""
+        """Yield a reading each second; the hosts send every ten seconds."""
         for _ in range(seconds):
             self.clock.now += 1
             if int(self.clock.now) % BATCH == 3:

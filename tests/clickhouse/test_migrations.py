@@ -26,7 +26,7 @@ FOREVER_ALL: Final = dict.fromkeys(
 
 
 class StoppedError(FleetError):
-    """What an operator's Ctrl-C is to the upgrade."""
+    """The end of an upgrade, as by an operator's Ctrl-C."""
 
 
 class Until:

@@ -53,7 +53,7 @@ class Sending:
             kept.connection.close()
 
     def _record(self, hosts: Collection[Kept]) -> None:
-        """Record; each second has an amount of its own."""
+        """Record the seconds since the last call; each has an amount of its own."""
         while self._second + 1 <= time.time():
             flows = {
                 (key(100), NGINX): {UPLINK: (self._second - self.began, 1)},

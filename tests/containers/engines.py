@@ -16,12 +16,12 @@ IMAGE = "example/proxy:1.25"
 
 @dataclass(frozen=True)
 class Podman:
-    """A real one, with a storage of its own that is where root's is below `root`."""
+    """A real podman; its storage below `root` is at the place of root's own."""
 
     root: Path
 
     def run(self, *arguments: str) -> str:
-        """Return what it prints last."""
+        """Run podman; return the last word that it prints."""
         where = (f"--root={self.root}/var/lib/containers/storage", f"--runroot={self.root}/run")
         drivers = ("--storage-driver=vfs", f"--tmpdir={self.root}/tmp", "--cgroup-manager=cgroupfs")
         command = ["podman", *where, *drivers, "--runtime=runc", *arguments]
@@ -35,7 +35,7 @@ class Podman:
 
 
 def podman(root: Path) -> Podman:
-    """Return one with an image."""
+    """Return a podman with an image."""
     found = Podman(root)
     (root / "run").mkdir()
     subprocess.run(["tar", "-cf", root / "image.tar", "-C", "/usr/bin", "true"], check=True)

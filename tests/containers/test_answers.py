@@ -32,7 +32,7 @@ STORAGE = ".local/share/containers/storage/overlay-containers"
 
 @pytest.fixture(name="root")
 def _root() -> Iterator[Path]:
-    """A folder with a short path: podman accepts no long one."""
+    """Yield a folder with a short path: podman accepts no long one."""
     with TemporaryDirectory(prefix="bwtop-", dir="/tmp") as folder:
         yield Path(folder)
 
@@ -144,7 +144,7 @@ def as_folder(file: Path) -> None:
 
 
 def huge(file: Path) -> None:
-    """Valid, but larger than what is read; sparse files have no end either."""
+    """Make a valid file larger than the limit for reading; the sparse rest of 1 TiB must not be read either."""
     with file.open("ab") as more:
         more.write(b" " * MOST_BYTES)
     os.truncate(file, 1 << 40)

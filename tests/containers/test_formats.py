@@ -1,4 +1,4 @@
-"""What the files of container engines say, and what they may say otherwise."""
+"""Files of container engines: their usual content, and content that they may have instead."""
 
 import json
 from typing import Any

@@ -111,7 +111,7 @@ class Feed:
             self.give(Sample(datetime.fromtimestamp(self.clock.wall, UTC), seconds))
 
     def until(self, condition: Callable[[], object], seconds: float = HANG) -> None:
-        """Goes on putting until then."""
+        """Put samples until a condition is true."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (self.recorder.state, self.lines)
@@ -119,7 +119,7 @@ class Feed:
             time.sleep(0.01)
 
     def wait(self, condition: Callable[[], object] | None = None, seconds: float = HANG) -> None:
-        """Without putting; by default until all that was put is stored."""
+        """Wait without putting samples; by default until all samples are stored."""
         deadline = time.monotonic() + seconds
         while not (condition() if condition else self.recorder.stored >= len(self.numbers)):
             assert time.monotonic() < deadline, (self.recorder.state, self.lines)
@@ -247,7 +247,7 @@ class Child:
         return found
 
     def until(self, name: str, value: object = None, seconds: float = HANG) -> dict[str, Any]:
-        """Until a value of the state is that one, or is any at all."""
+        """Wait until a value of the state is `value`, by default until it is true; return the state."""
         deadline = time.monotonic() + seconds
         while True:
             state = self.tell("state")

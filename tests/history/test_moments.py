@@ -72,7 +72,7 @@ def bounds(found: Moment) -> tuple[float, float]:
 
 @pytest.fixture
 def tiers() -> Kept:
-    """A history with two days, of which hours, minutes and seconds are left of the newer parts."""
+    """Return a history of two days: hours are left of the oldest part, minutes of the next, seconds of the newest."""
     kept = Kept(policy(seconds=HOUR, minutes=4 * HOUR))
     for start in (NOON - DAY, NOON - 3 * HOUR, NOON - 2 * MINUTE):
         kept.append(*seconds(start, 120))

@@ -1,4 +1,4 @@
-"""What a program usually moves, out of a real history."""
+"""The usual amounts of a program, out of a real history."""
 
 import json
 

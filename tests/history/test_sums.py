@@ -115,12 +115,12 @@ filters_of_processes = st.one_of(
         st.sampled_from(["", "loopback:hide", "loopback:only"]),
     ).map(lambda terms: typed(" ".join(terms))),
 )
-"""What `*` still knows."""
+"""Filters by fields that `*` still has."""
 
 
 @st.composite
 def retentions(draw: st.DrawFn) -> dict[str, float]:
-    """Days are kept for ever."""
+    """Draw the retention of each tier; days are kept for ever."""
     some = st.sampled_from([0.0, 20.0, 130.0, 3600.0, 5.0 * HOUR, DAY, 3.0 * DAY, float("inf")])
     found = sorted(draw(st.lists(some, min_size=3, max_size=3)))
     kept = dict(zip(("seconds", "minutes", "hours"), found, strict=True))

@@ -12,7 +12,7 @@ from tests.build import eventually
 
 
 class Source:
-    """A source that answers once it is let go, and remembers what it was asked."""
+    """A source that answers once it is let go, and remembers its questions."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []

@@ -1,4 +1,4 @@
-"""What a cgroup path tells."""
+"""Units, containers and pods from cgroup paths."""
 
 import pytest
 

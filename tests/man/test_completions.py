@@ -1,4 +1,4 @@
-"""What the shells complete: asked of the shells."""
+"""Completions, asked of the shells themselves."""
 
 import os
 import pty
@@ -22,11 +22,11 @@ FOLDER = ROOT / "share" / "completions"
 HANG = 60
 
 Ask = Callable[[str], set[str]]
-"""What completes a command line."""
+"""A function that returns the completions of a command line."""
 
 
 def bash(line: str) -> set[str]:
-    """As readline divides it: "=" is a word of its own."""
+    """Return the completions of bash; the line is divided as by readline: "=" is a word of its own."""
     words = [word for word in re.split(r"(=)|\s+", line) if word]
     if line[-1] in " =":
         words += [""] if line[-1] == " " else []
@@ -72,7 +72,7 @@ bindkey '^I' list-choices
 
 
 def zsh(line: str) -> set[str]:
-    """A real one, at a terminal: it lists what there is, and is then told to say that it has."""
+    """Return the completions of a real zsh, at a terminal: it lists them, and is then told to say that it has."""
     with TemporaryDirectory() as folder:
         Path(folder, ".zshrc").write_text(ZSHRC)
         pid, terminal = pty.fork()

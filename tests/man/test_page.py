@@ -24,7 +24,7 @@ PAGE = ROOT / "man" / "bwtop.1"
 
 
 def rendered() -> str:
-    """As a reader sees it, on one long line per paragraph."""
+    """Return the page as a reader sees it, on one long line per paragraph."""
     made = subprocess.run(
         ["mandoc", "-T", "utf8", "-O", "width=500", str(PAGE)],
         capture_output=True,
@@ -90,7 +90,7 @@ def test_every_flag_key_column_and_metric_is_in_it() -> None:
 
 
 def environment_of(package: Path) -> set[str]:
-    """The variables that the program reads."""
+    """Return the environment variables that the program reads."""
     source = "".join(
         path.read_text() for path in package.rglob("*.py") if "capture" not in path.parts
     )

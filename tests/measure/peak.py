@@ -57,7 +57,7 @@ def private() -> float:
 
 
 def main(*, is_suited: bool) -> None:
-    """Let them come and go."""
+    """Let the flows come and go; print the memory that is kept of them."""
     with patch.object(heap, "PERIOD", 0.0):
         own, model, before = Heap(), LiveModel(), private()
         for flows, sample in readings():

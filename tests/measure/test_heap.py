@@ -13,7 +13,7 @@ PART = 0.6
 
 
 def kept(*arguments: str) -> float:
-    """MiB that stay after a peak."""
+    """Return the MiB that stay after a peak."""
     command = [sys.executable, "-m", "tests.measure.peak", *arguments]
     return float(subprocess.check_output(command, cwd=CHECKOUT))
 

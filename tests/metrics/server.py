@@ -97,7 +97,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, configuration: str) -> Iterator[Prometheus]:
-    """Start it with the rules of the example."""
+    """Start Prometheus with the rules of the example."""
     path = folder / "prometheus.yml"
     path.write_text(configuration)
     (folder / RULES.name).write_text(RULES.read_text())

@@ -110,7 +110,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def full(recorder: Recorder) -> Watch:
-    """A watch with a value for every metric."""
+    """Return a watch with a value for every metric."""
     watch = Watch()
     reading = sample(
         {key(1): {remote(): Traffic(1009, 2003)}},

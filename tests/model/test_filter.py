@@ -848,7 +848,7 @@ def in_batch(keep: Filter) -> Flows:
 
 @pytest.fixture(scope="module")
 def in_history() -> Iterator[Callable[[Filter], Flows]]:
-    """A function that returns the flows in a report."""
+    """Yield a function that returns the flows in a report."""
     kept = Kept()
     flows = {
         who: {far: (t.rx, t.tx) for far, t in TRAFFIC[who[0]].items()} for who in PLAIN.values()

@@ -388,9 +388,9 @@ def test_demo_ends_on_stop(running: Running, stopped: list[str]) -> None:
 
 @pytest.fixture
 def neighbour(running: Running) -> Iterator[None]:
-    """Another process in the group, as in a shell's pipeline.
+    """Run another process in the group, as in a shell's pipeline.
 
-    Without one the kernel would end those who are stopped: a group that nobody can continue gets SIGHUP and SIGCONT.
+    Without one the kernel would end stopped processes: a group that no process can continue gets SIGHUP and SIGCONT.
     """
     command = ["sleep", str(LONG)]
     with subprocess.Popen(command, process_group=running.process.pid) as process:

@@ -33,7 +33,7 @@ def _even(data: bytes) -> bytes:
 
 
 def _ghash(key: bytes, data: bytes) -> int:
-    """GHASH (NIST SP 800-38D, 6.4)."""
+    """Compute GHASH (NIST SP 800-38D, 6.4)."""
     h, hashed = int.from_bytes(key), 0
     for place in range(0, len(data), 16):
         hashed ^= int.from_bytes(data[place : place + 16])

@@ -21,7 +21,7 @@ def dns_name(text: str) -> bytes:
 
 
 def record(owner: bytes, kind: int, data: bytes, ttl: int = 300) -> bytes:
-    """Return a record; owner is encoded, perhaps as a pointer such as b"\\xc0\\x0c", to the question."""
+    r"""Return a record; owner is encoded, perhaps as a pointer such as b"\xc0\x0c", to the question."""
     return owner + struct.pack(">HHIH", kind, 1, ttl, len(data)) + data
 
 

@@ -1,6 +1,4 @@
-"""A network namespace with servers of the test's own: DNS on 127.0.0.53 and 192.0.2.53, what answers anything by TCP,
-and what answers nothing by QUIC.
-"""
+"""A network namespace with servers for tests: DNS on 127.0.0.53 and 192.0.2.53, a TCP server that answers anything, a silent one for QUIC."""
 
 import contextlib
 import os
@@ -105,7 +103,7 @@ def _serve(ready: int) -> None:
 
 
 class Network:
-    """A namespace, and what runs commands in it."""
+    """A namespace in which commands run."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name = name

@@ -248,7 +248,7 @@ GOOD = st.sampled_from([HELLO, padded(HELLO, 1600), REQUEST, *(m for m, _ in ANS
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Messages with some bytes changed, cut out or put in."""
+    """Draw a message with some bytes changed, cut out or put in."""
     data = bytearray(draw(GOOD))
     for _ in range(draw(st.integers(1, 6))):
         at, end = draw(st.integers(0, len(data))), draw(st.integers(0, 8))

@@ -101,7 +101,7 @@ class Ask:
         return list(csv.DictReader(io.StringIO(self(text, "csv", *names, **settings), newline="")))
 
     def table(self, text: str, *names: str, **settings: Any) -> list[list[str]]:
-        """Its lines, in parts that empty ones divide: title, bars, rows, totals."""
+        """Return the lines in parts that empty ones divide: title, bars, rows, totals."""
         written = self(text, "table", *names, **settings)
         assert written.endswith("\n")
         assert not [line for line in written.split("\n") if line != line.rstrip()]

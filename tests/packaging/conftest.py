@@ -1,4 +1,4 @@
-"""What is made once for all tests: the package, and a fresh Debian."""
+"""Fixtures that are made once for all tests: the package, and a fresh Debian."""
 
 import shutil
 import tempfile
@@ -14,13 +14,13 @@ from tests.packaging.making import built_deb, copy_of_checkout
 
 @pytest.fixture(scope="session")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It."""
+    """Return the package of this checkout."""
     return built_deb(copy_of_checkout(tmp_path_factory.mktemp("deb") / "checkout"))
 
 
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """As debootstrap makes it; tests change copies of it."""
+    """Yield a Debian as debootstrap makes it; tests change copies of it."""
     root = made(tmp_path_factory.mktemp("fresh") / "root")
     yield root
     shutil.rmtree(root.path)
@@ -28,7 +28,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
 
 @pytest.fixture(scope="session")
 def podman(fresh: Root, deb: Path) -> Iterator[Podman]:
-    """With the image.  podman takes no path of more than 50 characters."""
+    """Yield a podman with the image.  podman takes no path of more than 50 characters."""
     with (
         tempfile.TemporaryDirectory(prefix="bwtop-") as folder,
         built(Path(folder, "podman"), fresh, deb) as podman,

@@ -19,34 +19,34 @@ LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
 @dataclass(frozen=True)
 class Podman:
-    """It, with images and containers in a folder of the test."""
+    """A podman with images and containers in a folder of the test."""
 
     folder: Path
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """What runs it."""
+        """Return the command that runs podman."""
         places = (f"--root={self.folder}/storage", f"--runroot={self.folder}/run")
         return ["podman", *places, "--runtime=runc", *map(str, arguments)]
 
     def run(self, *arguments: str | Path) -> str:
-        """What it prints, doing well."""
+        """Run podman, which must succeed; return its standard output."""
         return run(*self.command(*arguments))
 
     def bwtop(self, *flags: str, options: tuple[str, ...] = ()) -> list[str]:
-        """What runs bwtop in a container that is gone afterwards."""
+        """Return the command that runs bwtop in a container that is deleted afterwards."""
         volume = "--volume=bwtop:/var/lib/bwtop"
         return self.command("run", "--rm", *LIMITS, volume, *options, "bwtop", *flags)
 
 
 def told(name: str) -> tuple[str, ...]:
-    """Options of `podman run` that the guide has in a variable."""
+    """Return the options of `podman run` that the guide has in a variable."""
     (found,) = re.findall(rf"^    {name}='(.*)'$", GUIDE, re.MULTILINE)
     return tuple(str(found).split())
 
 
 @contextmanager
 def built(folder: Path, fresh: Root, deb: Path) -> Iterator[Podman]:
-    """Builds the image, from a fresh Debian in the place of the registry's."""
+    """Build the image, from a fresh Debian in the place of the registry's."""
     podman = Podman(folder)
     (base,) = re.findall(r"^FROM (.*)$", CONTAINERFILE.read_text(), re.MULTILINE)
     context = folder / "dist"

@@ -39,23 +39,23 @@ BOOT = 300
 
 @dataclass(frozen=True)
 class Root:
-    """It."""
+    """A Debian in a folder."""
 
     path: Path
 
     def command(self, *arguments: str) -> list[str]:
-        """What runs a command there, as root, on this machine's kernel."""
+        """Return what runs a command there, as root, on this machine's kernel."""
         variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
         mounted = ["unshare", "--mount", "sh", "-c", INSIDE, str(self.path)]
         return ["env", "-i", *variables, *mounted, *arguments]
 
     def run(self, *arguments: str) -> str:
-        """What a command prints that does well."""
+        """Run a command, which must succeed; return its standard output."""
         return run(*self.command(*arguments))
 
 
 def made(folder: Path, suite: str = "") -> Root:
-    """Makes it; of the machine's own suite if none is named."""
+    """Make a Debian, of the machine's own suite if none is named."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     suite = suite or release
     sources = for_suite(machine_sources(), release, suite)
@@ -70,7 +70,7 @@ def made(folder: Path, suite: str = "") -> Root:
 
 
 def trust(archive: Stanza) -> list[str]:
-    """What says to debootstrap how apt checks the archive."""
+    """Return the flags that tell debootstrap how apt checks the archive."""
     if archive.get("trusted") == "yes":
         return ["--no-check-gpg"]
     key = archive.get("signed-by", "")
@@ -78,7 +78,7 @@ def trust(archive: Stanza) -> list[str]:
 
 
 def configure_apt(root: Path, sources: str) -> None:
-    """Gives it these sources, the keys that they name, and what the machine's apt says of the network."""
+    """Give apt these sources, the keys that they name, and the settings of the machine's apt for the network."""
     etc = root / "etc/apt"
     (etc / "sources.list").unlink(missing_ok=True)
     (etc / "sources.list.d/debian.sources").write_text(sources)
@@ -94,23 +94,23 @@ def configure_apt(root: Path, sources: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """The same, booted: with systemd."""
+    """A booted Debian, with systemd."""
 
     leader: int
     """systemd's process, as this machine sees it."""
 
     def command(self, *arguments: str) -> list[str]:
-        """What runs a command there as root."""
+        """Return what runs a command there as root."""
         variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
         entered = ["nsenter", f"--target={self.leader}", "--all", "--"]
         return [*entered, "env", "-i", *variables, *arguments]
 
     def run(self, *arguments: str) -> str:
-        """What a command prints that does well."""
+        """Run a command, which must succeed; return its standard output."""
         return run(*self.command(*arguments))
 
     def state(self, unit: str, name: str) -> str:
-        """A unit's property."""
+        """Return a property of a unit."""
         return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
 
@@ -129,7 +129,7 @@ NSPAWN = [
 
 @contextmanager
 def booted(root: Root) -> Iterator[Machine]:
-    """Boots it; whatever runs there has ended afterwards."""
+    """Boot a Debian; everything that runs there has ended after the block."""
     log = root.path.with_name(f"{root.path.name}.log")
     before = cgroups()
     # Where systemd runs, it makes the container's cgroups.
@@ -153,7 +153,7 @@ def booted(root: Root) -> Iterator[Machine]:
 
 
 def cgroups() -> set[Path]:
-    """Those that nspawn makes within this process's, and leaves."""
+    """Return the cgroups that nspawn makes within this process's, and leaves."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     ours = {line.split(":", 2)[2].strip("/") for line in lines}
     root = Path("/sys/fs/cgroup")
@@ -163,7 +163,7 @@ def cgroups() -> set[Path]:
 
 
 def await_boot(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
-    """Waits until all is started that starts by itself."""
+    """Wait until everything is started that starts by itself; return the machine."""
     deadline = time.monotonic() + BOOT
     while time.monotonic() < deadline and process.poll() is None:
         for leader in children(process.pid):
@@ -177,6 +177,5 @@ def await_boot(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
 
 
 def children(pid: int) -> list[int]:
-    """A process's."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]

@@ -12,13 +12,13 @@ STUCK = 900
 """Seconds after which a command never ends: several times what the slowest needs on a busy machine."""
 
 Tree = dict[str, str]
-"""What is in a folder, by its path there: a folder, a link and where to, or a file with its mode and size."""
+"""The contents of a folder by path: a folder with its mode, a link with its target, or a file with its mode, size and time."""
 
 
 def run(
     *command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None, umask: int = -1
 ) -> str:
-    """The standard output of a command, which must do well.  Nothing is inherited that make tells the makes it starts."""
+    """Run a command, which must succeed; return its standard output.  It inherits nothing that make tells the makes it starts."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
         list(command),
@@ -37,12 +37,10 @@ def run(
 
 
 def make(target: str, *variables: str, checkout: Path = ROOT, umask: int = -1) -> None:
-    """Runs it."""
     run("make", target, *variables, cwd=checkout, umask=umask)
 
 
 def tree(folder: Path) -> Tree:
-    """All that is there."""
     return {str(path.relative_to(folder)): kind(path) for path in sorted(folder.rglob("*"))}
 
 
@@ -57,7 +55,7 @@ def kind(path: Path) -> str:
 
 
 def sources() -> set[str]:
-    """The files that bwtop is, as a checkout names them."""
+    """Return the files that bwtop consists of, as a checkout names them."""
     found = {"bwtop.py"}
     for name in ("bwtop", "bpf"):
         for path in (ROOT / name).rglob("*"):
@@ -67,7 +65,7 @@ def sources() -> set[str]:
 
 
 def copy_of_checkout(target: Path) -> Path:
-    """A checkout that a test may change."""
+    """Return a copy of this checkout that a test may change."""
     made = shutil.ignore_patterns(
         ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "dist"
     )
@@ -75,7 +73,7 @@ def copy_of_checkout(target: Path) -> Path:
 
 
 def built_deb(checkout: Path, umask: int = -1) -> Path:
-    """What `make deb` makes of a checkout, where it changes nothing else."""
+    """Return the package that `make deb` makes of a checkout; check that nothing else changes there."""
     before = tree(checkout)
     make("deb", checkout=checkout, umask=umask)
     after = tree(checkout)

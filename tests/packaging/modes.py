@@ -1,4 +1,4 @@
-"""What bwtop can do, for tests of all the ways in which it can be installed."""
+"""Checks of bwtop's modes, for tests of all the ways in which it can be installed."""
 
 import json
 import signal
@@ -25,17 +25,17 @@ FLOW = Flow("udp", "127.0.0.1", DISCARD, "client")
 
 @dataclass(frozen=True)
 class Installed:
-    """A bwtop."""
+    """An installed bwtop."""
 
     command: Callable[..., list[str]]
-    """What starts it, with flags."""
+    """Returns the command that starts it with flags."""
     database: str
-    """Where it may record, by the name that it has for it."""
+    """The path of a history that it may record to, as it sees it."""
     cwd: Path
-    """From where it is started: no checkout."""
+    """The directory that it is started in: no checkout."""
 
     def says(self, *flags: str) -> str:
-        """What it prints, and ends well."""
+        """Run bwtop, which must succeed; return its standard output."""
         return run(*self.command(*flags), cwd=self.cwd)
 
 
@@ -44,7 +44,7 @@ def check_version(bwtop: Installed) -> None:
 
 
 def check_proof(bwtop: Installed) -> None:
-    """--check moves known bytes, and counts all of them."""
+    """Check that --check moves known bytes, and counts all of them."""
     lines = bwtop.says("--check").splitlines()
     proof = lines[next(i for i, line in enumerate(lines) if line.startswith("known bytes")) :]
     counted = [line for line in proof if not line.startswith("known bytes")]
@@ -69,7 +69,7 @@ def check_history(bwtop: Installed) -> None:
 
 @contextmanager
 def recording(bwtop: Installed) -> Iterator[None]:
-    """`bwtop --record`, from the line that says so until it has ended well."""
+    """Run `bwtop --record` during the block, from the line that says so; check that it ends well."""
     with subprocess.Popen(
         bwtop.command("--record", "--db", bwtop.database),
         cwd=bwtop.cwd,
@@ -91,14 +91,14 @@ def recording(bwtop: Installed) -> Iterator[None]:
 
 
 def sent(bwtop: Installed, pid: int) -> int:
-    """Bytes that the history knows of."""
+    """Return the sent bytes of a process in the history."""
     flags = ("--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json")
     document: dict[str, Any] = json.loads(bwtop.says(*flags, "--db", bwtop.database))
     return int(document["total"]["tx"])
 
 
 def check_serving(bwtop: Installed) -> None:
-    """With the page, the charts, and what moves now."""
+    """Check that bwtop serves the page, the charts, and the API."""
     with serving(started=bwtop.command) as web:
         page = web.ask("/")
         assert page.status == 200

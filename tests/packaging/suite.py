@@ -19,7 +19,7 @@ PACKAGES = (
     *("make", "e2fsprogs", "iproute2", "kmod"),
     *("python3-pytest", "python3-pytest-xdist", "python3-hypothesis", "python3-pyte"),
 )
-"""What the tests need; what bwtop needs `make run` installs."""
+"""Packages that the tests need; `make run` installs those that bwtop needs."""
 
 FOLDERS = ("screen", "output", "view", "text", "options", "sqlite")
 """The tests of what depends most on the versions of Python, urwid and humanize."""
@@ -35,11 +35,11 @@ STEPS = {
 """Shell commands, run one after the other in a checkout there."""
 
 CHECKOUT = "/srv/bwtop"
-"""Where other users can read it, too."""
+"""A place where other users can read the checkout, too."""
 
 
 def main(suite: str) -> int:
-    """Runs all steps; returns the exit status."""
+    """Run all steps; return the exit status."""
     # Ends like Ctrl-C, so that the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix=f"bwtop-{suite}-") as folder:
@@ -53,7 +53,7 @@ def main(suite: str) -> int:
 
 
 def step(root: Root, name: str, command: str) -> int:
-    """Runs a step, whose output goes where this program's does; returns its exit status."""
+    """Run a step, whose output goes where this program's does; return its exit status."""
     out(f"== {name}")
     began = time.monotonic()
     shell = f"cd {CHECKOUT} && export CI=true && {command}"
@@ -65,7 +65,7 @@ def step(root: Root, name: str, command: str) -> int:
 
 
 def out(line: str) -> None:
-    """Says something at once: who waits may be a log."""
+    """Print a line at once: the reader may be a log."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

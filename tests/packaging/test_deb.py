@@ -18,23 +18,23 @@ def field(deb: Path, name: str) -> str:
 
 
 def source_field(name: str) -> str:
-    """Of debian/control's first paragraph."""
+    """Return a field of debian/control's first paragraph."""
     (found,) = re.findall(rf"^{name}: (.*)$", (ROOT / "debian/control").read_text(), re.MULTILINE)
     return str(found)
 
 
 def packages(relations: str) -> set[str]:
-    """The first alternatives, without versions and architectures."""
+    """Return the first alternatives, without versions and architectures."""
     return {re.split(r"[\s:|(]", relation.strip())[0] for relation in relations.split(",")}
 
 
 def as_debian_has_it(version: str) -> str:
-    """PEP 440's order of versions in deb-version(7)'s: what comes before a release has a tilde."""
+    """Convert a version of PEP 440 to deb-version(7): a version before a release has a tilde there."""
     return re.sub(r"\.?(dev|a|b|rc)(\d+)", r"~\1\2", version)
 
 
 def listed(name: str) -> set[str]:
-    """A list of packages in the Makefile."""
+    """Return a list of packages in the Makefile."""
     (found,) = re.findall(rf"^{name} := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return set(str(found).split())
 
@@ -72,7 +72,7 @@ def test_contents_are_what_make_installs(deb: Path, tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> set[str]:
-    """By name; without the `/usr` that Debian 12 leaves out of some, and the compression of manual pages."""
+    """Return the files by name, with the `/usr` that Debian 12 leaves out of some, and without the compression of manual pages."""
     return {
         re.sub(r"^lib/", "usr/lib/", name).removesuffix(".gz")
         for name, kind in tree(folder).items()

@@ -34,7 +34,7 @@ MEMBER = "ada"
 
 @pytest.fixture(scope="module")
 def root(deb: Path, fresh: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """With the package, by apt: so its dependencies are what they say."""
+    """Yield a Debian with the package, installed by apt: so its dependencies are the ones that it names."""
     folder = tmp_path_factory.mktemp("debian") / "root"
     root = Root(folder)
     run("cp", "-a", fresh.path, folder)
@@ -62,7 +62,7 @@ def test_service_is_the_administrators_decision(root: Root) -> None:
 
 @pytest.fixture(scope="module")
 def machine(root: Root) -> Iterator[Machine]:
-    """Booted, with a member of the group bwtop."""
+    """Yield that Debian booted, with a member of the group bwtop."""
     root.run("useradd", "--groups", "bwtop", MEMBER)
     root.run("useradd", "other")
     with booted(root) as running:
@@ -70,20 +70,20 @@ def machine(root: Root) -> Iterator[Machine]:
 
 
 def as_user(machine: Machine, user: str, *flags: str) -> list[str]:
-    """What starts a user's bwtop."""
+    """Return the command that starts a user's bwtop."""
     identity = ["--reset-env", f"--reuid={user}", f"--regid={user}", "--init-groups"]
     return machine.command("setpriv", *identity, "bwtop", *flags)
 
 
 def report(machine: Machine, user: str, pid: int) -> subprocess.CompletedProcess[str]:
-    """What a process has sent, as a user learns it."""
+    """Report the sent bytes of a process to a user; return the finished command."""
     flags = ["--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json"]
     command = as_user(machine, user, *flags)
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
 
 
 def sent(machine: Machine, pid: int, user: str = MEMBER) -> int:
-    """The same, as soon as the recorder has written it."""
+    """Return the sent bytes of a process, as soon as the recorder has written them."""
     deadline = time.monotonic() + HANG
     while True:
         answer = report(machine, user, pid)
@@ -96,7 +96,7 @@ def sent(machine: Machine, pid: int, user: str = MEMBER) -> int:
 
 @pytest.fixture(scope="module")
 def service(machine: Machine) -> Machine:
-    """The recorder, at work.  When it fails, it comes back sooner than elsewhere."""
+    """Start the recorder.  When it fails, it restarts sooner than elsewhere."""
     drop_in = "/run/systemd/system/bwtop.service.d"
     machine.run("mkdir", "-p", drop_in)
     machine.run("sh", "-c", f"printf '[Service]\\nRestartSec=1\\n' >{drop_in}/soon.conf")
@@ -166,7 +166,7 @@ def test_drop_in_of_the_examples_lets_prometheus_in(service: Machine) -> None:
 
 
 def await_line(machine: Machine, pattern: str) -> str:
-    """What the pattern finds in what the service says."""
+    """Wait for a line of the service's log; return the last group of the pattern."""
     deadline = time.monotonic() + HANG
     while True:
         said = machine.run("journalctl", "--output=cat", "--unit=bwtop")
@@ -191,7 +191,7 @@ def test_members_see_it_live(service: Machine) -> None:
 
 @contextmanager
 def following(machine: Machine) -> Iterator[str]:
-    """A member's bwtop that watches, from its first interval on; and what it said first."""
+    """Run a member's bwtop that watches; after its first interval, yield the first line of its standard error."""
     command = as_user(machine, MEMBER, "--batch", "--no-resolve", "-n", "1000")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -297,7 +297,7 @@ def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:
 
 
 def left(root: Root) -> set[str]:
-    """What has its name there, but for what was copied there, and for logs and lists of packages."""
+    """Return the files named after bwtop or in its state, without copied files, logs and lists of packages."""
     others = ("var/log/", "var/tmp/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/apt/")
     names = (str(path.relative_to(root.path)) for path in root.path.rglob("*bwtop*"))
     inside = (str(p.relative_to(root.path)) for p in (root.path / STATE).rglob("*"))

@@ -34,7 +34,7 @@ EXAMPLES = "share/doc/bwtop/examples"
 
 
 def examples() -> set[str]:
-    """With the folders that they are in."""
+    """Return the examples, with the folders that they are in."""
     folder = ROOT / "share"
     names = ("prometheus", "grafana", "clickhouse")
     found = {path for name in names for path in (folder / name).iterdir()}
@@ -44,7 +44,7 @@ def examples() -> set[str]:
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it is installed in earnest."""
+    """Return the prefix of a real installation, without DESTDIR."""
     folder = tmp_path_factory.mktemp("installed")
     make("install", f"PREFIX={folder}")
     return folder
@@ -55,7 +55,7 @@ def private(prefix: Path) -> Path:
 
 
 def installed(prefix: Path) -> set[str]:
-    """Files of the private folder, without byte code."""
+    """Return the files of the private folder, without byte code."""
     found = (path for path in private(prefix).rglob("*") if path.is_file())
     return {str(path.relative_to(private(prefix))) for path in found if path.suffix != ".pyc"}
 

@@ -62,7 +62,7 @@ def test_names_fit_together() -> None:
 
 
 def options(sources: dict[str, Path]) -> list[str]:
-    """What podman needs for the container, with folders of the test in the place of the node's and of the secret."""
+    """Return podman's options for the container, with folders of the test in the place of the node's and of the secret."""
     assert pod()["hostPID"]
     assert pod()["hostNetwork"]
     context = container()["securityContext"]
@@ -87,7 +87,7 @@ def volumes(one: Document, sources: dict[str, Path]) -> Iterator[str]:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Path]:
-    """What stands for the volumes."""
+    """Return the path that stands for each volume."""
     node = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod()["volumes"]}
     found = {name: Path(path) for name, path in node.items() if path}
     folders = ("history", "secret", "container-logs", "pod-logs")
@@ -115,7 +115,7 @@ def server(tmp_path: Path) -> Iterator[ClickHouse]:
 
 @contextmanager
 def running(command: list[str]) -> Iterator[None]:
-    """The recorder, from the line that says that it records until it has ended well."""
+    """Run the recorder during the block, from the line that says that it records; check that it ends well."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         said = []

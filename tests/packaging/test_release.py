@@ -18,14 +18,14 @@ PLACES = {
     "CHANGELOG.md": r"0,/^## /s/^## .*/## 7.8.9 (2026-02-03)/",
     "debian/changelog": "1s/(.*)/(7.8.9)/; s/^ -- \\(.*>\\)  .*/ -- \\1  Tue, 03 Feb 2026 08:00:00 +0000/",
 }
-"""Where a release is named, and what sed does to name one."""
+"""Files that name a release, and the sed command that names one there."""
 
 GIT = ("git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org")
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One in which a release is committed."""
+    """Return a checkout in which a release is committed."""
     folder = copy_of_checkout(tmp_path_factory.mktemp("release") / "checkout")
     for name, change in PLACES.items():
         run("sed", "-i", change, folder / name)
@@ -97,7 +97,7 @@ def test_places_that_disagree_are_one_line(checkout: Path, tmp_path: Path, place
 
 
 def refused(folder: Path) -> str:
-    """The line that says why no release is made."""
+    """Return the line that says why no release is made."""
     command = ["make", "-s", "release"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     said, failed = done.stderr.splitlines()

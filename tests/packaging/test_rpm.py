@@ -24,7 +24,7 @@ FEDORA = {
     "python3-humanize": "python3-humanize",
     "libbpf1": "libbpf",
 }
-"""What is needed, by Debian's name."""
+"""Fedora's names of the needed packages, by Debian's."""
 
 DOCUMENTS = {"CHANGELOG.md", "README.md", "guide"}
 DATABASE = "/var/lib/bwtop/history.db"
@@ -33,7 +33,7 @@ PACKAGE = "/var/tmp/bwtop.rpm"
 
 @pytest.fixture(scope="module")
 def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package; nothing else is made."""
+    """Return the package; check that nothing else is made."""
     checkout = copy_of_checkout(tmp_path_factory.mktemp("rpm") / "checkout")
     before = tree(checkout)
     make("rpm", checkout=checkout)
@@ -70,7 +70,7 @@ def test_contents_are_what_make_installs(rpm: Path, tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> Tree:
-    """Without times and folders."""
+    """Return the files without their times; leave out the folders."""
     found = {name: kind.rsplit(" ", 1)[0] for name, kind in tree(folder).items()}
     return {name: kind for name, kind in found.items() if not kind.startswith("folder")}
 
@@ -80,7 +80,7 @@ def files(folder: Path) -> Tree:
 
 @pytest.fixture(scope="module")
 def root(fresh: Root, rpm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """With what the package needs, by Debian's names."""
+    """Yield a Debian with everything that the package needs, by Debian's names."""
     root = Root(tmp_path_factory.mktemp("fedora") / "root")
     run("cp", "-a", fresh.path, root.path)
     needed = [*FEDORA, "libjs-chart.js", "rpm", "systemd"]
@@ -102,7 +102,7 @@ def installed(root: Root) -> Installed:
 
 
 def sent(machine: Machine, pid: int) -> int:
-    """What a process has sent, as the service's history has it after a stop."""
+    """Stop the service; return the sent bytes of a process in its history."""
     machine.run("systemctl", "stop", "bwtop")
     flags = ("--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json")
     return int(json.loads(machine.run("bwtop", *flags, "--db", DATABASE))["total"]["tx"])

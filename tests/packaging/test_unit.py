@@ -18,14 +18,14 @@ MOST_EXPOSED = 20
 
 @pytest.fixture(scope="module")
 def unit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Installed, so that what it starts is there."""
+    """Return the installed unit: so the program that it starts is there."""
     prefix = tmp_path_factory.mktemp("prefix")
     make("install", f"PREFIX={prefix}", "COMPILE=")
     return prefix / "lib/systemd/system/bwtop.service"
 
 
 def analyzed(*arguments: str | Path) -> tuple[int, str]:
-    """systemd-analyze's exit status, and all that it says."""
+    """Return systemd-analyze's exit status, and all its output."""
     done = subprocess.run(
         ["systemd-analyze", *arguments], capture_output=True, text=True, check=False
     )

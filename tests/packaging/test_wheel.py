@@ -13,7 +13,7 @@ from tests.packaging.modes import MODES, Installed
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With both distributions.  Nothing else is made, but for the environment of what makes them."""
+    """Return the folder with both distributions; check that only they and the environment that builds them are made."""
     checkout = copy_of_checkout(tmp_path_factory.mktemp("wheel") / "checkout")
     before = tree(checkout)
     make("wheel", checkout=checkout)
@@ -30,7 +30,7 @@ def wheel(dist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bwtop(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """In a new environment, as `pipx install --system-site-packages` makes it: nothing else is fetched."""
+    """Install the wheel in a new environment, as `pipx install --system-site-packages` does: nothing else is fetched."""
     folder = tmp_path_factory.mktemp("wheel")
     environment = folder / "environment"
     run("/usr/bin/python3", "-m", "venv", "--system-site-packages", environment)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(name="place")
 def _place() -> Iterator[Path]:
-    """A folder that everyone may pass through; those of pytest are root's alone."""
+    """Yield a folder that everyone may pass through; those of pytest are root's alone."""
     with tempfile.TemporaryDirectory(prefix="bwtop-test-", dir="/tmp") as name:
         place = Path(name)
         place.chmod(0o755)
@@ -38,7 +38,7 @@ def refused(action: Callable[[], object]) -> bool:
 
 
 def restricted(place: Path, action: Callable[[], object]) -> Callable[[], object]:
-    """Root keeps all its capabilities here: what is refused, Landlock refuses."""
+    """Return an action restricted by Landlock alone: root keeps all its capabilities."""
 
     def run() -> object:
         from bwtop.rights import privileges

@@ -33,7 +33,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture(name="top")
 def _top() -> Iterator[Path]:
-    """A folder that everyone may pass through; those of pytest are root's alone."""
+    """Yield a folder that everyone may pass through; those of pytest are root's alone."""
     with tempfile.TemporaryDirectory(prefix="bwtop-test-", dir="/tmp") as top:
         Path(top).chmod(0o755)
         yield Path(top)
@@ -47,7 +47,7 @@ def folder(path: Path, owner: Account = ROOT, mode: int = 0o755) -> Path:
 
 
 def children() -> str:
-    """The pids of this thread's child processes, zombies too (proc_tid_children(5))."""
+    """Return the pids of this thread's child processes, zombies too (proc_tid_children(5))."""
     return Path("/proc/thread-self/children").read_text()
 
 
@@ -65,7 +65,7 @@ def redirected(descriptor: int, other: int) -> Iterator[None]:
 
 @contextmanager
 def dead_folder(place: Path) -> Iterator[Callable[[Callable[[], object]], object]]:
-    """Yield what calls a function in a mount namespace of its own, where a folder is on a dead file system (FUSE).
+    """Yield a caller of functions in a mount namespace of its own, where a folder is on a dead file system (FUSE).
 
     Its daemon takes one request, and answers it after the block.
     """

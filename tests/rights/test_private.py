@@ -15,7 +15,7 @@ MOST = 100
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With a file in it."""
+    """Return the path of a private folder with a file in it."""
     path = tmp_path / "above" / "own"
     path.parent.mkdir(mode=0o755)
     with private.opened(path, create=True) as descriptor:
@@ -105,7 +105,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder in place of the file": (as_folder, "not a regular file"),
     "too large": (lambda path: (path / "it").write_bytes(bytes(MOST + 1)), "larger than 100 bytes"),
 }
-"""What is done to the folder, and why it is not believed then."""
+"""Attacks on the folder, and the reasons why it is not believed then."""
 
 
 @pytest.mark.kernel

@@ -1,4 +1,4 @@
-"""What a process may do before and after it has given up root; each is asked in a process of its own."""
+"""Rights of a process before and after it drops root; each test asks in a process of its own."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def in_child(function: Callable[[], object]) -> Any:
-    """What the function returns in a forked process, or the name of what it raises."""
+    """Call a function in a forked process; return its result, or the name of the exception that it raises."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -59,7 +59,7 @@ def held(field: str = "CapEff") -> list[int]:
 
 
 def state() -> dict[str, Any]:
-    """Who this thread is and what it may do."""
+    """Return the ids and the rights of this thread."""
     now = status()
     return {
         "uid": now["Uid"].split(),
@@ -71,14 +71,14 @@ def state() -> dict[str, Any]:
 
 
 def capabilities(*kept: int) -> dict[str, list[int]]:
-    """Those permitted and in effect; none is ever handed on."""
+    """Return the sets of a process with these permitted and in effect; none is ever handed on."""
     held = sorted(kept)
     return {"CapInh": [], "CapPrm": held, "CapEff": held, "CapBnd": [], "CapAmb": []}
 
 
 @pytest.fixture(name="readable", scope="module")
 def _readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the package that every user can read; pytest's own folders are root's alone."""
+    """Yield a copy of the package that every user can read; pytest's own folders are root's alone."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         copy = Path(folder)
         copy.chmod(0o755)
@@ -93,7 +93,7 @@ def _readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(name="somebody_with", scope="module")
 def _somebody_with(readable: Path) -> With:
-    """Evaluate an expression in a process of setpriv's with some capabilities and no others."""
+    """Return an evaluator of expressions in a process of setpriv's with some capabilities and no others."""
 
     def with_these(*caps: int) -> Callable[[str], Any]:
         return lambda expression: evaluated(readable, with_only(*caps), expression)
@@ -133,7 +133,7 @@ def test_others_may_load_with_the_capabilities_for_it(
 
 
 def needing(*caps: int) -> Callable[[], None]:
-    """Reads if all of these are in effect, as the kernel would ask for them."""
+    """Return a reader that needs all of these in effect, as the kernel does."""
 
     def read() -> None:
         assert os.geteuid() == NOBODY.uid, "asked by a process that is root no more"

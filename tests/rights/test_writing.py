@@ -34,7 +34,7 @@ HOSTILE = (
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A current directory of the user's; beside it one that Landlock closes."""
+    """Change to a directory of the user's, and yield it; beside it is one that Landlock closes."""
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as name:
         here = Path(name) / "here"
         for folder in (Path(name), here, Path(name) / "beside"):

@@ -56,7 +56,7 @@ class Screen(pyte.Screen):
     def __init__(self, columns: int, lines: int, alternate: Sequence[int] = ALTERNATE) -> None:
         super().__init__(columns, lines)
         self.alternate = False
-        """Whether the second buffer is shown."""
+        """True while the second buffer is shown."""
         self._alternate = {mode << 5 for mode in alternate}
         self._hidden = self.buffer.copy()
         self._saved = self.cursor
@@ -204,7 +204,7 @@ class Terminal:
     # Input
 
     def type(self, keys: str | bytes) -> None:
-        """Type keys: "\\x03" is Ctrl-C, "\\x1a" Ctrl-Z, "\\r" Enter, "\\x1b[A" the arrow up."""
+        r"""Type keys: "\x03" is Ctrl-C, "\x1a" Ctrl-Z, "\r" Enter, "\x1b[A" the arrow up."""
         assert self._master is not None, "the terminal was closed"
         left = keys.encode() if isinstance(keys, str) else keys
         while left:

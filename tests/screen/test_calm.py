@@ -103,7 +103,7 @@ class Anything(RuleBasedStateMachine):
         elapsed: float,
         loss: Loss,
     ) -> None:
-        """A selection made by the user stays on its row while that row is listed."""
+        """Feed an interval; check that a selection stays on its row while that row is listed."""
         at, before = self.harness.state, listed(self.harness.state.tree)
         selected = at.listing.selected
         self.harness.feed(traffic, known, elapsed=elapsed, loss=loss)
@@ -155,7 +155,7 @@ class Anything(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_what_is_known(self) -> None:
-        """Rows are unique, none is empty, and groups add up."""
+        """Check that rows are unique, that none is empty, and that groups add up."""
         tree = self.harness.state.tree
         ids = [row.id for _, row in tree.walk(FIRST)]
         assert len(ids) == len(set(ids))
@@ -173,7 +173,7 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: self.harness.state.settings.grouping is Grouping.PROCESS)
     @rule()
     def calm_is_sorted(self) -> None:
-        """When no keys are pressed, rows are in the requested order, exited ones after the others."""
+        """Check that without keys rows are in the requested order, exited ones after the others."""
         at = self.harness.state
         self.harness.pass_time(CALM + 0.1)
         if at.paused:

@@ -24,7 +24,7 @@ COMMAND = "long-argument " * 150
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A process that listens on a TCP port and has a UDP socket with a peer."""
+    """Yield a process that listens on a TCP port and has a UDP socket with a peer; and the port."""
     code = (
         "import socket, sys, time; s = socket.create_server(('127.0.0.1', 0));"
         "u = socket.socket(type=socket.SOCK_DGRAM); u.connect(('127.0.0.1', 9));"

@@ -1,4 +1,4 @@
-"""Writing what is shown into files."""
+"""Export of the shown rows to files."""
 
 import csv
 import io

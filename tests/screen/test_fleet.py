@@ -269,7 +269,7 @@ def test_help_describes_hosts_where_there_are_several() -> None:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A local process that could be mistaken for a remote one."""
+    """Yield a local process that could be mistaken for a remote one."""
     code = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout

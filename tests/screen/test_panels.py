@@ -293,7 +293,7 @@ def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the test that waits for its end; its command line has room in the details."""
+    """Yield a process that waits for its end; its command line has room in the details."""
     code = "import sys, time; print(flush=True); time.sleep(60)"
     command = ["python3", "-c", code]
     with subprocess.Popen(command, executable=sys.executable, stdout=subprocess.PIPE) as process:

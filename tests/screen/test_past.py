@@ -22,7 +22,7 @@ from tests.history.test_moments import second
 from tests.screen.harness import SIZES, Harness
 
 NOW = int(time.time())
-"""What is typed is seen from now."""
+"""Typed times are relative to this one."""
 
 
 class Archive:
@@ -32,7 +32,7 @@ class Archive:
         self._kept = kept
         self.asked: list[MomentQuery] = []
         self.are_gone: list[Callable[[], bool]] = []
-        """For each question, what tells whether its answer is no longer wanted."""
+        """For each question, a function that returns True once its answer is no longer wanted."""
         self.waits = False
         self._waiting: list[Callable[[], None]] = []
 

@@ -25,7 +25,7 @@ MOST_KEYS: Final = 4
 
 @pytest.fixture
 def hog() -> Iterator[subprocess.Popen[bytes]]:
-    """A real process, which is the one with the most traffic."""
+    """Yield a real process, which is the one with the most traffic."""
     process = subprocess.Popen(["sleep", "60"])
     yield process
     process.kill()

@@ -157,7 +157,7 @@ COMPLETED: Final = {
     ("exe:/",): "exe:/_",
     ("foo:b",): "foo:b_",
 }
-"""What is typed before and after Tab, and the line then."""
+"""Keys before and after Tab, and the line then."""
 
 
 @pytest.mark.parametrize("before", COMPLETED)

@@ -1,4 +1,4 @@
-"""What the tests of the store share: recorders, and a directory for other users."""
+"""Fixtures for tests of the store: recorders, and a directory for other users."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -22,7 +22,7 @@ lock = Lock(Path(sys.argv[1]), 0o600)
 print(lock.take(sys.argv[2]), lock.holder(), flush=True)
 sys.stdin.read()
 """
-"""Takes the lock, says how that went, and ends when nobody talks to it any more."""
+"""A program that takes the lock, reports the result, and ends when its standard input does."""
 
 
 @contextmanager

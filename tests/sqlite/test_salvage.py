@@ -1,4 +1,4 @@
-"""What can be read of a damaged database is saved, and nothing else."""
+"""All readable rows of a damaged database are saved, and nothing else."""
 
 import random
 import sqlite3
@@ -45,7 +45,7 @@ def recorded(folder: Path, seconds: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small one."""
+    """Return a small database."""
     return recorded(tmp_path_factory.mktemp("small"))
 
 

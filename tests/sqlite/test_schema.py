@@ -245,7 +245,7 @@ def test_newer_schema_is_refused_and_left(path: Path, opened: Open) -> None:
 
 
 def older(path: Path, number: int) -> None:
-    """Return a database of an older bwtop, with a row in every table."""
+    """Create a database of an older bwtop, with a row in every table."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -190,7 +190,7 @@ class Event:
 
 
 class Closed:
-    """Closed at the end of a with statement."""
+    """An object that is closed at the end of a with statement."""
 
     def close(self) -> None:
         raise NotImplementedError

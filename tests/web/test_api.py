@@ -711,7 +711,7 @@ def test_healthz_fails_while_intervals_are_overdue(fresh: Served) -> None:
 
 
 def outcome(served: Served, path: str, text: str) -> HttpResponse | HttpError:
-    """Only HttpError may be raised."""
+    """Return the answer or the refusal: only HttpError may be raised."""
     try:
         return served(path, text)
     except HttpError as refused:

@@ -278,7 +278,7 @@ def test_views_are_drawn_though_intervals_come_faster_than_they_are(
 ) -> None:
     @dataclass(frozen=True)
     class Slow:
-        """An interval arrives during each draw."""
+        """A view whose drawing puts another interval."""
 
         name: str
 
@@ -363,7 +363,7 @@ STATUS: Final = {"state": "measuring", "warning": ""}
 
 
 class Page:
-    """Return an open stream."""
+    """The open stream of a page."""
 
     def __init__(self, broadcaster: Broadcaster, *, past: bool = False, text: str = "") -> None:
         self.status: dict[str, Any] = dict(STATUS)

@@ -224,7 +224,7 @@ def test_server_stops_a_query_whose_client_has_left(server: ClickHouse) -> None:
 
 
 def as_somebody(*flags: str) -> list[str]:
-    """Run bwtop as an unprivileged user, from a copy that this user can read."""
+    """Return the command that runs bwtop as an unprivileged user, with modules loaded while it still can read them."""
     start, launcher, *rest = command(*flags)
     program = (
         f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"

@@ -106,7 +106,7 @@ def test_form_can_be_read(browser: Browser, web: Web, scheme: str, width: int) -
 
 
 class Proxy:
-    """Forward paths below the prefix, without it; refuse others."""
+    """A proxy that forwards paths below the prefix, without it, and refuses others."""
 
     def __init__(self, target: int) -> None:
         self.target = target

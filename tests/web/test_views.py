@@ -417,7 +417,7 @@ def rates(rows: Iterable[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 def near(expected: list[tuple[float, float]]) -> Any:
-    """Graphs are kept in single precision."""
+    """Return values to compare with graphs, which are kept in single precision."""
     return [pytest.approx(pair, rel=1e-6, abs=2e-3) for pair in expected]
 
 

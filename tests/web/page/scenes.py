@@ -161,7 +161,7 @@ def midnight(days: int) -> int:
 
 
 def moved(name: str, sink: Mover) -> Mover:
-    """A process with known bytes: primes below 1,024, which are shown exactly."""
+    """Run a process that sends known bytes: primes below 1,024, which are shown exactly."""
     running = mover(name)
     running.tcp("127.0.0.5", sink.tcp_ports["127.0.0.5"], 997)
     running.udp("127.0.0.6", sink.udp_ports["127.0.0.6"], 101, 7)
@@ -200,7 +200,7 @@ def summed(page: Visit, sent: tuple[int, int]) -> None:
 
 
 def click_bar(page: Visit, index: int) -> None:
-    """Return the position that Chart.js reports."""
+    """Click a bar at the position that Chart.js reports."""
     page.chart_drawn()
     place = page.run(
         """(index) => {

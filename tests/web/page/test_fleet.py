@@ -48,7 +48,7 @@ LOOK: Final = """
 
 
 def web(server: ClickHouse) -> Quiet:
-    """A page for the history on a server."""
+    """Return a browser view of the history on a server."""
     history_access = FleetHistory(server.target.url(), lambda: Client(server.target, ""))
     return Quiet(
         Path("/nonexistent/history.db"), files=files.load(None, {}), history_access=history_access

@@ -43,7 +43,7 @@ def steady(sink: Mover) -> Iterator[Mover]:
 
 @pytest.fixture(scope="module")
 def watched(opened: Browser, real: Serving, steady: Mover) -> Iterator[Visit]:
-    """An open page that counts its elements each second."""
+    """Yield an open page that counts its elements each second."""
     page = Visit(opened, f"http://127.0.0.1:{real.port}", "?filter=process:steady")
     page.row("steady")
     page.toggle("steady").click()
