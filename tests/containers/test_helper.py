@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +40,18 @@ STORAGE = "/var/lib/containers/storage/overlay-containers"
 def _root() -> Iterator[Path]:
     with TemporaryDirectory(prefix="bwtop-", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _storage() -> Iterator[None]:
+    """Make podman's folder where the machine has none: a helper without any folder ends."""
+    folder = Path(STORAGE)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    yield
+    for one in made:
+        with suppress(OSError):  # podman has put something there meanwhile
+            one.rmdir()
 
 
 def sets_of(pid: int) -> dict[str, list[int]]:
