@@ -81,17 +81,17 @@ def test_page_has_all_facts(harness: Harness, server: tuple[subprocess.Popen[byt
 def test_page_scrolls_and_closes(harness: Harness) -> None:
     """The command of some 2,000 characters is whole, and the remotes come after it."""
     harness.press("i", "i", "home")
-    first = harness.text()
+    first = harness.below()
     assert "192.0.2.60:443" not in first
     harness.press("down", "j", "up", "k")
-    assert harness.text() == first
+    assert harness.below() == first
     harness.press("end")
-    last = harness.text()
+    last = harness.below()
     assert "192.0.2.11:443" in last
     assert "and 10 more" in last
     assert "20 B" in last
     harness.press("page up", "G")
-    assert harness.text() == last
+    assert harness.below() == last
     for closing in ("esc", "q", "i", "enter"):
         harness.press(closing)
         assert harness.state.context is Context.LIST

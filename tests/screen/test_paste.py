@@ -74,14 +74,14 @@ def builds(state: ScreenState) -> Iterator[list[str]]:
 def test_paste_runs_no_command(keys: tuple[str, ...], events: list[Event]) -> None:
     harness = busy(*keys)
     harness.now += 1
-    before, context = harness.text(), harness.state.context
+    before, context = harness.below(), harness.state.context
     harness.read(*events)
     message = harness.state.message
     assert message
     assert message[0] == IGNORED
     harness.state.say("")
     assert harness.state.context is context
-    assert harness.text().split("\n")[:-1] == before.split("\n")[:-1]
+    assert harness.below().split("\n")[:-1] == before.split("\n")[:-1]
 
 
 def test_message_names_the_key_of_the_filter() -> None:
