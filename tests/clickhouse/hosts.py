@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.clickhouse.spool import Spool
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.model.flows import TCP, UDP, Host, Identity, ProcessKey, Role
 from bwtop.sqlite.delta import Delta
 from tests.build import remote
 from tests.clickhouse.servers import ClickHouse
-from tests.clickhouse.stores import ship
 from tests.history.keep import Kept
 
 WEB: Final = Host("web1.example.org", "11111111-1111-4111-8111-111111111111")
@@ -30,13 +30,34 @@ TWINS: Final = (
 FORMULA: Final = Host("=1+2", "66666666-6666-4666-8666-666666666666")
 
 
+Insert = tuple[list[str], list[list[Any]]]
+"""The names of columns, and the columns."""
+
+
 def send_past(host: Host, deltas: Iterable[Delta], server: FleetServer) -> None:
     """Ship deltas like a host that has recorded them until now."""
-    kept = Kept()
-    with closing(kept.connection):
-        kept.append(*deltas)
-        kept.steps(time.time())
-        ship(kept, server, host)
+    send_pasts({host: deltas}, server)
+
+
+def send_pasts(pasts: Mapping[Host, Iterable[Delta]], server: FleetServer) -> None:
+    """Ship the deltas of many hosts, with one insert for each table."""
+    gathered: dict[str, Insert] = {}
+    for host, deltas in pasts.items():
+        kept = Kept()
+        with closing(kept.connection):
+            kept.append(*deltas)
+            kept.steps(time.time())
+            spool = Spool(kept.connection, "", host)
+            while batch := spool.batch():
+                for table, columns in batch.tables:
+                    empty: Insert = (table.names(), [[] for _ in columns])
+                    for whole, part in zip(
+                        gathered.setdefault(table.name, empty)[1], columns, strict=True
+                    ):
+                        whole.extend(part)
+                spool.move(batch.after)
+    for name, (names, columns) in gathered.items():
+        server.insert(name, names, columns)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from playwright.sync_api import ViewportSize
 
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.history.ranges import parse as parse_range
@@ -36,6 +37,14 @@ WIDE: Final = """
     one.checkVisibility() && !one.matches(".skip, .unseen") && one.getBoundingClientRect().right > innerWidth + 1
     && !one.closest("#rows, #bars")).map((one) => `${one.tagName} ${one.id}`)]
 """
+
+WIDTHS: Final = (320, 768, 1920)
+"""Of a phone, a tablet and a desktop, in CSS pixels."""
+
+
+def size_of(width: int) -> ViewportSize:
+    """Return a viewport of a width."""
+    return {"width": width, "height": 800}
 
 
 Visitor = Callable[..., Visit]
