@@ -81,7 +81,12 @@ class Former:
 
 
 def ship(
-    kept: Kept, server: FleetServer, host: Host, rows: int = 1000, target: str = "", times: int = 1
+    kept: Kept,
+    server: FleetServer,
+    host: Host,
+    rows: int = 20_000,
+    target: str = "",
+    times: int = 1,
 ) -> None:
     """Ship all unsent rows, each batch so many times."""
     spool = Spool(kept.connection, target or f"{id(server)}", host)
