@@ -24,7 +24,7 @@ PACKAGES = (
 FOLDERS = ("screen", "output", "view", "text", "options", "sqlite")
 """The tests of what depends most on the versions of Python, urwid and humanize."""
 
-PYTEST = "python3 -m pytest -q -p no:cacheprovider -n 2 --dist loadfile"
+PYTEST = "python3 -m pytest -q -p no:cacheprovider -n 3 --dist loadfile"
 
 STEPS = {
     "make run": "make run ARGS='--batch -n 2 --no-resolve --no-record'",
