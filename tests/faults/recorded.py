@@ -3,8 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from tests.kernel.running import HANG, LAUNCHER, run, send_datagram
+
+STRETCHED: Final = 2.5
+"""Seconds: no interval of 0.1 or 0.2 s is that long on any machine but by waiting, which took 3 to 60."""
 
 
 def send(port: int, count: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.recorded import STRETCHED
 from tests.faults.services import (
     await_documents,
     configure,
@@ -20,9 +21,6 @@ from tests.faults.services import (
 from tests.kernel.running import HANG, Document
 
 pytestmark = pytest.mark.kernel
-
-STRETCHED = 2.5
-"""Seconds: no interval of 0.2 s is that long on any machine but by waiting for an answer, which took 3 to 60."""
 
 
 @pytest.fixture

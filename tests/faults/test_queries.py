@@ -9,15 +9,12 @@ from typing import Final
 import pytest
 
 from tests.faults import many
-from tests.faults.recorded import recorded, send
+from tests.faults.recorded import STRETCHED, recorded, send
 from tests.web.serving import Listener, Serving, serving, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 
 CLIENTS: Final = 6
-
-STRETCHED: Final = 2.5
-"""Seconds: no interval of 0.2 s is that long on any machine but by waiting for queries, which took 3 to 16."""
 
 GROWTH: Final = 64 << 20
 """Bytes by which the measuring process may grow, whatever moves on the machine meanwhile; queries took 1 to 2.8 GB."""
