@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from bwtop.clickhouse import unsent
 from bwtop.clickhouse.schema import EVENT, FIVES, NAMED, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.spans import LAST
-from bwtop.history.calendar import DAY, FIVE_MINUTES
+from bwtop.clickhouse.unsent import INTERVALS, SUMS, SpanQueries
+from bwtop.history.calendar import DAY
 from bwtop.history.tiers import COARSEST, HOURS
-from bwtop.identity.users import user_name
-from bwtop.model.flows import Host, is_loopback
+from bwtop.model.flows import Host
 from bwtop.sqlite import checked
-from bwtop.sqlite.naming import NAMES
-from bwtop.sqlite.schema import pulse_columns
 
 ROWS: Final = 20_000
 """Largest number of rows of traffic in a batch: about 20 MB while it is sent."""
@@ -94,7 +93,7 @@ class Spool:
         checked.whole(spool, least=-checked.MOST - 1)
         self.where = (UUID(host.id), host.name, spool)
         """Values of the columns of the host."""
-        self._places: dict[_Kind, _Progress] = {}
+        self._places: dict[SpanQueries, _Progress] = {}
         self._sent: dict[int, float] = {}
         """Spans that contained the present when they were sent, and when that was, on the monotonic clock."""
         self._beyond: set[_Change] = set()
@@ -170,18 +169,12 @@ class Spool:
 
     def _batch(self, cursor: Cursor, rows: int) -> Batch | None:
         self._next = set(), self._beyond
-        intervals = self._take(_INTERVALS, cursor.interval, rows)
+        intervals = self._take(INTERVALS, cursor.interval, rows)
         room = rows - len(intervals.traffic)
-        spans = self._take(_SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
-        now = time.time()
-        fives = [
-            _five(row) for row in self._run(_FIVES, (cursor.fives, now - FIVE_MINUTES, now, LISTED))
-        ]
-        events = [
-            (number, whole, *checked.event(*event))
-            for number, whole, *event in self._run(_EVENTS, (cursor.event, LISTED))
-        ]
-        names = [_named(row) for row in self._run(_NAMES, (cursor.named, LISTED))]
+        spans = self._take(SUMS, cursor.change, room) if room else _Rows(cursor.change, more=True)
+        fives = unsent.five_minutes(self._connection, cursor.fives, time.time(), LISTED)
+        events = unsent.events(self._connection, cursor.event, LISTED)
+        names = unsent.names(self._connection, cursor.named, LISTED)
         tables = (
             (NAMED, names),
             (TRAFFIC, intervals.traffic + spans.traffic),
@@ -200,7 +193,7 @@ class Spool:
         more = intervals.more or spans.more or LISTED in (len(fives), len(events), len(names))
         return Batch(after, found, not more) if found else None
 
-    def _take(self, kind: "_Kind", last: int, rows: int) -> "_Rows":
+    def _take(self, kind: SpanQueries, last: int, rows: int) -> "_Rows":
         """Return the intervals or spans after the last one that fit in `rows`, or a part of one that does not."""
         place = self._places.pop(kind, _Progress(last))
         listed = _resumed(self._run(kind.spans, (last, SPANS)).fetchall(), place)
@@ -211,7 +204,7 @@ class Spool:
             self._places.setdefault(kind, place)
         left = min((change for change in changes if change not in found.done), default=_NEVER)
         found.last = max((change[0] for change in found.done if change[0] < left[0]), default=last)
-        if kind is _SUMS:
+        if kind is SUMS:
             later = {change for change in self._beyond | found.done if change[0] > found.last}
             self._next = found.present, later
         return found
@@ -219,7 +212,7 @@ class Spool:
     def _fill(
         self,
         found: "_Rows",
-        kind: "_Kind",
+        kind: SpanQueries,
         listed: Sequence[tuple[Any, ...]],
         place: "_Progress",
         rows: int,
@@ -230,8 +223,8 @@ class Spool:
             checked.seconds(seconds)
             begun, over = float(checked.moment(start)), float(checked.moment(end))
             head = (checked.whole(level, COARSEST), span, min(int(begun), LAST), begun)
-            is_now = kind is _SUMS and begun <= time.time() < over
-            if kind is _SUMS and (number, span) in self._beyond:
+            is_now = kind is SUMS and begun <= time.time() < over
+            if kind is SUMS and (number, span) in self._beyond:
                 found.done.add((number, span))
                 continue
             if is_now and self._is_early(span, place if place.number == number else None):
@@ -242,7 +235,7 @@ class Spool:
                 return
             after = place.after if place.number == number else _BEGINNING
             room = rows - len(found.traffic)
-            lines = self._lines(kind, span, after, room + 1)
+            lines = unsent.traffic(self._connection, kind, span, after, room + 1)
             if len(lines) > room:
                 found.more = True
                 if not found.spans:
@@ -251,7 +244,7 @@ class Spool:
                     self._places[kind] = _Progress(number, lines[-1][:2], span)
                 return
             found.traffic += [(*head, *line, version) for line in lines]
-            skipped = max(number - found.last - 1, 0) if kind is _INTERVALS else 0
+            skipped = max(number - found.last - 1, 0) if kind is INTERVALS else 0
             found.spans.append(
                 (*head, over, seconds, *checked.loss(loss).recorded, skipped, version)
             )
@@ -268,59 +261,12 @@ class Spool:
         }
         return begun is None and span in self._sent
 
-    def _lines(
-        self, kind: "_Kind", span: int, after: tuple[int, int], count: int
-    ) -> list[tuple[Any, ...]]:
-        """Return up to `count` rows of an interval or span, after a place."""
-        found = map(_line, self._run(kind.traffic, (span, *after, count)))
-        return [
-            (*row[:_UID], _user(row[_UID]), *row[_UID:-2], int(is_loopback(row[-3])), *row[-2:])
-            for row in found
-        ]
-
     def _columns(self, table: ServerTable, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """Return rows as columns, with the columns of the host inserted."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         place = table.names().index("host_id")
         columns[place:place] = [[value] * len(rows) for value in self.where]
         return columns
-
-
-def _line(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check a row of traffic."""
-    flow, process, pid, *who, protocol, role, port, address, rx, tx = row
-    for value in (flow, process, pid):
-        checked.whole(value)
-    checked.program(tuple(who))
-    checked.remote(protocol, role, port, address)
-    checked.moved(rx, tx)
-    return row
-
-
-def _five(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check a five-minute total."""
-    start, seconds, *amounts = row
-    checked.moment(start)
-    checked.seconds(seconds)
-    for amount in amounts:
-        checked.whole(amount)
-    return row
-
-
-def _named(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check a name; a program that is missing in a damaged file is unknown."""
-    number, program, *who, address, port, name, source, first, last, changed = row
-    for value in (number, changed):
-        checked.whole(value)
-    checked.named((program, address, port, name, source, first, last))
-    known = who[0] is not None
-    who = list(checked.program(tuple(who))) if known else ["", "", -1, "", "", "", 0]
-    place, seen = (-1 if port is None else port), (min(int(first), LAST), min(int(last), LAST))
-    return (number, int(known), *who, address, place, name, NAMES[source], *seen, changed)
-
-
-def _user(uid: int) -> str:
-    return (user_name(uid) or "") if uid >= 0 else ""
 
 
 @dataclass
@@ -366,54 +312,3 @@ _Change = tuple[int, int]
 """The number of a change, and the interval or span that it is of."""
 
 _NEVER: Final = (math.inf, 0)
-
-
-class _Kind(NamedTuple):
-    """SQL of intervals, or of closed spans."""
-
-    spans: str
-    """The spans after a number, in order: number, id, level, start, end, seconds, loss, version."""
-    traffic: str
-    """The rows of one span after a place, in order."""
-
-
-_UID: Final = 5
-"""Index of the uid in the rows below; the address is the last value before the bytes."""
-
-_ENDS: Final = (
-    "name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''), coalesce(container, ''), coalesce(pod, ''),"
-    " kernel, protocol, role, port, address, rx, tx"
-)
-_JOINS: Final = "JOIN flow ON flow.id = flow JOIN program ON program.id = flow.program JOIN remote ON remote.id = remote"
-
-_INTERVALS: Final = _Kind(
-    "SELECT id, id, 0, start, start + seconds, seconds, loss, 0 FROM interval"
-    " WHERE id > ? ORDER BY id LIMIT ?",
-    f"SELECT flow, process, pid, {_ENDS} FROM delta JOIN process ON process.id = process {_JOINS}"
-    " WHERE interval = ? AND (flow, process) > (?, ?) ORDER BY flow, process LIMIT ?",
-)
-_SUMS: Final = _Kind(
-    "SELECT changed, id, level, start, end, seconds, loss, changed FROM span"
-    " WHERE changed > ? AND level > 0 ORDER BY changed LIMIT ?",
-    f"SELECT flow, 0, 0, {_ENDS} FROM traffic {_JOINS}"
-    " WHERE span = ? AND (flow, 0) > (?, ?) ORDER BY flow LIMIT ?",
-)
-
-_FIVES: Final = (
-    f"SELECT min(start, {LAST}), seconds, {', '.join(pulse_columns())}, changed FROM pulse WHERE changed > ?"
-    " AND NOT (start > ? AND start <= ? AND changed = (SELECT max(changed) FROM pulse))"
-    " ORDER BY changed LIMIT ?"
-)
-"""Totals but that of the current five minutes, which each batch would have otherwise: it is the last that has changed.
-
-A clock may have been set: totals of the future, and of these five minutes, that change no more are sent.
-"""
-_NAMES: Final = (
-    "SELECT named.id, program, program.name, coalesce(exe, ''), coalesce(uid, -1), coalesce(unit, ''),"
-    " coalesce(container, ''), coalesce(pod, ''), kernel, address, port, named.name, source, first, last, changed"
-    " FROM named LEFT JOIN program ON program.id = program WHERE changed > ? ORDER BY changed LIMIT ?"
-)
-_EVENTS: Final = (
-    f"SELECT id, min(cast(time AS INTEGER), {LAST}), time, kind, amount FROM event"
-    " WHERE id > ? ORDER BY id LIMIT ?"
-)
