@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from tests.bench.flows import CHECKOUT
 from tests.bench.tables import MIB
@@ -181,6 +181,9 @@ class Watched:
 # What it takes, with all of its processes.
 
 
+_Number = TypeVar("_Number", int, float)
+
+
 def tree(pid: int) -> list[int]:
     """Return the process and its descendants (proc_pid_task_children(5))."""
     found = [pid]
@@ -191,14 +194,23 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def of_tree(measure: Callable[[int], _Number], pid: int) -> _Number:
+    """Return the sum of a measure over the tree; a descendant that ends meanwhile counts nothing."""
+    whole = measure(pid)
+    for each in tree(pid)[1:]:
+        with suppress(OSError):
+            whole += measure(each)
+    return whole
+
+
 def processor_seconds(pid: int) -> float:
     """Return the user and system time of the tree, to the nanosecond (clock_getcpuclockid(3), whose clock is made of the pid)."""
-    return sum(time.clock_gettime(~each << 3 | 2) for each in tree(pid))
+    return of_tree(lambda each: time.clock_gettime(~each << 3 | 2), pid)
 
 
 def memory(pid: int) -> float:
     """Return the PSS of the tree, in MiB."""
-    return sum(map(own_memory, tree(pid)))
+    return of_tree(own_memory, pid)
 
 
 def own_memory(pid: int) -> float:
@@ -215,9 +227,9 @@ def _proportional(pid: int) -> int:
 
 def threads(pid: int) -> int:
     """Return the number of threads of the tree."""
-    return sum(len(os.listdir(f"/proc/{each}/task")) for each in tree(pid))
+    return of_tree(lambda each: len(os.listdir(f"/proc/{each}/task")), pid)
 
 
 def descriptors(pid: int) -> int:
     """Return the number of open descriptors of the tree."""
-    return sum(len(os.listdir(f"/proc/{each}/fd")) for each in tree(pid))
+    return of_tree(lambda each: len(os.listdir(f"/proc/{each}/fd")), pid)
