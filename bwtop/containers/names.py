@@ -37,6 +37,7 @@ class ContainerNames:
         self._asked = 0
         self._hello: Hello | None = None
         self._is_over = False
+        self._is_reaped = False
         self._mutex = threading.Lock()
 
     def get(self, key: ContainerKey) -> Named | None:
@@ -59,12 +60,14 @@ class ContainerNames:
 
     def hello(self) -> Hello | None:
         """Return what the helper says of itself; None: it has no folder to read, or does not answer."""
-        try:
-            if self._hello is None:
+        with self._mutex, contextlib.suppress(OSError, Unanswered):
+            if self._hello is None and not self._is_over:
                 self._answer(0)
-        except (OSError, Unanswered):
-            return None
         return self._hello
+
+    def greet(self) -> None:
+        """Ask for the greeting in the background, which reaps a helper without folders; call it once root is dropped."""
+        threading.Thread(target=self.hello, name="bwtop-containers", daemon=True).start()
 
     def close(self) -> None:
         """End the helper, and with it a question that waits for its answer."""
@@ -72,6 +75,13 @@ class ContainerNames:
         with contextlib.suppress(OSError):  # it has ended
             self._helper.socket.shutdown(socket.SHUT_RDWR)
         with self._mutex:
+            self._end()
+
+    def _end(self) -> None:
+        """End and reap the helper, once: its pid may be another process's afterwards."""
+        self._is_over = True
+        if not self._is_reaped:
+            self._is_reaped = True
             self._helper.close()
 
     def _ask(self, key: ContainerKey) -> Named | None:
@@ -94,7 +104,7 @@ class ContainerNames:
         try:
             self._helper.socket.send(json.dumps([self._asked, *key]).encode())
         except (BrokenPipeError, ConnectionError):
-            self._is_over = True
+            self._end()
             return None
         name, image = (*self._answer(self._asked), None, None)[:2]
         named = name_of(name)
@@ -106,7 +116,7 @@ class ContainerNames:
         while time.monotonic() < deadline:
             received = self._helper.socket.recv(LONGEST)
             if not received:
-                self._is_over = True
+                self._end()
                 return []
             answered, *found = json.loads(received)
             if answered == 0:

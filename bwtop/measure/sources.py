@@ -93,6 +93,7 @@ def measure(
         keep += (privileges.CAP_KILL,)
     if options is None:
         confine(accounts.unprivileged(os.environ), keep=keep)
+        _greet(names)
         return Measurement(
             readings=capture,
             backend=report.backend.name,
@@ -106,6 +107,7 @@ def measure(
     recorder = Recorder(options, notify)
     sender = Shipper(ship, options.path, notify) if ship else None
     _drop_root(recorder, options.account, sender, keep)
+    _greet(names)
 
     def close(give_up: GiveUp) -> None:
         _end(capture, names)
@@ -126,6 +128,11 @@ def measure(
         fill=lambda: capture.fill,
         containers=names,
     )
+
+
+def _greet(names: ContainerNames | None) -> None:
+    if names:
+        names.greet()
 
 
 def _end(capture: Capture, names: ContainerNames | None) -> None:
