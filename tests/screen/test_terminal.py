@@ -147,8 +147,8 @@ def test_without_root_you_see_what_a_recorder_records() -> None:
 
 def test_terminal_is_left_as_it_was() -> None:
     with screen() as terminal:
-        terminal.wait_for("attaching")
         measuring(terminal)
+        assert b"attaching" in terminal.raw
         terminal.type("q")
         assert terminal.wait() == 0
         after = terminal.settings()
@@ -249,14 +249,18 @@ def test_traceback_comes_after_the_terminal_is_restored() -> None:
 
 
 def test_keys_work_while_the_probes_are_attached() -> None:
-    with screen() as terminal:
-        terminal.wait_for("attaching")
-        terminal.type("h")
-        seen = terminal.wait_for("which process moves how many bytes")
-        assert "attaching" in seen, "the help came before the probes"
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-        assert modes(terminal) == THEIRS
+    """On a busy machine they may be attached before the test has its turn: then it tries again."""
+    for _ in range(5):
+        with screen() as terminal:
+            terminal.wait_for(lambda text: "attaching" in text or "backend" in text)
+            terminal.type("h")
+            seen = terminal.wait_for("which process moves how many bytes")
+            terminal.type("\x03")
+            assert terminal.wait() == 0
+            assert modes(terminal) == THEIRS
+        if "attaching" in seen:
+            return
+    pytest.fail("the help never came before the probes")
 
 
 REFUSED = {
