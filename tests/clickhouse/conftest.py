@@ -49,9 +49,8 @@ def target(running: ClickHouse) -> Target:
 @pytest.fixture(name="chdb", scope="session")
 def _chdb(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return the library: a process can have only one session."""
-    session = importlib.import_module("chdb.session").Session(str(tmp_path_factory.mktemp("chdb")))
-    session.query("SET max_threads = 1")  # threads for so few rows take more time than they save
-    return session
+    session = importlib.import_module("chdb.session")
+    return session.Session(str(tmp_path_factory.mktemp("chdb")))
 
 
 @pytest.fixture(name="make", params=["18.16", "today"])

@@ -34,7 +34,7 @@ _CONFIG: Final = """<yandex>
 </yandex>
 """
 
-_USERS: Final = """<yandex><profiles><default><max_threads>1</max_threads></default><readonly><readonly>1</readonly></readonly></profiles><quotas><default/></quotas><users>
+_USERS: Final = """<yandex><profiles><default/><readonly><readonly>1</readonly></readonly></profiles><quotas><default/></quotas><users>
 <default><password></password><networks><ip>127.0.0.1</ip></networks>
 <profile>default</profile><quota>default</quota></default>
 <{user}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>

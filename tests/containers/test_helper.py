@@ -206,6 +206,17 @@ def test_without_folders_there_is_no_helper(monkeypatch: pytest.MonkeyPatch) -> 
         found.close()
 
 
+def test_program_without_folders_has_no_defunct_child() -> None:
+    places = "/var/lib/containers /var/lib/docker /var/log/containers /var/log/pods"
+    hide = (
+        f'for place in {places}; do [ ! -d $place ] || mount -t tmpfs none $place; done; exec "$@"'
+    )
+    with Bwtop(prefix=["unshare", "--mount", "sh", "-c", hide, "sh"]) as bwtop:
+        bwtop.settle()
+        pid = bwtop.process.pid
+        assert eventually(lambda: all(map(is_alive, family(pid)))), "the helper has ended"
+
+
 def test_answers_are_checked_and_late_ones_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The helper has read what users write."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import ViewportSize
 
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.history.ranges import parse as parse_range
@@ -42,9 +41,12 @@ WIDTHS: Final = (320, 768, 1920)
 """Of a phone, a tablet and a desktop, in CSS pixels."""
 
 
-def size_of(width: int) -> ViewportSize:
-    """Return a viewport of a width."""
-    return {"width": width, "height": 800}
+def resize(page: Visit, width: int) -> None:
+    """Give the page a width, and wait until the chart has followed, which takes some frames."""
+    page.page.set_viewport_size({"width": width, "height": 800})
+    page.run(
+        "async () => { for (let n = 0; n < 4; n += 1) await new Promise(requestAnimationFrame); }"
+    )
 
 
 Visitor = Callable[..., Visit]

@@ -7,7 +7,7 @@ import pytest
 from bwtop.history.calendar import HOUR
 from bwtop.history.dimensions import local_iso
 from tests.web.browser import CONTRASTS, UNNAMED
-from tests.web.page.scenes import WIDE, WIDTHS, Past, Scene, Visitor, midnight, size_of
+from tests.web.page.scenes import WIDE, WIDTHS, Past, Scene, Visitor, midnight, resize
 
 
 def test_keyboard_alone_reaches_everything(visit: Visitor, past: Past, scene: Scene) -> None:
@@ -114,14 +114,14 @@ def test_every_width_does_without_scrolling_sideways(
         (past, f"?view=history&range={quoted}&by=remote&per=hour"),
         (past, f"?view=history&range={quoted}&units=bits"),
     ):
-        page = visit(server, query, viewport=size_of(WIDTHS[0]))
+        page = visit(server, query)
         page.until(lambda: page.rows())  # noqa: B023 - called within the turn
         for toggle in page.find("#rows .toggle").all()[:2]:
             toggle.click()
         page.find("#filter-help summary").click()
         page.run("() => { document.getElementById('bars-box').open = true; }")
         for width in WIDTHS:
-            page.page.set_viewport_size(size_of(width))
+            resize(page, width)
             found = page.run(WIDE)
             assert found[0] <= found[1], (query, width, found)
             assert found[2:] == [], (query, width)

@@ -34,7 +34,7 @@ from tests.clickhouse.hosts import (
 from tests.clickhouse.servers import ClickHouse
 from tests.history.keep import delta
 from tests.web.browser import CONTRASTS, UNNAMED, Visit
-from tests.web.page.scenes import REFUSED, WIDE, WIDTHS, Quiet, Visitor, api, size_of, summed
+from tests.web.page.scenes import REFUSED, WIDE, WIDTHS, Quiet, Visitor, api, resize, summed
 from tests.web.serving import HAVING, serving
 
 MANY: Final = 200
@@ -343,12 +343,12 @@ def test_fleet_page_is_accessible(visit: Visitor, fleet: Quiet, by: str) -> None
 
 def test_every_width_does_without_scrolling_sideways(visit: Visitor, fleet: Quiet) -> None:
     for query in ("", "&by=host", f"&by=process&host={HOSTILE.id}", "&by=host,remote&per=day"):
-        page = visit(fleet, YESTERDAY + query, viewport=size_of(WIDTHS[0]))
+        page = visit(fleet, YESTERDAY + query)
         named(page)
         for toggle in page.find("#rows .toggle").all()[:2]:
             toggle.click()
         for width in WIDTHS:
-            page.page.set_viewport_size(size_of(width))
+            resize(page, width)
             found = page.run(WIDE)
             assert found[0] <= found[1], (query, width, found)
             assert found[2:] == [], (query, width)
