@@ -115,8 +115,8 @@ def interval(
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait until a condition is true; return False if it is not within two seconds."""
-    deadline = time.monotonic() + 2
+    """Wait until a condition is true; return False if it is not within 30 seconds."""
+    deadline = time.monotonic() + 30
     while not condition():
         if time.monotonic() > deadline:
             return False

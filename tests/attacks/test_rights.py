@@ -23,10 +23,8 @@ pytestmark = pytest.mark.kernel
 LASTING = 0.5
 """Seconds in which a process that has left root does not have it again."""
 
-LOADERS = 10
-
-GRACE = 5.0
-"""Seconds for the kernel to end a process."""
+LOADED = (0.0, 0.1, 0.2)
+"""Seconds for which a loader has compiled when it is stopped, of the seconds that it takes."""
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
@@ -217,12 +215,9 @@ def test_history_of_a_user_makes_root_that_user(prepared: Stage) -> None:
     check(prepared, "batch", command, ids(prepared, "ada"))
 
 
-@pytest.mark.parametrize("gid", [None, "", "0", "-1", "4294967295", "abc"])
-def test_group_behind_sudo_is_never_root_s(prepared: Stage, gid: str | None) -> None:
+def test_group_behind_sudo_is_never_root_s(prepared: Stage) -> None:
     """It starts without, or does not start."""
-    variables = {"SUDO_UID": str(ids(prepared, "ada")[0]), "SUDO_USER": "ada"}
-    if gid is not None:
-        variables["SUDO_GID"] = gid
+    variables = {"SUDO_UID": str(ids(prepared, "ada")[0]), "SUDO_GID": "0", "SUDO_USER": "ada"}
     command = prepared.command("root", "bwtop", *MODES["batch"], env=variables)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -267,35 +262,34 @@ def loader(parent: int) -> int:
 def test_loader_ends_with_its_parent(stage: Stage) -> None:
     """Found: it was alive 2.5 seconds after `kill -9` of that.
 
-    It is stopped before, at another point of its work each time, so that it cannot end by itself; being killed works
-    nevertheless.
+    It compiles, and is stopped before, at another point of its work each time, so that it cannot end by itself; being
+    killed works nevertheless.
     """
-    assert not any(loader_survives(stage, number * TICK / 2) for number in range(LOADERS))
+    assert not any(loader_survives(stage, seconds) for seconds in LOADED)
 
 
 def loader_survives(stage: Stage, seconds: float) -> bool:
     """Say whether a loader that has worked for so long is still there after its parent was killed."""
-    command = stage.command("root", "bwtop", "--batch", "--no-record")
+    command = stage.command("root", "bwtop", "--batch", "--no-record", "--no-cache")
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
         try:
-            wait_until(lambda: process.poll() is not None or loader(process.pid), "it loads")
+            wait_until(lambda: loader(process.pid), "it loads")
             time.sleep(seconds)
             child = loader(process.pid)
-            if child:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGSTOP)
+            assert child, "it compiles no longer"
+            os.kill(child, signal.SIGSTOP)
         finally:
             process.kill()
     try:
-        return bool(child) and not ended(child)
+        return not ended(child)
     finally:
         stage.kill()
 
 
 def ended(pid: int) -> bool:
-    """Say whether a process has ended within seconds."""
-    deadline = time.monotonic() + GRACE
+    """Say whether a process has ended within HANG seconds."""
+    deadline = time.monotonic() + HANG
     while any(thread["State"][0] not in "ZX" for thread in fields(pid)):
         if time.monotonic() > deadline:
             return False

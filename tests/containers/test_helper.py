@@ -184,7 +184,8 @@ def test_helper_keeps_no_descriptor_and_no_signal_of_a_terminal() -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 os.kill(found.pid, number)
             time.sleep(0.1)
-            assert ") S" in Path(f"/proc/{found.pid}/stat").read_text(), "neither ended nor stopped"
+            stat = Path(f"/proc/{found.pid}/stat")
+            assert eventually(lambda: ") S" in stat.read_text()), "neither ended nor stopped"
         finally:
             found.close()
             os.close(file)

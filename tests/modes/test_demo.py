@@ -365,15 +365,6 @@ def test_no_process_is_root(running: Running) -> None:
         assert fields["NoNewPrivs"] == ["1"]
 
 
-def test_demo_ends_at_its_deadline(running: Running) -> None:
-    with Running(2.0) as short:
-        pids = short.all()
-        assert short.ask() == "False demo traffic, not recording"
-        all_end(pids)
-        until(lambda: short.ask() == "True demo over", "the end was not noticed")
-    assert not any(map(has_ended, running.all().values())), "another demo has its own deadline"
-
-
 @pytest.mark.parametrize("stopped", [[], [FAR_END], ["demo-download"]])
 def test_demo_ends_on_stop(running: Running, stopped: list[str]) -> None:
     pids = running.all()
@@ -620,9 +611,10 @@ cli.main(["--demo"])
 @pytest.mark.screen
 def test_screen_reports_end_of_demo_and_continues() -> None:
     with Terminal([sys.executable, "-c", SHORT]) as terminal:
-        seen = terminal.wait_for("the demo traffic has ended")
-        assert "demo over" in seen
-        until(lambda: FAR_END not in below(terminal.pid), "the demo goes on")
+        pids = of_bwtop(terminal)
+        terminal.wait_for(lambda seen: "the demo traffic has ended" in seen and "demo over" in seen)
+        all_end(pids)
+        until(lambda: FAR_END not in below(terminal.pid), "a zombie is left")
         terminal.wait_for(" exited")
         terminal.type("q")
         assert terminal.wait() == 0

@@ -69,13 +69,18 @@ def _serve_names(connection: socket.socket) -> None:
 
 
 def _serve_anything(connection: socket.socket) -> None:
-    """Answer when nothing more has come for a while."""
+    """Answer when nothing more has come for a while, then read on: closed over unread bytes, TCP sends a reset."""
     with connection:
         connection.settimeout(0.1)
         with contextlib.suppress(TimeoutError):
             while connection.recv(1 << 16):
                 pass
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        connection.settimeout(HANG)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):
+                pass
 
 
 def _serve_stream(listener: socket.socket) -> None:

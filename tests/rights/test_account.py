@@ -33,7 +33,10 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user beh
         ({"SUDO_UID": "0", "SUDO_GID": "0"}, None),
         ({"SUDO_UID": str(UNUSED), "SUDO_GID": "100"}, (UNUSED, 100)),
         ({"SUDO_UID": str(UNUSED)}, (UNUSED, NOBODY.gid)),
-        ({"SUDO_UID": str(UNUSED), "SUDO_GID": "4294967295"}, (UNUSED, NOBODY.gid)),
+        *(
+            ({"SUDO_UID": str(UNUSED), "SUDO_GID": gid}, (UNUSED, NOBODY.gid))
+            for gid in ("4294967295", "abc", "-1", "")
+        ),
         ({"SUDO_UID": str(DAEMON.pw_uid), "SUDO_GID": "0"}, (DAEMON.pw_uid, DAEMON.pw_gid)),
         ({"PKEXEC_UID": str(DAEMON.pw_uid)}, (DAEMON.pw_uid, DAEMON.pw_gid)),
         ({"DOAS_USER": "daemon"}, (DAEMON.pw_uid, DAEMON.pw_gid)),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,10 +65,12 @@ def redirected(descriptor: int, other: int) -> Iterator[None]:
 
 
 @contextmanager
-def dead_folder(place: Path) -> Iterator[Callable[[Callable[[], object]], object]]:
+def dead_folder(
+    place: Path, is_asked: threading.Event
+) -> Iterator[Callable[[Callable[[], object]], object]]:
     """Yield a caller of functions in a mount namespace of its own, where a folder is on a dead file system (FUSE).
 
-    Its daemon takes one request, and answers it after the block.
+    Its daemon takes one request, sets `is_asked`, and answers after the block.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
@@ -86,6 +89,7 @@ def dead_folder(place: Path) -> Iterator[Callable[[Callable[[], object]], object
         for error, answer in ((0, version), (-errno.EIO, b"")):
             (request,) = struct.unpack_from("=8xQ", os.read(device, 1 << 17))
             if error:
+                is_asked.set()
                 is_over.wait()
             os.write(device, struct.pack("=IiQ", 16 + len(answer), error, request) + answer)
         os.close(device)
@@ -208,11 +212,13 @@ def test_only_regular_files_of_a_size_are_read(top: Path, who: Account | None) -
     """And none of the others makes anyone wait."""
     os.mkfifo(top / "fifo", 0o666)
     (top / "fifo").chmod(0o666)
+    (top / "link").symlink_to("fifo")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(top / "socket"))
         (top / "socket").chmod(0o777)
         devices = Path("/dev/zero"), Path("/dev/tty")
-        for path in (top / "fifo", top / "socket", *devices, folder(top / "d")):
+        folders = folder(top / "d"), top / "fifo", top / "link"
+        for path in (*folders, top / "socket", *devices):
             with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
                 read(path, 10, who)
     large = file(top / "large", mode=0o644, text="x" * 11)
@@ -237,9 +243,16 @@ def test_process_that_a_file_system_holds_is_left_behind(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ignores SIGKILL once the daemon of FUSE has its request, and bwtop waited for its end."""
-    monkeypatch.setattr(opening, "SECONDS", 1.0)
+    is_asked, received = threading.Event(), opening._received
+
+    def received_after_the_request(*arguments: Any) -> bytes:
+        assert is_asked.wait(30)
+        return received(*arguments)
+
+    monkeypatch.setattr(opening, "_received", received_after_the_request)
+    monkeypatch.setattr(opening, "SECONDS", 0.2)
     output, stdout = os.pipe()
-    with dead_folder(folder(top / "dead")) as inside:
+    with dead_folder(folder(top / "dead"), is_asked) as inside:
         with redirected(1, stdout):
             os.close(stdout)
             with pytest.raises(OSError, match="does not answer"):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,13 +132,15 @@ def test_a_file_system_that_does_not_answer_is_given_up(
 
 def test_end_does_not_wait_for_a_file_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ignores SIGKILL there, and the full screen could not be left."""
-    monkeypatch.setattr(writing, "SECONDS", 1.0)
+    monkeypatch.setattr(writing, "SECONDS", 0.2)
+    is_asked = threading.Event()
 
     def write_and_end() -> None:
         process = WritingProcess(ADA, {"write": lambda *_: (place / "x.csv").stat()})
         with pytest.raises(TimeoutError):
             process.ask("write", {})
+        assert is_asked.wait(30)
         process.close()
 
-    with dead_folder(place) as inside:
+    with dead_folder(place, is_asked) as inside:
         inside(write_and_end)
