@@ -55,8 +55,11 @@ FILLING: Final = ("kernel/test_ids.py", "kernel/test_remote_names.py")
 """Files whose tests fill the tables or the ring of names of every bwtop that runs: they do not run beside others either."""
 
 
-TOGETHER: Final = ("test_debian.py", "test_image.py", "test_kubernetes.py", "test_rpm.py")
-"""Files of packaging that start from the same fresh Debian: one worker makes it for all of them."""
+TOGETHER: Final = (
+    *("test_deb.py", "test_debian.py", "test_image.py"),
+    *("test_kubernetes.py", "test_rpm.py"),
+)
+"""Files of packaging with the same package or the same fresh Debian: one worker makes it for all of them."""
 
 
 @pytest.hookimpl(optionalhook=True)

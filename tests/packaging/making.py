@@ -72,10 +72,10 @@ def copy_of_checkout(target: Path) -> Path:
     return Path(shutil.copytree(ROOT, target, ignore=made, symlinks=True))
 
 
-def built_deb(checkout: Path, umask: int = -1) -> Path:
+def built_deb(checkout: Path) -> Path:
     """Return the package that `make deb` makes of a checkout; check that nothing else changes there."""
     before = tree(checkout)
-    make("deb", checkout=checkout, umask=umask)
+    make("deb", checkout=checkout)
     after = tree(checkout)
     made = {name: after.pop(name) for name in tree(checkout) if name.split("/")[0] == "dist"}
     assert after == before

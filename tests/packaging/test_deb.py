@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from bwtop import __version__
-from tests.packaging.making import ROOT, built_deb, copy_of_checkout, make, run, sources, tree
+from tests.packaging.making import ROOT, make, run, sources, tree
 
 NEEDED = {
     *("libbpf1", "libjs-chart.js", "python3", "python3-bpfcc", "python3-humanize"),
@@ -88,11 +88,6 @@ def test_documentation_says_why_the_service_is_off(deb: Path, tmp_path: Path) ->
         assert (folder / name).exists(), name
     pages = {path.name.removesuffix(".gz") for path in (folder / "guide").iterdir()}
     assert pages == {path.name for path in (ROOT / "man" / "guide").iterdir()}
-
-
-def test_same_sources_make_the_same_package(deb: Path, tmp_path: Path) -> None:
-    again = built_deb(copy_of_checkout(tmp_path / "elsewhere"), umask=0o077)
-    assert again.read_bytes() == deb.read_bytes()
 
 
 def test_lintian_has_no_complaint(deb: Path) -> None:

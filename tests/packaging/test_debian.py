@@ -4,7 +4,6 @@ This takes minutes: a Debian is made, with all that bwtop depends on.  The tests
 order.
 """
 
-import json
 import re
 import shutil
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +20,7 @@ from tests.kernel.running import run as forked
 from tests.kernel.test_privileges import reads_maps
 from tests.packaging.debian import Machine, Root, booted
 from tests.packaging.making import run
-from tests.packaging.modes import MODES, SIZE, Installed, send
+from tests.packaging.modes import MODES, SIZE, Installed, question, send, sent
 from tests.web.serving import ask
 
 pytestmark = pytest.mark.kernel
@@ -77,20 +75,18 @@ def as_user(machine: Machine, user: str, *flags: str) -> list[str]:
 
 def report(machine: Machine, user: str, pid: int) -> subprocess.CompletedProcess[str]:
     """Report the sent bytes of a process to a user; return the finished command."""
-    flags = ["--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json"]
-    command = as_user(machine, user, *flags)
+    command = as_user(machine, user, *question(pid))
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
 
 
-def sent(machine: Machine, pid: int, user: str = MEMBER) -> int:
+def recorded(machine: Machine, pid: int) -> int:
     """Return the sent bytes of a process, as soon as the recorder has written them."""
     deadline = time.monotonic() + HANG
     while True:
-        answer = report(machine, user, pid)
+        answer = report(machine, MEMBER, pid)
         assert answer.returncode == 0, answer.stderr
-        document: dict[str, Any] = json.loads(answer.stdout)
-        if document["total"]["tx"] or time.monotonic() > deadline:
-            return int(document["total"]["tx"])
+        if sent(answer.stdout) or time.monotonic() > deadline:
+            return sent(answer.stdout)
         time.sleep(0.2)
 
 
@@ -110,11 +106,14 @@ def test_boot_does_not_start_the_service(machine: Machine) -> None:
     assert machine.state("bwtop", "UnitFileState") == "disabled"
 
 
-def test_service_records_what_everybody_moves(service: Machine) -> None:
-    """In a network namespace of its own: the test's process is in this machine's."""
+def test_members_read_while_it_records_and_others_do_not(service: Machine) -> None:
+    """It records what everybody moves, from a network namespace of its own: the test's process is in this machine's."""
     pid = forked(send)
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     assert service.state("bwtop", "ActiveState") == "active"
+    refused = report(service, "other", pid)
+    assert refused.returncode == 2
+    assert "nothing has been recorded yet" in refused.stderr
 
 
 def test_sandbox_takes_nothing_away(service: Machine, root: Root) -> None:
@@ -176,19 +175,6 @@ def await_line(machine: Machine, pattern: str) -> str:
         time.sleep(0.2)
 
 
-def test_members_read_while_it_records_and_others_do_not(service: Machine) -> None:
-    pid = forked(send)
-    assert sent(service, pid) == SIZE
-    refused = report(service, "other", pid)
-    assert refused.returncode == 2
-    assert "nothing has been recorded yet" in refused.stderr
-
-
-def test_members_see_it_live(service: Machine) -> None:
-    with following(service) as said:
-        assert "watching" in said
-
-
 @contextmanager
 def following(machine: Machine) -> Iterator[str]:
     """Run a member's bwtop that watches; after its first interval, yield the first line of its standard error."""
@@ -206,41 +192,42 @@ def following(machine: Machine) -> Iterator[str]:
             process.kill()
 
 
-def test_members_read_after_it_was_stopped_while_one_looked_on(service: Machine) -> None:
+def test_members_see_it_live_and_read_after_it_was_stopped_meanwhile(service: Machine) -> None:
     """Then the log stays beside the database, and nobody who may write it has it open."""
     pid = forked(send)
-    assert sent(service, pid) == SIZE
-    with following(service):
+    assert recorded(service, pid) == SIZE
+    with following(service) as said:
+        assert "watching" in said
         service.run("systemctl", "stop", "bwtop")
-        assert sent(service, pid) == SIZE
-    assert sent(service, pid) == SIZE
+        assert recorded(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     service.run("systemctl", "start", "bwtop")
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
 
 
 def test_members_read_after_it_was_stopped(service: Machine) -> None:
     """Then there is no log beside the database, and they may make none."""
     pid = forked(send)
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     service.run("systemctl", "stop", "bwtop")
     assert service.state("bwtop", "Result") == "success"
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     service.run("systemctl", "start", "bwtop")
 
 
 def test_members_read_after_it_was_killed_and_it_comes_back(service: Machine) -> None:
     """Then what was written last is in the log alone."""
     pid = forked(send)
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     main = service.state("bwtop", "MainPID")
     service.run("systemctl", "kill", "--signal=KILL", "bwtop")
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     deadline = time.monotonic() + HANG
     while service.state("bwtop", "ActiveState") != "active":
         assert time.monotonic() < deadline, service.run("systemctl", "status", "bwtop")
         time.sleep(0.5)
     assert service.state("bwtop", "MainPID") != main
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
 
 
 def test_service_starts_from_its_own_cache(service: Machine, root: Root) -> None:
@@ -255,7 +242,7 @@ def test_service_starts_from_its_own_cache(service: Machine, root: Root) -> None
     assert {mode & 0o777 for _, mode in before.values()} == {0o600}
     service.run("systemctl", "restart", "bwtop")
     pid = forked(send)
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     assert files() == before
 
 
@@ -274,7 +261,7 @@ def test_upgrade_goes_on_with_recording(service: Machine) -> None:
 
 def test_removal_stops_the_service_and_keeps_the_history(service: Machine, root: Root) -> None:
     pid = forked(send)
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
     service.run("apt-get", "remove", "-q", "-y", "bwtop")
     assert service.state("bwtop", "ActiveState") == "inactive"
     memory = "var/lib/systemd/deb-systemd-helper-enabled/bwtop.service.dsh-also"
@@ -282,7 +269,7 @@ def test_removal_stops_the_service_and_keeps_the_history(service: Machine, root:
     assert left(root) - {memory} == history  # Debian remembers that it was not enabled
     assert not (root.path / "usr/share/bwtop").exists()
     service.run("dpkg", "--install", "/var/tmp/bwtop.deb")
-    assert sent(service, pid) == SIZE
+    assert recorded(service, pid) == SIZE
 
 
 def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:

@@ -80,18 +80,11 @@ def test_unit_starts_what_was_installed(prefix: Path) -> None:
     assert "/usr/" not in unit
 
 
-def test_default_is_the_administrators_own_tree(tmp_path: Path) -> None:
-    make("install", f"DESTDIR={tmp_path}")
-    assert {path.name for path in tmp_path.iterdir()} == {"usr"}
-    assert {path.name for path in (tmp_path / "usr").iterdir()} == {"local"}
-    unit = (tmp_path / "usr/local/lib/systemd/system/bwtop.service").read_text()
-    assert "ExecStart=/usr/local/bin/bwtop --record" in unit
-
-
-def test_byte_code_is_there_and_fits(tmp_path: Path) -> None:
-    """With the names of where it will be: who sees a traceback knows nothing of DESTDIR."""
-    make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/x")
+def test_byte_code_is_there_and_fits_and_everybody_may_read_it(tmp_path: Path) -> None:
+    """With the names of where it will be: a traceback knows nothing of DESTDIR.  Whatever root's umask is."""
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/x", umask=0o077)
     folder = private(tmp_path / "opt/x")
+    assert [path for path in folder.rglob("*") if not path.stat().st_mode & 4] == []
     modules = [path for path in folder.rglob("*.py") if path.name != "bwtop.py"]
     assert modules
     for module in modules:
@@ -103,19 +96,12 @@ def test_byte_code_is_there_and_fits(tmp_path: Path) -> None:
         assert name == f"/opt/x/share/bwtop/{module.relative_to(folder)}"
 
 
-def test_everybody_may_read_it(tmp_path: Path) -> None:
-    """Whatever root's umask is."""
-    make("install", f"DESTDIR={tmp_path}", umask=0o077)
-    all_of_it = private(tmp_path / "usr/local").rglob("*")
-    assert [path for path in all_of_it if not path.stat().st_mode & 4] == []
-
-
 def test_older_installation_leaves_nothing_in_it(tmp_path: Path) -> None:
     """A module that bwtop has no more could be imported in the place of another one."""
-    make("install", f"PREFIX={tmp_path}")
+    make("install", f"PREFIX={tmp_path}", "COMPILE=")
     (private(tmp_path) / "bwtop" / "gone.py").touch()
     (private(tmp_path) / "bwtop" / "urwid").mkdir()
-    make("install", f"PREFIX={tmp_path}")
+    make("install", f"PREFIX={tmp_path}", "COMPILE=")
     assert installed(tmp_path) == sources()
     assert not (private(tmp_path) / "bwtop" / "urwid").exists()
 
@@ -125,8 +111,10 @@ def test_uninstall_leaves_what_was_there(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("not ours")
     before = tree(tmp_path)
-    make("install", f"PREFIX={tmp_path}")
+    make("install", f"PREFIX={tmp_path}", "COMPILE=")
     run(tmp_path / "bin/bwtop", "--version")
+    (private(tmp_path) / "bwtop/__pycache__").mkdir(exist_ok=True)
+    (private(tmp_path) / "bwtop/__pycache__/cli.cpython-311.pyc").touch()
     make("uninstall", f"PREFIX={tmp_path}")
     after = tree(tmp_path)
     assert {name: after.pop(name) for name in before} == before
@@ -143,26 +131,29 @@ def test_uninstall_removes_the_caches(tmp_path: Path) -> None:
     assert tree(tmp_path).keys() == {"var", "var/cache"}
 
 
-def test_uninstall_keeps_to_destdir(tmp_path: Path) -> None:
-    make("install", f"DESTDIR={tmp_path / 'one'}")
-    make("install", f"DESTDIR={tmp_path / 'two'}")
+def test_default_is_the_administrators_own_tree_and_uninstall_keeps_to_destdir(
+    tmp_path: Path,
+) -> None:
+    for name in ("one", "two"):
+        make("install", f"DESTDIR={tmp_path / name}", "COMPILE=")
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"usr"}
+        assert {path.name for path in (tmp_path / name / "usr").iterdir()} == {"local"}
+    unit = (tmp_path / "one/usr/local/lib/systemd/system/bwtop.service").read_text()
+    assert "ExecStart=/usr/local/bin/bwtop --record" in unit
     before = tree(tmp_path / "two")
     make("uninstall", f"DESTDIR={tmp_path / 'one'}")
     assert tree(tmp_path / "two") == before
     assert not [path for path in (tmp_path / "one").rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.parametrize(
-    ("folder", "zsh"), [("/usr/local", "site-functions"), ("/usr", "vendor-completions")]
-)
-def test_man_pages_and_completions_go_along(tmp_path: Path, folder: str, zsh: str) -> None:
-    """Debian's zsh looks in folders of these names."""
-    place = [f"DESTDIR={tmp_path}", f"PREFIX={folder}"]
-    make("install", *place)
+def test_man_pages_and_completions_go_along(tmp_path: Path) -> None:
+    """Debian's zsh has another folder for those in /usr."""
+    place = [f"DESTDIR={tmp_path}", "PREFIX=/usr"]
+    make("install", *place, "COMPILE=")
     found = {name for name in tree(tmp_path) if "bwtop" in Path(name).name}
-    expected = {name.replace("site-functions", zsh) for name in COMPLETIONS}
+    expected = {name.replace("site-functions", "vendor-completions") for name in COMPLETIONS}
     expected.add("share/man/man1/bwtop.1")
-    assert {f"{folder[1:]}/{name}" for name in expected} <= found
+    assert {f"usr/{name}" for name in expected} <= found
     make("uninstall", *place)
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
 

@@ -1,11 +1,7 @@
 """The DaemonSet: valid by the API's schemas, and its container, run by podman as it says, records, sends and serves."""
 
 import copy
-import json
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +10,10 @@ import pytest
 from kubernetes_validate.utils import resources_from_file
 
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
-from tests.kernel.running import HANG
 from tests.kernel.running import run as forked
 from tests.packaging.container import LIMITS, Podman
 from tests.packaging.making import ROOT
-from tests.packaging.modes import SIZE, send
+from tests.packaging.modes import SIZE, question, recording, send, sent
 from tests.web.serving import ask
 
 MANIFEST = ROOT / "share" / "kubernetes" / "bwtop.yaml"
@@ -113,32 +108,9 @@ def server(tmp_path: Path) -> Iterator[ClickHouse]:
     server.stop()
 
 
-@contextmanager
-def running(command: list[str]) -> Iterator[None]:
-    """Run the recorder during the block, from the line that says that it records; check that it ends well."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        said = []
-        try:
-            for line in process.stderr:
-                said.append(line)
-                if "recording to" in line:
-                    break
-            else:
-                raise AssertionError(said)
-            yield
-            process.send_signal(signal.SIGTERM)
-            rest = process.stderr.read()
-            assert process.wait(HANG) == 0, rest
-            assert "not shipped" not in rest
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
 @pytest.mark.kernel
 def test_container_records_sends_and_serves(
-    podman: Podman, sources: dict[str, Path], server: ClickHouse
+    podman: Podman, sources: dict[str, Path], server: ClickHouse, tmp_path: Path
 ) -> None:
     (first,) = pod()["initContainers"]
     program, *arguments = first["command"]
@@ -154,14 +126,15 @@ def test_container_records_sends_and_serves(
         for name, argument in zip(names, container()["args"], strict=True)
     ]
     shown = options(sources)
-    with running(podman.command("run", "--rm", *LIMITS, *shown, "bwtop", *flags)):
+    command = podman.command("run", "--rm", *LIMITS, *shown, "bwtop", *flags)
+    with recording(command, tmp_path) as said:
         pid = forked(send)
         allowed = ask(port, "/metrics", headers=[("Authorization", f"Bearer {TOKEN}")])
         assert b"\nbwtop_recording 1.0\n" in allowed.body
         assert ask(port, "/metrics").status == 401
-    question = ["--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json"]
+    assert "not shipped" not in "".join(said)
     password = container()["args"][names.index("--password-file")]
     history = podman.run(
-        "run", "--rm", *LIMITS, *shown, "bwtop", *question, f"--from={target}", password
+        "run", "--rm", *LIMITS, *shown, "bwtop", *question(pid), f"--from={target}", password
     )
-    assert json.loads(history)["total"]["tx"] == SIZE
+    assert sent(history) == SIZE

@@ -3,10 +3,10 @@
 Debian's rpm installs it into a fresh Debian: the names of its dependencies are Fedora's, so those are not checked there.
 """
 
-import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from bwtop import __version__
 from tests.kernel.running import run as forked
 from tests.packaging.debian import Machine, Root, booted
 from tests.packaging.making import ROOT, Tree, copy_of_checkout, make, run, tree
-from tests.packaging.modes import MODES, SIZE, Installed, send
+from tests.packaging.modes import SIZE, Installed, check_batch, question, send, sent
 from tests.packaging.test_deb import as_debian_has_it, listed
 
 FEDORA = {
@@ -97,17 +97,6 @@ def machine(root: Root) -> Iterator[Machine]:
         yield running
 
 
-def installed(root: Root) -> Installed:
-    return Installed(lambda *flags: root.command("bwtop", *flags), "/root/history.db", Path("/"))
-
-
-def sent(machine: Machine, pid: int) -> int:
-    """Stop the service; return the sent bytes of a process in its history."""
-    machine.run("systemctl", "stop", "bwtop")
-    flags = ("--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json")
-    return int(json.loads(machine.run("bwtop", *flags, "--db", DATABASE))["total"]["tx"])
-
-
 @pytest.mark.kernel
 def test_service_is_the_administrators_decision(machine: Machine) -> None:
     assert machine.state("bwtop", "UnitFileState") == "disabled"
@@ -123,9 +112,8 @@ def test_python_has_compiled_it(machine: Machine, root: Root) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("check", MODES, ids=lambda check: check.__name__)
-def test_mode(machine: Machine, root: Root, check: Callable[[Installed], None]) -> None:
-    check(installed(root))
+def test_it_measures(machine: Machine, root: Root) -> None:
+    check_batch(Installed(partial(root.command, "bwtop"), "/root/history.db", Path("/")))
 
 
 @pytest.mark.kernel
@@ -138,7 +126,8 @@ def test_upgrade_goes_on_with_recording(machine: Machine) -> None:
     assert machine.state("bwtop", "ActiveState") == "active"
     assert machine.state("bwtop", "MainPID") != main
     pid = forked(send)
-    assert sent(machine, pid) == SIZE
+    machine.run("systemctl", "stop", "bwtop")
+    assert sent(machine.run("bwtop", *question(pid), "--db", DATABASE)) == SIZE
     machine.run(*upgrade)
     assert machine.state("bwtop", "ActiveState") == "inactive"
 

@@ -8,7 +8,7 @@ import pytest
 
 from bwtop import __version__
 from tests.packaging.making import ROOT, copy_of_checkout, make, run, sources, tree
-from tests.packaging.modes import MODES, Installed
+from tests.packaging.modes import Installed, check_batch, check_serving
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,6 @@ def test_source_distribution_is_enough_to_install(dist: Path, tmp_path: Path) ->
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("check", MODES, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [check_batch, check_serving], ids=lambda check: check.__name__)
 def test_installed_wheel(bwtop: Installed, check: Callable[[Installed], None]) -> None:
     check(bwtop)
