@@ -55,16 +55,14 @@ def test_history_in_a_user_s_directory_is_the_user_s(stage: Stage) -> None:
     assert stage.shell("ada", "stat -c %U new new/x.db new/x.db.lock").split() == ["ada"] * 3
 
 
-@pytest.mark.parametrize("text", ["4294967295", "99999999999", "-1", "abc"])
-def test_user_behind_sudo_is_to_be_a_number(stage: Stage, text: str) -> None:
-    """Found: with 4294967295 bwtop stayed root, 99999999999 was a traceback."""
-    behind = {"SUDO_UID": text, "SUDO_GID": text, "SUDO_USER": "ada"}
+def test_user_behind_sudo_is_to_be_one(stage: Stage) -> None:
+    """Found: with 4294967295, which setresuid(2) takes as no change, bwtop stayed root."""
+    behind = dict.fromkeys(("SUDO_UID", "SUDO_GID"), "4294967295") | {"SUDO_USER": "ada"}
     with stage.unchanged():
-        refused(stage.run("root", "bwtop", *BATCH, env=behind), text)
+        refused(stage.run("root", "bwtop", *BATCH, env=behind), "4294967295")
 
 
-@pytest.mark.parametrize("text", ["", "0"])
-def test_root_behind_sudo_is_root(stage: Stage, text: str) -> None:
+def test_root_behind_sudo_is_root(stage: Stage) -> None:
     with stage.unchanged(free=("/root",)):
-        result = stage.run("root", "bwtop", *BATCH, env={"SUDO_UID": text, "SUDO_GID": text})
+        result = stage.run("root", "bwtop", *BATCH, env={"SUDO_UID": "0", "SUDO_GID": "0"})
     assert result.returncode == 0, result.stderr

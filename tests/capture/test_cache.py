@@ -22,7 +22,7 @@ from bwtop.capture.features import NOTHING
 from bwtop.capture.selftest import prove
 from bwtop.capture.session import Loading
 from bwtop.rights import landlock
-from tests.capture.kept import FEW, file, rewrite
+from tests.capture.kept import FEW, file
 from tests.kernel.running import HANG, LAUNCHER
 
 OTHER: Final = 65534
@@ -212,26 +212,10 @@ def filled(first: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(first, tmp_path / "cache"))
 
 
-def cut(folder: Path) -> None:
-    os.truncate(file(folder), file(folder).stat().st_size // 2)
-
-
 def flip(folder: Path) -> None:
     content = bytearray(file(folder).read_bytes())
     content[len(content) // 3] ^= 4
     file(folder).write_bytes(content)
-
-
-def older(name: str, place: int) -> Callable[[Path], None]:
-    def change(content: dict[str, Any]) -> None:
-        content["inputs"][name][place] = "older"
-
-    return lambda folder: rewrite(folder, change)
-
-
-def link(folder: Path) -> None:
-    folder.rename(folder.with_name("there"))
-    folder.symlink_to("there")
 
 
 def link_file(folder: Path) -> None:
@@ -241,28 +225,12 @@ def link_file(folder: Path) -> None:
     (folder / "kprobe").symlink_to(there)
 
 
-MENDED: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
-    "cut": (cut, "the file is damaged"),
-    "bit": (flip, "the file is damaged"),
-    "empty": (lambda folder: os.truncate(file(folder), 0), "the file is damaged"),
-    "other kernel": (older("kernel", 3), "have other kernel"),
-    "other version": (older("bwtop", 0), "have other bwtop"),
-    "file of another": (lambda folder: os.chown(file(folder), OTHER, 0), "belongs to uid 65534"),
-    "file that a group can write": (lambda folder: file(folder).chmod(0o660), "have access"),
-    "file is a link": (link_file, "symbolic link"),
-}
-"""Attacks and accidents after which the file is written anew."""
-
-BARRED: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
-    "folder of another": (lambda folder: os.chown(folder, OTHER, 0), "belongs to uid 65534"),
-    "folder that a group can write": (lambda folder: folder.chmod(0o770), "have access"),
-    "folder is a link": (link, "not a directory, or a link"),
-}
-"""Those after which nothing is read from the folder or written to it."""
-
-
 @pytest.mark.kernel
-@pytest.mark.parametrize(("attack", "why"), MENDED.values(), ids=MENDED)
+@pytest.mark.parametrize(
+    ("attack", "why"),
+    [(flip, "the file is damaged"), (link_file, "symbolic link")],
+    ids=["bit", "file is a link"],
+)
 def test_unusable_file_is_not_used_and_written_anew(
     filled: Path, attack: Callable[[Path], object], why: str
 ) -> None:
@@ -274,15 +242,12 @@ def test_unusable_file_is_not_used_and_written_anew(
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize(("attack", "why"), BARRED.values(), ids=BARRED)
-def test_unsafe_folder_is_neither_read_nor_written(
-    filled: Path, attack: Callable[[Path], object], why: str
-) -> None:
-    attack(filled)
+def test_unsafe_folder_is_neither_read_nor_written(filled: Path) -> None:
+    os.chown(filled, OTHER, 0)
     before = {path.name: path.read_bytes() for path in filled.iterdir()}
     start = started(filled)
     assert start.startswith("compiled (")
-    assert start.count(why) == 2, "why it is not read, and not written"
+    assert start.count("belongs to uid 65534") == 2, "why it is not read, and not written"
     assert {path.name: path.read_bytes() for path in filled.iterdir()} == before
 
 
@@ -304,23 +269,18 @@ def mounted(place: Path, options: str) -> Iterator[None]:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [("mode=700,size=16k", "No space left on device"), ("mode=700,ro", "Read-only file system")],
-    ids=["full", "read-only"],
-)
-def test_disk_that_cannot_be_written_is_no_error(tmp_path: Path, options: str, why: str) -> None:
-    with mounted(tmp_path, options):
+def test_full_disk_is_no_error(tmp_path: Path) -> None:
+    with mounted(tmp_path, "mode=700,size=16k"):
         start = started(tmp_path)
         assert start.startswith(f"compiled (none in {tmp_path}); cannot be cached: ")
-        assert start.endswith(why)
+        assert start.endswith("No space left on device")
         assert list(tmp_path.iterdir()) == [], "nothing unfinished is left"
 
 
 @pytest.mark.kernel
 def test_several_at_once_share_a_cache(tmp_path: Path) -> None:
     for wanted in ("compiled (", "from the cache in "):
-        loadings = [Loading(limits=FEW, cache=tmp_path) for _ in range(3)]
+        loadings = [Loading(limits=FEW, cache=tmp_path) for _ in range(2)]
         captures = [loading.start() for loading in loadings]
         starts = [capture.report.start for capture in captures]
         for capture in captures:
