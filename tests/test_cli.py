@@ -31,7 +31,6 @@ from bwtop.modes import salvage as modes_salvage
 from bwtop.modes import screen as screen_mode
 from bwtop.options.config import Config
 from bwtop.options.flags import Options
-from bwtop.options.values import FORMATS
 from bwtop.output import report
 from bwtop.rights import privileges
 from bwtop.sqlite.rollup import Policy
@@ -149,30 +148,11 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "text", ["nope", "", "2026-13", "2026-02-30", "0d", "2026-11-02..2026-11-01", "\x1b[2J"]
-)
-def test_wrong_range_is_one_line(
-    text: str, history: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    failing(capsys, "--history", text)
-
-
-def test_wrong_range_lists_valid_ranges(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    error = failing(capsys, "--history", "tomorrow")
-    assert [word for word in ("'tomorrow'", "last-week", "7d", "all") if word not in error] == []
-
-
-@pytest.mark.parametrize(
     ("flags", "order"),
     [
         ([], ["curl", "nginx"]),
-        *(
-            (["-s", sort], ["curl", "nginx"])
-            for sort in ("rate", "total", "tx", "tx_rate", "tx_total")
-        ),
-        *((["-s", sort], ["nginx", "curl"]) for sort in ("rx", "rx_rate", "rx_total")),
-        *((["-s", sort], ["nginx", "curl"]) for sort in ("-rate", "-total", "-tx", "-tx_total")),
-        *((["--sort", sort], ["curl", "nginx"]) for sort in ("-rx", "-rx_rate", "-rx_total")),
+        (["-s", "rx_rate"], ["nginx", "curl"]),
+        (["--sort", "-tx"], ["nginx", "curl"]),
     ],
     ids=repr,
 )
@@ -183,13 +163,11 @@ def test_history_sorts(
     assert [row["name"] for row in found["rows"]] == order
 
 
-@pytest.mark.parametrize(
-    "column", [c.id for c in ALL_COLUMNS if not re.match(r"(rx|tx|rate|total)", c.id)]
-)
 def test_history_rejects_other_sort_columns(
-    column: str, history: Path, capsys: pytest.CaptureFixture[str]
+    nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for sort in (column, f"-{column}"):
+    others = {c.id for c in ALL_COLUMNS} - modes_history.SORTS.keys()
+    for sort in (*others, *(f"-{column}" for column in others)):
         error = failing(capsys, "--history", "--sort", sort)
         assert error == f"bwtop: invalid --sort '{sort}' for --history; expected total, rx or tx\n"
 
@@ -197,6 +175,9 @@ def test_history_rejects_other_sort_columns(
 def test_all_byte_columns_sort_the_history() -> None:
     numbers = {c.id for c in ALL_COLUMNS if re.match(r"(rx|tx|rate|total)", c.id)}
     assert set(modes_history.SORTS) == numbers
+    assert {
+        column: "total" if column == "rate" else column.partition("_")[0] for column in numbers
+    } == modes_history.SORTS
     assert set(modes_history.SORTS.values()) == set(SORTS)
 
 
@@ -217,7 +198,7 @@ def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     "flags",
-    [[], *(["--by", by, "--format", f] for by in ("remote", "name", "domain") for f in FORMATS)],
+    [[], *(["--by", by, "--format", "csv"] for by in ("remote", "name", "domain"))],
     ids=str,
 )
 def test_no_names_reports_addresses(
@@ -407,26 +388,6 @@ def test_missing_history_is_one_line(
             f"bwtop: nothing has been recorded yet: {nowhere} does not exist; run: sudo bwtop\n"
         )
     assert not nowhere.exists()
-
-
-def test_ordinary_user_without_a_history_gets_one_line() -> None:
-    """Run the real program, as user nobody if the tests run as root."""
-    user: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
-    ended = subprocess.run(
-        [sys.executable, "-B", str(ROOT / "bwtop.py"), "--history"],
-        env={"PATH": "/usr/bin", "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-        **(user if os.geteuid() == 0 else {}),
-    )
-    if Path("/var/lib/bwtop/history.db").exists():
-        pytest.skip("this machine has a history")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(
-        r"bwtop: nothing has been recorded yet: .*history\.db does not exist; .*\n", ended.stderr
-    )
 
 
 @pytest.mark.parametrize("flag", ["--help", "--version", "--print-config", "--print-schema"])

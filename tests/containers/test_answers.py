@@ -37,6 +37,11 @@ def _root() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(autouse=True)
+def _always_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "LOOK", 0.0)
+
+
 def test_names_are_podmans_own_through_rename_removal_and_reuse(root: Path) -> None:
     podman = engines.podman(root)
     web, db = podman.create("web"), podman.create("db")
@@ -55,8 +60,6 @@ def test_names_are_podmans_own_through_rename_removal_and_reuse(root: Path) -> N
 
 
 def name(known: Answers, id_: str, owner: int = 0) -> str | None:
-    """Return the name that a container has now, without what was looked at just now."""
-    time.sleep(answers.LOOK)
     found = known.answer(ContainerKey(owner, id_))
     return found and found.name
 
@@ -67,7 +70,6 @@ def test_file_that_does_not_change_is_read_once(
     file = engines.docker(root, ID, "web")
     os.utime(file, (1, 1))
     parsed: list[bytes] = []
-    monkeypatch.setattr(answers, "LOOK", 0.0)
     monkeypatch.setattr(formats, "of_docker", lambda content: parsed.append(content))
     with opened(root) as found:
         known = Answers(found)

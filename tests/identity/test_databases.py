@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bwtop import cli
 from bwtop.identity import databases
 from bwtop.identity.databases import DatabaseError
 from bwtop.model import geography
@@ -131,10 +132,19 @@ def test_report_by_system_and_country(files: tuple[Path, Path], tmp_path: Path) 
         (["--net=moon"], "invalid network 'moon'; expected internet, lan, "),
     ],
 )
-def test_mistake_is_one_line(arguments: list[str], words: str) -> None:
-    found = run("--history", *arguments)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert found.stderr.startswith(f"bwtop: {words}")
+def test_mistake_is_one_line(
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli, "run_history", lambda _: pytest.fail("it goes on"))
+    monkeypatch.setattr(cli, "discard_output", lambda: None)  # it needs descriptor 1
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["--no-config", "--history", *arguments])
+    said = capsys.readouterr().err
+    assert (raised.value.code, said.count("\n")) == (2, 1)
+    assert said.startswith(f"bwtop: {words}")
 
 
 def test_missing_module_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,11 +279,11 @@ import signal, threading, time
 from bwtop.measure import intervals as live
 
 def work():
-    until = time.monotonic() + 3
+    until = time.monotonic() + 1.5
     while time.monotonic() < until:
         pass
 
-live.GRACE = 1.0
+live.GRACE = 0.5
 clock = live.SignalClock()
 clock.begin()
 signal.raise_signal(signal.SIGTERM)

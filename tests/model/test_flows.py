@@ -87,14 +87,6 @@ def test_protocol_has_a_name_and_a_toggle(protocol: int, name: str, toggle: str)
     assert protocol_class(protocol) == toggle
 
 
-def test_traffic_adds_up_field_by_field() -> None:
-    assert Traffic(1, 2).plus(Traffic(10, 20)) == Traffic(11, 22)
-
-
-def test_losses_add_up_field_by_field() -> None:
-    assert Loss(1, 2, 3, 4, 5, 6).plus(Loss(10, 20, 30, 40, 50, 60)) == Loss(11, 22, 33, 44, 55, 66)
-
-
 @given(traffics, traffics)
 def test_traffic_since_an_earlier_count_is_what_was_added(before: Traffic, added: Traffic) -> None:
     assert before.plus(added).minus(before) == added

@@ -163,14 +163,12 @@ def test_busy_second_is_one_column_though_the_last_reading_was_late(late: float,
 
 @pytest.mark.parametrize("jitter", [0.98, 0.9997, 1.0, 1.0003, 1.02])
 @pytest.mark.parametrize("interval", [0.1, 0.5, 1.0, 2.0, 10.0])
-@pytest.mark.parametrize("count", [1, 7, 40, 119, 120])
-def test_steady_traffic_has_no_holes_and_no_steps(
-    interval: float, jitter: float, count: int
-) -> None:
+def test_steady_traffic_has_no_holes_and_no_steps(interval: float, jitter: float) -> None:
     """Clocks are never exact, and the width of a screen divides nothing."""
     elapsed = interval * jitter
-    shown = received(timeline([(elapsed, 10**6)] * round(200 / interval)), count)
-    assert shown == [pytest.approx(10**6 / elapsed)] * count
+    made = timeline([(elapsed, 10**6)] * round(200 / interval))
+    for count in (1, 7, 40, 119, 120):
+        assert received(made, count) == [pytest.approx(10**6 / elapsed)] * count
 
 
 @given(

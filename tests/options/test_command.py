@@ -84,7 +84,7 @@ def test_history_has_its_range(arguments: list[str], text: str) -> None:
         (["--retention", "decades=1y"], "--retention: invalid level of detail 'decades'; expected seconds, minutes, hours, days, months, 5min"),
         (["--retention", "minutes=often"], "invalid duration 'often'; expected 90m"),
         (["--retention", "minutes=1m"], "minutes must be kept at least as long as the finer tier: 1h"),
-        (["--history", "tomorrow"], "--history: invalid range 'tomorrow'; expected today, "),
+        (["--history", "tomorrow"], "--history: invalid range 'tomorrow'; expected today, yesterday, week, last-week, month, last-month, 24h, 7d, 2026-11, 2026-11-01, 2026-11-01..2026-11-03, '2026-11-01 08:00..12:00', 08:00..12:00, all (see bwtop --help)"),
         (["--history", "today", "yesterday"], "unknown argument 'yesterday'"),
         (["--no-such-flag"], "unknown argument '--no-such-flag'"),
         (["--iter", "3"], "unknown argument '--iter 3'"),  # abbreviations would change their meaning with every flag to come

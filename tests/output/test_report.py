@@ -455,14 +455,6 @@ def test_control_characters_are_escaped_in_csv(kept: Kept, ask: Ask) -> None:
     assert "\\x1b[2J\\x1b[31mred" in {row["name"] for row in ask.csv("today", "process")}
 
 
-def test_programs_are_told_apart_beside_their_names(kept: Kept, ask: Ask) -> None:
-    for number, path in enumerate(("/usr/bin/same", "/opt/same"), 1):
-        kept.append(delta(at("2026-09-21 10:00"), pid=number, who=Identity("same", 0, exe=path)))
-    shown = ask.at("2026-09-21 12:00")("today", "table", "process-name", "process")
-    assert "same          same  root  /usr/bin/same" in shown
-    assert "same          same  root  /opt/same" in shown
-
-
 def test_dimensions_that_share_a_column_have_it_once(kept: Kept, ask: Ask) -> None:
     some(kept)
     written = ask.at("2026-09-21 12:30")("today", "csv", "process", "exe", "user", "day", "day")
@@ -813,17 +805,22 @@ def test_empty_range_names_what_there_is(kept: Kept, ask: Ask) -> None:
     assert ask("today").startswith("today: 2026-09-25 00:00 to 2026-09-25 12:00, nothing recorded")
 
 
-def forgotten(kept: Kept) -> None:
+@pytest.fixture(scope="module", name="forgotten")
+def _forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """Record two days; the minutes of the first are deleted, and the seconds before the last hour."""
-    kept.policy = keep.policy(seconds=HOUR, minutes=DAY)
-    kept.reopen()
-    every(kept, MINUTE, "2026-09-21 00:00", 2 * 1440)
-    kept.steps(at("2026-09-23 00:00"))
+    path = tmp_path_factory.mktemp("forgotten") / "history.db"
+    made = Kept(keep.policy(seconds=HOUR, minutes=DAY), path)
+    with local("UTC"):
+        every(made, MINUTE, "2026-09-21 00:00", 2 * 1440)
+        made.steps(at("2026-09-23 00:00"))
+    yield made
+    made.connection.close()
 
 
-def test_pid_filter_notes_since_when_pids_are_known(kept: Kept, ask: Ask) -> None:
-    forgotten(kept)
-    ask.at("2026-09-23 00:00")
+def test_pid_filter_notes_since_when_pids_are_known(
+    forgotten: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Ask(forgotten, monkeypatch).at("2026-09-23 00:00")
     only = typed("pid:1")
     note = "process ids have the retention of tier seconds: this report begins at 2026-09-22 23:00"
     assert ask("2026-09-22", keep=only).endswith(f"\nnote: {note}\n")
@@ -848,9 +845,11 @@ def test_pid_filter_notes_since_when_pids_are_known(kept: Kept, ask: Ask) -> Non
         ("2026-09-22 10:10..10:40", None),
     ],
 )
-def test_widened_range_is_noted(text: str, end: str | None, kept: Kept, ask: Ask) -> None:
-    forgotten(kept)
-    found = ask.at("2026-09-23 00:00").json(text)
+def test_widened_range_is_noted(
+    text: str, end: str | None, forgotten: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Ask(forgotten, monkeypatch).at("2026-09-23 00:00")
+    found = ask.json(text)
     assert sums(found["bars"]) == sums(found["rows"]) == found["total"]
     if end is None:
         assert found["notes"] == []
@@ -983,26 +982,25 @@ def shapes(ask: Ask, monkeypatch: pytest.MonkeyPatch, columns: int, what: str) -
 
 
 @pytest.mark.parametrize("what", WHAT)
-@pytest.mark.parametrize("columns", WIDTHS)
 def test_no_line_is_wider_than_the_terminal(
-    columns: int, what: str, kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    what: str, kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lively(kept)
-    lines = shapes(ask, monkeypatch, columns, what)
-    assert [line for line in lines if CONTROLS.search(line)] == []
-    assert [line for line in lines if width(line) > columns] == []
+    for columns in WIDTHS:
+        lines = shapes(ask, monkeypatch, columns, what)
+        assert [line for line in lines if CONTROLS.search(line)] == [], columns
+        assert [line for line in lines if width(line) > columns] == [], columns
 
 
-@pytest.mark.parametrize("columns", WIDTHS[2:])
 def test_numbers_stand_below_each_other(
-    columns: int, kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    kept: Kept, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lively(kept)
-    monkeypatch.setenv("COLUMNS", str(columns))
     ask.at("2026-09-21 14:00")
-    for by in ((), ("process",), ("unit", "remote")):
+    for columns, by in itertools.product(WIDTHS[2:], ((), ("process",), ("unit", "remote"))):
+        monkeypatch.setenv("COLUMNS", str(columns))
         _, _, rows, totals = ask.table("today", *by, limit=100)
-        assert {width(line) for line in [*rows, totals[0]]} == {columns}
+        assert {width(line) for line in [*rows, totals[0]]} == {columns}, by
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "UTF-8", "utf8"])
@@ -1142,13 +1140,15 @@ def agree(ask: Ask, kept: Kept, text: str, by: tuple[Dimension, ...], only: Filt
 def test_every_dimension_and_all_pairs_agree_in_all_forms(
     first: Dimension, kept: Kept, ask: Ask
 ) -> None:
+    """Each pair in one of its orders: with the dimensions after it, in turn before and behind."""
     move_to("Asia/Kolkata")
     some(kept)
     ask.at("2026-09-22 12:00")
     agree(ask, kept, "2026-09-21", (first,), EVERYTHING)
-    for second in OF_FLOWS:
-        if second != first:
-            agree(ask, kept, "2026-09-21..2026-09-23", (first, second), EVERYTHING)
+    others = OF_FLOWS[OF_FLOWS.index(first) + 1 :]
+    for number, second in enumerate(others):
+        pair = (second, first) if number % 2 else (first, second)
+        agree(ask, kept, "2026-09-21..2026-09-23", pair, EVERYTHING)
 
 
 def test_programs_of_the_same_name_are_told_apart(kept: Kept, ask: Ask) -> None:
@@ -1161,3 +1161,6 @@ def test_programs_of_the_same_name_are_told_apart(kept: Kept, ask: Ask) -> None:
         assert "same  root  /opt/same" in shown
         assert "other  root  " in shown
         assert "/usr/bin/other" not in shown
+    beside = ask("today", "table", "process-name", "process")
+    assert "same          same  root  /usr/bin/same" in beside
+    assert "same          same  root  /opt/same" in beside
