@@ -44,7 +44,7 @@ from bwtop.view.order import Order
 from tests.build import stable_id, typed
 from tests.history.keep import CURL, NGINX, Kept, delta
 from tests.history.named import named_delta
-from tests.options.examples import parse
+from tests.options.examples import parse, refusal
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,13 +131,7 @@ def history(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Return the line of a failing command."""
-    with pytest.raises(SystemExit) as raised:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    assert raised.value.code == 2
-    assert captured.out == ""
-    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
-    return captured.err
+    return refusal(capsys, lambda: cli.main(arguments))
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

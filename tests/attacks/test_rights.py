@@ -16,6 +16,7 @@ import pytest
 from bwtop.rights.privileges import CAP_BPF, CAP_DAC_READ_SEARCH, CAP_KILL
 from tests.attacks.stage import HANG, TICK, TOKEN, Stage, wait_until
 from tests.kernel.test_privileges import reads_maps
+from tests.processes import bits, children, is_alive, status
 from tests.screen.terminal import Terminal
 
 pytestmark = pytest.mark.kernel
@@ -55,14 +56,9 @@ def fields(pid: int) -> list[dict[str, list[str]]]:
     found = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            lines = Path(f"/proc/{pid}/task/{task}/status").read_text().splitlines()
-            parts = (line.partition(":") for line in lines)
-            found.append({name: text.split() for name, _, text in parts})
+            thread = status(f"{pid}/task/{task}")
+            found.append({name: text.split() for name, text in thread.items()})
     return found
-
-
-def capabilities(masks: list[str]) -> set[int]:
-    return {bit for bit in range(64) if int(masks[0], 16) >> bit & 1}
 
 
 def excess(pid: int, owner: tuple[int, int], kept: set[int]) -> list[str]:
@@ -78,8 +74,8 @@ def excess(pid: int, owner: tuple[int, int], kept: set[int]) -> list[str]:
             found.append(f"Groups {thread['Groups']}")
         for name in SETS:
             allowed = kept if name in ("CapPrm", "CapEff") else set()
-            if capabilities(thread[name]) != allowed:
-                found.append(f"{name} {sorted(capabilities(thread[name]))[:8]}")
+            if set(held := bits(*thread[name])) != allowed:
+                found.append(f"{name} {held[:8]}")
         if thread["NoNewPrivs"] != ["1"]:
             found.append("NoNewPrivs 0")
     return [f"{pid}: {text}" for text in found]
@@ -87,14 +83,7 @@ def excess(pid: int, owner: tuple[int, int], kept: set[int]) -> list[str]:
 
 def holds(pid: int) -> set[int]:
     """Return what all threads of a process may do."""
-    return {bit for thread in fields(pid) for bit in capabilities(thread["CapPrm"])}
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    return {bit for thread in fields(pid) for bit in bits(*thread["CapPrm"])}
 
 
 def ids(stage: Stage, user: str) -> tuple[int, int]:
@@ -290,7 +279,7 @@ def loader_survives(stage: Stage, seconds: float) -> bool:
 def ended(pid: int) -> bool:
     """Say whether a process has ended within HANG seconds."""
     deadline = time.monotonic() + HANG
-    while any(thread["State"][0] not in "ZX" for thread in fields(pid)):
+    while is_alive(pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(TICK)

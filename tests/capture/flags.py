@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 
 from bwtop.capture import features, functions
-from bwtop.capture.btf import Field, Function, MissingFieldError
+from bwtop.capture.backends import HOOKS
 from bwtop.capture.fields import FIELDS
 from bwtop.capture.listening import CALLS
+from tests.capture.kernels import MadeUp
 
 CONSTANTS = (
     *("CHARGE_CALL", "FLOWS_FLAGS", "PROCESSES_FLAGS", "MAX_IDS", "IDS_PER_BLOCK", "MAX_PROCESSES"),
@@ -18,16 +19,8 @@ CONSTANTS = (
 """Macros that the loader defines beside places of fields, functions and features; `repair` is a bit-field in every kernel."""
 
 
-class AnyKernel:
-    """A kernel with all hooked functions; places in memory do not matter here."""
-
-    def field(self, path: str) -> Field:
-        """Raise MissingFieldError."""
-        raise MissingFieldError(path)
-
-    def function(self, name: str) -> Function:
-        """Return a prototype with flags."""
-        return Function(1, (name, "msg", "len", "flags"))
+KERNEL = MadeUp(**{hook.function: ("sk", "msg", "len", "flags") for hook in HOOKS})
+"""A kernel with all hooked functions; places in memory do not matter here."""
 
 
 def flags() -> Iterator[str]:
@@ -35,7 +28,7 @@ def flags() -> Iterator[str]:
     yield "-xc"
     yield from (f"-D{macro}={8 * place}" for place, macro in enumerate(FIELDS))
     yield from (f"-D{macro}=1" for macro in CONSTANTS)
-    yield from functions.definitions(AnyKernel(), ())
+    yield from functions.definitions(KERNEL, ())
     yield f"-D{features.TRIALS[0].macro}"
     yield from ("-DNAMES", "-DLISTEN_CALL=2", "-DHEARD_PAGES=1")
     yield from (f"-DREGS_{place}=8" for place in ("NUMBER", "SECOND", "THIRD"))

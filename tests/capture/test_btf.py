@@ -7,7 +7,8 @@ import pytest
 
 from bwtop.capture import fields, sources
 from bwtop.capture.backends import BACKENDS, Backend, Kind, named
-from bwtop.capture.btf import Btf, Field, Function, MissingFieldError
+from bwtop.capture.btf import Btf, Field, MissingFieldError
+from tests.capture.kernels import MadeUp
 
 by_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 
@@ -101,25 +102,9 @@ def test_definitions_carry_every_offset_that_a_text_reads_to_the_compiler(btf: B
     )
 
 
-class Fields:
-    """A kernel that has these fields and no others."""
-
-    def __init__(self, **fields: Field) -> None:
-        self._fields = fields
-
-    def field(self, path: str) -> Field:
-        name = path.rpartition(".")[2]
-        if name not in self._fields:
-            raise MissingFieldError(path)
-        return self._fields[name]
-
-    def function(self, name: str) -> Function:
-        raise MissingFieldError(name)
-
-
 def test_bit_field_comes_with_its_mask() -> None:
     """The fields of Linux up to 5.5, some of which are bit-fields to this day."""
-    old = Fields(
+    old = MadeUp(
         sk_userlocks=Field(504 * 8 + 4, 4), sk_type=Field(506 * 8, 16), skc_num=Field(112, 0)
     )
     assert sorted(fields.definitions(old, "SOCK_USERLOCKS SOCK_TYPE SOCK_NUM")) == [
@@ -133,14 +118,14 @@ def test_bit_field_comes_with_its_mask() -> None:
 
 def test_newest_name_that_the_kernel_has_is_taken() -> None:
     old, new = {"parent": Field(64, 0)}, {"__parent": Field(128, 0)}
-    for kernel, offset in ((Fields(**old), 8), (Fields(**new), 16), (Fields(**old, **new), 16)):
+    for kernel, offset in ((MadeUp(**old), 8), (MadeUp(**new), 16), (MadeUp(**old, **new), 16)):
         assert list(fields.definitions(kernel, "KERNFS_PARENT")) == [f"-DKERNFS_PARENT={offset}"]
 
 
 def test_missing_field_is_left_out_if_programs_can_do_without() -> None:
-    assert list(fields.definitions(Fields(), " ".join(fields.OPTIONAL))) == []
+    assert list(fields.definitions(MadeUp(), " ".join(fields.OPTIONAL))) == []
     with pytest.raises(MissingFieldError, match=r"kernfs_node\.__parent"):
-        list(fields.definitions(Fields(), "KERNFS_PARENT"))
+        list(fields.definitions(MadeUp(), "KERNFS_PARENT"))
 
 
 @by_backend

@@ -8,7 +8,8 @@ import pytest
 
 from bwtop.capture import functions
 from bwtop.capture.backends import HOOKS, Hook
-from bwtop.capture.btf import Btf, Field, Function, MissingFieldError
+from bwtop.capture.btf import Btf, MissingFieldError
+from tests.capture.kernels import MadeUp
 
 BPF = Path(__file__).parents[2] / "bpf"
 HOOKS_H = (BPF / "hooks.h").read_text()
@@ -22,35 +23,20 @@ RECVMSG = {
 """The prototypes of tcp_recvmsg and udp_recvmsg over time."""
 
 
-class Kernel:
-    """A kernel that has these functions and no others."""
-
-    def __init__(self, **prototypes: tuple[str, ...]) -> None:
-        self._prototypes = prototypes
-
-    def field(self, path: str) -> Field:
-        raise MissingFieldError(path)
-
-    def function(self, name: str) -> Function:
-        if name not in self._prototypes:
-            raise MissingFieldError(name)
-        return Function(1, self._prototypes[name])
-
-
-def defined(kernel: Kernel, refused: set[str] | None = None) -> dict[str, str]:
+def defined(kernel: MadeUp, refused: set[str] | None = None) -> dict[str, str]:
     words = functions.definitions(kernel, refused or set())
     return dict(word.removeprefix("-D").split("=", 1) for word in words)
 
 
 @pytest.mark.parametrize(("arguments", "flags"), [(4, "3"), (5, "3"), (6, "4")])
 def test_flags_are_where_the_prototype_has_them(arguments: int, flags: str) -> None:
-    found = defined(Kernel(tcp_recvmsg=RECVMSG[arguments], udp_recvmsg=RECVMSG[arguments]))
+    found = defined(MadeUp(tcp_recvmsg=RECVMSG[arguments], udp_recvmsg=RECVMSG[arguments]))
     assert found["TCP_RECVMSG_FLAGS"] == found["UDP_RECVMSG_FLAGS"] == flags
     assert found["ARGS_tcp_recvmsg"] == str(arguments)
 
 
 def test_every_hook_has_a_number_of_its_own_and_its_arguments() -> None:
-    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
+    found = defined(MadeUp(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
     numbers = [int(found[f"CALL_{hook.function}"]) for hook in HOOKS]
     assert sorted(numbers) == list(range(int(found["CALLS"])))
     assert found["ARGS_inet_sendpage"] == "0", "a function that is not there is not hooked"
@@ -59,13 +45,13 @@ def test_every_hook_has_a_number_of_its_own_and_its_arguments() -> None:
 def test_arguments_are_as_many_as_the_prototype_has() -> None:
     for hook in HOOKS:
         kernel = {"tcp_recvmsg": RECVMSG[5], "udp_recvmsg": RECVMSG[5]}
-        found = defined(Kernel(**{**kernel, hook.function: ("flags", *"abcdef")}))
+        found = defined(MadeUp(**{**kernel, hook.function: ("flags", *"abcdef")}))
         sevens = [name for name, value in found.items() if value == "7" and "ARGS" in name]
         assert sevens == [f"ARGS_{hook.function}"]
 
 
 def test_flags_of_each_protocol_are_its_own() -> None:
-    found = defined(Kernel(tcp_recvmsg=RECVMSG[6], udp_recvmsg=RECVMSG[5]))
+    found = defined(MadeUp(tcp_recvmsg=RECVMSG[6], udp_recvmsg=RECVMSG[5]))
     assert (found["TCP_RECVMSG_FLAGS"], found["UDP_RECVMSG_FLAGS"]) == ("4", "3")
 
 
@@ -82,7 +68,7 @@ def test_registers_are_the_machines(
 ) -> None:
     system = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*system[:4], machine)))
-    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
+    found = defined(MadeUp(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]))
     assert (found["REGISTERS"], found["RESULT"]) == (registers, result)
     assert int(found["ARGUMENTS"]) == len(registers.split(","))
     assert functions.unknown_machine() == ""
@@ -101,7 +87,7 @@ def test_registers_are_the_machines(
 def test_udp_counts_by_call_where_its_datagrams_cannot_be_seen(
     refused: tuple[str, ...], by_call: str
 ) -> None:
-    found = defined(Kernel(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]), set(refused))
+    found = defined(MadeUp(tcp_recvmsg=RECVMSG[4], udp_recvmsg=RECVMSG[4]), set(refused))
     assert found["UDP_BY_CALL"] == by_call
 
 

@@ -2,13 +2,13 @@
 
 import os
 import resource
-from collections.abc import Callable
 
 import pytest
 
 from bwtop.capture import scheduling
 from bwtop.rights import privileges
 from bwtop.rights.account import NOBODY
+from tests.rights.test_privileges import in_child
 
 pytestmark = pytest.mark.kernel
 
@@ -18,18 +18,6 @@ ORDINARY = (os.SCHED_OTHER, 0)
 def scheduled() -> tuple[int, int]:
     """Return the policy and the real-time priority of this thread."""
     return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
-
-
-def in_child(action: Callable[[], None]) -> None:
-    """Run an action in a process with rights and a schedule of its own."""
-    pid = os.fork()
-    if not pid:
-        try:
-            action()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_nobody_has_such_moments_if_it_was_allowed() -> None:
@@ -43,7 +31,7 @@ def test_nobody_has_such_moments_if_it_was_allowed() -> None:
             assert scheduled() == ((os.SCHED_FIFO, scheduling.PRIORITY) if limit else ORDINARY)
         assert scheduled() == ORDINARY
 
-    in_child(action)
+    assert in_child(action) is None
 
 
 def test_it_ends_with_an_error_too() -> None:
@@ -52,7 +40,7 @@ def test_it_ends_with_an_error_too() -> None:
             raise ZeroDivisionError
         assert scheduled() == ORDINARY
 
-    in_child(action)
+    assert in_child(action) is None
 
 
 def test_without_the_right_to_it_nothing_changes() -> None:
@@ -62,7 +50,7 @@ def test_without_the_right_to_it_nothing_changes() -> None:
         with scheduling.uninterrupted():
             assert scheduled() == ORDINARY
 
-    in_child(action)
+    assert in_child(action) is None
 
 
 @pytest.mark.parametrize("policy", [os.SCHED_FIFO, os.SCHED_RR, os.SCHED_BATCH])
@@ -76,4 +64,4 @@ def test_a_schedule_that_is_real_time_stays_and_others_come_back(policy: int) ->
             assert scheduled() == now
         assert scheduled() == before
 
-    in_child(action)
+    assert in_child(action) is None

@@ -6,9 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -28,13 +27,6 @@ ID, OTHER = "a" * 64, "b" * 64
 UID = "8a4c1b9e-03d2-4f5e-9a77-1c2b3d4e5f60"
 ADA, BOB = 1234, 1235
 STORAGE = ".local/share/containers/storage/overlay-containers"
-
-
-@pytest.fixture(name="root")
-def _root() -> Iterator[Path]:
-    """Yield a folder with a short path: podman accepts no long one."""
-    with TemporaryDirectory(prefix="bwtop-", dir="/tmp") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from bwtop.rights.privileges import CAP_DAC_READ_SEARCH
 from tests.build import eventually
 from tests.containers import engines
 from tests.kernel.running import HANG, Bwtop, command, run, send_datagram
+from tests.processes import capability_sets, children, is_alive, status
 from tests.rights.test_landlock import refused
 from tests.rights.test_privileges import capabilities, in_child
 
@@ -34,12 +35,6 @@ ADA = Account(1234, 1234)
 ID = "a" * 64
 KEY = ContainerKey(0, ID)
 STORAGE = "/var/lib/containers/storage/overlay-containers"
-
-
-@pytest.fixture(name="root")
-def _root() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="bwtop-", dir="/tmp") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -52,17 +47,6 @@ def _storage() -> Iterator[None]:
     for one in made:
         with suppress(OSError):  # podman has put something there meanwhile
             one.rmdir()
-
-
-def sets_of(pid: int) -> dict[str, list[int]]:
-    """Return the sets of capabilities of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    masks = {
-        name: int(mask, 16)
-        for name, _, mask in (line.partition(":") for line in lines)
-        if name.startswith("Cap")
-    }
-    return {name: [bit for bit in range(64) if mask >> bit & 1] for name, mask in masks.items()}
 
 
 def mounted(root: Path) -> list[str]:
@@ -83,8 +67,7 @@ def test_helper_has_one_right_and_reads_it_back() -> None:
     found = ContainerNames(ADA)
     try:
         hello = found.hello()
-        status = Path(f"/proc/{found.pid}/status").read_text()
-        sets = sets_of(found.pid)
+        fields, sets = status(found.pid), capability_sets(found.pid)
     finally:
         found.close()
     assert hello
@@ -94,8 +77,8 @@ def test_helper_has_one_right_and_reads_it_back() -> None:
     )
     assert hello.is_restricted
     assert STORAGE in hello.folders
-    assert "Uid:\t1234\t1234\t1234\t1234" in status
-    assert "NoNewPrivs:\t1" in status
+    assert fields["Uid"].split() == ["1234"] * 4
+    assert fields["NoNewPrivs"] == "1"
     assert sets == capabilities(CAP_DAC_READ_SEARCH)
 
 
@@ -161,14 +144,6 @@ def test_helper_that_cannot_be_killed_holds_up_no_end(monkeypatch: pytest.Monkey
         stuck.kill()
 
 
-def is_alive(pid: int) -> bool:
-    """Return whether a process runs: one that has ended may wait for its new parent."""
-    try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_helper_keeps_no_descriptor_and_no_signal_of_a_terminal() -> None:
     with TemporaryDirectory() as folder, socket.socket() as listening:
         file = os.open(folder, os.O_RDONLY)
@@ -184,8 +159,9 @@ def test_helper_keeps_no_descriptor_and_no_signal_of_a_terminal() -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 os.kill(found.pid, number)
             time.sleep(0.1)
-            stat = Path(f"/proc/{found.pid}/stat")
-            assert eventually(lambda: ") S" in stat.read_text()), "neither ended nor stopped"
+            assert eventually(lambda: status(found.pid)["State"][0] == "S"), (
+                "neither ended nor stopped"
+            )
         finally:
             found.close()
             os.close(file)
@@ -267,9 +243,9 @@ def test_program_names_containers_and_only_the_helper_may_read_their_files(root:
             readers = [
                 pid
                 for pid in family(bwtop.process.pid)
-                if CAP_DAC_READ_SEARCH in sets_of(pid)["CapPrm"]
+                if CAP_DAC_READ_SEARCH in capability_sets(pid)["CapPrm"]
             ]
-            main = sets_of(bwtop.process.pid)
+            main = capability_sets(bwtop.process.pid)
             os.kill(readers[0], signal.SIGSTOP)
             count = len(bwtop.documents)
             stuck = bwtop.await_entries(run(inside), 1)[0]
@@ -306,8 +282,7 @@ def test_program_names_containers_and_only_the_helper_may_read_their_files(root:
 
 def family(pid: int) -> list[int]:
     """Return a process and its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in map(int, children) for one in family(child))]
+    return [pid, *(one for child in children(pid) for one in family(child))]
 
 
 def test_no_container_names_starts_no_helper() -> None:

@@ -24,6 +24,8 @@ from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, DemoProcess, Link
 from bwtop.rights import privileges
 from bwtop.rights.account import Account
 from tests.kernel.running import HANG, Bwtop, command
+from tests.options.examples import refusal
+from tests.processes import capability_sets, is_alive, status
 from tests.screen.terminal import Terminal
 
 NAMES = {FAR_END, *(process.name for process in PROCESSES)}
@@ -200,7 +202,6 @@ class Stat(NamedTuple):
     """Fields of proc_pid_stat(5)."""
 
     name: str
-    state: str
     parent: int
     group: int
 
@@ -212,14 +213,8 @@ def stat(pid: int) -> Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     name, _, rest = text.partition("(")[2].rpartition(")")
-    state, parent, group = rest.split()[:3]
-    return Stat(name, state, int(parent), int(group))
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
-    found = stat(pid)
-    return found is None or found.state in "ZX"
+    parent, group = rest.split()[1:3]
+    return Stat(name, int(parent), int(group))
 
 
 def processes() -> dict[int, Stat]:
@@ -250,7 +245,7 @@ def all_of(far_end: int) -> dict[str, int]:
 
 
 def all_end(pids: dict[str, int]) -> None:
-    until(lambda: all(map(has_ended, pids.values())), f"not all of {pids} ended")
+    until(lambda: not any(map(is_alive, pids.values())), f"not all of {pids} ended")
 
 
 class Socket(NamedTuple):
@@ -356,13 +351,11 @@ def test_processes_inherit_no_other_descriptors(running: Running) -> None:
 
 def test_no_process_is_root(running: Running) -> None:
     for pid in running.all().values():
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        fields = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
-        assert "0" not in fields["Uid"]
-        assert "0" not in fields["Gid"]
-        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-            assert int(fields[name][0], 16) == 0
-        assert fields["NoNewPrivs"] == ["1"]
+        fields, held = status(pid), capability_sets(pid)
+        assert "0" not in fields["Uid"].split()
+        assert "0" not in fields["Gid"].split()
+        assert [held[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [[]] * 4
+        assert fields["NoNewPrivs"] == "1"
 
 
 @pytest.mark.parametrize("stopped", [[], [FAR_END], ["demo-download"]])
@@ -405,7 +398,7 @@ def test_demo_ends_when_the_parent_is_killed_at_once() -> None:
     with Running() as started:
         started.process.kill()
         group = started.process.pid
-        until(lambda: all(map(has_ended, members(group))), "somebody goes on")
+        until(lambda: not any(map(is_alive, members(group))), "somebody goes on")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
@@ -424,7 +417,7 @@ def test_others_go_on_when_one_is_killed(running: Running) -> None:
     until(lambda: "demo-download" not in below(running.far_end), "a zombie is left")
     others = [process for process in PROCESSES if process.name in pids]
     settled(pids, sum(len(reachable(process)) for process in others))
-    assert not any(map(has_ended, pids.values()))
+    assert all(map(is_alive, pids.values()))
 
 
 NETWORK = {
@@ -514,16 +507,6 @@ def no_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "start_measuring", never)
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as raised:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    assert raised.value.code == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize("may_measure", [False, True])
 def test_missing_requirement_is_one_line_without_traffic(
     may_measure: bool,
@@ -532,7 +515,7 @@ def test_missing_requirement_is_one_line_without_traffic(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(privileges, "may_load", lambda: may_measure)
-    said = refusal(capsys, "--demo")
+    said = refusal(capsys, lambda: cli.main(["--demo"]))
     assert ("terminal" if may_measure else NEEDS_ROOT) in said
 
 

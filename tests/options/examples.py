@@ -1,9 +1,12 @@
 """A valid value of every flag, none of them its default."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from bwtop.options import command, config
 from bwtop.options.config import Config
@@ -88,6 +91,17 @@ def value(flag: Flag) -> Any:
         return flag.turns
     parsed = flag.parse(typed(flag).partition("=")[2])
     return tuple(parsed) if flag.repeats else parsed
+
+
+def refusal(capsys: pytest.CaptureFixture[str], run: Callable[..., object], *arguments: str) -> str:
+    """Return the one line with which a function refuses arguments, with exit status 2 and no output."""
+    with pytest.raises(SystemExit) as raised:
+        run(*arguments)
+    captured = capsys.readouterr()
+    assert raised.value.code == 2
+    assert captured.out == ""
+    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
+    return captured.err
 
 
 def parse(*arguments: str) -> Options:

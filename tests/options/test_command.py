@@ -16,7 +16,7 @@ from bwtop.options.flags import Options
 from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.order import Order
 from tests.build import stable_id
-from tests.options.examples import parse
+from tests.options.examples import parse, refusal
 
 
 def test_without_arguments_options_are_the_defaults() -> None:
@@ -97,14 +97,9 @@ def test_history_has_its_range(arguments: list[str], text: str) -> None:
 def test_wrong_argument_ends_in_one_line_and_status_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as raised:
-        parse(*arguments)
-    captured = capsys.readouterr()
-    assert raised.value.code == 2
-    assert captured.out == ""
-    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
-    assert words in captured.err
-    assert "secret" not in captured.err
+    line = refusal(capsys, parse, *arguments)
+    assert words in line
+    assert "secret" not in line
 
 
 # --help and --version

@@ -1,6 +1,5 @@
 """The table of flags, row by row."""
 
-import re
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -9,7 +8,7 @@ import pytest
 from bwtop.options import command, rules
 from bwtop.options.flag import EXCLUSIVE, Complete, Flag, Mode
 from bwtop.options.flags import FLAGS, ROWS, SETTINGS, Options
-from tests.options.examples import parse, typed, value
+from tests.options.examples import parse, refusal, typed, value
 
 VALUED = [flag for flag in ROWS if flag.parse]
 STRICT = [
@@ -37,17 +36,6 @@ def each(rows: Iterable[Flag]) -> pytest.MarkDecorator:
 
 def pairs(rows: Iterable[tuple[Flag, Flag]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("pair", rows, ids=long_name)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the one line with which a command line is refused."""
-    with pytest.raises(SystemExit) as raised:
-        parse(*arguments)
-    captured = capsys.readouterr()
-    assert raised.value.code == 2
-    assert captured.out == ""
-    assert re.fullmatch(r"bwtop: \S.*\n", captured.err), captured.err
-    return captured.err
 
 
 @each(ROWS)
@@ -89,7 +77,7 @@ def test_typed_flag_has_its_value(flag: Flag) -> None:
 def test_value_out_of_its_domain_is_one_short_line(
     flag: Flag, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(capsys, f"{flag.long}={text}")
+    line = refusal(capsys, parse, f"{flag.long}={text}")
     assert line.startswith(f"bwtop: {flag.long}: invalid ")
     assert "; expected " in line
     assert len(line) < 500
@@ -98,14 +86,14 @@ def test_value_out_of_its_domain_is_one_short_line(
 @each([flag for flag in ROWS if not flag.parse and not flag.exits])
 def test_switch_takes_no_value(flag: Flag, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("yes", "a " * 5000):
-        line = refusal(capsys, f"{flag.long}={text}")
+        line = refusal(capsys, parse, f"{flag.long}={text}")
         assert line.startswith(f"bwtop: {flag.long}: ")
         assert len(line) < 600
 
 
 @each([flag for flag in VALUED if flag.bare is None])
 def test_value_is_required(flag: Flag, capsys: pytest.CaptureFixture[str]) -> None:
-    assert flag.long in refusal(capsys, flag.long)
+    assert flag.long in refusal(capsys, parse, flag.long)
 
 
 @pairs(CONTRADICTIONS)
@@ -113,7 +101,7 @@ def test_contradiction_is_refused_and_names_both_flags(
     pair: tuple[Flag, Flag], capsys: pytest.CaptureFixture[str]
 ) -> None:
     flag, other = pair
-    refusal(capsys, typed(flag), typed(other))
+    refusal(capsys, parse, typed(flag), typed(other))
     options = Options(**{flag.name: value(flag), other.name: value(other)})
     words = rules.fault(flag, options)
     assert words
@@ -124,7 +112,7 @@ def test_contradiction_is_refused_and_names_both_flags(
 def test_alternatives_are_refused_and_both_named(
     pair: tuple[Flag, Flag], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(capsys, *map(typed, pair))
+    line = refusal(capsys, parse, *map(typed, pair))
     assert all(flag.long in line for flag in pair)
 
 
@@ -132,7 +120,7 @@ def test_alternatives_are_refused_and_both_named(
 def test_flag_without_one_that_it_needs_is_refused(
     flag: Flag, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(capsys, typed(flag))
+    line = refusal(capsys, parse, typed(flag))
     assert all(name in line for name in (flag.long, *(FLAGS[need].long for need in flag.needs)))
     for need in flag.needs:
         options = Options(**{flag.name: value(flag), need: value(FLAGS[need])})
@@ -152,7 +140,7 @@ def test_flag_without_one_that_it_needs_is_refused(
 def test_value_that_contradicts_another_flag_is_refused(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in refusal(capsys, *arguments)
+    assert words in refusal(capsys, parse, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +163,7 @@ def test_value_that_contradicts_another_flag_is_refused(
 def test_flag_that_the_mode_does_not_use_is_refused(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in refusal(capsys, *arguments)
+    assert words in refusal(capsys, parse, *arguments)
 
 
 @pytest.mark.parametrize(

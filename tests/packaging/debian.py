@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.packaging.making import run
+from tests.processes import children
 from tests.vm.sources import Stanza, deb822, for_suite, machine_sources
 
 INSIDE = """
@@ -174,8 +175,3 @@ def await_boot(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
                 return machine
         time.sleep(0.5)
     raise AssertionError(f"it did not boot:\n{log.read_text()}")
-
-
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]

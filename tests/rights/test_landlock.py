@@ -3,8 +3,7 @@
 import errno
 import os
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,12 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(name="place")
-def _place() -> Iterator[Path]:
-    """Yield a folder that everyone may pass through; those of pytest are root's alone."""
-    with tempfile.TemporaryDirectory(prefix="bwtop-test-", dir="/tmp") as name:
-        place = Path(name)
-        place.chmod(0o755)
-        (place / "state").mkdir()
-        (place / "state" / "old").write_text("old")
-        (place / "secret").write_text("secret")
-        yield place
+def _place(top: Path) -> Path:
+    """Return a folder with a directory of state and a secret."""
+    (top / "state").mkdir()
+    (top / "state" / "old").write_text("old")
+    (top / "secret").write_text("secret")
+    return top
 
 
 def refused(action: Callable[[], object]) -> bool:

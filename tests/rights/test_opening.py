@@ -6,7 +6,6 @@ import os
 import select
 import socket
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,14 +29,6 @@ BOB = Account(4321, 8765)
 BEHIND = {"SUDO_UID": str(ADA.uid), "SUDO_GID": str(ADA.gid)}
 
 Made = Callable[..., Path]
-
-
-@pytest.fixture(name="top")
-def _top() -> Iterator[Path]:
-    """Yield a folder that everyone may pass through; those of pytest are root's alone."""
-    with tempfile.TemporaryDirectory(prefix="bwtop-test-", dir="/tmp") as top:
-        Path(top).chmod(0o755)
-        yield Path(top)
 
 
 def folder(path: Path, owner: Account = ROOT, mode: int = 0o755) -> Path:

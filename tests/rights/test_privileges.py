@@ -17,6 +17,7 @@ from bwtop.rights.account import NOBODY, Account
 from bwtop.rights.privileges import CAP_BPF, CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN
 from tests.kernel.running import HANG
 from tests.kernel.test_privileges import with_only
+from tests.processes import capability_sets, status
 
 pytestmark = pytest.mark.kernel
 
@@ -24,8 +25,6 @@ CAP_NET_ADMIN = 12
 SOMEBODY = Account(1234, 1234)
 
 With = Callable[..., Callable[[str], Any]]
-
-SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def in_child(function: Callable[[], object]) -> Any:
@@ -48,25 +47,15 @@ def in_child(function: Callable[[], object]) -> Any:
     return json.loads(answer)
 
 
-def status() -> dict[str, str]:
-    lines = Path("/proc/thread-self/status").read_text().splitlines()
-    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
-
-
-def held(field: str = "CapEff") -> list[int]:
-    mask = int(status()[field], 16)
-    return [bit for bit in range(64) if mask >> bit & 1]
-
-
 def state() -> dict[str, Any]:
     """Return the ids and the rights of this thread."""
-    now = status()
+    now = status("thread-self")
     return {
         "uid": now["Uid"].split(),
         "gid": now["Gid"].split(),
         "groups": now["Groups"].split(),
         "no_new_privs": now["NoNewPrivs"],
-        "capabilities": {field: held(field) for field in SETS},
+        "capabilities": capability_sets("thread-self"),
     }
 
 
@@ -137,7 +126,7 @@ def needing(*caps: int) -> Callable[[], None]:
 
     def read() -> None:
         assert os.geteuid() == NOBODY.uid, "asked by a process that is root no more"
-        if not set(caps) <= set(held()):
+        if not set(caps) <= set(capability_sets("thread-self")["CapEff"]):
             raise PermissionError(1, "Operation not permitted")
 
     return read

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,15 +33,13 @@ HOSTILE = (
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Change to a directory of the user's, and yield it; beside it is one that Landlock closes."""
-    with tempfile.TemporaryDirectory(prefix="bwtop-test-") as name:
-        here = Path(name) / "here"
-        for folder in (Path(name), here, Path(name) / "beside"):
-            folder.mkdir(exist_ok=True)
-            os.chown(folder, *ADA)
-        monkeypatch.chdir(here)
-        yield here
+def place(top: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a directory of the user's, and return it; beside it is one that Landlock closes."""
+    for folder in (top, top / "here", top / "beside"):
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, *ADA)
+    monkeypatch.chdir(top / "here")
+    return top / "here"
 
 
 @pytest.fixture
