@@ -112,13 +112,12 @@ class Terminal:
         rows: int = 24,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
-        alternate: Sequence[int] = ALTERNATE,
         background: str | None = None,
     ) -> None:
         """Start the command; `background` is the answer to OSC 11, such as "rgb:ffff/ffff/ffff"."""
         self.raw = b""
         self._answer = background and f"\x1b]11;{background}\x1b\\".encode()
-        self._screen = Screen(columns, rows, alternate)
+        self._screen = Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._master: int | None
         self._master, slave = os.openpty()

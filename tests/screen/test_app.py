@@ -3,7 +3,6 @@
 import fcntl
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import open_terminal
 from tests.build import eventually, key, remote, sample
 from tests.history.named import learned
-from tests.kernel.running import LAUNCHER
+from tests.screen.fake import fake
 from tests.screen.terminal import Terminal
 
 HANG = 10.0
@@ -132,37 +131,6 @@ def test_samples_wait_merged_while_the_terminal_takes_no_output(
     assert sum(each.elapsed for each in taken) == 100.0
 
 
-FAKE = """
-import sys
-sys.path.insert(0, {root!r})
-from bwtop import cli
-from bwtop.measure import intervals
-from bwtop.measure.intervals import Status
-from bwtop.measure.sources import Measurement
-from bwtop.modes import common
-from bwtop.rights import privileges
-from tests.build import sample
-
-class Readings:
-    def read(self):
-        return sample(elapsed=0.1)
-
-record = open({record!r}, "ab", buffering=0)
-measurement = Measurement(
-    readings=Readings(),
-    backend="none",
-    on_reading=lambda _: record.write(b"r"),
-    status=lambda: Status(""),
-    close=lambda _: record.write(b"c"),
-)
-intervals.GRACE = 1.0
-privileges.may_load = lambda: True
-common.load = lambda _: None
-common.start_measuring = lambda *_, **__: measurement
-cli.main(["--db", {db!r}, "--no-resolve", "--no-config", "-d", "0.1"])
-"""
-
-
 @pytest.mark.parametrize(
     ("numbers", "status"),
     [
@@ -176,8 +144,7 @@ def test_stopped_output_stops_neither_recording_nor_signals(
 ) -> None:
     """Only SIGKILL ended it; what was not stored by then was lost, and the terminal left as it was."""
     record = tmp_path / "record"
-    code = FAKE.format(root=str(LAUNCHER.parent), record=str(record), db=str(tmp_path / "none.db"))
-    with Terminal([sys.executable, "-c", code]) as terminal:
+    with Terminal(fake(record=record, grace=1.0)) as terminal:
         before = terminal.settings()
         terminal.wait_for("backend none")
         assert terminal.settings() != before
