@@ -45,7 +45,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     with Past(tmp_path_factory.mktemp("past")) as running:
         yield running

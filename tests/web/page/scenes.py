@@ -49,6 +49,12 @@ def resize(page: Visit, width: int) -> None:
     )
 
 
+def clocked(page: Visit, query: str = "") -> None:
+    """Load the page anew with a clock that a test may stop or put forward."""
+    page.page.clock.install()
+    page.go(query)
+
+
 Visitor = Callable[..., Visit]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bwtop.history.calendar import HOUR
 from bwtop.history.dimensions import local_iso
-from tests.web.browser import CONTRASTS, UNNAMED
+from tests.web.browser import CONTRASTS, UNNAMED, Visit
 from tests.web.page.scenes import WIDE, WIDTHS, Past, Scene, Visitor, midnight, resize
 
 
@@ -76,24 +76,25 @@ def test_light_and_dark_can_be_read(visit: Visitor, past: Past, scene: Scene, vi
     scene.move({"one": 3000, "two": 20})
     scene.move({"one": 3000}, exited=[sum(b"two")])
     server = past if view == "history" else scene
+    page = visit(server, f"?view={view}&range=yesterday")
+    page.until(lambda: page.rows())
+    page.toggle(page.names()[0]).click()
+    page.until(lambda: page.children())
+    page.find("#filter-help summary").click()
+    page.run("() => { document.getElementById('bars-box').open = true; }")
+    if view == "live":
+        page.find("#pause").click()
+    page.run(
+        """() => {
+          for (const id of ["error", "notes", "empty"]) {
+            document.getElementById(id).hidden = false;
+            document.getElementById(id).append("words");
+          }
+        }"""
+    )
     grounds = set()
     for scheme in ("light", "dark"):
-        page = visit(server, f"?view={view}&range=yesterday", color_scheme=scheme)
-        page.until(lambda: page.rows())  # noqa: B023 - called within the turn
-        page.toggle(page.names()[0]).click()
-        page.until(lambda: page.children())  # noqa: B023
-        page.find("#filter-help summary").click()
-        page.run("() => { document.getElementById('bars-box').open = true; }")
-        if view == "live":
-            page.find("#pause").click()
-        page.run(
-            """() => {
-              for (const id of ["error", "notes", "empty"]) {
-                document.getElementById(id).hidden = false;
-                document.getElementById(id).append("words");
-              }
-            }"""
-        )
+        page.page.emulate_media(color_scheme=scheme)
         found = page.run(CONTRASTS)
         assert len(found) > 40
         weak = [each for each in found if each["ratio"] < 4.5]
@@ -102,34 +103,36 @@ def test_light_and_dark_can_be_read(visit: Visitor, past: Past, scene: Scene, vi
     assert len(grounds) == 2
 
 
+def fits(page: Visit, query: str) -> None:
+    """Check a page, with rows, help and bars opened, at every width."""
+    page.go(query)
+    page.until(lambda: page.rows())
+    for toggle in page.find("#rows .toggle").all()[:2]:
+        toggle.click()
+    page.find("#filter-help summary").click()
+    page.run("() => { document.getElementById('bars-box').open = true; }")
+    for width in WIDTHS:
+        resize(page, width)
+        found = page.run(WIDE)
+        assert found[0] <= found[1], (query, width, found)
+        assert found[2:] == [], (query, width)
+        clipped = page.run(
+            """() => [...document.querySelectorAll("#rows .number")].filter((one) =>
+                 one.checkVisibility() && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
+        )
+        assert clipped == [], "numbers are shown whole"
+    name = page.find("#rows tbody tr").first.locator("th").bounding_box()
+    assert name
+    assert name["width"] > 70
+
+
 def test_every_width_does_without_scrolling_sideways(
     visit: Visitor, past: Past, scene: Scene
 ) -> None:
     scene.move({"one": 3_000_000_000, "a_name_of_15_by": 2000})
     hour = f"{local_iso(midnight(1) + HOUR)}..{local_iso(midnight(1) + 2 * HOUR)}"
     quoted = hour.replace("+", "%2B")
-    for server, query in (
-        (scene, ""),
-        (past, "?view=history&range=yesterday"),
-        (past, f"?view=history&range={quoted}&by=remote&per=hour"),
-        (past, f"?view=history&range={quoted}&units=bits"),
-    ):
-        page = visit(server, query)
-        page.until(lambda: page.rows())  # noqa: B023 - called within the turn
-        for toggle in page.find("#rows .toggle").all()[:2]:
-            toggle.click()
-        page.find("#filter-help summary").click()
-        page.run("() => { document.getElementById('bars-box').open = true; }")
-        for width in WIDTHS:
-            resize(page, width)
-            found = page.run(WIDE)
-            assert found[0] <= found[1], (query, width, found)
-            assert found[2:] == [], (query, width)
-            clipped = page.run(
-                """() => [...document.querySelectorAll("#rows .number")].filter((one) =>
-                     one.checkVisibility() && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
-            )
-            assert clipped == [], "numbers are shown whole"
-        name = page.find("#rows tbody tr").first.locator("th").bounding_box()
-        assert name
-        assert name["width"] > 70
+    fits(visit(scene), "")
+    page = visit(past)
+    for query in ("yesterday", f"{quoted}&by=remote&per=hour", f"{quoted}&units=bits"):
+        fits(page, f"?view=history&range={query}")

@@ -1,7 +1,9 @@
 """Test the page's state in the URL, and errors for invalid URLs."""
 
+from itertools import pairwise
 from typing import Final
 
+from tests.web.browser import Visit
 from tests.web.page.scenes import REFUSED, Past, Scene, Visitor, days_ago
 
 WRONG: Final = {
@@ -75,6 +77,12 @@ def test_state_is_in_the_address_of_the_live_view(visit: Visitor, scene: Scene) 
     assert other.run(_CONTROLS) == shown
 
 
+def opened(page: Visit) -> int:
+    """Return how many rows are open and have a row below."""
+    rows = page.rows()
+    return sum(row.open == "true" and below.kind == "child" for row, below in pairwise(rows))
+
+
 def test_state_is_in_the_address_of_the_history(visit: Visitor, past: Past) -> None:
     page = visit(past)
     page.find("#to-history").click()
@@ -90,9 +98,7 @@ def test_state_is_in_the_address_of_the_history(visit: Visitor, past: Past) -> N
     for name in ("a,b", "c*?[d]", "\\x1b[2J\\u202ex"):
         page.row(name)
         page.toggle(name).click()
-    page.until(lambda: len({row.open for row in page.rows()} | {"true"}) >= 2)
-    page.until(lambda: len(page.children()) >= 3)
-    page.page.wait_for_timeout(500)
+    page.until(lambda: opened(page) == 3, "the remotes of each")
     shown, rows = page.run(_CONTROLS), page.rows()
     assert len(shown["open"]) == 3
     page.page.reload()

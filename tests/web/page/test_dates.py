@@ -4,7 +4,17 @@ import pytest
 
 from tests.history.keep import total
 from tests.web.browser import Visit
-from tests.web.page.scenes import Past, Visitor, bars, click_bar, days_ago, ranged, summed, sums
+from tests.web.page.scenes import (
+    Past,
+    Visitor,
+    bars,
+    click_bar,
+    clocked,
+    days_ago,
+    ranged,
+    summed,
+    sums,
+)
 
 
 def test_dates_make_a_range(visit: Visitor, past: Past) -> None:
@@ -26,22 +36,25 @@ def test_dates_make_a_range(visit: Visitor, past: Past) -> None:
     assert page.find("#from").input_value() == ""
 
 
-def typing(page: Visit, place: str, keys: str, pause: int) -> None:
-    """Type key by key: month, day, year."""
+def typing(page: Visit, place: str, keys: str, *, slowly: bool = False) -> None:
+    """Type key by key: month, day, year.  Whoever types slowly pauses for 800 ms, and the page answers."""
     page.find(place).focus()
     for one in keys:
         page.page.keyboard.press(one)
-        page.page.wait_for_timeout(pause)
+        if slowly:
+            page.page.clock.fast_forward(800)
+        page.page.wait_for_timeout(100 if slowly else 30)
 
 
-@pytest.mark.parametrize("pause", [30, 800], ids=["fast", "slow"])
-def test_dates_can_be_typed(visit: Visitor, past: Past, pause: int) -> None:
+@pytest.mark.parametrize("slowly", [False, True], ids=["fast", "slow"])
+def test_dates_can_be_typed(visit: Visitor, past: Past, *, slowly: bool) -> None:
     """Type key by key; no intermediate date changes the other field."""
-    page = visit(past, f"?view=history&range={days_ago(9)}..{days_ago(3)}")
+    page = visit(past)
+    clocked(page, f"?view=history&range={days_ago(9)}..{days_ago(3)}")
     page.until(lambda: page.rows())
     year, month, day = days_ago(2).split("-")
     length = page.run("() => history.length")
-    typing(page, "#through", month + day + year, pause)
+    typing(page, "#through", month + day + year, slowly=slowly)
     page.find("h1").click()
     ranged(page, f"{days_ago(9)}..{days_ago(1)}")
     assert page.find("#from").input_value() == days_ago(9)
@@ -54,7 +67,7 @@ def test_unfinished_date_is_restored(visit: Visitor, past: Past) -> None:
     when = f"{days_ago(9)}..{days_ago(3)}"
     page = visit(past, f"?view=history&range={when}")
     page.until(lambda: page.rows())
-    typing(page, "#from", "112320", 30)
+    typing(page, "#from", "112320")
     page.find("h1").click()
     page.until(lambda: page.find("#from").input_value() == days_ago(9), "the date that holds")
     page.find("#through").focus()
@@ -76,7 +89,7 @@ def test_through_before_from_is_that_day_alone(visit: Visitor, past: Past) -> No
 def test_browser_elsewhere_shows_the_time_of_the_server(visit: Visitor, past: Past) -> None:
     day = days_ago(3)
     seen = []
-    for zone in ("UTC", "Pacific/Auckland", "America/Los_Angeles"):
+    for zone in ("Pacific/Auckland", "America/Los_Angeles"):
         page = visit(past, f"?view=history&range={days_ago(6)}..{days_ago(0)}", timezone_id=zone)
         page.until(lambda: len(bars(page)) == 6)  # noqa: B023 - called within the turn
         page.find("#from").fill(day)
@@ -86,4 +99,4 @@ def test_browser_elsewhere_shows_the_time_of_the_server(visit: Visitor, past: Pa
         ranged(page, day)
         page.until(lambda: len(bars(page)) > 20)  # noqa: B023
         seen.append((page.text("#title"), [bar[0] for bar in bars(page)]))
-    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == seen[1]

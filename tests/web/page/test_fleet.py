@@ -6,6 +6,7 @@ Every test ends with a check for faults.
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from bwtop.clickhouse.client import Client
+from bwtop.clickhouse.target import Target
 from bwtop.history.dimensions import TIMES
 from bwtop.model.flows import Host
 from bwtop.text import units as fmt
@@ -35,7 +37,7 @@ from tests.clickhouse.servers import ClickHouse
 from tests.history.keep import delta
 from tests.web.browser import CONTRASTS, UNNAMED, Visit
 from tests.web.page.scenes import REFUSED, WIDE, WIDTHS, Quiet, Visitor, api, resize, summed
-from tests.web.serving import HAVING, serving
+from tests.web.serving import HAVING
 
 MANY: Final = 200
 
@@ -47,9 +49,9 @@ LOOK: Final = """
 """Return the host of each row."""
 
 
-def web(server: ClickHouse) -> Quiet:
+def web(target: Target) -> Quiet:
     """Return a browser view of the history on a server."""
-    history_access = FleetHistory(server.target.url(), lambda: Client(server.target, ""))
+    history_access = FleetHistory(target.url(), lambda: Client(target, ""))
     return Quiet(
         Path("/nonexistent/history.db"), files=files.load(None, {}), history_access=history_access
     )
@@ -65,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
 
 @pytest.fixture(scope="module")
 def fleet(server: ClickHouse) -> Iterator[Quiet]:
-    with web(server) as running:
+    with web(server.target) as running:
         yield running
 
 
@@ -108,19 +110,20 @@ def test_page_opens_by_host_and_process(visit: Visitor, fleet: Quiet) -> None:
     assert heads == ["process", "host", "↓ received", "↑ sent", "total ▼", "share"]
 
 
-def test_page_shows_its_origin_without_waiting(visit: Visitor, server: ClickHouse) -> None:
+def test_page_shows_its_origin_without_waiting(
+    visit: Visitor, fleet: Quiet, server: ClickHouse
+) -> None:
     """The address of a live view leads to the past."""
-    with serving("--from", server.target.url()) as real:
-        page = visit(real, "?view=live")
-        page.has("#empty", "no data is recorded in this range")
-        page.has("#host", f"history of many hosts, from {server.target.url()}")
-        for hidden in ("nav", "#pause"):
-            assert not page.find(hidden).is_visible()
-        for shown in ("#elsewhere", "#range"):
-            assert page.find(shown).is_visible()
-        page.page.wait_for_timeout(1000)
-        asked = [url.partition("/api/v1/")[2].partition("?")[0] for url in page.asked]
-        assert sorted(filter(None, asked)) == ["about", "history", "hosts"]
+    page = visit(fleet, "?view=live")
+    page.has("#empty", "no data is recorded in this range")
+    page.has("#host", f"history of many hosts, from {server.target.url()}")
+    for hidden in ("nav", "#pause"):
+        assert not page.find(hidden).is_visible()
+    for shown in ("#elsewhere", "#range"):
+        assert page.find(shown).is_visible()
+    page.page.wait_for_timeout(1000)
+    asked = [url.partition("/api/v1/")[2].partition("?")[0] for url in page.asked]
+    assert sorted(filter(None, asked)) == ["about", "history", "hosts"]
 
 
 def test_click_on_a_host_narrows_to_it_and_there_is_a_way_back(
@@ -286,10 +289,12 @@ def test_state_is_in_the_address(visit: Visitor, fleet: Quiet) -> None:
     assert page.find("#on-host").input_value() == "web*,db-2"
 
 
-def test_two_hundred_hosts(visit: Visitor, tmp_path: Path) -> None:
+def test_two_hundred_hosts(visit: Visitor, server: ClickHouse) -> None:
     """Hosts are found by typing, not by a row of buttons."""
-    with hosts.clickhouse(tmp_path) as many, web(many) as running:
-        with closing(many.client()) as client:
+    server.init("many")
+    many = replace(server.target, database="many")
+    with web(many) as running:
+        with closing(Client(many, "")) as client:
             each = (
                 delta(hosts.midnight() + 600, 512 * n, 512, 60.0, who=NGINX)
                 for n in range(1, MANY + 1)
@@ -309,7 +314,7 @@ def test_two_hundred_hosts(visit: Visitor, tmp_path: Path) -> None:
 
 def test_server_that_is_gone_gets_one_line_and_comes_back(visit: Visitor, tmp_path: Path) -> None:
     late = ClickHouse(tmp_path)
-    with web(late) as running:
+    with web(late.target) as running:
         page = visit(running, YESTERDAY)
         page.expect_fault(REFUSED)
         page.until(lambda: page.find("#error").is_visible(), "the error")
@@ -330,20 +335,22 @@ def test_server_that_is_gone_gets_one_line_and_comes_back(visit: Visitor, tmp_pa
             late.stop()
 
 
-@pytest.mark.parametrize("by", ["host,process", "host", "process"])
-def test_fleet_page_is_accessible(visit: Visitor, fleet: Quiet, by: str) -> None:
-    page = visit(fleet, f"{YESTERDAY}&by={by}&host=web*,db-2")
-    named(page)
-    assert page.run(UNNAMED) == []
-    for scheme in ("light", "dark"):
-        page.page.emulate_media(color_scheme=scheme)
-        weak = [each for each in page.run(CONTRASTS) if each["ratio"] < 4.5]
-        assert weak == [], scheme
+def test_fleet_page_is_accessible(visit: Visitor, fleet: Quiet) -> None:
+    page = visit(fleet)
+    for by in ("host,process", "host", "process"):
+        page.go(f"{YESTERDAY}&by={by}&host=web*,db-2")
+        named(page)
+        assert page.run(UNNAMED) == [], by
+        for scheme in ("light", "dark"):
+            page.page.emulate_media(color_scheme=scheme)
+            weak = [each for each in page.run(CONTRASTS) if each["ratio"] < 4.5]
+            assert weak == [], (by, scheme)
 
 
 def test_every_width_does_without_scrolling_sideways(visit: Visitor, fleet: Quiet) -> None:
+    page = visit(fleet)
     for query in ("", "&by=host", f"&by=process&host={HOSTILE.id}", "&by=host,remote&per=day"):
-        page = visit(fleet, YESTERDAY + query)
+        page.go(YESTERDAY + query)
         named(page)
         for toggle in page.find("#rows .toggle").all()[:2]:
             toggle.click()

@@ -90,13 +90,15 @@ def test_row_opens_to_its_remotes_with_exact_totals(
         row = page.row("opening")
         assert row.open == "false"
         page.toggle("opening").click()
-        page.until(lambda: len(page.children()) == 2, "its remotes")
         tcp, udp = sink.tcp_ports["127.0.0.5"], sink.udp_ports["127.0.0.6"]
-        found = {child.name: child.cells[-2:] for child in page.children()}
-        assert found == {
+        wanted = {
             f"to 127.0.0.5:{tcp} tcp": ["0 B", "997 B"],
             f"to 127.0.0.6:{udp} udp": ["0 B", "707 B"],
         }
+        page.until(
+            lambda: {child.name: child.cells[-2:] for child in page.children()} == wanted,
+            "its remotes",
+        )
         assert page.row("opening").cells[-2:] == ["0 B", "1.7 KiB"]
         assert page.row("opening").open == "true"
         one.tcp("127.0.0.5", tcp, 2)
@@ -237,20 +239,16 @@ def test_page_reconnects_to_a_restarted_server(visit: Visitor, tmp_path: Path, s
             page.until(lambda: page.row("lasting").cells[-1] != before, "going on")
 
 
-@live
-def test_page_opened_before_its_server_is_there(opened: Browser, tmp_path: Path) -> None:
+def test_page_opened_before_its_server_is_there(visit: Visitor, scene: Scene) -> None:
     """A page restored after a reboot waits for the server."""
-    with serving("--db", str(tmp_path / "history.db")) as server:
-        page = Visit(opened, f"http://127.0.0.1:{server.port}")
-        page.expect_fault(LOST)
-        page.has("#status", "measuring")
-        page.page.route("**/api/v1/about", lambda route: route.abort())
-        page.page.reload()
-        page.has("#status", "not connected")
-        page.page.unroute("**/api/v1/about")
-        page.has("#status", "measuring")
-    page.close()
-    page.check()
+    page = visit(scene)
+    page.expect_fault(LOST)
+    page.has("#status", "measuring")
+    page.page.route("**/api/v1/about", lambda route: route.abort())
+    page.page.reload()
+    page.has("#status", "not connected")
+    page.page.unroute("**/api/v1/about")
+    page.has("#status", "measuring")
 
 
 @live

@@ -30,7 +30,7 @@ def picture(page: Visit, name: str, folder: Path) -> None:
 @live
 def test_picture_of_the_live_view(visit: Visitor, tmp_path: Path) -> None:
     """The README's picture, when BWTOP_PICTURES names a directory for it (`make picture`)."""
-    seconds = 62 if PICTURES else 4
+    seconds = 62 if PICTURES else 1
     with (
         serving("--db", str(tmp_path / "history.db"), "-d", "0.5") as server,
         mover("postgres") as database,

@@ -4,13 +4,11 @@ import json
 import time
 from pathlib import Path
 
-import pytest
-
 from bwtop.model.flows import ProcessKey
 from bwtop.sqlite.delta import Delta
 from bwtop.web import files
 from tests.history.keep import Kept, policy
-from tests.web.browser import LOST
+from tests.web.browser import LOST, Visit
 from tests.web.page.scenes import (
     FAR,
     PROGRAMS,
@@ -19,23 +17,14 @@ from tests.web.page.scenes import (
     Quiet,
     Scene,
     Visitor,
+    clocked,
     days_ago,
     questions,
 )
 
 
-@pytest.mark.parametrize("change", ["nothing", "open", "units"])
-def test_history_is_kept_up_to_date(visit: Visitor, past: Past, change: str) -> None:
-    """It refreshes each minute, also after changes by the user, but not while it is hidden."""
-    page = visit(past)
-    page.page.clock.install()
-    page.go("?view=history&range=yesterday")
-    page.until(lambda: page.rows(), "rows")
-    if change == "open":
-        page.toggle("plain").click()
-        page.until(page.children)
-    elif change == "units":
-        page.find("#units").select_option("bits")
+def refreshes(page: Visit, past: Past) -> None:
+    """Let a minute pass, in which the page asks again."""
     before = len(past.asked)
     page.page.clock.fast_forward(61_000)
     page.until(
@@ -47,10 +36,24 @@ def test_history_is_kept_up_to_date(visit: Visitor, past: Past, change: str) -> 
     )
 
 
-def test_hidden_history_does_not_refresh(visit: Visitor, past: Past) -> None:
+def test_history_is_kept_up_to_date(visit: Visitor, past: Past) -> None:
+    """It refreshes each minute, also after changes by the user, but not while it is hidden."""
     page = visit(past)
     page.page.clock.install()
-    page.go("?view=history&range=yesterday")
+    for change in ("nothing", "open", "units"):
+        page.go("?view=history&range=yesterday")
+        page.until(lambda: page.rows(), "rows")
+        if change == "open":
+            page.toggle("plain").click()
+            page.until(page.children)
+        elif change == "units":
+            page.find("#units").select_option("bits")
+        refreshes(page, past)
+
+
+def test_hidden_history_does_not_refresh(visit: Visitor, past: Past) -> None:
+    page = visit(past)
+    clocked(page, "?view=history&range=yesterday")
     page.until(lambda: page.rows(), "rows")
     page.run("() => Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
     before = len(questions(past))
@@ -87,13 +90,11 @@ def test_refused_query_is_retried(visit: Visitor, scene: Scene) -> None:
     """Queries are refused when too many run, or before the first record."""
     page = visit(scene)
     page.expect_fault(REFUSED)
-    page.page.clock.install()
-    page.go("?view=history")
+    clocked(page, "?view=history")
     page.has("#error", "nothing has been recorded yet")
     before = len(scene.asked)
     page.page.clock.fast_forward(61_000)
-    page.page.wait_for_timeout(300)
-    assert [r for r in scene.asked[before:] if r.path == "/api/v1/history"]
+    page.until(lambda: [r for r in scene.asked[before:] if r.path == "/api/v1/history"], "a retry")
 
 
 def test_open_row_does_not_flicker_when_the_history_is_asked_again(

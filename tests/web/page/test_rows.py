@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,13 +16,15 @@ from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from tests.build import key, remote
 from tests.web.browser import LOST, PIXELS
-from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, questions
+from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, clocked, questions, resize
 
 
 def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) -> None:
     scene.move({"one": 3000, "two": 2000, "three": 1000})
     page = visit(scene)
+    clocked(page)
     page.until(lambda: page.names() == ["one", "two", "three"])
+    page.page.clock.pause_at(time.time() + 1)
     rows = page.find("#rows tbody tr")
     element = rows.nth(1).element_handle()
     rows.nth(1).hover()
@@ -29,14 +32,12 @@ def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) 
     page.until(lambda: page.row("three").cells[2] == "390.6 KiB/s", "new numbers")
     assert page.names() == ["one", "two", "three"]
     page.page.mouse.move(5, 5)
+    scene.move({"one": 1, "two": 30_000, "three": 400_000})
+    page.until(lambda: page.row("two").cells[2] == "29.3 KiB/s", "new numbers")
+    assert page.names() == ["one", "two", "three"]
+    page.page.clock.fast_forward(2200)
     scene.move({"one": 1, "two": 20_000, "three": 400_000})
-
-    def moves_on() -> bool:
-        scene.move({"one": 1, "two": 20_000, "three": 400_000})
-        page.page.wait_for_timeout(500)
-        return page.names() == ["three", "two", "one"]
-
-    page.until(moves_on, "the right order")
+    page.until(lambda: page.names() == ["three", "two", "one"], "the right order")
     assert element.inner_text().startswith("two")  # the row is still the same element
 
 
@@ -46,13 +47,14 @@ def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
     """The pointer has just left the rows, which hold still, but sorting acts at once."""
     scene.move({"one": 3000, "two": 2000, "three": 1000})
     page = visit(scene)
+    clocked(page)
     page.until(lambda: page.names() == ["one", "two", "three"])
+    page.page.clock.pause_at(time.time() + 1)
     page.find("#rows tbody tr").nth(1).hover()
     page.header("name").click()
     page.until(lambda: page.direction("name") == "ascending")
     scene.move({"one": 3000, "two": 2000, "three": 1000})
-    page.page.wait_for_timeout(700)
-    assert page.names() == ["one", "three", "two"]
+    page.until(lambda: page.names() == ["one", "three", "two"], "the order of names")
 
 
 def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
@@ -100,26 +102,26 @@ def test_paused_rows_are_held_beyond_the_shown_ones(visit: Visitor, scene: Scene
     assert page.find("#csv").is_visible()
 
 
-@pytest.mark.parametrize("change", ["filter", "proto", "loopback"])
-def test_rows_of_another_scope_are_of_now(visit: Visitor, scene: Scene, change: str) -> None:
+def test_rows_of_another_scope_are_of_now(visit: Visitor, scene: Scene) -> None:
     """The held interval has other rows: the page goes on."""
     scene.move({"one": 1000})
     page = visit(scene)
     page.row("one")
-    page.find("#pause").click()
-    scene.move({"one": 5000})
-    if change == "filter":
-        page.filter("one")
-    elif change == "proto":
-        page.find("#proto input[value=udp]").click()
-    else:
-        page.find("#loopback").select_option("hide")
-    page.until(lambda: page.row("one").cells[2] == "4.9 KiB/s")
-    assert page.text("#title") == "Now"
-    assert page.find("#pause").inner_text() == "Pause"
-    page.has("#status", "measuring")
-    scene.move({"one": 7})
-    page.until(lambda: page.row("one").cells[2] == "7 B/s", "going on")
+    for change in (
+        lambda: page.filter("one"),
+        lambda: page.find("#proto input[value=udp]").click(),
+        lambda: page.find("#loopback").select_option("hide"),
+    ):
+        page.find("#pause").click()
+        page.has("#status", "paused")
+        scene.move({"one": 5000})
+        change()
+        page.until(lambda: page.row("one").cells[2] == "4.9 KiB/s")
+        assert page.text("#title") == "Now"
+        assert page.find("#pause").inner_text() == "Pause"
+        page.has("#status", "measuring")
+        scene.move({"one": 7})
+        page.until(lambda: page.row("one").cells[2] == "7 B/s", "going on")
 
 
 @pytest.mark.parametrize("late", ["interval", "connection"])
@@ -173,31 +175,34 @@ def test_programs_of_one_name_in_one_process_are_rows(visit: Visitor, scene: Sce
     page.until(lambda: page.text("#legend").count("again (7)") == 2, "both series")
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_rates_of_a_network_stay_on_one_line(visit: Visitor, scene: Scene, width: int) -> None:
-    page = visit(scene, viewport={"width": width, "height": 700})
+def test_rates_of_a_network_stay_on_one_line(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
     scene.move({"one": 1_040_000, "two": 1_040_000_000})
     page.row("two")
-    heights = page.run(
-        """() => [...document.querySelectorAll("#title, #summary span")].map((one) => {
-          const { top, bottom } = one.getBoundingClientRect();
-          return bottom - top;
-        })"""
-    )
-    assert len(heights) == 6
-    assert max(heights) < 1.6 * min(heights), heights
+    for width in (320, 390, 1280):
+        resize(page, width)
+        heights = page.run(
+            """() => [...document.querySelectorAll("#title, #summary span")].map((one) => {
+              const { top, bottom } = one.getBoundingClientRect();
+              return bottom - top;
+            })"""
+        )
+        assert len(heights) == 6
+        assert max(heights) < 1.6 * min(heights), (width, heights)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_pause_moves_nothing(visit: Visitor, scene: Scene, width: int) -> None:
-    page = visit(scene, viewport={"width": width, "height": 700})
+def test_pause_moves_nothing(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
     scene.move({"one": 1})
     page.row("one")
-    page.has("#status", "measuring")
-    places = [page.find(name).bounding_box() for name in ("#proto", "#rows")]
-    page.find("#pause").click()
-    page.has("#status", "paused")
-    assert [page.find(name).bounding_box() for name in ("#proto", "#rows")] == places
+    for width in (390, 1280):
+        resize(page, width)
+        page.has("#status", "measuring")
+        places = [page.find(name).bounding_box() for name in ("#proto", "#rows")]
+        page.find("#pause").click()
+        page.has("#status", "paused")
+        assert [page.find(name).bounding_box() for name in ("#proto", "#rows")] == places, width
+        page.find("#pause").click()
 
 
 def test_selected_words_stay_selected(visit: Visitor, scene: Scene) -> None:
@@ -222,6 +227,7 @@ def test_focus_goes_with_its_row(visit: Visitor, scene: Scene) -> None:
     names = ["one", "two", "three"]
     scene.move(dict(zip(names, (3000, 2000, 1000), strict=True)))
     page = visit(scene)
+    clocked(page)
     page.until(lambda: page.names() == names)
     page.header("rate").focus()
     for way in ("ascending", "descending"):
@@ -229,7 +235,7 @@ def test_focus_goes_with_its_row(visit: Visitor, scene: Scene) -> None:
         page.until(lambda way=way: page.direction("rate") == way, way)  # type: ignore[misc]
         assert page.run("() => document.activeElement.dataset.column") == "rate"
     page.toggle("three").focus()
-    page.page.wait_for_timeout(2200)  # longer than rows hold still after input
+    page.page.clock.fast_forward(2200)  # longer than rows hold still after input
     scene.move(dict(zip(names, (1000, 2000, 3000), strict=True)))
     page.until(lambda: page.names() == names[::-1], "other places")
     assert page.run("() => document.activeElement.textContent") == "three"
