@@ -7,7 +7,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,32 +72,60 @@ bindkey '^I' list-choices
 """
 
 
-def zsh(line: str) -> set[str]:
-    """Return the completions of a real zsh, at a terminal: it lists them, and is then told to say that it has."""
+@dataclass(frozen=True)
+class Zsh:
+    """A real zsh at a terminal: it lists completions, and is then told to say that it has."""
+
+    pid: int
+    terminal: int
+
+    def ask(self, line: str) -> set[str]:
+        os.write(self.terminal, line.encode() + b"\t\x15print DONE$((1+1))\n")
+        shown, _, _ = read_until(self.terminal, rb"DONE2.*READY> ").partition("DONE2")
+        return set(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown).split())
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.terminal)
+
+
+def start_zsh() -> Zsh:
     with TemporaryDirectory() as folder:
         Path(folder, ".zshrc").write_text(ZSHRC)
         pid, terminal = pty.fork()
         if not pid:
             os.environ.update(ZDOTDIR=folder, TERM="dumb")
             os.execvp("sh", ["sh", "-c", "stty rows 200 columns 100; exec zsh -d -i"])
-        try:
-            read_until(terminal, b"READY> ")
-            os.write(terminal, line.encode() + b"\t\x15print DONE$((1+1))\n")
-            shown = read_until(terminal, b"DONE2").decode(errors="replace")
-        finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            os.close(terminal)
-    return set(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown).split())
+        read_until(terminal, b"READY> ")
+    return Zsh(pid, terminal)
 
 
-def read_until(terminal: int, mark: bytes) -> bytes:
+RUNNING: list[Zsh] = []
+"""The zsh of this module, once a test has asked it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_of_zsh() -> Iterator[None]:
+    yield
+    while RUNNING:
+        RUNNING.pop().close()
+
+
+def zsh(line: str) -> set[str]:
+    if not RUNNING:
+        RUNNING.append(start_zsh())
+    return RUNNING[0].ask(line)
+
+
+def read_until(terminal: int, mark: bytes) -> str:
+    """Read what the shell shows until it matches a pattern."""
     shown, deadline = b"", time.monotonic() + HANG
-    while mark not in shown:
+    while not re.search(mark, shown, re.DOTALL):
         assert time.monotonic() < deadline, shown
         if select.select([terminal], [], [], 1)[0]:
             shown += os.read(terminal, 4096)
-    return shown
+    return shown.decode(errors="replace")
 
 
 SHELLS = pytest.mark.parametrize("ask", [bash, zsh, fish], ids=lambda ask: ask.__name__)
