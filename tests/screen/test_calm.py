@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bwtop.model.flows import OTHER, UDP, UNATTRIBUTED, Identity, Loss, ProcessKey, Role, Traffic
-from bwtop.model.ledger import category
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui import dialogs, state
 from bwtop.tui.glyphs import ASCII, UNICODE
@@ -438,24 +437,3 @@ def test_click_during_a_background_build_means_the_shown_rows(
     background.finish()
     assert " bb " in harness.selected()
     assert "▾" in harness.selected()
-
-
-# Sums.
-
-
-@pytest.mark.parametrize("shown", ["", "t", "u", "o", "l", "ll", "tl"])
-@pytest.mark.parametrize("grouping", range(5))
-def test_rows_add_up_to_the_total(grouping: int, shown: str) -> None:
-    harness = Harness(132, 43)
-    for n in range(5):
-        harness.feed(
-            {p: {r: Traffic(n + 3 * i, n) for r in REMOTES} for i, p in enumerate(PROCESSES)},
-            {p: Identity(f"p{i % 3}", i % 2, exe=f"/p{i % 3}") for i, p in enumerate(PROCESSES)},
-        )
-    harness.press(*"g" * grouping, *shown)
-    at = harness.state
-    tallies = at.model.window_sums(at.tree.categories)
-    assert sum(row.counted.rx_total for row in at.tree.tops) == sum(tally.rx for tally in tallies)
-    assert sum(row.counted.tx_total for row in at.tree.tops) == sum(tally.tx for tally in tallies)
-    kept = [r for r in REMOTES if category(r) in at.tree.categories]
-    assert sum(tally.tx for tally in tallies) == 10 * len(kept) * len(PROCESSES)

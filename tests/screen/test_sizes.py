@@ -85,8 +85,9 @@ def hostile(columns: int, rows: int, glyphs: Glyphs = UNICODE, *, fleet: bool = 
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
-@pytest.mark.parametrize("fleet", [False, True], ids=["own", "fleet"])
+@pytest.mark.parametrize(
+    ("glyphs", "fleet"), [(UNICODE, False), (ASCII, True)], ids=["unicode-own", "ascii-fleet"]
+)
 def test_the_screen_is_exactly_as_large_as_the_terminal(
     glyphs: Glyphs, context: str, *, fleet: bool
 ) -> None:

@@ -133,7 +133,9 @@ def test_beyond_loopback_no_user_is_trusted(tmp_path: Path) -> None:
 def test_open_gives_every_user_access(tmp_path: Path) -> None:
     with Web(tmp_path / "none.db", trusted=Everyone()) as web:
         assert web.ask("/", uid=STRANGER).status == 200
-        assert web.ask("/login?key=x", uid=STRANGER).headers["location"] == "./"
+        entered = web.ask("/login?key=x", uid=STRANGER).headers
+        assert entered["location"] == "./"
+        assert "set-cookie" not in entered
         assert web.ask("/api/v1/link", uid=STRANGER).status == 404
 
 

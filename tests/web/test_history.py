@@ -133,16 +133,6 @@ def test_read_error_is_one_line_and_ends_the_snapshot(
     assert is_free(kept)
 
 
-def test_refusal_comes_from_the_process_of_the_query(tmp_path: Path) -> None:
-    made = Reports(LocalHistory(tmp_path / "none.db"))
-    made.start()
-    for _ in range(QUERIES):
-        with pytest.raises(HttpError, match="nothing has been recorded yet") as error:
-            asked(made)
-        assert error.value.status is HTTPStatus.SERVICE_UNAVAILABLE
-    made.close()
-
-
 def test_unreachable_history_that_was_not_kept_is_refused(
     history_access: LocalHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
