@@ -2,9 +2,6 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -21,6 +18,7 @@ from bwtop.view.grouping import OF_FLEETS, Grouping
 from bwtop.view.order import Order
 from tests.build import key, packed, remote
 from tests.screen.harness import Harness
+from tests.screen.test_panels import started
 
 ORIGIN: Final = "clickhouse://me@db:9000/bwtop"
 PID: Final = 1 << 23
@@ -267,21 +265,9 @@ def test_help_describes_hosts_where_there_are_several() -> None:
 # Signals and details.
 
 
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a local process that could be mistaken for a remote one."""
-    code = "import sys, time; print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
-        yield process
-        process.kill()
-
-
 def namesake(child: subprocess.Popen[bytes], host: Host | None, origin: str) -> Harness:
     """Return a screen with a process of the same pid and start."""
-    stat = Path(f"/proc/{child.pid}/stat").read_text()
-    process = ProcessKey(int(stat.rpartition(")")[2].split()[19]) * 10_000_000, child.pid)
+    process = ProcessKey(started(child.pid) * 10_000_000, child.pid)
     harness = Harness(100, 24, origin=origin)
     identity = Identity("other", os.getuid(), "other --there", host=host)
     harness.feed({process: {remote(): Traffic(1)}}, {process: identity})

@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -289,18 +287,6 @@ def test_clicks_on_details_that_hide_the_list_do_nothing() -> None:
 
 
 # Signals.
-
-
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process that waits for its end; its command line has room in the details."""
-    code = "import sys, time; print(flush=True); time.sleep(60)"
-    command = ["python3", "-c", code]
-    with subprocess.Popen(command, executable=sys.executable, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
-        yield process
-        process.kill()
 
 
 def started(pid: int) -> int:

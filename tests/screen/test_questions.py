@@ -14,6 +14,7 @@ from bwtop.tui.keymap import parse_key
 from bwtop.tui.procfs import _TICK
 from tests.build import key, remote
 from tests.screen.harness import Harness
+from tests.screen.test_panels import started
 from tests.screen.test_past import Archive, recorded
 
 GUIDE: Final = Path(__file__).parents[2] / "man" / "guide" / "screen.md"
@@ -37,14 +38,18 @@ def copied() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def archive() -> Archive:
+    return Archive(recorded())
+
+
 @pytest.fixture
-def harness(hog: subprocess.Popen[bytes], copied: list[str]) -> Harness:
+def harness(archive: Archive, hog: subprocess.Popen[bytes], copied: list[str]) -> Harness:
     harness = Harness(columns=110, rows=40)
-    harness.state.look = Archive(recorded()).look
+    harness.state.look = archive.look
     harness.state.copy = copied.append
-    start = int(Path(f"/proc/{hog.pid}/stat").read_text().rpartition(")")[2].split()[19])
     far = remote("203.0.113.7", 443)
-    hogging, mail = ProcessKey(start * _TICK, hog.pid), key(2)
+    hogging, mail = ProcessKey(started(hog.pid) * _TICK, hog.pid), key(2)
     harness.feed(
         {
             hogging: {far: Traffic(0, 9_000_000)},

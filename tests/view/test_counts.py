@@ -1,12 +1,12 @@
 """Numbers of remotes and flows, and peaks: of all that is below a row, whatever it stands for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 
-from bwtop.model.filter import EVERYTHING, Filter, toggled
+from bwtop.model.filter import toggled
 from bwtop.model.flows import UDP, Identity, Role, Traffic
 from bwtop.model.live import LINGER, LiveModel
 from bwtop.model.remote_names import RemoteNames
@@ -15,10 +15,10 @@ from bwtop.model.series import LENGTH
 from bwtop.model.typed import parse
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.view.grouping import Grouping
-from bwtop.view.rows import Branch, Expansion, Leaf, Row
+from bwtop.view.rows import Branch, Expansion, Leaf
 from bwtop.view.tree import Tree, View
 from tests.build import interval, key, remote, sample
-from tests.view.test_tree import Scope, groupings, models, scopes
+from tests.view.test_tree import Scope, below, built, groupings, models, scopes
 
 COLUMNS = {column.id: column for column in PROCESS_COLUMNS}
 
@@ -35,17 +35,6 @@ FLOWS: FlowTraffic = {
 }
 
 
-def built(
-    model: LiveModel,
-    grouping: Grouping = Grouping.PROCESS,
-    toggles: Filter = EVERYTHING,
-    typed: Filter = EVERYTHING,
-) -> Tree:
-    tree = Tree(model, View(toggles, typed, grouping), Expansion(), RemoteNames())
-    tree.sort()
-    return tree
-
-
 def started(traffic: FlowTraffic = FLOWS) -> LiveModel:
     model = LiveModel()
     model.advance(sample(traffic, identities=IDENTITIES))
@@ -60,11 +49,8 @@ def counts(tree: Tree) -> dict[str, list[Any]]:
     return {row.identity.name: values(row, "remotes", "flows") for row in tree.tops}
 
 
-def branches(tree: Tree, rows: Iterable[Row] | None = None) -> Iterator[Branch]:
-    for row in tree.tops if rows is None else rows:
-        if isinstance(row, Branch):
-            yield row
-            yield from branches(tree, tree.children(row))
+def branches(tree: Tree) -> list[Branch]:
+    return [row for _, row in below(tree) if isinstance(row, Branch)]
 
 
 def leaves(tree: Tree, row: Branch) -> Iterator[Leaf]:
@@ -94,7 +80,7 @@ def test_hidden_flows_are_not_counted() -> None:
 def test_counts_are_those_of_the_rows_below(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(model, grouping, toggled(*scope))
+    tree = built(model, grouping, toggles=toggled(*scope))
     for row in branches(tree):
         below = list(leaves(tree, row))
         if grouping is Grouping.CONVERSATION and row.process is None:
@@ -196,7 +182,7 @@ def test_peak_of_a_group_has_what_exited_processes_moved() -> None:
 def test_peak_is_the_highest_of_the_graph(
     model: LiveModel, grouping: Grouping, scope: Scope
 ) -> None:
-    tree = built(model, grouping, toggled(*scope))
+    tree = built(model, grouping, toggles=toggled(*scope))
     for row in branches(tree):
         graph = tree.graph(row, LENGTH)
         expected = None if graph is None else max(map(sum, graph), default=0.0)

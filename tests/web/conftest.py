@@ -1,11 +1,14 @@
-"""Fixtures of several modules: a server without history, and a broadcaster."""
+"""Fixtures of several modules: a server without history, a broadcaster, and a ClickHouse."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bwtop.web.broadcaster import Broadcaster
+from tests.clickhouse import hosts
+from tests.clickhouse.servers import ClickHouse
 from tests.web.serving import Web
 
 
@@ -21,3 +24,12 @@ def broadcaster() -> Iterator[Broadcaster]:
     made.start()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """Run a ClickHouse with what many hosts did yesterday."""
+    with hosts.clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
+        with closing(running.client()) as client:
+            hosts.send_yesterday(client)
+        yield running

@@ -46,14 +46,6 @@ from tests.web.test_api import Served
 as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    with hosts.clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
-        with closing(running.client()) as client:
-            hosts.send_yesterday(client)
-        yield running
-
-
 def history_access(target: Target, patience: float = 60.0) -> FleetHistory:
     return FleetHistory(target.url(), lambda: Client(target, "", patience=patience))
 
@@ -316,7 +308,7 @@ def test_signal_ends_it_while_the_server_is_silent(
                 asked = time.monotonic()
                 until(lambda: time.monotonic() > asked + 0.5)
                 assert web.stop(number) == 0
-                assert time.monotonic() - asked < 5
+                assert time.monotonic() - asked < 30
         finally:
             server.signal(signal.SIGCONT)
         assert not any("Traceback" in line for line in web.lines), web.lines

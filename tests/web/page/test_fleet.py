@@ -58,14 +58,6 @@ def web(target: Target) -> Quiet:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    with hosts.clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
-        with closing(running.client()) as client:
-            hosts.send_yesterday(client)
-        yield running
-
-
-@pytest.fixture(scope="module")
 def fleet(server: ClickHouse) -> Iterator[Quiet]:
     with web(server.target) as running:
         yield running
