@@ -104,8 +104,8 @@ def _bytes(escaped: str) -> bytes:
     return bytes.fromhex(escaped.replace("\\x", ""))
 
 
-def cut(done: Sequence[Call], dice: random.Random) -> dict[str, bytes]:
-    """Return the files after a power cut: of what was not confirmed, any sectors may be there or not.
+def cut(done: Sequence[Call], dice: random.Random, kept: float) -> dict[str, bytes]:
+    """Return the files after a power cut: each sector that was not confirmed is there with the probability `kept`.
 
     A file system keeps the order of what it is told of names: a removed file stays removed.
     """
@@ -123,7 +123,7 @@ def cut(done: Sequence[Call], dice: random.Random) -> dict[str, bytes]:
             waiting.append(call)
     for write in waiting:
         for part in _sectors(write):
-            if dice.random() < 0.5:
+            if dice.random() < kept:
                 _apply(files.setdefault(part.file, bytearray()), part)
     return {name: bytes(content) for name, content in files.items()}
 

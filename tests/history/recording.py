@@ -308,7 +308,10 @@ def _obey(path: Path) -> None:
 
 
 LENGTH: Final = 40.0
-"""Seconds of each sample of a recorder that will be killed: time runs fast."""
+"""Seconds of each sample of a recorder whose time runs fast."""
+
+RACE: Final = 80.0
+"""Seconds of each sample of a recorder that will be killed: days end soon."""
 
 
 def _race(path: Path, first: int, acknowledged: int) -> None:
@@ -321,11 +324,11 @@ def _race(path: Path, first: int, acknowledged: int) -> None:
     feed = Recorders()(
         path,
         policy=Policy(retention),
-        clock=Clock(START + first * LENGTH),
+        clock=Clock(START + first * RACE),
     )
     feed.next, told = first, 0
     while True:
-        feed.put(1 + feed.next % 4, LENGTH)
+        feed.put(1 + feed.next % 4, RACE)
         while feed.recorder.stored < len(feed.numbers) - feed.next % 3:
             time.sleep(0.0002)
         if (stored := feed.recorder.stored) > told:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -44,6 +45,7 @@ def around(day: date, seconds: float) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() + seconds
 
 
+@cache
 def first_second(day: date, zone: ZoneInfo) -> int:
     """Search the first second with this local date or a later one, minute by minute."""
     when = int(around(day, -16 * HOUR))

@@ -6,8 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.examples import examples
 from tests.history.recording import (
-    LENGTH,
+    RACE,
     ROOT,
     START,
     amount,
@@ -19,7 +20,7 @@ from tests.history.recording import (
     totals,
 )
 
-KILLS = 50
+KILLS = examples(20)
 
 
 def test_no_kill_loses_or_doubles_what_is_committed(tmp_path: Path) -> None:
@@ -31,19 +32,19 @@ def test_no_kill_loses_or_doubles_what_is_committed(tmp_path: Path) -> None:
     for turn in range(KILLS):
         first = known + 1
         where = f"seed {seed}, turn {turn}, from {first}"
-        told = killed(path, first, dice.uniform(0.0, 0.3), at_work=turn % 4 > 0)
+        told = killed(path, first, dice.uniform(0.0, 0.75), at_work=turn % 4 > 0)
         acknowledged = max([acknowledged, *told])
         if not path.exists() or rows(path, "PRAGMA user_version") == [(0,)]:
             assert not told, where
             continue
         assert is_sound(path), where
-        now = START + (known + 1000) * LENGTH
+        now = START + (known + 1000) * RACE
         there = found(path, now)
         assert there == {n: amount(n) for n in range(len(there))}, where
         assert len(there) > acknowledged, where
         assert len(there) > known, where
         seconds = answer(path, now=now).seconds
-        assert seconds == len(there) * LENGTH, where
+        assert seconds == len(there) * RACE, where
         assert check_finest(path), where
         known = len(there) - 1
     closed = dict(rows(path, "SELECT level, count(*) FROM span WHERE level > 0 GROUP BY level"))
@@ -56,7 +57,7 @@ def check_finest(path: Path) -> bool:
     """Check that each kept interval is stored once, with its bytes, after the previous one."""
     starts = [start for (start,) in rows(path, "SELECT start FROM interval ORDER BY id")]
     per = rows(path, "SELECT rx, tx FROM delta ORDER BY interval")
-    numbers = [round((start - START) / LENGTH) for start in starts]
+    numbers = [round((start - START) / RACE) for start in starts]
     oldest = numbers[0] if numbers else 0
     return numbers == list(range(oldest, oldest + len(numbers))) and totals(per) == totals(
         amount(n) for n in numbers

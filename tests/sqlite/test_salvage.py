@@ -2,7 +2,7 @@
 
 import random
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,16 @@ from tests.build import typed
 from tests.examples import examples
 from tests.history.keep import DAY, HOUR, NGINX, NOON, REMOTES, Kept, delta
 from tests.history.recording import Recorders, answer, found, is_sound, make_older, rows
-from tests.sqlite.test_damage import DAMAGED, ODD, PAGE, columns, flip, overwrite
+from tests.sqlite.test_damage import (
+    DAMAGED,
+    ODD,
+    PAGE,
+    columns,
+    complete,
+    flip,
+    is_changed,
+    overwrite,
+)
 
 TABLES = (
     "program",
@@ -40,6 +49,7 @@ def recorded(folder: Path, seconds: int = 0) -> Path:
     feed.put(seconds)
     feed.wait()
     recorders.close()
+    complete(path, "dropped")
     return path
 
 
@@ -71,9 +81,10 @@ def save(old: Path, new: Path) -> list[Saved]:
 
 
 def content(path: Path) -> dict[str, set[tuple[object, ...]]]:
-    """Return all rows; of totals without the number of their last change."""
+    """Return all rows; of totals and names without the number of their last change."""
     found = {table: set(rows(path, f"SELECT * FROM {table}")) for table in TABLES}
-    return found | {table: {row[:-1] for row in found[table]} for table in ("span", "pulse")}
+    changing = ("span", "pulse", "named")
+    return found | {table: {row[:-1] for row in found[table]} for table in changing}
 
 
 def test_all_of_a_sound_database_is_saved(copy: Path, tmp_path: Path) -> None:
@@ -203,15 +214,10 @@ def test_any_damage_is_survived(small: Path, tmp_path: Path) -> None:
 def test_invalid_rows_are_left_out(
     table: str, column: str, small: Path, path: Path, tmp_path: Path
 ) -> None:
-    whole, copy = small.read_bytes(), path
     for number, value in enumerate(ODD[::3]):
-        copy.write_bytes(whole)
-        with (
-            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
-            suppress(sqlite3.Error),
-        ):
-            connection.execute(f"UPDATE OR IGNORE {table} SET {column} = {value}")
+        if not is_changed(path, small, table, column, value):
+            continue
         new = tmp_path / f"{number}.db"
-        save(copy, new)
+        save(path, new)
         answer(new, "process", "remote")
         assert is_sound(new)
