@@ -1,6 +1,7 @@
 """ClickHouse servers that all tests share unless they stop them; each test has databases of its own."""
 
 import importlib
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from bwtop.clickhouse.client import Client, FleetServer
 from bwtop.clickhouse.target import Target
-from tests.clickhouse.servers import ClickHouse, Library
+from tests.clickhouse.servers import ClickHouse, Library, free_port
 from tests.clickhouse.shipping import Shippers, hurry
 from tests.clickhouse.stores import Make, Place, former_script, of_library, of_server
 
@@ -20,9 +21,37 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the certificate of an authority, and one that it has signed for localhost."""
+    place = tmp_path_factory.mktemp("authority")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    (place / "names").write_text("subjectAltName=DNS:localhost\n")
+    for words in (
+        f"req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority",
+        f"req {key} -keyout server.key -out server.csr -subj /CN=localhost",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+        " -extfile names -out server.pem",
+    ):
+        subprocess.run(["openssl", *words.split()], cwd=place, check=True, capture_output=True)
+    return place
+
+
+@pytest.fixture(scope="session")
+def secure_port() -> int:
+    """Return the port of the server for TLS."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def running(
+    tmp_path_factory: pytest.TempPathFactory, authority: Path, secure_port: int
+) -> Iterator[ClickHouse]:
     """Return a server that no test stops."""
-    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    more = f"""<tcp_port_secure>{secure_port}</tcp_port_secure><openSSL><server>
+<certificateFile>{authority}/server.pem</certificateFile>
+<privateKeyFile>{authority}/server.key</privateKeyFile><verificationMode>none</verificationMode>
+</server></openSSL>"""
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"), more)
     server.start()
     yield server
     server.stop()

@@ -183,6 +183,7 @@ def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
     patch.setattr(shipper, "PERIOD", 0.05)
     patch.setattr(shipper, "RETRY", 0.05)
     patch.setattr(shipper, "LONGEST_RETRY", 0.2)
+    patch.setattr(shipper, "CLOSE_SECONDS", HANG)
     patch.setattr(recorder, "RETRY", 0.1)
     patch.setattr(recorder, "ROLLUP_PERIOD", 0.1)
     patch.setattr(Spool, "batch", partialmethod(Spool.batch, rows))

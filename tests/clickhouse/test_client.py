@@ -4,7 +4,6 @@ import contextlib
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from bwtop.clickhouse.client import INSERTING, LONGEST, Client, FleetError
 from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.schema import EVENT
 from bwtop.clickhouse.target import Target
-from tests.clickhouse.servers import ClickHouse, Library, free_port
+from tests.clickhouse.servers import ClickHouse, Library, listening
 from tests.history.recording import ROOT, is_line
 
 
@@ -114,23 +113,14 @@ def test_read_only_user_has_no_such_limit(target: Target) -> None:
 @contextlib.contextmanager
 def saying(text: bytes) -> Iterator[int]:
     """Open a port that sends a text to each client, then closes the connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    client, _ = listening.accept()
-                    with client:
-                        client.recv(1 << 16)
-                        client.sendall(text)
+    def answer(client: socket.socket) -> None:
+        with client:
+            client.recv(1 << 16)
+            client.sendall(text)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with listening(answer) as port:
+        yield port
 
 
 @pytest.mark.parametrize(
@@ -167,35 +157,10 @@ print(found.query("SELECT 1"), connections[0].compressor_cls is not None)
 # TLS.
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the certificate of an authority, and one that it has signed for localhost."""
-    place = tmp_path_factory.mktemp("authority")
-    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    (place / "names").write_text("subjectAltName=DNS:localhost\n")
-    for words in (
-        f"req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority",
-        f"req {key} -keyout server.key -out server.csr -subj /CN=localhost",
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
-        " -extfile names -out server.pem",
-    ):
-        subprocess.run(["openssl", *words.split()], cwd=place, check=True, capture_output=True)
-    return place
-
-
-@pytest.fixture(scope="module")
-def secure(authority: Path) -> Iterator[Target]:
-    """Return a server with TLS on a port of its own."""
-    port = free_port()
-    more = f"""<tcp_port_secure>{port}</tcp_port_secure><openSSL><server>
-<certificateFile>{authority}/server.pem</certificateFile>
-<privateKeyFile>{authority}/server.key</privateKeyFile><verificationMode>none</verificationMode>
-</server></openSSL>"""
-    server = ClickHouse(authority / "clickhouse", more)
-    server.start()
-    server.init()
-    yield replace(server.target, host="localhost", port=port, secure=True)
-    server.stop()
+@pytest.fixture
+def secure(target: Target, secure_port: int) -> Target:
+    """Return the database by TLS."""
+    return replace(target, host="localhost", port=secure_port, secure=True)
 
 
 def test_tls_takes_a_certificate_of_a_known_authority(

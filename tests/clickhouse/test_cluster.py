@@ -113,8 +113,9 @@ def test_each_host_is_on_one_shard_and_each_shard_has_some(
     assert all(any(part[host] != nothing for host in HOSTS) for part in parts)
 
 
-@pytest.mark.parametrize("share", [1, 20])
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+@pytest.mark.parametrize(
+    ("host", "share"), [*zip(HOSTS, (1, 20, 1), strict=True)], ids=[host.name for host in HOSTS]
+)
 @pytest.mark.parametrize(
     ("start", "end"),
     [
@@ -155,7 +156,7 @@ def test_upgrade_of_a_cluster_keeps_every_row_on_its_shard(shards: Shards) -> No
         for host, kept in found.items():
             ship(kept, Former(client), host, 100, "former")
         for _ in range(2):
-            subprocess.run(command("--ship", target.url(), "--init", "--cluster", NAME), check=True)
+            server.init(target.database, NAME)
         for host, kept in found.items():
             kept.append(delta(NOON + 3 * MINUTE, 7, 11))
             ship(kept, Former(client), host, 100, "former")
@@ -174,15 +175,13 @@ def test_upgrade_of_a_cluster_keeps_every_row_on_its_shard(shards: Shards) -> No
 
 def test_columns_are_added_on_all_shards(shards: Shards) -> None:
     server, database = shards[0], "columns"
-    target = replace(server.target, database=database)
-    init = command("--ship", target.url(), "--init", "--cluster", NAME)
-    subprocess.run(init, check=True)
+    server.init(database, NAME)
     on = f"ON CLUSTER '{NAME}'"
     with closing(server.client(database=False)) as client:
         client.query(f"ALTER TABLE {database}.host_local {on} DROP COLUMN networks")
         client.query(f"DROP TABLE {database}.host {on}")
         client.query(distributed(f"{database}.host", NAME))
-    subprocess.run(init, check=True)
+    server.init(database, NAME)
     for shard in shards:
         with closing(shard.client(database=False)) as client:
             found = client.query(

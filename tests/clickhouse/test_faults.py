@@ -1,7 +1,6 @@
 """Faults of the server, the connection or bwtop: both sides end up equal, to the byte."""
 
 import contextlib
-import os
 import random
 import re
 import signal
@@ -9,7 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,22 +16,24 @@ import pytest
 
 from bwtop.clickhouse import spool
 from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.target import Target
 from bwtop.history.tiers import TIERS
 from bwtop.sqlite.delta import Delta
 from tests.clickhouse.proxy import Cut, proxy
 from tests.clickhouse.servers import ClickHouse
 from tests.clickhouse.shipping import Shippers, Shipping, agreed, cursor, end, load, rows_of
 from tests.clickhouse.sides import Side, here, there
+from tests.examples import examples
 from tests.history.keep import HOUR, NOON, REMOTES, Kept, flows_of
+from tests.history.others import needs_root
 from tests.history.recording import LONGEST, is_line, totals
 from tests.kernel.running import HANG
 from tests.kernel.test_history import recording
+from tests.sqlite.test_faults import fill
 
-KILLS = 20
+KILLS = examples(6)
 
 CUTS = 40
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 
 
 def dice() -> tuple[random.Random, str]:
@@ -99,16 +100,13 @@ def test_no_cut_of_the_connection_loses_or_doubles_anything(
     assert all(map(is_line, shipping.lines))
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_unacknowledged_batch_counts_once(
-    path: Path, own: ClickHouse, shippers: Shippers, reset: bool
-) -> None:
+def test_unacknowledged_batch_counts_once(path: Path, own: ClickHouse, shippers: Shippers) -> None:
     """The tenth answer of a connection is the first to a block of traffic.
 
     Before it are the greeting, the time, a ping and the version, and of each insert an answer to a ping, the columns, and
     the answer to the block.
     """
-    cuts = iter([Cut("answer", 10, reset)])
+    cuts = iter([Cut("answer", 10)])
     with proxy(own.port, lambda: next(cuts, Cut())) as made, closing(own.client()) as client:
         shipping = shippers(path, replace(own.target, port=made.port))
         shipping.feed.put(30)
@@ -157,15 +155,6 @@ def small(tmp_path: Path) -> Iterator[ClickHouse]:
         server.stop()
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-def fill(file: Path) -> None:
-    """Use up the space of the disk."""
-    with file.open("ab", buffering=0) as out:
-        for size in (1 << 16, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    out.write(bytes(size))
 
 
 @needs_root
@@ -218,6 +207,18 @@ def test_clock_set_back_and_forth_under_load_loses_and_doubles_nothing(
 # Several servers of one database.
 
 
+def until_it_answers(client: Client) -> None:
+    """Query until one of the servers has answered: each attempt may begin with the other."""
+    deadline = time.monotonic() + HANG
+    while True:
+        try:
+            assert client.query("SELECT 1") == [(1,)]
+        except FleetError:
+            assert time.monotonic() < deadline
+        else:
+            return
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_another_server_takes_over(
     path: Path, own: ClickHouse, running: ClickHouse, shippers: Shippers, number: signal.Signals
@@ -235,9 +236,7 @@ def test_another_server_takes_over(
     with closing(Client(replace(running.target, database="twofold"), "")) as client:
         assert client.query("SELECT count() FROM traffic WHERE level = 0") in ([(10,)], [(20,)])
     with closing(Client(both, "", patience=2.0)) as client:
-        with suppress(FleetError):
-            client.query("SELECT 1")
-        assert client.query("SELECT 1") == [(1,)]
+        until_it_answers(client)
     with closing(Client(replace(running.target, database="twofold"), "")) as client:
         client.query("DROP DATABASE twofold")
 
@@ -245,6 +244,9 @@ def test_another_server_takes_over(
 # bwtop itself.
 
 FOREVER = ",".join(f"{tier.name}=forever" for tier in TIERS)
+
+ATTEMPTS = 20
+"""Most kills of bwtop until some have hit the sending."""
 
 FLOWS = 1500
 """Rows of an interval."""
@@ -261,54 +263,55 @@ def large(path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_no_kill_of_bwtop_loses_or_doubles_anything(path: Path, own: ClickHouse) -> None:
+def test_no_kill_of_bwtop_loses_or_doubles_anything(
+    path: Path, target: Target, server: Client
+) -> None:
     """While it ships old and new intervals."""
     chance, where = dice()
-    path, reached = path, set[int]()
+    reached = set[int]()
     large(path)
-    with closing(own.client()) as client:
-        for kill in range(KILLS):
-            with shipping_bwtop(path, own) as process:
-                time.sleep(chance.uniform(0, 0.05 * (kill + 1)))  # as fast as the machine is
-                process.kill()
-                process.wait()
-            reached.add(client.query("SELECT count() FROM traffic FINAL")[0][0])
-            if kill > 4 and len(reached) > 2:
-                break
-        print(sorted(reached))  # noqa: T201 - pytest -s shows it
-        assert len(reached) > 2, f"kills hit the sending; {reached}, {where}"
-        with shipping_bwtop(path, own) as process:
-            client.query("SELECT 1")  # moves some bytes, if all has been sent before
-            await_shipped(path, own)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(HANG) == 0
-            assert process.stderr
-            assert "not shipped" not in process.stderr.read()
-        with closing(sqlite3.connect(path)) as connection:
-            side = here(connection)
-            assert cursor(connection, own.target.url()) == end(connection)
-        assert side.by_level[0][0] > 40 * FLOWS, "it has measured something"
-        assert there(client) == side, where
-        for table in ("traffic", "span", "event"):
-            client.query(f"OPTIMIZE TABLE {table} FINAL")
-        assert there(client, final="") == side, where
+    for kill in range(ATTEMPTS):
+        with shipping_bwtop(path, target) as process:
+            time.sleep(chance.uniform(0, 0.05 * (kill + 1)))  # as fast as the machine is
+            process.kill()
+            process.wait()
+        reached.add(server.query("SELECT count() FROM traffic FINAL")[0][0])
+        if len(reached) > 2:
+            break
+    print(sorted(reached))  # noqa: T201 - pytest -s shows it
+    assert len(reached) > 2, f"kills hit the sending; {reached}, {where}"
+    with shipping_bwtop(path, target) as process:
+        server.query("SELECT 1")  # moves some bytes, if all has been sent before
+        await_shipped(path, target)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == 0
+        assert process.stderr
+        assert "not shipped" not in process.stderr.read()
+    with closing(sqlite3.connect(path)) as connection:
+        side = here(connection)
+        assert cursor(connection, target.url()) == end(connection)
+    assert side.by_level[0][0] > 40 * FLOWS, "it has measured something"
+    assert there(server) == side, where
+    for table in ("traffic", "span", "event"):
+        server.query(f"OPTIMIZE TABLE {table} FINAL")
+    assert there(server, final="") == side, where
 
 
 def shipping_bwtop(
-    path: Path, server: ClickHouse
+    path: Path, target: Target
 ) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """Run `bwtop --record --ship`, and return once it records."""
-    return recording(path, "--retention", FOREVER, "--ship", server.target.url())
+    return recording(path, "--retention", FOREVER, "--ship", target.url())
 
 
-def await_shipped(path: Path, server: ClickHouse) -> None:
+def await_shipped(path: Path, target: Target) -> None:
     """Wait until the old intervals are sent and a new one is measured: that one is sent at the end."""
     deadline = time.monotonic() + HANG
     with closing(sqlite3.connect(path)) as connection:
         wanted = end(connection)
         while here(connection).by_level[0][0] == 40 * FLOWS or any(
             sent < there
-            for sent, there in zip(cursor(connection, server.target.url()), wanted, strict=True)
+            for sent, there in zip(cursor(connection, target.url()), wanted, strict=True)
         ):
             assert time.monotonic() < deadline
             time.sleep(0.1)

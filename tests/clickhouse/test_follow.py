@@ -3,20 +3,17 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.clickhouse import follow
-from bwtop.clickhouse.client import Client, FleetError, FleetServer
-from bwtop.clickhouse.follow import ADDRESSES, QUIET, FleetFollower
+from bwtop.clickhouse.client import Client, FleetServer
+from bwtop.clickhouse.follow import ADDRESSES, FleetFollower
 from bwtop.clickhouse.playback import REACH, SLACK, STEP, Playback
-from bwtop.clickhouse.schema import HOST
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import (
     LOOPBACK_V4,
@@ -37,7 +34,7 @@ from bwtop.text.escape import printable
 from tests.build import key, packed, remote, typed
 from tests.clickhouse.hosts import HOSTILE, TWINS, WEB
 from tests.clickhouse.servers import ClickHouse
-from tests.clickhouse.stores import Make, ship
+from tests.clickhouse.stores import Make, report_host, ship
 from tests.history.keep import CURL, NGINX, NOON, REMOTES, Kept
 from tests.history.named import SITE, learned, named_delta
 from tests.kernel.running import HANG
@@ -224,6 +221,10 @@ def _fleet(make: Make) -> Iterator[Fleet]:
     made.server.close()
 
 
+on_one_server = pytest.mark.parametrize("make", ["today"], indirect=True)
+"""Marks a test of Python alone; other tests ask both servers the same."""
+
+
 STEADY: Final[Mapping[Any, Any]] = {(key(1), CURL): {REMOTES[0]: (1, 1)}}
 
 
@@ -299,6 +300,7 @@ def test_every_byte_is_played_once(fleet: Fleet) -> None:
     assert follower.state() == ("4 hosts, 15 s late", "")
 
 
+@on_one_server
 def test_played_second_equals_the_recorded_one(fleet: Fleet) -> None:
     """So rates are those of the host, not those of batches."""
     fleet.plan(WEB, *every_second(40))
@@ -329,6 +331,7 @@ def test_identities_are_those_of_the_host(fleet: Fleet) -> None:
     assert pids == {None, 1, 2}
 
 
+@on_one_server
 def test_exec_makes_a_row_for_each_program(fleet: Fleet) -> None:
     """As in the history; no byte is in both."""
     before = every_second(0)
@@ -403,6 +406,7 @@ def test_host_filter_limits_the_follower(fleet: Fleet, monkeypatch: pytest.Monke
     assert follower.state()[0] == "2 hosts, 15 s late"
 
 
+@on_one_server
 def test_unknown_host_name_is_reported(fleet: Fleet) -> None:
     fleet.keep = typed("host:web")
     fleet.plan(WEB, *every_second(30))
@@ -471,7 +475,7 @@ def test_many_names_come_one_after_the_other(fleet: Fleet, monkeypatch: pytest.M
 def test_remotes_that_are_hosts_have_no_other_names(fleet: Fleet) -> None:
     fleet.plan(WEB, *named_seconds("www.example.org"))
     fleet.send()
-    report(fleet, TWINS[0], 0.0, format_address(SITE.address))
+    report_host(fleet.server, TWINS[0], [format_address(SITE.address)])
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 5))
     assert samples[-1].traffic
@@ -487,12 +491,17 @@ def test_server_without_names_is_followed(fleet: Fleet) -> None:
     assert all(sample.traffic and not sample.named for sample in samples)
 
 
-def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:
-    steady = every_second(int(QUIET) + 60)
-    for place, flows in ((40, (10, 0)), (30 + int(QUIET) + 40, (20, 0))):
+@on_one_server
+def test_idle_process_is_forgotten_and_may_return(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = 20
+    monkeypatch.setattr(follow, "QUIET", float(quiet))
+    steady = every_second(quiet + 60)
+    for place, flows in ((40, (10, 0)), (30 + quiet + 40, (20, 0))):
         steady[place].flows[key(2), NGINX] = {REMOTES[0]: flows}
     fleet.plan(WEB, *steady)
-    samples = list(fleet.readings(fleet.follow(), int(QUIET) + 60))
+    samples = list(fleet.readings(fleet.follow(), quiet + 60))
     keys = [p for sample in samples for p in sample.traffic if p.pid == 2]
     assert len(keys) == 2
     assert keys[0] != keys[1], "the first has been let go"
@@ -500,6 +509,7 @@ def test_idle_process_is_forgotten_and_may_return(fleet: Fleet) -> None:
     assert len({p for sample in samples for p in sample.traffic if p.pid == 1}) == 1
 
 
+@on_one_server
 def test_silent_host_is_reported(fleet: Fleet) -> None:
     fleet.plan(WEB, *every_second(10))
     fleet.plan(TWINS[0], *every_second(300))
@@ -515,6 +525,7 @@ def test_silent_host_is_reported(fleet: Fleet) -> None:
     assert follower.state() == ("1 host, 15 s late", f"silent: {WEB.name} (since {since})")
 
 
+@on_one_server
 def test_host_with_a_clock_ahead_is_played(fleet: Fleet) -> None:
     """Its clock was wrong before it was set."""
     wrong = every_second(-28)
@@ -590,6 +601,7 @@ def test_rows_between_two_queries_count_once(fleet: Fleet) -> None:
     other.connection.close()
 
 
+@on_one_server
 def test_slow_server_is_queried_less_often(fleet: Fleet) -> None:
     """At most for a quarter of the time; intervals get longer, and nothing is lost."""
 
@@ -605,6 +617,7 @@ def test_slow_server_is_queried_less_often(fleet: Fleet) -> None:
     assert rates == {1000.0}
 
 
+@on_one_server
 def test_number_of_known_processes_is_bounded(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -620,6 +633,7 @@ def test_number_of_known_processes_is_bounded(
     assert sum(len(sample.exited) for sample in samples) == 70
 
 
+@on_one_server
 def test_no_host_sends(fleet: Fleet) -> None:
     follower = fleet.follow()
     assert follower.state() == ("0 hosts, 15 s late", "no host has sent data for 120 s")
@@ -656,6 +670,7 @@ def test_a_server_that_was_away_makes_no_spike_and_loses_nothing(own: ClickHouse
     fleet.close()
 
 
+@on_one_server
 def test_playback_restarts_after_a_long_absence(fleet: Fleet) -> None:
     fleet.plan(WEB, *alike(400))
     follower = fleet.follow()
@@ -668,34 +683,26 @@ def test_playback_restarts_after_a_long_absence(fleet: Fleet) -> None:
     assert told == [1000] * 10
 
 
-def test_invalid_utf_8_does_not_stop_the_follower(own: ClickHouse) -> None:
+def update(server: Client, table: str, change: str) -> None:
+    """Change rows, and wait until that is done."""
+    server.query(f"ALTER TABLE {table} UPDATE {change}")
+    deadline = time.monotonic() + HANG
+    left = "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done"
+    while server.query(left) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_invalid_utf_8_does_not_stop_the_follower(server: Client) -> None:
     """Other programs may write there, too."""
-    with closing(own.client()) as client:
-        fleet = Fleet(client)
-        fleet.plan(WEB, *every_second(30))
-        follower = fleet.follow()
-        client.query("ALTER TABLE traffic UPDATE name = unhex('FF41') WHERE 1")
-        deadline = time.monotonic() + HANG
-        while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        fleet.clock.now += 1
-        (who,) = follower.read().identities.values()
-        assert who.name == "\ufffdA"
-        fleet.close()
-
-
-def test_unreachable_server_at_the_start_is_an_error(own: ClickHouse) -> None:
-    own.stop()
-    with pytest.raises(FleetError, match="refused"):
-        FleetFollower(Client(own.target, ""), EVERYTHING)
-
-
-def report(fleet: Fleet, host: Host, clock: float, *addresses: str) -> None:
-    """Report the clock and addresses of a host, as it does itself once a minute."""
-    where: tuple[object, ...] = (UUID(host.id), host.name, 1)
-    row = (*where, list(addresses), [], "0.2", 0.0, 0.0, clock)
-    fleet.server.insert(HOST.name, HOST.names(), [[value] for value in row])
+    fleet = Fleet(server)
+    fleet.plan(WEB, *every_second(30))
+    follower = fleet.follow()
+    update(server, "traffic", "name = unhex('FF41') WHERE 1")
+    fleet.clock.now += 1
+    (who,) = follower.read().identities.values()
+    assert who.name == "\ufffdA"
+    fleet.close()
 
 
 @pytest.mark.parametrize(
@@ -706,7 +713,7 @@ def test_host_with_a_wrong_clock_is_live_and_named(fleet: Fleet, clock: float, w
         fleet.plan(host, *alike(60))
     fleet.shift[WEB] = clock
     for host, ahead in ((WEB, clock), (TWINS[0], 3.0)):
-        report(fleet, host, ahead)
+        report_host(fleet.server, host, clock=ahead)
     follower = fleet.follow()
     samples = list(fleet.readings(follower, 40))
     assert follower.state() == ("2 hosts, 15 s late", f"clock wrong: {WEB.name} ({words})")
@@ -719,23 +726,25 @@ def test_remotes_are_known_by_the_addresses_that_hosts_report(fleet: Fleet) -> N
     """An address that several hosts have is no host's; names are those of live hosts."""
     fleet.plan(TWINS[0], *alike(200))
     fleet.plan(TWINS[1], *alike(200))
-    report(fleet, TWINS[0], 0.0, "192.0.2.7", "172.17.0.1")
-    report(fleet, WEB, 0.0, "2001:db8::1", "172.17.0.1")
+    report_host(fleet.server, TWINS[0], ["192.0.2.7", "172.17.0.1"])
+    report_host(fleet.server, WEB, ["2001:db8::1", "172.17.0.1"])
     follower = fleet.follow()
     names = {address: host.label for address, host in follower.peers().items()}
     assert names == {packed("192.0.2.7"): "localhost (44444444)", packed("2001:db8::1"): WEB.name}
-    report(fleet, WEB, 0.0, "192.0.2.8")
+    report_host(fleet.server, WEB, ["192.0.2.8"])
     list(fleet.readings(follower, round(ADDRESSES) + 1))
     assert packed("192.0.2.8") in follower.peers()
 
 
+@on_one_server
 def test_hosts_of_one_name_are_told_apart(fleet: Fleet) -> None:
     for host in (*TWINS, WEB):
         fleet.plan(host, *alike(0))
     follower = fleet.follow()
     labels = {host.label for host in follower.hosts.values()}
     assert labels == {"localhost (44444444)", "localhost (55555555)", WEB.name}
-    list(fleet.readings(follower, 140))
+    fleet.clock.now += REACH + 20
+    follower.read()
     assert follower.state() == ("0 hosts, 15 s late", "no host has sent data for 120 s")
     fleet.plan(WEB, *alike(300))
     fleet.waiting[WEB] = [d for d in fleet.waiting[WEB] if d.start > fleet.clock.now - 60]
@@ -743,33 +752,27 @@ def test_hosts_of_one_name_are_told_apart(fleet: Fleet) -> None:
     assert "localhost (44444444) (since " in follower.state()[1]
 
 
-def test_host_that_died_while_its_clock_was_ahead_is_silent(own: ClickHouse) -> None:
+def test_host_that_died_while_its_clock_was_ahead_is_silent(server: Client) -> None:
     """The server knows when it received the last rows."""
-    with closing(own.client()) as client:
-        fleet = Fleet(client)
-        fleet.plan(WEB, *alike(0))
-        fleet.plan(TWINS[0], *alike(0))
-        fleet.shift[WEB] = 3600.0
-        report(fleet, WEB, 3600.0)
-        follower = fleet.follow()
-        assert follower.state()[0] == "2 hosts, 15 s late"
-        client.query(
-            f"ALTER TABLE span UPDATE received = now() - {REACH + 5:.0f} WHERE host = '{WEB.name}'"
-        )
-        deadline = time.monotonic() + HANG
-        while client.query("SELECT count() FROM system.mutations WHERE NOT is_done") != [(0,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        fleet.clock.now += 1
-        follower.read()
-        assert follower.state()[0] == "1 host, 15 s late"
-        assert follower.state()[1].startswith(f"silent: {WEB.name} (since ")
-        fleet.close()
+    fleet = Fleet(server)
+    fleet.plan(WEB, *alike(0))
+    fleet.plan(TWINS[0], *alike(0))
+    fleet.shift[WEB] = 3600.0
+    report_host(server, WEB, clock=3600.0)
+    follower = fleet.follow()
+    assert follower.state()[0] == "2 hosts, 15 s late"
+    update(server, "span", f"received = now() - {REACH + 5:.0f} WHERE host = '{WEB.name}'")
+    fleet.clock.now += 1
+    follower.read()
+    assert follower.state()[0] == "1 host, 15 s late"
+    assert follower.state()[1].startswith(f"silent: {WEB.name} (since ")
+    fleet.close()
 
 
 MANY: Final = [Host(f"web{n}", f"{n}0000000-1111-4111-8111-111111111111") for n in range(6)]
 
 
+@on_one_server
 @pytest.mark.parametrize(
     ("late", "punctual", "words"),
     [

@@ -5,10 +5,9 @@ import itertools
 import shutil
 import socket
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +27,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.model.sample import Sample
 from bwtop.sqlite import schema
-from tests.clickhouse.servers import ClickHouse, free_port
+from tests.clickhouse.servers import ClickHouse, free_port, listening
 from tests.clickhouse.shipping import Shippers, Shipping, agreed
 from tests.clickhouse.sides import there
 from tests.history.recording import LENGTH, LONGEST, is_line
@@ -148,9 +147,19 @@ def test_host_reports_itself(
 # Faults that somebody can mend.
 
 
-def test_a_server_that_is_not_there_yet(path: Path, own: ClickHouse, shippers: Shippers) -> None:
-    own.kill()
-    shipping = shippers(path, own.target)
+@pytest.fixture
+def unstarted(tmp_path: Path) -> Iterator[ClickHouse]:
+    """Return a server that does not run yet."""
+    server = ClickHouse(tmp_path / "clickhouse")
+    yield server
+    server.stop()
+
+
+def test_a_server_that_is_not_there_yet(
+    path: Path, unstarted: ClickHouse, shippers: Shippers
+) -> None:
+    """When it starts, it has no tables."""
+    shipping = shippers(path, unstarted.target)
     shipping.feed.put(100, LENGTH)
     shipping.until(lambda: shipping.shipper.state.fault)
     shipping.feed.wait()
@@ -158,67 +167,59 @@ def test_a_server_that_is_not_there_yet(path: Path, own: ClickHouse, shippers: S
     state, now = shipping.shipper.state, shipping.feed.clock.wall
     assert state.lag(now) == 100 * LENGTH
     assert state.warning(now) == f"not shipped for 4000 s (100 intervals): {state.fault}"
-    own.start()
-    with contextlib.closing(own.client()) as client:
+    unstarted.start()
+    unstarted.init()
+    with contextlib.closing(unstarted.client()) as client:
         assert agreed(shipping, client).by_level[0][0] == 100
     assert shipping.shipper.state.warning(now) == ""
-    told(shipping, "Connection refused")
+    told(shipping, "Connection refused", ": bwtop --ship ... --init)")
     assert shipping.feed.slowest < LONGEST
 
 
 CREATE: Final = "doesn't exist (create or upgrade the tables: bwtop --ship ... --init)"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A fault that a user can mend."""
-
-    words: str
-    mend: Callable[[ClickHouse], None]
-    user: str = "default"
-    database: str = "bwtop"
-    dropped: str = ""
-    while_mended: str = ""
-
-
-FAULTS: Final = {
-    "wrong password": Fault(
-        "Wrong password for user writer",
-        lambda own: own.let_in("writer", "wrong battery"),
-        user="writer",
-    ),
-    "unknown user": Fault(
-        "Unknown user guest", lambda own: own.let_in("guest", "wrong battery"), user="guest"
-    ),
-    "missing database": Fault(
-        "Database elsewhere doesn't exist (create the database: bwtop --ship ... --init)",
-        lambda own: own.init("elsewhere"),
-        database="elsewhere",
-        while_mended=CREATE,
-    ),
-    "missing traffic": Fault(
-        f"Table bwtop.traffic {CREATE}", lambda own: own.init(), dropped="traffic"
-    ),
-    "missing span": Fault(f"Table bwtop.span {CREATE}", lambda own: own.init(), dropped="span"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_fault_that_a_user_can_mend(
-    path: Path, own: ClickHouse, shippers: Shippers, fault: Fault
-) -> None:
-    if fault.dropped:
-        with contextlib.closing(own.client()) as client:
-            client.query(f"DROP TABLE {fault.dropped}")
-    target = replace(own.target, user=fault.user, database=fault.database)
-    password = "" if fault.user == "default" else "wrong battery"
-    shipping = shippers(path, target, password=password)
+def test_wrong_password_can_be_mended(path: Path, own: ClickHouse, shippers: Shippers) -> None:
+    target = replace(own.target, user="writer")
+    shipping = shippers(path, target, password="wrong battery")
     faulty(shipping)
-    fault.mend(own)
-    with contextlib.closing(Client(replace(own.target, database=fault.database), "")) as client:
+    own.let_in("writer", "wrong battery")
+    with contextlib.closing(own.client()) as client:
         assert agreed(shipping, client).by_level[0][0] == 40
-    told(shipping, fault.words, fault.while_mended)
+    told(shipping, "Wrong password for user writer")
     assert "battery" not in " ".join(shipping.lines)
+
+
+@pytest.mark.parametrize(
+    ("missing", "words", "while_mended"),
+    [
+        (
+            "DATABASE {}",
+            "Database {} doesn't exist (create the database: bwtop --ship ... --init)",
+            CREATE,
+        ),
+        ("TABLE {}.traffic", f"Table {{}}.traffic {CREATE}", ""),
+        ("TABLE {}.span", f"Table {{}}.span {CREATE}", ""),
+    ],
+    ids=["database", "traffic", "span"],
+)
+def test_missing_tables_can_be_created(
+    path: Path,
+    running: ClickHouse,
+    target: Target,
+    shippers: Shippers,
+    missing: str,
+    words: str,
+    while_mended: str,
+) -> None:
+    with contextlib.closing(running.client(database=False)) as client:
+        client.query(f"DROP {missing.format(target.database)}")
+    shipping = shippers(path, target)
+    faulty(shipping)
+    running.init(target.database)
+    with contextlib.closing(Client(target, "")) as client:
+        assert agreed(shipping, client).by_level[0][0] == 40
+    told(shipping, words.format(target.database), while_mended)
 
 
 def faulty(shipping: Shipping) -> None:
@@ -234,23 +235,13 @@ def faulty(shipping: Shipping) -> None:
 @contextlib.contextmanager
 def silence() -> Iterator[int]:
     """Open a port that accepts connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        taken: list[socket.socket] = []
-
-        def take() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(listening.accept()[0])
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for sock in taken:
-                sock.close()
+    taken: list[socket.socket] = []
+    try:
+        with listening(taken.append) as port:
+            yield port
+    finally:
+        for sock in taken:
+            sock.close()
 
 
 def test_locked_history_is_said_to_be_busy(
@@ -282,23 +273,18 @@ def test_silent_server_times_out(path: Path, shippers: Shippers) -> None:
     assert shipping.feed.slowest < LONGEST
 
 
-def test_state_has_the_backlog_while_a_server_is_silent(path: Path, shippers: Shippers) -> None:
-    with silence() as port:
-        shipping = shippers(path, Target("127.0.0.1", port), patience=2.0)
-        shipping.feed.put(20)
-        shipping.until(lambda: shipping.shipper.state.waiting.since is not None)
-        assert shipping.shipper.state.fault == ""
-        assert "the server is slow" in shipping.shipper.state.warning(shipping.feed.clock.wall + 60)
-
-
 def test_silent_server_does_not_delay_the_exit(
     path: Path, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Meanwhile the state has the backlog."""
     monkeypatch.setattr(shipper, "CLOSE_SECONDS", 0.5)
     with silence() as port:
         target = Target("127.0.0.1", port)
         shipping = shippers(path, target, patience=2 * HANG)
         shipping.feed.put(20)
+        shipping.until(lambda: shipping.shipper.state.waiting.since is not None)
+        assert shipping.shipper.state.fault == ""
+        assert "the server is slow" in shipping.shipper.state.warning(shipping.feed.clock.wall + 60)
         shipping.feed.wait()
         shipping.feed.recorder.close()
         began = time.monotonic()
@@ -310,19 +296,19 @@ def test_silent_server_does_not_delay_the_exit(
 
 
 def test_unsent_rows_are_sent_at_the_next_start(
-    path: Path, own: ClickHouse, shippers: Shippers
+    path: Path, unstarted: ClickHouse, shippers: Shippers
 ) -> None:
-    own.kill()
-    first = shippers(path, own.target)
+    first = shippers(path, unstarted.target)
     first.feed.put(100)
     first.close()
     assert (
         first.lines[-1]
         == "100 intervals and 1 total not shipped yet; they stay in the history until bwtop runs again"
     )
-    own.start()
-    second = shippers(path, own.target)
-    with contextlib.closing(own.client()) as client:
+    unstarted.start()
+    unstarted.init()
+    second = shippers(path, unstarted.target)
+    with contextlib.closing(unstarted.client()) as client:
         assert agreed(second, client).by_level[0][0] == 100
 
 

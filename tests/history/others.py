@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 NOBODY: Final = 65534
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="other users and mounts need root")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from bwtop.sqlite import lock, recorder, schema
 from bwtop.sqlite.writer import RecordingOptions
-from tests.history.others import NOBODY
+from tests.history.others import NOBODY, needs_root
 from tests.history.recording import (
     LONGEST,
     Feed,
@@ -29,8 +29,6 @@ from tests.history.recording import (
     numbered,
     rows,
 )
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes of user need root")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +58,12 @@ def use_up_files(disk: Path) -> None:
 
 def allow_files(disk: Path, count: int) -> None:
     """Let the file system have this many files from now on."""
-    subprocess.run(["mount", "-o", f"remount,nr_inodes={count}", disk], check=True)
+    remount(disk, f"nr_inodes={count}")
+
+
+def remount(disk: Path, option: str) -> None:
+    """Change an option of the file system."""
+    subprocess.run(["mount", "-o", f"remount,{option}", disk], check=True)
 
 
 def fill(file: Path) -> None:
@@ -88,6 +91,21 @@ def told(feed: Feed, fault: str, path: Path) -> None:
     is_passing = fault.startswith(("the disk", "another program", "No space"))
     kept = "; measurements wait in memory" if is_passing else ""
     assert feed.lines == [f"not recording: {fault}{kept}", f"recording to {path} again"]
+
+
+def overcome(
+    feed: Feed, path: Path, fault: str, mend: Callable[[], object], *, is_lasting: bool = True
+) -> None:
+    """Check that a recorder has a fault until that is mended, and then records all samples."""
+    state = recorder.RecorderState(fault=fault, is_lasting=is_lasting)
+    assert feed.recorder.state == state
+    feed.put(100)
+    time.sleep(0.3)
+    assert feed.recorder.state == state
+    mend()
+    feed.wait()
+    complete(feed, path)
+    told(feed, fault, path)
 
 
 # Disks.
@@ -148,29 +166,15 @@ def test_no_more_files_on_the_disk(disk: Path, recorders: Recorders) -> None:
     use_up_files(disk)
     feed = recorders(path)
     fault = f"No space left on device: {path}"
-    assert feed.recorder.state == recorder.RecorderState(fault=fault)
-    feed.put(10)
-    allow_files(disk, 128)
-    feed.wait()
-    complete(feed, path)
-    told(feed, fault, path)
+    overcome(feed, path, fault, lambda: allow_files(disk, 128), is_lasting=False)
 
 
 @needs_root
 def test_read_only_file_system(disk: Path, recorders: Recorders) -> None:
     path = disk / "history.db"
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    feed = recorders(path)
-    state = feed.recorder.state
-    assert state.fault == f"Read-only file system: {path}"
-    assert state.is_lasting
-    feed.put(100)
-    time.sleep(0.3)
-    assert feed.recorder.state == state
-    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    feed.wait()
-    complete(feed, path)
-    told(feed, state.fault, path)
+    remount(disk, "ro")
+    fault = f"Read-only file system: {path}"
+    overcome(recorders(path), path, fault, lambda: remount(disk, "rw"))
 
 
 @needs_root
@@ -224,14 +228,8 @@ def test_directory_that_is_a_file(tmp_path: Path, recorders: Recorders) -> None:
     feed = recorders(path)
     fault = feed.recorder.state.fault
     assert is_line(fault)
-    assert feed.recorder.state.is_lasting
-    feed.put(100)
-    time.sleep(0.3)
-    (tmp_path / "state").unlink()
-    feed.wait()
+    overcome(feed, path, fault, (tmp_path / "state").unlink)
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    complete(feed, path)
-    told(feed, fault, path)
 
 
 # Files that are something else.
@@ -241,16 +239,9 @@ def test_file_that_is_no_database(tmp_path: Path, recorders: Recorders) -> None:
     path = tmp_path / "history.db"
     content = b"no database\n" * 1000
     path.write_bytes(content)
-    feed = recorders(path)
     fault = f"{path} is not a history of bwtop; move it away or choose another with --db"
-    assert feed.recorder.state == recorder.RecorderState(fault=fault, is_lasting=True)
-    feed.put(100)
-    time.sleep(0.3)
-    assert path.read_bytes() == content
-    path.rename(tmp_path / "away")
-    feed.wait()
-    complete(feed, path)
-    told(feed, fault, path)
+    overcome(recorders(path), path, fault, lambda: path.rename(tmp_path / "away"))
+    assert (tmp_path / "away").read_bytes() == content
 
 
 def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:

@@ -25,7 +25,7 @@ from bwtop.sqlite.schema import HistoryError
 from tests.build import NOW, REMOTES, key, remote
 from tests.history.keep import CURL, NGINX
 from tests.history.named import SITE, learned
-from tests.history.others import NOBODY
+from tests.history.others import NOBODY, needs_root
 from tests.history.recording import (
     ROOT,
     Feed,
@@ -113,6 +113,9 @@ def test_bytes_without_a_process_are_stored_with_pid_0_and_read_back_without(
 def test_a_database_that_comes_in_the_place_of_another_is_followed(
     path: Path, feed: Feed, recorders: Recorders, follower: Follower
 ) -> None:
+    """With its names."""
+    tell(feed, learned("old.example"))
+    assert names_in(follower.read()) == {1: ["old.example sni"]}
     feed.recorder.close()
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
@@ -127,6 +130,8 @@ def test_a_database_that_comes_in_the_place_of_another_is_followed(
     other.put(2)
     other.wait()
     assert numbers(follower.read()) == [3, 4]
+    tell(other, learned("new.example"))
+    assert names_in(follower.read()) == {1: ["new.example sni"]}
 
 
 def test_followed_sample_equals_the_measured_one(feed: Feed, follower: Follower) -> None:
@@ -177,12 +182,15 @@ def test_more_identities_than_the_cache_holds(feed: Feed, follower: Follower) ->
     assert follower.read().identities == who
 
 
-def test_follower_waits_briefly_for_the_next_interval(feed: Feed, follower: Follower) -> None:
+def test_follower_waits_briefly_for_the_next_interval(
+    feed: Feed, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began = time.monotonic()
     quiet = follower.read()
     waited = time.monotonic() - began
     assert follow.PATIENCE <= waited < HANG
     assert waited <= quiet.elapsed < HANG, "as long as it took, where nothing moved"
+    monkeypatch.setattr(follow, "PATIENCE", HANG)
     feed.put()
     assert numbers(follower.read()) == [5]
 
@@ -260,7 +268,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@needs_root
 @pytest.mark.parametrize("killed", [False, True])
 def test_reader_who_may_not_write(killed: bool) -> None:
     """A member of the group of the service's directory; also when the recorder restarts."""
@@ -379,19 +387,3 @@ def test_follower_without_names(feed: Feed, path: Path) -> None:
         found = plain.read()
     assert found.traffic
     assert not found.named
-
-
-def test_names_of_another_database_come_with_it(
-    path: Path, feed: Feed, recorders: Recorders, follower: Follower
-) -> None:
-    tell(feed, learned("old.example"))
-    follower.read()
-    feed.recorder.close()
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
-    other = recorders(path)
-    other.put(1)
-    other.wait()
-    follower.read()
-    tell(other, learned("new.example"))
-    assert names_in(follower.read()) == {1: ["new.example sni"]}

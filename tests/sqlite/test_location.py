@@ -1,17 +1,14 @@
 """The default location of the history, and its permissions."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from bwtop.sqlite import location
 from bwtop.sqlite.location import default_path, mode
-from tests.history.others import as_nobody
+from tests.history.others import as_nobody, needs_root
 
 HOME = Path("/home/ada")
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
 
 
 @pytest.fixture(name="system", autouse=True)
@@ -53,7 +50,7 @@ def test_history_of_the_service_comes_first(system: Path) -> None:
     assert default_path({"BWTOP_DB": "/x.db"}, HOME) == Path("/x.db")
 
 
-@as_root
+@needs_root
 def test_unreadable_history_of_the_service_is_skipped(system: Path) -> None:
     system.parent.mkdir()
     system.touch(0o600)

@@ -12,7 +12,7 @@ import pytest
 
 from bwtop.sqlite.lock import Lock, holder, lock_path
 from tests.build import HOSTILE
-from tests.history.others import as_nobody
+from tests.history.others import as_nobody, needs_root
 
 _HOLDER = """
 import sys
@@ -102,7 +102,7 @@ def test_programs_that_are_started_do_not_hold_it(path: Path) -> None:
         child.wait()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+@needs_root
 def test_read_only_user_can_ask(public: Path) -> None:
     with taken(public / "history.db", "root's"):
         lock_path(public / "history.db").chmod(0o644)

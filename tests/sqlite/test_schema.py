@@ -22,9 +22,7 @@ from bwtop.sqlite.schema import (
     version,
 )
 from tests.build import open_writer
-from tests.history.others import as_nobody
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+from tests.history.others import as_nobody, needs_root
 
 Open = Callable[[Path], sqlite3.Connection]
 
@@ -376,7 +374,7 @@ def refusal(opened: Open, path: Path) -> str:
     return "opened"
 
 
-@as_root
+@needs_root
 def test_idle_database_is_readable_in_a_read_only_directory(public: Path) -> None:
     path = public / "history.db"
     made(path)
@@ -385,7 +383,7 @@ def test_idle_database_is_readable_in_a_read_only_directory(public: Path) -> Non
     assert set(files(path)) == {"history.db"}
 
 
-@as_root
+@needs_root
 def test_unreadable_database_is_reported(public: Path) -> None:
     path = public / "history.db"
     before = made(path)
