@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -92,11 +92,19 @@ class Running(Protocol):
         """Wait for an interval that began after now."""
 
 
-def await_documents(running: Running, seconds: float) -> list[Document]:
-    """Return what was measured in so many seconds."""
+def await_documents(
+    running: Running,
+    seconds: float,
+    is_enough: Callable[[Sequence[Document]], object] = lambda _: True,
+) -> list[Document]:
+    """Return what was measured in so many seconds, or in more until it is enough."""
     count = len(running.documents)
     time.sleep(seconds)
     running.settle()
+    deadline = time.monotonic() + HANG
+    while not is_enough(running.documents[count:]):
+        assert time.monotonic() < deadline
+        running.settle()
     return running.documents[count:]
 
 

@@ -1,7 +1,6 @@
 """A disk that stands still: a stop waits for what is not stored, and says what it gives up."""
 
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +10,7 @@ import pytest
 
 from tests.faults.disk import Disk
 from tests.faults.recorded import recorded, send
+from tests.history.recording import is_sound
 from tests.kernel.running import HANG, Bwtop
 
 pytestmark = pytest.mark.kernel
@@ -21,12 +21,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """Yield a file system; what writes to it has ended before it goes."""
     with closing(Disk(tmp_path)) as made:
         yield made
-
-
-def is_whole(database: Path) -> bool:
-    """Return whether SQLite finds no damage."""
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def stop_while_frozen(running: Bwtop, disk: Disk, port: int) -> None:
@@ -57,7 +51,7 @@ def test_a_stop_waits_for_the_disk_and_loses_nothing(disk: Disk, sink: int) -> N
         assert running.process.poll() is None
         disk.thaw()
         assert running.process.wait(HANG) == 0
-    assert is_whole(database)
+    assert is_sound(database)
     assert recorded(database, sink) == 84_000
 
 
@@ -71,5 +65,5 @@ def test_a_second_signal_gives_up_and_says_what(disk: Disk, sink: int) -> None:
         assert running.process.wait(HANG) == 1
         (told,) = [message for message in running.messages if "given up" in message]
         assert int(told.split()[3]) >= 74_000
-    assert is_whole(database)
+    assert is_sound(database)
     assert recorded(database, sink) in (10_000, 84_000), "an interval is stored whole or not at all"

@@ -25,7 +25,7 @@ ADVICE: Final = "choose a shorter range or fewer groups"
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("many") / "history.db"
-    many.make(path, many.REMOTES)
+    many.make(path, 600_000)
     return path
 
 
@@ -63,7 +63,7 @@ def test_worst_queries_hold_up_nothing_and_end_with_their_clients(
             for _ in range(32):
                 send(sink, 1)
                 peaks.append(memory(web.pid))
-                assert len(queries(web)) == 2
+                assert len(queries(web)) <= 2
                 time.sleep(0.2)
             running = queries(web)
         until(lambda: not queries(web), lambda: f"{running} go on without their clients")

@@ -16,10 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bwtop.history import tiers
-from bwtop.sqlite import recorder, rollup
-from bwtop.sqlite.rollup import Policy
-from tests.history.recording import LENGTH, ROOT, Recorders
+from tests.history.recording import LENGTH, ROOT, Recorders, hurried
 from tests.kernel.running import HANG
 
 CALLS: Final = ("pwrite64", "fdatasync", "ftruncate")
@@ -36,12 +33,7 @@ SECTOR: Final = 512
 
 def record(path: Path, count: int) -> None:
     """Record samples until all are stored, then close; print what is lost."""
-    vars(recorder)["ROLLUP_PERIOD"] = 0.0
-    vars(recorder)["RETRY"] = 0.001
-    vars(rollup)["SPARE_PAGES"] = 0
-    vars(rollup)["FLOWS_AT_ONCE"] = 64
-    retention = tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,5min=1h")
-    feed = Recorders()(path, policy=Policy(retention))
+    feed = Recorders()(path, policy=hurried())
     for number in range(count):
         feed.put(1, LENGTH)
         until = time.monotonic() + 0.05

@@ -114,6 +114,11 @@ def delta(
     return Delta(start, seconds, {(key(pid), who): {far: (rx, tx)}})
 
 
+def place(number: int, port: int = 443, protocol: int = TCP, role: Role = Role.CLIENT) -> Remote:
+    """Return one of many remotes by its number."""
+    return remote(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", port, protocol, role)
+
+
 def flows_of(*remotes: Remote, pid: int = 1, who: Identity = CURL, rx: int = 1) -> Any:
     return {(key(pid), who): dict.fromkeys(remotes, (rx, 0))}
 

@@ -314,18 +314,18 @@ RACE: Final = 80.0
 """Seconds of each sample of a recorder that will be killed: days end soon."""
 
 
-def _race(path: Path, first: int, acknowledged: int) -> None:
-    """Put samples until the process is killed, and print what is committed."""
+def hurried() -> Policy:
+    """Let recorders of this process roll up and retry at once, in small steps; return a policy that keeps little."""
     vars(recorder)["ROLLUP_PERIOD"] = 0.0
     vars(recorder)["RETRY"] = 0.001
     vars(rollup)["SPARE_PAGES"] = 0
     vars(rollup)["FLOWS_AT_ONCE"] = 64
-    retention = tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,5min=1h")
-    feed = Recorders()(
-        path,
-        policy=Policy(retention),
-        clock=Clock(START + first * RACE),
-    )
+    return Policy(tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,5min=1h"))
+
+
+def _race(path: Path, first: int, acknowledged: int) -> None:
+    """Put samples until the process is killed, and print what is committed."""
+    feed = Recorders()(path, policy=hurried(), clock=Clock(START + first * RACE))
     feed.next, told = first, 0
     while True:
         feed.put(1 + feed.next % 4, RACE)

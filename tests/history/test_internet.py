@@ -14,7 +14,7 @@ FARS = [remote(f"203.0.113.{number}") for number in range(60)]
 RANGES = ("5d", "2026-09-18..2026-09-23", "90h", "all")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kept() -> Kept:
     made = Kept(replace(policy(seconds=3600, minutes=7 * DAY), keep_remotes=20))
     for days in (3, 2, 1):

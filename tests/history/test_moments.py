@@ -19,7 +19,7 @@ from bwtop.history.ranges import Range, RangeError, parse_moment
 from bwtop.model.flows import Identity, format_address
 from bwtop.model.sample import Sample
 from bwtop.sqlite.delta import Delta
-from tests.build import key, remote
+from tests.build import key
 from tests.history.keep import (
     CURL,
     DAY,
@@ -33,6 +33,7 @@ from tests.history.keep import (
     at,
     delta,
     local,
+    place,
     policy,
     total,
     within,
@@ -70,7 +71,7 @@ def bounds(found: Moment) -> tuple[float, float]:
     return found.start, found.end
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiers() -> Kept:
     """Return a history of two days: hours are left of the oldest part, minutes of the next, seconds of the newest."""
     kept = Kept(policy(seconds=HOUR, minutes=4 * HOUR))
@@ -99,6 +100,7 @@ def test_steps_go_through_seconds_minutes_and_hours(tiers: Kept) -> None:
     assert sums(found.samples[-1:]) == total(within(tiers.deltas, *bounds(found)))
     with pytest.raises(NothingError):
         look(tiers.past(), MomentQuery(found.here, -1))
+    tiers.let_go()
 
 
 def test_steps_forward_come_back_the_same_way(tiers: Kept) -> None:
@@ -115,6 +117,7 @@ def test_steps_forward_come_back_the_same_way(tiers: Kept) -> None:
         ("seconds", NOON - 119),
     ]
     head, _ = answer(tiers.past(), MomentQuery((NOON - 1, NOON), 1).text())
+    tiers.let_go()
     assert head == {"why": "nothing is recorded later"}
 
 
@@ -207,8 +210,8 @@ def test_graphs_have_the_moments_before(tiers: Kept) -> None:
         found = moment(tiers, query)
         assert len(found.samples) == 10
         width = found.end - found.start
-        for place, sample in enumerate(found.samples):
-            start = found.start - (9 - place) * width
+        for number, sample in enumerate(found.samples):
+            start = found.start - (9 - number) * width
             assert sums([sample]) == total(within(tiers.deltas, start, start + width))
     seconds = [span.start for span, _, _ in moment(tiers, MomentQuery(at=NOON - 1)).amounts]
     assert seconds == [NOON - 120 + number for number in range(120)]
@@ -220,7 +223,7 @@ def test_graphs_have_the_moments_before(tiers: Kept) -> None:
 
 def test_remotes_beyond_the_most_are_one() -> None:
     kept = Kept()
-    far = [remote(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(MOST + 5)]
+    far = [place(n) for n in range(MOST + 5)]
     flows = {(key(1), Identity("scan")): {one: (1 + (n >= 5), 1) for n, one in enumerate(far)}}
     kept.append(Delta(NOON, 1.0, flows))
     found = moment(kept, MomentQuery(steps=-1))

@@ -155,8 +155,8 @@ def test_query_without_memory_ends_with_advice(server: QueryServer, question: st
 
 @pytest.mark.parametrize("question", ["wait", "compute"])
 def test_query_is_killed_when_its_time_is_over(question: str, tmp_path: Path) -> None:
-    with serving(QueryLimits(seconds=0.5)) as server:
-        with pytest.raises(QueryError, match=r"stopped after 0\.5 seconds; choose a shorter"):
+    with serving(QueryLimits(seconds=3.0)) as server:
+        with pytest.raises(QueryError, match="stopped after 3 seconds; choose a shorter"):
             ask(server, f"{question} {tmp_path / 'pid'}")
         pid = begun(tmp_path / "pid")
         until(lambda: not is_running(pid))

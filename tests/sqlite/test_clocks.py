@@ -67,9 +67,9 @@ def test_readings_are_compared_with_the_previous_one() -> None:
 
 def test_clocks_are_the_kernels() -> None:
     now = clocks.now()
-    assert now.wall == pytest.approx(time.time(), abs=0.5)
-    assert now.awake == pytest.approx(time.monotonic(), abs=0.5)
-    assert now.boot == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=0.5)
+    assert now.wall == pytest.approx(time.time(), abs=5.0)
+    assert now.awake == pytest.approx(time.monotonic(), abs=5.0)
+    assert now.boot == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5.0)
     assert watched(now, clocks.now()) == []
 
 

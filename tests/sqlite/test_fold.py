@@ -1,5 +1,6 @@
 """A process keeps its largest remotes of each hour, the rest is `*`; `--max-size` holds."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,24 @@ from unittest.mock import patch
 import pytest
 
 from bwtop.clickhouse.spool import Spool
-from bwtop.model.flows import TCP, UDP, Host, Remote, Role
+from bwtop.model.flows import UDP, Host, Remote, Role
 from bwtop.sqlite import fold, rollup, sweep
 from bwtop.sqlite.delta import Delta
 from tests.build import key, remote, typed
-from tests.history.keep import CURL, DAY, HOUR, NGINX, NOON, Kept, Sums, delta, local, policy, total
+from tests.history.keep import (
+    CURL,
+    DAY,
+    HOUR,
+    NGINX,
+    NOON,
+    Kept,
+    Sums,
+    delta,
+    local,
+    place,
+    policy,
+    total,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +42,11 @@ def _steps() -> Iterator[None]:
         yield
 
 
+TWENTY = replace(policy(), keep_remotes=20)
+
+
 def keeping(most: int, max_size: int | None = None, **retention: float) -> Kept:
     return Kept(replace(policy(max_size, **retention), keep_remotes=most))
-
-
-def place(number: int, port: int = 443, protocol: int = TCP, role: Role = Role.CLIENT) -> Remote:
-    return remote(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", port, protocol, role)
 
 
 def crowd(count: int, start: float = NOON, first: int = 0) -> Delta:
@@ -169,7 +182,7 @@ def test_unused_remotes_leave_the_file() -> None:
 def test_a_remote_that_comes_back_while_unused_ones_are_deleted_is_kept() -> None:
     """After any number of steps, by the same recorder, which has its id; also with old bytes."""
     for late in (False, True):
-        for steps in range(0, 120, 3):
+        for steps in range(0, 120, 8):
             kept = keeping(2, seconds=0, minutes=0)
             kept.append(crowd(50))
             kept.append(delta(NOON + 2 * HOUR, who=NGINX))
@@ -197,15 +210,26 @@ def used(kept: Kept) -> int:
     return int((pages - free) * size)
 
 
-@pytest.fixture
-def crowded(tmp_path: Path) -> Iterator[Kept]:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """Record ten minutes with 3,000 new remotes each, in an hour that is not over."""
-    kept = Kept(replace(policy(), keep_remotes=20), tmp_path / "history.db")
-    for minute in range(10):
-        kept.append(crowd(3000, NOON + minute * 60, first=3000 * minute))
-    kept.append(Delta(NOON + 650, 1.0))  # the newest interval always stays
-    with patch.object(fold, "ROWS_AT_ONCE", 500), patch.object(sweep, "ROWS_AT_ONCE", 500):
+    kept = Kept(TWENTY, tmp_path_factory.mktemp("crowded") / "history.db")
+    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+        for minute in range(10):
+            kept.append(crowd(3000, NOON + minute * 60, first=3000 * minute))
+        kept.append(Delta(NOON + 650, 1.0))  # the newest interval always stays
         kept.steps(NOON + 11 * 60)
+    kept.connection.close()
+    return kept
+
+
+@pytest.fixture
+def crowded(recorded: Kept, tmp_path: Path) -> Iterator[Kept]:
+    """Return a copy of the recorded minutes."""
+    assert recorded.path
+    kept = Kept(TWENTY, Path(shutil.copy(recorded.path, tmp_path / "history.db")))
+    kept.deltas = [*recorded.deltas]
+    with patch.object(fold, "ROWS_AT_ONCE", 500), patch.object(sweep, "ROWS_AT_ONCE", 500):
         yield kept
     kept.connection.close()
 

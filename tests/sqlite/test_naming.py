@@ -112,20 +112,6 @@ def test_remote_of_a_program_keeps_its_latest_names() -> None:
     assert sorted(kept.column("SELECT name FROM named")) == sorted(latest)
 
 
-@pytest.mark.parametrize("table", ["named", "delta"])
-def test_append_that_fails_leaves_no_name_and_the_next_has_it(table: str) -> None:
-    kept = Kept()
-    kept.connection.execute(
-        f"CREATE TEMP TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
-    with pytest.raises(sqlite3.Error):
-        kept.append(named_delta(NOON, "a.example"))
-    assert kept.count("named") == 0
-    kept.connection.execute("DROP TRIGGER broken")
-    kept.append(named_delta(NOON, "a.example"))
-    assert kept.count("named") == 1
-
-
 def swept(kept: Kept) -> list[tuple[Any, ...]]:
     """Roll up and sweep the history; return the names that are left, with their program."""
     for hours in (2, *range(9600, 16000, 799)):

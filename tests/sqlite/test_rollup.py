@@ -1,5 +1,6 @@
 """Rollups run in order and in small steps; only old rows with totals are deleted."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -10,7 +11,7 @@ from bwtop.model.flows import Loss
 from bwtop.sqlite import rollup
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Rollup
-from tests.build import key, remote
+from tests.build import key
 from tests.history.keep import (
     DAY,
     HOUR,
@@ -21,6 +22,7 @@ from tests.history.keep import (
     delta,
     flows_of,
     local,
+    place,
     policy,
     total,
     within,
@@ -102,11 +104,7 @@ def test_rollup_includes_quiet_time_and_loss() -> None:
 
 def crowd(flows: int, start: float = NOON) -> Delta:
     """Return a delta of one process with that many remotes."""
-    found: Delta = Delta(start, 1.0)
-    found.flows = flows_of(
-        *(remote(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(flows))
-    )
-    return found
+    return Delta(start, 1.0, flows_of(*map(place, range(flows))))
 
 
 def test_a_step_adds_up_few_flows() -> None:
@@ -345,16 +343,24 @@ def test_five_minute_totals_are_kept_for_their_retention() -> None:
 # Size.
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Iterator[Kept]:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record two and a half days with much detail."""
-    kept = Kept(policy(), tmp_path / "history.db")
-    far = [remote(f"10.0.{n >> 8}.{n & 255}") for n in range(400)]
-    for hour in range(60):
-        for n in range(3):
-            kept.append(Delta(FIRST + hour * HOUR + n * 61, 1.0, flows_of(*far)))
-    with patch.object(rollup, "STEP_SECONDS", 1.0):
+    path = tmp_path_factory.mktemp("large") / "history.db"
+    kept, far = Kept(policy(), path), [place(n) for n in range(400)]
+    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+        for hour in range(60):
+            for n in range(3):
+                kept.append(Delta(FIRST + hour * HOUR + n * 61, 1.0, flows_of(*far)))
         kept.steps(FIRST + 60 * HOUR)
+    kept.connection.close()
+    return path
+
+
+@pytest.fixture
+def large(recorded: Path, tmp_path: Path) -> Iterator[Kept]:
+    """Return a copy of the recorded days."""
+    kept = Kept(policy(), Path(shutil.copy(recorded, tmp_path / "history.db")))
     yield kept
     kept.connection.close()
 

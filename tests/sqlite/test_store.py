@@ -35,6 +35,7 @@ from tests.history.keep import (
     move_to,
     total,
 )
+from tests.history.named import named_delta
 
 PROCESSES = "SELECT pid, start, program, cmdline, ended FROM process ORDER BY id"
 
@@ -226,11 +227,16 @@ def failing(kept: Kept, event: str) -> Iterator[None]:
     kept.connection.execute("DROP TRIGGER fail")
 
 
-@pytest.mark.parametrize("table", ["event", "interval", "program", "process", "remote", "flow", "delta", "pulse"])  # fmt: skip
+@pytest.mark.parametrize("table", ["event", "interval", "program", "process", "remote", "flow", "named", "delta", "pulse"])  # fmt: skip
 def test_an_append_that_fails_leaves_nothing_and_the_next_one_works(kept: Kept, table: str) -> None:
     kept.append(delta(pid=1))
     before = list(kept.connection.iterdump())
-    new = [delta(pid=1), delta(pid=2, who=NGINX, far=REMOTES[2]), delta(pid=2, who=NGINX)]
+    new = [
+        named_delta(NOON, "a.example"),
+        delta(pid=1),
+        delta(pid=2, who=NGINX, far=REMOTES[2]),
+        delta(pid=2, who=NGINX),
+    ]
     with failing(kept, f"INSERT ON main.{table}"):
         kept.store.append(new, [Event(NOON, "sleep", 5.0)])
     assert list(kept.connection.iterdump()) == before
@@ -240,11 +246,12 @@ def test_an_append_that_fails_leaves_nothing_and_the_next_one_works(kept: Kept, 
     assert kept.rows("SELECT time, kind, amount FROM event") == [(NOON, "sleep", 5.0)]
     answer = kept.ask(NOON, NOON + 1, "exe", "remote")
     assert {(row.labels[0], row.labels[1], row.rx) for row in answer.rows} == {
-        ("/usr/bin/curl", "192.0.2.1", 200),
+        ("/usr/bin/curl", "192.0.2.1", 201),
         ("/usr/sbin/nginx", "192.0.2.2", 100),
         ("/usr/sbin/nginx", "192.0.2.1", 100),
         (None, "2001:db8::1", 7),
     }
+    assert kept.column("SELECT name FROM named") == ["a.example"]
 
 
 def test_an_append_may_fail_at_its_last_delta(kept: Kept) -> None:
