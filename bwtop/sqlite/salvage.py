@@ -1,7 +1,7 @@
 """Save the rows of a damaged database that SQLite can still read, into a new one."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,14 +28,13 @@ def _whole(value: object) -> int:
 
 
 _CHECKS: Final[dict[str, Callable[[Any], object]]] = {
-    **dict.fromkeys(("name", "cmdline", "kind"), checked.text),
+    **dict.fromkeys(("name", "cmdline"), checked.text),
     **dict.fromkeys(("exe", "unit", "container", "pod"), checked.maybe_text),
     **dict.fromkeys(("start", "end", "time"), checked.moment),
     "process.start": checked.whole,
     "started": checked.maybe_moment,
     "seconds": checked.seconds,
     "loss": checked.loss,
-    "amount": lambda amount: checked.number(amount, least=-float(checked.MOST)),
     "uid": lambda uid: None if uid is None else checked.whole(uid, (1 << 32) - 1, -1),
     "ended": lambda last: None if last is None else checked.whole(last, least=-checked.MOST),
     "address": lambda address: checked.remote(0, 0, 0, address),
@@ -44,10 +43,14 @@ _CHECKS: Final[dict[str, Callable[[Any], object]]] = {
     "role": lambda role: checked.whole(role, 1),
     "kernel": lambda flag: checked.whole(flag, 1),
     "level": lambda level: checked.whole(level or COARSEST + 1, COARSEST, -COARSEST),
-    "named.program": checked.maybe_whole,
-    "named.port": checked.maybe_whole,
 }
 """Checks of columns; for all others it is _whole()."""
+
+_ROW_CHECKS: Final[dict[str, Callable[[tuple[Any, ...]], object]]] = {
+    "event": lambda row: checked.event(*row[1:]),
+    "named": lambda row: checked.named(row[1:8]),
+}
+"""Checks of tables that are read row by row, as readers make them; their ids and counters remain to be checked."""
 
 _ORPHANED: Final = {
     "flow": "program NOT IN (SELECT id FROM program) OR remote NOT IN (SELECT id FROM remote)",
@@ -96,12 +99,11 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
             f"INSERT OR IGNORE INTO {table} ({', '.join(columns)})"  # noqa: S608 - names that open_reader() has checked
             f" VALUES ({', '.join('?' * len(columns))})"
         )
-        checks = [_CHECKS.get(f"{table}.{name}", _CHECKS.get(name, _whole)) for name in columns]
+        check = _check_of(table, columns)
         new.execute("BEGIN")
         for row in _rows(old, found, key):
             try:
-                for check, value in zip(checks, row, strict=True):
-                    check(value)
+                check(row)
             except DamagedError:
                 found.gaps += 1
             else:
@@ -114,6 +116,24 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Iterator[Saved]
     _name_last(new)
     new.execute("COMMIT")
     _set_levels(new)
+
+
+def _check_of(table: str, columns: Sequence[str]) -> Callable[[tuple[Any, ...]], None]:
+    """Return what checks a row of a table, and raises DamagedError."""
+    of_row = _ROW_CHECKS.get(table)
+    checks = [
+        (place, _CHECKS.get(f"{table}.{name}", _CHECKS.get(name, _whole)))
+        for place, name in enumerate(columns)
+        if of_row is None or name in ("id", "changed")
+    ]
+
+    def check(row: tuple[Any, ...]) -> None:
+        for place, of_column in checks:
+            of_column(row[place])
+        if of_row:
+            of_row(row)
+
+    return check
 
 
 def _name_last(new: sqlite3.Connection) -> None:
