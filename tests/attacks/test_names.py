@@ -84,10 +84,11 @@ def test_lines_of_a_path_are_no_lines_of_the_history(stage: Stage) -> None:
         process.communicate(timeout=HANG)
     contents.append(recorded(stage, folder))
     for content in contents:
-        assert RULE.encode() in content
+        ends = re.findall(re.escape(RULE.encode()) + rb"(.*?)/mover", content, re.DOTALL)
+        assert ends
         assert not re.search(rb"[\n\r]ada ALL", content)
         assert b"\x1b[31m" not in content
-        assert "\x9b".encode() not in content
+        assert not any("\x9b".encode() in end for end in ends), "numbers may have such bytes"
 
 
 @pytest.mark.usefixtures("mover")
