@@ -384,11 +384,12 @@ def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> Non
         terminal.wait_for("mover")
         assert modes(terminal) == (True, False, True, False)
         os.kill(terminal.pid, signal.SIGSTOP)
+        drawn = len(terminal.raw)
         os.kill(terminal.pid, signal.SIGCONT)
         terminal.wait_for(lambda _: terminal.raw.count(BRACKETS_ON.encode()) == 2)
         terminal.watch(0.2)
         assert modes(terminal) == (True, False, True, False)
-        assert terminal.raw.count(ALTERNATE[1]) == 2
+        assert any(code in terminal.raw[drawn:] for code in ALTERNATE)
         terminal.wait_for(lambda _: b"mover" in terminal.raw.rpartition(BRACKETS_ON.encode())[2])
 
 
