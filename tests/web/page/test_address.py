@@ -64,6 +64,9 @@ def test_state_is_in_the_address_of_the_live_view(visit: Visitor, scene: Scene) 
     page.find("#units").select_option("bits")
     page.header("tx_total").click()
     page.header("tx_total").click()
+    page.until(
+        lambda: page.names()[0] == "three", "the order, before rows under the pointer hold still"
+    )
     page.toggle("one").click()
     page.toggle("three").click()
     page.until(lambda: len(page.children()) == 2)
