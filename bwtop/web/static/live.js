@@ -86,13 +86,18 @@ export class Live {
 
   // The sort direction of a column.
   direction(column) {
-    const sort = this.page.state.sort || SORT;
+    const sort = this.order();
     if (sort.replace("-", "") !== column.id) return "none";
     return sort.startsWith("-") === Boolean(column.text) ? "descending" : "ascending";
   }
 
+  // The column that sorts the rows, with `-` before it if reversed.
+  order() {
+    return this.page.state.sort || SORT;
+  }
+
   sort(id) {
-    const before = this.page.state.sort || SORT;
+    const before = this.order();
     this.page.change({ sort: before === id ? `-${id}` : id === SORT ? "" : id });
   }
 
@@ -178,6 +183,7 @@ export class Live {
     this.close();
     const query = this.query(this.page.state);
     this.wanted = query.toString();
+    this.asked = this.order();
     if (document.hidden) return;
     if (past) query.set("past", "show");
     const source = new EventSource(`api/v1/stream?${query}`);
@@ -241,6 +247,7 @@ export class Live {
     document.body.classList.remove("stale");
     this.page.complain("");
     this.last = found;
+    this.answered = this.asked;
     const by = new Map();
     for (const row of found.processes) {
       if (!row.rx && !row.tx) continue;
@@ -294,7 +301,8 @@ export class Live {
     if (!this.paused) document.title = `↓ ${down} ↑ ${up} – bwtop`;
     const open = new Set(state.open);
     const shown = this.inOrder(processes).slice(0, Number(state.limit));
-    this.page.table.body(shown.flatMap((row) => this.rows(row, open)), { keep: true });
+    const order = this.paused ? this.order() : this.answered;
+    this.page.table.body(shown.flatMap((row) => this.rows(row, open)), { order });
     const nothing = isFiltered(state) ? "no traffic matches the filter" : "no traffic yet";
     this.page.empty(shown.length ? "" : nothing);
     this.page.more(processes.length > shown.length);
@@ -314,7 +322,7 @@ export class Live {
 
   // Rows in server order; while paused, sorted here.
   inOrder(rows) {
-    const sort = this.page.state.sort || SORT;
+    const sort = this.order();
     const column = COLUMNS.find((known) => known.id === sort.replace("-", ""));
     if (!this.paused || !column) return rows;
     const sign = sort.startsWith("-") ? -1 : 1;

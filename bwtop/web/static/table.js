@@ -46,10 +46,7 @@ export class Table {
     const button = make("button", "", column.title + (marks[column.sort] ?? ""));
     button.type = "button";
     button.dataset.column = column.id;
-    button.addEventListener("click", () => {
-      this.touched = -CALM; // sorting must move rows at once
-      this.act.sort(column.id);
-    });
+    button.addEventListener("click", () => this.act.sort(column.id));
     cell.append(button);
     return cell;
   }
@@ -73,8 +70,10 @@ export class Table {
 
   // Rows: {key, parent, name, to, more, title, className, wide, open: boolean | undefined, cells: [{text, to, part, title}]};
   // `to` are state changes: they make a link.  A `wide` row spans the first two columns.
-  body(rows, { keep = false } = {}) {
-    const wanted = keep && this.isCalm() ? this.inPlace(rows) : rows;
+  // With an `order`, rows keep their places after input as long as that is the same; another one moves them at once.
+  body(rows, { order } = {}) {
+    const wanted = order && order === this.order && this.isCalm() ? this.inPlace(rows) : rows;
+    this.order = order;
     const known = this.rows;
     this.rows = new Map();
     const focused = document.activeElement;

@@ -57,6 +57,26 @@ def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
     page.until(lambda: page.names() == ["one", "three", "two"], "the order of names")
 
 
+def test_sorting_waits_for_its_answer_though_the_pointer_is_on_the_rows_again(
+    visit: Visitor, scene: Scene
+) -> None:
+    scene.move({"one": 3000, "two": 2000, "three": 1000})
+    page = visit(scene)
+    clocked(page)
+    page.until(lambda: page.names() == ["one", "two", "three"])
+    page.page.clock.pause_at(time.time() + 1)
+    page.run(
+        """() => {
+          document.querySelector("[data-column=name]").click();
+          document.querySelector("#rows tbody").dispatchEvent(new PointerEvent("pointermove"));
+        }"""
+    )
+    page.until(lambda: page.names() == ["one", "three", "two"], "the order of names")
+    scene.move({"one": 1, "zero": 2, "three": 3})
+    page.until(lambda: page.row("three").cells[2] == "3 B/s", "new numbers")
+    assert page.names() == ["one", "three", "two", "zero"], "now they hold still"
+
+
 def test_no_number_changes_while_paused(visit: Visitor, scene: Scene) -> None:
     """Rows open, and settings such as the unit change."""
     scene.move({"one": 1000})
