@@ -1,5 +1,7 @@
 """Test the date fields, and times in another time zone."""
 
+from urllib.parse import parse_qs
+
 import pytest
 
 from tests.history.keep import total
@@ -59,6 +61,23 @@ def test_dates_can_be_typed(visit: Visitor, past: Past, *, slowly: bool) -> None
     ranged(page, f"{days_ago(9)}..{days_ago(1)}")
     assert page.find("#from").input_value() == days_ago(9)
     assert page.run("() => history.length") <= length + 1
+    page.page.go_back()
+    ranged(page, f"{days_ago(9)}..{days_ago(3)}")
+
+
+def test_dates_typed_slowly_are_one_step_back(visit: Visitor, past: Past) -> None:
+    """Each pause asks for the date so far, such as another month; a year is 0002 to 0202 on the way, which asks nothing."""
+    page = visit(past)
+    clocked(page, f"?view=history&range={days_ago(9)}..{days_ago(3)}")
+    page.until(lambda: page.rows())
+    before = len(past.asked)
+    day = days_ago(44)  # another month and another day of the month
+    year, month, date = day.split("-")
+    typing(page, "#from", month + date + year, slowly=True)
+    page.find("h1").click()
+    ranged(page, f"{day}..{days_ago(3)}")
+    asked = [parse_qs(request.query) for request in past.asked[before:]]
+    assert all(one["range"][0] >= "1970" for one in asked if "range" in one), asked
     page.page.go_back()
     ranged(page, f"{days_ago(9)}..{days_ago(3)}")
 
