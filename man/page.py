@@ -11,7 +11,7 @@ from bwtop.history import ranges
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS, in_words
 from bwtop.metrics.table import METRICS
-from bwtop.model.filter import FIELDS as FILTER_FIELDS
+from bwtop.model.filter_fields import FIELDS as FILTER_FIELDS
 from bwtop.options.config import SETTINGS
 from bwtop.options.flag import Flag, Group
 from bwtop.options.flags import ROWS

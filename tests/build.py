@@ -11,7 +11,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from bwtop.model.filter import EVERYTHING, FIELDS, HOST, Filter
+from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.model.filter_fields import FIELDS, HOST
 from bwtop.model.flows import (
     TCP,
     UDP,

@@ -39,7 +39,8 @@ from bwtop.history.store import (
 )
 from bwtop.history.usage import Usage, five_minutes
 from bwtop.model.conditions import HostNames
-from bwtop.model.filter import HOST, Filter
+from bwtop.model.filter import Filter
+from bwtop.model.filter_fields import HOST
 from bwtop.model.flows import Host, Loss
 from bwtop.model.named import REMOTE_NAME
 from bwtop.model.rates import rate

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from bwtop.model import conditions
 from bwtop.model.conditions import FilterError
-from bwtop.model.filter import FIELDS, WORD, Either, Filter, FilterField, Term
+from bwtop.model.filter import Either, Filter, FilterField, Term
+from bwtop.model.filter_fields import FIELDS, WORD
 
 MOST_TERMS: Final = 24
 """Terms of a filter: more come from a paste, and each takes milliseconds with 10,000 processes."""

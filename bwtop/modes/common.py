@@ -20,7 +20,8 @@ from bwtop.identity.addresses import connected_networks
 from bwtop.measure.sources import FOLLOW_SECONDS, Measurement, follow, follow_fleet, measure
 from bwtop.model import geography, networks
 from bwtop.model.conditions import FilterError
-from bwtop.model.filter import Filter, made, toggled
+from bwtop.model.filter import Filter
+from bwtop.model.filter_fields import made, toggled
 from bwtop.model.geography import Geography
 from bwtop.model.ledger import CLASSES
 from bwtop.model.networks import Networks

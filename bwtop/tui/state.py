@@ -11,7 +11,8 @@ from bwtop.history.plan import Bounds
 from bwtop.measure.intervals import NameLookup, Status
 from bwtop.model.conditions import FilterError, Loopback
 from bwtop.model.conversations import Peers
-from bwtop.model.filter import EVERYTHING, FIELDS, HOST, FilterField, toggled
+from bwtop.model.filter import EVERYTHING, FilterField
+from bwtop.model.filter_fields import FIELDS, HOST, toggled
 from bwtop.model.flows import Identity, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LiveModel

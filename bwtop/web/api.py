@@ -14,7 +14,7 @@ from bwtop import __version__
 from bwtop.history.dimensions import DIMENSIONS, lacking, local_iso
 from bwtop.measure.intervals import NameLookup
 from bwtop.metrics.table import NEEDED
-from bwtop.model.filter import FIELDS, HOST, RECORDED
+from bwtop.model.filter_fields import FIELDS, HOST, RECORDED
 from bwtop.model.flows import pack_address
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import login, openapi, params, reports, scraping, views

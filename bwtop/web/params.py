@@ -10,7 +10,7 @@ from bwtop.history import dimensions, ranges
 from bwtop.history.dimensions import DIMENSIONS, Dimension
 from bwtop.history.nested import SORTS
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import RECORDED
+from bwtop.model.filter_fields import RECORDED
 from bwtop.model.ledger import CLASSES
 from bwtop.model.typed import parse
 from bwtop.options import values

@@ -15,7 +15,7 @@ from bwtop.history.dimensions import local_iso
 from bwtop.history.process import NARROWER, BusyError, QueryError, QueryLimits, QueryServer
 from bwtop.history.query import History
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import made, toggled
+from bwtop.model.filter_fields import made, toggled
 from bwtop.output import report as output
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite.reader import LocalReader

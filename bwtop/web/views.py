@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import toggled
+from bwtop.model.filter_fields import toggled
 from bwtop.model.ledger import CLASSES
 from bwtop.model.live import LINGER
 from bwtop.model.rates import rate

@@ -18,7 +18,8 @@ from bwtop.history.ranges import Range, parse
 from bwtop.history.tiers import COARSEST
 from bwtop.history.usage import PERCENTILE
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import EVERYTHING, Filter, toggled
+from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.model.filter_fields import toggled
 from bwtop.model.flows import RECORDED_LOSSES, Loss, ProcessKey
 from bwtop.model.ledger import CLASSES
 from bwtop.output.notes import notes

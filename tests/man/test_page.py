@@ -9,7 +9,7 @@ import pytest
 from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.tiers import TIERS
 from bwtop.metrics.table import METRICS
-from bwtop.model.filter import FIELDS as FILTER_FIELDS
+from bwtop.model.filter_fields import FIELDS as FILTER_FIELDS
 from bwtop.options.config import SETTINGS
 from bwtop.options.flags import ROWS
 from bwtop.rights.account import VARIABLES

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bwtop.history.dimensions import ENDPOINT
 from bwtop.history.ranges import Range
 from bwtop.model.conditions import FilterError, LiveNumbers, Loopback, no_names
-from bwtop.model.filter import EVERYTHING, FIELDS, RECORDED, Filter, FilterField, made, toggled
+from bwtop.model.filter import EVERYTHING, Filter, FilterField
+from bwtop.model.filter_fields import FIELDS, RECORDED, made, toggled
 from bwtop.model.flows import UDP, Host, Identity, Loss, ProcessKey, Remote, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, category
 from bwtop.model.live import LiveModel

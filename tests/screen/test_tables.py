@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import urwid
 
-from bwtop.model.filter import FIELDS as FILTER_FIELDS
+from bwtop.model.filter_fields import FIELDS as FILTER_FIELDS
 from bwtop.text.escape import width
 from bwtop.tui import (
     commands,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.model.filter import FIELDS
+from bwtop.model.filter_fields import FIELDS
 from bwtop.model.flows import Host, Identity, Traffic
 from bwtop.model.named import NameSource
 from bwtop.model.typed import parse

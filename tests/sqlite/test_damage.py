@@ -14,7 +14,8 @@ import pytest
 from bwtop.clickhouse.spool import Spool
 from bwtop.history import dimensions, ranges
 from bwtop.history.query import History
-from bwtop.model.filter import Filter, made
+from bwtop.model.filter import Filter
+from bwtop.model.filter_fields import made
 from bwtop.model.flows import Host
 from bwtop.output import report
 from bwtop.output.notes import notes

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from bwtop.model.filter import toggled
+from bwtop.model.filter_fields import toggled
 from bwtop.model.flows import UDP, Identity, Role, Traffic
 from bwtop.model.live import LINGER, LiveModel
 from bwtop.model.remote_names import RemoteNames

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import EVERYTHING, Filter, toggled
+from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.model.filter_fields import toggled
 from bwtop.model.flows import UDP, UNATTRIBUTED, Host, Identity, ProcessKey, Role, Traffic
 from bwtop.model.ledger import CATEGORIES, CLASSES, Flow, Tally
 from bwtop.model.live import AVERAGES, LiveModel

@@ -33,7 +33,8 @@ from bwtop.measure.sources import Measurement
 from bwtop.metrics.exposition import Exposition
 from bwtop.metrics.watch import Watch
 from bwtop.model import geography
-from bwtop.model.filter import EVERYTHING, FIELDS, HOST, RECORDED, Filter
+from bwtop.model.filter import EVERYTHING, Filter
+from bwtop.model.filter_fields import FIELDS, HOST, RECORDED
 from bwtop.model.flows import Identity, Traffic, pack_address
 from bwtop.model.geography import Geography
 from bwtop.output import report

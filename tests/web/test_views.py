@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwtop.model.conditions import Loopback
-from bwtop.model.filter import Filter, made, toggled
+from bwtop.model.filter import Filter
+from bwtop.model.filter_fields import made, toggled
 from bwtop.model.flows import (
     Identity,
     Loss,
