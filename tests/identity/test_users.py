@@ -22,6 +22,12 @@ KEY, GONE = ProcessKey(1, 1), ProcessKey(2, 2)
 NOBODYS_UID = next(uid for uid in range(3_000_000_000, 0, -1) if user_name(uid) is None)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the thread that looks names up, however late it is."""
+    monkeypatch.setattr(users, "_PATIENCE", 30)
+
+
 def test_uid_has_the_name_that_the_system_gives_it() -> None:
     assert user_name(0) == "root"
     assert user_name(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
@@ -33,7 +39,6 @@ def test_uid_that_is_nobodys_has_no_name() -> None:
 
 def test_uid_without_a_name_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that starts before the directory of users (sssd) had no names of it until it was restarted."""
-    monkeypatch.setattr(users, "_PATIENCE", 5)
     late = Identity("curl", uid=NOBODYS_UID)
     describer = Describer()
 
@@ -156,10 +161,11 @@ def test_name_that_comes_late_follows_with_a_later_reading(monkeypatch: pytest.M
     go = threading.Event()
 
     def slow(uid: int) -> str:
-        go.wait(5)
+        go.wait(60)
         return f"user{uid}"
 
     monkeypatch.setattr(users, "look_up", slow)
+    monkeypatch.setattr(users, "_PATIENCE", 0.1)
     describer = Describer()
     reading = sample(identities={KEY: Identity("curl", 1001), GONE: Identity("wget", 1002)})
     describer.describe(reading)

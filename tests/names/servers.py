@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -31,6 +32,9 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+KEPT: Final = 3600
+"""Seconds after which the servers end by themselves; usually the tests end them."""
 
 PORTS: Final = (53, 80, 443, 8080)
 
@@ -91,6 +95,7 @@ def _serve_stream(listener: socket.socket) -> None:
 
 
 def _serve(ready: int) -> None:
+    signal.alarm(KEPT)
     for address in (RESOLVER, NAME_SERVER):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((address, 53))
@@ -103,7 +108,7 @@ def _serve(ready: int) -> None:
         )
         threading.Thread(target=_serve_stream, args=[listener], daemon=True).start()
     os.write(ready, b"x")
-    threading.Event().wait(HANG)
+    threading.Event().wait(KEPT)
     silent.close()
 
 

@@ -27,7 +27,7 @@ from tests.history.named import learned
 from tests.screen.fake import fake
 from tests.screen.terminal import Terminal
 
-HANG = 10.0
+HANG = 30.0
 
 
 class Silence:
@@ -132,19 +132,19 @@ def test_samples_wait_merged_while_the_terminal_takes_no_output(
 
 
 @pytest.mark.parametrize(
-    ("numbers", "status"),
+    ("numbers", "status", "grace"),
     [
-        ([signal.SIGTERM], -signal.SIGALRM),
-        ([signal.SIGINT, signal.SIGTERM], -signal.SIGTERM),
-        ([signal.SIGINT, signal.SIGQUIT], -signal.SIGQUIT),
+        ([signal.SIGTERM], -signal.SIGALRM, 1.0),
+        ([signal.SIGINT, signal.SIGTERM], -signal.SIGTERM, HANG),
+        ([signal.SIGINT, signal.SIGQUIT], -signal.SIGQUIT, HANG),
     ],
 )
 def test_stopped_output_stops_neither_recording_nor_signals(
-    tmp_path: Path, numbers: list[signal.Signals], status: int
+    tmp_path: Path, numbers: list[signal.Signals], status: int, grace: float
 ) -> None:
     """Only SIGKILL ended it; what was not stored by then was lost, and the terminal left as it was."""
     record = tmp_path / "record"
-    with Terminal(fake(record=record, grace=1.0)) as terminal:
+    with Terminal(fake(record=record, grace=grace)) as terminal:
         before = terminal.settings()
         terminal.wait_for("backend none")
         assert terminal.settings() != before

@@ -28,7 +28,7 @@ def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     code = (
         "import socket, sys, time; s = socket.create_server(('127.0.0.1', 0));"
         "u = socket.socket(type=socket.SOCK_DGRAM); u.connect(('127.0.0.1', 9));"
-        "print(s.getsockname()[1], flush=True); time.sleep(60)"
+        "print(s.getsockname()[1], flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, *COMMAND.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -328,7 +328,7 @@ def test_a_confirmed_signal_arrives(
     assert child.poll() is None
     harness.press("y")
     assert f"{number} sent to child ({child.pid})" in bottom(harness)
-    assert child.wait(5) in (-signal.Signals[number], 1)
+    assert child.wait(30) in (-signal.Signals[number], 1)
 
 
 @pytest.mark.parametrize("ticks", [-1, 1, -1000])

@@ -27,7 +27,7 @@ MOST_KEYS: Final = 4
 @pytest.fixture
 def hog() -> Iterator[subprocess.Popen[bytes]]:
     """Yield a real process, which is the one with the most traffic."""
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "600"])
     yield process
     process.kill()
     process.wait()
@@ -77,7 +77,7 @@ def container(harness: Harness, *_: object) -> None:
 
 
 def since(harness: Harness, *_: object) -> None:
-    assert "sleep 60" in harness.text()
+    assert "sleep 600" in harness.text()
     assert " started " in harness.text()
 
 
@@ -98,7 +98,7 @@ def today(harness: Harness, *_: object) -> None:
 
 
 def stopped(_: Harness, __: list[str], hog: "subprocess.Popen[bytes]") -> None:
-    assert hog.wait(10) == -15
+    assert hog.wait(30) == -15
 
 
 def network(harness: Harness, *_: object) -> None:

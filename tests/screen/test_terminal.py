@@ -263,7 +263,7 @@ def test_signal_reaches_a_process_of_another_user(moving: Mover) -> None:
         terminal.watch(GUARD)
         terminal.type("y")
         terminal.wait_for("SIGTERM sent to mover")
-        assert moving.process.wait(10) == -signal.SIGTERM
+        assert moving.process.wait(30) == -signal.SIGTERM
         terminal.wait_for("† ")
 
 
