@@ -246,8 +246,13 @@ class Recorder:
             is_told = self.state.fault and not self._is_locked
             if thread.is_alive() and time.monotonic() >= remind and not is_told:
                 remind = time.monotonic() + REMIND
-                left = self.unwritten.words()
-                self._notify(f"{left} not recorded yet: {self._reason()}; another signal gives up")
+                self._notify(f"{self._remaining()}: {self._reason()}; another signal gives up")
+
+    def _remaining(self) -> str:
+        left = self.unwritten
+        if not left.intervals:
+            return "all is recorded, but the database is not closed yet"
+        return f"{left.words()} not recorded yet"
 
     def _reason(self) -> str:
         return self.state.fault or "the disk is slow"

@@ -302,6 +302,25 @@ def test_close_waits_for_a_slow_disk_and_says_so(
     assert any(line.startswith("3 intervals, ") for line in feed.lines)
 
 
+def test_close_of_a_slow_disk_with_all_recorded_says_so(
+    recorders: Recorders, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "0 intervals, 0 B not recorded yet"."""
+    monkeypatch.setattr(recorder, "SLOW", 0.3)
+    feed = recorders(path)
+    feed.put(3)
+    assert eventually(lambda: feed.recorder.stored == 3)
+    go_on, close = threading.Event(), DatabaseWriter.close
+    monkeypatch.setattr(DatabaseWriter, "close", lambda writer: go_on.wait(HANG) and close(writer))
+    closer = threading.Thread(target=feed.recorder.close)
+    closer.start()
+    assert eventually(lambda: bool(feed.lines))
+    go_on.set()
+    closer.join(HANG)
+    said = "all is recorded, but the database is not closed yet: the disk is slow"
+    assert {*feed.lines} == {f"{said}; another signal gives up"}
+
+
 def test_a_file_out_of_reach_at_the_end_is_whole_without_its_log(tmp_path: Path) -> None:
     """After root was dropped, SQLite left all that was recorded in the log."""
     folder = tmp_path / "folder"
