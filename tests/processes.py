@@ -1,5 +1,6 @@
 """Processes as the kernel shows them to tests."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,9 +24,12 @@ def bits(mask: str) -> list[int]:
 def children(process: int) -> list[int]:
     """Return the children of all threads of a process, those that have ended too; none of one that has gone."""
     found: list[int] = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, path.read_text().split())
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with suppress(OSError):
+                found += map(
+                    int, Path(f"/proc/{process}/task/{thread}/children").read_text().split()
+                )
     return found
 
 

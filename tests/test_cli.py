@@ -393,7 +393,7 @@ def test_output_that_cannot_be_written_is_one_line_and_a_closed_pipe_is_quiet(fl
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         os.close(out)

@@ -22,7 +22,7 @@ from tests.attacks import layers
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
-HANG: Final = 60.0
+HANG: Final = 180.0
 """Seconds after which something that should have happened never will."""
 
 TICK: Final = 0.02

@@ -20,7 +20,7 @@ import sys, urllib.error, urllib.request
 headers = {"Authorization": f"Bearer {sys.argv[2]}"} if sys.argv[2:] else {}
 request = urllib.request.Request(sys.argv[1], headers=headers)
 try:
-    print(urllib.request.urlopen(request, timeout=20).read().decode(errors="replace"))
+    print(urllib.request.urlopen(request, timeout=60).read().decode(errors="replace"))
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode(errors="replace"))
 """

@@ -213,17 +213,21 @@ def test_group_behind_sudo_is_never_root_s(prepared: Stage) -> None:
     ) as process:
         assert process.stdout
         line = process.stdout.readline()
-        zeros = [
-            (pid, name, thread[name])
-            for pid in prepared.bwtops()
-            for thread in fields(pid)
-            for name in ("Uid", "Gid", "Groups")
-            if "0" in thread[name]
-        ]
+        wait_until(lambda: not zeros(prepared), "no process of it is root's")
         prepared.kill()
         _, err = process.communicate()
-    assert not zeros
     assert line or (process.returncode == 2 and err.count("\n") == 1)
+
+
+def zeros(stage: Stage) -> list[tuple[int, str]]:
+    """Return the processes of bwtop that are root's in anything."""
+    return [
+        (pid, name)
+        for pid in stage.bwtops()
+        for thread in fields(pid)
+        for name in ("Uid", "Gid", "Groups")
+        if "0" in thread[name]
+    ]
 
 
 # The loader

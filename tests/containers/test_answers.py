@@ -163,7 +163,7 @@ def test_hostile_file_names_nothing_and_holds_nothing_up(
         change(file)
         began = time.monotonic()
         assert name(known, ID, ADA) is None
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         file.parent.rename(root / "away")
         engines.docker(root, ID, "web", "ada/.local/share/docker")
         assert name(known, ID, ADA) is None, "what comes later is not looked at"

@@ -23,7 +23,7 @@ shift 2 && exec "$@"
 
 SENDER = """
 import socket, time
-for number in range(600):
+for number in range(6000):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(bytes(100), (f"192.0.2.{2 + number % 8}", 9))
     time.sleep(0.05)
@@ -77,7 +77,7 @@ def resolver(running: Bwtop, mode: str) -> Iterator[None]:
 
 
 def sender(uid: int = 0) -> list[str]:
-    """Return the command of a process that sends to eight remotes for half a minute."""
+    """Return the command of a process that sends to eight remotes for five minutes."""
     return ["setpriv", f"--reuid={uid}", "--clear-groups", "/usr/bin/python3", "-c", SENDER]
 
 

@@ -58,7 +58,7 @@ def test_a_faulty_resolver_holds_up_nothing(services: Path, mode: str) -> None:
         assert bool(names(documents)) == (mode == "late")
         before = time.monotonic()
         assert running.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - before < 10.0
+        assert time.monotonic() - before < HANG / 2, "it waits for no answer"
 
 
 def test_a_dead_resolver_is_told_once_and_asked_again_later(services: Path) -> None:
@@ -80,7 +80,8 @@ def test_slow_user_names_hold_up_nothing_and_come_later(services: Path) -> None:
     with room(services) as running, ExitStack() as stack:
         for uid in uids:
             stack.enter_context(inside(running, sender(uid)))
-        documents = await_documents(running, 1.5, lambda found: named <= {*users(found)})
+        await_documents(running, 1.5, lambda _: named <= {*users(running.documents)})
+        documents = running.documents[:]
     assert longest(documents) < STRETCHED
     first = dict(reversed(users(documents)))
     assert first == dict.fromkeys(uids)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults import many
 from tests.faults.recorded import STRETCHED, recorded, send
+from tests.processes import children
 from tests.web.serving import Listener, Serving, serving, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.alone]
@@ -39,11 +40,6 @@ def memory(pid: int) -> int:
     """Return the bytes of a process that are its share of the system's memory."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
-
-
-def children(pid: int) -> list[int]:
-    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(child) for each in found for child in each]
 
 
 def queries(web: Serving) -> list[int]:

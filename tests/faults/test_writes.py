@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from tests.history.recording import Recorders, amount, found, is_sound
 COUNT = 40
 """Samples of a recording: it closes minutes, hours and days."""
 
-CUTS = examples(75)
-"""Kills or power cuts, at places all over the recording."""
+CUTS = examples(50)
+"""Kills or power cuts at places all over the recording, beside those at each confirmation of the disk."""
 
 LOG = ("-y", "-xx", "-s", str(1 << 24), "-e", f"trace={','.join(LOGGED)}")
 """Flags of strace for a log with all that was written."""
@@ -68,11 +67,10 @@ def test_calls_that_fail_lose_nothing(call: str, fault: str, nth: int, tmp_path:
     assert [int(match[1]) for match in said if match] == [told["lost"]] * bool(told["lost"])
 
 
-def states(made: list[Call], kept: float) -> Iterator[dict[str, bytes]]:
-    """Yield the files as kills or power cuts leave them, in the order of time."""
-    dice = random.Random(5)
-    for turn in range(CUTS):
-        yield cut(made[: 1 + turn * len(made) // CUTS], dice, kept)
+def ends(made: list[Call]) -> list[int]:
+    """Return how many calls come before each kill or power cut."""
+    evenly = {1 + turn * len(made) // CUTS for turn in range(CUTS)}
+    return sorted(evenly | {n for n, call in enumerate(made, 1) if call.name == "fdatasync"})
 
 
 @pytest.mark.parametrize("kept", [1.0, 0.5], ids=["kill", "power cut"])
@@ -81,19 +79,16 @@ def test_a_kill_or_a_power_cut_loses_only_what_was_not_committed(
 ) -> None:
     """A kill keeps all that was written; of what no fdatasync() has confirmed, a power cut keeps any sectors."""
     original, made = undisturbed
+    dice = random.Random(5)
     known = 0
-    for turn, files in enumerate(states(made, kept)):
-        path = tmp_path / str(turn) / "history.db"
+    for end in ends(made):
+        path = tmp_path / str(end) / "history.db"
         path.parent.mkdir()
-        for name, content in files.items():
+        for name, content in cut(made[:end], dice, kept).items():
             path.with_name(Path(name).name.replace(original.name, path.name)).write_bytes(content)
         stored = numbers(path)
         assert stored == list(range(len(stored)))
         assert len(stored) >= known, "a committed interval survives"
-        known = len(stored) if kept == 1.0 or is_certain(made, turn) else known
+        is_certain = kept == 1.0 or made[end - 1].name == "fdatasync"
+        known = len(stored) if is_certain else known
     assert known > COUNT / 2
-
-
-def is_certain(made: list[Call], turn: int) -> bool:
-    """Return whether the last call before a cut has confirmed all writes of its file."""
-    return made[turn * len(made) // CUTS].name == "fdatasync"

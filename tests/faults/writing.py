@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bwtop.sqlite import recorder
 from tests.history.recording import LENGTH, ROOT, Recorders, hurried
 from tests.kernel.running import HANG
 
@@ -33,6 +34,7 @@ SECTOR: Final = 512
 
 def record(path: Path, count: int) -> None:
     """Record samples until all are stored, then close; print what is lost."""
+    vars(recorder)["SLOW"] = HANG  # says nothing of a slow disk
     feed = Recorders()(path, policy=hurried())
     for number in range(count):
         feed.put(1, LENGTH)

@@ -46,7 +46,7 @@ def test_many_flows_wait_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "MAX_FLOWS", 2)
     source = Source(10)
     with Background(iter(source), source.stopped.set) as samples:
-        assert eventually(lambda: source.taken == 10)
+        assert eventually(lambda: samples._is_over)
         assert len(list(samples)) == 2
 
 

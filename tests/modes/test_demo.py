@@ -1,5 +1,6 @@
 """The demo: its table, its processes in the kernel, and the real screen."""
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -280,14 +281,19 @@ def sockets(pid: int) -> dict[str, Socket]:
 
 
 def descriptors(pid: int) -> list[str]:
-    """Return the open descriptors of a process."""
-    return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    """Return the open descriptors of a process, without those that it closes meanwhile."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(path))
+    return found
 
 
 def own_sockets(pid: int) -> list[Socket]:
+    """Return the sockets of a process; /proc/net, which is no snapshot, may lack some while others are closed."""
     known = sockets(pid)
     inodes = [m[1] for text in descriptors(pid) if (m := re.fullmatch(r"socket:\[(\d+)\]", text))]
-    return [known[inode] for inode in inodes]
+    return [known[inode] for inode in inodes if inode in known]
 
 
 def settled(pids: dict[str, int], addresses: int) -> None:

@@ -201,7 +201,8 @@ class Passing:
 def told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, err: io.TextIOWrapper
 ) -> Callable[[float], list[str]]:
-    """Record for a while and return all events in order."""
+    """Record for a while and return all events in order, but that the disk is slow."""
+    monkeypatch.setattr("bwtop.sqlite.recorder.SLOW", 60.0)
 
     def go(seconds: float) -> list[str]:
         events: list[str] = []

@@ -1,15 +1,18 @@
 """Checks of bwtop's modes, for tests of all the ways in which it can be installed."""
 
 import json
+import random
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bwtop import __version__
-from tests.kernel.running import HANG, Bwtop, Flow, send_datagram
+from tests.kernel.running import HANG, Bwtop, Flow
 from tests.kernel.running import run as forked
 from tests.packaging.making import run
 from tests.screen.terminal import Terminal
@@ -19,7 +22,12 @@ SIZE = 1009
 DISCARD = 9
 """The port; nobody reads there."""
 
-FLOW = Flow("udp", "127.0.0.1", DISCARD, "client")
+
+class Sender(NamedTuple):
+    """A process that has sent SIZE bytes, to an address of its own: a history of minutes has pids that were used twice."""
+
+    pid: int
+    host: str
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,17 @@ def check_proof(bwtop: Installed) -> None:
 
 def check_batch(bwtop: Installed) -> None:
     with Bwtop(started=bwtop.command) as running:
-        pid = forked(send)
-        assert running.settled_flows(pid) == {FLOW: (0, SIZE)}
+        sender = send()
+        flow = Flow("udp", sender.host, DISCARD, "client")
+        assert running.settled_flows(sender.pid) == {flow: (0, SIZE)}
 
 
 def check_history(bwtop: Installed) -> None:
     with recording(bwtop.command("--record", "--db", bwtop.database), bwtop.cwd) as said:
-        pid = forked(send)
+        sender = send()
     assert "recording to" in said[0]
     assert "recorded" in "".join(said[1:])
-    assert sent(bwtop.says(*question(pid), "--db", bwtop.database)) == SIZE
+    assert sent(bwtop.says(*question(sender), "--db", bwtop.database)) == SIZE
 
 
 @contextmanager
@@ -85,9 +94,10 @@ def recording(command: list[str], cwd: Path) -> Iterator[list[str]]:
                 process.kill()
 
 
-def question(pid: int) -> tuple[str, ...]:
+def question(sender: Sender) -> tuple[str, ...]:
     """Return the flags that ask for the bytes of a process."""
-    return ("--history", "24h", "--by", "process", "--pid", str(pid), "--format", "json")
+    who = ("--pid", str(sender.pid), "--remote", sender.host)
+    return ("--history", "24h", "--by", "process", *who, "--format", "json")
 
 
 def sent(report: str) -> int:
@@ -111,13 +121,20 @@ def check_serving(bwtop: Installed) -> None:
 def check_screen(bwtop: Installed) -> None:
     command = bwtop.command("--no-resolve", "--no-record")
     with Terminal(command, cwd=bwtop.cwd) as terminal:
-        terminal.wait_for("backend ")
+        terminal.wait_for("backend ", HANG)
         terminal.type("q")
         assert terminal.wait() == 0
 
 
-def send() -> None:
-    send_datagram(DISCARD, SIZE)
+def send() -> Sender:
+    """Send a datagram to loopback from a process of its own."""
+    host = f"127.{random.randrange(64, 256)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+
+    def go() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(bytes(SIZE), (host, DISCARD))
+
+    return Sender(forked(go), host)
 
 
 MODES = (check_proof, check_batch, check_history, check_serving, check_screen)

@@ -16,11 +16,10 @@ import pytest
 
 from bwtop.rights.privileges import CAP_BPF
 from tests.kernel.running import HANG
-from tests.kernel.running import run as forked
 from tests.kernel.test_privileges import reads_maps
 from tests.packaging.debian import Machine, Root, booted
 from tests.packaging.making import run
-from tests.packaging.modes import MODES, SIZE, Installed, question, send, sent
+from tests.packaging.modes import MODES, SIZE, Installed, Sender, question, send, sent
 from tests.web.serving import ask
 
 pytestmark = pytest.mark.kernel
@@ -73,17 +72,17 @@ def as_user(machine: Machine, user: str, *flags: str) -> list[str]:
     return machine.command("setpriv", *identity, "bwtop", *flags)
 
 
-def report(machine: Machine, user: str, pid: int) -> subprocess.CompletedProcess[str]:
+def report(machine: Machine, user: str, sender: Sender) -> subprocess.CompletedProcess[str]:
     """Report the sent bytes of a process to a user; return the finished command."""
-    command = as_user(machine, user, *question(pid))
+    command = as_user(machine, user, *question(sender))
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
 
 
-def recorded(machine: Machine, pid: int) -> int:
+def recorded(machine: Machine, sender: Sender) -> int:
     """Return the sent bytes of a process, as soon as the recorder has written them."""
     deadline = time.monotonic() + HANG
     while True:
-        answer = report(machine, MEMBER, pid)
+        answer = report(machine, MEMBER, sender)
         assert answer.returncode == 0, answer.stderr
         if sent(answer.stdout) or time.monotonic() > deadline:
             return sent(answer.stdout)
@@ -108,10 +107,10 @@ def test_boot_does_not_start_the_service(machine: Machine) -> None:
 
 def test_members_read_while_it_records_and_others_do_not(service: Machine) -> None:
     """It records what everybody moves, from a network namespace of its own: the test's process is in this machine's."""
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     assert service.state("bwtop", "ActiveState") == "active"
-    refused = report(service, "other", pid)
+    refused = report(service, "other", sender)
     assert refused.returncode == 2
     assert "nothing has been recorded yet" in refused.stderr
 
@@ -194,40 +193,40 @@ def following(machine: Machine) -> Iterator[str]:
 
 def test_members_see_it_live_and_read_after_it_was_stopped_meanwhile(service: Machine) -> None:
     """Then the log stays beside the database, and nobody who may write it has it open."""
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     with following(service) as said:
         assert "watching" in said
         service.run("systemctl", "stop", "bwtop")
-        assert recorded(service, pid) == SIZE
-    assert recorded(service, pid) == SIZE
+        assert recorded(service, sender) == SIZE
+    assert recorded(service, sender) == SIZE
     service.run("systemctl", "start", "bwtop")
-    assert recorded(service, pid) == SIZE
+    assert recorded(service, sender) == SIZE
 
 
 def test_members_read_after_it_was_stopped(service: Machine) -> None:
     """Then there is no log beside the database, and they may make none."""
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     service.run("systemctl", "stop", "bwtop")
     assert service.state("bwtop", "Result") == "success"
-    assert recorded(service, pid) == SIZE
+    assert recorded(service, sender) == SIZE
     service.run("systemctl", "start", "bwtop")
 
 
 def test_members_read_after_it_was_killed_and_it_comes_back(service: Machine) -> None:
     """Then what was written last is in the log alone."""
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     main = service.state("bwtop", "MainPID")
     service.run("systemctl", "kill", "--signal=KILL", "bwtop")
-    assert recorded(service, pid) == SIZE
+    assert recorded(service, sender) == SIZE
     deadline = time.monotonic() + HANG
     while service.state("bwtop", "ActiveState") != "active":
         assert time.monotonic() < deadline, service.run("systemctl", "status", "bwtop")
         time.sleep(0.5)
     assert service.state("bwtop", "MainPID") != main
-    assert recorded(service, pid) == SIZE
+    assert recorded(service, sender) == SIZE
 
 
 def test_service_starts_from_its_own_cache(service: Machine, root: Root) -> None:
@@ -241,8 +240,8 @@ def test_service_starts_from_its_own_cache(service: Machine, root: Root) -> None
     assert len(before) == 1
     assert {mode & 0o777 for _, mode in before.values()} == {0o600}
     service.run("systemctl", "restart", "bwtop")
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     assert files() == before
 
 
@@ -260,8 +259,8 @@ def test_upgrade_goes_on_with_recording(service: Machine) -> None:
 
 
 def test_removal_stops_the_service_and_keeps_the_history(service: Machine, root: Root) -> None:
-    pid = forked(send)
-    assert recorded(service, pid) == SIZE
+    sender = send()
+    assert recorded(service, sender) == SIZE
     service.run("apt-get", "remove", "-q", "-y", "bwtop")
     assert service.state("bwtop", "ActiveState") == "inactive"
     memory = "var/lib/systemd/deb-systemd-helper-enabled/bwtop.service.dsh-also"
@@ -269,7 +268,7 @@ def test_removal_stops_the_service_and_keeps_the_history(service: Machine, root:
     assert left(root) - {memory} == history  # Debian remembers that it was not enabled
     assert not (root.path / "usr/share/bwtop").exists()
     service.run("dpkg", "--install", "/var/tmp/bwtop.deb")
-    assert recorded(service, pid) == SIZE
+    assert recorded(service, sender) == SIZE
 
 
 def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:

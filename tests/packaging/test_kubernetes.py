@@ -1,6 +1,7 @@
 """The DaemonSet: valid by the API's schemas, and its container, run by podman as it says, records, sends and serves."""
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,10 @@ import pytest
 from kubernetes_validate.utils import resources_from_file
 
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
-from tests.kernel.running import run as forked
 from tests.packaging.container import LIMITS, Podman
 from tests.packaging.making import ROOT
 from tests.packaging.modes import SIZE, question, recording, send, sent
-from tests.web.serving import ask
+from tests.web.serving import ask, until
 
 MANIFEST = ROOT / "share" / "kubernetes" / "bwtop.yaml"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -108,6 +108,12 @@ def server(tmp_path: Path) -> Iterator[ClickHouse]:
     server.stop()
 
 
+def shipped(metrics: bytes) -> float:
+    """Return the rows that were sent to the server."""
+    (value,) = re.findall(rb"^bwtop_ship_rows_total (\S+)", metrics, re.MULTILINE)
+    return float(value)
+
+
 @pytest.mark.kernel
 def test_container_records_sends_and_serves(
     podman: Podman, sources: dict[str, Path], server: ClickHouse, tmp_path: Path
@@ -128,13 +134,16 @@ def test_container_records_sends_and_serves(
     shown = options(sources)
     command = podman.command("run", "--rm", *LIMITS, *shown, "bwtop", *flags)
     with recording(command, tmp_path) as said:
-        pid = forked(send)
-        allowed = ask(port, "/metrics", headers=[("Authorization", f"Bearer {TOKEN}")])
+        sender = send()
+        allowing = [("Authorization", f"Bearer {TOKEN}")]
+        allowed = ask(port, "/metrics", headers=allowing)
         assert b"\nbwtop_recording 1.0\n" in allowed.body
         assert ask(port, "/metrics").status == 401
+        # The first batch takes the time to connect; at the end there are seconds for the rest.
+        until(lambda: shipped(ask(port, "/metrics", headers=allowing).body) > 0)
     assert "not shipped" not in "".join(said)
     password = container()["args"][names.index("--password-file")]
     history = podman.run(
-        "run", "--rm", *LIMITS, *shown, "bwtop", *question(pid), f"--from={target}", password
+        "run", "--rm", *LIMITS, *shown, "bwtop", *question(sender), f"--from={target}", password
     )
     assert sent(history) == SIZE

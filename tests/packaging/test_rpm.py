@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from bwtop import __version__
-from tests.kernel.running import run as forked
 from tests.packaging.debian import Machine, Root, booted
 from tests.packaging.making import ROOT, Tree, copy_of_checkout, make, run, tree
 from tests.packaging.modes import SIZE, Installed, check_batch, question, send, sent
@@ -125,9 +124,9 @@ def test_upgrade_goes_on_with_recording(machine: Machine) -> None:
     machine.run(*upgrade)
     assert machine.state("bwtop", "ActiveState") == "active"
     assert machine.state("bwtop", "MainPID") != main
-    pid = forked(send)
+    sender = send()
     machine.run("systemctl", "stop", "bwtop")
-    assert sent(machine.run("bwtop", *question(pid), "--db", DATABASE)) == SIZE
+    assert sent(machine.run("bwtop", *question(sender), "--db", DATABASE)) == SIZE
     machine.run(*upgrade)
     assert machine.state("bwtop", "ActiveState") == "inactive"
 

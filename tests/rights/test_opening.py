@@ -225,6 +225,7 @@ def test_only_regular_files_of_a_size_are_read(top: Path, who: Account | None) -
 
 def test_file_that_never_answers_is_given_up(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "SECONDS", 0.2)
+    monkeypatch.setattr(opening, "_DEATH", 60.0)
     monkeypatch.setattr(opening, "_read", lambda *_: time.sleep(60))
     before = children()
     with pytest.raises(OSError, match="does not answer"):
