@@ -7,6 +7,7 @@ wait, the client with the most connections loses its oldest.
 import contextlib
 import errno
 import ipaddress
+import select
 import selectors
 import socket
 import threading
@@ -129,11 +130,19 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in EXHAUSTED and not self._make_room():
-                    self._pause(error)
-                    return
+                if error.errno in EXHAUSTED:
+                    if not self._is_called():
+                        return  # accept(2) takes a descriptor before it looks whether anybody calls
+                    if not self._make_room():
+                        self._pause(error)
+                        return
             else:
                 self._take(accepted)
+
+    def _is_called(self) -> bool:
+        caller = select.poll()
+        caller.register(self._listener, select.POLLIN)
+        return bool(caller.poll(0))
 
     def _make_room(self) -> bool:
         """Drop a waiting connection; return False if there is none."""

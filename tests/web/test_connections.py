@@ -71,6 +71,7 @@ def test_client_with_the_most_connections_loses_its_oldest(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "MAX_WAITING", 6)
+    monkeypatch.setattr(acceptor, "SCARCE_SECONDS", HANG)
     with ExitStack() as stack:
         waiting = [stack.enter_context(connect(web.port)) for _ in range(7)]
         assert waiting[0].recv(1) == b""
@@ -100,6 +101,7 @@ def test_one_client_cannot_take_all_threads(
         pytest.skip("only root can be another user")
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
     monkeypatch.setattr(server, "CLIENT_CONNECTIONS", 3)
+    monkeypatch.setattr(acceptor, "WAIT_SECONDS", HANG)
     with Web(tmp_path / "none.db") as web, ExitStack() as stack:
         streams = [stack.enter_context(connect(web.port)) for _ in range(5)]
         for stream in streams:
@@ -114,12 +116,12 @@ def test_one_client_cannot_take_all_threads(
 
 
 @contextmanager
-def no_descriptor_free() -> Iterator[None]:
-    """Take all free descriptors of this process."""
+def no_descriptor_free(but: int = 0) -> Iterator[None]:
+    """Take all free descriptors of this process, but for some."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)  # the lowest, and so the limit
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + but, hard))
     try:
         yield
     finally:
@@ -147,6 +149,7 @@ def test_oldest_silent_connection_is_dropped_for_a_descriptor(web: Web) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(connect(web.port)) for _ in range(3)]
         assert web.ask("/").body == HTML, "all before are accepted"
+        until(lambda: len(web.threads()) == 2, lambda: "the last one's descriptor is free")
         late = stack.enter_context(socket.socket())
         late.settimeout(HANG)
         with no_descriptor_free():
@@ -154,6 +157,16 @@ def test_oldest_silent_connection_is_dropped_for_a_descriptor(web: Web) -> None:
             assert silent[0].recv(1) == b""
         late.sendall(request(web.port, "/"))
         assert reply(read_all(late)).body == HTML
+
+
+def test_last_descriptor_is_enough_for_a_connection(web: Web) -> None:
+    """After it accept() fails also where nobody waits, and that took the new connection's place."""
+    with socket.socket() as sock:
+        sock.settimeout(HANG)
+        with no_descriptor_free(but=1):
+            sock.connect(("127.0.0.1", web.port))
+            sock.sendall(request(web.port, "/"))
+            assert reply(read_all(sock)).body == HTML
 
 
 def test_server_stops_with_waiting_connections(tmp_path: Path) -> None:
