@@ -5,12 +5,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from hypothesis import strategies as st
 
+from bwtop.history.calendar import midnight
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.filter_fields import FIELDS, HOST
 from bwtop.model.flows import (
@@ -123,6 +124,13 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.001)
     return True
+
+
+def pass_midnight(seconds: float = 900.0) -> None:
+    """Wait for midnight if it comes within so many seconds: what a test has made for yesterday would be of another day."""
+    left = midnight(date.today() + timedelta(days=1)) - time.time()
+    if left < seconds:
+        time.sleep(left)
 
 
 KEYS: Final = tuple(ProcessKey(start, pid) for pid in (1, 2) for start in (10, 20))

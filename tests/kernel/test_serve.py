@@ -21,6 +21,7 @@ from bwtop.web import login
 from bwtop.web.api import ROUTES
 from bwtop.web.files import STATIC
 from tests.build import eventually
+from tests.clickhouse.servers import free_port
 from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram, sink
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.kernel.test_history import USER, place, recording, stop
@@ -343,7 +344,7 @@ def test_a_signal_ends_it_with_all_its_streams(number: signal.Signals, place: Pa
 
 
 def test_it_can_be_started_again_at_once_on_the_same_port() -> None:
-    with serving() as web, Stream(web.port) as stream:
+    with serving(bind=f"127.0.0.1:{free_port()}") as web, Stream(web.port) as stream:
         assert stream.status == 200
         assert web.stop() == 0
         with serving(bind=f"127.0.0.1:{web.port}") as again:

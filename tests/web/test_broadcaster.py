@@ -222,6 +222,7 @@ def test_interval_wakes_all_waiting_pages(
 ) -> None:
     """Of one view and of several."""
     broadcaster.put(one(), "tracepoint")
+    assert seen(broadcaster)[0] == 1
     pages = [pool.submit(seen, broadcaster, Count(str(page % 10)), 1) for page in range(30)]
     time.sleep(WAITING)
     broadcaster.put(one(), "tracepoint")
@@ -304,9 +305,9 @@ def test_nothing_is_drawn_for_pages_that_have_left(
 ) -> None:
     blocking, left = Blocking(), Count("left")
     held = pool.submit(broadcaster.wait, blocking, 0, SOON)
-    eventually(lambda: blocking in vars(broadcaster)["_wanted"])
-    gone = pool.submit(broadcaster.wait, left, 0, 0.5)
-    eventually(lambda: left in vars(broadcaster)["_wanted"])
+    assert eventually(lambda: blocking in vars(broadcaster)["_wanted"])
+    gone = pool.submit(broadcaster.wait, left, 0, 2.0)
+    assert eventually(lambda: left in vars(broadcaster)["_wanted"])
     broadcaster.put(one(), "tracepoint")
     assert blocking.entered.wait(SOON)
     assert gone.result(SOON) is None
@@ -328,12 +329,12 @@ def test_close_wakes_all_waiting_pages(broadcaster: Broadcaster, pool: ThreadPoo
 
 
 def test_the_thread_ends_with_it() -> None:
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     broadcaster = Broadcaster(None)
     broadcaster.start()
-    assert threading.active_count() == before + 1
+    (thread,) = {*threading.enumerate()} - before
     broadcaster.close()
-    assert eventually(lambda: threading.active_count() == before)
+    assert eventually(lambda: not thread.is_alive())
     broadcaster.put(one(), "tracepoint")  # no error after close
 
 
@@ -360,7 +361,8 @@ class Page:
 
     def event(self) -> tuple[str, Any, int | None]:
         """Return (name, data, id)."""
-        fields = dict(line.split(": ", 1) for line in self.part().decode().splitlines() if line)
+        part = next(part for part in iter(self.part, b"") if not part.startswith(b":"))
+        fields = dict(line.split(": ", 1) for line in part.decode().splitlines() if line)
         number = int(fields["id"]) if "id" in fields else None
         assert fields.keys() <= {"event", "data", "id"}
         return fields["event"], json.loads(fields["data"]), number
@@ -388,6 +390,7 @@ def test_past_comes_first_where_it_is_wanted(
 ) -> None:
     """It is that of the same view."""
     broadcaster.put(one(5), "tracepoint")
+    assert seen(broadcaster)[0] == 1
     page = Page(broadcaster, past=True, text=text)
     page.begin()
     name, data, _ = page.event()
@@ -461,6 +464,7 @@ def test_slow_page_only_misses_intervals(broadcaster: Broadcaster) -> None:
 def test_hostile_names_stay_within_their_event(broadcaster: Broadcaster) -> None:
     name = "x\n\nevent: status\ndata: {}\r\n\r\u2028\x85\x1b[2J</script>"
     broadcaster.put(one(identities={CURL: Identity(name, cmdline=name)}), "tracepoint")
+    assert seen(broadcaster)[0] == 1
     page = Page(broadcaster, past=True)
     page.begin()
     for kind in ("past", "status", "interval"):

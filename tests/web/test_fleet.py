@@ -249,6 +249,7 @@ def test_root_is_dropped(server: ClickHouse) -> None:
         assert found["Uid"].split() == found["Gid"].split() == ["65534"] * 4
         assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
         assert found["NoNewPrivs"] == "1"
+        until(lambda: len(web.lines) > 3)
         assert web.lines[3:] == [f"bwtop: history of many hosts, from {server.target.url()}"]
 
 

@@ -21,6 +21,7 @@ from bwtop.web.params import LONGEST
 from bwtop.web.trusted import Everyone
 from tests.build import key, sample
 from tests.history.keep import NOON, PROGRAMS, REMOTES, Kept, delta
+from tests.kernel.running import HANG
 from tests.web.serving import Web
 
 CHECKS: Final = (
@@ -107,11 +108,11 @@ def fuzz(url: str, where: Path) -> str:
         *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli", "--no-color", "run"),
         *(f"{url}/api/v1/openapi.json", "--checks", ",".join(CHECKS)),
         *("--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing"),
-        *("--seed", "1", "--suppress-health-check", "all", "--request-timeout", "10"),
+        *("--seed", "1", "--suppress-health-check", "all", "--request-timeout", "60"),
         *("--exclude-path", STREAM, "--continue-on-failure", "--no-shrink"),
     ]
     found = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=120, cwd=where
+        command, check=False, capture_output=True, text=True, timeout=10 * HANG, cwd=where
     )
     said = found.stdout + found.stderr
     assert found.returncode == 0, said[-8000:]

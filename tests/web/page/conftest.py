@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from tests.build import pass_midnight
 from tests.web.browser import Visit, chromium
 from tests.web.page.scenes import Past, Scene, Visitor
 from tests.web.serving import Serving, Web
@@ -47,5 +48,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.fixture(scope="package")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
+    pass_midnight()
     with Past(tmp_path_factory.mktemp("past")) as running:
         yield running

@@ -20,7 +20,7 @@ from bwtop.web import files
 from tests.build import key, remote
 from tests.history.keep import Kept, policy, total, within
 from tests.web.browser import Mover, Visit, mover
-from tests.web.serving import Serving, Web
+from tests.web.serving import Serving, Web, until
 
 SOMEBODY: Final = 31234
 """A uid without an account."""
@@ -132,7 +132,13 @@ class Scene(Quiet):
                 user="root",
                 started=datetime(2026, 11, 1, tzinfo=UTC),
             )
+        before = self.number()
         self.put(Sample(self._now, seconds, traffic, identities, {key(pid) for pid in exited}))
+        until(lambda: self.number() > before)  # one that comes sooner would be merged with it
+
+    def number(self) -> int:
+        """Return the number of the last interval."""
+        return int(vars(self.broadcaster)["_state"].number)
 
 
 class Past(Quiet):

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from bwtop.text.escape import printable
+from tests.clickhouse.servers import free_port
 from tests.kernel.running import command_as
 from tests.web.browser import LOST, PIXELS, Mover, Visit, mover
 from tests.web.page.scenes import HOSTILE, REFUSED, SOMEBODY, WIDE, Scene, Visitor, live, moved
@@ -176,9 +177,9 @@ def test_chart_has_colours_on_both_sides_and_a_legend(
     page.row("steady")
     page.until(lambda: f"steady ({steady.pid})" in page.text("#legend"), "the legend")
     page.until(lambda: min(page.run(PIXELS).values()) > 20, "colours above and below")
-    label = page.find("#chart").get_attribute("aria-label") or ""
-    assert re.search(
-        r"received and sent in the last [0-9]+ seconds: now +↓ .+/s ↑ [1-9].+/s", label
+    label = r"received and sent in the last [0-9]+ seconds: now +↓ .+/s ↑ [1-9].+/s"
+    page.until(
+        lambda: re.search(label, page.find("#chart").get_attribute("aria-label") or ""), "its label"
     )
     page.filter("process:nobody-at-all")
     page.until(lambda: max(page.run(PIXELS).values()) == 0, "an empty chart")
@@ -221,11 +222,11 @@ def test_page_reconnects_to_a_restarted_server(visit: Visitor, tmp_path: Path, s
     flags = ("--db", str(tmp_path / "history.db"))
     with mover("lasting") as one:
         one.steady("127.0.0.5", sink.tcp_ports["127.0.0.5"], 1009)
-        with serving(*flags) as server:
+        port = free_port()
+        with serving(*flags, bind=f"127.0.0.1:{port}") as server:
             page = visit(server)
             page.expect_fault(LOST)
             page.row("lasting")
-            port = server.port
             os.kill(server.pid, signal.SIGKILL)
         page.until(
             lambda: re.search("connection lost|stale|not connected", page.text("#status")), "lost"
