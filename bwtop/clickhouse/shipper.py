@@ -19,7 +19,7 @@ from bwtop.clickhouse.target import Target
 from bwtop.identity.addresses import connected_networks, own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
-from bwtop.sqlite import location, schema
+from bwtop.sqlite import schema
 from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.writer import UNSEEN, file_seen
 from bwtop.text.escape import count
@@ -187,7 +187,7 @@ class Shipper:
             self._connection.close()
             self._connection = self._spool = None
         if self._connection is None:
-            self._connection = schema.connect_writer(self._path, location.mode(self._path))
+            self._connection = schema.connect_writer(self._path)
             self._file = file_seen(self._path)
         return self._connection
 
@@ -218,6 +218,8 @@ class Shipper:
             self._ship()
         except Exception as error:  # any error: a dead thread would be silent
             self._lose_server()
+            if not file_seen(self._path):
+                return True  # deleted meanwhile, which the recorder reports
             self._fail(error)
             return False
         self._succeed()

@@ -152,9 +152,14 @@ def version() -> int:
     return len(MIGRATIONS)
 
 
-def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
-    """Open the database to write, without migrating it: that is up to the holder of the lock."""
-    _make_file(path, mode)
+def connect_writer(path: Path, mode: int | None = None) -> sqlite3.Connection:
+    """Open the database to write, without migrating it: that is up to the holder of the lock.
+
+    A missing file is created with the permissions `mode`; without one raise FileNotFoundError.
+    """
+    if mode is not None:
+        _create(path, mode)
+    _check_file(path, os.R_OK | os.W_OK)
     with _held(path) as descriptor:
         connection = _connect(path, "mode=rw")
         try:
@@ -167,11 +172,10 @@ def connect_writer(path: Path, mode: int) -> sqlite3.Connection:
     return connection
 
 
-def _make_file(path: Path, mode: int) -> None:
+def _create(path: Path, mode: int) -> None:
     """Create the database if it is missing."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
-    _check_file(path, os.R_OK | os.W_OK)
 
 
 @contextlib.contextmanager
