@@ -12,7 +12,7 @@ from bwtop.clickhouse.spool import Spool
 from bwtop.history.calendar import HOUR, Unit, ceiling, floor
 from bwtop.model.flows import TCP, UDP, Host, Identity, ProcessKey, Role
 from bwtop.sqlite.delta import Delta
-from tests.build import remote
+from tests.build import pass_midnight, remote
 from tests.clickhouse.servers import ClickHouse
 from tests.history.keep import Kept
 
@@ -132,5 +132,6 @@ def moved(host: Host, who: Identity | None = None) -> tuple[int, int]:
 
 def send_yesterday(server: FleetServer) -> None:
     """Ship yesterday of all hosts."""
+    pass_midnight()
     for host in HOSTS:
         send_past(host, yesterday(host), server)

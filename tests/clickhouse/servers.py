@@ -19,7 +19,7 @@ from uuid import UUID
 
 import pytest
 
-from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.target import Target
 
@@ -197,12 +197,13 @@ class Library:
         pass
 
 
-def merge(library: Library, table: str) -> None:
+def merge(server: FleetServer, table: str) -> None:
     """Merge all parts of a table, and drop those that are over; while it merges by itself, it refuses."""
     deadline = time.monotonic() + 60
+    server.query("SET optimize_throw_if_noop = 1")
     while True:
         try:
-            library.query(f"OPTIMIZE TABLE {table} FINAL SETTINGS optimize_throw_if_noop = 1")
+            server.query(f"OPTIMIZE TABLE {table} FINAL")
             return
         except FleetError:
             assert time.monotonic() < deadline

@@ -18,6 +18,7 @@ from bwtop.clickhouse.shipper import Shipper, ShippingOptions
 from bwtop.clickhouse.spool import Cursor, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
 from bwtop.sqlite import recorder, schema
+from tests.clickhouse.servers import merge
 from tests.clickhouse.sides import Side, here, there
 from tests.history.keep import policy
 from tests.history.recording import LENGTH, Feed, Recorders
@@ -224,7 +225,7 @@ def agreed(shipping: Shipping, server: FleetServer, seconds: float = 90.0) -> Si
     found = shipping.here()
     assert there(server) == found
     for table in ("traffic", "span", "event"):
-        server.query(f"OPTIMIZE TABLE {table} FINAL")
+        merge(server, table)
     assert there(server) == found
     assert there(server, final="") == found, "merged, each row is there once"
     return found

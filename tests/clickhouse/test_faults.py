@@ -20,7 +20,7 @@ from bwtop.clickhouse.target import Target
 from bwtop.history.tiers import TIERS
 from bwtop.sqlite.delta import Delta
 from tests.clickhouse.proxy import Cut, proxy
-from tests.clickhouse.servers import ClickHouse
+from tests.clickhouse.servers import ClickHouse, merge
 from tests.clickhouse.shipping import Shippers, Shipping, agreed, cursor, end, load, rows_of
 from tests.clickhouse.sides import Side, here, there
 from tests.examples import examples
@@ -93,7 +93,7 @@ def test_no_cut_of_the_connection_loses_or_doubles_anything(
     with proxy(own.port, plan) as made:
         shipping = shippers(path, replace(own.target, port=made.port))
         with load(shipping.feed, 0.01):
-            shipping.until(lambda: made.cuts.total() >= CUTS)
+            shipping.until(lambda: made.cuts.total() >= CUTS, 3 * HANG)
         whole(shipping, own, where)
     print(made.cuts)  # noqa: T201 - pytest -s shows it
     assert all(made.cuts[kind] >= CUTS // 20 for kind in ("up", "down", "answer")), made.cuts
@@ -293,7 +293,7 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(
     assert side.by_level[0][0] > 40 * FLOWS, "it has measured something"
     assert there(server) == side, where
     for table in ("traffic", "span", "event"):
-        server.query(f"OPTIMIZE TABLE {table} FINAL")
+        merge(server, table)
     assert there(server, final="") == side, where
 
 

@@ -15,7 +15,7 @@ from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library, merge
 from tests.clickhouse.stores import ship
 from tests.clickhouse.test_reader import WEB1, moved
-from tests.history.keep import DAY, Kept
+from tests.history.keep import DAY, HOUR, Kept
 
 OLD = (18, 16)
 
@@ -85,7 +85,7 @@ def test_tiers_kept_for_ever_have_no_ttl() -> None:
 def test_current_clickhouse_deletes_old_seconds_and_keeps_their_totals(chdb: object) -> None:
     install(Library(chdb, "default"), "old")
     library = Library(chdb, "old")
-    start = time.time() - 20 * DAY
+    start = time.time() // HOUR * HOUR - 20 * DAY
     kept = Kept()
     kept.append(*(moved(random.Random(1), start + n) for n in range(100)))
     kept.steps(time.time())

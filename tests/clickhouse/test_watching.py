@@ -20,7 +20,7 @@ from bwtop.clickhouse.client import READ_SECONDS, Client, FleetError
 from bwtop.clickhouse.playback import STEP
 from bwtop.clickhouse.target import Target
 from bwtop.sqlite.delta import Delta
-from tests.build import key
+from tests.build import eventually, key
 from tests.clickhouse.hosts import BACKUP, DATABASE, HOSTILE, NGINX, UPLINK, WEB
 from tests.clickhouse.servers import ClickHouse, free_port
 from tests.clickhouse.stores import ship
@@ -53,7 +53,7 @@ class Sending:
                     if time.time() >= due[host]:
                         with suppress(FleetError):  # it waits until the server is there again
                             ship(kept, client, host)
-                            due[host] = (time.time() + 3 * number) // 10 * 10 + 10 - 3 * number
+                            due[host] = (time.time() + 2 * number) // 5 * 5 + 5 - 2 * number
                 self._ready.set()
         for kept in hosts.values():
             kept.connection.close()
@@ -101,7 +101,7 @@ def printed(target: Target, *flags: str) -> tuple[list[dict[str, Any]], str]:
         watching(target, "--batch", "--format", "json", *flags),
         capture_output=True,
         text=True,
-        timeout=HANG,
+        timeout=3 * HANG,
         check=True,
     )
     return [json.loads(line) for line in found.stdout.splitlines()], found.stderr
@@ -159,7 +159,11 @@ def test_batch_reports_a_server_outage_and_its_end(own: ClickHouse) -> None:
         assert process.stderr
         assert process.stdout
         assert "watching 3 hosts" in process.stderr.readline()
-        process.stdout.readline()
+        documents: list[dict[str, Any]] = []
+        stdout = process.stdout  # read all the time: who takes nothing is given up at the end
+        reader = threading.Thread(target=lambda: documents.extend(map(json.loads, stdout)))
+        reader.start()
+        assert eventually(lambda: bool(documents))
         own.kill()
         assert own.target.url() in process.stderr.readline()
         own.start()
@@ -167,7 +171,7 @@ def test_batch_reports_a_server_outage_and_its_end(own: ClickHouse) -> None:
         assert all(own.target.url() in line or "late: " in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(HANG) == 0
-        documents = [json.loads(line) for line in process.stdout]
+        reader.join(HANG)
     assert all(d["processes"] for d in documents if d["interval"] > 1.5), "no time without rows"
 
 

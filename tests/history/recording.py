@@ -35,7 +35,7 @@ from tests.kernel.running import HANG
 START: Final = NOW.timestamp()
 ROOT: Final = Path(__file__).parents[2]
 
-LONGEST: Final = 5.0
+LONGEST: Final = 30.0
 """Seconds after which a put() hangs."""
 _FIRST: Final = int(IPv4Address("10.0.0.0"))
 
@@ -258,7 +258,7 @@ class Child:
 
     def end(self, sign: int = signal.SIGKILL) -> None:
         self.process.send_signal(sign)
-        self.process.wait(10)
+        self.process.wait(HANG)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()

@@ -48,7 +48,7 @@ def test_slow_reader_gets_every_line_whole(pipe: tuple[int, int], blocking: bool
     threading.Thread(target=write, daemon=True).start()
     text = "".join(LINES)
     assert slowly(reader, len(text)).decode() == text
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_signal_during_a_write_cuts_no_line(pipe: tuple[int, int]) -> None:
@@ -69,7 +69,7 @@ def test_signal_during_a_write_cuts_no_line(pipe: tuple[int, int]) -> None:
     out = LineOutput(writer)
     out.write(text)
     out.flush()
-    thread.join(10)
+    thread.join(60)
     signal.signal(signal.SIGUSR1, before)
     assert found == [text.encode()]
     assert came

@@ -39,6 +39,7 @@ from tests.history.recording import (
     is_line,
     rows,
 )
+from tests.kernel.running import HANG
 
 PAGE = 4096
 DAMAGED = 40
@@ -267,6 +268,7 @@ def test_pages_overwritten_while_recording(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "PERIOD", 0.2)
+    monkeypatch.setattr(schema, "WAIT", HANG)  # the test writes, too
     feed = recorders(path)
     feed.put(3000)
     feed.wait()

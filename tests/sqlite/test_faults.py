@@ -240,8 +240,11 @@ def test_file_that_is_no_database(tmp_path: Path, recorders: Recorders) -> None:
     content = b"no database\n" * 1000
     path.write_bytes(content)
     fault = f"{path} is not a history of bwtop; move it away or choose another with --db"
-    overcome(recorders(path), path, fault, lambda: path.rename(tmp_path / "away"))
-    assert (tmp_path / "away").read_bytes() == content
+    feed, empty, away = recorders(path), tmp_path / "empty", tmp_path / "away"
+    empty.touch()
+    away.hardlink_to(path)
+    overcome(feed, path, fault, lambda: empty.replace(path))
+    assert away.read_bytes() == content
 
 
 def test_one_fault_after_another(tmp_path: Path, recorders: Recorders) -> None:

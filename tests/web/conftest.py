@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bwtop.web.broadcaster import Broadcaster
-from tests.build import pass_midnight
 from tests.clickhouse import hosts
 from tests.clickhouse.servers import ClickHouse
 from tests.web.serving import Web
@@ -30,7 +29,6 @@ def broadcaster() -> Iterator[Broadcaster]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     """Run a ClickHouse with what many hosts did yesterday."""
-    pass_midnight()
     with hosts.clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
         with closing(running.client()) as client:
             hosts.send_yesterday(client)
