@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.sqlite import rollup, schema
+from bwtop.sqlite import recorder, rollup, schema
 from bwtop.sqlite.salvage import Saved, salvage
 from tests.build import typed
 from tests.examples import examples
@@ -40,15 +40,17 @@ TABLES = (
 
 
 def recorded(folder: Path, seconds: int = 0) -> Path:
-    """Return a database with two hours of recording, and so many seconds more."""
+    """Return a database with two hours of recording, and so many seconds more; it has the same pages however long that takes."""
     path, recorders = folder / "history.db", Recorders()
-    feed = recorders(path)
-    for _ in range(4):
-        feed.put(60, seconds=30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "ROLLUP_PERIOD", 3600.0)
+        feed = recorders(path)
+        for _ in range(4):
+            feed.put(60, seconds=30)
+            feed.wait()
+        feed.put(seconds)
         feed.wait()
-    feed.put(seconds)
-    feed.wait()
-    recorders.close()
+        recorders.close()
     complete(path, "clock", "dropped")
     return path
 
