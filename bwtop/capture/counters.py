@@ -337,7 +337,7 @@ class Counters:
         self._forget(process)
 
     def _forget(self, process: _Process) -> None:
-        """Forget a process without flows, once what it has moved is told: it may move on meanwhile."""
+        """Forget a process without flows, unless it has moved bytes that no reading has told yet."""
         if not process.flows and not process.moved:
             self._processes.pop(records.PROCESS_KEY.pack(*process.key), None)
 

@@ -122,7 +122,7 @@ class NameReader:
                 known = _Handshake(quic.keys_of(packet))
                 frames = quic.crypto_frames(packet, known.keys)
                 if frames is None:
-                    return  # keys of those behind it would not fit either, and each try is costly
+                    return  # what follows it would need the same keys, and each try is costly
                 _keep(self._handshakes, place, known)
             if not known.is_over and (name := known.name(frames)):
                 yield _named(part, name, NameSource.SNI)

@@ -16,14 +16,14 @@ ATTEMPTS = 6
 
 @pytest.fixture(scope="package")
 def before() -> Iterator[Older]:
-    """Connections that are there before `bwtop` is."""
+    """Make connections that are there before `bwtop` is."""
     with older(ATTEMPTS if MAY_MISS else 1) as kept:
         yield kept
 
 
 @pytest.fixture(scope="package")
 def bwtop(before: Older) -> Iterator[Bwtop]:
-    """A running bwtop that sees everything, with room for all that any test sends.
+    """Run a bwtop that sees everything, with room for all that any test sends.
 
     Where events may be missed the room is less: with kprobes they are while a map is read, and a large one takes longer.
     """
@@ -48,7 +48,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         missed = missed_anywhere()
         try:
             pyfuncitem.obj(**arguments)
-        except Exception:
+        except Exception:  # whatever a test fails with
             for running in STARTED:
                 if running.process.poll() is None:
                     running.settle()
@@ -60,12 +60,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def missed_anywhere() -> int:
-    """The events that any bwtop of these tests has said it missed."""
+    """Return how many events the bwtops of these tests have said they missed."""
     return sum(lost(running).get("events", 0) for running in STARTED)
 
 
 def lost(running: Bwtop) -> dict[str, int]:
-    """What a bwtop reported as lost, zeros left out."""
+    """Return what a bwtop reported as lost, zeros left out."""
     total: dict[str, int] = {}
     for document in running.documents:
         for name, amount in document["lost"].items():

@@ -46,7 +46,7 @@ def address_v4(host: str, port: int) -> bytes:
 
 
 def send(sock: socket.socket, datagrams: list[tuple[bytes, bytes]]) -> int:
-    """Sends (payload, packed address) pairs in one call; returns how many went."""
+    """Send (payload, packed address) pairs in one call; return how many went."""
     messages, _keep = _messages(
         [(ctypes.create_string_buffer(data, len(data)), to) for data, to in datagrams]
     )
@@ -62,14 +62,14 @@ class Batch:
         )
 
     def send(self, sock: socket.socket, first: int, end: int) -> None:
-        """Sends those from `first` on, up to `end`, in as few calls as the kernel takes."""
+        """Send those from `first` on, up to `end`, in as few calls as the kernel takes."""
         while first < end:
             place = ctypes.byref(self._messages, first * ctypes.sizeof(_Message))
             first += _check(_LIBC.sendmmsg(sock.fileno(), place, end - first, 0))
 
 
 def receive(sock: socket.socket, count: int, size: int) -> int:
-    """Receives up to `count` datagrams in one call; returns their bytes."""
+    """Receive up to `count` datagrams in one call; return their bytes."""
     messages, _keep = _messages(
         [(ctypes.create_string_buffer(size), bytes(128)) for _ in range(count)]
     )

@@ -11,7 +11,7 @@ KINDS = ("prog", "map", "link")
 
 
 def ids() -> dict[str, set[int]]:
-    """The ids of all programs, maps and links, whoever made them."""
+    """Return the ids of all programs, maps and links, whoever made them."""
     return {kind: _ids(kind) for kind in KINDS}
 
 

@@ -55,7 +55,7 @@ class Conversation:
         signal.alarm(int(HANG))
 
     def go_on(self) -> tuple[int, int]:
-        """Lets both send and receive the rest; returns the pids of client and server once they have."""
+        """Let both send and receive the rest; return the pids of client and server once they have."""
         os.write(self._gate[1], b"xx")
         return self._client.wait(), self._server.wait()
 
@@ -66,7 +66,7 @@ class Conversation:
 
 
 def end(child: Child) -> None:
-    """Kills a process that waits."""
+    """Kill a process that waits."""
     os.kill(child.pid, signal.SIGKILL)
     os.waitpid(child.pid, 0)
 
@@ -87,7 +87,7 @@ class InFlight:
         accepted.close()
 
     def arrive(self) -> int:
-        """A process takes it and reads all that has been sent in one call; returns its pid."""
+        """Let a process take it and read all that has been sent in one call; return its pid."""
         self._client.sendall(payload(UP))
         return run(self._serve)
 
@@ -99,7 +99,7 @@ class InFlight:
         assert len(late.recv(2 * UP)) == UP
 
     def end(self) -> None:
-        """Closes what it consists of."""
+        """Close what it consists of."""
         for sock in (self._client, self._ours, self._theirs):
             sock.close()
 
@@ -114,7 +114,7 @@ class Older:
 
 @contextmanager
 def older(attempts: int) -> Iterator[Older]:
-    """Begins them; what is left of them in the end is ended."""
+    """Begin them; what is left of them in the end is ended."""
     takes = (receive, receive_by_splice)
     kept = Older(
         {take: [Conversation(take) for _ in range(attempts)] for take in takes},

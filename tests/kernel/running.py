@@ -151,7 +151,7 @@ class Bwtop:
         return not any("backend: tracepoint" in message for message in self.messages)
 
     def stop(self, signal_number: int = signal.SIGINT) -> int:
-        """Ends it; all output has been read afterwards.  Returns its exit status."""
+        """End it; all output has been read afterwards.  Return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         status = self.process.wait(HANG)
@@ -194,7 +194,7 @@ class Bwtop:
         return [p for p in mine if p["start"] == first]
 
     def await_entries(self, pid: int, count: int) -> list[Document]:
-        """The process's entries, once there are so many."""
+        """Return the process's entries, once there are so many."""
         deadline = time.monotonic() + HANG
         while len(entries := self.processes(pid)) < count:
             assert time.monotonic() < deadline, "the process moved nothing"
@@ -230,14 +230,14 @@ class Child:
     pid: int
 
     def wait(self) -> int:
-        """Waits for its end, which must be a good one; returns its pid."""
+        """Wait for its end, which must be a good one; return its pid."""
         _, status = os.waitpid(self.pid, 0)
         assert status == 0, f"the child of the test failed (wait status {status})"
         return self.pid
 
 
 def start(action: Callable[[], object]) -> Child:
-    """Runs a function in a forked process."""
+    """Run a function in a forked process."""
     now = time.time()
     pid = os.fork()
     if pid:
@@ -255,7 +255,7 @@ def start(action: Callable[[], object]) -> Child:
 
 
 def run(action: Callable[[], object]) -> int:
-    """Runs a function in a forked process and waits for its end; returns its pid."""
+    """Run a function in a forked process and wait for its end; return its pid."""
     return start(action).wait()
 
 
@@ -301,7 +301,7 @@ def send_datagram(port: int, size: int) -> None:
 def capturing(
     flows: int = 65536, processes: int = 16384, cache: Path | None = None
 ) -> Iterator[Capture]:
-    """A capture in this process, with maps of the test's size; cache: a folder of compiled programs."""
+    """Start a capture in this process, with maps of the test's size; cache: a folder of compiled programs."""
     mode = preemption.mode()
     backends = [suited(BACKEND, mode)] if BACKEND else in_order(mode)
     reports, capture = Loading(backends, Limits(flows, processes), cache).finish()
@@ -329,6 +329,6 @@ def sent_by_remote(samples: Iterable[Sample], pid: int) -> Counter[str]:
 
 
 def waiting_bytes(descriptor: int) -> int:
-    """What could be read without waiting: FIONREAD of tcp(7) and pipe(7)."""
+    """Return how many bytes could be read without waiting: FIONREAD of tcp(7) and pipe(7)."""
     answer = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
     return int.from_bytes(answer, "little")

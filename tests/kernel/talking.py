@@ -16,7 +16,7 @@ def payload(size: int) -> bytes:
 
 
 def receive(connection: socket.socket, size: int, chunk: int = 65536) -> None:
-    """Reads exactly so many bytes."""
+    """Read exactly so many bytes."""
     while size:
         got = len(connection.recv(min(chunk, size)))
         assert got, "the other end closed early"
@@ -53,7 +53,7 @@ class Service:
     def talk(
         self, client: Callable[[socket.socket], object], server: Callable[[socket.socket], object]
     ) -> tuple[int, int]:
-        """Runs both ends in processes of their own; returns their pids."""
+        """Run both ends in processes of their own; return their pids."""
 
         def serve() -> None:
             connection, _ = self.listener.accept()
@@ -74,7 +74,7 @@ def splice_all(source: int, target: int, size: int) -> None:
 
 
 def receive_by_splice(connection: socket.socket, size: int, chunk: int = 65536) -> None:
-    """Reads exactly so many bytes, without recv."""
+    """Read exactly so many bytes, without recv."""
     reading, writing = os.pipe()
     with open(os.devnull, "wb") as sink:
         while size:

@@ -26,7 +26,7 @@ CHOSEN: Final[Sequence[Backend]] = [named(BACKEND)] if BACKEND else BACKENDS
 
 @contextmanager
 def capturing(folder: Path | None) -> Iterator[Capture]:
-    """A bwtop's capture, in this process, with a cache."""
+    """Start a bwtop's capture, in this process, with a cache."""
     capture = Loading(CHOSEN, FEW, folder).start()
     try:
         yield capture
@@ -35,7 +35,7 @@ def capturing(folder: Path | None) -> Iterator[Capture]:
 
 
 def wrong(capture: Capture) -> list[str]:
-    """Moves known bytes in every way, and returns what was not counted exactly."""
+    """Move known bytes in every way; return what was not counted exactly."""
     return [str(result) for result in prove(capture) if not result.right]
 
 
@@ -63,7 +63,7 @@ Loading([*map(named, sys.argv[2:])] or BACKENDS, FEW, Path(sys.argv[1])).start()
 
 
 def started(folder: Path) -> str:
-    """Starts it in a fresh process, whose loader says whether it has imported BCC."""
+    """Start it in a fresh process, whose loader says whether it has imported BCC."""
     backends = [BACKEND] if BACKEND else []
     done = subprocess.run(
         [sys.executable, "-c", START, folder, *backends],
@@ -78,7 +78,7 @@ def started(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that one start has filled."""
+    """Return a cache that one start has filled."""
     path = tmp_path_factory.mktemp("cache")
     assert started(path) == "with BCC\n"
     return path
@@ -133,7 +133,7 @@ def too_large(content: dict[str, Any]) -> None:
 
 
 def half_broken(content: dict[str, Any]) -> None:
-    """Some probes attach before one is refused: its program begins with an instruction that the kernel does not know."""
+    """Let some probes attach before one is refused: its program begins with an instruction that the kernel does not know."""
     programs = list(content["programs"].values())
     for program in programs[len(programs) // 2 :]:
         code = base64.b64decode(program["code"])

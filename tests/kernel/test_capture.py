@@ -206,7 +206,7 @@ def test_process_that_found_no_room_is_named_later() -> None:
 
 
 def name_of(capture: Capture, pid: int) -> str:
-    """The name in a reading in which the process has moved bytes."""
+    """Return the name in a reading in which the process has moved bytes."""
     while True:
         time.sleep(0.02)
         for key, identity in capture.read().identities.items():

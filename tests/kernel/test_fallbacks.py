@@ -22,7 +22,7 @@ HOOKS_FUNCTIONS = BACKEND in ("fexit", "kprobe")
 
 
 def proven(backend: Backend) -> None:
-    """Moves known bytes in every way, by this process, and compares."""
+    """Move known bytes in every way, by this process, and compare."""
     capture = Loading([backend]).start()
     try:
         results = list(prove(capture))
@@ -124,7 +124,7 @@ def test_a_missed_release_leaves_no_role_to_the_next_socket() -> None:
 
 
 def unnamed(ports: set[int]) -> socket.socket:
-    """A socket whose port bind() did not name, and which none of these had before: by that sockets are told apart."""
+    """Return a socket whose port bind() did not name, and which none of these had before: by that sockets are told apart."""
     while True:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind(("127.0.0.1", 0))
@@ -136,7 +136,7 @@ def unnamed(ports: set[int]) -> socket.socket:
 
 
 def spoken_to(ports: set[int]) -> None:
-    """A socket whose first datagram comes from 127.0.3.1."""
+    """Receive with a socket whose first datagram comes from 127.0.3.1."""
     with unnamed(ports) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.3.1", 0))
         other.sendto(b"x", sock.getsockname())
@@ -144,7 +144,7 @@ def spoken_to(ports: set[int]) -> None:
 
 
 def speaks(ports: set[int]) -> None:
-    """A socket that sends to 127.0.3.2 first."""
+    """Send with a socket, to 127.0.3.2 first."""
     with unnamed(ports) as sock:
         sock.sendto(b"x", ("127.0.3.2", 9))
 

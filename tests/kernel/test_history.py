@@ -27,7 +27,7 @@ USER = 31234
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of an ordinary user's; pytest's own are within one of root's."""
+    """Make a directory of an ordinary user's; pytest's own are within one of root's."""
     with tempfile.TemporaryDirectory(prefix="bwtop-test-") as directory:
         os.chown(directory, USER, USER)
         yield Path(directory)
@@ -61,7 +61,7 @@ def stop(process: subprocess.Popen[str]) -> int:
 
 
 def history(database: Path, *flags: str, uid: int = 0) -> Any:
-    """What `bwtop --history` says of all times in JSON."""
+    """Return what `bwtop --history` says of all times in JSON."""
     asked = ["--history", "all", "--format", "json", "--db", str(database), *flags]
     answer = subprocess.run(
         command_as(uid, *asked) if uid else command(*asked),
@@ -74,7 +74,7 @@ def history(database: Path, *flags: str, uid: int = 0) -> Any:
 
 
 def sent(database: Path, pid: int) -> int:
-    """What a process sent, by the history."""
+    """Return the bytes that a process sent, by the history."""
     total: int = history(database, "--pid", str(pid))["total"]["tx"]
     return total
 

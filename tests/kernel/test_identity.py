@@ -37,18 +37,18 @@ _PR_SET_NAME = 15
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A UDP port that takes datagrams and does not answer."""
+    """Open a UDP port that takes datagrams and does not answer."""
     with sink() as bound:
         yield bound
 
 
 def datagram_script(port: int, size: int) -> str:
-    """What bash runs to send one datagram by itself, with no further process."""
+    """Return what bash runs to send one datagram by itself, with no further process."""
     return f"printf '%*s' {size} >/dev/udp/127.0.0.1/{port}"
 
 
 def only(bwtop: Bwtop, pid: int) -> Document:
-    """The last entry of a process."""
+    """Return the last entry of a process."""
     bwtop.settle()
     return bwtop.processes(pid)[-1]
 

@@ -53,7 +53,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def capturing_with(cache: Path, at_once: int = IDS // 2) -> Iterator[Capture]:
-    """A capture that leaves so many ids to flows after each reading."""
+    """Start a capture that leaves so many ids to flows after each reading."""
     with capturing(flows=IDS // 2, cache=cache) as capture:
         capture.counters.at_once = at_once
         yield capture

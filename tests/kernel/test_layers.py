@@ -82,7 +82,7 @@ def receive_in_threads(connections: list[socket.socket], size: int) -> None:
 
 
 def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
-    """Connections from addresses of their own: 127.0.4.1 and so on."""
+    """Make connections from addresses of their own: 127.0.4.1 and so on."""
     with socket.create_server(("127.0.0.1", 0), backlog=count) as listener:
         found = []
         for number in range(count):
@@ -174,7 +174,7 @@ def test_missed_returns_are_said_and_leave_no_wrong_bytes(monkeypatch: pytest.Mo
     rounds = 30
 
     def talk(number: int) -> None:
-        """Sends and receives on two connections in turn, so that what one call leaves could harm the next."""
+        """Send and receive on two connections in turn, so that what one call leaves could harm the next."""
         for _ in range(rounds):
             for client, server in (connections[number], connections[(number + 1) % 20]):
                 client.sendall(payload(100 + number))
@@ -222,7 +222,7 @@ def test_missed_returns_are_said_and_leave_no_wrong_bytes(monkeypatch: pytest.Mo
 
 
 def tls(connection: socket.socket) -> None:
-    """Gives a connection to kernel TLS, both ways with one key: struct tls12_crypto_info_aes_gcm_128."""
+    """Give a connection to kernel TLS, both ways with one key: struct tls12_crypto_info_aes_gcm_128."""
     connection.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
     info = struct.pack("=HH8s16s4s8s", 0x0303, 51, bytes(8), bytes(16), bytes(4), bytes(8))
     connection.setsockopt(SOL_TLS, TLS_TX, info)

@@ -50,7 +50,7 @@ def recording(database: Path, *flags: str) -> Iterator[Recording]:
 
 
 def called(name: str, action: Callable[[], object]) -> Callable[[], object]:
-    """The action of a process of that name: bwtop asks for it at the first byte."""
+    """Return the action of a process of that name: bwtop asks for it at the first byte."""
 
     def named() -> None:
         Path("/proc/self/comm").write_text(name)
@@ -60,7 +60,7 @@ def called(name: str, action: Callable[[], object]) -> Callable[[], object]:
 
 
 def by_kind(found: Prometheus, name: str) -> dict[tuple[str, str, str], float]:
-    """What a name moved, by protocol, loopback and direction, as Prometheus has it."""
+    """Return the bytes that a name moved, by protocol, loopback and direction, as Prometheus has it."""
     return {
         (labels["protocol"], labels["loopback"], labels["direction"]): value
         for labels, value in found.query(f'bwtop_bytes_total{{process="{name}"}}')
@@ -68,7 +68,7 @@ def by_kind(found: Prometheus, name: str) -> dict[tuple[str, str, str], float]:
 
 
 def check_exact_bytes(found: Prometheus) -> None:
-    """Moves known bytes, by TCP and UDP, and waits for them."""
+    """Move known bytes, by TCP and UDP, and wait for them."""
     service = Service()
     service.talk(
         lambda client: called("one-client", lambda: send_then_receive(client))(),
@@ -108,7 +108,7 @@ def test_prometheus_has_the_bytes_of_a_recording_bwtop(place: Path, tmp_path: Pa
 
 
 def rules(found: Prometheus) -> dict[str, str]:
-    """The example's alerts, and whether they could be evaluated."""
+    """Return the example's alerts, and whether they could be evaluated."""
     (group,) = found.ask("rules")["groups"]
     return {rule["name"]: rule["health"] for rule in group["rules"]}
 

@@ -131,7 +131,7 @@ def ip(*arguments: str) -> None:
 
 
 def enter(namespace: str) -> None:
-    """Moves this process into a network namespace: setns(2) with CLONE_NEWNET."""
+    """Move this process into a network namespace: setns(2) with CLONE_NEWNET."""
     with open(f"/run/netns/{namespace}", "rb") as file:
         assert ctypes.CDLL(None).setns(file.fileno(), 0x40000000) == 0
 

@@ -28,7 +28,7 @@ PR_SET_NAME = 15
 
 @contextmanager
 def printing(*flags: str, environment: dict[str, str] | None = None) -> Iterator[list[str]]:
-    """A bwtop of one long interval; what it printed is in the list once the block is left."""
+    """Run a bwtop of one long interval; what it printed is in the list once the block is left."""
     process = subprocess.Popen(
         command("--batch", "--no-resolve", "--no-record", "-d", "600", *flags),
         stdin=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ UNPRIVILEGED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 
 
 def with_only(*capabilities: int) -> list[str]:
-    """What to put before a command that is to be nobody in particular, with these capabilities."""
+    """Return what to put before a command that is to be nobody in particular, with these capabilities."""
     held = ",".join(("-all", *(f"+cap_{number}" for number in capabilities)))
     who = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
     return [*who, f"--inh-caps={held}", f"--ambient-caps={held}"]
@@ -59,7 +59,7 @@ def test_it_keeps_only_what_this_kernel_demands() -> None:
 
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[str]:
-    """A copy of the program that everybody may read: this checkout may be closed to others."""
+    """Make a copy of the program that everybody may read: this checkout may be closed to others."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         for name in ("bwtop.py", "bwtop", "bpf"):

@@ -59,7 +59,7 @@ def as_user(*flags: str) -> list[str]:
 
 
 def refusal(*flags: str) -> str:
-    """The one line with which it ends at once."""
+    """Return the one line with which it ends at once."""
     answer = subprocess.run(
         command("--serve", "--no-resolve", "--no-record", *flags),
         capture_output=True,
@@ -82,7 +82,7 @@ def moved(documents: list[Any], pid: int) -> tuple[int, int]:
 
 
 def recorded(web: Serving, pid: int) -> tuple[int, int]:
-    """The same, by the history."""
+    """Return the same, by the history."""
     answer = web.ask(f"/api/v1/history?range=all&pid={pid}")
     if answer.status == 503:
         return 0, 0
@@ -533,7 +533,7 @@ GOOD = ("/healthz", "/", "/api/v1/live", "/api/v1/live.csv", "/api/v1/openapi.js
 
 
 def load(port: int, count: int, dice: random.Random) -> list[str]:
-    """Requests one after the other, every other one garbage; what went wrong with the good ones."""
+    """Send requests one after the other, every other one garbage; return what went wrong with the good ones."""
     wrong = []
     for number in range(0, count, 2):
         path = GOOD[number // 2 % len(GOOD)]

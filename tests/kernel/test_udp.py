@@ -113,7 +113,7 @@ def one_way(
     receive: Callable[[socket.socket], object],
     protocol: int = 0,
 ) -> tuple[dict[Flow, tuple[int, int]], dict[Flow, tuple[int, int]], int]:
-    """Runs a sender and a receiver over IPv4; returns the flows of both and the receiver's port."""
+    """Run a sender and a receiver over IPv4; return the flows of both and the receiver's port."""
     with V4.server(protocol=protocol) as server:
         port = port_of(server)
         receiving = start(lambda: receive(server))
@@ -519,7 +519,7 @@ def test_resolver_that_binds_its_port_is_a_client(bwtop: Bwtop) -> None:
 
 
 def has_udp_lite() -> bool:
-    """The kernel dropped the protocol in 7.1."""
+    """Return whether this kernel has the protocol: it is gone since 7.1."""
     with open("/proc/net/protocols") as protocols:
         return any(line.startswith("UDP-Lite") for line in protocols)
 

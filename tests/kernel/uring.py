@@ -31,7 +31,7 @@ class Ring:
         self._sqes = mmap.mmap(self._fd, 4096, offset=_OFFSET_SQES)
 
     def submit(self, opcode: int, fd: int, buffer: "ctypes.Array[ctypes.c_char]") -> int:
-        """Does one request and waits for it; returns its result."""
+        """Make one request and wait for it; return its result."""
         address = ctypes.addressof(buffer)
         self._sqes[:64] = struct.pack(
             "<BBHiQQIIQ24x", opcode, 0, 0, fd, 0, address, len(buffer), 0, 1

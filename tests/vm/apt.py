@@ -24,7 +24,7 @@ class Apt:
         )
 
     def update(self) -> str:
-        """Reads the lists of the suite anew.  Returns why not all of them, which may still be enough."""
+        """Read the lists of the suite anew.  Return why not all of them, which may still be enough."""
         self._configure()
         try:
             self.run("apt-get", "update", "-q")
@@ -44,7 +44,7 @@ class Apt:
         (self.folder / "apt.conf").write_text(configuration(self.folder, self.machine))
 
     def run(self, *command: str, cwd: Path | None = None) -> str:
-        """Runs one of apt's programs; returns what it prints."""
+        """Run one of apt's programs; return what it prints."""
         program, *arguments = command
         return subprocess.run(
             [program, "-c", str(self.folder / "apt.conf"), *arguments],
@@ -58,7 +58,7 @@ class Apt:
         ).stdout
 
     def field(self, package: str, name: str) -> str:
-        """What the newest version of a package says; empty if it does not say so, or there is no such package."""
+        """Return a field of the newest version of a package; empty if it does not say so, or there is no such package."""
         try:
             shown = self.run("apt-cache", "show", "--no-all-versions", package)
         except subprocess.CalledProcessError:

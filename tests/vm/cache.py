@@ -66,7 +66,7 @@ def reason(error: Exception) -> str:
 
 
 def make(target: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a folder, filled, unless it is there; it is never there half."""
+    """Make a folder, filled, unless it is there; it is never there half."""
     if target.exists():
         return
     partial = target.with_name("partial")
@@ -77,7 +77,7 @@ def make(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def point(current: Path, target: Path) -> None:
-    """Makes a link, new even if it was there, and removes what it no longer leads to."""
+    """Make a link, new even if it was there, and remove what it no longer leads to."""
     link = current.with_name("new")
     link.unlink(missing_ok=True)
     link.symlink_to(target.name)

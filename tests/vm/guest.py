@@ -174,6 +174,6 @@ class Guest:
 
 
 def copy_sources(target: Path) -> None:
-    """The checkout as it is now: who edits meanwhile changes nothing in a guest."""
+    """Copy the checkout as it is now: who edits meanwhile changes nothing in a guest."""
     made = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__")
     shutil.copytree(CHECKOUT, target, ignore=made, symlinks=True, dirs_exist_ok=True)

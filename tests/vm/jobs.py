@@ -109,7 +109,7 @@ JOBS = (
 def chosen(
     machine: str | None, kernel: str | None, name: str | None, keywords: str | None
 ) -> list[Job]:
-    """The jobs of a machine, a kernel and a column; of all, where None.  keywords: pytest's -k."""
+    """Return the jobs of a machine, a kernel and a column; of all, where None.  keywords: pytest's -k."""
     more = ("-k", keywords) if keywords else ()
     return [
         replace(job, arguments=(*job.arguments, *more))
@@ -121,12 +121,12 @@ def chosen(
 
 
 def script(jobs: list[Job]) -> str:
-    """Runs jobs one after the other, with a line before and after each for `progress`."""
+    """Return what runs jobs one after the other, with a line before and after each for `progress`."""
     return "\n".join(line for job in jobs for line in commands(job)) + "\nexit 0\n"
 
 
 def commands(job: Job) -> Iterator[str]:
-    """What a guest's shell does for a job."""
+    """Yield what a guest's shell does for a job."""
     pytest = shlex.join([
         *("timeout", "--signal=INT", "--kill-after=60", str(LIMIT)),
         *("python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "-m", "kernel"),

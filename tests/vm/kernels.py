@@ -87,7 +87,7 @@ class Tree:
 
 
 def fetch(kernel: Kernel) -> Tree:
-    """The newest of a kernel's versions; the one that is there if it is fresh, or no newer one can be had."""
+    """Return the newest of a kernel's versions; the one that is there if it is fresh, or no newer one can be had."""
     return Tree(*kept(kernel.name, functools.partial(unpack, kernel)))
 
 
@@ -115,7 +115,7 @@ class Packages:
 
 
 def unpack(kernel: Kernel, current: Path) -> None:
-    """Makes `current` a link to the newest version, unpacked."""
+    """Make `current` a link to the newest version, unpacked."""
     archive = apt(kernel)
     packages = newest(archive, kernel)
     target = current.parent / packages.version
@@ -136,7 +136,7 @@ def newest(archive: Apt, kernel: Kernel) -> Packages:
 
 
 def parts(archive: Apt, package: str, wanted: re.Pattern[str]) -> list[str]:
-    """The packages of a pattern that one needs, directly or through another of them."""
+    """Return the packages of a pattern that one needs, directly or through another of them."""
     found: list[str] = []
     for name in re.findall(r"(?:^|, )([^\s,|]+)", archive.field(package, "Depends")):
         if wanted.match(name) and name not in found:
@@ -145,7 +145,7 @@ def parts(archive: Apt, package: str, wanted: re.Pattern[str]) -> list[str]:
 
 
 def download(archive: Apt, packages: Sequence[str], target: Path) -> None:
-    """Unpacks packages into a folder."""
+    """Unpack packages into a folder."""
     archive.run("apt-get", "download", "-q", *packages, cwd=target)
     for package in sorted(target.glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", package, target], check=True, capture_output=True)

@@ -70,7 +70,7 @@ class Row:
 
 
 def read(job: Job, folder: Path, console: str) -> Result:
-    """What a job left in a guest's folder.  console: what to show if that is nothing."""
+    """Return what came of a job, from a guest's folder.  console: what to show if nothing is there."""
     status = folder / f"{job.file}.status"
     if not status.exists():
         return Result(job, failures=(Failure("the guest ended first", console),))
@@ -78,12 +78,12 @@ def read(job: Job, folder: Path, console: str) -> Result:
 
 
 def report(path: Path) -> ET.Element:
-    """pytest's report, empty if it left none."""
+    """Return pytest's report, empty if it left none."""
     return ET.parse(path).getroot() if path.exists() else ET.Element("testsuites")
 
 
 def judged(job: Job, status: int, suites: ET.Element, console: str) -> Result:
-    """A job's result from pytest's exit status and report.  No status but success may pass without a failure."""
+    """Return a job's result, from pytest's exit status and report.  No status but success may pass without a failure."""
     cases = list(suites.iter("testcase"))
     failures = [failure for case in cases for failure in failures_of(case)]
     skipped = {name(case) for case in cases if case.find("skipped") is not None}
@@ -95,7 +95,7 @@ def judged(job: Job, status: int, suites: ET.Element, console: str) -> Result:
 
 
 def unsaid(status: int, failed: bool, passed: bool, narrowed: bool) -> str:
-    """What is wrong with a run that no failure of a test tells; empty if nothing is."""
+    """Return what is wrong with a run that no failure of a test tells; empty if nothing is."""
     if status in STATUS:
         return STATUS[status]
     if failed or (narrowed and status == NOTHING_SELECTED):
@@ -106,23 +106,23 @@ def unsaid(status: int, failed: bool, passed: bool, narrowed: bool) -> str:
 
 
 def failures_of(case: ET.Element) -> list[Failure]:
-    """A test's failure, and its error while cleaning up."""
+    """Return a test's failure, and its error while cleaning up."""
     found = [*case.iter("failure"), *case.iter("error")]
     return [Failure(name(case), last_lines(element.text or "")) for element in found]
 
 
 def name(case: ET.Element) -> str:
-    """A test's name as pytest's command line takes it, nearly."""
+    """Return a test's name as pytest's command line takes it, nearly."""
     return f"{case.get('classname', '')}::{case.get('name', '')}".lstrip(":")
 
 
 def last_lines(text: str) -> str:
-    """The end of a text."""
+    """Return the end of a text."""
     return "\n".join(text.rstrip().splitlines()[-LAST:])
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Kernels and their jobs in Markdown.  A dash: not for this kernel."""
+    """Return kernels and their jobs as a table in Markdown.  A dash: not for this kernel."""
     rows = list(rows)
     columns = list(dict.fromkeys(result.job.name for row in rows for result in row.results))
     lines = [["kernel", "release", *columns], ["---"] * (len(columns) + 2)]
@@ -134,7 +134,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def failures(rows: Iterable[Row]) -> str:
-    """All failures with the ends of their tracebacks."""
+    """Return all failures with the ends of their tracebacks."""
     return "\n\n".join(
         f"FAILED on {row.kernel}, {job}: {failure.name}\n{indented(failure.text)}"
         for row in rows
@@ -143,12 +143,12 @@ def failures(rows: Iterable[Row]) -> str:
 
 
 def indented(text: str) -> str:
-    """A text that stands out from what surrounds it."""
+    """Return a text that stands out from what surrounds it."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def blocks(rows: Iterable[Row], *, ci: bool) -> bool:
-    """Whether a change may not land: in CI not for what is only told."""
+    """Return whether a change may not land: in CI not for what is only told."""
     return any(
         (ci and bool(row.untested) and row.kernel == INDISPENSABLE)
         or (bool(row.failures) and not (ci and row.kernel == MOVING))

@@ -30,7 +30,7 @@ def machine_sources(etc: Path = Path("/etc/apt")) -> list[Stanza]:
 
 
 def one_line(text: str) -> Iterator[Stanza]:
-    """The sources of a file with one to a line."""
+    """Yield the sources of a file with one to a line."""
     for line in text.splitlines():
         if match := ONE_LINE.match(line.strip()):
             stanza = {"types": "deb", "uris": match["uri"], "suites": match["suite"]}
@@ -42,7 +42,7 @@ def one_line(text: str) -> Iterator[Stanza]:
 
 
 def deb822(text: str) -> Iterator[Stanza]:
-    """The sources of a file with one to a paragraph."""
+    """Yield the sources of a file with one to a paragraph."""
     for paragraph in re.split(r"\n\s*\n", text):
         stanza: Stanza = {}
         name = ""
@@ -60,7 +60,7 @@ def deb822(text: str) -> Iterator[Stanza]:
 
 
 def for_suite(machine: Iterable[Stanza], codename: str, suite: str) -> str:
-    """What gives a suite and its security updates, in the style of deb822; empty if nothing does.
+    """Return what gives a suite and its security updates, in the style of deb822; empty if nothing does.
 
     codename: the machine's own suite, by which the Debian archive is told from other sources.  Those may call theirs
     `stable`, so other names count only where this one is not used.
@@ -86,5 +86,5 @@ def named(stanza: Stanza, suites: set[str]) -> bool:
 
 
 def render(stanza: Stanza) -> str:
-    """A source as a paragraph."""
+    """Return a source as a paragraph."""
     return "".join(f"{name}: {value}\n" for name, value in stanza.items())

@@ -62,7 +62,7 @@ def userland(machine: str) -> Userland:
 
 
 def renew(archive: Apt, current: Path) -> None:
-    """Makes `current` a link to a disk with the newest packages."""
+    """Make `current` a link to a disk with the newest packages."""
     names = needed(archive)
     target = current.parent / digest(names)
     make(target, functools.partial(fill, archive, names))
@@ -87,7 +87,7 @@ def digest(names: Sequence[str]) -> str:
 
 
 def fill(archive: Apt, names: Sequence[str], target: Path) -> None:
-    """Makes the disk in a folder."""
+    """Make the disk in a folder."""
     archive.run(*INSTALL, "--download-only", *PACKAGES)
     root = target / "root"
     unpack([archive.folder / "archives" / name for name in names], root)
@@ -102,7 +102,7 @@ def fill(archive: Apt, names: Sequence[str], target: Path) -> None:
 
 
 def unpack(packages: Sequence[Path], root: Path) -> None:
-    """Unpacks packages into a root with merged /usr."""
+    """Unpack packages into a root with merged /usr."""
     for name in MERGED:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
@@ -116,7 +116,7 @@ def unpack(packages: Sequence[Path], root: Path) -> None:
 
 
 def furnish(root: Path) -> None:
-    """Puts there what maintainer scripts would have made, and mounts of virtme-ng need."""
+    """Put there what maintainer scripts would have made, and mounts of virtme-ng need."""
     for name in ("passwd", "group"):
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     (root / "etc/fstab").touch()
