@@ -78,9 +78,9 @@ help:
 	@echo 'make test-newest   the tests of all that is shown, with the newest packages of PyPI'
 	@echo 'make test-trixie   run bwtop and a part of the tests in a fresh Debian 13 (make test-sid: in sid)'
 	@echo 'make test-kernels  the kernel tests with every backend, on six kernels of Debian in QEMU (an hour);'
-	@echo '                   a green run writes tests/vm/matrix.json and the table in man/guide/kernels.md'
+	@echo '                   what is green is written to tests/vm/matrix.json and the table in man/guide/kernels.md'
 	@echo '                   (ARGS="--machine amd64" leaves arm64 out: half an hour)'
-	@echo 'make verify-kernels the same only for machines (MACHINES=amd64 for one) whose sources or kernels have changed since'
+	@echo 'make verify-kernels the same only for what has changed since, sources or kernels (MACHINES=amd64 for one machine)'
 	@echo 'make bench         how fast and how small bwtop is, beside its peers (ARGS="--quick overhead" for less)'
 	@echo 'make picture       the pictures in the documents, man/*.svg and *.png, from real runs'
 	@echo 'make docs          the manual and the completions, from the tables in the program'
@@ -251,7 +251,8 @@ MACHINES ?= amd64 arm64
 .PHONY: verify-kernels
 verify-kernels: test-deps
 	@for machine in $(MACHINES); do \
-		$(BIN)/python -m tests.vm --verify --machine $$machine || $(MAKE) test-kernels ARGS="--machine $$machine" || exit; \
+		$(BIN)/python -m tests.vm --verify --machine $$machine || \
+			$(MAKE) test-kernels ARGS="--changed --machine $$machine" || exit; \
 	done
 
 # The screen and the page as the documents show them, from runs with real traffic.

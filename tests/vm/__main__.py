@@ -27,27 +27,21 @@ BOOT = 300
 
 
 def main() -> int:
-    """Runs what the command line says; returns the exit status."""
+    """Run what the command line says; return the exit status."""
     args = arguments()
     # Ends like Ctrl-C, so that no guest is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if args.verify:
-        return verified(args.machine)
+        return verified(args.changes)
     folder = Path(tempfile.mkdtemp(prefix="bwtop-vm-"))
     if args.exec:
         options = BY_INSTRUCTIONS if args.count else []
         return asyncio.run(by_hand(args.kernel, args.exec, folder, options))
-    tested = matrix.inputs()
-    rows = asyncio.run(all_rows(args.jobs, folder))
-    status = concluded(rows, folder)
-    for machine in MACHINES:
-        if chosen(machine, None, None, None) == [j for j in args.jobs if j.machine == machine]:
-            keep(machine, rows, tested)
-    return status
+    return concluded(asyncio.run(all_rows(args.jobs, folder)), folder)
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line's arguments."""
     parser = argparse.ArgumentParser(prog="tests.vm", description=__doc__)
     names = list(dict.fromkeys(job.name for job in JOBS))
     parser.add_argument("--machine", choices=MACHINES, help="only kernels of this machine")
@@ -63,47 +57,56 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="run nothing; say whether the table in matrix.json is of these sources and packages",
     )
+    parser.add_argument(
+        "--changed", action="store_true", help="run only kernels that --verify finds changed"
+    )
     args = parser.parse_args()
     if args.exec and not args.kernel:
         parser.error("--exec needs --kernel")
     if args.count and not args.exec:
         parser.error("--count needs --exec")
     args.jobs = chosen(args.machine, args.kernel, args.backend, args.keywords)
+    if args.verify or args.changed:
+        machines = [args.machine] if args.machine else MACHINES
+        args.changes = matrix.changes(matrix.read(), version, machines)
+    if args.changed:
+        must_run = {kernel for change in args.changes for kernel in change.kernels}
+        args.jobs = [job for job in args.jobs if job.kernel in must_run]
     if not args.jobs:
         parser.error("no kernel is tested like that")
     return args
 
 
 def out(line: str) -> None:
-    """Says something at once: who waits may be a log."""
+    """Say something at once: who waits may be a log."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def verified(machine: str | None) -> int:
-    """Say what has changed since the runs whose table is kept, of a machine or of all; return 1 if anything has."""
-    changed = matrix.changes(matrix.read(), version, [machine] if machine else MACHINES)
-    for change in changed:
-        out(f"the kernel matrix must run: {change}")
-    if not changed:
+def verified(changes: list[matrix.Change]) -> int:
+    """Say what has changed since the runs whose table is kept; return 1 if anything has."""
+    for change in changes:
+        out(f"the kernel matrix must run: {change.what}")
+    if not changes:
         out("the kernel matrix has run with these sources and packages")
-    return int(bool(changed))
+    return int(bool(changes))
 
 
-def keep(machine: str, all_rows: list[Row], tested: dict[str, str]) -> None:
-    """Write the part of the table of a machine whose jobs all ran, unless it is red or the sources have changed meanwhile."""
-    rows = [row for row in all_rows if BY_NAME[row.kernel].machine == machine]
-    if any(row.failures for row in rows) or blocks(rows, ci=True):
-        out(f"Nothing is written of {machine}: only the table of a green run is kept.")
+def keep(row: Row, jobs: list[Job], tested: dict[str, str]) -> None:
+    """Write a kernel's row of the table, if all its jobs ran, none is red and the sources are still those."""
+    if jobs != chosen(None, row.kernel, None, None):
+        return
+    if row.failures or blocks([row], ci=True):
+        out(f"Nothing is written of {row.kernel}: only the row of a green run is kept.")
     elif matrix.inputs() != tested:
-        out(f"Nothing is written of {machine}: the sources have changed since the run began.")
+        out(f"Nothing is written of {row.kernel}: the sources have changed since the run began.")
     else:
-        matrix.write(machine, rows, tested)
-        out(f"Written for {machine}: {matrix.FILE} and {matrix.DOCUMENT}. Commit both.")
+        matrix.write(row, tested)
+        out(f"Written for {row.kernel}: {matrix.FILE} and {matrix.DOCUMENT}. Commit both.")
 
 
 async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> int:
-    """Runs a command in a guest; returns its exit status."""
+    """Run a command in a guest; return its exit status."""
     kernel = BY_NAME[name]
     tree, programs = fetch(kernel), userland_of(kernel)
     guest = Guest(kernel, tree, folder, BOOT + 2 * LIMIT, programs, tuple(options))
@@ -113,14 +116,21 @@ async def by_hand(name: str, command: str, folder: Path, options: list[str]) -> 
 
 
 async def all_rows(jobs: list[Job], folder: Path) -> list[Row]:
-    """Runs jobs in their kernels, some side by side."""
+    """Run jobs in their kernels, some side by side."""
     room = asyncio.Semaphore(AT_ONCE)
+    tested = matrix.inputs()
+
+    async def row_of(kernel: Kernel, mine: list[Job]) -> Row:
+        row = await one_row(kernel, mine, folder / kernel.name, room)
+        keep(row, mine, tested)
+        return row
+
     work = {
         kernel: [job for job in jobs if job.kernel == kernel.name] for kernel in reversed(KERNELS)
     }
     longest_first = sorted(work.items(), key=lambda item: -len(item[1]))
     tasks = {
-        kernel.name: asyncio.create_task(one_row(kernel, mine, folder / kernel.name, room))
+        kernel.name: asyncio.create_task(row_of(kernel, mine))
         for kernel, mine in longest_first
         if mine
     }
@@ -134,7 +144,7 @@ def userland_of(kernel: Kernel) -> Userland | None:
 
 
 async def one_row(kernel: Kernel, jobs: list[Job], folder: Path, room: asyncio.Semaphore) -> Row:
-    """Fetches a kernel, boots it and runs its jobs."""
+    """Fetch a kernel, boot it and run its jobs."""
     async with room:
         try:
             tree = await asyncio.to_thread(fetch, kernel)
@@ -150,7 +160,7 @@ async def one_row(kernel: Kernel, jobs: list[Job], folder: Path, room: asyncio.S
 async def booted(
     kernel: Kernel, tree: Tree, programs: Userland | None, jobs: list[Job], folder: Path
 ) -> Row:
-    """Runs a kernel's jobs in one guest."""
+    """Run a kernel's jobs in one guest."""
     last: deque[str] = deque(maxlen=LAST)
     began = time.monotonic()
 
@@ -171,7 +181,7 @@ async def booted(
 
 
 def progress(said: str, jobs: list[Job], folder: Path) -> str:
-    """What a guest says, and of a job that has ended, what came of it."""
+    """Return what a guest says, and of a job that has ended, what came of it."""
     for job in jobs:
         if said == f"ended {job.name}":
             result = read(job, folder, "")
@@ -180,7 +190,7 @@ def progress(said: str, jobs: list[Job], folder: Path) -> str:
 
 
 def concluded(rows: list[Row], folder: Path) -> int:
-    """Prints the table and the failures; returns the exit status.  The guests' files stay only if something failed."""
+    """Print the table and the failures; return the exit status.  The guests' files stay only if something failed."""
     out(f"\n{table(rows)}\n")
     ci = bool(os.environ.get("CI"))
     if not any(row.failures for row in rows):

@@ -1,8 +1,9 @@
-"""The last green runs of the kernel matrix, one for each machine: hashes of what it tested, the packages it used, and its table."""
+"""The last green runs of the kernel matrix: for each machine hashes of what was tested, and for each kernel its packages and results."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,11 +79,18 @@ def sources(checkout: Path, folder: str) -> list[Path]:
 # The record.
 
 
-def recorded(record: Record, machine: str, rows: Iterable[Row], tested: dict[str, str]) -> Record:
-    """Return a record with a machine's part of this run; without other parts that were edited by hand."""
-    others = record["machines"] if record and sealed(record) == record else {}
-    mine = {"inputs": tested, "kernels": [of_kernel(row) for row in rows]}
-    return sealed({"machines": others | {machine: mine}})
+def recorded(record: Record, row: Row, tested: dict[str, str]) -> Record:
+    """Return a record with a kernel's row of this run.
+
+    It is without what was edited by hand, and without rows of the same machine that are of other sources.
+    """
+    machines = record["machines"] if record and sealed(record) == record else {}
+    machine = BY_NAME[row.kernel].machine
+    before = machines.get(machine, {})
+    others = before["kernels"] if before.get("inputs") == tested else []
+    rows = {kernel["kernel"]: kernel for kernel in others} | {row.kernel: of_kernel(row)}
+    mine = {"inputs": tested, "kernels": [rows[name] for name in BY_NAME if name in rows]}
+    return sealed({"machines": machines | {machine: mine}})
 
 
 def of_kernel(row: Row) -> Record:
@@ -109,47 +117,57 @@ def read(file: Path = FILE) -> Record:
     return record
 
 
-def write(
-    machine: str,
-    rows: Iterable[Row],
-    tested: dict[str, str],
-    file: Path = FILE,
-    document: Path = DOCUMENT,
-) -> None:
-    """Keep the record of a run of a machine's jobs, and put the table into the document for users."""
-    record = recorded(read(file), machine, rows, tested)
+def write(row: Row, tested: dict[str, str], file: Path = FILE, document: Path = DOCUMENT) -> None:
+    """Keep the record of a run of a kernel's jobs, and put the table into the document for users."""
+    record = recorded(read(file), row, tested)
     file.write_text(json.dumps(record, indent=2) + "\n")
     document.write_text(with_table(document.read_text(), record))
 
 
-def changes(record: Record, version: Version, machines: Iterable[str] = MACHINES) -> list[str]:
+@dataclass(frozen=True)
+class Change:
+    """What differs from the record."""
+
+    what: str
+    kernels: frozenset[str]
+    """The names of those that must run for it."""
+
+
+def changes(record: Record, version: Version, machines: Iterable[str] = MACHINES) -> list[Change]:
     """Return what differs from the record of these machines.
 
     A version that cannot be known, as without a network, counts as the same.  The newest kernel's is not compared: it
     changes every week, and its failures stop no change.
     """
     if sealed(record) != record:
-        return ["the record was edited by hand"]
+        return [
+            Change(f"{machine}: the record was edited by hand", names_of(machine))
+            for machine in machines
+        ]
     now = inputs()
     return [change for machine in machines for change in changes_of(machine, record, now, version)]
 
 
 def changes_of(
     machine: str, record: Record, now: dict[str, str], version: Version
-) -> Iterator[str]:
+) -> Iterator[Change]:
     """Yield what differs from a machine's part of the record."""
-    mine = record["machines"].get(machine)
-    if mine is None:
-        yield f"{machine} has not been tested"
-        return
+    mine = record["machines"].get(machine, {"inputs": now, "kernels": []})
     for name in INPUTS:
         if mine["inputs"].get(name) != now[name]:
-            yield f"{machine}: {name} has changed"
+            yield Change(f"{machine}: {name} has changed", names_of(machine))
     used = {kernel["kernel"]: kernel["package"] for kernel in mine["kernels"]}
-    for kernel in KERNELS:
-        newest = "" if machine != kernel.machine or kernel.name == MOVING else version(kernel)
-        if newest not in ("", used.get(kernel.name)):
-            yield f"{machine}: kernel {kernel.line} has version {newest}"
+    for name in sorted(names_of(machine)):
+        kernel = BY_NAME[name]
+        if name not in used:
+            yield Change(f"{machine}: kernel {kernel.line} has not been tested", frozenset({name}))
+        elif name != MOVING and (newest := version(kernel)) not in ("", used[name]):
+            yield Change(f"{machine}: kernel {kernel.line} has version {newest}", frozenset({name}))
+
+
+def names_of(machine: str) -> frozenset[str]:
+    """Return the names of a machine's kernels."""
+    return frozenset(kernel.name for kernel in KERNELS if kernel.machine == machine)
 
 
 # The table for users.
