@@ -308,10 +308,10 @@ def test_details_of_a_program_that_exec_replaced_keep_its_own_command_line(
     """The pid and the start are still those of a process, which has another one now."""
     harness = watched(child)
     harness.press("i")
-    assert "time.sleep(60)" in harness.text()
+    assert "time.sleep(600)" in harness.text()
     (process,) = harness.state.model.ledger.processes
     harness.feed(exited=[process])
-    assert "time.sleep(60)" not in harness.text()
+    assert "time.sleep(600)" not in harness.text()
 
 
 @pytest.mark.parametrize(("moves", "number"), [((), "SIGTERM"), (("down",), "SIGINT")])
