@@ -19,7 +19,7 @@ from bwtop.text.escape import printable
 
 
 def run(options: Options, out: TextIO) -> bool:
-    """Try every backend, or the one that --backend names; verify the counts of those that work; write the results.
+    """Try each backend, or only the one given with --backend, verify the counts of those that work, and write the results.
 
     Return True if at least one works and all counts are right.
     """

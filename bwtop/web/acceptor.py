@@ -130,19 +130,23 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in EXHAUSTED:
-                    if not self._is_called():
-                        return  # accept(2) takes a descriptor before it looks whether anybody calls
-                    if not self._make_room():
-                        self._pause(error)
-                        return
+                if error.errno not in EXHAUSTED:
+                    continue
+                if (
+                    not self._is_pending()
+                ):  # without a free descriptor accept(2) fails on an empty queue, too
+                    return
+                if not self._make_room():
+                    self._pause(error)
+                    return
             else:
                 self._take(accepted)
 
-    def _is_called(self) -> bool:
-        caller = select.poll()
-        caller.register(self._listener, select.POLLIN)
-        return bool(caller.poll(0))
+    def _is_pending(self) -> bool:
+        """Return whether a connection waits to be accepted."""
+        queue = select.poll()
+        queue.register(self._listener, select.POLLIN)
+        return bool(queue.poll(0))
 
     def _make_room(self) -> bool:
         """Drop a waiting connection; return False if there is none."""

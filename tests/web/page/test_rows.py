@@ -16,19 +16,25 @@ from bwtop.model.sample import Sample
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable
 from tests.build import key, remote
-from tests.web.browser import LOST, PIXELS
+from tests.web.browser import LOST, PIXELS, Visit
 from tests.web.page.scenes import HOSTILE, REFUSED, Scene, Visitor, api, clocked, questions, resize
 
 HELD: Final = re.compile("/api/v1/live[?]")
 """The question of a page that pauses, after which the next interval is none of its business."""
 
 
-def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) -> None:
+def still(visit: Visitor, scene: Scene) -> Visit:
+    """Return a page with three rows in the order of their rates, whose clock stands still."""
     scene.move({"one": 3000, "two": 2000, "three": 1000})
     page = visit(scene)
     clocked(page)
     page.until(lambda: page.names() == ["one", "two", "three"])
     page.page.clock.pause_at(time.time() + 30)
+    return page
+
+
+def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) -> None:
+    page = still(visit, scene)
     rows = page.find("#rows tbody tr")
     element = rows.nth(1).element_handle()
     rows.nth(1).hover()
@@ -49,11 +55,7 @@ def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
     visit: Visitor, scene: Scene
 ) -> None:
     """The pointer has just left the rows, which hold still, but sorting acts at once."""
-    scene.move({"one": 3000, "two": 2000, "three": 1000})
-    page = visit(scene)
-    clocked(page)
-    page.until(lambda: page.names() == ["one", "two", "three"])
-    page.page.clock.pause_at(time.time() + 30)
+    page = still(visit, scene)
     page.find("#rows tbody tr").nth(1).hover()
     page.header("name").click()
     page.until(lambda: page.direction("name") == "ascending")
@@ -64,11 +66,7 @@ def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
 def test_sorting_waits_for_its_answer_though_the_pointer_is_on_the_rows_again(
     visit: Visitor, scene: Scene
 ) -> None:
-    scene.move({"one": 3000, "two": 2000, "three": 1000})
-    page = visit(scene)
-    clocked(page)
-    page.until(lambda: page.names() == ["one", "two", "three"])
-    page.page.clock.pause_at(time.time() + 30)
+    page = still(visit, scene)
     page.run(
         """() => {
           document.querySelector("[data-column=name]").click();
