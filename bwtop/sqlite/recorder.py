@@ -93,8 +93,10 @@ class Unwritten(NamedTuple):
     bytes: int
 
     def words(self) -> str:
-        """Return them in a few words."""
-        return f"{count(self.intervals, 'interval')}, {size(self.bytes)}"
+        """Return what the end of the recording waits for."""
+        if not self.intervals:
+            return "all is recorded, but the database is not closed yet"
+        return f"{count(self.intervals, 'interval')}, {size(self.bytes)} not recorded yet"
 
 
 class Recorder:
@@ -246,13 +248,8 @@ class Recorder:
             is_told = self.state.fault and not self._is_locked
             if thread.is_alive() and time.monotonic() >= remind and not is_told:
                 remind = time.monotonic() + REMIND
-                self._notify(f"{self._remaining()}: {self._reason()}; another signal gives up")
-
-    def _remaining(self) -> str:
-        left = self.unwritten
-        if not left.intervals:
-            return "all is recorded, but the database is not closed yet"
-        return f"{left.words()} not recorded yet"
+                left = self.unwritten.words()
+                self._notify(f"{left}: {self._reason()}; another signal gives up")
 
     def _reason(self) -> str:
         return self.state.fault or "the disk is slow"
