@@ -1,4 +1,4 @@
-"""Roll up intervals into minutes, hours, days and months, and delete old rows: in small steps between intervals."""
+"""Roll up intervals into minutes, hours, days and months, and keep to the limits: in small steps between intervals."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bwtop.history.calendar import ceiling, floor
-from bwtop.history.tiers import COARSEST, DAYS, HOURS, KEEP_REMOTES, TIERS, UNITS, default_retention
+from bwtop.history.tiers import HOURS, KEEP_REMOTES, UNITS, default_retention
 from bwtop.model.flows import Loss
 from bwtop.sqlite import checked
 from bwtop.sqlite.fold import fold
-from bwtop.sqlite.store import Store, levels, pack_loss
+from bwtop.sqlite.retention import Retention
+from bwtop.sqlite.store import Store, first_row, levels, pack_loss
 from bwtop.sqlite.sweep import Sweep
 
 SETTLED: Final = 3.0
@@ -19,20 +20,11 @@ SETTLED: Final = 3.0
 FLOWS_AT_ONCE: Final = 2048
 """Number of flows that one step adds up."""
 
-ROWS_AT_ONCE: Final = 4096
-"""Largest number of rows that one step deletes."""
-
-_ROWS: Final = {"interval": ("delta", "interval, flow, process"), "span": ("traffic", "span, flow")}
-"""Table and key of the rows of an interval or span."""
-
 SPARE_PAGES: Final = 1024
 """Free pages kept for the next rows: 4 MiB."""
 
 PAGES_AT_ONCE: Final = 256
 """Pages that one step returns to the file system."""
-
-NEWEST: Final = 5
-"""Newest intervals, never deleted: live followers need them, and the clock may have been set back."""
 
 STEP_SECONDS: Final = 0.02
 """Time limit of a step: after it, the step begins no further piece of work."""
@@ -80,6 +72,7 @@ class Rollup:
         self._store = store
         self._connection = store.connection
         self._policy = policy
+        self._retention = Retention(self._connection, policy.retention)
         self._closing: _Closing | None = None
         self._folding: Iterator[None] | None = None
         self._folded = 0
@@ -89,14 +82,11 @@ class Rollup:
         """An hour was closed since the last sweep."""
         self._hour = 0.0
         """Start of the hour in which the last step was made."""
-        self._released = 1
-        """Rows deleted since the last sweep; a former recorder may have left some."""
         self._swept_rows = 0
         """Rows that the last sweep has looked at."""
         self._size_looked_at = float("-inf")
         self.is_over_size = False
         """The database exceeds max_size, with nothing left to delete."""
-        self._keep = {tier.level: policy.retention[tier.name] for tier in TIERS}
 
     def disturbed(self, earliest: float) -> None:
         """Note deltas that begin at `earliest` or later: restart a span that is being added up and includes them."""
@@ -125,27 +115,19 @@ class Rollup:
 
     def _piece(self, now: float) -> bool:
         return (
-            self._clear_abandoned()
+            self._retention.delete_abandoned(self._closing.span if self._closing else -1)
             or self._close_some(now)
-            or self._expire(now)
+            or self._retention.expire(now)
             or self._shrink(now)
-            or self._delete_old(now)
-            or self._delete_processes(now)
+            or self._retention.delete_old(now)
+            or self._retention.delete_processes(now)
             or self._sweep_some(now)
         )
 
     def _one(self, statement: str, *values: float) -> tuple[Any, ...]:
-        found = self._connection.execute(statement, values).fetchone()
-        return tuple(found) if found else ()
+        return first_row(self._connection, statement, *values)
 
     # Closing.
-
-    def _clear_abandoned(self) -> bool:
-        """Delete the rows of a span that a former recorder did not finish."""
-        mine = self._closing.span if self._closing else -1
-        return self._delete(
-            "span", self._one("SELECT id FROM span WHERE level < 0 AND id != ?", mine)
-        )
 
     def _close_some(self, now: float) -> bool:
         if not self._closing:
@@ -282,96 +264,7 @@ class Rollup:
             self._folded = span
             yield
 
-    # Deleting.
-
-    def _expire(self, now: float) -> bool:
-        """Mark rows past their retention as deletable, by whole spans of the level above."""
-        return any(
-            self._mark(level, now) for level in range(COARSEST + 1)
-        ) or self._trim_five_minutes(now)
-
-    def _mark(self, level: int, now: float) -> bool:
-        """Mark the level as deletable up to its retention, as far as the level above it has its totals.
-
-        Take back what a clock that was ahead has marked, or all rows until that date would be deleted at once.
-        """
-        (oldest,) = self._one(
-            "SELECT coalesce(max(end), 0) FROM span WHERE level = ? AND end <= ?",
-            *(min(level + 1, COARSEST), now - self._keep[level]),
-        )
-        return bool(
-            self._connection.execute(
-                "UPDATE level SET kept = ?1 WHERE level = ?2 AND kept != ?1 AND kept NOT BETWEEN ?1 AND ?3",
-                (oldest, level, now),
-            ).rowcount
-        )
-
-    def _trim_five_minutes(self, now: float) -> bool:
-        oldest = now - self._keep[-1]
-        return bool(
-            self._connection.execute(
-                "DELETE FROM pulse WHERE start IN (SELECT start FROM pulse WHERE start < ? LIMIT 1000)",
-                (oldest,),
-            ).rowcount
-        )
-
-    def _delete_old(self, now: float) -> bool:
-        """Delete rows of a deletable interval or span."""
-        interval = self._one(
-            "SELECT id FROM interval WHERE start < (SELECT kept FROM level WHERE level = 0)"
-            " AND id < (SELECT max(id) FROM interval) - ? ORDER BY start LIMIT 1",
-            NEWEST,
-        )
-        if interval:
-            interval = self._ahead_before(interval[0], now) or interval
-        return self._delete("interval", interval) or any(
-            self._delete(
-                "span",
-                self._one(
-                    "SELECT id FROM span WHERE level = ?1"
-                    " AND start < (SELECT kept FROM level WHERE level = ?1) ORDER BY start LIMIT 1",
-                    level,
-                ),
-            )
-            for level in range(1, COARSEST + 1)
-        )
-
-    def _delete(self, parent: str, found: tuple[Any, ...]) -> bool:
-        """Delete some rows of the found interval or span, and itself after its last row; return whether one was found."""
-        if not found:
-            return False
-        rows, key = _ROWS[parent]
-        deleted = self._connection.execute(
-            f"DELETE FROM {rows} WHERE ({key}) IN (SELECT {key} FROM {rows}"  # noqa: S608 - our own names
-            f" WHERE {parent} = ? LIMIT ?)",
-            (*found, ROWS_AT_ONCE),
-        ).rowcount
-        self._released += deleted
-        if deleted < ROWS_AT_ONCE:
-            self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
-        return True
-
-    def _ahead_before(self, interval: int, now: float) -> tuple[Any, ...]:
-        """Return an interval recorded before another, but dated after now by a clock that was ahead; () if there is none."""
-        return self._one(
-            "SELECT id FROM interval WHERE start > ? AND id < ?"
-            " AND start < (SELECT closed FROM level WHERE level = 1) LIMIT 1",
-            *(now, interval),
-        )
-
-    def _delete_processes(self, now: float) -> bool:
-        """Delete processes that no interval refers to.
-
-        Intervals from a clock that was ahead may precede the first of the others: their own processes stay.
-        """
-        (first,) = self._one("SELECT min(id) FROM interval WHERE +start <= ?", now)
-        return bool(
-            self._connection.execute(
-                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL AND abs(ended) < ?1"
-                " AND id NOT IN (SELECT process FROM delta WHERE interval < ?1) LIMIT 1000)",
-                (first,),
-            ).rowcount
-        )
+    # Sweeping.
 
     def _sweep_some(self, now: float) -> bool:
         """Delete some flows, remotes and programs that no row uses, after each hour."""
@@ -380,12 +273,12 @@ class Rollup:
             (closed,) = self._one("SELECT closed FROM level WHERE level = ?", HOURS)
             self._wants_sweep |= closed > now
             self._hour = hour
-        if not self._sweep and not (self._wants_sweep and self._released):
+        if not self._sweep and not (self._wants_sweep and self._retention.deleted):
             return False
         self._sweep = self._sweep or Sweep(self._connection, self._store.forget)
         if not self._sweep.step():
             self._swept_rows = self._sweep.rows
-            self._sweep, self._wants_sweep, self._released = None, False, 0
+            self._sweep, self._wants_sweep, self._retention.deleted = None, False, 0
         return True
 
     # Size.
@@ -413,54 +306,21 @@ class Rollup:
             self._size_looked_at = now
             self.is_over_size = False
             return False
-        if self._delete_old(now) or self._fold_closed():  # has been marked already
+        if self._retention.delete_old(now) or self._fold_closed():  # has been marked already
             return True
-        self._wants_sweep |= self._released > max(FEW, self._swept_rows // 4)
-        if self._sweep_some(now):
+        self._wants_sweep |= self._retention.deleted > max(FEW, self._swept_rows // 4)
+        if (
+            self._sweep_some(now)
+            or self._retention.mark_oldest(now)
+            or self._retention.delete_ahead(now)
+        ):
             return True
-        candidates = [(end, level) for level in range(DAYS) if (end := self._oldest(level, now))]
-        if not candidates and self._delete_ahead(now):
-            return True
-        if not candidates and self._released:
+        if self._retention.deleted:
             self._wants_sweep = True
             return True
-        if not candidates:
-            self._size_looked_at = now
-            self.is_over_size = True
-            return False
-        end, level = min(candidates)
-        self._connection.execute("UPDATE level SET kept = ? WHERE level = ?", (end, level))
-        return True
-
-    def _oldest(self, level: int, now: float) -> Any:
-        """Return the end of the oldest span of the level above that has detail in this level; None: there is none.
-
-        A clock may have been ahead: spans that end in the future do not count, or all that is recorded now would be deleted.
-        """
-        return self._one(
-            "SELECT min(end) FROM span WHERE level = ?1 + 1 AND end <= ?2"
-            " AND end > (SELECT kept FROM level WHERE level = ?1)",
-            *(level, now),
-        )[0]
-
-    def _delete_ahead(self, now: float) -> bool:
-        """Delete detail that a clock that was ahead has dated, as far as the level above it has its totals."""
-        interval = self._one(
-            "SELECT id FROM interval WHERE start > ? AND start < (SELECT closed FROM level WHERE level = 1)"
-            " AND id < (SELECT max(id) FROM interval) - ? LIMIT 1",
-            *(now, NEWEST),
-        )
-        return self._delete("interval", interval) or any(
-            self._delete(
-                "span",
-                self._one(
-                    "SELECT id FROM span WHERE level = ?1 AND start > ?2"
-                    " AND start < (SELECT closed FROM level WHERE level = ?1 + 1) LIMIT 1",
-                    *(level, now),
-                ),
-            )
-            for level in range(1, DAYS)
-        )
+        self._size_looked_at = now
+        self.is_over_size = True
+        return False
 
     def _vacuum(self) -> bool:
         """Return free pages to the file system, if there are many."""

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from bwtop.history.calendar import FIVE_MINUTES, ceiling, floor
 from bwtop.history.tiers import COARSEST, UNITS
@@ -306,6 +306,12 @@ def _id(
 ) -> int:
     found = connection.execute(select, values).fetchone()
     return int(found[0]) if found else _given(connection.execute(insert, values))
+
+
+def first_row(connection: sqlite3.Connection, statement: str, *values: float) -> tuple[Any, ...]:
+    """Return the first row that a statement finds; () if it finds none."""
+    found = connection.execute(statement, values).fetchone()
+    return tuple(found) if found else ()
 
 
 def levels(connection: sqlite3.Connection) -> list[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from bwtop.history.query import Answer, History, Peak, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
-from bwtop.sqlite import rollup, schema
+from bwtop.sqlite import retention, schema
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Event
 from tests.build import typed
@@ -42,7 +42,7 @@ FIRST = NOON - DAY // 2
 
 @pytest.fixture(autouse=True)
 def _utc() -> Iterator[None]:
-    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+    with local("UTC"), patch.object(retention, "NEWEST", 0):
         yield
 
 
@@ -562,7 +562,7 @@ PREDICATES: dict[str, Callable[[Identity, Remote], bool]] = {
 @pytest.fixture(scope="module")
 def many() -> Kept:
     """Record all programs with all remotes, some only as totals of hours and days."""
-    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+    with local("UTC"), patch.object(retention, "NEWEST", 0):
         kept = Kept(policy(seconds=HOUR, minutes=DAY, hours=2 * DAY))
         for number, (who, far) in enumerate(product(PROGRAMS, REMOTES)):
             when = FIRST + number % 4 * DAY + number * 600

@@ -25,7 +25,7 @@ from bwtop.model.ledger import CLASSES
 from bwtop.output.notes import notes
 from bwtop.output.report import document
 from bwtop.output.request import ReportRequest
-from bwtop.sqlite import checked, fold, rollup, sweep
+from bwtop.sqlite import checked, fold, retention, rollup, sweep
 from bwtop.sqlite.delta import Delta
 from tests.build import key, typed
 from tests.examples import examples
@@ -150,7 +150,7 @@ def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
         for module, name, value in (
             (rollup, "STEP_SECONDS", -1.0),
             (rollup, "FLOWS_AT_ONCE", flows_at_once),
-            (rollup, "NEWEST", newest),
+            (retention, "NEWEST", newest),
             (rollup, "FEW", 0),
             (fold, "ROWS_AT_ONCE", flows_at_once),
             (fold, "RANKED_AT_ONCE", 2),

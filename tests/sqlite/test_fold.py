@@ -10,7 +10,7 @@ import pytest
 
 from bwtop.clickhouse.spool import Spool
 from bwtop.model.flows import UDP, Host, Remote, Role
-from bwtop.sqlite import fold, rollup, sweep
+from bwtop.sqlite import fold, retention, rollup, sweep
 from bwtop.sqlite.delta import Delta
 from tests.build import key, remote, typed
 from tests.history.keep import (
@@ -35,7 +35,7 @@ def _steps() -> Iterator[None]:
     with (
         local("UTC"),
         patch.object(rollup, "STEP_SECONDS", -1.0),
-        patch.object(rollup, "NEWEST", 0),
+        patch.object(retention, "NEWEST", 0),
         patch.object(fold, "ROWS_AT_ONCE", 7),
         patch.object(sweep, "ROWS_AT_ONCE", 7),
     ):
@@ -214,7 +214,7 @@ def used(kept: Kept) -> int:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """Record ten minutes with 3,000 new remotes each, in an hour that is not over."""
     kept = Kept(TWENTY, tmp_path_factory.mktemp("crowded") / "history.db")
-    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+    with local("UTC"), patch.object(retention, "NEWEST", 0):
         for minute in range(10):
             kept.append(crowd(3000, NOON + minute * 60, first=3000 * minute))
         kept.append(Delta(NOON + 650, 1.0))  # the newest interval always stays

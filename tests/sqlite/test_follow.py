@@ -18,7 +18,7 @@ from bwtop.history.tiers import parse_retention
 from bwtop.model.flows import UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Loss, Traffic
 from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import Sample, add_traffic
-from bwtop.sqlite import follow, recorder, rollup
+from bwtop.sqlite import follow, recorder, retention
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.schema import HistoryError
@@ -239,12 +239,12 @@ def test_while_old_intervals_are_deleted(
     seen = []
     with closing(Follower(path)) as follower:
         for _ in range(30):
-            feed.put(rollup.NEWEST, 30.0)
+            feed.put(retention.NEWEST, 30.0)
             feed.wait()
             seen += numbers(follower.read())
-    assert seen == list(range(5, 5 + 30 * rollup.NEWEST))
+    assert seen == list(range(5, 5 + 30 * retention.NEWEST))
     feed.wait(lambda: rows(path, "SELECT min(id) FROM interval") != [(1,)])
-    assert rows(path, "SELECT count(*) FROM interval")[0][0] >= rollup.NEWEST
+    assert rows(path, "SELECT count(*) FROM interval")[0][0] >= retention.NEWEST
 
 
 def test_unreadable_history_cannot_be_followed(path: Path) -> None:

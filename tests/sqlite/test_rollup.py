@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from bwtop.model.flows import Loss
-from bwtop.sqlite import rollup
+from bwtop.sqlite import retention, rollup
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Rollup
 from tests.build import key
@@ -38,7 +38,7 @@ def _steps() -> Iterator[None]:
     with (
         local("UTC"),
         patch.object(rollup, "STEP_SECONDS", -1.0),
-        patch.object(rollup, "NEWEST", 0),
+        patch.object(retention, "NEWEST", 0),
     ):
         yield
 
@@ -272,7 +272,7 @@ def test_days_are_deleted_after_their_retention() -> None:
 
 def test_newest_intervals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Live followers read them."""
-    monkeypatch.setattr(rollup, "NEWEST", 3)
+    monkeypatch.setattr(retention, "NEWEST", 3)
     kept = Kept(policy(seconds=0))
     kept.append(*[delta(NOON + n) for n in range(10)])
     kept.steps(NOON + HOUR)
@@ -348,7 +348,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record two and a half days with much detail."""
     path = tmp_path_factory.mktemp("large") / "history.db"
     kept, far = Kept(policy(), path), [place(n) for n in range(400)]
-    with local("UTC"), patch.object(rollup, "NEWEST", 0):
+    with local("UTC"), patch.object(retention, "NEWEST", 0):
         for hour in range(60):
             for n in range(3):
                 kept.append(Delta(FIRST + hour * HOUR + n * 61, 1.0, flows_of(*far)))
@@ -451,8 +451,8 @@ def test_free_pages_are_returned_in_few_steps(large: Kept, monkeypatch: pytest.M
 def test_expired_rows_are_deleted_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also an interval of more flows than one step deletes; meanwhile no answer changes."""
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(rollup, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(rollup, "NEWEST", 0)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(retention, "NEWEST", 0)
     kept = Kept(policy(seconds=0))
     kept.append(crowd(95), crowd(5, NOON + 1), delta(NOON + 3600))
     before = kept.ask(NOON, NOON + 60).rx
