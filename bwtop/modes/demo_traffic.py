@@ -12,7 +12,6 @@ died before it could request the signal.
 import contextlib
 import ctypes
 import functools
-import math
 import os
 import resource
 import select
@@ -26,7 +25,8 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from bwtop.measure.intervals import STOP_SIGNALS, Status
-from bwtop.model.flows import TCP, UDP
+from bwtop.model.flows import UDP
+from bwtop.modes.demo_processes import PROCESSES, DemoProcess
 from bwtop.rights import privileges
 from bwtop.rights.account import Account
 
@@ -45,109 +45,10 @@ PATIENCE: Final = 1.0
 MOST_DESCRIPTORS: Final = 96
 """Limit of one process: the standard descriptors, the pipe, and the sockets of all connections during setup."""
 
-_SHIFT: Final = 0.15
-"""Phase shift between two remotes of a process, as a fraction of the period."""
-
 _PR_SET_NAME: Final = 15
 
 _PAYLOAD: Final = memoryview(bytes(1 << 18))
 _WASTE: Final = bytearray(1 << 18)
-
-Rhythm = Callable[[float], float]
-"""Fraction of the full rate, 0 to 1, at a point of the period, 0 to 1."""
-
-
-def steady(_: float) -> float:
-    """Return the full rate at every point."""
-    return 1.0
-
-
-def bursts(point: float) -> float:
-    """Return the full rate for a third of the period, else 0."""
-    return 1.0 if point < 1 / 3 else 0.0
-
-
-def waves(point: float) -> float:
-    """Return a rate that rises slowly and falls again."""
-    return 0.5 - 0.5 * math.cos(2 * math.pi * point)
-
-
-@dataclass(frozen=True)
-class DemoProcess:
-    """A demo process and its traffic."""
-
-    name: str
-    """At most 15 bytes, as the kernel keeps it (TASK_COMM_LEN in linux/sched.h)."""
-    protocol: int
-    remotes: tuple[str, ...]
-    """Addresses."""
-    rx: int
-    """Bytes/s received at the full rate, over all remotes."""
-    tx: int
-    """Bytes/s sent at the full rate, over all remotes."""
-    rhythm: Rhythm
-    period: float = 1.0
-    """Length of the rhythm in seconds."""
-    datagram: int = 0
-    """Bytes per datagram; 0 for TCP."""
-    serves: bool = False
-    """True: the remotes connect to the process; False: it connects to them."""
-
-    def level(self, seconds: float, remote: int) -> float:
-        """Return the fraction of the full rate, 0 to 1, after `seconds` for the remote with index `remote`."""
-        return self.rhythm((seconds / self.period - remote * _SHIFT) % 1)
-
-
-def _addresses(network: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{network}.{host}" for host in range(1, count + 1))
-
-
-PROCESSES: Final = (
-    DemoProcess(
-        "demo-download",
-        TCP,
-        _addresses("127.80.0", 2),
-        rx=6_000_000,
-        tx=30_000,
-        rhythm=waves,
-        period=40,
-    ),
-    DemoProcess(
-        "demo-backup",
-        TCP,
-        _addresses("127.22.0", 1),
-        rx=8_000,
-        tx=2_400_000,
-        rhythm=bursts,
-        period=15,
-    ),
-    DemoProcess(
-        "demo-web",
-        TCP,
-        _addresses("127.100.0", 12),
-        rx=60_000,
-        tx=1_500_000,
-        rhythm=bursts,
-        period=9,
-        serves=True,
-    ),
-    DemoProcess(
-        "demo-sync", TCP, ("127.60.0.1", "::1"), rx=120_000, tx=40_000, rhythm=waves, period=20
-    ),
-    DemoProcess(
-        "demo-call",
-        UDP,
-        _addresses("127.50.0", 1),
-        rx=150_000,
-        tx=150_000,
-        rhythm=steady,
-        datagram=1_000,
-    ),
-    DemoProcess(
-        "demo-dns", UDP, _addresses("127.53.0", 8), rx=3_200, tx=1_600, rhythm=steady, datagram=100
-    ),
-)
-"""All demo processes except the far end.  At full rate they move 11 MB/s."""
 
 
 class Demo:

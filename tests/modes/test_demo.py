@@ -18,10 +18,11 @@ import pytest
 from bwtop import cli
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.model.flows import PROTOCOL_NAMES, TCP, UDP
-from bwtop.modes import common, demo_traffic
+from bwtop.modes import common, demo_processes, demo_traffic
 from bwtop.modes import demo as demo_mode
 from bwtop.modes import screen as screen_mode
-from bwtop.modes.demo_traffic import FAR_END, PROCESSES, Demo, DemoProcess, LinkEnd
+from bwtop.modes.demo_processes import PROCESSES, DemoProcess
+from bwtop.modes.demo_traffic import FAR_END, Demo, LinkEnd
 from bwtop.rights import privileges
 from bwtop.rights.account import Account
 from tests.kernel.running import HANG, Bwtop, command
@@ -55,7 +56,7 @@ def test_demo_covers_protocols_versions_and_rhythms() -> None:
     """One end sends each byte and the other receives it: 11 MB/s in each direction."""
     assert {process.protocol for process in PROCESSES} == {TCP, UDP}
     assert {ipaddress.ip_address(address).version for address in ADDRESSES} == {4, 6}
-    rhythms = {demo_traffic.steady, demo_traffic.bursts, demo_traffic.waves}
+    rhythms = {demo_processes.steady, demo_processes.bursts, demo_processes.waves}
     assert {process.rhythm for process in PROCESSES} == rhythms
     assert {process.serves for process in PROCESSES} == {False, True}
     assert max(len(process.remotes) for process in PROCESSES) >= 8
@@ -87,7 +88,7 @@ def test_descriptor_limit_covers_all_sockets() -> None:
 def process_of(rate: int, datagram: int = 0) -> DemoProcess:
     protocol = UDP if datagram else TCP
     return DemoProcess(
-        "demo-test", protocol, ("127.0.0.9",), rate, rate, demo_traffic.steady, 1.0, datagram
+        "demo-test", protocol, ("127.0.0.9",), rate, rate, demo_processes.steady, 1.0, datagram
     )
 
 
