@@ -48,8 +48,7 @@ class Bars:
 
     def _fill(self, start: int, end: float) -> None:
         while start < end:
-            self._at(start)
-            start = ceiling(self._unit, start)
+            start = self._at(start).end
 
     def _at(self, place: int) -> Bar:
         if place not in self._bars:

@@ -63,7 +63,7 @@ def ceiling(unit: Unit, when: float) -> int:
 
 def local_date(when: float) -> date:
     """Return the local date; where the clock goes back over midnight, the new day has begun."""
-    shown = datetime.fromtimestamp(when).astimezone().date()
+    shown = date.fromtimestamp(when)
     tomorrow = shown + timedelta(days=1)
     return tomorrow if midnight(tomorrow) <= when else shown
 
