@@ -9,8 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from hypothesis import strategies as st
-
 from bwtop.history.calendar import midnight
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.filter_fields import FIELDS, HOST
@@ -23,7 +21,6 @@ from bwtop.model.flows import (
     ProcessKey,
     Remote,
     Role,
-    Traffic,
 )
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic, Sample
@@ -140,26 +137,6 @@ REMOTES: Final = (
     remote("2001:db8::1", 22, TCP, Role.SERVER),
     remote("127.0.0.1", 8080),
     remote("*", 0, UDP),
-)
-
-counts: Final = st.integers(0, 2**63)
-traffics: Final = st.builds(Traffic, counts, counts)
-losses: Final = st.builds(Loss, counts, counts, counts, counts, counts, counts, unheard=st.just(0))
-flow_traffics: Final[st.SearchStrategy[FlowTraffic]] = st.dictionaries(
-    st.sampled_from(KEYS),
-    st.dictionaries(st.sampled_from(REMOTES), traffics, min_size=1),
-)
-samples: Final = st.builds(
-    Sample,
-    time=st.datetimes(timezones=st.just(UTC)),
-    elapsed=st.floats(0, 3600),
-    traffic=flow_traffics,
-    identities=st.dictionaries(
-        st.sampled_from(KEYS),
-        st.builds(Identity, name=st.sampled_from(["curl", "sshd"]), uid=st.integers(0, 2)),
-    ),
-    exited=st.sets(st.sampled_from(KEYS)),
-    loss=losses,
 )
 
 

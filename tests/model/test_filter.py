@@ -27,9 +27,10 @@ from bwtop.sqlite import selection
 from bwtop.sqlite.delta import Delta
 from bwtop.view.rows import Expansion, Leaf
 from bwtop.view.tree import Tree, View
-from tests.build import HOSTILE, key, remote, sample, samples, typed
+from tests.build import HOSTILE, key, remote, sample, typed
 from tests.history.keep import NOON, Kept, by
 from tests.options.examples import parse as options_of
+from tests.strategies import samples
 
 PROCESSES: dict[str, tuple[ProcessKey, Identity]] = {
     "curl": (

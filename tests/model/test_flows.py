@@ -17,7 +17,8 @@ from bwtop.model.flows import (
     protocol_name,
     stored_identity,
 )
-from tests.build import losses, packed, traffics
+from tests.build import packed
+from tests.strategies import losses, traffics
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from bwtop.model.flows import (
 )
 from bwtop.model.ledger import CATEGORIES, Frame, Ledger, Process, Tally, category
 from bwtop.model.sample import Sample
-from tests.build import KEYS, NOW, REMOTES, key, losses, remote, sample
+from tests.build import KEYS, NOW, REMOTES, key, remote, sample
+from tests.strategies import losses
 
 Name = tuple[object, object]
 """A counted thing: (process, remote), (process, category) or ("all", category)."""

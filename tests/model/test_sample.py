@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, Traffic
 from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import MOST_LEARNED, FlowTraffic, Sample, add_traffic
-from tests.build import key, remote, sample, samples
+from tests.build import key, remote, sample
+from tests.strategies import samples
 
 
 def sums(readings: list[Sample]) -> FlowTraffic:

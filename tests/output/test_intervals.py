@@ -34,7 +34,8 @@ from bwtop.output.intervals import WRITERS, Layout
 from bwtop.text.escape import width
 from bwtop.view.interval import Interval, Intervals
 from bwtop.view.order import Order
-from tests.build import CONTROLS, HOSTILE, NOW, interval, key, remote, samples
+from tests.build import CONTROLS, HOSTILE, NOW, interval, key, remote
+from tests.strategies import samples
 
 WIDTHS = [1, 40, 60, 80, 200]
 WIDE = Layout(backend="tracepoint", width=200)

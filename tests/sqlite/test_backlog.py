@@ -15,9 +15,10 @@ from bwtop.model.sample import Sample
 from bwtop.sqlite import backlog
 from bwtop.sqlite.backlog import Backlog
 from bwtop.sqlite.delta import Delta, Moved, Who
-from tests.build import KEYS, REMOTES, key, remote, sample, samples
+from tests.build import KEYS, REMOTES, key, remote, sample
 from tests.examples import examples
 from tests.history.recording import START
+from tests.strategies import samples
 
 WHO: tuple[Who, ...] = tuple((k, Identity(name)) for k in KEYS for name in ("sh", "curl"))
 

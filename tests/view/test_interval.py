@@ -16,7 +16,8 @@ from bwtop.model.sample import Sample
 from bwtop.view.interval import Interval, Intervals
 from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Leaf
-from tests.build import key, remote, sample, samples, typed
+from tests.build import key, remote, sample, typed
+from tests.strategies import samples
 
 timelines = st.lists(samples, min_size=1, max_size=8)
 
