@@ -193,7 +193,7 @@ PYTEST = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 CI=$(CI) $(BIN)/pytest $(PROFILE)
 PROFILE :=
 WORKERS := 3
 
-# Byte code as Python writes it: tests start bwtop a thousand times, and write nothing here themselves.
+# Byte code as Python writes it: tests start bwtop a thousand times.  Only pytest adds its own, of the tests.
 .PHONY: compiled
 compiled: test-deps
 	@$(PYTHON) -m compileall -q bwtop tests

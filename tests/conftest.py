@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -43,8 +44,8 @@ def _networks_of_the_tests() -> Iterator[None]:
     geography.use(places)
 
 
-FIRST: Final = ("packaging", "kernel", "attacks", "web/page", "clickhouse")
-"""Folders whose files last: they run first, so that no worker is left with one of them at the end."""
+FIRST: Final = ("packaging", "web/test_openapi.py", "kernel", "attacks", "web/page", "clickhouse")
+"""Files that last, and folders of such: they run first, so that no worker is left with one of them at the end."""
 
 
 ALONE: Final = ("screen", "modes", "clickhouse")
@@ -73,6 +74,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduling
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let pytest keep its byte code of the tests, which is not Python's: each run would make it again."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders that last first, and skip the tests that need root where they may be skipped."""
     items.sort(key=rank)
@@ -86,9 +97,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def rank(item: pytest.Item) -> int:
-    """Return when a test's folder runs: the lower, the earlier."""
-    folder = item.path.parent.relative_to(TESTS)
-    return next((at for at, name in enumerate(FIRST) if folder.is_relative_to(name)), len(FIRST))
+    """Return when a test's file runs: the lower, the earlier."""
+    file = item.path.relative_to(TESTS)
+    return next((at for at, name in enumerate(FIRST) if file.is_relative_to(name)), len(FIRST))
 
 
 def skip_without_root(items: list[pytest.Item]) -> None:
