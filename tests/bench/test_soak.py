@@ -9,7 +9,7 @@ from tests.bench.watched import descriptors, memory, threads
 from tests.kernel.running import Bwtop, run
 from tests.web.serving import Listener, serving, until
 
-pytestmark = [pytest.mark.kernel, pytest.mark.alone]
+pytestmark = pytest.mark.kernel
 
 SECONDS = 2
 REMOTES = 15_000
@@ -24,20 +24,21 @@ flows of all, if they were kept, take 40.
 """
 
 
-def come_and_go() -> None:
+def come_and_go(remotes: int) -> None:
     """Start many processes, and one that speaks to many remotes; let all of them end."""
-    run(lambda: churn(REMOTES, PROCESSES, SECONDS))
+    run(lambda: churn(remotes, PROCESSES, SECONDS))
 
 
+@pytest.mark.alone
 def test_what_is_gone_takes_no_memory(tmp_path: Path) -> None:
     """After the first time it has what it needs for so many: a heap, and the files of the history that it records to."""
     with Bwtop("--db", str(tmp_path / "history.db")) as bwtop:
         pid = bwtop.process.pid
-        come_and_go()
+        come_and_go(REMOTES)
         bwtop.settle()
         before, taken = (threads(pid), descriptors(pid)), memory(pid)
         for _ in range(ROUNDS):
-            come_and_go()
+            come_and_go(REMOTES)
             bwtop.settle()
         until(
             lambda: memory(pid) - taken < ROOM, lambda: f"it has grown by {memory(pid) - taken} MiB"
@@ -53,6 +54,6 @@ def test_serving_opens_and_starts_nothing_for_what_comes_and_goes() -> None:
     with serving() as web, Listener(web.port) as listener:
         listener.settle()
         before = threads(web.pid), descriptors(web.pid)
-        come_and_go()
+        come_and_go(1000)
         listener.settle()
         until(lambda: (threads(web.pid), descriptors(web.pid)) == before)

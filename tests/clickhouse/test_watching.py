@@ -224,12 +224,12 @@ def test_unreachable_server_opens_no_screen(flags: tuple[str, ...]) -> None:
         assert b"\x1b" not in terminal.raw
 
 
-COUNT: Final = 150
+COUNT: Final = 80
 SIZE: Final = 1000
 
 
 def datagrams() -> None:
-    """Send known bytes for about fifteen seconds."""
+    """Send known bytes for about eight seconds."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as end:
         end.bind(("127.0.0.1", 0))
         for _ in range(COUNT):

@@ -63,11 +63,22 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database with rows in each table."""
-    path, recorders = tmp_path_factory.mktemp("real") / "history.db", Recorders()
+    """Return a database with rows in each table, and several hundred pages."""
+    return recorded(tmp_path_factory.mktemp("real"), 240)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database with rows in each table, as few as that takes."""
+    return recorded(tmp_path_factory.mktemp("few"), 24)
+
+
+def recorded(folder: Path, samples: int) -> Path:
+    """Record two hours in so many samples; return the database."""
+    path, recorders = folder / "history.db", Recorders()
     feed = recorders(path, cmdlines=True)
     for _ in range(4):
-        feed.put(60, seconds=30)
+        feed.put(samples // 4, seconds=7200 / samples)
         feed.wait()
     recorders.close()
     complete(path, "clock", "dropped")
@@ -179,11 +190,11 @@ def columns() -> Iterator[tuple[str, str]]:
                     yield table, row[1]
 
 
-def is_changed(path: Path, real: Path, table: str, column: str, value: str) -> bool:
+def is_changed(path: Path, whole: Path, table: str, column: str, value: str) -> bool:
     """Copy a database with a value in all rows of a column; return whether the column takes it."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    shutil.copy(real, path)
+    shutil.copy(whole, path)
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as connection,
         suppress(sqlite3.Error),
@@ -195,15 +206,15 @@ def is_changed(path: Path, real: Path, table: str, column: str, value: str) -> b
 
 @pytest.mark.parametrize(("table", "column"), list(columns()))
 def test_wrong_value_in_any_column(
-    table: str, column: str, real: Path, path: Path, recorders: Recorders
+    table: str, column: str, few: Path, path: Path, recorders: Recorders
 ) -> None:
     taken = ""
     for value in ODD:
-        if is_changed(path, real, table, column, value):
+        if is_changed(path, few, table, column, value):
             taken, before = value, path.read_bytes()
             read(path)
             assert path.read_bytes() == before, value
-    assert is_changed(path, real, table, column, taken)
+    assert is_changed(path, few, table, column, taken)
     feed = recorders(path)
     feed.put(3)
     feed.recorder.close()

@@ -16,7 +16,7 @@ from tests.web.page.scenes import Past, Scene, Visitor
 from tests.web.serving import Serving, Web
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def opened() -> Iterator[Browser]:
     with chromium() as running:
         yield running
