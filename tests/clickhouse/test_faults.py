@@ -272,7 +272,8 @@ def test_no_kill_of_bwtop_loses_or_doubles_anything(
     large(path)
     for kill in range(ATTEMPTS):
         with shipping_bwtop(path, target) as process:
-            time.sleep(chance.uniform(0, 0.05 * (kill + 1)))  # as fast as the machine is
+            longest = 0.05 * 1.3**kill  # up to seven seconds: as fast as the machine is
+            time.sleep(chance.uniform(0, longest))
             process.kill()
             process.wait()
         reached.add(server.query("SELECT count() FROM traffic FINAL")[0][0])
