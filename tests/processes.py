@@ -1,8 +1,50 @@
-"""Processes as the kernel shows them to tests."""
+"""Run programs to their end, wait for what they do, and read what the kernel tells of them: proc(5)."""
 
 import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
+
+from tests.kernel.running import HANG
+
+USER: Final = 31234
+"""A uid without a user."""
+
+
+def ran(
+    command: Sequence[str | Path], *, timeout: float = HANG, check: bool = False, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; return its exit status and its output as text."""
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=check, **options
+    )
+
+
+def until(
+    condition: Callable[[], object],
+    what: str | Callable[[], object] = "it never is",
+    seconds: float = HANG,
+) -> None:
+    """Wait until a condition is true; fail if it is not within so many seconds.
+
+    what: the message of the failure, or a function that returns it.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what if isinstance(what, str) else what()
+        time.sleep(0.02)
+
+
+def refused_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """Return the error of a bwtop that refused to run; check that this line is all its output, and that its status is 2."""
+    assert (ended.returncode, ended.stdout) == (2, ""), ended
+    (line,) = ended.stderr.splitlines(keepends=True)
+    assert line.startswith("bwtop: "), ended
+    assert line.endswith("\n"), ended
+    return line.removeprefix("bwtop: ").removesuffix("\n")
 
 
 def status(process: int | str) -> dict[str, str]:
@@ -31,6 +73,29 @@ def children(process: int) -> list[int]:
                     int, Path(f"/proc/{process}/task/{thread}/children").read_text().split()
                 )
     return found
+
+
+def family(process: int) -> list[int]:
+    """Return a process and its descendants."""
+    return [process, *(one for child in children(process) for one in family(child))]
+
+
+def threads(process: int) -> int:
+    """Return the number of threads of a process."""
+    return len(os.listdir(f"/proc/{process}/task"))
+
+
+def descriptors(process: int) -> int:
+    """Return the number of open descriptors of a process."""
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
+def proportional_memory(process: int) -> int:
+    """Return the bytes of a process's own memory and of its share of what it shares with others (PSS)."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("there is no Pss")
 
 
 def is_alive(process: int) -> bool:

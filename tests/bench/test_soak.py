@@ -7,7 +7,8 @@ import pytest
 from tests.bench.churn import churn
 from tests.bench.watched import descriptors, memory, threads
 from tests.kernel.running import Bwtop, run
-from tests.web.serving import Listener, serving, until
+from tests.processes import until
+from tests.web.serving import Listener, serving
 
 pytestmark = pytest.mark.kernel
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from tests import processes
 from tests.bench.flows import CHECKOUT
 from tests.bench.tables import MIB
 from tests.kernel.running import HANG
@@ -184,20 +185,10 @@ class Watched:
 _Number = TypeVar("_Number", int, float)
 
 
-def tree(pid: int) -> list[int]:
-    """Return the process and its descendants (proc_pid_task_children(5))."""
-    found = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # the thread has ended
-            for child in children.read_text().split():
-                found += tree(int(child))
-    return found
-
-
 def of_tree(measure: Callable[[int], _Number], pid: int) -> _Number:
     """Return the sum of a measure over the tree; a descendant that ends meanwhile counts nothing."""
     whole = measure(pid)
-    for each in tree(pid)[1:]:
+    for each in processes.family(pid)[1:]:
         with suppress(OSError):
             whole += measure(each)
     return whole
@@ -215,21 +206,14 @@ def memory(pid: int) -> float:
 
 def own_memory(pid: int) -> float:
     """Return the PSS of one process, in MiB."""
-    return _proportional(pid) / MIB
-
-
-def _proportional(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("there is no Pss")
+    return processes.proportional_memory(pid) / MIB
 
 
 def threads(pid: int) -> int:
     """Return the number of threads of the tree."""
-    return of_tree(lambda each: len(os.listdir(f"/proc/{each}/task")), pid)
+    return of_tree(processes.threads, pid)
 
 
 def descriptors(pid: int) -> int:
     """Return the number of open descriptors of the tree."""
-    return of_tree(lambda each: len(os.listdir(f"/proc/{each}/fd")), pid)
+    return of_tree(processes.descriptors, pid)

@@ -16,6 +16,8 @@ from bwtop.clickhouse.target import Target
 from tests.clickhouse.hosts import DATABASE, HOSTS, TWINS, moved, send_yesterday
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
 from tests.history.others import needs_root
+from tests.kernel.running import command
+from tests.processes import ran, refused_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,22 +33,12 @@ def full(running: ClickHouse) -> Target:
 
 
 def bwtop(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "bwtop.py"), *flags],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "100", **environment},
-        check=False,
-    )
+    return ran(command(*flags), env={**os.environ, "COLUMNS": "100", **environment})
 
 
 def fails(*flags: str, **environment: str) -> str:
     """Return the one-line error."""
-    found = bwtop(*flags, **environment)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.count("\n") == 1
-    return found.stderr
+    return refused_line(bwtop(*flags, **environment))
 
 
 def url(target: Target, user: str = "") -> str:
@@ -92,10 +84,8 @@ def test_root_is_dropped_before_a_server_is_queried(full: Target, flag: str, mod
         "output.run = lambda *_: print(os.getresuid());"
         f"main([{flag!r}, '--from', {url(full)!r}])"
     )
-    found = subprocess.run(
+    found = ran(
         [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith("SUDO_")},
         check=True,
@@ -153,9 +143,5 @@ def test_printed_schema_suits_current_servers_or_the_given_one(running: ClickHou
 )
 def test_missing_driver_is_one_line_with_the_install_command(flags: str) -> None:
     code = f"import sys; sys.modules['clickhouse_driver'] = None; from bwtop.cli import main; main({flags.split()!r})"
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert found.returncode == 2
-    assert found.stderr.startswith("bwtop: clickhouse-driver is missing: pip install")
-    assert found.stderr.count("\n") == 1
+    line = refused_line(ran([sys.executable, "-c", code], cwd=ROOT))
+    assert line.startswith("clickhouse-driver is missing: pip install")

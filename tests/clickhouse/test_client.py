@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from bwtop.clickhouse.schema import EVENT
 from bwtop.clickhouse.target import Target
 from tests.clickhouse.servers import ClickHouse, Library, listening
 from tests.history.recording import ROOT, is_line
+from tests.processes import ran
 
 
 def error_of(client: Client, statement: str = "SELECT 1") -> str:
@@ -148,9 +148,7 @@ found = client.Client(Target("127.0.0.1", {target.port}), "", database=False)
 connections = [one for one in gc.get_objects() if isinstance(one, Connection)]
 print(found.query("SELECT 1"), connections[0].compressor_cls is not None)
 """
-    answer = subprocess.run(
-        [sys.executable, "-B", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    answer = ran([sys.executable, "-B", "-c", program], cwd=ROOT, check=True)
     assert answer.stdout == "[(1,)] True\n", "it compresses what it sends, too"
 
 

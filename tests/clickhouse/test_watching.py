@@ -27,6 +27,7 @@ from tests.clickhouse.stores import ship
 from tests.history.keep import Kept
 from tests.kernel.running import HANG, command, start
 from tests.kernel.test_history import recording
+from tests.processes import ran, until
 from tests.screen.terminal import Terminal
 
 HOSTS: Final = (WEB, DATABASE, HOSTILE)
@@ -97,13 +98,8 @@ def watching(target: Target, *flags: str) -> list[str]:
 
 
 def printed(target: Target, *flags: str) -> tuple[list[dict[str, Any]], str]:
-    found = subprocess.run(
-        watching(target, "--batch", "--format", "json", *flags),
-        capture_output=True,
-        text=True,
-        timeout=3 * HANG,
-        check=True,
-    )
+    bwtop = watching(target, "--batch", "--format", "json", *flags)
+    found = ran(bwtop, timeout=3 * HANG, check=True)
     return [json.loads(line) for line in found.stdout.splitlines()], found.stderr
 
 
@@ -240,10 +236,7 @@ def datagrams() -> None:
 @pytest.mark.kernel
 def test_another_host_sees_every_byte(target: Target, server: Client, tmp_path: Path) -> None:
     with recording(tmp_path / "history.db", "--ship", target.url()):
-        deadline = time.monotonic() + HANG
-        while server.query("SELECT count() FROM span WHERE level = 0") == [(0,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: server.query("SELECT count() FROM span WHERE level = 0") != [(0,)])
         with watcher(target) as process:
             child = start(datagrams)
             sent, seconds = 0, 0

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bwtop.containers import folders
 from bwtop.containers.folders import Folder
+from tests.kernel.running import HANG
+from tests.processes import ran
 
 IMAGE = "example/proxy:1.25"
 
@@ -25,7 +27,7 @@ class Podman:
         where = (f"--root={self.root}/var/lib/containers/storage", f"--runroot={self.root}/run")
         drivers = ("--storage-driver=vfs", f"--tmpdir={self.root}/tmp", "--cgroup-manager=cgroupfs")
         command = ["podman", *where, *drivers, "--runtime=runc", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = ran(command, timeout=2 * HANG)
         assert done.returncode == 0, done.stderr
         return (done.stdout.split() or [""])[-1]
 

@@ -25,7 +25,7 @@ from bwtop.rights.privileges import CAP_DAC_READ_SEARCH
 from tests.build import eventually
 from tests.containers import engines
 from tests.kernel.running import HANG, Bwtop, Document, command, run, send_datagram
-from tests.processes import capability_sets, children, is_alive, status
+from tests.processes import capability_sets, family, is_alive, ran, status
 from tests.rights.test_landlock import refused
 from tests.rights.test_privileges import capabilities, in_child
 
@@ -285,20 +285,13 @@ def test_program_names_containers_and_only_the_helper_may_read_their_files(root:
     report = command(
         "--history", "1h", "--by", "container", "--db", str(database), "--format", "json"
     )
-    rows = json.loads(subprocess.run(report, capture_output=True, text=True, check=True).stdout)[
-        "rows"
-    ]
+    rows = json.loads(ran(report, check=True).stdout)["rows"]
     found = {(row["container_name"], row["runtime"], row["container_id"]) for row in rows}
     assert {row for row in found if row[1]} - {(None, "podman", before["container"])} == {
         ("nginx-proxy", "podman", None),
         ("old-proxy", "podman", None),
         (None, "podman", f"podman:{ID[:12]}"),
     }
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and its descendants."""
-    return [pid, *(one for child in children(pid) for one in family(child))]
 
 
 def test_no_container_names_starts_no_helper() -> None:

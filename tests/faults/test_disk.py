@@ -12,6 +12,7 @@ from tests.faults.disk import Disk
 from tests.faults.recorded import recorded, send
 from tests.history.recording import is_sound
 from tests.kernel.running import HANG, Bwtop
+from tests.processes import until
 
 pytestmark = pytest.mark.kernel
 
@@ -27,10 +28,7 @@ def stop_while_frozen(running: Bwtop, disk: Disk, port: int) -> None:
     """Stop the disk, move bytes, and send the signal to end."""
     send(port, 10)
     running.settle()
-    deadline = time.monotonic() + HANG
-    while recorded(disk.path / "history.db", port) < 10_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: recorded(disk.path / "history.db", port) >= 10_000)
     disk.freeze()
     send(port, 74)
     running.settle()
@@ -40,10 +38,7 @@ def stop_while_frozen(running: Bwtop, disk: Disk, port: int) -> None:
 
 def await_message(running: Bwtop, part: str) -> None:
     """Wait until bwtop says something."""
-    deadline = time.monotonic() + HANG
-    while not any(part in message for message in running.messages):
-        assert time.monotonic() < deadline, running.messages
-        time.sleep(0.05)
+    until(lambda: any(part in message for message in running.messages), lambda: running.messages)
 
 
 def test_a_stop_waits_for_the_disk_and_loses_nothing(disk: Disk, sink: int) -> None:

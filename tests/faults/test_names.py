@@ -20,6 +20,7 @@ from tests.faults.services import (
     sender,
 )
 from tests.kernel.running import HANG, Document
+from tests.processes import until
 
 pytestmark = pytest.mark.kernel
 
@@ -65,10 +66,10 @@ def test_a_dead_resolver_is_told_once_and_asked_again_later(services: Path) -> N
     (services / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     with room(services) as running, inside(running, sender()):
         with resolver(running, "never"):
-            deadline = time.monotonic() + HANG
-            while not any("name server does not answer" in line for line in running.messages):
-                assert time.monotonic() < deadline, running.messages
-                time.sleep(0.1)
+            until(
+                lambda: any("name server does not answer" in line for line in running.messages),
+                lambda: running.messages,
+            )
         running.settle()
         assert sum("name server" in line for line in running.messages) == 1
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from bwtop.sqlite import recorder
 from tests.history.recording import LENGTH, ROOT, Recorders, hurried
 from tests.kernel.running import HANG
+from tests.processes import ran
 
 CALLS: Final = ("pwrite64", "fdatasync", "ftruncate")
 """The calls by which SQLite changes files; the memory that it maps is that of the -shm file, which a crash empties."""
@@ -49,14 +50,9 @@ def record(path: Path, count: int) -> None:
 def under_strace(path: Path, count: int, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run `record` under strace(1), which sees the calls on the files of the database alone."""
     files = [word for end in FILES for word in ("-P", f"{path}{end}")]
-    return subprocess.run(
-        ["strace", "-f", "-qq", *flags, *files, sys.executable, "-B", "-m", __spec__.name, path, str(count)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=4 * HANG,
-        check=False,
-    )  # fmt: skip
+    strace = ["strace", "-f", "-qq", *flags, *files]
+    program = [sys.executable, "-B", "-m", __spec__.name]
+    return ran([*strace, *program, path, str(count)], cwd=ROOT, timeout=4 * HANG)
 
 
 def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from bwtop.history.process import Answer, BusyError, QueryError, QueryLimits, QueryServer
 from bwtop.rights.privileges import PrivilegeError
-from tests.web.serving import until
+from tests.processes import is_alive, until
 
 MOST: Final = 32 << 20
 """Bytes of memory of queries."""
@@ -87,15 +87,6 @@ def ask(server: QueryServer, question: str, **options: Any) -> dict[str, Any]:
     return head
 
 
-def is_running(pid: int) -> bool:
-    """Return whether a process runs: no zombie, as what has no parent any more may stay for a moment."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
 def begun(path: Path) -> int:
     """Return the process id that a query has written."""
     until(lambda: path.exists() and path.read_text())
@@ -115,7 +106,7 @@ def test_answer_comes_from_a_process_that_then_ends(server: QueryServer) -> None
         assert head["nice"] > os.nice(0)
         pids.add(head["pid"])
     assert os.getpid() not in pids
-    until(lambda: not any(map(is_running, pids)))
+    until(lambda: not any(map(is_alive, pids)))
 
 
 def test_answer_may_be_large(server: QueryServer) -> None:
@@ -159,7 +150,7 @@ def test_query_is_killed_when_its_time_is_over(question: str, tmp_path: Path) ->
         with pytest.raises(QueryError, match="stopped after 3 seconds; choose a shorter"):
             ask(server, f"{question} {tmp_path / 'pid'}")
         pid = begun(tmp_path / "pid")
-        until(lambda: not is_running(pid))
+        until(lambda: not is_alive(pid))
         assert ask(server, "who")["pid"]
 
 
@@ -171,11 +162,11 @@ def test_query_is_killed_when_its_client_has_left(
         is_gone = threading.Event()
         asking = pool.submit(ask, server, f"{question} {tmp_path / 'pid'}", is_gone=is_gone.is_set)
         pid = begun(tmp_path / "pid")
-        assert is_running(pid)
+        assert is_alive(pid)
         is_gone.set()
         with pytest.raises(QueryError, match="the client has left"):
             asking.result(LONG / 2)
-        until(lambda: not is_running(pid))
+        until(lambda: not is_alive(pid))
 
 
 def test_further_queries_wait_for_their_turn(tmp_path: Path) -> None:
@@ -216,7 +207,7 @@ def test_server_that_cannot_drop_its_rights_is_an_error() -> None:
 
 def test_lost_server_is_said(server: QueryServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: not is_running(server.pid))
+    until(lambda: not is_alive(server.pid))
     with pytest.raises(QueryError, match="restart bwtop"):
         ask(server, "who")
 
@@ -228,7 +219,7 @@ def test_stopped_server_holds_up_no_end() -> None:
     closing = threading.Thread(target=server.close, daemon=True)
     closing.start()
     until(lambda: not closing.is_alive())
-    assert not is_running(server.pid)
+    assert not is_alive(server.pid)
 
 
 def test_ctrl_z_stops_no_server(server: QueryServer) -> None:
@@ -248,7 +239,7 @@ def test_processes_end_with_the_one_that_asks(tmp_path: Path) -> None:
         finally:
             os._exit(1)
     pids = [begun(tmp_path / "query"), begun(tmp_path / "server")]
-    assert all(map(is_running, pids))
+    assert all(map(is_alive, pids))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    until(lambda: not any(map(is_running, pids)))
+    until(lambda: not any(map(is_alive, pids)))

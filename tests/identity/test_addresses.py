@@ -2,15 +2,15 @@
 
 import json
 import os
-import subprocess
 
 import pytest
 
 from bwtop.identity.addresses import connected_networks, own_addresses
+from tests.processes import ran
 
 
 def test_addresses_are_those_of_ip() -> None:
-    found = subprocess.run(["ip", "-json", "addr"], capture_output=True, text=True, check=True)
+    found = ran(["ip", "-json", "addr"], check=True)
     told = {
         info["local"]
         for link in json.loads(found.stdout)
@@ -32,12 +32,7 @@ def test_addresses_of_links_and_of_loopback_are_left_out() -> None:
         "ip addr add 2001:db8::7/64 dev lo",
         "python3 -c 'from bwtop.identity.addresses import *; print(*own_addresses(), *connected_networks())'",
     )
-    found = subprocess.run(
-        ["unshare", "--net", "sh", "-ec", "\n".join(commands)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found = ran(["unshare", "--net", "sh", "-ec", "\n".join(commands)], check=True)
     assert found.stdout.split() == [
         *("192.0.2.7", "192.0.2.8", "2001:db8::7"),
         *("192.0.2.0/24", "192.0.2.9/32", "2001:db8::/64"),

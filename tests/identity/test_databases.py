@@ -22,6 +22,8 @@ from bwtop.model.typed import parse
 from tests.build import packed, remote
 from tests.history.keep import NOON, Kept, delta
 from tests.identity.mmdb import ASNS, COUNTRIES, database
+from tests.kernel.running import command
+from tests.processes import ran
 
 ADDRESSES = ("192.0.2.9", "198.51.100.1", "2001:db8::1", "203.0.113.1", "10.1.1.1", "9.9.9.9", "*")
 
@@ -94,12 +96,7 @@ def test_damage_is_an_error_or_an_unknown_answer(tmp_path: Path, data: st.DataOb
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "bwtop.py", "--no-config", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return ran(command("--no-config", *arguments))
 
 
 def test_report_by_system_and_country(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bwtop.identity import names
 from bwtop.identity.lookup import Unanswered
 from bwtop.identity.names import DEAD, Names, look_up
 from tests.build import packed
+from tests.processes import ran
 
 REMOTE = packed("192.0.2.1")
 
@@ -83,13 +83,6 @@ def test_name_of_other_bytes_than_utf8_is_none(tmp_path: Path) -> None:
         "from bwtop.identity.names import look_up; from tests.build import packed;"
         "print(*(look_up(packed(f'203.0.113.{host}')) for host in (77, 78)))"
     )
-    found = subprocess.run(
-        [
-            *("unshare", "--mount", "sh", "-ec", mount, "sh"),
-            *(tmp_path / "hosts", sys.executable, script),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    prefix = ("unshare", "--mount", "sh", "-ec", mount, "sh")
+    found = ran([*prefix, tmp_path / "hosts", sys.executable, script], check=True)
     assert found.stdout == "None plain.example\n"

@@ -18,11 +18,9 @@ from bwtop.history.calendar import HOUR
 from bwtop.measure.sources import NEEDS_ROOT
 from bwtop.sqlite.lock import holder
 from tests.kernel.running import HANG, Bwtop, command, command_as, run, send_datagram, sink
+from tests.processes import USER, ran, refused_line, until
 
 pytestmark = pytest.mark.kernel
-
-USER = 31234
-"""A uid that is nobody's."""
 
 
 @pytest.fixture
@@ -63,13 +61,7 @@ def stop(process: subprocess.Popen[str]) -> int:
 def history(database: Path, *flags: str, uid: int = 0) -> Any:
     """Return what `bwtop --history` says of all times in JSON."""
     asked = ["--history", "all", "--format", "json", "--db", str(database), *flags]
-    answer = subprocess.run(
-        command_as(uid, *asked) if uid else command(*asked),
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=True,
-    )
+    answer = ran(command_as(uid, *asked) if uid else command(*asked), check=True)
     return json.loads(answer.stdout)
 
 
@@ -160,9 +152,7 @@ def test_a_second_one_measures_and_says_who_records(place: Path) -> None:
         assert sum(p["tx"] for p in second.processes(pid)) == 1019
         (said,) = [line for line in second.messages if "not recording" in line]
         assert said.endswith(f"is recorded by bwtop --record (pid {first.pid})")
-        third = subprocess.run(
-            command("--record", "--db", str(database)), capture_output=True, text=True, timeout=HANG
-        )
+        third = ran(command("--record", "--db", str(database)))
         assert third.returncode == 2
         assert third.stderr == said + "\n"
         stop(first)
@@ -174,10 +164,7 @@ def test_a_second_one_takes_over(place: Path) -> None:
     with sink() as port, recording(database) as first, Bwtop("--db", str(database)) as second:
         first.kill()
         first.wait()
-        deadline = time.monotonic() + HANG
-        while "again" not in second.messages[-1]:
-            assert time.monotonic() < deadline, second.messages
-            time.sleep(0.05)
+        until(lambda: "again" in second.messages[-1], lambda: second.messages)
         assert holder(database) == f"bwtop (pid {second.process.pid})"
         pid = run(lambda: send_datagram(port, 1021))
         second.settle()
@@ -219,15 +206,8 @@ def test_without_root_and_without_a_recorder_one_line_says_so(place: Path) -> No
 
 
 def refused_in_one_line(database: Path, reason: str) -> None:
-    answer = subprocess.run(
-        command_as(USER, "--batch", "--db", str(database)),
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-    )
-    assert (answer.returncode, answer.stdout) == (2, "")
-    (line,) = answer.stderr.splitlines()
-    assert line.startswith(f"bwtop: {NEEDS_ROOT} ({reason}")
+    line = refused_line(ran(command_as(USER, "--batch", "--db", str(database))))
+    assert line.startswith(f"{NEEDS_ROOT} ({reason}")
 
 
 def test_kill_loses_no_committed_interval(place: Path) -> None:
@@ -353,10 +333,7 @@ def test_what_is_no_database_is_left_alone(place: Path, text: str) -> None:
         (complaint,) = complaints
         assert "is not a history of bwtop" in complaint
         assert database.read_text() == text
-        refused = subprocess.run(
-            command("--record", "--db", str(database)), capture_output=True, timeout=HANG
-        )
-        assert refused.returncode == 2
+        assert ran(command("--record", "--db", str(database))).returncode == 2
     else:
         assert not complaints
         assert sent(database, pid) == 1033

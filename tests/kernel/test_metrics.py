@@ -11,9 +11,9 @@ import pytest
 from tests.kernel.running import LAUNCHER, command, run, send_datagram, sink
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
 from tests.kernel.test_history import place
-from tests.kernel.test_serve import as_user
 from tests.metrics.server import Prometheus, example, prometheus
-from tests.web.serving import TOKEN, Serving, serving, until
+from tests.processes import ran, until
+from tests.web.serving import TOKEN, Serving, as_user, serving
 
 pytestmark = pytest.mark.kernel
 __all__ = ["place"]  # the fixture
@@ -124,19 +124,17 @@ def test_what_is_exposed_passes_promtool_and_no_counter_goes_back(place: Path) -
         )
         for _ in range(4):
             run(lambda: send_datagram(port, 1009))
-            text = bwtop.ask("/metrics").body
-            done = subprocess.run(
-                ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
-            )
-            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-            lines = [line for line in text.decode().splitlines() if "_total" in line]
+            text = bwtop.ask("/metrics").body.decode()
+            done = ran(["promtool", "check", "metrics"], input=text)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+            lines = [line for line in text.splitlines() if "_total" in line]
             after = {
                 name: float(value)
                 for name, _, value in (line.rpartition(" ") for line in lines)
                 if not name.startswith("#")
             }
             assert all(after[name] >= value for name, value in before.items())
-            assert b"127.0.0.1" not in text
+            assert "127.0.0.1" not in text
             before = after
 
 

@@ -20,6 +20,7 @@ import pytest
 from bwtop.capture.selftest import moves
 from tests.kernel.running import HANG, WITHOUT_CGROUPS, Bwtop, Document, command, run, send_datagram
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
+from tests.processes import ran, refused_line
 
 pytestmark = pytest.mark.kernel
 
@@ -142,13 +143,7 @@ def test_table_fits_the_terminal(printed: Printed) -> None:
 
 
 def test_without_flags_it_prints_five_intervals_and_says_so() -> None:
-    result = subprocess.run(
-        command("-d", "0.1", "--format", "json"),
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
+    result = ran(command("-d", "0.1", "--format", "json"))
     assert result.returncode == 0
     assert result.stdout.count("\n") == 5
     assert "printing 5 intervals" in result.stderr
@@ -160,9 +155,7 @@ IN_PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
 
 @pytest.mark.parametrize("prefix", [[], IN_PID_NAMESPACE], ids=["host", "PID namespace"])
 def test_check_says_what_this_kernel_allows(prefix: list[str]) -> None:
-    result = subprocess.run(
-        [*prefix, *command("--check")], capture_output=True, text=True, timeout=HANG, check=False
-    )
+    result = ran([*prefix, *command("--check")])
     assert (result.returncode, result.stderr) == (0, "")
     assert "tracepoint: works here" in result.stdout
     assert result.stdout.count(" (selected)\n") == 1
@@ -176,13 +169,7 @@ def test_check_says_what_this_kernel_allows(prefix: list[str]) -> None:
 
 
 def test_check_gives_the_reason_of_what_is_missing() -> None:
-    result = subprocess.run(
-        [*WITHOUT_CGROUPS, *command("--check")],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
+    result = ran([*WITHOUT_CGROUPS, *command("--check")])
     assert result.returncode == 0
     assert "  cgroup sendmsg4: refused: no cgroup v2 hierarchy is mounted\n" in result.stdout
     assert "so the peer of unconnected UDP (sent over IPv4) shows as '*'" in result.stdout
@@ -195,16 +182,11 @@ def test_check_gives_the_reason_of_what_is_missing() -> None:
 def test_a_kernel_that_refuses_gets_one_line_with_its_own_reason() -> None:
     """Even root may load nothing without the capabilities for it."""
     powerless = ["setpriv", "--bounding-set", "-perfmon,-sys_admin", "--"]
-    result = subprocess.run(
-        [*powerless, *command("--batch")], capture_output=True, text=True, timeout=HANG, check=False
-    )
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "no backend works here: fexit: raw tracepoint sched_process_exec: EPERM" in result.stderr
-    assert "tracepoint: raw tracepoint sched_process_exec: EPERM" in result.stderr
-    assert "it needs kernel 6.3 or newer" in result.stderr
-    assert "kprobe: " in result.stderr
+    line = refused_line(ran([*powerless, *command("--batch")]))
+    assert "no backend works here: fexit: raw tracepoint sched_process_exec: EPERM" in line
+    assert "tracepoint: raw tracepoint sched_process_exec: EPERM" in line
+    assert "it needs kernel 6.3 or newer" in line
+    assert "kprobe: " in line
 
 
 @pytest.mark.parametrize(
@@ -218,9 +200,7 @@ def test_a_kernel_that_refuses_gets_one_line_with_its_own_reason() -> None:
 )
 def test_output_that_cannot_be_written(redirection: str, status: int, said: str) -> None:
     line = f"{' '.join(command('--batch', '--no-record', '-n', '1', '-d', '0.1'))} {redirection}"
-    result = subprocess.run(
-        ["sh", "-c", line], capture_output=True, text=True, timeout=HANG, check=False
-    )
+    result = ran(["sh", "-c", line])
     assert result.returncode == status
     assert (
         result.stderr.removeprefix("bwtop: measuring (backend: tracepoint)\n" if status else "")

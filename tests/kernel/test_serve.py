@@ -22,13 +22,24 @@ from bwtop.web.api import ROUTES
 from bwtop.web.files import STATIC
 from tests.build import eventually
 from tests.clickhouse.servers import free_port
-from tests.kernel.running import HANG, LAUNCHER, command, run, send_datagram, sink
+from tests.kernel.running import HANG, command, run, send_datagram, sink
 from tests.kernel.talking import DOWN, UP, Service, receive_then_send, send_then_receive
-from tests.kernel.test_history import USER, place, recording, stop
+from tests.kernel.test_history import place, recording, stop
+from tests.processes import (
+    USER,
+    descriptors,
+    proportional_memory,
+    ran,
+    refused_line,
+    status,
+    threads,
+    until,
+)
 from tests.web.serving import (
     Listener,
     Serving,
     Stream,
+    as_user,
     ask,
     bearer,
     connect,
@@ -36,7 +47,6 @@ from tests.web.serving import (
     reply,
     request,
     serving,
-    until,
 )
 
 pytestmark = pytest.mark.kernel
@@ -46,30 +56,9 @@ NOBODY = 65534
 PRIMES = (1009, 2003, 10_007, 20_011, 40_009)
 
 
-def as_user(*flags: str) -> list[str]:
-    """bwtop of another user, who may not be allowed into this checkout: see command_as."""
-    program = (
-        f"import os, sys; sys.path.insert(0, {str(LAUNCHER.parent)!r});"
-        " import bwtop.cli, bwtop.metrics.exposition, bwtop.web.serve, bwtop.web.files as files;"
-        " found = files.load(None, {}); files.load = lambda *_: found;"
-        f" os.setgroups([]); os.setresgid(*3 * [{USER}]); os.setresuid(*3 * [{USER}]);"
-        f" bwtop.cli.main({list(flags)!r})"
-    )
-    return ["/usr/bin/env", *command()[:1], "-c", program]
-
-
 def refusal(*flags: str) -> str:
     """Return the one line with which it ends at once."""
-    answer = subprocess.run(
-        command("--serve", "--no-resolve", "--no-record", *flags),
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-    )
-    assert (answer.returncode, answer.stdout) == (2, ""), answer
-    (line,) = answer.stderr.splitlines()
-    assert line.startswith("bwtop: ")
-    return line
+    return refused_line(ran(command("--serve", "--no-resolve", "--no-record", *flags)))
 
 
 def moved(documents: list[Any], pid: int) -> tuple[int, int]:
@@ -90,23 +79,18 @@ def recorded(web: Serving, pid: int) -> tuple[int, int]:
     return total["rx"], total["tx"]
 
 
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
 def check_powerless(pid: int, uid: int) -> None:
     """In every thread: capabilities are a thread's own."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            status = status_of(int(task.name))
+            found = status(task.name)
         except (FileNotFoundError, ProcessLookupError):
             assert int(task.name) != pid
             continue  # that of a request which has been answered meanwhile
-        assert status["Uid"].split() == status["Gid"].split() == [str(uid)] * 4
+        assert found["Uid"].split() == found["Gid"].split() == [str(uid)] * 4
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-            assert int(status[name], 16) == 0, name
-        assert status["NoNewPrivs"] == "1"
+            assert int(found[name], 16) == 0, name
+        assert found["NoNewPrivs"] == "1"
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +251,7 @@ def test_without_root_it_shows_what_was_and_lives_while_somebody_records(place: 
             before = run(lambda: send_datagram(port, 1039))
             stop(recorder)
         with serving("--db", str(database), started=as_user) as web, Listener(web.port) as listener:
-            assert status_of(web.pid)["Uid"].split() == [str(USER)] * 4
+            assert status(web.pid)["Uid"].split() == [str(USER)] * 4
             assert recorded(web, before) == (0, 1039)
             listener.wait(lambda: listener.of("status"))
             for _ in range(2):
@@ -551,22 +535,6 @@ def all_at_once(port: int, count: int) -> list[str]:
         return [wrong for each in found for wrong in each]
 
 
-def threads(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/task"))
-
-
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def proportional(pid: int) -> int:
-    """Bytes of memory that are its own, or its part of what others have, too (PSS)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("there is no Pss")
-
-
 @pytest.mark.alone
 def test_neither_load_nor_garbage_delays_measuring_or_is_kept(place: Path) -> None:
     """Ten thousand requests in a row, and then two hundred at once."""
@@ -579,7 +547,7 @@ def test_neither_load_nor_garbage_delays_measuring_or_is_kept(place: Path) -> No
         all_at_once(web.port, 200)  # what a heap keeps for so many threads it has now
         listener.settle()
         until(lambda: threads(web.pid) <= 8, lambda: f"{threads(web.pid)} threads")
-        before = (threads(web.pid), descriptors(web.pid), proportional(web.pid))
+        before = (threads(web.pid), descriptors(web.pid), proportional_memory(web.pid))
         first = len(listener.came)
         mover = threading.Thread(target=lambda: moving(port))
         mover.start()
@@ -591,7 +559,7 @@ def test_neither_load_nor_garbage_delays_measuring_or_is_kept(place: Path) -> No
         assert moved(listener.intervals, pid) == (0, 1061)
         until(lambda: threads(web.pid) <= before[0], lambda: f"{threads(web.pid)} threads")
         until(lambda: descriptors(web.pid) <= before[1], lambda: f"{descriptors(web.pid)} open")
-        grown = proportional(web.pid) - before[2]
+        grown = proportional_memory(web.pid) - before[2]
         assert grown < 16 << 20, f"it has grown by {grown} bytes"
         told = [(at, event) for at, event in listener.came[first:] if event.name == "interval"]
         ids = [event.id or 0 for _, event in told]

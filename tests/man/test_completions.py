@@ -5,7 +5,6 @@ import pty
 import re
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from bwtop.history.dimensions import DIMENSIONS
 from bwtop.options.flags import ROWS
 from bwtop.view.columns import PROCESS_COLUMNS
 from man.__main__ import ROOT
+from tests.kernel.running import HANG
+from tests.processes import ran
 
 FOLDER = ROOT / "share" / "completions"
-HANG = 60
 
 Ask = Callable[[str], set[str]]
 """A function that returns the completions of a command line."""
@@ -35,25 +35,14 @@ def bash(line: str) -> set[str]:
         f'source {FOLDER}/bwtop.bash; COMP_WORDS=("$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1));'
         ' _bwtop; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script, "bash", *words],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=True,
-    )
+    done = ran(["bash", "--norc", "-c", script, "bash", *words], check=True)
     assert done.stderr == ""
     return set(done.stdout.split())
 
 
 def fish(line: str) -> set[str]:
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", f"source {FOLDER}/bwtop.fish; complete -C {line!r}"],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=True,
-    )
+    script = f"source {FOLDER}/bwtop.fish; complete -C {line!r}"
+    done = ran(["fish", "--no-config", "-c", script], check=True)
     assert done.stderr == ""
     found = {row.split("\t")[0] for row in done.stdout.splitlines()}
     before, equals, _ = line.split(" ")[-1].partition("=")  # fish gives the flag again

@@ -1,7 +1,6 @@
 """The manual: made from the program's tables, up to date, and good mdoc."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,15 @@ from bwtop.tui.layout import FIELDS
 from bwtop.view.columns import ALL_COLUMNS, REMOTE_COLUMNS
 from man import page
 from man.__main__ import FILES, ROOT
+from tests.processes import ran
 
 PAGE = ROOT / "man" / "bwtop.1"
 
 
 def rendered() -> str:
     """Return the page as a reader sees it, on one long line per paragraph."""
-    made = subprocess.run(
-        ["mandoc", "-T", "utf8", "-O", "width=500", str(PAGE)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return re.sub(".\b", "", made)
+    made = ran(["mandoc", "-T", "utf8", "-O", "width=500", PAGE], check=True)
+    return re.sub(".\b", "", made.stdout)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -50,20 +45,13 @@ def test_a_stale_page_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mandoc_has_nothing_to_say() -> None:
     """But about pages that this machine does not have."""
-    said = subprocess.run(
-        ["mandoc", "-T", "lint", str(PAGE)], capture_output=True, text=True, check=False
-    ).stdout
+    said = ran(["mandoc", "-T", "lint", PAGE]).stdout
     assert [line for line in said.splitlines() if "referenced manual not found" not in line] == []
 
 
 def test_groff_has_nothing_to_say() -> None:
     """It is what man-db renders with."""
-    said = subprocess.run(
-        ["groff", "-mdoc", "-ww", "-Tutf8", "-z", str(PAGE)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = ran(["groff", "-mdoc", "-ww", "-Tutf8", "-z", PAGE], check=True)
     assert said.stderr == ""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from tests.kernel.running import HANG
-from tests.web.serving import until
+from tests.processes import until
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "share/prometheus/bwtop.yml"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.metrics.server import (
     example,
     prometheus,
 )
+from tests.processes import ran
 
 SAMPLES: Final = {
     metric.name + suffix: metric
@@ -46,7 +46,7 @@ VARIABLES: Final = {
 
 
 def promtool(*arguments: str | Path) -> tuple[int, str]:
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    done = ran(["promtool", *arguments])
     return done.returncode, done.stdout + done.stderr
 
 
@@ -310,8 +310,7 @@ def test_systemd_accepts_the_drop_in(drop_in: Path, tmp_path: Path) -> None:
 
     def verified(text: str) -> tuple[int, str]:
         (tmp_path / "bwtop.service.d" / "more.conf").write_text(text)
-        command: list[str | Path] = ["systemd-analyze", "verify", "--man=no", unit]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = ran(["systemd-analyze", "verify", "--man=no", unit])
         return done.returncode, done.stderr
 
     ours = drop_in.read_text()

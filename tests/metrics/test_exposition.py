@@ -1,6 +1,5 @@
 """Test the exposition: complete, well formed, consistent, and parsed back unchanged."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from bwtop.sqlite.recorder import Recorder
 from bwtop.sqlite.writer import RecordingOptions
 from tests.build import HOSTILE, key, remote, sample
 from tests.kernel.running import HANG
+from tests.processes import ran, until
 
 Labels = frozenset[tuple[str, str]]
 
@@ -144,13 +144,8 @@ def test_exactly_the_table_is_exposed(full: Watch) -> None:
 
 
 def test_prometheus_own_linter_has_no_complaint(full: Watch) -> None:
-    done = subprocess.run(
-        ["promtool", "check", "metrics"],
-        input=Exposition(full).text(),
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    done = ran(["promtool", "check", "metrics"], input=Exposition(full).text().decode())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # What is known, and what is not.
@@ -253,9 +248,7 @@ def test_recorder_and_spool_metrics(full: Watch, recorder: Recorder) -> None:
     for name in ("lag_seconds", "waiting_intervals", "intervals_total", "dropped_bytes_total"):
         assert value(full, f"bwtop_recorder_{name}") == 0, name
     recorder.put(sample({key(1): {remote(): Traffic(1, 1)}}))
-    deadline = time.monotonic() + 60
-    while value(full, "bwtop_recorder_intervals_total") < 1:
-        assert time.monotonic() < deadline
+    until(lambda: value(full, "bwtop_recorder_intervals_total") >= 1)
     assert value(full, "bwtop_recorder_lag_seconds") < 5
     assert value(full, "bwtop_spool_intervals") == 17
     assert value(full, "bwtop_spool_lag_seconds") == 23.5

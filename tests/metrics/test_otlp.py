@@ -25,6 +25,7 @@ from tests.clickhouse.servers import free_port
 from tests.history.recording import is_line
 from tests.kernel.running import HANG
 from tests.metrics.test_exposition import Behind
+from tests.processes import until
 
 OF_KIND: Final = {Type.COUNTER: "sum", Type.GAUGE: "gauge", Type.HISTOGRAM: "histogram"}
 
@@ -240,10 +241,7 @@ def test_attempt_that_fails_in_any_way_is_counted() -> None:
 
 def await_errors(made: OtlpExporter) -> None:
     """Wait for two attempts without a connection."""
-    deadline = time.monotonic() + HANG
-    while made.figures().errors["connection"] < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: made.figures().errors["connection"] >= 2)
 
 
 def test_collector_that_starts_later_gets_all_bytes() -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -27,7 +27,7 @@ from bwtop.rights import privileges
 from bwtop.rights.account import Account
 from tests.kernel.running import HANG, Bwtop, command
 from tests.options.examples import refusal
-from tests.processes import capability_sets, is_alive, status
+from tests.processes import capability_sets, is_alive, status, until
 from tests.screen.terminal import Terminal
 
 NAMES = {FAR_END, *(process.name for process in PROCESSES)}
@@ -191,13 +191,6 @@ class Running:
     def all(self) -> dict[str, int]:
         """Wait for all demo processes and return their ids by name."""
         return all_of(self.far_end)
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + HANG
-    while not happened():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 class Stat(NamedTuple):

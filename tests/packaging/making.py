@@ -6,6 +6,8 @@ import stat
 import subprocess
 from pathlib import Path
 
+from tests.processes import ran
+
 ROOT = Path(__file__).resolve().parents[2]
 
 STUCK = 900
@@ -20,16 +22,13 @@ def run(
 ) -> str:
     """Run a command, which must succeed; return its standard output.  It inherits nothing that make tells the makes it starts."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        list(command),
+    done = ran(
+        command,
+        timeout=STUCK,
         cwd=cwd,
         env=inherited | (env or {}),
         umask=umask,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=STUCK,
-        check=False,
     )
     said = f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{said}"

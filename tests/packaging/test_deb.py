@@ -1,11 +1,11 @@
 """make deb: the package, its contents and what it says of itself.  test_debian.py installs it."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from bwtop import __version__
-from tests.packaging.making import ROOT, make, run, sources, tree
+from tests.packaging.making import ROOT, STUCK, make, run, sources, tree
+from tests.processes import ran
 
 NEEDED = {
     *("libbpf1", "libjs-chart.js", "python3", "python3-bpfcc", "python3-humanize"),
@@ -91,11 +91,7 @@ def test_documentation_says_why_the_service_is_off(deb: Path, tmp_path: Path) ->
 
 
 def test_lintian_has_no_complaint(deb: Path) -> None:
-    done = subprocess.run(
-        ["lintian", "--no-cfg", "--allow-root", "--display-info", "--pedantic", deb],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    lintian = ["lintian", "--no-cfg", "--allow-root", "--display-info", "--pedantic"]
+    done = ran([*lintian, deb], timeout=STUCK)
     complaints = done.stdout.splitlines()
     assert (done.returncode, complaints) == (0, []), done.stderr

@@ -20,6 +20,7 @@ from tests.kernel.test_privileges import reads_maps
 from tests.packaging.debian import Machine, Root, booted
 from tests.packaging.making import run
 from tests.packaging.modes import MODES, SIZE, Installed, Sender, question, send, sent
+from tests.processes import ran, until
 from tests.web.serving import ask
 
 pytestmark = pytest.mark.kernel
@@ -74,8 +75,7 @@ def as_user(machine: Machine, user: str, *flags: str) -> list[str]:
 
 def report(machine: Machine, user: str, sender: Sender) -> subprocess.CompletedProcess[str]:
     """Report the sent bytes of a process to a user; return the finished command."""
-    command = as_user(machine, user, *question(sender))
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+    return ran(as_user(machine, user, *question(sender)))
 
 
 def recorded(machine: Machine, sender: Sender) -> int:
@@ -121,9 +121,7 @@ def test_sandbox_takes_nothing_away(service: Machine, root: Root) -> None:
     said = service.run("journalctl", "--output=cat", f"_PID={main}").splitlines()
     assert [line for line in said if line.startswith(f"recording to {DATABASE} (backend: ")]
     flags = ("--batch", "-n", "1", "-d", "0.1", "--no-resolve", "--no-record")
-    roots = subprocess.run(
-        root.command("bwtop", *flags), capture_output=True, text=True, timeout=HANG, check=True
-    )
+    roots = ran(root.command("bwtop", *flags), check=True)
     lacking = {line.removeprefix("bwtop: ") for line in roots.stderr.splitlines()}
     assert {line for line in said if "recording to" not in line} == {
         line for line in lacking if "measuring (backend" not in line
@@ -221,10 +219,10 @@ def test_members_read_after_it_was_killed_and_it_comes_back(service: Machine) ->
     main = service.state("bwtop", "MainPID")
     service.run("systemctl", "kill", "--signal=KILL", "bwtop")
     assert recorded(service, sender) == SIZE
-    deadline = time.monotonic() + HANG
-    while service.state("bwtop", "ActiveState") != "active":
-        assert time.monotonic() < deadline, service.run("systemctl", "status", "bwtop")
-        time.sleep(0.5)
+    until(
+        lambda: service.state("bwtop", "ActiveState") == "active",
+        lambda: service.run("systemctl", "status", "bwtop"),
+    )
     assert service.state("bwtop", "MainPID") != main
     assert recorded(service, sender) == SIZE
 
@@ -275,9 +273,7 @@ def test_purge_leaves_the_user_alone(machine: Machine, root: Root) -> None:
     """As Debian's system users stay: files of theirs may be anywhere."""
     machine.run("apt-get", "purge", "-q", "-y", "bwtop")
     assert left(root) == set()
-    mentions = subprocess.run(
-        ["grep", "-rlw", "bwtop", root.path / "etc"], capture_output=True, text=True, check=False
-    )
+    mentions = ran(["grep", "-rlw", "bwtop", root.path / "etc"])
     names = {Path(path).name.rstrip("-") for path in mentions.stdout.splitlines()}
     assert names == {"passwd", "shadow", "group", "gshadow"}
 

@@ -3,15 +3,14 @@
 import marshal
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bwtop import __version__
 from bwtop.capture import cache
-from tests.kernel.running import HANG
 from tests.packaging.making import ROOT, make, run, sources, tree
+from tests.processes import ran
 
 SHARED = {
     *("bin", "lib", "lib/systemd", "lib/systemd/system", "lib/sysusers.d"),
@@ -170,12 +169,9 @@ def test_it_runs_from_anywhere(prefix: Path, tmp_path: Path) -> None:
 @pytest.mark.kernel
 def test_it_measures_and_writes_nothing_to_where_it_is(prefix: Path, tmp_path: Path) -> None:
     before = tree(prefix)
-    measured = subprocess.run(
+    measured = ran(
         [prefix / "bin/bwtop", "--batch", "-n", "1", "--no-resolve", "--db", tmp_path / "db"],
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
     )
     assert measured.returncode == 0, measured.stderr
     assert "measuring (backend: " in measured.stderr

@@ -14,7 +14,8 @@ from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
 from tests.packaging.container import LIMITS, Podman
 from tests.packaging.making import ROOT
 from tests.packaging.modes import SIZE, question, recording, send, sent
-from tests.web.serving import ask, until
+from tests.processes import until
+from tests.web.serving import ask
 
 MANIFEST = ROOT / "share" / "kubernetes" / "bwtop.yaml"
 TOKEN = "0123456789abcdef0123456789abcdef"

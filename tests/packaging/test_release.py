@@ -1,13 +1,13 @@
 """make release: what is published, the same bytes each time, and only if all places name one version and one date."""
 
 import hashlib
-import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.making import copy_of_checkout, make, run
+from tests.packaging.making import STUCK, copy_of_checkout, make, run
+from tests.processes import ran
 
 VERSION = "7.8.9"
 DATE = "2026-02-03"
@@ -98,8 +98,7 @@ def test_places_that_disagree_are_one_line(checkout: Path, tmp_path: Path, place
 
 def refused(folder: Path) -> str:
     """Return the line that says why no release is made."""
-    command = ["make", "-s", "release"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = ran(["make", "-s", "release"], cwd=folder, timeout=STUCK)
     said, failed = done.stderr.splitlines()
     assert failed.startswith("make: *** ")
     assert not (folder / "dist").exists()

@@ -1,7 +1,6 @@
 """The service's unit and its user, as systemd's own tools see them.  test_debian.py runs it."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from bwtop.capture import cache
 from bwtop.sqlite import location
 from tests.packaging.making import ROOT, make, run
+from tests.processes import ran
 
 UNIT = ROOT / "share" / "bwtop.service"
 
@@ -26,9 +26,7 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def analyzed(*arguments: str | Path) -> tuple[int, str]:
     """Return systemd-analyze's exit status, and all its output."""
-    done = subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False
-    )
+    done = ran(["systemd-analyze", *arguments])
     return done.returncode, done.stdout + done.stderr
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from bwtop.rights.account import NOBODY, Account
 from bwtop.rights.privileges import CAP_BPF, CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN
 from tests.kernel.running import HANG
 from tests.kernel.test_privileges import with_only
-from tests.processes import capability_sets, status
+from tests.processes import capability_sets, ran, status
 
 pytestmark = pytest.mark.kernel
 
@@ -97,7 +96,7 @@ def evaluated(readable: Path, prefix: list[str], expression: str) -> Any:
         f"print(json.dumps({expression}))"
     )
     command = [*prefix, "/usr/bin/python3", "-c", program]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = ran(command)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

@@ -195,6 +195,11 @@ class Terminal:
         """True if the cursor is shown: DECTCEM."""
         return _CURSOR in self.screen.mode
 
+    @property
+    def modes(self) -> tuple[bool, bool, bool, bool]:
+        """Return whether the second buffer, mouse reports, bracketed paste and the cursor are on."""
+        return self.alternate, self.mouse, self.brackets, self.cursor_visible
+
     def settings(self) -> list[Any]:
         """Return the termios(3) settings of the terminal, also after the end of the command."""
         assert self._master is not None, "the terminal was closed"

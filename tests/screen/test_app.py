@@ -155,6 +155,5 @@ def test_stopped_output_stops_neither_recording_nor_signals(
             os.kill(terminal.pid, number)
         assert terminal.wait() == status
         assert record.read_bytes().strip(b"r") == b"c"
-        shown = (terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible)
-        assert shown == (False, False, False, True)
+        assert terminal.modes == (False, False, False, True)
         assert terminal.settings() == before

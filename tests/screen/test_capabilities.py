@@ -56,8 +56,7 @@ def test_fatal_signals_restore_the_terminal(number: signal.Signals) -> None:
         os.kill(terminal.pid, number)
         assert terminal.wait() == 0
         assert terminal.settings() == before
-        modes = (terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible)
-        assert modes == (False, False, False, True)
+        assert terminal.modes == (False, False, False, True)
         assert terminal.text() == ""
 
 

@@ -19,6 +19,7 @@ from bwtop.tui.input import PAUSE
 from bwtop.tui.paste import BRACKETS_ON
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
+from tests.processes import children, status
 from tests.screen.desktop import TALKS, desktop
 from tests.screen.mover import Mover, mover
 from tests.screen.picture import svg
@@ -60,11 +61,6 @@ def filtered(terminal: Terminal, text: str = "mover") -> None:
     terminal.wait_for(lambda seen: f"filter {text}" in seen and "h help" in seen)
 
 
-def modes(terminal: Terminal) -> tuple[bool, bool, bool, bool]:
-    """Return modes as booleans: second buffer, mouse, bracketed paste, cursor."""
-    return terminal.alternate, terminal.mouse, terminal.brackets, terminal.cursor_visible
-
-
 OURS = (True, True, True, False)
 THEIRS = (False, False, False, True)
 
@@ -72,7 +68,7 @@ THEIRS = (False, False, False, True)
 def restored(terminal: Terminal) -> None:
     """Check that the program has left the terminal as if it had never run."""
     assert terminal.wait() == 0
-    assert modes(terminal) == THEIRS
+    assert terminal.modes == THEIRS
     assert terminal.text().strip() == ""
     with Terminal(["sleep", "10"]) as untouched:
         assert terminal.settings() == untouched.settings()
@@ -113,7 +109,7 @@ def test_row_remote_toggle_resize_quit(tmp_path: Path) -> None:
                 lambda seen: remote in seen and "peak" in seen and "TOP REMOTE" in seen
             )
         terminal.wait_for("† ")
-        assert modes(terminal) == OURS
+        assert terminal.modes == OURS
         terminal.type("q")
         restored(terminal)
 
@@ -171,12 +167,12 @@ def test_ctrl_z_restores_the_terminal_and_fg_resumes(moving: Mover, tmp_path: Pa
             terminal.type("\x1a")
             seen = terminal.wait_for("Stopped")
             assert "backend" not in seen
-            assert modes(terminal) == THEIRS
+            assert terminal.modes == THEIRS
             terminal.wait_for(lambda seen: seen.rstrip().endswith("prompt>"))
             assert terminal.settings() == before
             terminal.type("fg\r")
             terminal.wait_for(lambda seen: "mover" in seen and "backend" in seen)
-            assert modes(terminal) == OURS
+            assert terminal.modes == OURS
         terminal.type("q")
         terminal.wait_for(lambda seen: seen.rstrip().endswith("prompt>"))
         assert terminal.settings() == before
@@ -217,7 +213,7 @@ def test_traceback_comes_after_the_terminal_is_restored() -> None:
     with Terminal([sys.executable, "-c", code]) as terminal:
         assert terminal.wait() == 1
         assert b"\x1b[?2004h" in terminal.raw
-        assert modes(terminal) == THEIRS
+        assert terminal.modes == THEIRS
         assert "RuntimeError: broken on purpose" in terminal.text()
         left = max(terminal.raw.rfind(code) for code in (b"\x1b[?47l", b"\x1b[?1049l"))
         assert 0 < left < terminal.raw.find(b"Traceback")
@@ -232,7 +228,7 @@ def test_keys_work_while_the_probes_are_attached() -> None:
             seen = terminal.wait_for("which process moves how many bytes")
             terminal.type("\x03")
             assert terminal.wait() == 0
-            assert modes(terminal) == THEIRS
+            assert terminal.modes == THEIRS
         if "attaching" in seen:
             return
     pytest.fail("the help never came before the probes")
@@ -299,11 +295,6 @@ def test_paste_sends_no_signal_and_does_not_quit(moving: Mover, pasted: str) -> 
         assert moving.process.poll() is None
 
 
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
-
-
 def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
     """Steps come out of the file that is being recorded, and recording goes on."""
     with screen("--no-container-names", columns=120) as terminal:
@@ -315,16 +306,16 @@ def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
         seen = terminal.wait_for(lambda text: " PAST " in text and "looking" not in text)
         assert re.search(rf"{moving.process.pid} +root +mover", seen)
         assert "by second" in seen
-        children = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children").read_text().split()
-        assert children
-        for status in (status_of(int(child)) for child in children):
-            assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
-            assert status["NoNewPrivs"] == "1"
+        helpers = children(terminal.pid)
+        assert helpers
+        for found in map(status, helpers):
+            assert int(found["CapEff"], 16) == int(found["CapBnd"], 16) == 0
+            assert found["NoNewPrivs"] == "1"
         terminal.type(".")
         terminal.wait_for(lambda text: " PAST " not in text and "recording" in text)
         terminal.type("q")
         assert terminal.wait() == 0
-        assert not any(Path(f"/proc/{child}").exists() for child in children)
+        assert not any(Path(f"/proc/{child}").exists() for child in helpers)
 
 
 def test_what_is_shown_is_written_as_the_user_behind_sudo(moving: Mover) -> None:
@@ -382,13 +373,13 @@ def test_mouse_can_be_left_to_the_terminal(moving: Mover, tmp_path: Path) -> Non
     config.write_text("mouse = false\n")
     with screen("--config", str(config)) as terminal:
         terminal.wait_for("mover")
-        assert modes(terminal) == (True, False, True, False)
+        assert terminal.modes == (True, False, True, False)
         os.kill(terminal.pid, signal.SIGSTOP)
         drawn = len(terminal.raw)
         os.kill(terminal.pid, signal.SIGCONT)
         terminal.wait_for(lambda _: terminal.raw.count(BRACKETS_ON.encode()) == 2)
         terminal.watch(0.2)
-        assert modes(terminal) == (True, False, True, False)
+        assert terminal.modes == (True, False, True, False)
         assert any(code in terminal.raw[drawn:] for code in ALTERNATE)
         terminal.wait_for(lambda _: b"mover" in terminal.raw.rpartition(BRACKETS_ON.encode())[2])
 

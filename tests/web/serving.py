@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ from bwtop.web.server import WebServer
 from bwtop.web.source import LiveSource
 from bwtop.web.trusted import Trusted, TrustedUsers
 from tests.build import key, remote, sample
-from tests.kernel.running import HANG, command, timestamp
+from tests.kernel.running import HANG, LAUNCHER, command, timestamp
+from tests.processes import USER, until
 
 TOKEN: Final = "a-token-of-a-test-4b1f"
 HTML: Final = b"<!doctype html><title>the page</title>\n"
@@ -302,17 +304,6 @@ class Listener(Closed):
         self.stream.close()
 
 
-def until(
-    condition: Callable[[], object],
-    what: Callable[[], str] = lambda: "it never is",
-    seconds: float = HANG,
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.02)
-
-
 class Asked:
     """A server on a port of loopback."""
 
@@ -501,6 +492,19 @@ class Serving(Asked):
         self._reader.join(HANG)
         assert self.process.stderr
         self.process.stderr.close()
+
+
+def as_user(*flags: str) -> list[str]:
+    """Return the command of `USER`'s bwtop; `USER` may not be allowed into this checkout, so modules and files are loaded first."""
+    program = (
+        f"import os, sys; sys.path.insert(0, {str(LAUNCHER.parent)!r});"
+        " import bwtop.cli, bwtop.metrics.exposition, bwtop.web.history, bwtop.web.serve;"
+        " import bwtop.clickhouse.client as client, bwtop.web.files as files; client.load();"
+        " found = files.load(None, {}); files.load = lambda *_: found;"
+        f" os.setgroups([]); os.setresgid(*3 * [{USER}]); os.setresuid(*3 * [{USER}]);"
+        f" bwtop.cli.main({list(flags)!r})"
+    )
+    return [sys.executable, "-c", program]
 
 
 @contextmanager

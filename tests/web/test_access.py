@@ -1,7 +1,6 @@
 """Test access on loopback: root, the user that bwtop runs for, group members, named users, and the token."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,8 @@ from bwtop.web import files, login, peer, trusted
 from bwtop.web.api import ROUTES
 from bwtop.web.trusted import Everyone, TrustedUsers, is_member
 from tests.build import key, remote, sample
-from tests.kernel.running import HANG
-from tests.web.serving import TOKEN, Exposing, Stream, Web, bearer, until
+from tests.processes import ran, until
+from tests.web.serving import TOKEN, Exposing, Stream, Web, bearer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
@@ -182,7 +181,7 @@ def with_accounts(place: Path, script: str, *, group: bool = True) -> str:
         "; ".join([*mounts, 'exec "$0" -c "$1"']),
         *(sys.executable, script),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+    done = ran(command)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

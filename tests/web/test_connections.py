@@ -17,7 +17,8 @@ from bwtop.web import acceptor, server
 from bwtop.web.acceptor import is_whole
 from bwtop.web.room import Connection, Room, client_of
 from tests.kernel.running import HANG
-from tests.web.serving import HTML, Web, connect, read_all, reply, request, until
+from tests.processes import until
+from tests.web.serving import HTML, Web, connect, read_all, reply, request
 
 PATIENCE: Final = 10.0
 """Time limit in seconds; without an attack it takes milliseconds."""
@@ -64,7 +65,7 @@ def test_silent_connections_hold_up_no_client(web: Web, uid: int | None) -> None
         pytest.skip("only root can be another user")
     with silence(web, 500, uid):
         answers(web)
-        until(lambda: len(web.threads()) == 2, lambda: "threads are theirs")
+        until(lambda: len(web.threads()) == 2, "threads are theirs")
 
 
 def test_client_with_the_most_connections_loses_its_oldest(
@@ -149,7 +150,7 @@ def test_oldest_silent_connection_is_dropped_for_a_descriptor(web: Web) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(connect(web.port)) for _ in range(3)]
         assert web.ask("/").body == HTML, "all before are accepted"
-        until(lambda: len(web.threads()) == 2, lambda: "the last one's descriptor is free")
+        until(lambda: len(web.threads()) == 2, "the last one's descriptor is free")
         late = stack.enter_context(socket.socket())
         late.settimeout(HANG)
         with no_descriptor_free():

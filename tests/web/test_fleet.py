@@ -39,8 +39,9 @@ from tests.clickhouse.hosts import (
     WEB,
 )
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
-from tests.kernel.running import HANG, command
-from tests.web.serving import Serving, connect, reports_of, request, serving, until
+from tests.kernel.running import HANG
+from tests.processes import USER, status, until
+from tests.web.serving import Serving, as_user, connect, reports_of, request, serving
 from tests.web.test_api import Served
 
 as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
@@ -215,25 +216,6 @@ def test_server_stops_a_query_whose_client_has_left(server: ClickHouse) -> None:
 # The program.
 
 
-def as_somebody(*flags: str) -> list[str]:
-    """Return the command that runs bwtop as an unprivileged user, with modules loaded while it still can read them."""
-    start, launcher, *rest = command(*flags)
-    program = (
-        f"import os, sys; sys.path.insert(0, {str(Path(launcher).parent)!r});"
-        " import bwtop.cli, bwtop.web.serve, bwtop.web.history, bwtop.web.files as files;"
-        " import bwtop.clickhouse.client as client; client.load();"
-        " found = files.load(None, {}); files.load = lambda *_: found;"
-        " os.setgroups([]); os.setresgid(*3 * [31234]); os.setresuid(*3 * [31234]);"
-        f" bwtop.cli.main({rest!r})"
-    )
-    return [start, "-c", program]
-
-
-def status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
-
-
 def rows(web: Serving, **headers: str) -> list[Any]:
     answer = web.ask("/api/v1/history?range=yesterday&by=host", headers=headers)
     assert answer.status == 200, answer
@@ -255,9 +237,9 @@ def test_root_is_dropped(server: ClickHouse) -> None:
 
 @as_root
 def test_it_needs_no_root(server: ClickHouse) -> None:
-    with serving("--from", server.target.url(), started=as_somebody) as web:
+    with serving("--from", server.target.url(), started=as_user) as web:
         assert len(rows(web)) == len(HOSTS)
-        assert status(web.pid)["Uid"].split() == ["31234"] * 4
+        assert status(web.pid)["Uid"].split() == [str(USER)] * 4
 
 
 def test_program_starts_without_the_server_and_recovers(tmp_path: Path) -> None:
@@ -289,11 +271,11 @@ def test_password_is_that_of_the_file(server: ClickHouse, tmp_path: Path) -> Non
     secret = tmp_path / "secret"
     secret.touch(0o600)
     url = f"clickhouse://writer@127.0.0.1:{server.port}/bwtop"
-    for text, status in (("not the one", 503), (PASSWORD, 200)):
+    for text, expected in (("not the one", 503), (PASSWORD, 200)):
         secret.write_text(f"{text}\n")
         with serving("--from", url, "--password-file", str(secret)) as web:
             answer = web.ask("/api/v1/history")
-            assert (answer.status, text.encode() in answer.body) == (status, False)
+            assert (answer.status, text.encode() in answer.body) == (expected, False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

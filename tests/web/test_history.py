@@ -21,7 +21,7 @@ from bwtop.web.history import LocalHistory
 from bwtop.web.reports import Reports
 from tests.build import eventually
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
-from tests.web.serving import until
+from tests.processes import until
 
 RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
 WHEN: Final = "range=2026-09-21"

@@ -15,8 +15,9 @@ from playwright.sync_api import Browser
 from bwtop.web import files, login
 from bwtop.web.access import AccessError, HttpRequest
 from tests.build import sample
+from tests.processes import until
 from tests.web.browser import CONTRASTS, UNNAMED, Visit, chromium
-from tests.web.serving import TOKEN, Web, bearer, connect, until
+from tests.web.serving import TOKEN, Web, bearer, connect
 from tests.web.test_static import Markup, inline
 
 PREFIX: Final = "/tools/bwtop"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from bwtop.web.trusted import Everyone
 from tests.build import key, sample
 from tests.history.keep import NOON, PROGRAMS, REMOTES, Kept, delta
 from tests.kernel.running import HANG
+from tests.processes import ran
 from tests.web.serving import Web
 
 CHECKS: Final = (
@@ -111,9 +111,7 @@ def fuzz(url: str, where: Path) -> str:
         *("--seed", "1", "--suppress-health-check", "all", "--request-timeout", "60"),
         *("--exclude-path", STREAM, "--continue-on-failure", "--no-shrink"),
     ]
-    found = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=10 * HANG, cwd=where
-    )
+    found = ran(command, timeout=10 * HANG, cwd=where)
     said = found.stdout + found.stderr
     assert found.returncode == 0, said[-8000:]
     return said

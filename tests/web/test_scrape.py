@@ -1,6 +1,5 @@
 """Test bwtop --record --metrics: access, and errors for invalid settings."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 from bwtop.metrics.watch import Watch
 from bwtop.web.answer import METRICS
 from bwtop.web.source import STUCK
-from tests.kernel.running import HANG, command
+from tests.kernel.running import command
+from tests.processes import ran, refused_line
 from tests.web.serving import Exposing
 
 
@@ -50,15 +50,8 @@ def test_healthz_fails_while_readings_are_overdue(monkeypatch: pytest.MonkeyPatc
 
 def refusal(*flags: str, started: list[str] | None = None) -> str:
     """Return its one line of error, printed before it measures."""
-    answer = subprocess.run(
-        [*(started or command()), "--record", "--db", "/nonexistent/history.db", *flags],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-    )
-    assert (answer.returncode, answer.stdout) == (2, ""), answer
-    (line,) = answer.stderr.splitlines()
-    return line.removeprefix("bwtop: ")
+    recording = ("--record", "--db", "/nonexistent/history.db")
+    return refused_line(ran([*(started or command()), *recording, *flags]))
 
 
 needs_root = pytest.mark.kernel

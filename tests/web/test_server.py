@@ -21,6 +21,7 @@ from bwtop.web.answer import HttpResponse
 from bwtop.web.server import MAX_STREAMS
 from tests.build import key, remote, sample
 from tests.kernel.running import HANG
+from tests.processes import until
 from tests.web.serving import (
     HTML,
     SCRIPT,
@@ -35,7 +36,6 @@ from tests.web.serving import (
     read_all,
     reply,
     request,
-    until,
 )
 
 

@@ -19,8 +19,9 @@ from bwtop.text import units as fmt
 from bwtop.web import files
 from tests.build import key, remote
 from tests.history.keep import Kept, policy, total, within
+from tests.processes import until
 from tests.web.browser import Mover, Visit, mover
-from tests.web.serving import Serving, Web, until
+from tests.web.serving import Serving, Web
 
 SOMEBODY: Final = 31234
 """A uid without an account."""
