@@ -48,12 +48,8 @@ FIRST: Final = ("packaging", "web/test_openapi.py", "kernel", "attacks", "web/pa
 """Files that last, and folders of such: they run first, so that no worker is left with one of them at the end."""
 
 
-ALONE: Final = ("screen", "modes", "clickhouse")
-"""Folders whose tests with the marker `kernel` do not run beside others: a real terminal and servers have deadlines."""
-
-
 FILLING: Final = ("kernel/test_ids.py", "kernel/test_remote_names.py")
-"""Files whose tests fill the tables or the ring of names of every bwtop that runs: they do not run beside others either."""
+"""Files whose tests fill the tables or the ring of names of every bwtop that runs: they do not run beside others."""
 
 
 TOGETHER: Final = (
@@ -88,9 +84,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders that last first, and skip the tests that need root where they may be skipped."""
     items.sort(key=rank)
     for item in items:
-        file = item.path.relative_to(TESTS)
-        in_alone = any(map(file.is_relative_to, ALONE)) or str(file) in FILLING
-        if item.get_closest_marker("kernel") and in_alone:
+        disturbs = str(item.path.relative_to(TESTS)) in FILLING
+        is_disturbed = item.get_closest_marker("screen")  # a real terminal has deadlines
+        if item.get_closest_marker("kernel") and (disturbs or is_disturbed):
             item.add_marker("alone")
     if os.geteuid() and not os.environ.get("CI"):
         skip_without_root(items)

@@ -263,6 +263,7 @@ def large(path: Path) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.alone
 def test_no_kill_of_bwtop_loses_or_doubles_anything(
     path: Path, target: Target, server: Client
 ) -> None:

@@ -452,6 +452,7 @@ def test_demo_ends_at_once_without_loopback() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.alone
 def test_bwtop_sees_every_process_with_its_remotes() -> None:
     """The bytes stay below the rates of the table; a remote may start after some seconds."""
     with Bwtop() as bwtop:
