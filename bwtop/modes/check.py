@@ -19,7 +19,7 @@ from bwtop.text.escape import printable
 
 
 def run(options: Options, out: TextIO) -> bool:
-    """Try each backend, or only the one given with --backend, verify the counts of those that work, and write the results.
+    """Try each backend, or only that of --backend; check what those that work count, and write the results.
 
     Return True if at least one works and all counts are right.
     """
