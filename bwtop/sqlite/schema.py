@@ -439,17 +439,21 @@ def plain(error: Exception, path: Path) -> str:
     """Return the message of an error, with the file."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
-        words = _WORDS.get(code & 0xFF)  # the primary code of an extended one
+        words = _WORDS.get(code) or _WORDS.get(code & 0xFF)  # the primary code of an extended one
         return f"{words}: {path}" if words else f"{error}: {path}"
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or path}"
     return str(error)
 
 
+_CUT_OFF: Final = "the last write was cut off, and is undone when bwtop next records"
+
 _WORDS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
     sqlite3.SQLITE_READONLY: "the history is read-only",
+    sqlite3.SQLITE_READONLY_RECOVERY: _CUT_OFF,
+    sqlite3.SQLITE_READONLY_ROLLBACK: _CUT_OFF,
     sqlite3.SQLITE_CANTOPEN: "the history cannot be opened",
     sqlite3.SQLITE_BUSY: "another program has locked the history",
     sqlite3.SQLITE_CORRUPT: "the history is damaged",

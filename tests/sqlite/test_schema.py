@@ -1,6 +1,7 @@
 """A database is opened, created or migrated; or left as it is, with a reason in one line."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -204,6 +205,21 @@ def test_reader_of_an_empty_file_leaves_it(path: Path) -> None:
     path.touch()
     assert "nothing has been recorded yet" in fails(open_reader, path, HistoryError)
     assert files(path) == {"history.db": b""}
+
+
+def test_creation_that_was_cut_off_is_not_called_read_only(path: Path) -> None:
+    """A kill while the journal mode is being changed leaves a rollback journal, which no reader may roll back."""
+    other = sqlite3.connect(path.with_name("other.db"), isolation_level=None)
+    other.executescript("PRAGMA cache_size = 1; CREATE TABLE a (b); BEGIN; ")
+    other.executemany("INSERT INTO a VALUES (?)", ((bytes(4000),) for _ in range(50)))
+    for end in ("", "-journal"):
+        shutil.copy(path.with_name(f"other.db{end}"), path.with_name(f"{path.name}{end}"))
+    other.close()
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        open_reader(path)
+    assert plain(raised.value, path) == (
+        f"the last write was cut off, and is undone when bwtop next records: {path}"
+    )
 
 
 @both
