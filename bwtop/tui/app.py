@@ -108,8 +108,8 @@ class App:
     ) -> None:
         self._state = state
         self._looking = Looking(history, self._deliver, self._in_thread) if history else None
-        state.look = self._looking.look if self._looking else None
-        state.look_at_program = self._looking.look_at_program if self._looking else None
+        state.history.look = self._looking.look if self._looking else None
+        state.history.look_at_program = self._looking.look_at_program if self._looking else None
         state.in_background = self._make
         state.copy = terminal.copy
         self._loading = loading

@@ -118,7 +118,7 @@ def _look_up(state: ScreenState, page: DetailsPage, row: Branch) -> None:
             page.is_looked_up = True
 
         state.in_thread(lambda: (procfs.parent(key), procfs.listening(key)), take)
-    if state.look_at_program is None:
+    if state.history.look_at_program is None:
         return
     identity = row.identity
     host = identity.host.id if identity.host else ""
@@ -127,7 +127,7 @@ def _look_up(state: ScreenState, page: DetailsPage, row: Branch) -> None:
     def say(usage: ProgramUsage | str) -> None:
         page.usage = usage
 
-    state.look_at_program(question, say)
+    state.history.look_at_program(question, say)
 
 
 # Drawing.

@@ -66,9 +66,9 @@ def _past(state: ScreenState) -> Line:
     ]
     if moment.gap:
         said.append(f"gap {fmt.duration(moment.gap[1] - moment.gap[0])}")
-    if state.anchor:
+    if state.history.anchor:
         said.append("span")
-    if state.is_looking:
+    if state.history.is_asked:
         said.append(f"looking{state.glyphs.dots}")
     return [*line, *((Style.HEADER, f"  {text}") for text in said)]
 

@@ -44,7 +44,7 @@ def _step(state: ScreenState, steps: int) -> Effect:
     if here is None and steps > 0:
         state.say("this is now")
     else:
-        state.ask(MomentQuery(here, steps))
+        state.history.ask(MomentQuery(here, steps))
     return Effect.DRAW
 
 
@@ -81,11 +81,11 @@ def _show_time(state: ScreenState, text: str) -> Effect:
         state.say(str(error), Style.ERROR)
         return Effect.DRAW
     state.context = Context.LIST
-    state.anchor = None
+    state.history.anchor = None
     if isinstance(found, Range):
-        state.ask(MomentQuery(span=(found.start, found.end)))
+        state.history.ask(MomentQuery(span=(found.start, found.end)))
     else:
-        state.ask(MomentQuery(at=found))
+        state.history.ask(MomentQuery(at=found))
     return Effect.DRAW
 
 
@@ -97,7 +97,7 @@ def cancel_time(state: ScreenState) -> Effect:
 
 def go_to_now(state: ScreenState) -> Effect:
     """Show what is measured now."""
-    state.leave_past()
+    state.history.leave()
     return Effect.BUILD
 
 
@@ -107,6 +107,6 @@ def select_span(state: ScreenState) -> Effect:
         state.say("step back first, with [", Style.WARNING)
         return Effect.DRAW
     here = state.past.moment.here
-    state.anchor = None if state.anchor else here
-    state.ask(MomentQuery(at=here[0]))
+    state.history.anchor = None if state.history.anchor else here
+    state.history.ask(MomentQuery(at=here[0]))
     return Effect.DRAW

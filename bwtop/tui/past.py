@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, TypeVar
 
-from bwtop.history.moments import Moment, MomentQuery, unpacked
+from bwtop.history.moments import LATER, Moment, MomentQuery, unpacked
+from bwtop.history.plan import Bounds
 from bwtop.history.process import QueryError, QueryServer
 from bwtop.history.programs import ProgramQuery, ProgramUsage
 from bwtop.history.store import Amounts
@@ -41,6 +42,82 @@ The first function gets the answer later, in the thread that asked; the second r
 
 LookAtProgram = Callable[[ProgramQuery, Callable[[ProgramUsage | str], None]], None]
 """Ask about a program, like Look; the answer is a text if the history has none."""
+
+
+class ShownHistory:
+    """The moment of the past that is shown, and the questions to the history."""
+
+    def __init__(self, warn: Callable[[str], None], changed: Callable[[], None]) -> None:
+        """Take what shows a warning, and what shows the moment anew."""
+        self.look: Look | None = None
+        """Asks for a moment; None: nothing is recorded here."""
+        self.look_at_program: LookAtProgram | None = None
+        """Asks about a program; None: nothing is recorded here."""
+        self.shown: Past | None = None
+        """The moment that is shown; None: now."""
+        self.anchor: Bounds | None = None
+        """The moment at the other end of the selected span."""
+        self.is_asked = False
+        """True until the history has answered."""
+        self._warn = warn
+        self._changed = changed
+        self._number = 0
+        """Number of the last question; answers to others are ignored."""
+        self._next: list[MomentQuery] = []
+        """The questions that wait for the answer: a time or range, steps, or steps from there."""
+
+    def ask(self, query: MomentQuery) -> None:
+        """Show a moment of the past once the history has answered; steps meanwhile are taken together."""
+        if self.look is None:
+            self._warn("nothing is recorded here to step back to")
+        elif self.is_asked:
+            self._ask_later(query)
+        else:
+            self.is_asked = True
+            self._number += 1
+            number = self._number
+
+            def is_gone() -> bool:
+                return number != self._number
+
+            def show(found: Found) -> None:
+                if not is_gone():
+                    self._answered(found)
+
+            self.look(replace(query, anchor=self.anchor), show, is_gone)
+
+    def _ask_later(self, query: MomentQuery) -> None:
+        waiting = self._next
+        if not query.is_step:
+            waiting.clear()
+        elif waiting and waiting[-1].is_step:
+            query = replace(query, steps=query.steps + waiting.pop().steps)
+        waiting.append(query)
+
+    def _answered(self, found: Found) -> None:
+        """Show the answer, and ask on from there."""
+        self.is_asked = False
+        waiting, self._next = self._next, []
+        if isinstance(found, str):
+            self._warn("this is now" if found == LATER else found)
+            if found == LATER:
+                self.leave()
+                self._changed()
+            if waiting and waiting[0].is_step:
+                return
+        else:
+            self.shown = found
+            self._changed()
+        here = self.shown.moment.here if self.shown else None
+        for query in waiting:
+            self.ask(replace(query, base=here))
+
+    def leave(self) -> None:
+        """Return to now, which is not drawn yet; ignore the answers that are still to come."""
+        self.shown = self.anchor = None
+        self._next.clear()
+        self._number += 1
+        self.is_asked = False
 
 
 class Recorded(Timeline):

@@ -1,4 +1,4 @@
-"""The spikes of the header's graph: marked, and each the way to who made it."""
+"""The spikes of the header's graph: marked, and each the way to the processes behind it."""
 
 import time
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ def words(state: ScreenState) -> str:
 
 
 def show_peak(state: ScreenState) -> Effect:
-    """Show who made the highest spike of the header's graph."""
+    """Show the processes behind the highest spike of the header's graph."""
     columns = timeline_of(state).columns(GRAPH, state.tree.categories)
     sums = [sum(rates) if rates else 0.0 for rates in columns]
     if not any(sums):
@@ -119,8 +119,8 @@ def show_peak(state: ScreenState) -> Effect:
 
 
 def _go(state: ScreenState, back: int) -> Effect:
-    state.anchor = None
-    state.ask(MomentQuery(at=moment(state, back)))
+    state.history.anchor = None
+    state.history.ask(MomentQuery(at=moment(state, back)))
     return Effect.DRAW
 
 
@@ -155,7 +155,7 @@ def _choose_beside(state: ScreenState, step: int) -> Effect:
 
 
 def show_spike(state: ScreenState) -> Effect:
-    """Show who made the chosen spike."""
+    """Show the processes behind the chosen spike."""
     here = chosen(state, spikes(state))
     state.context = Context.LIST
     return _go(state, here.back) if here else Effect.DRAW

@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bwtop.history.moments import LATER, MomentQuery
-from bwtop.history.plan import Bounds
 from bwtop.measure.intervals import NameLookup, Status
 from bwtop.model.conditions import FilterError, Loopback
 from bwtop.model.conversations import Peers
@@ -24,7 +22,7 @@ from bwtop.tui.glyphs import UNICODE, Glyphs
 from bwtop.tui.keymap import Context, Keymap
 from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed, inner
 from bwtop.tui.listing import Listing
-from bwtop.tui.past import Found, Look, LookAtProgram, Past
+from bwtop.tui.past import Past, ShownHistory
 from bwtop.tui.settings import Settings
 from bwtop.tui.signals import SignalTarget
 from bwtop.tui.styles import Style
@@ -121,25 +119,13 @@ class ScreenState:
         self.live = LiveModel()
         """The running measurement, also while the past is shown."""
         self.live.set_average(self.settings.average)
-        self.past: Past | None = None
-        """The moment of the past that is shown; None: now."""
-        self.anchor: Bounds | None = None
-        """The moment at the other end of the selected span."""
+        self.history = ShownHistory(self._warn, self._show_moment)
         self.copy: Callable[[str], None] = lambda _: None
         """Puts a text into the clipboard of the terminal."""
-        self.look: Look | None = None
-        """Asks the history; None: there is none."""
-        self.look_at_program: LookAtProgram | None = None
-        """Asks the history about a program; None: there is none."""
-        self.is_looking = False
         self.measured_until = 0.0
         """UTC seconds of the end of the last interval."""
         self.held = 0.0
         """UTC seconds of the moment that a pause holds."""
-        self._asked = 0
-        """Number of the last question to the history; answers to others are ignored."""
-        self._next_queries: list[MomentQuery] = []
-        """The questions that wait for the answer: a time or range, steps, or steps from there."""
         self.phase = ("connecting" if origin else "attaching the probes") + glyphs.dots
         """The step before the first measurement; empty afterwards."""
         self.backend = ""
@@ -267,6 +253,11 @@ class ScreenState:
     # The past.
 
     @property
+    def past(self) -> Past | None:
+        """The moment of the past that is shown; None: now."""
+        return self.history.shown
+
+    @property
     def model(self) -> LiveModel:
         """The model that is shown: live, or of a moment of the past."""
         return self.past.model if self.past else self.live
@@ -283,59 +274,11 @@ class ScreenState:
             return self.past.moment.here[1]
         return self.held if self.paused else self.measured_until
 
-    def ask(self, query: MomentQuery) -> None:
-        """Show a moment of the past once the history has answered; steps meanwhile are taken together."""
-        if self.look is None:
-            self.say("nothing is recorded here to step back to", Style.WARNING)
-        elif self.is_looking:
-            self._ask_later(query)
-        else:
-            self.is_looking = True
-            self._asked += 1
-            number = self._asked
-
-            def is_gone() -> bool:
-                return number != self._asked
-
-            def show(found: Found) -> None:
-                if not is_gone():
-                    self._found(found)
-
-            self.look(replace(query, anchor=self.anchor), show, is_gone)
-
-    def _ask_later(self, query: MomentQuery) -> None:
-        waiting = self._next_queries
-        if not query.is_step:
-            waiting.clear()
-        elif waiting and waiting[-1].is_step:
-            query = replace(query, steps=query.steps + waiting.pop().steps)
-        waiting.append(query)
-
-    def _found(self, found: Found) -> None:
-        """Take an answer of the history, and ask on from there."""
-        self.is_looking = False
-        waiting, self._next_queries = self._next_queries, []
-        if isinstance(found, str):
-            self.say("this is now" if found == LATER else found, Style.WARNING)
-            if found == LATER:
-                self.leave_past()
-                self.build()
-            if waiting and waiting[0].is_step:
-                return
-        else:
-            self.past = found
-            self._past_names = self._live_names.of_past(found.moment.samples[-1].named)
-            self.build()
-        here = self.past.moment.here if self.past else None
-        for query in waiting:
-            self.ask(replace(query, base=here))
-
-    def leave_past(self) -> None:
-        """Show what is measured now; ignore the answers that are still to come."""
-        self.past = self.anchor = None
-        self._next_queries.clear()
-        self._asked += 1
-        self.is_looking = False
+    def _show_moment(self) -> None:
+        """Show another moment of the past, or now."""
+        if self.past:
+            self._past_names = self._live_names.of_past(self.past.moment.samples[-1].named)
+        self.build()
 
     # Functions for commands.
 
@@ -496,6 +439,9 @@ class ScreenState:
     def say(self, text: str, style: Style = Style.VALUE) -> None:
         """Show a message for some seconds, or until the next one."""
         self._message = (text, style, self.now() + MESSAGE_SECONDS)
+
+    def _warn(self, text: str) -> None:
+        self.say(text, Style.WARNING)
 
     @property
     def message(self) -> tuple[str, Style] | None:

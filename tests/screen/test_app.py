@@ -72,7 +72,7 @@ def test_no_thread_starts_before_root_is_dropped() -> None:
         assert threading.enumerate() == before
         app.attach()
         app._clock.stop()  # nothing else is delivered
-        while state.is_looking or not (written and saved):
+        while state.history.is_asked or not (written and saved):
             app._delivered.get(timeout=HANG)()  # type: ignore[operator]  # no error
     finally:
         server.close()

@@ -52,7 +52,7 @@ def harness(server: tuple[subprocess.Popen[bytes], int]) -> Harness:
     pid = server[0].pid
     one = ProcessKey(started(pid) * 10_000_000, pid)
     harness = Harness(100, 43)
-    harness.state.look_at_program = lambda _, show: show(USAGE)
+    harness.state.history.look_at_program = lambda _, show: show(USAGE)
     harness.feed(
         {one: {remote(f"192.0.2.{n}", 443): Traffic(n, 2 * n) for n in range(1, 61)}},
         {one: Identity("server", os.getuid(), container="docker:0123456789ab", unit="a.scope")},
@@ -129,7 +129,7 @@ def test_history_may_have_nothing_to_say() -> None:
         (ProgramUsage(5.0, 7, 7), "7 B; what is usual is known after a day"),
         ("the history\x1b is closed", "the history\\x1b is closed"),
     ):
-        harness.state.look_at_program = partial(_answer, asked, answer)
+        harness.state.history.look_at_program = partial(_answer, asked, answer)
         harness.press("i", "i")
         assert words in harness.text()
         assert "parent    -" in harness.text()

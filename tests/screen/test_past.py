@@ -78,7 +78,7 @@ def harness(archive: Archive) -> Harness:
     archive.are_gone.clear()
     archive.waits = False
     harness = Harness(columns=120)
-    harness.state.look = archive.look
+    harness.state.history.look = archive.look
     live(harness)
     return harness
 
@@ -186,7 +186,7 @@ def test_steps_that_wait_are_taken_together(harness: Harness, archive: Archive) 
 def test_now_is_not_left_for_an_answer_that_comes_later(harness: Harness, archive: Archive) -> None:
     archive.waits = True
     harness.press("[", "[", ".")
-    assert not harness.state.is_looking
+    assert not harness.state.history.is_asked
     harness.press("{")
     archive.let_go()
     assert harness.state.past is None
@@ -354,12 +354,12 @@ def of_names() -> Archive:
 def named_harness(of_names: Archive) -> Harness:
     """Return a screen, 140 columns wide, that shows the first minute of a history with names."""
     harness = Harness(columns=140)
-    harness.state.look = of_names.look
+    harness.state.history.look = of_names.look
     far = remote("192.0.2.1", 443)
     live = sample({key(1): {far: Traffic(5, 5)}}, identities={key(1): CURL})
     live.learned = [learned("now.example.com")]
     harness.state.advance(live)
-    of_names.look(MomentQuery(span=(NOON, NOON + 60)), harness.state._found, lambda: False)
+    harness.state.history.ask(MomentQuery(span=(NOON, NOON + 60)))
     assert harness.state.past
     return harness
 

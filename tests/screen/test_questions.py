@@ -46,7 +46,7 @@ def archive() -> Archive:
 @pytest.fixture
 def harness(archive: Archive, hog: subprocess.Popen[bytes], copied: list[str]) -> Harness:
     harness = Harness(columns=110, rows=40)
-    harness.state.look = archive.look
+    harness.state.history.look = archive.look
     harness.state.copy = copied.append
     far = remote("203.0.113.7", 443)
     hogging, mail = ProcessKey(started(hog.pid) * _TICK, hog.pid), key(2)
