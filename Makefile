@@ -96,7 +96,7 @@ install-deps:
 run: install-deps
 	@$(SUDO) ./bwtop.py $(ARGS)
 
-# Not through sudo: who is not root gets what another bwtop records.
+# Without sudo: a user without root sees what a running bwtop records.
 .PHONY: run-web
 run-web:
 	$(call install_missing,$(WEB_PACKAGES))

@@ -33,7 +33,7 @@ def notes(answer: Answer) -> Iterator[str]:
         )
     if answer.left:
         bars = "; the bars are five-minute totals" if answer.is_filled else ""
-        yield f"only totals by {answer.left.value} are left of some of this range{bars}"
+        yield f"part of this range has only totals by {answer.left.value}{bars}"
     if answer.foreign:
         first, after = answer.foreign.start, answer.foreign.end
         unit = UNITS[answer.foreign.level].value

@@ -62,7 +62,7 @@ def losses(loss: Loss) -> Iterator[str]:
     if loss.unnamed:
         yield f"names of {count(loss.unnamed, 'process')}"
     if loss.missed_events:
-        yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes are not counted"
+        yield f"{count(loss.missed_events, 'event')} skipped by the kernel; their bytes may not be counted"
     if loss.unheard:
         yield f"names of remotes in {count(loss.unheard, 'message')}"
 

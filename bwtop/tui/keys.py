@@ -27,7 +27,7 @@ KEYS: Final = (
         ("g",),
         commands.next_grouping,
         "group",
-        "group by process, executable, user, unit, container, remote or network",
+        "group by process, executable, user, unit, remote, network or container",
         fleet_help="group by process, user, unit, container, remote, network or host",
     ),
     Key((" ",), commands.pause, "pause", "pause the display; measuring continues"),
@@ -60,7 +60,12 @@ KEYS: Final = (
     Key(("@",), moments.go_to_time, "", "go to a time: 10m (Enter alone), 14:30, yesterday 20:00"),
     Key((".",), moments.go_to_now, "", "go back to now"),
     Key(("T",), moments.today, "", "show the sums of today"),
-    Key(("p",), spikes.show_peak, "", "show who made the highest spike of the graph above"),
+    Key(
+        ("p",),
+        spikes.show_peak,
+        "",
+        "show the processes behind the highest spike of the graph above",
+    ),
     Key(("P",), spikes.choose_spike, "", "choose a spike of the graph above"),
     Key(("v",), moments.select_span, "", "select the span from here to where the next steps lead"),
     Key(("t",), commands.toggle_tcp, "tcp", "show or hide TCP"),
@@ -148,7 +153,9 @@ KEYS: Final = (
     Key(("ctrl u",), editing.cut_to_start, "", "cut the text before the cursor", Context.LINE),
     Key(("ctrl k",), editing.cut_to_end, "", "cut the text from the cursor on", Context.LINE),
     Key(("ctrl y",), editing.paste_cut, "", "insert what was cut last", Context.LINE),
-    Key(("enter",), spikes.show_spike, "who", "show who made the spike", Context.GRAPH),
+    Key(
+        ("enter",), spikes.show_spike, "show", "show the processes behind the spike", Context.GRAPH
+    ),
     Key(("left",), spikes.older_spike, "old", "choose the spike to the left", Context.GRAPH),
     Key(("right",), spikes.newer_spike, "new", "choose the spike to the right", Context.GRAPH),
     Key(("esc", "P", "q"), spikes.leave_graph, "back", "go back to the list", Context.GRAPH),

@@ -55,7 +55,7 @@ def test_panels_have_the_bytes_of_the_range(full: FleetServer) -> None:
         f"SELECT sum(rx), sum(tx) FROM traffic FINAL WHERE level = 0 AND start < {NOON + HOUR}"
     )
     assert rx == 1800
-    for title in ("Who moved most", "With whom"):
+    for title in ("Top processes", "Top remotes"):
         rows = full.query(asked(title))
         assert (sum(row[-2] for row in rows), sum(row[-1] for row in rows)) == (rx, tx)
     rates = full.query(asked("By host"))

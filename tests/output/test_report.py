@@ -862,7 +862,7 @@ def test_widened_range_is_noted(
         "to": f"2026-09-21T{end}:00+00:00",
     }
     note = f"finer detail of this range is deleted: this report covers 2026-09-21 10:00 to 2026-09-21 {end}"
-    left = "only totals by hour are left of some of this range"
+    left = "part of this range has only totals by hour"
     filled = "; the bars are five-minute totals" if hours == 1 else ""
     assert found["notes"] == [note, *([left + filled] if hours == 1 else [])]
     assert ask(text).endswith("".join(f"note: {note}\n" for note in found["notes"]))

@@ -244,7 +244,7 @@ def test_bars_of_an_hour_are_those_that_are_left(visit: Visitor, tmp_path: Path)
         click_bar(page, 8)
         page.until(lambda: len(bars(page)) == 12, "five minutes")
         assert [row[1] for row in bars(page)] == ["1.0 KiB", "not recorded"] * 6
-        page.has("#notes", "only totals by hour are left of some of this range")
+        page.has("#notes", "part of this range has only totals by hour")
         before = page.page.url
         click_bar(page, 2)
         assert page.page.url == before
