@@ -46,10 +46,11 @@ class Retention:
 
         Take back what a clock that was ahead has marked, or all rows until that date would be deleted at once.
         """
-        (oldest,) = self._one(
-            "SELECT coalesce(max(end), 0) FROM span WHERE level = ? AND end <= ?",
+        found = self._one(
+            "SELECT end FROM span WHERE level = ?1 AND start < ?2 AND end <= ?2 ORDER BY start DESC LIMIT 1",
             *(min(level + 1, COARSEST), now - self._keep[level]),
         )
+        oldest = found[0] if found else 0
         return bool(
             self._connection.execute(
                 "UPDATE level SET kept = ?1 WHERE level = ?2 AND kept != ?1 AND kept NOT BETWEEN ?1 AND ?3",
@@ -159,13 +160,15 @@ class Retention:
     def delete_processes(self, now: float) -> bool:
         """Delete processes that no interval refers to.
 
-        Intervals from a clock that was ahead may precede the first of the others: their own processes stay.
+        Intervals from a clock that was ahead may precede the first of the others: their own processes stay.  So does the
+        newest one: SQLite would give its number to another, which live followers would take for it.
         """
         (first,) = self._one("SELECT min(id) FROM interval WHERE +start <= ?", now)
         return bool(
             self._connection.execute(
                 "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL AND abs(ended) < ?1"
-                " AND id NOT IN (SELECT process FROM delta WHERE interval < ?1) LIMIT 1000)",
+                " AND id NOT IN (SELECT process FROM delta WHERE interval < ?1)"
+                " AND id < (SELECT max(id) FROM process) LIMIT 1000)",
                 (first,),
             ).rowcount
         )

@@ -251,19 +251,18 @@ class Store:
     ) -> tuple[int, tuple[float, float]]:
         """Return the closed span that contains a time, with its bounds; create it between its neighbours if missing."""
         run = self.connection.execute
-        found = run(
-            "SELECT id, start, end FROM span WHERE level = ? AND start <= ? AND end > ?",
-            (level, when, when),
+        before = run(
+            "SELECT id, start, end FROM span WHERE level = ? AND start <= ? ORDER BY start DESC LIMIT 1",
+            (level, when),
         ).fetchone()
-        if found:
-            return found[0], (found[1], found[2])
-        before, after, closed = run(
-            "SELECT (SELECT max(end) FROM span WHERE level = :level AND start <= :when),"
-            " (SELECT min(start) FROM span WHERE level = :level AND start > :when),"
+        if before and before[2] > when:
+            return before[0], (before[1], before[2])
+        after, closed = run(
+            "SELECT (SELECT min(start) FROM span WHERE level = :level AND start > :when),"
             " (SELECT closed FROM level WHERE level = :level)",
             {"level": level, "when": when},
         ).fetchone()
-        start = max(floor(UNITS[level], when), before or 0, bounds[0])
+        start = max(floor(UNITS[level], when), before[2] if before else 0, bounds[0])
         end = min(ceiling(UNITS[level], when), closed, after or closed, bounds[1])
         made = run(
             "INSERT INTO span (level, start, end, seconds) VALUES (?, ?, ?, 0)",
