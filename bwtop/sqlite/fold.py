@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappush, heapreplace
 from typing import Any, Final
 
@@ -30,8 +30,13 @@ _Rank = tuple[float, int]
 """Bytes and negated id of a flow: of equal flows the older one is larger."""
 
 
-def fold(connection: sqlite3.Connection, span: int, most: int) -> Iterator[None]:
-    """Leave each program its `most` largest remotes in a span; yield after each short piece of work."""
+def fold(
+    connection: sqlite3.Connection, span: int, most: int, note_used: Callable[[int], None]
+) -> Iterator[None]:
+    """Leave each program its `most` largest remotes in a span; yield after each short piece of work.
+
+    `note_used` is called with each flow that gets the rest.
+    """
     counts: Counter[int] = Counter()
     for rows in _rows(connection, span, "NULL"):
         counts.update(program for _, program, _ in rows)
@@ -45,7 +50,8 @@ def fold(connection: sqlite3.Connection, span: int, most: int) -> Iterator[None]
             yield
         least = {program: ranks[0] for program, ranks in largest.items() if ranks}
         for rows in _rows(connection, span, "rx, tx, protocol, role, port, address"):
-            _merge(connection, span, least, rows)
+            for flow in _merge(connection, span, least, rows):
+                note_used(flow)
             yield
 
 
@@ -75,8 +81,8 @@ def _rank(largest: dict[int, list[_Rank]], rows: Sequence[Any], most: int) -> No
 
 def _merge(
     connection: sqlite3.Connection, span: int, least: dict[int, _Rank], rows: Sequence[Any]
-) -> None:
-    """Move the bytes of flows below the least that their program keeps to its `*`."""
+) -> list[int]:
+    """Move the bytes of flows below the least that their program keeps to its `*`; return the flows of these."""
     merged: list[tuple[int, int]] = []
     sums: dict[int, dict[Remote, Moved]] = {}
     for flow, program, rx, tx, *place in rows:
@@ -85,12 +91,14 @@ def _merge(
             merged.append((span, flow))
             add(sums.setdefault(program, {}), nowhere(checked.remote(*place)), moved)
     connection.executemany("DELETE FROM traffic WHERE span = ? AND flow = ?", merged)
+    rest = [
+        (span, flow_id(connection, program, remote), *checked.moved(*moved))
+        for program, remotes in sums.items()
+        for remote, moved in remotes.items()
+    ]
     connection.executemany(
         "INSERT INTO traffic VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " rx = rx + excluded.rx, tx = tx + excluded.tx",
-        (
-            (span, flow_id(connection, program, remote), *checked.moved(*moved))
-            for program, remotes in sums.items()
-            for remote, moved in remotes.items()
-        ),
+        rest,
     )
+    return [flow for _, flow, *_ in rest]

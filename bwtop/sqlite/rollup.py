@@ -1,5 +1,6 @@
 """Roll up intervals into minutes, hours, days and months, and keep to the limits: in small steps between intervals."""
 
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,11 +90,17 @@ class Rollup:
         """The database exceeds max_size, with nothing left to delete."""
 
     def disturbed(self, earliest: float) -> None:
-        """Note deltas that begin at `earliest` or later: restart a span that is being added up and includes them."""
+        """Note stored deltas that begin at `earliest` or later: restart a span that is being added up and includes them.
+
+        Raises no error of the database: what it has read meets it again.
+        """
         if self._closing and earliest < self._closing.end:
             self._closing = None
         if self._sweep:
-            self._sweep.note_appended()
+            try:
+                self._sweep.note_appended()
+            except (sqlite3.Error, MemoryError):
+                self._sweep = None  # not an error of storing: they would be stored again
 
     def step(self, now: float) -> bool:
         """Do some pieces of work in one transaction; return whether more may be left.
@@ -236,8 +243,11 @@ class Rollup:
     # Folding.
 
     def _fold(self, span: int) -> Iterator[None]:
-        self._sweep = None  # `*` may be a flow that it has found unused
-        return fold(self._connection, span, self._policy.keep_remotes)
+        return fold(self._connection, span, self._policy.keep_remotes, self._note_used)
+
+    def _note_used(self, flow: int) -> None:
+        if self._sweep:
+            self._sweep.note_used(flow)
 
     def _fold_closed(self) -> bool:
         """Fold a piece of the spans that were closed without.

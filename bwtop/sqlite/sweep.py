@@ -40,7 +40,7 @@ class _Ids:
 class Sweep:
     """One sweep: mark the flows that rows use, then delete the others, and what only they used.
 
-    Intervals may be appended between two steps, which note_appended() has to be told; no span may be open or folded.
+    Between two steps intervals may be appended and spans folded: note_appended() and note_used() have to be told.
     """
 
     def __init__(self, connection: sqlite3.Connection, forget: Callable[[], None]) -> None:
@@ -68,6 +68,13 @@ class Sweep:
             for (flow,) in self._run("SELECT flow FROM delta WHERE interval > ?", (self._interval,))
         )
         (self._interval,) = self._run("SELECT coalesce(max(id), 0) FROM interval").fetchone()
+
+    def note_used(self, flow: int) -> None:
+        """Mark a flow that a span uses from now on, and its remote: they may have been found unused before."""
+        self._used.update((flow,))
+        self._used_remotes.update(
+            remote for (remote,) in self._run("SELECT remote FROM flow WHERE id = ?", (flow,))
+        )
 
     def _all(self) -> Iterator[None]:
         yield from self._mark_intervals(self._interval)

@@ -270,6 +270,50 @@ def test_minutes_are_folded_from_half_of_max_size_on(tmp_path: Path) -> None:
     kept.connection.close()
 
 
+def unused(kept: Kept) -> None:
+    """Leave 200 flows that no row uses, and a `*` of curl that none uses either."""
+    kept.append(crowd(200))
+    kept.append(delta(NOON + 2 * HOUR, who=NGINX))
+    with patch.object(rollup.Rollup, "_sweep_some", return_value=False):
+        kept.steps(NOON + 2 * HOUR + 64)
+        kept.connection.execute(
+            "DELETE FROM traffic WHERE span IN (SELECT id FROM span WHERE end <= ?)", (NOON + HOUR,)
+        )
+
+
+def minutes(kept: Kept, number: int, pieces: int) -> None:
+    """Close minutes of 10 remotes each, whose rest is folded, with that many steps for each."""
+    for minute in range(number):
+        start = NOON + 2 * HOUR + minute * 60
+        kept.append(crowd(10, start + 1, first=500))
+        kept.steps(start + 64, pieces)
+
+
+def test_sweep_goes_on_while_minutes_are_folded() -> None:
+    """Each closed minute began it anew: in a large history unused rows stayed for ever, and --max-size did not hold."""
+    kept = keeping(3, max_size=1, seconds=60, hours=HOUR)
+    with patch.object(rollup.Rollup, "_shrink", return_value=False):
+        unused(kept)
+        assert kept.count("flow") > 200
+        minutes(kept, 40, 14)
+    assert kept.count("flow") < 30
+
+
+@pytest.mark.parametrize("pieces", range(12, 40, 2))
+def test_rest_that_is_used_again_while_unused_rows_are_deleted_stays(pieces: int) -> None:
+    kept = keeping(3, max_size=1, seconds=60, hours=HOUR)
+    with patch.object(rollup.Rollup, "_shrink", return_value=False):
+        unused(kept)
+        minutes(kept, 8, pieces)
+        kept.steps(NOON + 3 * HOUR)
+    lost = (
+        "SELECT count(*) FROM traffic LEFT JOIN flow ON flow.id = flow"
+        " LEFT JOIN remote ON remote.id = remote WHERE remote.id IS NULL"
+    )
+    assert kept.one(lost) == 0
+    assert remotes(kept, 1)[remote("*", 0)]
+
+
 def test_closed_spans_of_a_shipped_history_keep_their_rows(crowded: Kept) -> None:
     """Else a span that is sent again would count its remotes there and in `*`."""
     Spool(crowded.connection, "clickhouse://there", Host("here", f"{1:032x}")).begin()

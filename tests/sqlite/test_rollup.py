@@ -1,6 +1,7 @@
 """Rollups run in order and in small steps; only old rows with totals are deleted."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -11,6 +12,7 @@ from bwtop.model.flows import Loss
 from bwtop.sqlite import retention, rollup
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.rollup import FLOWS_AT_ONCE, SETTLED, Policy, Rollup
+from bwtop.sqlite.sweep import Sweep
 from tests.build import key
 from tests.history.keep import (
     DAY,
@@ -300,6 +302,32 @@ def test_processes_of_a_former_recorder_are_kept_as_long() -> None:
     kept.append(delta(NOON + HOUR, pid=2))
     kept.steps(NOON + HOUR + 90)
     assert kept.column("SELECT pid FROM process") == [2]
+
+
+def test_number_of_a_process_is_never_that_of_another() -> None:
+    """A live follower took the second for the first, and its bytes for those of the first."""
+    kept = Kept(policy(seconds=60))
+    kept.append(delta(NOON), Delta(NOON + 1, 1.0, exited={key(1)}))
+    kept.append(*[Delta(NOON + n * 60, 1.0) for n in range(1, 60)])
+    before = kept.column("SELECT id FROM process")
+    kept.steps(NOON + HOUR)
+    assert kept.column("SELECT min(start) FROM interval") > [NOON + 50 * 60]
+    kept.append(delta(NOON + HOUR, pid=2))
+    assert kept.column("SELECT id FROM process WHERE pid = 2") != before
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), MemoryError()])
+def test_what_is_stored_is_no_error_of_what_looks_for_unused_rows(error: Exception) -> None:
+    """The recorder took it for one of storing, and stored the intervals again."""
+    kept = Kept(policy(seconds=60))
+    hourly(kept, 1)
+    with patch.object(Sweep, "step", return_value=True):
+        kept.steps(NOON + HOUR, 2000)
+    with patch.object(Sweep, "note_appended", side_effect=error) as asked:
+        kept.append(delta(NOON + HOUR))
+    assert asked.called
+    kept.steps(NOON + 2 * HOUR)
+    assert kept.ask(FIRST, NOON + DAY).rx == total(kept.deltas)[0]
 
 
 @pytest.mark.parametrize("minutes", [0.0, 2.0])
