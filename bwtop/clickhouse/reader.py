@@ -209,15 +209,6 @@ class FleetReader:
             return ""
         return f" AND {of_hosts(self._hosts)}" if self._hosts else " AND 0"
 
-    def first(self, level: int) -> float | None:
-        """See HistoryStore."""
-        if level == 0:
-            return self._first_second()
-        found = self._one(
-            f"SELECT count(), minMerge(first), maxMerge(last) FROM presence WHERE level = {level}"
-        )
-        return found and found[0]
-
     def beside(self, level: int, when: float, *, later: bool) -> Span | None:
         """See HistoryStore; measured intervals of many hosts are taken second by second."""
         for reach in _REACHES:

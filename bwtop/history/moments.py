@@ -39,6 +39,9 @@ MOST_BEFORE: Final = 2_000
 FINE: Final = 600.0
 """Seconds of a range up to which it is read as measured intervals, with processes."""
 
+_SHORTEST: Final = 60.0
+"""Seconds of the shortest spans but measured intervals: none is in a shorter gap."""
+
 LATER: Final = "nothing is recorded later"
 
 NAMES: Final = {tier.level: tier.name for tier in TIERS if tier.level >= 0}
@@ -188,25 +191,29 @@ def _at(store: HistoryStore, when: float) -> Position:
 
 
 def _earlier(store: HistoryStore, when: float) -> Span | None:
-    """Return the finest stored span that begins before a time."""
+    """Return the last stored span that begins before a time: the finest, or a coarser one from after its end."""
+    last: Span | None = None
     for level in range(COARSEST + 1):
+        if last and when - last.end < _SHORTEST:
+            break
         found = store.beside(level, when, later=False)
         if found and level and found.end > when:  # its finer spans are those from `when` on
             found = store.beside(level, found.start, later=False)
-        if found:
-            return found
-    return None
+        if found and (last is None or found.start >= last.end):
+            last = found
+    return last
 
 
 def _later(store: HistoryStore, when: float) -> Span | None:
-    """Return the finest stored span that begins at a time or later: a coarse one before the first finer one."""
-    firsts = [store.first(level) for level in range(COARSEST + 1)]
-    for level in range(COARSEST, 0, -1):
-        finer = firsts[level - 1]
+    """Return the next stored span that begins at a time or later: the finest, or a coarser one from before its start."""
+    next_one: Span | None = None
+    for level in range(COARSEST + 1):
+        if next_one and next_one.start - when < _SHORTEST:
+            break
         found = store.beside(level, when, later=True)
-        if found and (finer is None or found.end <= finer):
-            return found
-    return store.beside(0, when, later=True)
+        if found and (next_one is None or found.end <= next_one.start):
+            next_one = found
+    return next_one
 
 
 def _add_measured(store: HistoryStore, moment: Moment) -> None:

@@ -133,9 +133,6 @@ class HistoryStore(Protocol):
         filter's terms on pids, and those on hosts if `selects_hosts`; the caller applies the rest.
         """
 
-    def first(self, level: int) -> float | None:
-        """Return the start of the first span of a level (0: measured interval); None: there is none."""
-
     def beside(self, level: int, when: float, *, later: bool) -> Span | None:
         """Return the last span of a level that begins before a time, or the first that begins then or later."""
 

@@ -64,7 +64,9 @@ class LocalReader:
         """See HistoryStore."""
         start, end = self._one(
             "SELECT min(first), max(last) FROM ("
-            "SELECT min(start) AS first, max(end) AS last FROM span WHERE level BETWEEN 1 AND ?"
+            "SELECT (SELECT min(start) FROM span WHERE span.level = level.level) AS first,"
+            " (SELECT end FROM span WHERE span.level = level.level ORDER BY start DESC LIMIT 1) AS last"
+            " FROM level WHERE level BETWEEN 1 AND ?"
             " UNION ALL SELECT min(start), max(start + seconds) FROM interval)",
             DAYS,
         )
@@ -111,15 +113,6 @@ class LocalReader:
         else:
             found = plan.make(_Spans(self._connection), *bounds, unit)
         return LocalSelection(self._connection, found, self._host, of_pids, needs)
-
-    def first(self, level: int) -> float | None:
-        """See HistoryStore."""
-        found = (
-            self._one("SELECT min(start) FROM span WHERE level = ?", level)
-            if level
-            else self._one("SELECT min(start) FROM interval")
-        )
-        return checked.maybe_moment(found[0])
 
     def beside(self, level: int, when: float, *, later: bool) -> Span | None:
         """See HistoryStore; an interval ends where the next one begins, if that is near: clocks differ a little."""

@@ -121,6 +121,26 @@ def test_steps_forward_come_back_the_same_way(tiers: Kept) -> None:
     assert head == {"why": "nothing is recorded later"}
 
 
+def test_minutes_between_seconds_are_steps() -> None:
+    """A server gets only minutes of the time in which it was away; steps left them out, and told a gap."""
+    kept = Kept(policy())
+    kept.append(*[delta(NOON + n * 20, n + 1, seconds=20.0) for n in range(30)])
+    kept.steps(NOON + 10 * MINUTE)
+    kept.connection.execute(
+        "DELETE FROM interval WHERE start >= ? AND start < ?", (NOON + 120, NOON + 420)
+    )
+    starts = [NOON + n for n in (80, 100, 120, 180, 240, 300, 360, 420, 440)]
+    here: Bounds = (NOON + 460, NOON + 480)
+    for start in reversed(starts):
+        found = moment(kept, MomentQuery(here, -1))
+        here = found.here
+        assert (found.start, found.gap) == (start, None)
+    for start in starts[1:]:
+        found = moment(kept, MomentQuery(here, 1))
+        here = found.here
+        assert found.start == start
+
+
 def test_every_moment_has_the_bytes_of_its_time_once(tiers: Kept) -> None:
     """Forward from the beginning to the end: no byte is missing, none comes twice."""
     here: Bounds = (NOON - 2 * DAY, NOON - 2 * DAY)
