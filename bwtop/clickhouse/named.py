@@ -18,6 +18,11 @@ _PROGRAM: Final = tuple(column.name for column in PROGRAM)
 _WHO: Final = f"cityHash64({', '.join(_PROGRAM)})"
 """SQL of a number that tells programs of a host apart."""
 
+_OF_KNOWN_SOURCES: Final = (
+    f" AND source IN ({', '.join(repr(str(source)) for source in NameSource)})"
+)
+"""Any host may write to the server, also one with a newer bwtop."""
+
 OWN: Final = ("host_id", *_PROGRAM, "address", "port", "role")
 """Columns of traffic that decide the name of a flow."""
 
@@ -61,7 +66,7 @@ def with_names(rows: str, keys: Sequence[str], end: float) -> str:
     )
     seen = (
         f"SELECT host_id, address, arraySort(groupArray({listed})) AS seen FROM {NAMED.name} FINAL"
-        f" WHERE toUInt32(first) < {end!r} GROUP BY host_id, address"
+        f" WHERE toUInt32(first) < {end!r}{_OF_KNOWN_SOURCES} GROUP BY host_id, address"
     )
     sums = f"SELECT {', '.join(keys)}, {_WHO} AS who, sum(rx) AS rx, sum(tx) AS tx FROM {rows} GROUP BY {', '.join(keys)}"
     columns = f"{', '.join(keys)}, rx, tx"
@@ -124,7 +129,7 @@ def _batched(addresses: Collection[bytes]) -> Iterator[list[bytes]]:
 def _rows(server: FleetServer, condition: str) -> Sequence[tuple[Any, ...]]:
     return server.query(
         f"SELECT hex(address), port, remote_name, source, toUInt32(first), toUInt32(last), known, toString(host_id),"
-        f" {', '.join(_PROGRAM)} FROM {NAMED.name} FINAL WHERE {condition}"
+        f" {', '.join(_PROGRAM)} FROM {NAMED.name} FINAL WHERE {condition}{_OF_KNOWN_SOURCES}"
     )
 
 

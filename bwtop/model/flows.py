@@ -54,6 +54,11 @@ class Role(IntEnum):
     SERVER = 1
 
 
+def role_name(role: int) -> str:
+    """Return "client" or "server"; in a database of others it can be any number: all but 0 are servers."""
+    return "server" if role else "client"
+
+
 class ProcessKey(NamedTuple):
     """A process for as long as it runs one program; `start` is in nanoseconds of CLOCK_BOOTTIME."""
 

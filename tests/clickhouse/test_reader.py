@@ -16,7 +16,7 @@ from bwtop.clickhouse import reader as clickhouse_reader
 from bwtop.clickhouse import selection
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import TRAFFIC
+from bwtop.clickhouse.schema import NAMED, TRAFFIC, ServerTable
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.target import Target
 from bwtop.history.calendar import Unit
@@ -655,12 +655,7 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> Non
     answer = ask(store, Range("", NOON, NOON + 9), by("user"))
     assert answer.users is not None
     assert answer.users.get(0, "root") == "root"
-    columns = [column for column in TRAFFIC.names() if column != "user"]
-    store.query(
-        f"INSERT INTO traffic ({', '.join(columns)}, user)"
-        f" SELECT {', '.join(column if column != 'process' else 'process + 1' for column in columns)},"
-        " concat(user, '2') FROM traffic"
-    )
+    copied(store, TRAFFIC, process="process + 1", user="concat(user, '2')")
     again = ask(store, Range("", NOON, NOON + 9), by("user"))
     assert again.users == {}
     names = [
@@ -669,6 +664,27 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> Non
     zero = ask(store, Range("", NOON, NOON + 9), by(), typed("user:0"))
     assert names[0].rx == names[1].rx == zero.rx / 2 > 0
     assert again.rx == 2 * answer.rx
+
+
+def copied(store: FleetServer, table: ServerTable, **changed: str) -> None:
+    """Insert all rows of a table again with other values: SQL of columns."""
+    columns = [column for column in table.names() if column not in changed]
+    store.query(
+        f"INSERT INTO {table.name} ({', '.join((*columns, *changed))})"
+        f" SELECT {', '.join((*columns, *changed.values()))} FROM {table.name}"
+    )
+
+
+def test_values_that_bwtop_does_not_write_stop_no_answer(store: FleetServer) -> None:
+    """They are of a newer bwtop, or of a host in wrong hands."""
+    ship(named(Kept()), store, WEB1)
+    names = row_names(store, "remote")
+    copied(store, NAMED, source="'future'", remote_name="'odd.example'", named_id="named_id + 99")
+    assert row_names(store, "remote") == names
+    look(FleetReader(store), MomentQuery(at=NOON + 1))
+    copied(store, TRAFFIC, role="2", process="process + 9")
+    roles = {row.labels[1] for row in ask(store, Range("", NOON, NOON + 9), by("port")).rows}
+    assert roles == {"client", "server"}
 
 
 def test_moments_equal_those_of_sqlite(store: FleetServer) -> None:
