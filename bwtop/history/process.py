@@ -143,6 +143,8 @@ class QueryServer:
             ) from error
         finally:
             self._turns.release()
+        if head and not files:
+            raise QueryError(f"the query could not be started ({head.decode()}); try again")
         if not files:
             raise QueryError(f"stopped at {self._limits.memory >> 20} MiB of memory; {NARROWER}")
         body = os.fdopen(files[0], "rb")
@@ -192,7 +194,7 @@ def _serve(
         question, files = received[:2]
         for descriptor in files:  # none where this process had no room for it
             with socket.socket(fileno=descriptor) as connection:
-                if _fork() == 0:
+                if _fork(connection) == 0:
                     control.close()
                     _run(connection, answer, question.decode())
 
@@ -212,11 +214,13 @@ def _prepare(control: socket.socket, prepare: Callable[[], object], memory: int)
     control.send(_READY)
 
 
-def _fork() -> int | None:
-    """Fork; return None where the system has no room, so that the query ends without an answer."""
+def _fork(connection: socket.socket) -> int | None:
+    """Fork; where the system has no room for a process, tell the client and return None."""
     try:
         return os.fork()
-    except OSError:
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it has left
+            connection.send(str(error.strerror).encode())
         return None
 
 

@@ -1,5 +1,6 @@
 """Test queries in processes of their own: their answers, their limits, and their end."""
 
+import errno
 import os
 import re
 import signal
@@ -94,6 +95,21 @@ def begun(path: Path) -> int:
 
 
 # Answers.
+
+
+def test_system_without_room_for_a_process_is_named() -> None:
+    """It was reported as too little memory for the question."""
+
+    def no_room() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    server = QueryServer(answer, warm_up=lambda: setattr(os, "fork", no_room))
+    server.start()
+    with pytest.raises(
+        QueryError, match=r"could not be started .Resource temporarily unavailable.; try"
+    ):
+        server.ask("who")
+    server.close()
 
 
 def test_answer_comes_from_a_process_that_then_ends(server: QueryServer) -> None:
