@@ -10,6 +10,7 @@ import http.client
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -33,20 +34,25 @@ MOST: Final = 65_536
 """Bytes of an answer that are read."""
 
 _UNITS: Final = {"_bytes": "By", "_seconds": "s"}
-"""Units (UCUM) by the end of a name without "_total"."""
+"""Units (UCUM) by the end of a name without "_total".
+
+The others have none: Prometheus would append "_ratio" to the name of a gauge with the unit 1.
+"""
 
 _CUMULATIVE: Final = 2  # AGGREGATION_TEMPORALITY_CUMULATIVE
 
 
-def document(figures: Figures, created: float, now: float) -> dict[str, Any]:
+def document(figures: Figures, created: float, now: float, mode: str) -> dict[str, Any]:
     """Return a request of metrics (ExportMetricsServiceRequest); counters count from `created`, in UTC seconds.
 
-    Numbers of 64 bits are texts, as JSON of Protocol Buffers has them.
+    Numbers of 64 bits are texts, as JSON of Protocol Buffers has them.  Prometheus tells the hosts and modes that send to
+    it apart by the instance alone.
     """
     host = this_machine()
     resource = {
         "service.name": "bwtop",
         "service.version": __version__,
+        "service.instance.id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"bwtop {mode} {host.id}")),
         "host.name": host.name,
         "host.id": host.id,
     }
@@ -70,7 +76,7 @@ def _metric(metric: Metric, figures: Figures, created: float, now: float) -> dic
     if not points:
         return None
     name = metric.name.removesuffix("_total")
-    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "1")
+    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
     found: dict[str, Any] = {"name": name, "description": metric.help, "unit": unit}
     if metric.type is Type.HISTOGRAM:
         value = {"dataPoints": [{**times, **_buckets(points)}]}
@@ -132,9 +138,11 @@ class OtlpExporter:
         target: OtlpTarget,
         watch: Watch,
         notify: Callable[[str], None],
+        mode: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Make an exporter; the sending thread calls `notify` with a message when its state changes."""
+        """Make an exporter of a bwtop in a mode; the sending thread calls `notify` with a message when its state changes."""
+        self._mode = mode
         self._target = target
         self._watch = watch
         self._notify = notify
@@ -179,7 +187,7 @@ class OtlpExporter:
     def _attempt(self) -> _Answer:
         """Send a document of now."""
         try:
-            found = document(self._watch.figures(), self._created, time.time())
+            found = document(self._watch.figures(), self._created, time.time(), self._mode)
             body = gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 3)
             return self._post(body)
         except Exception as error:  # of the socket, or by a hostile answer: the thread goes on

@@ -12,7 +12,7 @@ from bwtop.clickhouse.shipper import SendingFigures
 from bwtop.metrics.own import OwnFigures
 from bwtop.metrics.totals import OTHER, TOP
 from bwtop.metrics.watch import BOUNDS, READINGS, Figures
-from bwtop.sqlite.recorder import Recorder, RecorderBacklog
+from bwtop.sqlite.recorder import Recorder, RecorderBacklog, RecorderState
 
 T = TypeVar("T")
 
@@ -102,6 +102,12 @@ def _filled(value: Callable[[Fill], float]) -> Callable[[Figures], Iterator[Metr
 
 def _recorded(value: Callable[[Recorder], float]) -> Callable[[Figures], Iterator[MetricValue]]:
     return _known(lambda figures: figures.recorder, value)
+
+
+def _writing(figures: Figures) -> RecorderState | None:
+    """Return the state of this bwtop's recorder; None: it leaves the history to another."""
+    state = figures.recorder.state if figures.recorder else None
+    return None if state is None or state.other else state
 
 
 def _waiting(
@@ -219,8 +225,8 @@ METRICS: Final = (
     Metric(
         "bwtop_recording",
         Type.GAUGE,
-        "1 while this bwtop writes the history, 0 while it cannot or another bwtop does",
-        _recorded(lambda recorder: recorder.state.recording),
+        "1 while this bwtop writes the history, 0 while it cannot; absent while another bwtop does",
+        _known(_writing, lambda state: state.recording),
     ),
     Metric(
         "bwtop_recorder_lag_seconds",

@@ -20,6 +20,9 @@ OTHER: Final = "other"
 LONGEST: Final = 64
 """Characters of a name: the kernel's have 15 bytes, and each byte may become an escape of 4 characters."""
 
+LONGEST_FURTHER: Final = 1024
+"""Characters of another label: NAMESPACE/POD/CONTAINER has at most 761."""
+
 MAX_CANDIDATES: Final = 4096
 """Number of names without counters whose bytes are remembered."""
 
@@ -51,9 +54,9 @@ _VALUES: Final[dict[MetricsLabel, Callable[[Identity], str | None]]] = {
 }
 
 
-def label(name: str) -> str:
-    """Return a name as a label: on one line, and at most LONGEST characters."""
-    return printable(name)[:LONGEST] or OTHER
+def label(name: str, most: int = LONGEST) -> str:
+    """Return a name as a label: on one line, and at most `most` characters."""
+    return printable(name)[:most] or OTHER
 
 
 class _Loopback(dict[bytes, bool]):
@@ -67,7 +70,7 @@ class _Loopback(dict[bytes, bool]):
 def _labels(identity: Identity, further: Sequence[MetricsLabel]) -> Labels:
     """Return the labels of a process; one that it does not have is empty, which Prometheus takes as absent."""
     values = (_VALUES[name](identity) or "" for name in further)
-    return label(identity.name), *(value and label(value) for value in values)
+    return label(identity.name), *(value and label(value, LONGEST_FURTHER) for value in values)
 
 
 def by_labels(sample: Sample, further: Sequence[MetricsLabel] = ()) -> dict[Labels, Moved]:

@@ -66,7 +66,7 @@ def _exporting(
     from bwtop.metrics.otlp import OtlpExporter
     from bwtop.metrics.otlp_target import headers
 
-    exporter = OtlpExporter(options.otlp, watch, notify, headers(os.environ))
+    exporter = OtlpExporter(options.otlp, watch, notify, "record", headers(os.environ))
     exporter.start()
     try:
         yield

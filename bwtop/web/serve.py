@@ -69,7 +69,7 @@ class Service:
         self._source = LiveSource(settings.reports.origin, names)
         self.watch = Watch(settings.labels)
         self._exporter = (
-            OtlpExporter(settings.otlp, self.watch, say, headers(os.environ))
+            OtlpExporter(settings.otlp, self.watch, say, "serve", headers(os.environ))
             if settings.otlp
             else None
         )

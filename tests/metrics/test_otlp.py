@@ -55,7 +55,13 @@ def checked(found: dict[str, Any]) -> dict[str, list[tuple[dict[str, str], float
     assert set(found) == {"resourceMetrics"}
     about = attributes(resource["resource"]["attributes"])
     assert about["service.name"] == "bwtop"
-    assert set(about) == {"service.name", "service.version", "host.name", "host.id"}
+    assert set(about) == {
+        "service.name",
+        "service.version",
+        "service.instance.id",
+        "host.name",
+        "host.id",
+    }
     (scope,) = resource["scopeMetrics"]
     points: dict[str, list[tuple[dict[str, str], float]]] = {}
     known = {one.name.removesuffix("_total"): one for one in METRICS}
@@ -64,7 +70,7 @@ def checked(found: dict[str, Any]) -> dict[str, list[tuple[dict[str, str], float
         kind = OF_KIND[row.type]
         assert set(metric) == {"name", "description", "unit", kind}
         assert metric["description"] == row.help
-        assert metric["unit"] in ("By", "s", "1")
+        assert metric["unit"] in ("By", "s", ""), "1 makes it a ratio in Prometheus"
         data = metric[kind]
         if kind != "gauge":
             assert data["aggregationTemporality"] == 2
@@ -86,7 +92,7 @@ def checked(found: dict[str, Any]) -> dict[str, list[tuple[dict[str, str], float
 
 def test_document_has_the_metrics_of_the_table() -> None:
     watch = watched("nginx", *HOSTILE)
-    found = document(watch.figures(), time.time() - 60, time.time())
+    found = document(watch.figures(), time.time() - 60, time.time(), "record")
     points = checked(json.loads(json.dumps(found)))
     moved = points["bwtop_bytes_total"]
     assert sum(number for _, number in moved) == 1009 * (1 + len(HOSTILE))
@@ -153,7 +159,9 @@ def collecting(collector: Collector) -> Iterator[Collector]:
 
 
 def exporter(port: int, watch: Watch, lines: list[str], **more: Any) -> OtlpExporter:
-    made = OtlpExporter(OtlpTarget(False, "127.0.0.1", port, PATH), watch, lines.append, **more)
+    made = OtlpExporter(
+        OtlpTarget(False, "127.0.0.1", port, PATH), watch, lines.append, "record", **more
+    )
     made.start()
     return made
 
@@ -231,7 +239,9 @@ def test_hostile_answer_does_not_end_the_exporter(number: bytes) -> None:
 
 def test_attempt_that_fails_in_any_way_is_counted() -> None:
     lines: list[str] = []
-    made = OtlpExporter(OtlpTarget(False, "a..b", 4318, PATH), watched("nginx"), lines.append)
+    made = OtlpExporter(
+        OtlpTarget(False, "a..b", 4318, PATH), watched("nginx"), lines.append, "record"
+    )
     made.start()
     await_errors(made)
     made.close()

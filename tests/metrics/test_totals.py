@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bwtop.metrics import totals
 from bwtop.metrics.totals import (
     LONGEST,
+    LONGEST_FURTHER,
     OTHER,
     TOP,
     CounterLabels,
@@ -205,9 +206,19 @@ def test_further_labels_are_bounded_and_harmless() -> None:
     )
     name, container, unit = next(labels for labels in found if labels != (OTHER, "", ""))
     assert (name, container) == ("nginx", "docker:0")
-    assert unit == label("\x1b[2J" * 99)
+    assert unit == label("\x1b[2J" * 99, LONGEST_FURTHER)
     named = Identity("nginx", container="docker:0", container_name="proxy")
     reading = sample({key(1): {remote(): Traffic(1, 0)}}, identities={key(1): named})
     assert list(by_labels(reading, further)) == [("nginx", "proxy", "")]
+    pod = "monitoring/kube-prometheus-stack-prometheus-node-exporter-x7k2p"
+    pair = {
+        key(pid): Identity("exporter", container=f"docker:{pid}", container_name=f"{pod}/{end}")
+        for pid, end in ((1, "node-exporter"), (2, "proxy"))
+    }
+    both = {process: {remote(): Traffic(1, 0)} for process in pair}
+    assert {labels[1] for labels in by_labels(sample(both, identities=pair), further)} == {
+        f"{pod}/node-exporter",
+        f"{pod}/proxy",
+    }
     host = by_labels(one("sshd", 1), further)
     assert list(host) == [("sshd", "", "")], "absent, and not named"
