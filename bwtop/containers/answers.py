@@ -79,8 +79,10 @@ def _docker(folder: Folder, key: str, known: Stamp) -> tuple[Stamp, _Names] | No
 
 
 def _podman(folder: Folder, _: str, known: Stamp) -> tuple[Stamp, _Names] | None:
-    found = folders.read(folder, folders.STORAGE, known)
-    return found and (found[0], formats.of_podman(found[1]))
+    found = folders.read_all(folder, folders.STORAGE, known)
+    if found is None:
+        return None
+    return found[0], {id_: one for file in found[1] for id_, one in formats.of_podman(file).items()}
 
 
 def _links(folder: Folder, _: str, known: Stamp) -> tuple[Stamp, _Names] | None:

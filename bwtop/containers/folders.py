@@ -24,8 +24,8 @@ MOST_BYTES: Final = 1 << 20
 
 MOST_USERS: Final = 1000
 
-STORAGE: Final = "containers.json"
-"""podman's file with the names of all containers of a storage."""
+STORAGE: Final = ("containers.json", "volatile-containers.json")
+"""podman's files with the names of the containers of a storage; the second has those that end with `--rm`."""
 
 CONFIG: Final = "config.v2.json"
 """dockerd's file in the folder of a container."""
@@ -160,6 +160,23 @@ def read(folder: Folder, name: str, known: Stamp = None) -> tuple[Stamp, bytes] 
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(MOST_BYTES + 1)
         return stamp, content if len(content) <= MOST_BYTES else b""
+
+
+def read_all(
+    folder: Folder, files: Iterable[str], known: Stamp = None
+) -> tuple[Stamp, list[bytes]] | None:
+    """Return some files of a folder unless the stamps of all are `known`."""
+    stamps: list[int] = []
+    contents = []
+    is_certain = True
+    for name in files:
+        stamp, content = read(folder, name) or (None, b"")
+        is_certain &= stamp is not None or not content
+        stamps += (*(stamp or ()), -1)
+        contents.append(content)
+    if is_certain and tuple(stamps) == known:
+        return None
+    return tuple(stamps) if is_certain else None, contents
 
 
 def read_below(

@@ -117,6 +117,22 @@ def test_users_storage_names_that_users_containers_alone(root: Path) -> None:
         ]
 
 
+def test_containers_that_end_with_rm_have_their_name(root: Path) -> None:
+    """podman has them in a file of their own; the other may be missing."""
+    file = claim(root / "ada")
+    volatile = file.rename(file.with_name("volatile-containers.json"))
+    with opened(root, (ADA, root / "ada")) as found:
+        known = Answers(found)
+        assert name(known, ID, ADA) == "nginx"
+        file.write_text(json.dumps([{"id": OTHER, "names": ["proxy"]}]))
+        os.chown(file, ADA, ADA)
+        assert eventually(lambda: name(known, OTHER, ADA) == "proxy")
+        assert name(known, ID, ADA) == "nginx"
+        volatile.unlink()
+        assert eventually(lambda: name(known, ID, ADA) is None)
+        assert name(known, OTHER, ADA) == "proxy"
+
+
 def linked(file: Path) -> None:
     """Put a link to a file of root's in its place."""
     target = file.parents[5] / "secret"
