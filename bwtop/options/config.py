@@ -18,6 +18,7 @@ from bwtop.options.flag import Flag
 from bwtop.rights import account as accounts
 from bwtop.rights import opening
 from bwtop.text.invalid import LONGEST, invalid
+from bwtop.text.stderr import say
 from bwtop.tui.keymap import Context, Keymap, parse_key
 from bwtop.tui.layout import FIELDS, ListColumn, parse_fields
 from bwtop.tui.settings import Settings
@@ -181,15 +182,20 @@ def load(files: Sequence[Path], read: Callable[[Path], dict[str, Any] | None]) -
 
 
 def found_table(path: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the table of a file in its default place; None if it is missing or its folder is closed to this user."""
+    """Return the table of a file in its default place; None if it is missing or closed to this user.
+
+    One line says so if its folder is open: then it was meant to be read.
+    """
     try:
         return named_table(path, environment)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        if error.errno == errno.EACCES:
-            return None
-        raise
+        if error.errno != errno.EACCES:
+            raise
+        if os.access(path.parent, os.X_OK, effective_ids=True):
+            say(f"{path} is not read: {error.strerror}")
+        return None
 
 
 def named_table(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _statement(name: str, value: Any, before: list[str]) -> str:
     """Return a statement with the comment that was behind the one before, or above it with those within its lines."""
     above, behind = "", ""
     if len(before) == 1:
-        line = before[0].rstrip("\n")
+        line = before[0].rstrip("\r\n")
         for found in re.finditer(r"\s*#", line):
             if _parsed(line[: found.start()]) == _parsed(line):
                 behind = line[found.start() :]

@@ -21,6 +21,7 @@ from bwtop.options.flag import Mode
 from bwtop.rights import opening
 from bwtop.view.grouping import Grouping
 from bwtop.view.order import Order
+from tests.history.others import as_nobody, needs_root, public_directory
 from tests.kernel.running import LAUNCHER
 from tests.options.examples import Write, load
 from tests.processes import ran, refused_line
@@ -275,6 +276,22 @@ def test_missing_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "none", tmp_path / "file" / "below"):
         assert config.found_table(path, {}) is None
+
+
+@needs_root
+@pytest.mark.parametrize(("mode", "is_said"), [(0o755, True), (0o700, False)])
+def test_unreadable_file_in_an_open_folder_is_said(
+    capfd: pytest.CaptureFixture[str], mode: int, is_said: bool
+) -> None:
+    """The service went on with what such a file forbids, and its log had no word of it."""
+    with public_directory() as place:
+        path = place / "config.toml"
+        path.write_text("no-names = true")
+        path.chmod(0o600)
+        place.chmod(mode)
+        as_nobody(lambda: config.found_table(path, {}), None)
+    said = f"bwtop: {path} is not read: Permission denied\n"
+    assert capfd.readouterr().err == (said if is_said else "")
 
 
 @pytest.mark.kernel

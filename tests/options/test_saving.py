@@ -18,6 +18,7 @@ CHANGED = {
     "# mine\n": '# mine\ntheme = "ocean"\n',
     'theme = "dark"': 'theme = "ocean"\n',
     'theme = "dark"  # at night\nbits = true\n': 'theme = "ocean"  # at night\nbits = true\n',
+    'theme = "dark"  # at night\r\n': 'theme = "ocean"  # at night\n',
     "theme = 'a#b' # c # d": 'theme = "ocean" # c # d\n',
     '"theme" = "dark"\n': 'theme = "ocean"\n',
     "bits = true": 'bits = true\ntheme = "ocean"\n',
