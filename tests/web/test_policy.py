@@ -370,6 +370,18 @@ def test_token_file_without_a_valid_token_is_refused(tmp_path: Path, content: by
     assert content.decode(errors="replace").strip() not in str(refused.value) or not content.strip()
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o440, False), (0o604, True)])
+def test_token_that_all_can_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, is_told: bool
+) -> None:
+    """systemd's credentials have the mode 0440: the mask of an access list with one user."""
+    path = tmp_path / "token"
+    path.write_text("x" * 16)
+    path.chmod(mode)
+    assert tokens.read_token(path, {}) == "x" * 16
+    assert ("is readable by other users" in capsys.readouterr().err) == is_told
+
+
 def test_tokens_have_sixteen_characters_or_more(tmp_path: Path) -> None:
     path = tmp_path / "token"
     for around in ("{}", "{}\n", "\n {} \r\n"):
