@@ -5,6 +5,7 @@ from functools import partial
 
 from bwtop.model.filter import Either, Filter, Term
 from bwtop.model.ledger import Flow, Process, Tally
+from bwtop.model.rates import Counted
 from bwtop.model.remote_names import RemoteNames
 from bwtop.view.grouping import KEYS, Grouping
 from bwtop.view.rows import Branch, RowId
@@ -35,6 +36,12 @@ class Passing:
             row = self._row(process, RowId(group))
             if row and (any(row.counted) if idle else row.counted.rx or row.counted.tx):
                 yield row
+
+    def gone(self) -> Iterator[Counted]:
+        """Yield the numbers of what passes of the processes that are no longer listed."""
+        for process in self._shown.gone():
+            if row := self._row(process, RowId()):
+                yield row.counted
 
     def _row(self, process: Process, parent: RowId) -> Branch | None:
         """Return the row of the process; None if the filter hides it."""

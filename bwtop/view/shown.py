@@ -24,7 +24,11 @@ class Shown:
         if self._active is not None:
             return self._active
         listed = self._model.ledger.processes.values()
-        return chain(listed, self._model.gone.values()) if gone else listed
+        return chain(listed, self.gone()) if gone else listed
+
+    def gone(self) -> Iterable[Process]:
+        """Return the processes that are no longer listed, as far as they are shown."""
+        return self._model.gone.values() if self._active is None else ()
 
     def is_gone(self, process: Process) -> bool:
         """Return True if the process has exited."""

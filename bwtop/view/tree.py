@@ -75,6 +75,9 @@ class Tree(Walked):
         self._ends: OtherEnds | None = None
         branches = list(self._passing.rows(view.grouping, idle=view.idle))
         self._branch_counts = [branch.counted for branch in branches]
+        if view.grouping is Grouping.PROCESS and view.filter.terms:
+            # They have no rows; without them the total of the header would shrink.
+            self._branch_counts += self._passing.gone()
         if view.join and view.grouping is Grouping.PROCESS:
             branches = self._joined(branches)
         join = self._joined if view.join else None

@@ -323,3 +323,24 @@ def test_header_is_of_what_the_filter_passes() -> None:
     assert harness.state.filtered.timeline.columns(120, range(6))[-3:] == [
         *((5000, 1), (5000, 1), (0, 0))
     ]
+
+
+def test_filtered_total_keeps_what_exited_processes_moved() -> None:
+    """After 40 seconds an exited process has no row of its own; grouped or not, its bytes stay in the total."""
+    harness = busy(120)
+    harness.feed({key(102): {remote(): Traffic(512, 1)}}, {key(102): Identity("curl")})
+    harness.type("/curl port:443")
+    harness.press("enter")
+    assert totals(harness) == ["11.5 KiB", "111 B"]
+    harness.feed(exited={CURL})
+    for _ in range(41):
+        harness.feed()
+    assert CURL not in harness.state.model.ledger.processes
+    assert totals(harness) == ["11.5 KiB", "111 B"]
+    harness.press("g")
+    assert totals(harness) == ["11.5 KiB", "111 B"]
+
+
+def totals(harness: Harness) -> list[str]:
+    """Return the totals of the header, received and sent."""
+    return re.findall(r"total +(\S+ \S+)", above(harness))
