@@ -2,7 +2,7 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
 from typing import Final
@@ -91,7 +91,8 @@ def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:
 @dataclass(frozen=True, slots=True)
 class _Point:
     elapsed: float
-    sums: dict[Category, tuple[int, int]]
+    sums: dict[Category, tuple[int, int]] | None
+    """None: not known."""
 
 
 class Timeline:
@@ -104,31 +105,42 @@ class Timeline:
 
     def add(self, frame: Frame) -> None:
         """Append a frame and drop those that are too old."""
-        self._points.append(_Point(frame.elapsed, frame.sums()))
-        self._covered += frame.elapsed
+        self._append(_Point(frame.elapsed, frame.sums()))
+
+    def skip(self, seconds: float) -> None:
+        """Append seconds of which the traffic is not known."""
+        self._append(_Point(seconds, None))
+
+    def _append(self, point: _Point) -> None:
+        self._points.append(point)
+        self._covered += point.elapsed
         while len(self._points) > 1 and self._covered - self._points[0].elapsed >= self.seconds:
             self._covered -= self._points.popleft().elapsed
 
     def columns(self, count: int, categories: Iterable[Category]) -> list[Rates | None]:
-        """Return the highest rates in each of `count` equal time spans, the oldest first; None: not measured."""
+        """Return the highest rates in each of `count` equal time spans, the oldest first; None: not known."""
         wanted = frozenset(categories)
         found: list[Rates | None] = [None] * count
         span = self.seconds / count
         age = 0.0
         for point in reversed(self._points):
-            rates = _rates(point, wanted)
             first = int(age / span + min(point.elapsed / span, 1) / 2)  # the middle of a short one
             age += point.elapsed
+            if point.sums is None:
+                continue
+            rates = _rates(point.sums, point.elapsed, wanted)
             for column in range(first, min(max(int(age / span + 0.5), first + 1), count)):
                 before = found[-1 - column] or (0.0, 0.0)
                 found[-1 - column] = (max(before[0], rates[0]), max(before[1], rates[1]))
         return found
 
 
-def _rates(point: _Point, categories: frozenset[Category]) -> Rates:
-    moved = [amounts for of, amounts in point.sums.items() if of in categories]
+def _rates(
+    sums: Mapping[Category, tuple[int, int]], elapsed: float, categories: frozenset[Category]
+) -> Rates:
+    moved = [amounts for of, amounts in sums.items() if of in categories]
     rx, tx = sum(rx for rx, _ in moved), sum(tx for _, tx in moved)
-    return rate(rx, point.elapsed), rate(tx, point.elapsed)
+    return rate(rx, elapsed), rate(tx, elapsed)
 
 
 def peak(columns: Iterable[Rates | None]) -> Rates:

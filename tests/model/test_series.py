@@ -193,6 +193,13 @@ def test_unmeasured_columns_are_none(points: list[tuple[float, int]], count: int
     assert measured[-1] >= points[-1][1] / points[-1][0]
 
 
+def test_skipped_seconds_are_a_gap() -> None:
+    made = timeline([(1, 5), (1, 6)], seconds=6)
+    made.skip(2.0)
+    made.add(Ledger().take(sample({key(1): {WEB: Traffic(7)}})))
+    assert received(made, 6) == [None, 5, 6, None, None, 7]
+
+
 def test_both_directions_have_their_own_highest_rate() -> None:
     made, ledger = Timeline(2), Ledger()
     for rx, tx in ((1, 1), (8, 2), (3, 9)):

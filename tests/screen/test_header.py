@@ -9,6 +9,7 @@ from bwtop.measure.intervals import Status
 from bwtop.model.flows import OTHER, UDP, Identity, Loss, Traffic
 from bwtop.model.sample import FlowTraffic
 from bwtop.tui.styles import Style
+from bwtop.view import filtered
 from tests.build import CONTROLS, HOSTILE, key, remote
 from tests.screen.harness import SIZES, Harness
 
@@ -323,6 +324,33 @@ def test_header_is_of_what_the_filter_passes() -> None:
     assert harness.state.filtered.timeline.columns(120, range(6))[-3:] == [
         *((5000, 1), (5000, 1), (0, 0))
     ]
+
+
+def test_filtered_graph_has_a_gap_where_flows_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filtered, "MOST", 3)
+    harness = Harness(columns=120)
+    harness.feed({CURL: {remote(): Traffic(900)}}, IDENTITIES)
+    harness.press("/", *"curl", "enter", " ")
+    for number in range(1, 5):
+        harness.feed({CURL: {remote(): Traffic(number)}})
+    harness.press(" ")
+    graph = harness.state.filtered.timeline.columns(120, range(6))
+    assert graph[-5:] == [(900, 0), None, None, (3, 0), (4, 0)]
+
+
+@pytest.mark.parametrize("left", ["pause", "clear"])
+def test_filtered_graph_has_a_gap_where_seconds_are_not_kept(left: str) -> None:
+    """After a long pause, or when a filter is recalled, the seconds between are no longer known flow by flow."""
+    harness = Harness(columns=120)
+    harness.feed({CURL: {remote(): Traffic(900)}}, IDENTITIES)
+    harness.press("/", *"curl", "enter")
+    harness.press(*([" "] if left == "pause" else ["esc"]))
+    for number in range(1, 61):
+        harness.feed({CURL: {remote(): Traffic(number)}})
+    harness.press(*([" "] if left == "pause" else ["/", "up", "enter"]))
+    graph = harness.state.filtered.timeline.columns(120, range(6))
+    known = [(float(number), 0.0) for number in range(21, 61)]
+    assert graph[-61:] == [(900, 0), *[None] * 20, *known]
 
 
 def test_filtered_total_keeps_what_exited_processes_moved() -> None:
