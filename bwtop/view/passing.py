@@ -52,8 +52,9 @@ class Passing:
         flows: list[Flow] | None = None
         tallies: Iterable[Tally]
         if terms:
-            tallies = flows = self._matching(process, terms)
-            self._some.update(flows)
+            matching = self._matching(process, terms)
+            self._some.update(matching)
+            tallies = flows = [flow for flow in matching if self._shown.shows(flow)]
         else:
             tallies = self._shown.sums(process)
             if self._keep.terms:
@@ -61,7 +62,8 @@ class Passing:
         return self._shown.row(process, self._shown.counted(tallies), parent, flows)
 
     def _matching(self, process: Process, terms: tuple[Term | Either, ...]) -> list[Flow]:
-        flows = list(self._shown.known(process))
+        """Return the flows that match, also those of hidden categories: a graph has them once they are shown."""
+        flows = list(process.flows.values())
         names = partial(self._names.of, process.key)
         for term in terms:
             flows = [flow for flow in flows if term.of_remote(flow.remote, names)]

@@ -58,10 +58,12 @@ class Shown:
     # Flows.
 
     def known(self, process: Process) -> Iterator[Flow]:
-        """Yield the flows in the shown categories that have moved bytes."""
-        for flow in process.flows.values():
-            if flow.category in self.categories and any(flow.amounts()):
-                yield flow
+        """Return the flows in the shown categories that have moved bytes."""
+        return filter(self.shows, process.flows.values())
+
+    def shows(self, flow: Flow) -> bool:
+        """Return True if a flow has moved bytes and is in the shown categories."""
+        return flow.category in self.categories and any(flow.amounts())
 
     def flows(self, branch: Branch) -> Iterable[Flow]:
         """Return the flows below a row of a process."""

@@ -353,6 +353,16 @@ def test_filtered_graph_has_a_gap_where_seconds_are_not_kept(left: str) -> None:
     assert graph[-61:] == [(900, 0), *[None] * 20, *known]
 
 
+def test_filtered_graph_has_what_was_hidden_meanwhile() -> None:
+    harness = busy(120)
+    harness.type("/port:443")
+    harness.press("enter", "u")
+    harness.feed({CURL: {remote(): Traffic(1), remote(protocol=UDP): Traffic(6000)}})
+    assert harness.state.filtered.timeline.columns(120, harness.state.tree.categories)[-1] == (1, 0)
+    harness.press("u")
+    assert harness.state.filtered.timeline.columns(120, range(6))[-1] == (6001, 0)
+
+
 def test_filtered_total_keeps_what_exited_processes_moved() -> None:
     """After 40 seconds an exited process has no row of its own; grouped or not, its bytes stay in the total."""
     harness = busy(120)
