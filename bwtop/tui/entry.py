@@ -23,6 +23,8 @@ class TypedLine:
     def __init__(self) -> None:
         self.text = ""
         self.place = 0
+        self.most = MOST
+        """Characters that it may have: those of a given line, if that is longer than one can type."""
         self._cut = ""
         self._older: Sequence[str] = ()
         """Lines typed before, the oldest first."""
@@ -39,14 +41,15 @@ class TypedLine:
         self._older, self._recalled, self._choices = older, None, None
 
     def _put(self, text: str) -> None:
-        self.text = text[:MOST]
+        self.text = text
+        self.most = max(MOST, len(text))
         self.place = len(self.text)
 
     # Editing.
 
     def insert(self, text: str) -> bool:
         """Insert a text at the cursor, as much as fits; return True if all of it did."""
-        fitting = text[: max(MOST - len(self.text), 0)]
+        fitting = text[: max(self.most - len(self.text), 0)]
         self.text = self.text[: self.place] + fitting + self.text[self.place :]
         self.place += len(fitting)
         return fitting == text

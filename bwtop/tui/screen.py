@@ -9,7 +9,6 @@ from bwtop.history.ranges import MOMENT_HELP
 from bwtop.text.escape import width
 from bwtop.tui import commands, completion, dialogs, keys, layout, search, setup
 from bwtop.tui.details import page_lines
-from bwtop.tui.entry import MOST
 from bwtop.tui.footer import at as hint_at
 from bwtop.tui.footer import footer, in_words
 from bwtop.tui.header import header
@@ -225,7 +224,8 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
     def insert(self, text: str) -> None:
         """Insert text into what is typed, as much as fits; `refilter` applies a filter."""
         if not self.state.entry.insert(text):
-            self.state.say(f"{self.state.context} cut at {MOST} characters", Style.WARNING)
+            most = self.state.entry.most
+            self.state.say(f"{self.state.context} cut at {most} characters", Style.WARNING)
         self._invalidate()
 
     def refilter(self) -> None:

@@ -207,6 +207,20 @@ def test_long_filter_is_cut_with_a_message(columns: int, held: bool) -> None:
     assert harness.state.settings.filter.endswith("ax")
 
 
+def test_longer_filter_of_the_command_line_stays_whole() -> None:
+    """As of `bwtop --pid $(pgrep -d, chrome)`: a pid cut in the middle would be another one."""
+    harness = Harness()
+    pids = "pid:" + ",".join(str(pid) for pid in range(10_000, 10_200))
+    harness.state.filter(pids)
+    harness.press("/", "enter", "/", "up", "down")
+    assert harness.state.settings.filter == pids
+    harness.press("x")
+    assert harness.state.message == (f"filter cut at {len(pids) + 1} characters", Style.WARNING)
+    harness.press("ctrl w", "ctrl y")
+    assert harness.state.settings.filter == pids
+    harness.check()
+
+
 # The terminal's bytes.
 
 
