@@ -1,5 +1,6 @@
 """The command: options become filters, settings and reports.  No test here measures."""
 
+import fcntl
 import json
 import os
 import re
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +70,9 @@ def test_filter_is_made_from_its_flags(arguments: list[str], expected: Filter) -
 
 
 @pytest.mark.parametrize("message", ["plain", "two\nlines", "  many   spaces\t\r\n"])
-def test_message_is_one_line(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_message_is_one_line(message: str, capfd: pytest.CaptureFixture[str]) -> None:
     stderr.say(message)
-    assert capsys.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
+    assert capfd.readouterr().err == f"bwtop: {' '.join(message.split())}\n"
 
 
 def test_flags_set_the_settings_of_the_screen() -> None:
@@ -129,14 +132,14 @@ def history(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return nowhere
 
 
-def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def failing(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Return the line of a failing command."""
-    return refusal(capsys, lambda: cli.main(arguments))
+    return refusal(capfd, lambda: cli.main(arguments))
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     cli.main(arguments)
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.err == ""
     return captured.out
 
@@ -151,18 +154,18 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ids=repr,
 )
 def test_history_sorts(
-    flags: list[str], order: list[str], history: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str], order: list[str], history: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", *flags))
+    found = json.loads(printed(capfd, "--history", "1h", "--format", "json", *flags))
     assert [row["name"] for row in found["rows"]] == order
 
 
 def test_history_rejects_other_sort_columns(
-    nowhere: Path, capsys: pytest.CaptureFixture[str]
+    nowhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     others = {c.id for c in ALL_COLUMNS} - modes_history.SORTS.keys()
     for sort in (*others, *(f"-{column}" for column in others)):
-        error = failing(capsys, "--history", "--sort", sort)
+        error = failing(capfd, "--history", "--sort", sort)
         assert error == f"bwtop: invalid --sort '{sort}' for --history; expected total, rx or tx\n"
 
 
@@ -175,19 +178,19 @@ def test_all_byte_columns_sort_the_history() -> None:
     assert set(modes_history.SORTS.values()) == set(SORTS)
 
 
-def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", "--by", "user,proto"))
+def test_history_takes_the_flags(history: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capfd, "--history", "1h", "--format", "json", "--by", "user,proto"))
     assert found["by"] == ["user", "proto"]
-    written = printed(capsys, "--history", "1h", "--format", "csv", "--process", "curl")
+    written = printed(capfd, "--history", "1h", "--format", "csv", "--process", "curl")
     assert written == "name,exe,uid,kernel,user,rx,tx\ncurl,/usr/bin/curl,0,0,root,100,5000\n"
-    written = printed(capsys, "--history", "1h", "--format", "csv", "--pid", "2", "--by", "exe")
+    written = printed(capfd, "--history", "1h", "--format", "csv", "--pid", "2", "--by", "exe")
     assert written == "exe,rx,tx\n/usr/sbin/nginx,3000,10\n"
-    found = json.loads(printed(capsys, "--history", "1h", "--format", "json", "--limit", "1"))
+    found = json.loads(printed(capfd, "--history", "1h", "--format", "json", "--limit", "1"))
     assert [row["name"] for row in found["rows"]] == ["curl"]
-    written = printed(capsys, "--history", "1h", "--no-resolve", "--bits")
+    written = printed(capfd, "--history", "1h", "--no-resolve", "--bits")
     assert "PROCESS" in written
     assert "bit/s" in written
-    assert "no traffic matches" in printed(capsys, "--history", "1h", "--udp")
+    assert "no traffic matches" in printed(capfd, "--history", "1h", "--udp")
 
 
 @pytest.mark.parametrize(
@@ -196,68 +199,66 @@ def test_history_takes_the_flags(history: Path, capsys: pytest.CaptureFixture[st
     ids=str,
 )
 def test_no_names_reports_addresses(
-    flags: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str], nowhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept = Kept(path=nowhere)
     kept.append(named_delta(time.time() - 30, "www.example.org"))
     kept.connection.close()
     found = ("--history", "1h", "--no-resolve", *flags)
-    assert "example.org" in printed(capsys, *found)
-    plain = printed(capsys, *found, "--no-names")
+    assert "example.org" in printed(capfd, *found)
+    plain = printed(capfd, *found, "--no-names")
     assert "192.0.2.1" in plain
     assert "example.org" not in plain
 
 
 def test_no_resolve_disables_name_lookups(
-    history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    history: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[Any] = []
     monkeypatch.setattr(report, "run", lambda _, request, *__: requests.append(request))
     monkeypatch.setattr(modes_history, "Names", lambda: "names")
     for more in ([], ["--no-resolve"]):
-        printed(capsys, "--history", *more)
+        printed(capfd, "--history", *more)
     assert [request.names for request in requests] == ["names", None]
 
 
 def test_db_selects_the_history(
     history: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BWTOP_DB", str(tmp_path / "other.db"))
-    error = failing(capsys, "--history")
+    error = failing(capfd, "--history")
     assert str(tmp_path / "other.db") in error
-    assert "curl" in printed(capsys, "--history", "1h", "--db", str(history), "--no-resolve")
+    assert "curl" in printed(capfd, "--history", "1h", "--db", str(history), "--no-resolve")
     monkeypatch.chdir(tmp_path)
-    assert "curl" in printed(capsys, "--history", "1h", "--db", history.name, "--no-resolve")
+    assert "curl" in printed(capfd, "--history", "1h", "--db", history.name, "--no-resolve")
 
 
 @pytest.mark.parametrize(
     "content", [b"no database at all" * 100, b"SQLite format 3\0" + bytes(500)]
 )
 def test_foreign_db_is_one_line(
-    content: bytes, tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+    content: bytes, tmp_path: Path, nowhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd.db").write_bytes(content)
-    assert str(tmp_path / "odd.db") in failing(
-        capsys, "--history", "--db", str(tmp_path / "odd.db")
-    )
+    assert str(tmp_path / "odd.db") in failing(capfd, "--history", "--db", str(tmp_path / "odd.db"))
 
 
 def test_directory_as_db_is_one_line(
-    tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, nowhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert str(tmp_path) in failing(capsys, "--history", "--db", str(tmp_path))
+    assert str(tmp_path) in failing(capfd, "--history", "--db", str(tmp_path))
 
 
 def test_db_of_another_program_is_refused(
-    tmp_path: Path, nowhere: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, nowhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "odd.db")) as other:
         other.execute("CREATE TABLE theirs (x)")
         other.commit()
-    assert "another program's" in failing(capsys, "--history", "--db", str(tmp_path / "odd.db"))
+    assert "another program's" in failing(capfd, "--history", "--db", str(tmp_path / "odd.db"))
 
 
 def test_flags_set_the_recorder_options(nowhere: Path, tmp_path: Path) -> None:
@@ -284,12 +285,12 @@ def test_flags_set_the_recorder_options(nowhere: Path, tmp_path: Path) -> None:
 def test_measuring_needs_root(
     flags: list[str],
     nowhere: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(privileges, "may_load", lambda: False)
-    assert failing(capsys, *flags) == f"bwtop: {NEEDS_ROOT}\n"
+    assert failing(capfd, *flags) == f"bwtop: {NEEDS_ROOT}\n"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_measuring_needs_root(
 def test_check_tries_all_backends_or_the_one_that_is_named(
     flags: list[str],
     expected: set[str],
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[str] = []
@@ -317,28 +318,28 @@ def test_check_tries_all_backends_or_the_one_that_is_named(
     monkeypatch.setattr(privileges, "may_load", lambda: True)
     with pytest.raises(SystemExit) as end:
         cli.main(["--check", *flags])
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert (end.value.code, set(tried), len(tried)) == (2, expected, len(expected))
     assert ("is tried first" in said) == (not flags)
     assert {name for name in tried if f"{name}: does not work here" in said} == expected
 
 
 def test_many_hosts_have_intervals_of_whole_seconds_also_if_configured(
-    nowhere: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nowhere: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.toml").write_text("interval = 0.5\n")
     flags = ("--config", str(tmp_path / "config.toml"), "--from", "clickhouse://h/d")
     words = "bwtop: --interval must be 1 or more with --from\n"
-    assert failing(capsys, *flags) == words
-    assert failing(capsys, *flags, "--batch") == words
+    assert failing(capfd, *flags) == words
+    assert failing(capfd, *flags, "--batch") == words
 
 
 @pytest.mark.parametrize("mode", ["--batch", "--demo"])
 def test_unknown_network_is_refused_before_anything_starts(
-    mode: str, nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    mode: str, nowhere: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(privileges, "may_load", lambda: True)
-    assert "'nope'" in failing(capsys, mode, "--net", "nope")
+    assert "'nope'" in failing(capfd, mode, "--net", "nope")
 
 
 @pytest.mark.parametrize("flags", [["--format", "json"], ["--limit", "5"]], ids=str)
@@ -346,7 +347,7 @@ def test_unknown_network_is_refused_before_anything_starts(
 def test_only_without_a_terminal_bwtop_stops_by_itself(
     flags: list[str],
     nowhere: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     *,
     terminal: bool,
@@ -359,26 +360,26 @@ def test_only_without_a_terminal_bwtop_stops_by_itself(
     monkeypatch.setattr(common, "start_measuring", refuse)
     with pytest.raises(SystemExit):
         cli.main(flags)
-    *said, last = capsys.readouterr().err.splitlines()
+    *said, last = capfd.readouterr().err.splitlines()
     stops = ["bwtop: no terminal; printing 5 intervals (-n N changes that)"]
     assert (said, last) == ([] if terminal else stops, "bwtop: refused")
 
 
 def test_history_needs_no_root(
-    history: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    history: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(privileges, "may_load", lambda: False)
-    assert "curl" in printed(capsys, "--history", "1h", "--no-resolve")
+    assert "curl" in printed(capfd, "--history", "1h", "--no-resolve")
 
 
 def test_missing_history_is_one_line(
-    nowhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    nowhere: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(privileges, "may_load", lambda: False)
     for arguments in (["--history"], ["--history", "7d", "--by", "day", "--format", "json"]):
-        assert failing(capsys, *arguments) == (
+        assert failing(capfd, *arguments) == (
             f"bwtop: nothing has been recorded yet: {nowhere} does not exist; run: sudo bwtop\n"
         )
     assert not nowhere.exists()
@@ -403,6 +404,33 @@ def test_output_that_cannot_be_written_is_one_line_and_a_closed_pipe_is_quiet(fl
     reader, writer = os.pipe()
     os.close(reader)
     assert run(writer) == (0, "")
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_report_into_a_nonblocking_pipe_is_whole(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """It ended in the middle of a line, with status 2."""
+    kept = Kept(path=nowhere)
+    programs = [replace(CURL, name=f"curl{number}") for number in range(1000)]
+    kept.append(*(delta(time.time() - 30, 1, 1, who=who) for who in programs))
+    kept.connection.close()
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+
+    def slowly() -> str:
+        time.sleep(0.2)
+        with os.fdopen(reader, "r") as taken:
+            return taken.read()
+
+    with ThreadPoolExecutor() as threads:
+        text = threads.submit(slowly)
+        with os.fdopen(writer, "w") as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            cli.main(["--history", "1h", "--by", "process", "--format", form, "--no-resolve"])
+    assert all(who.name in text.result() for who in programs)
+    assert text.result().endswith("\n")
 
 
 INTERRUPTED = """
@@ -446,7 +474,7 @@ def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
 
 
 def test_failing_history_ends_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Options) -> None:
         raise sqlite3.OperationalError("disk I/O error")
@@ -455,20 +483,20 @@ def test_failing_history_ends_in_one_line(
     with pytest.raises(SystemExit) as end:
         cli.main(["--history"])
     assert end.value.code == 2
-    assert capsys.readouterr().err == "bwtop: cannot read the history: disk I/O error\n"
+    assert capfd.readouterr().err == "bwtop: cannot read the history: disk I/O error\n"
 
 
 def test_salvage_copies_a_history(
-    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    history: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     new = tmp_path / "new.db"
     arguments = ("--salvage", str(history), "--db", str(new))
     cli.main(arguments)
-    told = capsys.readouterr().err.splitlines()
+    told = capfd.readouterr().err.splitlines()
     assert "bwtop: program: 2 rows saved" in told
     assert told[-1] == f"bwtop: to read it: bwtop --history all --db {new}"
-    assert "curl" in printed(capsys, "--history", "1h", "--no-resolve", "--db", str(new))
-    assert failing(capsys, *arguments) == f"bwtop: {new} exists; choose another with --db\n"
-    absent = failing(capsys, "--salvage", str(tmp_path / "absent.db"), "--db", str(tmp_path / "x"))
+    assert "curl" in printed(capfd, "--history", "1h", "--no-resolve", "--db", str(new))
+    assert failing(capfd, *arguments) == f"bwtop: {new} exists; choose another with --db\n"
+    absent = failing(capfd, "--salvage", str(tmp_path / "absent.db"), "--db", str(tmp_path / "x"))
     assert absent == f"bwtop: No such file or directory: {tmp_path / 'absent.db'}\n"
     assert not (tmp_path / "x").exists()

@@ -33,6 +33,7 @@ SORTS: Final = {
 def run_history(options: Options) -> None:
     """Print one report."""
     from bwtop.output import report
+    from bwtop.output.lines import LineOutput
     from bwtop.output.request import ReportRequest
 
     place = common.history(options)
@@ -51,11 +52,13 @@ def run_history(options: Options) -> None:
         names=None if options.no_resolve or form != "table" else Names(),
         host=None if options.origin else socket.gethostname(),
     )
+    out = LineOutput(sys.stdout.fileno(), sys.stdout.encoding)
     try:
         with closing(_open_history(options, place)) as history:
-            report.run(history, request, form, sys.stdout)
+            report.run(history, request, form, out)
     except sqlite3.Error as error:
         fail(plain(error, place.path))
+    out.flush()
 
 
 def _open_history(options: Options, place: Place) -> "History":

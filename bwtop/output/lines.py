@@ -18,6 +18,11 @@ class LineOutput(io.TextIOBase):
         self._encoding = encoding
         self._parts: list[str] = []
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base declares an attribute
+        """Return the encoding of the output."""
+        return self._encoding
+
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._descriptor

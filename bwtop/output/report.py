@@ -5,7 +5,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TextIO
+from io import TextIOBase
+from typing import Any, Final
 
 from bwtop.history.dimensions import CONVERSATION, Dimension, Label, fields, local_iso
 from bwtop.history.nested import PROCESS, Nested, ask
@@ -20,7 +21,7 @@ from bwtop.text.escape import cell, printable
 SCHEMA: Final = "bwtop.history/1"
 
 
-def run(history: History, request: ReportRequest, form: str, out: TextIO) -> None:
+def run(history: History, request: ReportRequest, form: str, out: TextIOBase) -> None:
     """Ask the history and write the answer."""
     now = time.time()
     by = request.by or (PROCESS,)
@@ -42,7 +43,7 @@ def _write_table(
     answer: Answer,
     request: ReportRequest,
     now: float,
-    out: TextIO,
+    out: TextIOBase,
     nested: Nested | None = None,
 ) -> None:
     columns = shutil.get_terminal_size((100, 24)).columns
@@ -51,7 +52,7 @@ def _write_table(
         out.write(line.rstrip() + "\n")
 
 
-def _is_unicode(out: TextIO) -> bool:
+def _is_unicode(out: TextIOBase) -> bool:
     return (out.encoding or "").lower().startswith("utf")
 
 
@@ -79,7 +80,7 @@ def _compared(by: Sequence[Dimension], row: ReportRow, answer: Answer) -> dict[s
 
 
 def _write_json(
-    answer: Answer, request: ReportRequest, by: Sequence[Dimension], out: TextIO
+    answer: Answer, request: ReportRequest, by: Sequence[Dimension], out: TextIOBase
 ) -> None:
     json.dump(document(answer, request, by), out, separators=(",", ":"))
     out.write("\n")
@@ -150,7 +151,7 @@ def write_csv(
     answer: Answer,
     request: ReportRequest,
     by: Sequence[Dimension],
-    out: TextIO,
+    out: TextIOBase,
     clean: Callable[[str], str] = printable,
 ) -> None:
     """Write the rows of an answer as CSV; `clean` makes text harmless for the program that reads the cells."""
