@@ -48,6 +48,7 @@ _LIVE: Final = frozenset({Mode.SCREEN, Mode.BATCH})
 _TABLES: Final = frozenset({Mode.INIT, Mode.PRINT_SCHEMA})
 
 _ORIGIN: Final = frozenset({"origin"})
+_NO_RECORD: Final = frozenset({"no_record"})
 _CLASSES: Final = frozenset({"tcp", "udp", "other"})
 _COMBINED: Final = "--tcp, --udp and --other can be combined (default: all)"
 
@@ -437,7 +438,7 @@ class Options:
         modes=_RECORDING,
         modes_if_typed=_TABLES,
         against=_FROM | _UNRECORDED,
-        overrides=_ORIGIN,
+        overrides=_ORIGIN | _NO_RECORD,
         is_table=True,
         spell=spell_retention,
         words=[f"{tier.name}=" for tier in TIERS],
@@ -452,7 +453,7 @@ class Options:
         metavar="N",
         modes=_RECORDING,
         against=_FROM | _UNRECORDED,
-        overrides=_ORIGIN,
+        overrides=_ORIGIN | _NO_RECORD,
         help="in totals per hour, day and month, keep the N largest remotes of each process;"
         f" the rest is added up as '*' (default {KEEP_REMOTES})",
     )
@@ -463,7 +464,7 @@ class Options:
         metavar="SIZE",
         modes=_RECORDING,
         against=_FROM | _UNRECORDED,
-        overrides=_ORIGIN,
+        overrides=_ORIGIN | _NO_RECORD,
         spell=values.spell_size,
         help="maximum size of the history, such as 200M; beyond it bwtop adds up small remotes in all totals,"
         " then deletes the oldest detail first; daily totals are kept",
@@ -473,7 +474,7 @@ class Options:
         group=Group.HISTORY,
         modes=_RECORDING,
         against=_FROM | _UNRECORDED,
-        overrides=_ORIGIN,
+        overrides=_ORIGIN | _NO_RECORD,
         help="record command lines, which may contain secrets, with the per-second data;"
         " every reader of the history sees them",
     )
@@ -486,7 +487,7 @@ class Options:
         modes=_RECORDING,
         modes_if_typed=_TABLES,
         against=_FROM | _UNRECORDED,
-        overrides=_ORIGIN,
+        overrides=_ORIGIN | _NO_RECORD,
         spell=Target.url,
         help="send recorded data to this ClickHouse, clickhouse://user@host:9000/database;"
         " use clickhouses:// for TLS",

@@ -163,6 +163,26 @@ def test_flags_about_the_local_host_override_configured_from(
     assert command.parse(typed).options(mode, files.flags).origin is None
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--ship", "clickhouse://h/d"],
+        ["--retention", "seconds=1h"],
+        ["--max-size", "1G"],
+        ["--keep-remotes", "5"],
+        ["--store-cmdlines"],
+    ],
+    ids=lambda typed: typed[0],
+)
+def test_flags_about_recording_override_configured_no_record(
+    typed: list[str], write: Write
+) -> None:
+    """Nothing was recorded or sent, without a word."""
+    files = load(write("no-record = true"))
+    assert not command.parse(typed).options(Mode.SCREEN, files.flags).no_record
+    assert command.parse([]).options(Mode.SCREEN, files.flags).no_record
+
+
 def test_typed_protocols_replace_configured_ones(write: Write) -> None:
     files = load(write("tcp = true\nother = true"))
     assert command.parse([]).over(files.flags).classes == {"tcp", "other"}
