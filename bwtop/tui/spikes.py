@@ -58,7 +58,8 @@ def _is_highest(sums: Sequence[float], place: int) -> bool:
 
 def moment(state: ScreenState, back: float) -> float:
     """Return the UTC seconds of the middle of a column, counted back from the end of the graph."""
-    return state.shown_until - (back + 0.5) * timeline_of(state).seconds / GRAPH
+    end = state.past.moment.here[1] if state.past else state.shown_until
+    return end - (back + 0.5) * timeline_of(state).seconds / GRAPH
 
 
 def chosen(state: ScreenState, found: Sequence[Spike]) -> Spike | None:

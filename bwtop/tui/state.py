@@ -271,7 +271,7 @@ class ScreenState:
     def shown_until(self) -> float:
         """UTC seconds of the end of what is shown: of a past moment, of a pause, or of the last interval."""
         if self.past:
-            return self.past.moment.here[1]
+            return min(self.past.moment.end, time.time())  # the end of today has not come
         return self.held if self.paused else self.measured_until
 
     def _show_moment(self) -> None:

@@ -1,14 +1,18 @@
 """The recorded past in the full screen, out of a real history, without a terminal."""
 
 import io
+import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
 from bwtop.history.moments import Moment, MomentQuery, answer, unpacked
 from bwtop.model.flows import Traffic
 from bwtop.model.remote_names import RemoteNames
+from bwtop.modes.screen import formatted
+from bwtop.tui.export import Exporter
 from bwtop.tui.keymap import Context
 from bwtop.tui.past import Found, past_of
 from bwtop.tui.styles import Style
@@ -263,6 +267,26 @@ def test_span_has_sums(harness: Harness) -> None:
     harness.press("v")
     assert shown(harness) == NOW - 3
     assert "+1 s" in harness.lines()[0]
+
+
+def test_written_span_has_the_time_of_its_end(harness: Harness) -> None:
+    """It had that of its oldest second, where the steps have led."""
+    files: dict[str, bytes] = {}
+
+    def write(name: str, data: bytes, _: bool) -> None:
+        files[name] = data
+
+    harness.state.exporter = Exporter(write, formatted)
+    harness.press("[", "v", "[", "[", "w", *("backspace",) * 3, *"json", "enter")
+    ((name, data),) = files.items()
+    assert name == time.strftime("bwtop-%Y-%m-%d-%H%M%S.json", time.localtime(NOW))
+    assert datetime.fromisoformat(json.loads(data)["time"]).timestamp() == NOW
+
+
+def test_time_of_a_written_day_has_come(harness: Harness) -> None:
+    harness.press("@", *"today", "enter")
+    assert harness.state.past
+    assert NOW <= harness.state.shown_until <= time.time()
 
 
 def test_peak_is_of_the_moments_in_the_graphs(harness: Harness) -> None:
