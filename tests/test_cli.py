@@ -463,6 +463,38 @@ def test_signal_before_the_first_interval_ends_bwtop_at_once(
     assert b"Traceback" not in ended.stderr
 
 
+LATE = """
+from bwtop import cli
+from bwtop.measure.intervals import Status
+from bwtop.measure.sources import Measurement
+from bwtop.model.flows import Traffic
+from bwtop.modes import common
+from bwtop.rights import privileges
+from tests.build import key, remote, sample
+
+class Readings:
+    def read(self):
+        found = sample({key(7): {remote(): Traffic(10)}}, elapsed=0.1)
+        found.late = sample({key(7): {remote(): Traffic(1)}}, elapsed=0.0)
+        return found
+
+privileges.may_load = lambda: True
+common.load = lambda _: None
+common.start_measuring = lambda *_, **__: Measurement(
+    readings=Readings(), status=lambda: Status(""), close=lambda _: None
+)
+cli.main("--batch -n 2 -d 0.1 --format json --no-resolve --no-config".split())
+"""
+
+
+def test_batch_counts_intervals_and_not_the_late_data_between() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE], cwd=ROOT, capture_output=True, timeout=50, check=True
+    )
+    found = [json.loads(line)["interval"] for line in ended.stdout.splitlines()]
+    assert found == [0.1, 0.0, 0.1, 0.0]
+
+
 def test_link_to_a_history_is_resolved(tmp_path: Path) -> None:
     """A lock beside the link would let two bwtops record to the same history."""
     (tmp_path / "real.db").touch()

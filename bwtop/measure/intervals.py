@@ -1,5 +1,6 @@
 """Clocks, and samples of intervals, as used by every view."""
 
+import math
 import os
 import select
 import signal
@@ -235,6 +236,18 @@ def samples(source: Source, seconds: Callable[[], float], clock: Clock) -> Itera
             yield sample
         if sample.late:
             yield sample.late
+
+
+def limited(found: Iterator[Sample], count: int | None) -> Iterator[Sample]:
+    """Yield the first samples: `count` intervals, all if None, each with the late data that follows it."""
+    left = math.inf if count is None else count
+    for sample in found:
+        if sample.elapsed:
+            left -= 1
+        is_last = not left and not (sample.elapsed and sample.late)
+        yield sample
+        if is_last:
+            return
 
 
 def _flows(source: Source, sample: Sample) -> int:

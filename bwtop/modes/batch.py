@@ -2,14 +2,13 @@
 
 import sys
 from dataclasses import replace
-from itertools import islice
 from typing import Final
 
 from bwtop.capture.session import Loading
 from bwtop.clickhouse.shipper import ShippingOptions
 from bwtop.identity.names import Names, PeerNames
 from bwtop.measure.background import Background
-from bwtop.measure.intervals import SignalClock, Status, samples, warner, with_trouble
+from bwtop.measure.intervals import SignalClock, Status, limited, samples, warner, with_trouble
 from bwtop.measure.stopping import finishing
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import Sample
@@ -61,7 +60,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
         options.sort,
         options.limit,
     )
-    taken = islice(samples(source, lambda: options.interval, clock), iterations)
+    taken = limited(samples(source, lambda: options.interval, clock), iterations)
     out = LineOutput(sys.stdout.fileno(), sys.stdout.encoding)
     with finishing(measurement), Background(taken, clock.stop) as measured:
         intervals.run(map(maker.advance, measured), options.format or "table", layout, out)

@@ -20,6 +20,7 @@ from bwtop.measure.intervals import (
     Source,
     Status,
     ThreadClock,
+    limited,
     samples,
     warner,
 )
@@ -142,14 +143,35 @@ def test_slow_source_is_read_once_per_interval(fake_time: Time) -> None:
     assert readings.count == 12, "and a long one within ten seconds"
 
 
-def test_late_data_follows_with_zero_length(fake_time: Time) -> None:
-    class Late(Readings):
-        def read(self) -> Sample:
-            found = super().read()
-            if self.count == 2:
-                found.late = sample({key(1): {remote(): Traffic(rx=500)}}, elapsed=0.0)
-            return found
+class Late(Readings):
+    """Readings of which the second has late data."""
 
+    def read(self) -> Sample:
+        found = super().read()
+        if self.count == 2:
+            found.late = sample({key(1): {remote(): Traffic(rx=500)}}, elapsed=0.0)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [1.0]),
+        (2, [1.0, 1.0, 0.0]),
+        (3, [1.0, 1.0, 0.0, 1.0]),
+        (None, [1.0, 1.0, 0.0, 1.0, 0.5]),
+    ],
+)
+def test_late_data_is_no_interval_of_a_limited_number(
+    fake_time: Time, count: int | None, expected: list[float]
+) -> None:
+    clock = Clock(fake_time, stop=3.5)
+    found = limited(measure(fake_time, 1.0, clock, Late(fake_time)), count)
+    assert lengths(found) == expected
+    assert len(clock.deadlines) == sum(map(bool, expected)), "it waits for no further interval"
+
+
+def test_late_data_follows_with_zero_length(fake_time: Time) -> None:
     found = list(measure(fake_time, 1.0, Clock(fake_time, stop=2.5), Late(fake_time)))
     assert [(one.elapsed, received(one)) for one in found] == [
         (1.0, 1),
