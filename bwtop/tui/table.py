@@ -12,7 +12,7 @@ from bwtop.model.series import LENGTH, Rates
 from bwtop.text import units as fmt
 from bwtop.text.escape import fit, squeeze, width
 from bwtop.tui import lines
-from bwtop.tui.layout import HOST_FIELD, ListColumn, Placed, inner
+from bwtop.tui.layout import ListColumn, Placed, inner
 from bwtop.tui.lines import Line, exactly
 from bwtop.tui.state import ScreenState
 from bwtop.tui.styles import Style
@@ -115,27 +115,34 @@ class Rows:
         return line + self._numbers(row, style)
 
     def _group(self, row: Branch, style: Style, depth: int) -> Line:
-        """Return the number of processes and the label of a group, between the columns of hosts and top remotes."""
-        first, taken = self._placed[0], 0
-        names = next(one.start for one in self._placed if one.field.id == "process")
-        before: Line = []
-        after: Line = []
-        if first.field is HOST_FIELD:
-            host = fit(self._state.glyphs.text(self._host(row)), first.width)
-            before, taken = [(style, f"{host} ")], first.width + 1
-            names -= taken
-        for placed in self._placed:
-            if placed.field.id == "top":
-                after = [(style, f" {fit(self._top(row, placed.width), placed.width)}")]
-                taken += placed.width + 1
+        """Return the host and the top remote of a group in their columns, and its label across the others."""
+        texts = [placed for placed in self._placed if placed.field.is_text]
+        line: Line = []
+        for _, adjacent in groupby(texts, key=_apart):
+            part = list(adjacent)
+            cells = part[-1].end - part[0].start
+            line += [(style, " ")] if line else []
+            line.append((style, fit(squeeze(self._grouped(row, part, depth), cells), cells)))
+        return line
+
+    def _grouped(self, row: Branch, part: Sequence[Placed], depth: int) -> str:
+        """Return the text of a group in some adjacent columns; the number of processes is before the label or alone."""
+        first, cells = part[0], part[-1].end - part[0].start
+        ids = {placed.field.id for placed in part}
+        if "host" in ids:
+            return self._state.glyphs.text(self._host(row))
+        if "top" in ids:
+            return self._top(row, cells)
+        if "process" not in ids:
+            return self._count(row) if "pid" in ids and not row.id.exited else ""
         if row.id.exited:
-            indent = max(names - self._placed[0].start + 2 * depth, 0) if depth else 0
-            text = " " * indent + self._folded(row, self._text_cells() - taken - indent)
-        else:
-            text = f"{self._count(row)} {'  ' * depth}"
-            room = max(self._text_cells() - taken - width(text), 0)
-            text += squeeze(self._label(row, room), room)
-        return [*before, *self._spanning(text, style, indent=0, taken=taken), *after]
+            names = next(one.start for one in part if one.field.id == "process")
+            indent = names - first.start + 2 * depth if depth else 0
+            return " " * indent + self._folded(row, cells - indent)
+        is_apart = "pid" not in ids and any(one.field.id == "pid" for one in self._placed)
+        text = "  " * depth if is_apart else f"{self._count(row)} {'  ' * depth}"
+        room = max(cells - width(text), 0)
+        return text + squeeze(self._label(row, room), room)
 
     def _folded(self, row: Branch, cells: int) -> str:
         """Return the number of exited processes; also their totals where no column shows them and they fit."""
@@ -166,9 +173,9 @@ class Rows:
         ends = [placed.end for placed in self._placed if placed.field.is_text]
         return max(ends) - self._placed[0].start
 
-    def _spanning(self, text: str, style: Style, indent: int, taken: int = 0) -> Line:
-        """Return a text across all text columns, minus the taken cells."""
-        cells = self._text_cells() - taken
+    def _spanning(self, text: str, style: Style, indent: int) -> Line:
+        """Return a text across all text columns."""
+        cells = self._text_cells()
         text = " " * indent + text
         return [(style, fit(squeeze(text, max(cells, 0)), cells))]
 
@@ -319,6 +326,11 @@ class Rows:
             return self._state.glyphs.text(row.identity.name)
         names = names_of(self._state, row)
         return self._state.glyphs.text(names[0].name) if names else format_address(row.address)
+
+
+def _apart(placed: Placed) -> str:
+    """Return the column of a text that rows of groups have in a column of its own; empty: their label spans it."""
+    return placed.field.id if placed.field.id in ("host", "top") else ""
 
 
 _COUNT: Final = 8

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -548,6 +549,30 @@ def test_top_remote_of_a_process_and_of_a_group() -> None:
     harness.press("g", "g")
     assert "PROCS REMOTE" in harness.line("LAST ")
     assert "curl" in harness.line("192.0.2.1")
+
+
+@pytest.mark.parametrize("ids", list(permutations(("pid", "process", "top"))), ids=str)
+def test_columns_of_a_group_stand_under_their_titles_in_any_order(ids: tuple[str, ...]) -> None:
+    """The top remote stood under the title of the label where its column was before it."""
+    fields = parse_fields([*ids, "rx_rate"])
+    harness = Harness(120, settings=Settings(fields=fields, graphs=False))
+    far = {remote("192.0.2.1", 443): Traffic(900, 0)}
+    harness.feed({key(1): far}, {key(1): Identity("curl", exe="/usr/bin/curl")})
+    harness.press("g")
+    titles, row = harness.line("EXECUTABLE"), harness.line("/usr/bin/curl")
+    assert row.index("to 192.0.2.1:443") == titles.index("TOP REMOTE")
+    places = [titles.index(title) for title in ("PROCS", "EXECUTABLE", "TOP REMOTE")]
+    label, after = row.index("/usr/bin/curl"), [at for at in places if at > places[1]]
+    assert places[1] <= label < min([*after, titles.index("↓/s")])
+    assert row.count(f"{harness.state.glyphs.times}1 ") == 1
+
+
+def test_row_of_exited_processes_leaves_the_top_remote_its_column() -> None:
+    fields = parse_fields(["pid", "top", "process", "rx_rate"])
+    harness = ended(120, Settings(fields=fields))
+    titles, row = harness.line("TOP REMOTE"), harness.line("† 4 exited")
+    assert row.index("† 4 exited") == titles.index("PROCESS")
+    assert row.index("to 192.0.2.") == titles.index("TOP REMOTE")
 
 
 def test_copies_are_of_the_selected_row() -> None:
