@@ -173,7 +173,7 @@ def _sort_beside(state: ScreenState, step: int) -> Effect:
     if DEFAULT_SORT not in columns:
         columns.append(DEFAULT_SORT)
     here = state.settings.order.column
-    place = columns.index(here) + step if here in columns else len(columns) - 1
+    place = columns.index(here) + step if here in columns else columns.index(DEFAULT_SORT)
     if not 0 <= place < len(columns):
         return Effect.DRAW
     state.settings.order = Order(columns[place])

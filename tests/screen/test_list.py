@@ -18,6 +18,7 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.styles import Style
 from bwtop.view.column import Cell, CellKind, Column
 from bwtop.view.columns import PROCESS_COLUMNS
+from bwtop.view.order import Order
 from bwtop.view.rows import FIRST, Branch
 from tests.build import NOW, key, remote
 from tests.screen.harness import FIELDS, Harness
@@ -573,6 +574,15 @@ def test_row_of_exited_processes_leaves_the_top_remote_its_column() -> None:
     titles, row = harness.line("TOP REMOTE"), harness.line("† 4 exited")
     assert row.index("† 4 exited") == titles.index("PROCESS")
     assert row.index("to 192.0.2.") == titles.index("TOP REMOTE")
+
+
+@pytest.mark.parametrize("pressed", ["<", ">"])
+def test_sort_column_beside_one_that_is_not_shown_is_the_default(pressed: str) -> None:
+    """Wherever that is: it was the last one that is shown."""
+    fields = parse_fields(["process", "share", "rx_rate", "tx_rate"])
+    harness = Harness(settings=Settings(fields=fields, order=Order("pid")))
+    harness.press(pressed)
+    assert harness.state.settings.order == Order()
 
 
 def test_copies_are_of_the_selected_row() -> None:
