@@ -1,11 +1,9 @@
 """The addresses of this machine, as the kernel and ip(8) tell them."""
 
 import json
-import os
-
-import pytest
 
 from bwtop.identity.addresses import connected_networks, own_addresses
+from tests.history.others import needs_root
 from tests.processes import ran
 
 
@@ -21,7 +19,7 @@ def test_addresses_are_those_of_ip() -> None:
     assert len(connected_networks()) == len(told)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+@needs_root
 def test_addresses_of_links_and_of_loopback_are_left_out() -> None:
     """A peer's address is not its own."""
     commands = (

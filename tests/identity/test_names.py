@@ -1,6 +1,5 @@
 """Names of addresses.  No test here leaves this host."""
 
-import os
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from bwtop.identity import names
 from bwtop.identity.lookup import Unanswered
 from bwtop.identity.names import DEAD, Names, look_up
 from tests.build import packed
+from tests.history.others import needs_root
 from tests.processes import ran
 
 REMOTE = packed("192.0.2.1")
@@ -74,7 +74,7 @@ def test_address_that_cannot_be_looked_up_has_no_name() -> None:
     assert look_up(packed("*")) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount another /etc/hosts")
+@needs_root
 def test_name_of_other_bytes_than_utf8_is_none(tmp_path: Path) -> None:
     """It ended a thread with a traceback, and after four of them no name was found any more."""
     (tmp_path / "hosts").write_bytes(b"203.0.113.77 caf\xe9.example\n203.0.113.78 plain.example\n")

@@ -17,7 +17,9 @@ from bwtop.history.tiers import TIERS
 from bwtop.options import config
 from bwtop.options.command import parse as parse_arguments
 from bwtop.options.flags import ROWS
+from bwtop.tui.keys import KEYS
 from man.__main__ import ROOT
+from tests.documents import first_cells
 
 README: Final = ROOT / "README.md"
 CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
@@ -144,6 +146,13 @@ def test_example_configuration_is_valid() -> None:
     loaded = config.load([GUIDE], lambda _: tomllib.loads(textwrap.dedent(block)))
     assert loaded.flags["interval"] == 2
     assert loaded.keymap is not None
+
+
+def test_keys_of_the_readme_are_bound() -> None:
+    bound = {one for key in KEYS for one in key.keys}
+    named = first_cells(README, "## The full screen")
+    assert len(named) > 20
+    assert set(named) - bound == set()
 
 
 def test_history_page_has_every_retention() -> None:

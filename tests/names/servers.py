@@ -136,7 +136,11 @@ class Network:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         ) as process:
-            assert fails or process.wait(HANG) == 0
+            try:
+                status = process.wait(HANG)
+            finally:
+                process.kill()
+        assert fails or status == 0
         return process.pid
 
 

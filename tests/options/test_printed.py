@@ -1,7 +1,6 @@
 """The effective configuration: --print-config."""
 
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,16 +55,20 @@ def test_printed_configuration_has_the_same_effect(write: Write, text: str) -> N
 
 @given(st.dictionaries(st.sampled_from([t.name for t in TIERS]), st.integers(1, 10**6)))
 def test_retention_survives_printing(asked: dict[str, int]) -> None:
-    with suppress(ValueError):
+    try:
         kept = parse_retention(",".join(f"{n}={h}h" for n, h in asked.items()) or "days=forever")
-        assert parse_retention(spell_retention(kept)) == kept
+    except ValueError:  # finer tiers are kept for longer than coarser ones
+        return
+    assert parse_retention(spell_retention(kept)) == kept
 
 
 @given(st.integers(1, 999_999), st.sampled_from("KMGT"))
 def test_size_survives_printing(number: int, unit: str) -> None:
-    with suppress(ValueError):
+    try:
         size = values.size(f"{number}{unit}")
-        assert values.size(values.spell_size(size)) == size
+    except ValueError:  # too small or too large
+        return
+    assert values.size(values.spell_size(size)) == size
 
 
 def test_printed_configuration_contains_flags() -> None:

@@ -35,6 +35,7 @@ from bwtop.text.escape import width
 from bwtop.view.interval import Interval, Intervals
 from bwtop.view.order import Order
 from tests.build import CONTROLS, HOSTILE, NOW, interval, key, remote
+from tests.documents import SCRIPTS, first_cells
 from tests.strategies import samples
 
 WIDTHS = [1, 40, 60, 80, 200]
@@ -141,6 +142,16 @@ def test_numbers_stand_below_each_other(cells: int) -> None:
 def test_width_is_the_terminals_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "77")
     assert width(table(busy(), Layout(backend="tracepoint"))[-1]) == 77
+
+
+def test_file_has_tables_of_132_columns_and_networks_from_118_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert width(table(busy(), Layout(backend="tracepoint"))[-1]) == 132
+    for wide in (117, 118):
+        titles = table(busy(), Layout("tracepoint", width=wide))[1]
+        assert (" NET" in titles) == (wide == 118)
 
 
 def test_narrower_table_drops_networks_first_then_totals_then_the_user() -> None:
@@ -297,6 +308,7 @@ PROCESS: dict[str, Any] = {
 
 def test_json_has_every_field_of_the_contract() -> None:
     found = document(busy(Loss(1, 2, 3, 4, 5, 6, 7)))
+    assert set(found) == set(first_cells(SCRIPTS, "`bwtop.batch/1`, one object"))
     processes = found.pop("processes")
     assert found == {
         "schema": "bwtop.batch/1",

@@ -36,6 +36,7 @@ from bwtop.sqlite.store import Event
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable, width
 from tests.build import CONTROLS, HOSTILE, packed, remote, typed
+from tests.documents import SCRIPTS, first_cells
 from tests.history import keep
 from tests.history.keep import DAY, HOUR, MINUTE, NGINX, OF_FLOWS, Kept, at, delta, local, move_to
 from tests.kernel.running import HANG
@@ -155,6 +156,7 @@ def test_json_has_every_field_of_the_contract(kept: Kept, ask: Ask) -> None:
         *("percentile95", "projection", "lost", "notes", "bars", "rows", "rows_left_out"),
         *("networks", "usage"),
     ]
+    assert set(found) == set(first_cells(SCRIPTS, "`bwtop.history/1`, one object"))
     assert found["schema"] == "bwtop.history/1"
     assert found["host"] == socket.gethostname()
     assert (found["from"], found["to"]) == (

@@ -18,11 +18,10 @@ from bwtop.rights.account import (
     service,
     unprivileged,
 )
+from tests.history.others import needs_root
 
 UNUSED = next(uid for uid in range(3_000_000_000, 0, -1) if of_uid(uid) == Account(uid, NOBODY.gid))
 DAEMON = pwd.getpwnam("daemon")
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user behind it")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_groups_are_those_of_passwd() -> None:
     assert groups(of_uid(DAEMON.pw_uid)) == [DAEMON.pw_gid]
 
 
-@as_root
+@needs_root
 def test_home_is_that_of_the_user_behind_sudo() -> None:
     behind = {"SUDO_UID": str(DAEMON.pw_uid), "HOME": "/root"}
     assert home(behind) == Path(DAEMON.pw_dir)
@@ -97,7 +96,7 @@ def test_home_is_that_of_the_user_behind_sudo() -> None:
     assert owner({}) == 0
 
 
-@as_root
+@needs_root
 def test_only_root_has_a_user_behind_it() -> None:
     behind = {"SUDO_UID": str(DAEMON.pw_uid), "HOME": "/root"}
     pid = os.fork()

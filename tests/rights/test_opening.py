@@ -323,29 +323,6 @@ def test_services_history_is_opened_with_the_services_rights(top: Path, system: 
     assert location.place(None, BEHIND) == location.Place(system, None), "root's alone"
 
 
-def test_swapped_folder_is_never_walked_as_root(top: Path) -> None:
-    """Between two looks a user's folder becomes a link to root's: whatever is found is the user's."""
-    ada, secret = folder(top / "ada", ADA), folder(top / "secret")
-    folder(ada / "d", ADA)
-    (ada / "l").symlink_to(secret)
-    stop = threading.Event()
-
-    def swap() -> None:
-        while not stop.is_set():
-            (ada / "d").rename(ada / "t")
-            (ada / "l").rename(ada / "d")
-            (ada / "d").rename(ada / "l")
-            (ada / "t").rename(ada / "d")
-
-    swapping = threading.Thread(target=swap)
-    swapping.start()
-    try:
-        assert {holder(ada / "d" / "x.db") for _ in range(2000)} == {ADA}
-    finally:
-        stop.set()
-        swapping.join()
-
-
 def test_file_id_is_the_same_by_every_path_and_descriptor(tmp_path: Path) -> None:
     first, other, link = tmp_path / "first", tmp_path / "other", tmp_path / "link"
     first.touch()

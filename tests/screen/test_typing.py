@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bwtop.model.filter_fields import FIELDS
 from bwtop.model.flows import Host, Identity, Traffic
 from bwtop.model.named import NameSource
-from bwtop.model.typed import parse
 from bwtop.tui import completion
 from bwtop.tui.entry import KEPT, MOST
 from bwtop.tui.keymap import TYPING, Context
@@ -174,7 +173,10 @@ def test_every_completion_is_a_valid_filter_that_finds_its_process() -> None:
         _, found = completion.choices(harness.state)
         assert found or not (field.words or field.seen) or field.name in ("exe", "container")
         for value in found:
-            assert parse(f"{field.name}:{value}").terms
+            harness.state.filter(f"{field.name}:{value}")
+            harness.state.build()
+            assert not harness.state.filter_error
+            assert harness.state.tree.tops or value in field.words, (field.name, value)
 
 
 HINTS: Final = {

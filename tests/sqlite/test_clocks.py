@@ -121,6 +121,8 @@ def test_late_samples_of_a_minute_whose_sums_are_being_made(
         time.sleep(0.002)
         if number >= 400 and number % 100 == 0 and rows(path, made) == [(1,)]:
             break
+    else:
+        pytest.fail("too few minutes were closed")
     feed.wait()
     feed.recorder.close()
     assert found(path) == feed.expected()

@@ -175,7 +175,7 @@ def test_a_step_that_fails_has_done_nothing() -> None:
     kept.connection.execute(
         "CREATE TEMP TRIGGER fail BEFORE INSERT ON main.traffic BEGIN SELECT RAISE(FAIL, 'no'); END"
     )
-    with pytest.raises(Exception, match="no"):
+    with pytest.raises(sqlite3.IntegrityError, match=r"^no$"):
         kept.steps(NOON + 64)
     kept.connection.execute("DROP TRIGGER fail")
     assert not kept.connection.in_transaction

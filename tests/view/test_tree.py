@@ -195,18 +195,6 @@ def test_rows_without_idle_ones_are_those_with_bytes_in_the_window(
     assert shown == {row.id: row.counted[:4] for _, row in full if any(row.counted[:2])}
 
 
-@pytest.mark.parametrize("classes", [{"tcp"}, {"udp", "other"}, set()])
-@pytest.mark.parametrize("loopback", Loopback)
-def test_toggles_are_a_set_of_categories(classes: set[str], loopback: Loopback) -> None:
-    scope = (frozenset(classes), loopback)
-    assert toggled(*scope).categories() == {
-        of
-        for of, (name, local) in CATEGORIES.items()
-        if name in classes and local in LOCAL[loopback]
-    }
-    assert built(LiveModel(), toggles=toggled(*scope)).categories == toggled(*scope).categories()
-
-
 def test_row_appears_with_its_first_bytes() -> None:
     model = LiveModel()
     model.pause()

@@ -1,6 +1,5 @@
 """Test access on loopback: root, the user that bwtop runs for, group members, named users, and the token."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ from bwtop.web import files, login, peer, trusted
 from bwtop.web.api import ROUTES
 from bwtop.web.trusted import Everyone, TrustedUsers, is_member
 from tests.build import key, remote, sample
+from tests.history.others import needs_root
 from tests.processes import ran, until
 from tests.web.serving import TOKEN, Exposing, Stream, Web, bearer
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+pytestmark = needs_root
 
 OWNER: Final = 12345
 FRIEND: Final = 12346

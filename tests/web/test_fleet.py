@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import signal
 import threading
 import time
@@ -39,12 +38,11 @@ from tests.clickhouse.hosts import (
     WEB,
 )
 from tests.clickhouse.servers import PASSWORD, ClickHouse, free_port
+from tests.history.others import needs_root
 from tests.kernel.running import HANG
 from tests.processes import USER, status, until
 from tests.web.serving import Serving, as_user, connect, reports_of, request, serving
 from tests.web.test_api import Served
-
-as_root: Final = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
 
 
 def history_access(target: Target, patience: float = 60.0) -> FleetHistory:
@@ -223,7 +221,7 @@ def rows(web: Serving, **headers: str) -> list[Any]:
     return found
 
 
-@as_root
+@needs_root
 def test_root_is_dropped(server: ClickHouse) -> None:
     with serving("--from", server.target.url()) as web:
         assert len(rows(web)) == len(HOSTS)
@@ -235,7 +233,7 @@ def test_root_is_dropped(server: ClickHouse) -> None:
         assert web.lines[3:] == [f"bwtop: history of many hosts, from {server.target.url()}"]
 
 
-@as_root
+@needs_root
 def test_it_needs_no_root(server: ClickHouse) -> None:
     with serving("--from", server.target.url(), started=as_user) as web:
         assert len(rows(web)) == len(HOSTS)

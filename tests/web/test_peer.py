@@ -14,6 +14,7 @@ import pytest
 
 from bwtop.web import peer
 from bwtop.web.peer import Peers
+from tests.history.others import needs_root
 from tests.kernel.running import HANG
 from tests.web.serving import connect_as
 
@@ -68,9 +69,6 @@ def seen(peers: Peers, connection: socket.socket) -> int | None:
     found = peers.by_netlink(connection)
     assert peers.by_table(connection) == found
     return found
-
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 
 def test_user_of_a_connection_is_known(listening: tuple[socket.socket, str], peers: Peers) -> None:
