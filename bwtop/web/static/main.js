@@ -114,7 +114,7 @@ class Page {
 
   key(event) {
     const filter = byId("filter");
-    const typing = event.target.matches?.("input, select, textarea");
+    const typing = event.target.matches?.("input:not([type=checkbox]), textarea");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       filter.focus();

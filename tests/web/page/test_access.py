@@ -49,6 +49,28 @@ def test_keyboard_alone_reaches_everything(visit: Visitor, past: Past, scene: Sc
         assert page.find("#filter").input_value() == ""
 
 
+@pytest.mark.parametrize("control", ["#proto input[value=udp]", "#loopback"])
+def test_slash_goes_to_the_filter_from_a_checkbox_and_a_list(
+    visit: Visitor, scene: Scene, control: str
+) -> None:
+    scene.move({"one": 3000})
+    page = visit(scene)
+    page.row("one")
+    page.find(control).focus()
+    page.page.keyboard.press("/")
+    assert page.run("() => document.activeElement.id") == "filter"
+    assert page.find("#filter").input_value() == ""
+
+
+def test_slash_stays_in_a_date(visit: Visitor, past: Past) -> None:
+    """There it goes on to the next part of the date."""
+    page = visit(past, "?view=history&range=yesterday")
+    page.until(lambda: page.rows())
+    page.find("#from").focus()
+    page.page.keyboard.press("/")
+    assert page.run("() => document.activeElement.id") == "from"
+
+
 @pytest.mark.parametrize("view", ["live", "history"])
 def test_accessibility_basics(visit: Visitor, past: Past, scene: Scene, view: str) -> None:
     scene.move({"one": 3000})
