@@ -51,6 +51,17 @@ def test_rows_keep_their_places_under_the_pointer(visit: Visitor, scene: Scene) 
     assert element.inner_text().startswith("two")  # the row is still the same element
 
 
+def test_rows_move_two_seconds_after_the_pointer_came_to_rest_on_them(
+    visit: Visitor, scene: Scene
+) -> None:
+    """Rows held for as long as a pointer rests on them would soon be in no order."""
+    page = still(visit, scene)
+    page.find("#rows tbody tr").nth(1).hover()
+    page.page.clock.fast_forward(2200)
+    scene.move({"one": 1, "two": 20_000, "three": 400_000})
+    page.until(lambda: page.names() == ["three", "two", "one"], "the right order")
+
+
 def test_sorting_acts_at_once_though_the_pointer_comes_from_the_rows(
     visit: Visitor, scene: Scene
 ) -> None:
