@@ -130,8 +130,8 @@ export class Live {
   mark(paused) {
     this.paused = paused;
     byId("exports").hidden = paused; // they would show a later interval
-    byId("pause").setAttribute("aria-pressed", String(paused));
-    setText(byId("pause"), paused ? "Resume" : "Pause");
+    byId("pause").classList.toggle("paused", paused);
+    setText(byId("pause"), paused ? "Resume" : "Pause"); // no aria-pressed beside a label that changes
   }
 
   // Loads the rest of the shown interval.  A later one is of no use: its numbers are not those of then.
