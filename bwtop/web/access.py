@@ -154,7 +154,7 @@ class AccessPolicy:
 
     def check_access(self, request: HttpRequest) -> None:
         """Refuse an untrusted user without the token and the cookie."""
-        if self.has_token(request) or self._has_cookie(request) or self._is_trusted(request):
+        if self.has_access(request):
             return
         raise AccessError(
             HTTPStatus.UNAUTHORIZED,
@@ -162,6 +162,10 @@ class AccessPolicy:
             ENTER,
             ("WWW-Authenticate", 'Bearer realm="bwtop"'),
         )
+
+    def has_access(self, request: HttpRequest) -> bool:
+        """Return True for the token, the cookie, and trusted users."""
+        return self.has_token(request) or self._has_cookie(request) or self._is_trusted(request)
 
     def _is_trusted(self, request: HttpRequest) -> bool:
         return self._trusted is not None and self._trusted.include(request.uid)

@@ -106,6 +106,21 @@ def test_used_link_gets_its_own_error(web: Web) -> None:
     assert b"already used" not in other.body
 
 
+def test_used_link_opens_the_page_for_those_who_have_access(web: Web) -> None:
+    """Such as with the button Reload, or from the scrollback of the terminal."""
+    path = f"/login?key={web.policy.new_key()}"
+    given = web.ask(path, uid=STRANGER).headers["set-cookie"].partition(";")[0]
+    has_access: tuple[tuple[int, dict[str, str]], ...] = (
+        *((uid, {}) for uid in (0, OWNER, FRIEND)),
+        (STRANGER, {"Cookie": given}),
+    )
+    for uid, headers in has_access:
+        again = web.ask(path, headers={**BROWSER, **headers}, uid=uid)
+        assert (again.status, again.headers["location"]) == (303, "./"), uid
+        assert "set-cookie" not in again.headers, "the link gives nothing any more"
+    assert web.ask(path, headers=BROWSER, uid=STRANGER).status == 403
+
+
 @pytest.mark.parametrize(
     "headers", [BROWSER, {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}]
 )
