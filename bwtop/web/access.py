@@ -20,6 +20,7 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Final
 
+from bwtop.identity.machine import this_machine
 from bwtop.web.answer import HttpError, refuse
 from bwtop.web.trusted import Trusted
 
@@ -98,9 +99,7 @@ class AccessPolicy:
             self._names.add(socket.gethostname().lower())
         self._token = token.encode() if token else None
         self._trusted = trusted if self._loopback else None
-        self._cookie_name = (
-            f"bwtop-{address.port}"  # cookies do not tell ports apart (RFC 6265, 8.5)
-        )
+        self._cookie_name = _cookie_name(address.port)
         self._keys: deque[bytes] = deque(maxlen=MAX_KEYS)
         self._used: deque[bytes] = deque(maxlen=MAX_USED)
 
@@ -241,6 +240,17 @@ _HOST: Final = re.compile(
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(:[0-9]{1,5})?", re.ASCII
 )
 """RFC 3986, 3.2.2, limited to host names and addresses."""
+
+
+def _cookie_name(port: int) -> str:
+    """Return the name of the cookie, which no other server has: cookies do not tell ports apart (RFC 6265, 8.5).
+
+    Through tunnels, one host name in a browser can be several machines.  Copies of a machine can share its id, and many
+    machines are named localhost: the cookie is of both.
+    """
+    machine = this_machine()
+    digest = hashlib.sha256(f"{machine.name} {machine.id}".encode(errors="surrogateescape"))
+    return f"bwtop-{digest.hexdigest()[:8]}-{port}"
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.identity.machine import this_machine
 from bwtop.web import access, tokens
 from bwtop.web.access import AccessPolicy, Address
 from bwtop.web.answer import HttpError
@@ -280,6 +281,21 @@ def test_the_cookie_is_that_of_the_token_and_the_port(closed: Web, tmp_path: Pat
     with Web(tmp_path / "other.db", "another-token-of-a-test") as other:
         moved = f"{cookie(other).partition('=')[0]}={value}"
         assert other.ask("/api/v1/about", headers={"Cookie": moved}).status == 401
+
+
+def test_servers_behind_one_name_have_cookies_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as ssh -L 9001:localhost:8064 ONE and ssh -L 9002:localhost:8064 OTHER: a browser ignores the port."""
+    here = this_machine()
+    names = set()
+    for host in (here, here._replace(name="other"), here._replace(id="0")):
+        monkeypatch.setattr(access, "this_machine", lambda host=host: host)
+        for port in (8064, 8065):
+            policy = AccessPolicy(Address("127.0.0.1", port), TOKEN)
+            names.add(policy.cookie()[1].partition("=")[0])
+    assert len(names) == 6
+    monkeypatch.undo()
+    policy = AccessPolicy(Address("127.0.0.1", 8064), TOKEN)
+    assert policy.cookie()[1].partition("=")[0] in names, "it is the same after a restart"
 
 
 def test_a_link_works_once(closed: Web) -> None:
