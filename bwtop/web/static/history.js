@@ -268,7 +268,10 @@ export class History {
     const open = found.rows.filter((row) => this.page.state.open.includes(keyOf(row)));
     const answers = await Promise.all(open.map((row) => get(this.detail(row), signal)));
     const same = (row) => (other) => ["name", "exe", "uid", "kernel"].every((field) => other[field] === row[field]);
-    const details = new Map(open.map((row, index) => [keyOf(row), (answers[index].found.rows ?? []).filter(same(row))]));
+    const details = new Map(); // without refused ones: their remotes are unknown
+    open.forEach((row, index) => {
+      if (answers[index].ok) details.set(keyOf(row), answers[index].found.rows.filter(same(row)));
+    });
     return { details, error: answers.find((answer) => !answer.ok)?.found.error };
   }
 
@@ -442,7 +445,8 @@ export class History {
     };
     if (!open) return [top];
     const child = (name, each) => ({ key: `${key} ${keyOf(each)}`, parent: key, name, title: each.addr, className: "child", wide, cells: cells(each, all) });
-    const listed = this.details.get(key) ?? [];
+    const listed = this.details.get(key);
+    if (!listed) return [top];
     return [top, ...listed.map((each) => child(remote(each), each)), ...rest(row, listed).map((each) => child("others", each))];
   }
 }
@@ -466,7 +470,7 @@ const isOfProcesses = (found) => othersThanHost(found.by).join() === "process";
 function rest(row, listed) {
   const left = (direction) => row[direction] - listed.reduce((sum, each) => sum + each[direction], 0);
   const [rx, tx] = [left("rx"), left("tx")];
-  return listed.length && rx >= 0 && tx >= 0 && rx + tx > 0 ? [{ rx, tx }] : [];
+  return rx >= 0 && tx >= 0 && rx + tx > 0 ? [{ rx, tx }] : [];
 }
 
 // The key of a row: its labels.

@@ -213,6 +213,34 @@ def test_rows_of_like_names_are_not_mixed_up(visit: Visitor, tmp_path: Path) -> 
         assert sorted(page.names()) == ["[twin]", "twin"]
 
 
+def test_remotes_beyond_the_listed_ones_are_others(visit: Visitor, tmp_path: Path) -> None:
+    """Also where a program of the same name and user has all that are listed."""
+    kept = Kept(policy(), tmp_path / "history.db")
+    start = midnight(1) + 600
+    twins = [Identity("twin", 0, exe=f"/usr/bin/{name}") for name in ("big", "small")]
+    flows = {
+        (ProcessKey(n, n), who): dict.fromkeys(FAR, (size, 0))
+        for n, (who, size) in enumerate(zip(twins, (7000, 1009), strict=True), 1)
+    }
+    kept.append(Delta(start, 60.0, flows))
+    kept.steps(time.time())
+    kept.connection.close()
+    with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
+        page = visit(server, "?view=history&range=yesterday")
+        page.page.route(
+            "**/api/v1/history?*process=*",
+            lambda route: route.continue_(url=route.request.url.replace("limit=2000", "limit=2")),
+        )
+        page.until(lambda: page.names() == ["twin", "twin"])
+        page.toggle("twin").nth(1).click()
+        page.until(page.children, "a row below")
+        assert [(row.name, row.cells[0]) for row in page.children()] == [("others", "5.9 KiB")]
+        page.toggle("twin").nth(0).click()
+        page.until(lambda: len(page.children()) == 4, "rows below")
+        sizes = [row.cells[0] for row in page.children()]
+        assert sizes == ["6.8 KiB", "6.8 KiB", "27.3 KiB", "5.9 KiB"]
+
+
 def test_history_exports_are_what_the_api_says(visit: Visitor, past: Past) -> None:
     page = visit(past, "?view=history&range=yesterday&limit=3&sort=rx")
     page.until(lambda: len(page.rows()) == 3)

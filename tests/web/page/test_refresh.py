@@ -142,3 +142,5 @@ def test_refused_remotes_are_missing_with_a_reason(visit: Visitor, past: Past) -
     )
     page.toggle("plain").click()
     page.has("#error", "too many queries at once")
+    assert page.row("plain").open == "true"
+    assert page.children() == [], "unknown is not others"
