@@ -158,6 +158,13 @@ export class History {
     if (this.dated) byId(id).value = this.dated[id];
   }
 
+  // Drops dates typed on the page that Back or Forward left, also from a field that still has the focus.
+  dropTyped() {
+    clearTimeout(this.typing);
+    this.isTyped = false;
+    for (const [id, date] of Object.entries(this.dated ?? {})) byId(id).value = date;
+  }
+
   // Sets the range to two inclusive dates; the end in its text is exclusive.  The changed date wins.
   dates(id) {
     clearTimeout(this.typing);

@@ -36,6 +36,7 @@ class Page {
     addEventListener("popstate", () => {
       this.typed(); // drop typing that belongs to the page left
       this.go(read(location.search, this.usual));
+      this.views.history.dropTyped();
     });
     this.go(this.state);
   }

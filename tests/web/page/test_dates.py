@@ -83,6 +83,44 @@ def test_dates_typed_slowly_are_one_step_back(visit: Visitor, past: Past) -> Non
     ranged(page, f"{days_ago(9)}..{days_ago(3)}")
 
 
+def gone_back_from(visit: Visitor, past: Past, date: str, milliseconds: int) -> Visit:
+    """Return a page that left a date it had typed so long ago by the button Back; the field has the focus."""
+    page = visit(past)
+    clocked(page, "?view=history&range=30d")
+    page.until(lambda: page.rows())
+    page.find("#range").select_option("yesterday")
+    ranged(page, "yesterday")
+    page.page.clock.pause_at(time.time() + 30)
+    page.find("#from").focus()
+    page.find("#from").fill(date)
+    page.page.clock.fast_forward(milliseconds)
+    return page
+
+
+def test_back_leaves_the_typed_date_for_good(visit: Visitor, past: Past) -> None:
+    """The field says what is shown, though it has the focus; leaving it changes nothing."""
+    page = gone_back_from(visit, past, days_ago(4), 700)
+    ranged(page, days_ago(4))
+    page.page.go_back()
+    ranged(page, "yesterday")
+    page.until(lambda: page.find("#from").input_value() == "", "the field of yesterday")
+    page.find("h1").click()
+    page.page.wait_for_timeout(200)
+    assert page.query["range"] == "yesterday"
+    page.page.go_forward()
+    ranged(page, days_ago(4))
+
+
+def test_back_within_a_pause_of_typing_drops_the_date(visit: Visitor, past: Past) -> None:
+    page = gone_back_from(visit, past, days_ago(4), 300)
+    page.page.go_back()
+    ranged(page, "30d")
+    page.page.clock.fast_forward(700)
+    page.find("h1").click()
+    page.page.wait_for_timeout(200)
+    assert page.query["range"] == "30d"
+
+
 def test_unfinished_date_is_restored(visit: Visitor, past: Past) -> None:
     when = f"{days_ago(9)}..{days_ago(3)}"
     page = visit(past)
