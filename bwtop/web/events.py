@@ -23,7 +23,10 @@ RETRY: Final = 2000
 
 
 class EventStream:
-    """The events of one page: first `past`, then each `interval`, and `status` whenever it changes."""
+    """The events of one page: first `past`, then each `interval`, and `status` whenever it changes.
+
+    Before the first interval comes its `age` in seconds: without a recorder it can be hours old.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class EventStream:
                 yield _event("status", encode(status))
             drawn = self._broadcaster.wait(Document(self._view), number, HEARTBEAT)
             if drawn:
+                if not number:
+                    yield _event("age", encode(round(self._broadcaster.age(), 1)))
                 number = drawn.number
                 yield _event("interval", drawn.body, number)
             else:

@@ -341,6 +341,8 @@ def test_the_thread_ends_with_it() -> None:
 # Events.
 
 STATUS: Final = {"state": "measuring", "warning": ""}
+ASIDE: Final = (b":", b"event: age\n")
+"""How a comment begins, and the age of the first interval."""
 
 
 class Page:
@@ -360,8 +362,8 @@ class Page:
         return found
 
     def event(self) -> tuple[str, Any, int | None]:
-        """Return (name, data, id)."""
-        part = next(part for part in iter(self.part, b"") if not part.startswith(b":"))
+        """Return (name, data, id) of the next event that is no age."""
+        part = next(part for part in iter(self.part, b"") if not part.startswith(ASIDE))
         fields = dict(line.split(": ", 1) for line in part.decode().splitlines() if line)
         number = int(fields["id"]) if "id" in fields else None
         assert fields.keys() <= {"event", "data", "id"}
@@ -382,6 +384,21 @@ def test_page_gets_the_status_and_then_interval_after_interval(broadcaster: Broa
     broadcaster.put(one(7), "tracepoint")
     name, data, number = page.event()
     assert (name, data["total"]["rx"], number) == ("interval", 7, 2)
+
+
+def test_first_interval_comes_with_its_age(
+    broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be hours old; those after it are new."""
+    monkeypatch.setattr(broadcaster, "age", lambda: 7200.04)
+    broadcaster.put(one(5), "tracepoint")
+    page = Page(broadcaster)
+    page.begin()
+    assert page.part().startswith(b"event: status\n")
+    assert page.part() == b"event: age\ndata: 7200.0\n\n"
+    assert page.part().startswith(b"id: 1\nevent: interval\n")
+    broadcaster.put(one(7), "tracepoint")
+    assert page.part().startswith(b"id: 2\nevent: interval\n")
 
 
 @pytest.mark.parametrize(("text", "rate"), [("", 5.0), ("proto=udp", 0.0)])
@@ -444,7 +461,7 @@ def test_heartbeat_is_sent_without_news(
     page.status["state"] = "waiting"
     assert page.event()[1]["state"] == "waiting", "nobody need measure for that"
     broadcaster.put(one(), "tracepoint")
-    beats = itertools.dropwhile(lambda part: part.startswith(b":"), iter(page.part, b""))
+    beats = itertools.dropwhile(lambda part: part.startswith(ASIDE), iter(page.part, b""))
     assert next(beats).startswith(b"id: 1\nevent: interval\n")
 
 

@@ -34,6 +34,7 @@ export class Live {
     this.names = new Map();
     this.colours = new Map();
     this.paused = false;
+    this.age = 0; // seconds since the end of the interval that a stream begins with
     byId("pause").addEventListener("click", () => this.pause(!this.paused));
     document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
     setInterval(() => this.look(), 1000);
@@ -121,7 +122,6 @@ export class Live {
       return;
     }
     this.close();
-    document.body.classList.remove("stale");
     this.page.say("paused", false);
     if (this.last) this.draw();
     this.hold();
@@ -190,6 +190,7 @@ export class Live {
     this.source = source;
     source.addEventListener("past", (event) => this.takePast(JSON.parse(event.data), Number(event.lastEventId)));
     source.addEventListener("status", (event) => this.takeStatus(JSON.parse(event.data)));
+    source.addEventListener("age", (event) => { this.age = Number(event.data); });
     source.addEventListener("interval", (event) => this.take(JSON.parse(event.data), Number(event.lastEventId)));
     source.addEventListener("error", () => this.broken(source));
   }
@@ -243,8 +244,8 @@ export class Live {
   }
 
   take(found, number) {
-    this.at = performance.now();
-    document.body.classList.remove("stale");
+    this.at = performance.now() - 1000 * this.age;
+    this.age = 0;
     this.page.complain("");
     this.last = found;
     this.answered = this.asked;
@@ -261,15 +262,19 @@ export class Live {
     this.points.push(point);
     this.tell();
     this.draw();
+    this.look();
+  }
+
+  // True if the last interval is held, or the one after it is overdue.
+  isPast() {
+    return this.paused || performance.now() - this.at > this.last.interval * 1000 + SLACK;
   }
 
   // Marks data as stale when intervals stop.
   look() {
-    if (this.paused || !this.source || !this.last) return;
-    const age = performance.now() - this.at;
-    const stale = age > this.last.interval * 1000 + SLACK;
-    document.body.classList.toggle("stale", stale);
-    if (stale && this.isOpen() && !this.status?.warning) this.page.say("stale: no new intervals", true);
+    if (this.paused || !this.source || !this.last || !this.isPast()) return;
+    if (!document.body.classList.contains("stale")) this.draw();
+    if (this.isOpen() && !this.status?.warning) this.page.say("stale: no new intervals", true);
   }
 
   tell() {
@@ -297,8 +302,10 @@ export class Live {
     const { total, interval, processes } = this.last;
     const down = rate(total.rx / interval, state.units);
     const up = rate(total.tx / interval, state.units);
-    this.page.head(this.paused ? "Then" : "Now", [["rx", `↓ ${down}`], ["tx", `↑ ${up}`], ...this.networks()]);
-    if (!this.paused) document.title = `↓ ${down} ↑ ${up} – bwtop`;
+    const isPast = this.isPast();
+    document.body.classList.toggle("stale", isPast && !this.paused);
+    document.title = isPast ? "bwtop" : `↓ ${down} ↑ ${up} – bwtop`;
+    this.page.head(isPast ? "Then" : "Now", [["rx", `↓ ${down}`], ["tx", `↑ ${up}`], ...this.networks()]);
     const open = new Set(state.open);
     const shown = this.inOrder(processes).slice(0, Number(state.limit));
     const order = this.paused ? this.order() : this.answered;
@@ -390,7 +397,7 @@ export class Live {
     });
     const others = { name: "others", colour: "series-other", rx: rest("rx"), tx: rest("tx") };
     const age = (index) => Math.round(slots[index] ? (now.time - slots[index].time) / 1000 : (SLOTS - 1 - index) * usual);
-    const [newest, before] = this.paused ? ["then", "before"] : ["now", "ago"];
+    const [newest, before] = this.isPast() ? ["then", "before"] : ["now", "ago"];
     const ago = (index) => (index === SLOTS - 1 ? newest : `${age(index)} s ${before}`);
     const isLong = (point) => point?.seconds > GAP * usual;
     const tick = innerWidth < NARROW ? 2 * TICK : TICK;

@@ -274,6 +274,10 @@ def test_without_root_the_page_follows_the_recorder(visit: Visitor, sink: Mover)
                 page.until(lambda: page.row("followed").cells[2] != "0 B/s")
                 recorder.stop()
             page.has("#status", "the recorder has exited")
+            page.until(lambda: page.page.title() == "bwtop", "no rates of now")
+            page.page.reload()
+            page.row("followed")
+            assert (page.page.title(), page.text("#title")) == ("bwtop", "Then")
             with serving("--db", database) as recorder:
                 page.has("#status", f"(pid {recorder.pid}), one second behind")
 

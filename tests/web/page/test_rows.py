@@ -334,6 +334,54 @@ def test_losses_are_shown(visit: Visitor, scene: Scene) -> None:
         page.has("#notes", f"lost: {words}")
 
 
+RATES: Final = re.compile("↓ .+/s ↑ .+/s \u2013 bwtop")
+
+
+def check_stale(page: Visit) -> None:
+    """Check that nothing presents the interval as that of now."""
+    page.until(lambda: page.find("body.stale").count() == 1, "stale")
+    assert page.page.title() == "bwtop"
+    assert page.text("#title") == "Then"
+    assert "seconds: then ↓" in (page.find("#chart").get_attribute("aria-label") or "")
+
+
+def test_interval_that_none_followed_is_not_that_of_now(visit: Visitor, scene: Scene) -> None:
+    page = visit(scene)
+    clocked(page)
+    scene.move({"one": 1000})
+    page.row("one")
+    assert RATES.fullmatch(page.page.title())
+    page.page.clock.fast_forward(6000)
+    check_stale(page)
+    scene.move({"one": 7})
+    page.until(lambda: page.row("one").cells[2] == "7 B/s", "going on")
+    assert page.text("#title") == "Now"
+    assert RATES.fullmatch(page.page.title())
+    assert page.find("body.stale").count() == 0
+
+
+def test_interval_of_long_ago_is_not_that_of_now(
+    visit: Visitor, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the page is loaded, or a row opened, hours after a recorder has stopped."""
+    scene.move({"one": 1000})
+    monkeypatch.setattr(scene.broadcaster, "age", lambda: 7200.0)
+    page = visit(scene)
+    page.run(
+        """() => {
+          window.titles = [];
+          const note = () => window.titles.push(document.title);
+          new MutationObserver(note).observe(document.querySelector("title"), { childList: true });
+        }"""
+    )
+    page.row("one")
+    check_stale(page)
+    page.toggle("one").click()
+    page.until(page.children)
+    check_stale(page)
+    assert not [title for title in page.run("() => window.titles") if RATES.fullmatch(title)]
+
+
 SIZES: Final = (0, 1, 999, 1023, 1024, 1280, 1700, 1_000_003, 123_456_789_012, 2**62, 1536.5)
 
 
