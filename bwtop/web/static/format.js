@@ -56,7 +56,15 @@ export function user(row) {
   return row.user === null || row.user === undefined ? (row.uid ?? "-") : plain(row.user);
 }
 
-// Formats a time in the server's time zone: browsers in any time zone show the same.
-export function minute(iso) {
-  return iso.slice(0, 16).replace("T", " ");
+// Formats a time in the server's time zone: browsers in any time zone show the same.  `twice` has times as repeated() does.
+export function minute(iso, twice) {
+  const text = iso.slice(0, 16).replace("T", " ");
+  return twice?.has(text) ? `${text} ${iso.slice(19)}` : text;
+}
+
+// Returns the formatted times that have several UTC offsets among the given ones, as where clocks go back.
+export function repeated(times) {
+  const found = new Set(times.map((iso) => `${minute(iso)} ${iso.slice(19)}`));
+  const texts = [...found].map((text) => minute(text));
+  return new Set(texts.filter((text, index) => texts.indexOf(text) < index));
 }

@@ -1,7 +1,7 @@
 // The history view: totals over a range, as bars and a table.
 
 import { byId, hide, lead, make, option, optionGroup, setText } from "./dom.js";
-import { minute, plain, process, rate, remote, size, user } from "./format.js";
+import { minute, plain, process, rate, remote, repeated, size, user } from "./format.js";
 import { beyond, isFiltered, scope } from "./state.js";
 
 const RANGES = ["today", "yesterday", "24h", "week", "last-week", "7d", "month", "last-month", "30d", "all"];
@@ -38,7 +38,7 @@ const NAMES = {
   country: (row) => plain(row.country ?? "(unknown)"),
   proto: (row) => plain(row.proto),
   port,
-  hour: (row) => (row.hour.includes("T") ? minute(row.hour) : row.hour),
+  hour: (row, _, twice) => (row.hour.includes("T") ? minute(row.hour, twice) : row.hour),
   day: (row) => row.day,
   month: (row) => row.month,
 };
@@ -237,6 +237,8 @@ export class History {
     this.last = found;
     this.details = details;
     this.shown = query;
+    const times = [...found.bars.map((bar) => bar.label), ...found.rows.map((row) => row.hour ?? "")];
+    this.twice = repeated([found.from, found.to, ...times]);
     this.tell();
     this.draw();
     if (this.page.about.origin) this.page.hosts.look();
@@ -251,9 +253,12 @@ export class History {
   }
 
   tell() {
-    const { from, to, recorded } = this.last;
-    this.page.say(recorded ? "" : `${this.missing()} from ${minute(from)} to ${minute(to)}`, !recorded);
+    this.page.say(this.last.recorded ? "" : `${this.missing()} from ${this.span()}`, !this.last.recorded);
     this.page.note(this.last.notes);
+  }
+
+  span() {
+    return `${minute(this.last.from, this.twice)} to ${minute(this.last.to, this.twice)}`;
   }
 
   // The reason for an empty view.
@@ -335,7 +340,7 @@ export class History {
     }
     const { host } = this.page.state;
     const whose = host ? `, ${this.page.hosts.called(host)}` : "";
-    this.page.head(`${minute(found.from)} to ${minute(found.to)}${whose}`, parts);
+    this.page.head(`${this.span()}${whose}`, parts);
     this.up(found);
     this.around();
   }
@@ -375,7 +380,7 @@ export class History {
     };
     const isLong = hoursOf(found) > 26;
     this.page.graph.draw({
-      labels: found.bars.map((bar) => (isLong ? label(bar) : label(bar).slice(-5))),
+      labels: found.bars.map((bar) => (isLong ? this.label(bar) : this.label(bar).replace(/^\d\d-\d\d /, ""))),
       series: [{
         name: "",
         colour: "rx",
@@ -385,7 +390,7 @@ export class History {
       }],
       units: "sizes",
       gaps: true,
-      text: `received and sent from ${minute(found.from)} to ${minute(found.to)}: ${byId("summary").textContent}`,
+      text: `received and sent from ${this.span()}: ${byId("summary").textContent}`,
       click: (index) => drill(found.bars[index]),
     });
     const barred = JSON.stringify([found.bars, this.page.address({ range: "" })]);
@@ -402,17 +407,22 @@ export class History {
     return isShown || (!isWhole && hoursOf(bar) < 0.4) ? "" : range; // where clocks change, an hour can have 30 minutes
   }
 
+  // The label of a bar: its month, day, or time.
+  label(bar) {
+    return bar.label.includes("T") ? minute(bar.label, this.twice).slice(5) : bar.label;
+  }
+
   bar(bar, drill) {
     const row = make("tr");
     const head = make("th");
     head.scope = "row";
     const range = this.within(bar);
     if (range) {
-      const link = make("a", "", label(bar));
+      const link = make("a", "", this.label(bar));
       lead(link, this.page.address({ range, open: [] }), () => drill(bar));
       head.append(link);
     } else {
-      head.textContent = label(bar);
+      head.textContent = this.label(bar);
     }
     const text = (amount) => (bar.recorded || amount ? size(amount) : "not recorded");
     row.append(head, make("td", "number", text(bar.rx)), make("td", "number", text(bar.tx)));
@@ -443,7 +453,7 @@ export class History {
     const host = wide ? [{ text: hosts.label(row), to, title: `${hosts.label(row)}\n${row.host_id}` }] : [];
     const top = {
       key,
-      name: namedBy(found).map((by) => NAMES[by](row, hosts)).join("  "),
+      name: namedBy(found).map((by) => NAMES[by](row, hosts, this.twice)).join("  "),
       to: wide ? undefined : to,
       more: namedBy(found).map((by) => plain(MORE[by]?.(row) ?? "")).join(" "),
       title: found.by.includes("process") ? [row.exe ?? "", user(row)].map(plain).join("\n") : "",
@@ -485,10 +495,12 @@ function keyOf(row) {
   return JSON.stringify(Object.entries(row).filter(([name]) => !["rx", "tx", "host"].includes(name)).map(([, value]) => value));
 }
 
-// Shortens a range for the list: no year, seconds or UTC offset, and its day once.
+// Shortens a range for the list: no year, seconds or needless UTC offset, and its day once.
 function shortened(range) {
-  const short = range.replace(/(\d{4}-)?(\d\d-\d\d)T(\d\d:\d\d)[^.]*/g, "$2 $3");
-  return short.replace(/^(\d\d-\d\d) (\d\d:\d\d)\.\.\1 /, "$1 $2–");
+  const twice = repeated(range.split(".."));
+  const short = range.replace(/(\d{4}-)?(\d\d-\d\d)T(\d\d:\d\d)[^.]*/g, (time, _, day, clock) =>
+    `${day} ${clock}${twice.has(minute(time)) ? ` ${time.slice(19)}` : ""}`);
+  return short.replace(/^(\d\d-\d\d) ([^.]+)\.\.\1 /, "$1 $2–");
 }
 
 // The first and last day of a range of whole days; empty for other ranges.
@@ -515,9 +527,6 @@ function cells(row, all) {
 }
 
 const hoursOf = (span) => (Date.parse(span.to) - Date.parse(span.from)) / 3600000;
-
-// The label of a bar: its month, day, or time.
-const label = (bar) => (bar.label.includes("T") ? minute(bar.label).slice(5) : bar.label);
 
 // The date `days` later.
 function moved(date, days) {

@@ -1,14 +1,20 @@
 """Test the date fields, and times in another time zone."""
 
 import time
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
-from tests.history.keep import total
+from bwtop.history.calendar import HOUR
+from bwtop.sqlite.delta import Delta
+from bwtop.web import files
+from tests.history.keep import Kept, at, flows_of, local, policy, total
 from tests.web.browser import Visit
 from tests.web.page.scenes import (
+    FAR,
     Past,
+    Quiet,
     Visitor,
     bars,
     click_bar,
@@ -160,3 +166,35 @@ def test_browser_elsewhere_shows_the_time_of_the_server(visit: Visitor, past: Pa
         page.until(lambda: len(bars(page)) > 20)  # noqa: B023
         seen.append((page.text("#title"), [bar[0] for bar in bars(page)]))
     assert seen[0] == seen[1]
+
+
+def test_hours_of_one_time_have_their_offset(visit: Visitor, tmp_path: Path) -> None:
+    """Where clocks go back, 02:00 comes twice: in bars, rows, the title and the list of ranges."""
+    with local("Europe/Berlin"):
+        kept = Kept(policy(), tmp_path / "history.db")
+        start = at("2026-10-25T00:30:00+02:00")
+        kept.append(*(Delta(start + n * HOUR, 60.0, flows_of(FAR[0], rx=1024)) for n in range(25)))
+        kept.steps(time.time())
+        kept.connection.close()
+        with Quiet(tmp_path / "history.db", files=files.load(None, {})) as server:
+            page = visit(server, "?view=history&range=2026-10-25&by=user&per=hour")
+            page.until(lambda: len(bars(page)) == 25, "hours")
+            hours = ["01:00", "02:00 +02:00", "02:00 +01:00", "03:00"]
+            assert [bar[0] for bar in bars(page)][1:5] == [f"10-25 {hour}" for hour in hours]
+            rows = [name.partition("  ")[0] for name in page.names()]
+            assert rows[1:5] == [f"2026-10-25 {hour}" for hour in hours]
+            page.chart_drawn()
+            labels = page.run("() => globalThis.Chart.getChart('chart').data.labels")
+            assert labels[1:5] == hours
+            assert page.text("#title") == "2026-10-25 00:00 to 2026-10-26 00:00"
+            click_bar(page, 2)
+            page.has("#title", "2026-10-25 02:00 +02:00 to 2026-10-25 02:00 +01:00")
+            shown = page.run("() => document.getElementById('range').selectedOptions[0].text")
+            assert shown == "10-25 02:00 +02:00\u201302:00 +01:00"
+            page.go("?view=history&range=2026-10-25T02:00:03%2B02:00..2026-10-25T02:00:09%2B02:00")
+            page.has("#title", "2026-10-25 02:00 to 2026-10-25 02:00")
+            page.page.go_back()
+            page.page.go_back()
+            page.until(lambda: len(bars(page)) == 25, "hours")
+            click_bar(page, 4)
+            page.has("#title", "2026-10-25 03:00 to 2026-10-25 04:00")
