@@ -18,7 +18,8 @@ from bwtop.model.typed import parse
 from bwtop.output import intervals
 from bwtop.text import units as fmt
 from bwtop.text.escape import inert
-from bwtop.view.column import iso, thousandths
+from bwtop.view.column import Value, iso, thousandths
+from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.view.interval import Interval, moved
 from bwtop.view.order import Order
 from bwtop.view.rows import Branch, Expansion, Leaf
@@ -115,11 +116,13 @@ class Document:
 
     def draw(self, state: BroadcastState) -> bytes:
         """Draw the view (see broadcaster.BroadcastView)."""
-        found, more = interval(self.view, self.view.tree(state), state)
+        tree = self.view.tree(state)
+        found, more = interval(self.view, tree, state)
         backend = state.backend or FOLLOWED
         document = intervals.document(found, backend=backend, host=socket.gethostname())
         for process, further in zip(document["processes"], more, strict=True):
             process.update(further)
+        document["busiest"] = _busiest(tree.tops)
         document["notes"] = [f"lost: {words}" for words in fmt.losses(state.loss)]
         return encode(document)
 
@@ -140,7 +143,10 @@ class Sheet:
 
 
 MOST: Final = 12
-"""Processes in the chart of the last minutes."""
+"""Processes in the chart of the last minutes, and those of each interval that are candidates for it."""
+
+_NAMING: Final = frozenset({"pid", "start", "exec", "name", "kernel"})
+"""The columns of a process in the chart."""
 
 _SCANNED: Final = 200
 """Processes considered for the chart: half by bytes now, half by total."""
@@ -158,7 +164,7 @@ class ChartView:
         points = self._points(state)
         known = {
             row.id: (row, graph)
-            for row in _busiest(tree.tops)
+            for row in _candidates(tree.tops)
             if (graph := tree.graph(row, len(points))) is not None
         }
         total = self._total(tree, points)
@@ -171,10 +177,7 @@ class ChartView:
                 ],
                 "processes": [
                     {
-                        "pid": row.pid or 0,
-                        "start": iso(row.identity.started),
-                        "exec": row.key.exec if row.key else None,
-                        "name": row.identity.name,
+                        **_named(row),
                         "rates": [_rates(rates) for rates in graph],
                     }
                     for row, graph in most
@@ -209,9 +212,28 @@ class ChartView:
         return added(known) if len(known) == len(tree.tops) else []
 
 
-def _busiest(rows: Sequence[Branch]) -> Iterable[Branch]:
+def _busiest(rows: Sequence[Branch]) -> list[dict[str, Any]]:
+    """Return the processes that moved most in the interval, for the chart: they need not be among the listed ones."""
+    most = nlargest(MOST, rows, key=_moved)
+    return [
+        {**_named(row), **_rates((row.counted.rx_rate, row.counted.tx_rate))}
+        for row in most
+        if _moved(row)
+    ]
+
+
+def _named(row: Branch) -> dict[str, Value]:
+    """Return the fields of a process that tell it from others, and its name."""
+    return {column.id: column.get(row) for column in PROCESS_COLUMNS if column.id in _NAMING}
+
+
+def _moved(row: Branch) -> int:
+    return row.counted.rx + row.counted.tx
+
+
+def _candidates(rows: Sequence[Branch]) -> Iterable[Branch]:
     half = _SCANNED // 2
-    yield from nlargest(half, rows, key=lambda row: row.counted.rx + row.counted.tx)
+    yield from nlargest(half, rows, key=_moved)
     yield from nlargest(half, rows, key=lambda row: row.counted.rx_total + row.counted.tx_total)
 
 

@@ -110,7 +110,7 @@ def printed(samples: Iterable[Sample], keep: Filter, order: Order) -> Any:
 def without_more(found: dict[str, Any]) -> dict[str, Any]:
     """Return the document as --batch prints it."""
     more = {"exited", "remote_count"}
-    del found["notes"]
+    del found["notes"], found["busiest"]
     for process in found["processes"]:
         assert more <= process.keys()
     found["processes"] = [
@@ -275,6 +275,27 @@ def test_document_has_the_schema_of_batch(busy: BroadcastState) -> None:
     assert (curl["rx"], curl["rx_rate"], curl["rx_total"]) == (32, 16.0, 138)
     assert curl["exited"] is False
     assert [far["host"] for far in curl["remotes"]] == ["www.example.net", None]
+
+
+@pytest.mark.parametrize("text", ["", "sort=name&limit=1", "idle=show&sort=rx_total&remotes=none"])
+def test_busiest_processes_are_there_in_any_order(busy: BroadcastState, text: str) -> None:
+    """Idle ones are left out; the filter holds for them."""
+    busiest = document(busy, text)["busiest"]
+    rates = [(p["name"], p["rx_rate"], p["tx_rate"]) for p in busiest]
+    assert rates == [("sshd", 150.0, 0.0), ("curl", 16.0, 0.5)]
+    assert [p["name"] for p in document(busy, f"{text}&filter=curl")["busiest"]] == ["curl"]
+    rows = {p["name"]: p for p in document(busy)["processes"]}
+    for process in busiest:
+        assert process.items() <= rows[process["name"]].items()
+
+
+def test_busiest_processes_are_not_all(busy: BroadcastState) -> None:
+    keys = [key(100 + place) for place in range(views.MOST + 5)]
+    traffic = {one: {WEB: Traffic(place, 0)} for place, one in enumerate(keys, 1)}
+    busy.advance(sample(traffic, identities=dict.fromkeys(keys, WHO[CURL])))
+    assert [p["pid"] for p in document(busy, "limit=2")["busiest"]] == (
+        [one.pid for one in reversed(keys)][: views.MOST]
+    )
 
 
 def test_idle_processes_are_shown_on_request(busy: BroadcastState) -> None:

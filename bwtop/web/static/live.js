@@ -250,8 +250,8 @@ export class Live {
     this.last = found;
     this.answered = this.asked;
     const by = new Map();
-    for (const row of found.processes) {
-      if (!row.rx && !row.tx) continue;
+    for (const row of [...found.processes, ...found.busiest]) { // in some orders the busiest are not listed
+      if (!row.rx_rate && !row.tx_rate) continue;
       by.set(keyOf(row), [row.rx_rate, row.tx_rate]);
       this.names.set(keyOf(row), `${process(row)} (${row.pid})`);
     }

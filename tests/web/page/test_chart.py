@@ -99,6 +99,16 @@ def test_series_keep_their_colours(visit: Visitor, scene: Scene) -> None:
         colours = dict(shown)
 
 
+def test_busy_process_has_a_series_wherever_its_row_is(visit: Visitor, scene: Scene) -> None:
+    """It need not be among the rows of the page."""
+    page = visit(scene, "?sort=name&limit=1")
+    page.has("#status", "measuring")
+    for _ in range(2):
+        scene.move({"able": 1000, "baker": 900, "charlie": 90_000})
+    page.until(lambda: page.names() == ["able"])
+    page.until(lambda: f"charlie ({sum(b'charlie')})" in page.text("#legend"), "its series")
+
+
 def test_rows_do_not_wait_for_the_chart(visit: Visitor, scene: Scene) -> None:
     scene.move({"one": 3001})
     page = visit(scene)
