@@ -82,9 +82,12 @@ class Series:
 
 def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:
     """Return the sum of several series, interval by interval."""
+    listed = list(series)
+    if len(listed) == 1:  # most processes have one remote
+        return list(listed[0])
     return [
         (sum(rx for rx, _ in rates), sum(tx for _, tx in rates))
-        for rates in zip(*series, strict=True)
+        for rates in zip(*listed, strict=True)
     ]
 
 

@@ -1,5 +1,6 @@
 """Escape untrusted text, such as names of processes and hosts, for a terminal, CSV and spreadsheets."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def width(text: str) -> int:
     return len(text) if text.isascii() else sum(_cells(c) for c in text)
 
 
+@functools.lru_cache(maxsize=1024)  # graphs are made of a few characters
 def _cells(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0

@@ -46,7 +46,6 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
 
     _sizing = frozenset(["box"])
     _selectable = True
-    no_cache = ("render",)
 
     def __init__(
         self, state: ScreenState, leave: Callable[[], None], repaint: Callable[[], None]
