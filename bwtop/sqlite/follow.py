@@ -26,6 +26,9 @@ PATIENCE: Final = 1.2
 LOOK: Final = 0.05
 """Seconds between two queries for the next interval."""
 
+LOOK_QUIET: Final = 0.2
+"""The same while nothing moves: then the recorder writes once a minute."""
+
 
 class Follower:
     """Reader of a database that another bwtop writes; it skips the intervals from before it opened."""
@@ -38,6 +41,8 @@ class Follower:
         self._path = path
         self._is_named = names
         self._read_at = time.monotonic()
+        self._is_quiet = False
+        """The last reading had no interval."""
         self._open()
 
     def _open(self) -> None:
@@ -66,11 +71,12 @@ class Follower:
         self._look_for_another()
         newest = _newest(self._connection)
         while newest <= self._last and time.monotonic() < began + PATIENCE and self.recorder():
-            time.sleep(LOOK)
+            time.sleep(LOOK_QUIET if self._is_quiet else LOOK)
             newest = _newest(self._connection)
         now = time.monotonic()
         passed, self._read_at = now - self._read_at, now
         sample = Sample(datetime.now(UTC), passed)
+        self._is_quiet = newest <= self._last
         if newest > self._last:
             self._fill(sample, newest)
             self._last = newest

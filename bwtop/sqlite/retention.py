@@ -13,8 +13,8 @@ ROWS_AT_ONCE: Final = 4096
 NEWEST: Final = 5
 """Newest intervals, never deleted: live followers need them, and the clock may have been set back."""
 
-_ROWS: Final = {"interval": ("delta", "interval, flow, process"), "span": ("traffic", "span, flow")}
-"""Table and key of the rows of an interval or span."""
+_ROWS: Final = {"interval": ("delta", "flow, process"), "span": ("traffic", "flow")}
+"""Table of the rows of an interval or span, and the rest of its key."""
 
 
 class Retention:
@@ -147,13 +147,16 @@ class Retention:
         if not found:
             return False
         rows, key = _ROWS[parent]
-        deleted = self._connection.execute(
-            f"DELETE FROM {rows} WHERE ({key}) IN (SELECT {key} FROM {rows}"  # noqa: S608 - our own names
-            f" WHERE {parent} = ? LIMIT ?)",
-            (*found, ROWS_AT_ONCE),
+        last = self._one(
+            f"SELECT {key} FROM {rows} WHERE {parent} = ? ORDER BY {key} LIMIT 1 OFFSET ?",  # noqa: S608 - our own names
+            *(*found, ROWS_AT_ONCE - 1),
+        )
+        these = f" AND ({key}) <= ({', '.join('?' * len(last))})" if last else ""
+        self.deleted += self._connection.execute(
+            f"DELETE FROM {rows} WHERE {parent} = ?{these}",  # noqa: S608
+            (*found, *last),
         ).rowcount
-        self.deleted += deleted
-        if deleted < ROWS_AT_ONCE:
+        if not last:
             self._connection.execute(f"DELETE FROM {parent} WHERE id = ?", found)  # noqa: S608
         return True
 
@@ -166,7 +169,7 @@ class Retention:
         (first,) = self._one("SELECT min(id) FROM interval WHERE +start <= ?", now)
         return bool(
             self._connection.execute(
-                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL AND abs(ended) < ?1"
+                "DELETE FROM process WHERE id IN (SELECT id FROM process WHERE ended IS NOT NULL AND ended > -?1 AND ended < ?1"
                 " AND id NOT IN (SELECT process FROM delta WHERE interval < ?1)"
                 " AND id < (SELECT max(id) FROM process) LIMIT 1000)",
                 (first,),

@@ -21,6 +21,9 @@ SETTLED: Final = 3.0
 FLOWS_AT_ONCE: Final = 2048
 """Number of flows that one step adds up."""
 
+FEW_ROWS: Final = 16_384
+"""Number of rows of a span that are added up at once, in about 13 ms, without a look at all flows."""
+
 SPARE_PAGES: Final = 1024
 """Free pages kept for the next rows: 4 MiB."""
 
@@ -193,32 +196,38 @@ class Rollup:
 
     def _add_up(self, closing: _Closing) -> bool:
         """Add up some flows; return False if all are."""
-        (last,) = self._one(
-            "SELECT max(id) FROM (SELECT id FROM flow WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?)",
-            *(closing.next_flow, closing.last_flow, FLOWS_AT_ONCE),
-        )
-        if last is None:
-            return False
         source = (
             "delta WHERE interval IN (SELECT id FROM interval WHERE start >= :start AND start < :end)"
             if closing.level == 1
             else "traffic WHERE span IN (SELECT id FROM span"
             " WHERE level = :below AND start >= :start AND start < :end)"
         )
+        bounds = {"below": closing.level - 1, "start": closing.start, "end": closing.end}
+        last = self._last_to_add(closing, source, bounds)
+        if last is None:
+            return False
         self._connection.execute(
             "INSERT INTO traffic SELECT :span, flow, sum(rx), sum(tx)"  # noqa: S608 - from two constants
             f" FROM {source} AND flow BETWEEN :first AND :last GROUP BY flow",
-            {
-                "span": closing.span,
-                "below": closing.level - 1,
-                "start": closing.start,
-                "end": closing.end,
-                "first": closing.next_flow,
-                "last": last,
-            },
+            {**bounds, "span": closing.span, "first": closing.next_flow, "last": last},
         )
         closing.next_flow = last + 1
         return True
+
+    def _last_to_add(self, closing: _Closing, source: str, bounds: Mapping[str, int]) -> int | None:
+        """Return the last flow of the next piece: of few rows all; None: there is no flow left."""
+        if closing.next_flow == 0 < closing.last_flow:
+            (rows,) = self._connection.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT {FEW_ROWS + 1})",  # noqa: S608 - from constants
+                bounds,
+            ).fetchone()
+            if rows <= FEW_ROWS:
+                return closing.last_flow
+        (last,) = self._one(
+            "SELECT max(id) FROM (SELECT id FROM flow WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?)",
+            *(closing.next_flow, closing.last_flow, FLOWS_AT_ONCE),
+        )
+        return None if last is None else int(last)
 
     def _close(self, closing: _Closing) -> None:
         below = (

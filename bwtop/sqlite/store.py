@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,8 +11,8 @@ from typing import Any, Final
 from bwtop.history.calendar import FIVE_MINUTES, ceiling, floor
 from bwtop.history.tiers import COARSEST, UNITS
 from bwtop.model import containers
-from bwtop.model.flows import Identity, Loss, ProcessKey, Remote
-from bwtop.model.ledger import CATEGORIES, category
+from bwtop.model.flows import Identity, Loss, ProcessKey, Remote, is_loopback
+from bwtop.model.ledger import CATEGORIES, category_of
 from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.delta import Delta, Moved, SeenName, Who
@@ -271,11 +272,17 @@ class Store:
         return _given(made), (start, end)
 
     def _add_to_five_minutes(self, delta: Delta) -> None:
-        sums = dict.fromkeys(CATEGORIES, (0, 0))
+        kinds: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0])
         for remotes in delta.flows.values():
-            for remote, (rx, tx) in remotes.items():
-                of = category(remote)
-                sums[of] = (sums[of][0] + rx, sums[of][1] + tx)
+            for (protocol, _, _, address), (rx, tx) in remotes.items():  # up to 65,536 a second
+                moved = kinds[protocol, is_loopback(address)]
+                moved[0] += rx
+                moved[1] += tx
+        sums = {of: [0, 0] for of in CATEGORIES}
+        for (protocol, loopback), (rx, tx) in kinds.items():
+            of_category = sums[category_of(protocol, loopback=loopback)]
+            of_category[0] += rx
+            of_category[1] += tx
         flat = [amount for both in sums.values() for amount in both]
         start = int(delta.start // FIVE_MINUTES) * FIVE_MINUTES
         self.connection.execute(_ADD_FIVE_MINUTES, (start, delta.seconds, *flat))

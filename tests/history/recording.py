@@ -320,6 +320,7 @@ def hurried() -> Policy:
     vars(recorder)["RETRY"] = 0.001
     vars(rollup)["SPARE_PAGES"] = 0
     vars(rollup)["FLOWS_AT_ONCE"] = 64
+    vars(rollup)["FEW_ROWS"] = 0
     return Policy(tiers.parse_retention("seconds=200s,minutes=15m,hours=2h,5min=1h"))
 
 

@@ -150,6 +150,7 @@ def in_small_steps(flows_at_once: int = 3, newest: int = 1) -> Iterator[None]:
         for module, name, value in (
             (rollup, "STEP_SECONDS", -1.0),
             (rollup, "FLOWS_AT_ONCE", flows_at_once),
+            (rollup, "FEW_ROWS", 2 * flows_at_once),
             (retention, "NEWEST", newest),
             (rollup, "FEW", 0),
             (fold, "ROWS_AT_ONCE", flows_at_once),

@@ -111,6 +111,7 @@ def test_late_samples_of_a_minute_whose_sums_are_being_made(
     monkeypatch.setattr(recorder, "ROLLUP_PERIOD", 0.0)
     monkeypatch.setattr(recorder, "RETRY", 0.001)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)
+    monkeypatch.setattr(rollup, "FEW_ROWS", 0)
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
     feed = recorders(path)
     made = "SELECT count(*) > 10 FROM span WHERE level = 1"

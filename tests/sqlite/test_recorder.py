@@ -135,6 +135,7 @@ def test_interval_during_the_rollup_is_written_at_once(
     monkeypatch.setattr(recorder, "RETRY", NEVER)
     monkeypatch.setattr(recorder, "ROLLUP_PERIOD", 0.0)
     monkeypatch.setattr(rollup, "FLOWS_AT_ONCE", 1)
+    monkeypatch.setattr(rollup, "FEW_ROWS", 0)
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
     calls = noted_calls(monkeypatch)
     feed = recorders(path)

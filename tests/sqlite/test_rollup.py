@@ -135,7 +135,7 @@ def test_step_ends_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("steps", range(1, 8))
 def test_an_interrupted_closing_is_begun_anew(steps: int) -> None:
     kept = Kept()
-    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2), patch.object(rollup, "FEW_ROWS", 0):
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
         for _ in range(3):
             kept.steps(NOON + 64, steps)
@@ -149,7 +149,7 @@ def test_an_interrupted_closing_is_begun_anew(steps: int) -> None:
 def test_deltas_during_a_rollup_are_included(steps: int) -> None:
     """Of flows that were added up already, and of new ones."""
     kept = Kept()
-    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2), patch.object(rollup, "FEW_ROWS", 0):
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
         kept.steps(NOON + 64, steps)
         kept.append(Delta(NOON + 30, 1.0, flows_of(*REMOTES)), delta(NOON + 40, 1, who=NGINX))
@@ -160,7 +160,7 @@ def test_deltas_during_a_rollup_are_included(steps: int) -> None:
 
 def test_later_deltas_do_not_restart_a_rollup() -> None:
     kept = Kept()
-    with patch.object(rollup, "FLOWS_AT_ONCE", 2):
+    with patch.object(rollup, "FLOWS_AT_ONCE", 2), patch.object(rollup, "FEW_ROWS", 0):
         kept.append(Delta(NOON, 1.0, flows_of(*REMOTES)))
         for number in range(20):
             kept.steps(NOON + 64, 1)

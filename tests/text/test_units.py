@@ -40,7 +40,7 @@ def test_each_kind_of_loss_has_its_own_line() -> None:
         (Loss(spilled=7, spilled_bytes=2048), ["7 flows", "2.0 KiB", "'*'", "--max-flows"]),
         (Loss(unattributed=3, unattributed_bytes=5), ["5 B", "(unattributed)"]),
         (Loss(unnamed=4), ["names of 4 processes"]),
-        (Loss(missed_events=9), ["9 events", "not counted"]),
+        (Loss(missed_events=9), ["9 events", "may not be counted"]),
     ],
 )
 def test_loss_names_kind_and_amount(loss: Loss, words: list[str]) -> None:
