@@ -278,6 +278,10 @@ class LiveModel:
         newer = max(self.number - number, 0)
         return list(islice(self._frames, max(len(self._frames) - newer, 0), None))
 
+    def size(self) -> int:
+        """Return the number of flows, those of processes that are no longer listed included."""
+        return self.ledger.size() + self._gone_flows
+
     def reset(self) -> None:
         """Reset all totals to zero, as if bwtop had just started; rates and graphs continue.
 

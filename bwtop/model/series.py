@@ -83,7 +83,7 @@ class Series:
 def added(series: Iterable[Sequence[Rates]]) -> list[Rates]:
     """Return the sum of several series, interval by interval."""
     listed = list(series)
-    if len(listed) == 1:  # most processes have one remote
+    if len(listed) == 1:  # most have one category
         return list(listed[0])
     return [
         (sum(rx for rx, _ in rates), sum(tx for _, tx in rates))

@@ -38,8 +38,8 @@ from bwtop.tui.settings import Settings
 from bwtop.tui.state import ScreenState
 from bwtop.tui.terminal import Terminal, glyphs, open_terminal, started_with
 
-CLOCK_PERIOD: Final = 1.0
-"""Seconds between redraws when no interval ends."""
+CLOCK_PERIOD: Final = 1.1
+"""Seconds after a redraw until the next one, unless an interval ends: the shortest usual one does before that."""
 
 PATIENCE: Final = 0.05
 """Seconds to wait for an immediate refusal by the kernel before the screen opens."""
@@ -269,7 +269,8 @@ class App:
             self._changed()
         if self._terminal.brackets.give_up():
             self._take_input([END_KEY])
-        self._loop.set_alarm_in(CLOCK_PERIOD, self._tick)
+        wait = self._drawn + CLOCK_PERIOD - time.monotonic()
+        self._loop.set_alarm_in(max(wait, PATIENCE), self._tick)
 
     def _take_input(self, keys: list[Event]) -> list[Event]:
         """Handle the keys of one read; return those for urwid: a new size, and Ctrl-L where it is unbound."""

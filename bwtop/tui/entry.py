@@ -7,7 +7,7 @@ from typing import Final
 from bwtop.text.escape import width
 
 MOST: Final = 500
-"""Characters: enough to type, few enough to draw and parse on each key."""
+"""Characters that can be typed: few enough to parse on each key. A given line may be longer."""
 
 KEPT: Final = 50
 """Lines of a history."""

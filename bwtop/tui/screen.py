@@ -96,6 +96,7 @@ class Screen(urwid.Widget):  # type: ignore[misc]  # urwid 2.1.2 has no types
         taken = min(width(before + after) + 1, columns)
         is_hint = all(style is Style.HINT for style, _ in remark)
         room = columns - min(length(remark), columns - taken if is_hint else columns // 2)
+        before = before[-8 * columns :]  # far more than there is room for
         while width(before) > max(room - 1, 0):  # scroll the text to the left
             before = before[1:]
         typed: Line = [(Style.INPUT, before + after)]

@@ -311,7 +311,7 @@ class ScreenState:
             tree.sort(before)
             return tree
 
-        work = model.ledger.size() * (1 + len(view.filter.terms))
+        work = model.size() * (1 + len(view.filter.terms))
         if self.in_background and work > LARGE:
             self.is_building = True
             self.in_background(make, self._built)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from bwtop.model.flows import format_address, is_loopback, protocol_name, role_name
+from bwtop.model.flows import Role, format_address, is_loopback, protocol_name
 from bwtop.model.geography import current
 from bwtop.model.series import LENGTH
 from bwtop.view.column import Cell, CellKind, Column, iso, thousandths
@@ -294,7 +294,7 @@ REMOTE_COLUMNS: Final[tuple[Column[Leaf], ...]] = (
     Column(
         "role",
         "role of the process: client or server",
-        lambda r: role_name(r.remote.role),
+        lambda r: Role(r.remote.role).name.lower(),
     ),
     Column("host", "name of the remote by reverse DNS", lambda r: r.host),
     Column(

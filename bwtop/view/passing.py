@@ -38,7 +38,12 @@ class Passing:
                 yield row
 
     def gone(self) -> Iterator[Counted]:
-        """Yield the numbers of what passes of the processes that are no longer listed."""
+        """Yield the numbers of what passes of the processes that are no longer listed.
+
+        They are kept by program: what passes by numbers, by id or by command line is not known of them.
+        """
+        if self._keep.is_live or self._keep.mentions("pid") or self._keep.mentions("cmd"):
+            return
         for process in self._shown.gone():
             if row := self._row(process, RowId()):
                 yield row.counted

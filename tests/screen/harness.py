@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import urwid
 
@@ -52,6 +52,7 @@ class Harness:
         self.state = ScreenState("host.example", keymap, settings, glyphs, lambda: self.now, origin)
         self.screen = Screen(self.state, self._leave, self._repaint)
         self.input = Input(self.screen)
+        self._canvas: Any = None
         if attached:
             self.state.attached("tracepoint", [], None)
 
@@ -75,11 +76,13 @@ class Harness:
         self.state.advance(
             sample(traffic, elapsed=elapsed, identities=identities, exited=exited, loss=loss)
         )
+        self.screen.changed()
 
     def pass_time(self, seconds: float = CALM) -> None:
         """Let idle time pass, and do the work that waited for it."""
         self.now += seconds
         self.state.catch_up()
+        self.screen.changed()
 
     def press(self, *names: str) -> None:
         """Press keys, by their urwid names, far enough apart not to be double presses."""
@@ -101,8 +104,12 @@ class Harness:
 
     def lines(self) -> list[str]:
         """Return the screen as text, each line in full length."""
-        canvas = self.screen.render(self.size, focus=True)
-        return [line.decode() for line in canvas.text]
+        return [line.decode() for line in self._drawn().text]
+
+    def _drawn(self) -> Any:
+        """Return the canvas; urwid keeps the last one as long as it is not told of a change, and so does this."""
+        self._canvas = self.screen.render(self.size, focus=True)
+        return self._canvas
 
     def text(self) -> str:
         """Return the screen as text."""
@@ -127,8 +134,7 @@ class Harness:
 
     def _all_styles(self) -> list[list[tuple[Style, str]]]:
         """Return the styles of each row, drawn once, because there may be a hundred rows."""
-        canvas = self.screen.render(self.size, focus=True)
-        rows = canvas.content()
+        rows = self._drawn().content()
         return [[(Style(style), text.decode()) for style, _, text in row] for row in rows]
 
     def styled(self, style: Style) -> list[str]:
@@ -146,7 +152,7 @@ class Harness:
     def check(self) -> None:
         """Check that the screen has the exact size, only known styles, and no control characters."""
         columns, rows = self.size
-        canvas = self.screen.render(self.size, focus=True)
+        canvas = self._drawn()
         assert (canvas.cols(), canvas.rows()) == self.size
         for line in canvas.text:
             text = line.decode()

@@ -373,12 +373,14 @@ class Background:
         monkeypatch.setattr(state, "LARGE", 0)
         self.work: list[tuple[Callable[[], Tree], Callable[[Tree], None]]] = []
         harness.state.in_background = lambda make, show: self.work.append((make, show))
+        self._changed = harness.screen.changed
 
     def finish(self, most: int = 10) -> None:
         for _ in range(most):
             if self.work:
                 make, show = self.work.pop()
                 show(make())
+                self._changed()
 
 
 def test_rows_are_made_in_the_background_and_nothing_is_lost(

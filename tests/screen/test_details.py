@@ -106,6 +106,7 @@ def test_page_stays_on_its_process(harness: Harness) -> None:
     assert " server (" in harness.text()
     harness.state.filter("name:other")
     harness.state.build()
+    harness.screen.changed()
     assert "This process has left the list" in harness.text()
     harness.check()
 

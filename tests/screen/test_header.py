@@ -56,8 +56,10 @@ def test_header_shows_that_probes_are_being_attached(rows: int) -> None:
     harness = Harness(100, rows, attached=False)
     assert "attaching the probes…" in above(harness)
     harness.state.attached("fexit", [])
+    harness.screen.changed()
     assert "attaching" not in harness.text()
     harness.state.is_building = True
+    harness.screen.changed()
     assert "working…" in above(harness) or rows == 10
 
 
@@ -377,6 +379,21 @@ def test_filtered_total_keeps_what_exited_processes_moved() -> None:
     assert totals(harness) == ["11.5 KiB", "111 B"]
     harness.press("g")
     assert totals(harness) == ["11.5 KiB", "111 B"]
+
+
+@pytest.mark.parametrize("text", ["-pid:{}", "-cmd:secret", "total:>1K"])
+def test_filtered_total_gains_nothing_from_exited_processes(text: str) -> None:
+    """They are kept by program, without what such filters ask for."""
+    harness = busy(120)
+    some = {key(n): {remote(): Traffic(600, 1)} for n in (102, 103)}
+    harness.feed(some, {one: Identity("curl", cmdline="curl secret") for one in some})
+    harness.type("/" + text.format(" -pid:".join(str(one.pid) for one in some)))
+    harness.press("enter")
+    before = totals(harness)
+    harness.feed(exited=set(some))
+    for _ in range(41):
+        harness.feed()
+    assert totals(harness) == before
 
 
 def totals(harness: Harness) -> list[str]:

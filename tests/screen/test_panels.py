@@ -350,7 +350,7 @@ def test_signal_error_is_shown_until_it_expires(child: subprocess.Popen[bytes]) 
     harness.press("K", "enter", "y")
     assert "SIGTERM to child" in bottom(harness)
     assert "No such process" in bottom(harness)
-    harness.now += MESSAGE_SECONDS + 0.1
+    harness.pass_time(MESSAGE_SECONDS + 0.1)
     assert bottom(harness).startswith("h help")
 
 

@@ -39,6 +39,8 @@ class Archive:
         """For each question, a function that returns True once its answer is no longer wanted."""
         self.waits = False
         self._waiting: list[Callable[[], None]] = []
+        self.changed: Callable[[], None] = lambda: None
+        """Called after an answer, as the thread of the screen does."""
 
     def look(
         self,
@@ -60,6 +62,7 @@ class Archive:
     def let_go(self) -> None:
         """Give the answer that waits."""
         self._waiting.pop(0)()
+        self.changed()
 
 
 def recorded() -> Kept:
@@ -83,6 +86,7 @@ def harness(archive: Archive) -> Harness:
     archive.waits = False
     harness = Harness(columns=120)
     harness.state.history.look = archive.look
+    archive.changed = harness.screen.changed
     live(harness)
     return harness
 
