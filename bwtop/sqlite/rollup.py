@@ -86,6 +86,8 @@ class Rollup:
         """An hour was closed since the last sweep."""
         self._hour = 0.0
         """Start of the hour in which the last step was made."""
+        self._deleted_before = 0
+        """Rows deleted before the sweep: those deleted meanwhile are for the next one."""
         self._swept_rows = 0
         """Rows that the last sweep has looked at."""
         self._size_looked_at = float("-inf")
@@ -95,7 +97,7 @@ class Rollup:
     def disturbed(self, earliest: float) -> None:
         """Note stored deltas that begin at `earliest` or later: restart a span that is being added up and includes them.
 
-        Raises no error of the database: what it has read meets it again.
+        An error of the database only ends the sweep; the next step meets it.
         """
         if self._closing and earliest < self._closing.end:
             self._closing = None
@@ -103,7 +105,7 @@ class Rollup:
             try:
                 self._sweep.note_appended()
             except (sqlite3.Error, MemoryError):
-                self._sweep = None  # not an error of storing: they would be stored again
+                self._drop_sweep()  # not an error of storing: they would be stored again
 
     def step(self, now: float) -> bool:
         """Do some pieces of work in one transaction; return whether more may be left.
@@ -117,7 +119,8 @@ class Rollup:
                 pass
             self._connection.execute("COMMIT")
         except BaseException:
-            self._closing = self._folding = self._sweep = None
+            self._closing = self._folding = None
+            self._drop_sweep()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -294,11 +297,18 @@ class Rollup:
             self._hour = hour
         if not self._sweep and not (self._wants_sweep and self._retention.deleted):
             return False
-        self._sweep = self._sweep or Sweep(self._connection, self._store.forget)
+        if not self._sweep:
+            self._sweep = Sweep(self._connection, self._store.forget)
+            self._wants_sweep, self._deleted_before = False, self._retention.deleted
         if not self._sweep.step():
             self._swept_rows = self._sweep.rows
-            self._sweep, self._wants_sweep, self._retention.deleted = None, False, 0
+            self._retention.deleted -= self._deleted_before
+            self._sweep = None
         return True
+
+    def _drop_sweep(self) -> None:
+        self._wants_sweep |= self._sweep is not None
+        self._sweep = None
 
     # Size.
 

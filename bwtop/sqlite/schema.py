@@ -446,14 +446,12 @@ def plain(error: Exception, path: Path) -> str:
     return str(error)
 
 
-_CUT_OFF: Final = "the last write was cut off, and is undone when bwtop next records"
-
 _WORDS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
     sqlite3.SQLITE_READONLY: "the history is read-only",
-    sqlite3.SQLITE_READONLY_RECOVERY: _CUT_OFF,
-    sqlite3.SQLITE_READONLY_ROLLBACK: _CUT_OFF,
+    sqlite3.SQLITE_READONLY_RECOVERY: "the last writes are not merged yet; bwtop does that when it next records",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "the last write was cut off; it is undone when bwtop next records",
     sqlite3.SQLITE_CANTOPEN: "the history cannot be opened",
     sqlite3.SQLITE_BUSY: "another program has locked the history",
     sqlite3.SQLITE_CORRUPT: "the history is damaged",

@@ -119,6 +119,9 @@ class Sweep:
             if not rows:
                 return
             self._delete("flow", (flow for flow, _ in rows if flow not in self._used))
+            # Ids of deleted flows at the end of the table are given to new ones.
+            (last,) = self._run("SELECT coalesce(max(id), 0) FROM flow").fetchone()
+            self._flow = min(self._flow, last)
             yield
 
     def _flows(self) -> list[tuple[int, int]]:
@@ -133,8 +136,6 @@ class Sweep:
         return rows
 
     def _delete_remotes(self) -> Iterator[None]:
-        # Ids of deleted flows at the end of the table are given to new ones.
-        (self._flow,) = self._run("SELECT coalesce(max(id), 0) FROM flow").fetchone()
         last = -1
         while rows := self._run(
             "SELECT id FROM remote WHERE id > ? ORDER BY id LIMIT ?", (last, ROWS_AT_ONCE)

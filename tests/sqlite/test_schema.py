@@ -218,7 +218,7 @@ def test_creation_that_was_cut_off_is_not_called_read_only(path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError) as raised:
         open_reader(path)
     assert plain(raised.value, path) == (
-        f"the last write was cut off, and is undone when bwtop next records: {path}"
+        f"the last write was cut off; it is undone when bwtop next records: {path}"
     )
 
 
