@@ -35,6 +35,7 @@ from bwtop.model.flows import (
     Traffic,
     nowhere,
     stored_identity,
+    stored_remote,
     told_apart,
 )
 from bwtop.model.sample import FlowTraffic, Sample, add_traffic
@@ -329,7 +330,7 @@ class FleetFollower:
                 key = self._key((host, spool, process), who[0])
                 known = dict(zip(WHO, who, strict=True))
                 sample.identities[key] = stored_identity(known, host=self.hosts[host])
-                remote = Remote(protocol, role, 0, _MANY[kind])
+                remote = stored_remote(protocol, role, 0, _MANY[kind])
                 add_traffic(found, key, remote, Traffic(rx, tx))
         return found
 
@@ -338,7 +339,7 @@ class FleetFollower:
         return [
             (
                 (host, spool, process),
-                Remote(protocol, role, port, bytes.fromhex(address)),
+                stored_remote(protocol, role, port, bytes.fromhex(address)),
                 Traffic(rx, tx),
             )
             for host, spool, process, protocol, role, port, address, rx, tx in self._server.query(

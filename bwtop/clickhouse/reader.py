@@ -36,6 +36,7 @@ from bwtop.model.flows import (
     ProcessKey,
     Remote,
     stored_identity,
+    stored_remote,
 )
 from bwtop.model.ledger import Category, category
 from bwtop.model.rates import rate
@@ -237,7 +238,7 @@ class FleetReader:
             key = ProcessKey.stored(crc32(f"{host} {spool} {process}".encode()), who[0])
             known = dict(zip(WHO, who, strict=True))
             identity = stored_identity(known, host=hosts.get(host) or Host(host, host))
-            remote = Remote(protocol, role, port, bytes.fromhex(address))
+            remote = stored_remote(protocol, role, port, bytes.fromhex(address))
             yield begun, key, identity, remote, rx, tx
 
     def amounts(self, level: int, start: float, end: float) -> Iterator[Amounts]:

@@ -24,6 +24,7 @@ from bwtop.model.flows import (
     Loss,
     Remote,
     stored_identity,
+    stored_remote,
     told_apart,
 )
 from bwtop.model.ledger import Category, category_of
@@ -162,7 +163,7 @@ class FleetSelection:
         known = dict(zip(self._needs, flow, strict=True))
         who = stored_identity(known, host=hosts.get(known.get("host", "")))
         address = bytes.fromhex(known["address"]) if "address" in known else UNKNOWN_ADDRESS
-        remote = Remote(
+        remote = stored_remote(
             known.get("protocol", 0), known.get("role", 0), known.get("port", 0), address
         )
         return who, remote

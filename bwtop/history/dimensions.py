@@ -12,10 +12,10 @@ from bwtop.model.conversations import Peers
 from bwtop.model.flows import (
     Identity,
     Remote,
+    Role,
     format_address,
     is_loopback,
     protocol_name,
-    role_name,
 )
 from bwtop.model.named import REMOTE_NAME, RemoteName
 from bwtop.text.domains import registrable
@@ -176,7 +176,7 @@ DIMENSIONS: Final = (
         "port",
         "service port, and the role of the process: client or server",
         ("port", "role"),
-        lambda _, r: (r.port, role_name(r.role)),
+        lambda _, r: (r.port, Role(r.role).name.lower()),
         needs=("port", "role"),
     ),
     Dimension("hour", "local hour", ("hour",), unit=Unit.HOUR),

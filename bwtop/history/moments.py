@@ -191,7 +191,7 @@ def _at(store: HistoryStore, when: float) -> Position:
 
 
 def _earlier(store: HistoryStore, when: float) -> Span | None:
-    """Return the last stored span that begins before a time: the finest, or a coarser one from after its end."""
+    """Return the last stored span that begins before a time: the finest, or a coarser one that begins after its end."""
     last: Span | None = None
     for level in range(COARSEST + 1):
         if last and when - last.end < _SHORTEST:
@@ -205,7 +205,7 @@ def _earlier(store: HistoryStore, when: float) -> Span | None:
 
 
 def _later(store: HistoryStore, when: float) -> Span | None:
-    """Return the next stored span that begins at a time or later: the finest, or a coarser one from before its start."""
+    """Return the next stored span that begins at a time or later: the finest, or a coarser one that ends before it."""
     next_one: Span | None = None
     for level in range(COARSEST + 1):
         if next_one and next_one.start - when < _SHORTEST:

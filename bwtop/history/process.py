@@ -43,6 +43,9 @@ _READY: Final = b"ready"
 BUG: Final = "bug"
 """Key of the head of an answer: an unexpected error."""
 
+NOT_STARTED: Final = "not started"
+"""The same: the system has no room for the process of the query."""
+
 NARROWER: Final = "choose a shorter range or fewer groups"
 
 Answer = tuple[Mapping[str, Any], bytes]
@@ -143,12 +146,14 @@ class QueryServer:
             ) from error
         finally:
             self._turns.release()
-        if head and not files:
-            raise QueryError(f"the query could not be started ({head.decode()}); try again")
+        found: dict[str, Any] = json.loads(head) if head else {}
+        if NOT_STARTED in found:
+            raise QueryError(f"the query could not be started ({found[NOT_STARTED]}); try again")
+        if found and not files:
+            raise QueryError("too many files are open to take the answer; try again")
         if not files:
             raise QueryError(f"stopped at {self._limits.memory >> 20} MiB of memory; {NARROWER}")
         body = os.fdopen(files[0], "rb")
-        found: dict[str, Any] = json.loads(head)
         if BUG in found:
             body.close()
             raise RuntimeError(found[BUG])
@@ -220,7 +225,7 @@ def _fork(connection: socket.socket) -> int | None:
         return os.fork()
     except OSError as error:
         with contextlib.suppress(OSError):  # it has left
-            connection.send(str(error.strerror).encode())
+            connection.send(json.dumps({NOT_STARTED: error.strerror}).encode())
         return None
 
 

@@ -54,11 +54,6 @@ class Role(IntEnum):
     SERVER = 1
 
 
-def role_name(role: int) -> str:
-    """Return "client" or "server"; in a database of others it can be any number: all but 0 are servers."""
-    return "server" if role else "client"
-
-
 class ProcessKey(NamedTuple):
     """A process for as long as it runs one program; `start` is in nanoseconds of CLOCK_BOOTTIME."""
 
@@ -207,6 +202,11 @@ class Identity:
     def container_label(self) -> str | None:
         """Return the name of the container, else "runtime:id"; None: it is in none."""
         return self.container_name or self.container
+
+
+def stored_remote(protocol: int, role: int, port: int, address: bytes) -> Remote:
+    """Return the remote of a row that another host may have written, in roles of its own: all but 0 are servers."""
+    return Remote(protocol, Role.SERVER if role else Role.CLIENT, port, address)
 
 
 def stored_identity(row: Mapping[str, Any], **details: Any) -> Identity:

@@ -676,7 +676,7 @@ def copied(store: FleetServer, table: ServerTable, **changed: str) -> None:
 
 
 def test_values_that_bwtop_does_not_write_stop_no_answer(store: FleetServer) -> None:
-    """They are of a newer bwtop, or of a host in wrong hands."""
+    """They are of a newer bwtop, or of a host that was broken into."""
     ship(named(Kept()), store, WEB1)
     names = row_names(store, "remote")
     copied(store, NAMED, source="'future'", remote_name="'odd.example'", named_id="named_id + 99")
