@@ -9,7 +9,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -163,20 +163,25 @@ def read(folder: Folder, name: str, known: Stamp = None) -> tuple[Stamp, bytes] 
 
 
 def read_all(
-    folder: Folder, files: Iterable[str], known: Stamp = None
+    folder: Folder, files: Sequence[str], known: Stamp = None
 ) -> tuple[Stamp, list[bytes]] | None:
-    """Return some files of a folder unless the stamps of all are `known`."""
-    stamps: list[int] = []
-    contents = []
-    is_certain = True
-    for name in files:
-        stamp, content = read(folder, name) or (None, b"")
-        is_certain &= stamp is not None or not content
-        stamps += (*(stamp or ()), -1)
-        contents.append(content)
-    if is_certain and tuple(stamps) == known:
+    """Return the given files of a folder unless the stamps of all are `known`."""
+    stamp = _stamps(folder, files)
+    if stamp and stamp == known:
         return None
-    return tuple(stamps) if is_certain else None, contents
+    return stamp, [(read(folder, name) or (None, b""))[1] for name in files]
+
+
+def _stamps(folder: Folder, files: Sequence[str]) -> Stamp:
+    """Return the stamps of files as one; a missing file has an empty one."""
+    found: list[int] = []
+    for name in files:
+        with _open(folder, name, _FILE) as descriptor:
+            stamp = () if descriptor is None else _stamp(os.fstat(descriptor))
+        if stamp is None:
+            return None
+        found += (*stamp, -1)
+    return tuple(found)
 
 
 def read_below(

@@ -52,7 +52,9 @@ def document(figures: Figures, created: float, now: float, mode: str) -> dict[st
     resource = {
         "service.name": "bwtop",
         "service.version": __version__,
-        "service.instance.id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"bwtop {mode} {host.id}")),
+        "service.instance.id": str(
+            uuid.uuid5(uuid.NAMESPACE_OID, f"bwtop {mode} {host.id} {host.name}")
+        ),
         "host.name": host.name,
         "host.id": host.id,
     }

@@ -23,7 +23,9 @@ class TokenError(ValueError):
 def read_token(path: Path, environment: Mapping[str, str]) -> str:
     """Return the token in a file, read with the rights of the user behind sudo.  Raises TokenError and OSError."""
     content = opening.read(path, MOST, opening.rights(path, environment))
-    if content.mode & stat.S_IROTH:  # its group is somebody's choice, or the mask of an access list
+    if (
+        content.mode & stat.S_IROTH
+    ):  # a group may be meant to read it, or be the mask of an access list
         say(f"{path} is readable by other users; run: chmod 600 {path}")
     token = content.data.strip()
     if not token.isascii() or not token.decode().isprintable() or b" " in token:

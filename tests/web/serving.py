@@ -338,6 +338,13 @@ def reports_of(history_access: HistoryAccess, limits: QueryLimits = LIMITS) -> R
     return made
 
 
+class JustMeasured(Broadcaster):
+    """A broadcaster whose last interval has just come: a page may open long after a test has put it."""
+
+    def age(self) -> float:
+        return 0.0
+
+
 class Web(Asked, Closed):
     """The complete browser view without probes: the test puts the samples."""
 
@@ -364,7 +371,7 @@ class Web(Asked, Closed):
         if token is None and trusted is None:
             trusted = TrustedUsers(os.geteuid())
         self.policy = AccessPolicy(Address(bound, self.port), token, hosts, trusted)
-        self.broadcaster = Broadcaster(None)
+        self.broadcaster = JustMeasured(None)
         self.source = LiveSource(self.reports.origin)
         api = Api(
             self.policy,
