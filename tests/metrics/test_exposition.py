@@ -27,7 +27,7 @@ from bwtop.metrics.watch import BOUNDS, READINGS, ExportFigures, Watch
 from bwtop.metrics.watch import ERRORS as EXPORT_ERRORS
 from bwtop.model.flows import Identity, Loss, Traffic
 from bwtop.model.sample import Sample
-from bwtop.sqlite.recorder import Recorder
+from bwtop.sqlite.recorder import Recorder, RecorderState
 from bwtop.sqlite.writer import RecordingOptions
 from tests.build import HOSTILE, key, remote, sample
 from tests.kernel.running import HANG
@@ -241,6 +241,17 @@ def test_fullest_map_is_reported_for_a_minute() -> None:
     watch.take(sample(), 0.0, Fill(3, 1000))
     assert value(watch, "bwtop_flow_map_entries") == READINGS - 2
     assert value(watch, "bwtop_flow_map_max_entries") == 1000
+
+
+def test_recording_is_absent_where_another_bwtop_records(tmp_path: Path) -> None:
+    """That is no fault; an alert on 0 fired as long as both ran."""
+    recorder = Recorder(RecordingOptions(tmp_path / "history.db"))
+    watch = Watch()
+    watch.over(measurement(Readings(sample()), recorder=recorder)).readings.read()
+    recorder.state = RecorderState(other="bwtop (pid 7)")
+    assert "bwtop_recording" not in exposed(watch)
+    recorder.state = RecorderState(fault="the disk is full")
+    assert value(watch, "bwtop_recording") == 0
 
 
 def test_recorder_and_spool_metrics(full: Watch, recorder: Recorder) -> None:
