@@ -19,7 +19,7 @@ from bwtop.metrics.otlp_target import HEADERS, PATH, OtlpTarget, headers, parse
 from bwtop.metrics.table import METRICS, Type
 from bwtop.metrics.totals import MetricsLabel
 from bwtop.metrics.watch import BOUNDS, Watch
-from bwtop.model.flows import Identity, Traffic
+from bwtop.model.flows import Host, Identity, Traffic
 from tests.build import HOSTILE, key, remote, sample
 from tests.clickhouse.servers import free_port
 from tests.history.recording import is_line
@@ -111,6 +111,21 @@ def test_document_has_the_metrics_of_the_table() -> None:
     assert (point["count"], point["sum"]) == ("2", 5.02)
     assert point["explicitBounds"] == list(BOUNDS)
     assert point["bucketCounts"] == ["0", "0", "1", "0", "0", "0", "0", "1"]
+
+
+def test_hosts_and_modes_are_instances_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus tells series apart by it; clones of a machine share its id."""
+    figures = watched("nginx").figures()
+
+    def instance(mode: str, host: Host) -> str:
+        monkeypatch.setattr(otlp, "this_machine", lambda: host)
+        (one,) = document(figures, 0.0, 1.0, mode)["resourceMetrics"]
+        return attributes(one["resource"]["attributes"])["service.instance.id"]
+
+    hosts = [Host("web1", "1" * 32), Host("web2", "1" * 32), Host("web1", "2" * 32)]
+    found = [instance(mode, host) for mode in ("record", "serve") for host in hosts]
+    assert len(set(found)) == 6
+    assert found[0] == instance("record", hosts[0])
 
 
 # The exchange.

@@ -299,6 +299,19 @@ def test_sweep_goes_on_while_minutes_are_folded() -> None:
     assert kept.count("flow") < 30
 
 
+@pytest.mark.parametrize("pieces", range(25, 40))
+def test_flow_with_the_number_of_a_deleted_one_keeps_its_remote(pieces: int) -> None:
+    """SQLite gives a flow the number of one that was deleted at the end of the table."""
+    kept = keeping(3, seconds=60, hours=HOUR)
+    kept.append(delta(NOON - 60, who=NGINX))
+    unused(kept)
+    kept.steps(NOON + 2 * HOUR + 64, pieces)
+    kept.append(delta(NOON + 2 * HOUR + 70, pid=7, who=NGINX, far=place(5000)))
+    kept.steps(NOON + 2 * HOUR + 70)
+    assert kept.count("flow") < 30
+    assert kept.one("SELECT count(*) FROM flow WHERE remote NOT IN (SELECT id FROM remote)") == 0
+
+
 @pytest.mark.parametrize("pieces", range(12, 40, 2))
 def test_rest_that_is_used_again_while_unused_rows_are_deleted_stays(pieces: int) -> None:
     kept = keeping(3, max_size=1, seconds=60, hours=HOUR)

@@ -449,6 +449,7 @@ def sqlite_error(code: int) -> sqlite3.Error:
         (sqlite3.SQLITE_FULL, "disk is full"),
         (sqlite3.SQLITE_IOERR_WRITE, "disk cannot"),
         (sqlite3.SQLITE_READONLY_DBMOVED, "read-only"),
+        (sqlite3.SQLITE_READONLY_RECOVERY, "not merged yet"),
         (sqlite3.SQLITE_CANTOPEN_ISDIR, "cannot be opened"),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked"),
         (sqlite3.SQLITE_CORRUPT_INDEX, "damaged"),
