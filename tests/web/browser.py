@@ -31,9 +31,10 @@ PATIENCE: Final = 30.0
 """Seconds to wait for the page."""
 
 LOST: Final = (
-    r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED|EMPTY_RESPONSE|FAILED)"
+    r"net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|SOCKET_NOT_CONNECTED|INCOMPLETE_CHUNKED"
+    r"|EMPTY_RESPONSE|FAILED)"
 )
-"""Chromium's message for a lost server."""
+"""Chromium's messages for a lost server; which one depends on how far a connection had come."""
 
 ENDING: Final = r"the server responded with a status of 503"
 """Chromium's message for a server that stops during a request."""
