@@ -35,13 +35,13 @@ _DIGITS: Final = 64
 _ID: Final = r"(?P<id>[0-9a-f]{64})"
 
 _CONTAINERS: Final = (
-    # Patterns of paths and their runtimes; the first match names the container.
+    # Patterns of paths and their runtimes.
     (re.compile(rf"/docker[-/]{_ID}(?:\.scope)?(?:/|$)"), "docker"),
     (re.compile(rf"/libpod-(?:payload-)?{_ID}(?:\.scope)?(?:/|$)"), "podman"),
     (re.compile(rf"/cri-containerd-{_ID}\.scope(?:/|$)"), "containerd"),
     (re.compile(rf"/nerdctl-{_ID}\.scope(?:/|$)"), "containerd"),
     (re.compile(rf"/crio-{_ID}(?:\.scope)?(?:/|$)"), "cri-o"),
-    (re.compile(rf"/kubepods(?:/[^/]+)*/pod[0-9a-f-]+/{_ID}(?:/|$)"), "kubernetes"),
+    (re.compile(rf"/kubepods(?:/[^/]+)*?/pod[0-9a-f-]+/{_ID}(?:/|$)"), "kubernetes"),
     (re.compile(rf"/(?:default|k8s\.io|moby)/{_ID}(?:/|$)"), "containerd"),
     (re.compile(r"/lxc\.payload\.(?P<id>[^/]+)(?:/|$)"), "lxc"),
     (re.compile(r"/lxc/(?P<id>[^/]+)(?:/|$)"), "lxc"),
@@ -68,12 +68,8 @@ def place(cgroup: str | None) -> Placement:
     """Return the placement in a path of the v2 hierarchy; None: the path is not known."""
     if cgroup is None:
         return Placement()
-    pod = _POD.search(cgroup)
-    return Placement(
-        unit=_unit(cgroup),
-        container=_container(cgroup),
-        pod=pod["uid"].replace("_", "-") if pod else None,
-    )
+    found = _found(cgroup)
+    return Placement(unit=_unit(cgroup), container=found and found.label, pod=_pod(cgroup, found))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -83,10 +79,10 @@ def container_key(cgroup: str) -> ContainerKey | None:
     In the cgroups of a user stand only the containers of that user, whoever a process in them is to the kernel.
     """
     found = _found(cgroup)
-    if found is None or len(found[1]) != _DIGITS:
+    if found is None or not found.has_digits:
         return None
     of_user = _USER.match(cgroup)
-    return ContainerKey(int(of_user["uid"]) if of_user else 0, found[1], place(cgroup).pod)
+    return ContainerKey(int(of_user["uid"]) if of_user else 0, found.id, _pod(cgroup, found))
 
 
 def _unit(cgroup: str) -> str | None:
@@ -102,19 +98,32 @@ def _unit(cgroup: str) -> str | None:
     return slices[-1] if slices else None
 
 
-def _container(cgroup: str) -> str | None:
-    found = _found(cgroup)
-    if found is None:
-        return None
-    runtime, identifier = found
-    short = identifier[:ID_LENGTH] if len(identifier) == _DIGITS else identifier
-    return f"{runtime}:{short}"
+class _Found(NamedTuple):
+    """A container in a path."""
+
+    start: int
+    """Where its id begins."""
+    runtime: str
+    id: str
+
+    @property
+    def has_digits(self) -> bool:
+        """Return whether the id is one of 64 digits, and no name."""
+        return len(self.id) == _DIGITS
+
+    @property
+    def label(self) -> str:
+        return f"{self.runtime}:{self.id[:ID_LENGTH] if self.has_digits else self.id}"
 
 
-def _found(cgroup: str) -> tuple[str, str] | None:
-    """Return the runtime and id of a container; the first pattern that matches decides."""
-    for pattern, runtime in _CONTAINERS:
-        found = pattern.search(cgroup)
-        if found:
-            return runtime, found["id"]
-    return None
+def _found(cgroup: str) -> _Found | None:
+    """Return the outermost container: who has root in one can make cgroups of any name in it."""
+    matches = ((pattern.search(cgroup), runtime) for pattern, runtime in _CONTAINERS)
+    found = [_Found(match.start("id"), runtime, match["id"]) for match, runtime in matches if match]
+    return min(found, default=None)
+
+
+def _pod(cgroup: str, container: _Found | None) -> str | None:
+    """Return the uid of the outermost pod, which is around the container if there is one."""
+    pod = _POD.search(cgroup[: container.start] if container else cgroup)
+    return pod["uid"].replace("_", "-") if pod else None

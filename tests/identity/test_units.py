@@ -159,5 +159,39 @@ def test_only_the_cgroups_of_a_user_have_that_users_containers(
     assert container_key(cgroup) == found
 
 
-def test_outermost_of_nested_containers_counts() -> None:
-    assert place(f"/docker/{ID}/docker/{'0' * 64}").container == f"docker:{SHORT}"
+INNER = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "container"),
+    [
+        (f"/docker/{ID}/docker/{INNER}", f"docker:{SHORT}"),
+        (f"/docker/{ID}/kubepods/pod{POD}/{INNER}", f"docker:{SHORT}"),
+        (f"/kubepods/pod{POD}/{ID}/docker/{INNER}", f"kubernetes:{SHORT}"),
+        (f"/kubepods/pod{POD}/{ID}/pod0/{INNER}", f"kubernetes:{SHORT}"),
+        (f"/kubepods/burstable/pod{POD}/crio-{ID}/pod0/{INNER}", f"cri-o:{SHORT}"),
+        (
+            f"{BURSTABLE}/kubepods-burstable-pod{POD_}.slice/cri-containerd-{ID}.scope/kubepods/pod0/{INNER}",
+            f"containerd:{SHORT}",
+        ),
+        (f"/machine.slice/libpod-{ID}.scope/docker/{INNER}", f"podman:{SHORT}"),
+        (f"/lxc.payload.web01/system.slice/docker-{INNER}.scope", "lxc:web01"),
+        (f"/lxc.payload.web01/kubepods/pod{POD}/{INNER}", "lxc:web01"),
+        (f"/machine.slice/machine-debian.scope/payload/docker/{INNER}", "nspawn:debian"),
+    ],
+)
+def test_outermost_of_nested_containers_counts(cgroup: str, container: str) -> None:
+    """Who is root in a container makes cgroups in it with the id of another one on the host."""
+    assert place(cgroup).container == container
+    found = container_key(cgroup)
+    assert found is None or found.id == ID
+
+
+@pytest.mark.parametrize(
+    "outer", ["/lxc.payload.web01", f"/docker/{ID}", f"/system.slice/docker-{ID}.scope"]
+)
+def test_pod_in_a_container_is_none_of_the_host(outer: str) -> None:
+    cgroup = f"{outer}/kubepods/pod{POD}/{INNER}"
+    assert place(cgroup).pod is None
+    found = container_key(cgroup)
+    assert found is None or found.pod is None
