@@ -19,8 +19,8 @@ AGE: Final = 3600.0
 RETRY: Final = 60.0
 """Seconds until a key is asked for again after the source did not answer."""
 
-FAILURES: Final = 3
-"""Failures in a row after which the source counts as dead."""
+FAILURES: Final = 3.0
+"""Failures in a row after which the source counts as dead, by their weights."""
 
 REST: Final = 30.0
 """Seconds for which a dead source is not asked."""
@@ -31,6 +31,15 @@ Answer = TypeVar("Answer")
 
 class Unanswered(Exception):  # noqa: N818 - the standard library has such names, as in queue.Empty
     """The source did not answer, which says nothing about the key."""
+
+    weight = 1.0
+    """The failures that it counts as."""
+
+
+class Unsettled(Unanswered):
+    """The source could not tell: only many of them in a row say more of it than of their keys."""
+
+    weight = 0.25
 
 
 class Lookup(Generic[Key, Answer]):
@@ -59,7 +68,7 @@ class Lookup(Generic[Key, Answer]):
         """Answers with the time.monotonic() from which on they are asked for again, the oldest first."""
         self._asked: set[Key] = set()
         self._queue: queue.Queue[Key] = queue.Queue(WAITING)
-        self._failures = 0
+        self._failures = 0.0
         self._rests_until = 0.0
 
     @property
@@ -108,16 +117,18 @@ class Lookup(Generic[Key, Answer]):
         while True:
             key = self._queue.get()
             try:
-                answer, is_answered = self._ask(key), True
-            except Exception:  # Unanswered, or of the source's own: none may end the thread
-                answer, is_answered = None, False
+                answer, weight = self._ask(key), 0.0
+            except (
+                Exception
+            ) as error:  # Unanswered, or of the source's own: none may end the thread
+                answer, weight = None, getattr(error, "weight", Unanswered.weight)
             with self._mutex:
-                if is_answered:
-                    self._failures, self._rests_until = 0, 0.0
-                    self._keep(key, answer, self._age)
-                else:
+                if weight:
                     self._keep(key, self._known.get(key, (0.0, None))[1], min(RETRY, self._age))
-                    self._fail()
+                    self._fail(weight)
+                else:
+                    self._failures, self._rests_until = 0.0, 0.0
+                    self._keep(key, answer, self._age)
                 self._mutex.notify_all()
 
     def _keep(self, key: Key, answer: Answer | None, age: float) -> None:
@@ -128,9 +139,9 @@ class Lookup(Generic[Key, Answer]):
         self._known[key] = (time.monotonic() + age, answer)
         self._asked.discard(key)
 
-    def _fail(self) -> None:
+    def _fail(self, weight: float) -> None:
         """Count a failure; leave a dead source alone for a while, with all keys that wait."""
-        self._failures += 1
+        self._failures += weight
         if self.is_dead:
             self._rests_until = time.monotonic() + REST
             with contextlib.suppress(queue.Empty):

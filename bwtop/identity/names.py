@@ -1,17 +1,26 @@
 """Names of remote addresses: of known hosts, and by reverse DNS."""
 
+import contextlib
+import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
-from bwtop.identity.lookup import Lookup, Unanswered
+from bwtop.identity.lookup import Lookup, Unanswered, Unsettled
 from bwtop.model.flows import Host, parse_address
 
 _THREADS: Final = 4
 """Look-ups in flight."""
 
 _TRY_AGAIN: Final = 2
-"""h_errno of netdb.h: no answer from any server."""
+"""h_errno of netdb.h: no answer from any server, or SERVFAIL, which is also the answer for a zone whose own servers are
+away."""
+
+_RESOLV_CONF: Final = Path("/etc/resolv.conf")
+_OPTION: Final = re.compile(r"^options\b.*\btimeout:(\d{1,2})", re.MULTILINE)
+_TIME_OUT: Final = 5.0
 
 DEAD: Final = "the name server does not answer; addresses are shown without names"
 
@@ -52,7 +61,7 @@ class PeerNames:
 
 
 def look_up(address: bytes) -> str | None:
-    """Return the name of a packed address from the system's resolver, None if it has none; raise Unanswered.
+    """Return the name of a packed address from the system's resolver, None if it has none; raise Unanswered or Unsettled.
 
     Block for as long as the resolver does: 10 s for each server that drops packets (resolv.conf(5)).  gethostbyaddr()
     releases the GIL meanwhile; getnameinfo() of Python 3.11 holds it.
@@ -60,14 +69,23 @@ def look_up(address: bytes) -> str | None:
     parsed = parse_address(address)
     if parsed is None:
         return None
+    began = time.monotonic()
     try:
         return socket.gethostbyaddr(str(parsed))[0]
     except socket.herror as error:
         if error.errno == _TRY_AGAIN:
-            raise Unanswered from None
+            raise Unanswered if time.monotonic() - began >= time_out() else Unsettled from None
         return None
     except (OSError, UnicodeError):  # a name in /etc/hosts may be of any bytes
         return None
+
+
+def time_out(configuration: Path = _RESOLV_CONF) -> float:
+    """Return the seconds that the resolver waits for an answer (resolv.conf(5)); what fails sooner has another reason."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        found = _OPTION.findall(configuration.read_text(errors="replace"))
+    return float(found[-1]) if found else _TIME_OUT
 
 
 def _is_worth_asking(address: bytes) -> bool:

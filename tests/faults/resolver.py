@@ -1,4 +1,4 @@
-"""A name server with faults, on 127.0.0.1: `resolver.py never|late|garbage|good`."""
+"""A name server with faults, on 127.0.0.1: `resolver.py never|late|garbage|lame|good`."""
 
 import socket
 import struct
@@ -8,6 +8,9 @@ import time
 
 LATE = 1.5
 """Seconds until an answer of a late server."""
+
+NAMED = b"8"
+"""The first digit of the last octet that a lame server has a name for."""
 
 LIFE = 120.0
 """Seconds after which the server ends in any case."""
@@ -22,6 +25,13 @@ def answer(query: bytes) -> bytes:
     return header + question + b"\xc0\x0c" + struct.pack("!HHIH", 12, 1, 60, len(name)) + name
 
 
+def refuse(query: bytes) -> bytes:
+    """Return SERVFAIL, as for a zone whose own servers are away."""
+    return (
+        query[:2] + struct.pack("!5H", 0x8182, 1, 0, 0, 0) + query[12 : query.index(b"\0", 12) + 5]
+    )
+
+
 def serve(mode: str) -> None:
     """Answer as the mode says, for at most LIFE seconds."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
@@ -33,6 +43,8 @@ def serve(mode: str) -> None:
             query, client = server.recvfrom(512)
             if mode == "garbage":
                 server.sendto(query[:2] + bytes(range(60, 160)), client)
+            elif mode == "lame" and query[13:14] != NAMED:
+                server.sendto(refuse(query), client)
             elif mode != "never":
                 delay = LATE if mode == "late" else 0.0
                 threading.Timer(delay, server.sendto, (answer(query), client)).start()

@@ -74,6 +74,16 @@ def test_a_dead_resolver_is_told_once_and_asked_again_later(services: Path) -> N
         assert sum("name server" in line for line in running.messages) == 1
 
 
+def test_addresses_that_a_resolver_cannot_tell_of_leave_the_others_their_names(
+    services: Path,
+) -> None:
+    """SERVFAIL for seven remotes of eight: it was taken for a dead resolver, which is left alone for a while."""
+    with room(services) as running, resolver(running, "lame"), inside(running, sender()):
+        documents = await_documents(running, 2.0, names)
+        assert names(documents) == {"8.name.example"}
+        assert not any("name server" in line for line in running.messages)
+
+
 def test_slow_user_names_hold_up_nothing_and_come_later(services: Path) -> None:
     make_users_slow(services)
     uids = (70001, 70002, 70003)

@@ -8,7 +8,7 @@ import pytest
 
 from bwtop.identity import names
 from bwtop.identity.lookup import Unanswered
-from bwtop.identity.names import DEAD, Names, look_up
+from bwtop.identity.names import DEAD, Names, look_up, time_out
 from tests.build import packed
 from tests.history.others import needs_root
 from tests.processes import ran
@@ -72,6 +72,23 @@ def test_resolver_knows_this_hosts_own_name() -> None:
 
 def test_address_that_cannot_be_looked_up_has_no_name() -> None:
     assert look_up(packed("*")) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ("options timeout:3 attempts:2\n", 3.0),
+        ("options edns0 timeout:1\nsearch timeout:9\n", 1.0),
+        ("options timeout:2\noptions timeout:7\n", 7.0),
+        ("#options timeout:2\n", 5.0),
+        ("", 5.0),
+    ],
+)
+def test_time_out_of_the_resolver(tmp_path: Path, options: str, seconds: float) -> None:
+    configuration = tmp_path / "resolv.conf"
+    configuration.write_text(f"nameserver 192.0.2.53\n{options}")
+    assert time_out(configuration) == seconds
+    assert time_out(tmp_path / "none") == 5.0
 
 
 @needs_root
