@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import functools
 import os
+import re
 import struct
 import subprocess
 from collections import Counter
@@ -25,6 +26,9 @@ MAX_ACTIVE: Final = 4096
 
 _KALLSYMS: Final = Path("/proc/kallsyms")
 _GROUP: Final = "bwtop"
+_NAME: Final = re.compile(rf"{_GROUP}/bwtop_(?P<owner>[0-9]+)_(?P<start>[0-9]*)_[pr]_")
+"""The name of an event."""
+
 _ROOTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 
 _PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}  # asm/unistd.h
@@ -56,7 +60,8 @@ class Events:
     """The events of one bwtop; raises RefusedError where the kernel has none."""
 
     def __init__(self, owner: int) -> None:
-        self.prefix: Final = f"bwtop_{owner}_"
+        """owner: the pid of bwtop."""
+        self.prefix: Final = f"bwtop_{owner}_{_start(owner)}_"
         self._root = _root()
         self._names: list[str] = []
         self._sweep_up()
@@ -145,11 +150,24 @@ def missed(profile: str, prefix: str) -> int:
 
 
 def _left(events: str) -> Iterator[str]:
-    """Yield the names of events whose bwtop has ended, from lines like "r4096:bwtop/bwtop_17_r_f f+0"."""
+    """Yield the names of events whose bwtop has ended, from lines like "r4096:bwtop/bwtop_17_4711_r_f f+0"."""
     for line in events.splitlines():
         name = line.split()[0].partition(":")[2]
-        if name.startswith(f"{_GROUP}/bwtop_") and not Path("/proc", name.split("_")[1]).exists():
+        made = _NAME.match(name)
+        if made and made["start"] != _start(int(made["owner"])):
             yield name
+
+
+def _start(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; "" if there is none with that pid.
+
+    Pids repeat, in containers at each start.  Field 22 of proc_pid_stat(5); the second is a name of any characters.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _root() -> Path:

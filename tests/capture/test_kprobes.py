@@ -9,19 +9,19 @@ import pytest
 from bwtop.capture import kprobes
 from bwtop.capture.libbpf import RefusedError
 
-PROFILE = """  bwtop_17_r_tcp_sendmsg                                  1000               3
-  bwtop_17_p_tcp_sendmsg                                  1000               4
-  bwtop_170_r_tcp_sendmsg                                  500             100
+PROFILE = """  bwtop_17_4711_r_tcp_sendmsg                                  1000               3
+  bwtop_17_4711_p_tcp_sendmsg                                  1000               4
+  bwtop_170_4711_r_tcp_sendmsg                                  500             100
   myprobe                                                  500            1000
 """
 
 
 def test_misses_of_ones_own_probes_are_added_up() -> None:
-    assert kprobes.missed(PROFILE, "bwtop_17_") == 7
-    assert kprobes.missed(PROFILE, "bwtop_170_") == 100
-    assert kprobes.missed(PROFILE, "bwtop_18_") == 0
-    assert kprobes.missed("", "bwtop_17_") == 0
-    assert kprobes.missed("\n  bwtop_17_p_f 18446744073709551615 5\n\n", "bwtop_17_") == 5
+    assert kprobes.missed(PROFILE, "bwtop_17_4711_") == 7
+    assert kprobes.missed(PROFILE, "bwtop_170_4711_") == 100
+    assert kprobes.missed(PROFILE, "bwtop_18_4711_") == 0
+    assert kprobes.missed("", "bwtop_17_4711_") == 0
+    assert kprobes.missed("\n  bwtop_17_4711_p_f 18446744073709551615 5\n\n", "bwtop_17_4711_") == 5
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> str:
@@ -65,11 +65,22 @@ def written(tracefs: Path) -> str:
 
 def test_start_takes_away_what_others_have_left(tracefs: Path) -> None:
     gone = 2**22 + 1  # above any pid: PID_MAX_LIMIT
-    others = f"p:bwtop/bwtop_{os.getpid()}_p_f f\np:kprobes/q f\np:other/bwtop_{gone}_p_f f\n"
-    before = f"{others}r64:bwtop/bwtop_{gone}_r_f f+0\n"
+    mine = kprobes.Events(os.getpid()).prefix
+    others = (
+        f"p:bwtop/{mine}p_f f\np:kprobes/q f\np:other/bwtop_{gone}_1_p_f f\np:bwtop/bwtop_x f\n"
+    )
+    before = f"{others}r64:bwtop/bwtop_{gone}_1_r_f f+0\n"
     (tracefs / "kprobe_events").write_text(before)
-    kprobes.Events(1)
-    assert written(tracefs) == f"{before}-:bwtop/bwtop_{gone}_r_f"
+    kprobes.Events(os.getpid())
+    assert written(tracefs) == f"{before}-:bwtop/bwtop_{gone}_1_r_f"
+
+
+def test_start_takes_away_what_one_with_the_same_pid_has_left(tracefs: Path) -> None:
+    """As after a restart of a container, in which pids begin again."""
+    left = f"bwtop_{os.getpid()}_4711_p_f"
+    (tracefs / "kprobe_events").write_text(f"p:bwtop/{left} f\n")
+    kprobes.Events(os.getpid())
+    assert written(tracefs) == f"p:bwtop/{left} f\n-:bwtop/{left}"
 
 
 def test_events_are_made_attached_and_taken_away(
@@ -85,26 +96,27 @@ def test_events_are_made_attached_and_taken_away(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(kprobes, "_open", attach)
-    give_id(tracefs, "bwtop_7_r_tcp_sendmsg", 41)
-    give_id(tracefs, "bwtop_7_p_tcp_sendmsg", 42)
+    give_id(tracefs, "bwtop_7_9_r_tcp_sendmsg", 41)
+    give_id(tracefs, "bwtop_7_9_p_tcp_sendmsg", 42)
+    monkeypatch.setattr(kprobes, "_start", lambda _: "9")
     events = kprobes.Events(7)
-    assert events.prefix == "bwtop_7_"
+    assert events.prefix == "bwtop_7_9_"
     assert events.attach(5, "tcp_sendmsg", at_return=True) == 1041
-    assert written(tracefs) == "r4096:bwtop/bwtop_7_r_tcp_sendmsg tcp_sendmsg"
+    assert written(tracefs) == "r4096:bwtop/bwtop_7_9_r_tcp_sendmsg tcp_sendmsg"
     (tracefs / "kprobe_events").write_text("")
     assert events.attach(6, "tcp_sendmsg", at_return=False) == 1042
-    assert written(tracefs) == "p:bwtop/bwtop_7_p_tcp_sendmsg tcp_sendmsg"
+    assert written(tracefs) == "p:bwtop/bwtop_7_9_p_tcp_sendmsg tcp_sendmsg"
     assert attached == [(41, 5), (42, 6)]
     (tracefs / "kprobe_events").write_text("")
-    give_id(tracefs, "bwtop_7_p_f", 43)
+    give_id(tracefs, "bwtop_7_9_p_f", 43)
     monkeypatch.setattr(kprobes, "_open", refuse)
     with pytest.raises(PermissionError):
         events.attach(5, "f", at_return=False)
-    assert written(tracefs) == "p:bwtop/bwtop_7_p_f f"
+    assert written(tracefs) == "p:bwtop/bwtop_7_9_p_f f"
     (tracefs / "kprobe_events").write_text("")
     events.remove()
     names = ("r_tcp_sendmsg", "p_tcp_sendmsg", "p_f")
-    assert written(tracefs) == "".join(f"-:bwtop/bwtop_7_{name}" for name in names)
+    assert written(tracefs) == "".join(f"-:bwtop/bwtop_7_9_{name}" for name in names)
 
 
 @pytest.mark.filterwarnings(
@@ -114,8 +126,9 @@ def test_what_is_left_behind_takes_the_events_away_at_the_end(
     tracefs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kprobes, "_open", lambda *_: 0)
+    monkeypatch.setattr(kprobes, "_start", lambda _: "9")
     events = kprobes.Events(7)
-    for name in ("bwtop_7_p_f", "bwtop_7_p_g"):
+    for name in ("bwtop_7_9_p_f", "bwtop_7_9_p_g"):
         give_id(tracefs, name, 1)
         events.attach(5, name[-1], at_return=False)
     (tracefs / "kprobe_events").write_text("")
@@ -126,7 +139,7 @@ def test_what_is_left_behind_takes_the_events_away_at_the_end(
     deadline = time.monotonic() + 30
     while written(tracefs).count("\n") < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert written(tracefs) == "-:bwtop/bwtop_7_p_f\n-:bwtop/bwtop_7_p_g\n"
+    assert written(tracefs) == "-:bwtop/bwtop_7_9_p_f\n-:bwtop/bwtop_7_9_p_g\n"
 
 
 def test_functions_that_are_there_once_can_be_hooked(
