@@ -8,7 +8,7 @@ from typing import Final
 from bwtop.capture import libbpf
 from bwtop.capture.backends import Kind, Probe
 from bwtop.capture.btf import Btf, Kernel, MissingFieldError
-from bwtop.capture.cgroups import v2_root
+from bwtop.capture.cgroups import NoRootError, v2_root
 from bwtop.capture.features import NOTHING
 from bwtop.capture.kprobes import Events, symbols
 from bwtop.capture.libbpf import RefusedError
@@ -119,9 +119,10 @@ class Attacher:
         self._keep(program, lambda: events.attach(program, probe.target, at_return=at_return))
 
     def _attach_cgroup(self, probe: Probe, programs: Programs) -> None:
-        root = v2_root()
-        if root is None:
-            raise RefusedError("no cgroup v2 hierarchy is mounted")
+        try:
+            root = v2_root()
+        except NoRootError as error:
+            raise RefusedError(str(error)) from None
         program = self._load_cgroup(probe, programs(probe.program))
         directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self._keep(
