@@ -64,8 +64,8 @@ int bwtop_state(u64 *ctx)
 		role = ROLE_SERVER + 1;
 	else if (now == TCP_SYN_SENT)
 		role = ROLE_CLIENT + 1;
-	else if (now == TCP_CLOSE)
-		role = 0;
+	else if (now == TCP_CLOSE && !LOAD(u64, sk, SOCK_SOCKET))
+		role = 0;	/* else what has come may still be read */
 	else
 		return 0;
 	if (!role || backlog_role(sk) + 1 == role) {

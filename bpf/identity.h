@@ -215,9 +215,30 @@ static __always_inline void count_unnamed(struct process_key *key)
 		__sync_fetch_and_add(&loss->unnamed, 1);
 }
 
+static __always_inline void report_end(struct process_key *key)
+{
+	u32 nothing = 0;
+
+	if (bwtop_processes.lookup(key))
+		bwtop_ended.update(key, &nothing);
+	else
+		bwtop_unnamed.delete(key);
+}
+
+/* Whether all threads of the running process have entered do_exit(). */
+static __always_inline bool is_exiting(void)
+{
+	u64 signal = READ_KERNEL(u64, bpf_get_current_task(), TASK_SIGNAL);
+
+	return !READ_KERNEL(u32, signal, SIGNAL_LIVE);
+}
+
 /*
  * Makes sure that the running process has its record.  The one who inserts it
  * fills it; a reader that comes upon it before that finds it incomplete.
+ *
+ * A process may move bytes after its end was reported, as CIFS does when it
+ * closes files; nobody would report the end of a record that is made then.
  */
 static __always_inline void identify(struct process_key *key)
 {
@@ -231,18 +252,11 @@ static __always_inline void identify(struct process_key *key)
 	process = bwtop_processes.lookup(key);
 	if (!process)
 		count_unnamed(key);
-	else if (inserted)
-		read_process(process);
-}
-
-static __always_inline void report_end(struct process_key *key)
-{
-	u32 nothing = 0;
-
-	if (bwtop_processes.lookup(key))
-		bwtop_ended.update(key, &nothing);
-	else
-		bwtop_unnamed.delete(key);
+	if (!process || !inserted)
+		return;
+	read_process(process);
+	if (is_exiting())
+		report_end(key);
 }
 
 /* sched_process_exec(task, old_pid, bprm): in the new program. */
@@ -258,16 +272,20 @@ int bwtop_exec(u64 *ctx)
 /*
  * sched_process_exit(task, …): do_exit() has already taken this thread off
  * signal->live, so zero means that the whole process is gone.
+ *
+ * An exec that fails after its point of no return counts itself and kills the
+ * process, without an event of its own: then the program before it ends here.
  */
 int bwtop_exit(u64 *ctx)
 {
-	u64 signal = READ_KERNEL(u64, bpf_get_current_task(), TASK_SIGNAL);
 	struct process_key key;
 
 	forget_thread();
-	if (READ_KERNEL(u32, signal, SIGNAL_LIVE))
+	if (!is_exiting())
 		return 0;
 	key = current_process();
+	report_end(&key);
+	key.exec--;
 	report_end(&key);
 	return 0;
 }

@@ -19,8 +19,12 @@ static __always_inline void note_datagram(u64 cork, const struct peer *peer, u16
 {
 	struct thread *thread = thread_of(true);
 
-	if (!thread)
+	if (!thread) {
+#ifdef ONE_LAYER
+		count_missed();	/* no other hook counts it */
+#endif
 		return;
+	}
 	thread->datagram.bytes = LOAD(u32, cork, CORK_LENGTH) - UDP_HEADER;
 	thread->datagram.peer = *peer;
 	thread->datagram.local_port = local_port;

@@ -146,18 +146,22 @@ static __always_inline void count_unseen_start(void)
  *
  * A call in which a connection was joined returns more than was counted since.
  * If it does not, the connection was joined by splice(), which returns unseen.
+ * Where more was counted than a call returns, splice() has moved it before.
  */
 static __always_inline u32 not_yet_counted(struct socket *socket, u32 bytes)
 {
 	u32 counted = socket->counted;
+	bool joined = socket->joined;
 
 	socket->counted = 0;
-	if (!socket->joined && !socket->by_result)
-		return 0;
-	if (socket->joined && counted >= bytes)
-		count_unseen_start();
 	socket->joined = 0;
-	return counted < bytes ? bytes - counted : 0;
+	if (!joined && !socket->by_result)
+		return 0;
+	if (joined && counted >= bytes) {
+		count_unseen_start();
+		return 0;
+	}
+	return counted > bytes ? bytes : bytes - counted;
 }
 
 /* An answer of a name server by TCP: counted in parts, but heard when the call has all of it. */

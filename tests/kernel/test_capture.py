@@ -3,8 +3,10 @@
 import fcntl
 import mmap
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -170,6 +172,35 @@ def test_room_of_exited_processes_is_used_again() -> None:
             assert all(named[pid] not in ("", "(unknown)") for pid in pids)
             assert sample.loss == Loss()
             assert {k.pid for k in sample.exited} >= pids
+
+
+def broken_program() -> bytes:
+    """Return an ELF file (elf(5)) that the kernel finds out to have an impossible address when the old program is gone."""
+    machine = {"x86_64": 62, "aarch64": 183}[os.uname().machine]
+    start = 0xFFFF_0000_0000_0000
+    head = b"\x7fELF\2\1\1" + bytes(9)
+    head += struct.pack("=HHIQQQIHHHHHH", 2, machine, 1, start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return head + struct.pack("=IIQQQQQQ", 1, 5, 0, start, start, 120, 120, 4096)
+
+
+def test_process_that_an_exec_kills_has_ended(tmp_path: Path) -> None:
+    """It counted itself as another program by then.  Each left a record: anybody could fill the map with them."""
+    program = tmp_path / "broken"
+    program.write_bytes(broken_program())
+    program.chmod(0o755)
+
+    def become() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        send_datagram(port, SIZE)
+        os.execv(program, [str(program)])
+
+    with sink() as port, capturing() as capture:
+        child = start(become)
+        _, status = os.waitpid(child.pid, 0)
+        assert os.WIFSIGNALED(status), status
+        sample = capture.read()
+        (process,) = [key for key in sample.traffic if key.pid == child.pid]
+        assert process in sample.exited
 
 
 def test_process_that_found_no_room_is_named_later() -> None:

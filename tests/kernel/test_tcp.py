@@ -18,7 +18,7 @@ import pytest
 
 from tests.kernel.conftest import lost
 from tests.kernel.older import Older, Take
-from tests.kernel.running import Bwtop, Child, Flow, has_protocol, run, start
+from tests.kernel.running import HANG, Bwtop, Child, Flow, has_protocol, run, start
 from tests.kernel.talking import (
     DOWN,
     UP,
@@ -176,7 +176,7 @@ def test_urgent_byte_counts_once(bwtop: Bwtop) -> None:
         connection.sendall(payload(2003))
 
     def server(connection: socket.socket) -> None:
-        select.select([], [], [connection], 10)
+        select.select([], [], [connection], HANG)
         receive(connection, 1009)
         assert connection.recv(1, socket.MSG_OOB) == b"!"
         receive(connection, 2003)
@@ -232,7 +232,7 @@ def read_beside(connection: socket.socket, count: int) -> int:
     poll = select.poll()
     poll.register(connection, select.POLLPRI)
     for _ in range(count):
-        assert poll.poll(10_000)
+        assert poll.poll(1000 * HANG)
         assert connection.recv(1, socket.MSG_OOB) == b"!"
     return count
 
@@ -255,6 +255,21 @@ def test_urgent_bytes_alone(bwtop: Bwtop) -> None:
         return 100
 
     assert talk_urgently(bwtop, 100 * [0], one_by_one, pace) == 100
+    for descriptor in pace:
+        os.close(descriptor)
+
+
+def test_urgent_byte_after_splice(bwtop: Bwtop) -> None:
+    """What was spliced before is none of what the calls return that come after it."""
+    pace = os.pipe()
+
+    def take(connection: socket.socket) -> int:
+        os.write(pace[1], b"x")
+        receive_by_splice(connection, 5003)
+        os.write(pace[1], b"xx")
+        return 5003 + read_beside(connection, 1) + read_on(connection, 7)
+
+    assert talk_urgently(bwtop, [5003, 0, 20], take, pace) == 5024
     for descriptor in pace:
         os.close(descriptor)
 
@@ -447,8 +462,12 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
-    """A reset takes the server's port away from the connection, and leaves what had arrived to be read."""
+@pytest.mark.parametrize("backlog", [0, 5])
+def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop, backlog: int) -> None:
+    """A reset takes the server's port away from the connection, and leaves what had arrived to be read.
+
+    Only the opening tells which side an accepted socket without a backlog is.
+    """
 
     def client(connection: socket.socket) -> None:
         connection.sendall(payload(5003))
@@ -457,10 +476,11 @@ def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop) -> None:
     def server(connection: socket.socket) -> None:
         hangup = select.poll()
         hangup.register(connection, 0)
-        hangup.poll(10_000)
+        assert hangup.poll(1000 * HANG)
         receive(connection, 5003)
 
-    exchange(bwtop, client, server, 5003, 0)
+    service = Service(backlog=backlog)
+    expect(bwtop, service, service.talk(client, server), 5003, 0)
 
 
 def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
