@@ -288,12 +288,22 @@ def run_iterator(prog_fd: int) -> None:
     try:
         iterator = _check(library().bpf_iter_create(link))
         try:
-            while os.read(iterator, 4096):
-                pass
+            read_out(iterator)
         finally:
             os.close(iterator)
     finally:
         os.close(link)
+
+
+def read_out(iterator: int) -> None:
+    """Read an iterator to its end, and discard what it prints.
+
+    Where its program prints nothing, EAGAIN comes after each million objects (bpf_seq_read() in kernel/bpf/bpf_iter.c).
+    """
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(iterator, 4096):
+                return
 
 
 def prog_info(prog_fd: int) -> ProgInfo:

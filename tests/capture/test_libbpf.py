@@ -1,7 +1,11 @@
 """Reading maps of the running kernel, many entries in a call or one by one."""
 
 import errno
+import fcntl
 import os
+import sys
+import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,6 +14,8 @@ import pytest
 
 from bwtop.capture import libbpf
 from bwtop.capture.libbpf import BATCH, BatchReader, library
+from tests.build import eventually
+from tests.kernel.running import HANG
 
 HASH, DEVMAP_HASH = 1, 25  # enum bpf_map_type
 LOOPBACK = 1  # its ifindex
@@ -168,3 +174,23 @@ def test_other_errors_are_no_lack_of_batches(
         list(reader.read(table, delete=delete))
     assert raised.value.errno == error
     assert reader.in_batches
+
+
+def test_iterator_is_read_to_its_end() -> None:
+    """EAGAIN is not its end: the kernel rests after each million objects."""
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    reader = threading.Thread(target=libbpf.read_out, args=(reading,))
+    reader.start()
+    os.write(writing, bytes(10_000))
+    assert eventually(lambda: not waiting(reading))
+    reader.join(0.05)
+    assert reader.is_alive()
+    os.close(writing)
+    reader.join(HANG)
+    assert not reader.is_alive()
+    os.close(reading)
+
+
+def waiting(pipe: int) -> int:
+    """Return the number of bytes in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
