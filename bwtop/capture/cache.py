@@ -154,7 +154,7 @@ class Kept:
             }
         except OSError as error:
             Built(made, {}).close()
-            raise UnusableError(f"the kernel refuses their maps: {error.strerror}") from None
+            raise UnusableError(f"the kernel refuses a map of the cached programs: {error.strerror}") from None
         return Built(made, programs)
 
 
@@ -172,14 +172,14 @@ class Entry:
             with self._opened() as folder:
                 content = _parse(private.read(folder, self.backend, _MOST))
         except FileNotFoundError:
-            raise UnusableError(f"none in {self.folder}") from None
+            raise UnusableError(f"no programs in {self.folder}") from None
         except OSError as error:
             raise UnusableError(self._text(error)) from None
         differing = [
             name for name, value in self.inputs.items() if content["inputs"].get(name) != value
         ]
         if differing:
-            raise UnusableError(f"those in {self.folder} have other {', '.join(differing)}")
+            raise UnusableError(f"the programs in {self.folder} differ in {', '.join(differing)}")
         return Kept(frozenset(content["refused"]), content)
 
     def save(self, built: Built, refused: Iterable[str]) -> None:

@@ -233,7 +233,7 @@ def _attach_kept(attempt: Attempt, kernel: Kernel, kept: Kept, limits: Limits) -
         attempt.refusal, attempt.probes = "", tried
         attacher.close()
         built.close()
-        raise UnusableError(f"the kernel refuses those of the cache: {reason}")
+        raise UnusableError(f"the kernel refuses a cached program: {reason}")
     _hand_over(attempt, attacher, built, limits)
 
 

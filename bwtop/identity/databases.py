@@ -1,7 +1,7 @@
 """Databases of addresses (MaxMind DB files), read by the distribution's maxminddb.
 
-A file is read once, with the rights of who named it, into memory that child processes share.  Only its head is looked at by
-then, in Python; the C library sees it at the first look-up, when bwtop has dropped its rights.
+A file is read once, with the rights of the user who named it, into memory that child processes share.  Only its head is
+parsed at that time, in Python; the C library parses the rest at the first look-up, when bwtop has dropped its rights.
 """
 
 import importlib

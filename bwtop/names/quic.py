@@ -1,6 +1,6 @@
 """QUIC: the part of the TLS hello in a client's Initial packets (RFC 9000, 17.2.2; RFC 9001, 5; RFC 9369).
 
-Their keys follow from a connection id in the first of them: everyone may read them who sees that one.
+Their keys follow from a connection id in the first packet: whoever sees that packet can read them.
 """
 
 import hmac

@@ -1,1 +1,1 @@
-"""Whose rights bwtop acts with: root only where root must, and whoever started it everywhere else."""
+"""The rights that bwtop uses: those of root only where it must, elsewhere those of the user who started it."""

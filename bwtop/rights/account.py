@@ -1,4 +1,4 @@
-"""Accounts: who stands behind root, and as whom bwtop runs once it needs root no more."""
+"""Accounts: the user who started bwtop as root, and the one that bwtop becomes when it no longer needs root."""
 
 import os
 import pwd

@@ -110,7 +110,7 @@ def test_content_of_another_kind_is_refused(entry: Entry, content: Any) -> None:
 )
 def test_each_input_is_compared(entry: Entry, name: str, value: object) -> None:
     other = replace(entry, inputs={**entry.inputs, name: value})
-    assert reason(other) == f"those in {entry.folder} have other {name}"
+    assert reason(other) == f"the programs in {entry.folder} differ in {name}"
 
 
 def named_by_uname(place: int) -> Callable[[pytest.MonkeyPatch, Path], None]:
@@ -202,7 +202,7 @@ def started(folder: Path, limits: Any = FEW) -> str:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a cache that one start has filled."""
     folder = tmp_path_factory.mktemp("first")
-    assert started(folder) == f"compiled (none in {folder})"
+    assert started(folder) == f"compiled (no programs in {folder})"
     return folder
 
 
@@ -254,7 +254,7 @@ def test_unsafe_folder_is_neither_read_nor_written(filled: Path) -> None:
 @pytest.mark.kernel
 def test_other_limits_are_compiled_and_have_their_size(filled: Path) -> None:
     more = replace(FEW, flows=2 * FEW.flows)
-    assert "have other limits" in started(filled, more)
+    assert "differ in limits" in started(filled, more)
     assert started(filled, more) == f"from the cache in {filled}"
 
 
@@ -272,7 +272,7 @@ def mounted(place: Path, options: str) -> Iterator[None]:
 def test_full_disk_is_no_error(tmp_path: Path) -> None:
     with mounted(tmp_path, "mode=700,size=16k"):
         start = started(tmp_path)
-        assert start.startswith(f"compiled (none in {tmp_path}); cannot be cached: ")
+        assert start.startswith(f"compiled (no programs in {tmp_path}); cannot be cached: ")
         assert start.endswith("No space left on device")
         assert list(tmp_path.iterdir()) == [], "nothing unfinished is left"
 
@@ -311,7 +311,7 @@ def test_check_says_whether_the_start_was_from_the_cache() -> None:
     files = [file for _, _, file in said if file]
     count = len(backends)
     assert origins == [
-        *count * ["compiled (none in /var/cache/bwtop)"],
+        *count * ["compiled (no programs in /var/cache/bwtop)"],
         *count * ["from the cache in /var/cache/bwtop"],
         *count * ["compiled (--no-cache)"],
     ]
