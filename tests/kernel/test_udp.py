@@ -61,6 +61,16 @@ def port_of(sock: socket.socket) -> int:
     return port
 
 
+def bind_by_number(sock: socket.socket, address: str) -> int:
+    """Bind to a free port by its number, which tells bwtop that it is a service's; return it."""
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as free:
+        free.bind((address, 0))  # before the option, with which it may get a port of another
+        for each in (free, sock):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port_of(free)))
+    return port_of(sock)
+
+
 @pytest.mark.parametrize("connected", [False, True], ids=["unconnected", "connected"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_request_and_answer(bwtop: Bwtop, case: Case, connected: bool) -> None:
@@ -161,14 +171,12 @@ def test_datagrams_that_came_before_connect(
     bwtop: Bwtop, family: socket.AddressFamily, one: str, other: str
 ) -> None:
     """As a DTLS server does it: they are read from the connected socket, and are not its peer's."""
-    with V4.server() as free:
-        port = port_of(free)
     with (
         socket.socket(family, socket.SOCK_DGRAM) as server,
         socket.socket(family, socket.SOCK_DGRAM) as stranger,
         socket.socket(family, socket.SOCK_DGRAM) as peer,
     ):
-        server.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+        port = bind_by_number(server, "::" if family == socket.AF_INET6 else "0.0.0.0")
         stranger.bind((one, 0))
         peer.bind((other, 0))
 
@@ -509,9 +517,7 @@ def test_resolver_that_binds_its_port_is_a_client(bwtop: Bwtop) -> None:
     """Bound by name, but the far end is a well-known port: the service is the far end's."""
 
     def send(sock: socket.socket) -> None:
-        with V4.server() as free:
-            mine = port_of(free)
-        sock.bind(("127.0.0.1", mine))
+        bind_by_number(sock, "127.0.0.1")
         sock.sendto(bytes(SIZE), ("127.0.0.5", 953))
 
     pid = sending(send)
