@@ -154,7 +154,9 @@ class Kept:
             }
         except OSError as error:
             Built(made, {}).close()
-            raise UnusableError(f"the kernel refuses a map of the cached programs: {error.strerror}") from None
+            raise UnusableError(
+                f"the kernel refuses a map of the cached programs: {error.strerror}"
+            ) from None
         return Built(made, programs)
 
 

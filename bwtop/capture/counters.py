@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Final, Protocol
 
-from bwtop.capture import libbpf, records
+from bwtop.capture import bulk, libbpf, records
 from bwtop.model.flows import ProcessKey, Remote, Traffic
 from bwtop.model.sample import FlowTraffic
 
@@ -79,7 +79,7 @@ class _Mapped:
     """A block that is part of this process's memory (kernel 5.5+)."""
 
     def __init__(self, flows: int, block: int) -> None:
-        self._map = libbpf.Mapped(flows, mmap.PAGESIZE, block * mmap.PAGESIZE)
+        self._map = bulk.Mapped(flows, mmap.PAGESIZE, block * mmap.PAGESIZE)
 
     def content(self) -> bytes:
         return self._map.content()
@@ -149,7 +149,7 @@ class Counters:
         self._around = around
         self._blocks: dict[int, _Block] = {}
         count = ids // IDS_PER_BLOCK + 1
-        self._given_map = libbpf.WholeArray(maps["bwtop_blocks"], count, 8)
+        self._given_map = bulk.WholeArray(maps["bwtop_blocks"], count, 8)
         self._given = array("Q", bytes(8 * count))
         self._retired = array("Q", bytes(8 * count))
         """By block, how often its ids were given to flows, and taken away from them."""
@@ -300,7 +300,7 @@ class Counters:
             content = block.memory.content()
             starts = (index * records.FLOW.size + records.FLOW_PROCESS for index in indexes)
             keys += [content[at : at + records.FLOW_KEY.size] for at in starts]
-        libbpf.map_delete_all(self._maps["bwtop_ids"], keys, self._around)
+        bulk.delete_all(self._maps["bwtop_ids"], keys, self._around)
         libbpf.map_update(
             self._maps["bwtop_wait"], _FIRST, self._maps["bwtop_nothing"].to_bytes(4, "little")
         )

@@ -9,11 +9,8 @@ import contextlib
 import ctypes
 import errno
 import functools
-import mmap
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeVar
 
 PROG_TYPE_KPROBE: Final = 2
@@ -32,10 +29,7 @@ ATTACH_TRACE_FEXIT: Final = 25
 ATTACH_TRACE_ITER: Final = 28
 MAP_NO_PREALLOC: Final = 1
 MAP_MMAPABLE: Final = 1 << 10
-_MAP_TYPE_ARRAY: Final = 2
-
-BATCH: Final = 8192
-"""Entries asked for by one batch call.  The kernel answers ENOSPC when one hash bucket holds more, which none does."""
+MAP_TYPE_ARRAY: Final = 2
 
 _VERIFIER_LOG_SIZE: Final = 1 << 20
 
@@ -200,7 +194,7 @@ def error_text(number: int) -> str:
     return f"{errno.errorcode.get(number, number)} ({os.strerror(number)})"
 
 
-def _check(result: int) -> int:
+def check(result: int) -> int:
     """Return the result; raises OSError for a negative error number, as libbpf 1.x returns."""
     if result < 0:
         raise OSError(-result, os.strerror(-result))
@@ -274,19 +268,19 @@ def raw_tracepoint_open(prog_fd: int, name: str | None = None) -> int:
 
     The link lasts as long as the returned descriptor.
     """
-    return _check(library().bpf_raw_tracepoint_open(name and name.encode(), prog_fd))
+    return check(library().bpf_raw_tracepoint_open(name and name.encode(), prog_fd))
 
 
 def cgroup_link_create(prog_fd: int, cgroup_fd: int, attach_type: int) -> int:
     """Attach a program to a cgroup and return the link, which ends with its descriptor (5.7+)."""
-    return _check(library().bpf_link_create(prog_fd, cgroup_fd, attach_type, None))
+    return check(library().bpf_link_create(prog_fd, cgroup_fd, attach_type, None))
 
 
 def run_iterator(prog_fd: int) -> None:
     """Run an iterator program once, over everything; nothing stays attached (kernel 5.8+)."""
-    link = _check(library().bpf_link_create(prog_fd, 0, ATTACH_TRACE_ITER, None))
+    link = check(library().bpf_link_create(prog_fd, 0, ATTACH_TRACE_ITER, None))
     try:
-        iterator = _check(library().bpf_iter_create(link))
+        iterator = check(library().bpf_iter_create(link))
         try:
             read_out(iterator)
         finally:
@@ -327,13 +321,13 @@ def btf_content(btf_fd: int) -> tuple[int, bytes]:
 def _describe(fd: int, info: _Info) -> _Info:
     """Have the kernel fill in its information about a descriptor."""
     size = ctypes.c_uint32(ctypes.sizeof(info))
-    _check(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)))
+    check(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)))
     return info
 
 
 def btf_load(content: bytes) -> int:
     """Load type information and return its descriptor."""
-    return _check(library().bpf_btf_load(content, len(content), None))
+    return check(library().bpf_btf_load(content, len(content), None))
 
 
 def map_create(shape: MapInfo, *, btf_fd: int = 0, inner_map_fd: int = 0) -> int:
@@ -350,7 +344,7 @@ def map_create(shape: MapInfo, *, btf_fd: int = 0, inner_map_fd: int = 0) -> int
         map_flags=shape.map_flags,
         map_extra=shape.map_extra,
     )
-    return _check(
+    return check(
         library().bpf_map_create(
             shape.type,
             shape.name,
@@ -368,7 +362,7 @@ def map_update(fd: int, key: bytes, value: bytes) -> None:
     On a map of maps (the value is the inner map's descriptor) the kernel returns only when every program that could
     still see the old inner map has finished: maybe_wait_bpf_programs() in kernel/bpf/syscall.c.
     """
-    _check(library().bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)))
+    check(library().bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)))
 
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
@@ -377,7 +371,7 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
     result = library().bpf_map_lookup_elem(fd, key, value)
     if result == -errno.ENOENT:
         return None
-    _check(result)
+    check(result)
     return value.raw
 
 
@@ -387,7 +381,7 @@ def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     result = library().bpf_map_get_next_key(fd, key, following)
     if result == -errno.ENOENT:
         return None
-    _check(result)
+    check(result)
     return following.raw
 
 
@@ -395,197 +389,9 @@ def map_delete(fd: int, key: bytes) -> None:
     """Delete one entry, if there is one."""
     result = library().bpf_map_delete_elem(fd, key)
     if result != -errno.ENOENT:
-        _check(result)
+        check(result)
 
 
 def push(fd: int, value: bytes) -> None:
     """Put a value on top of a stack."""
-    _check(library().bpf_map_update_elem(fd, None, value, ctypes.c_uint64(0)))
-
-
-def map_delete_all(
-    fd: int, keys: Sequence[bytes], around: Callable[[], AbstractContextManager[None]]
-) -> None:
-    """Delete the entries of a hash map with these keys, all of which are there.
-
-    around: makes the context of each call that deletes more than one.
-    """
-    done = 0
-    while done < len(keys):
-        count = ctypes.c_uint32(min(BATCH, len(keys) - done))
-        packed = b"".join(keys[done : done + count.value])
-        with around():
-            result = library().bpf_map_delete_batch(fd, packed, ctypes.byref(count), None)
-        if -result in _NOT_SUPPORTED:
-            break
-        _check(result)
-        done += count.value
-    for key in keys[done:]:
-        map_delete(fd, key)
-
-
-def can_be_mapped() -> bool:
-    """Return whether arrays can be mapped into memory (kernel 5.5+)."""
-    shape = MapInfo(
-        type=_MAP_TYPE_ARRAY, key_size=4, value_size=8, max_entries=1, map_flags=MAP_MMAPABLE
-    )
-    try:
-        os.close(map_create(shape))
-    except OSError:
-        return False
-    return True
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    return libc
-
-
-class Mapped:
-    """A part of a map in this process's memory; Python's own mmap would keep a descriptor open for each."""
-
-    def __init__(
-        self,
-        fd: int,
-        length: int,
-        offset: int = 0,
-        protection: int = mmap.PROT_READ | mmap.PROT_WRITE,
-    ) -> None:
-        """offset: a multiple of the size of a page.  Raises OSError."""
-        address = _libc().mmap(None, length, protection, mmap.MAP_SHARED, fd, offset)
-        if address == ctypes.c_void_p(-1).value:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
-        self._address, self._length = address, length
-        self.words = (
-            memoryview((ctypes.c_uint32 * (length // 4)).from_address(address)).cast("B").cast("I")
-        )
-        self.longs = self.words.cast("B").cast("Q")
-
-    def content(self) -> bytes:
-        """Return a copy of all of it."""
-        return ctypes.string_at(self._address, self._length)
-
-    def part(self, offset: int, length: int) -> bytes:
-        """Return a copy of a part of it."""
-        return ctypes.string_at(self._address + offset, length)
-
-    def clear(self, offset: int, length: int) -> None:
-        """Write zeros."""
-        ctypes.memset(self._address + offset, 0, length)
-
-    def close(self) -> None:
-        """Give the memory back; nothing may be read or written afterwards."""
-        self.longs.release()
-        self.words.release()
-        _libc().munmap(self._address, self._length)
-
-
-class WholeArray:
-    """Reads an array map whole: mapped into memory, or one by one where the kernel cannot."""
-
-    def __init__(self, fd: int, entries: int, value_size: int) -> None:
-        """value_size: a multiple of 8."""
-        self._fd, self._entries, self._value_size = fd, entries, value_size
-        self._map: Mapped | None = None
-        with contextlib.suppress(OSError):
-            self._map = Mapped(fd, entries * value_size)
-        self.is_mapped = self._map is not None
-
-    def content(self) -> bytes:
-        """Return all values."""
-        if self._map is not None:
-            return self._map.content()
-        keys = (index.to_bytes(4, "little") for index in range(self._entries))
-        return b"".join(map_lookup(self._fd, key, self._value_size) or b"" for key in keys)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        if self._map is not None:
-            self._map.close()
-
-
-_NOT_SUPPORTED: Final = (errno.EINVAL, ENOTSUPP)
-"""EINVAL of a command that the kernel does not know, ENOTSUPP of one that a kind of map does not."""
-
-
-class BatchReader:
-    """Reads all entries of hash maps with the same sizes of keys and values, through buffers that are kept."""
-
-    def __init__(
-        self,
-        key_size: int,
-        value_size: int,
-        around: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        """around: makes the context in which each batch call runs."""
-        self._key_size = key_size
-        self._value_size = value_size
-        self._around = around
-        self._keys = ctypes.create_string_buffer(BATCH * key_size)
-        self._values = ctypes.create_string_buffer(BATCH * value_size)
-        self.in_batches = True
-        """True while the kernel reads many entries in one call (5.6+); else they are read one by one."""
-
-    def read(self, fd: int, *, delete: bool = False) -> Iterator[tuple[memoryview, memoryview]]:
-        """Yield (keys, values), each the packed records of one batch, valid until the next."""
-        read = self._read_batches if self.in_batches else self._read_singly
-        for count in read(fd, delete=delete):
-            yield (
-                memoryview(self._keys)[: count * self._key_size],
-                memoryview(self._values)[: count * self._value_size],
-            )
-
-    def _read_batches(self, fd: int, *, delete: bool) -> Iterator[int]:
-        """Fill the buffers again and again, and yield the number of entries in them."""
-        lib = library()
-        call = lib.bpf_map_lookup_and_delete_batch if delete else lib.bpf_map_lookup_batch
-        position = ctypes.c_uint32()
-        start = None
-        more = True
-        while more:
-            count = ctypes.c_uint32(BATCH)
-            with self._around():
-                result = call(
-                    fd,
-                    start,
-                    ctypes.byref(position),
-                    self._keys,
-                    self._values,
-                    ctypes.byref(count),
-                    None,
-                )
-            if start is None and -result in _NOT_SUPPORTED:
-                self.in_batches = False
-                yield from self._read_singly(fd, delete=delete)
-                return
-            more = result != -errno.ENOENT
-            if more:
-                _check(result)
-            start = ctypes.byref(position)
-            if count.value:
-                yield count.value
-
-    def _read_singly(self, fd: int, *, delete: bool) -> Iterator[int]:
-        """Do the same with one to three calls for each entry; nothing else may change the map meanwhile."""
-        count = 0
-        key = map_next_key(fd, None, self._key_size)
-        while key is not None:
-            value = map_lookup(fd, key, self._value_size)
-            assert value is not None, "nothing else removes entries"
-            ctypes.memmove(ctypes.byref(self._keys, count * self._key_size), key, len(key))
-            ctypes.memmove(ctypes.byref(self._values, count * self._value_size), value, len(value))
-            count += 1
-            following = map_next_key(fd, key, self._key_size)  # of a deleted one it is the first
-            if delete:
-                map_delete(fd, key)
-            key = following
-            if count == BATCH:
-                yield count
-                count = 0
-        if count:
-            yield count
+    check(library().bpf_map_update_elem(fd, None, value, ctypes.c_uint64(0)))

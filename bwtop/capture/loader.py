@@ -1,30 +1,40 @@
 """The child process that loads and attaches the programs, and sends the descriptors.
 
-It compiles them if the cache has none.  No other module imports bcc: its LLVM takes more than 100 MB, which end with
-this process.  Every attachment is a descriptor, so it ends with the process that holds it, kill -9 included.
+It compiles them if the cache has none.  Every attachment is a descriptor, so it ends with the process that holds it,
+kill -9 included.
 """
 
-import ctypes
 import functools
 import itertools
 import json
-import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
-from bwtop.capture import cache, features, fields, functions, libbpf, listening, sources
+from bwtop.capture import (
+    bulk,
+    cache,
+    compiler,
+    features,
+    fields,
+    functions,
+    libbpf,
+    listening,
+    sources,
+)
 from bwtop.capture.attach import Attacher
-from bwtop.capture.backends import ABSENT, Backend, Kind, Probe
+from bwtop.capture.attempt import Attempt
+from bwtop.capture.backends import ABSENT, Backend, Kind
 from bwtop.capture.btf import Btf, Field, Function, Kernel, MissingFieldError
 from bwtop.capture.cache import Built, Entry, Kept, UnusableError
+from bwtop.capture.compiler import CompileError
 from bwtop.capture.counters import IDS_PER_BLOCK, give_all
 from bwtop.capture.headers import Headers
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.linking import CHARGE_CALL, LISTEN_CALL, link
+from bwtop.capture.linking import CHARGE_CALL
 
 MAPS: Final = (
     "bwtop_flows",
@@ -46,72 +56,6 @@ HEARD: Final = "bwtop_heard"
 """The ring of messages with names of remotes in them, which is sent after the MAPS if programs listen."""
 
 MESSAGE_SIZE: Final = 1 << 16
-
-
-@dataclass
-class Attempt:
-    """The result of trying one backend."""
-
-    backend: Backend
-    refusal: str = ""
-    """The reason why it cannot be used; empty if it can."""
-    probes: dict[str, str] = field(default_factory=dict)
-    """By target: the kernel's reason for refusing it; empty if it is attached."""
-    notes: list[str] = field(default_factory=list)
-    """Other limitations, as texts for the user."""
-    maps: list[int] = field(default_factory=list)
-    programs: list[int] = field(default_factory=list)
-    links: list[int] = field(default_factory=list)
-    profile: int | None = None
-    """Descriptor of the kernel's counts of missed kprobes."""
-    cast: int = 0
-    """The BTF id of bpf_rdonly_cast(); 0: programs do not call it."""
-    events: str = ""
-    """The prefix of the names of its kprobes."""
-    start: str = ""
-    """The origin of the programs, as a text for the user: the cache, or the compiler and why."""
-    names: Sequence[str] = ()
-    """The compiler's arguments for programs that listen for names of remotes; empty: they do not."""
-    since: float = 0
-    """When counting started, in seconds of the monotonic clock."""
-
-    def refuse(self, probe: Probe, error: Exception) -> None:
-        """Record why a probe is refused, and refuse the backend if it needs that probe."""
-        if isinstance(error, MissingFieldError):
-            self.probes[probe.target] = ABSENT if probe.may_be_absent else "this kernel has none"
-        elif isinstance(error, OSError) and error.errno:
-            self.probes[probe.target] = libbpf.error_text(error.errno)
-        else:
-            self.probes[probe.target] = str(error)
-        if not probe.without and self.probes[probe.target] != ABSENT:
-            self.refusal = f"{probe.kind} {probe.target}: {self.probes[probe.target]}"
-
-    def refused(self) -> set[str]:
-        """Return the targets of refused probes."""
-        return {target for target, reason in self.probes.items() if reason}
-
-    def is_to_be_tried(self, probe: Probe) -> bool:
-        """Return True if the probe is not refused."""
-        return not self.probes.get(probe.target)
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors to send: maps, programs, the profile if any, links."""
-        profile = [] if self.profile is None else [self.profile]
-        return [*self.maps, *self.programs, *profile, *self.links]
-
-    def description(self) -> dict[str, Any]:
-        """Return the message that goes with the descriptors, for session.Report.from_json()."""
-        return {
-            "backend": self.backend.name,
-            "one layer": self.backend.has_one_layer,
-            "refusal": self.refusal,
-            "probes": self.probes,
-            "notes": self.notes,
-            "programs": len(self.programs),
-            "events": self.events,
-            "start": self.start,
-            "names": bool(self.names),
-        }
 
 
 @dataclass(frozen=True)
@@ -193,7 +137,8 @@ def _start(attempt: Attempt, attacher: Attacher, limits: Limits, folder: Path | 
         return
     # Without BTF, list them first: that compiles with the kernel's headers, before BCC is pointed at ours.
     words = [*definitions] if known is None else known
-    built = _built(_compile(attempt.backend, words), attempt.cast)
+    module = compiler.compile_backend(attempt.backend, words)
+    built = compiler.built(module, attempt.cast)
     _attach_all(attempt, attacher, built)
     if attempt.refusal:
         attacher.close()
@@ -241,30 +186,6 @@ class UnsuitedError(Exception):
     """Nothing can be measured on this machine with this Python; the text is the reason."""
 
 
-class CompileError(Exception):
-    """BCC could not compile the program or create its maps; the text is its first complaint."""
-
-
-class _StandardError:
-    """Captures what compilers write to descriptor 2, where the screen is."""
-
-    def __enter__(self) -> Self:
-        self._file = os.fdopen(os.memfd_create("stderr"), "rb")
-        self._saved = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
-        return self
-
-    def text(self) -> str:
-        """Return everything written so far."""
-        self._file.seek(0)
-        return self._file.read().decode(errors="replace")
-
-    def __exit__(self, *_: object) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
-        self._file.close()
-
-
 def _kernel(attempt: Attempt) -> Kernel:
     """Return the facts about this kernel: its BTF or, for untyped programs, its headers.  Raises OSError."""
     try:
@@ -285,7 +206,7 @@ class _HeadersIfAsked:
     @functools.cached_property
     def _headers(self) -> Headers:
         try:
-            return Headers(_compile_with_headers)
+            return Headers(compiler.compile_with_headers)
         except OSError as no_headers:
             raise OSError(
                 f"{self.no_btf.strerror}, and its headers cannot be used: {no_headers}"
@@ -298,19 +219,6 @@ class _HeadersIfAsked:
     def function(self, name: str) -> Function:
         """See Headers."""
         return self._headers.function(name)
-
-
-def _compile_with_headers(text: str) -> tuple[Callable[[str], bytes] | None, str]:
-    """Compile with the kernel's own headers, which BCC finds beside its modules."""
-    os.environ.pop("BCC_KERNEL_SOURCE", None)
-    import bcc
-
-    with _StandardError() as said:
-        try:
-            module = bcc.BPF(text=text.encode(), cflags=["-w", "-ferror-limit=0"])
-        except Exception:  # bcc raises nothing more precise
-            return None, said.text()
-    return lambda name: bytes(module.dump_func(name.encode())), ""
 
 
 def _cast(attacher: Attacher, backend: Backend) -> int:
@@ -363,27 +271,12 @@ def _definitions(attempt: Attempt, attacher: Attacher, limits: Limits) -> Iterat
             break
     yield from attempt.names
     yield f"-DCHARGE_CALL={CHARGE_CALL}"
-    yield f"-DFLOWS_FLAGS={libbpf.MAP_MMAPABLE if libbpf.can_be_mapped() else 0}"
+    yield f"-DFLOWS_FLAGS={libbpf.MAP_MMAPABLE if bulk.can_be_mapped() else 0}"
     yield f"-DIDS_PER_BLOCK={IDS_PER_BLOCK}"
     # Up to 6.0 the kernel warns of untyped programs that allocate memory.
     yield f"-DPROCESSES_FLAGS={libbpf.MAP_NO_PREALLOC if backend.is_typed else 0}"
     yield f"-DMAX_IDS={limits.ids}"
     yield f"-DMAX_PROCESSES={limits.processes}"
-
-
-def _compile(backend: Backend, definitions: Iterable[str]) -> Any:
-    """Return BCC's module: maps created, programs compiled and not yet loaded; raises CompileError."""
-    os.environ["BCC_KERNEL_SOURCE"] = str(sources.BPF_SOURCES)
-    import bcc
-
-    flags = [*definitions, "-Wno-macro-redefined"]  # of BCC's own headers
-    with _StandardError() as said:
-        try:
-            return bcc.BPF(text=sources.text(backend.source).encode(), cflags=flags)
-        except Exception as error:  # bcc raises nothing more precise
-            lines = said.text().splitlines()
-            complaint = next((line for line in lines if "error" in line), type(error).__name__)
-            raise CompileError(f"BCC: {complaint.strip()}") from error
 
 
 def _try_probes(attempt: Attempt, attacher: Attacher) -> None:
@@ -421,23 +314,6 @@ def _is_attachable(attempt: Attempt, attacher: Attacher) -> bool:
         except (RefusedError, OSError) as error:
             attempt.refuse(probe, error)
     return not attempt.refusal
-
-
-def _built(module: Any, cast: int) -> Built:
-    """Return the maps and the linked programs of BCC's module."""
-    import bcc
-
-    lib, handle = bcc.lib, ctypes.c_void_p(module.module)
-    lib.bpf_table_name.restype = ctypes.c_char_p  # the others are declared, or return a number
-    maps = (lib.bpf_table_name(handle, n) for n in range(lib.bpf_num_tables(handle)))
-    names = [lib.bpf_function_name(handle, n) for n in range(lib.bpf_num_functions(handle))]
-    called = {CHARGE_CALL: b"bwtop_charge", LISTEN_CALL: b"bwtop_listen"}
-    functions = {n: module.dump_func(name) for n, name in called.items() if name in names}
-    return Built(
-        {name.decode(): lib.bpf_table_fd(handle, name) for name in maps},
-        {name.decode(): link(module.dump_func(name), functions, cast) for name in names},
-        owner=module,
-    )
 
 
 def _attach_all(attempt: Attempt, attacher: Attacher, built: Built) -> None:

@@ -8,7 +8,7 @@ import mmap
 from collections.abc import Iterator
 from typing import Final
 
-from bwtop.capture import libbpf
+from bwtop.capture import bulk
 
 _BUSY: Final = 1 << 31
 """A record that is being written."""
@@ -24,9 +24,9 @@ class Ring:
     def __init__(self, fd: int, size: int) -> None:
         """size: of the ring, in bytes.  Raises OSError."""
         self._size = size
-        self._read = libbpf.Mapped(fd, mmap.PAGESIZE)
+        self._read = bulk.Mapped(fd, mmap.PAGESIZE)
         length = mmap.PAGESIZE + 2 * size
-        self._written = libbpf.Mapped(fd, length, mmap.PAGESIZE, mmap.PROT_READ)
+        self._written = bulk.Mapped(fd, length, mmap.PAGESIZE, mmap.PROT_READ)
 
     def records(self) -> Iterator[bytes]:
         """Yield the records up to the one that is the last now, and give their room back as each is taken."""

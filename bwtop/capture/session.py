@@ -14,7 +14,7 @@ from json import loads
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from bwtop.capture import kprobes, libbpf, loader, records, scheduling
+from bwtop.capture import bulk, kprobes, libbpf, loader, records, scheduling
 from bwtop.capture.backends import ABSENT, BACKENDS, KPROBE, Backend, named
 from bwtop.capture.counters import Counters
 from bwtop.capture.listening import RING_BYTES
@@ -251,9 +251,9 @@ class Capture:
         self._profile = after_maps[programs] if events else None
         around = _around_reading(report.backend)
         self.counters = Counters(self._maps, limits.ids, limits.flows, around)
-        self._spill = libbpf.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
-        self._ended = libbpf.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
-        self._spilled = libbpf.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
+        self._spill = bulk.BatchReader(records.FLOW_KEY.size, records.FLOW_VALUE.size, around)
+        self._ended = bulk.BatchReader(records.PROCESS_KEY.size, records.NOTHING.size, around)
+        self._spilled = bulk.BatchReader(records.FLOW_KEY.size, records.NOTHING.size, around)
         self._ring = Ring(self._maps[loader.HEARD], RING_BYTES) if report.names else None
         self._names = NameReader()
         self._identities: dict[ProcessKey, Identity] = {}

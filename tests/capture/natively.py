@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bwtop.capture import features, loader
+from bwtop.capture import compiler, features, loader
 from bwtop.capture.attach import Attacher
+from bwtop.capture.attempt import Attempt
 from bwtop.capture.backends import Backend, Kind
 from bwtop.capture.btf import Btf
 from bwtop.capture.linking import CHARGE_CALL, LISTEN_CALL
@@ -38,10 +39,10 @@ def instructions(program: bytes) -> Iterator[Instruction]:
 
 
 def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
-    """Compile as loader._compile_with_headers() does, but with the few headers that bwtop brings along."""
+    """Compile as compiler.compile_with_headers() does, but with the few headers that bwtop brings along."""
     import bcc
 
-    with pytest.MonkeyPatch.context() as patch, loader._StandardError() as said:
+    with pytest.MonkeyPatch.context() as patch, compiler.StandardError() as said:
         patch.setenv("BCC_KERNEL_SOURCE", str(BPF_SOURCES))
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-w", "-ferror-limit=0"])
@@ -53,10 +54,10 @@ def compile_text(text: str) -> tuple[Callable[[str], bytes] | None, str]:
 @cache
 def module(backend: Backend) -> Any:
     """Return the backend's programs for the running kernel."""
-    return compiled(loader.Attempt(backend))
+    return compiled(Attempt(backend))
 
 
-def compiled(attempt: loader.Attempt) -> Any:
+def compiled(attempt: Attempt) -> Any:
     """Return the programs of an attempt at a backend."""
     attacher = Attacher(Btf())
     loader._listen(attempt, attacher)
@@ -80,7 +81,7 @@ def old_module(backend: Backend) -> Any:
     """Return the backend's programs for the oldest kernel: it knows no loops, no kernel reads and no storage, but sendpage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "definitions", lambda _: ["-DNO_LOOPS", "-DNO_KERNEL_READS"])
-        words = [*loader._definitions(loader.Attempt(backend), Attacher(Btf()), LIMITS)]
+        words = [*loader._definitions(Attempt(backend), Attacher(Btf()), LIMITS)]
     if not any(word.startswith("-DPROTO_SENDPAGE=") for word in words):
         words.append("-DPROTO_SENDPAGE=0")
     return _compiled(backend, iter(words))
@@ -89,7 +90,7 @@ def old_module(backend: Backend) -> Any:
 def _compiled(backend: Backend, words: Iterator[str]) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BCC_KERNEL_SOURCE", "")  # put back afterwards: the loader sets it for good
-        return loader._compile(backend, words)
+        return compiler.compile_backend(backend, words)
 
 
 def programs(backend: Backend) -> dict[str, Kind]:

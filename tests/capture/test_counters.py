@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from bwtop.capture import libbpf
+from bwtop.capture import bulk, libbpf
 from bwtop.capture.counters import IDLE, IDS_PER_BLOCK
 from tests.kernel.running import capturing, run, sent, sink
 
@@ -23,7 +23,7 @@ def test_flows_are_read_and_rest(is_mapped: bool, monkeypatch: pytest.MonkeyPatc
     There are more flows of the test than other traffic of this machine may have.
     """
     if not is_mapped:
-        monkeypatch.setattr(libbpf, "can_be_mapped", lambda: False)
+        monkeypatch.setattr(bulk, "can_be_mapped", lambda: False)
     flows, mine = 60 * IDS_PER_BLOCK, 20 * IDS_PER_BLOCK
 
     def send(size: int) -> None:

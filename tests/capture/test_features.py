@@ -7,8 +7,9 @@ from functools import cache
 
 import pytest
 
-from bwtop.capture import features, libbpf, loader
+from bwtop.capture import features, libbpf
 from bwtop.capture.attach import Attacher
+from bwtop.capture.attempt import Attempt
 from bwtop.capture.backends import FEXIT, KPROBE, TRACEPOINT, Kind
 from bwtop.capture.btf import Btf, Function, MissingFieldError
 from bwtop.capture.libbpf import RefusedError
@@ -78,7 +79,7 @@ def test_kernel_without_the_cast_or_that_refuses_it_does_without() -> None:
 @pytest.mark.kernel
 def test_with_the_cast_nothing_on_the_way_of_a_message_is_read_by_a_helper() -> None:
     """Only naming a process reads so (bwtop_charge), and addresses that are no structures' fields."""
-    attempt = loader.Attempt(TRACEPOINT, cast=1)
+    attempt = Attempt(TRACEPOINT, cast=1)
     module = natively.compiled(attempt)
     for name in ("bwtop_send", "bwtop_recv", "bwtop_adjust"):
         calls = [

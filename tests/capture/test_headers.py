@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bwtop.capture.attempt import Attempt
 from bwtop.capture.btf import Field, MissingFieldError
 from bwtop.capture.fields import FIELDS
 from bwtop.capture.headers import Headers
@@ -202,7 +203,7 @@ def test_without_btf_and_headers_the_backend_says_both(monkeypatch: pytest.Monke
         raise OSError(3, "the kernel offers no BTF (/sys/kernel/btf/vmlinux)")
 
     monkeypatch.setattr(loader, "Btf", no_btf)
-    attempt = loader.Attempt(KPROBE)
+    attempt = Attempt(KPROBE)
     kernel = loader._kernel(attempt)
     assert attempt.notes == ["programs are named without their path (the kernel offers no BTF)"]
     with pytest.raises(OSError, match=r"the kernel offers no BTF .*headers cannot be used: "):

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from bwtop.capture import backends, loader
+from bwtop.capture.attempt import Attempt
 from bwtop.capture.backends import ABSENT, BACKENDS, FEXIT, Backend, Kind, Probe, suited
 from bwtop.capture.btf import MissingFieldError
 from bwtop.capture.libbpf import RefusedError
-from bwtop.capture.loader import MAPS, Attempt, Limits, try_backend
+from bwtop.capture.loader import MAPS, Limits, try_backend
 from bwtop.capture.session import Report
 
 NEEDED = Probe("bwtop_a", Kind.FEXIT, "a")
