@@ -64,11 +64,9 @@ int bwtop_state(u64 *ctx)
 		role = ROLE_SERVER + 1;
 	else if (now == TCP_SYN_SENT)
 		role = ROLE_CLIENT + 1;
-	else if (now == TCP_CLOSE && !LOAD(u64, sk, SOCK_SOCKET))
-		role = 0;	/* else what has come may still be read */
 	else
-		return 0;
-	if (!role || backlog_role(sk) + 1 == role) {
+		return 0;	/* of one that is closed, too: what has come may still be read */
+	if (backlog_role(sk) + 1 == role) {
 		if (has_odd_streams())
 			forget_role(sk, 0);
 	} else {

@@ -65,7 +65,7 @@ static __always_inline void count_unseen_start(void)
  *
  * A call in which a connection was joined returns more than was counted since.
  * If it does not, the connection was joined by splice(), which returns unseen.
- * Where more was counted than a call returns, splice() has moved it before.
+ * Where more was counted than a call returns, splice() has moved some before.
  */
 static __always_inline u32 not_yet_counted(struct socket *socket, u32 bytes)
 {

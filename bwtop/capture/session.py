@@ -6,7 +6,7 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -216,7 +216,8 @@ def refusals(reports: Sequence[Report]) -> str:
 def _boot_time() -> float:
     """Return when the machine booted, in seconds since 1970.
 
-    A pause between readings of the two clocks would shift the start times of all processes: the shortest of several counts.
+    A pause between readings of the two clocks would shift the start times of all processes, so of several readings the one
+    with the shortest pause is taken.
     """
     readings = []
     for _ in range(5):
@@ -257,6 +258,8 @@ class Capture:
         self._ring = Ring(self._maps[loader.HEARD], RING_BYTES) if report.names else None
         self._names = NameReader()
         self._identities: dict[ProcessKey, Identity] = {}
+        self._exited: set[ProcessKey] = set()
+        """Those of them that have exited."""
         self._grown: FlowTraffic = {}
         self._loss = Loss()
         self._since = since
@@ -291,7 +294,7 @@ class Capture:
         self._read_losses(sample)
         for process in sample.traffic:
             sample.identities[process] = self._identity(process)
-        self._forget(exits)
+        self._forget(exits, sample.traffic)
         return sample
 
     def _drain_ended(self) -> set[ProcessKey]:
@@ -370,10 +373,16 @@ class Capture:
             time.sleep(0.001)
         return None
 
-    def _forget(self, exits: set[ProcessKey]) -> None:
-        """Free the records of exited processes, here and in the kernel."""
-        for process in exits:
+    def _forget(self, exits: set[ProcessKey], moving: Collection[ProcessKey]) -> None:
+        """Free the records of exited processes: in the kernel, and here once they move no more.
+
+        A process may do that for some seconds after its end was reported, as CIFS does when it closes files.
+        """
+        self._exited |= exits
+        for process in self._exited.difference(moving):
+            self._exited.discard(process)
             self._identities.pop(process, None)
+        for process in exits:
             libbpf.map_delete(self._maps["bwtop_processes"], records.PROCESS_KEY.pack(*process))
             for remote in self._grown.pop(process, {}):
                 key = records.FLOW_KEY.pack(*process, *remote)

@@ -14,7 +14,7 @@ from tests.kernel.running import HANG
 def test_iterator_is_read_to_its_end() -> None:
     """EAGAIN is not its end: the kernel rests after each million objects."""
     reading, writing = os.pipe2(os.O_NONBLOCK)
-    reader = threading.Thread(target=libbpf.read_out, args=(reading,))
+    reader = threading.Thread(target=libbpf.read_out, args=(reading,), daemon=True)
     reader.start()
     os.write(writing, bytes(10_000))
     assert eventually(lambda: not waiting(reading))

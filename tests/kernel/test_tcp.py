@@ -462,25 +462,44 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("is_accepted", [False, True])
 @pytest.mark.parametrize("backlog", [0, 5])
-def test_what_is_read_after_a_reset_keeps_its_port(bwtop: Bwtop, backlog: int) -> None:
+def test_what_is_read_after_a_reset_keeps_its_port(
+    bwtop: Bwtop, backlog: int, is_accepted: bool
+) -> None:
     """A reset takes the server's port away from the connection, and leaves what had arrived to be read.
 
     Only the opening tells which side an accepted socket without a backlog is.
     """
+    service = Service(backlog=backlog)
+    accepted, ended = os.pipe(), os.pipe()
 
-    def client(connection: socket.socket) -> None:
+    def client() -> None:
+        connection = service.connect()
+        if is_accepted:
+            os.read(accepted[0], 1)
         connection.sendall(payload(5003))
         reset(connection)
+        os.write(ended[1], b"x")
 
-    def server(connection: socket.socket) -> None:
-        hangup = select.poll()
-        hangup.register(connection, 0)
-        assert hangup.poll(1000 * HANG)
-        receive(connection, 5003)
+    def server() -> None:
+        if not is_accepted:
+            os.read(ended[0], 1)
+        accept = ctypes.CDLL(
+            None
+        ).accept  # Python's asks for the peer, which a reset one has no more
+        with socket.socket(fileno=accept(service.listener.fileno(), None, None)) as connection:
+            os.write(accepted[1], b"x")
+            if is_accepted:
+                os.read(ended[0], 1)
+            receive(connection, 5003)
 
-    service = Service(backlog=backlog)
-    expect(bwtop, service, service.talk(client, server), 5003, 0)
+    serving = start(server)
+    pids = run(client), serving.wait()
+    service.listener.close()
+    for descriptor in (*accepted, *ended):
+        os.close(descriptor)
+    expect(bwtop, service, pids, 5003, 0)
 
 
 def test_one_socket_for_two_connections(bwtop: Bwtop) -> None:
