@@ -60,6 +60,19 @@ LONGEST: Final = 500
 """Characters of a message; argparse repeats arguments in its own."""
 
 
+OF_OTHERS: Final = {
+    "--port": "--bind ADDR:PORT",
+    "--listen": "--bind ADDR:PORT",
+    "--json": "--format json",
+    "--csv": "--format csv",
+    "--delay": "--interval",
+    "--count": "--iterations",
+    "--numeric": "--no-resolve",
+    "--web": "--serve",
+}
+"""Flags that other tools have, and what they are called here."""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line, with exit status 2."""
 
@@ -109,13 +122,27 @@ def parse(arguments: Sequence[str]) -> ParsedFlags:
         long = (error.argument_name or "").rpartition("/")[2]
         top.error(f"{long}: {error.message}")
     if unknown:
-        top.error(f"unknown argument {quoted(' '.join(unknown))}")
+        top.error(f"unknown argument {quoted(' '.join(unknown))}{_meant(unknown[0])}")
     typed: dict[str, Any] = {
         name: tuple(value) if FLAGS[name].repeats else value for name, value in vars(found).items()
     }
     if fault := rules.first_fault(Options(**typed)):
         top.error(fault)
     return ParsedFlags(typed)
+
+
+def _meant(unknown: str) -> str:
+    """Return a question for the flag that may be meant; empty if there is none."""
+    import difflib
+
+    word = unknown.partition("=")[0]
+    if not word.startswith("--"):
+        return ""
+    names = [name for flag in ROWS for name in flag.names if name.startswith("--")]
+    begun = [name for name in names if name.startswith(word)]
+    close = [*begun[:1], *difflib.get_close_matches(word, names, 1, 0.75)]
+    meant = OF_OTHERS.get(word) or next(iter(close), "")
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,8 +11,9 @@ from bwtop.history.dimensions import DIMENSIONS
 from bwtop.history.dimensions import parse as dimension
 from bwtop.history.tiers import FOREVER, TIERS
 from bwtop.options import command
+from bwtop.options.command import OF_OTHERS
 from bwtop.options.flag import Mode
-from bwtop.options.flags import Options
+from bwtop.options.flags import ROWS, Options
 from bwtop.view.columns import ALL_COLUMNS
 from bwtop.view.order import Order
 from tests.build import stable_id
@@ -86,8 +87,10 @@ def test_history_has_its_range(arguments: list[str], text: str) -> None:
         (["--retention", "minutes=1m"], "minutes must be kept at least as long as the finer tier: 1h"),
         (["--history", "tomorrow"], "--history: invalid range 'tomorrow'; expected today, yesterday, week, last-week, month, last-month, 24h, 7d, 2026-11, 2026-11-01, 2026-11-01..2026-11-03, '2026-11-01 08:00..12:00', 08:00..12:00, all (see bwtop --help)"),
         (["--history", "today", "yesterday"], "unknown argument 'yesterday'"),
-        (["--no-such-flag"], "unknown argument '--no-such-flag'"),
-        (["--iter", "3"], "unknown argument '--iter 3'"),  # abbreviations would change their meaning with every flag to come
+        (["--no-such-flag"], "unknown argument '--no-such-flag' (see bwtop --help)"),
+        (["--iter", "3"], "unknown argument '--iter 3'; did you mean --iterations?"),  # abbreviations would change their meaning with every flag to come
+        (["--serve", "--port", "8080"], "unknown argument '--port 8080'; did you mean --bind ADDR:PORT?"),
+        (["--hsitory=today"], "unknown argument '--hsitory=today'; did you mean --history?"),
         (["--two\nlines"], r"unknown argument '--two\nlines'"),
         (["x" * 5000], f"unknown argument '{'x' * 60}…'"),
         (["--record", "--ship", "clickhouse://u:secret@h/d"], "do not put the password in the URL"),
@@ -100,6 +103,12 @@ def test_wrong_argument_ends_in_one_line_and_status_2(
     line = refusal(capsys, parse, *arguments)
     assert words in line
     assert "secret" not in line
+
+
+def test_flags_of_other_tools_are_none_of_ours() -> None:
+    ours = {name for flag in ROWS for name in flag.names}
+    assert not ours & OF_OTHERS.keys()
+    assert {meant.split()[0] for meant in OF_OTHERS.values()} <= ours
 
 
 # --help and --version
