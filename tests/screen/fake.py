@@ -16,6 +16,7 @@ from bwtop.measure.sources import Measurement
 from bwtop.model.flows import Identity, Traffic
 from bwtop.modes import common
 from bwtop.rights import privileges
+from bwtop.tui import background
 from tests.build import key, remote, sample
 
 class Readings:
@@ -32,6 +33,7 @@ measurement = Measurement(
     close=lambda _: record.write(b"c"),
 )
 intervals.GRACE = float(grace)
+background.PATIENCE = 60.0
 privileges.may_load = lambda: True
 common.load = lambda _: None
 common.start_measuring = lambda *_, **__: measurement

@@ -32,7 +32,7 @@ PATIENCE: Final = 30.0
 
 LOST: Final = (
     r"net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|SOCKET_NOT_CONNECTED|INCOMPLETE_CHUNKED"
-    r"|EMPTY_RESPONSE|FAILED)"
+    r"|CONTENT_LENGTH_MISMATCH|EMPTY_RESPONSE|FAILED)"
 )
 """Chromium's messages for a lost server; which one depends on how far a connection had come."""
 

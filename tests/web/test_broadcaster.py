@@ -306,7 +306,7 @@ def test_nothing_is_drawn_for_pages_that_have_left(
     blocking, left = Blocking(), Count("left")
     held = pool.submit(broadcaster.wait, blocking, 0, SOON)
     assert eventually(lambda: blocking in vars(broadcaster)["_wanted"])
-    gone = pool.submit(broadcaster.wait, left, 0, 2.0)
+    gone = pool.submit(broadcaster.wait, left, 0, 10.0)
     assert eventually(lambda: left in vars(broadcaster)["_wanted"])
     broadcaster.put(one(), "tracepoint")
     assert blocking.entered.wait(SOON)
@@ -427,6 +427,7 @@ def test_past_that_is_drawn_slowly_comes(
         time.sleep(0.7)
         return draw(view, state)
 
+    monkeypatch.setattr(events, "PATIENCE", SOON)
     monkeypatch.setattr(views.ChartView, "draw", slowly)
     broadcaster.put(one(), "tracepoint")
     assert seen(broadcaster)

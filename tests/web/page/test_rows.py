@@ -230,6 +230,7 @@ def test_pause_moves_nothing(visit: Visitor, scene: Scene) -> None:
     page = visit(scene)
     scene.move({"one": 1})
     page.row("one")
+    page.chart_drawn()
     for width in (390, 1280):
         resize(page, width)
         scene.move({"one": 1})  # after some seconds without, the page is stale
