@@ -23,6 +23,18 @@ def ran(
     )
 
 
+def waited(pid: int) -> float:
+    """Return the seconds for which threads of a process were ready to run and waited for a processor.
+
+    The second number in /proc/PID/task/TID/schedstat, in nanoseconds; on a busy machine as long as its intervals are late.
+    """
+    total = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):
+            total += int(file.read_text().split()[1])
+    return total / 1e9
+
+
 def until(
     condition: Callable[[], object],
     what: str | Callable[[], object] = "it never is",

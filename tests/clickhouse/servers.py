@@ -50,9 +50,14 @@ PASSWORD: Final = "correct horse"
 
 
 def free_port() -> int:
-    """Return a port that is free and stays so: the kernel chooses those of others from 32768 on (ip(7))."""
+    """Return a port that is free and stays so: the kernel chooses those of others from 32768 on (ip(7)).
+
+    Each of the processes that run tests has a range of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    first = 20_000 + 1500 * worker
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_768)
+        port = random.SystemRandom().randrange(first, first + 1500)
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port

@@ -224,7 +224,7 @@ def until_it_answers(client: Client) -> None:
 def test_another_server_takes_over(
     path: Path, own: ClickHouse, running: ClickHouse, shippers: Shippers, number: signal.Signals
 ) -> None:
-    """Where the first is gone, or silent."""
+    """Where the first is gone, or silent; a server that is slow now is left too, so each may have some of the first rows."""
     running.init("twofold")
     own.init("twofold")
     both = replace(own.target, database="twofold", more=(("127.0.0.1", running.port),))
@@ -235,7 +235,8 @@ def test_another_server_takes_over(
     shipping.feed.put(10)
     shipping.all_sent()
     with closing(Client(replace(running.target, database="twofold"), "")) as client:
-        assert client.query("SELECT count() FROM traffic WHERE level = 0") in ([(10,)], [(20,)])
+        ((count,),) = client.query("SELECT count() FROM traffic FINAL WHERE level = 0")
+        assert 10 <= count <= 20
     with closing(Client(both, "", patience=2.0)) as client:
         until_it_answers(client)
     with closing(Client(replace(running.target, database="twofold"), "")) as client:

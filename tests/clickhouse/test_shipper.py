@@ -300,6 +300,7 @@ def test_unsent_rows_are_sent_at_the_next_start(
 ) -> None:
     first = shippers(path, unstarted.target)
     first.feed.put(100)
+    first.until(lambda: 1 in first.here().by_level)
     first.close()
     assert (
         first.lines[-1]

@@ -65,6 +65,7 @@ def send_to_many_remotes(port: int) -> None:
             )
 
 
+@pytest.mark.alone  # they fill the tables of others
 def test_more_remotes_than_there_is_room_for() -> None:
     """The process's total stays exact; what lost its remote is counted, and said."""
     truth = sum(1 + number % 7 for number in range(REMOTES))
@@ -99,7 +100,8 @@ def test_processes_beyond_the_flow_map_stay_apart() -> None:
         late = run(lambda: send(200))
         samples.append(capture.read())
         samples.append(capture.read())
-        assert capture.fill.entries < 128
+        at_last = moved(samples[2], {late})
+        assert capture.fill.entries < 128 or at_last
     assert sent(samples, greedy) == 200 * SIZE
     assert [sent(samples, pid) for pid in modest] == [3 * SIZE] * 5
     assert sent(samples, late) == 200 * SIZE
@@ -117,7 +119,7 @@ def test_processes_beyond_the_flow_map_stay_apart() -> None:
         assert spilled == least * SIZE or (spilled > least * SIZE and others)
         assert sample.loss.spilled == least or (sample.loss.spilled > least and others)
         assert spilled <= sample.loss.spilled_bytes <= spilled + others
-    assert samples[2].loss == Loss()
+    assert samples[2].loss == Loss() or at_last
 
 
 def test_bytes_of_more_processes_than_there_is_room_for() -> None:
@@ -144,9 +146,9 @@ def test_bytes_of_more_processes_than_there_is_room_for() -> None:
     assert rest.rx + rest.tx == sample.loss.unattributed_bytes
     assert len(mine) == 2 + 4 or (len(mine) < 2 + 4 and others)
     assert sample.loss.unnamed == 8 or (sample.loss.unnamed > 8 and others)
-    assert quiet.loss.unnamed == 0 or others_later
+    assert quiet.loss.unnamed == 0 or others_later or others
     assert sample.identities[UNATTRIBUTED].name == "(unattributed)"
-    assert UNATTRIBUTED not in quiet.traffic or others_later
+    assert UNATTRIBUTED not in quiet.traffic or others_later or others
 
 
 def test_room_of_exited_processes_is_used_again() -> None:
@@ -208,8 +210,11 @@ def test_process_that_found_no_room_is_named_later() -> None:
     with sink() as port, capturing(processes=4) as capture:
         pause, go = os.pipe()
 
+        sent, sending = os.pipe()
+
         def wait() -> None:
             send_datagram(port, SIZE)
+            os.write(sending, b"x")
             os.read(pause, 1)
 
         def send() -> None:
@@ -217,13 +222,15 @@ def test_process_that_found_no_room_is_named_later() -> None:
                 sock.connect(("127.0.0.1", port))
                 while True:
                     sock.send(bytes(SIZE))
+                    os.write(sending, b"x")
                     time.sleep(0.01)
 
         waiting = [start(wait) for _ in range(8)]
-        time.sleep(0.2)
+        for _ in waiting:
+            os.read(sent, 1)
         late = start(send)
         try:
-            time.sleep(0.2)
+            os.read(sent, 1)
             assert name_of(capture, late.pid) == "(unknown)"
             os.write(go, b"x" * len(waiting))
             for child in waiting:

@@ -86,6 +86,7 @@ def check_exact_bytes(found: Prometheus) -> None:
     assert {name: by_kind(found, name) for name in expected} == expected
 
 
+@pytest.mark.alone  # a name that moves few of all bytes gets no counter of its own
 def test_prometheus_has_the_bytes_of_a_recording_bwtop(place: Path, tmp_path: Path) -> None:
     with (
         recording(place / "history.db") as bwtop,
@@ -138,6 +139,7 @@ def test_what_is_exposed_passes_promtool_and_no_counter_goes_back(place: Path) -
             before = after
 
 
+@pytest.mark.alone  # a name that moves few of all bytes gets no counter of its own
 def test_prometheus_has_the_bytes_of_a_serving_bwtop_that_knows_it(tmp_path: Path) -> None:
     token = tmp_path / "bwtop.token"
     token.write_text(TOKEN)
@@ -175,6 +177,7 @@ def test_another_user_needs_to_be_trusted(place: Path) -> None:
         assert bwtop.ask("/healthz", uid=23456).status == 200
 
 
+@pytest.mark.alone  # a name that moves few of all bytes gets no counter of its own
 def test_while_another_one_measures_what_it_records_is_counted(place: Path) -> None:
     """By who serves its history and may not measure."""
     database = place / "history.db"

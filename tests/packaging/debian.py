@@ -89,7 +89,7 @@ def configure_apt(root: Path, sources: str) -> None:
         shutil.copy(key, copy)
     settings = run("apt-config", "dump").splitlines()
     wanted = re.compile(r'Acquire::(?!IndexTargets|Languages|cdrom|Changelogs)[\w:.-]+ ".')
-    lines = (line for line in settings if wanted.match(line))
+    lines = [*(line for line in settings if wanted.match(line)), 'Acquire::Retries "5";']
     (etc / "apt.conf.d/90machine").write_text("\n".join(lines) + "\n")
 
 

@@ -139,7 +139,7 @@ def test_interval_during_the_rollup_is_written_at_once(
     monkeypatch.setattr(rollup, "STEP_SECONDS", 0.0)
     calls = noted_calls(monkeypatch)
     feed = recorders(path)
-    feed.put(300, 60.0)  # five hours of minutes to close
+    feed.put(1000, 60.0)  # hours of minutes to close
     feed.wait()
     for _ in range(5):
         feed.wait(lambda: calls[-2:] == ["keep_up", "keep_up"])
