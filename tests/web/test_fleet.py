@@ -191,7 +191,7 @@ class Endless(FleetHistory):
 
 def test_server_stops_a_query_whose_client_has_left(server: ClickHouse) -> None:
     """A new server notices, an old one stops when the time of the query is over."""
-    made = reports_of(Endless(server.target.url(), lambda: Client(server.target, "", longest=20)))
+    made = reports_of(Endless(server.target.url(), lambda: Client(server.target, "", longest=8)))
     is_gone = threading.Event()
     with closing(server.client()) as client, ThreadPoolExecutor(1) as pool:
 
