@@ -224,7 +224,7 @@ def until_it_answers(client: Client) -> None:
 def test_another_server_takes_over(
     path: Path, own: ClickHouse, running: ClickHouse, shippers: Shippers, number: signal.Signals
 ) -> None:
-    """Where the first is gone, or silent; a server that is slow now is left too, so each may have some of the first rows."""
+    """The first is gone, or silent; a server that is slow now is left too, so each may have some of the first rows."""
     running.init("twofold")
     own.init("twofold")
     both = replace(own.target, database="twofold", more=(("127.0.0.1", running.port),))

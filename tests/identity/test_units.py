@@ -181,7 +181,7 @@ INNER = "0" * 64
     ],
 )
 def test_outermost_of_nested_containers_counts(cgroup: str, container: str) -> None:
-    """Who is root in a container makes cgroups in it with the id of another one on the host."""
+    """A user with root in a container can make cgroups in it with the id of another container of the host."""
     assert place(cgroup).container == container
     found = container_key(cgroup)
     assert found is None or found.id == ID
