@@ -127,6 +127,9 @@ NSPAWN = [
 ]
 """Boots a container with this machine's network, which may load programs into its kernel, and close files to itself."""
 
+SETTINGS = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_USE_CGNS": "0"}
+"""It sees the root of this machine's cgroups, where bwtop learns the peers of unconnected UDP."""
+
 
 @contextmanager
 def booted(root: Root) -> Iterator[Machine]:
@@ -141,7 +144,7 @@ def booted(root: Root) -> Iterator[Machine]:
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            env=os.environ | SETTINGS,
         )
     try:
         yield await_boot(process, log)

@@ -18,6 +18,7 @@ OPENERS: Final = {
     "sqlite/schema.py": "the history, with its account's rights",
     "history/process.py": "/proc/self/statm",
     "identity/machine.py": "/etc/machine-id",
+    "identity/names.py": "/etc/resolv.conf",
     "containers/folders.py": "folders of container engines, as the helper",
     "containers/places.py": "the configuration of container engines, as the helper",
     "containers/helper.py": "/dev/null",
