@@ -1,6 +1,7 @@
 """Run programs to their end, wait for what they do, and read what the kernel tells of them: proc(5)."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -100,6 +101,19 @@ def threads(process: int) -> int:
 def descriptors(process: int) -> int:
     """Return the number of open descriptors of a process."""
     return len(os.listdir(f"/proc/{process}/fd"))
+
+
+def descriptors_of(pattern: str) -> set[int]:
+    """Return the descriptors of this process for what matches a regular expression: a path, `socket:`, `anon_inode:bpf`.
+
+    Those of all kinds tell nothing: other threads, as of an embedded ClickHouse, open files at any time.
+    """
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile, as that of the listing itself
+            if re.match(pattern, os.readlink(f"/proc/self/fd/{name}")):
+                found.add(int(name))
+    return found
 
 
 def proportional_memory(process: int) -> int:

@@ -8,12 +8,9 @@ import pytest
 from bwtop.capture import bulk, libbpf
 from bwtop.capture.counters import IDLE, IDS_PER_BLOCK
 from tests.kernel.running import capturing, run, sent, sink
+from tests.processes import descriptors_of
 
 pytestmark = pytest.mark.kernel
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("is_mapped", [True, False])
@@ -32,12 +29,15 @@ def test_flows_are_read_and_rest(is_mapped: bool, monkeypatch: pytest.MonkeyPatc
                 sock.sendto(bytes(size), (f"127.0.{2 + number // 250}.{number % 250 + 1}", port))
 
     with sink() as port, capturing(flows=flows, processes=1024) as capture:
-        before = open_descriptors()
+        before = descriptors_of("anon_inode:bpf")
+        assert before
         for size in (101, 103):
             pid = run(lambda size=size: send(size))  # type: ignore[misc]
             samples = [capture.read()]
             assert capture.fill.entries >= mine
-            assert open_descriptors() == before, "a process may have few, and bwtop many blocks"
+            assert descriptors_of("anon_inode:bpf") == before, (
+                "a process may have few, and bwtop many blocks"
+            )
             samples += [capture.read() for _ in range(2 * IDLE)]
             assert sent(samples, pid) == mine * size
             assert capture.fill.entries < mine

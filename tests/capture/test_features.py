@@ -18,6 +18,7 @@ from bwtop.capture.session import CaptureError, Loading
 from bwtop.capture.sources import BPF_SOURCES
 from tests.capture import natively
 from tests.capture.natively import Instruction, instructions
+from tests.processes import descriptors_of
 
 OLD_PROGRAMS = natively.programs(KPROBE)
 LAST_HELPER_OF_4_20 = 90  # bpf_msg_push_data(), uapi/linux/bpf.h
@@ -163,7 +164,7 @@ def test_running_kernel_has_all_of_it() -> None:
     """Linux 6.3 and newer, where the tests run."""
     attacher = Attacher(Btf())
     probe = FEXIT.probes[0]
-    before = os.listdir("/proc/self/fd")
+    before = descriptors_of("anon_inode:")
 
     def load(instructions: bytes) -> None:
         attacher.try_(probe, instructions)
@@ -171,7 +172,7 @@ def test_running_kernel_has_all_of_it() -> None:
     assert list(features.definitions(load)) == ["-DTASK_STORAGE"]
     assert features.may_call(load, features.TASK_STORAGE_GET)
     assert not features.may_call(load, 9999)
-    assert os.listdir("/proc/self/fd") == before, "programs of trials are closed"
+    assert descriptors_of("anon_inode:") == before, "programs of trials are closed"
 
 
 @cache

@@ -22,6 +22,7 @@ from bwtop.sqlite.writer import RecordingOptions
 from tests.build import CONTROLS, HOSTILE, key, remote
 from tests.history import recording
 from tests.history.recording import START, answer, intervals
+from tests.processes import descriptors_of
 
 # Log
 
@@ -112,12 +113,6 @@ for_ever = pytest.mark.filterwarnings(
 """The socket stays open while the service runs."""
 
 
-def descriptors() -> set[int]:
-    """Return the open sockets."""
-    listed = (int(name) for name in os.listdir("/proc/self/fd"))
-    return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
-
-
 def received(sock: socket.socket) -> list[bytes]:
     """Return all waiting messages."""
     sock.setblocking(False)
@@ -135,9 +130,9 @@ def test_service_manager_is_notified(kind: str, tmp_path: Path) -> None:
     name = str(tmp_path / "notify") if kind == "path" else f"@bwtop-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if kind == "abstract" else name)
-        before = descriptors()
+        before = descriptors_of("socket:")
         tell = notifier({"NOTIFY_SOCKET": name})
-        (added,) = descriptors() - before
+        (added,) = descriptors_of("socket:") - before
         assert not os.get_inheritable(added)
         tell("READY=1")
         tell("STOPPING=1")
@@ -159,9 +154,9 @@ def test_missing_service_manager_is_ignored(
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("relative")
-        before = descriptors()
+        before = descriptors_of("socket:")
         notifier({} if name is None else {"NOTIFY_SOCKET": name})("READY=1")
-        assert descriptors() == before
+        assert descriptors_of("socket:") == before
         assert received(manager) == []
 
 
