@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from bwtop.clickhouse.client import FleetError, FleetServer
+from bwtop.clickhouse.ddl import (
+    LOCAL,
+    described,
+    distributed,
+    numbered,
+    on_cluster,
+    statements,
+    ttl,
+)
 from bwtop.clickhouse.schema import (
     FIVES,
     KEPT,
-    LOCAL,
     NUMBER,
     SCHEMA,
     SPAN,
@@ -22,12 +30,6 @@ from bwtop.clickhouse.schema import (
     TODAY,
     TRAFFIC,
     ServerTable,
-    described,
-    distributed,
-    numbered,
-    on_cluster,
-    statements,
-    ttl,
 )
 from bwtop.history.tiers import FOREVER, TIERS, completed
 from bwtop.text.escape import count

@@ -11,7 +11,7 @@ from bwtop.text.stderr import say
 
 def run_schema(options: Options, mode: Mode) -> None:
     """Create or upgrade the tables, or print the SQL; raises FleetError."""
-    from bwtop.clickhouse import migrations, schema
+    from bwtop.clickhouse import ddl, migrations, schema
 
     asked, cluster = options.retention or {}, options.cluster
     ship = options.ship
@@ -20,7 +20,7 @@ def run_schema(options: Options, mode: Mode) -> None:
     if mode is Mode.PRINT_SCHEMA:
         version = server.version if server else schema.TODAY
         sys.stdout.writelines(
-            schema.printed(database, version, migrations.retention(asked, schema.KEPT), cluster)
+            ddl.printed(database, version, migrations.retention(asked, schema.KEPT), cluster)
         )
         return
     assert ship, "--init comes with --ship"

@@ -11,8 +11,9 @@ import pytest
 
 from bwtop.clickhouse import reader
 from bwtop.clickhouse.client import Client, FleetError
+from bwtop.clickhouse.ddl import distributed
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import NUMBER, distributed
+from bwtop.clickhouse.schema import NUMBER
 from bwtop.history.query import Answer, History
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from bwtop.clickhouse import schema
+from bwtop.clickhouse import ddl
 from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.migrations import install
 from bwtop.clickhouse.reader import FleetReader
@@ -76,7 +76,7 @@ def test_upgrade_keeps_every_row_while_old_hosts_go_on_shipping(
         ]
         agree(kept, former.server)
         assert FleetReader(former.server).hosts() == [WEB1]
-        assert names(former) == {table.name for table in TABLES} | {schema.VIEW}
+        assert names(former) == {table.name for table in TABLES} | {ddl.VIEW}
         kept.append(moved(random.Random(4), NOW + 1))
         ship(kept, Former(former.server), WEB1)
         agree(kept, former.server)
@@ -112,10 +112,10 @@ def test_columns_are_added_to_tables_of_schema_3(store: FleetServer) -> None:
     store.query("ALTER TABLE host DROP COLUMN networks")
     store.query("DROP TABLE schema")
     of_schema = next(
-        text for _, text in schema.statements(database, store.version) if ".schema" in text
+        text for _, text in ddl.statements(database, store.version) if ".schema" in text
     )
     store.query(of_schema)
-    store.query(schema.numbered(database, 3))
+    store.query(ddl.numbered(database, 3))
     old = [name for name in HOST.names() if name != "networks"]
     row: tuple[object, ...] = (UUID(WEB1.id), WEB1.name, 1, ["192.0.2.1"], "0.2", 0.0, 0.0, 0.0)
     store.insert("host", old, [[value] for value in row])
@@ -145,7 +145,7 @@ def test_minutes_of_many_days_fit_a_server_with_partitions_by_day(store: FleetSe
 
 def test_server_of_a_newer_bwtop_is_left_alone(store: FleetServer) -> None:
     database = store.query("SELECT currentDatabase()")[0][0]
-    store.query(schema.numbered(database, NUMBER + 1))
+    store.query(ddl.numbered(database, NUMBER + 1))
     with pytest.raises(
         FleetError, match=f"schema {NUMBER + 1}; this bwtop has {NUMBER}.*upgrade bwtop"
     ):

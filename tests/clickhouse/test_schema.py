@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bwtop import __version__
-from bwtop.clickhouse import schema
+from bwtop.clickhouse import ddl
 from bwtop.clickhouse.migrations import install
-from bwtop.clickhouse.schema import KEPT, NUMBER, SPAN, TABLES, TODAY, TRAFFIC, VIEW
+from bwtop.clickhouse.schema import KEPT, NUMBER, SPAN, TABLES, TODAY, TRAFFIC
 from bwtop.history.tiers import FOREVER
 from tests.clickhouse.servers import Library, merge
 from tests.clickhouse.stores import ship
@@ -22,7 +22,7 @@ OLD = (18, 16)
 
 def script(**options: object) -> list[str]:
     """Return the statements printed by --print-schema."""
-    text = "".join(schema.printed("printed", **options))  # type: ignore[arg-type]
+    text = "".join(ddl.printed("printed", **options))  # type: ignore[arg-type]
     return [part for part in re.sub("(?m)^--.*\n", "", text).split(";\n") if part.strip()]
 
 
@@ -35,7 +35,7 @@ def test_current_clickhouse_accepts_the_printed_schema(chdb: object) -> None:
             "SELECT name, create_table_query FROM system.tables WHERE database = 'printed'"
         )
     )
-    assert set(made) == {table.name for table in TABLES} | {VIEW}
+    assert set(made) == {table.name for table in TABLES} | {ddl.VIEW}
     for table in TABLES:
         assert f"ENGINE = {table.engine}" in made[table.name]
         assert ("TTL" in made[table.name]) == bool(table.ends)
@@ -55,7 +55,7 @@ def test_current_clickhouse_accepts_the_cluster_schema(
     library = Library(chdb, "default")
     *found, number = script(cluster="my-cluster", version=version)
     assert len(found) == 1 + 2 * len(TABLES)  # the database, the view, and one of the tables once
-    assert number.strip() == schema.numbered("printed")
+    assert number.strip() == ddl.numbered("printed")
     for statement in found:
         quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
         ((text,),) = library.query(f"SELECT formatQuery('{quoted}')")
