@@ -25,7 +25,7 @@ from bwtop.model.flows import (
 from bwtop.model.remote_names import RemoteNames
 from bwtop.model.sample import FlowTraffic, Sample
 from bwtop.model.typed import parse
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections, schema
 from bwtop.view.interval import Interval, Intervals
 from bwtop.view.order import Order
 
@@ -142,7 +142,7 @@ REMOTES: Final = (
 
 def open_writer(path: Path, mode: int) -> sqlite3.Connection:
     """Open a history to write, as a recorder does: create it if it is missing, and migrate it."""
-    connection = schema.connect_writer(path, mode)
+    connection = connections.connect_writer(path, mode)
     try:
         schema.migrate(connection)
     except BaseException:

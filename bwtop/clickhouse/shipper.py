@@ -19,8 +19,8 @@ from bwtop.clickhouse.target import Target
 from bwtop.identity.addresses import connected_networks, own_addresses
 from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
-from bwtop.sqlite import schema
-from bwtop.sqlite.schema import HistoryError
+from bwtop.sqlite import connections, errors
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.writer import UNSEEN, file_seen
 from bwtop.text.escape import count
 
@@ -187,7 +187,7 @@ class Shipper:
             self._connection.close()
             self._connection = self._spool = None
         if self._connection is None:
-            self._connection = schema.connect_writer(self._path)
+            self._connection = connections.connect_writer(self._path)
             self._file = file_seen(self._path)
         return self._connection
 
@@ -250,9 +250,9 @@ class Shipper:
     def _words(self, error: Exception) -> str:
         if isinstance(error, FleetError):
             return str(error)
-        if schema.is_locked(error):
+        if errors.is_locked(error):
             return f"the history is busy, with bwtop itself or another program: {self._path}"
-        return schema.plain(error, self._path)
+        return errors.plain(error, self._path)
 
     def _ship(self) -> None:
         spool = self._opened()

@@ -21,9 +21,9 @@ from bwtop.rights import account as accounts
 from bwtop.rights import privileges
 from bwtop.rights.account import Account
 from bwtop.rights.confine import confine
+from bwtop.sqlite.errors import HistoryError, plain
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.recorder import OVER_SIZE, Recorder
-from bwtop.sqlite.schema import HistoryError, plain
 from bwtop.sqlite.writer import RecordingOptions
 
 NEEDS_ROOT: Final = "measuring needs root (or CAP_BPF and CAP_PERFMON); try: sudo bwtop"

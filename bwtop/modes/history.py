@@ -12,8 +12,9 @@ from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
+from bwtop.sqlite.connections import open_reader
+from bwtop.sqlite.errors import HistoryError, plain
 from bwtop.sqlite.location import Place
-from bwtop.sqlite.schema import HistoryError, open_reader, plain
 from bwtop.text.stderr import fail
 from bwtop.view.order import Order
 

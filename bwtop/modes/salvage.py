@@ -8,9 +8,9 @@ from bwtop.modes import common
 from bwtop.options.flags import Options
 from bwtop.rights import account as accounts
 from bwtop.rights.confine import confine
-from bwtop.sqlite import location, schema
+from bwtop.sqlite import connections, errors, location, schema
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.salvage import Saved, salvage
-from bwtop.sqlite.schema import HistoryError
 from bwtop.text.escape import count
 from bwtop.text.stderr import fail, say
 from bwtop.text.units import size
@@ -30,8 +30,8 @@ def run_salvage(options: Options) -> None:
     def prepare() -> None:
         if new.path.exists():
             fail(f"{new.path} exists; choose another with --db")
-        opened.append(schema.open_reader(old.path, oldest=2))
-        opened.append(schema.connect_writer(new.path, location.mode(new.path)))
+        opened.append(connections.open_reader(old.path, oldest=2))
+        opened.append(connections.connect_writer(new.path, location.mode(new.path)))
         opened[1].execute("PRAGMA journal_mode = MEMORY")  # no other files: it has no reader yet
         schema.migrate(opened[1])
 
@@ -47,7 +47,7 @@ def run_salvage(options: Options) -> None:
     except HistoryError as error:
         fail(str(error))
     except (OSError, sqlite3.Error) as error:
-        fail(schema.plain(error, new.path if opened else old.path))
+        fail(errors.plain(error, new.path if opened else old.path))
     say(f"to read it: bwtop --history all --db {new.path}")
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bwtop.sqlite import checked, schema
+from bwtop.sqlite import checked, connections
 from bwtop.sqlite.checked import DamagedError
 
 PERIOD: Final = 3600.0
@@ -21,7 +21,7 @@ class BackgroundCheck:
 
     def __init__(self, path: Path) -> None:
         """Open the database; raise sqlite3.Error."""
-        self._connection = schema.connect_checker(path)
+        self._connection = connections.connect_checker(path)
         self._thread: threading.Thread | None = None
         self._next = 0.0
         self._is_damaged = False

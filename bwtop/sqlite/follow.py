@@ -15,7 +15,7 @@ from bwtop.history.recent import RecentNames
 from bwtop.model.flows import Traffic
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.rights.opening import file_id
-from bwtop.sqlite import checked, lock, schema
+from bwtop.sqlite import checked, connections, errors, lock
 from bwtop.sqlite.processes import Processes, key_of
 from bwtop.sqlite.seen import changed_names, last_change, names_of
 from bwtop.sqlite.selection import identity
@@ -34,7 +34,7 @@ class Follower:
     """Reader of a database that another bwtop writes; it skips the intervals from before it opened."""
 
     def __init__(self, path: Path, *, names: bool = True) -> None:
-        """Open the database; raise schema.HistoryError, OSError or sqlite3.Error.
+        """Open the database; raise errors.HistoryError, OSError or sqlite3.Error.
 
         names: False for samples without names of remotes.
         """
@@ -47,7 +47,7 @@ class Follower:
 
     def _open(self) -> None:
         file = _file(self._path)
-        connection = schema.open_reader(self._path)
+        connection = connections.open_reader(self._path)
         try:
             self._last = _newest(connection)
             self._processes = Processes(connection)
@@ -87,7 +87,7 @@ class Follower:
         if _file(self._path) in (self._file, None):
             return
         before = self._connection
-        with contextlib.suppress(schema.HistoryError, OSError, sqlite3.Error):
+        with contextlib.suppress(errors.HistoryError, OSError, sqlite3.Error):
             self._open()
             before.close()
 

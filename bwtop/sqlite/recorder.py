@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from bwtop.history.calendar import Unit, floor
 from bwtop.model.sample import Sample
-from bwtop.sqlite import checked, clocks, schema
+from bwtop.sqlite import checked, clocks, errors
 from bwtop.sqlite.backlog import Backlog
 from bwtop.sqlite.clocks import ClockReading, ClockWatch
 from bwtop.sqlite.delta import Delta, SeenName
-from bwtop.sqlite.schema import HistoryError
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 from bwtop.text.escape import count
@@ -303,7 +303,7 @@ class Recorder:
         try:
             aside = self._writer.set_aside(wall)
         except OSError as refused:
-            why = f"{schema.plain(error, self.path)}; it cannot be set aside: {refused.strerror}"
+            why = f"{errors.plain(error, self.path)}; it cannot be set aside: {refused.strerror}"
             self._set(RecorderState(fault=why))
             return False
         if aside is None:
@@ -315,11 +315,11 @@ class Recorder:
         return True
 
     def _fail(self, error: Exception) -> None:
-        self._is_locked = schema.is_locked(error)
+        self._is_locked = errors.is_locked(error)
         self._writer.rollback()
         passing = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
         lasting = not isinstance(error, sqlite3.Error) and getattr(error, "errno", 0) not in passing
-        self._set(RecorderState(fault=schema.plain(error, self.path), is_lasting=lasting))
+        self._set(RecorderState(fault=errors.plain(error, self.path), is_lasting=lasting))
 
     def _work(self) -> None:
         while True:

@@ -1,30 +1,18 @@
-"""The schema of the database, its migrations, and how it is opened."""
+"""The schema of the database and its migrations."""
 
 import contextlib
-import errno
 import functools
-import os
 import re
 import sqlite3
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 from bwtop.model.ledger import CATEGORIES, Category
-from bwtop.rights.opening import file_id
-from bwtop.sqlite import checked
-from bwtop.sqlite.checked import DamagedError
+from bwtop.sqlite.errors import HistoryError
 from bwtop.text.escape import printable
 
 APPLICATION_ID: Final = 0x6277_7470  # "bwtp", for file(1)
-
-WAIT: Final = 0.5
-"""Seconds that a statement waits for the lock of another program; then the caller retries later."""
-
-_WAL_LIMIT: Final = 4 << 20
-"""Size in bytes to which the write-ahead log shrinks after a long read has let it grow."""
 
 
 def pulse_column(category: Category, way: str) -> str:
@@ -143,122 +131,23 @@ MIGRATIONS: Final[Sequence[str]] = (_TABLES, _SPOOL, _EXEC, _NAMES)
 """Scripts that upgrade each schema to the next; an empty file has schema 0."""
 
 
-class HistoryError(Exception):
-    """The history cannot be used; the text says why and what to do."""
-
-
 def version() -> int:
     """Return the schema that this bwtop writes."""
     return len(MIGRATIONS)
 
 
-def connect_writer(path: Path, mode: int | None = None) -> sqlite3.Connection:
-    """Open the database to write, without migrating it: that is up to the holder of the lock.
-
-    A missing file is created with the permissions `mode`; without one raise FileNotFoundError.
-    """
-    if mode is not None:
-        _create(path, mode)
-    _check_file(path, os.R_OK | os.W_OK)
-    with _held(path) as descriptor:
-        connection = _connect(path, "mode=rw")
-        try:
-            _check(connection, path)
-            _close_to_others(descriptor, path)
-            _prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _create(path: Path, mode: int) -> None:
-    """Create the database if it is missing."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[int]:
-    """Hold a file by a descriptor that neither reads it nor, when it is closed, drops SQLite's locks (O_PATH)."""
-    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _close_to_others(descriptor: int, path: Path) -> None:
-    """Let only owner and group read a history; raises HistoryError if the path leads to another file now."""
-    if file_id(descriptor) != file_id(path):
-        raise HistoryError(f"{path} was replaced while it was being opened; try again")
-    mode = os.fstat(descriptor).st_mode
-    if mode & stat.S_IRWXO:
-        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(mode) & ~stat.S_IRWXO)
-
-
-def _check_file(path: Path, access: int) -> None:
-    """Check that a file can be opened; raise plainer errors than SQLite's.
-
-    Do not open it: closing it would drop the locks of all connections of this process to it (POSIX, fcntl()), and
-    another program might delete the log as its own.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise HistoryError(f"{path} is not a regular file; choose another with --db")
-    if not os.access(path, access, effective_ids=True):
-        is_read_only = access & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
-        number = errno.EROFS if is_read_only else errno.EACCES
-        raise OSError(number, os.strerror(number), str(path))
-
-
-class _Connection(sqlite3.Connection):
-    """A connection to a file that may be damaged."""
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """Run a statement; the message of an error can quote bytes of the file that are no text."""
-        try:
-            return super().execute(*arguments)
-        except UnicodeDecodeError:
-            raise DamagedError from None
-
-
-def _connect(path: Path, parameters: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file://{quote(os.fsencode(path.absolute()))}?{parameters}",
-        uri=True,
-        timeout=WAIT,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=_Connection,
-    )
-    connection.text_factory = checked.decoded
-    try:
-        connection.execute("PRAGMA trusted_schema = OFF")  # no function that SQL in the file names
-        connection.execute("PRAGMA cell_size_check = ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    run = connection.execute
-    if not _value(connection, "PRAGMA user_version"):
-        run("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never
-    run("PRAGMA journal_mode = WAL")
-    run("PRAGMA synchronous = FULL")  # what is committed survives a power cut
-    run("PRAGMA temp_store = MEMORY")
-    run(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the schema that a database has; 0 if it is empty."""
+    return _value(connection, "PRAGMA user_version")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Run the pending migrations: all of them, or none if one fails."""
-    if _value(connection, "PRAGMA user_version") == version():
+    if version_of(connection) == version():
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for number in range(_value(connection, "PRAGMA user_version"), version()):
+        for number in range(version_of(connection), version()):
             for statement in statements(MIGRATIONS[number]):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -281,10 +170,10 @@ def statements(script: str) -> list[str]:
     return found
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def check(connection: sqlite3.Connection, path: Path) -> None:
     """Raise HistoryError if it is no history, or one of a newer bwtop."""
     try:
-        known = _value(connection, "PRAGMA user_version")
+        known = version_of(connection)
         application = _value(connection, "PRAGMA application_id")
         is_foreign = application != APPLICATION_ID
         is_empty = not (application or known or (is_foreign and _objects(connection)))
@@ -364,97 +253,5 @@ def empty_reader() -> sqlite3.Connection:
     return _empty(version())
 
 
-def open_reader(path: Path, oldest: int | None = None) -> sqlite3.Connection:
-    """Open the database to read; it may belong to another user, and another bwtop may be writing.
-
-    `oldest` is the first schema that will do, by default the present one.  Raises HistoryError, OSError and sqlite3.Error.
-    """
-    oldest = version() if oldest is None else oldest
-    _check_file(path, os.R_OK)
-    try:
-        return _reader(path, "mode=ro", oldest)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode not in _NO_ROOM_BESIDE or _has_log(path):
-            raise
-    return _reader(path, "mode=ro&immutable=1", oldest)  # at rest: no process writes it
-
-
-def connect_checker(path: Path) -> sqlite3.Connection:
-    """Open the database to look for damage, with all of its files: later the path may be out of reach.
-
-    The schema is not checked.  Raises sqlite3.Error.
-    """
-    connection = _connect(path, "mode=ro")
-    try:
-        _value(connection, "SELECT count(*) FROM sqlite_schema")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-_NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY)
-"""Errors of SQLite for a database at rest in a directory without write permission: it cannot create its files."""
-
-
-def _has_log(path: Path) -> bool:
-    """Return whether a write-ahead log has rows that the database lacks."""
-    log = path.with_name(f"{path.name}-wal")
-    return log.exists() and log.stat().st_size > 0
-
-
-def _reader(path: Path, parameters: str, oldest: int) -> sqlite3.Connection:
-    connection = _connect(path, parameters)
-    try:
-        _check(connection, path)
-        _check_readable(connection, path, oldest)
-        connection.execute("PRAGMA temp_store = MEMORY")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_readable(connection: sqlite3.Connection, path: Path, oldest: int) -> None:
-    """Raise HistoryError for an older schema: a reader cannot migrate."""
-    known = _value(connection, "PRAGMA user_version")
-    if known == 0:
-        raise HistoryError(f"nothing has been recorded yet in {path}; run: sudo bwtop")
-    if known < oldest:
-        raise HistoryError(
-            f"{path} has an older schema ({known}); it is upgraded when bwtop next records"
-        )
-
-
 def _value(connection: sqlite3.Connection, statement: str) -> int:
     return int(connection.execute(statement).fetchone()[0])
-
-
-def is_locked(error: Exception) -> bool:
-    """Return whether an error means that another program holds a lock."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_BUSY
-
-
-def plain(error: Exception, path: Path) -> str:
-    """Return the message of an error, with the file."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None:
-        words = _WORDS.get(code) or _WORDS.get(code & 0xFF)  # the primary code of an extended one
-        return f"{words}: {path}" if words else f"{error}: {path}"
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or path}"
-    return str(error)
-
-
-_WORDS: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
-    sqlite3.SQLITE_READONLY: "the history is read-only",
-    sqlite3.SQLITE_READONLY_RECOVERY: "the last writes are not merged yet; bwtop does that when it next records",
-    sqlite3.SQLITE_READONLY_ROLLBACK: "the last write was cut off; it is undone when bwtop next records",
-    sqlite3.SQLITE_CANTOPEN: "the history cannot be opened",
-    sqlite3.SQLITE_BUSY: "another program has locked the history",
-    sqlite3.SQLITE_CORRUPT: "the history is damaged",
-    sqlite3.SQLITE_NOTADB: "not a history of bwtop",
-    sqlite3.SQLITE_PERM: "no permission to write the history",
-}

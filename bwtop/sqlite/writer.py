@@ -11,12 +11,12 @@ from typing import Final
 
 from bwtop.rights.account import Account
 from bwtop.rights.opening import file_id
-from bwtop.sqlite import location, schema
+from bwtop.sqlite import connections, location, schema
 from bwtop.sqlite.check import BackgroundCheck
 from bwtop.sqlite.delta import Delta
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.lock import Lock
 from bwtop.sqlite.rollup import Policy, Rollup
-from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event, Store
 
 UNSEEN: Final = (-1, -1)
@@ -67,7 +67,7 @@ class DatabaseWriter:
             raise HistoryError(f"{path} was deleted or replaced")
         if not self._store:
             location.make_directory(path)
-            connection = schema.connect_writer(path, mode)
+            connection = connections.connect_writer(path, mode)
             self._store = Store(connection, cmdlines=self._options.cmdlines)
             self._file = file_seen(path)
             self._check = BackgroundCheck(path)

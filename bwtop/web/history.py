@@ -11,8 +11,9 @@ from bwtop.clickhouse.client import FleetError, FleetServer
 from bwtop.clickhouse.reader import FleetReader
 from bwtop.history.query import History
 from bwtop.rights.opening import file_id
+from bwtop.sqlite.connections import open_reader
+from bwtop.sqlite.errors import HistoryError, plain
 from bwtop.sqlite.reader import LocalReader
-from bwtop.sqlite.schema import HistoryError, open_reader, plain
 from bwtop.web.answer import refuse
 
 

@@ -26,7 +26,7 @@ from bwtop.clickhouse.spool import Spool
 from bwtop.clickhouse.target import Target
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import Host
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Store
 from tests.bench import questions, year
@@ -75,7 +75,7 @@ def ship(path: Path, port: int, host: Host, rows: int) -> int:
     """Send all of a host's history, so many rows of traffic at once; return the number of rows."""
     sent = 0
     with (
-        closing(schema.connect_writer(path, 0o600)) as connection,
+        closing(connections.connect_writer(path, 0o600)) as connection,
         closing(Client(Target("127.0.0.1", port), "")) as client,
     ):
         spool = Spool(connection, "bench", host)

@@ -14,7 +14,7 @@ from bwtop.history import ranges
 from bwtop.history.dimensions import ENDPOINT, parse
 from bwtop.history.query import History
 from bwtop.model.filter import EVERYTHING, Filter
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Store
 from tests.bench import year
@@ -73,7 +73,7 @@ def inserts(effort: Effort) -> Table:
 def ask(path: Path, text: str, keep: Filter = EVERYTHING, by: str = "") -> None:
     """Ask a question as the command does."""
     now = time.time()
-    history = History(LocalReader(schema.open_reader(path)))
+    history = History(LocalReader(connections.open_reader(path)))
     dimensions = [parse(name) for name in by.split(",")] if by else [parse("process"), ENDPOINT]
     history.ask(ranges.parse(text, now), dimensions, keep, now)
     history.close()

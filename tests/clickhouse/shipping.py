@@ -17,7 +17,7 @@ from bwtop.clickhouse.client import Client, FleetError, FleetServer
 from bwtop.clickhouse.shipper import Shipper, ShippingOptions
 from bwtop.clickhouse.spool import Cursor, Spool, UnsentIntervals
 from bwtop.clickhouse.target import Target
-from bwtop.sqlite import recorder, schema
+from bwtop.sqlite import connections, recorder
 from tests.clickhouse.servers import merge
 from tests.clickhouse.sides import Side, here, there
 from tests.history.keep import policy
@@ -178,7 +178,7 @@ class Shippers:
 
 def hurry(patch: pytest.MonkeyPatch, rows: int = 100) -> None:
     """Use small batches in quick succession, and quick rollups; a slow disk or server is no fault."""
-    patch.setattr(schema, "WAIT", HANG)
+    patch.setattr(connections, "WAIT", HANG)
     for name in ("CONNECT_SECONDS", "PING_SECONDS"):
         patch.setattr(client, name, HANG)
     patch.setattr(shipper, "PERIOD", 0.05)

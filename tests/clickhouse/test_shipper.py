@@ -26,7 +26,7 @@ from bwtop.measure.intervals import Status
 from bwtop.measure.sources import Measurement
 from bwtop.metrics.watch import Watch
 from bwtop.model.sample import Sample
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections
 from tests.clickhouse.servers import ClickHouse, free_port, listening
 from tests.clickhouse.shipping import Shippers, Shipping, agreed
 from tests.clickhouse.sides import there
@@ -248,7 +248,7 @@ def test_locked_history_is_said_to_be_busy(
     path: Path, target: Target, shippers: Shippers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most often it is bwtop itself that writes."""
-    monkeypatch.setattr(schema, "WAIT", 0.1)
+    monkeypatch.setattr(connections, "WAIT", 0.1)
     shipping = shippers(path, target)
     shipping.feed.put(3)
     shipping.all_sent()

@@ -15,7 +15,7 @@ from bwtop.clickhouse.schema import EVENT, FIVES, SPAN, TABLES, TRAFFIC, ServerT
 from bwtop.clickhouse.spool import ROWS, STILL, Batch, Spool, UnsentIntervals
 from bwtop.identity.users import user_name
 from bwtop.model.flows import RECORDED_LOSSES, Host, Identity, Loss
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections, schema
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.store import Event
 from tests.build import HOSTILE, key
@@ -652,7 +652,7 @@ def test_waiting_has_the_count_and_age_of_unsent_intervals() -> None:
 def test_batch_does_not_block_writers(tmp_path: Any) -> None:
     kept = Kept(path=tmp_path / "history.db")
     busy(kept)
-    other = schema.connect_writer(tmp_path / "history.db", 0o600)
+    other = connections.connect_writer(tmp_path / "history.db", 0o600)
     sent = Spool(other, "clickhouse://there", HOST)
     assert sent.batch(7)
     assert not other.in_transaction

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bwtop.history.calendar import HOUR
-from bwtop.sqlite import schema
+from bwtop.sqlite import connections, schema
 from tests.web.serving import connect, request
 
 REMOTES: Final = 1_000_000
@@ -34,7 +34,7 @@ _FILL: Final = (
 def make(path: Path, remotes: int) -> None:
     """Make the history of an hour that ended more than an hour ago: reports of the last one do not have it."""
     start = int(time.time()) // HOUR * HOUR - 2 * HOUR
-    with closing(schema.connect_writer(path, 0o600)) as connection:
+    with closing(connections.connect_writer(path, 0o600)) as connection:
         schema.migrate(connection)
         connection.create_function("unhex", 1, bytes.fromhex)  # SQLite has it from 3.41 on
         connection.execute("BEGIN")

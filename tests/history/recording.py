@@ -23,7 +23,7 @@ from bwtop.history.query import Answer, History
 from bwtop.model.filter import EVERYTHING
 from bwtop.model.flows import TCP, Identity, ProcessKey, Remote, Role, Traffic
 from bwtop.model.sample import Sample
-from bwtop.sqlite import recorder, rollup, schema
+from bwtop.sqlite import connections, recorder, rollup
 from bwtop.sqlite.clocks import ClockReading
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.recorder import Recorder
@@ -164,7 +164,7 @@ class Recorders:
 def answer(path: Path, *by: str, now: float = START) -> Answer:
     """Return the answer for the whole history."""
     chosen = [dimensions.parse(name) for name in by]
-    with closing(History(LocalReader(schema.open_reader(path)))) as history:
+    with closing(History(LocalReader(connections.open_reader(path)))) as history:
         return history.ask(ranges.parse("all", now), chosen, EVERYTHING, now)
 
 

@@ -14,7 +14,7 @@ from bwtop.history.query import Answer, History, Peak, bar_unit
 from bwtop.history.ranges import Range, parse
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import LOOPBACK_V4, UDP, Identity, Loss, Remote, Role
-from bwtop.sqlite import retention, schema
+from bwtop.sqlite import connections, retention
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.store import Event
 from tests.build import typed
@@ -393,7 +393,7 @@ def test_history_is_a_snapshot_during_writes(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     kept = Kept(policy(), path)
     kept.append(delta())
-    history = History(LocalReader(schema.open_reader(path)))
+    history = History(LocalReader(connections.open_reader(path)))
     assert history.extent() == (NOON, NOON + 1)
     kept.append(delta(NOON + 1))
     wanted = Range("", NOON, NOON + HOUR)

@@ -30,8 +30,8 @@ from bwtop.output.notes import length
 from bwtop.output.report_table import LOOK_UP, PROCESSES, REMOTES
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite import selection
+from bwtop.sqlite.connections import open_reader
 from bwtop.sqlite.reader import LocalReader
-from bwtop.sqlite.schema import open_reader
 from bwtop.sqlite.store import Event
 from bwtop.text import units as fmt
 from bwtop.text.escape import printable, width

@@ -15,7 +15,7 @@ OPENERS: Final = {
     "rights/landlock.py": "directories, without reading them",
     "rights/privileges.py": "/proc",
     "sqlite/lock.py": "the history's, with its account's rights",
-    "sqlite/schema.py": "the history, with its account's rights",
+    "sqlite/connections.py": "the history, with its account's rights",
     "history/process.py": "/proc/self/statm",
     "identity/machine.py": "/etc/machine-id",
     "identity/names.py": "/etc/resolv.conf",
@@ -87,4 +87,4 @@ def test_only_these_modules_open_files() -> None:
 
 def test_only_the_database_modules_connect_to_sqlite() -> None:
     connecting = {name for name, source in modules().items() if "sqlite3.connect(" in source}
-    assert connecting == {"sqlite/schema.py"}
+    assert connecting == {"sqlite/connections.py", "sqlite/schema.py"}

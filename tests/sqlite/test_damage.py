@@ -20,11 +20,11 @@ from bwtop.model.flows import Host
 from bwtop.output import report
 from bwtop.output.notes import notes
 from bwtop.output.request import ReportRequest
-from bwtop.sqlite import check, checked, follow, recorder, schema
+from bwtop.sqlite import check, checked, connections, errors, follow, recorder, schema
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.rollup import Policy
-from bwtop.sqlite.schema import HistoryError
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
 from tests.examples import examples
@@ -106,14 +106,14 @@ def copy(real: Path, path: Path) -> Path:
 
 def read(path: Path) -> list[str]:
     """Read a database in each way; return the errors."""
-    errors = []
+    messages = []
     for way in (_report, _follow, _ship):
         try:
             way(path)
         except (HistoryError, sqlite3.Error) as error:
-            errors.append(schema.plain(error, path))
-    assert all(map(is_line, errors))
-    return errors
+            messages.append(errors.plain(error, path))
+    assert all(map(is_line, messages))
+    return messages
 
 
 def _report(path: Path) -> None:
@@ -121,7 +121,7 @@ def _report(path: Path) -> None:
         chosen = [dimensions.parse(name) for name in by.split(",") if name != "pid"]
         keep = made({"pid": [1, 2, 3]}) if by == "pid" else Filter()
         request = ReportRequest(ranges.parse("all", START), by=chosen, keep=keep)
-        with closing(History(LocalReader(schema.open_reader(path)))) as history:
+        with closing(History(LocalReader(connections.open_reader(path)))) as history:
             report.run(history, request, form, io.StringIO())
 
 
@@ -132,7 +132,7 @@ def _follow(path: Path) -> None:
 
 
 def _ship(path: Path) -> None:
-    with closing(schema.open_reader(path)) as connection:
+    with closing(connections.open_reader(path)) as connection:
         spool = Spool(connection, "server", HOST)
         spool.waiting()
         spool.batch()
@@ -279,7 +279,7 @@ def test_pages_overwritten_while_recording(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "PERIOD", 0.2)
-    monkeypatch.setattr(schema, "WAIT", HANG)  # the test writes, too
+    monkeypatch.setattr(connections, "WAIT", HANG)  # the test writes, too
     feed = recorders(path)
     feed.put(3000)
     feed.wait()

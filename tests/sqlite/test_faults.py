@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bwtop.sqlite import lock, recorder, schema
+from bwtop.sqlite import connections, lock, recorder
 from bwtop.sqlite.writer import RecordingOptions
 from tests.history.others import NOBODY, needs_root
 from tests.history.recording import (
@@ -338,7 +338,7 @@ def test_slow_reader_holds_up_nothing(tmp_path: Path, recorders: Recorders) -> N
 def test_another_program_that_holds_the_write_lock(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "WAIT", 0.05)
+    monkeypatch.setattr(connections, "WAIT", 0.05)
     feed = recorders(path)
     feed.put(10)
     feed.wait()
@@ -360,7 +360,7 @@ def test_put_does_not_wait_while_the_writing_thread_does(
     path: Path, recorders: Recorders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writing thread waits for a lock that the test holds until all samples are put."""
-    monkeypatch.setattr(schema, "WAIT", 10 * LONGEST)
+    monkeypatch.setattr(connections, "WAIT", 10 * LONGEST)
     feed = recorders(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -19,9 +19,9 @@ from bwtop.model.flows import UNATTRIBUTED, UNATTRIBUTED_IDENTITY, Identity, Los
 from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import Sample, add_traffic
 from bwtop.sqlite import follow, recorder, retention
+from bwtop.sqlite.errors import HistoryError
 from bwtop.sqlite.follow import Follower
 from bwtop.sqlite.rollup import Policy
-from bwtop.sqlite.schema import HistoryError
 from tests.build import NOW, REMOTES, key, remote
 from tests.history.keep import CURL, NGINX
 from tests.history.named import SITE, learned

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bwtop.model.flows import UNKNOWN_ADDRESS, UNKNOWN_IDENTITY
-from bwtop.sqlite import recorder, rollup, schema
+from bwtop.sqlite import connections, errors, recorder, rollup, schema
 from bwtop.sqlite.salvage import Saved, salvage
 from tests.build import typed
 from tests.examples import examples
@@ -76,8 +76,8 @@ def copy(real: Path, path: Path) -> Path:
 
 def save(old: Path, new: Path) -> list[Saved]:
     with (
-        closing(schema.open_reader(old, oldest=2)) as readable,
-        closing(schema.connect_writer(new, 0o600)) as written,
+        closing(connections.open_reader(old, oldest=2)) as readable,
+        closing(connections.connect_writer(new, 0o600)) as written,
     ):
         schema.migrate(written)
         return list(salvage(readable, written))
@@ -233,7 +233,7 @@ def test_any_damage_is_survived(small: Path, tmp_path: Path) -> None:
         flip(old, random.Random(seed))
         try:
             save(old, new)
-        except (schema.HistoryError, sqlite3.Error):
+        except (errors.HistoryError, sqlite3.Error):
             continue  # its schema cannot be read
         assert is_sound(new)
         answer(new)

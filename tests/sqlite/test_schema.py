@@ -1,6 +1,6 @@
 """A database is opened, created or migrated; or left as it is, with a reason in one line."""
 
-import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -11,19 +11,13 @@ from typing import Final
 import pytest
 
 from bwtop.history import tiers
-from bwtop.sqlite import schema
-from bwtop.sqlite.schema import (
-    APPLICATION_ID,
-    MIGRATIONS,
-    HistoryError,
-    connect_writer,
-    open_reader,
-    plain,
-    statements,
-    version,
-)
+from bwtop.sqlite import connections, schema
+from bwtop.sqlite.connections import connect_writer, open_reader
+from bwtop.sqlite.errors import HistoryError, plain
+from bwtop.sqlite.schema import APPLICATION_ID, MIGRATIONS, statements, version
 from tests.build import open_writer
 from tests.history.others import as_nobody, needs_root
+from tests.processes import descriptors_of
 
 Open = Callable[[Path], sqlite3.Connection]
 
@@ -134,7 +128,7 @@ def test_history_replaced_while_it_is_opened_keeps_its_mode(
 ) -> None:
     open_writer(path, 0o600).close()
     path.chmod(0o644)
-    monkeypatch.setattr(schema, "file_id", lambda file: (0, int(isinstance(file, Path))))
+    monkeypatch.setattr(connections, "file_id", lambda file: (0, int(isinstance(file, Path))))
     with pytest.raises(HistoryError, match="was replaced while it was being opened"):
         open_writer(path, 0o600)
     assert path.stat().st_mode & 0o777 == 0o644
@@ -343,13 +337,12 @@ def test_migration_that_fails_leaves_the_database_as_it_was(
 
 def test_failure_leaves_no_descriptor_open(path: Path) -> None:
     path.write_text("no database at all")
-    before = len(os.listdir("/proc/self/fd"))
     kept = []
     for opened in (_write, open_reader):
         with pytest.raises(HistoryError) as caught:
             opened(path)
         kept.append(caught.value)  # and its traceback, with all that its frames hold
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not descriptors_of(re.escape(str(path)))
 
 
 # With others.
@@ -357,7 +350,7 @@ def test_failure_leaves_no_descriptor_open(path: Path) -> None:
 
 @pytest.mark.usefixtures("next_schema")
 def test_migration_waits_for_a_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "WAIT", 0.01)
+    monkeypatch.setattr(connections, "WAIT", 0.01)
     older(path, len(MIGRATIONS))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

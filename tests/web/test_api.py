@@ -39,9 +39,9 @@ from bwtop.model.flows import Identity, Traffic, pack_address
 from bwtop.model.geography import Geography
 from bwtop.output import report
 from bwtop.output.request import ReportRequest as Report
+from bwtop.sqlite.connections import open_reader
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.reader import LocalReader
-from bwtop.sqlite.schema import open_reader
 from bwtop.text.escape import printable
 from bwtop.view.columns import PROCESS_COLUMNS
 from bwtop.web import api as module

@@ -1,6 +1,7 @@
 """Test access to the history: unreachable, replaced, or readable, in this process and in those of queries."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -12,7 +13,7 @@ import pytest
 
 from bwtop.history.ranges import Range
 from bwtop.model.filter import EVERYTHING
-from bwtop.sqlite import schema
+from bwtop.sqlite import errors
 from bwtop.web import history as module
 from bwtop.web import reports
 from bwtop.web.access import HttpRequest
@@ -21,7 +22,7 @@ from bwtop.web.history import LocalHistory
 from bwtop.web.reports import Reports
 from tests.build import eventually
 from tests.history.keep import DAY, NOON, Kept, by, delta, local
-from tests.processes import until
+from tests.processes import descriptors_of, until
 
 RANGE: Final = Range("", NOON - DAY // 2, NOON + DAY // 2)
 WHEN: Final = "range=2026-09-21"
@@ -121,7 +122,7 @@ def test_query_has_one_snapshot(history_access: LocalHistory, kept: Kept) -> Non
 
 
 @pytest.mark.parametrize(
-    "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), schema.HistoryError("old")]
+    "error", [sqlite3.OperationalError("no\nway"), OSError(5, "bad"), errors.HistoryError("old")]
 )
 def test_read_error_is_one_line_and_ends_the_snapshot(
     error: Exception, history_access: LocalHistory, kept: Kept
@@ -198,9 +199,9 @@ def test_invalid_history_gets_its_own_error(
 
 
 def test_connections_are_closed(history_access: LocalHistory) -> None:
-    descriptors = Path("/proc/self/fd")
+    files = re.escape(str(history_access.path))  # and the log's
     rx(history_access)
-    before = len(list(descriptors.iterdir()))
+    before = len(descriptors_of(files))
     for _ in range(20):
         rx(history_access)
-    assert eventually(lambda: len(list(descriptors.iterdir())) <= before)
+    assert eventually(lambda: len(descriptors_of(files)) <= before)
