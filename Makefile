@@ -68,6 +68,7 @@ endef
 help:
 	@echo 'make run           install what is missing and start bwtop (ARGS="--batch -n 5" for flags)'
 	@echo 'make run-web       the same for the browser view; as root it measures, else it serves what is recorded'
+	@echo 'make install-deps  install the packages of Debian that it needs'
 	@echo 'make install       install it for all users (PREFIX, DESTDIR); make uninstall takes it away'
 	@echo 'make deb           make a package for Debian, in dist/'
 	@echo 'make rpm           make a package for Fedora, in dist/'

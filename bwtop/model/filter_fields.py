@@ -157,7 +157,7 @@ RECORDED: Final = (*(one for one in FIELDS if one.needs), HOST)
 
 WORD: Final = FilterField(
     "",
-    "part of a process name, program, user, unit or remote",
+    "part of a name, command line, program, user, unit, container, pod or remote",
     process=conditions.part_of(conditions.texts),
     remote=conditions.any_of(conditions.remote_text),
     needs=("name", "exe", "uid", "user", "unit", "container", "pod", "address", REMOTE_NAME),

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Final
 
 from bwtop.model import geography, networks
+from bwtop.model.filter_fields import WORD
 from bwtop.model.flows import Identity, format_address
 from bwtop.model.named import NameSource
 from bwtop.model.series import LENGTH, peak
@@ -247,7 +248,7 @@ def _help_lines(state: ScreenState, columns: int) -> list[Line]:
     lines += section("Filter: words and fields, all of which must match; a leading - or ! negates")
     for filter_field in state.filter_fields:
         lines += _entry(f"{filter_field.name}:", filter_field.help, columns)
-    lines += _entry("word", "part of a process name, program, user, unit or remote", columns)
+    lines += _entry("word", WORD.help, columns)
     lines += _entry("10.0.0.0/8 :443", "a network, a port; also 192.0.2.1:443", columns)
     lines += _entry("a | b, a or b", "either; also a,b as the values of a field", columns)
     lines += section("Here")

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from bwtop.history.tiers import TIERS
+from bwtop.history.tiers import TIERS, parse_retention
 from bwtop.options import config
 from bwtop.options.command import parse as parse_arguments
 from bwtop.options.flags import ROWS
@@ -159,6 +159,8 @@ def test_history_page_has_every_retention() -> None:
     rows = re.findall(r"^\|.*`--retention .*", (GUIDE / "history.md").read_text(), re.MULTILINE)
     names = {name for row in rows for name in re.findall(r"`(?:--retention )?(\w+)[=`]", row)}
     assert {tier.name for tier in TIERS} - names == set()
+    for example in re.findall(r"`--retention (.*?)`", "\n".join(rows)):
+        parse_retention(example)  # no error
 
 
 # Links and paths.
