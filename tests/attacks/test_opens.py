@@ -79,14 +79,19 @@ def has_left_root(stage: Stage) -> bool:
     return False
 
 
+def parents(stage: Stage) -> list[int]:
+    """Return the processes of bwtop that no other one has started: the lowest pid may be that of a child."""
+    pids = stage.bwtops()
+    return sorted(set(pids).difference(*map(children, pids)))
+
+
 def end(stage: Stage, history: str) -> None:
     """End a bwtop that lasts, once it has left root and has a history, if one is named."""
     wait_until(lambda: has_left_root(stage), "it has left root")
     if history:
         wait_until(stage.path(history).exists, "it has opened its history")
-    pids = stage.bwtops()
-    # The lowest pid may be that of a child: the kernel begins again at the lowest after pid_max.
-    (first,) = set(pids).difference(*map(children, pids))
+    wait_until(lambda: len(parents(stage)) == 1, "no child ends while they are listed")
+    (first,) = parents(stage)
     os.kill(first, signal.SIGTERM)
     wait_until(lambda: not stage.bwtops(), "bwtop has ended")
 

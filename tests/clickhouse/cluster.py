@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.clickhouse.servers import ClickHouse, free_port
+from tests.kernel.running import HANG
 
 JAR: Final = Path("/usr/share/java/zookeeper.jar")
 
@@ -24,8 +25,6 @@ _MORE: Final = """<zookeeper><node><host>127.0.0.1</host><port>{zookeeper}</port
 
 _SHARD: Final = """<shard><internal_replication>true</internal_replication>
 <replica><host>127.0.0.1</host><port>{port}</port></replica></shard>"""
-
-PATIENCE: Final = 30.0
 
 
 def is_there() -> bool:
@@ -59,7 +58,7 @@ def zookeeper(folder: Path) -> Iterator[int]:
 
 def _await(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until ZooKeeper reports its state; it listens before it can do anything."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANG
     while not _says(port, b"srvr").startswith(b"Zookeeper version"):
         assert time.monotonic() < deadline
         assert process.poll() is None

@@ -143,7 +143,8 @@ def test_batch_prints_each_second_of_each_host_once(sending: Sending) -> None:
         assert sum(rx for rx, _ in seconds) == sum(range(first, first + count)), "no gap"
         at = sending.began + first
         shown = datetime.fromisoformat(begun[host]["time"]).timestamp()
-        assert 0 <= shown - at <= begun[host]["interval"] + STEP - 5, "when it moved"
+        late = HANG if any("late: " in line for line in later) else 0.0
+        assert 0 <= shown - at <= begun[host]["interval"] + STEP - 5 + late, "when it moved"
 
 
 def test_batch_of_one_host_filtered_and_sorted(sending: Sending) -> None:
@@ -164,9 +165,10 @@ def test_batch_reports_a_server_outage_and_its_end(own: ClickHouse) -> None:
         reader.start()
         assert eventually(lambda: bool(documents))
         own.kill()
-        assert own.target.url() in process.stderr.readline()
-        own.start()
         lines = iter(process.stderr.readline, "bwtop: back to normal\n")
+        first = next(line for line in lines if "late: " not in line)
+        assert own.target.url() in first
+        own.start()
         assert all(own.target.url() in line or "late: " in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(HANG) == 0
@@ -241,9 +243,10 @@ def test_another_host_sees_every_byte(target: Target, server: Client, tmp_path: 
     with recording(tmp_path / "history.db", "--ship", target.url()):
         until(lambda: server.query("SELECT count() FROM span WHERE level = 0") != [(0,)])
         with watcher(target) as process:
+            assert process.stdout
+            process.stdout.readline()
             child = start(datagrams)
             sent, seconds = 0, 0
-            assert process.stdout
             for line in process.stdout:
                 for row in json.loads(line)["processes"]:
                     if row["pid"] == child.pid:

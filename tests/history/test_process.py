@@ -165,8 +165,8 @@ def test_query_without_memory_ends_with_advice(server: QueryServer, question: st
 
 @pytest.mark.parametrize("question", ["wait", "compute"])
 def test_query_is_killed_when_its_time_is_over(question: str, tmp_path: Path) -> None:
-    with serving(QueryLimits(seconds=3.0)) as server:
-        with pytest.raises(QueryError, match="stopped after 3 seconds; choose a shorter"):
+    with serving(QueryLimits(seconds=5.0)) as server:
+        with pytest.raises(QueryError, match="stopped after 5 seconds; choose a shorter"):
             ask(server, f"{question} {tmp_path / 'pid'}")
         pid = begun(tmp_path / "pid")
         until(lambda: not is_alive(pid))
@@ -238,7 +238,7 @@ def test_stopped_server_holds_up_no_end() -> None:
     closing = threading.Thread(target=server.close, daemon=True)
     closing.start()
     until(lambda: not closing.is_alive())
-    assert not is_alive(server.pid)
+    until(lambda: not is_alive(server.pid))
 
 
 def test_ctrl_z_stops_no_server(server: QueryServer) -> None:

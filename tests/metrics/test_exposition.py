@@ -260,7 +260,7 @@ def test_recorder_and_spool_metrics(full: Watch, recorder: Recorder) -> None:
         assert value(full, f"bwtop_recorder_{name}") == 0, name
     recorder.put(sample({key(1): {remote(): Traffic(1, 1)}}))
     until(lambda: value(full, "bwtop_recorder_intervals_total") >= 1)
-    assert value(full, "bwtop_recorder_lag_seconds") < 5
+    assert value(full, "bwtop_recorder_lag_seconds") < HANG
     assert value(full, "bwtop_spool_intervals") == 17
     assert value(full, "bwtop_spool_lag_seconds") == 23.5
     assert value(full, "bwtop_ship_rows_total") == 1000

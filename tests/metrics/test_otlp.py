@@ -184,6 +184,7 @@ def exporter(port: int, watch: Watch, lines: list[str], **more: Any) -> OtlpExpo
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "PERIOD", 0.05)
+    monkeypatch.setattr(otlp, "CLOSE_SECONDS", HANG)
 
 
 def test_collector_gets_documents_and_a_last_one() -> None:

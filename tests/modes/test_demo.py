@@ -586,7 +586,7 @@ SHORT = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from bwtop import cli; from bwtop.modes import demo_traffic as demo
-demo.SECONDS = 6.0
+demo.SECONDS = 20.0
 cli.main(["--demo"])
 """
 

@@ -121,7 +121,14 @@ def test_container_records_sends_and_serves(
 ) -> None:
     (first,) = pod()["initContainers"]
     program, *arguments = first["command"]
-    prepared = ["run", "--rm", *LIMITS, *volumes(first, sources), f"--entrypoint={program}"]
+    prepared = [
+        "run",
+        "--rm",
+        "--network=none",
+        *LIMITS,
+        *volumes(first, sources),
+        f"--entrypoint={program}",
+    ]
     podman.run(*prepared, "bwtop", *arguments)
     port = free_port()
     target = f"clickhouse://writer@127.0.0.1:{server.port}/{server.target.database}"

@@ -19,7 +19,7 @@ from bwtop.tui.input import PAUSE
 from bwtop.tui.paste import BRACKETS_ON
 from tests.history.desktop import a_desktops_day
 from tests.kernel.running import LAUNCHER, command, command_as
-from tests.processes import children, status
+from tests.processes import children, status, until
 from tests.screen.desktop import TALKS, desktop
 from tests.screen.mover import Mover, mover
 from tests.screen.picture import svg
@@ -315,7 +315,7 @@ def test_past_is_read_by_a_process_without_rights(moving: Mover) -> None:
         terminal.wait_for(lambda text: " PAST " not in text and "recording" in text)
         terminal.type("q")
         assert terminal.wait() == 0
-        assert not any(Path(f"/proc/{child}").exists() for child in helpers)
+        until(lambda: not any(Path(f"/proc/{child}").exists() for child in helpers))
 
 
 def test_what_is_shown_is_written_as_the_user_behind_sudo(moving: Mover) -> None:

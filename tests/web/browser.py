@@ -229,7 +229,7 @@ class Visit:
 _MOVER: Final = r"""
 import signal, socket, sys, threading, time
 
-signal.alarm(400)
+signal.alarm(1800)
 with open("/proc/self/comm", "wb") as comm:
     comm.write(bytes.fromhex(sys.argv[1]))
 connections = {}

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from bwtop.web import api, events
 from bwtop.web.broadcaster import Broadcaster
 from tests.clickhouse import hosts
 from tests.clickhouse.servers import ClickHouse
+from tests.kernel.running import HANG
 from tests.web.serving import Web
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a drawing as long as it takes: a stall of this process is no slow drawing."""
+    for module in (api, events):
+        monkeypatch.setattr(module, "PATIENCE", HANG)
 
 
 @pytest.fixture

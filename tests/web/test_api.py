@@ -409,10 +409,19 @@ def test_query_beyond_its_memory_is_refused_with_advice(tmp_path: Path) -> None:
     small.close()
 
 
+class SlowHistory(LocalHistory):
+    """A history whose queries take as long as one lets them."""
+
+    def _open(self) -> Iterator[History]:
+        time.sleep(HANG)
+        yield from super()._open()
+
+
 def test_query_that_takes_too_long_is_refused_with_advice(kept: Kept) -> None:
     """No refused download keeps its place."""
     assert kept.path
-    hasty = Served(kept.path, limits=QueryLimits(seconds=0))
+    slow = SlowHistory(kept.path)
+    hasty = Served(kept.path, history_access=slow, limits=QueryLimits(seconds=0))
     for path in ("/api/v1/history", "/api/v1/hosts", *["/api/v1/export.csv"] * (MAX_DOWNLOADS + 1)):
         error = hasty.refused(path)
         assert error.status is HTTPStatus.SERVICE_UNAVAILABLE

@@ -96,7 +96,7 @@ def test_about_does_not_wait_for_the_server(
     try:
         began = time.monotonic()
         assert served.json("/api/v1/about")["history"] is None
-        assert time.monotonic() - began < PING_SECONDS
+        assert time.monotonic() - began < 4 * PING_SECONDS, "a query would wait for half a minute"
     finally:
         server.signal(signal.SIGCONT)
 

@@ -508,7 +508,7 @@ def test_client_that_reads_no_stream_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It blocks no other client meanwhile."""
-    monkeypatch.setattr(server, "SEND_SECONDS", 4.0)  # longer than this process pauses
+    monkeypatch.setattr(server, "SEND_SECONDS", 8.0)  # longer than this process pauses
     many = {key(pid): {remote(): Traffic(1009, 1)} for pid in range(1, 400)}
     with Listener(web.port) as reader, connect(web.port) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

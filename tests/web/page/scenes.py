@@ -137,6 +137,17 @@ class Scene(Quiet):
         self.put(Sample(self._now, seconds, traffic, identities, {key(pid) for pid in exited}))
         until(lambda: self.number() > before)  # one that comes sooner would be merged with it
 
+    def move_until(
+        self, sent: dict[str, int], condition: Callable[[], object], page: Visit
+    ) -> None:
+        """Put intervals until something is true of the page, which is stale after some seconds without any."""
+
+        def is_true() -> object:
+            self.move(sent)
+            return condition()
+
+        page.until(is_true)
+
     def number(self) -> int:
         """Return the number of the last interval."""
         return int(vars(self.broadcaster)["_state"].number)

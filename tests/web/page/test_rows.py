@@ -152,11 +152,10 @@ def test_rows_of_another_scope_are_of_now(visit: Visitor, scene: Scene) -> None:
         scene.move({"one": 5000})
         change()
         page.until(lambda: page.row("one").cells[2] == "4.9 KiB/s")
-        assert page.text("#title") == "Now"
         assert page.find("#pause").inner_text() == "Pause"
-        page.has("#status", "measuring")
-        scene.move({"one": 7})
-        page.until(lambda: page.row("one").cells[2] == "7 B/s", "going on")
+        scene.move_until({"one": 7}, lambda: page.row("one").cells[2] == "7 B/s", page)
+        scene.move_until({"one": 7}, lambda: page.text("#title") == "Now", page)
+        scene.move_until({"one": 7}, lambda: "measuring" in page.text("#status"), page)
 
 
 @pytest.mark.parametrize("late", ["interval", "connection"])
@@ -233,8 +232,7 @@ def test_pause_moves_nothing(visit: Visitor, scene: Scene) -> None:
     page.chart_drawn()
     for width in (390, 1280):
         resize(page, width)
-        scene.move({"one": 1})  # after some seconds without, the page is stale
-        page.has("#status", "measuring")
+        scene.move_until({"one": 1}, lambda: "measuring" in page.text("#status"), page)
         places = [page.find(name).bounding_box() for name in ("#proto", "#rows")]
         page.find("#pause").click()
         page.has("#status", "paused")
