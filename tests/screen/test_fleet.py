@@ -256,7 +256,7 @@ def test_help_describes_hosts_where_there_are_several() -> None:
     for words in ("network or host", "HOST ", "host of the process", " host: ", "or host id"):
         assert words in text
         assert words not in local
-    assert "unit or remote\n" in local
+    assert "pod or remote\n" in local
     assert "a signal" in local
     assert "a signal" not in text
     assert "kill" not in fleet(300).lines()[-1]
