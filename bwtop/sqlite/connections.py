@@ -1,4 +1,4 @@
-"""How the database is opened: to write, to read, and to look for damage."""
+"""Open the database: to write, to read, and to look for damage."""
 
 import contextlib
 import errno

@@ -153,9 +153,15 @@ def test_rows_of_another_scope_are_of_now(visit: Visitor, scene: Scene) -> None:
         change()
         page.until(lambda: page.row("one").cells[2] == "4.9 KiB/s")
         assert page.find("#pause").inner_text() == "Pause"
-        scene.move_until({"one": 7}, lambda: page.row("one").cells[2] == "7 B/s", page)
-        scene.move_until({"one": 7}, lambda: page.text("#title") == "Now", page)
-        scene.move_until({"one": 7}, lambda: "measuring" in page.text("#status"), page)
+        scene.move_until(
+            {"one": 7},
+            lambda: (
+                page.row("one").cells[2] == "7 B/s"
+                and page.text("#title") == "Now"
+                and "measuring" in page.text("#status")
+            ),
+            page,
+        )
 
 
 @pytest.mark.parametrize("late", ["interval", "connection"])
