@@ -172,6 +172,8 @@ def test_running_kernel_has_all_of_it() -> None:
     assert list(features.definitions(load)) == ["-DTASK_STORAGE"]
     assert features.may_call(load, features.TASK_STORAGE_GET)
     assert not features.may_call(load, 9999)
+    of_cgroups = next(one for one in TRACEPOINT.probes if one.kind is Kind.CGROUP)
+    attacher.try_cgroup(of_cgroups, features.NOTHING)
     assert descriptors_of("anon_inode:") == before, "programs of trials are closed"
 
 
