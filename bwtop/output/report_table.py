@@ -202,7 +202,7 @@ class ReportTable:
             self._request.names.wait(nameless, LOOK_UP)
         yield self._head("PROCESS")
         for top, (rows, number) in zip(shown, remotes, strict=True):
-            yield self._line(self._process_text(*top.labels), top.rx, top.tx)
+            yield self._line(printable(self._process_text(*top.labels)), top.rx, top.tx)
             for row in rows:
                 name = known.get((*top.labels, *row.labels))
                 yield self._line("    " + self._endpoint(_remote(row), name), row.rx, row.tx)
@@ -248,27 +248,29 @@ class ReportTable:
     def _texts(
         self, by: Sequence[Dimension], row: ReportRow, name: RemoteName | None
     ) -> Iterator[str]:
-        """Yield the text of each dimension of a row; an address has its recorded name beside it."""
+        """Yield the printable text of each dimension of a row; an address has its recorded name beside it."""
         labels = list(row.labels)
         for dimension in by:
             own, labels = labels[: len(dimension.fields)], labels[len(dimension.fields) :]
-            if dimension is PROCESS:
-                yield self._process_text(*own)
-            elif dimension.name == "user":
-                yield self._user_text(*own)
-            elif dimension is HOST or (dimension is PEER and any(own)):
-                yield printable(self._host_text(*own))
-            elif dimension.name == "remote" and name:
-                yield printable(f"{own[0]}  {name.name}")
-            else:
-                yield printable(_TEXTS[dimension.name](*own))
+            yield printable(self._text(dimension, own, name))
+
+    def _text(self, dimension: Dimension, own: Sequence[Label], name: RemoteName | None) -> str:
+        if dimension is PROCESS:
+            return self._process_text(*own)
+        if dimension.name == "user":
+            return self._user_text(*own)
+        if dimension is HOST or (dimension is PEER and any(own)):
+            return self._host_text(*own)
+        if dimension.name == "remote" and name:
+            return f"{own[0]}  {name.name}"
+        return _TEXTS[dimension.name](*own)
 
     def _process_text(self, name: Label, exe: Label, uid: Label, kernel: Label) -> str:
         """Format name and user, and the program where its file name differs or several programs share the name."""
         text = f"[{name}]" if kernel else str(name)
         is_told = name not in self._namesakes and PurePath(str(exe)).name == name
         program = f"  {exe}" if exe and not is_told else ""
-        return printable(f"{text}  {self._user_text(uid)}{program}")
+        return f"{text}  {self._user_text(uid)}{program}"
 
     def _host_text(self, name: Label, id_: Label) -> str:
         """Format the name of a host, with the start of its id where another host has the same name."""

@@ -1,5 +1,6 @@
 """The same queries to SQLite and ClickHouse: every number is the same."""
 
+import io
 import random
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Host, Loss, Role
 from bwtop.model.named import NameSource, RemoteName
 from bwtop.output.notes import notes
-from bwtop.output.report import document
+from bwtop.output.report import document, run
 from bwtop.output.request import ReportRequest
 from bwtop.sqlite import reader
 from bwtop.sqlite.delta import Delta
@@ -664,6 +665,22 @@ def test_users_have_the_names_that_all_hosts_agree_on(store: FleetServer) -> Non
     zero = ask(store, Range("", NOON, NOON + 9), by(), typed("user:0"))
     assert names[0].rx == names[1].rx == zero.rx / 2 > 0
     assert again.rx == 2 * answer.rx
+
+
+def test_name_of_a_user_can_do_nothing_to_a_terminal(store: FleetServer) -> None:
+    """It may be of a host that was broken into."""
+    kept = Kept()
+    kept.append(moved(random.Random(1), NOON))
+    ship(kept, store, WEB1)
+    copied(store, TRAFFIC, process="process + 1", uid="4242", user=r"'\x1b]0;x\x07\x1b[2J'")
+    span = Range("", NOON, NOON + 9)
+    assert "\x1b]0;x\x07\x1b[2J" in (ask(store, span, by("user")).users or {}).values()
+    for groups in ((), ("user",), ("day", "user"), ("process", "user")):
+        out = io.StringIO()
+        request = ReportRequest(span, by(*groups) if groups else ())
+        run(History(FleetReader(store)), request, "table", out)
+        assert "\\x1b]0;x\\x07\\x1b[2J" in out.getvalue()
+        assert "\x1b" not in out.getvalue()
 
 
 def copied(store: FleetServer, table: ServerTable, **changed: str) -> None:
