@@ -2,22 +2,47 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from bwtop.model.flows import Identity
 
 KERNEL_NAME: Final = 15
 """Longest name in bytes that the kernel keeps (TASK_COMM_LEN - 1)."""
 
-_INTERPRETER: Final = re.compile(
-    r"(python|pypy|ruby|perl|node|nodejs|php|lua|bash|dash|sh|zsh|java)[0-9.]*"
+
+class _Words(NamedTuple):
+    """Options of an interpreter, as patterns."""
+
+    without: str
+    """Those that come without a script: before a program text, such as python -c, or for standard input."""
+    before: str = ""
+    """Those right before the script."""
+    valued: str = ""
+    """Those right before another value."""
+
+
+_SHELL: Final = _Words("-[a-zA-Z]*[cs][a-zA-Z]*", valued="[-+][a-zA-Z]*[oO]|--rcfile|--init-file")
+_PYTHON: Final = _Words("-[a-zA-Z]*c", before="-[a-zA-Z]*m", valued="-[a-zA-Z]*[WX]")
+_NODE: Final = _Words(
+    "-[a-z]*[ep]|--eval|--print",
+    valued="-[rC]|--require|--import|--conditions|--(experimental-)?loader",
 )
 
-_WITHOUT_SCRIPT: Final = re.compile(r"-[a-zA-Z]*[ce]")
-"""Options whose value is a program text: python -c, perl -e."""
-
-_BEFORE_NAME: Final = ("-m", "-jar")
-"""Options whose value names the script."""
+_INTERPRETERS: Final = {
+    **dict.fromkeys(("bash", "dash", "sh", "zsh"), _SHELL),
+    **dict.fromkeys(("python", "pypy"), _PYTHON),
+    **dict.fromkeys(("node", "nodejs"), _NODE),
+    "java": _Words(
+        "",
+        before="-jar|-m|--module",
+        valued="-cp|-classpath|--class-path|-p|--module-path|--(add|limit)-modules|--add-(opens|exports|reads)",
+    ),
+    "lua": _Words("-e", valued="-l"),
+    "perl": _Words("-[alnpsw]*[eE]", valued="-I"),
+    "php": _Words("-r", before="-f", valued="-[cdz]"),
+    "ruby": _Words("-[alnpsw]*e", valued="-[CEIr]"),
+}
+"""Interpreters by their names, without a version."""
 
 
 def shown_name(identity: Identity) -> str:
@@ -26,22 +51,24 @@ def shown_name(identity: Identity) -> str:
     Nothing is cached: a cache of identities would keep those of exited processes.
     """
     name = identity.name
-    if _INTERPRETER.fullmatch(name):
-        return _script(identity.cmdline) or name
+    if words := _INTERPRETERS.get(name.rstrip("0123456789.")):
+        return _script(identity.cmdline, words) or name
     if len(name.encode(errors="replace")) == KERNEL_NAME:
         program = (identity.exe or "").rpartition("/")[2]
         return program if program.startswith(name) else name
     return name
 
 
-def _script(cmdline: str) -> str:
+def _script(cmdline: str, of: _Words) -> str:
     """Return the name of the script in the command line of an interpreter; empty: there is none."""
-    words = cmdline.split()[1:]
-    for place, word in enumerate(words):
-        if word in _BEFORE_NAME:
-            return PurePosixPath("".join(words[place + 1 : place + 2])).name
-        if _WITHOUT_SCRIPT.fullmatch(word):
+    words = iter(cmdline.split()[1:])
+    for word in words:
+        if re.fullmatch(of.before, word):
+            return PurePosixPath(next(words, "")).name
+        if re.fullmatch(of.without, word):
             return ""
-        if not word.startswith("-"):
+        if re.fullmatch(of.valued, word):
+            next(words, "")
+        elif not word.startswith(("-", "+")):
             return PurePosixPath(word).name
     return ""
