@@ -99,12 +99,14 @@ class ParsedFlags:
     def options(self, mode: Mode, configured: Mapping[str, Any]) -> Options:
         """Return all options: defaults, then `configured` settings that the mode uses, then flags.
 
-        Exit with one line and status 2 if the mode does not use one of the flags.
+        Exit with one line and status 2 if the mode does not use one of the flags, or one lacks another.
         """
-        if fault := rules.unused(Options(**self.values), mode):
-            fail(fault)
+        typed = Options(**self.values)
         used = {name: value for name, value in configured.items() if mode in FLAGS[name].modes}
-        return self.over(used)
+        options = self.over(used)
+        if fault := rules.unused(typed, mode) or rules.late_fault(typed, options):
+            fail(fault)
+        return options
 
     def over(self, configured: Mapping[str, Any]) -> Options:
         """Return all options: defaults, then `configured` settings, then flags."""

@@ -7,11 +7,20 @@ from bwtop.options.flags import FLAGS, Options
 
 _SCREENS: Final = frozenset({Mode.SCREEN, Mode.DEMO})
 
+_LATE: Final = ("password_file",)
+"""Flags that need what a configuration file may give."""
 
-def first_fault(options: Options) -> str | None:
-    """Return a message about the first flag that breaks a rule, or None."""
-    faults = (fault(flag, options) for flag in FLAGS.values())
-    return next((found for found in faults if found), None)
+
+def first_fault(typed: Options) -> str | None:
+    """Return a message about the first flag that breaks a rule whatever a configuration file gives, or None."""
+    faults = (fault(flag, typed) for flag in FLAGS.values() if flag.name not in _LATE)
+    return next(filter(None, faults), None)
+
+
+def late_fault(typed: Options, options: Options) -> str | None:
+    """Return a message about the first typed flag that lacks what configuration files do not give either, or None."""
+    faults = (fault(FLAGS[name], options) for name in _LATE if _is_set(name, typed))
+    return next(filter(None, faults), None)
 
 
 def fault(flag: Flag, options: Options) -> str | None:

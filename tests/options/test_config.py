@@ -137,6 +137,19 @@ def test_setting_applies_only_in_modes_that_use_it(mode: Mode, write: Write) -> 
     assert taken == expected[mode]
 
 
+@pytest.mark.parametrize(
+    ("setting", "typed"), [("ship", ["--record"]), ("ship", []), ("from", ["--history"])]
+)
+def test_typed_password_file_is_of_a_configured_server(
+    setting: str, typed: list[str], write: Write
+) -> None:
+    files = load(write(f'{setting} = "clickhouse://db/bwtop"\n'))
+    given = command.parse([*typed, "--password-file", "/x"])
+    options = given.options(given.mode(terminal=True), files.flags)
+    assert options.password_file == Path("/x")
+    assert options.ship or options.origin
+
+
 def test_configured_from_does_not_replace_the_local_host(write: Write) -> None:
     """Plain bwtop shows the local host."""
     files = load(write('from = "clickhouse://db/bwtop"\nhost = ["web*"]\n'))
