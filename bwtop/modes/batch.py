@@ -41,7 +41,7 @@ def run_batch(options: Options, loading: Loading | None, ship: ShippingOptions |
         say(f"measuring (backend: {measurement.backend})")
     names = None if options.no_resolve else Names()
     layout = intervals.Layout(
-        backend=measurement.backend or ("clickhouse" if options.origin else "history"),
+        backend=measurement.backend,
         bits=options.bits,
         origin=options.origin.url() if options.origin else "",
     )

@@ -25,7 +25,8 @@ SCHEMA: Final = "bwtop.batch/1"
 class Layout:
     """The requested layout of intervals."""
 
-    backend: str
+    backend: str = ""
+    """What has measured the intervals; empty: another bwtop."""
     bits: bool = False
     origin: str = ""
     """Source of the rows of many hosts, for headings; empty: the rows are of this host."""
@@ -36,6 +37,11 @@ class Layout:
     def columns(self) -> tuple[Column[Branch], ...]:
         """Columns of processes."""
         return ALL_COLUMNS if self.origin else PROCESS_COLUMNS
+
+    @property
+    def source(self) -> str:
+        """The backend, or where the intervals of another bwtop come from, as JSON and headings name it."""
+        return self.backend or ("clickhouse" if self.origin else "history")
 
 
 class Output(Protocol):
@@ -63,7 +69,7 @@ class JsonWriter:
         """
         found = document(
             interval,
-            backend=self._layout.backend,
+            backend=self._layout.source,
             host=self._host,
             columns=self._layout.columns,
         )
@@ -208,7 +214,7 @@ class TableWriter:
 
     def _lines(self, interval: Interval) -> Iterator[str]:
         when = interval.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        origin = self._layout.origin or f"backend {self._layout.backend}"
+        origin = self._layout.origin or f"backend {self._layout.source}"
         yield f"{when}  {interval.elapsed:.1f} s  {origin}"
         yield self._line(
             self._head("HOST", "PID", "USER", "PROCESS"),

@@ -29,9 +29,6 @@ from bwtop.web.answer import encode
 from bwtop.web.broadcaster import BroadcastState, ChartPoint
 from bwtop.web.params import Values
 
-FOLLOWED: Final = "history"
-"""The backend field while another bwtop measures."""
-
 
 @dataclass(frozen=True)
 class LiveView:
@@ -118,8 +115,8 @@ class Document:
         """Draw the view (see broadcaster.BroadcastView)."""
         tree = self.view.tree(state)
         found, more = interval(self.view, tree, state)
-        backend = state.backend or FOLLOWED
-        document = intervals.document(found, backend=backend, host=socket.gethostname())
+        layout = intervals.Layout(state.backend)
+        document = intervals.document(found, backend=layout.source, host=socket.gethostname())
         for process, further in zip(document["processes"], more, strict=True):
             process.update(further)
         document["busiest"] = _busiest(tree.tops)
@@ -137,7 +134,7 @@ class Sheet:
         """Draw the view (see broadcaster.BroadcastView)."""
         found, _ = interval(self.view, self.view.tree(state), state)
         out = io.StringIO()
-        writer = intervals.CsvWriter(out, intervals.Layout(state.backend or FOLLOWED), inert)
+        writer = intervals.CsvWriter(out, intervals.Layout(state.backend), inert)
         writer.write(found)
         return out.getvalue().encode()
 

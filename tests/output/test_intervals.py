@@ -439,7 +439,7 @@ def test_each_interval_is_flushed_at_once(form: str) -> None:
 
 
 WEB = Host("web1", "11111111-1111-4111-8111-111111111111")
-FLEET = replace(WIDE, backend="clickhouse", origin="clickhouse://192.0.2.9/bwtop")
+FLEET = replace(WIDE, backend="", origin="clickhouse://192.0.2.9/bwtop")
 
 
 def of_hosts(*hosts: Host, unknown_name: str = UNATTRIBUTED_IDENTITY.name) -> Interval:

@@ -63,10 +63,16 @@ def test_json_is_that_of_batch_with_what_the_filter_passes(harness: Harness) -> 
     harness.press("/", *"port:53", "enter")
     found = json.loads(save(harness, "a.json"))
     assert found["schema"] == "bwtop.batch/1"
+    assert found["backend"] == "tracepoint"
     assert datetime.fromisoformat(found["time"]) == NOW.astimezone(UTC)
     (process,) = found["processes"]
     assert (process["name"], process["rx"], process["tx"]) == ("curl", 3, 0)
     assert [far["port"] for far in process["remotes"]] == [53]
+
+
+def test_json_of_a_screen_that_follows_another_bwtop_says_so(harness: Harness) -> None:
+    harness.state.backend = ""
+    assert json.loads(save(harness, "a.json"))["backend"] == "history"
 
 
 @pytest.mark.parametrize("groupings", range(5))
