@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Final
 
 from bwtop.model import geography, networks
@@ -139,7 +139,7 @@ def fact(label: str, value: str, columns: int, most: int) -> list[Line]:
     """Return a fact in at most some lines."""
     head = f" {label:<10}"
     room = max(columns - len(head), 1)
-    texts = (_wrapped(value, room) or [""])[:most]
+    texts = list(islice(_wrapped(value, room), most)) or [""]
     heads = [head, *[" " * len(head)] * (len(texts) - 1)]
     return [
         exactly([(Style.HINT, start), (Style.VALUE, text)], columns)
@@ -147,17 +147,21 @@ def fact(label: str, value: str, columns: int, most: int) -> list[Line]:
     ]
 
 
-def _wrapped(text: str, cells: int) -> list[str]:
-    """Return the text cut into full lines; spaces are kept, because they matter in a command line."""
-    lines, line, room = [], "", cells
+def _wrapped(text: str, cells: int) -> Iterator[str]:
+    """Yield the text cut into full lines; spaces are kept, because they matter in a command line."""
+    if text.isascii():
+        yield from (text[start : start + cells] for start in range(0, len(text), cells))
+        return
+    line, room = "", cells
     for character in text:
         taken = width(character)
         if taken > room:
-            lines.append(line)
+            yield line
             line, room = "", cells
         line += character
         room -= taken
-    return [*lines, line] if line else lines
+    if line:
+        yield line
 
 
 def graphs(state: ScreenState, row: Branch, columns: int, height: int) -> list[Line]:

@@ -21,15 +21,24 @@ def is_same(process: ProcessKey) -> bool:
     return int(stat.rpartition(")")[2].split()[19]) == process.start // _TICK
 
 
+LONGEST: Final = 64 << 10
+"""Bytes of a command line that are read: it may have megabytes (RLIMIT_STACK in execve(2))."""
+
+
 @lru_cache(maxsize=64)
 def command_line(process: ProcessKey) -> str | None:
-    """Return the whole command line, its arguments joined by spaces; None if it cannot be read."""
+    """Return the command line, its arguments joined by spaces; None if it cannot be read.
+
+    It is whole up to LONGEST, and ends in an ellipsis beyond.
+    """
     try:
-        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        with Path(f"/proc/{process.pid}/cmdline").open("rb") as file:
+            arguments = file.read(LONGEST + 1)
     except OSError:
         return None
-    text = arguments.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
-    return text if text and is_same(process) else None
+    more = "…" if len(arguments) > LONGEST else ""
+    text = arguments[:LONGEST].rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
+    return f"{text}{more}" if text and is_same(process) else None
 
 
 MOST_BYTES: Final = 4 << 20

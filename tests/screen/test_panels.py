@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,12 +20,14 @@ from bwtop.model.flows import (
 )
 from bwtop.model.named import Learned, NameSource
 from bwtop.model.sample import FlowTraffic
-from bwtop.tui import commands, dialogs, keys
+from bwtop.text.escape import width
+from bwtop.tui import commands, dialogs, keys, panels, procfs
 from bwtop.tui.keymap import Context, Key, spelled
 from bwtop.tui.state import MESSAGE_SECONDS
 from bwtop.tui.styles import Style
 from bwtop.view.columns import PROCESS_COLUMNS
 from tests.build import NOW, key, remote, sample
+from tests.processes import until
 from tests.screen.harness import SIZES, Harness, Left
 
 ALL_SIZES: Final = pytest.mark.parametrize("size", SIZES, ids=str)
@@ -312,6 +315,27 @@ def test_details_of_a_program_that_exec_replaced_keep_its_own_command_line(
     (process,) = harness.state.model.ledger.processes
     harness.feed(exited=[process])
     assert "time.sleep(600)" not in harness.text()
+
+
+def test_command_line_of_megabytes_is_cut() -> None:
+    """The kernel keeps as much; the screen has to draw it with each key."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)", *["x" * 100_000] * 15]
+    with subprocess.Popen(command) as child:
+        process = ProcessKey(started(child.pid) * 10_000_000, child.pid)
+        until(lambda: procfs.command_line(process) or procfs.command_line.cache_clear(), "exec", 60)
+        whole = procfs.command_line(process)
+        child.kill()
+    assert whole
+    assert whole.endswith("x…")
+    assert len(whole) == procfs.LONGEST + 1
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\u4e2d" * 100_000])
+def test_fact_has_no_more_than_its_lines(text: str) -> None:
+    lines = panels.fact("command", text, 40, most=3)
+    assert ["".join(part for _, part in line).rstrip() for line in lines] == [
+        f" {head:<10}{text[: 29 // width(text[0])]}" for head in ("command", "", "")
+    ]
 
 
 @pytest.mark.parametrize(("moves", "number"), [((), "SIGTERM"), (("down",), "SIGINT")])
