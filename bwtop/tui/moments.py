@@ -41,7 +41,7 @@ def leap_forward(state: ScreenState) -> Effect:
 
 def _step(state: ScreenState, steps: int) -> Effect:
     here = _here(state)
-    if here is None and steps > 0:
+    if here is None and steps > 0 and not state.history.is_asked:
         state.say("this is now")
     else:
         state.history.ask(MomentQuery(here, steps))

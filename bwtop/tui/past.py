@@ -92,7 +92,8 @@ class ShownHistory:
             waiting.clear()
         elif waiting and waiting[-1].is_step:
             query = replace(query, steps=query.steps + waiting.pop().steps)
-        waiting.append(query)
+        if query.steps or not query.is_step:
+            waiting.append(query)
 
     def _answered(self, found: Found) -> None:
         """Show the answer, and ask on from there."""

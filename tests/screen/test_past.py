@@ -191,6 +191,24 @@ def test_steps_that_wait_are_taken_together(harness: Harness, archive: Archive) 
     assert "looking" not in harness.lines()[0]
 
 
+def test_steps_that_cancel_out_lead_nowhere(harness: Harness, archive: Archive) -> None:
+    archive.waits = True
+    harness.press("[", "]", "[", "{", "}")
+    archive.let_go()
+    assert shown(harness) == NOW - 1
+    assert not harness.state.history.is_asked
+    assert [query.steps for query in archive.asked] == [-1]
+
+
+def test_a_step_forward_waits_for_the_first_step_back(harness: Harness, archive: Archive) -> None:
+    archive.waits = True
+    harness.press("{", "]")
+    for _ in range(2):
+        archive.let_go()
+    assert shown(harness) == NOW - 9
+    assert not harness.state.message
+
+
 def test_now_is_not_left_for_an_answer_that_comes_later(harness: Harness, archive: Archive) -> None:
     archive.waits = True
     harness.press("[", "[", ".")
