@@ -32,7 +32,7 @@ class FilteredTimeline:
         model = tree.model
         if self._of != (model, tree.filter):
             self._of, self._number, self._time = (model, tree.filter), 0, 0.0
-            self.timeline = Timeline(GRAPH_SECONDS)
+            self.timeline = Timeline(model.timeline.seconds)
         frames = _latest(model.frames_since(self._number))
         if model.number - self._number > len(frames):
             known = sum(frame.elapsed for frame in frames)

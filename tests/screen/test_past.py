@@ -384,6 +384,17 @@ def test_graph_reaches_back(harness: Harness) -> None:
     assert values == [None] * 20 + [1000 * (1 + number) + 1 for number in range(100)]
 
 
+def test_graph_of_a_filter_has_the_moments_of_the_graph_without_one(harness: Harness) -> None:
+    """A minute is a cell of it, too, and not half of it."""
+    harness.press(*["{"] * 10, "[")
+    assert "by minute" in harness.lines()[0]
+    assert harness.state.past
+    plain = harness.state.past.model.timeline.columns(120, range(6))
+    harness.press("/", *"curl | nginx", "enter")
+    filtered = harness.state.filtered.timeline.columns(120, range(6))
+    assert 0 < len(list(filter(None, filtered))) <= len(list(filter(None, plain)))
+
+
 def test_peak_of_the_graph_is_the_moment_of_its_spike(harness: Harness, archive: Archive) -> None:
     harness.press("{", "p")
     assert shown(harness) == NOW - 10  # the highest so far
