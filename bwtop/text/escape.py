@@ -93,7 +93,9 @@ def _cut(text: str, cells: int) -> tuple[str, int]:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 process", "2 processes"."""
+    """Return a number with its noun: "1 process", "2 processes", "2 countries"."""
     if number == 1:
         return f"1 {noun}"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{number} {noun[:-1]}ies"
     return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"

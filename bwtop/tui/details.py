@@ -187,7 +187,7 @@ def _usage(page: DetailsPage) -> Iterator[tuple[str, str]]:
 def _against(moved: int, usual: float | None, unit: str) -> str:
     """Return an amount and the usual one: "1.2 GiB of usually 3.4 GiB a day"."""
     if usual is None:
-        return f"{fmt.size(moved)}; what is usual is known after a {unit}"
+        return f"{fmt.size(moved)}; what is usual is known after a day"
     return f"{fmt.size(moved)} of usually {fmt.size(round(usual))} a {unit}"
 
 

@@ -60,9 +60,10 @@ def _past(state: ScreenState) -> Line:
     assert state.past
     moment = state.past.moment
     line: Line = [_BLANK, (Style.PAUSED, " PAST "), (Style.VALUE, f" {_bounds(moment)}")]
+    ago = time.time() - moment.end
     said = [
         f"by {moment.detail.removesuffix('s')}",
-        f"{fmt.duration(time.time() - moment.end)} ago",
+        f"{fmt.duration(ago)} ago" if ago >= 0 else "so far",
     ]
     if moment.gap:
         said.append(f"gap {fmt.duration(moment.gap[1] - moment.gap[0])}")

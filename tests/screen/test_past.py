@@ -311,6 +311,8 @@ def test_written_span_has_the_time_of_its_end(harness: Harness) -> None:
 def test_time_of_a_written_day_has_come(harness: Harness) -> None:
     harness.press("@", *"today", "enter")
     assert harness.state.past
+    assert "so far" in harness.lines()[0]
+    assert "ago" not in harness.lines()[0]
     assert NOW <= harness.state.shown_until <= time.time()
 
 

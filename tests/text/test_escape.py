@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwtop.text.escape import cell, fit, inert, printable, squeeze, width
+from bwtop.text.escape import cell, count, fit, inert, printable, squeeze, width
 from tests.build import CONTROLS, HOSTILE
 
 anything = st.text(st.characters(exclude_categories=())) | st.text(
@@ -98,6 +98,19 @@ def test_squeezed_text_fits_and_keeps_its_end(text: str, cells: int) -> None:
         assert squeezed == text
     elif cells > 4:
         assert "~" in squeezed
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "shown"),
+    [
+        (1, "country", "1 country"),
+        (2, "country", "2 countries"),
+        (0, "process", "0 processes"),
+        (3, "day", "3 days"),
+    ],
+)
+def test_noun_has_the_number_before_it(number: int, noun: str, shown: str) -> None:
+    assert count(number, noun) == shown
 
 
 def test_squeeze_drops_the_middle_of_a_long_host() -> None:
