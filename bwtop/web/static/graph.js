@@ -13,7 +13,7 @@ function highest(series, direction) {
   return Math.max(...sums, 0);
 }
 
-// QueryLimits and step of the axis, in round numbers of the shown unit.
+// Limits and step of the axis, in round numbers of the shown unit.
 function axis(series, units) {
   const [up, down] = [highest(series, "rx"), highest(series, "tx")];
   const [base, factor] = units === "bits" ? [1000, 8] : [1024, 1];
