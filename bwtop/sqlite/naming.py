@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bwtop.model.named import NameSource
+from bwtop.sqlite import checked
 from bwtop.sqlite.delta import SeenName
 from bwtop.text.escape import printable
 
@@ -93,7 +94,7 @@ class NameWriter:
         ).fetchone()
         if not same:
             return False
-        number, first, last = same
+        number, first, last = same[0], *map(checked.moment, same[1:])
         if not first - SPAN <= found.seen <= last + SPAN:
             count, latest = self._run(
                 "SELECT count(*), max(last) FROM named WHERE program IS ? AND address = ? AND port IS ?",

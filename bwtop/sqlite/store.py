@@ -253,17 +253,19 @@ class Store:
         """Return the closed span that contains a time, with its bounds; create it between its neighbours if missing."""
         run = self.connection.execute
         before = run(
-            "SELECT id, start, end FROM span WHERE level = ? AND start <= ? ORDER BY start DESC LIMIT 1",
+            "SELECT start, end, id FROM span WHERE level = ? AND start <= ? ORDER BY start DESC LIMIT 1",
             (level, when),
         ).fetchone()
-        if before and before[2] > when:
-            return before[0], (before[1], before[2])
+        first, last = map(checked.moment, before[:2]) if before else (0.0, 0.0)
+        if last > when:
+            return before[2], (first, last)
         after, closed = run(
             "SELECT (SELECT min(start) FROM span WHERE level = :level AND start > :when),"
             " (SELECT closed FROM level WHERE level = :level)",
             {"level": level, "when": when},
         ).fetchone()
-        start = max(floor(UNITS[level], when), before[2] if before else 0, bounds[0])
+        after, closed = checked.maybe_moment(after), checked.moment(closed)
+        start = max(floor(UNITS[level], when), last, bounds[0])
         end = min(ceiling(UNITS[level], when), closed, after or closed, bounds[1])
         made = run(
             "INSERT INTO span (level, start, end, seconds) VALUES (?, ?, ?, 0)",

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from bwtop.sqlite import checked
 from bwtop.sqlite.checked import DamagedError
 from bwtop.sqlite.naming import OF_PROCESS
 
@@ -164,7 +165,7 @@ class Sweep:
             " FROM named WHERE id > ? ORDER BY id LIMIT ?",
             (last, ROWS_AT_ONCE),
         ).fetchall():
-            old = [row for row in rows if abs(present - row[2]) > UNUSED_NAME]
+            old = [row for row in rows if abs(present - checked.moment(row[2])) > UNUSED_NAME]
             self._delete(
                 "named",
                 (

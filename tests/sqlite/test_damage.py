@@ -16,7 +16,7 @@ from bwtop.history import dimensions, ranges
 from bwtop.history.query import History
 from bwtop.model.filter import Filter
 from bwtop.model.filter_fields import made
-from bwtop.model.flows import Host
+from bwtop.model.flows import Host, Traffic
 from bwtop.output import report
 from bwtop.output.notes import notes
 from bwtop.output.request import ReportRequest
@@ -27,8 +27,10 @@ from bwtop.sqlite.reader import LocalReader
 from bwtop.sqlite.rollup import Policy
 from bwtop.sqlite.store import Event
 from bwtop.sqlite.writer import DatabaseWriter, RecordingOptions
+from tests.build import key, sample
 from tests.examples import examples
-from tests.history.named import named_delta
+from tests.history.keep import CURL
+from tests.history.named import SITE, learned, named_delta
 from tests.history.recording import (
     START,
     Feed,
@@ -219,6 +221,22 @@ def test_wrong_value_in_any_column(
     feed.put(3)
     feed.recorder.close()
     assert all(map(is_line, feed.lines))
+    assert feed.recorder.lost == 0
+
+
+@pytest.mark.parametrize("column", ["first", "last"])
+def test_wrong_time_of_a_name_that_is_seen_again(
+    column: str, few: Path, path: Path, recorders: Recorders
+) -> None:
+    assert is_changed(path, few, "named", column, "'text'")
+    feed = recorders(path)
+    feed.clock.go(1)
+    one = sample({key(1): {SITE: Traffic(5, 7)}}, identities={key(1): CURL})
+    one.learned = [learned("www.example.org")]
+    feed.give(one)
+    feed.recorder.close()
+    assert feed.recorder.aside
+    assert rows(path, "SELECT sum(rx), sum(tx) FROM delta") == [(5, 7)]
 
 
 @pytest.mark.parametrize(
