@@ -21,7 +21,7 @@ from bwtop.identity.machine import this_machine
 from bwtop.model.flows import Host
 from bwtop.sqlite import connections, errors
 from bwtop.sqlite.errors import HistoryError
-from bwtop.sqlite.writer import UNSEEN, file_seen
+from bwtop.sqlite.location import UNSEEN, file_seen
 from bwtop.text.escape import count
 
 PERIOD: Final = 10.0

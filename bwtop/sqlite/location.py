@@ -13,6 +13,9 @@ from bwtop.rights.account import Account
 SYSTEM: Final = Path("/var/lib/bwtop/history.db")
 """Database of the service; members of its directory's group may read it."""
 
+UNSEEN: Final = (-1, -1)
+"""Device and inode of a file whose directory cannot be read."""
+
 
 def default_path(environment: Mapping[str, str], home: Path) -> Path:
     """Return the default database of the user (XDG Base Directory Specification 0.8)."""
@@ -57,3 +60,13 @@ def make_directory(path: Path) -> None:
 def mode(path: Path) -> int:
     """Return the file mode of a database and of the files beside it."""
     return 0o640 if path.parent == SYSTEM.parent else 0o600
+
+
+def file_seen(path: Path) -> tuple[int, int] | None:
+    """Return device and inode; None: no such file; UNSEEN: its directory cannot be read, since root was dropped."""
+    try:
+        return opening.file_id(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return UNSEEN

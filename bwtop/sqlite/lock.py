@@ -6,6 +6,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from bwtop.rights.opening import file_id
+from bwtop.sqlite.location import UNSEEN, file_seen
+
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, pid."""
 
@@ -22,8 +25,9 @@ class Lock:
 
     def __init__(self, database: Path, mode: int) -> None:
         """Open the lock file; raise OSError."""
+        self._path = lock_path(database)
         self._descriptor = os.open(
-            lock_path(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode
+            self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode
         )
 
     def take(self, who: str) -> bool:
@@ -35,6 +39,10 @@ class Lock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, who.encode(errors="replace"), 0)
         return True
+
+    def is_in_place(self) -> bool:
+        """Return whether others find this file by its path, as far as that can be seen: else it keeps nobody out."""
+        return file_seen(self._path) in (file_id(self._descriptor), UNSEEN)
 
     def holder(self) -> str | None:
         """Return the name of another holder; None: there is none."""

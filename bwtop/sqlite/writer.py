@@ -7,20 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from bwtop.rights.account import Account
-from bwtop.rights.opening import file_id
 from bwtop.sqlite import connections, location, schema
 from bwtop.sqlite.check import BackgroundCheck
 from bwtop.sqlite.delta import Delta
 from bwtop.sqlite.errors import HistoryError
+from bwtop.sqlite.location import UNSEEN, file_seen
 from bwtop.sqlite.lock import Lock
 from bwtop.sqlite.rollup import Policy, Rollup
 from bwtop.sqlite.store import Event, Store
-
-UNSEEN: Final = (-1, -1)
-"""Device and inode of a file whose directory cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +69,8 @@ class DatabaseWriter:
             self._check = BackgroundCheck(path)
         if not self._lock:
             self._lock = Lock(path, mode)
+        elif not self._lock.is_in_place():
+            self._renew(self._lock)
         if not self._rollup:
             if not self._take(self._lock):
                 return self._lock.holder() or "another bwtop"
@@ -83,7 +81,17 @@ class DatabaseWriter:
         return None
 
     def _take(self, lock: Lock) -> bool:
-        return lock.take(f"{self._options.who} (pid {os.getpid()})")
+        return lock.take(f"{self._options.who} (pid {os.getpid()})") and lock.is_in_place()
+
+    def _renew(self, lost: Lock) -> None:
+        """Open the lock anew: its file was deleted, and another bwtop may hold one that it has made since."""
+        path = self._options.path
+        with contextlib.suppress(
+            OSError
+        ):  # out of reach since root was dropped: this one is all there is
+            self._lock = Lock(path, location.mode(path))
+            lost.close()
+            self._rollup = None
 
     def check(self) -> None:
         """Check the database in the background from time to time; raise DamagedError if it is damaged."""
@@ -167,13 +175,3 @@ def _free(path: Path, now: float) -> Path:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def file_seen(path: Path) -> tuple[int, int] | None:
-    """Return device and inode; None: no such file; UNSEEN: its directory cannot be read, since root was dropped."""
-    try:
-        return file_id(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return UNSEEN

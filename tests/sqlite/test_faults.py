@@ -433,13 +433,39 @@ def test_no_files_are_left_beside_a_foreign_file(tmp_path: Path, recorders: Reco
     assert not Path("/dev/null.lock").exists()
 
 
+def test_lock_that_was_deleted_is_made_anew(path: Path, recorders: Recorders) -> None:
+    """Else the next bwtop would record to the same history, and each byte count twice."""
+    feed = recorders(path)
+    lock.lock_path(path).unlink()
+    feed.until(lambda: lock.holder(path))
+    assert recorders(path).recorder.state.other == f"bwtop (pid {os.getpid()})"
+    feed.put(3)
+    feed.wait()
+    assert feed.recorder.state.recording
+    feed.recorder.close()
+    assert found(path) == feed.expected()
+
+
+def test_bwtop_stops_when_another_one_holds_the_lock_in_place(
+    path: Path, recorders: Recorders
+) -> None:
+    feed = recorders(path)
+    other = lock.Lock(path.with_name("other.db"), 0o600)
+    assert other.take("another")
+    lock.lock_path(path.with_name("other.db")).replace(lock.lock_path(path))
+    feed.wait(lambda: feed.recorder.state.other == "another")
+    other.close()
+    feed.until(lambda: feed.recorder.state.recording)
+    assert feed.lines[-1] == f"recording to {path} again"
+
+
 def test_unusable_lock_file_is_named(tmp_path: Path, recorders: Recorders) -> None:
     (tmp_path / "history.db.lock").mkdir()
     fault = recorders(tmp_path / "history.db").recorder.state.fault
     assert fault == f"Is a directory: {tmp_path}/history.db.lock"
 
 
-def test_abandoned_recorder_keeps_nothing_and_says_what_to_do(path: Path) -> None:
+def test_abandoned_recorder_counts_what_it_loses_and_says_what_to_do(path: Path) -> None:
     """The directory of root is out of reach once root is dropped."""
     path.write_text("hello")
     lines: list[str] = []
