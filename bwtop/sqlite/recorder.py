@@ -124,6 +124,8 @@ class Recorder:
         """Names of the last reading whose processes were not in it."""
         self._closing = False
         self._abandoned = False
+        self._given_up = 0
+        """Bytes measured since abandon()."""
         self._is_locked = False
         """The last fault was another program's lock."""
         self._failing_since = 0.0
@@ -170,7 +172,7 @@ class Recorder:
     @property
     def lost(self) -> int:
         """Return the bytes that no total includes, once the recorder is closed."""
-        return self.dropped + (0 if self.state.other else self.unwritten.bytes)
+        return self.dropped + self._given_up + (0 if self.state.other else self.unwritten.bytes)
 
     # Called by the measuring thread.
 
@@ -179,10 +181,13 @@ class Recorder:
         moment = self._look()
         with self._mutex:
             self._events += self._watch.look(moment)
-            if self.state.other or self._abandoned:
+            if self.state.other:
                 self._forget()
                 return
             delta = Delta.of(sample)
+            if self._abandoned:
+                self._given_up += delta.amount()
+                return
             delta.take_early(self._early)
             self._early = delta.early()
             if self._open:
@@ -234,11 +239,11 @@ class Recorder:
             self._mutex.notify()
         if self._thread:
             self._await(self._thread, give_up)
-            if self.lost:
-                why = self.state.fault or "the backlog was full"
-                if self._thread.is_alive():
-                    why = f"given up: {self._reason()}"
-                self._notify(f"not recorded: {self.lost} bytes; {why}")
+        if self.lost:
+            why = self.state.fault or "the backlog was full"
+            if self._thread and self._thread.is_alive():
+                why = f"given up: {self._reason()}"
+            self._notify(f"not recorded: {self.lost} bytes; {why}")
 
     def _await(self, thread: threading.Thread, give_up: Callable[[], bool]) -> None:
         """Wait until a thread ends or the user gives up, and say what for."""

@@ -476,4 +476,9 @@ def test_abandoned_recorder_counts_what_it_loses_and_says_what_to_do(path: Path)
     given_up.close()
     assert given_up.state.is_lasting
     assert lines[0].endswith("is not a history of bwtop; move it away or choose another with --db")
-    assert lines[1:] == ["fix this and restart bwtop to record"]
+    assert given_up.lost == sum(amount(1))
+    assert given_up.unwritten.bytes == 0
+    assert lines[1:] == [
+        "fix this and restart bwtop to record",
+        f"not recorded: {sum(amount(1))} bytes; {given_up.state.fault}",
+    ]
