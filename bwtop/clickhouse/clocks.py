@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bwtop.clickhouse.client import FleetServer
+from bwtop.sqlite.checked import LATEST
 from bwtop.text.escape import count
 
 WRONG: Final = 10.0
@@ -18,7 +19,7 @@ def is_wrong(seconds: float | None) -> bool:
 def wrong_clocks(server: FleetServer) -> dict[str, float]:
     """Return the seconds by which wrong clocks are ahead, by host id; raise FleetError."""
     found = server.query(
-        f"SELECT toString(host_id), clock FROM host FINAL WHERE clock >= {WRONG} OR clock <= -{WRONG}"
+        f"SELECT toString(host_id), clock FROM host FINAL WHERE abs(clock) BETWEEN {WRONG} AND {LATEST!r}"
     )
     return dict(found)
 

@@ -18,7 +18,7 @@ from bwtop.clickhouse.homes import settle
 from bwtop.clickhouse.named import AT_ONCE, ChangedNames, seen_names
 from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.playback import REACH, STEP, Playback, Windows
-from bwtop.clickhouse.spans import LAST, of_hosts, of_plans, within
+from bwtop.clickhouse.spans import LAST, SOUND, of_hosts, of_plans, within
 from bwtop.history.names import SeenNames
 from bwtop.history.plan import Bounds, Piece
 from bwtop.history.recent import RecentNames
@@ -217,7 +217,7 @@ class FleetFollower:
         found = self._server.query(
             "SELECT toString(host_id), argMax(name, last), max(last), max(furthest) FROM"
             " (SELECT host_id, argMax(host, span_id) AS name, argMax(end, span_id) AS last, max(end) AS furthest"
-            f" FROM span WHERE {self._recent(now)} GROUP BY host_id, spool"
+            f" FROM span WHERE {self._recent(now)} AND {SOUND} GROUP BY host_id, spool"
             f" HAVING max(received) >= now() - {REACH:.0f}) GROUP BY host_id"
         )
         self._ahead = {id_: last for id_, _, last, furthest in found if furthest > last}

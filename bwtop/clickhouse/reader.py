@@ -17,7 +17,7 @@ from bwtop.clickhouse.homes import settle
 from bwtop.clickhouse.named import seen_names
 from bwtop.clickhouse.peers import peers_of
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
-from bwtop.clickhouse.spans import FleetSpans, of_hosts, since, within
+from bwtop.clickhouse.spans import SOUND, FleetSpans, of_hosts, since, sound, within
 from bwtop.history import plan
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import DAY, FIVE_MINUTES, MINUTE, Unit, ceiling
@@ -89,11 +89,12 @@ class FleetReader:
     def extent(self) -> Bounds | None:
         """See HistoryStore; the same rule as in SQLite."""
         finer = self._one(
-            f"SELECT count(), minMerge(first), maxMerge(last) FROM presence WHERE level <= {DAYS}"
+            f"SELECT count(), {sound('minMerge(first)')}, {sound('maxMerge(last)')}"
+            f" FROM presence WHERE level <= {DAYS}"
         )
         before = f" AND end <= {finer[0]!r}" if finer else ""
         months = self._one(
-            f"SELECT count(), min(start), max(end) FROM span WHERE level > {DAYS}{before}"
+            f"SELECT count(), min(start), max(end) FROM span WHERE level > {DAYS} AND {SOUND}{before}"
         )
         if finer is None or months is None:
             return finer or months
@@ -130,7 +131,7 @@ class FleetReader:
         if hosts == ():
             return {}
         found = self.ask(
-            "SELECT toString(host_id), minMerge(first), maxMerge(whole) FROM presence"
+            f"SELECT toString(host_id), {sound('minMerge(first)')}, {sound('maxMerge(whole)')} FROM presence"
             f" WHERE level = 0{f' AND {of_hosts(hosts)}' if hosts else ''} GROUP BY host_id"
         )
         first = self._first_second() or 0.0
@@ -142,7 +143,7 @@ class FleetReader:
         for (day,) in sorted(days):
             found = self._one(
                 "SELECT count(), min(start), max(end) FROM span"
-                f" WHERE {since(0, day * DAY, (day + 1) * DAY)}"
+                f" WHERE {since(0, day * DAY, (day + 1) * DAY)} AND {SOUND}"
             )
             if found:
                 return found[0]
@@ -217,7 +218,7 @@ class FleetReader:
             name = "min" if later else "max"
             ((count, start, end),) = self.ask(
                 f"SELECT count(), {name}(start), arg{name.title()}(end, start) FROM span"
-                f" WHERE {since(level, *bounds)}"
+                f" WHERE {since(level, *bounds)} AND {SOUND}"
             )
             if count and level:
                 return Span(level, start, end)
@@ -256,7 +257,8 @@ class FleetReader:
         for begun, after, seconds in self.ask(
             "SELECT begun, max(after), max(recorded) FROM"
             f" (SELECT {begin} AS begun, max(end) AS after, sum(seconds) AS recorded FROM span FINAL"
-            f" WHERE {since(level, start, end)} GROUP BY host_id, begun) GROUP BY begun ORDER BY begun"
+            f" WHERE {since(level, start, end)} AND {SOUND}"
+            " GROUP BY host_id, begun) GROUP BY begun ORDER BY begun"
         ):
             yield Span(level, begun, after), seconds, found.get(begun, {})
 
@@ -264,7 +266,7 @@ class FleetReader:
         """See HistoryStore; of many hosts, only the events of dropped bytes."""
         for moment, kind, amount in self.ask(
             "SELECT moment, kind, amount FROM event FINAL"
-            f" WHERE moment >= {start!r} AND moment < {end!r}{self._of_selected()}"
+            f" WHERE moment >= {start!r} AND moment < {end!r} AND isFinite(amount){self._of_selected()}"
             " ORDER BY time, host_id, spool, event_id"
         ):
             if self._is_one or kind == "dropped":
@@ -284,7 +286,7 @@ class FleetReader:
         return self.ask(
             f"SELECT toUInt64(time), max(seconds) AS most, {amounts},"
             f" greatest(most, least(sum(seconds), {FIVE_MINUTES}.0)) FROM fives FINAL"
-            f" WHERE {within(start, end)}{self._of_selected()} GROUP BY time"
+            f" WHERE {within(start, end)} AND isFinite(seconds){self._of_selected()} GROUP BY time"
         )
 
     def usage(self, bounds: FiveMinutes, shown: Collection[Category]) -> Usage | None:
@@ -306,8 +308,8 @@ class FleetReader:
         if start >= end:
             return 0.0
         recorded = self.ask(
-            f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)}{self._of_selected()}"
-            " GROUP BY host_id"
+            f"SELECT sum(seconds) FROM span FINAL WHERE {since(0, start, end)} AND {SOUND}"
+            f"{self._of_selected()} GROUP BY host_id"
         )
         each = [seconds for (seconds,) in recorded]
         return max(*each, min(sum(each), end - start)) if each else 0.0

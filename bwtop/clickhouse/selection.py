@@ -8,7 +8,7 @@ from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.named import OWN, has_names, parsed, with_names
 from bwtop.clickhouse.recorded import RecordedTime
 from bwtop.clickhouse.schema import SPAN, TRAFFIC
-from bwtop.clickhouse.spans import by_plan, counted, of_hosts, of_plans
+from bwtop.clickhouse.spans import SOUND, by_plan, counted, of_hosts, of_plans
 from bwtop.history.boundaries import Span
 from bwtop.history.calendar import MINUTE
 from bwtop.history.dimensions import ENDS
@@ -118,7 +118,7 @@ class FleetSelection:
             f"SELECT {self._group()} AS grp, level, first, max(last), max(recorded), {totals} FROM"
             f" (SELECT host_id, level, if(level = 0, {minute}, start) AS first,"
             f" max(if(level = 0, {minute}, end)) AS last, sum(seconds) AS recorded, {sums}"
-            f" FROM {counted(SPAN, self._recorded, self._plans.few)}"
+            f" FROM {counted(SPAN, f'{self._recorded} AND {SOUND}', self._plans.few)}"
             f" GROUP BY host_id, level, first) GROUP BY grp, level, first"
         )
 

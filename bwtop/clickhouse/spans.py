@@ -9,6 +9,7 @@ from bwtop.clickhouse.client import FleetServer
 from bwtop.clickhouse.schema import ServerTable
 from bwtop.history.calendar import DAY, HOUR, MINUTE, Unit, ceiling
 from bwtop.history.plan import NOTHING, Bounds, Piece
+from bwtop.sqlite.checked import LONGEST
 
 LAST: Final = 2**32 - 1
 """The last second of a DateTime."""
@@ -17,6 +18,11 @@ _YEAR: Final = 366 * DAY
 
 _LONGEST: Final = {1: 2 * MINUTE, 2: 2 * HOUR, 3: 3 * DAY, 4: 35 * DAY}
 """Longest span of a level in seconds, also where the time zone changes."""
+
+SOUND: Final = (
+    f"start >= 0 AND end <= {LAST} AND end >= start AND seconds >= 0 AND seconds <= {LONGEST!r}"
+)
+"""SQL condition: spans that bwtop may have written.  A host that was broken into can send others, with infinite times."""
 
 ROUNDING: Final = 0.001
 """Seconds by which totals may differ when added in another order."""
@@ -32,6 +38,11 @@ def since(level: int, start: float, end: float) -> str:
     """Return the SQL condition: rows of a level that begin from `start` until before `end`; it uses the key."""
     around = within(math.floor(start), end + 1)
     return f"level = {level} AND {around} AND start >= {start!r} AND start < {end!r}"
+
+
+def sound(when: str) -> str:
+    """Return the SQL of a time, or of one that a server can have for an infinite time or none."""
+    return f"least(greatest({when}, 0), {LAST})"
 
 
 def of_hosts(hosts: Iterable[str], *, others: bool = False) -> str:
@@ -98,7 +109,7 @@ class FleetSpans:
     def _ask(self, columns: str, condition: str, rest: str = "") -> Iterable[tuple[Any, ...]]:
         """Query the spans; one that was sent twice is there twice, with the same start and end."""
         return self._server.query(
-            f"SELECT {columns} FROM span WHERE {condition}{self._only} {rest}"
+            f"SELECT {columns} FROM span WHERE {condition} AND {SOUND}{self._only} {rest}"
         )
 
     def _hosts(self, start: float, end: float) -> set[str]:
@@ -142,7 +153,7 @@ class FleetSpans:
     def _seconds(self, level: int, bounds: Bounds) -> dict[str, float]:
         found = self._server.query(
             "SELECT toString(host_id), sum(seconds) FROM span FINAL"
-            f" WHERE {since(level, *bounds)}{self._only} GROUP BY host_id"
+            f" WHERE {since(level, *bounds)} AND {SOUND}{self._only} GROUP BY host_id"
         )
         return dict(found)
 

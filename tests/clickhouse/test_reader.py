@@ -1,6 +1,7 @@
 """The same queries to SQLite and ClickHouse: every number is the same."""
 
 import io
+import math
 import random
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,9 @@ import pytest
 from bwtop.clickhouse import reader as clickhouse_reader
 from bwtop.clickhouse import selection
 from bwtop.clickhouse.client import Client, FleetError, FleetServer
+from bwtop.clickhouse.follow import FleetFollower
 from bwtop.clickhouse.reader import FleetReader
-from bwtop.clickhouse.schema import NAMED, TRAFFIC, ServerTable
+from bwtop.clickhouse.schema import EVENT, FIVES, NAMED, SPAN, TRAFFIC, ServerTable
 from bwtop.clickhouse.selection import FleetPlans, FleetSelection
 from bwtop.clickhouse.target import Target
 from bwtop.history.calendar import Unit
@@ -26,6 +28,7 @@ from bwtop.history.moments import FINE, Moment, MomentQuery, look
 from bwtop.history.plan import Piece
 from bwtop.history.query import History
 from bwtop.history.ranges import Range, parse
+from bwtop.history.tiers import COARSEST
 from bwtop.model import networks
 from bwtop.model.filter import EVERYTHING, Filter
 from bwtop.model.flows import UDP, Host, Loss, Role
@@ -684,11 +687,12 @@ def test_name_of_a_user_can_do_nothing_to_a_terminal(store: FleetServer) -> None
 
 
 def copied(store: FleetServer, table: ServerTable, **changed: str) -> None:
-    """Insert all rows of a table again with other values: SQL of columns."""
+    """Insert the rows of WEB1 in a table again with other values: SQL of columns."""
     columns = [column for column in table.names() if column not in changed]
     store.query(
         f"INSERT INTO {table.name} ({', '.join((*columns, *changed))})"
         f" SELECT {', '.join((*columns, *changed.values()))} FROM {table.name}"
+        f" WHERE host_id = '{WEB1.id}'"
     )
 
 
@@ -702,6 +706,41 @@ def test_values_that_bwtop_does_not_write_stop_no_answer(store: FleetServer) -> 
     copied(store, TRAFFIC, role="2", process="process + 9")
     roles = {row.labels[1] for row in ask(store, Range("", NOON, NOON + 9), by("port")).rows}
     assert roles == {"client", "server"}
+
+
+ODD: Final[Sequence[tuple[ServerTable, dict[str, str]]]] = (
+    (SPAN, {"end": "inf"}),
+    (SPAN, {"start": "-inf"}),
+    (SPAN, {"start": "1e300", "end": "1e300"}),
+    (SPAN, {"start": "nan", "end": "nan"}),
+    (SPAN, {"seconds": "inf"}),
+    (SPAN, {"seconds": "nan"}),
+    (FIVES, {"seconds": "nan"}),
+    (EVENT, {"amount": "nan"}),
+)
+
+
+def test_numbers_that_bwtop_does_not_write_stop_no_answer(store: FleetServer) -> None:
+    kept = recorded(1, Kept())
+    kept.store.append([], [Event(NOW - 1, "sleep", 5.0)])
+    ship(kept, store, WEB1)
+    before = ask(store, parse("24h", NOW), by("process")).rx
+    for number, (table, changed) in enumerate(ODD, len(HOSTS) + 1):
+        copied(store, table, host_id=f"toUUID('{WEB1.id[:-2]}{number:02}')", **changed)
+    for host, clock in ((WEB1, math.inf), (WEB2, -math.inf), (DB1, 1e300)):
+        report_host(store, host, clock=clock)
+    for text in ("all", "month", "today", "10m"):
+        request = ReportRequest(parse(text, NOW))
+        run(History(FleetReader(store)), request, "table", io.StringIO())
+    answer = ask(store, parse("24h", NOW), by("process"))
+    assert answer.rx == before
+    assert "nan" not in " ".join(notes(answer))
+    for level in range(COARSEST + 1):
+        FleetReader(store).beside(level, NOW - 5, later=False)
+    look(FleetReader(store), MomentQuery(at=NOW - 1))
+    follower = FleetFollower(store, EVERYTHING, lambda: NOW + 1.0)
+    follower.read()
+    assert follower.state()
 
 
 def test_moments_equal_those_of_sqlite(store: FleetServer) -> None:
