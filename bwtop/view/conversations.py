@@ -14,9 +14,9 @@ from bwtop.model.conversations import (
     several,
     spelled,
 )
-from bwtop.model.flows import Host, Identity, Remote, protocol_name
+from bwtop.model.flows import Host, Remote, protocol_name
 from bwtop.model.ledger import Flow, Process
-from bwtop.view.naming import shown_name
+from bwtop.view.naming import bracketed_name
 from bwtop.view.rows import Branch
 
 MakeRow = Callable[[Process, Sequence[Flow]], Branch]
@@ -92,10 +92,6 @@ def _amounts(flows: Iterable[Flow]) -> dict[str, int]:
     """Return the bytes of flows by the name of their process."""
     found: dict[str, int] = {}
     for flow in flows:
-        name = _name(flow.process.identity)
+        name = bracketed_name(flow.process.identity)
         found[name] = found.get(name, 0) + flow.rx + flow.tx
     return found
-
-
-def _name(identity: Identity) -> str:
-    return f"[{identity.name}]" if identity.kernel else shown_name(identity)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from bwtop.model.flows import Identity, Role, is_loopback, is_v4, protocol_name
+from bwtop.model.flows import Role, is_loopback, is_v4, protocol_name
 from bwtop.model.ledger import CATEGORIES, Flow, Process
 from bwtop.model.rates import Counted, rate
 from bwtop.view.grouping import common
-from bwtop.view.naming import shown_name
+from bwtop.view.naming import bracketed_name
 from bwtop.view.rows import Branch, RowId
 
 Flows = Callable[[Branch], Iterable[Flow]]
@@ -119,11 +119,7 @@ def _names(flows: Iterable[Flow]) -> str:
     """Return the name of the process with the most bytes, and the number of other names."""
     amounts: dict[str, int] = {}
     for flow in flows:
-        name = _name(flow.process.identity)
+        name = bracketed_name(flow.process.identity)
         amounts[name] = amounts.get(name, 0) + flow.rx + flow.tx
     first = max(amounts, key=amounts.__getitem__)
     return f"{first} +{len(amounts) - 1}" if len(amounts) > 1 else first
-
-
-def _name(identity: Identity) -> str:
-    return f"[{identity.name}]" if identity.kernel else shown_name(identity)

@@ -59,6 +59,11 @@ def shown_name(identity: Identity) -> str:
     return name
 
 
+def bracketed_name(identity: Identity) -> str:
+    """Return the name to show; that of the kernel's own work is in brackets, as ps(1) shows it."""
+    return f"[{identity.name}]" if identity.kernel else shown_name(identity)
+
+
 def _script(cmdline: str, of: _Words) -> str:
     """Return the name of the script in the command line of an interpreter; empty: there is none."""
     words = iter(cmdline.split()[1:])
