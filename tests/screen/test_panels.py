@@ -536,7 +536,7 @@ def test_q_quits_from_the_list_only() -> None:
 @pytest.mark.parametrize(
     "hinted", [k for k in keys.DEFAULT.of(Context.LIST) if k.hint], ids=lambda k: k.hint
 )
-def test_click_on_a_hint_presses_its_key(monkeypatch: pytest.MonkeyPatch, hinted: Key) -> None:
+def test_click_on_a_hint_presses_its_key(hinted: Key) -> None:
     harness, pressed = busy(300), busy(300)
     if hinted.command is commands.leave:
         with pytest.raises(Left):

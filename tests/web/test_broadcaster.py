@@ -105,7 +105,6 @@ def test_before_the_first_interval_wait_returns_none(broadcaster: Broadcaster) -
     assert broadcaster.wait(view, 0, 0.05) is None
     assert broadcaster.wait(Document(LiveView()), 0, 0) is None
     assert view.drawn == []
-    assert broadcaster.age() >= 0
 
 
 def test_the_last_interval_is_there_at_once(broadcaster: Broadcaster) -> None:

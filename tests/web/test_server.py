@@ -1,6 +1,5 @@
 """Test the server: methods, headers, limits, and that no client can block it."""
 
-import os
 import socket
 import struct
 import threading
@@ -21,7 +20,7 @@ from bwtop.web.answer import HttpResponse
 from bwtop.web.server import MAX_STREAMS
 from tests.build import key, remote, sample
 from tests.kernel.running import HANG
-from tests.processes import until
+from tests.processes import descriptors_of, until
 from tests.web.serving import (
     HTML,
     SCRIPT,
@@ -594,18 +593,15 @@ def test_two_hundred_at_once_all_get_answers(web: Web, monkeypatch: pytest.Monke
 
 
 def test_all_descriptors_are_closed(web: Web) -> None:
-    def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
     web.ask("/")
     until(lambda: len(web.threads()) <= 2)
-    before = descriptors()
+    before = len(descriptors_of("socket:"))
     for _ in range(100):
         web.ask("/")
         exchange(web.port, b"nonsense\r\n\r\n")
         exchange(web.port, b"GET / HT", shut=True)
     until(lambda: len(web.threads()) <= 2)
-    until(lambda: descriptors() <= before)
+    until(lambda: len(descriptors_of("socket:")) <= before)
 
 
 def test_urls_are_not_logged(web: Web, capfd: pytest.CaptureFixture[str]) -> None:

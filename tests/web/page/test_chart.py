@@ -22,7 +22,6 @@ from tests.web.page.scenes import (
     summed,
     sums,
 )
-from tests.web.serving import Web
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -136,9 +135,7 @@ def test_broken_chart_js_is_ignored(visit: Visitor, scene: Scene) -> None:
     page.row("one")
 
 
-def test_without_chart_js_the_page_works_and_says_so(
-    visit: Visitor, tmp_path: Path, past: Web
-) -> None:
+def test_without_chart_js_the_page_works_and_says_so(visit: Visitor, tmp_path: Path) -> None:
     without = {path: file for path, file in files.load(None, {}).items() if path != files.CHART}
     with Scene(tmp_path / "none.db", files=without) as server:
         server.move({"one": 3001})

@@ -1,4 +1,4 @@
-"""Take the README's pictures, and check that the tests detect faults of the page."""
+"""Take the README's pictures of the page, and check what they show."""
 
 import math
 import os
