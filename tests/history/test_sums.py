@@ -15,7 +15,7 @@ from bwtop.history.calendar import FIVE_MINUTES, Unit, ceiling, floor
 from bwtop.history.dimensions import ENDPOINT, Dimension
 from bwtop.history.query import Answer, bar_unit
 from bwtop.history.ranges import Range, parse
-from bwtop.history.tiers import COARSEST
+from bwtop.history.tiers import COARSEST, DAYS
 from bwtop.history.usage import PERCENTILE
 from bwtop.model.conditions import Loopback
 from bwtop.model.filter import EVERYTHING, Filter
@@ -169,6 +169,8 @@ class World:
         self.now = self.latest = now
         self.marked = [0] * (COARSEST + 1)
         """Time before which rows of each level were ever deletable: a clock that was ahead has marked later ones."""
+        self.ahead = math.inf
+        """Time after which detail may be deleted: with --max-size, what is in the future, as of a clock that was ahead."""
 
     def read(self, gap: float, reading: Delta) -> Delta:
         self.now += gap
@@ -191,6 +193,8 @@ class World:
             move_to(how)
 
     def step(self, now: float, count: int = 100_000) -> None:
+        if self.kept.policy.max_size is not None:
+            self.ahead = min(self.ahead, now)
         for _ in range(count):
             more = self.kept.rollup.step(now)
             self.marked = [max(m, self.kept.kept(level)) for level, m in enumerate(self.marked)]
@@ -409,10 +413,11 @@ def check_spans(world: World) -> None:
             "SELECT id, start, end, seconds, loss FROM span WHERE level = ? ORDER BY start", level
         )
         end_before = 0
+        ahead = world.ahead if level < DAYS else math.inf
         for number, start, end, seconds, loss in found:
             assert end_before <= start < end <= kept.closed(level)
             end_before = end
-            if start < world.marked[level]:
+            if start < world.marked[level] or start > ahead:
                 continue  # it was let go of, and this is of what came late: it will go too
             mine = within(kept.deltas, start, end)
             note(f"level {level}: {start}..{end}")
@@ -428,7 +433,7 @@ def check_spans(world: World) -> None:
         assert all(
             any(s <= each.start < e for _, s, e, _, _ in found)
             for each in kept.deltas
-            if world.marked[level] <= each.start < kept.closed(level)
+            if world.marked[level] <= each.start < min(kept.closed(level), ahead)
         )
 
 
