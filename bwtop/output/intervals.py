@@ -26,7 +26,7 @@ class Layout:
     """The requested layout of intervals."""
 
     backend: str = ""
-    """What has measured the intervals; empty: another bwtop."""
+    """Backend that measured the intervals; empty: another bwtop measures."""
     bits: bool = False
     origin: str = ""
     """Source of the rows of many hosts, for headings; empty: the rows are of this host."""

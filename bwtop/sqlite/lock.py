@@ -41,7 +41,7 @@ class Lock:
         return True
 
     def is_in_place(self) -> bool:
-        """Return whether others find this file by its path, as far as that can be seen: else it keeps nobody out."""
+        """Return True unless the path is seen to lead elsewhere: a file that was deleted or replaced excludes nobody."""
         return file_seen(self._path) in (file_id(self._descriptor), UNSEEN)
 
     def holder(self) -> str | None:

@@ -123,9 +123,8 @@ class Recorder:
         self._early: dict[SeenName, float] = {}
         """Names of the last reading whose processes were not in it."""
         self._closing = False
-        self._abandoned = False
-        self._given_up = 0
-        """Bytes measured since abandon()."""
+        self._given_up: int | None = None
+        """Bytes measured since abandon(); None: it was not called."""
         self._is_locked = False
         """The last fault was another program's lock."""
         self._failing_since = 0.0
@@ -172,7 +171,9 @@ class Recorder:
     @property
     def lost(self) -> int:
         """Return the bytes that no total includes, once the recorder is closed."""
-        return self.dropped + self._given_up + (0 if self.state.other else self.unwritten.bytes)
+        return (
+            self.dropped + (self._given_up or 0) + (0 if self.state.other else self.unwritten.bytes)
+        )
 
     # Called by the measuring thread.
 
@@ -185,7 +186,7 @@ class Recorder:
                 self._forget()
                 return
             delta = Delta.of(sample)
-            if self._abandoned:
+            if self._given_up is not None:
                 self._given_up += delta.amount()
                 return
             delta.take_early(self._early)
@@ -273,7 +274,7 @@ class Recorder:
 
     def abandon(self) -> None:
         """Give up recording: the fault can only be fixed before the next start."""
-        self._abandoned = True
+        self._given_up = 0
         self._notify("fix this and restart bwtop to record")
 
     def start(self) -> None:
